@@ -1,0 +1,57 @@
+"""The index: what a corpus is to everything that comes after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled stretch of a recording.
+
+    Attributes:
+        path: the audio file.
+        labels: names of its classes; none at all is a valid multi-label answer.
+        group: song, recording or speaker: what must never be in two splits.
+        start_s, end_s: the stretch of the file in seconds; `end_s` None reads to its end.
+        split: "train", "validation" or "test" where the corpus has an official one, else None.
+        clip_id: name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
+        metadata: free facts that travel to the feature dataset's index.csv (genre, drums ...).
+    """
+
+    path: Path
+    labels: tuple[str, ...]
+    group: str
+    clip_id: str
+    start_s: float = 0.0
+    end_s: float | None = None
+    split: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CorpusCard:
+    """What a reader must know of a corpus before using it.
+
+    Attributes:
+        name: title for people.
+        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0".
+        may_redistribute: whether audio, or features made of it, may be published by anyone.
+        citation: how its authors ask to be cited.
+        homepage: where it is described and downloaded.
+        protocol: how its users evaluate, in one sentence.
+        problem_type: transformers' `problem_type`; None where the labels decide.
+        label_names: its classes in their official order; None where the labels decide.
+    """
+
+    name: str
+    licence: str
+    may_redistribute: bool
+    citation: str = ""
+    homepage: str = ""
+    protocol: str = ""
+    problem_type: str | None = None
+    label_names: tuple[str, ...] | None = None

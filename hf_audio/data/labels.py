@@ -1,0 +1,80 @@
+"""LabelSpace: the classes of a task, in order, and what kind of task it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_audio.data.index import Clip
+from hf_audio.errors import InputError, unknown_name
+
+SINGLE_LABEL = "single_label_classification"
+MULTI_LABEL = "multi_label_classification"
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Class names in the order of the logits, and transformers' `problem_type`.
+
+    Inside training a label has one form only: float32 `[classes]`, one-hot or multi-hot.
+    """
+
+    names: tuple[str, ...]
+    problem_type: str
+
+    def __post_init__(self) -> None:
+        if self.problem_type not in (SINGLE_LABEL, MULTI_LABEL):
+            raise unknown_name("problem_type", self.problem_type, (SINGLE_LABEL, MULTI_LABEL))
+        if len(set(self.names)) != len(self.names):
+            raise InputError(f"A class is named twice in {', '.join(self.names)}; names must be unique")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def is_multi_label(self) -> bool:
+        return self.problem_type == MULTI_LABEL
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        return dict(enumerate(self.names))
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
+
+    def indices(self, labels: Iterable[str]) -> list[int]:
+        """Sorted class indices of label names."""
+        ids = self.label2id
+        unknown = [label for label in labels if label not in ids]
+        if unknown:
+            raise unknown_name("label", unknown[0], self.names)
+        return sorted(ids[label] for label in labels)
+
+    def multi_hot(self, indices: Sequence[int]) -> np.ndarray:
+        """float32 `[classes]` with 1 at each of `indices`."""
+        target = np.zeros(len(self.names), dtype=np.float32)
+        target[list(indices)] = 1.0
+        return target
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Sigmoid (multi-label) or softmax (single-label) of logits `[..., classes]`, as stock pipelines apply them."""
+        logits = np.asarray(logits, dtype=np.float64)
+        if self.is_multi_label:
+            return 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+    @classmethod
+    def of_clips(
+        cls, clips: Iterable[Clip], names: Sequence[str] | None = None, problem_type: str | None = None
+    ) -> LabelSpace:
+        """The label space of an index: all names sorted, single-label if every clip has exactly one label."""
+        clips = list(clips)
+        if names is None:
+            names = sorted({label for clip in clips for label in clip.labels})
+        if problem_type is None:
+            problem_type = SINGLE_LABEL if all(len(clip.labels) == 1 for clip in clips) else MULTI_LABEL
+        return cls(tuple(names), problem_type)

@@ -1,0 +1,27 @@
+"""The one exception that users are meant to read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used. The message is one sentence: what was found, what was expected, what to try.
+
+    Recipes and scripts print it alone, without a stack trace, and exit with code 2.
+    """
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str | None:
+    """The entry of `names` that looks most like `name`, or None when none is close."""
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
+    """The error for a misspelt name: names the nearest right one, else lists all of them."""
+    names = sorted(names)
+    guess = nearest_name(name, names)
+    hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(names)}"
+    return InputError(f"Unknown {kind} {name!r}: {hint}")
