@@ -1,0 +1,46 @@
+"""hf_audio: from recordings to a published audio classifier with the Hugging Face stack.
+
+    corpus files → index → leak-free split → windows → log-mel features → Arrow shards → model → report → Hub
+
+The public names below load on first use, so that `import hf_audio` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "InputError": "errors",
+    "clear_errors": "recipe",
+    "parse_recipe": "recipe",
+    "Clip": "data.index",
+    "LabelSpace": "data.labels",
+    "FeatureDataset": "data.features_dataset",
+    "load_features": "data.features_dataset",
+    "build_features": "data.feature_building",
+    "prepare_features": "preparation",
+    "KaldiFbank": "features.fbank",
+    "build_model": "models",
+    "AudioTrainer": "training",
+    "evaluate_run": "analysis.evaluation",
+    "push_features": "publishing.push",
+    "push_model": "publishing.push",
+    "publish_run": "publishing.run",
+}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'hf_audio' has no attribute {name!r}")
+    from hf_audio.environment import require_working_torchaudio
+
+    if name != "InputError":
+        require_working_torchaudio()
+    return getattr(importlib.import_module(f"hf_audio.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

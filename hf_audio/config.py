@@ -1,0 +1,119 @@
+"""Every setting of a recipe beyond transformers' TrainingArguments: a unit in each name, help on each field.
+
+The field names are the command-line flags. Values come from the recipe, then `--demo`, then `--config FILE.yaml`, then
+the command line; recipe.py puts them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+
+def setting(default, help_text: str):
+    """A dataclass field whose help appears in `--help`."""
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass
+class DataConfig:
+    """Where the recordings or features come from and how they are cut and split."""
+
+    _argument_group_name = "data"
+
+    corpus: str = setting("folder", "Corpus module that reads the recordings: folder, irmas, general_midi.")
+    data_dir: str | None = setting(
+        None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s)."
+    )
+    dataset: str | None = setting(
+        None, "Feature dataset to train from instead of recordings: a Hub name (USER/irmas-fbank) or a folder."
+    )
+    features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.")
+    streaming: bool = setting(True, "Stream a Hub dataset's train split instead of downloading it first.")
+    window_s: float | None = setting(
+        None, "Window length in seconds. Default: the median clip length, at most 5 s (10.24 s is what AST knows)."
+    )
+    hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
+    num_mel_bins: int = setting(128, "Mel bins of the filter bank.")
+    fold: str | None = setting(
+        None, "Test on this official fold (a value of the CSV's split column), train on the others."
+    )
+    test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs ...), train on the others.")
+    test_fraction: float = setting(0.15, "Share of the groups to test on where the corpus has no official test split.")
+    validation_fraction: float = setting(0.15, "Share of the groups to validate on where there is no such split.")
+    split_seed: int = setting(0, "Seed of the split.")
+    num_workers: int | None = setting(None, "Processes that build features. Default: all cores this process may use.")
+    strict: bool = setting(False, "Stop at the first unreadable, silent or too short file instead of leaving it out.")
+
+
+@dataclass
+class ModelConfig:
+    """What is trained."""
+
+    _argument_group_name = "model"
+
+    model: str = setting(
+        "ast-tiny",
+        "A checkpoint to fine-tune (Hub name or folder), or a preset to train from scratch: ast-tiny, ast-base.",
+    )
+    lora_rank: int = setting(0, "Train LoRA adapters of this rank and the head only; 0 trains all weights.")
+    lora_alpha: int | None = setting(None, "LoRA scale. Default: twice the rank.")
+    lora_dropout: float = setting(0.0, "Dropout in front of the adapters.")
+    class_weights: bool = setting(False, "Weigh classes in the loss by their rarity in the train split.")
+    early_stopping_patience: int = setting(0, "Stop after so many evaluations without a better score; 0 never does.")
+
+
+@dataclass
+class AugmentConfig:
+    """How training batches are varied, on the device, per sample."""
+
+    _argument_group_name = "augmentation"
+
+    time_mask_s: float = setting(0.0, "SpecAugment: longest time mask in seconds; 0 switches it off.")
+    frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 switches it off.")
+    mixup_alpha: float = setting(0.0, "Mixup: both parameters of the Beta distribution of the mixing share; 0 is off.")
+    mixup_labels: str = setting(
+        "interpolate",
+        "Labels of a mixed clip: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",
+    )
+
+
+@dataclass
+class PublishConfig:
+    """What leaves the machine, beside transformers' --push_to_hub, --hub_model_id, --hub_private_repo, --hub_token."""
+
+    _argument_group_name = "publishing"
+
+    hub_dataset_id: str | None = setting(
+        None, "Hub name of the features built here, pushed with --push_to_hub. Default: <output_dir's name>-features."
+    )
+    public_licence: str | None = setting(
+        None, "Name the corpus's licence here to push its features in public although it forbids redistribution."
+    )
+    licence: str | None = setting(None, "Licence of the published model, e.g. apache-2.0.")
+
+
+@dataclass
+class RunConfig:
+    """How the run itself goes."""
+
+    _argument_group_name = "run"
+
+    config: str | None = setting(None, "YAML file of values for any of these flags; the command line wins over it.")
+    demo: bool = setting(False, "Run on a small corpus rendered on the spot: no download, no GPU, about 5 minutes.")
+    overwrite_run: bool = setting(False, "Throw away what another run left in --output_dir.")
+
+
+@dataclass
+class Recipe:
+    """All settings of one experiment, as the stages read them."""
+
+    data: DataConfig
+    model: ModelConfig
+    augment: AugmentConfig
+    publish: PublishConfig
+    run: RunConfig
+    training: TrainingArguments

@@ -1,0 +1,31 @@
+"""Checks of the installation that would otherwise end in a stack trace far from the cause."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from hf_audio.errors import InputError
+
+
+def require_working_torchaudio() -> None:
+    """Raises InputError when torch and torchaudio do not fit each other.
+
+    torchaudio's last release, 2.11.0, is built for CUDA 13.0: beside torch 2.15 or a CPU-only torch its import fails
+    on a missing library, and transformers then fails on import of any audio feature extractor.
+    """
+    try:
+        import torch  # noqa: F401
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"torch {_version('torch')} and torchaudio {_version('torchaudio')} do not work together ({reason}); "
+            'install a pair that does: pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12"'
+        ) from None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,166 @@
+"""From a recipe's values to settings: recipe < --demo < --config FILE.yaml < command line.
+
+A typo in any of them is an error that names the nearest flag.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from hf_audio.config import AugmentConfig, DataConfig, ModelConfig, PublishConfig, Recipe, RunConfig
+from hf_audio.environment import require_working_torchaudio
+from hf_audio.errors import InputError, unknown_name
+
+CONFIG_GROUPS = (DataConfig, ModelConfig, AugmentConfig, PublishConfig, RunConfig)
+OUR_GROUPS = frozenset(group._argument_group_name for group in CONFIG_GROUPS)
+
+# The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
+COMMON_TRAINING_FLAGS = {
+    *("output_dir", "num_train_epochs", "max_steps", "learning_rate", "warmup_steps", "weight_decay", "seed"),
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
+    *("gradient_checkpointing", "bf16", "torch_compile", "dataloader_num_workers", "report_to"),
+    *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"),
+}
+
+
+def parse_recipe(
+    values: Mapping[str, Any], demo: Mapping[str, Any] | None = None, doc: str = "", argv: list[str] | None = None
+) -> Recipe:
+    """The settings of one run.
+
+    Args:
+        values: the recipe's own values; keys are flag names.
+        demo: values that `--demo` lays over them; None where a recipe has no demo.
+        doc: the recipe's docstring, shown by `--help`.
+        argv: the command line without the program; None takes sys.argv.
+
+    Raises:
+        InputError: an unknown key or flag (names the nearest), or a value of the wrong kind.
+    """
+    require_working_torchaudio()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser(doc)
+    flags = {action.dest for action in parser._actions}
+
+    chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
+    layers = [("the recipe", values)]
+    if chosen.demo:
+        if demo is None:
+            raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
+        layers.append(("the recipe's demo values", demo))
+    if chosen.config:
+        layers.append((chosen.config, _read_yaml(Path(chosen.config))))
+    for source, layer in layers:
+        for key in layer:
+            if key not in flags:
+                raise unknown_name(f"setting in {source}", key, flags)
+        parser.set_defaults(**layer)
+
+    namespace, unknown = parser.parse_known_args(argv)
+    if unknown:
+        typed = unknown[0].split("=")[0]
+        if not typed.startswith("-"):
+            raise InputError(f"Unexpected argument {typed!r}: every value needs a flag in front of it, see --help")
+        raise unknown_name("flag", typed, [option for action in parser._actions for option in action.option_strings])
+    return _to_recipe(namespace)
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Ends the program on an InputError with its one sentence on stderr and exit code 2, from one process only."""
+    try:
+        yield
+    except InputError as error:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the docstring's lines and shows this recipe's value beside each flag, in one spelling."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.help and action.default not in (None, argparse.SUPPRESS) and not isinstance(action.default, bool)
+        return f"{action.help} [%(default)s]" if shown else action.help
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        flag = action.option_strings[0]
+        return flag if action.nargs in (0, "?") else f"{flag} {self._format_args(action, 'VALUE')}"
+
+
+class _Parser(HfArgumentParser):
+    """Parser whose complaints are InputErrors, and whose --help is short unless --help_all asks for everything."""
+
+    def error(self, message: str):
+        raise InputError(message)
+
+    def print_help(self, file=None):
+        everything = "--help_all" in sys.argv
+        for action in self._actions:
+            ours = any(action in group._group_actions for group in self._action_groups if group.title in OUR_GROUPS)
+            rare = not ours and action.dest not in COMMON_TRAINING_FLAGS | {"help", "help_all"}
+            if (rare and not everything) or action.option_strings[0].startswith("--no_"):
+                action.help = argparse.SUPPRESS
+        super().print_help(file)
+
+
+def _parser(doc: str) -> _Parser:
+    parser = _Parser(
+        [*CONFIG_GROUPS, TrainingArguments],
+        description=doc,
+        usage="accelerate launch %(prog)s [--flag value ...]",
+        formatter_class=lambda prog: _Help(prog, max_help_position=32, width=110),
+        allow_abbrev=False,
+        epilog="A switch that is on is turned off by `--NAME false`. Every other field of "
+        "transformers.TrainingArguments is a flag too: --help_all lists them.",
+    )
+    parser._action_groups.append(parser._action_groups.pop(1))  # our own groups first
+    parser._optionals.title = "training (transformers.TrainingArguments)"
+    parser.add_argument("--help_all", action="help", help="show all flags of transformers.TrainingArguments as well")
+    return parser
+
+
+def _only(argv: list[str], *flags: str) -> list[str]:
+    """The part of a command line that is about `flags`, so that they can be read before anything else is checked."""
+    kept = []
+    for position, argument in enumerate(argv):
+        if argument.split("=")[0] in flags:
+            kept.append(argument)
+            following = argv[position + 1 : position + 2]
+            if "=" not in argument and following and not following[0].startswith("-"):
+                kept.append(following[0])
+    return kept
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read --config {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"--config {path} must hold lines of `flag: value`, found {type(content).__name__}")
+    return content
+
+
+def _to_recipe(namespace: argparse.Namespace) -> Recipe:
+    def take(kind):
+        names = [field.name for field in dataclasses.fields(kind) if field.init]
+        try:
+            return kind(**{name: getattr(namespace, name) for name in names})
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    data, model, augment, publish, run = (take(kind) for kind in CONFIG_GROUPS)
+    return Recipe(data, model, augment, publish, run, training=take(TrainingArguments))
