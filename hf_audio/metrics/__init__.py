@@ -1,0 +1,133 @@
+"""What is measured: `evaluate` modules, one folder each, loaded by path so that no Hub is needed.
+
+`decision_scores` scores yes/no decisions, `ranking_scores` scores orderings. A folder can be pushed to a Space as it
+is.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.metrics.clips import ClipScores, average_per_clip
+
+if TYPE_CHECKING:
+    import evaluate
+
+__all__ = [
+    "ClipScores",
+    "average_per_clip",
+    "choose_threshold",
+    "classification_metrics",
+    "decide",
+    "load_metric",
+    "validation_metrics",
+]
+
+
+@cache
+def load_metric(name: str) -> evaluate.EvaluationModule:
+    """The `evaluate` module in the folder `name` beside this file, loaded once a process."""
+    import evaluate  # takes a second to import, which commands that only print their help should not pay
+
+    return evaluate.load(str(Path(__file__).parent / name), keep_in_memory=True)
+
+
+def decide(probabilities: np.ndarray, labels: LabelSpace, threshold: float = 0.5) -> np.ndarray:
+    """Decisions int8 `[clips, classes]`: the largest score, or every score >= threshold where it is multi-label."""
+    probabilities = np.asarray(probabilities)
+    if labels.is_multi_label:
+        return (probabilities >= threshold).astype(np.int8)
+    return np.eye(len(labels), dtype=np.int8)[probabilities.argmax(axis=1)]
+
+
+def classification_metrics(
+    probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace, threshold: float = 0.5
+) -> dict[str, Any]:
+    """Every metric of clips' scores, ready for JSON: never NaN, None where a metric is undefined.
+
+    A class without a positive among the targets is left out of the macro averages (`f1_macro`,
+    `mean_average_precision`, `roc_auc_macro`) and has None for its own values.
+
+    Args:
+        probabilities: float `[clips, classes]`, averaged over each clip's windows.
+        targets: float `[clips, classes]`, one-hot or multi-hot.
+        labels: names the classes and tells how to decide.
+        threshold: of multi-label decisions; single-label ones are the largest score.
+
+    Returns:
+        accuracy (all classes of a clip right), f1_micro, f1_macro, f1_samples, hamming_loss, mean_average_precision,
+        roc_auc_macro, lrap, threshold (multi-label only) and per_class: for each name its precision, recall, f1,
+        average_precision, roc_auc and support (number of clips).
+
+    Raises:
+        InputError: shapes differ, no clips, or scores that are not finite.
+    """
+    probabilities, true = _checked(probabilities, targets)
+    decided = decide(probabilities, labels, threshold)
+    scores = load_metric("decision_scores").compute(predictions=decided, references=true)
+    scores |= load_metric("ranking_scores").compute(predictions=probabilities, references=true)
+    columns = {key: scores.pop(f"{key}_per_class") for key in _PER_CLASS}
+    if labels.is_multi_label:
+        scores["threshold"] = float(threshold)
+    scores["per_class"] = {
+        name: {key: column[index] for key, column in columns.items()} for index, name in enumerate(labels.names)
+    }
+    return scores
+
+
+_PER_CLASS = ("precision", "recall", "f1", "average_precision", "roc_auc", "support")
+
+
+def validation_metrics(probabilities: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> dict[str, float]:
+    """The plain numbers of `classification_metrics` for an epoch's log, multi-label ones at their own best threshold.
+
+    Undefined metrics are left out, since a log can only hold numbers. About 0.1 s for 3,000 clips of 11 classes.
+    """
+    threshold = choose_threshold(probabilities, targets) if labels.is_multi_label else 0.5
+    scores = classification_metrics(probabilities, targets, labels, threshold)
+    return {name: value for name, value in scores.items() if isinstance(value, float)}
+
+
+def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """The one threshold for all classes whose decisions `score >= threshold` have the largest micro F1.
+
+    To be called with validation scores, never with those it will be judged on. One threshold for all classes rather
+    than one each, because rare classes have too few validation clips to place their own.
+
+    Exact: every place between two neighbouring scores is tried. The threshold lies halfway between them, so that it
+    does not hang on a single clip's score; of equally good places the one nearest 0.5 wins. 0.5 where no clip has a
+    label. Scores `[clips, classes]` must be in [0, 1].
+    """
+    probabilities, true = _checked(probabilities, targets)
+    if not true.any():
+        return 0.5
+    order = np.argsort(-probabilities, axis=None, kind="stable")
+    scores, hits = probabilities.ravel()[order], true.ravel()[order]
+    # Deciding for the k largest scores gives 2 tp / (k + positives). Equal scores cannot be told apart.
+    f1 = 2 * np.cumsum(hits) / (np.arange(1, len(scores) + 1) + hits.sum())
+    below = np.append(scores[1:], 0.0)
+    separable = np.append(scores[1:] < scores[:-1], True)
+    thresholds = (scores + below) / 2
+    thresholds = np.where(thresholds > below, thresholds, scores)  # no float lies between close neighbours
+    best = np.flatnonzero(separable & (f1 >= f1[separable].max() - 1e-12))
+    return float(thresholds[best[np.abs(thresholds[best] - 0.5).argmin()]])
+
+
+def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores as float64 and targets as int8, both `[clips, classes]`."""
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    true = (np.asarray(targets) > 0.5).astype(np.int8)
+    if probabilities.shape != true.shape or probabilities.ndim != 2 or not len(probabilities):
+        raise InputError(
+            f"Found scores of shape {probabilities.shape} and targets of shape {true.shape}; both must be "
+            "[clips, classes] with at least one clip"
+        )
+    if not np.isfinite(probabilities).all():
+        raise InputError("The model's scores are not finite: training has diverged; try a smaller learning rate")
+    return probabilities, true

@@ -1,0 +1,60 @@
+"""From window logits to clip scores: the one place where a clip's windows are averaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_audio.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """What a model says of each clip, and the truth.
+
+    Attributes:
+        clip_keys: int64 `[clips]`, the stable hash of each clip's id.
+        logits: float64 `[clips, classes]`, mean over the clip's windows.
+        targets: float32 `[clips, classes]`, one-hot or multi-hot.
+    """
+
+    clip_keys: np.ndarray
+    logits: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.clip_keys)
+
+
+def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip_keys: np.ndarray) -> ClipScores:
+    """Mean logits of each clip's windows; clips come in the order in which they first appear.
+
+    The windows of a clip need not be neighbours: several processes may have interleaved them.
+
+    Args:
+        window_logits: float `[windows, classes]`.
+        window_targets: float `[windows, classes]`; the windows of one clip share its targets.
+        clip_keys: int64 `[windows]`.
+
+    Raises:
+        InputError: lengths differ, or two windows of one clip disagree on its targets.
+    """
+    window_logits = np.asarray(window_logits, dtype=np.float64)
+    window_targets = np.asarray(window_targets, dtype=np.float32)
+    clip_keys = np.asarray(clip_keys, dtype=np.int64).reshape(-1)
+    if not len(window_logits) == len(window_targets) == len(clip_keys):
+        raise InputError(
+            f"Found {len(window_logits)} window logits, {len(window_targets)} targets and {len(clip_keys)} clip keys; "
+            "there must be one of each for every window"
+        )
+    keys, first, clip_of_window, num_windows = np.unique(
+        clip_keys, return_index=True, return_inverse=True, return_counts=True
+    )
+    clip_of_window = clip_of_window.reshape(-1)
+    if not np.array_equal(window_targets, window_targets[first][clip_of_window]):
+        raise InputError("Windows of one clip carry different labels; rebuild the features, or two clip ids collide")
+    sums = np.zeros((len(keys), window_logits.shape[1]))
+    np.add.at(sums, clip_of_window, window_logits)
+    order = np.argsort(first)
+    return ClipScores(keys[order], (sums / num_windows[:, None])[order], window_targets[first[order]])

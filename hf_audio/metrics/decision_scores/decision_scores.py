@@ -1,0 +1,91 @@
+"""Scores of yes/no decisions per clip and class: accuracy, F1 (micro, macro, samples, per class) and Hamming loss."""
+
+import datasets
+import evaluate
+import numpy as np
+
+_DESCRIPTION = """
+Accuracy, F1 and Hamming loss of decisions, one 0 or 1 per clip and class. Single-label decisions are one-hot (the
+largest score), multi-label ones come of a threshold that was chosen on other data.
+
+With clip scores averaged over an excerpt's windows, `f1_micro` and `f1_macro` are the measures of the IRMAS protocol
+(Fuhrmann 2012; Bosch et al. 2012; Han et al. 2017): train on 3 s clips with one label, decide by a threshold on
+excerpts of 5 to 20 s with 1 to 5 labels.
+"""
+
+_INPUTS = """
+Args:
+    predictions: list of 0/1 lists `[clips, classes]`, what was decided.
+    references: list of 0/1 lists `[clips, classes]`, what is true.
+
+Returns:
+    accuracy: share of clips whose classes are all right.
+    f1_micro: F1 over all clip-class pairs together.
+    f1_macro: mean of f1_per_class over the classes that occur in the references.
+    f1_samples: mean F1 over clips; a clip without classes counts 1 where none was predicted.
+    hamming_loss: share of wrong clip-class pairs.
+    precision_per_class, recall_per_class, f1_per_class: lists; None for a class that never occurs in the references,
+        0 where it occurs but was never predicted.
+    support_per_class: clips of each class in the references.
+
+Example:
+    >>> scores = evaluate.load("decision_scores")
+    >>> scores.compute(predictions=[[1, 0], [1, 1]], references=[[1, 0], [0, 1]])["f1_micro"]
+    0.8
+"""
+
+_CITATION = """
+@article{han2017deep, author={Han, Yoonchang and Kim, Jaehun and Lee, Kyogu}, title={Deep Convolutional Neural Networks
+for Predominant Instrument Recognition in Polyphonic Music}, journal={IEEE/ACM Transactions on Audio, Speech, and
+Language Processing}, volume={25}, number={1}, pages={208--221}, year={2017}}
+@inproceedings{bosch2012comparison, author={Bosch, Juan J. and Janer, Jordi and Fuhrmann, Ferdinand and Herrera,
+Perfecto}, title={A Comparison of Sound Segregation Techniques for Predominant Instrument Recognition in Musical Audio
+Signals}, booktitle={ISMIR}, pages={559--564}, year={2012}}
+@phdthesis{fuhrmann2012automatic, author={Fuhrmann, Ferdinand}, title={Automatic musical instrument recognition from
+polyphonic music audio signals}, school={Universitat Pompeu Fabra}, year={2012}}
+"""
+
+
+class DecisionScores(evaluate.Metric):
+    def _info(self):
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.List(datasets.Value("int8")),
+                    "references": datasets.List(datasets.Value("int8")),
+                }
+            ),
+        )
+
+    def _compute(self, predictions, references):
+        decided = np.asarray(predictions, dtype=bool)
+        true = np.asarray(references, dtype=bool)
+        hits = decided & true
+        support = true.sum(axis=0)
+        precision = _ratio(hits.sum(axis=0), decided.sum(axis=0))
+        recall = _ratio(hits.sum(axis=0), support)
+        f1 = _ratio(2 * hits.sum(axis=0), decided.sum(axis=0) + support)
+        f1_of_clips = _ratio(2 * hits.sum(axis=1), decided.sum(axis=1) + true.sum(axis=1), of_nothing=1.0)
+        occurs = support > 0
+        return {
+            "accuracy": float((decided == true).all(axis=1).mean()),
+            "f1_micro": float(_ratio(2 * hits.sum(), decided.sum() + true.sum())),
+            "f1_macro": float(f1[occurs].mean()) if occurs.any() else None,
+            "f1_samples": float(f1_of_clips.mean()),
+            "hamming_loss": float((decided != true).mean()),
+            "precision_per_class": _defined(precision, occurs),
+            "recall_per_class": _defined(recall, occurs),
+            "f1_per_class": _defined(f1, occurs),
+            "support_per_class": [int(count) for count in support],
+        }
+
+
+def _ratio(part, whole, of_nothing=0.0):
+    return np.where(whole > 0, part / np.maximum(whole, 1), of_nothing)
+
+
+def _defined(values, where):
+    return [float(value) if defined else None for value, defined in zip(values, where, strict=True)]
