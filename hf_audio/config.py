@@ -34,7 +34,7 @@ class DataConfig:
     features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.")
     streaming: bool = setting(True, "Stream a Hub dataset's train split instead of downloading it first.")
     window_s: float | None = setting(
-        None, "Window length in seconds. Default: the median clip length, at most 5 s (10.24 s is what AST knows)."
+        None, "Window length in seconds. Default: what nine of ten training clips fit into, at most 5 s."
     )
     hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
     num_mel_bins: int = setting(128, "Mel bins of the filter bank.")
@@ -117,3 +117,4 @@ class Recipe:
     publish: PublishConfig
     run: RunConfig
     training: TrainingArguments
+    push_to_hub: bool = False  # TrainingArguments' flag, but publishing is a stage of its own here: Trainer gets False

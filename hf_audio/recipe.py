@@ -163,4 +163,5 @@ def _to_recipe(namespace: argparse.Namespace) -> Recipe:
             raise InputError(str(error)) from None
 
     data, model, augment, publish, run = (take(kind) for kind in CONFIG_GROUPS)
-    return Recipe(data, model, augment, publish, run, training=take(TrainingArguments))
+    push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
+    return Recipe(data, model, augment, publish, run, training=take(TrainingArguments), push_to_hub=push_to_hub)

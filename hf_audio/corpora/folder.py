@@ -1,0 +1,157 @@
+"""Your own recordings: class folders, or a CSV.
+
+    DIR/violin/a.wav                      label = folder, every file its own group
+    DIR/violin/session1/a.wav             label = folder, group = the folder below it
+    DIR/train/violin/a.wav                with official splits: train, validation (valid, val, dev), test
+    DIR/labels.csv                        columns path, label (or labels: "violin;piano"),
+                                          optional group, split, start_s, end_s; others become metadata
+
+Paths in the CSV are relative to its folder. `split` holds train / validation / test, or names of folds.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError, nearest_name
+
+CARD = CorpusCard(
+    name="Own recordings",
+    licence="unknown",
+    may_redistribute=True,  # the recordings are the user's; only the user can know
+    protocol="Group-disjoint split; window scores averaged per clip.",
+)
+
+# What people call audio; what soundfile cannot read of it is reported file by file when features are built.
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64 .m4a .aac .wma".split()  # noqa: SIM905
+)
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+}
+OWN_COLUMNS = ("path", "label", "labels", "group", "split", "start_s", "end_s")
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of a folder with a CSV or class folders, or of a CSV file itself.
+
+    Raises:
+        InputError: nothing there, no audio, two CSV files, missing columns, unknown paths, or bad numbers.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise InputError(f"--data_dir {root} does not exist; expected a folder with class folders or a labels.csv")
+    if root.is_file():
+        return _index_csv(root)
+    tables = sorted(root.glob("*.csv"))
+    if len(tables) > 1:
+        found = ", ".join(table.name for table in tables)
+        raise InputError(
+            f"{root} holds {len(tables)} CSV files ({found}); pass the one to use, e.g. --data_dir {tables[0]}"
+        )
+    return _index_csv(tables[0]) if tables else _index_class_folders(root)
+
+
+def _index_class_folders(root: Path) -> list[Clip]:
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    if not files:
+        raise InputError(
+            f"{root} holds no audio files; expected class folders such as {root.name}/violin/a.wav, or a labels.csv"
+        )
+    parts = [path.relative_to(root).parts for path in files]
+    loose = next((path for path in parts if len(path) == 1), None)
+    if loose:
+        raise InputError(
+            f"{loose[0]} lies in {root} itself, so it has no label; move it into a folder named after its class, "
+            "or list it in a labels.csv with columns path and label"
+        )
+    official = all(path[0].lower() in SPLIT_NAMES and len(path) > 2 for path in parts)
+    clips = []
+    for path, relative in zip(files, parts, strict=True):
+        split = SPLIT_NAMES[relative[0].lower()] if official else None
+        label, *below = relative[1:] if official else relative
+        group = "/".join((label, *below[:-1])) if len(below) > 1 else "/".join(relative)
+        clips.append(Clip(path=path, labels=(label,), group=group, clip_id="/".join(relative), split=split))
+    return clips
+
+
+def _index_csv(table: Path) -> list[Clip]:
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{table} is not UTF-8 text; save it as UTF-8") from None
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+    columns = list(rows[0]) if rows else header.strip().split(delimiter)
+    _check_columns(table, columns)
+    if not rows:
+        raise InputError(f"{table} has a header but no rows; expected one row a clip")
+    clips = [_clip_of_row(table, line, row) for line, row in enumerate(rows, start=2)]
+    _check_paths(table, clips)
+    return clips
+
+
+def _check_columns(table: Path, columns: list[str]) -> None:
+    missing = [] if "path" in columns else ["path"]
+    missing += [] if {"label", "labels"} & set(columns) else ["label (or labels)"]
+    if missing:
+        guesses = [(column, nearest_name(column, OWN_COLUMNS)) for column in columns if column not in OWN_COLUMNS]
+        hint = "".join(f"; is {column!r} meant as {guess!r}?" for column, guess in guesses if guess)
+        raise InputError(
+            f"{table} has columns {', '.join(columns) or '(none)'} but needs {' and '.join(missing)}"
+            f"{hint or '; optional are group, split, start_s, end_s'}"
+        )
+
+
+def _clip_of_row(table: Path, line: int, row: dict[str, str | None]) -> Clip:
+    row = {key: (value or "").strip() for key, value in row.items() if key}
+    labels = [row["labels"]] if row.get("labels") is not None else [row["label"]]
+    if "labels" in row:
+        labels = row["labels"].replace("|", ";").split(";")
+    start_s, end_s = (_seconds(table, line, row, column) for column in ("start_s", "end_s"))
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise InputError(f"{table} line {line}: end_s {end_s:g} is not after start_s {start_s or 0.0:g}")
+    segment = "" if start_s is None and end_s is None else f"#{row.get('start_s', '')}-{row.get('end_s', '')}"
+    split = row.get("split") or None
+    return Clip(
+        path=table.parent / row["path"],
+        labels=tuple(label.strip() for label in labels if label.strip()),
+        group=row.get("group") or row["path"],
+        clip_id=row["path"] + segment,
+        start_s=start_s or 0.0,
+        end_s=end_s,
+        split=SPLIT_NAMES.get(split.lower(), split) if split else None,
+        metadata={key: value for key, value in row.items() if key not in OWN_COLUMNS},
+    )
+
+
+def _seconds(table: Path, line: int, row: dict[str, str], column: str) -> float | None:
+    if not row.get(column):
+        return None
+    try:
+        return float(row[column])
+    except ValueError:
+        raise InputError(f"{table} line {line}: {column} {row[column]!r} is not a number of seconds") from None
+
+
+def _check_paths(table: Path, clips: list[Clip]) -> None:
+    unknown = [(line, clip) for line, clip in enumerate(clips, start=2) if not clip.path.is_file()]
+    if unknown:
+        line, clip = unknown[0]
+        raise InputError(
+            f"{table} names {len(unknown)} of {len(clips)} files that do not exist, first {clip.clip_id!r} in line "
+            f"{line}; paths are read relative to {table.parent}"
+        )
+    seen: dict[str, int] = {}
+    for line, clip in enumerate(clips, start=2):
+        first = seen.setdefault(clip.clip_id, line)
+        if first != line:
+            raise InputError(
+                f"{table} lists {clip.clip_id!r} twice, in lines {first} and {line}; give several labels of one clip "
+                "in one row of a column labels, separated by semicolons, or tell stretches apart by start_s and end_s"
+            )

@@ -1,0 +1,142 @@
+"""IRMAS: predominant instrument recognition in musical audio, 11 instruments.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/cel/008__[cel][nod][cla]0058__1.wav     training: 3 s, one label; __1 __2 __3 are cut from one recording
+    ROOT/**/Part1/(02) dont kill the whale-1.wav    test parts 1 to 3: 5 to 20 s, labels in the .txt beside each
+
+mirdata serves for download and checksums only: its own index must itself be downloaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError
+
+INSTRUMENTS = {
+    "cel": "cello",
+    "cla": "clarinet",
+    "flu": "flute",
+    "gac": "acoustic guitar",
+    "gel": "electric guitar",
+    "org": "organ",
+    "pia": "piano",
+    "sax": "saxophone",
+    "tru": "trumpet",
+    "vio": "violin",
+    "voi": "voice",
+}
+GENRES = ("cou_fol", "cla", "pop_roc", "lat_sou", "jaz_blu")
+DRUMS = {"dru": "yes", "nod": "no"}
+
+CARD = CorpusCard(
+    name="IRMAS",
+    licence="CC BY-NC-SA 3.0",
+    may_redistribute=False,
+    citation=(
+        "J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A Comparison of Sound Segregation Techniques for Predominant "
+        "Instrument Recognition in Musical Audio Signals. Proc. ISMIR 2012, pp. 559-564."
+    ),
+    homepage="https://www.upf.edu/web/mtg/irmas",
+    protocol=(
+        "IRMAS: trained on 3 s clips with one predominant instrument, tested on excerpts of 5 to 20 s with 1 to 5 "
+        "labels; window scores averaged per excerpt, micro and macro F1."
+    ),
+    problem_type="multi_label_classification",
+    label_names=tuple(INSTRUMENTS),
+)
+
+logger = logging.getLogger(__name__)
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of the training class folders and of whichever test parts are there.
+
+    Test labels of a class whose training folder is missing are dropped with a warning: nothing could learn them.
+
+    Raises:
+        InputError: no training folder of any of the 11 classes below `root`.
+    """
+    root = Path(root)
+    files = sorted(root.rglob("*.wav"))
+    training = [_training_clip(root, path) for path in files if _is_training(path)]
+    if not training:
+        raise InputError(
+            f"{root} holds no IRMAS training clips; expected class folders such as IRMAS-TrainingData/cel with files "
+            f"like 008__[cel][nod][cla]0058__1.wav (from {CARD.homepage})"
+        )
+    present = {clip.labels[0] for clip in training}
+    test = [
+        _test_clip(root, path, present) for path in files if not _is_training(path) and _labels_file(path).is_file()
+    ]
+    missing = [code for code in INSTRUMENTS if code not in present]
+    if missing:
+        logger.warning(
+            "IRMAS is partial here: no training clips of %s; their test labels are ignored", ", ".join(missing)
+        )
+    return training + test
+
+
+def obtain(root: Path) -> None:
+    """Downloads IRMAS (training data and three test parts, about 12 GB) through mirdata and verifies its checksums."""
+    try:
+        import mirdata
+    except ImportError:
+        raise InputError(
+            'Downloading IRMAS needs mirdata: pip install "hf_audio[corpora]", or give --data_dir'
+        ) from None
+    dataset = mirdata.initialize("irmas", data_home=str(root))
+    try:
+        dataset.download(cleanup=True)
+    except Exception as error:  # mirdata passes on whatever urllib, zipfile or the operating system raise
+        raise InputError(
+            f"IRMAS could not be downloaded to {root} ({' '.join(str(error).split())[:200]}); get it from "
+            f"{CARD.homepage} and give its folder as --data_dir"
+        ) from error
+    missing, invalid = dataset.validate(verbose=False)
+    bad = len(missing.get("tracks", missing)) + len(invalid.get("tracks", invalid))
+    if bad:
+        raise InputError(
+            f"{bad} IRMAS tracks in {root} are missing or differ from their checksum; delete them, run again"
+        )
+
+
+def _is_training(path: Path) -> bool:
+    return path.parent.name in INSTRUMENTS and not _labels_file(path).is_file()
+
+
+def _labels_file(path: Path) -> Path:
+    return path.with_name(path.stem + ".txt")
+
+
+def _training_clip(root: Path, path: Path) -> Clip:
+    tags = re.findall(r"\[([a-z_]+)\]", path.stem)[1:]  # the first names the instrument, as the folder does
+    metadata = {"genre": next((tag for tag in tags if tag in GENRES), "")}
+    metadata["drums"] = next((DRUMS[tag] for tag in tags if tag in DRUMS), "")
+    return Clip(
+        path=path,
+        labels=(path.parent.name,),
+        group=f"{path.parent.name}/{re.sub(r'__[0-9]+$', '', path.stem)}",
+        clip_id=path.relative_to(root).as_posix(),
+        split="train",
+        metadata=metadata,
+    )
+
+
+def _test_clip(root: Path, path: Path, present: set[str]) -> Clip:
+    written = _labels_file(path).read_text(encoding="utf-8", errors="replace").split()
+    unknown = [label for label in written if label not in INSTRUMENTS]
+    if unknown:
+        raise InputError(f"{_labels_file(path)} names {unknown[0]!r}; IRMAS labels are {', '.join(INSTRUMENTS)}")
+    return Clip(
+        path=path,
+        labels=tuple(label for label in dict.fromkeys(written) if label in present),
+        group=f"test/{re.sub(r'-[0-9]+$', '', path.stem)}",  # excerpts of one song are numbered -1, -2 ...
+        clip_id=path.relative_to(root).as_posix(),
+        split="test",
+        metadata={"genre": "", "drums": ""},
+    )

@@ -1,0 +1,133 @@
+"""The first stage of every recipe: recordings, or features on the Hub, become a FeatureDataset."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from accelerate import PartialState
+
+from hf_audio.config import DataConfig, Recipe
+from hf_audio.corpora import find_corpus
+from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
+from hf_audio.data.index import Clip
+from hf_audio.data.labels import LabelSpace
+from hf_audio.data.splits import assign_splits
+from hf_audio.errors import InputError
+from hf_audio.features.fbank import KaldiFbank
+
+LONGEST_DEFAULT_WINDOW_S = 5.0
+NUM_PROBED_CLIPS = 500  # enough to know how long clips are
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_features(recipe: Recipe) -> FeatureDataset:
+    """The features a recipe trains on: loaded or streamed from `--dataset`, else built from the corpus.
+
+    Under `accelerate launch` every process takes part in building and all of them return the same dataset.
+
+    Raises:
+        InputError: as the corpus, the split, building and loading do.
+    """
+    data = recipe.data
+    if data.dataset:
+        features = load_features(data.dataset, streaming=data.streaming, token=recipe.training.hub_token)
+        _check_wanted(data, features)
+        return features
+    folder = Path(data.features_dir or Path(recipe.training.output_dir) / "features")
+    return load_features(build_corpus_features(data, folder))
+
+
+def build_corpus_features(data: DataConfig, folder: Path) -> Path:
+    """Index, split, windows, features: the corpus named in `data` becomes a feature dataset in `folder`."""
+    state = PartialState()
+    corpus = find_corpus(data.corpus)
+    root = _recordings(corpus, data, state)
+    clips = corpus.index(root)
+    labels = _label_space(corpus, clips)
+    clips = assign_splits(
+        clips,
+        labels,
+        fold=data.fold,
+        test_groups=data.test_groups,
+        test_fraction=data.test_fraction,
+        validation_fraction=data.validation_fraction,
+        seed=data.split_seed,
+    )
+    window_s = data.window_s or default_window_s(clips)
+    return build_features(
+        clips,
+        labels,
+        folder,
+        KaldiFbank(num_mel_bins=data.num_mel_bins),
+        window_s=window_s,
+        hop_s=data.hop_s or window_s,
+        card=corpus.CARD,
+        num_workers=data.num_workers,
+        strict=data.strict,
+        rank=state.process_index,
+        world_size=state.num_processes,
+        wait_for_everyone=state.wait_for_everyone,
+    )
+
+
+def default_window_s(clips: Sequence[Clip]) -> float:
+    """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
+
+    So most short clips fit one window without much padding, and long ones are cut into several.
+    """
+    training = [clip for clip in clips if clip.split == "train"]
+    lengths = []
+    for clip in training[:: max(1, len(training) // NUM_PROBED_CLIPS)]:
+        with contextlib.suppress(AudioError):
+            lengths.append((clip.end_s or probe(clip.path).duration_s) - clip.start_s)
+    if not lengths:
+        raise InputError(
+            f"None of the {len(training)} training files can be read as audio; see the formats in README.md"
+        )
+    window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
+    logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
+    return window_s
+
+
+def _recordings(corpus: ModuleType, data: DataConfig, state: PartialState) -> Path:
+    """The folder with the recordings; where --data_dir is missing, one process of a machine downloads or renders it."""
+    if data.data_dir:
+        return Path(data.data_dir)
+    if not hasattr(corpus, "obtain"):
+        raise InputError(
+            "Nothing to train on: give --data_dir DIR (class folders, or a CSV with path and label), "
+            "or --dataset USER/NAME for features on the Hub"
+        )
+    root = Path("corpora") / data.corpus
+    with state.local_main_process_first():
+        corpus.obtain(root)
+    return root
+
+
+def _label_space(corpus: ModuleType, clips: Sequence[Clip]) -> LabelSpace:
+    card = corpus.CARD
+    found = {label for clip in clips for label in clip.labels}
+    names = [name for name in card.label_names if name in found] if card.label_names else None
+    return LabelSpace.of_clips(clips, names=names, problem_type=card.problem_type)
+
+
+def _check_wanted(data: DataConfig, features: FeatureDataset) -> None:
+    """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
+    check_same_extractor(
+        features.extractor, KaldiFbank(num_mel_bins=data.num_mel_bins).to_feature_extractor(1, 0.0, 1.0)
+    )
+    for name in ("window_s", "hop_s"):
+        wanted, stored = getattr(data, name), features.manifest[name]
+        if wanted and abs(wanted - stored) > 1e-6:
+            raise InputError(
+                f"{features.source} was built with {name} {stored:g} but this run asks for {wanted:g}; "
+                f"leave out --{name}, or build features anew from --data_dir"
+            )
