@@ -1,0 +1,79 @@
+"""Starts the tests' own Hub before any Hugging Face import, for these libraries read their environment once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from hub_server import Hub
+
+assert "huggingface_hub" not in sys.modules, "HF_ENDPOINT must be set before huggingface_hub is imported"
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="hf_audio_tests_")
+_HUB = Hub.start(Path(_FOLDER.name) / "hub")
+
+for name in [name for name in os.environ if name.startswith(("HF_", "HUGGINGFACE_", "TRANSFORMERS_"))]:
+    del os.environ[name]  # a developer's token, caches and offline switches stay out of the tests
+os.environ.update(
+    HF_ENDPOINT=_HUB.endpoint,
+    HF_HOME=str(Path(_FOLDER.name) / "hf_home"),
+    HF_HUB_DISABLE_XET="1",  # else every upload asks for a xet token
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_UPDATE_CHECK="1",
+    HF_HUB_ETAG_TIMEOUT="10",
+    HF_HUB_DOWNLOAD_TIMEOUT="10",
+    NO_PROXY="127.0.0.1,localhost",
+    no_proxy="127.0.0.1,localhost",
+    MPLBACKEND="Agg",
+    TOKENIZERS_PARALLELISM="false",
+)
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest  # noqa: E402 - the environment comes first
+
+REPO_ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_unconfigure() -> None:
+    _HUB.stop()
+    _FOLDER.cleanup()
+
+
+@pytest.fixture(scope="session")
+def hub() -> Hub:
+    """The Hub that HF_ENDPOINT names: see hub_server.py. Users: alice (also of acme), bob, reader (may not write)."""
+    return _HUB
+
+
+@pytest.fixture(autouse=True)
+def _hub_without_faults(hub: Hub):
+    """Every test starts with an empty log and no fault, and fails if the Hub itself made a mistake."""
+    hub.log.clear()
+    yield
+    hub.faults.clear()
+    assert not hub.errors, hub.errors.pop()
+
+
+@pytest.fixture
+def token(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The token of alice, set as HF_TOKEN too."""
+    monkeypatch.setenv("HF_TOKEN", hub.token("alice"))
+    return hub.token("alice")
+
+
+@pytest.fixture
+def hub_env(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    """Environment of a process of its own: this Hub, alice's token, an empty cache, hf_audio importable."""
+    path = os.pathsep.join(filter(None, [str(REPO_ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"HF_TOKEN": hub.token("alice"), "HF_HOME": str(tmp_path / "hf_home"), "PYTHONPATH": path}
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real recordings beside the repository; tests that need it are skipped where it is missing."""
+    folder = REPO_ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real recordings are missing: {folder}")
+    return folder
