@@ -12,22 +12,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 
 if TYPE_CHECKING:
     import evaluate
 
+    from hf_audio.data.labels import LabelSpace
+
 __all__ = [
+    "METRIC_NAMES",
     "ClipScores",
     "average_per_clip",
     "choose_threshold",
     "classification_metrics",
     "decide",
     "load_metric",
+    "main_metrics",
     "validation_metrics",
 ]
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "f1_micro": "micro F1",
+    "f1_macro": "macro F1",
+    "f1_samples": "samples F1",
+    "mean_average_precision": "mAP",
+    "lrap": "LRAP",
+    "roc_auc_macro": "ROC AUC",
+    "hamming_loss": "Hamming loss",
+}
+
+
+def main_metrics(problem_type: str) -> tuple[str, ...]:
+    """The metrics that a table of such a task shows, the most important first."""
+    if problem_type == "multi_label_classification":
+        return ("f1_micro", "f1_macro", "mean_average_precision", "lrap", "roc_auc_macro")
+    return ("accuracy", "f1_macro", "mean_average_precision", "roc_auc_macro")
 
 
 @cache
