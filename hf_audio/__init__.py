@@ -13,18 +13,22 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "InputError": "errors",
-    "clear_errors": "recipe",
+    "clear_errors": "errors",
     "parse_recipe": "recipe",
+    "parse_settings": "recipe",
+    "DataConfig": "config",
     "Clip": "data.index",
     "LabelSpace": "data.labels",
     "FeatureDataset": "data.features_dataset",
     "load_features": "data.features_dataset",
     "build_features": "data.feature_building",
+    "build_corpus_features": "preparation",
     "prepare_features": "preparation",
     "KaldiFbank": "features.fbank",
     "build_model": "models",
     "AudioTrainer": "training",
     "evaluate_run": "analysis.evaluation",
+    "write_dataset_card": "publishing.dataset_card",
     "push_features": "publishing.push",
     "push_model": "publishing.push",
     "publish_run": "publishing.run",
@@ -35,9 +39,9 @@ __all__ = sorted(_HOME_OF)
 def __getattr__(name: str):
     if name not in _HOME_OF:
         raise AttributeError(f"module 'hf_audio' has no attribute {name!r}")
-    from hf_audio.environment import require_working_torchaudio
+    if _HOME_OF[name] != "errors":
+        from hf_audio.environment import require_working_torchaudio
 
-    if name != "InputError":
         require_working_torchaudio()
     return getattr(importlib.import_module(f"hf_audio.{_HOME_OF[name]}"), name)
 

@@ -20,7 +20,7 @@ def setting(default, help_text: str):
 
 @dataclass
 class DataConfig:
-    """Where the recordings or features come from and how they are cut and split."""
+    """Where the recordings come from and how they are cut and split."""
 
     _argument_group_name = "data"
 
@@ -28,11 +28,7 @@ class DataConfig:
     data_dir: str | None = setting(
         None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s)."
     )
-    dataset: str | None = setting(
-        None, "Feature dataset to train from instead of recordings: a Hub name (USER/irmas-fbank) or a folder."
-    )
     features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.")
-    streaming: bool = setting(True, "Stream a Hub dataset's train split instead of downloading it first.")
     window_s: float | None = setting(
         None, "Window length in seconds. Default: what nine of ten training clips fit into, at most 5 s."
     )
@@ -82,11 +78,15 @@ class AugmentConfig:
 
 
 @dataclass
-class PublishConfig:
-    """What leaves the machine, beside transformers' --push_to_hub, --hub_model_id, --hub_private_repo, --hub_token."""
+class HubConfig:
+    """What comes from the Hub and goes there, beside transformers' --push_to_hub, --hub_model_id, --hub_private_repo."""
 
-    _argument_group_name = "publishing"
+    _argument_group_name = "hub"
 
+    dataset: str | None = setting(
+        None, "Feature dataset to train from instead of recordings: a Hub name (USER/irmas-fbank) or a folder."
+    )
+    streaming: bool = setting(True, "Stream a Hub dataset's train split instead of downloading it first.")
     hub_dataset_id: str | None = setting(
         None, "Hub name of the features built here, pushed with --push_to_hub. Default: <output_dir's name>-features."
     )
@@ -114,7 +114,7 @@ class Recipe:
     data: DataConfig
     model: ModelConfig
     augment: AugmentConfig
-    publish: PublishConfig
+    hub: HubConfig
     run: RunConfig
     training: TrainingArguments
     push_to_hub: bool = False  # TrainingArguments' flag, but publishing is a stage of its own here: Trainer gets False

@@ -1,9 +1,13 @@
-"""The one exception that users are meant to read."""
+"""The one exception that users are meant to read, and how a program ends on it."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
@@ -25,3 +29,15 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
     guess = nearest_name(name, names)
     hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(names)}"
     return InputError(f"Unknown {kind} {name!r}: {hint}")
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Ends the program on an InputError with its one sentence on stderr and exit code 2."""
+    try:
+        yield
+    except InputError as error:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(3)  # most errors meet every process: the launcher ends the others once the first has spoken
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)

@@ -36,13 +36,13 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     Raises:
         InputError: as the corpus, the split, building and loading do.
     """
-    data = recipe.data
-    if data.dataset:
-        features = load_features(data.dataset, streaming=data.streaming, token=recipe.training.hub_token)
-        _check_wanted(data, features)
+    hub = recipe.hub
+    if hub.dataset:
+        features = load_features(hub.dataset, streaming=hub.streaming, token=recipe.training.hub_token)
+        _check_wanted(recipe.data, features)
         return features
-    folder = Path(data.features_dir or Path(recipe.training.output_dir) / "features")
-    return load_features(build_corpus_features(data, folder))
+    folder = Path(recipe.data.features_dir or Path(recipe.training.output_dir) / "features")
+    return load_features(build_corpus_features(recipe.data, folder))
 
 
 def build_corpus_features(data: DataConfig, folder: Path) -> Path:

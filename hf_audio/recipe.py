@@ -6,22 +6,20 @@ A typo in any of them is an error that names the nearest flag.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from hf_audio.config import AugmentConfig, DataConfig, ModelConfig, PublishConfig, Recipe, RunConfig
+from hf_audio.config import AugmentConfig, DataConfig, HubConfig, ModelConfig, Recipe, RunConfig
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 
-CONFIG_GROUPS = (DataConfig, ModelConfig, AugmentConfig, PublishConfig, RunConfig)
+CONFIG_GROUPS = (DataConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in CONFIG_GROUPS)
 
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
@@ -49,41 +47,27 @@ def parse_recipe(
     """
     require_working_torchaudio()
     argv = sys.argv[1:] if argv is None else argv
-    parser = _parser(doc)
-    flags = {action.dest for action in parser._actions}
-
+    parser = _parser(doc, (*CONFIG_GROUPS, TrainingArguments))
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
-    layers = [("the recipe", values)]
+    layers = {"the recipe": values}
     if chosen.demo:
         if demo is None:
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
-        layers.append(("the recipe's demo values", demo))
+        layers["the recipe's demo values"] = demo
     if chosen.config:
-        layers.append((chosen.config, _read_yaml(Path(chosen.config))))
-    for source, layer in layers:
-        for key in layer:
-            if key not in flags:
-                raise unknown_name(f"setting in {source}", key, flags)
-        parser.set_defaults(**layer)
+        layers[chosen.config] = _read_yaml(Path(chosen.config))
 
-    namespace, unknown = parser.parse_known_args(argv)
-    if unknown:
-        typed = unknown[0].split("=")[0]
-        if not typed.startswith("-"):
-            raise InputError(f"Unexpected argument {typed!r}: every value needs a flag in front of it, see --help")
-        raise unknown_name("flag", typed, [option for action in parser._actions for option in action.option_strings])
-    return _to_recipe(namespace)
+    namespace = _parse(parser, layers, argv)
+    push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
+    data, model, augment, hub, run, training = (_take(kind, namespace) for kind in (*CONFIG_GROUPS, TrainingArguments))
+    return Recipe(data, model, augment, hub, run, training, push_to_hub)
 
 
-@contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
-    """Ends the program on an InputError with its one sentence on stderr and exit code 2, from one process only."""
-    try:
-        yield
-    except InputError as error:
-        if int(os.environ.get("RANK", "0")) == 0:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
+def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
+    """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe."""
+    require_working_torchaudio()
+    namespace = _parse(_parser(doc, kinds), {"the script": values}, sys.argv[1:] if argv is None else argv)
+    return [_take(kind, namespace) for kind in kinds]
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -114,20 +98,38 @@ class _Parser(HfArgumentParser):
         super().print_help(file)
 
 
-def _parser(doc: str) -> _Parser:
+def _parser(doc: str, kinds: Iterable[type]) -> _Parser:
     parser = _Parser(
-        [*CONFIG_GROUPS, TrainingArguments],
+        kinds,
         description=doc,
         usage="accelerate launch %(prog)s [--flag value ...]",
         formatter_class=lambda prog: _Help(prog, max_help_position=32, width=110),
         allow_abbrev=False,
-        epilog="A switch that is on is turned off by `--NAME false`. Every other field of "
-        "transformers.TrainingArguments is a flag too: --help_all lists them.",
+        epilog="A switch that is on is turned off by `--NAME false`.",
     )
+    if TrainingArguments in kinds:
+        parser._optionals.title = "training (transformers.TrainingArguments)"
+        parser.epilog += " Every other field of transformers.TrainingArguments is a flag too: --help_all lists them."
+        parser.add_argument("--help_all", action="help", help="show all flags of transformers.TrainingArguments too")
     parser._action_groups.append(parser._action_groups.pop(1))  # our own groups first
-    parser._optionals.title = "training (transformers.TrainingArguments)"
-    parser.add_argument("--help_all", action="help", help="show all flags of transformers.TrainingArguments as well")
     return parser
+
+
+def _parse(parser: _Parser, layers: Mapping[str, Mapping[str, Any]], argv: list[str]) -> argparse.Namespace:
+    """The command line over the layers, which are named by where they come from, lowest first."""
+    flags = {action.dest for action in parser._actions}
+    for source, layer in layers.items():
+        for key in layer:
+            if key not in flags:
+                raise unknown_name(f"setting in {source}", key, flags)
+        parser.set_defaults(**layer)
+    namespace, unknown = parser.parse_known_args(argv)
+    if unknown:
+        typed = unknown[0].split("=")[0]
+        if not typed.startswith("-"):
+            raise InputError(f"Unexpected argument {typed!r}: every value needs a flag in front of it, see --help")
+        raise unknown_name("flag", typed, [option for action in parser._actions for option in action.option_strings])
+    return namespace
 
 
 def _only(argv: list[str], *flags: str) -> list[str]:
@@ -154,14 +156,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _to_recipe(namespace: argparse.Namespace) -> Recipe:
-    def take(kind):
-        names = [field.name for field in dataclasses.fields(kind) if field.init]
-        try:
-            return kind(**{name: getattr(namespace, name) for name in names})
-        except ValueError as error:
-            raise InputError(str(error)) from None
-
-    data, model, augment, publish, run = (take(kind) for kind in CONFIG_GROUPS)
-    push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
-    return Recipe(data, model, augment, publish, run, training=take(TrainingArguments), push_to_hub=push_to_hub)
+def _take(kind: type, namespace: argparse.Namespace) -> Any:
+    """The dataclass `kind`, filled from the parsed flags."""
+    names = [field.name for field in dataclasses.fields(kind) if field.init]
+    try:
+        return kind(**{name: getattr(namespace, name) for name in names})
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from None

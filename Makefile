@@ -1,0 +1,34 @@
+# Two commands do everything, set-up included:  make demo   make test
+VENV ?= .venv
+# The first of these that runs and is 3.10 to 3.12; choose another with: make demo PYTHON=/path/to/python
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
+	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
+
+.PHONY: help demo test lint benchmark clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate, write report and model: runs/ast_irmas_demo
+	$(VENV)/bin/accelerate launch recipes/ast_irmas.py --demo
+
+test: lint  ## check the style, then run all tests
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
+	$(VENV)/bin/python scripts/benchmark_features.py
+	$(VENV)/bin/python scripts/benchmark_training.py
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.12 with venv found; install one (Debian: apt install python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --upgrade --quiet pip
+	$(VENV)/bin/python -m pip install --editable ".[demo,test]"
+	@touch $@
+
+clean:  ## remove the environment and what runs left behind
+	rm -rf $(VENV) runs corpora build *.egg-info

@@ -1,0 +1,43 @@
+"""Train a classifier on your own recordings.
+
+    accelerate launch recipes/ast_folder.py --data_dir DIR                     from scratch: quick, needs no network
+    accelerate launch recipes/ast_folder.py --data_dir DIR --model MIT/ast-finetuned-audioset-10-10-0.4593
+    accelerate launch recipes/ast_folder.py --data_dir DIR --fold fold1        test on one official fold
+    accelerate launch recipes/ast_folder.py --data_dir DIR --test_groups theo  test on one speaker, song ...
+
+DIR holds class folders (DIR/violin/a.wav), optionally below train, validation and test, or a CSV with the columns path
+and label (or labels: "violin;piano") and optionally group, split, start_s and end_s. Give groups: clips cut from one
+recording must not be in both train and test, or every score is too good.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/ast_folder",
+    "corpus": "folder",
+    "model": "ast-tiny",
+    "num_train_epochs": 30,
+    "learning_rate": 5e-4,
+    "warmup_steps": 0.1,
+    "weight_decay": 0.05,
+    "per_device_train_batch_size": 32,
+    "early_stopping_patience": 10,
+    "time_mask_s": 0.5,
+    "frequency_mask_bins": 24,
+    "mixup_alpha": 0.3,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.build_model(recipe, features)
+    trainer = hf_audio.AudioTrainer.of_recipe(recipe, model, features)
+    trainer.train_resumable()
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, features, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

@@ -1,0 +1,52 @@
+"""Fine-tune the Audio Spectrogram Transformer on IRMAS: which of 11 instruments are playing?
+
+    accelerate launch recipes/ast_irmas.py --demo                              no download, no GPU: about 5 minutes
+    accelerate launch recipes/ast_irmas.py --data_dir /data/IRMAS              builds the features, then trains
+    accelerate launch recipes/ast_irmas.py --dataset USER/irmas-fbank          streams features from the Hub
+    accelerate launch recipes/ast_irmas.py --lora_rank 8 --push_to_hub         adapters only; publishes the result
+    accelerate launch --config_file recipes/accelerate/multi_gpu.yaml recipes/ast_irmas.py
+
+Without --data_dir and --dataset IRMAS is downloaded through mirdata (12 GB).
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/ast_irmas",
+    "corpus": "irmas",
+    "window_s": 3.0,
+    "model": "MIT/ast-finetuned-audioset-10-10-0.4593",
+    "num_train_epochs": 8,
+    "learning_rate": 5e-5,
+    "warmup_steps": 0.1,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 32,
+    "early_stopping_patience": 3,
+    "time_mask_s": 0.5,
+    "frequency_mask_bins": 24,
+    "mixup_alpha": 0.3,
+    "mixup_labels": "union",
+}
+DEMO = {
+    "output_dir": "runs/ast_irmas_demo",
+    "corpus": "general_midi",
+    "model": "ast-tiny",
+    "num_train_epochs": 9,
+    "learning_rate": 1e-3,
+    "early_stopping_patience": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.build_model(recipe, features)
+    trainer = hf_audio.AudioTrainer.of_recipe(recipe, model, features)
+    trainer.train_resumable()
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, features, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

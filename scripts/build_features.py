@@ -1,0 +1,27 @@
+"""Recordings to a feature dataset: index, split, windows, log-mel features, in shards. Can be interrupted and resumed.
+
+    python scripts/build_features.py --data_dir DIR --features_dir feature_sets/mine
+    python scripts/build_features.py --corpus irmas --data_dir DIR --features_dir feature_sets/irmas --window_s 3
+    accelerate launch --num_processes 4 scripts/build_features.py --data_dir DIR --features_dir feature_sets/mine
+    accelerate launch --num_machines 2 --machine_rank 0 --main_process_ip HOST ... on a folder that both machines see
+
+Files that cannot be used are listed with the reason in excluded.csv beside the dataset; --strict makes them an error.
+Publish the result with scripts/push_features.py, train on it with --dataset feature_sets/mine.
+"""
+
+from pathlib import Path
+
+import hf_audio
+
+VALUES = {"features_dir": "feature_sets/features"}
+
+
+def main() -> None:
+    (data,) = hf_audio.parse_settings(hf_audio.DataConfig, values=VALUES, doc=__doc__)
+    folder = hf_audio.build_corpus_features(data, Path(data.features_dir))
+    hf_audio.write_dataset_card(folder)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

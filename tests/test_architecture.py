@@ -1,0 +1,94 @@
+"""The rule of imports: only to the left, and packages of one level do not import each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEVELS = (
+    {"errors", "config", "environment"},
+    {"data", "losses", "metrics"},
+    {"features", "augment", "models", "corpora"},
+    {"training", "inference", "preparation"},
+    {"analysis", "publishing"},
+    {"recipe"},
+)
+LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
+# Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.
+OPTIONAL_LIBRARIES = {"peft", "symusic", "pretty_midi", "mirdata", "timm", "librosa", "optuna", "gradio", "cleanlab"}
+# Files a module in models/ may import from, so that a published model carries all of its code.
+PUBLISHABLE = {"torch", "transformers", "timm", "peft", "math", "typing", "collections", "dataclasses", "__future__"}
+SHADOWING = {"evaluate.py", "ast.py", "timm.py", "datasets.py", "datasets", "peft.py", "torch.py", "logging.py"}
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "hf_audio").rglob("*.py"))
+
+
+def imports(path: Path) -> list[tuple[str, int, bool]]:
+    """(module, line, whether inside a function) of every import; type-checking imports do not run and do not count."""
+    found = []
+
+    def walk(node: ast.AST, inside: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, child.lineno, inside) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0 or path.parent.name == "models", f"{path}:{child.lineno} imports relatively"
+                found.append((child.module or "", child.lineno, inside))
+            walk(child, inside or isinstance(child, ast.FunctionDef))
+
+    walk(ast.parse(path.read_text()), False)
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_to_the_left_only(path):
+    own = path.relative_to(ROOT / "hf_audio").parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    assert own in LEVEL_OF, f"hf_audio/{own} has no place in the rule of imports; give it one in LEVELS"
+    for module, line, _ in imports(path):
+        package, _, rest = module.partition(".")
+        if package != "hf_audio" or not rest:
+            continue
+        other = rest.split(".")[0]
+        if other == own or (own, module) == ("features", "hf_audio.data.audio"):
+            continue
+        assert LEVEL_OF[other] < LEVEL_OF[own] or LEVEL_OF[own] == 0, (
+            f"{path.relative_to(ROOT)}:{line} imports {module}, which is not to the left of {own}"
+        )
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_optional_libraries_are_imported_where_they_are_needed(path):
+    for module, line, inside in imports(path):
+        if module.split(".")[0] in OPTIONAL_LIBRARIES:
+            assert inside, f"{path.relative_to(ROOT)}:{line} imports {module} at the top"
+
+
+def test_an_optional_library_has_one_home():
+    homes: dict[str, set[str]] = {}
+    for path in modules():
+        for module, _, _ in imports(path):
+            if module.split(".")[0] in OPTIONAL_LIBRARIES:
+                homes.setdefault(module.split(".")[0], set()).add(str(path.relative_to(ROOT)))
+    assert {library: sorted(where) for library, where in homes.items() if len(where) > 1} == {}
+
+
+def test_names_say_what_lives_there():
+    names = {path.name for path in (ROOT / "hf_audio").rglob("*")}
+    assert not names & {"utils.py", "helpers.py", "common.py", "misc.py"}
+    assert not {path.name for folder in ("recipes", "scripts") for path in (ROOT / folder).iterdir()} & SHADOWING
+
+
+def test_recipes_are_values_and_stages():
+    for path in (ROOT / "recipes").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 60, f"{path.name} is longer than 60 lines"
+        logic = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.For | ast.While)]
+        assert not logic, f"{path.name} has a loop: loops live in the package"

@@ -1,0 +1,83 @@
+"""IRMAS from its true layout on disk, whole and partial."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_audio import InputError, LabelSpace
+from hf_audio.corpora import irmas
+from hf_audio.data.splits import assign_splits
+
+
+def make_tree(root: Path, instruments: list[str]) -> Path:
+    """Empty files under IRMAS's real names: the index reads names and .txt files, never audio."""
+    for code in instruments:
+        folder = root / "IRMAS-TrainingData" / code
+        folder.mkdir(parents=True)
+        for recording in range(1, 7):
+            for part in range(1, 1 + recording % 3):
+                (folder / f"{recording:03d}__[{code}][nod][cou_fol]{recording:04d}__{part}.wav").touch()
+        (folder / f"[{code}][pop_roc]0900__1.wav").touch()
+    for part, folder in ((1, "IRMAS-TestingData-Part1/Part1"), (2, "IRMAS-TestingData-Part2/IRTestingData-Part2")):
+        (root / folder).mkdir(parents=True)
+        for excerpt in (1, 2, 16):
+            name = f"(0{part}) dont kill the whale-{excerpt}"
+            (root / folder / f"{name}.wav").touch()
+            (root / folder / f"{name}.txt").write_text("gel\t\nvoi\t\n")
+    return root
+
+
+def test_whole_layout(tmp_path):
+    clips = irmas.index(make_tree(tmp_path, list(irmas.INSTRUMENTS)))
+    training = [clip for clip in clips if clip.split == "train"]
+    test = [clip for clip in clips if clip.split == "test"]
+    assert len(training) == 11 * 7 and len(test) == 6
+    assert {clip.labels for clip in training} == {(code,) for code in irmas.INSTRUMENTS}
+    assert all(clip.labels == ("gel", "voi") for clip in test)
+    of_one_recording = {clip.group for clip in training if "cel][nod][cou_fol]0002" in clip.clip_id}
+    assert len(of_one_recording) == 1, "__1 and __2 are cut from one recording"
+    assert len({clip.group for clip in test}) == 2, "excerpts -1, -2, -16 are of one song"
+    by_name = {clip.path.name: clip.metadata for clip in training}
+    assert by_name["001__[cel][nod][cou_fol]0001__1.wav"] == {"genre": "cou_fol", "drums": "no"}
+    assert by_name["[cel][pop_roc]0900__1.wav"] == {"genre": "pop_roc", "drums": ""}
+
+
+def test_split_keeps_recordings_together_and_the_official_test(tmp_path):
+    clips = irmas.index(make_tree(tmp_path, list(irmas.INSTRUMENTS)))
+    labels = LabelSpace.of_clips(clips, irmas.CARD.label_names, irmas.CARD.problem_type)
+    split = assign_splits(clips, labels)
+    groups = {name: {clip.group for clip in split if clip.split == name} for name in ("train", "validation", "test")}
+    assert not groups["train"] & groups["validation"] and len(groups["test"]) == 2
+    assert {clip.labels[0] for clip in split if clip.split == "validation"} == set(irmas.INSTRUMENTS)
+
+
+def test_partial_layout_drops_labels_nothing_can_learn(tmp_path, caplog):
+    clips = irmas.index(make_tree(tmp_path, ["cel", "gel"]))
+    assert {clip.labels for clip in clips if clip.split == "test"} == {("gel",)}
+    assert "no training clips of" in caplog.text
+
+
+def test_bad_layouts_get_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="holds no IRMAS training clips"):
+        irmas.index(tmp_path)
+    make_tree(tmp_path, ["cel", "gel"])
+    next(tmp_path.rglob("*.txt")).write_text("kazoo\n")
+    with pytest.raises(InputError, match="names 'kazoo'"):
+        irmas.index(tmp_path)
+
+
+def test_download_without_mirdata_names_the_extra(tmp_path):
+    (tmp_path / "mirdata.py").write_text("raise ImportError('not installed')")
+    program = "from pathlib import Path; from hf_audio.corpora.irmas import obtain; obtain(Path('x'))"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": f"{tmp_path}:{Path(irmas.__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert 'pip install "hf_audio[corpora]"' in result.stderr.splitlines()[-1]

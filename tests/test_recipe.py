@@ -1,0 +1,94 @@
+"""Settings: layers, typos, help, and errors that end a program with one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_audio import InputError, parse_recipe
+
+ROOT = Path(__file__).parents[1]
+VALUES = {"output_dir": "runs/x", "corpus": "irmas", "window_s": 3.0, "learning_rate": 1e-4, "mixup_alpha": 0.3}
+
+
+def test_layers_recipe_demo_yaml_command_line(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("learning_rate: 1e-3\nmixup_alpha: 0.1\n")
+    demo = {"corpus": "general_midi", "learning_rate": 5e-4}
+    assert parse_recipe(VALUES, demo, argv=[]).data.corpus == "irmas"
+    recipe = parse_recipe(VALUES, demo, argv=["--demo", "--config", str(config), "--mixup_alpha", "0.2"])
+    assert recipe.data.corpus == "general_midi", "demo wins over the recipe"
+    assert recipe.training.learning_rate == 1e-3, "the file wins over the demo"
+    assert recipe.augment.mixup_alpha == 0.2, "the command line wins over the file"
+    assert recipe.data.window_s == 3.0
+
+
+def test_publishing_is_not_left_to_trainer():
+    recipe = parse_recipe(VALUES, argv=["--push_to_hub", "--hub_model_id", "me/x"])
+    assert recipe.push_to_hub and not recipe.training.push_to_hub
+    assert recipe.training.hub_model_id == "me/x"
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--windows_s", "3"], "Unknown flag '--windows_s': did you mean '--window_s'"),
+        (["--lerning_rate=3"], "Unknown flag '--lerning_rate': did you mean '--learning_rate'"),
+        (["--window_s", "long"], "--window_s.*invalid float value: 'long'"),
+        (["recordings"], "Unexpected argument 'recordings'"),
+        (["--demo"], "no demo"),
+        (["--config", "nowhere.yaml"], "Cannot read --config nowhere.yaml"),
+    ],
+)
+def test_typos_name_the_nearest_flag(argv, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe(VALUES, argv=argv)
+
+
+def test_unknown_keys_of_recipe_and_file_are_refused(tmp_path):
+    with pytest.raises(InputError, match="setting in the recipe 'lora_ranks': did you mean 'lora_rank'"):
+        parse_recipe({**VALUES, "lora_ranks": 8}, argv=[])
+    (tmp_path / "c.yaml").write_text("mixup_alfa: 1\n")
+    with pytest.raises(InputError, match="'mixup_alfa': did you mean 'mixup_alpha'"):
+        parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("just text\n")
+    with pytest.raises(InputError, match="must hold lines of `flag: value`, found str"):
+        parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
+
+
+def run(recipe: str, *argv: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "recipes" / recipe), *argv],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+    )
+
+
+def test_help_teaches():
+    result = run("ast_folder.py", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "accelerate launch recipes/ast_folder.py --data_dir DIR" in result.stdout
+    assert "--window_s" in result.stdout and "[ast-tiny]" in result.stdout
+    assert "--deepspeed" not in result.stdout, "rare flags only with --help_all"
+
+
+def test_an_input_error_is_one_sentence_and_exit_code_2():
+    result = run("ast_folder.py", "--data_dri", "x")
+    assert result.returncode == 2
+    assert result.stderr.strip() == "error: Unknown flag '--data_dri': did you mean '--data_dir'?"
+
+
+def test_a_broken_torchaudio_is_one_sentence(tmp_path):
+    (tmp_path / "torchaudio.py").write_text("raise OSError('libc10_cuda.so: cannot open shared object file')")
+    result = run("ast_folder.py", "--data_dir", "x", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert result.returncode == 2
+    assert "do not work together (libc10_cuda.so" in result.stderr
+    assert 'pip install "torch>=2.11,<2.15"' in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, "one sentence, no stack trace"
