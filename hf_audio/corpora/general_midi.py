@@ -1,0 +1,246 @@
+"""General MIDI: a rendered corpus after the model of IRMAS, for trying everything without a download.
+
+Songs are composed and played from a seed, with the SoundFont that pretty_midi carries:
+
+    ROOT/training/cel/[cel][dru]0012__1.wav   3 s, one predominant instrument over a quieter accompaniment
+    ROOT/testing/[nod]0003-1.wav              5 to 20 s, 1 to 5 labels in the .txt beside each, one a line
+    ROOT/parameters.json                      what is being rendered; another seed or size needs another folder
+    ROOT/manifest.json                        written last: the corpus is complete
+
+Clips __1 __2 __3 (or -1 -2) of one number are of one song: same band, key, tempo, room, different melodies.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm.auto import tqdm
+
+from hf_audio.corpora._midi_instruments import LABELLED
+from hf_audio.corpora._midi_mix import render_excerpt
+from hf_audio.corpora._midi_songs import SPLITS, Excerpt, Song, compose
+from hf_audio.corpora._midi_sound import SAMPLE_RATE, synthesizer
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError
+
+CARD = CorpusCard(
+    name="General MIDI instruments",
+    licence="GPL-2.0",
+    may_redistribute=True,
+    citation="Rendered by hf_audio with symusic and the SoundFont TimGM6mb (Tim Brechbill, GPL-2) of pretty_midi.",
+    homepage="https://github.com/craffel/pretty-midi",
+    protocol=(
+        "As IRMAS: trained on 3 s clips with one predominant instrument, tested on excerpts of 5 to 20 s with 1 to 5 "
+        "labels; window scores averaged per excerpt, micro and macro F1."
+    ),
+    problem_type="multi_label_classification",
+    label_names=tuple(LABELLED),
+)
+RECIPE_VERSION = 1  # raised when the same parameters give other music or sound
+EXCERPTS_PER_SONG = {"train": (3, 2, 1), "test": (2, 3, 1)}
+TEST_LABEL_COUNTS = (2, 1, 3, 2, 4, 1, 3, 2, 5, 1)
+DRUM_TAGS = {"dru": "yes", "nod": "no"}
+TRAINING_NAME = re.compile(r"\[(?P<label>\w+)\]\[(?P<drums>\w+)\](?P<song>\d+)__\d+")
+TESTING_NAME = re.compile(r"\[(?P<drums>\w+)\](?P<song>\d+)-\d+")
+
+
+def obtain(
+    root: Path,
+    *,
+    num_train_clips: int = 1320,
+    num_test_clips: int = 165,
+    seed: int = 0,
+    num_workers: int | None = None,
+) -> None:
+    """Render the corpus into `root`; the same seed and sizes give the same bytes, whatever the number of processes.
+
+    May be stopped at any moment and called again: finished clips are kept.
+
+    Args:
+        root: folder of the corpus; made where it is missing.
+        num_train_clips: 3 s clips, spread evenly over the classes.
+        num_test_clips: excerpts of 5 to 20 s.
+        seed: settles everything that is drawn.
+        num_workers: processes; None takes as many as there are cores.
+
+    Raises:
+        InputError: a corpus with other parameters is in `root`, the sizes leave a class without clips, or symusic or
+            the SoundFont is not installed.
+    """
+    root = Path(root)
+    synthesizer()  # says at once what is not installed
+    if num_train_clips < len(LABELLED) or num_test_clips < 1:
+        raise InputError(
+            f"{num_train_clips} training and {num_test_clips} test clips were asked for; at least {len(LABELLED)} "
+            "training clips, one a class, and 1 test clip are needed"
+        )
+    parameters = {
+        "recipe_version": RECIPE_VERSION,
+        "num_train_clips": num_train_clips,
+        "num_test_clips": num_test_clips,
+        "seed": seed,
+    }
+    _claim(root, parameters)
+    if (root / "manifest.json").is_file():
+        return
+    _render_all(root, [*_train_songs(num_train_clips, seed), *_test_songs(num_test_clips, seed)], num_workers)
+    _write_text(root / "manifest.json", json.dumps(parameters, indent=2) + "\n")
+
+
+def index(root: Path) -> list[Clip]:
+    """All clips that are on disk: training clips with split "train", excerpts with their .txt with split "test"."""
+    root = Path(root)
+    clips = [_training_clip(root, path) for path in sorted(root.glob("training/*/*.wav"))]
+    clips += [_testing_clip(root, path) for path in sorted(root.glob("testing/*.wav"))]
+    if not clips:
+        raise InputError(
+            f"{root} holds no rendered corpus: expected training/CLASS/*.wav and testing/*.wav; render it with "
+            "obtain(root) or choose another folder"
+        )
+    return clips
+
+
+def _training_clip(root: Path, path: Path) -> Clip:
+    name = TRAINING_NAME.fullmatch(path.stem)
+    if name is None or name["label"] != path.parent.name:
+        raise InputError(f"{path} is no clip of this corpus: expected a name like [cel][dru]0012__1.wav in cel/")
+    return Clip(
+        path=path,
+        labels=(name["label"],),
+        group=f"train-{name['song']}",
+        clip_id=path.relative_to(root).as_posix(),
+        split="train",
+        metadata={"drums": DRUM_TAGS[name["drums"]]},
+    )
+
+
+def _testing_clip(root: Path, path: Path) -> Clip:
+    name = TESTING_NAME.fullmatch(path.stem)
+    labels_path = path.with_suffix(".txt")
+    if name is None or not labels_path.is_file():
+        raise InputError(f"{path} is no clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it")
+    return Clip(
+        path=path,
+        labels=tuple(labels_path.read_text(encoding="utf-8").split()),
+        group=f"test-{name['song']}",
+        clip_id=path.relative_to(root).as_posix(),
+        split="test",
+        metadata={"drums": DRUM_TAGS[name["drums"]]},
+    )
+
+
+def _train_songs(num_clips: int, seed: int) -> Iterator[Song]:
+    """Songs of one labelled instrument each; the classes take turns, so that all get equally many clips."""
+    names = list(LABELLED)
+    left = {name: num_clips // len(names) + (i < num_clips % len(names)) for i, name in enumerate(names)}
+    number = 0
+    while any(left.values()):
+        sizes = EXCERPTS_PER_SONG["train"]
+        for name in names:
+            num_excerpts = min(left[name], sizes[number // len(names) % len(sizes)])
+            left[name] -= num_excerpts
+            if num_excerpts:
+                yield _song("train", number, seed, (name,), num_excerpts)
+            number += 1
+
+
+def _test_songs(num_clips: int, seed: int) -> Iterator[Song]:
+    """Songs of 1 to 5 labelled instruments, always those that have had the fewest excerpts so far."""
+    rng = np.random.default_rng([seed, len(SPLITS)])
+    counts = dict.fromkeys(LABELLED, 0)
+    number = 0
+    while num_clips:
+        sizes = EXCERPTS_PER_SONG["test"]
+        num_excerpts = min(num_clips, sizes[number % len(sizes)])
+        num_labels = TEST_LABEL_COUNTS[number % len(TEST_LABEL_COUNTS)]
+        tie_breaks = dict(zip(counts, rng.random(len(counts)), strict=True))
+        rarest = sorted(counts, key=lambda name: counts[name] + tie_breaks[name])[:num_labels]
+        for name in rarest:
+            counts[name] += num_excerpts
+        yield _song("test", number, seed, tuple(name for name in LABELLED if name in rarest), num_excerpts)
+        num_clips -= num_excerpts
+        number += 1
+
+
+def _song(split: str, number: int, seed: int, labels: tuple[str, ...], num_excerpts: int) -> Song:
+    return Song(split, number, (seed, SPLITS.index(split), number), labels, num_excerpts)
+
+
+def _clip_path(root: Path, song: Song, excerpt: Excerpt, take: int) -> Path:
+    drums = "dru" if excerpt.has_drums else "nod"
+    if song.split == "train":
+        label = song.labels[0]
+        return root / "training" / label / f"[{label}][{drums}]{song.number:04d}__{take}.wav"
+    return root / "testing" / f"[{drums}]{song.number:04d}-{take}.wav"
+
+
+def _render_song(root: Path, song: Song) -> int:
+    """Write the song's clips that are not there yet; returns how many clips it has."""
+    for take, excerpt in enumerate(compose(song), start=1):
+        path = _clip_path(root, song, excerpt, take)
+        if path.is_file():
+            continue
+        if song.split == "test":
+            _write_text(path.with_suffix(".txt"), "\n".join(song.labels) + "\n")
+        partial = path.with_suffix(".partial")
+        soundfile.write(partial, render_excerpt(excerpt, song.seed, take), SAMPLE_RATE, subtype="PCM_16", format="WAV")
+        os.replace(partial, path)
+    return song.num_excerpts
+
+
+def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
+    for song in songs:
+        folder = root / "testing" if song.split == "test" else root / "training" / song.labels[0]
+        folder.mkdir(parents=True, exist_ok=True)
+    num_workers = num_workers or len(os.sched_getaffinity(0))
+    with tqdm(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as progress:
+        if num_workers == 1:
+            for song in songs:
+                progress.update(_render_song(root, song))
+            return
+        # spawned, not forked: the caller may have started threads
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
+            for done in as_completed([pool.submit(_render_song, root, song) for song in songs]):
+                progress.update(done.result())
+
+
+def _end_with_parent() -> None:
+    """Make this worker end when its parent does, even when that was killed: it would wait for work for ever."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _claim(root: Path, parameters: dict[str, int]) -> None:
+    """Write down what `root` is for before anything is rendered; something else there is an InputError."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / "parameters.json"
+    if not path.is_file():
+        _write_text(path, json.dumps(parameters, indent=2) + "\n")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    names = [name for name in parameters if found.get(name) != parameters[name]]
+    if names:
+        differences = ", ".join(f"{name} {found.get(name)} instead of {parameters[name]}" for name in names)
+        raise InputError(f"{root} holds a corpus rendered with {differences}; choose another folder or delete this one")
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
