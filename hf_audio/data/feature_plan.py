@@ -1,0 +1,195 @@
+"""What a feature build consists of, decided before it starts: the shards, in an order that any rank finds again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.index import SPLITS, Clip
+from hf_audio.data.labels import LabelSpace
+from hf_audio.data.splits import check_disjoint
+from hf_audio.data.windows import window_starts
+from hf_audio.errors import InputError
+
+FORMAT_VERSION = 1
+# Shards are dealt to ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. About 1,024 windows of
+# 3 s are 25 MB: few requests for a reader, little work lost with an interrupted shard.
+SHARDS_MULTIPLE = 8
+WINDOWS_A_SHARD = 1024
+FEWEST_WINDOWS_TO_SPLIT = 512
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One parquet file: its name without suffix, and the clips whose windows it holds, in order."""
+
+    name: str
+    split: str
+    clips: tuple[Clip, ...]
+
+
+def clips_in_order(clips: Iterable[Clip], split: str) -> list[Clip]:
+    """Clips of a split as they are stored.
+
+    Training clips are mixed by a hash of their names, because readers that stream can only shuffle within a buffer and
+    an index is usually sorted by class. Validation and test keep the order of the index.
+    """
+    chosen = [clip for clip in clips if clip.split == split]
+    if split == "train":
+        chosen.sort(key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest())
+    return chosen
+
+
+def check_clips(clips: Sequence[Clip], labels: LabelSpace) -> None:
+    """Refuse an index that cannot become a feature dataset.
+
+    Raises:
+        InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
+            training clip; an unknown label.
+    """
+    if not clips:
+        raise InputError("There are no clips to build features from; the index is empty")
+    seen: set[str] = set()
+    trained: set[str] = set()
+    for clip in clips:
+        labels.indices(clip.labels)
+        if clip.split not in SPLITS:
+            raise InputError(f"Clip {clip.clip_id} has split {clip.split!r}; expected one of {', '.join(SPLITS)}")
+        if clip.clip_id in seen:
+            raise InputError(f"Clip {clip.clip_id} is in the index twice; clip_id must be unique")
+        seen.add(clip.clip_id)
+        if clip.split == "train":
+            trained.update(clip.labels)
+    check_disjoint((clip.group, clip.split) for clip in clips)
+    untrained = [name for name in labels.names if name not in trained]
+    if untrained:
+        raise InputError(f"Class {untrained[0]} has no training clip; add some, or leave the class out of the labels")
+
+
+def describe_build(
+    clips: Sequence[Clip], labels: LabelSpace, extractor_parameters: dict[str, Any], window_s: float, hop_s: float
+) -> dict[str, Any]:
+    """Everything that decides the features, short enough to compare: two builds with equal descriptions are equal."""
+
+    def digest(facts: Callable[[Clip], object]) -> str:
+        lines = (json.dumps(facts(clip), sort_keys=True, ensure_ascii=False) for clip in clips)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    return {
+        "format_version": FORMAT_VERSION,
+        "window_s": window_s,
+        "hop_s": hop_s,
+        "extractor": extractor_parameters,
+        "problem_type": labels.problem_type,
+        "label_names": list(labels.names),
+        "clips": digest(lambda clip: [clip.clip_id, clip.start_s, clip.end_s]),
+        "clip labels": digest(lambda clip: sorted(clip.labels)),
+        "splits": digest(lambda clip: clip.split),
+        "groups": digest(lambda clip: clip.group),
+        "metadata": digest(lambda clip: clip.metadata),
+        "file sizes": digest(lambda clip: _size_bytes(clip.path)),
+    }
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """What two descriptions disagree on, in words."""
+    words = []
+    for key in wanted:
+        if found.get(key) == wanted[key]:
+            continue
+        both = f"{found.get(key)} there, {wanted[key]} now"
+        words.append(f"{key} ({both})" if len(both) < 60 else key)
+    return words
+
+
+def plan_shards(clips: Sequence[Clip], num_windows: dict[str, int]) -> dict[str, list[int]]:
+    """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}.
+
+    Args:
+        num_windows: expected windows of a clip, by clip_id.
+    """
+    bounds = {}
+    for split in SPLITS:
+        counts = [num_windows[clip.clip_id] for clip in clips_in_order(clips, split)]
+        if not counts:
+            continue
+        totals = list(accumulate(counts))
+        num_shards = 1
+        if totals[-1] >= FEWEST_WINDOWS_TO_SPLIT and len(counts) >= SHARDS_MULTIPLE:
+            num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * WINDOWS_A_SHARD))
+            num_shards = min(num_shards, len(counts) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
+        cuts = [1 + bisect_left(totals, totals[-1] * cut / num_shards) for cut in range(1, num_shards)]
+        bounds[split] = [0, *_increasing(cuts, len(counts)), len(counts)]
+    return bounds
+
+
+def shards_of(clips: Sequence[Clip], bounds: dict[str, list[int]]) -> Iterator[Shard]:
+    """The shards that `plan_shards` cut."""
+    for split, cuts in bounds.items():
+        ordered = clips_in_order(clips, split)
+        for number, (first, last) in enumerate(pairwise(cuts)):
+            yield Shard(f"{split}-{number:05d}-of-{len(cuts) - 1:05d}", split, tuple(ordered[first:last]))
+
+
+def expected_windows(
+    clips: Sequence[Clip], window_s: float, hop_s: float, num_threads: int, strict: bool = False
+) -> dict[str, int]:
+    """Windows of each clip by what the file headers say; 1 for files that cannot be read, which come out later.
+
+    Raises:
+        InputError: the window is longer than every clip; with `strict`, a file is unusable.
+    """
+    paths = list(dict.fromkeys(clip.path for clip in clips))
+    with ThreadPoolExecutor(num_threads) as threads:  # libsndfile works outside Python's lock
+        duration_of = dict(zip(paths, threads.map(_duration_or_error, paths), strict=True))
+    counts, longest_s = {}, 0.0
+    for clip in clips:
+        duration_s = duration_of[clip.path]
+        if isinstance(duration_s, AudioError):
+            if strict:
+                raise InputError(f"{clip.path} is {duration_s.reason}; mend or remove it, or build without --strict")
+            counts[clip.clip_id] = 1
+            continue
+        end_s = duration_s if clip.end_s is None else min(clip.end_s, duration_s)
+        longest_s = max(longest_s, end_s - clip.start_s)
+        milliseconds = [max(1, round(1000 * value)) for value in (end_s - clip.start_s, window_s, hop_s)]
+        counts[clip.clip_id] = len(window_starts(*milliseconds))
+    # files that end a few samples early are still "as long as the window"
+    if 0 < longest_s < window_s - 0.02:
+        raise InputError(
+            f"The window of {window_s:g} s is longer than every clip: the longest is {longest_s:.2f} s; "
+            f"try --window_s {int(longest_s * 10) / 10 or longest_s:.2g}"
+        )
+    return counts
+
+
+def _duration_or_error(path: Path) -> float | AudioError:
+    try:
+        return probe(path).duration_s
+    except AudioError as error:
+        return error
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
+
+
+def _increasing(cuts: list[int], end: int) -> list[int]:
+    """Cuts moved so that no shard is without clips: one very long recording may span several ideal cuts."""
+    moved: list[int] = []
+    for position, cut in enumerate(cuts):
+        lowest = moved[-1] + 1 if moved else 1
+        highest = end - (len(cuts) - position)
+        moved.append(min(max(cut, lowest), highest))
+    return moved
