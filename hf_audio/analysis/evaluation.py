@@ -1,0 +1,294 @@
+"""The last stage of every recipe: what was trained is scored per clip, beside two references, and written down."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hf_audio import __version__
+from hf_audio.analysis.plots import write_plots
+from hf_audio.analysis.references import linear_scores, prior_scores
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.data.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.metrics import (
+    METRIC_NAMES,
+    ClipScores,
+    choose_threshold,
+    classification_metrics,
+    decide,
+    main_metrics,
+)
+from hf_audio.models.lora import is_lora
+
+if TYPE_CHECKING:
+    from hf_audio.config import Recipe
+    from hf_audio.training import AudioTrainer
+
+MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
+OUR_PROTOCOL = (
+    "Window logits are averaged per clip; thresholds are chosen on validation; no group is in two splits; classes "
+    "without a clip are left out of averages over classes."
+)
+ROW_TITLES = {"model": "this model", "linear": "linear on mean and deviation", "prior": "prior alone"}
+
+
+def evaluate_run(recipe: Recipe, trainer: AudioTrainer) -> dict[str, Any]:
+    """The evaluation stage of a recipe: `evaluate_model` into its output folder, with its settings and command."""
+    settings = {group: vars(getattr(recipe, group)) for group in ("data", "model", "augment")}
+    folder = recipe.training.output_dir
+    return evaluate_model(trainer, trainer.features, folder, settings=settings, command=_command(sys.argv))
+
+
+def evaluate_model(
+    trainer: AudioTrainer,
+    features: FeatureDataset,
+    run_folder: Path | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Scores a trained model on validation and test, and writes report.json, predictions.csv and plots/.
+
+    Every process must call it, since all of them predict; the first one writes, prints the summary and returns the
+    report, the others wait for it and return an empty dict.
+
+    Window logits are averaged per clip. Multi-label decisions use the one threshold with the best micro F1 on
+    validation; single-label ones are the largest score. The report's `results` hold the model, the prior alone and a
+    linear model, each with a threshold of its own chosen in the same way, on the same clips.
+
+    Args:
+        settings: what the run was told beyond transformers' arguments, JSON-able; it is published with the report.
+        command: the command line that repeats the run.
+
+    Raises:
+        InputError: there is neither a validation nor a test split, or the model's scores are not finite.
+    """
+    splits = [split for split in ("validation", "test") if split in features.splits]
+    if not splits:
+        raise InputError(f"{features.source} has no validation and no test split: there is nothing to evaluate on")
+    scores = {split: trainer.predict_clips(split) for split in splits}
+    report: dict[str, Any] = {}
+    if trainer.is_world_process_zero():
+        rows = {"model": scores, **_reference_scores(features, scores)}
+        report = {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": command,
+            "protocol": " ".join([features.manifest["corpus"]["protocol"], OUR_PROTOCOL]).strip(),
+            "evaluated_split": splits[-1],
+            "rows": ROW_TITLES,
+            "results": {name: judge(row, features.labels) for name, row in rows.items()},
+            "task": {"problem_type": features.labels.problem_type, "labels": list(features.labels.names)},
+            "data": _data_facts(features),
+            "model": _model_facts(trainer),
+            "training": _training_facts(trainer),
+            "settings": dict(settings or {}),
+            "versions": _versions(),
+            "log_history": trainer.state.log_history,
+        }
+        report["notes"] = _notes(report)
+        report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
+        print(summary(report), flush=True)
+    trainer.accelerator.wait_for_everyone()
+    return report
+
+
+def judge(scores: Mapping[str, ClipScores], labels: LabelSpace) -> dict[str, dict[str, Any]]:
+    """`classification_metrics` of each split; multi-label ones at the threshold that is best on validation.
+
+    Without a validation split the threshold is 0.5.
+    """
+    probabilities = {split: labels.probabilities(one.logits) for split, one in scores.items()}
+    threshold = 0.5
+    if labels.is_multi_label and "validation" in scores:
+        threshold = choose_threshold(probabilities["validation"], scores["validation"].targets)
+    return {
+        split: classification_metrics(probabilities[split], one.targets, labels, threshold)
+        for split, one in scores.items()
+    }
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The report's main numbers as a small plain-text table, and its notes."""
+    split = report["evaluated_split"]
+    columns = main_metrics(report["task"]["problem_type"])
+    width = max(len(name) for name in ROW_TITLES.values())
+    counts = report["data"]["splits"][split]
+    lines = [
+        f"{split} split: {counts['num_clips']:,} clips of {counts['num_groups']:,} groups, windows averaged per clip",
+        " " * width + "".join(f"{METRIC_NAMES[column]:>10}" for column in columns),
+    ]
+    for name, title in ROW_TITLES.items():
+        row = report["results"][name][split]
+        lines.append(f"{title:<{width}}" + "".join(f"{_number(row[column]):>10}" for column in columns))
+    lines += [f"- {note}" for note in report["notes"]]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _reference_scores(features: FeatureDataset, scores: Mapping[str, ClipScores]) -> dict[str, dict[str, ClipScores]]:
+    train = features.manifest["splits"]["train"]
+    counts = np.array([train["label_counts"][name] for name in features.labels.names])
+    prior = {split: prior_scores(counts, train["num_clips"], one, features.labels) for split, one in scores.items()}
+    return {"linear": linear_scores(features, list(scores)), "prior": prior}
+
+
+def _data_facts(features: FeatureDataset) -> dict[str, Any]:
+    manifest = features.manifest
+    is_folder = Path(features.source).is_dir()
+    return {
+        # A path of the machine that trained says nothing to the reader of a published report
+        "source": Path(features.source).resolve().name if is_folder else str(features.source),
+        "corpus": manifest["corpus"],
+        "window_s": manifest["window_s"],
+        "hop_s": manifest["hop_s"],
+        "window_frames": features.extractor.max_length,
+        "extractor": manifest["extractor"],
+        "splits": manifest["splits"],
+        "num_excluded": manifest.get("num_excluded", 0),
+        "group_disjoint": True,  # load_features refuses anything else
+    }
+
+
+def _model_facts(trainer: AudioTrainer) -> dict[str, Any]:
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    bare = model.get_base_model() if is_lora(model) else model
+    base = bare.name_or_path  # empty where the model was made from scratch
+    return {
+        "architecture": type(bare).__name__,
+        "base_model": Path(base).name if Path(base).is_dir() else base or None,
+        "adapter": "lora" if is_lora(model) else None,
+        "num_parameters": sum(weights.numel() for weights in bare.parameters()),
+        "num_trainable_parameters": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
+    }
+
+
+def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
+    args, state = trainer.args, trainer.state
+    last = next((entry for entry in reversed(state.log_history) if "train_runtime" in entry), {})
+    return {
+        "epochs": state.epoch,
+        "steps": state.global_step,
+        "best_step": state.best_global_step,
+        "seconds": last.get("train_runtime"),  # since the last resume, where the run was interrupted
+        "windows_per_second": last.get("train_samples_per_second"),
+        "device": torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
+        "num_processes": args.world_size,
+        "windows_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "learning_rate": args.learning_rate,
+        "lr_scheduler": str(args.lr_scheduler_type.value),
+        "weight_decay": args.weight_decay,
+        "precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32",
+        "seed": args.seed,
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "torchaudio", "transformers", "datasets", "accelerate", "peft", "scikit-learn")
+    versions = {"hf_audio": __version__, "python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
+def _command(arguments: list[str]) -> str:
+    """The command line without the value of --hub_token."""
+    words = list(arguments)
+    for position, word in enumerate(arguments):
+        if word.startswith("--hub_token="):
+            words[position] = "--hub_token=..."
+        elif position and arguments[position - 1] == "--hub_token":
+            words[position] = "..."
+    return shlex.join(words)
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    """Whatever a reader must know before trusting the numbers, one sentence each."""
+    split, results = report["evaluated_split"], report["results"]
+    metric = main_metrics(report["task"]["problem_type"])[0]
+    notes = []
+    if split != "test":
+        notes.append(
+            "There is no test split: these are scores on validation, which also chose the checkpoint and the "
+            "threshold, so they are too good."
+        )
+    if "validation" not in results["model"] and "threshold" in results["model"][split]:
+        notes.append("There is no validation split: the threshold is 0.5, not a chosen one.")
+    absent = [name for name, one in results["model"][split]["per_class"].items() if not one["support"]]
+    if absent:
+        notes.append(f"No {split} clip carries {', '.join(absent)}: left out of all averages over classes.")
+    if report["data"]["num_excluded"]:
+        notes.append(f"{report['data']['num_excluded']} clips could not be used; the features' excluded.csv says why.")
+    for name in ("linear", "prior"):
+        if results["model"][split][metric] <= results[name][split][metric]:
+            notes.append(f"The model is no better than a reference row ({ROW_TITLES[name]}) in {METRIC_NAMES[metric]}.")
+    return notes
+
+
+def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, features: FeatureDataset) -> dict[str, Any]:
+    """Draws and writes everything, report.json last, and returns the report as it was written."""
+    labels, split = features.labels, report["evaluated_split"]
+    result = report["results"]["model"][split]
+    probabilities = labels.probabilities(scores.logits)
+    decisions = decide(probabilities, labels, result.get("threshold", 0.5))
+    report["plots"] = write_plots(
+        folder / "plots",
+        log_history=report["log_history"],
+        best_step=report["training"]["best_step"],
+        scores=result,
+        probabilities=probabilities,
+        decisions=decisions,
+        targets=scores.targets,
+        labels=labels,
+        split=split,
+    )
+    if probabilities.size <= MOST_WRITTEN_SCORES:
+        clip_ids = {clip_key(clip_id): clip_id for clip_id in features.splits[split]["clip_id"]}
+        names = [clip_ids[int(key)] for key in scores.clip_keys]
+        table = _predictions(names, scores.targets, decisions, probabilities, labels)
+        write_atomically(folder / "predictions.csv", table)
+    text = json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False, default=str)
+    write_atomically(folder / "report.json", text + "\n")
+    return json.loads(text)
+
+
+def _finite(value: Any) -> Any:
+    """`value` with None for numbers that JSON cannot hold, such as the gradient norm of a step that overflowed."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _predictions(
+    clip_ids: list[str], targets: np.ndarray, decisions: np.ndarray, probabilities: np.ndarray, labels: LabelSpace
+) -> str:
+    """CSV of clip_id, labels and decided (";" between several), and the score of each class."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["clip_id", "labels", "decided", *labels.names])
+    names = np.array(labels.names, dtype=object)
+    for clip_id, target, decision, scores in zip(clip_ids, targets, decisions, probabilities, strict=True):
+        true, decided = ";".join(names[target > 0.5]), ";".join(names[decision > 0])
+        table.writerow([clip_id, true, decided, *(f"{score:.4f}" for score in scores)])
+    return text.getvalue()

@@ -1,0 +1,195 @@
+"""The pictures of a report, drawn for 2 to about 50 classes. Nothing here touches matplotlib's global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn import metrics
+
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.data.labels import LabelSpace
+from hf_audio.metrics import METRIC_NAMES, main_metrics
+
+BLUE, ORANGE, GREY = "#1f6f9f", "#d9822b", "#9aa5ad"
+SCORE_COLOURS = ("#264653", "#2a9d8f", BLUE, "#8a5a9e", GREY)
+
+
+def write_plots(
+    folder: Path,
+    *,
+    log_history: list[dict],
+    best_step: int | None,
+    scores: dict[str, Any],
+    probabilities: np.ndarray,
+    decisions: np.ndarray,
+    targets: np.ndarray,
+    labels: LabelSpace,
+    split: str,
+) -> list[str]:
+    """Draws every picture of a run into `folder` and returns the file names.
+
+    `scores` is what `classification_metrics` says of the clips of `split`, whose `probabilities`, `decisions` and
+    `targets` are `[clips, classes]`. Curves need a class with positives and negatives; without one they are left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "training.png": plot_training(log_history, main_metrics(labels.problem_type), best_step),
+        "f1_per_class.png": plot_f1_per_class(scores, split),
+        "confusion.png": plot_confusion(targets, decisions, labels, split),
+        "roc_pr.png": plot_roc_pr(probabilities, targets, scores, split),
+    }
+    written = []
+    for name, figure in figures.items():
+        if figure is not None:
+            write_atomically(folder / name, _png(figure))
+            written.append(name)
+    return written
+
+
+def plot_training(log_history: list[dict], metric_names: Sequence[str], best_step: int | None = None) -> Figure | None:
+    """Loss on train and validation, and validation scores, over steps; None where nothing was logged.
+
+    `best_step` is the step whose weights were kept.
+    """
+    losses = {"train": _curve(log_history, "loss"), "validation": _curve(log_history, "eval_loss")}
+    scores = {METRIC_NAMES[name]: _curve(log_history, f"eval_{name}") for name in metric_names}
+    if not any(losses.values()):
+        return None
+    panels = [("Loss", losses, (GREY, BLUE), None)]
+    if any(scores.values()):
+        panels.append(("Scores on validation, by clip", scores, SCORE_COLOURS, 1.02))
+    figure, all_axes = _figure(5.2 * len(panels), 4.0, columns=len(panels))
+    last_step = max(entry["step"] for entry in log_history)
+    for axes, (title, curves, colours, top) in zip(np.atleast_1d(all_axes), panels, strict=True):
+        for (name, points), colour in zip(curves.items(), colours, strict=False):
+            if points:
+                steps, values = zip(*points, strict=True)
+                axes.plot(steps, values, color=colour, marker="o" if len(steps) < 40 else "", markersize=3, label=name)
+        if best_step:
+            axes.axvline(best_step, color=ORANGE, lw=1.2, ls="--", label=f"kept: step {best_step:,}")
+        axes.set(title=title, xlabel="optimiser step", xlim=(0, 1.02 * last_step), ylim=(0, top))
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _curve(log_history: list[dict], key: str) -> list[tuple[int, float]]:
+    return [(entry["step"], entry[key]) for entry in log_history if entry.get(key) is not None]
+
+
+def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
+    """A bar a class, best first, with the number of its clips; classes without a clip are named but have no bar."""
+    classes = sorted(scores["per_class"].items(), key=lambda item: -(item[1]["f1"] if item[1]["support"] else -1))
+    values = [one["f1"] for _, one in classes]
+    rows = np.arange(len(classes))
+    figure, axes = _figure(6.4, 1.3 + 0.26 * len(classes))
+    axes.barh(rows, [value or 0.0 for value in values], height=0.72, color=BLUE)
+    for row, value in zip(rows, values, strict=True):
+        text = "no clips" if value is None else f"{value:.2f}"
+        over_lines = dict(facecolor="white", edgecolor="none", pad=0.8)
+        axes.text((value or 0.0) + 0.012, row, text, va="center", fontsize=8, bbox=over_lines)
+    if scores["f1_macro"] is not None:
+        axes.axvline(scores["f1_macro"], color=ORANGE, lw=1.2, label=f"macro F1 {scores['f1_macro']:.3f}")
+        axes.axvline(scores["f1_micro"], color=GREY, lw=1.2, ls="--", label=f"micro F1 {scores['f1_micro']:.3f}")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, fontsize=9)
+    axes.set_yticks(rows, [f"{_short(name)}  ({one['support']})" for name, one in classes], fontsize=8)
+    axes.set(xlim=(0, 1.08), ylim=(len(classes) - 0.4, -0.6), xlabel=f"F1 on {split} (number of clips in brackets)")
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """Share `[true class, decided class]` of the true class's clips that were decided to be (also) the other.
+
+    With one label a clip this is the confusion matrix, each row adding up to 1. NaN rows have no clip.
+    """
+    true, decided = np.asarray(targets) > 0.5, np.asarray(decisions) > 0.5
+    together = true.T.astype(np.float64) @ decided.astype(np.float64)
+    clips = true.sum(axis=0)[:, None]
+    return np.where(clips > 0, together / np.maximum(clips, 1), np.nan)
+
+
+def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpace, split: str) -> Figure:
+    """`confusion_shares` as a picture: what was decided, given what is true."""
+    shares = confusion_shares(targets, decisions)
+    num_classes = len(labels)
+    size = 2.6 + 0.32 * min(num_classes, 20) + 0.1 * max(num_classes - 20, 0)
+    figure, axes = _figure(size + 0.9, size)
+    figure.set_layout_engine("compressed")  # keeps the labels beside the square picture
+    picture = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    if num_classes <= 20:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                colour = "white" if share > 0.55 else "black"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    names = [_short(name) for name in labels.names]
+    font_size = 8 if num_classes <= 20 else 6
+    axes.set_xticks(range(num_classes), names, rotation=90, fontsize=font_size)
+    axes.set_yticks(range(num_classes), names, fontsize=font_size)
+    kind = "Decided given true: a clip may have several labels" if labels.is_multi_label else "Confusion matrix"
+    axes.set_title(f"{kind} ({split})", fontsize=11)
+    axes.set(xlabel="decided", ylabel="true")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+    figure.colorbar(picture, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
+    return figure
+
+
+def plot_roc_pr(probabilities: np.ndarray, targets: np.ndarray, scores: dict[str, Any], split: str) -> Figure | None:
+    """ROC and precision-recall curves: thin for each class, bold for all clip-class pairs together (micro)."""
+    true = np.asarray(targets) > 0.5
+    drawable = [index for index in range(true.shape[1]) if 0 < true[:, index].sum() < len(true)]
+    if not drawable:
+        return None
+    figure, (roc, precision_recall) = _figure(10.4, 5.2, columns=2)
+    thin = dict(color=BLUE, lw=0.8, alpha=0.45 if len(drawable) <= 12 else 0.2)
+    lines = [(true[:, index], probabilities[:, index], thin) for index in drawable]
+    lines.append((true.ravel(), np.asarray(probabilities).ravel(), dict(color=ORANGE, lw=2.2)))
+    for is_true, score, style in lines:
+        false_rate, true_rate, _ = metrics.roc_curve(is_true, score)
+        roc.plot(false_rate, true_rate, **style)
+        precision, recall, _ = metrics.precision_recall_curve(is_true, score)
+        precision_recall.plot(recall, precision, drawstyle="steps-post", **style)
+    roc.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    area = metrics.roc_auc_score(true.ravel(), lines[-1][1])
+    average = metrics.average_precision_score(true.ravel(), lines[-1][1])
+    _legend(roc, f"micro, area {area:.3f}", f"classes, mean area {scores['roc_auc_macro']:.3f}")
+    _legend(precision_recall, f"micro, average {average:.3f}", f"classes, mAP {scores['mean_average_precision']:.3f}")
+    roc.set(title=f"ROC ({split})", xlabel="false positive rate", ylabel="true positive rate")
+    precision_recall.set(title=f"Precision and recall ({split})", xlabel="recall", ylabel="precision")
+    for axes in (roc, precision_recall):
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    return figure
+
+
+def _legend(axes, micro: str, classes: str) -> None:
+    handles = [
+        axes.plot([], [], color=ORANGE, lw=2.2, label=micro)[0],
+        axes.plot([], [], color=BLUE, lw=0.8, label=classes)[0],
+    ]
+    axes.legend(handles=handles, frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+
+
+def _figure(width_inches: float, height_inches: float, columns: int = 1):
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained", facecolor="white")
+    axes = figure.subplots(1, columns)
+    for one in np.atleast_1d(axes):
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(color="#e6e9ec", lw=0.7)
+        one.set_axisbelow(True)
+    return figure, axes
+
+
+def _short(name: str, longest: int = 24) -> str:
+    # A dollar sign would start a formula
+    return (name if len(name) <= longest else name[: longest - 1] + "…").replace("$", r"\$")
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    return content.getvalue()

@@ -1,0 +1,126 @@
+"""Two rows that every report carries beside the model's, so that its score can be judged.
+
+The prior alone says what the class frequencies are worth; a linear model on mean and deviation of the features says
+what is left for a network to gain.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
+
+from hf_audio.data.feature_storage import decode_features
+from hf_audio.data.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.labels import LabelSpace
+from hf_audio.metrics.clips import ClipScores, average_per_clip
+
+MOST_TRAINING_WINDOWS = 20_000  # more do not move a linear model of 257 weights a class, but take minutes to read
+LEAST_LOGIT = -30.0  # keeps averages finite where a probability is 0
+
+
+def prior_scores(class_counts: np.ndarray, num_clips: int, scores: ClipScores, labels: LabelSpace) -> ClipScores:
+    """The same logits for every clip of `scores`: how frequent each class is among the training clips.
+
+    Args:
+        class_counts: training clips of each class `[classes]`.
+        num_clips: training clips.
+        scores: any scores of the clips to judge; their keys and targets are kept.
+    """
+    logits = _prior_logits(np.asarray(class_counts, dtype=np.float64), num_clips, labels)
+    return dataclasses.replace(scores, logits=np.tile(logits, (len(scores), 1)))
+
+
+def linear_scores(features: FeatureDataset, splits: Iterable[str]) -> dict[str, ClipScores]:
+    """Scores by logistic regression on mean and deviation over time of each feature bin of a window.
+
+    Multinomial where clips have one label, one against the rest where they have several; inputs are standardised with
+    the training windows' statistics. Window logits are averaged per clip, as the network's are. At most
+    MOST_TRAINING_WINDOWS evenly spaced windows are trained on.
+    """
+    inputs, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
+    scaler = StandardScaler().fit(inputs)
+    fit = _fit_one_against_rest if features.labels.is_multi_label else _fit_multinomial
+    logits_of = fit(scaler.transform(inputs), targets, features.labels)
+    scores = {}
+    for split in splits:
+        inputs, targets, keys = window_statistics(features, split)
+        scores[split] = average_per_clip(logits_of(scaler.transform(inputs)), targets, keys)
+    return scores
+
+
+def window_statistics(
+    features: FeatureDataset, split: str, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and deviation over the real frames of each stored window, un-normalised.
+
+    Returns:
+        float32 `[windows, 2 * bins]`, targets float32 `[windows, classes]`, clip keys int64 `[windows]`.
+    """
+
+    def statistics(row: dict) -> tuple[np.ndarray, np.ndarray, int]:
+        frames = decode_features(row["features"]["bytes"], row["offset"], row["scale"])[: row["num_frames"]]
+        both = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+        return both, features.labels.multi_hot(row["labels"]), clip_key(row["clip_id"])
+
+    num_windows = features.num_windows(split)
+    wanted = min(most or num_windows, num_windows)
+    rows = _evenly_spaced(features.splits[split], num_windows, wanted)
+    # Pillow decodes without the interpreter's lock, so threads share the work and nothing is copied to processes
+    with ThreadPoolExecutor() as threads:
+        batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(rows, 256)), []))
+        results = (one for batch in batches for one in batch)
+        progress = tqdm(results, desc=f"linear reference, {split}", unit=" windows", total=wanted)
+        inputs, targets, keys = zip(*progress, strict=True)
+    return np.stack(inputs), np.stack(targets), np.array(keys, dtype=np.int64)
+
+
+def _evenly_spaced(dataset, num_rows: int, wanted: int) -> Iterator[dict]:
+    """`wanted` rows at even distances, of a dataset on disk or a stream of `num_rows` rows."""
+    picks = np.linspace(0, num_rows - 1, wanted).round().astype(np.int64)
+    if hasattr(dataset, "select"):
+        yield from dataset.select(picks) if wanted < num_rows else dataset
+        return
+    picked = set(picks.tolist())
+    yield from (row for index, row in enumerate(dataset) if index in picked)
+
+
+def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace):
+    model = LogisticRegression(max_iter=300, tol=1e-3).fit(inputs, targets.argmax(axis=1))
+
+    def logits_of(inputs: np.ndarray) -> np.ndarray:
+        logits = np.full((len(inputs), len(labels)), LEAST_LOGIT)  # of classes without a training window
+        logits[:, model.classes_] = np.maximum(model.predict_log_proba(inputs), LEAST_LOGIT)
+        return logits
+
+    return logits_of
+
+
+def _fit_one_against_rest(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace):
+    # Newton steps on 257 weights converge in a fraction of L-BFGS's time where windows are many
+    models = [
+        LogisticRegression(solver="newton-cholesky", max_iter=50).fit(inputs, one) if 0 < one.mean() < 1 else None
+        for one in targets.T
+    ]
+    prior = _prior_logits(targets.sum(axis=0), len(targets), labels)
+
+    def logits_of(inputs: np.ndarray) -> np.ndarray:
+        columns = [
+            model.decision_function(inputs) if model is not None else np.full(len(inputs), constant)
+            for model, constant in zip(models, prior, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+    return logits_of
+
+
+def _prior_logits(class_counts: np.ndarray, num_clips: int, labels: LabelSpace) -> np.ndarray:
+    """Logits `[classes]` whose probabilities are the frequencies; half a clip is added, so that none is 0 or 1."""
+    frequencies = (class_counts + 0.5) / (num_clips + 1)
+    return np.log(frequencies / (1 - frequencies)) if labels.is_multi_label else np.log(frequencies)

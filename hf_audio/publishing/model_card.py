@@ -1,0 +1,187 @@
+"""The model card of a run: README.md with metadata that the Hub reads, and code that works where hf_audio is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.metrics import METRIC_NAMES, main_metrics
+
+TEMPLATE = Path(__file__).with_name("model_card.md")
+TASK = "audio-classification"
+HUB_METRICS = {  # the Hub's metric ids
+    "accuracy": "accuracy",
+    "f1_micro": "f1",
+    "f1_macro": "f1",
+    "mean_average_precision": "mean_average_precision",
+    "lrap": "label_ranking_average_precision",
+    "roc_auc_macro": "roc_auc",
+}
+PICTURES = {
+    "f1_per_class.png": "F1 of each class",
+    "confusion.png": "What was decided, given what is true",
+    "roc_pr.png": "ROC and precision-recall curves",
+    "training.png": "Loss, and scores on validation, over training",
+}
+
+
+def write_model_card(
+    run_folder: Path | str,
+    report: Mapping[str, Any],
+    *,
+    repo_id: str | None = None,
+    dataset_id: str | None = None,
+    licence: str | None = None,
+) -> Path:
+    """Writes README.md into a run folder that holds the model, from its report.
+
+    Args:
+        run_folder: what will be the model repository; `adapter/` in it adds a section on loading the adapter.
+        report: what `evaluate_model` returned, or report.json.
+        repo_id: where the model will be; without one the code shows the folder's name.
+        dataset_id: where the features are on the Hub, if they are.
+        licence: of the model, as the Hub writes it, e.g. "apache-2.0".
+
+    Returns:
+        The path of the card.
+    """
+    folder = Path(run_folder)
+    model_id = repo_id or folder.resolve().name
+    card = ModelCard.from_template(
+        _metadata(report, model_id, dataset_id, licence),
+        template_path=str(TEMPLATE),
+        **_facts(report, model_id, dataset_id, licence, has_adapter=(folder / "adapter").is_dir()),
+    )
+    write_atomically(folder / "README.md", str(card))
+    return folder / "README.md"
+
+
+def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, licence: str | None) -> ModelCardData:
+    base_model = report["model"]["base_model"]
+    corpus, split = report["data"]["corpus"]["name"], report["evaluated_split"]
+    scores = report["results"]["model"][split]
+    metrics = [name for name in main_metrics(report["task"]["problem_type"]) if scores[name] is not None]
+    results = [
+        EvalResult(
+            task_type=TASK,
+            task_name="Audio classification",
+            dataset_type=dataset_id or corpus,
+            dataset_name=corpus,
+            dataset_split=split,
+            metric_type=HUB_METRICS[name],
+            metric_name=METRIC_NAMES[name],
+            metric_value=round(scores[name], 4),
+        )
+        for name in metrics
+    ]
+    return ModelCardData(
+        license=licence,
+        library_name="transformers",
+        pipeline_tag=TASK,
+        base_model=base_model if _is_repo_id(base_model) else None,
+        datasets=[dataset_id] if dataset_id else None,
+        metrics=list(dict.fromkeys(HUB_METRICS[name] for name in metrics)),
+        tags=[TASK, "audio-spectrogram-transformer", "hf_audio"] + (["lora"] if report["model"]["adapter"] else []),
+        model_name=model_id.split("/")[-1],
+        eval_results=results,
+    )
+
+
+def _facts(
+    report: Mapping[str, Any], model_id: str, dataset_id: str | None, licence: str | None, has_adapter: bool
+) -> dict[str, Any]:
+    """What the template asks for."""
+    data, model, task = report["data"], report["model"], report["task"]
+    corpus, split = data["corpus"], report["evaluated_split"]
+    scores = report["results"]["model"][split]
+    sample_rate = data["extractor"]["sampling_rate"]
+    base_model = model["base_model"]
+    return {
+        "name": model_id.split("/")[-1],
+        "model_id": model_id,
+        "labels": task["labels"],
+        "multi_label": task["problem_type"] == "multi_label_classification",
+        "model": model,
+        "base_model_link": f"[{base_model}](https://huggingface.co/{base_model})"
+        if _is_repo_id(base_model)
+        else base_model,
+        "corpus": corpus,
+        "corpus_link": f"[{corpus['name']}]({corpus['homepage']})" if corpus["homepage"] else corpus["name"],
+        "window_s": f"{data['window_s']:g}",
+        "hop_s": f"{data['hop_s']:g}",
+        "sample_rate": sample_rate,
+        "window_samples": round(data["window_s"] * sample_rate),
+        "hop_samples": round(data["hop_s"] * sample_rate),
+        "max_length": data["window_frames"],
+        "threshold": scores.get("threshold"),
+        "threshold_chosen": "validation" in data["splits"],
+        "has_adapter": has_adapter,
+        "split": split,
+        "splits": data["splits"],
+        "notes": report["notes"],
+        "pictures": [(name, text) for name, text in PICTURES.items() if name in report["plots"]],
+        "command": report["command"],
+        "licence": licence,
+        "dataset_id": dataset_id,
+        "results_table": _results_table(report),
+        "class_table": _class_table(scores["per_class"]),
+        "split_table": _split_table(data["splits"]),
+        "training_table": _training_table(report["training"]),
+    }
+
+
+def _results_table(report: Mapping[str, Any]) -> str:
+    metrics = main_metrics(report["task"]["problem_type"])
+    rows = [
+        [title, *(_number(report["results"][row][report["evaluated_split"]][name]) for name in metrics)]
+        for row, title in report["rows"].items()
+    ]
+    return _table(["", *(METRIC_NAMES[name] for name in metrics)], rows)
+
+
+def _class_table(per_class: Mapping[str, Mapping[str, Any]]) -> str:
+    columns = {"precision": "precision", "recall": "recall", "f1": "F1", "average_precision": "average precision"}
+    rows = [[name, one["support"], *(_number(one[key]) for key in columns)] for name, one in per_class.items()]
+    return _table(["class", "clips", *columns.values()], rows)
+
+
+def _split_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        [name, *(f"{one[key]:,}" for key in ("num_clips", "num_groups", "num_windows"))] for name, one in splits.items()
+    ]
+    return _table(["split", "clips", "groups", "windows"], rows)
+
+
+def _training_table(training: Mapping[str, Any]) -> str:
+    rows = {
+        "epochs": _number(training["epochs"], "{:.4g}"),
+        "optimiser steps": _number(training["steps"], "{:,}"),
+        "windows a step": _number(training["windows_per_step"], "{:,}"),
+        "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
+        "weight decay": f"{training['weight_decay']:g}",
+        "precision": training["precision"],
+        "device": f"{training['num_processes']} × {training['device']}",
+        "training time": _number(training["seconds"], "{:,.0f} s"),
+        "seed": training["seed"],
+    }
+    return _table(["", ""], [[name, value] for name, value in rows.items()])
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A Markdown table: names to the left, numbers to the right."""
+    heads = list(heads)
+    rule = ["---"] + ["---:"] * (len(heads) - 1)
+    lines = [heads, rule, *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def _number(value: float | None, form: str = "{:.3f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _is_repo_id(name: str | None) -> bool:
+    return bool(name) and name.count("/") == 1
