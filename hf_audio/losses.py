@@ -1,0 +1,87 @@
+"""Losses on logits and float targets `[batch, classes]`, computed outside the model.
+
+Targets are probabilities: one-hot or multi-hot, or anything between after mixup, so no case is special. Each loss is
+the plain mean over the batch. Class weights multiply a class's terms and never enter the denominator: otherwise the
+mean of several micro-batches, or of several processes, would differ from the mean over all their samples together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Mean binary cross-entropy over batch and classes; `class_weights` `[classes]` multiply the positive terms."""
+    return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=class_weights)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Mean over the batch of -sum_c weight_c target_c log softmax(logits)_c.
+
+    torch divides by the batch size when targets are probabilities, unlike with class indices, where it divides by the
+    sum of the weights it met.
+    """
+    return functional.cross_entropy(logits, targets, weight=class_weights)
+
+
+def loss_for(labels: LabelSpace, class_weights: np.ndarray | Tensor | None = None) -> Loss:
+    """The loss of a task: (logits `[batch, classes]`, targets `[batch, classes]`) -> scalar, in float32.
+
+    Args:
+        labels: multi-label tasks get binary cross-entropy, single-label ones cross-entropy.
+        class_weights: float `[classes]`, see `class_weights_from_counts`.
+    """
+    if class_weights is not None and len(class_weights) != len(labels):
+        raise InputError(f"Found {len(class_weights)} class weights for {len(labels)} classes; give one a class")
+    weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+    function = binary_cross_entropy if labels.is_multi_label else cross_entropy
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        on_device = None if weights is None else weights.to(logits.device)
+        return function(logits.float(), targets.float(), on_device)
+
+    return loss
+
+
+def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:
+    """Label smoothing (Szegedy et al. 2016): each target moves by the share `factor` towards an even answer.
+
+    Even is 1 / classes for a single label, and 1/2 for each class where they are independent.
+    """
+    return targets * (1 - factor) + factor * (0.5 if labels.is_multi_label else 1 / len(labels))
+
+
+def class_weights_from_counts(
+    label_counts: np.ndarray, num_windows: int, labels: LabelSpace, max_weight: float = 20.0
+) -> np.ndarray:
+    """Weights float32 `[classes]` that make rare classes count as much as common ones.
+
+    Multi-label: negatives per positive of the class (`pos_weight` of binary cross-entropy). Single-label: inverse
+    frequency, so that a sample's weight is 1 on average. Weights stay within 1/`max_weight` and `max_weight`: a class
+    of five windows would otherwise take over the gradient whenever one of them is drawn.
+
+    Args:
+        label_counts: number of training windows of each class `[classes]`.
+        num_windows: number of training windows.
+
+    Raises:
+        InputError: a class has no training window.
+    """
+    counts = np.asarray(label_counts, dtype=np.float64)
+    if (counts <= 0).any():
+        absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
+        raise InputError(
+            f"No training window carries {absent}: class weights need at least one a class; drop the class"
+        )
+    weights = (num_windows - counts) / counts if labels.is_multi_label else num_windows / (len(counts) * counts)
+    return np.clip(weights, 1 / max_weight, max_weight).astype(np.float32)

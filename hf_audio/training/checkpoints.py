@@ -1,0 +1,117 @@
+"""Which checkpoints of a run can be trusted, and whether a run in a folder is the one that is being asked for.
+
+checkpoints/
+  run.json             the settings of the run that lives here
+  checkpoint-N/        as transformers' Trainer writes it
+    complete.json      names and sizes of its files, written after all of them: without it the folder is a torso
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from transformers import TrainerCallback
+
+from hf_audio.errors import InputError
+
+MARKER = "complete.json"
+RUN_FILE = "run.json"
+STATE_FILE = "trainer_state.json"
+
+
+class CheckpointMarker(TrainerCallback):
+    """Marks each checkpoint complete after every process has written its part of it."""
+
+    def on_save(self, args, state, control, **kwargs):
+        PartialState().wait_for_everyone()
+        if args.should_save:
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Finds the best checkpoint again after the run folder was moved: the state holds its old path."""
+        if state.best_global_step:
+            best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+            state.best_model_checkpoint = str(best) if best.is_dir() else None
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Writes the marker of a checkpoint whose files are all there."""
+    sizes = {
+        str(path.relative_to(checkpoint)): path.stat().st_size
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and path.name != MARKER
+    }
+    write_json(checkpoint / MARKER, sizes)
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether all files named in the marker are there in full.
+
+    Sizes are compared too, since a checkpoint may also have been killed halfway through its deletion.
+    """
+    try:
+        sizes = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def checkpoints_of(folder: Path) -> list[Path]:
+    """All checkpoints of a run, complete or not, oldest first."""
+    steps = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in folder.glob("checkpoint-*")}
+    return sorted((path for path, step in steps.items() if step), key=lambda path: int(steps[path][1]))
+
+
+def delete_incomplete(folder: Path) -> None:
+    """Removes torsos, so that the Trainer neither counts them nor resumes from them."""
+    for checkpoint in checkpoints_of(folder):
+        if not is_complete(checkpoint):
+            shutil.rmtree(checkpoint)
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The checkpoint to resume from."""
+    complete = [checkpoint for checkpoint in checkpoints_of(folder) if is_complete(checkpoint)]
+    return complete[-1] if complete else None
+
+
+def is_finished(checkpoint: Path) -> bool:
+    """Whether training had come to its end, by its last step or by early stopping, when this was written."""
+    state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
+    return state["global_step"] >= state["max_steps"] or bool(control.get("should_training_stop"))
+
+
+def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
+    """Raises InputError when another run, that is one with other settings, lives in the folder."""
+    try:
+        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    differing = [
+        f"{name} was {found.get(name)!r} and now is {settings.get(name)!r}"
+        for name in sorted(found.keys() | settings.keys())
+        if found.get(name) != settings.get(name)
+    ]
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise InputError(
+            f"{folder.parent} holds a run with other settings ({'; '.join(differing[:3])}{more}): "
+            "give another --output_dir, or --overwrite_run true to start it anew"
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file that is there in full or not at all, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
