@@ -48,11 +48,15 @@ def hub() -> Hub:
 
 
 @pytest.fixture(autouse=True)
-def _hub_without_faults(hub: Hub):
-    """Every test starts with an empty log and no fault, and fails if the Hub itself made a mistake."""
+def _clean_hub(hub: Hub):
+    """Every test starts with an empty log and no fault, leaves no repository behind (those of wider fixtures stay),
+    and fails if the Hub itself made a mistake."""
     hub.log.clear()
+    before = set(hub.storage.repos)
     yield
     hub.faults.clear()
+    for name in set(hub.storage.repos) - before:
+        hub.storage.delete(*name)
     assert not hub.errors, hub.errors.pop()
 
 

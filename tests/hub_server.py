@@ -137,7 +137,9 @@ class StorageConnection(Connection):
             raise HubError(403, "The signature of this address is not valid")
         if self.command == "PUT":
             _, _, kind, namespace, name, sha256 = path.split("/")
-            repo = self.hub.repo(kind, f"{namespace}/{name}")
+            repo = self.hub.storage.repos.get((kind, f"{namespace}/{name}"))
+            if repo is None:  # a client that was left over from a test that has ended
+                raise HubError(404, "Repository not found", "RepoNotFound")
             repo.blobs.add(self.unread, expected_sha256=sha256)
             repo.uploaded.add(sha256)
             self.answer(200, headers={"ETag": f'"{sha256}"'})

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -131,7 +131,6 @@ class Repo:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self._numbers = itertools.count()
         self.commit({".gitattributes": GIT_ATTRIBUTES}, title="initial commit")
 
     @property
@@ -174,7 +173,7 @@ class Repo:
             for path in deleted:
                 if files.pop(path, None) is None:
                     raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
-            oid = hashlib.sha1(f"{self.kind}/{self.repo_id} {branch} {next(self._numbers)}".encode()).hexdigest()
+            oid = hashlib.sha1(uuid.uuid4().bytes).hexdigest()  # clients cache by it, and tests reuse names
             files.update({path: replace(file, commit_oid=oid) for path, file in made.items()})
             date = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self.branches[branch] = Commit(oid, title, message, author, date, files, parent=head)

@@ -261,8 +261,7 @@ class TestFaults:
 
     @pytest.fixture
     def url(self, hub) -> str:
-        if ("models", "alice/faults") not in hub.storage.repos:
-            hub.create("models", "alice/faults", {"x.txt": b"0123456789"})
+        hub.create("models", "alice/faults", {"x.txt": b"0123456789"})
         return f"{hub.endpoint}/alice/faults/resolve/main/x.txt"
 
     @staticmethod

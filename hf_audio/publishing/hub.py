@@ -1,0 +1,228 @@
+"""A repository on the Hub, and a patient way to push to it.
+
+The client library retries uploads of files by itself, but not the small calls around them (whoami, create_repo, the
+commit), and it waits for ever for a Hub that went silent. Here every call has a time-out and is tried again where
+another try can mend it; what another try cannot mend is said in one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from huggingface_hub import HfApi, get_session
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+
+from hf_audio.errors import InputError
+
+TRIES = 6
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+SILENCE_S = 120.0  # a commit of many files takes the Hub up to a minute
+
+PASSING_STATUS = frozenset({408, 412, 429, 500, 502, 503, 504})  # 412: another push came in between
+PASSING_ERRORS = (
+    *(httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError),
+    *(ConnectionError, TimeoutError),  # hf_xet's
+    json.JSONDecodeError,  # a gateway's web page where the client library expects the Hub's answer
+)
+
+logger = logging.getLogger(__name__)
+
+
+class HubRepo:
+    """A repository to push to.
+
+    Args:
+        repo_id: "name" or "namespace/name"; without a namespace, the user's own.
+        repo_type: "model" or "dataset".
+        token: a Hub token; None takes HF_TOKEN or the one of `hf auth login`.
+
+    Raises:
+        InputError: here and in every method: the token or the name is wrong, permission is missing, or the Hub cannot
+            be reached for minutes.
+    """
+
+    def __init__(self, repo_id: str, repo_type: str, token: str | None = None) -> None:
+        self.api = HfApi(token=token)
+        self.repo_id, self.repo_type = repo_id, repo_type
+        self.account: dict[str, Any] = {}
+        self.account = self._patiently(self.api.whoami)
+        if "/" not in repo_id:
+            self.repo_id = f"{self.account['name']}/{repo_id}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.api.endpoint}/{'datasets/' if self.repo_type == 'dataset' else ''}{self.repo_id}"
+
+    def is_private(self) -> bool | None:
+        """Whether it is private; None where there is no such repository yet."""
+
+        def look() -> bool | None:
+            try:
+                return self.api.repo_info(self.repo_id, repo_type=self.repo_type).private
+            except RepositoryNotFoundError:
+                return None
+
+        return self._patiently(look)
+
+    def create(self, private: bool | None = None) -> None:
+        """Make the repository unless it exists; `private` None leaves it to the Hub, which makes it public."""
+        self._patiently(self.api.create_repo, self.repo_id, repo_type=self.repo_type, private=private, exist_ok=True)
+
+    def create_branch(self, branch: str) -> None:
+        """Make a branch from main unless it exists."""
+        self._patiently(self.api.create_branch, self.repo_id, repo_type=self.repo_type, branch=branch, exist_ok=True)
+
+    def upload(
+        self,
+        folder: Path,
+        message: str,
+        *,
+        revision: str | None = None,
+        ignore: Sequence[str] = (),
+        replace: Sequence[str] = (),
+    ) -> None:
+        """Upload what the Hub does not have yet.
+
+        Args:
+            folder: its files go to the root of the repository.
+            message: title of the commit.
+            revision: a branch that exists; None is main.
+            ignore: patterns of files that stay here.
+            replace: patterns of files that are deleted from the Hub where the folder does not have them.
+        """
+
+        def upload_folder() -> None:
+            self.api.upload_folder(
+                folder_path=folder,
+                repo_id=self.repo_id,
+                repo_type=self.repo_type,
+                revision=revision,
+                commit_message=message,
+                ignore_patterns=list(ignore),  # the library adds to it
+                delete_patterns=list(replace),
+            )
+
+        self._patiently(upload_folder)
+
+    def _patiently(self, call: Callable, *args: Any, **options: Any) -> Any:
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_attempt(TRIES),
+            wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S),
+            before_sleep=_report,
+            reraise=True,
+        )
+        try:
+            for attempt in retrying:
+                with attempt, _time_out():
+                    result = call(*args, **options)
+            return result
+        except (OSError, ValueError, RuntimeError, httpx2.HTTPError) as error:
+            sentence = self._in_words(error)
+            if sentence is None:
+                raise
+            raise InputError(sentence) from error
+
+    def _in_words(self, error: BaseException) -> str | None:
+        """What the user can do about an error; None where the error itself says it best."""
+        endpoint = self.api.endpoint
+        if isinstance(error, LocalTokenNotFoundError):
+            return (
+                "No Hugging Face token was found: log in with `hf auth login`, or set HF_TOKEN to a token with write "
+                f"permission from {endpoint}/settings/tokens"
+            )
+        if isinstance(error, OfflineModeIsEnabled):
+            return "HF_HUB_OFFLINE is set, so nothing can be pushed: unset it and push again"
+        if isinstance(error, HFValidationError):
+            return f"{self.repo_id!r} cannot be the name of a repository; expected name or namespace/name: {error}"
+        if _may_pass(error):
+            return (
+                f"The Hub at {endpoint} failed {TRIES} times in a row, at last with {_telling_line(error)!r}: push "
+                "again later, only what is missing will be uploaded"
+            )
+        status = _status(error)
+        if status == 401:
+            return (
+                f"The Hub at {endpoint} does not accept the token {self._token_source()}: log in anew with "
+                "`hf auth login --force`, or set HF_TOKEN to a token with write permission from "
+                f"{endpoint}/settings/tokens"
+            )
+        if status in (403, 404):
+            return self._no_permission(_telling_line(error))
+        return None
+
+    def _token_source(self) -> str:
+        if self.api.token:
+            return "that was given"
+        return "in HF_TOKEN" if os.environ.get("HF_TOKEN") else "of `hf auth login`"
+
+    def _no_permission(self, reason: str) -> str:
+        name = self.account.get("name", "this account")
+        if self.account.get("auth", {}).get("accessToken", {}).get("role") == "read":
+            return (
+                f"The token {self._token_source()} may read only, so nothing can be pushed to {self.repo_id}: make one "
+                f"with write permission at {self.api.endpoint}/settings/tokens"
+            )
+        namespaces = [name, *(org["name"] for org in self.account.get("orgs", []))]
+        return (
+            f"{name} may not write to {self.repo_id} ({reason}): push to one of "
+            f"{', '.join(f'{namespace}/...' for namespace in namespaces)}, or use the token of someone who may"
+        )
+
+
+@contextlib.contextmanager
+def _time_out() -> Iterator[None]:
+    """Gives the client library's session, which has none, a time-out."""
+    session = get_session()
+    before, session.timeout = session.timeout, SILENCE_S
+    try:
+        yield
+    finally:
+        session.timeout = before
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what caused it: the client library wraps what happens in its uploading threads."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _status(error: BaseException) -> int | None:
+    statuses = (cause.response.status_code for cause in _causes(error) if isinstance(cause, HfHubHTTPError))
+    return next(statuses, None)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another try may mend it."""
+    if isinstance(error, OfflineModeIsEnabled):
+        return False
+    return _status(error) in PASSING_STATUS or any(isinstance(cause, PASSING_ERRORS) for cause in _causes(error))
+
+
+def _report(state: RetryCallState) -> None:
+    reason = _telling_line(state.outcome.exception())
+    logger.warning("The Hub failed with %r, trying again in %.0f s", reason, state.next_action.sleep)
+
+
+def _telling_line(error: BaseException) -> str:
+    """First line of the server's own words, or of the error of the line."""
+    telling = [cause for cause in _causes(error) if isinstance(cause, (HfHubHTTPError, *PASSING_ERRORS))]
+    error = telling[0] if telling else error
+    words = getattr(error, "server_message", None) or str(error) or type(error).__name__
+    return words.strip().splitlines()[0]

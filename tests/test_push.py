@@ -1,0 +1,305 @@
+"""Pushing over bad lines, resuming, and refusals, against the tests' own Hub with the unmodified client library."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import datasets
+import numpy as np
+import pytest
+from huggingface_hub import get_session
+from small_features import build_small_features
+
+from hf_audio.data.index import CorpusCard
+from hf_audio.errors import InputError
+from hf_audio.publishing import hub as publishing_hub
+from hf_audio.publishing.push import push_features, push_model
+
+pytestmark = pytest.mark.timeout(90)
+CLOSED = CorpusCard("Guarded Tones", licence="CC BY-NC-SA 3.0", may_redistribute=False)
+NUM_SHARDS = 4
+SHARD_BYTES = 200_000
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(publishing_hub, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(publishing_hub, "LONGEST_WAIT_S", 0.05)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return build_small_features(tmp_path_factory.mktemp("push") / "features")
+
+
+@pytest.fixture
+def features(built, tmp_path):
+    return shutil.copytree(built, tmp_path / "features")
+
+
+@pytest.fixture
+def closed_features(features):
+    manifest = json.loads((features / "manifest.json").read_text())
+    manifest["corpus"] |= {"name": CLOSED.name, "licence": CLOSED.licence, "may_redistribute": False}
+    (features / "manifest.json").write_text(json.dumps(manifest))
+    return features
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A run folder as training leaves it; its weights are several large files, as bytes are counted below."""
+    folder = tmp_path / "run"
+    for path in (
+        "checkpoints/checkpoint-5/optimizer.pt",
+        "tensorboard/events.out",
+        "training_args.bin",
+        "plots/f1.svg",
+    ):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(path)
+    (folder / "config.json").write_text("{}")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    random = np.random.default_rng(0)
+    for number in range(NUM_SHARDS):
+        name = f"model-{number + 1:05d}-of-{NUM_SHARDS:05d}.safetensors"
+        (folder / name).write_bytes(random.bytes(SHARD_BYTES))
+    return folder
+
+
+def test_features_arrive_whole_and_stream(hub, token, features):
+    url = push_features(features, "tones")
+    assert url == f"{hub.endpoint}/datasets/alice/tones"
+    repo = hub.repo("datasets", "alice/tones")
+    assert not repo.private
+    files = sorted(path.relative_to(features).as_posix() for path in features.rglob("*") if path.is_file())
+    assert repo.paths() == files and all(repo.read(path) == (features / path).read_bytes() for path in files)
+    assert 'load_dataset("alice/tones"' in repo.read("README.md").decode()
+    row = next(iter(datasets.load_dataset("alice/tones", split="test", streaming=True)))
+    assert row["features"].size == (98, 128) and row["clip_id"].endswith("/5")
+
+
+def test_a_second_push_replaces_what_an_earlier_one_left(hub, token, features):
+    repo = hub.create("datasets", "alice/more-shards", {"data/train-00001-of-00002.parquet": b"old", "mine.txt": b"-"})
+    push_features(features, "alice/more-shards")
+    assert "data/train-00001-of-00002.parquet" not in repo.paths() and "mine.txt" in repo.paths()
+    assert "data/train-00000-of-00001.parquet" in repo.paths()
+
+
+def test_features_go_to_a_branch(hub, token, features):
+    push_features(features, "acme/branches", revision="next")
+    repo = hub.repo("datasets", "acme/branches")
+    assert "manifest.json" in repo.paths("next") and repo.paths("main") == []
+    push_features(features, "acme/branches", revision="next")  # the branch may be there already
+
+
+def test_a_card_that_was_edited_is_kept(hub, token, features):
+    (features / "README.md").write_text('---\nlicense: mit\n---\nMine: load_dataset("./features", split="train")')
+    push_features(features, "alice/edited")
+    expected = b'---\nlicense: mit\n---\nMine: load_dataset("alice/edited", split="train")'
+    assert hub.repo("datasets", "alice/edited").read("README.md") == expected
+
+
+def test_a_model_leaves_behind_what_only_resumes_training(hub, token, model):
+    repo = hub.create(
+        "models", "alice/run", {"adapter_config.json": b"{}", "model.safetensors": b"old", "my.txt": b"-"}
+    )
+    assert push_model(model, "alice/run", private=False) == f"{hub.endpoint}/alice/run"
+    weights = [f"model-{number + 1:05d}-of-{NUM_SHARDS:05d}.safetensors" for number in range(NUM_SHARDS)]
+    assert repo.paths() == sorted(["README.md", "config.json", "my.txt", "plots/f1.svg", *weights])
+
+
+class TestFaults:
+    """Each of these stops the client library by itself; a push goes on."""
+
+    @pytest.mark.parametrize(
+        ("method", "path", "kind"),
+        [
+            ("GET", "/whoami", "503"),
+            ("GET", r"/api/models/alice/[^/]+$", "503"),
+            ("POST", "/repos/create", "503"),
+            ("POST", "/repos/create", "lost_answer"),
+            ("POST", "/validate-yaml", "502"),
+            ("POST", "/commit/", "503"),
+            ("POST", "/commit/", "412"),
+            ("POST", "/commit/", "lost_answer"),
+            ("POST", "/commit/", "reset"),
+            ("POST", "/commit/", "drop_after"),
+        ],
+    )
+    def test_a_push_survives(self, hub, token, model, tmp_path, method, path, kind):
+        name = f"alice/{tmp_path.name}"
+        hub.faults.add(method, path, kind, times=2, after_bytes=100 if kind == "drop_after" else 0)
+        push_model(model, name)
+        assert hub.log.matching(method, path)[0].status in (0, int(kind) if kind.isdigit() else 0)  # it did strike
+        assert len(hub.repo("models", name).paths()) == 3 + NUM_SHARDS
+        assert len(hub.log.matching("PUT")) == NUM_SHARDS  # the weights went over the line once
+        titles = [commit.title for commit in hub.repo("models", name).history(hub.repo("models", name).resolve())]
+        assert titles == ["Upload model", "initial commit"]
+
+    @pytest.mark.parametrize("kind", ["reset", "drop_after", "503"])
+    def test_an_upload_that_breaks_is_taken_up_again(self, hub, token, model, kind):
+        name = f"alice/upload-{kind.replace('_', '-')}"
+        hub.faults.add("PUT", "/upload/", kind, after_bytes=1000)
+        push_model(model, name)
+        assert len(hub.log.matching("PUT")) == NUM_SHARDS + 1
+        assert hub.repo("models", name).read("config.json") == b"{}"
+
+    def test_a_hub_that_goes_silent(self, hub, token, model, monkeypatch):
+        monkeypatch.setattr(publishing_hub, "SILENCE_S", 0.5)
+        for path in ("/whoami", "/commit/"):
+            hub.faults.add("GET|POST", path, "stall", seconds=60)
+        push_model(model, "alice/silent")
+        assert "config.json" in hub.repo("models", "alice/silent").paths()
+        assert get_session().timeout.read is None  # the library's session is as it was
+
+    def test_two_pushes_that_race(self, hub, token, model, features):
+        """The first commit is held up until the other has landed on its branch: refused with 412, tried again."""
+        hub.create("models", "alice/race")
+        hub.faults.add("POST", "/commit/", "stall", after_bytes=1, seconds=60)
+        first = threading.Thread(target=push_model, args=(model, "alice/race"))
+        first.start()
+        while not hub.log.matching("POST", "/commit/"):
+            time.sleep(0.01)
+        hub.repo("models", "alice/race").commit({"other.txt": b"from another push"})
+        hub.faults.clear()
+        first.join(timeout=60)
+        assert [request.status for request in hub.log.matching("POST", "/commit/")] == [412, 200]
+        assert {"other.txt", "config.json"} <= set(hub.repo("models", "alice/race").paths())
+
+    def test_a_hub_that_stays_broken_is_named_in_one_sentence(self, hub, token, model):
+        hub.faults.add("POST", "/commit/", "503", times=100)
+        with pytest.raises(InputError, match=r"failed 6 times in a row.*503.*push again later") as error:
+            push_model(model, "alice/broken")
+        assert "\n" not in str(error.value) and hub.endpoint in str(error.value)
+        assert len(hub.log.matching("POST", "/commit/")) == 6
+        hub.faults.clear()
+        hub.log.clear()
+        push_model(model, "alice/broken")
+        assert not hub.log.matching("PUT")  # the weights were there already
+
+
+class TestResuming:
+    def test_nothing_is_sent_twice(self, hub, token, model):
+        push_model(model, "alice/twice")
+        assert hub.log.bytes_received("PUT") == NUM_SHARDS * SHARD_BYTES
+        hub.log.clear()
+        push_model(model, "alice/twice")
+        assert hub.log.bytes_received("PUT") == 0 and not hub.log.matching("POST", "/commit/")
+        (model / "model-00002-of-00004.safetensors").write_bytes(bytes(5000))
+        push_model(model, "alice/twice")
+        assert hub.log.bytes_received("PUT") == 5000
+
+    def test_after_a_refused_upload_only_the_missing_is_sent(self, hub, token, model):
+        hub.faults.add("PUT", "/upload/", "400", skip=1)
+        with pytest.raises(Exception, match=r"model-0000\d-of-00004\.safetensors"):
+            push_model(model, "alice/refused")
+        assert "config.json" not in hub.repo("models", "alice/refused").paths()
+        arrived = len(hub.repo("models", "alice/refused").uploaded)
+        hub.log.clear()
+        push_model(model, "alice/refused")
+        assert hub.log.bytes_received("PUT") == (NUM_SHARDS - arrived) * SHARD_BYTES < NUM_SHARDS * SHARD_BYTES
+
+    def test_after_a_kill_only_the_missing_is_sent(self, hub, token, model, hub_env):
+        """The last upload hangs until the process is dead."""
+        hub.faults.add("PUT", "/upload/", "stall", skip=NUM_SHARDS - 1, after_bytes=1, seconds=60)
+        code = "import sys; from hf_audio.publishing.push import push_model; push_model(sys.argv[1], 'alice/killed')"
+        process = subprocess.Popen([sys.executable, "-c", code, model], env=hub_env)
+        try:
+            deadline = time.monotonic() + 60
+            while len(getattr(hub.storage.repos.get(("models", "alice/killed")), "uploaded", ())) < NUM_SHARDS - 1:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=10)
+        assert hub.repo("models", "alice/killed").paths() == []  # nobody sees half a model
+        hub.log.clear()
+        push_model(model, "alice/killed")
+        assert hub.log.bytes_received("PUT") == SHARD_BYTES
+        assert "config.json" in hub.repo("models", "alice/killed").paths()
+
+
+class TestLicence:
+    """A corpus that may not be redistributed goes to a private repository, or the user says its licence's name."""
+
+    def test_public_is_refused_with_both_ways_out(self, hub, token, closed_features):
+        for options in ({}, {"private": False}, {"public_licence": "MIT"}, {"public_licence": ""}):
+            with pytest.raises(InputError) as error:
+                push_features(closed_features, "alice/closed", **options)
+            message = str(error.value)
+            assert "alice/closed would be public, but Guarded Tones is under 'CC BY-NC-SA 3.0'" in message
+            assert "private=True" in message and "public_licence='CC BY-NC-SA 3.0'" in message
+        assert "not 'MIT'" not in message and ("datasets", "alice/closed") not in hub.storage.repos
+        assert not (closed_features / "README.md").exists()
+
+    def test_private_is_pushed(self, hub, token, closed_features):
+        push_features(closed_features, "alice/closed-private", private=True)
+        assert hub.repo("datasets", "alice/closed-private").private
+        push_features(closed_features, "alice/closed-private")  # it exists and is private
+
+    def test_naming_the_licence_pushes_in_public(self, hub, token, closed_features):
+        push_features(closed_features, "alice/closed-public", public_licence="CC BY-NC-SA 3.0")
+        repo = hub.repo("datasets", "alice/closed-public")
+        assert not repo.private and "manifest.json" in repo.paths()
+        assert b"license: cc-by-nc-sa-3.0" in repo.read("README.md")
+
+    def test_a_repository_that_is_public_already_counts_as_public(self, hub, token, closed_features):
+        repo = hub.create("datasets", "alice/open-already")
+        with pytest.raises(InputError, match="would be public"):
+            push_features(closed_features, "alice/open-already")
+        with pytest.raises(InputError, match="exists and is public, so nothing can be pushed to it in private"):
+            push_features(closed_features, "alice/open-already", private=True)
+        assert repo.paths() == []
+
+
+class TestRefusals:
+    """One clear sentence each, and at once: nothing of this gets better by trying again."""
+
+    @pytest.fixture(autouse=True)
+    def once(self, hub):
+        yield
+        assert len(hub.log.matching("GET", "/whoami")) <= 1 and len(hub.log.matching("POST", "/repos/create")) <= 1
+
+    def test_no_token(self, hub, model, monkeypatch):
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        with pytest.raises(InputError, match="No Hugging Face token was found: log in with `hf auth login`, or set"):
+            push_model(model, "alice/x")
+
+    def test_wrong_token(self, hub, model, monkeypatch):
+        with pytest.raises(InputError, match="does not accept the token that was given: log in anew"):
+            push_model(model, "alice/x", token="hf_wrong")
+        hub.log.clear()
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+        with pytest.raises(InputError, match="does not accept the token in HF_TOKEN"):
+            push_model(model, "alice/x")
+
+    @pytest.mark.parametrize("name", ["bob/x", "nobody-has-this-name/x"])
+    def test_a_namespace_of_others(self, hub, token, model, name):
+        with pytest.raises(InputError, match=rf"alice may not write to {name} .*push to one of alice/..., acme/..."):
+            push_model(model, name)
+
+    def test_a_repository_of_others(self, hub, token, model):
+        hub.create("models", "bob/his")
+        with pytest.raises(InputError, match="alice may not write to bob/his"):
+            push_model(model, "bob/his")
+
+    def test_a_token_that_may_only_read(self, hub, model):
+        with pytest.raises(InputError, match=r"may read only.*with write permission at"):
+            push_model(model, "reader/x", token=hub.token("reader"))
+
+    def test_a_name_that_cannot_be(self, hub, token, model):
+        for name in ("alice/with space", "a/b/c"):
+            hub.log.clear()
+            with pytest.raises(InputError, match="cannot be the name of a repository"):
+                push_model(model, name)
+
+    def test_folders_that_are_not_finished(self, hub, token, tmp_path):
+        with pytest.raises(InputError, match=r"has no manifest\.json"):
+            push_features(tmp_path, "alice/x")
+        with pytest.raises(InputError, match=r"has no config\.json"):
+            push_model(tmp_path, "alice/x")
+        assert not hub.log.requests
