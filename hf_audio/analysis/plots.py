@@ -130,9 +130,9 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
     font_size = 8 if num_classes <= 20 else 6
     axes.set_xticks(range(num_classes), names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(num_classes), names, fontsize=font_size)
-    kind = "Decided given true: a clip may have several labels" if labels.is_multi_label else "Confusion matrix"
-    axes.set_title(f"{kind} ({split})", fontsize=11)
-    axes.set(xlabel="decided", ylabel="true")
+    title = "Decided given true" if labels.is_multi_label else "Confusion matrix"
+    axes.set_title(f"{title} ({split})", fontsize=11)
+    axes.set(xlabel="decided (may be several)" if labels.is_multi_label else "decided", ylabel="true")
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     figure.colorbar(picture, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
