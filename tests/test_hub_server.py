@@ -244,7 +244,7 @@ def test_two_commits_that_race(hub, api):
 
     thread = threading.Thread(target=first)
     thread.start()
-    while not hub.log.matching("POST", "/commit/"):
+    while hub.log.bytes_received("POST", "/commit/") == 0:
         time.sleep(0.01)
     api.upload_file(path_or_fileobj=b"2", path_in_repo="2.txt", repo_id="alice/race")
     hub.faults.clear()

@@ -162,7 +162,7 @@ class TestFaults:
         hub.faults.add("POST", "/commit/", "stall", after_bytes=1, seconds=60)
         first = threading.Thread(target=push_model, args=(model, "alice/race"))
         first.start()
-        while not hub.log.matching("POST", "/commit/"):
+        while hub.log.bytes_received("POST", "/commit/") == 0:
             time.sleep(0.01)
         hub.repo("models", "alice/race").commit({"other.txt": b"from another push"})
         hub.faults.clear()
