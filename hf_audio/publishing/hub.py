@@ -149,7 +149,8 @@ class HubRepo:
         if isinstance(error, OfflineModeIsEnabled):
             return "HF_HUB_OFFLINE is set, so nothing can be pushed: unset it and push again"
         if isinstance(error, HFValidationError):
-            return f"{self.repo_id!r} cannot be the name of a repository; expected name or namespace/name: {error}"
+            reason = str(error).split(". ")[0]
+            return f"{self.repo_id!r} cannot be the name of a repository, expected name or namespace/name: {reason}"
         if _may_pass(error):
             return (
                 f"The Hub at {endpoint} failed {TRIES} times in a row, at last with {_telling_line(error)!r}: push "
