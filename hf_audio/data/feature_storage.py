@@ -46,13 +46,12 @@ def encode_features(frames: np.ndarray) -> tuple[bytes, float, float]:
 
     The error is at most half a step, scale / 2: about 0.04 for log-mel energies, which span some 20 units.
     """
-    lowest, highest = float(frames.min()), float(frames.max())
-    scale = float(np.float32((highest - lowest) / LARGEST_PIXEL))
-    offset = float(np.float32(lowest))
-    levels = (frames - np.float32(offset)) * np.float32(1.0 / scale if scale > 0 else 0.0)
-    np.rint(levels, out=levels)
-    np.clip(levels, 0, LARGEST_PIXEL, out=levels)
-    return _grey_png(levels.astype(np.uint8).T[::-1]), offset, scale
+    offset = np.float32(frames.min())
+    scale = np.float32((frames.max() - offset) / LARGEST_PIXEL)
+    steps = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
+    levels = (frames - offset) * steps
+    levels += np.float32(0.5)  # the cast below cuts off: this rounds
+    return _grey_png(np.ascontiguousarray(levels.astype(np.uint8).T[::-1])), float(offset), float(scale)
 
 
 def decode_features(picture: bytes | Pictures.Image, offset: float, scale: float) -> np.ndarray:

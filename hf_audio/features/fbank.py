@@ -16,8 +16,8 @@ PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
 # Kaldi's floor under the logarithm: digital silence becomes log(1.19e-7) = -15.94
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
-# 8k frames keep the intermediate spectra near the cache; more gains nothing on a CPU and little on a GPU
-FRAMES_AT_A_TIME = 8192
+# What is worked on together: on a CPU the spectra of 1k frames stay in the cache, a third faster than 8k
+FRAMES_AT_A_TIME = {"cpu": 1024, "other": 65_536}
 # 16 neighbouring mel filters touch 9 to 80 of the 257 FFT bins: thin products do a quarter of the dense one's work
 FILTERS_A_BLOCK = 16
 
@@ -99,8 +99,9 @@ class KaldiFbank:
                     f"A waveform of {waveform.shape[-1]} samples has no frame; at least {self.frame_samples} are needed"
                 )
         views = [waveform.float().unfold(0, self.frame_samples, self.hop_samples) for waveform in waveforms]
+        size = FRAMES_AT_A_TIME["cpu" if waveforms[0].device.type == "cpu" else "other"]
         frame_counts = [len(view) for view in views]
-        log_mel = [self._log_mel(frames) for frames in _batches(views, FRAMES_AT_A_TIME)]
+        log_mel = [self._log_mel(frames) for frames in _batches(views, size)]
         return list(torch.cat(log_mel).split(frame_counts))
 
     def _log_mel(self, frames: torch.Tensor) -> torch.Tensor:
@@ -112,8 +113,9 @@ class KaldiFbank:
         frames = frames - frames.mean(dim=1, keepdim=True)
         padded = frames.new_zeros(len(frames), self._fft_samples)
         emphasised = padded[:, : self.frame_samples]
-        torch.sub(frames[:, 1:], frames[:, :-1], alpha=PREEMPHASIS, out=emphasised[:, 1:])
-        torch.sub(frames[:, 0], frames[:, 0], alpha=PREEMPHASIS, out=emphasised[:, 0])
+        torch.mul(frames[:, :-1], -PREEMPHASIS, out=emphasised[:, 1:])
+        torch.mul(frames[:, 0], -PREEMPHASIS, out=emphasised[:, 0])
+        emphasised += frames
         emphasised *= self._on(frames.device)[0]
         spectrum = torch.fft.rfft(padded)
         power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
