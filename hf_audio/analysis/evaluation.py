@@ -174,7 +174,7 @@ def _model_facts(trainer: AudioTrainer) -> dict[str, Any]:
     base = bare.name_or_path  # empty where the model was made from scratch
     return {
         "architecture": type(bare).__name__,
-        "base_model": Path(base).name if Path(base).is_dir() else base or None,
+        "base_model": (Path(base).name if Path(base).is_dir() else base) if base else None,
         "adapter": "lora" if is_lora(model) else None,
         "num_parameters": sum(weights.numel() for weights in bare.parameters()),
         "num_trainable_parameters": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),

@@ -1,0 +1,316 @@
+"""The last stage: what it reports of a trained model is what its scores on disk say, and the references are honest."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from training_run import build_tiny_features, tiny_model
+
+from hf_audio.analysis import evaluation, references
+from hf_audio.analysis.evaluation import evaluate_model, judge, summary
+from hf_audio.analysis.references import linear_scores, prior_scores, window_statistics
+from hf_audio.data.features_dataset import FeatureCollator, clip_key, load_features
+from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.metrics import ClipScores, average_per_clip, choose_threshold, classification_metrics
+from hf_audio.training import AudioTrainer, training_arguments
+
+CLIPS = {"train": 42, "validation": 14, "test": 14}
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def feature_folders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("evaluation")
+    return {kind: build_tiny_features(root / kind, kind, CLIPS) for kind in (SINGLE_LABEL, MULTI_LABEL)}
+
+
+@pytest.fixture(scope="module", params=[SINGLE_LABEL, MULTI_LABEL])
+def run(request, feature_folders, tmp_path_factory):
+    """A trained run of either task: trainer, features, run folder, report."""
+    features = load_features(feature_folders[request.param])
+    folder = tmp_path_factory.mktemp("run")
+    trainer = tiny_trainer(features, folder, num_train_epochs=2)
+    trainer.train_resumable()
+    report = evaluate_model(trainer, features, folder, command="accelerate launch recipe.py", settings={"a": Path("b")})
+    return trainer, features, folder, report
+
+
+def tiny_trainer(features, folder: Path, **arguments) -> AudioTrainer:
+    arguments = {"report_to": "none", "use_cpu": True, "logging_steps": 1, "learning_rate": 3e-3, **arguments}
+    return AudioTrainer(tiny_model(features), training_arguments(folder, **arguments), features=features)
+
+
+def test_report_is_complete_and_plain_json(run):
+    _, features, folder, report = run
+    text = (folder / "report.json").read_text()
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON")) == report
+    assert report["evaluated_split"] == "test"
+    assert report["results"].keys() == report["rows"].keys() == {"model", "linear", "prior"}
+    assert all(row.keys() == {"validation", "test"} for row in report["results"].values())
+    assert {name: split["num_clips"] for name, split in report["data"]["splits"].items()} == CLIPS
+    assert report["data"]["source"] == Path(features.source).name, "a path of this machine"
+    assert report["model"]["num_parameters"] == report["model"]["num_trainable_parameters"] > 10_000
+    assert report["model"]["base_model"] is None
+    assert report["training"]["epochs"] == 2 and report["training"]["seconds"] > 0
+    assert {"torch", "transformers", "hf_audio"} <= report["versions"].keys()
+    assert report["settings"] == {"a": "b"} and report["command"] == "accelerate launch recipe.py"
+    assert any("eval_loss" in entry for entry in report["log_history"])
+    assert "per clip" in report["protocol"]
+    assert sorted(path.name for path in (folder / "plots").iterdir()) == sorted(report["plots"])
+    assert len(report["plots"]) == 4
+
+
+def test_scores_are_those_of_the_model_on_whole_clips(run):
+    trainer, features, _, report = run
+    rows = list(features.splits["test"])
+    batch = FeatureCollator(features.extractor, features.labels)(rows)
+    with torch.no_grad():
+        logits = trainer.model.eval()(batch["input_values"]).logits.numpy()
+    clips = average_per_clip(logits, batch["labels"], batch["clip_keys"])
+    assert len(clips) == CLIPS["test"] < len(rows)
+    found = report["results"]["model"]["test"]
+    probabilities = features.labels.probabilities(clips.logits)
+    wanted = classification_metrics(probabilities, clips.targets, features.labels, found.get("threshold", 0.5))
+    assert found["mean_average_precision"] == pytest.approx(wanted["mean_average_precision"])
+    assert found["accuracy"] == pytest.approx(wanted["accuracy"])
+    assert found["per_class"]["hum"] == pytest.approx(wanted["per_class"]["hum"])
+
+
+def test_predictions_csv_says_the_same_as_the_report(run):
+    _, features, folder, report = run
+    with open(folder / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip_id"] for row in rows] == list(dict.fromkeys(features.splits["test"]["clip_id"]))
+    accuracy = np.mean([row["labels"] == row["decided"] for row in rows])
+    assert report["results"]["model"]["test"]["accuracy"] == pytest.approx(accuracy)
+    names = features.labels.names
+    truth = {row["clip_id"]: ";".join(names[i] for i in row["labels"]) for row in features.splits["test"]}
+    assert {row["clip_id"]: row["labels"] for row in rows} == truth
+    for row in rows:
+        scores = np.array([float(row[name]) for name in names])
+        if features.labels.is_multi_label:
+            threshold = report["results"]["model"]["test"]["threshold"]
+            decided = [name for name, score in zip(names, scores, strict=True) if score >= threshold]
+        else:
+            decided = [names[scores.argmax()]]
+        assert row["decided"] == ";".join(decided)
+
+
+def test_threshold_is_chosen_on_validation_for_every_row(run):
+    trainer, features, _, report = run
+    results = report["results"]["model"]
+    if not features.labels.is_multi_label:
+        assert "threshold" not in results["test"]
+        return
+    validation = trainer.predict_clips("validation")
+    threshold = choose_threshold(features.labels.probabilities(validation.logits), validation.targets)
+    assert results["test"]["threshold"] == results["validation"]["threshold"] == pytest.approx(threshold)
+    assert len({row["test"]["threshold"] for row in report["results"].values()}) == 3, "each row chooses its own"
+
+
+def test_judge_never_looks_at_test_to_choose():
+    labels = LabelSpace(("a", "b"), MULTI_LABEL)
+    keys = np.arange(2)
+    validation = ClipScores(keys, np.array([[2.0, 1.0], [1.0, 2.0]]), np.eye(2))
+    one_test = ClipScores(keys, np.array([[9.0, 8.0], [-3.0, 9.0]]), np.eye(2))
+    other_test = replace(one_test, targets=1 - one_test.targets)
+    thresholds = {
+        judge({"validation": validation, "test": t}, labels)["test"]["threshold"] for t in (one_test, other_test)
+    }
+    assert len(thresholds) == 1
+    assert judge({"test": one_test}, labels)["test"]["threshold"] == 0.5
+
+
+def test_prior_row_scores_every_clip_by_the_class_frequencies():
+    clips = ClipScores(np.arange(3), np.zeros((3, 2)), np.eye(2)[[0, 1, 1]])
+    for kind, sums_to_one in ((SINGLE_LABEL, True), (MULTI_LABEL, False)):
+        labels = LabelSpace(("a", "b"), kind)
+        counts = np.array([900, 100]) if sums_to_one else np.array([900, 500])
+        scores = prior_scores(counts, 1000, clips, labels)
+        assert scores.targets is clips.targets
+        probabilities = labels.probabilities(scores.logits)
+        np.testing.assert_allclose(probabilities, np.tile(counts / 1000, (3, 1)), atol=1e-3)
+
+
+def test_linear_row_equals_plain_scikit_learn(feature_folders):
+    features = load_features(feature_folders[SINGLE_LABEL])
+    statistics = {}
+    for split in ("train", "test"):
+        frames = [
+            row["offset"] + row["scale"] * np.flipud(np.asarray(picture)).T.astype(float)
+            for row, picture in zip(features.splits[split], pictures(feature_folders[SINGLE_LABEL], split), strict=True)
+        ]
+        statistics[split] = np.array([np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in frames])
+    classes = [row["labels"][0] for row in features.splits["train"]]
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, tol=1e-3)).fit(
+        statistics["train"], classes
+    )
+    logs = model.predict_log_proba(statistics["test"])
+    keys = np.array([clip_key(clip_id) for clip_id in features.splits["test"]["clip_id"]])
+    found = linear_scores(features, ["test"])["test"]
+    for key, logits in zip(found.clip_keys, found.logits, strict=True):
+        np.testing.assert_allclose(logits, logs[keys == key].mean(axis=0), atol=0.02)
+    wanted = [logs[keys == key].mean(axis=0).argmax() for key in found.clip_keys]
+    assert accuracy_score(wanted, found.logits.argmax(axis=1)) == 1.0
+
+
+def pictures(folder: Path, split: str):
+    """The stored windows as anyone reads them, without hf_audio."""
+    from datasets import load_dataset
+
+    return load_dataset(str(folder), data_files={split: f"data/{split}-*.parquet"}, split=split)["features"]
+
+
+@pytest.mark.parametrize("kind", [SINGLE_LABEL, MULTI_LABEL])
+def test_linear_row_learns_what_is_easy(feature_folders, kind):
+    features = load_features(feature_folders[kind])
+    result = judge(linear_scores(features, ["validation", "test"]), features.labels)["test"]
+    assert result["mean_average_precision"] > 0.9
+
+
+def test_linear_row_is_the_same_for_a_streamed_train_split(feature_folders):
+    local = linear_scores(load_features(feature_folders[MULTI_LABEL]), ["test"])["test"]
+    streamed = linear_scores(load_features(feature_folders[MULTI_LABEL], streaming=True), ["test"])["test"]
+    np.testing.assert_allclose(streamed.logits, local.logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_large_train_splits_are_thinned_evenly(feature_folders, streaming):
+    features = load_features(feature_folders[SINGLE_LABEL], streaming=streaming)
+    everything = window_statistics(load_features(feature_folders[SINGLE_LABEL]), "train")
+    num_windows = features.num_windows("train")
+    inputs, targets, keys = window_statistics(features, "train", most=10)
+    picks = np.linspace(0, num_windows - 1, 10).round().astype(int)
+    assert len(picks) == 10 < num_windows
+    for found, wanted in zip((inputs, targets, keys), everything, strict=True):
+        np.testing.assert_array_equal(found, wanted[picks])
+
+
+def test_linear_row_without_a_training_window_of_a_class(feature_folders, monkeypatch):
+    """Thinning may lose a rare class: it then gets its prior, not an error."""
+    monkeypatch.setattr(references, "MOST_TRAINING_WINDOWS", 4)
+    for folder in feature_folders.values():
+        features = load_features(folder)
+        scores = linear_scores(features, ["test"])["test"]
+        assert np.isfinite(scores.logits).all() and scores.logits.shape == (CLIPS["test"], 3)
+
+
+def test_summary_is_a_table_of_all_rows(run):
+    *_, report = run
+    lines = summary(report).strip().splitlines()
+    assert lines[0].startswith("test split: 14 clips of 14 groups")
+    main_metric = "f1_micro" if report["task"]["problem_type"] == MULTI_LABEL else "accuracy"
+    for line, (name, title) in zip(lines[2:5], report["rows"].items(), strict=True):
+        assert line.startswith(title)
+        value = report["results"][name]["test"][main_metric]
+        assert re.findall(r"[\d.]{5}", line)[0] == f"{value:.3f}"
+    assert len({len(line) for line in lines[1:5]}) == 1, "columns are not aligned"
+
+
+def without(features, split: str):
+    splits = {name: rows for name, rows in features.splits.items() if name != split}
+    facts = {name: one for name, one in features.manifest["splits"].items() if name != split}
+    return replace(features, splits=splits, manifest={**features.manifest, "splits": facts})
+
+
+def test_without_a_test_split_the_report_says_that_scores_are_too_good(feature_folders, tmp_path):
+    features = without(load_features(feature_folders[MULTI_LABEL]), "test")
+    report = evaluate_model(tiny_trainer(features, tmp_path), features, tmp_path)
+    assert report["evaluated_split"] == "validation"
+    assert report["results"]["model"].keys() == {"validation"}
+    assert any("no test split" in note and "too good" in note for note in report["notes"])
+
+
+def test_without_a_validation_split_the_threshold_is_one_half(feature_folders, tmp_path):
+    features = without(load_features(feature_folders[MULTI_LABEL]), "validation")
+    report = evaluate_model(tiny_trainer(features, tmp_path, eval_strategy="no"), features, tmp_path)
+    assert report["results"]["model"]["test"]["threshold"] == 0.5
+    assert any("no validation split" in note for note in report["notes"])
+    neither = without(features, "test")
+    with pytest.raises(InputError, match="nothing to evaluate on"):
+        evaluate_model(tiny_trainer(neither, tmp_path, eval_strategy="no"), neither, tmp_path)
+
+
+def test_a_model_that_does_not_beat_the_references_is_said_to(feature_folders, tmp_path):
+    features = load_features(feature_folders[SINGLE_LABEL])
+    report = evaluate_model(tiny_trainer(features, tmp_path), features, tmp_path)  # untrained
+    assert any("no better than a reference row (linear" in note for note in report["notes"])
+
+
+def test_numbers_that_json_cannot_hold_become_null():
+    assert evaluation._finite({"a": [1.5, float("nan")], "b": (float("inf"), "x", None, True)}) == {
+        "a": [1.5, None],
+        "b": [None, "x", None, True],
+    }
+
+
+def test_the_published_command_holds_no_token():
+    arguments = ["recipe.py", "--hub_token", "hf_secret", "--data_dir", "a b", "--hub_token=hf_secret"]
+    assert evaluation._command(arguments) == "recipe.py --hub_token ... --data_dir 'a b' --hub_token=..."
+
+
+TWO_PROCESSES = """
+import json, sys
+from training_run import *
+from hf_audio.analysis.evaluation import evaluate_model
+from hf_audio.training import AudioTrainer, training_arguments
+torch.set_num_threads(1)
+features = load_features(sys.argv[1])
+arguments = training_arguments(sys.argv[2], report_to="none", use_cpu=True, ddp_backend="gloo")
+trainer = AudioTrainer(tiny_model(features), arguments, features=features)
+report = evaluate_model(trainer, features, sys.argv[2])
+assert bool(report) == trainer.is_world_process_zero()
+trainer.accelerator.end_training()
+"""
+
+
+def test_two_processes_report_what_one_does(feature_folders, tmp_path, hub_env):
+    features = load_features(feature_folders[MULTI_LABEL])
+    alone = evaluate_model(tiny_trainer(features, tmp_path / "one"), features, tmp_path / "one")
+    program = tmp_path / "evaluate_in_two.py"
+    program.write_text(TWO_PROCESSES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    environment = hub_env | {"PYTHONPATH": f"{hub_env['PYTHONPATH']}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+    command = [*launch, str(program), str(feature_folders[MULTI_LABEL]), str(tmp_path / "two")]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        output, errors = process.communicate(timeout=240)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, errors[-3000:]
+    assert output.count("this model") == 1, "each process printed the summary"
+    together = json.loads((tmp_path / "two" / "report.json").read_text())
+    assert together["training"]["num_processes"] == 2
+    for row in ("model", "linear", "prior"):
+        for split in ("validation", "test"):
+            for name, value in alone["results"][row][split].items():
+                if isinstance(value, float):
+                    assert together["results"][row][split][name] == pytest.approx(value, abs=1e-5), (row, split, name)

@@ -1,0 +1,214 @@
+"""The model card: metadata that the Hub parses, and code that runs as it is printed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from huggingface_hub import ModelCard
+from training_run import build_tiny_features, sound, tiny_model
+from transformers import AutoModelForAudioClassification
+
+from hf_audio.analysis.evaluation import evaluate_model
+from hf_audio.data.features_dataset import load_features
+from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.windows import window_starts
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
+from hf_audio.models.lora import add_lora
+from hf_audio.publishing.model_card import write_model_card
+from hf_audio.training import AudioTrainer, training_arguments
+
+REPO = "someone/tiny-sounds"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=[MULTI_LABEL, SINGLE_LABEL])
+def run(request, tmp_path_factory):
+    """A published-to-be run of either task: features, folder, report."""
+    root = tmp_path_factory.mktemp("card")
+    features = load_features(build_tiny_features(root / "features", request.param))
+    arguments = training_arguments(root / "run", report_to="none", use_cpu=True, max_steps=8, learning_rate=3e-3)
+    trainer = AudioTrainer(tiny_model(features), arguments, features=features)
+    trainer.train_resumable()
+    report = evaluate_model(trainer, features, root / "run", command="accelerate launch recipes/ast_folder.py")
+    return features, root / "run", report
+
+
+@pytest.fixture
+def recording(tmp_path) -> Path:
+    """1.1 s at 44.1 kHz in stereo: longer than two windows of 0.4 s, with a rest."""
+    random = np.random.default_rng(3)
+    samples = np.stack([sound(0, 3.0, random), sound(2, 3.0, random)], axis=1)[: int(44_100 * 1.1)]
+    soundfile.write(tmp_path / "recording.wav", samples, 44_100)
+    return tmp_path / "recording.wav"
+
+
+def code_blocks(card: Path, model_id: str, folder: Path, recording: Path) -> list[str]:
+    """The Python code of a card, with the model and the recording where they are."""
+    blocks = re.findall(r"```python\n(.*?)```", card.read_text(), re.S)
+    assert all(f'"{model_id}"' in block for block in blocks)
+    return [block.replace(model_id, str(folder)).replace("recording.wav", str(recording)) for block in blocks]
+
+
+def execute(code: str) -> tuple[dict, str]:
+    """The variables that the code leaves, and what it prints."""
+    printed, variables = io.StringIO(), {}
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "model card", "exec"), variables)
+    return variables, printed.getvalue()
+
+
+def test_metadata_is_what_the_hub_reads(run):
+    features, folder, report = run
+    path = write_model_card(folder, report, repo_id=REPO, dataset_id="someone/tiny-fbank", licence="apache-2.0")
+    card = ModelCard.load(path)
+    data = card.data
+    assert (data.license, data.library_name, data.pipeline_tag) == (
+        "apache-2.0",
+        "transformers",
+        "audio-classification",
+    )
+    assert data.datasets == ["someone/tiny-fbank"] and data.base_model is None and data.model_name == "tiny-sounds"
+    assert {"hf_audio", "audio-classification"} <= set(data.tags)
+    found = {result.metric_name: result for result in data.eval_results}
+    scores = report["results"]["model"]["test"]
+    assert found["macro F1"].metric_value == pytest.approx(scores["f1_macro"], abs=1e-4)
+    assert found["mAP"].metric_value == pytest.approx(scores["mean_average_precision"], abs=1e-4)
+    assert {result.dataset_split for result in data.eval_results} == {"test"}
+    assert {result.dataset_type for result in data.eval_results} == {"someone/tiny-fbank"}
+    assert ("micro F1" if features.labels.is_multi_label else "accuracy") in found
+    assert not re.search(r"{{|{%|None|nan", card.text.replace("top_k=None", "")), "the template was not filled"
+
+
+def test_the_text_tells_what_a_reader_needs(run):
+    features, folder, report = run
+    text = write_model_card(folder, report, repo_id=REPO).read_text()
+    for row in report["rows"].values():
+        assert f"| {row} |" in text
+    for name in report["plots"]:
+        assert f"(plots/{name})" in text and (folder / "plots" / name).exists()
+    for note in report["notes"]:
+        assert f"> {note}" in text
+    assert "accelerate launch recipes/ast_folder.py" in text
+    assert "No licence was chosen" in text and "CC0" in text
+    assert "As an adapter" not in text
+    assert all(name in text for name in features.labels.names)
+    assert ("threshold" in text) == features.labels.is_multi_label
+    assert not re.search(r"\n\n\n", text), "empty lines pile up"
+
+
+def test_code_for_samples_equals_the_model(run, recording):
+    features, folder, report = run
+    card = write_model_card(folder, report, repo_id=REPO)
+    from_file, from_samples = code_blocks(card, REPO, folder, recording)[:2]
+    variables, printed = execute(from_samples)
+    assert {score["label"] for score in variables["scores"]} == set(features.labels.names)
+    assert printed.strip()
+    if shutil.which("ffmpeg"):
+        assert execute(from_file)[1].strip()
+    else:
+        with pytest.raises(ValueError, match="ffmpeg"):
+            execute(from_file)
+
+
+def test_code_for_long_recordings_equals_the_evaluation(run, tmp_path):
+    """Windows, hop and rest as in building features, at 16 kHz so that no resampler stands between."""
+    features, folder, report = run
+    random = np.random.default_rng(4)
+    card = write_model_card(folder, report, repo_id=REPO)
+    model = AutoModelForAudioClassification.from_pretrained(folder).eval()
+    extractor, fbank = features.extractor, KaldiFbank(num_mel_bins=32)
+    hop_frames = round(report["data"]["hop_s"] * 100)
+    for duration_s, num_windows in ((0.3, 1), (0.4, 1), (0.5, 1), (0.65, 2), (1.1, 3)):
+        recording = tmp_path / f"{duration_s}.wav"
+        soundfile.write(recording, sound(0, duration_s, random) + 0.1 * sound(1, duration_s, random), 16_000)
+        code = code_blocks(card, REPO, folder, recording)[2]
+        variables, printed = execute(code)
+        samples = torch.from_numpy(soundfile.read(recording, dtype="float32")[0])
+        frames = fbank([samples])[0]
+        starts = window_starts(len(frames), extractor.max_length, hop_frames)
+        assert len(variables["windows"]) == len(starts) == num_windows
+        windows = torch.zeros(len(starts), extractor.max_length, 32)
+        for window, start in zip(windows, starts, strict=True):
+            piece = frames[start : start + extractor.max_length]
+            window[: len(piece)] = piece
+        with torch.no_grad():
+            logits = model((windows - extractor.mean) / (2 * extractor.std)).logits.mean(dim=0)
+        np.testing.assert_allclose(variables["logits"], logits, atol=2e-3)
+        probabilities = features.labels.probabilities(logits.numpy())
+        np.testing.assert_allclose(variables["scores"], probabilities, atol=2e-3)
+        if not features.labels.is_multi_label:
+            assert printed.strip() == features.labels.names[probabilities.argmax()]
+
+
+@pytest.mark.parametrize("run", [MULTI_LABEL], indirect=True)
+def test_code_runs_where_hf_audio_is_not(run, recording):
+    """In a process that cannot import hf_audio."""
+    _, folder, report = run
+    card = write_model_card(folder, report, repo_id=REPO)
+    code = code_blocks(card, REPO, folder, recording)
+    program = f"import sys\nsys.modules['hf_audio'] = None\n{code[1]}\n{code[2]}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.strip().splitlines()) == 2
+
+
+def test_a_local_run_is_named_after_its_folder(run):
+    _, folder, report = run
+    card = ModelCard.load(write_model_card(folder, report))
+    assert card.data.model_name == folder.name
+    assert f'model="{folder.name}"' in card.text
+    assert str(folder.parent) not in card.text, "a path of this machine"
+
+
+def test_code_for_the_adapter_equals_the_merged_model(run, recording, tmp_path):
+    pytest.importorskip("peft")
+    features, _, report = run
+    base, folder = tmp_path / "base", tmp_path / "run"
+    tiny_model(features, seed=1).save_pretrained(base)
+    features.extractor.save_pretrained(base)
+    # As a real checkpoint: another window length and other classes, so that nothing but the adapter can be right
+    size = (3 * features.extractor.max_length, 32)
+    ast_from_checkpoint(str(base), features.labels, *size).save_pretrained(base)
+    adapted = add_lora(ast_from_checkpoint(str(base), features.labels, features.extractor.max_length, 32), rank=2)
+    arguments = training_arguments(folder, report_to="none", use_cpu=True, max_steps=4, learning_rate=1e-2)
+    trainer = AudioTrainer(adapted, arguments, features=features)
+    trainer.train_resumable()
+    report = evaluate_model(trainer, features, folder)
+    assert report["model"]["adapter"] == "lora" and report["model"]["base_model"] == "base"
+    assert report["model"]["num_trainable_parameters"] < report["model"]["num_parameters"]
+
+    card = write_model_card(folder, report, repo_id=REPO)
+    assert "lora" in ModelCard.load(card).data.tags
+    code = code_blocks(card, REPO, folder, recording)[3].replace('"base"', repr(str(base)))
+    variables, _ = execute(code)
+    merged = AutoModelForAudioClassification.from_pretrained(folder).eval()
+    values = torch.randn(2, features.extractor.max_length, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(variables["model"].eval()(values).logits, merged(values).logits, atol=1e-4, rtol=0)
+
+
+def test_a_base_model_on_the_hub_is_in_the_metadata(run, tmp_path):
+    _, _, report = run
+    name = "MIT/ast-finetuned-audioset-10-10-0.4593"
+    report = {**report, "model": {**report["model"], "base_model": name}}
+    card = ModelCard.load(write_model_card(tmp_path, report, repo_id=REPO))
+    assert card.data.base_model == name
+    assert f"fine-tuned from [{name}](https://huggingface.co/{name})" in card.text
