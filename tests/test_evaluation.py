@@ -269,11 +269,6 @@ def test_numbers_that_json_cannot_hold_become_null():
     }
 
 
-def test_the_published_command_holds_no_token():
-    arguments = ["recipe.py", "--hub_token", "hf_secret", "--data_dir", "a b", "--hub_token=hf_secret"]
-    assert evaluation._command(arguments) == "recipe.py --hub_token ... --data_dir 'a b' --hub_token=..."
-
-
 TWO_PROCESSES = """
 import json, sys
 from training_run import *

@@ -8,8 +8,6 @@ import io
 import json
 import math
 import platform
-import shlex
-import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -37,7 +35,6 @@ from hf_audio.metrics import (
 from hf_audio.models.lora import is_lora
 
 if TYPE_CHECKING:
-    from hf_audio.config import Recipe
     from hf_audio.training import AudioTrainer
 
 MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
@@ -46,13 +43,6 @@ OUR_PROTOCOL = (
     "without a clip are left out of averages over classes."
 )
 ROW_TITLES = {"model": "this model", "linear": "linear on mean and deviation", "prior": "prior alone"}
-
-
-def evaluate_run(recipe: Recipe, trainer: AudioTrainer) -> dict[str, Any]:
-    """The evaluation stage of a recipe: `evaluate_model` into its output folder, with its settings and command."""
-    settings = {group: vars(getattr(recipe, group)) for group in ("data", "model", "augment")}
-    folder = recipe.training.output_dir
-    return evaluate_model(trainer, trainer.features, folder, settings=settings, command=_command(sys.argv))
 
 
 def evaluate_model(
@@ -208,17 +198,6 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
-
-
-def _command(arguments: list[str]) -> str:
-    """The command line without the value of --hub_token."""
-    words = list(arguments)
-    for position, word in enumerate(arguments):
-        if word.startswith("--hub_token="):
-            words[position] = "--hub_token=..."
-        elif position and arguments[position - 1] == "--hub_token":
-            words[position] = "..."
-    return shlex.join(words)
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
