@@ -13,6 +13,10 @@ import soxr
 SILENT_PEAK = 1e-5
 # a piece of decoding: long recordings are mixed to mono piece by piece, never held in all their channels
 BLOCK_FRAMES = 1 << 20
+# an MP3 decoder needs the frames before the one it jumps to: four of 1,152 samples
+MP3_LEAD_FRAMES = 4 * 1152
+# Headers of good MP3 files promise up to 0.3 s too much. A file that lacks more than both of these was cut off.
+SHORTFALL_S, SHORTFALL = 0.5, 0.25
 
 
 class AudioError(Exception):
@@ -70,12 +74,11 @@ def read_audio(path: str | Path, sample_rate: int, start_s: float = 0.0, end_s: 
 
 
 def _opened(path: str | Path) -> soundfile.SoundFile:
-    path = Path(path)
-    if not path.is_file():
-        raise AudioError("missing")
-    if path.stat().st_size == 0:
-        raise AudioError("empty")
     try:
+        if not Path(path).is_file():
+            raise AudioError("missing")
+        if Path(path).stat().st_size == 0:
+            raise AudioError("empty")
         file = soundfile.SoundFile(path)
     except (OSError, RuntimeError) as error:
         raise AudioError(f"unreadable: {_said(error)}") from error
@@ -89,30 +92,36 @@ def _read_mono(file: soundfile.SoundFile, first: int, last: int) -> np.ndarray:
     """Samples first..last - 1, averaged over the channels, float32."""
     # libsndfile takes eight times longer to convert 16-bit samples to float than numpy does
     dtype, full_scale = ("int16", 32768.0) if file.subtype == "PCM_16" else ("float32", 1.0)
+    lead = min(first, MP3_LEAD_FRAMES) if file.format == "MP3" else 0
+    pieces, position = [], first - lead
     try:
-        if first:
-            file.seek(first)
-        pieces = []
-        while first < last:
-            block = file.read(min(BLOCK_FRAMES, last - first), dtype=dtype, always_2d=True)
-            if not len(block):  # a file cut off behind its header
+        if position:
+            file.seek(position)
+        while position < last:
+            block = file.read(min(BLOCK_FRAMES, last - position), dtype=dtype, always_2d=True)
+            if not len(block):
                 break
             pieces.append(_mix_down(block.astype(np.float32, copy=False), full_scale))
-            first += len(block)
+            position += len(block)
     except (OSError, RuntimeError) as error:
         raise AudioError(f"unreadable: {_said(error)}") from error
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.zeros(0, np.float32)])
+    if last - position > max(SHORTFALL_S * file.samplerate, SHORTFALL * (last - first)):
+        promised_s, found_s = (frames / file.samplerate for frames in (last, position))
+        raise AudioError(f"unreadable: it breaks off after {found_s:.2f} of {promised_s:.2f} s")
+    mono = pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.zeros(0, np.float32)])
+    return mono[lead:]
 
 
 def _mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
     """`[samples, channels]` → `[samples]` in [-1, 1]; numpy's mean over so short an axis is seven times slower."""
     mono = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):
-        mono += block[:, channel]
-    mono *= np.float32(1.0 / (full_scale * block.shape[1]))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found by the caller
+        for channel in range(1, block.shape[1]):
+            mono += block[:, channel]
+        mono *= np.float32(1.0 / (full_scale * block.shape[1]))
     return mono
 
 
 def _said(error: Exception) -> str:
-    """libsndfile's own words, without the path that it repeats."""
+    """The library's or the system's own words, without the path that it repeats."""
     return getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)

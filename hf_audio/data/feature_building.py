@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
-import logging
-import math
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +17,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
     Shard,
     check_clips,
@@ -32,12 +29,11 @@ from hf_audio.data.feature_plan import (
 )
 from hf_audio.data.feature_shards import ShardBuilder
 from hf_audio.data.feature_storage import write_atomically
-from hf_audio.data.index import SPLITS, Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 
-logger = logging.getLogger(__name__)
-
+PLAN = "plan.json"
 # starting worker processes takes a few seconds (each must have torch): not worth it for less than this
 FEWEST_CLIPS_FOR_WORKERS = 1000
 
@@ -84,52 +80,64 @@ def build_features(
     folder = Path(folder)
     check_clips(clips, labels)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
-    if _is_complete(folder, described):
-        if rank == 0:
-            shutil.rmtree(folder / ".build", ignore_errors=True)
-        return folder
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    window_frames, hop_frames = _frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
-        if rank == 0 and not (folder / "plan.json").exists():
-            bounds = plan_shards(clips, expected_windows(clips, window_s, hop_s, cores, strict))
-            _start(folder, {**described, "shard_bounds": bounds})
-        wait_for_everyone()
-        bounds = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["shard_bounds"]
-        shards = list(shards_of(clips, bounds))
-        builder = ShardBuilder(folder, extractor, labels, *_frames(extractor, window_s, hop_s), strict)
-        missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
-        if num_workers is None:
-            num_workers = cores if sum(len(shard.clips) for shard in missing) >= FEWEST_CLIPS_FOR_WORKERS else 1
-        _build(builder, missing, min(num_workers, len(missing)), show_progress=rank == 0)
-        wait_for_everyone()
-        if rank == 0:
-            _finish(folder, clips, labels, extractor, card, shards, builder, described)
-        wait_for_everyone()
+        if not _is_finished(folder, described, strict):
+            if rank == 0:
+                _start(folder, clips, described, strict)
+            wait_for_everyone()
+            shards = list(shards_of(clips, json.loads((folder / PLAN).read_text(encoding="utf-8"))["shard_bounds"]))
+            builder = ShardBuilder(folder, extractor, labels, window_frames, hop_frames, strict)
+            missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
+            _build(builder, missing, num_workers, show_progress=rank == 0)
+            wait_for_everyone()
+            if rank == 0:
+                notes = [(shard, builder.notes(shard)) for shard in shards]
+                finish_dataset(folder, clips, labels, card, described, notes, extractor, window_frames)
+            wait_for_everyone()
+        elif rank == 0:
+            shutil.rmtree(folder / ".build", ignore_errors=True)  # a build killed after its last file
     return folder
 
 
-def _is_complete(folder: Path, described: dict[str, Any]) -> bool:
-    """Whether the dataset is finished; an InputError where the folder holds another one."""
-    plan = folder / "plan.json"
-    if not plan.exists():
-        if (folder / "manifest.json").exists() or any(folder.glob("data/*.parquet")):
+def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
+    """Whether the dataset is complete; an InputError where the folder holds another one."""
+    if not (folder / PLAN).exists():
+        if (folder / MANIFEST).exists() or any(folder.glob("data/*.parquet")):
             raise InputError(
-                f"{folder} already holds a feature dataset that was not built from this index; choose another folder"
+                f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    others = differences(json.loads(plan.read_text(encoding="utf-8")), described)
+    others = differences(json.loads((folder / PLAN).read_text(encoding="utf-8")), described)
     if others:
         raise InputError(
-            f"{folder} holds features of another build; these differ: {', '.join(others)}; "
+            f"{folder} holds features of another build, which differs in: {', '.join(others)}; "
             "choose another folder, or remove this one to build anew"
         )
-    return (folder / "manifest.json").exists()
+    if not (folder / MANIFEST).exists():
+        return False
+    num_excluded = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["num_excluded"]
+    if strict and num_excluded:
+        raise InputError(
+            f"{folder} was built with {num_excluded} clips left out, see {folder / 'excluded.csv'}; mend or remove "
+            "their files and build in another folder, or build without --strict"
+        )
+    return True
 
 
-def _start(folder: Path, plan: dict[str, Any]) -> None:
+def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], strict: bool) -> None:
+    """Make the folder and, unless an interrupted build left it, the plan that every rank follows."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / ".build").mkdir(exist_ok=True)
-    write_atomically(folder / "plan.json", _json(plan), scratch=folder / ".build")
+    if not (folder / PLAN).exists():
+        counts = expected_windows(clips, described["window_s"], described["hop_s"], _num_cores(), strict)
+        plan = {**described, "shard_bounds": plan_shards(clips, counts)}
+        write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
+
+
+def _num_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _frames(extractor: Any, window_s: float, hop_s: float) -> tuple[int, int]:
@@ -140,11 +148,14 @@ def _frames(extractor: Any, window_s: float, hop_s: float) -> tuple[int, int]:
     return window_frames, hop_frames
 
 
-def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int, show_progress: bool) -> None:
+def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int | None, show_progress: bool) -> None:
     """Build shards here, or in worker processes, with one progress bar over their clips."""
     if not shards:
         return
     num_clips = sum(len(shard.clips) for shard in shards)
+    if num_workers is None:
+        num_workers = _num_cores() if num_clips >= FEWEST_CLIPS_FOR_WORKERS else 1
+    num_workers = min(num_workers, len(shards))
     with tqdm(total=num_clips, desc="features", unit=" clips", disable=not show_progress) as bar:
         if num_workers <= 1:
             for shard in shards:
@@ -182,6 +193,7 @@ _clips_done: Any = None  # in a worker: the counter that all workers share
 def _begin_worker(counter: Any) -> None:
     global _clips_done
     _clips_done = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets shards in work be finished
 
     def follow_parent() -> None:  # a build killed with -9 must not leave its workers behind
         multiprocessing.parent_process().join()
@@ -196,101 +208,6 @@ def _build_in_worker(builder: ShardBuilder, shard: Shard) -> None:
             _clips_done.value += clips
 
     builder.build(shard, count)
-
-
-def _finish(
-    folder: Path,
-    clips: Sequence[Clip],
-    labels: LabelSpace,
-    extractor: Any,
-    card: CorpusCard,
-    shards: list[Shard],
-    builder: ShardBuilder,
-    described: dict[str, Any],
-) -> None:
-    """Everything beside the shards, the manifest last."""
-    scratch = folder / ".build"
-    notes = [builder.notes(shard) for shard in shards]
-    excluded = [tuple(row) for note in notes for row in note["excluded"]]
-    write_atomically(folder / "excluded.csv", _csv([("clip_id", "reason"), *excluded]), scratch)
-    left_out = {clip_id for clip_id, _ in excluded}
-    kept = [clip for clip in clips if clip.clip_id not in left_out]
-    _check_kept(folder, clips, kept, excluded)
-    write_atomically(folder / "index.csv", _csv(_index_rows(clips)), scratch)
-    mean, std = _mean_and_std([note for note, shard in zip(notes, shards, strict=True) if shard.split == "train"])
-    stock = extractor.to_feature_extractor(builder.window_frames, mean, std)
-    write_atomically(folder / "preprocessor_config.json", stock.to_json_string(), scratch)
-    num_windows = Counter()
-    for note, shard in zip(notes, shards, strict=True):
-        num_windows[shard.split] += note["num_windows"]
-    manifest = {key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")}
-    manifest["extractor"] = extractor.parameters
-    manifest["corpus"] = {
-        key: getattr(card, key) for key in ("name", "licence", "may_redistribute", "protocol", "citation", "homepage")
-    }
-    manifest["splits"] = {
-        split: _split_facts([clip for clip in kept if clip.split == split], labels, num_windows[split])
-        for split in SPLITS
-        if num_windows[split]
-    }
-    manifest["num_excluded"] = len(excluded)
-    write_atomically(folder / "manifest.json", _json(manifest), scratch)
-    shutil.rmtree(scratch, ignore_errors=True)
-    if excluded:
-        logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), folder / "excluded.csv")
-
-
-def _check_kept(folder: Path, clips: Sequence[Clip], kept: Sequence[Clip], excluded: list[tuple[str, str]]) -> None:
-    """Refuse to finish a dataset that lost all, a whole split, or a class's whole training material."""
-    see = f"see {folder / 'excluded.csv'}"
-    if not kept:
-        raise InputError(f"None of the {len(clips)} clips can be used: {excluded[0][0]} is {excluded[0][1]}; {see}")
-    for split in SPLITS:
-        if any(clip.split == split for clip in clips) and not any(clip.split == split for clip in kept):
-            raise InputError(f"Every clip of the {split} split had to be left out; {see}")
-    trained = {name for clip in kept if clip.split == "train" for name in clip.labels}
-    for clip in clips:
-        for name in clip.labels:
-            if clip.split == "train" and name not in trained:
-                raise InputError(f"Class {name} lost all its training clips because their files cannot be used; {see}")
-
-
-def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[float, float]:
-    """Over all time-frequency values of real frames, as AST's authors take them."""
-    count = sum(note["count"] for note in notes)
-    mean = math.fsum(note["sum"] for note in notes) / count
-    variance = math.fsum(note["sum_of_squares"] for note in notes) / count - mean**2
-    return round(mean, 7), round(math.sqrt(max(variance, 0.0)), 7)
-
-
-def _split_facts(clips: list[Clip], labels: LabelSpace, num_windows: int) -> dict[str, Any]:
-    counts = Counter(name for clip in clips for name in clip.labels)
-    return {
-        "num_clips": len(clips),
-        "num_windows": num_windows,
-        "num_groups": len({clip.group for clip in clips}),
-        "label_counts": {name: counts[name] for name in labels.names},
-    }
-
-
-def _index_rows(clips: Sequence[Clip]) -> Iterator[tuple]:
-    columns = ("clip_id", "group", "split", "labels", "start_s", "end_s")
-    facts = sorted({key for clip in clips for key in clip.metadata})
-    yield columns + tuple(f"metadata_{key}" if key in columns else key for key in facts)
-    for clip in clips:
-        end_s = "" if clip.end_s is None else clip.end_s
-        row = (clip.clip_id, clip.group, clip.split, ";".join(clip.labels), clip.start_s, end_s)
-        yield row + tuple(clip.metadata.get(key, "") for key in facts)
-
-
-def _csv(rows: Iterator[tuple] | list[tuple]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-def _json(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 @contextlib.contextmanager

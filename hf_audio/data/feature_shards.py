@@ -40,8 +40,9 @@ class ShardBuilder:
     strict: bool = False
 
     def is_built(self, shard: Shard) -> bool:
-        """Whether the shard's file and the note written after it are there."""
-        return self._note_path(shard).exists() and self._shard_path(shard).exists()
+        """Whether the shard's file and the note written after it are there; with `strict`, without exclusions."""
+        written = self._note_path(shard).exists() and self._shard_path(shard).exists()
+        return written and not (self.strict and self.notes(shard)["excluded"])
 
     def notes(self, shard: Shard) -> dict[str, Any]:
         """What `build` noted of a finished shard: num_windows, excluded, and sums over all values."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, Image, IterableDataset, load_dataset
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -85,6 +85,13 @@ def load_features(
     check_disjoint_groups(files.path("index.csv"), str(source))
     extractor = ASTFeatureExtractor.from_json_file(files.path("preprocessor_config.json"))
     splits = {split: files.load(split, streaming and split == "train") for split in manifest["splits"]}
+    for split, rows in splits.items():
+        wanted = manifest["splits"][split]["num_windows"]
+        if isinstance(rows, Dataset) and len(rows) != wanted:
+            raise InputError(
+                f"{source} is incomplete: its {split} split has {len(rows)} of {wanted} windows; download or build it "
+                "again"
+            )
     labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
     return FeatureDataset(splits, labels, extractor, manifest, str(source))
 
@@ -108,52 +115,73 @@ class _Files:
                 raise InputError(f"{folder} is not a feature dataset (it has no manifest.json); build features first")
             return cls(str(folder), True)
         try:
-            if isinstance(source, Path) or str(source).count("/") != 1:
+            if isinstance(source, Path) or source.count("/") != 1:
                 raise HFValidationError
-            validate_repo_id(str(source))
+            validate_repo_id(source)
         except HFValidationError:
             raise InputError(f"{source} is neither a folder nor a Hub repository of the form user/name") from None
-        manifest = _fetch(str(source), "manifest.json", token, revision)
+        # Asked before `datasets` is: that would take an old copy from its cache where the Hub refuses access.
+        with _hub_errors_in_words(source, revision):
+            manifest = hf_hub_download(source, "manifest.json", repo_type="dataset", token=token, revision=revision)
         # the folder of a cached file is named after its commit: everything else is read from the same one
-        return cls(str(source), False, token, manifest.parent.name)
+        return cls(source, False, token, Path(manifest).parent.name)
 
     def path(self, name: str) -> Path:
         """A local path of one file."""
-        return Path(self.source) / name if self.is_folder else _fetch(self.source, name, self.token, self.revision)
+        if self.is_folder:
+            return Path(self.source) / name
+        with _hub_errors_in_words(self.source, self.revision):
+            return Path(
+                hf_hub_download(self.source, name, repo_type="dataset", token=self.token, revision=self.revision)
+            )
 
     def load(self, split: str, streaming: bool) -> Dataset | IterableDataset:
         """One split through plain `datasets`, pictures left as PNG bytes."""
-        access = {} if self.is_folder else {"token": self.token, "revision": self.revision}
-        rows = load_dataset(
-            self.source, data_files={split: f"data/{split}-*.parquet"}, split=split, streaming=streaming, **access
-        )
+        pattern = f"data/{split}-*.parquet"
+        if streaming and not self.is_folder:
+            access = {"token": self.token, "revision": self.revision}
+            rows = load_dataset(self.source, data_files={split: pattern}, split=split, streaming=True, **access)
+        else:
+            folder = Path(self.source) if self.is_folder else self._downloaded(pattern)
+            rows = load_dataset(str(folder), data_files={split: pattern}, split=split, streaming=streaming)
         return rows.cast_column("features", Image(decode=False))
 
+    def _downloaded(self, pattern: str) -> Path:
+        with _hub_errors_in_words(self.source, self.revision):
+            return Path(
+                snapshot_download(
+                    self.source,
+                    repo_type="dataset",
+                    token=self.token,
+                    revision=self.revision,
+                    allow_patterns=pattern,
+                )
+            )
 
-def _fetch(repo_id: str, name: str, token: str | bool | None, revision: str | None) -> Path:
-    """Download one file of a dataset repository, or find it in the cache."""
+
+@contextlib.contextmanager
+def _hub_errors_in_words(repo_id: str, revision: str | None) -> Iterator[None]:
+    """What can go wrong on the way to the Hub, as one sentence each."""
     try:
-        return Path(hf_hub_download(repo_id, name, repo_type="dataset", token=token, revision=revision))
+        yield
     except GatedRepoError as error:
         raise InputError(f"Access to {repo_id} must be requested on its Hub page before it can be read") from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"The Hub has no dataset {repo_id} that this token may read; check its name, and for a private one pass "
-            "a token with access (--token, HF_TOKEN or `hf auth login`)"
+            f"The Hub has no dataset {repo_id} that this token may read; check the name, and for a private dataset "
+            "the token (HF_TOKEN, --hub_token or `hf auth login`)"
         ) from error
     except RevisionNotFoundError as error:
-        raise InputError(f"Dataset {repo_id} has no revision {revision!r}") from error
+        raise InputError(f"Dataset {repo_id} has no revision {revision}; leave it out for the newest") from error
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{repo_id} is no folder here, is not in the Hub's cache, and the Hub cannot be reached; "
-            "check the path, or the connection"
+            f"{repo_id} is no folder here, not in the Hub's cache, and the Hub cannot be reached; check the name or "
+            "the connection"
         ) from error
     except EntryNotFoundError as error:
-        raise InputError(f"Dataset {repo_id} on the Hub is not a finished feature dataset: it has no {name}") from error
-    except OfflineModeIsEnabled as error:
-        raise InputError(f"{repo_id} is no folder here, and the Hub is switched off by HF_HUB_OFFLINE") from error
+        raise InputError(f"Dataset {repo_id} on the Hub holds no finished features (no manifest.json)") from error
     except HfHubHTTPError as error:
-        raise InputError(f"The Hub refused to give {name} of {repo_id}: {error}") from error
+        raise InputError(f"The Hub refuses to give {repo_id}: {str(error).splitlines()[0]}") from error
 
 
 def check_disjoint_groups(index: Path, source: str) -> None:

@@ -1,0 +1,140 @@
+"""The files beside the shards of a feature dataset: index, excluded files, extractor, and the manifest last."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hf_audio.data.feature_plan import Shard
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.data.index import SPLITS, Clip, CorpusCard
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+
+MANIFEST = "manifest.json"
+CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage")
+
+logger = logging.getLogger(__name__)
+
+
+def finish_dataset(
+    folder: Path,
+    clips: Sequence[Clip],
+    labels: LabelSpace,
+    card: CorpusCard,
+    described: dict[str, Any],
+    notes: list[tuple[Shard, dict[str, Any]]],
+    extractor: Any,
+    window_frames: int,
+) -> None:
+    """Write everything beside the shards, once all of them are built; the manifest comes last and means done.
+
+    Args:
+        described: what `describe_build` says of this build.
+        notes: every shard with what its building noted.
+
+    Raises:
+        InputError: too much had to be left out; see `check_kept`.
+    """
+    scratch = folder / ".build"
+    excluded = [(clip_id, reason) for _, note in notes for clip_id, reason in note["excluded"]]
+    write_atomically(folder / "excluded.csv", _csv([("clip_id", "reason"), *excluded]), scratch)
+    left_out = dict(excluded)
+    kept = [clip for clip in clips if clip.clip_id not in left_out]
+    check_kept(clips, kept, excluded, folder / "excluded.csv")
+
+    write_atomically(folder / "index.csv", _csv(_index_rows(clips)), scratch)
+    mean, std = _mean_and_std([note for shard, note in notes if shard.split == "train"])
+    stock = extractor.to_feature_extractor(window_frames, mean, std)
+    write_atomically(folder / "preprocessor_config.json", stock.to_json_string(), scratch)
+
+    num_windows = Counter()
+    for shard, note in notes:
+        num_windows[shard.split] += note["num_windows"]
+    facts = asdict(card)
+    manifest = {
+        **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
+        "extractor": extractor.parameters,
+        "corpus": {key: facts[key] for key in CARD_FACTS},
+        "splits": {
+            split: _split_facts([clip for clip in kept if clip.split == split], labels, num_windows[split])
+            for split in SPLITS
+            if num_windows[split]
+        },
+        "num_excluded": len(excluded),
+    }
+    write_atomically(folder / MANIFEST, as_json(manifest), scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
+    if excluded:
+        logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), folder / "excluded.csv")
+
+
+def check_kept(
+    clips: Sequence[Clip], kept: Sequence[Clip], excluded: Sequence[tuple[str, str]], listed_in: Path
+) -> None:
+    """Refuse to finish a dataset that lost what it cannot be without.
+
+    Raises:
+        InputError: no clip, no clip of a split, or no training clip of a class could be used.
+    """
+    if not kept:
+        raise InputError(
+            f"None of the {len(clips)} clips can be used: {excluded[0][0]} is {excluded[0][1]}; see {listed_in}"
+        )
+    for split in SPLITS:
+        if any(clip.split == split for clip in clips) and not any(clip.split == split for clip in kept):
+            raise InputError(f"Every clip of the {split} split had to be left out; see {listed_in}")
+    trained = {name for clip in kept if clip.split == "train" for name in clip.labels}
+    lost = [name for clip in clips if clip.split == "train" for name in clip.labels if name not in trained]
+    if lost:
+        raise InputError(
+            f"Class {lost[0]} lost all its training clips because their files cannot be used; see {listed_in}"
+        )
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """Text of a JSON file, for people too."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[float, float]:
+    """Over all time-frequency values of real frames, as AST's authors take them."""
+    count = sum(note["count"] for note in notes)
+    mean = math.fsum(note["sum"] for note in notes) / count
+    variance = math.fsum(note["sum_of_squares"] for note in notes) / count - mean**2
+    return round(mean, 7), round(math.sqrt(max(variance, 1e-12)), 7)
+
+
+def _split_facts(clips: list[Clip], labels: LabelSpace, num_windows: int) -> dict[str, Any]:
+    counts = Counter(name for clip in clips for name in clip.labels)
+    return {
+        "num_clips": len(clips),
+        "num_windows": num_windows,
+        "num_groups": len({clip.group for clip in clips}),
+        "label_counts": {name: counts[name] for name in labels.names},
+    }
+
+
+def _index_rows(clips: Sequence[Clip]) -> Iterator[tuple]:
+    columns = ("clip_id", "group", "split", "labels", "start_s", "end_s")
+    facts = sorted({key for clip in clips for key in clip.metadata})
+    yield columns + tuple(f"metadata_{key}" if key in columns else key for key in facts)
+    for clip in clips:
+        end_s = "" if clip.end_s is None else clip.end_s
+        row = (clip.clip_id, clip.group, clip.split, ";".join(clip.labels), clip.start_s, end_s)
+        yield row + tuple(clip.metadata.get(key, "") for key in facts)
+
+
+def _csv(rows: Iterable[tuple]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
