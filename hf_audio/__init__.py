@@ -14,24 +14,30 @@ __version__ = "0.1.0"
 _HOME_OF = {
     "InputError": "errors",
     "clear_errors": "errors",
+    "DataConfig": "config",
     "parse_recipe": "recipe",
     "parse_settings": "recipe",
-    "DataConfig": "config",
+    # the stages of a recipe
+    "prepare_features": "stages",
+    "prepare_model": "stages",
+    "train_model": "stages",
+    "evaluate_run": "stages",
+    "publish_run": "stages",
+    # what they call
     "Clip": "data.index",
     "LabelSpace": "data.labels",
     "FeatureDataset": "data.features_dataset",
-    "load_features": "data.features_dataset",
-    "build_features": "data.feature_building",
-    "build_corpus_features": "preparation",
-    "prepare_features": "preparation",
     "KaldiFbank": "features.fbank",
+    "build_corpus_features": "preparation",
+    "build_features": "data.feature_building",
+    "load_features": "data.features_dataset",
     "build_model": "models",
     "AudioTrainer": "training",
-    "evaluate_run": "analysis.evaluation",
+    "evaluate_model": "analysis.evaluation",
     "write_dataset_card": "publishing.dataset_card",
+    "write_model_card": "publishing.model_card",
     "push_features": "publishing.push",
     "push_model": "publishing.push",
-    "publish_run": "publishing.run",
 }
 __all__ = sorted(_HOME_OF)
 

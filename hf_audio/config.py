@@ -79,7 +79,7 @@ class AugmentConfig:
 
 @dataclass
 class HubConfig:
-    """What comes from the Hub and goes there, beside transformers' --push_to_hub, --hub_model_id, --hub_private_repo."""
+    """What comes from the Hub and goes there, beside transformers' own --push_to_hub and --hub_* flags."""
 
     _argument_group_name = "hub"
 

@@ -1,4 +1,4 @@
-"""The first stage of every recipe: recordings, or features on the Hub, become a FeatureDataset."""
+"""From a corpus to a feature dataset on disk: index, split, windows, features."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from types import ModuleType
 import numpy as np
 from accelerate import PartialState
 
-from hf_audio.config import DataConfig, Recipe
+from hf_audio.config import DataConfig
 from hf_audio.corpora import find_corpus
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.splits import assign_splits
@@ -26,23 +25,6 @@ LONGEST_DEFAULT_WINDOW_S = 5.0
 NUM_PROBED_CLIPS = 500  # enough to know how long clips are
 
 logger = logging.getLogger(__name__)
-
-
-def prepare_features(recipe: Recipe) -> FeatureDataset:
-    """The features a recipe trains on: loaded or streamed from `--dataset`, else built from the corpus.
-
-    Under `accelerate launch` every process takes part in building and all of them return the same dataset.
-
-    Raises:
-        InputError: as the corpus, the split, building and loading do.
-    """
-    hub = recipe.hub
-    if hub.dataset:
-        features = load_features(hub.dataset, streaming=hub.streaming, token=recipe.training.hub_token)
-        _check_wanted(recipe.data, features)
-        return features
-    folder = Path(recipe.data.features_dir or Path(recipe.training.output_dir) / "features")
-    return load_features(build_corpus_features(recipe.data, folder))
 
 
 def build_corpus_features(data: DataConfig, folder: Path) -> Path:
@@ -117,17 +99,3 @@ def _label_space(corpus: ModuleType, clips: Sequence[Clip]) -> LabelSpace:
     found = {label for clip in clips for label in clip.labels}
     names = [name for name in card.label_names if name in found] if card.label_names else None
     return LabelSpace.of_clips(clips, names=names, problem_type=card.problem_type)
-
-
-def _check_wanted(data: DataConfig, features: FeatureDataset) -> None:
-    """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
-    check_same_extractor(
-        features.extractor, KaldiFbank(num_mel_bins=data.num_mel_bins).to_feature_extractor(1, 0.0, 1.0)
-    )
-    for name in ("window_s", "hop_s"):
-        wanted, stored = getattr(data, name), features.manifest[name]
-        if wanted and abs(wanted - stored) > 1e-6:
-            raise InputError(
-                f"{features.source} was built with {name} {stored:g} but this run asks for {wanted:g}; "
-                f"leave out --{name}, or build features anew from --data_dir"
-            )

@@ -18,6 +18,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from hf_audio.config import AugmentConfig, DataConfig, HubConfig, ModelConfig, Recipe, RunConfig
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.training.arguments import training_defaults
 
 CONFIG_GROUPS = (DataConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in CONFIG_GROUPS)
@@ -49,7 +50,7 @@ def parse_recipe(
     argv = sys.argv[1:] if argv is None else argv
     parser = _parser(doc, (*CONFIG_GROUPS, TrainingArguments))
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
-    layers = {"the recipe": values}
+    layers = {"the project's defaults": training_defaults(), "the recipe": values}
     if chosen.demo:
         if demo is None:
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")

@@ -31,11 +31,10 @@ VALUES = {
 def main() -> None:
     recipe = hf_audio.parse_recipe(VALUES, doc=__doc__)
     features = hf_audio.prepare_features(recipe)
-    model = hf_audio.build_model(recipe, features)
-    trainer = hf_audio.AudioTrainer.of_recipe(recipe, model, features)
-    trainer.train_resumable()
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
     report = hf_audio.evaluate_run(recipe, trainer)
-    hf_audio.publish_run(recipe, features, report)
+    hf_audio.publish_run(recipe, trainer, report)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ LEVELS = (
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation"},
     {"analysis", "publishing"},
-    {"recipe"},
+    {"recipe", "stages"},
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.

@@ -1,0 +1,161 @@
+"""The stages of a recipe, in order, one call each:
+
+    features = prepare_features(recipe)                 recordings or Hub → feature dataset
+    model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
+    trainer = train_model(recipe, model, features)      resumable
+    report = evaluate_run(recipe, trainer)              scores, reference rows, pictures
+    publish_run(recipe, trainer, report)                card, and with --push_to_hub features and model
+
+They only hand a recipe's settings to the functions that do the work, which can be called without a recipe as well.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate import PartialState
+
+from hf_audio.config import Recipe
+from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
+from hf_audio.errors import InputError
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.preparation import build_corpus_features
+from hf_audio.publishing.hub import HubRepo
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from hf_audio.training import AudioTrainer
+
+
+def prepare_features(recipe: Recipe) -> FeatureDataset:
+    """The features to train on: loaded or streamed from `--dataset`, else built from the corpus.
+
+    Under `accelerate launch` every process takes part in building and all of them return the same dataset. Whoever is
+    going to publish is asked for the token here, not after hours of training.
+
+    Raises:
+        InputError: as the corpus, the split, building, loading and the Hub do.
+    """
+    if recipe.push_to_hub and PartialState().is_main_process:
+        HubRepo(_model_id(recipe), "model", recipe.training.hub_token)
+    if recipe.hub.dataset:
+        features = load_features(recipe.hub.dataset, streaming=recipe.hub.streaming, token=recipe.training.hub_token)
+        _check_wanted(recipe, features)
+        return features
+    return load_features(build_corpus_features(recipe.data, _features_folder(recipe)))
+
+
+def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
+    """The model to train: a preset from scratch or a checkpoint, fitted to the features' classes and window."""
+    from hf_audio.models import build_model
+
+    settings = recipe.model
+    return build_model(
+        settings.model,
+        features,
+        lora_rank=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        token=recipe.training.hub_token,
+        seed=recipe.training.seed,
+    )
+
+
+def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
+    """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
+    from hf_audio.augment import augmentation_for
+    from hf_audio.losses import class_weights_from_counts
+    from hf_audio.training import AudioTrainer
+
+    train = features.manifest["splits"]["train"]
+    counts = [train["label_counts"][name] for name in features.labels.names]
+    weights = class_weights_from_counts(counts, train["num_clips"], features.labels)
+    trainer = AudioTrainer(
+        model,
+        recipe.training,
+        features=features,
+        augment=augmentation_for(recipe.augment, features.extractor),
+        class_weights=weights if recipe.model.class_weights else None,
+        early_stopping_patience=recipe.model.early_stopping_patience,
+        overwrite_run=recipe.run.overwrite_run,
+    )
+    trainer.train_resumable()
+    return trainer
+
+
+def evaluate_run(recipe: Recipe, trainer: AudioTrainer) -> dict[str, Any]:
+    """Scores validation and test by clip beside the reference rows; report.json and plots/ go to the run folder."""
+    from hf_audio.analysis.evaluation import evaluate_model
+
+    settings = {group: vars(getattr(recipe, group)) for group in ("data", "model", "augment")}
+    return evaluate_model(
+        trainer,
+        trainer.features,
+        recipe.training.output_dir,
+        settings=_publishable(settings),
+        command=shlex.join(["accelerate", "launch", *_publishable(sys.argv)]),
+    )
+
+
+def publish_run(recipe: Recipe, trainer: AudioTrainer, report: dict[str, Any]) -> None:
+    """Writes the model card; with `--push_to_hub` pushes the features that were built here, then the model."""
+    from hf_audio.publishing.model_card import write_model_card
+    from hf_audio.publishing.push import push_features, push_model
+
+    if not trainer.is_world_process_zero():
+        return
+    run_folder, hub, training = Path(recipe.training.output_dir), recipe.hub, recipe.training
+    card = {
+        "licence": hub.licence,
+        "dataset_id": hub.dataset if hub.dataset and not Path(hub.dataset).is_dir() else None,
+    }
+    if not recipe.push_to_hub:
+        write_model_card(run_folder, report, **card)
+        print(f"Model, report and card: {run_folder}. Publish them with --push_to_hub; training is not repeated.")
+        return
+    access = {"private": training.hub_private_repo, "token": training.hub_token}
+    if not hub.dataset:
+        dataset = HubRepo(hub.hub_dataset_id or f"{run_folder.name}-features", "dataset", training.hub_token)
+        url = push_features(_features_folder(recipe), dataset.repo_id, public_licence=hub.public_licence, **access)
+        print(f"Features: {url}")
+        card["dataset_id"] = dataset.repo_id
+    model_id = HubRepo(_model_id(recipe), "model", training.hub_token).repo_id
+    write_model_card(run_folder, report, repo_id=model_id, **card)
+    print(f"Model: {push_model(run_folder, model_id, **access)}")
+
+
+def _features_folder(recipe: Recipe) -> Path:
+    return Path(recipe.data.features_dir or Path(recipe.training.output_dir) / "features")
+
+
+def _model_id(recipe: Recipe) -> str:
+    return recipe.training.hub_model_id or Path(recipe.training.output_dir).name
+
+
+def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:
+    """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
+    wanted = KaldiFbank(num_mel_bins=recipe.data.num_mel_bins).to_feature_extractor(1, 0.0, 1.0)
+    check_same_extractor(features.extractor, wanted)
+    for name in ("window_s", "hop_s"):
+        wanted_s, stored_s = getattr(recipe.data, name), features.manifest[name]
+        if wanted_s and abs(wanted_s - stored_s) > 1e-6:
+            raise InputError(
+                f"{features.source} was built with {name} {stored_s:g} but this run asks for {wanted_s:g}; "
+                f"give --{name} {stored_s:g}, or build features anew from --data_dir"
+            )
+
+
+def _publishable(value: Any) -> Any:
+    """Settings or a command line as they may stand in a report: of a machine's paths only the last name, no token."""
+    if isinstance(value, dict):
+        return {key: _publishable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        tokens = {position + 1 for position, word in enumerate(value) if word == "--hub_token"}
+        return ["..." if position in tokens else _publishable(word) for position, word in enumerate(value)]
+    if isinstance(value, str) and value.startswith("--hub_token="):
+        return "--hub_token=..."
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
