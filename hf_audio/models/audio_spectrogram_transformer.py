@@ -142,7 +142,7 @@ def load_checkpoint(load, name: str, **kwargs):
     try:
         return load(name, **kwargs)
     except (OSError, ValueError) as error:  # transformers and huggingface_hub raise these two kinds, wrapping others
-        reason = " ".join(str(error).split()).split(". ")[0][:200]
+        reason = str(error).strip().split("\n")[0].split(". ")[0]
         raise InputError(
             f"Cannot load checkpoint {name!r} ({reason}): check the name, the network, and HF_TOKEN if it is private"
         ) from error

@@ -19,6 +19,28 @@ HEAD = "classifier"
 # The whole path, since peft matches by the end of a name and would take `patch_embeddings` a second time.
 EMBEDDINGS = "audio_spectrogram_transformer.embeddings"
 
+ADAPTER_CARD = """---
+library_name: peft
+{base_line}tags:
+- lora
+- audio-classification
+---
+The LoRA adapter of the model in the folder above, which has it merged in and loads alone. To put it on its base again,
+where REPO is that folder or its Hub name:
+
+```python
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+base = AutoModelForAudioClassification.from_pretrained(
+    "{base}", config=AutoConfig.from_pretrained("REPO"), ignore_mismatched_sizes=True
+)
+model = PeftModel.from_pretrained(base, "REPO", subfolder="adapter")
+```
+
+The adapter also holds the head and the position embeddings, which no base has for these classes and this window.
+"""
+
 
 def add_lora(
     model: PreTrainedModel, rank: int, alpha: int | None = None, dropout: float = 0.0, targets: str = "attention"
@@ -46,7 +68,6 @@ def add_lora(
         raise unknown_name("LoRA target", targets, TARGETS)
     if rank < 1:
         raise InputError(f"LoRA needs a rank of at least 1, found {rank}: try 8")
-    base = model.name_or_path
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank if alpha is None else alpha,
@@ -55,8 +76,8 @@ def add_lora(
         modules_to_save=[HEAD, EMBEDDINGS],
     )
     adapted = get_peft_model(model, config)
-    # A published adapter names its base; of a folder only the name, for its path means nothing elsewhere.
-    adapted.peft_config["default"].base_model_name_or_path = Path(base).name if Path(base).is_dir() else base
+    # With a name here peft asks the Hub about it at every checkpoint; `save_adapter` fills it in.
+    adapted.peft_config["default"].base_model_name_or_path = ""
     for name, parameter in adapted.named_parameters():
         if f".{EMBEDDINGS}." in name:
             parameter.requires_grad_(False)
@@ -66,6 +87,24 @@ def add_lora(
 def is_lora(model) -> bool:
     """Whether a model was made by `add_lora`, without importing peft."""
     return hasattr(model, "peft_config") and hasattr(model, "merge_and_unload")
+
+
+def save_adapter(model: PeftModel, folder: str | Path) -> None:
+    """Writes the adapter as peft reads it, with a card that says how to load it.
+
+    It names its base, of a folder only the name: a path of this machine means nothing elsewhere.
+    """
+    base = str(model.get_base_model().name_or_path)
+    is_folder = Path(base).is_dir()
+    published_base = Path(base).name if is_folder else base
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = published_base
+    try:
+        model.save_pretrained(folder, save_embedding_layers=False)  # the adapter carries them as `modules_to_save`
+    finally:
+        config.base_model_name_or_path = ""
+    base_line = "" if is_folder else f"base_model: {base}\n"
+    (Path(folder) / "README.md").write_text(ADAPTER_CARD.format(base_line=base_line, base=published_base), "utf-8")
 
 
 def merged_model(model: PeftModel) -> PreTrainedModel:

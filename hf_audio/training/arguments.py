@@ -12,7 +12,8 @@ from typing import Any
 
 import datasets
 import torch
-from transformers import TrainingArguments
+from transformers import IntervalStrategy, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
@@ -75,8 +76,8 @@ def own_arguments(args: TrainingArguments, features: FeatureDataset, patience: i
         args.greater_is_better = True
     if patience and args.metric_for_best_model is None:
         raise InputError(
-            f"Early stopping needs scores, found --eval_strategy {args.eval_strategy} and --save_strategy "
-            f"{args.save_strategy}: set both to epoch, and have a validation split"
+            f"Early stopping needs scores, found --eval_strategy {IntervalStrategy(args.eval_strategy).value} and "
+            f"--save_strategy {SaveStrategy(args.save_strategy).value}: set both to epoch, and have a validation split"
         )
     return args
 
@@ -96,7 +97,7 @@ def run_settings(args, model, features, augment, class_weights, patience) -> dic
         "features": hashlib.sha256(manifest.encode()).hexdigest()[:16],
         "streaming": isinstance(features.splits["train"], datasets.IterableDataset),
         # The repr of other objects holds their address, which is new in every process.
-        "augmentation": repr(augment) if is_dataclass(augment) or augment is None else type(augment).__name__,
+        "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
         "class_weights": None if class_weights is None else [round(float(weight), 6) for weight in class_weights],
         "early_stopping_patience": patience,
     }

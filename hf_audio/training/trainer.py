@@ -22,7 +22,7 @@ from hf_audio.data.streaming import StreamedWindows, max_workers
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.losses import loss_for, smooth_targets
 from hf_audio.metrics import ClipScores, average_per_clip, validation_metrics
-from hf_audio.models.lora import is_lora, merged_model
+from hf_audio.models.lora import is_lora, merged_model, save_adapter
 from hf_audio.training.arguments import own_arguments, run_settings
 from hf_audio.training.checkpoints import (
     RUN_FILE,
@@ -151,7 +151,7 @@ class AudioTrainer(Trainer):
             temporary = self.run_folder / ".model.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
             if is_lora(model):
-                model.save_pretrained(temporary / "adapter")
+                save_adapter(model, temporary / "adapter")
                 model = merged_model(model)
             model.save_pretrained(temporary, state_dict=state)
             self.features.extractor.save_pretrained(temporary)
@@ -159,6 +159,17 @@ class AudioTrainer(Trainer):
                 os.replace(path, self.run_folder / path.name)
             temporary.rmdir()
         self.accelerator.wait_for_everyone()
+
+    def train(self, *args, **kwargs):
+        """Trainer.train, also right after an evaluation.
+
+        Evaluating first marks the model as prepared, and accelerate would then not wrap it for several processes:
+        each would train alone.
+        """
+        if self.model_wrapped is self.model and getattr(self.model, "_is_accelerate_prepared", False):
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # takes mixed precision off again
+            del self.model._is_accelerate_prepared
+        return super().train(*args, **kwargs)
 
     # What follows is called by Trainer.
 

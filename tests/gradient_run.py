@@ -1,0 +1,92 @@
+"""Loss and gradient of one optimiser step, and clip scores, as AudioTrainer has them: run by one process or several.
+
+    accelerate launch --num_processes N tests/gradient_run.py FOLDER OUT.safetensors
+
+FOLDER holds the feature datasets "single" and "multi". A step always takes the first 8 windows of train.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from training_run import tiny_model
+from transformers import TrainerCallback
+
+from hf_audio.data.features_dataset import load_features
+from hf_audio.training import AudioTrainer, training_arguments
+
+GLOBAL_BATCH = 8
+ACCUMULATIONS = (1, 4)
+WEIGHTS = np.array([0.5, 1.0, 4.0], dtype=np.float32)  # of the single-label loss; the multi-label one is plain
+
+
+class GradientKeeper(TrainerCallback):
+    """Keeps a copy of the gradient that the optimiser is about to use."""
+
+    gradient = None
+
+    def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
+        self.gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+def first_step(features, accumulation: int, world_size: int) -> dict[str, torch.Tensor]:
+    """Loss and gradient of the first step over GLOBAL_BATCH windows, and the scores before it."""
+    keeper = GradientKeeper()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = training_arguments(
+            folder,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            max_steps=1,
+            max_grad_norm=0.0,  # no clipping
+            logging_steps=1,
+            eval_strategy="no",
+            save_strategy="no",
+            train_sampling_strategy="sequential",
+            gradient_accumulation_steps=accumulation,
+            per_device_train_batch_size=GLOBAL_BATCH // accumulation // world_size,
+            per_device_eval_batch_size=4,
+        )
+        weights = None if features.labels.is_multi_label else WEIGHTS
+        trainer = AudioTrainer(
+            tiny_model(features), arguments, features=features, class_weights=weights, callbacks=[keeper]
+        )
+        metrics = trainer.evaluate()
+        clips = trainer.predict_clips("validation")
+        trainer.train()
+    names = sorted(name for name, value in metrics.items() if not name.endswith(("runtime", "_second", "_time")))
+    return {
+        "loss": torch.tensor(trainer.state.log_history[-2]["loss"]),
+        "gradient": keeper.gradient,
+        "metrics": torch.tensor([metrics[name] for name in names], dtype=torch.float64),
+        "clip_keys": torch.from_numpy(clips.clip_keys),
+        "clip_logits": torch.from_numpy(clips.logits),
+    }
+
+
+def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
+    found = {}
+    for task in ("single", "multi"):
+        features = load_features(folder / task)
+        for accumulation in ACCUMULATIONS:
+            for name, value in first_step(features, accumulation, world_size).items():
+                found[f"{task}.{accumulation}.{name}"] = value
+    return found
+
+
+if __name__ == "__main__":
+    from accelerate import PartialState
+
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    tensors = all_cases(Path(sys.argv[1]), state.num_processes)
+    if state.is_main_process:
+        tensors["world_size"] = torch.tensor(state.num_processes)
+        save_file(tensors, sys.argv[2])
+    state.destroy_process_group()

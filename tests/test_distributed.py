@@ -1,0 +1,116 @@
+"""Two processes on the CPU against one: same loss, same gradient, same scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from gradient_run import ACCUMULATIONS, GLOBAL_BATCH, WEIGHTS, all_cases
+from safetensors.torch import load_file
+from training_run import build_tiny_features, tiny_model
+from transformers import AutoModelForAudioClassification
+
+from hf_audio.data.features_dataset import FeatureCollator, load_features
+from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.losses import loss_for
+from hf_audio.metrics import average_per_clip
+
+TESTS = Path(__file__).parent
+CASES = [(task, accumulation) for task in ("single", "multi") for accumulation in ACCUMULATIONS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Features of a single-label and a multi-label task, 13 validation windows of 7 clips each."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("features")
+    for name, problem_type in (("single", SINGLE_LABEL), ("multi", MULTI_LABEL)):
+        build_tiny_features(folder / name, problem_type)
+    return folder
+
+
+def launch(script: str, *arguments) -> None:
+    """Runs a script in two processes as a user would.
+
+    accelerate starts several processes on one machine for --multi_gpu only, with --cpu never more than one; what the
+    processes run on is their own choice.
+    """
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [*command, str(TESTS / script), *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.fixture(scope="module")
+def two_processes(folder):
+    launch("gradient_run.py", folder, folder / "two.safetensors")
+    found = load_file(folder / "two.safetensors")
+    assert found["world_size"] == 2
+    return found
+
+
+@pytest.fixture(scope="module")
+def one_process(folder):
+    return all_cases(folder, world_size=1)
+
+
+def by_hand(folder, task):
+    """Loss and gradient of the first 8 windows in one forward pass of plain torch."""
+    features = load_features(folder / task)
+    batch = FeatureCollator(features.extractor, features.labels)(list(features.splits["train"].select(range(8))))
+    assert len(batch["labels"]) == GLOBAL_BATCH
+    model = tiny_model(features)
+    loss = loss_for(features.labels, WEIGHTS if task == "single" else None)
+    value = loss(model(batch["input_values"]).logits, batch["labels"])
+    value.backward()
+    return value.detach(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize(("task", "accumulation"), CASES)
+@pytest.mark.parametrize("number", ["one_process", "two_processes"])
+def test_loss_and_gradient_are_those_of_the_global_batch(request, folder, number, task, accumulation):
+    found = request.getfixturevalue(number)
+    loss, gradient = by_hand(folder, task)
+    assert gradient.norm() > 0.1
+    torch.testing.assert_close(found[f"{task}.{accumulation}.loss"], loss, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found[f"{task}.{accumulation}.gradient"], gradient, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_two_processes_score_an_odd_number_of_windows_as_one_does(folder, one_process, two_processes, task):
+    features = load_features(folder / task)
+    assert len(features.splits["validation"]) % 2 == 1
+    for name in ("metrics", "clip_keys", "clip_logits"):
+        key = f"{task}.1.{name}"
+        torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-5, atol=1e-6)
+    assert len(two_processes[f"{task}.1.clip_keys"]) == 7
+    assert len(two_processes[f"{task}.1.metrics"]) > 5
+
+
+def test_a_streamed_run_of_two_processes_ends_and_is_one_model(folder, tmp_path):
+    """No process waits for another that has run out of windows, and what is saved is what was scored."""
+    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 3, "disable_tqdm": True, "logging_steps": 1}
+    launch("training_run.py", folder / "single", tmp_path, "--streaming", "--arguments", json.dumps(arguments))
+    outcome = json.loads((tmp_path / "outcome.json").read_text())
+    assert outcome["steps"] == 2 * -(-38 // 6)
+    model = AutoModelForAudioClassification.from_pretrained(tmp_path).eval()
+    features = load_features(folder / "single")
+    batch = FeatureCollator(features.extractor, features.labels)(list(features.splits["test"]))
+    with torch.no_grad():
+        logits = model(batch["input_values"]).logits
+    clips = average_per_clip(logits, batch["labels"], batch["clip_keys"])
+    assert outcome["test"]["keys"] == clips.clip_keys.tolist()
+    torch.testing.assert_close(torch.tensor(outcome["test"]["logits"]), torch.from_numpy(clips.logits).float())

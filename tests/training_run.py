@@ -1,0 +1,109 @@
+"""A tiny feature dataset, and a program that trains on one: the tests run it in processes of its own.
+
+python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--lora BASE] [--task ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.features_dataset import FeatureDataset, load_features
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
+
+CLASSES = ("bell", "hiss", "hum")
+WINDOW_S = 0.4
+
+
+def build_tiny_features(folder: Path, problem_type: str, clips_per_split: dict[str, int] | None = None) -> Path:
+    """Features of synthesised clips of three classes: two windows a clip, or one where the clip is short."""
+    clips_per_split = clips_per_split or {"train": 21, "validation": 7, "test": 5}
+    random = np.random.default_rng(0)
+    audio = folder.parent / f"{folder.name}-audio"
+    audio.mkdir(parents=True)
+    clips = []
+    for split, number in clips_per_split.items():
+        for index in range(number):
+            kinds = [index % 3] if problem_type == SINGLE_LABEL else [k for k in range(3) if (index + 1) >> k & 1]
+            duration_s = 0.3 if index % 5 == 4 else 0.8
+            path = audio / f"{split}-{index}.wav"
+            soundfile.write(path, sum(sound(kind, duration_s, random) for kind in [*kinds, None]), 16000)
+            labels = tuple(CLASSES[kind] for kind in kinds)
+            clips.append(Clip(path, labels, group=path.stem, clip_id=path.stem, split=split))
+    card = CorpusCard("tiny", "CC0", may_redistribute=True)
+    space = LabelSpace(CLASSES, problem_type)
+    return build_features(
+        clips, space, folder, KaldiFbank(num_mel_bins=32), window_s=WINDOW_S, hop_s=WINDOW_S, card=card, num_workers=1
+    )
+
+
+def sound(kind: int | None, duration_s: float, random: np.random.Generator) -> np.ndarray:
+    """A decaying high tone, noise, a low tone, or a room that is almost silent."""
+    time_s = np.arange(int(duration_s * 16000)) / 16000
+    noise = random.normal(size=len(time_s))
+    pitch_hz = random.uniform(0.9, 1.1)
+    if kind == 0:
+        return 0.3 * np.sin(2 * np.pi * 2000 * pitch_hz * time_s) * np.exp(-5 * time_s)
+    if kind == 1:
+        return 0.1 * noise
+    return 0.3 * np.sin(2 * np.pi * 120 * pitch_hz * time_s) if kind == 2 else 0.001 * noise
+
+
+def tiny_model(features: FeatureDataset, seed: int = 0, dropout: float = 0.0):
+    """A two-layer AST for a feature dataset."""
+    torch.manual_seed(seed)
+    extractor = features.extractor
+    size = (extractor.max_length, extractor.num_mel_bins)
+    model = ast_from_scratch(features.labels, *size, hidden_size=32, num_layers=2, num_heads=2)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    return model
+
+
+def main() -> None:
+    from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment
+    from hf_audio.training import AudioTrainer, training_arguments
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("features")
+    parser.add_argument("run_folder")
+    parser.add_argument("--streaming", action="store_true")
+    parser.add_argument("--arguments", type=json.loads, default={}, help="TrainingArguments as JSON")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    features = load_features(options.features, streaming=options.streaming)
+    normalisation = Normalisation.of(features.extractor)
+    trainer = AudioTrainer(
+        tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
+        training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
+        features=features,
+        augment=Compose((Mixup(0.4, normalisation), SpecAugment(8, 4, normalisation))),
+    )
+    state = trainer.train_resumable()
+    scores = trainer.predict_clips("test")
+    if trainer.is_world_process_zero():
+        kept = ("step", "loss", "eval_loss", "eval_accuracy", "eval_mean_average_precision", "grad_norm")
+        history = [{key: entry[key] for key in kept if key in entry} for entry in state.log_history]
+        report = {
+            "steps": state.global_step,
+            "best_step": state.best_global_step,
+            "history": [entry for entry in history if len(entry) > 1],
+            "test": {"keys": scores.clip_keys.tolist(), "logits": scores.logits.tolist()},
+        }
+        (Path(options.run_folder) / "outcome.json").write_text(json.dumps(report))
+    trainer.end()
+
+
+if __name__ == "__main__":
+    main()
