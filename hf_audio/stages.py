@@ -4,13 +4,14 @@
     model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
     trainer = train_model(recipe, model, features)      resumable
     report = evaluate_run(recipe, trainer)              scores, reference rows, pictures
-    publish_run(recipe, trainer, report)                card, and with --push_to_hub features and model
+    publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
 
 They only hand a recipe's settings to the functions that do the work, which can be called without a recipe as well.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 
 from hf_audio.config import Recipe
+from hf_audio.corpora import find_corpus
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.errors import InputError
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.hub import HubRepo
+from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,19 +37,27 @@ if TYPE_CHECKING:
 def prepare_features(recipe: Recipe) -> FeatureDataset:
     """The features to train on: loaded or streamed from `--dataset`, else built from the corpus.
 
-    Under `accelerate launch` every process takes part in building and all of them return the same dataset. Whoever is
-    going to publish is asked for the token here, not after hours of training.
+    Under `accelerate launch` every process takes part in building and all of them return the same dataset. With
+    `--push_to_hub` the features are published right away, and whatever would forbid publishing the model is met here.
 
     Raises:
         InputError: as the corpus, the split, building, loading and the Hub do.
     """
-    if recipe.push_to_hub and PartialState().is_main_process:
-        HubRepo(_model_id(recipe), "model", recipe.training.hub_token)
+    publishes = recipe.push_to_hub and PartialState().is_main_process
+    if publishes:
+        _check_publishing(recipe)
     if recipe.hub.dataset:
         features = load_features(recipe.hub.dataset, streaming=recipe.hub.streaming, token=recipe.training.hub_token)
         _check_wanted(recipe, features)
         return features
-    return load_features(build_corpus_features(recipe.data, _features_folder(recipe)))
+    folder = build_corpus_features(recipe.data, Path(recipe.data.features_dir or _run_folder(recipe) / "features"))
+    if publishes:
+        access = {"private": recipe.training.hub_private_repo, "token": recipe.training.hub_token}
+        url = push_features(
+            folder, _repo(recipe, "dataset").repo_id, public_licence=recipe.hub.public_licence, **access
+        )
+        print(f"Features: {url}", flush=True)
+    return load_features(folder)
 
 
 def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
@@ -102,38 +113,41 @@ def evaluate_run(recipe: Recipe, trainer: AudioTrainer) -> dict[str, Any]:
 
 
 def publish_run(recipe: Recipe, trainer: AudioTrainer, report: dict[str, Any]) -> None:
-    """Writes the model card; with `--push_to_hub` pushes the features that were built here, then the model."""
+    """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
-    from hf_audio.publishing.push import push_features, push_model
 
     if not trainer.is_world_process_zero():
         return
-    run_folder, hub, training = Path(recipe.training.output_dir), recipe.hub, recipe.training
-    card = {
-        "licence": hub.licence,
-        "dataset_id": hub.dataset if hub.dataset and not Path(hub.dataset).is_dir() else None,
-    }
+    folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
-        write_model_card(run_folder, report, **card)
-        print(f"Model, report and card: {run_folder}. Publish them with --push_to_hub; training is not repeated.")
+        write_model_card(folder, report, dataset_id=hub.dataset, licence=hub.licence)
+        print(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.", flush=True)
         return
-    access = {"private": training.hub_private_repo, "token": training.hub_token}
-    if not hub.dataset:
-        dataset = HubRepo(hub.hub_dataset_id or f"{run_folder.name}-features", "dataset", training.hub_token)
-        url = push_features(_features_folder(recipe), dataset.repo_id, public_licence=hub.public_licence, **access)
-        print(f"Features: {url}")
-        card["dataset_id"] = dataset.repo_id
-    model_id = HubRepo(_model_id(recipe), "model", training.hub_token).repo_id
-    write_model_card(run_folder, report, repo_id=model_id, **card)
-    print(f"Model: {push_model(run_folder, model_id, **access)}")
+    dataset_id = hub.dataset or _repo(recipe, "dataset").repo_id
+    model_id = _repo(recipe, "model").repo_id
+    write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id, licence=hub.licence)
+    url = push_model(folder, model_id, private=training.hub_private_repo, token=training.hub_token)
+    print(f"Model: {url}", flush=True)
 
 
-def _features_folder(recipe: Recipe) -> Path:
-    return Path(recipe.data.features_dir or Path(recipe.training.output_dir) / "features")
+def _run_folder(recipe: Recipe) -> Path:
+    return Path(recipe.training.output_dir)
 
 
-def _model_id(recipe: Recipe) -> str:
-    return recipe.training.hub_model_id or Path(recipe.training.output_dir).name
+def _repo(recipe: Recipe, kind: str) -> HubRepo:
+    """The repository that this run publishes its "model" or its features ("dataset") to."""
+    name = _run_folder(recipe).resolve().name
+    wanted = recipe.training.hub_model_id if kind == "model" else recipe.hub.hub_dataset_id
+    return HubRepo(wanted or (name if kind == "model" else f"{name}-features"), kind, recipe.training.hub_token)
+
+
+def _check_publishing(recipe: Recipe) -> None:
+    """Meets every refusal of the Hub and of the corpus's licence before hours are spent, not after."""
+    private = recipe.training.hub_private_repo
+    if not recipe.hub.dataset:
+        card = dataclasses.asdict(find_corpus(recipe.data.corpus).CARD)
+        require_licence(_repo(recipe, "dataset"), card, private, recipe.hub.public_licence)
+    claim_model_repo(_repo(recipe, "model"), private)
 
 
 def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:

@@ -123,8 +123,9 @@ def _draw_groups(presence: np.ndarray, fraction: float, seed: int) -> np.ndarray
 
     rows = np.zeros((len(presence), 1))
     num_drawn = max(1, round(fraction * len(presence)))
-    one_class_each = (presence.sum(axis=1) == 1).all()
-    if one_class_each and num_drawn >= presence.shape[1]:
+    if (presence.sum(axis=1) == 1).all():
+        num_classes = int(presence.any(axis=0).sum())
+        num_drawn = min(max(num_drawn, num_classes), len(presence) - num_classes)  # every class on both sides
         splitter, target = StratifiedShuffleSplit(1, test_size=num_drawn, random_state=seed), presence.argmax(axis=1)
     else:  # Sechidis et al. 2011
         splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=num_drawn / len(presence), random_state=seed)

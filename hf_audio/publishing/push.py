@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from hf_audio.publishing.dataset_card import name_repo, read_manifest, write_dat
 from hf_audio.publishing.hub import HubRepo
 
 UNFINISHED = (".build/*", "*.tmp")
-# Written by Trainer for itself; training_args.bin is a pickle besides.
-ONLY_FOR_RESUMING = (
+# What a run folder holds beside the model. Features are a dataset of their own, under the corpus's licence; the rest
+# is Trainer's, for itself, and training_args.bin is a pickle besides.
+NO_PART_OF_THE_MODEL = (
+    "features/*",
     *("checkpoints/*", "checkpoint-*/*", "tensorboard/*", "runs/*", "training_args.bin", "trainer_state.json"),
     *("optimizer.*", "scheduler.*", "scaler.*", "rng_state*"),
 )
@@ -53,9 +56,7 @@ def push_features(
     folder = Path(folder)
     corpus = read_manifest(folder)["corpus"]
     repo = HubRepo(repo_id, "dataset", token)
-    is_private = _visibility(repo, private)
-    if not (is_private or corpus["may_redistribute"] or public_licence == corpus["licence"]):
-        raise InputError(_licence_refusal(repo.repo_id, corpus, public_licence))
+    require_licence(repo, corpus, private, public_licence)
     repo.create(private)
     if revision is not None:
         repo.create_branch(revision)
@@ -76,10 +77,28 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None,
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no config.json with *.safetensors beside it: run the training to its end first")
     repo = HubRepo(repo_id, "model", token)
+    claim_model_repo(repo, private)
+    repo.upload(folder, "Upload model", ignore=UNFINISHED + NO_PART_OF_THE_MODEL, replace=OLD_WEIGHTS)
+    return repo.url
+
+
+def claim_model_repo(repo: HubRepo, private: bool | None = None) -> None:
+    """Makes the repository that a model will be pushed to, so that a refusal is met before the model is trained."""
     _visibility(repo, private)
     repo.create(private)
-    repo.upload(folder, "Upload model", ignore=UNFINISHED + ONLY_FOR_RESUMING, replace=OLD_WEIGHTS)
-    return repo.url
+
+
+def require_licence(
+    repo: HubRepo, corpus: Mapping[str, Any], private: bool | None = None, public_licence: str | None = None
+) -> None:
+    """Raises InputError where features of this corpus must not go to this repository; see `push_features`.
+
+    Args:
+        corpus: `name`, `licence` and `may_redistribute` of its card.
+    """
+    is_private = _visibility(repo, private)
+    if not (is_private or corpus["may_redistribute"] or public_licence == corpus["licence"]):
+        raise InputError(_licence_refusal(repo.repo_id, corpus, public_licence))
 
 
 def _visibility(repo: HubRepo, private: bool | None) -> bool:
@@ -99,7 +118,7 @@ def _visibility(repo: HubRepo, private: bool | None) -> bool:
     return is_private
 
 
-def _licence_refusal(repo_id: str, corpus: dict[str, Any], public_licence: str | None) -> str:
+def _licence_refusal(repo_id: str, corpus: Mapping[str, Any], public_licence: str | None) -> str:
     licence = corpus["licence"]
     named = "" if public_licence is None else f" (not {public_licence!r})"
     return (

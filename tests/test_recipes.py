@@ -1,0 +1,221 @@
+"""Recipes from end to end, as users launch them: two steps each, on small recordings, over a real Hub."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from huggingface_hub import ModelCard
+from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+
+from hf_audio.corpora.irmas import INSTRUMENTS
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.py"))
+CHECKPOINT = "MIT/ast-finetuned-audioset-10-10-0.4593"
+QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
+
+
+def launch(recipe: str, *argv: str, env: dict[str, str], cwd: Path, config: str | None = None, ok: bool = True) -> str:
+    """Runs `accelerate launch recipes/...` on the CPU, and returns what it printed."""
+    how = ("--config_file", str(ROOT / "recipes" / "accelerate" / config)) if config else ("--num_processes", "1")
+    command = ["-m", "accelerate.commands.launch", *how]
+    result = subprocess.run(
+        [sys.executable, *command, str(ROOT / "recipes" / recipe), *argv],
+        env={**env, "ACCELERATE_USE_CPU": "true"},
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=280,
+    )
+    assert (result.returncode == 0) == ok, result.stdout[-4000:]
+    return result.stdout
+
+
+def write_sound(path: Path, duration_s: float, seed: int, pitches_hz: list[float], sample_rate: int = 44_100) -> None:
+    random = np.random.default_rng(seed)
+    time_s = np.arange(round(duration_s * sample_rate)) / sample_rate
+    sound = sum(np.sin(2 * np.pi * pitch_hz * (1 + 0.01 * random.random()) * time_s) for pitch_hz in pitches_hz)
+    stereo = np.stack([sound, 0.8 * sound], axis=1) * 0.1 + 0.01 * random.standard_normal((len(time_s), 2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, stereo, sample_rate, subtype="PCM_16")
+
+
+@pytest.fixture(scope="module")
+def irmas_tree(tmp_path_factory) -> Path:
+    """IRMAS in its true layout: 11 class folders of 3 s clips, test excerpts with a .txt beside each."""
+    root = tmp_path_factory.mktemp("IRMAS")
+    pitch_hz = {code: 150.0 * 1.35**number for number, code in enumerate(INSTRUMENTS)}
+    for code in INSTRUMENTS:
+        for recording in (1, 2, 3):
+            for part in range(1, 3 if recording == 1 else 2):
+                name = f"{recording:03d}__[{code}][nod][cla]{recording:04d}__{part}.wav"
+                write_sound(root / "IRMAS-TrainingData" / code / name, 3.0, recording, [pitch_hz[code]])
+    for number, (codes, duration_s) in enumerate(
+        [(("cel", "pia"), 3.0), (("voi",), 7.0), (("flu", "org", "vio"), 5.0)]
+    ):
+        excerpt = root / "IRMAS-TestingData-Part1" / "Part1" / f"({number:02d}) a song-{number}.wav"
+        write_sound(excerpt, duration_s, 50 + number, [pitch_hz[code] for code in codes])
+        excerpt.with_suffix(".txt").write_text("".join(f"{code}\t\n" for code in codes))
+    return root
+
+
+@pytest.fixture
+def checkpoint(hub, tmp_path) -> str:
+    """A small AST with the real checkpoint's grid, head size and name on the tests' Hub."""
+    config = ASTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, num_labels=527)
+    ASTForAudioClassification(config).save_pretrained(tmp_path / "checkpoint")
+    ASTFeatureExtractor().save_pretrained(tmp_path / "checkpoint")
+    hub.create("models", CHECKPOINT, {path.name: path.read_bytes() for path in (tmp_path / "checkpoint").iterdir()})
+    return CHECKPOINT
+
+
+RELOAD = """
+import sys
+sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
+import json, numpy as np, soundfile
+from datasets import load_dataset
+from transformers import pipeline
+model, dataset, wav = sys.argv[1:]
+classifier = pipeline("audio-classification", model=model)
+sound, sample_rate = soundfile.read(wav, dtype="float32")
+answers = classifier({"raw": sound.mean(axis=1), "sampling_rate": sample_rate}, top_k=None)
+row = next(iter(load_dataset(dataset, split="train", streaming=True)))
+log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T
+print(json.dumps({"scores": {one["label"]: one["score"] for one in answers}, "shape": log_mel.shape}))
+"""
+
+
+def test_irmas_from_recordings_over_the_hub_to_a_pipeline(irmas_tree, checkpoint, hub, hub_env, tmp_path):
+    """The main job: build and push, train, publish; stream, train adapters, publish; load elsewhere."""
+    names = ("--hub_model_id", "alice/ast-irmas", "--hub_dataset_id", "alice/irmas-fbank")
+    job = ("--data_dir", str(irmas_tree), "--output_dir", str(tmp_path / "run"), *names, *QUICK)
+    refused = launch("ast_irmas.py", *job, "--push_to_hub", env=hub_env, cwd=tmp_path, ok=False)
+    assert "CC BY-NC-SA 3.0" in refused and "--hub_private_repo" in refused, "IRMAS must not go public by mistake"
+    assert not (tmp_path / "run" / "features").exists(), "the licence is looked at before any work is done"
+
+    launch("ast_irmas.py", *job, "--push_to_hub", "--hub_private_repo", "true", env=hub_env, cwd=tmp_path)
+    published = set(hub.repo("models", "alice/ast-irmas").paths())
+    assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "report.json"} <= published
+    assert not [path for path in published if path.startswith(("checkpoints", "tensorboard", "features"))]
+    assert hub.repo("datasets", "alice/irmas-fbank").private and hub.repo("models", "alice/ast-irmas").private
+    card = ModelCard(hub.repo("models", "alice/ast-irmas").read("README.md").decode())
+    assert card.data.base_model == CHECKPOINT and card.data.datasets == ["alice/irmas-fbank"]
+    assert card.data.eval_results, "the Hub shows results from the card's model-index"
+
+    hub.log.clear()
+    streamed = ("--dataset", "alice/irmas-fbank", "--output_dir", str(tmp_path / "lora"), "--lora_rank", "4", *QUICK)
+    publish = ("--push_to_hub", "--hub_private_repo", "true", "--hub_model_id", "alice/ast-irmas-lora")
+    launch("ast_irmas.py", *streamed, *publish, env=hub_env, cwd=tmp_path)
+    ranges = [entry.range for entry in hub.log.matching("GET", origin="storage") if entry.range]
+    assert ranges, "the train split is streamed by ranges, not downloaded"
+    adapter = set(hub.repo("models", "alice/ast-irmas-lora").paths())
+    assert {"adapter/adapter_model.safetensors", "adapter/adapter_config.json", "model.safetensors"} <= adapter
+
+    excerpt = irmas_tree / "IRMAS-TestingData-Part1" / "Part1" / "(00) a song-0.wav"  # one window long
+    for model, run in (("alice/ast-irmas", "run"), ("alice/ast-irmas-lora", "lora")):
+        program = [sys.executable, "-c", RELOAD, model, "alice/irmas-fbank", str(excerpt)]
+        result = subprocess.run(program, env=hub_env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0, result.stderr[-3000:]
+        loaded = json.loads(result.stdout.splitlines()[-1])
+        assert loaded["shape"] == [298, 128]
+        with (tmp_path / run / "predictions.csv").open() as table:
+            scored = next(row for row in csv.DictReader(table) if row["clip_id"].endswith("a song-0.wav"))
+        for code in INSTRUMENTS:
+            assert loaded["scores"][code] == pytest.approx(float(scored[code]), abs=0.01), "right labels and scores"
+
+
+@pytest.fixture(scope="module")
+def folder_of_recordings(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("recordings")
+    for number, name in enumerate(("bell", "flute", "tuba")):
+        for recording in range(8):
+            path = root / name / f"{recording}.wav"
+            write_sound(path, 1.0 + 0.2 * (recording % 3), recording, [200.0 * 3**number], sample_rate=22_050)
+    (root / "tuba" / "broken.wav").write_bytes(b"RIFF no sound")
+    return root
+
+
+def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_path):
+    job = ("--data_dir", str(folder_of_recordings), "--output_dir", "run", *QUICK)
+    printed = launch("ast_folder.py", *job, env=hub_env, cwd=tmp_path, config="two_cpu.yaml")
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["training"]["num_processes"] == 2 and report["training"]["steps"] == 2
+    assert set(report["results"]) == {"model", "linear", "prior"}
+    assert "tuba/broken.wav" in (tmp_path / "run" / "features" / "excluded.csv").read_text()
+    assert "this model" in printed and "excluded.csv" in printed
+    for name in (
+        "README.md",
+        "plots/training.png",
+        "plots/f1_per_class.png",
+        "plots/confusion.png",
+        "plots/roc_pr.png",
+    ):
+        assert (tmp_path / "run" / name).stat().st_size > 500
+    assert str(tmp_path) not in (tmp_path / "run" / "README.md").read_text() + json.dumps(report), "no path of ours"
+    reloaded = ASTForAudioClassification.from_pretrained(tmp_path / "run")
+    assert list(reloaded.config.id2label.values()) == ["bell", "flute", "tuba"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("--data_dir", "nowhere"), "nowhere does not exist"),
+        ((), "Nothing to train on: give --data_dir"),
+        (("--data_dir", "{data}", "--window_s", "60"), "window of 60 s is longer than every clip"),
+        (("--data_dir", "{data}", "--model", "ast-tny"), "did you mean 'ast-tiny'"),
+        (("--dataset", "{other}"), "num_mel_bins 64"),
+        (("--data_dir", "{data}", "--push_to_hub", "--hub_token", "hf_wrong"), "does not accept the token"),
+        (("--data_dir", "{data}", "--push_to_hub", "--hub_model_id", "bob/x"), "alice may not write to bob/x"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_input_is_one_sentence(
+    folder_of_recordings, features_of_64_bins, token, tmp_path, monkeypatch, capsys, argv, sentence
+):
+    places = {"data": folder_of_recordings, "other": features_of_64_bins}
+    argv = ["--output_dir", str(tmp_path / "run"), *QUICK, *(word.format(**places) for word in argv)]
+    monkeypatch.setattr(sys, "argv", ["recipes/ast_folder.py", *argv])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "recipes" / "ast_folder.py"), run_name="__main__")
+    assert ended.value.code == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and sentence in errors[0], errors
+
+
+@pytest.fixture(scope="module")
+def features_of_64_bins(folder_of_recordings, tmp_path_factory) -> Path:
+    from hf_audio import DataConfig, build_corpus_features
+
+    data = DataConfig(data_dir=str(folder_of_recordings), num_mel_bins=64, num_workers=1)
+    return build_corpus_features(data, tmp_path_factory.mktemp("features") / "of_64_bins")
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_parses(recipe, monkeypatch):
+    """Its values are known settings, its docstring shows how to launch it, and importing it runs nothing."""
+    from hf_audio import parse_recipe
+
+    content = runpy.run_path(str(recipe), run_name="imported")
+    parsed = parse_recipe(content["VALUES"], content.get("DEMO"), argv=["--demo"] if "DEMO" in content else [])
+    assert Path(parsed.training.output_dir).parent == Path("runs")
+    assert f"accelerate launch recipes/{recipe.name}" in content["__doc__"]
+
+
+def test_the_demo_takes_two_steps(hub_env, tmp_path):
+    """`make demo` with a smaller corpus: what is rendered is found again by the next run."""
+    from hf_audio.corpora.general_midi import obtain
+
+    obtain(tmp_path / "midi", num_train_clips=66, num_test_clips=11)
+    job = ("--demo", "--data_dir", str(tmp_path / "midi"), "--output_dir", "run", *QUICK)
+    launch("ast_irmas.py", *job, env=hub_env | {"HF_ENDPOINT": "http://127.0.0.1:9"}, cwd=tmp_path)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["task"]["labels"] == list(INSTRUMENTS) and report["evaluated_split"] == "test"
