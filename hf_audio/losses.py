@@ -8,14 +8,17 @@ mean of several micro-batches, or of several processes, would differ from the me
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+
+if TYPE_CHECKING:
+    from hf_audio.data.labels import LabelSpace
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -62,26 +65,24 @@ def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor
 
 
 def class_weights_from_counts(
-    label_counts: np.ndarray, num_windows: int, labels: LabelSpace, max_weight: float = 20.0
+    label_counts: np.ndarray, num_clips: int, labels: LabelSpace, max_weight: float = 20.0
 ) -> np.ndarray:
     """Weights float32 `[classes]` that make rare classes count as much as common ones.
 
     Multi-label: negatives per positive of the class (`pos_weight` of binary cross-entropy). Single-label: inverse
     frequency, so that a sample's weight is 1 on average. Weights stay within 1/`max_weight` and `max_weight`: a class
-    of five windows would otherwise take over the gradient whenever one of them is drawn.
+    of five clips would otherwise take over the gradient whenever one of them is drawn.
 
     Args:
-        label_counts: number of training windows of each class `[classes]`.
-        num_windows: number of training windows.
+        label_counts: number of training clips (or windows) of each class `[classes]`.
+        num_clips: number of training clips (or windows).
 
     Raises:
-        InputError: a class has no training window.
+        InputError: a class has no training clip.
     """
     counts = np.asarray(label_counts, dtype=np.float64)
     if (counts <= 0).any():
         absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
-        raise InputError(
-            f"No training window carries {absent}: class weights need at least one a class; drop the class"
-        )
-    weights = (num_windows - counts) / counts if labels.is_multi_label else num_windows / (len(counts) * counts)
+        raise InputError(f"No training clip carries {absent}: class weights need at least one a class; drop the class")
+    weights = (num_clips - counts) / counts if labels.is_multi_label else num_clips / (len(counts) * counts)
     return np.clip(weights, 1 / max_weight, max_weight).astype(np.float32)

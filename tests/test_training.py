@@ -126,6 +126,13 @@ def test_evaluation_is_by_clip_and_its_loss_over_all_windows(features, tmp_path)
         trainer.predict_clips("tets")
 
 
+def test_each_split_is_scored_by_its_own_windows_with_persistent_workers_too(features, tmp_path):
+    arguments = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True, "dataloader_prefetch_factor": 2}
+    trainer = trainer_of(features, tmp_path, arguments=arguments)
+    assert trainer.evaluate()["eval_loss"] != trainer.evaluate(features.splits["test"])["eval_loss"]
+    assert [len(trainer.predict_clips(split)) for split in ("validation", "test", "train")] == [7, 5, 21]
+
+
 def test_the_model_sees_features_only_and_augmented_ones_in_training_only(features, tmp_path):
     model = tiny_model(features)
     spy, seeds = Spy(model), []
@@ -219,7 +226,8 @@ def test_a_lora_run_publishes_both_forms_and_resumes(features, tmp_path):
 
     def start(folder):
         model = build_model(str(base), features, lora_rank=2, lora_dropout=0.2)
-        return trainer_of(features, folder, model, {"num_train_epochs": 3, "learning_rate": 1e-2})
+        arguments = {"num_train_epochs": 3, "learning_rate": 1e-2, "activation_checkpointing": True}
+        return trainer_of(features, folder, model, arguments)
 
     trainer = start(run)
     trainer.train_resumable()
@@ -242,6 +250,7 @@ def test_a_lora_run_publishes_both_forms_and_resumes(features, tmp_path):
     trainable = [{n for n, p in t.model.named_parameters() if p.requires_grad} for t in (trainer, again)]
     assert trainable[0] == trainable[1] and not any("embeddings" in name for name in trainable[1])
     assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
+    assert any(p.abs().sum() > 0 for n, p in again.model.named_parameters() if "lora_B" in n)  # they had gradients
 
 
 def inputs(batch):
@@ -267,6 +276,12 @@ def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(featu
 def test_early_stopping_without_scores_is_refused(features, tmp_path):
     with pytest.raises(InputError, match="Early stopping needs scores, found --eval_strategy no"):
         trainer_of(features, tmp_path, arguments={"eval_strategy": "no"}, early_stopping_patience=2)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(features, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"Cannot write to .*file/run \(Not a directory\): give another --output_dir"):
+        trainer_of(features, tmp_path / "file" / "run")
 
 
 def test_only_whole_checkpoints_count(tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 import torch
+from accelerate.utils import parse_flag_from_env
 from transformers import IntervalStrategy, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
@@ -28,7 +29,7 @@ DECISIVE_ARGUMENTS = (
 
 def training_defaults() -> dict[str, Any]:
     """TrainingArguments that suit feature datasets on this machine, to be laid under a recipe's own values."""
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Decoding a window takes 1 ms: a CPU that trains has no use for workers beside itself, a GPU has.
@@ -63,6 +64,7 @@ def own_arguments(args: TrainingArguments, features: FeatureDataset, patience: i
     args.label_smoothing_factor = 0.0  # done here, for multi-label too
     args.data_seed = args.seed if args.data_seed is None else args.data_seed
     args.restore_callback_states_from_checkpoint = True  # early stopping goes on counting
+    args.dataloader_pin_memory = args.dataloader_pin_memory and torch.cuda.is_available()
     if args.ddp_find_unused_parameters is None:
         args.ddp_find_unused_parameters = False
     # With the reentrant kind no gradient reaches LoRA adapters, since the inputs of a frozen layer need none.

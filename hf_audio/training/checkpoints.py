@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,16 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
             f"{folder.parent} holds a run with other settings ({'; '.join(differing[:3])}{more}): "
             "give another --output_dir, or --overwrite_run true to start it anew"
         )
+
+
+def require_writable(folder: Path) -> Path:
+    """The folder, made if it is not there. Raises InputError when nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise InputError(f"Cannot write to {folder} ({error.strerror}): give another --output_dir") from None
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -32,6 +32,7 @@ from hf_audio.training.checkpoints import (
     delete_incomplete,
     is_finished,
     newest_complete,
+    require_writable,
     write_json,
 )
 
@@ -73,7 +74,7 @@ class AudioTrainer(Trainer):
         callbacks: list | None = None,
     ) -> None:
         self.features, self.augment, self.overwrite_run = features, augment, overwrite_run
-        self.run_folder = Path(args.output_dir)
+        self.run_folder = require_writable(Path(args.output_dir))
         self.label_smoothing = args.label_smoothing_factor
         self.loss = loss_for(features.labels, class_weights)
         args = own_arguments(args, features, early_stopping_patience)
@@ -189,6 +190,11 @@ class AudioTrainer(Trainer):
             prefetch_factor=self.args.dataloader_prefetch_factor if windows.num_workers else None,
         )
 
+    def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
+        # With persistent workers Trainer would answer every data set with the loader of the first one.
+        given = eval_dataset is not None and not isinstance(eval_dataset, str)
+        return self.get_test_dataloader(eval_dataset) if given else super().get_eval_dataloader(eval_dataset)
+
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._micro_batch, self._micro_batch_sizes = 0, [len(batch["labels"]) for batch in batches]
@@ -200,13 +206,13 @@ class AudioTrainer(Trainer):
         Trainer averages a step's micro-batches; only the last one of an epoch may be smaller than the others.
         """
         features, targets = inputs["input_values"], inputs["labels"]
-        if self.augment is not None:
+        if self.augment is not None and model.training:
             features, targets = self.augment(features, targets, self._generator())
         if self.label_smoothing:
             targets = smooth_targets(targets, self.label_smoothing, self.features.labels)
         outputs = model(input_values=features)
-        mean_size = sum(self._micro_batch_sizes) / len(self._micro_batch_sizes)
-        loss = self.loss(outputs.logits, targets) * (len(targets) / mean_size)
+        sizes = self._micro_batch_sizes or [len(targets)]
+        loss = self.loss(outputs.logits, targets) * (len(targets) * len(sizes) / sum(sizes))
         self._micro_batch += 1
         return (loss, outputs) if return_outputs else loss
 
