@@ -57,16 +57,21 @@ def finish_dataset(
     stock = extractor.to_feature_extractor(window_frames, mean, std)
     write_atomically(folder / "preprocessor_config.json", stock.to_json_string(), scratch)
 
-    num_windows = Counter()
+    num_windows, num_shards = Counter(), Counter()
     for shard, note in notes:
         num_windows[shard.split] += note["num_windows"]
+        num_shards[shard.split] += 1
     facts = asdict(card)
     manifest = {
         **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
         "extractor": extractor.parameters,
         "corpus": {key: facts[key] for key in CARD_FACTS},
         "splits": {
-            split: _split_facts([clip for clip in kept if clip.split == split], labels, num_windows[split])
+            split: {
+                "num_shards": num_shards[split],
+                "num_windows": num_windows[split],
+                **_clip_facts([clip for clip in kept if clip.split == split], labels),
+            }
             for split in SPLITS
             if num_windows[split]
         },
@@ -114,11 +119,10 @@ def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[float, float]:
     return round(mean, 7), round(math.sqrt(max(variance, 1e-12)), 7)
 
 
-def _split_facts(clips: list[Clip], labels: LabelSpace, num_windows: int) -> dict[str, Any]:
+def _clip_facts(clips: list[Clip], labels: LabelSpace) -> dict[str, Any]:
     counts = Counter(name for clip in clips for name in clip.labels)
     return {
         "num_clips": len(clips),
-        "num_windows": num_windows,
         "num_groups": len({clip.group for clip in clips}),
         "label_counts": {name: counts[name] for name in labels.names},
     }

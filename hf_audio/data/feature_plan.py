@@ -135,8 +135,13 @@ def shards_of(clips: Sequence[Clip], bounds: dict[str, list[int]]) -> Iterator[S
     """The shards that `plan_shards` cut."""
     for split, cuts in bounds.items():
         ordered = clips_in_order(clips, split)
-        for number, (first, last) in enumerate(pairwise(cuts)):
-            yield Shard(f"{split}-{number:05d}-of-{len(cuts) - 1:05d}", split, tuple(ordered[first:last]))
+        for name, (first, last) in zip(shard_names(split, len(cuts) - 1), pairwise(cuts), strict=True):
+            yield Shard(name, split, tuple(ordered[first:last]))
+
+
+def shard_names(split: str, num_shards: int) -> list[str]:
+    """Names of a split's files without suffix, as `datasets` finds splits by: train-00000-of-00008 ..."""
+    return [f"{split}-{number:05d}-of-{num_shards:05d}" for number in range(num_shards)]
 
 
 def expected_windows(

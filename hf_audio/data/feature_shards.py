@@ -140,7 +140,8 @@ class _Rows:
 
     def add(self, clip: Clip, start_s: float, window: np.ndarray, label_indices: list[int]) -> None:
         png, offset, scale = encode_features(window)
-        row = (clip.clip_id, clip.group, start_s, png, offset, scale, len(window), label_indices)
+        picture = {"bytes": png, "path": None}
+        row = (clip.clip_id, clip.group, start_s, picture, offset, scale, len(window), label_indices)
         for column, value in zip(self.columns.values(), row, strict=True):
             column.append(value)
         self.count += window.size
@@ -151,27 +152,13 @@ class _Rows:
 def _parquet(rows: _Rows, labels: LabelSpace) -> memoryview:
     """The shard's file: written to memory first, so that a full disk is an error of one plain write."""
     schema = feature_schema(labels).arrow_schema  # carries the Image and ClassLabel features as metadata
-    arrays = []
-    for column in schema:
-        values = rows.columns[column.name]
-        if column.name == "features":
-            pictures = pa.array(values, pa.binary())
-            arrays.append(
-                pa.StructArray.from_arrays([pictures, pa.nulls(len(values), pa.string())], fields=list(column.type))
-            )
-        else:
-            arrays.append(pa.array(values, column.type))
-    table = pa.Table.from_arrays(arrays, schema=schema)
-    bytes_a_row = max(1, table.nbytes // max(1, len(table)))
+    table = pa.Table.from_pydict(rows.columns, schema=schema)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=max(1, ROW_GROUP_BYTES // bytes_a_row),
-        compression="none",
-        use_dictionary=["clip_id", "group"],
-        write_page_index=True,
-    )
+    with pq.ParquetWriter(
+        sink, schema, compression="none", use_dictionary=["clip_id", "group"], write_page_index=True
+    ) as writer:
+        if len(table):  # a shard that lost all its clips has no row group: `datasets` stumbles over empty ones
+            writer.write_table(table, row_group_size=max(1, ROW_GROUP_BYTES * len(table) // table.nbytes))
     return memoryview(sink.getvalue())
 
 

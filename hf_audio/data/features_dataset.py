@@ -6,32 +6,39 @@ import contextlib
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import torch
 from datasets import Dataset, Image, IterableDataset, load_dataset
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 from transformers import ASTFeatureExtractor
 
-from hf_audio.data.feature_plan import FORMAT_VERSION
+from hf_audio.data.feature_plan import FORMAT_VERSION, shard_names
 from hf_audio.data.feature_storage import decode_features
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.splits import check_disjoint
 from hf_audio.errors import InputError
+
+DOWNLOADS_AT_A_TIME = 8
+TRIES = 4
 
 
 @dataclass
@@ -68,7 +75,8 @@ def load_features(
         source: a folder, or a dataset repository on the Hub such as "someone/irmas-fbank".
         streaming: read the train split while it is used instead of downloading it first. Validation and test are
             small and need an order, so they are always local.
-        token: Hub token, for private repositories; by default the one that is logged in.
+        token: Hub token, for private repositories; by default HF_TOKEN or the one that is logged in. A process that
+            streams from several private repositories should set HF_TOKEN, since `datasets` keeps one token only.
         revision: branch, tag or commit on the Hub.
 
     Raises:
@@ -84,14 +92,17 @@ def load_features(
         )
     check_disjoint_groups(files.path("index.csv"), str(source))
     extractor = ASTFeatureExtractor.from_json_file(files.path("preprocessor_config.json"))
-    splits = {split: files.load(split, streaming and split == "train") for split in manifest["splits"]}
-    for split, rows in splits.items():
-        wanted = manifest["splits"][split]["num_windows"]
-        if isinstance(rows, Dataset) and len(rows) != wanted:
+    splits = dict.fromkeys(manifest["splits"])
+    for split in sorted(splits, key="train".__eq__):  # train last: `datasets` streams with the token it met last
+        facts = manifest["splits"][split]
+        shards = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
+        rows = files.load(split, shards, streaming and split == "train")
+        if isinstance(rows, Dataset) and len(rows) != facts["num_windows"]:
             raise InputError(
-                f"{source} is incomplete: its {split} split has {len(rows)} of {wanted} windows; download or build it "
-                "again"
+                f"{source} is damaged: its {split} split has {len(rows)} windows but its manifest counts "
+                f"{facts['num_windows']}; download or build it again"
             )
+        splits[split] = rows
     labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
     return FeatureDataset(splits, labels, extractor, manifest, str(source))
 
@@ -120,43 +131,52 @@ class _Files:
             validate_repo_id(source)
         except HFValidationError:
             raise InputError(f"{source} is neither a folder nor a Hub repository of the form user/name") from None
-        # Asked before `datasets` is: that would take an old copy from its cache where the Hub refuses access.
         with _hub_errors_in_words(source, revision):
-            manifest = hf_hub_download(source, "manifest.json", repo_type="dataset", token=token, revision=revision)
+            # The client libraries silently take an old copy from their caches where the Hub refuses access: ask first.
+            with contextlib.suppress(OfflineModeIsEnabled, httpx2.ConnectError):
+                _patiently(HfApi(token=token).dataset_info, source, revision=revision)
+            manifest = Path(_download(source, "manifest.json", token, revision))
         # the folder of a cached file is named after its commit: everything else is read from the same one
-        return cls(source, False, token, Path(manifest).parent.name)
+        return cls(source, False, token, manifest.parent.name)
 
     def path(self, name: str) -> Path:
-        """A local path of one file."""
+        """A local path of one file, downloaded unless the cache has it."""
         if self.is_folder:
-            return Path(self.source) / name
+            path = Path(self.source) / name
+            if not path.exists():
+                raise InputError(f"{self.source} is incomplete: {name} is missing; download or build it again")
+            return path
         with _hub_errors_in_words(self.source, self.revision):
-            return Path(
-                hf_hub_download(self.source, name, repo_type="dataset", token=self.token, revision=self.revision)
-            )
+            return Path(_download(self.source, name, self.token, self.revision))
 
-    def load(self, split: str, streaming: bool) -> Dataset | IterableDataset:
+    def load(self, split: str, shards: list[str], streaming: bool) -> Dataset | IterableDataset:
         """One split through plain `datasets`, pictures left as PNG bytes."""
-        pattern = f"data/{split}-*.parquet"
         if streaming and not self.is_folder:
-            access = {"token": self.token, "revision": self.revision}
-            rows = load_dataset(self.source, data_files={split: pattern}, split=split, streaming=True, **access)
-        else:
-            folder = Path(self.source) if self.is_folder else self._downloaded(pattern)
-            rows = load_dataset(str(folder), data_files={split: pattern}, split=split, streaming=streaming)
+            source, access = self.source, {"token": self.token, "revision": self.revision}
+        else:  # shard by shard: what the cache has needs no connection
+            with ThreadPoolExecutor(DOWNLOADS_AT_A_TIME) as threads:
+                paths = list(threads.map(self.path, shards))
+            source, access = str(paths[0].parents[1]), {}
+        rows = load_dataset(source, data_files={split: shards}, split=split, streaming=streaming, **access)
         return rows.cast_column("features", Image(decode=False))
 
-    def _downloaded(self, pattern: str) -> Path:
-        with _hub_errors_in_words(self.source, self.revision):
-            return Path(
-                snapshot_download(
-                    self.source,
-                    repo_type="dataset",
-                    token=self.token,
-                    revision=self.revision,
-                    allow_patterns=pattern,
-                )
-            )
+
+def _download(repo_id: str, name: str, token: str | bool | None, revision: str | None) -> str:
+    return _patiently(hf_hub_download, repo_id, name, repo_type="dataset", token=token, revision=revision)
+
+
+def _patiently(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Try again what the client library does not: a connection that breaks, an answer that never comes, a 503."""
+
+    def may_pass(error: BaseException) -> bool:
+        if isinstance(error, HfHubHTTPError):
+            return error.response is not None and error.response.status_code >= 500
+        return isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.ConnectError)
+
+    retrying = Retrying(
+        retry=retry_if_exception(may_pass), stop=stop_after_attempt(TRIES), wait=wait_exponential(), reraise=True
+    )
+    return retrying(call, *args, **options)
 
 
 @contextlib.contextmanager
@@ -180,7 +200,17 @@ def _hub_errors_in_words(repo_id: str, revision: str | None) -> Iterator[None]:
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"Dataset {repo_id} on the Hub holds no finished features (no manifest.json)") from error
+    except httpx2.TransportError as error:
+        raise InputError(
+            f"The connection to the Hub broke while reading {repo_id} ({error}); run the same command again, what was "
+            "downloaded is kept"
+        ) from error
     except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code == 401:
+            raise InputError(
+                f"The Hub does not accept the token given for {repo_id}; check HF_TOKEN or --hub_token, or log in "
+                "again with `hf auth login`"
+            ) from error
         raise InputError(f"The Hub refuses to give {repo_id}: {str(error).splitlines()[0]}") from error
 
 

@@ -1,0 +1,239 @@
+"""Building features: the same bytes however it was interrupted or shared out, and a reason for all that is left out."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import torch
+from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
+from transformers import AutoFeatureExtractor
+
+from hf_audio.data.audio import read_audio
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.feature_storage import decode_features
+from hf_audio.errors import InputError
+from hf_audio.features.fbank import KaldiFbank
+
+REPO_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads of torch that wait for a busy core make these small steps many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tones")
+    tone_clips(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory) -> Path:
+    """An undisturbed build."""
+    return build(corpus, tmp_path_factory.mktemp("features") / "undisturbed")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in files(folder)}
+
+
+def table(folder: Path, split: str) -> list[dict]:
+    return [row for path in sorted(folder.glob(f"data/{split}-*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+# What is built
+
+
+def test_files_of_a_dataset(finished):
+    shards = [f"data/train-{number:05d}-of-00008.parquet" for number in range(8)]
+    single = ["data/test-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet"]
+    others = ["excluded.csv", "index.csv", "manifest.json", "plan.json", "preprocessor_config.json"]
+    assert files(finished) == sorted(shards + single + others)
+    assert not (finished / ".build").exists()
+
+
+def test_rows_hold_the_windows_of_their_clips(corpus, finished):
+    clips = {clip.clip_id: clip for clip in tone_clips(corpus)}
+    for split in ("train", "validation", "test"):
+        rows = table(finished, split)
+        assert {row["clip_id"] for row in rows} == {key for key, clip in clips.items() if clip.split == split}
+        waveforms = []
+        for row in rows:
+            start = round(row["start_s"] * 16_000)
+            waveform = read_audio(clips[row["clip_id"]].path, 16_000)[start : start + round(WINDOW_S * 16_000)]
+            waveforms.append(torch.from_numpy(waveform))
+        for row, exact in zip(rows, KaldiFbank()(waveforms), strict=True):
+            clip = clips[row["clip_id"]]
+            stored = decode_features(row["features"]["bytes"], row["offset"], row["scale"])
+            np.testing.assert_allclose(stored, exact, atol=0.51 * row["scale"])
+            assert row["group"] == clip.group and row["num_frames"] == len(exact) == 28
+            assert [LABELS.names[index] for index in row["labels"]] == list(clip.labels)
+
+
+def test_windows_of_a_clip_are_together_and_in_order(finished):
+    rows = table(finished, "test")
+    assert [row["start_s"] for row in rows[:11]] == pytest.approx([0.1 * step for step in range(11)])
+    assert len({row["clip_id"] for row in rows[:11]}) == 1
+
+
+def test_training_shards_are_mixed_and_the_others_keep_their_order(corpus, finished):
+    clips = tone_clips(corpus)
+    order = list(dict.fromkeys(row["clip_id"] for row in table(finished, "test")))
+    assert order == [clip.clip_id for clip in clips if clip.split == "test"]
+    for path in finished.glob("data/train-*.parquet"):
+        rows = pq.read_table(path).to_pylist()
+        assert 5 * 11 <= len(rows) <= 9 * 11  # nearly equal: 7 clips each
+        assert len({row["labels"][0] for row in rows}) > 1
+
+
+def test_plain_datasets_reads_pictures_and_names(finished):
+    rows = datasets.load_dataset(str(finished))
+    assert {split: len(part) for split, part in rows.items()} == {"train": 616, "validation": 88, "test": 176}
+    features = rows["train"].features
+    assert isinstance(features["features"], datasets.Image)
+    assert features["labels"].feature.names == list(LABELS.names)
+    assert rows["test"][0]["features"].size == (28, 128)
+
+
+def test_statistics_are_of_the_real_training_frames(corpus, finished):
+    extractor = AutoFeatureExtractor.from_pretrained(finished)
+    clips = [clip for clip in tone_clips(corpus) if clip.split == "train"]
+    exact = KaldiFbank()([torch.from_numpy(read_audio(clip.path, 16_000)) for clip in clips])
+    windows = np.concatenate(
+        [features[start : start + 28] for features in exact for start in [*range(0, 101, 10)]]  # 128 frames a clip
+    )
+    assert extractor.mean == pytest.approx(windows.mean(), abs=1e-3)
+    assert extractor.std == pytest.approx(windows.std(), abs=1e-3)
+    assert (extractor.max_length, extractor.num_mel_bins, extractor.sampling_rate) == (28, 128, 16_000)
+
+
+def test_manifest_and_index_tell_what_is_there(corpus, finished):
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["label_names"] == list(LABELS.names) and manifest["window_s"] == WINDOW_S
+    assert manifest["corpus"]["licence"] == "CC0 1.0" and manifest["num_excluded"] == 0
+    assert manifest["splits"]["validation"] == {
+        "num_shards": 1,
+        "num_windows": 88,
+        "num_clips": 8,
+        "num_groups": 8,
+        "label_counts": {"high": 2, "low": 3, "middle": 3},
+    }
+    rows = list(csv.DictReader((finished / "index.csv").open()))
+    assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in tone_clips(corpus)]
+    assert rows[5] | {"labels": "middle", "take": "5", "split": "train", "end_s": ""} == rows[5]
+    assert (finished / "excluded.csv").read_text() == "clip_id,reason\n"
+
+
+def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_audio.data.feature_shards.ROW_GROUP_BYTES", 100_000)
+    folder = build(corpus, tmp_path / "features")
+    metadata = pq.ParquetFile(folder / "data/test-00000-of-00001.parquet").metadata
+    assert metadata.num_row_groups > 3
+    assert all(metadata.row_group(number).total_byte_size < 130_000 for number in range(metadata.num_row_groups))
+    assert metadata.row_group(0).column(0).has_offset_index
+
+
+def test_clips_shorter_than_the_window_are_stored_short(corpus, tmp_path):
+    clips = [dataclasses.replace(clip, end_s=0.5 if clip.split == "test" else None) for clip in tone_clips(corpus)]
+    folder = build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=1.0, hop_s=1.0, card=CARD)
+    assert {row["num_frames"] for row in table(folder, "test")} == {48}
+    assert {row["num_frames"] for row in table(folder, "train")} == {98}
+
+
+def test_stretches_of_one_file_know_their_place(corpus, tmp_path):
+    clips = [dataclasses.replace(clip, start_s=0.25, end_s=0.95) for clip in tone_clips(corpus)]
+    folder = build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.25, card=CARD)
+    starts = [row["start_s"] for row in table(folder, "test")][:3]
+    assert starts == pytest.approx([0.25, 0.5, 0.65])  # the last one lies against the end: 68 frames
+
+
+# Another build in the folder
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"window_s": 0.4}, r"window_s \(0.3 there, 0.4 now\)"),
+        ({"hop_s": 0.2}, r"hop_s \(0.1 there, 0.2 now\)"),
+        ({"extractor": KaldiFbank(num_mel_bins=64)}, "extractor"),
+    ],
+)
+def test_a_folder_with_another_build_is_refused(corpus, finished, change, named):
+    before = stamps(finished)
+    with pytest.raises(InputError, match=f"differs in: {named}"):
+        build(corpus, finished, **change)
+    assert stamps(finished) == before
+
+
+def test_changed_recordings_and_labels_are_noticed(corpus, finished, tmp_path):
+    clips = tone_clips(corpus)
+    options = {"window_s": WINDOW_S, "hop_s": HOP_S, "card": CARD}
+    relabelled = [dataclasses.replace(clips[0], labels=("low",)), *clips[1:]]
+    with pytest.raises(InputError, match="differs in: clip labels;"):
+        build_features(relabelled, LABELS, finished, KaldiFbank(), **options)
+    soundfile.write(tmp_path / "longer.wav", np.full(99_999, 0.1), 16_000)
+    replaced = [dataclasses.replace(clips[0], path=tmp_path / "longer.wav"), *clips[1:]]
+    with pytest.raises(InputError, match="differs in: file sizes;"):
+        build_features(replaced, LABELS, finished, KaldiFbank(), **options)
+
+
+def test_features_of_unknown_origin_are_not_touched(corpus, finished, tmp_path):
+    folder = tmp_path / "downloaded"
+    (folder / "data").mkdir(parents=True)
+    shard = folder / "data/train-00000-of-00001.parquet"
+    shard.write_bytes(b"precious")
+    with pytest.raises(InputError, match="was not built here; choose another folder"):
+        build(corpus, folder)
+    assert shard.read_bytes() == b"precious" and files(folder) == ["data/train-00000-of-00001.parquet"]
+
+
+# Bad input
+
+
+def test_a_window_longer_than_every_clip(corpus, tmp_path):
+    with pytest.raises(InputError, match=r"window of 5 s is longer than every clip.* 1.30 s; try --window_s 1.3"):
+        build(corpus, tmp_path / "features", window_s=5.0)
+    assert not (tmp_path / "features/plan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"split": None}, "has split None; expected one of train, validation, test"),
+        ({"clip_id": "low_001.wav"}, "low_001.wav is in the index twice"),
+        ({"group": "g7"}, "Group 'g7' is in two splits, train and validation"),
+        ({"labels": ("lwo",)}, "did you mean 'low'"),
+    ],
+)
+def test_an_index_that_makes_no_sense(corpus, tmp_path, change, said):
+    clips = tone_clips(corpus)
+    clips[0] = dataclasses.replace(clips[0], **change)
+    with pytest.raises(InputError, match=said):
+        build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.1, card=CARD)
+
+
+def test_no_clips_and_no_training_clips(corpus, tmp_path):
+    options = {"window_s": 0.3, "hop_s": 0.1, "card": CARD}
+    with pytest.raises(InputError, match="There are no clips"):
+        build_features([], LABELS, tmp_path / "f", KaldiFbank(), **options)
+    clips = [clip for clip in tone_clips(corpus) if "low" not in clip.labels or clip.split != "train"]
+    with pytest.raises(InputError, match="Class low has no training clip"):
+        build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), **options)

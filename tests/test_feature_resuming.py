@@ -1,0 +1,194 @@
+"""Builds that are shared out, interrupted or refused by the disk: the same bytes in the end, and nothing done twice."""
+
+from __future__ import annotations
+
+import filecmp
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import tone_corpus
+from tone_corpus import DyingFbank, build, tone_clips
+
+from hf_audio.data import feature_building
+from hf_audio.errors import InputError
+
+REPO_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tones")
+    tone_clips(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory) -> Path:
+    """An undisturbed build."""
+    return build(corpus, tmp_path_factory.mktemp("features") / "undisturbed")
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes that have torch already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tone_corpus"])
+    return context
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def assert_same(folder: Path, other: Path) -> None:
+    assert files(folder) == files(other)
+    _, different, errors = filecmp.cmpfiles(folder, other, files(folder), shallow=False)
+    assert not different and not errors
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in files(folder)}
+
+
+def built_shards(folder: Path) -> dict[str, int]:
+    """Shards of an unfinished build that are done, with the times they were written at."""
+    notes = {path.stem for path in folder.glob(".build/*-of-*.json")}
+    return {name: stamp for name, stamp in stamps(folder).items() if Path(name).stem in notes and "data/" in name}
+
+
+def test_worker_processes_and_ranks_change_nothing(corpus, finished, tmp_path):
+    assert_same(build(corpus, tmp_path / "two workers", num_workers=2), finished)
+    barrier, folder = threading.Barrier(3, timeout=60), tmp_path / "three ranks"
+    ranks = [
+        threading.Thread(
+            target=build,
+            args=(corpus, folder),
+            kwargs={"rank": rank, "world_size": 3, "wait_for_everyone": barrier.wait},
+        )
+        for rank in range(3)
+    ]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    assert_same(folder, finished)
+
+
+@pytest.mark.parametrize("renames", [1, 2, 3, 11, 20, 21, 22, 23, 24, 25])
+def test_killed_at_any_rename_it_goes_on_to_the_same_result(corpus, finished, tmp_path, processes, renames):
+    """Renames: 1 plan, 2 to 21 shards and their notes in turn, 22 to 24 the files beside them, 25 the manifest."""
+    for before in (True, False):
+        folder = tmp_path / f"features_{before}"
+        process = processes.Process(target=tone_corpus.build_and_die, args=(corpus, folder, renames, before))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -9
+        done = renames - before
+        assert (folder / "manifest.json").exists() == (done >= 25)
+        kept = built_shards(folder)
+        assert len(kept) == min(max(done - 1, 0) // 2, 10)
+        build(corpus, folder)
+        assert_same(folder, finished)
+        assert {name: stamps(folder)[name] for name in kept} == kept
+
+
+def test_killed_from_outside_it_leaves_no_workers_and_goes_on(corpus, finished, tmp_path):
+    folder = tmp_path / "features"
+    code = (
+        "import sys; from pathlib import Path; from tone_corpus import SlowFbank, build; "
+        "build(Path(sys.argv[1]), Path(sys.argv[2]), SlowFbank(), num_workers=2)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(REPO_ROOT), str(REPO_ROOT / "tests")))}
+    process = subprocess.Popen([sys.executable, "-c", code, corpus, folder], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob(".build/*-of-*.json"))) < 3:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=20)[1], "workers outlived their parent"
+    kept = built_shards(folder)
+    assert 3 <= len(kept) < 10 and not (folder / "manifest.json").exists()
+    build(corpus, folder, num_workers=2)
+    assert_same(folder, finished)
+    assert {name: stamps(folder)[name] for name in kept} == kept
+
+
+def test_a_finished_dataset_is_returned_at_once(corpus, tmp_path, capfd, monkeypatch):
+    folder = build(corpus, tmp_path / "features")
+    assert "features" in capfd.readouterr().err  # the progress bar
+    before = stamps(folder)
+    monkeypatch.setattr(feature_building, "ShardBuilder", None)  # nothing is to be built
+    assert build(corpus, folder) == folder
+    assert stamps(folder) == before
+    assert capfd.readouterr().err == ""
+
+
+def test_a_worker_that_dies_is_explained(corpus, tmp_path):
+    with pytest.raises(InputError, match="worker process died, probably for lack of memory; try fewer than 2 workers"):
+        build(corpus, tmp_path / "features", DyingFbank(), num_workers=2)
+
+
+def test_strict_does_not_accept_what_an_earlier_build_left_out(corpus, tmp_path, processes):
+    folder = tmp_path / "features"
+    target = corpus / "low_001.wav"
+    sound = target.read_bytes()
+    try:
+        target.write_bytes(b"\0" * len(sound))  # the size is the same, so the plan is
+        process = processes.Process(target=tone_corpus.build_and_die, args=(corpus, folder, 21, False))
+        process.start()
+        process.join(60)
+        with pytest.raises(InputError, match=r"low_001\.wav is unreadable"):
+            build(corpus, folder, strict=True)
+    finally:
+        target.write_bytes(sound)
+
+
+# The disk
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_file_that_the_disk_refuses(corpus, finished, tmp_path, processes, num_workers):
+    """Training shards fit under the limit, the test split's does not: the kernel answers EFBIG."""
+    sizes = {path.name: path.stat().st_size for path in finished.glob("data/*")}
+    largest = max(size for name, size in sizes.items() if name.startswith("train")) + 1000
+    assert largest < sizes["test-00000-of-00001.parquet"]
+    folder, answer = tmp_path / "features", tmp_path / "answer"
+    target, arguments = tone_corpus.build_with_largest_file, (corpus, folder, largest, num_workers, answer)
+    process = processes.Process(target=target, args=arguments)
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    assert answer.read_text().startswith(f"Cannot write features to {folder}: File too large; make room or choose")
+    assert not list(folder.rglob("*.tmp"))
+    kept = built_shards(folder)
+    assert len(kept) >= 8 if num_workers == 1 else kept
+    build(corpus, folder)
+    assert_same(folder, finished)
+    assert {name: stamps(folder)[name] for name in kept} == kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="gives up root's capabilities by a Linux system call")
+def test_a_folder_without_write_permission(corpus, tmp_path, processes):
+    parent, answer = tmp_path / "not mine", tmp_path / "answer"
+    parent.mkdir(mode=0o555)
+    process = processes.Process(target=tone_corpus.build_without_privileges, args=(corpus, parent / "f", answer))
+    process.start()
+    process.join(60)
+    assert answer.read_text().startswith(f"Cannot write features to {parent / 'f'}: Permission denied; make room or")
+    assert list(parent.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file(corpus, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(InputError, match=r"Cannot write features to .*taken"):
+        build(corpus, tmp_path / "taken")

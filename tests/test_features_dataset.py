@@ -1,0 +1,289 @@
+"""Reading features: the same rows from a folder, the cache or a stream, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tone_corpus
+import torch
+from datasets import Dataset, IterableDataset
+from torch.utils.data import DataLoader
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
+
+from hf_audio.data.audio import read_audio
+from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, clip_key, load_features
+from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.features.fbank import KaldiFbank
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads of torch that wait for a busy core make these small steps many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tones")
+
+
+@pytest.fixture(scope="module")
+def folder(corpus, tmp_path_factory) -> Path:
+    return tone_corpus.build(corpus, tmp_path_factory.mktemp("features") / "tones")
+
+
+@pytest.fixture
+def copy(folder, tmp_path) -> Path:
+    """A dataset that a test may spoil."""
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def put_on(hub, repo_id: str, folder: Path, **options) -> str:
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    hub.create("datasets", repo_id, files, **options)
+    return repo_id
+
+
+def assert_same_rows(rows, others) -> None:
+    rows, others = list(rows), list(others)
+    assert len(rows) == len(others) > 0
+    assert rows == others
+
+
+# The same call for every source
+
+
+def test_a_folder(folder):
+    features = load_features(folder)
+    assert {split: len(rows) for split, rows in features.splits.items()} == {
+        "train": 616,
+        "validation": 88,
+        "test": 176,
+    }
+    assert features.labels == tone_corpus.LABELS
+    assert [features.num_windows(split) for split in ("train", "test")] == [616, 176]
+    assert features.extractor.max_length == 28 and features.extractor.mean == pytest.approx(-8, abs=4)
+    assert set(features.splits["test"][0]["features"]) == {"bytes", "path"}  # not decoded by datasets
+
+
+def test_a_folder_given_as_a_name(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert len(load_features(folder.name).splits["test"]) == 176
+
+
+def test_only_the_train_split_is_streamed(folder):
+    features = load_features(folder, streaming=True)
+    kinds = {split: type(rows) for split, rows in features.splits.items()}
+    assert kinds == {"train": IterableDataset, "validation": Dataset, "test": Dataset}
+    assert features.splits["train"].num_shards == 8 and features.num_windows("train") == 616
+    assert_same_rows(features.splits["train"], load_features(folder).splits["train"])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_hub_gives_the_rows_of_the_folder(hub, folder, streaming):
+    repo = put_on(hub, f"alice/same-{streaming}", folder)
+    here, there = load_features(folder), load_features(repo, streaming=streaming)
+    for split in here.splits:
+        assert_same_rows(there.splits[split], here.splits[split])
+    assert there.extractor.to_dict() == here.extractor.to_dict() and there.labels == here.labels
+
+
+def test_streaming_does_not_download_the_train_split(hub, folder):
+    repo = put_on(hub, "alice/streamed", folder)
+    features = load_features(repo, streaming=True)
+    assert hub.log.matching(path="/data/test-") and hub.log.matching(path="/data/validation-")
+    shards = {request.path.rsplit("/")[-1] for request in hub.log.matching("GET", "/data/train-")}
+    assert len(shards) <= 1  # its schema
+    rows = iter(features.splits["train"])
+    next(rows)
+    shards = {request.path.rsplit("/")[-1] for request in hub.log.matching("GET", "/data/train-")}
+    assert len(shards) <= 2  # of eight, only as far as is read
+
+
+def test_a_stream_is_read_by_a_data_loader_with_workers(hub, folder):
+    repo = put_on(hub, "alice/loader", folder)
+    features = load_features(repo, streaming=True)
+    collate = FeatureCollator(features.extractor, features.labels)
+    stream = features.splits["train"].shuffle(seed=1, buffer_size=100, max_buffer_input_shards=1)
+    keys = torch.cat([batch["clip_keys"] for batch in DataLoader(stream, 32, collate_fn=collate, num_workers=2)])
+    wanted = [clip_key(row["clip_id"]) for row in load_features(folder).splits["train"]]
+    assert sorted(keys.tolist()) == sorted(wanted)
+
+
+def test_everything_comes_from_the_commit_that_was_asked_for(hub, folder):
+    repo = put_on(hub, "alice/revisions", folder)
+    first = hub.repo("datasets", repo).commit({"note.txt": b"one"}).oid
+    changed = json.loads((folder / "manifest.json").read_text()) | {"hop_s": 0.7}
+    hub.repo("datasets", repo).commit({"manifest.json": json.dumps(changed).encode()})
+    assert load_features(repo).manifest["hop_s"] == 0.7
+    assert load_features(repo, revision=first).manifest["hop_s"] == 0.1
+    with pytest.raises(InputError, match="has no revision nowhere"):
+        load_features(repo, revision="nowhere")
+
+
+def test_a_cached_dataset_is_read_in_offline_mode(hub, folder):
+    repo = put_on(hub, "alice/offline", folder)
+    load_features(repo)
+    code = (
+        "import sys; from hf_audio.data.features_dataset import load_features; load_features(sys.argv[1]); "
+        "load_features('alice/new')"
+    )
+    hub.log.clear()
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.run(
+        [sys.executable, "-c", code, repo], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "InputError: alice/new is no folder here, not in the Hub's cache, and the Hub cannot" in process.stderr
+    assert not hub.log.requests
+
+
+def test_a_broken_connection_is_tried_again(hub, folder, monkeypatch):
+    repo = put_on(hub, "alice/broken", folder)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    hub.faults.add("GET", "train-00002", "reset", after_bytes=100, times=2)
+    hub.faults.add("HEAD", "index.csv", "reset", times=2)
+    hub.faults.add("GET", "/api/datasets/alice/broken", "503", times=2)
+    assert len(load_features(repo).splits["train"]) == 616
+    hub.faults.add(".*", ".*", "reset", times=1000)
+    with pytest.raises(InputError, match=r"connection to the Hub broke while reading alice/other .*; run the same"):
+        load_features("alice/other")
+
+
+# Access
+
+
+def test_a_private_dataset_needs_a_token_that_may_read_it(hub, folder, monkeypatch):
+    repo = put_on(hub, "alice/private", folder, private=True)
+    for token in (False, hub.token("bob")):
+        with pytest.raises(InputError, match="has no dataset alice/private that this token may read"):
+            load_features(repo, token=token)
+    with pytest.raises(InputError, match="does not accept the token given for alice/private; check HF_TOKEN"):
+        load_features(repo, token="hf_wrong")
+    monkeypatch.setenv("HF_TOKEN", hub.token("bob"))
+    assert len(load_features(repo, token=hub.token("alice")).splits["test"]) == 176
+    streamed = load_features(repo, token=hub.token("alice"), streaming=True).splits["train"]
+    assert len(list(streamed)) == 616
+    with pytest.raises(InputError, match="that this token may read"):  # although it is in the cache by now
+        load_features(repo)
+
+
+def test_an_unknown_dataset(hub):
+    with pytest.raises(InputError, match="has no dataset alice/nothing that this token may read; check the name"):
+        load_features("alice/nothing")
+
+
+def test_a_dataset_of_something_else(hub):
+    hub.create("datasets", "alice/texts", {"train.txt": b"words"})
+    with pytest.raises(InputError, match=r"alice/texts on the Hub holds no finished features \(no manifest.json\)"):
+        load_features("alice/texts")
+
+
+@pytest.mark.parametrize("source", ["no such folder", "a/b/c", "./user/name", Path("user/name"), "naïve/name"])
+def test_neither_folder_nor_repository(source):
+    with pytest.raises(InputError, match="is neither a folder nor a Hub repository of the form user/name"):
+        load_features(source)
+
+
+# What is wrong with a dataset
+
+
+def test_an_unfinished_build(copy):
+    (copy / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"The build in .*copy is not finished; run the same build again"):
+        load_features(copy)
+    (copy / "plan.json").unlink()
+    with pytest.raises(InputError, match="copy is not a feature dataset"):
+        load_features(copy)
+
+
+def test_a_group_in_two_splits(copy):
+    index = copy / "index.csv"
+    index.write_text(index.read_text().replace("low_007.wav,g7,", "low_007.wav,g6,"))
+    with pytest.raises(InputError, match=r"copy cannot be trained on. Group 'g6' is in two splits"):
+        load_features(copy)
+
+
+def test_a_missing_shard(copy):
+    (copy / "data/train-00003-of-00008.parquet").unlink()
+    with pytest.raises(InputError, match=r"copy is incomplete: data/train-00003-of-00008.parquet is missing"):
+        load_features(copy)
+    shutil.copy(copy / "data/train-00004-of-00008.parquet", copy / "data/train-00003-of-00008.parquet")
+    shutil.copy(copy / "data/test-00000-of-00001.parquet", copy / "data/train-00004-of-00008.parquet")
+    with pytest.raises(InputError, match=r"copy is damaged: its train split has \d+ windows but .* counts 616"):
+        load_features(copy)
+
+
+def test_a_format_of_another_time(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
+    with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 1"):
+        load_features(copy)
+
+
+# Batches
+
+
+def test_a_batch_is_what_the_stock_extractor_gives(corpus, folder):
+    features = load_features(folder)
+    rows = [features.splits["test"][number] for number in (0, 50, 100)]
+    batch = FeatureCollator(features.extractor, features.labels)(rows)
+    assert batch["input_values"].shape == (3, 28, 128) and batch["input_values"].dtype == torch.float32
+    for row, values, target in zip(rows, batch["input_values"], batch["labels"], strict=True):
+        start = round(row["start_s"] * 16_000)
+        waveform = read_audio(corpus / row["clip_id"], 16_000)[start : start + 4800]
+        exact = features.extractor(waveform, sampling_rate=16_000)["input_values"][0]
+        step = row["scale"] / (2 * features.extractor.std)
+        np.testing.assert_allclose(values, exact, atol=0.51 * step)
+        assert target.tolist() == [float(name in row["clip_id"]) for name in features.labels.names]
+    assert batch["clip_keys"].tolist() == [clip_key(row["clip_id"]) for row in rows]
+
+
+def test_short_windows_are_padded_as_the_stock_extractor_pads(corpus, folder):
+    features = load_features(folder)
+    row = features.splits["test"][0]
+    extractor = KaldiFbank().to_feature_extractor(40, features.extractor.mean, features.extractor.std)
+    (values,) = FeatureCollator(extractor, features.labels)([row])["input_values"]
+    exact = extractor(read_audio(corpus / row["clip_id"], 16_000)[:4800], sampling_rate=16_000)["input_values"][0]
+    np.testing.assert_array_equal(values[28:], exact[28:])
+    shorter = KaldiFbank().to_feature_extractor(20, features.extractor.mean, features.extractor.std)
+    (cut,) = FeatureCollator(shorter, features.labels)([row])["input_values"]
+    np.testing.assert_array_equal(cut, values[:20])
+
+
+def test_rows_with_decoded_pictures_and_several_labels(folder):
+    from datasets import Image
+
+    labels = LabelSpace(tone_corpus.LABELS.names, MULTI_LABEL)
+    features = load_features(folder)
+    collate = FeatureCollator(features.extractor, labels)
+    row = features.splits["test"][0]
+    decoded = features.splits["test"].cast_column("features", Image())[0]
+    several = collate([row, decoded | {"labels": [0, 2]}, row | {"labels": []}])
+    assert torch.equal(several["input_values"][0], several["input_values"][1])
+    assert several["labels"].tolist()[1:] == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+def test_clip_keys_are_the_same_everywhere():
+    assert clip_key("cello/001.wav") == 6189493646588795641
+    assert len({clip_key(f"clip {number}") for number in range(10_000)}) == 10_000
+    assert torch.tensor([clip_key("a"), clip_key("é")]).dtype == torch.int64
+
+
+def test_extractors_are_compared_by_what_cannot_be_adapted():
+    stored = KaldiFbank().to_feature_extractor(298, -5.0, 4.0)
+    check_same_extractor(stored, ASTFeatureExtractor())
+    with pytest.raises(InputError, match="num_mel_bins 128 there, 64 wanted"):
+        check_same_extractor(stored, ASTFeatureExtractor(num_mel_bins=64))
+    with pytest.raises(InputError, match=r"feature_extractor_type .*sampling_rate 16000 there, 8000 wanted"):
+        check_same_extractor(stored, Wav2Vec2FeatureExtractor(sampling_rate=8000))

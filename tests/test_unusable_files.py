@@ -1,0 +1,130 @@
+"""Files that cannot be used: each is listed with its reason, none is dropped silently, and none stops a build."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import torch
+from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
+
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.feature_plan import clips_in_order
+from hf_audio.data.features_dataset import load_features
+from hf_audio.data.index import Clip
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.features.fbank import KaldiFbank
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads of torch that wait for a busy core make these small steps many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tones")
+    tone_clips(folder)
+    return folder
+
+
+def table(folder: Path, split: str) -> list[dict]:
+    return [row for path in sorted(folder.glob(f"data/{split}-*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def broken_clips(folder: Path, label: str = "low") -> list[Clip]:
+    """One training clip of each kind of defect."""
+    folder.mkdir()
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "unreadable.wav").write_bytes(b"what is this")
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(folder / "short.wav", np.full(399, 0.1), 16_000)
+    soundfile.write(folder / "nan.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
+    soundfile.write(folder / "huge.wav", np.full(16_000, 1e30) * np.arange(16_000), 16_000, subtype="FLOAT")
+    names = ("missing", "empty", "unreadable", "silent", "short", "nan", "huge")
+    return [Clip(folder / f"{name}.wav", (label,), name, f"{name}.wav", split="train") for name in names]
+
+
+def test_unusable_files_are_listed_with_their_reasons(corpus, tmp_path, caplog):
+    clips = tone_clips(corpus) + broken_clips(tmp_path / "broken")
+    options = {"window_s": WINDOW_S, "hop_s": HOP_S, "card": CARD}
+    folder = build_features(clips, LABELS, tmp_path / "features", KaldiFbank(), **options)
+    reasons = {row["clip_id"]: row["reason"] for row in csv.DictReader((folder / "excluded.csv").open())}
+    assert reasons == {
+        "missing.wav": "missing",
+        "empty.wav": "empty",
+        "unreadable.wav": "unreadable: Format not recognised.",
+        "silent.wav": "silent",
+        "short.wav": "too short: 399 samples at 16000 Hz, one frame takes 400",
+        "nan.wav": "non-finite samples",
+        "huge.wav": "non-finite features: samples far outside [-1, 1]",
+    }
+    assert f"7 of 87 clips left out, see {folder / 'excluded.csv'}" in caplog.text
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["num_excluded"] == 7 and manifest["splits"]["train"]["num_clips"] == 56
+    assert not {row["clip_id"] for row in table(folder, "train")} & set(reasons)
+    with pytest.raises(InputError, match="was built with 7 clips left out"):
+        build_features(clips, LABELS, folder, KaldiFbank(), strict=True, **options)
+
+
+@pytest.mark.parametrize("name", ["missing", "unreadable", "silent", "short", "nan"])
+def test_strict_stops_at_an_unusable_file(corpus, tmp_path, name):
+    (clip,) = (clip for clip in broken_clips(tmp_path / "broken") if clip.group == name)
+    with pytest.raises(InputError, match=rf"{name}.wav is \w+"):
+        build_features(
+            [*tone_clips(corpus), clip],
+            LABELS,
+            tmp_path / "features",
+            KaldiFbank(),
+            window_s=WINDOW_S,
+            hop_s=HOP_S,
+            card=CARD,
+            strict=True,
+        )
+
+
+def test_a_class_that_loses_all_its_training_clips(corpus, tmp_path):
+    labels = LabelSpace((*LABELS.names, "lost"), LABELS.problem_type)
+    clips = tone_clips(corpus) + broken_clips(tmp_path / "broken", label="lost")
+    with pytest.raises(InputError, match=r"Class lost lost all its training clips.*excluded.csv"):
+        build_features(clips, labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+    assert len((tmp_path / "f/excluded.csv").read_text().splitlines()) == 8
+    assert not (tmp_path / "f/manifest.json").exists()
+
+
+def test_no_clip_can_be_used(tmp_path):
+    clips = broken_clips(tmp_path / "broken")
+    labels = LabelSpace.of_clips(clips)
+    with pytest.raises(InputError, match=r"None of the 7 clips can be used: .* is .*excluded.csv"):
+        build_features(clips, labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+
+
+def test_a_split_that_is_lost_whole(corpus, tmp_path):
+    broken = [dataclasses.replace(clip, split="test") for clip in broken_clips(tmp_path / "broken")]
+    clips = [clip for clip in tone_clips(corpus) if clip.split != "test"] + broken
+    with pytest.raises(InputError, match="Every clip of the test split had to be left out"):
+        build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+
+
+def test_a_shard_that_is_lost_whole_is_an_empty_file(corpus, tmp_path):
+    clips = [clip for clip in tone_clips(corpus) if clip.split != "validation"]
+    first = {clip.clip_id for clip in clips_in_order(clips, "train")[:7]}
+    soundfile.write(tmp_path / "silence.wav", np.zeros(round(1.3 * 16_000)), 16_000)
+    silence = tmp_path / "silence.wav"
+    clips = [dataclasses.replace(clip, path=silence) if clip.clip_id in first else clip for clip in clips]
+    folder = build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+    assert pq.read_table(folder / "data/train-00000-of-00008.parquet").num_rows == 0
+    features = load_features(folder, streaming=True)
+    assert len(datasets.load_dataset(str(folder), split="train")) == len(list(features.splits["train"])) == 49 * 11
