@@ -121,7 +121,7 @@ class Band:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Band:
         """A band of one to four players."""
-        present = rng.random(4) < (0.75, 0.5, 0.6, 0.6)
+        present = rng.random(4) < (0.75, 0.35, 0.4, 0.6)
         if not present.any():
             present[rng.integers(4)] = True
         bass, pad, comper, kit = (

@@ -112,19 +112,12 @@ BASSES = (
     *(Instrument(program, 28, 50, PLUCKED) for program in (32, 33, 34, 36, 38, 39)),
     Instrument(58, 28, 53, BLOWN),
 )
-PADS = (
-    *(Instrument(program, 43, 79, PAD) for program in (50, 51, 62, 88, 89, 90, 92, 93, 95)),
-    Instrument(60, 41, 72, PAD),
-    Instrument(57, 40, 70, PAD),
-)
+PADS = tuple(Instrument(program, 43, 79, PAD) for program in (50, 51, 89, 90, 92, 93, 95))
 COMPERS = (
     Instrument(8, 60, 96, MALLET),
     Instrument(11, 53, 89, MALLET),
     Instrument(12, 45, 91, MALLET),
     Instrument(13, 65, 96, MALLET),
-    Instrument(46, 36, 91, PLUCKED),
-    Instrument(107, 48, 84, PLUCKED),
-    Instrument(108, 55, 84, MALLET),
     Instrument(114, 55, 84, MALLET),
 )
 DRUM_KITS = tuple(Instrument(program, 35, 59, Touch(), is_drum_kit=True) for program in (0, 8, 16, 25, 32, 40))

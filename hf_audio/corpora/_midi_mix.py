@@ -12,14 +12,14 @@ from hf_audio.corpora._midi_band import Part
 from hf_audio.corpora._midi_songs import PRE_ROLL_S, Excerpt
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, Voice, render_part
 
-ACCOMPANIMENT_UNDER_LEAD_DB = (6.0, 12.0)
+ACCOMPANIMENT_UNDER_LEAD_DB = (8.0, 12.0)
 LEAD_SPREAD_DB = 3.0  # labelled instruments of one excerpt differ by no more
 ACCOMPANIMENT_SPREAD_DB = 8.0
-EQUALISER_DB = 4.0  # standard deviation of the gain at a frequency, for each part and for the mix
-PEAK_DB = (-14.0, -1.0)
-HISS_DB = (-75.0, -45.0)
+EQUALISER_DB = 1.0  # standard deviation of the gain at a frequency, for each part and for the mix
+PEAK_DB = (-8.0, -1.0)
+HISS_DB = (-75.0, -60.0)
 REVERBERATION_S = (0.2, 1.6)  # time to fall by 60 dB
-REVERBERATION_DB = (-24.0, -6.0)  # against the direct sound
+REVERBERATION_DB = (-24.0, -12.0)  # against the direct sound
 
 
 @dataclass(frozen=True)

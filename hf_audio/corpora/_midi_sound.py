@@ -8,7 +8,7 @@ faster or slower).
 
 from __future__ import annotations
 
-import importlib.util
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,12 +18,12 @@ import numpy as np
 
 from hf_audio.corpora._midi_band import Note, Part
 from hf_audio.corpora._midi_instruments import Instrument
-from hf_audio.errors import InputError
+from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 
 SAMPLE_RATE = 44_100
 NOTE_GAP_S = 0.1  # the synthesizer lets a note ring a little longer than it lasts
 TAIL_RELEASES = 4.0  # a note is over after so many release time constants (-35 dB)
-BODY_SEMITONES = 3  # a player's instrument is up to this much larger or smaller than the sampled one
+BODY_SEMITONES = 1  # a player's instrument is up to this much larger or smaller than the sampled one
 GLIDE_S = 0.08
 GLIDE_SEMITONES = 1.5
 
@@ -64,22 +64,18 @@ class Voice:
 
 @lru_cache(maxsize=1)
 def synthesizer() -> Any:
-    """symusic's synthesizer with the General MIDI SoundFont that pretty_midi carries.
+    """symusic's synthesizer with the mended SoundFont.
 
     Raises:
-        InputError: where one of the two packages is missing.
+        InputError: symusic or pretty_midi is not installed.
     """
-    package = importlib.util.find_spec("pretty_midi")  # found, not imported: only its SoundFont is needed
-    folders = list(package.submodule_search_locations or []) if package else []
-    sound_font = Path(folders[0] if folders else ".") / "TimGM6mb.sf2"
-    if importlib.util.find_spec("symusic") is None or not sound_font.is_file():
-        raise InputError(
-            "Rendering the general_midi corpus needs symusic and the SoundFont of pretty_midi, and at least one of "
-            'them is not installed; try pip install "hf_audio[demo]"'
-        )
+    soundfont = find_soundfont()
     from symusic import Synthesizer
 
-    return Synthesizer(str(sound_font), SAMPLE_RATE, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / soundfont.name
+        path.write_bytes(mended_soundfont(soundfont.read_bytes()))
+        return Synthesizer(str(path), SAMPLE_RATE, 0)
 
 
 def render_part(part: Part, voice: Voice, num_samples: int, rng: np.random.Generator) -> np.ndarray:
