@@ -195,6 +195,14 @@ class AudioTrainer(Trainer):
         given = eval_dataset is not None and not isinstance(eval_dataset, str)
         return self.get_test_dataloader(eval_dataset) if given else super().get_eval_dataloader(eval_dataset)
 
+    def get_test_dataloader(self, test_dataset) -> DataLoader:
+        # It is read once: workers that outlive it would only be in the way.
+        persistent, self.args.dataloader_persistent_workers = self.args.dataloader_persistent_workers, False
+        try:
+            return super().get_test_dataloader(test_dataset)
+        finally:
+            self.args.dataloader_persistent_workers = persistent
+
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._micro_batch, self._micro_batch_sizes = 0, [len(batch["labels"]) for batch in batches]
