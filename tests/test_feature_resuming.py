@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tone_corpus
+from filelock import FileLock
 from tone_corpus import DyingFbank, build, tone_clips
 
 from hf_audio.data import feature_building
@@ -121,6 +122,14 @@ def test_killed_from_outside_it_leaves_no_workers_and_goes_on(corpus, finished, 
     build(corpus, folder, num_workers=2)
     assert_same(folder, finished)
     assert {name: stamps(folder)[name] for name in kept} == kept
+
+
+def test_two_builds_do_not_meet_in_a_folder(corpus, finished, tmp_path):
+    folder = tmp_path / "features"
+    (folder / ".build").mkdir(parents=True)
+    with FileLock(folder / ".build/lock"), pytest.raises(InputError, match="Another process is building features in"):
+        build(corpus, folder)
+    assert_same(build(corpus, folder), finished)
 
 
 def test_a_finished_dataset_is_returned_at_once(corpus, tmp_path, capfd, monkeypatch):

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
@@ -82,7 +83,11 @@ def build_features(
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
     window_frames, hop_frames = _frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
-        if not _is_finished(folder, described, strict):
+        if _is_finished(folder, described, strict):
+            if rank == 0:
+                shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
+            return folder
+        with _building_alone(folder) if rank == 0 else contextlib.nullcontext():
             if rank == 0:
                 _start(folder, clips, described, strict)
             wait_for_everyone()
@@ -95,8 +100,6 @@ def build_features(
                 notes = [(shard, builder.notes(shard)) for shard in shards]
                 finish_dataset(folder, clips, labels, card, described, notes, extractor, window_frames)
             wait_for_everyone()
-        elif rank == 0:
-            shutil.rmtree(folder / ".build", ignore_errors=True)  # a build killed after its last file
     return folder
 
 
@@ -127,8 +130,7 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
 
 def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], strict: bool) -> None:
     """Make the folder and, unless an interrupted build left it, the plan that every rank follows."""
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    (folder / ".build").mkdir(exist_ok=True)
+    (folder / "data").mkdir(exist_ok=True)
     if not (folder / PLAN).exists():
         counts = expected_windows(clips, described["window_s"], described["hop_s"], _num_cores(), strict)
         plan = {**described, "shard_bounds": plan_shards(clips, counts)}
@@ -208,6 +210,24 @@ def _build_in_worker(builder: ShardBuilder, shard: Shard) -> None:
             _clips_done.value += clips
 
     builder.build(shard, count)
+
+
+@contextlib.contextmanager
+def _building_alone(folder: Path) -> Iterator[None]:
+    """Keep a second command out of the folder; the system gives the lock back even when this process is killed."""
+    (folder / ".build").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".build" / "lock", timeout=0)
+    try:
+        with contextlib.suppress(NotImplementedError):  # a file system without locks
+            lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"Another process is building features in {folder}; wait for it, or choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
