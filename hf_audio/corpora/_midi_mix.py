@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import fft
@@ -31,31 +32,33 @@ class Stems:
     num_samples: int
 
 
-def render_excerpt(excerpt: Excerpt, seed: tuple[int, ...], take: int) -> np.ndarray:
+def render_excerpt(synthesizer: Any, excerpt: Excerpt, seed: tuple[int, ...], take: int) -> np.ndarray:
     """The mix of an excerpt, int16 `[samples, 2]` at 44.1 kHz.
 
     `seed` settles the sound of the song, `take` (the excerpt's number) what differs from excerpt to excerpt.
     """
     song_rng = np.random.default_rng([*seed, 1])
     take_rng = np.random.default_rng([*seed, 2, take])
-    stems = render_stems(excerpt, song_rng, take_rng)
+    stems = render_stems(synthesizer, excerpt, song_rng, take_rng)
     mix = _mix(stems, song_rng)[:, round(PRE_ROLL_S * SAMPLE_RATE) :]
     mix *= _amplitude(song_rng.uniform(*PEAK_DB)) / max(float(np.abs(mix).max()), 1e-9)
     mix += take_rng.standard_normal(mix.shape, dtype=np.float32) * _amplitude(song_rng.uniform(*HISS_DB))
     return np.round(np.clip(mix.T, -1.0, 1.0) * 32767.0).astype(np.int16)
 
 
-def render_stems(excerpt: Excerpt, song_rng: np.random.Generator, take_rng: np.random.Generator) -> Stems:
+def render_stems(
+    synthesizer: Any, excerpt: Excerpt, song_rng: np.random.Generator, take_rng: np.random.Generator
+) -> Stems:
     """Every part equalised and brought to its level, judged by A-weighted loudness over the excerpt.
 
     The accompaniment as a whole lies ACCOMPANIMENT_UNDER_LEAD_DB under the quietest labelled instrument.
     """
     num_samples = round((PRE_ROLL_S + excerpt.duration_s) * SAMPLE_RATE)
-    leads = [_spectrum(part, num_samples, song_rng, take_rng) for part in excerpt.leads]
+    leads = [_spectrum(synthesizer, part, num_samples, song_rng, take_rng) for part in excerpt.leads]
     levels_db = song_rng.uniform(-LEAD_SPREAD_DB, 0.0, len(leads))
     leads = [_at_level(lead, level_db) for lead, level_db in zip(leads, levels_db, strict=True)]
 
-    band = [_spectrum(part, num_samples, song_rng, take_rng) for part in excerpt.accompaniment]
+    band = [_spectrum(synthesizer, part, num_samples, song_rng, take_rng) for part in excerpt.accompaniment]
     band_db = song_rng.uniform(-ACCOMPANIMENT_SPREAD_DB, 0.0, len(band))
     band = [_at_level(part, level_db) for part, level_db in zip(band, band_db, strict=True)]
     under_db = float(levels_db.min()) - song_rng.uniform(*ACCOMPANIMENT_UNDER_LEAD_DB)
@@ -75,9 +78,16 @@ def _a_weighting(num_bins: int) -> np.ndarray:
     return weight.astype(np.float32)
 
 
-def _spectrum(part: Part, num_samples: int, song_rng: np.random.Generator, take_rng: np.random.Generator) -> np.ndarray:
+def _spectrum(
+    synthesizer: Any,
+    part: Part,
+    num_samples: int,
+    song_rng: np.random.Generator,
+    take_rng: np.random.Generator,
+) -> np.ndarray:
     voice = Voice.draw(song_rng, part.instrument, is_lead=part.label is not None)
-    spectrum = fft.rfft(render_part(part, voice, num_samples, take_rng), fft.next_fast_len(num_samples, real=True))
+    samples = render_part(synthesizer, part, voice, num_samples, take_rng)
+    spectrum = fft.rfft(samples, fft.next_fast_len(num_samples, real=True))
     return spectrum * _equaliser(song_rng, len(spectrum))
 
 

@@ -37,6 +37,7 @@ ARTICULATIONS = (0.45, 0.8, 0.95, 1.05)
 ARTICULATION_WEIGHTS = (0.15, 0.25, 0.3, 0.3)
 NON_CHORD_TONE_REJECTED = 0.4
 REST_PROBABILITY = 0.05
+SHORT_DECAY_DB_PER_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,16 @@ def draw_player(rng: np.random.Generator, label: str) -> Player:
     width = int(rng.integers(12, 19))
     lowest = int(rng.integers(instrument.lowest, max(instrument.lowest, instrument.highest - width) + 1))
     plays_chords = instrument.touch.plays_chords and rng.random() < 0.6
+    # who sounds shortly plays no slow tunes, and nobody plays them detached: there would be more rests than music
+    fastest, slowest = int(plays_chords), 2 if instrument.touch.decay_db_per_s > SHORT_DECAY_DB_PER_S else 4
+    tempo = int(rng.integers(fastest, slowest))
+    held_ratio = float(rng.choice(ARTICULATIONS, p=ARTICULATION_WEIGHTS))
     return Player(
         label=label,
         instrument=instrument,
         register=(lowest, min(lowest + width, instrument.highest)),
-        rhythm=RHYTHMS[rng.integers(1 if plays_chords else 0, len(RHYTHMS))],
-        held_ratio=float(rng.choice(ARTICULATIONS, p=ARTICULATION_WEIGHTS)),
+        rhythm=RHYTHMS[tempo],
+        held_ratio=held_ratio if tempo < 2 else max(held_ratio, 0.8),
         chord_size=int(rng.integers(2, 5)) if plays_chords else 1,
     )
 

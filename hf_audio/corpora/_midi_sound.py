@@ -8,9 +8,7 @@ faster or slower).
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ import numpy as np
 
 from hf_audio.corpora._midi_band import Note, Part
 from hf_audio.corpora._midi_instruments import Instrument
-from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 
 SAMPLE_RATE = 44_100
 NOTE_GAP_S = 0.1  # the synthesizer lets a note ring a little longer than it lasts
@@ -62,30 +59,27 @@ class Voice:
         )
 
 
-@lru_cache(maxsize=1)
-def synthesizer() -> Any:
-    """symusic's synthesizer with the mended SoundFont.
+def load_synthesizer(soundfont: Path) -> Any:
+    """A new symusic synthesizer (2 ms) with a mended SoundFont.
 
-    Raises:
-        InputError: symusic or pretty_midi is not installed.
+    It remembers samples in a way that lets earlier notes change later ones, so what must sound the same whatever was
+    rendered before needs a new one.
     """
-    soundfont = find_soundfont()
     from symusic import Synthesizer
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / soundfont.name
-        path.write_bytes(mended_soundfont(soundfont.read_bytes()))
-        return Synthesizer(str(path), SAMPLE_RATE, 0)
+    return Synthesizer(str(soundfont), SAMPLE_RATE, 0)
 
 
-def render_part(part: Part, voice: Voice, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+def render_part(synthesizer: Any, part: Part, voice: Voice, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """All notes of a part, float32 `[samples]`, mono; `rng` draws what differs from note to note."""
     track = np.zeros(num_samples, dtype=np.float32)
     total_s = num_samples / SAMPLE_RATE
     tail_s = TAIL_RELEASES * voice.release_s
     notes = [note for note in part.notes if note.onset_s < total_s]
     lengths_s = [min(note.duration_s + tail_s, total_s - note.onset_s) for note in notes]
-    for note, length_s, sample in zip(notes, lengths_s, _raw_notes(part, voice, notes, lengths_s), strict=True):
+    for note, length_s, sample in zip(
+        notes, lengths_s, _raw_notes(synthesizer, part, voice, notes, lengths_s), strict=True
+    ):
         first = round(note.onset_s * SAMPLE_RATE)
         length = min(round(length_s * SAMPLE_RATE), num_samples - first)
         time_s = np.arange(length, dtype=np.float32) / SAMPLE_RATE
@@ -93,7 +87,9 @@ def render_part(part: Part, voice: Voice, num_samples: int, rng: np.random.Gener
     return track
 
 
-def _raw_notes(part: Part, voice: Voice, notes: list[Note], lengths_s: list[float]) -> list[np.ndarray]:
+def _raw_notes(
+    synthesizer: Any, part: Part, voice: Voice, notes: list[Note], lengths_s: list[float]
+) -> list[np.ndarray]:
     """What the synthesizer has for each note, a little longer than asked, float32 `[samples]`."""
     from symusic import Note as SymusicNote
     from symusic import Score, Track
@@ -109,7 +105,7 @@ def _raw_notes(part: Part, voice: Voice, notes: list[Note], lengths_s: list[floa
         onset_s += length_s * reserve + NOTE_GAP_S
     score = Score(ttype="second")
     score.tracks.append(track)
-    audio = synthesizer().render(score, stereo=False)[0]
+    audio = synthesizer.render(score, stereo=False)[0]
     ends_s = [*onsets_s[1:], onset_s]
     return [
         audio[round(start * SAMPLE_RATE) : round((end - NOTE_GAP_S) * SAMPLE_RATE) + 2]

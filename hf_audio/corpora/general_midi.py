@@ -12,6 +12,7 @@ Clips __1 __2 __3 (or -1 -2) of one number are of one song: same band, key, temp
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -28,7 +29,8 @@ from tqdm.auto import tqdm
 from hf_audio.corpora._midi_instruments import LABELLED
 from hf_audio.corpora._midi_mix import render_excerpt
 from hf_audio.corpora._midi_songs import SPLITS, Excerpt, Song, compose
-from hf_audio.corpora._midi_sound import SAMPLE_RATE, synthesizer
+from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
+from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
 
@@ -48,6 +50,7 @@ CARD = CorpusCard(
 RECIPE_VERSION = 1  # raised when the same parameters give other music or sound
 EXCERPTS_PER_SONG = {"train": (3, 2, 1), "test": (2, 3, 1)}
 TEST_LABEL_COUNTS = (2, 1, 3, 1, 2, 1, 2, 4, 1, 2, 1, 3, 2, 1, 5, 1, 2, 1, 2, 1)
+MENDED_SOUNDFONT = "soundfont.sf2"  # there while the corpus is being rendered
 DRUM_TAGS = {"dru": "yes", "nod": "no"}
 TRAINING_NAME = re.compile(r"\[(?P<label>\w+)\]\[(?P<drums>\w+)\](?P<song>\d+)__\d+")
 TESTING_NAME = re.compile(r"\[(?P<drums>\w+)\](?P<song>\d+)-\d+")
@@ -77,7 +80,7 @@ def obtain(
             the SoundFont is not installed.
     """
     root = Path(root)
-    synthesizer()  # says at once what is not installed
+    soundfont = find_soundfont()
     if num_train_clips < len(LABELLED) or num_test_clips < 1:
         raise InputError(
             f"{num_train_clips} training and {num_test_clips} test clips were asked for; at least {len(LABELLED)} "
@@ -89,11 +92,19 @@ def obtain(
         "num_test_clips": num_test_clips,
         "seed": seed,
     }
-    _claim(root, parameters)
-    if (root / "manifest.json").is_file():
-        return
-    _render_all(root, [*_train_songs(num_train_clips, seed), *_test_songs(num_test_clips, seed)], num_workers)
-    _write_text(root / "manifest.json", json.dumps(parameters, indent=2) + "\n")
+    try:
+        _claim(root, parameters)
+        if (root / "manifest.json").is_file():
+            return
+        _write(root / MENDED_SOUNDFONT, mended_soundfont(soundfont.read_bytes()))
+        _render_all(root, [*_train_songs(num_train_clips, seed), *_test_songs(num_test_clips, seed)], num_workers)
+        (root / MENDED_SOUNDFONT).unlink()
+        _write(root / "manifest.json", _as_json(parameters))
+    except OSError as error:
+        raise InputError(
+            f"The corpus cannot be written to {root} ({error.strerror or error}); free space there, or choose a folder "
+            "that you may write to"
+        ) from error
 
 
 def index(root: Path) -> list[Clip]:
@@ -190,10 +201,13 @@ def _render_song(root: Path, song: Song) -> int:
         if path.is_file():
             continue
         if song.split == "test":
-            _write_text(path.with_suffix(".txt"), "\n".join(song.labels) + "\n")
-        partial = path.with_suffix(".partial")
-        soundfile.write(partial, render_excerpt(excerpt, song.seed, take), SAMPLE_RATE, subtype="PCM_16", format="WAV")
-        os.replace(partial, path)
+            _write(path.with_suffix(".txt"), "".join(f"{label}\n" for label in song.labels).encode())
+        synthesizer = load_synthesizer(root / MENDED_SOUNDFONT)
+        wave = io.BytesIO()
+        soundfile.write(
+            wave, render_excerpt(synthesizer, excerpt, song.seed, take), SAMPLE_RATE, subtype="PCM_16", format="WAV"
+        )
+        _write(path, wave.getvalue())
     return song.num_excerpts
 
 
@@ -201,7 +215,8 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
     for song in songs:
         folder = root / "testing" if song.split == "test" else root / "training" / song.labels[0]
         folder.mkdir(parents=True, exist_ok=True)
-    num_workers = num_workers or len(os.sched_getaffinity(0))
+    if num_workers is None:
+        num_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with tqdm(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as progress:
         if num_workers == 1:
             for song in songs:
@@ -210,8 +225,12 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
         # spawned, not forked: the caller may have started threads
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
-            for done in as_completed([pool.submit(_render_song, root, song) for song in songs]):
-                progress.update(done.result())
+            try:
+                for done in as_completed([pool.submit(_render_song, root, song) for song in songs]):
+                    progress.update(done.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # else an error or Ctrl-C would wait for all songs
+                raise
 
 
 def _end_with_parent() -> None:
@@ -231,7 +250,7 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     path = root / "parameters.json"
     if not path.is_file():
-        _write_text(path, json.dumps(parameters, indent=2) + "\n")
+        _write(path, _as_json(parameters))
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     names = [name for name in parameters if found.get(name) != parameters[name]]
@@ -240,7 +259,11 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
         raise InputError(f"{root} holds a corpus rendered with {differences}; choose another folder or delete this one")
 
 
-def _write_text(path: Path, text: str) -> None:
+def _as_json(parameters: dict[str, int]) -> bytes:
+    return (json.dumps(parameters, indent=2) + "\n").encode()
+
+
+def _write(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content)
     os.replace(partial, path)
