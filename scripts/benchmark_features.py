@@ -2,6 +2,7 @@
 
     python scripts/benchmark_features.py                        # clips of synthesised music
     python scripts/benchmark_features.py --data_dir DIR         # 3 s clips cut from the recordings in DIR
+    python scripts/benchmark_features.py --clock cpu            # on a machine that others are using too
     python scripts/benchmark_features.py --stream USER/NAME     # only: how fast a feature dataset on the Hub streams
 
 Both ways turn the same 3 s clips of 44.1 kHz stereo 16-bit WAV into features on disk, with as many processes, each on
@@ -43,9 +44,9 @@ from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.features.fbank import KaldiFbank
 
-CLIP_S, FILE_RATE = 3.0, 44_100
-BATCH = 32
+CLIP_S, FILE_RATE, RATE, BATCH = 3.0, 44_100, 16_000, 32
 HUB_SERVER = Path(__file__).resolve().parents[1] / "tests" / "hub_server.py"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> None:
@@ -54,93 +55,85 @@ def main() -> None:
     parser.add_argument("--num_clips", type=int, default=400, help="clips of 3 s (default: %(default)s)")
     parser.add_argument("--num_processes", type=int, default=1, help="processes of each way (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default: %(default)s)")
-    parser.add_argument("--work_dir", type=Path, help="where to write (default: a temporary folder)")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, with one process only")
     parser.add_argument("--stream", metavar="REPO", help="measure streaming of this Hub dataset (HF_ENDPOINT) and stop")
     options = parser.parse_args()
+    if options.clock == "cpu" and options.num_processes > 1:
+        parser.error("--clock cpu sees this process only: use it with --num_processes 1")
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
     if options.stream:
         print(json.dumps(streaming_rates(options.stream, options.repeats)))
         return
-    with tempfile.TemporaryDirectory(dir=options.work_dir) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         compare(Path(folder), options)
 
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """All measurements and their report."""
     paths = write_clips(folder / "wav", options.num_clips, options.data_dir)
-    count, processes = len(paths), options.num_processes
+    count, processes, clock = len(paths), options.num_processes, options.clock
     print(
-        f"{count} clips of {CLIP_S:g} s, {processes} process(es) a way, {options.repeats} turns each, on {machine()}\n"
+        f"{count} clips of {CLIP_S:g} s, {processes} process(es), {options.repeats} turns, {clock} time, {machine()}\n"
     )
 
     window = KaldiFbank().window_frames(CLIP_S)
-    ways = {
+    builders = {
         "stock": lambda: stock_build(paths, folder / "stock", processes, 1024),
-        "stock, cut": lambda: stock_build(paths, folder / "stock_cut", processes, window),
+        "stock, cut": lambda: stock_build(paths, folder / "stock, cut", processes, window),
         "ours": lambda: our_build(paths, folder / "ours", processes),
     }
-    built = turns(ways, options.repeats)
-    print_stages(paths, {name: seconds / count for name, seconds in built.items()}, processes)
-
+    built = turns(builders, options.repeats, clock)
+    print_stages(paths, {name: seconds * processes / count for name, seconds in built.items()}, clock)
     readers = {
         "stock": lambda: stock_read(folder / "stock", count),
-        "stock, cut": lambda: stock_read(folder / "stock_cut", count),
+        "stock, cut": lambda: stock_read(folder / "stock, cut", count),
         "ours": our_reader(folder / "ours", count),
     }
-    read = turns(readers, options.repeats)
-    wav_bytes = sum(path.stat().st_size for path in paths)
-    sizes = {name: folder_bytes(folder / name.replace(", ", "_")) for name in ways}
-    print(f"\n{'':24}{'built, clips/s':>16}{'read, windows/s':>18}{'bytes a clip':>14}")
-    for name in ways:
-        print(f"{name:24}{count / built[name]:16.0f}{count / read[name]:18.0f}{sizes[name] / count:14.0f}")
-    print(f"{'the WAV files':24}{'':16}{'':18}{wav_bytes / count:14.0f}")
-    largest, typical = storage_error(paths)
-    print(f"8-bit storage is off by {largest:.4f} at most and {typical:.4f} typically (natural logarithm of energy)\n")
+    read = turns(readers, options.repeats, clock)
+    size = {name: folder_bytes(folder / name) for name in (*builders, "wav")}
 
+    print(f"\n{'':20}{'built, clips/s':>16}{'read, windows/s':>18}{'bytes a clip':>14}")
+    for name in builders:
+        print(f"{name:20}{count / built[name]:16.0f}{count / read[name]:18.0f}{size[name] / count:14.0f}")
+    print(f"{'the WAV files':20}{size['wav'] / count:48.0f}")
+    largest, typical = storage_error(paths)
+    print(f"8-bit storage is off by {largest:.4f} at most, {typical:.4f} typically (natural logarithm of energy)\n")
     for other in ("stock", "stock, cut"):
-        report(f"build throughput, ours / {other}", built[other] / built["ours"], 2, "at least")
-    report("times real time a core, ours", count * CLIP_S / built["ours"] / processes, 800, "at least")
-    for other in ("stock", "stock, cut"):
-        report(f"reading rate, ours / {other}", read[other] / read["ours"], 10, "at least" if other == "stock" else "")
-    report("bytes, ours / WAV", sizes["ours"] / wav_bytes, 0.1, "at most")
+        report(f"build throughput, ours / {other}", built[other] / built["ours"], "at least 2")
+    report("times real time a core, ours", count * CLIP_S / built["ours"] / processes, "at least 800")
+    report("reading rate, ours / stock", read["stock"] / read["ours"], "at least 10")
+    report("reading rate, ours / stock, cut", read["stock, cut"] / read["ours"])
+    report("bytes, ours / WAV", size["ours"] / size["wav"], "at most 0.1")
     if HUB_SERVER.exists():
         for order, rate in stream_from_own_hub(folder, options.repeats).items():
-            report(f"streamed windows a second, {order}", rate, 1000, "at least")
+            report(f"streamed windows a second, {order}", rate, "at least 1000")
     else:
         print("streaming was not measured: tests/hub_server.py, a Hub on 127.0.0.1, is not here")
 
 
-def report(what: str, value: float, target: float, relation: str) -> None:
-    wanted = f"(meant: {relation} {target:g})" if relation else ""
-    print(f"ratio  {what:45} {value:10.3f}  {wanted}")
+def report(what: str, value: float, meant: str = "") -> None:
+    print(f"ratio  {what:42} {value:10.3f}  {f'(meant: {meant})' if meant else ''}")
 
 
-def turns(ways: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+def turns(ways: dict[str, Callable[[], None]], repeats: int, clock: str = "wall") -> dict[str, float]:
     """Median seconds of each way, the ways taking turns so that a busy moment of the machine hits all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = CLOCKS[clock]()
             way()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(CLOCKS[clock]() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-# The stock way
-
-
-def stock_waveform(path: Path) -> np.ndarray:
-    """As `datasets.Audio(sampling_rate=16000)` decodes: every channel resampled, then the mean of the channels."""
-    samples, file_rate = soundfile.read(path, dtype="float32")
-    return soxr.resample(samples, file_rate, 16_000).T.mean(axis=0)
-
-
 def stock_build(paths: list[Path], folder: Path, processes: int, max_length: int) -> None:
+    """The stock way. As `datasets.Audio` decodes, every channel is resampled, then their mean is taken."""
     extractor = ASTFeatureExtractor(max_length=max_length)
 
     def transform(batch: dict) -> dict:
-        waveforms = [stock_waveform(path) for path in batch["audio"]]
+        files = (soundfile.read(path, dtype="float32") for path in batch["audio"])
+        waveforms = [soxr.resample(samples, file_rate, RATE).T.mean(axis=0) for samples, file_rate in files]
         inputs = extractor(waveforms, sampling_rate=extractor.sampling_rate)
         return {"input_values": inputs["input_values"], "labels": batch["label"]}
 
@@ -159,21 +152,16 @@ def stock_build(paths: list[Path], folder: Path, processes: int, max_length: int
 
 
 def stock_read(folder: Path, count: int) -> None:
-    files = sorted(str(path) for path in folder.glob("*.arrow"))
-    rows = datasets.concatenate_datasets([datasets.Dataset.from_file(file) for file in files])
+    rows = datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in folder.glob("*.arrow")])
     for first in range(0, count, BATCH):
         np.asarray(rows[first : first + BATCH]["input_values"], dtype=np.float32)
-
-
-# Ours
 
 
 def our_build(paths: list[Path], folder: Path, processes: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     clips = [Clip(path, ("ab"[i % 2],), str(i), path.name, split="train") for i, path in enumerate(paths)]
-    card = CorpusCard("benchmark", "none", True)
-    labels = LabelSpace.of_clips(clips)
-    build_features(clips, labels, folder, KaldiFbank(), window_s=CLIP_S, hop_s=CLIP_S, card=card, num_workers=processes)
+    options = {"window_s": CLIP_S, "hop_s": CLIP_S, "card": CorpusCard("benchmark", "none", True)}
+    build_features(clips, LabelSpace.of_clips(clips), folder, KaldiFbank(), num_workers=processes, **options)
 
 
 def our_reader(folder: Path, count: int) -> Callable[[], None]:
@@ -187,83 +175,66 @@ def our_reader(folder: Path, count: int) -> Callable[[], None]:
     return read
 
 
-def storage_error(paths: list[Path]) -> tuple[float, float]:
-    """Largest and root mean square difference of stored features from exact ones."""
-    errors = []
-    for path in paths[:100]:
-        exact = KaldiFbank()([torch.from_numpy(read_audio(path, 16_000))])[0].numpy()
-        errors.append(decode_features(*encode_features(exact)) - exact)
-    together = np.concatenate([error.ravel() for error in errors])
-    return float(np.abs(together).max()), float(np.sqrt(np.mean(together**2)))
-
-
-def print_stages(paths: list[Path], a_clip: dict[str, float], processes: int) -> None:
-    """Where the time of one clip goes, in milliseconds of one process."""
+def print_stages(paths: list[Path], a_clip: dict[str, float], clock: str) -> None:
+    """Where the time of one clip goes, in milliseconds of one process; writing is what the steps leave of the whole."""
+    paths = paths[:100]
     fbank, stock = KaldiFbank(), ASTFeatureExtractor(max_length=1024)
-    both = [soundfile.read(path, dtype="float32")[0] for path in paths[:100]]
-    mono = [read_audio(path, FILE_RATE) for path in paths[:100]]
-    waves = [soxr.resample(samples, FILE_RATE, 16_000) for samples in mono]
-    tensors = [torch.from_numpy(wave) for wave in waves]
-    frames = [features.numpy() for features in fbank(tensors)]
+    stereo = [soundfile.read(path, dtype="float32")[0] for path in paths]
+    mono = [read_audio(path, FILE_RATE) for path in paths]
+    waves = [soxr.resample(samples, FILE_RATE, RATE) for samples in mono]
+    frames = [features.numpy() for features in fbank([torch.from_numpy(wave) for wave in waves])]
     steps = {
         "ours": {
-            "decode": lambda: [read_audio(path, FILE_RATE) for path in paths[:100]],
-            "resample": lambda: [soxr.resample(samples, FILE_RATE, 16_000) for samples in mono],
-            "feature": lambda: fbank(tensors),
+            "decode": lambda: [read_audio(path, FILE_RATE) for path in paths],
+            "resample": lambda: [soxr.resample(samples, FILE_RATE, RATE) for samples in mono],
+            "feature": lambda: fbank([torch.from_numpy(wave) for wave in waves]),
             "encode": lambda: [encode_features(features) for features in frames],
         },
         "stock": {
-            "decode": lambda: [soundfile.read(path, dtype="float32") for path in paths[:100]],
-            "resample": lambda: [soxr.resample(samples, FILE_RATE, 16_000).T.mean(axis=0) for samples in both],
-            "feature": lambda: stock(waves, sampling_rate=16_000),
+            "decode": lambda: [soundfile.read(path, dtype="float32") for path in paths],
+            "resample": lambda: [soxr.resample(samples, FILE_RATE, RATE).T.mean(axis=0) for samples in stereo],
+            "feature": lambda: stock(waves, sampling_rate=RATE),
             "encode": lambda: None,
         },
     }
-    print(f"{'ms a clip':24}{'decode':>10}{'resample':>10}{'feature':>10}{'encode':>10}{'write':>10}{'all':>10}")
+    print(f"{'ms a clip':20}" + "".join(f"{step:>10}" for step in (*steps["ours"], "write", "all")))
     for name, ways in steps.items():
-        spent = [1000 * seconds / len(mono) for seconds in turns(ways, 5).values()]
-        whole = 1000 * a_clip[name] * processes
-        print(f"{name:24}" + "".join(f"{value:10.2f}" for value in (*spent, max(0.0, whole - sum(spent)), whole)))
+        spent = [1000 * seconds / len(paths) for seconds in turns(ways, 5, clock).values()]
+        whole = 1000 * a_clip[name]
+        print(f"{name:20}" + "".join(f"{value:10.2f}" for value in (*spent, max(0.0, whole - sum(spent)), whole)))
 
 
-# Streaming
+def storage_error(paths: list[Path]) -> tuple[float, float]:
+    """Largest and root mean square difference of stored features from exact ones."""
+    errors = []
+    for exact in KaldiFbank()([torch.from_numpy(read_audio(path, RATE)) for path in paths[:100]]):
+        errors.append(decode_features(*encode_features(exact.numpy())) - exact.numpy())
+    together = np.concatenate(errors)
+    return float(np.abs(together).max()), float(np.sqrt(np.mean(together**2)))
 
 
 def stream_from_own_hub(folder: Path, repeats: int) -> dict[str, float]:
-    """Push what was built to a Hub on 127.0.0.1 and stream it from there, each in a process of its own."""
-    command = [sys.executable, str(HUB_SERVER), str(folder / "hub")]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        addresses = json.loads(server.stdout.readline())
-        # the Hugging Face libraries read these when they are imported
-        environment = os.environ | {
-            "HF_ENDPOINT": addresses["endpoint"],
-            "HF_TOKEN": addresses["tokens"]["alice"],
-            "HF_HOME": str(folder / "hf_home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "NO_PROXY": "127.0.0.1",
-        }
-        upload = (
-            "import sys; from huggingface_hub import HfApi; api = HfApi(); "
-            "api.create_repo('alice/benchmark', repo_type='dataset'); "
-            "api.upload_folder(repo_id='alice/benchmark', repo_type='dataset', folder_path=sys.argv[1])"
-        )
-        subprocess.run([sys.executable, "-c", upload, str(folder / "ours")], env=environment, check=True)
-        command = [sys.executable, __file__, "--stream", "alice/benchmark", "--repeats", str(repeats)]
-        answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        return json.loads(answer.stdout.splitlines()[-1])
-    finally:
-        server.stdin.close()
-        server.wait(timeout=30)
+    """Put what was built on a Hub on 127.0.0.1, which this process serves, and stream it from there in another one."""
+    sys.path.insert(0, str(HUB_SERVER.parent))
+    from hub_server import Hub
+
+    hub = Hub.start(folder / "hub")
+    built = folder / "ours"
+    files = {str(path.relative_to(built)): path.read_bytes() for path in built.rglob("*") if path.is_file()}
+    hub.create("datasets", "alice/benchmark", files)
+    # the Hugging Face libraries read these when they are imported
+    environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "hf_home"), "NO_PROXY": "127.0.0.1"}
+    command = [sys.executable, __file__, "--stream", "alice/benchmark", "--repeats", str(repeats)]
+    answer = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
+    hub.stop()
+    return json.loads(answer.stdout.splitlines()[-1])
 
 
 def streaming_rates(repo: str, repeats: int) -> dict[str, float]:
-    """Windows a second from the Hub to normalised float32 batches, in this process."""
+    """Windows a second from the Hub to normalised float32 batches, in this process; always by the wall clock."""
     features = load_features(repo, streaming=True)
     collate = FeatureCollator(features.extractor, features.labels)
     stream = features.splits["train"]
-    count = features.num_windows("train")
 
     def read(rows: Iterable[dict]) -> None:
         batch = []
@@ -275,54 +246,44 @@ def streaming_rates(repo: str, repeats: int) -> dict[str, float]:
 
     shuffled = stream.shuffle(seed=0, buffer_size=1000, max_buffer_input_shards=1)
     seconds = turns({"in order": lambda: read(stream), "shuffled": lambda: read(shuffled)}, repeats)
-    return {order: count / spent for order, spent in seconds.items()}
-
-
-# The clips
+    return {order: features.num_windows("train") / spent for order, spent in seconds.items()}
 
 
 def write_clips(folder: Path, count: int, data_dir: Path | None) -> list[Path]:
     """3 s WAV files, 44.1 kHz, stereo, 16 bits: cut from recordings, or made up."""
     folder.mkdir()
-    sources = sorted(path for path in data_dir.rglob("*") if path.is_file()) if data_dir else []
-    pieces = recorded_pieces(sources, count) if data_dir else made_up_pieces(count)
+    pieces = recorded_pieces(data_dir, count) if data_dir else map(made_up_piece, range(count))
     paths = []
-    for mono in pieces:
-        right = 0.8 * np.roll(mono, 20) + 0.001 * np.random.default_rng(len(paths)).standard_normal(len(mono))
-        path = folder / f"{len(paths):05d}.wav"
-        soundfile.write(path, np.stack([mono, right], axis=1).clip(-1, 1), FILE_RATE, subtype="PCM_16")
-        paths.append(path)
-        if len(paths) == count:
-            break
-    if not paths:
-        sys.exit(f"error: no audio file was found in {data_dir}")
-    return paths
+    for number, mono in zip(range(count), pieces, strict=False):
+        right = 0.8 * np.roll(mono, 20) + 0.001 * np.random.default_rng(number).standard_normal(len(mono))
+        paths.append(folder / f"{number:05d}.wav")
+        soundfile.write(paths[-1], np.stack([mono, right], axis=1).clip(-1, 1), FILE_RATE, subtype="PCM_16")
+    return paths or sys.exit(f"error: {data_dir} holds no audio file that can be read")
 
 
-def recorded_pieces(sources: list[Path], count: int) -> Iterable[np.ndarray]:
+def recorded_pieces(data_dir: Path, count: int) -> Iterable[np.ndarray]:
     """Recordings cut to 3 s, spread over the folder; shorter ones are repeated."""
-    for path in sources[:: max(1, len(sources) // count)] + sources:
+    files = sorted(path for path in data_dir.rglob("*") if path.is_file())
+    for path in files[:: max(1, len(files) // count)] + files:
         try:
             yield np.resize(read_audio(path, FILE_RATE), int(CLIP_S * FILE_RATE))
         except AudioError:
             continue
 
 
-def made_up_pieces(count: int) -> Iterable[np.ndarray]:
-    """Chords of decaying harmonic tones over a little noise: as compressible as music, unlike noise or a sine."""
-    times = np.arange(int(CLIP_S * FILE_RATE)) / FILE_RATE
-    for seed in range(count):
-        rng = np.random.default_rng(seed)
-        mono = 0.003 * rng.standard_normal(len(times))
-        for _ in range(6):
-            pitch_hz = 55.0 * 2 ** (rng.integers(0, 48) / 12)
-            after = np.maximum(times - rng.uniform(0, 0.8 * CLIP_S), 0.0)
-            envelope = np.minimum(after / 0.01, 1.0) * np.exp(-after * rng.uniform(1, 4))
-            vibrato = 0.1 * np.sin(2 * np.pi * rng.uniform(4, 7) * times)
-            for harmonic in range(1, min(20, int(15_000 / pitch_hz))):
-                tone = np.sin(2 * np.pi * pitch_hz * harmonic * times + harmonic * vibrato)
-                mono += 0.1 * harmonic**-1.2 * envelope**harmonic**0.3 * tone
-        yield mono
+def made_up_piece(seed: int) -> np.ndarray:
+    """Decaying harmonic tones over a little noise: as compressible as music, unlike noise or a sine."""
+    rng, times = np.random.default_rng(seed), np.arange(int(CLIP_S * FILE_RATE)) / FILE_RATE
+    mono = 0.003 * rng.standard_normal(len(times))
+    for _ in range(6):
+        pitch_hz = 55.0 * 2 ** (rng.integers(0, 48) / 12)
+        after = np.maximum(times - rng.uniform(0, 0.8 * CLIP_S), 0.0)
+        envelope = np.minimum(after / 0.01, 1.0) * np.exp(-after * rng.uniform(1, 4))
+        vibrato = 0.1 * np.sin(2 * np.pi * rng.uniform(4, 7) * times)
+        for harmonic in range(1, min(20, int(15_000 / pitch_hz))):
+            tone = np.sin(harmonic * (2 * np.pi * pitch_hz * times + vibrato))
+            mono += 0.1 * harmonic**-1.2 * envelope**harmonic**0.3 * tone
+    return mono
 
 
 def folder_bytes(folder: Path) -> int:
@@ -331,7 +292,7 @@ def folder_bytes(folder: Path) -> int:
 
 def machine() -> str:
     names = [line.split(":")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return f"{names[0].strip() if names else 'an unknown CPU'}, {os.cpu_count()} cores"
+    return f"{names[0].strip() if names else 'an unknown CPU'}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":

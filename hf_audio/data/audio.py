@@ -11,6 +11,8 @@ import soxr
 
 # below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
 SILENT_PEAK = 1e-5
+# libsndfile's answer for a stream without an end
+UNKNOWN_FRAMES = 2**62
 # a piece of decoding: long recordings are mixed to mono piece by piece, never held in all their channels
 BLOCK_FRAMES = 1 << 20
 # an MP3 decoder needs the frames before the one it jumps to: four of 1,152 samples
@@ -82,9 +84,9 @@ def _opened(path: str | Path) -> soundfile.SoundFile:
         file = soundfile.SoundFile(path)
     except (OSError, RuntimeError) as error:
         raise AudioError(f"unreadable: {_said(error)}") from error
-    if file.frames <= 0:
+    if not 0 < file.frames < UNKNOWN_FRAMES:
         file.close()
-        raise AudioError("empty")
+        raise AudioError("empty" if file.frames <= 0 else "unreadable: its length is unknown")
     return file
 
 

@@ -22,9 +22,10 @@ from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
     Shard,
     check_clips,
+    check_window,
+    clip_durations,
     describe_build,
     differences,
-    expected_windows,
     plan_shards,
     shards_of,
 )
@@ -35,8 +36,8 @@ from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 
 PLAN = "plan.json"
-# starting worker processes takes a few seconds (each must have torch): not worth it for less than this
-FEWEST_CLIPS_FOR_WORKERS = 1000
+# Starting worker processes takes seconds, since they need torch. In that time one process builds an hour of audio.
+FEWEST_S_FOR_WORKERS = 3600.0
 
 
 def build_features(
@@ -54,25 +55,22 @@ def build_features(
     world_size: int = 1,
     wait_for_everyone: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Build the feature dataset of an index, or go on where an interrupted build stopped.
+    """Build the feature dataset of an index in `folder`, or go on where an interrupted build stopped.
 
     A finished dataset of the same description is returned at once. Files that cannot be used are left out and listed
-    with their reasons in excluded.csv. `folder` must be the same for all ranks.
+    with their reasons in excluded.csv.
 
     Args:
-        clips: the index; every clip has its split.
-        labels: the classes.
-        folder: where the dataset is built; it may hold an unfinished build of the same description.
+        clips, labels: the index, every clip with its split, and its classes.
+        folder: the same for all ranks; it may hold an unfinished build of the same description.
         extractor: a `hf_audio.features.fbank.KaldiFbank`.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
         card: what readers must know of the corpus.
-        num_workers: processes of this rank; by default as many as cores, or none for a small index.
+        num_workers: processes of this rank; by default as many as cores, or none for less than an hour of audio. A
+            script that has any must guard its main program by `if __name__ == "__main__":`, as always in Python.
         strict: make the first unusable file an error.
         rank, world_size: which share of the shards is built here.
         wait_for_everyone: a barrier over the ranks, e.g. `accelerate.PartialState().wait_for_everyone`.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: an unusable index; a folder with another dataset; a window longer than every clip; an unusable
@@ -91,10 +89,13 @@ def build_features(
             if rank == 0:
                 _start(folder, clips, described, strict)
             wait_for_everyone()
-            shards = list(shards_of(clips, json.loads((folder / PLAN).read_text(encoding="utf-8"))["shard_bounds"]))
+            plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+            shards = list(shards_of(clips, plan["shard_bounds"]))
             builder = ShardBuilder(folder, extractor, labels, window_frames, hop_frames, strict)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
-            _build(builder, missing, num_workers, show_progress=rank == 0)
+            if num_workers is None:
+                num_workers = _num_cores() if plan["audio_s"] >= FEWEST_S_FOR_WORKERS else 1
+            _build(builder, missing, min(num_workers, len(missing)), show_progress=rank == 0)
             wait_for_everyone()
             if rank == 0:
                 notes = [(shard, builder.notes(shard)) for shard in shards]
@@ -132,8 +133,14 @@ def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], stric
     """Make the folder and, unless an interrupted build left it, the plan that every rank follows."""
     (folder / "data").mkdir(exist_ok=True)
     if not (folder / PLAN).exists():
-        counts = expected_windows(clips, described["window_s"], described["hop_s"], _num_cores(), strict)
-        plan = {**described, "shard_bounds": plan_shards(clips, counts)}
+        window_s, hop_s = described["window_s"], described["hop_s"]
+        durations_s = clip_durations(clips, _num_cores(), strict)
+        check_window(window_s, durations_s)
+        plan = {
+            **described,
+            "audio_s": round(sum(durations_s.values()), 3),
+            "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
+        }
         write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
 
 
@@ -150,14 +157,11 @@ def _frames(extractor: Any, window_s: float, hop_s: float) -> tuple[int, int]:
     return window_frames, hop_frames
 
 
-def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int | None, show_progress: bool) -> None:
+def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int, show_progress: bool) -> None:
     """Build shards here, or in worker processes, with one progress bar over their clips."""
     if not shards:
         return
     num_clips = sum(len(shard.clips) for shard in shards)
-    if num_workers is None:
-        num_workers = _num_cores() if num_clips >= FEWEST_CLIPS_FOR_WORKERS else 1
-    num_workers = min(num_workers, len(shards))
     with tqdm(total=num_clips, desc="features", unit=" clips", disable=not show_progress) as bar:
         if num_workers <= 1:
             for shard in shards:

@@ -110,24 +110,58 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return words
 
 
-def plan_shards(clips: Sequence[Clip], num_windows: dict[str, int]) -> dict[str, list[int]]:
-    """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}.
+def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False) -> dict[str, float]:
+    """Seconds of each clip, by clip_id, as the file headers say; 0 for files that cannot be read.
 
-    Args:
-        num_windows: expected windows of a clip, by clip_id.
+    Raises:
+        InputError: with `strict`, for the first such file.
     """
+    paths = list(dict.fromkeys(clip.path for clip in clips))
+    with ThreadPoolExecutor(num_threads) as threads:  # libsndfile works outside Python's lock
+        found = dict(zip(paths, threads.map(_duration_or_error, paths), strict=True))
+    durations_s = {}
+    for clip in clips:
+        file_s = found[clip.path]
+        if isinstance(file_s, AudioError):
+            if strict:
+                raise InputError(f"{clip.path} is {file_s.reason}; mend or remove it, or build without --strict")
+            file_s = 0.0
+        end_s = file_s if clip.end_s is None else min(clip.end_s, file_s)
+        durations_s[clip.clip_id] = max(0.0, end_s - clip.start_s)
+    return durations_s
+
+
+def check_window(window_s: float, durations_s: dict[str, float]) -> None:
+    """Refuse a window that no clip fills.
+
+    Raises:
+        InputError: names the longest clip.
+    """
+    longest_s = max(durations_s.values())
+    if 0 < longest_s < window_s - 0.02:  # files that end a few samples early are as long as the window
+        raise InputError(
+            f"The window of {window_s:g} s is longer than every clip: the longest is {longest_s:.2f} s; "
+            f"try --window_s {int(longest_s * 10) / 10 or longest_s:.2g}"
+        )
+
+
+def plan_shards(
+    clips: Sequence[Clip], durations_s: dict[str, float], window_s: float, hop_s: float
+) -> dict[str, list[int]]:
+    """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}."""
+    window_ms, hop_ms = max(1, round(1000 * window_s)), max(1, round(1000 * hop_s))
     bounds = {}
     for split in SPLITS:
-        counts = [num_windows[clip.clip_id] for clip in clips_in_order(clips, split)]
-        if not counts:
+        clips_ms = [max(1, round(1000 * durations_s[clip.clip_id])) for clip in clips_in_order(clips, split)]
+        if not clips_ms:
             continue
-        totals = list(accumulate(counts))
+        totals = list(accumulate(len(window_starts(clip_ms, window_ms, hop_ms)) for clip_ms in clips_ms))
         num_shards = 1
-        if totals[-1] >= FEWEST_WINDOWS_TO_SPLIT and len(counts) >= SHARDS_MULTIPLE:
+        if totals[-1] >= FEWEST_WINDOWS_TO_SPLIT and len(clips_ms) >= SHARDS_MULTIPLE:
             num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * WINDOWS_A_SHARD))
-            num_shards = min(num_shards, len(counts) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
+            num_shards = min(num_shards, len(clips_ms) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
         cuts = [1 + bisect_left(totals, totals[-1] * cut / num_shards) for cut in range(1, num_shards)]
-        bounds[split] = [0, *_increasing(cuts, len(counts)), len(counts)]
+        bounds[split] = [0, *_increasing(cuts, len(clips_ms)), len(clips_ms)]
     return bounds
 
 
@@ -142,38 +176,6 @@ def shards_of(clips: Sequence[Clip], bounds: dict[str, list[int]]) -> Iterator[S
 def shard_names(split: str, num_shards: int) -> list[str]:
     """Names of a split's files without suffix, as `datasets` finds splits by: train-00000-of-00008 ..."""
     return [f"{split}-{number:05d}-of-{num_shards:05d}" for number in range(num_shards)]
-
-
-def expected_windows(
-    clips: Sequence[Clip], window_s: float, hop_s: float, num_threads: int, strict: bool = False
-) -> dict[str, int]:
-    """Windows of each clip by what the file headers say; 1 for files that cannot be read, which come out later.
-
-    Raises:
-        InputError: the window is longer than every clip; with `strict`, a file is unusable.
-    """
-    paths = list(dict.fromkeys(clip.path for clip in clips))
-    with ThreadPoolExecutor(num_threads) as threads:  # libsndfile works outside Python's lock
-        duration_of = dict(zip(paths, threads.map(_duration_or_error, paths), strict=True))
-    counts, longest_s = {}, 0.0
-    for clip in clips:
-        duration_s = duration_of[clip.path]
-        if isinstance(duration_s, AudioError):
-            if strict:
-                raise InputError(f"{clip.path} is {duration_s.reason}; mend or remove it, or build without --strict")
-            counts[clip.clip_id] = 1
-            continue
-        end_s = duration_s if clip.end_s is None else min(clip.end_s, duration_s)
-        longest_s = max(longest_s, end_s - clip.start_s)
-        milliseconds = [max(1, round(1000 * value)) for value in (end_s - clip.start_s, window_s, hop_s)]
-        counts[clip.clip_id] = len(window_starts(*milliseconds))
-    # files that end a few samples early are still "as long as the window"
-    if 0 < longest_s < window_s - 0.02:
-        raise InputError(
-            f"The window of {window_s:g} s is longer than every clip: the longest is {longest_s:.2f} s; "
-            f"try --window_s {int(longest_s * 10) / 10 or longest_s:.2g}"
-        )
-    return counts
 
 
 def _duration_or_error(path: Path) -> float | AudioError:
