@@ -164,6 +164,20 @@ def test_a_smaller_last_micro_batch_counts_by_its_size(features, tmp_path):
     torch.testing.assert_close(spy.gradients[0], expected, rtol=1e-5, atol=1e-5)
 
 
+def test_bf16_trains_close_to_float32(features, tmp_path):
+    losses = []
+    for bf16 in (False, True):
+        model = tiny_model(features)
+        spy = Spy(model)
+        arguments = {"bf16": bf16, "max_steps": 3, "eval_strategy": "no", "save_strategy": "no"}
+        trainer = trainer_of(features, tmp_path / str(bf16), model, arguments, callbacks=[spy])
+        before = trainer.evaluate()["eval_loss"]  # evaluating first must not cast twice, or leave the cast out
+        trainer.train()
+        losses.append([before, *(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)])
+        assert spy.gradients[0].dtype == torch.float32 and model.dtype == torch.float32
+    assert losses[0] == pytest.approx(losses[1], rel=0.02) and losses[0] != losses[1]
+
+
 def test_early_stopping_keeps_the_best_epoch_and_a_finished_run_is_not_trained_again(features, tmp_path):
     def scripted(trainer):
         scores = iter([0.5, 0.9, 0.4, 0.3, 0.2, 0.1])

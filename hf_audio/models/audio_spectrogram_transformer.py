@@ -18,7 +18,8 @@ from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 
 MODEL_TYPE = ASTConfig.model_type
-TOKEN_STD = 0.02  # of cls, distillation and position embeddings, as in ViT and the AST authors' own code
+# Of cls, distillation and position embeddings of an untrained model: about the scale of the patches they are added to.
+TOKEN_STD = 0.3
 NUM_SPECIAL_TOKENS = 2  # cls and distillation, in front of the patches
 
 
@@ -36,7 +37,11 @@ def ast_from_scratch(
     """An untrained AST for windows `[batch, num_frames, num_bins]`.
 
     Stock initialisation leaves cls, distillation and position embeddings at zero, where the first LayerNorm divides
-    by almost nothing: gradient norms of about 5e4. Here they are drawn with a standard deviation of 0.02.
+    by almost nothing: gradient norms of about 5e4. Here they are drawn at random, and weights with a standard deviation
+    of 1 / sqrt(hidden_size) instead of 0.02, which is meant for widths of 768 and more. A run from scratch on few
+    windows hangs on it: after 10,000 windows of spoken digits (fsdd, random split, 4 layers of 192) validation accuracy
+    was 0.79 and 0.86 for two seeds, against 0.34 and 0.35 with 0.02 for weights and tokens; 2-D sin-cos positions were
+    worse than random ones at each scale tried.
 
     Raises:
         InputError: a window is smaller than one patch.
@@ -57,6 +62,7 @@ def ast_from_scratch(
         max_length=num_frames,
         num_mel_bins=num_bins,
         layer_norm_eps=1e-6,
+        initializer_range=hidden_size**-0.5,
         **_label_settings(labels),
     )
     model = ASTForAudioClassification(config)

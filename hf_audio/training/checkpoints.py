@@ -90,7 +90,9 @@ def is_finished(checkpoint: Path) -> bool:
 
 
 def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
-    """Raises InputError when another run, that is one with other settings, lives in the folder."""
+    """Raises InputError when the folder holds checkpoints of another run, that is of one with other settings."""
+    if newest_complete(folder) is None:
+        return  # nothing to lose
     try:
         found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
