@@ -104,9 +104,9 @@ def test_clips_sound_and_do_not_clip(corpus):
 
 
 def test_the_default_corpus_has_all_classes_equally_often():
-    train = Counter(song.labels[0] for song in general_midi._train_songs(1320, 0) for _ in range(song.num_excerpts))
-    assert set(train.values()) == {120}
-    tests = list(general_midi._test_songs(165, 0))
+    train = Counter(song.labels[0] for song in general_midi._train_songs(1100, 0) for _ in range(song.num_excerpts))
+    assert set(train.values()) == {100}
+    tests = list(general_midi._test_songs(150, 0))
     counts = Counter(label for song in tests for label in song.labels for _ in range(song.num_excerpts))
     assert max(counts.values()) - min(counts.values()) <= 3
     assert {len(song.labels) for song in tests} == {1, 2, 3, 4, 5}

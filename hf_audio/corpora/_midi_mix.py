@@ -43,7 +43,8 @@ def render_excerpt(synthesizer: Any, excerpt: Excerpt, seed: tuple[int, ...], ta
     mix = _mix(stems, song_rng)[:, round(PRE_ROLL_S * SAMPLE_RATE) :]
     mix *= _amplitude(song_rng.uniform(*PEAK_DB)) / max(float(np.abs(mix).max()), 1e-9)
     mix += take_rng.standard_normal(mix.shape, dtype=np.float32) * _amplitude(song_rng.uniform(*HISS_DB))
-    return np.round(np.clip(mix.T, -1.0, 1.0) * 32767.0).astype(np.int16)
+    np.clip(mix, -1.0, 1.0, out=mix)
+    return np.ascontiguousarray(np.rint(mix * np.float32(32767.0)).astype(np.int16).T)
 
 
 def render_stems(

@@ -37,6 +37,7 @@ class Voice:
     vibrato_cents: float = 0.0
     vibrato_hz: float = 5.5
     glide_probability: float = 0.0
+    is_lead: bool = False
 
     @classmethod
     def draw(cls, rng: np.random.Generator, instrument: Instrument, is_lead: bool) -> Voice:
@@ -56,6 +57,7 @@ class Voice:
             vibrato_cents=float(rng.uniform(*touch.vibrato_cents)),
             vibrato_hz=float(rng.uniform(4.5, 6.8)),
             glide_probability=0.3 if touch.slides else 0.0,
+            is_lead=True,
         )
 
 
@@ -94,8 +96,8 @@ def _raw_notes(
     from symusic import Note as SymusicNote
     from symusic import Score, Track
 
-    # a smaller body, bends and vibrato read the sample faster: two semitones are kept in reserve for the latter
-    reserve = 2.0 ** ((max(-voice.body_semitones, 0) + 2) / 12.0)
+    # a smaller body and vibrato read the sample faster than it was rendered
+    reserve = 2.0 ** ((max(-voice.body_semitones, 0) + 1) / 12.0) if voice.is_lead else 1.0
     track = Track(name="", program=part.instrument.program, is_drum=part.instrument.is_drum_kit, ttype="second")
     onset_s, onsets_s = 0.0, []
     for note, length_s in zip(notes, lengths_s, strict=True):

@@ -59,8 +59,8 @@ TESTING_NAME = re.compile(r"\[(?P<drums>\w+)\](?P<song>\d+)-\d+")
 def obtain(
     root: Path,
     *,
-    num_train_clips: int = 1320,
-    num_test_clips: int = 165,
+    num_train_clips: int = 1100,
+    num_test_clips: int = 150,
     seed: int = 0,
     num_workers: int | None = None,
 ) -> None:
