@@ -66,8 +66,8 @@ def build_features(
         extractor: a `hf_audio.features.fbank.KaldiFbank`.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
         card: what readers must know of the corpus.
-        num_workers: processes of this rank; by default as many as cores, or none for less than an hour of audio. A
-            script that has any must guard its main program by `if __name__ == "__main__":`, as always in Python.
+        num_workers: processes of this rank; by default its share of the cores, or one for less than an hour of audio.
+            A script that has more must guard its main program by `if __name__ == "__main__":`, as always in Python.
         strict: make the first unusable file an error.
         rank, world_size: which share of the shards is built here.
         wait_for_everyone: a barrier over the ranks, e.g. `accelerate.PartialState().wait_for_everyone`.
@@ -145,8 +145,10 @@ def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], stric
 
 
 def _num_cores() -> int:
-    """Cores that this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """This process's share of the cores that it may use, which can be fewer than the machine has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun and accelerate launch
+    return max(1, cores // ranks_here)
 
 
 def _frames(extractor: Any, window_s: float, hop_s: float) -> tuple[int, int]:

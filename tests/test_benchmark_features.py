@@ -1,0 +1,31 @@
+"""The benchmark runs and compares everything it says; how fast things are is not for tests to say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_every_comparison_gets_its_line():
+    command = [sys.executable, ROOT / "scripts/benchmark_features.py", "--num_clips", "6", "--repeats", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=240).stdout
+    ratios = {line[7:50].strip(): float(line[50:60]) for line in output.splitlines() if line.startswith("ratio  ")}
+    assert list(ratios) == [
+        "build throughput, ours / stock",
+        "build throughput, ours / stock, cut",
+        "times real time a core, ours",
+        "reading rate, ours / stock",
+        "reading rate, ours / stock, cut",
+        "bytes, ours / WAV",
+        "streamed windows a second, in order",
+        "streamed windows a second, shuffled",
+    ]
+    assert 0.03 < ratios["bytes, ours / WAV"] < 0.1
+    for step in ("decode", "resample", "feature", "encode", "write"):
+        assert step in output
+    assert "8-bit storage is off by 0.0" in output
