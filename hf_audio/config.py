@@ -52,8 +52,8 @@ class ModelConfig:
     _argument_group_name = "model"
 
     model: str = setting(
-        "ast-tiny",
-        "A checkpoint to fine-tune (Hub name or folder), or a preset to train from scratch: ast-tiny, ast-base.",
+        "ast-mini",
+        "A checkpoint to fine-tune (Hub name or folder), or a preset trained from scratch: ast-mini, -tiny, -small, -base.",
     )
     lora_rank: int = setting(0, "Train LoRA adapters of this rank and the head only; 0 trains all weights.")
     lora_alpha: int | None = setting(None, "LoRA scale. Default: twice the rank.")
@@ -71,6 +71,7 @@ class AugmentConfig:
     time_mask_s: float = setting(0.0, "SpecAugment: longest time mask in seconds; 0 switches it off.")
     frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 switches it off.")
     mixup_alpha: float = setting(0.0, "Mixup: both parameters of the Beta distribution of the mixing share; 0 is off.")
+    mixup_probability: float = setting(0.5, "Mixup: how likely a clip is mixed with another at all.")
     mixup_labels: str = setting(
         "interpolate",
         "Labels of a mixed clip: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import torch
 from accelerate import PartialState
 
 from hf_audio.config import DataConfig
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 def build_corpus_features(data: DataConfig, folder: Path) -> Path:
     """Index, split, windows, features: the corpus named in `data` becomes a feature dataset in `folder`."""
-    state = PartialState()
+    # Left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator.
+    state = PartialState(cpu=not torch.accelerator.is_available())
     corpus = find_corpus(data.corpus)
     root = _recordings(corpus, data, state)
     clips = corpus.index(root)

@@ -108,7 +108,7 @@ def evaluate_run(recipe: Recipe, trainer: AudioTrainer) -> dict[str, Any]:
         trainer.features,
         recipe.training.output_dir,
         settings=_publishable(settings),
-        command=shlex.join(["accelerate", "launch", *_publishable(sys.argv)]),
+        command=shlex.join(["accelerate", "launch", f"recipes/{Path(sys.argv[0]).name}", *_publishable(sys.argv[1:])]),
     )
 
 

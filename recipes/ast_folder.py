@@ -15,16 +15,16 @@ import hf_audio
 VALUES = {
     "output_dir": "runs/ast_folder",
     "corpus": "folder",
-    "model": "ast-tiny",
+    "model": "ast-mini",
     "num_train_epochs": 30,
-    "learning_rate": 5e-4,
+    "learning_rate": 1e-3,
     "warmup_steps": 0.1,
     "weight_decay": 0.05,
-    "per_device_train_batch_size": 32,
+    "per_device_train_batch_size": 16,
     "early_stopping_patience": 10,
-    "time_mask_s": 0.5,
-    "frequency_mask_bins": 24,
-    "mixup_alpha": 0.3,
+    "time_mask_s": 0.3,
+    "frequency_mask_bins": 12,
+    "mixup_alpha": 10.0,
 }
 
 

@@ -24,16 +24,21 @@ VALUES = {
     "early_stopping_patience": 3,
     "time_mask_s": 0.5,
     "frequency_mask_bins": 24,
-    "mixup_alpha": 0.3,
+    "mixup_alpha": 10.0,
     "mixup_labels": "union",
 }
 DEMO = {
     "output_dir": "runs/ast_irmas_demo",
     "corpus": "general_midi",
-    "model": "ast-tiny",
-    "num_train_epochs": 9,
+    "model": "ast-mini",
+    "num_train_epochs": 13,
     "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 32,
     "early_stopping_patience": 0,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
 }
 
 

@@ -2,7 +2,7 @@
 
     python scripts/build_features.py --data_dir DIR --features_dir feature_sets/mine
     python scripts/build_features.py --corpus irmas --data_dir DIR --features_dir feature_sets/irmas --window_s 3
-    accelerate launch --num_processes 4 scripts/build_features.py --data_dir DIR --features_dir feature_sets/mine
+    accelerate launch --config_file recipes/accelerate/two_cpu.yaml --num_processes 4 scripts/build_features.py ...
     accelerate launch --num_machines 2 --machine_rank 0 --main_process_ip HOST ... on a folder that both machines see
 
 Files that cannot be used are listed with the reason in excluded.csv beside the dataset; --strict makes them an error.
@@ -10,6 +10,8 @@ Publish the result with scripts/push_features.py, train on it with --dataset fea
 """
 
 from pathlib import Path
+
+from accelerate import PartialState
 
 import hf_audio
 
@@ -19,7 +21,8 @@ VALUES = {"features_dir": "feature_sets/features"}
 def main() -> None:
     (data,) = hf_audio.parse_settings(hf_audio.DataConfig, values=VALUES, doc=__doc__)
     folder = hf_audio.build_corpus_features(data, Path(data.features_dir))
-    hf_audio.write_dataset_card(folder)
+    if PartialState().is_main_process:
+        hf_audio.write_dataset_card(folder)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def test_help_teaches():
     result = run("ast_folder.py", "--help")
     assert result.returncode == 0, result.stderr
     assert "accelerate launch recipes/ast_folder.py --data_dir DIR" in result.stdout
-    assert "--window_s" in result.stdout and "[ast-tiny]" in result.stdout
+    assert "--window_s" in result.stdout and "[ast-mini]" in result.stdout
     assert "--deepspeed" not in result.stdout, "rare flags only with --help_all"
 
 

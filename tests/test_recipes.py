@@ -23,12 +23,12 @@ CHECKPOINT = "MIT/ast-finetuned-audioset-10-10-0.4593"
 QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
 
 
-def launch(recipe: str, *argv: str, env: dict[str, str], cwd: Path, config: str | None = None, ok: bool = True) -> str:
-    """Runs `accelerate launch recipes/...` on the CPU, and returns what it printed."""
+def launch(script: str, *argv: str, env: dict[str, str], cwd: Path, config: str | None = None, ok: bool = True) -> str:
+    """Runs `accelerate launch SCRIPT` on the CPU, and returns what it printed."""
     how = ("--config_file", str(ROOT / "recipes" / "accelerate" / config)) if config else ("--num_processes", "1")
     command = ["-m", "accelerate.commands.launch", *how]
     result = subprocess.run(
-        [sys.executable, *command, str(ROOT / "recipes" / recipe), *argv],
+        [sys.executable, *command, str(ROOT / script), *argv],
         env={**env, "ACCELERATE_USE_CPU": "true"},
         cwd=cwd,
         stdout=subprocess.PIPE,
@@ -98,11 +98,11 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(irmas_tree, checkpoint
     """The main job: build and push, train, publish; stream, train adapters, publish; load elsewhere."""
     names = ("--hub_model_id", "alice/ast-irmas", "--hub_dataset_id", "alice/irmas-fbank")
     job = ("--data_dir", str(irmas_tree), "--output_dir", str(tmp_path / "run"), *names, *QUICK)
-    refused = launch("ast_irmas.py", *job, "--push_to_hub", env=hub_env, cwd=tmp_path, ok=False)
+    refused = launch("recipes/ast_irmas.py", *job, "--push_to_hub", env=hub_env, cwd=tmp_path, ok=False)
     assert "CC BY-NC-SA 3.0" in refused and "--hub_private_repo" in refused, "IRMAS must not go public by mistake"
     assert not (tmp_path / "run" / "features").exists(), "the licence is looked at before any work is done"
 
-    launch("ast_irmas.py", *job, "--push_to_hub", "--hub_private_repo", "true", env=hub_env, cwd=tmp_path)
+    launch("recipes/ast_irmas.py", *job, "--push_to_hub", "--hub_private_repo", "true", env=hub_env, cwd=tmp_path)
     published = set(hub.repo("models", "alice/ast-irmas").paths())
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "report.json"} <= published
     assert not [path for path in published if path.startswith(("checkpoints", "tensorboard", "features"))]
@@ -114,7 +114,7 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(irmas_tree, checkpoint
     hub.log.clear()
     streamed = ("--dataset", "alice/irmas-fbank", "--output_dir", str(tmp_path / "lora"), "--lora_rank", "4", *QUICK)
     publish = ("--push_to_hub", "--hub_private_repo", "true", "--hub_model_id", "alice/ast-irmas-lora")
-    launch("ast_irmas.py", *streamed, *publish, env=hub_env, cwd=tmp_path)
+    launch("recipes/ast_irmas.py", *streamed, *publish, env=hub_env, cwd=tmp_path)
     ranges = [entry.range for entry in hub.log.matching("GET", origin="storage") if entry.range]
     assert ranges, "the train split is streamed by ranges, not downloaded"
     adapter = set(hub.repo("models", "alice/ast-irmas-lora").paths())
@@ -146,7 +146,7 @@ def folder_of_recordings(tmp_path_factory) -> Path:
 
 def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_path):
     job = ("--data_dir", str(folder_of_recordings), "--output_dir", "run", *QUICK)
-    printed = launch("ast_folder.py", *job, env=hub_env, cwd=tmp_path, config="two_cpu.yaml")
+    printed = launch("recipes/ast_folder.py", *job, env=hub_env, cwd=tmp_path, config="two_cpu.yaml")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["training"]["num_processes"] == 2 and report["training"]["steps"] == 2
     assert set(report["results"]) == {"model", "linear", "prior"}
@@ -165,13 +165,23 @@ def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_pa
     assert list(reloaded.config.id2label.values()) == ["bell", "flute", "tuba"]
 
 
+def test_two_processes_build_the_features_of_one(folder_of_recordings, hub_env, tmp_path):
+    for name, config in (("one", None), ("two", "two_cpu.yaml")):
+        job = ("--data_dir", str(folder_of_recordings), "--features_dir", name, "--num_workers", "1")
+        launch("scripts/build_features.py", *job, env=hub_env, cwd=tmp_path, config=config)
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("one", "two"))
+    assert one.keys() == two.keys() and len(one) > 8
+    assert all(one[name] == two[name] for name in one if not name.endswith((".md", ".png")))
+    assert "load_dataset" in one["README.md"].decode()
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
         (("--data_dir", "nowhere"), "nowhere does not exist"),
         ((), "Nothing to train on: give --data_dir"),
         (("--data_dir", "{data}", "--window_s", "60"), "window of 60 s is longer than every clip"),
-        (("--data_dir", "{data}", "--model", "ast-tny"), "did you mean 'ast-tiny'"),
+        (("--data_dir", "{data}", "--model", "ast-mni"), "did you mean 'ast-mini'"),
         (("--dataset", "{other}"), "num_mel_bins 64"),
         (("--data_dir", "{data}", "--push_to_hub", "--hub_token", "hf_wrong"), "does not accept the token"),
         (("--data_dir", "{data}", "--push_to_hub", "--hub_model_id", "bob/x"), "alice may not write to bob/x"),
@@ -216,6 +226,6 @@ def test_the_demo_takes_two_steps(hub_env, tmp_path):
 
     obtain(tmp_path / "midi", num_train_clips=66, num_test_clips=11)
     job = ("--demo", "--data_dir", str(tmp_path / "midi"), "--output_dir", "run", *QUICK)
-    launch("ast_irmas.py", *job, env=hub_env | {"HF_ENDPOINT": "http://127.0.0.1:9"}, cwd=tmp_path)
+    launch("recipes/ast_irmas.py", *job, env=hub_env | {"HF_ENDPOINT": "http://127.0.0.1:9"}, cwd=tmp_path)
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["task"]["labels"] == list(INSTRUMENTS) and report["evaluated_split"] == "test"

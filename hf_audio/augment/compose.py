@@ -50,7 +50,7 @@ def augmentation_for(config: AugmentConfig, extractor: ASTFeatureExtractor) -> C
     normalisation = Normalisation.of(extractor)
     steps: list[Augmentation] = []
     if config.mixup_alpha > 0:
-        steps.append(Mixup(config.mixup_alpha, normalisation, config.mixup_labels))
+        steps.append(Mixup(config.mixup_alpha, normalisation, config.mixup_labels, config.mixup_probability))
     time_mask_frames = round(config.time_mask_s * 100)  # frames are 10 ms apart
     if time_mask_frames > 0 or config.frequency_mask_bins > 0:
         steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalisation))

@@ -119,6 +119,7 @@ class Mixup:
     Attributes:
         alpha: both parameters of the Beta distribution of the share, drawn for each sample.
         normalisation: of the features.
+        probability: that a sample is mixed at all. AST's authors mix half of them, with an alpha of 10.
         labels: "interpolate" gives each its share; "union" (multi-label) keeps all labels that are heard, in full.
         audible_share: of energy, from which on "union" counts the partner as heard; 0.05 is 13 dB below the rest.
     """
@@ -126,6 +127,7 @@ class Mixup:
     alpha: float
     normalisation: Normalisation
     labels: Literal["interpolate", "union"] = "interpolate"
+    probability: float = 1.0
     audible_share: float = 0.05
 
     def __post_init__(self) -> None:
@@ -138,7 +140,9 @@ class Mixup:
         seed = int(torch.randint(2**62, (1,), generator=generator))
         share = torch.from_numpy(np.random.default_rng(seed).beta(self.alpha, self.alpha, batch_size)).float()
         # The larger share stays with the sample itself: mixing (a, b) and (b, a) are the same thing.
-        return MixupParameters(torch.maximum(share, 1 - share), torch.randperm(batch_size, generator=generator))
+        share = torch.maximum(share, 1 - share)
+        stays_alone = torch.rand(batch_size, generator=generator) >= self.probability
+        return MixupParameters(share.masked_fill(stays_alone, 1.0), torch.randperm(batch_size, generator=generator))
 
     def apply(self, features: Tensor, targets: Tensor, drawn: MixupParameters) -> tuple[Tensor, Tensor]:
         """Mixed features `[batch, frames, bins]` and targets `[batch, classes]`."""

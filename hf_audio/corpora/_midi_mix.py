@@ -13,7 +13,7 @@ from hf_audio.corpora._midi_band import Part
 from hf_audio.corpora._midi_songs import PRE_ROLL_S, Excerpt
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, Voice, render_part
 
-ACCOMPANIMENT_UNDER_LEAD_DB = (8.0, 12.0)
+ACCOMPANIMENT_UNDER_LEAD_DB = (14.0, 20.0)
 LEAD_SPREAD_DB = 3.0  # labelled instruments of one excerpt differ by no more
 ACCOMPANIMENT_SPREAD_DB = 8.0
 EQUALISER_DB = 1.0  # standard deviation of the gain at a frequency, for each part and for the mix

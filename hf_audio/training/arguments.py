@@ -44,6 +44,7 @@ def training_defaults() -> dict[str, Any]:
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,  # below 1: a share of all steps
         "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "dataloader_pin_memory": on_gpu,
         "dataloader_num_workers": workers,
         "dataloader_persistent_workers": workers > 0,
         "dataloader_prefetch_factor": 4 if workers else None,

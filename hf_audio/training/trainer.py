@@ -137,6 +137,7 @@ class AudioTrainer(Trainer):
             raise unknown_name("local split", split, local)
         loader = self.get_test_dataloader(self.features.splits[split])
         output = self.evaluation_loop(loader, "Prediction", prediction_loss_only=False, metric_key_prefix=split)
+        self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # closes the progress bar
         targets, clip_keys = output.label_ids
         return average_per_clip(output.predictions, targets, clip_keys)
 
