@@ -53,7 +53,7 @@ class ModelConfig:
 
     model: str = setting(
         "ast-mini",
-        "A checkpoint to fine-tune (Hub name or folder), or a preset trained from scratch: ast-mini, -tiny, -small, -base.",
+        "A checkpoint to fine-tune (Hub name or folder), or a preset from scratch: ast-mini, -tiny, -small, -base.",
     )
     lora_rank: int = setting(0, "Train LoRA adapters of this rank and the head only; 0 trains all weights.")
     lora_alpha: int | None = setting(None, "LoRA scale. Default: twice the rank.")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from hf_audio.data.features_dataset import FeatureDataset
 
-# Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes; patches of 16 x 16 overlap only in "ast-base", as in the paper.
+# Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes. Patches of 16 x 16 overlap only
+# in "ast-base", as in the paper.
 PRESETS = {
     "ast-mini": {"hidden_size": 128, "num_layers": 4, "num_heads": 4, "stride": 16},
     "ast-tiny": {"hidden_size": 192, "num_layers": 4, "num_heads": 3, "stride": 16},
