@@ -149,12 +149,19 @@ def test_a_generator_decides_everything_on_every_device(batch, device, dtype):
     assert torch.equal(features, batch[0].to(dtype))  # the batch itself is left as it was
 
 
+def test_mixup_leaves_alone_whom_probability_spares():
+    drawn = Mixup(10.0, NORMALISATION, probability=0.25).draw(4000, torch.Generator().manual_seed(0))
+    mixed = (drawn.share < 1).float().mean().item()
+    assert mixed == pytest.approx(0.25, abs=0.03)
+    assert (Mixup(10.0, NORMALISATION).draw(4000, torch.Generator().manual_seed(0)).share < 1).all()
+
+
 def test_a_recipe_gets_what_its_settings_ask_for():
     extractor = ASTFeatureExtractor(mean=MEAN, std=STD)
     assert augmentation_for(AugmentConfig(), extractor) is None
     config = AugmentConfig(time_mask_s=0.25, frequency_mask_bins=8, mixup_alpha=0.3, mixup_labels="union")
     augment = augmentation_for(config, extractor)
-    assert augment == Compose((Mixup(0.3, NORMALISATION, "union"), SpecAugment(25, 8, NORMALISATION)))
+    assert augment == Compose((Mixup(0.3, NORMALISATION, "union", 0.5), SpecAugment(25, 8, NORMALISATION)))
     assert repr(augment) == repr(augmentation_for(config, extractor))  # by which a resumed run knows it again
     with pytest.raises(InputError, match=r"Unknown mixup_labels 'onion': did you mean 'union'\?"):
         augmentation_for(AugmentConfig(mixup_alpha=0.3, mixup_labels="onion"), extractor)
