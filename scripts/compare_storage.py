@@ -1,0 +1,85 @@
+"""What 8-bit storage costs a trained model: its scores on the stored features beside those on exact float32 ones.
+
+    python scripts/compare_storage.py runs/ast_irmas_demo corpora/general_midi
+
+The first argument is a run whose features were built from the recordings in the second. Nothing is trained.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModelForAudioClassification
+
+from hf_audio import KaldiFbank, clear_errors, load_features
+from hf_audio.data.audio import read_audio
+from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
+from hf_audio.data.windows import window_starts
+from hf_audio.metrics import METRIC_NAMES, average_per_clip, classification_metrics, main_metrics
+
+BATCH_SIZE = 64
+
+
+def exact_windows(features: FeatureDataset, recordings: Path, split: str) -> tuple[torch.Tensor, list[int]]:
+    """Normalised float32 windows `[windows, frames, bins]` of a split, computed anew, and the key of each clip."""
+    extractor, fbank = features.extractor, KaldiFbank(num_mel_bins=features.extractor.num_mel_bins)
+    hop_frames = round(features.manifest["hop_s"] * 100)
+    windows, keys = [], []
+    with (Path(features.source) / "index.csv").open(newline="", encoding="utf-8") as index:
+        for row in csv.DictReader(index):
+            if row["split"] != split:
+                continue
+            span_s = (float(row["start_s"]), float(row["end_s"]) if row["end_s"] else None)
+            samples = read_audio(recordings / row["clip_id"].partition("#")[0], extractor.sampling_rate, *span_s)
+            frames = fbank([torch.from_numpy(samples)])[0]
+            for start in window_starts(len(frames), extractor.max_length, hop_frames):
+                window = torch.zeros(extractor.max_length, extractor.num_mel_bins)
+                cut = frames[start : start + extractor.max_length]
+                window[: len(cut)] = cut
+                windows.append((window - extractor.mean) / (2 * extractor.std))
+                keys.append(clip_key(row["clip_id"]))
+    return torch.stack(windows), keys
+
+
+@torch.no_grad()
+def score(model, windows: torch.Tensor, targets: np.ndarray, keys: list[int], features, threshold: float) -> dict:
+    logits = torch.cat([model(input_values=batch).logits for batch in windows.split(BATCH_SIZE)]).numpy()
+    clips = average_per_clip(logits, targets, np.array(keys))
+    return classification_metrics(
+        features.labels.probabilities(clips.logits), clips.targets, features.labels, threshold
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder with the trained model and its features")
+    parser.add_argument("recordings", type=Path, help="the corpus that the features were built from")
+    given = parser.parse_args()
+    features = load_features(given.run / "features")
+    report = json.loads((given.run / "report.json").read_text(encoding="utf-8"))
+    split = report["evaluated_split"]
+    threshold = report["results"]["model"][split].get("threshold", 0.5)
+    model = AutoModelForAudioClassification.from_pretrained(given.run).eval()
+
+    stored = FeatureCollator(features.extractor, features.labels)(list(features.splits[split]))
+    targets, stored_keys = stored["labels"].numpy(), stored["clip_keys"].tolist()
+    windows, keys = exact_windows(features, given.recordings, split)
+    assert keys == stored_keys, "the recordings are not those that the features were built from"
+    rows = {
+        "8-bit": score(model, stored["input_values"], targets, keys, features, threshold),
+        "float32": score(model, windows, targets, keys, features, threshold),
+    }
+    print(f"largest difference of an input: {(windows - stored['input_values']).abs().max():.4f}")
+    for name in main_metrics(features.labels.problem_type):
+        exact, packed = (100 * rows[kind][name] for kind in ("float32", "8-bit"))
+        print(
+            f"{METRIC_NAMES[name]:<10} float32 {exact:6.2f}   8-bit {packed:6.2f}   difference {packed - exact:+.2f} points"
+        )
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main()
