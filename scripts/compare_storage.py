@@ -75,9 +75,7 @@ def main() -> None:
     print(f"largest difference of an input: {(windows - stored['input_values']).abs().max():.4f}")
     for name in main_metrics(features.labels.problem_type):
         exact, packed = (100 * rows[kind][name] for kind in ("float32", "8-bit"))
-        print(
-            f"{METRIC_NAMES[name]:<10} float32 {exact:6.2f}   8-bit {packed:6.2f}   difference {packed - exact:+.2f} points"
-        )
+        print(f"{METRIC_NAMES[name]:<10} float32 {exact:6.2f}   8-bit {packed:6.2f}   ({packed - exact:+.2f} points)")
 
 
 if __name__ == "__main__":
