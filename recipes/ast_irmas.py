@@ -31,14 +31,14 @@ DEMO = {
     "output_dir": "runs/ast_irmas_demo",
     "corpus": "general_midi",
     "model": "ast-mini",
-    "num_train_epochs": 15,
+    "num_train_epochs": 13,
     "learning_rate": 1e-3,
     "weight_decay": 0.05,
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 32,
     "early_stopping_patience": 0,
-    "time_mask_s": 0.2,
-    "frequency_mask_bins": 8,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
 }
 
 
