@@ -126,7 +126,9 @@ def test_a_stock_pipeline_gives_the_right_labels_and_scores(tmp_path, problem_ty
     model.save_pretrained(tmp_path)
     extractor.save_pretrained(tmp_path)
     waveform = np.random.default_rng(0).normal(size=16000).astype(np.float32) / 10
-    scores = pipeline("audio-classification", model=str(tmp_path), device="cpu")(waveform, top_k=None)
+    scores = pipeline("audio-classification", model=str(tmp_path), device="cpu")(
+        waveform, top_k=None, function_to_apply="sigmoid" if labels.is_multi_label else "softmax"
+    )
     with torch.no_grad():
         logits = model(**extractor(waveform, sampling_rate=16000, return_tensors="pt")).logits
     expected = dict(zip(labels.names, labels.probabilities(logits.numpy())[0], strict=True))

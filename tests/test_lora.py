@@ -121,7 +121,7 @@ def test_an_adapter_is_small_and_names_no_path_of_this_machine(base, tmp_path, h
 
 def test_gradients_pass_through_checkpointed_layers(base):
     model = add_lora(ast_from_checkpoint(base, LABELS, FRAMES, BINS), RANK).train()
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    model.gradient_checkpointing_enable({"use_reentrant": False})
     model(input_values=torch.randn(2, FRAMES, BINS)).logits.square().sum().backward()
     # lora_B starts at zero, so lora_A has no gradient yet
     for name, parameter in model.named_parameters():

@@ -85,7 +85,7 @@ import json, numpy as np, soundfile
 from datasets import load_dataset
 from transformers import pipeline
 model, dataset, wav = sys.argv[1:]
-classifier = pipeline("audio-classification", model=model)
+classifier = pipeline("audio-classification", model=model, function_to_apply="sigmoid")
 sound, sample_rate = soundfile.read(wav, dtype="float32")
 answers = classifier({"raw": sound.mean(axis=1), "sampling_rate": sample_rate}, top_k=None)
 row = next(iter(load_dataset(dataset, split="train", streaming=True)))
