@@ -11,9 +11,9 @@ Paths in the CSV are relative to its folder. `split` holds train / validation / 
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
+from hf_audio.corpora._csv import Row, read_stretch, read_table
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, nearest_name
 
@@ -80,19 +80,12 @@ def _index_class_folders(root: Path) -> list[Clip]:
 
 
 def _index_csv(table: Path) -> list[Clip]:
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{table} is not UTF-8 text; save it as UTF-8") from None
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
-    columns = list(rows[0]) if rows else header.strip().split(delimiter)
+    columns, rows = read_table(table)
     _check_columns(table, columns)
     if not rows:
         raise InputError(f"{table} has a header but no rows; expected one row a clip")
-    clips = [_clip_of_row(table, line, row) for line, row in enumerate(rows, start=2)]
-    _check_paths(table, clips)
+    clips = [_clip_of_row(table, line, row) for line, row in rows]
+    _check_paths(table, [line for line, _ in rows], clips)
     return clips
 
 
@@ -108,14 +101,9 @@ def _check_columns(table: Path, columns: list[str]) -> None:
         )
 
 
-def _clip_of_row(table: Path, line: int, row: dict[str, str | None]) -> Clip:
-    row = {key: (value or "").strip() for key, value in row.items() if key}
-    labels = [row["labels"]] if row.get("labels") is not None else [row["label"]]
-    if "labels" in row:
-        labels = row["labels"].replace("|", ";").split(";")
-    start_s, end_s = (_seconds(table, line, row, column) for column in ("start_s", "end_s"))
-    if end_s is not None and end_s <= (start_s or 0.0):
-        raise InputError(f"{table} line {line}: end_s {end_s:g} is not after start_s {start_s or 0.0:g}")
+def _clip_of_row(table: Path, line: int, row: Row) -> Clip:
+    labels = row["labels"].replace("|", ";").split(";") if "labels" in row else [row["label"]]
+    start_s, end_s = read_stretch(table, line, row)
     segment = "" if start_s is None and end_s is None else f"#{row.get('start_s', '')}-{row.get('end_s', '')}"
     split = row.get("split") or None
     return Clip(
@@ -130,17 +118,8 @@ def _clip_of_row(table: Path, line: int, row: dict[str, str | None]) -> Clip:
     )
 
 
-def _seconds(table: Path, line: int, row: dict[str, str], column: str) -> float | None:
-    if not row.get(column):
-        return None
-    try:
-        return float(row[column])
-    except ValueError:
-        raise InputError(f"{table} line {line}: {column} {row[column]!r} is not a number of seconds") from None
-
-
-def _check_paths(table: Path, clips: list[Clip]) -> None:
-    unknown = [(line, clip) for line, clip in enumerate(clips, start=2) if not clip.path.is_file()]
+def _check_paths(table: Path, lines: list[int], clips: list[Clip]) -> None:
+    unknown = [(line, clip) for line, clip in zip(lines, clips, strict=True) if not clip.path.is_file()]
     if unknown:
         line, clip = unknown[0]
         raise InputError(
@@ -148,7 +127,7 @@ def _check_paths(table: Path, clips: list[Clip]) -> None:
             f"{line}; paths are read relative to {table.parent}"
         )
     seen: dict[str, int] = {}
-    for line, clip in enumerate(clips, start=2):
+    for line, clip in zip(lines, clips, strict=True):
         first = seen.setdefault(clip.clip_id, line)
         if first != line:
             raise InputError(

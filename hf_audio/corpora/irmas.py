@@ -5,7 +5,7 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/cel/008__[cel][nod][cla]0058__1.wav     training: 3 s, one label; __1 __2 __3 are cut from one recording
     ROOT/**/Part1/(02) dont kill the whale-1.wav    test parts 1 to 3: 5 to 20 s, labels in the .txt beside each
 
-mirdata serves for download and checksums only: its own index must itself be downloaded.
+It is downloaded through mirdata.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import re
 from pathlib import Path
 
+from hf_audio.corpora._mirdata import download
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
 
@@ -83,26 +84,7 @@ def index(root: Path) -> list[Clip]:
 
 def obtain(root: Path) -> None:
     """Downloads IRMAS (training data and three test parts, about 12 GB) through mirdata and verifies its checksums."""
-    try:
-        import mirdata
-    except ImportError:
-        raise InputError(
-            'Downloading IRMAS needs mirdata: pip install "hf_audio[corpora]", or give --data_dir'
-        ) from None
-    dataset = mirdata.initialize("irmas", data_home=str(root))
-    try:
-        dataset.download(cleanup=True)
-    except Exception as error:  # mirdata passes on whatever urllib, zipfile or the operating system raise
-        raise InputError(
-            f"IRMAS could not be downloaded to {root} ({' '.join(str(error).split())[:200]}); get it from "
-            f"{CARD.homepage} and give its folder as --data_dir"
-        ) from error
-    missing, invalid = dataset.validate(verbose=False)
-    bad = len(missing.get("tracks", missing)) + len(invalid.get("tracks", invalid))
-    if bad:
-        raise InputError(
-            f"{bad} IRMAS tracks in {root} are missing or differ from their checksum; delete them, run again"
-        )
+    download("irmas", root, CARD)
 
 
 def _is_training(path: Path) -> bool:

@@ -20,6 +20,8 @@ class Clip:
         split: "train", "validation" or "test" where the corpus has an official one, else None.
         clip_id: name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
         metadata: free facts that travel to the feature dataset's index.csv (genre, drums ...).
+        unknown: names of classes about which nothing is known for this clip, where labels are partial: neither
+            present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class Clip:
     end_s: float | None = None
     split: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+"""ESC-50: environmental sounds, 2,000 clips of 5 s in 50 classes, five official folds.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/meta/esc50.csv                filename, fold, target, category, esc10, src_file, take
+    ROOT/**/audio/1-100032-A-0.wav        fold, Freesound id, take and number of the class
+
+Folds become splits named fold1 to fold5: choose the one to test on with --fold. Clips of one Freesound recording are
+one group, and in one fold.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hf_audio.corpora._csv import Row, read_table
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError, unknown_name
+
+CATEGORIES = (
+    "dog", "rooster", "pig", "cow", "frog", "cat", "hen", "insects", "sheep", "crow",
+    "rain", "sea_waves", "crackling_fire", "crickets", "chirping_birds",
+    "water_drops", "wind", "pouring_water", "toilet_flush", "thunderstorm",
+    "crying_baby", "sneezing", "clapping", "breathing", "coughing",
+    "footsteps", "laughing", "brushing_teeth", "snoring", "drinking_sipping",
+    "door_wood_knock", "mouse_click", "keyboard_typing", "door_wood_creaks", "can_opening",
+    "washing_machine", "vacuum_cleaner", "clock_alarm", "clock_tick", "glass_breaking",
+    "helicopter", "chainsaw", "siren", "car_horn", "engine",
+    "train", "church_bells", "airplane", "fireworks", "hand_saw",
+)  # fmt: skip
+
+CARD = CorpusCard(
+    name="ESC-50",
+    licence="CC BY-NC 3.0",  # clips of its subset ESC-10, marked in the metadata, are CC BY
+    may_redistribute=True,
+    citation=(
+        "K. J. Piczak: ESC: Dataset for Environmental Sound Classification. Proc. 23rd ACM International Conference on "
+        "Multimedia, 2015, pp. 1015-1018."
+    ),
+    homepage="https://github.com/karolpiczak/ESC-50",
+    protocol="ESC-50: five official folds, tested on each in turn; mean accuracy over the folds.",
+    problem_type="single_label_classification",
+    label_names=CATEGORIES,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of the table whose files are there; `split` is the name of the fold.
+
+    Raises:
+        InputError: no table or none of its files below `root`, or a table that is not ESC-50's.
+    """
+    root = Path(root)
+    table = min(root.rglob("meta/esc50.csv"), default=None)
+    if table is None:
+        raise InputError(
+            f"{root} holds no ESC-50; expected meta/esc50.csv and audio/1-100032-A-0.wav below it "
+            f"(unpack {CARD.homepage}/archive/master.zip there)"
+        )
+    _, rows = read_table(table, required=("filename", "fold", "category", "src_file"))
+    folder = table.parents[1] / "audio"
+    clips = [_clip(table, line, row) for line, row in rows if (folder / row["filename"]).is_file()]
+    if not clips:
+        raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack all of ESC-50 again")
+    if len(clips) < len(rows):
+        logger.warning("ESC-50 is partial here: %d of %d clips are there", len(clips), len(rows))
+    return clips
+
+
+def _clip(table: Path, line: int, row: Row) -> Clip:
+    if row["category"] not in CATEGORIES:
+        raise unknown_name(f"category in {table} line {line}", row["category"], CATEGORIES)
+    return Clip(
+        path=table.parents[1] / "audio" / row["filename"],
+        labels=(row["category"],),
+        group=row["src_file"],
+        clip_id=f"audio/{row['filename']}",
+        split=f"fold{row['fold']}",
+        metadata={"esc10": "yes" if row.get("esc10", "").lower() == "true" else "no"},
+    )

@@ -1,0 +1,140 @@
+"""FMA: genres of the Free Music Archive, in its subsets small (8,000 clips, 8 genres), medium, large and full.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/fma_metadata/tracks.csv       one row a track below three lines of header
+    ROOT/**/fma_small/000/000002.mp3      or fma_medium, fma_large, fma_full: the subset is the folder that is there
+
+Where several subsets lie side by side, --data_dir names the one: ROOT/fma_small. The split is the official one, in
+which an artist is in one part only; a group is an artist. Large and full hold tracks of several genres, or of none:
+these have no top genre and are left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from hf_audio.corpora.folder import SPLIT_NAMES
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError
+
+SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
+HEADER_LINES = 3
+COLUMNS = (("set", "split"), ("set", "subset"), ("artist", "id"), ("track", "genre_top"))
+# https://github.com/mdeff/fma/wiki, "Excerpts shorter than 30s": those of small and medium without any audio ...
+SILENT_TRACKS = frozenset(
+    (1486, 5574, 65753, 80391, 98558, 98559, 98560, 98571, 99134, 105247, 108925, 126981, 127336, 133297, 143992)
+)
+SHORT_TRACKS = frozenset((98565, 98567, 98569))  # ... and those of less than 2 s
+URL = "https://os.unil.cloud.switch.ch/fma"
+
+CARD = CorpusCard(
+    name="FMA",
+    licence="Creative Commons, per track",  # as its artist chose; the metadata is CC BY 4.0
+    may_redistribute=False,  # many tracks come under licences that forbid derivatives
+    citation=(
+        "M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson: FMA: A Dataset for Music Analysis. Proc. ISMIR 2017, "
+        "pp. 316-323."
+    ),
+    homepage="https://github.com/mdeff/fma",
+    protocol=(
+        "FMA: official split (80 / 10 / 10 %, artists apart), top genre of clips of 30 s; window scores averaged per "
+        "clip, accuracy."
+    ),
+    problem_type="single_label_classification",
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Track:
+    split: str
+    subset: str
+    artist: str
+    genre: str
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of one subset: its files that have a top genre, without those known to hold no audio or next to none.
+
+    Raises:
+        InputError: no subset, several of them, or no tracks.csv below `root`; a tracks.csv that cannot be read.
+    """
+    folder, table = _layout(Path(root))
+    tracks = _read_tracks(table)
+    files = {int(path.stem): path for path in sorted(folder.glob("*/*.mp3")) if path.stem.isdecimal()}
+    known_bad = SILENT_TRACKS | SHORT_TRACKS
+    wanted = {number for number in files.keys() - known_bad if number in tracks and tracks[number].genre}
+    if not wanted:
+        raise InputError(
+            f"{folder} holds none of the tracks in {table}; expected files like {folder.name}/000/000002.mp3 "
+            f"(unpack {URL}/{folder.name}.zip again)"
+        )
+    _log_what_is_missing(folder, tracks, set(files), wanted)
+    return [
+        Clip(
+            path=files[number],
+            labels=(tracks[number].genre,),
+            group=f"artist-{tracks[number].artist}",
+            clip_id=files[number].relative_to(folder).as_posix(),
+            split=tracks[number].split,
+        )
+        for number in sorted(wanted)
+    ]
+
+
+def _layout(root: Path) -> tuple[Path, Path]:
+    """The folder of the subset, and tracks.csv."""
+    names = {f"fma_{subset}" for subset in SUBSETS}
+    below = root.parent if root.name in names else root
+    folders = [root] if root.name in names else [path for path in sorted(root.rglob("fma_*")) if path.name in names]
+    tables = sorted(below.rglob("fma_metadata/tracks.csv"))
+    if not folders or not tables:
+        absent = " and ".join(name for name, found in (("fma_small", folders), ("fma_metadata", tables)) if not found)
+        raise InputError(
+            f"{root} holds no {absent}; expected fma_small/000/000002.mp3 (or fma_medium, fma_large) and "
+            f"fma_metadata/tracks.csv below it (unpack {URL}/fma_small.zip and {URL}/fma_metadata.zip there)"
+        )
+    if len(folders) > 1:
+        found = ", ".join(path.name for path in folders)
+        raise InputError(f"{root} holds {found}; name the one to use, e.g. --data_dir {folders[0]}")
+    return folders[0], tables[0]
+
+
+def _read_tracks(table: Path) -> dict[int, _Track]:
+    """What tracks.csv says of each track, by its number. Some of its texts are longer than Python's csv allows."""
+    import pandas
+
+    try:
+        header = pandas.read_csv(table, header=None, nrows=2, dtype=str, keep_default_na=False)
+        names = list(zip(header.loc[0], header.loc[1], strict=True))
+        missing = [".".join(column) for column in COLUMNS if column not in names]
+        if missing:
+            raise InputError(f"{table} has no column {missing[0]}; expected tracks.csv of {URL}/fma_metadata.zip")
+        columns = [0, *map(names.index, COLUMNS)]
+        rows = pandas.read_csv(
+            table, header=None, skiprows=HEADER_LINES, usecols=columns, dtype=str, keep_default_na=False
+        )[columns]
+        return {
+            int(number): _Track(SPLIT_NAMES[split], subset, artist, genre)
+            for number, split, subset, artist, genre in rows.itertuples(index=False)
+        }
+    except InputError:
+        raise
+    except (ValueError, KeyError) as error:  # pandas' parser errors are ValueErrors
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{table} is damaged ({reason}); unpack {URL}/fma_metadata.zip again") from error
+
+
+def _log_what_is_missing(folder: Path, tracks: dict[int, _Track], found: set[int], wanted: set[int]) -> None:
+    subset = folder.name.removeprefix("fma_")
+    parts = SUBSETS if subset == "full" else SUBSETS[: SUBSETS.index(subset) + 1]
+    absent = [number for number, track in tracks.items() if track.subset in parts and number not in found]
+    if absent:
+        logger.warning("FMA %s is partial here: %d tracks of it have no file", subset, len(absent))
+    left_out = len(found - wanted)
+    if left_out:
+        logger.info("%d files of FMA %s left out: no audio in them, no top genre or no row", left_out, subset)

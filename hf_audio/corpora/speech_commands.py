@@ -1,0 +1,106 @@
+"""Speech Commands: 35 spoken words (30 in version 1), one second each, by 2,618 speakers.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/bed/026290a7_nohash_0.wav     word, speaker, number of the speaker's take
+    ROOT/**/validation_list.txt           files of the official split; testing_list.txt likewise
+
+Where a list is missing, the split follows the rule that made the lists: a hash of the speaker, so that everything a
+speaker said is in one part. _background_noise_ is no word and is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError
+
+NEW_IN_VERSION_2 = ("backward", "follow", "forward", "learn", "visual")
+WORDS = (
+    "backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward", "four", "go", "happy",
+    "house", "learn", "left", "marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop",
+    "three", "tree", "two", "up", "visual", "wow", "yes", "zero",
+)  # fmt: skip
+FILE_NAME = re.compile(r"(?P<speaker>[0-9a-z]+)_nohash_[0-9]+\.wav")
+LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+HASHES = 2**27  # the rule takes a speaker's hash modulo this ...
+VALIDATION_PERCENT, TEST_PERCENT = 10.0, 10.0  # ... and its lowest part for validation, the next for testing
+URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+
+CARD = CorpusCard(
+    name="Speech Commands",
+    licence="CC BY 4.0",
+    may_redistribute=True,
+    citation="P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv:1804.03209, 2018.",
+    homepage="https://www.tensorflow.org/datasets/catalog/speech_commands",
+    protocol="Speech Commands: official split (about 80 / 10 / 10 %, speakers apart), all words as classes; accuracy.",
+    problem_type="single_label_classification",
+    label_names=WORDS,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of all words that are there.
+
+    Raises:
+        InputError: no word folder below `root`, or word folders in several places.
+    """
+    root = Path(root)
+    found = [(path, FILE_NAME.fullmatch(path.name)) for path in sorted(root.rglob("*_nohash_*.wav"))]
+    spoken = [(path, match["speaker"]) for path, match in found if match and path.parent.name in WORDS]
+    if not spoken:
+        raise InputError(
+            f"{root} holds no Speech Commands; expected word folders with files like bed/026290a7_nohash_0.wav, and "
+            f"validation_list.txt and testing_list.txt beside the folders (unpack {URL} there)"
+        )
+    places = sorted({path.parents[1] for path, _ in spoken})
+    if len(places) > 1:
+        raise InputError(
+            f"Word folders of Speech Commands lie in {places[0]} and {places[1]}, so clips would come twice; name the "
+            f"one to use, e.g. --data_dir {places[0]}"
+        )
+    _warn_of_words({path.parent.name for path, _ in spoken}, {path.parent.name for path, _ in found})
+    listed = _read_lists(places[0])
+    clips = []
+    for path, speaker in spoken:
+        clip_id = f"{path.parent.name}/{path.name}"
+        split = listed.get(clip_id, "train") if listed else split_of_speaker(speaker)
+        clips.append(Clip(path, (path.parent.name,), group=speaker, clip_id=clip_id, split=split))
+    return clips
+
+
+def split_of_speaker(speaker: str) -> str:
+    """The official split of everything a speaker said, by the rule in the corpus's README."""
+    number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % HASHES
+    percent = 100.0 * number / (HASHES - 1)
+    if percent < VALIDATION_PERCENT:
+        return "validation"
+    return "test" if percent < VALIDATION_PERCENT + TEST_PERCENT else "train"
+
+
+def _read_lists(folder: Path) -> dict[str, str]:
+    """Split of each listed clip; empty where a list is missing."""
+    missing = [name for name in LISTS.values() if not (folder / name).is_file()]
+    if missing:
+        logger.warning("%s has no %s: split by the hash of the speaker instead", folder, " and no ".join(missing))
+        return {}
+    return {
+        clip_id: split
+        for split, name in LISTS.items()
+        for clip_id in (folder / name).read_text(encoding="utf-8-sig").split()
+    }
+
+
+def _warn_of_words(words: set[str], folders: set[str]) -> None:
+    missing = sorted(set(WORDS) - words)
+    if missing and missing != list(NEW_IN_VERSION_2):
+        logger.warning("Speech Commands is partial here: no clips of %s", ", ".join(missing))
+    others = sorted(name for name in folders - words if not name.startswith("_"))
+    if others:
+        logger.warning("Not among the words of Speech Commands, left out: %s", ", ".join(others))

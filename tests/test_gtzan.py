@@ -1,0 +1,83 @@
+"""GTZAN from its true layout, whole and partial, and the split that keeps artists apart."""
+
+from __future__ import annotations
+
+import configparser
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hf_audio import InputError, LabelSpace
+from hf_audio.corpora import gtzan
+from hf_audio.data.splits import assign_splits
+
+PARTS = {"train": "train", "validation": "valid", "test": "test"}
+
+
+def make_tree(root: Path, genres=gtzan.GENRES, suffix: str = "wav", tracks: int = 100) -> Path:
+    """Empty files under GTZAN's names: the index reads names, and audio of the one track that is often broken."""
+    for genre in genres:
+        folder = root / "genres_original" / genre
+        folder.mkdir(parents=True)
+        for number in range(tracks):
+            (folder / f"{genre}.{number:05d}.{suffix}").touch()
+        (folder / f"._{genre}.00000.{suffix}").touch()  # what macOS puts into archives
+    return root
+
+
+def test_whole_layout_follows_the_lists(tmp_path, caplog):
+    root = make_tree(tmp_path)
+    soundfile.write(root / "genres_original/jazz/jazz.00054.wav", np.ones(800) / 2, 22050, format="WAV")
+    with caplog.at_level(logging.INFO):
+        clips = gtzan.index(root)
+    assert Counter(clip.split for clip in clips) == {"train": 443, "validation": 197, "test": 290}
+    assert {clip.labels[0] for clip in clips} == set(gtzan.GENRES)
+    assert len({clip.group for clip in clips}) == len({clip.clip_id for clip in clips}) == 930
+    assert "70 GTZAN tracks are faulty" in caplog.text and "partial" not in caplog.text
+    labels = LabelSpace.of_clips(clips, gtzan.CARD.label_names, gtzan.CARD.problem_type)
+    assert assign_splits(clips, labels) == clips, "nothing is drawn at random"
+
+
+def test_lists_are_those_of_the_authors(shared_data):
+    split_of = gtzan.split_of_tracks()
+    for split, name in PARTS.items():
+        published = (shared_data / "gtzan_split" / f"{name}.txt").read_text().split()
+        assert sorted(published) == sorted(track for track, of in split_of.items() if of == split)
+
+
+def test_broken_file_is_left_out(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        clips = gtzan.index(make_tree(tmp_path, ["jazz"]))
+    assert "jazz.00054" not in {clip.group for clip in clips}
+    assert "jazz.00054.wav is broken" in caplog.text and "86 of the 930 listed tracks" in caplog.text
+
+
+def test_original_au_files_and_copies_side_by_side(tmp_path):
+    make_tree(tmp_path / "genres", ["blues"], suffix="au")
+    clips = gtzan.index(tmp_path)
+    assert len(clips) == 100 and clips[0].path.suffix == ".au" and clips[0].clip_id == "blues/blues.00000.au"
+    make_tree(tmp_path / "Data", ["blues"])
+    assert {clip.path.suffix for clip in gtzan.index(tmp_path)} == {".wav"}, "one file a track"
+
+
+def test_nothing_there_gets_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="holds no GTZAN tracks; expected genre folders"):
+        gtzan.index(tmp_path)
+    make_tree(tmp_path, ["country"])
+    for path in tmp_path.rglob("*.wav"):
+        if path.stem in gtzan.split_of_tracks():
+            path.unlink()
+    with pytest.raises(InputError, match="holds none of the listed GTZAN tracks"):
+        gtzan.index(tmp_path)
+
+
+def test_the_split_is_installed_with_the_package():
+    root = Path(gtzan.__file__).parents[2]
+    setup = configparser.ConfigParser()
+    setup.read(root / "setup.cfg")
+    patterns = setup["options.package_data"]["hf_audio"].split(", ")
+    assert any(gtzan.SPLIT_TABLE in (root / "hf_audio").glob(pattern) for pattern in patterns)
