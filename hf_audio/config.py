@@ -6,8 +6,9 @@ the command line; recipe.py puts them together.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -24,7 +25,7 @@ class DataConfig:
 
     _argument_group_name = "data"
 
-    corpus: str = setting("folder", "Corpus module that reads the recordings: folder, irmas, general_midi.")
+    corpus: str = setting("folder", "Corpus module that reads the recordings; a wrong name lists them all.")
     data_dir: str | None = setting(
         None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s)."
     )
@@ -32,8 +33,16 @@ class DataConfig:
     window_s: float | None = setting(
         None, "Window length in seconds. Default: what nine of ten training clips fit into, at most 5 s."
     )
+    clip_s: float | None = setting(None, "Use only the first so many seconds of each clip. Default: all of it.")
     hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
-    num_mel_bins: int = setting(128, "Mel bins of the filter bank.")
+    features: str = setting(
+        "fbank",
+        "What is stored of each window: fbank (log-mel), waveform (for Wav2Vec2 and others), classical (174 numbers).",
+    )
+    num_mel_bins: int = setting(128, "Mel bins of the filter bank, for features=fbank.")
+    step_s: float | None = setting(
+        None, "For features=classical: seconds under one vector. Default: one vector for the whole window."
+    )
     fold: str | None = setting(
         None, "Test on this official fold (a value of the CSV's split column), train on the others."
     )
@@ -41,6 +50,7 @@ class DataConfig:
     test_fraction: float = setting(0.15, "Share of the groups to test on where the corpus has no official test split.")
     validation_fraction: float = setting(0.15, "Share of the groups to validate on where there is no such split.")
     split_seed: int = setting(0, "Seed of the split.")
+    train_fraction: float = setting(1.0, "Share of the training groups to train on; every class keeps at least a clip.")
     num_workers: int | None = setting(None, "Processes that build features. Default: all cores this process may use.")
     strict: bool = setting(False, "Stop at the first unreadable, silent or too short file instead of leaving it out.")
 
@@ -53,13 +63,52 @@ class ModelConfig:
 
     model: str = setting(
         "ast-mini",
-        "A checkpoint to fine-tune (Hub name or folder), or a preset from scratch: ast-mini, -tiny, -small, -base.",
+        "A checkpoint to fine-tune (Hub name or folder; timm/NAME for image networks), or a preset from scratch: "
+        "ast-mini, cnn, lstm, wav2vec2-mini, mlp ..., any network of timm. A wrong name lists them.",
+    )
+    model_options: dict[str, Any] | str | None = setting(
+        None, """What differs from the preset, as JSON: '{"dropout": 0.2}'. The fields of the model's config."""
+    )
+    head: str | None = setting(
+        None, "Head: linear, deep (--head_sizes 1000 500), fluffy (one a class) or arcface. Default: the preset's."
+    )
+    head_sizes: list[int] | None = setting(None, "Hidden sizes of a deep or fluffy head, without the output.")
+    head_dropout: float | None = setting(None, "Dropout in front of each layer of the head. Default: the preset's.")
+    metadata: list[str] | None = setting(
+        None, "Metadata of the clips to append to the embedding, e.g. genre drums; unknown where a clip has none."
+    )
+    freeze: str = setting(
+        "none", "What is not trained: none, backbone, or convolutional (the first layers of Wav2Vec2 and its like)."
     )
     lora_rank: int = setting(0, "Train LoRA adapters of this rank and the head only; 0 trains all weights.")
     lora_alpha: int | None = setting(None, "LoRA scale. Default: twice the rank.")
     lora_dropout: float = setting(0.0, "Dropout in front of the adapters.")
     class_weights: bool = setting(False, "Weigh classes in the loss by their rarity in the train split.")
     early_stopping_patience: int = setting(0, "Stop after so many evaluations without a better score; 0 never does.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model_options, str):
+            try:
+                self.model_options = json.loads(self.model_options)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"--model_options must be JSON, found {self.model_options!r} ({error})") from None
+        if self.model_options is not None and not isinstance(self.model_options, dict):
+            raise ValueError(f"--model_options must be a JSON object, found {self.model_options!r}")
+
+
+@dataclass
+class PretrainingConfig:
+    """How a spectrogram transformer is pretrained without labels; only recipes that name one of these have them."""
+
+    _argument_group_name = "pretraining"
+
+    objective: str = setting(
+        "masked", "What the model must tell: 'masked' patches' content, or which patches were 'shuffled'."
+    )
+    mask_fraction: float = setting(0.75, "Share of a window's patches that is hidden, for objective=masked.")
+    shuffle_fraction: float = setting(0.15, "Share of a window's patches that changes places, for objective=shuffled.")
+    decoder_width: int | None = setting(None, "Width of objective=masked's decoder. Default: half the encoder's.")
+    decoder_layers: int = setting(2, "Layers of objective=masked's decoder.")
 
 
 @dataclass
@@ -68,7 +117,17 @@ class AugmentConfig:
 
     _argument_group_name = "augmentation"
 
-    time_mask_s: float = setting(0.0, "SpecAugment: longest time mask in seconds; 0 switches it off.")
+    time_shift: bool = setting(False, "Warp: a window that is full of sound starts anywhere in it, as a loop.")
+    time_stretch: float = setting(0.0, "Warp: up to so much faster or slower, 0.2 is 20 %; 0 is off.")
+    frequency_scale: float = setting(0.0, "Warp: the mel axis is scaled up or down by up to so much; 0 is off.")
+    frequency_shift_bins: float = setting(0.0, "Warp: pitch and formants move by up to so many mel bins; 0 is off.")
+    gain_db: float = setting(0.0, "Warp: up to so many decibels louder or quieter; 0 is off.")
+    equaliser_db: float = setting(0.0, "Recording: deviation of a random smooth equalisation in decibels; 0 is off.")
+    noise_probability: float = setting(0.0, "Recording: how likely noise is added to a window; 0 is off.")
+    noise_snr_db: float = setting(5.0, "Recording: the loudest noise is so many decibels below the sound.")
+    time_mask_s: float = setting(
+        0.0, "SpecAugment: longest time mask in seconds, at most a tenth of the window; 0 is off."
+    )
     frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 switches it off.")
     mixup_alpha: float = setting(0.0, "Mixup: both parameters of the Beta distribution of the mixing share; 0 is off.")
     mixup_probability: float = setting(0.5, "Mixup: how likely a clip is mixed with another at all.")
@@ -118,4 +177,5 @@ class Recipe:
     hub: HubConfig
     run: RunConfig
     training: TrainingArguments
+    pretraining: PretrainingConfig | None = None
     push_to_hub: bool = False  # TrainingArguments' flag, but publishing is a stage of its own here: Trainer gets False

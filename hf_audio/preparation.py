@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -16,12 +17,21 @@ from hf_audio.config import DataConfig
 from hf_audio.corpora import find_corpus
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.feature_building import build_features
+from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.splits import assign_splits
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.waveform import Waveform
 
+# what makes the features of each name that --features can have
+EXTRACTORS: dict[str, Callable[[DataConfig], WindowExtractor]] = {
+    "fbank": lambda data: KaldiFbank(num_mel_bins=data.num_mel_bins),
+    "waveform": lambda data: Waveform(),
+    "classical": lambda data: ClassicalFeatures(step_s=data.step_s),
+}
 LONGEST_DEFAULT_WINDOW_S = 5.0
 NUM_PROBED_CLIPS = 500  # enough to know how long clips are
 
@@ -45,12 +55,14 @@ def build_corpus_features(data: DataConfig, folder: Path) -> Path:
         validation_fraction=data.validation_fraction,
         seed=data.split_seed,
     )
+    if data.clip_s:
+        clips = [_beginning(clip, data.clip_s) for clip in clips]
     window_s = data.window_s or default_window_s(clips)
     return build_features(
         clips,
         labels,
         folder,
-        KaldiFbank(num_mel_bins=data.num_mel_bins),
+        window_extractor(data),
         window_s=window_s,
         hop_s=data.hop_s or window_s,
         card=corpus.CARD,
@@ -60,6 +72,22 @@ def build_corpus_features(data: DataConfig, folder: Path) -> Path:
         world_size=state.num_processes,
         wait_for_everyone=state.wait_for_everyone,
     )
+
+
+def window_extractor(data: DataConfig) -> WindowExtractor:
+    """What makes the features that `data` asks for.
+
+    Raises:
+        InputError: there are no features of that name, or a setting of other features is given.
+    """
+    if data.features not in EXTRACTORS:
+        raise unknown_name("features", data.features, EXTRACTORS)
+    if data.step_s is not None and data.features != "classical":
+        raise InputError(
+            f"--step_s is for classical features and these are {data.features}: give --features classical, "
+            "or leave it out"
+        )
+    return EXTRACTORS[data.features](data)
 
 
 def default_window_s(clips: Sequence[Clip]) -> float:
@@ -81,11 +109,20 @@ def default_window_s(clips: Sequence[Clip]) -> float:
     return window_s
 
 
+def _beginning(clip: Clip, clip_s: float) -> Clip:
+    """The first `clip_s` seconds of a clip; all of it where it is shorter."""
+    end_s = clip.start_s + clip_s
+    return dataclasses.replace(clip, end_s=end_s if clip.end_s is None else min(clip.end_s, end_s))
+
+
 def _recordings(corpus: ModuleType, data: DataConfig, state: PartialState) -> Path:
     """The folder with the recordings; where --data_dir is missing, one process of a machine downloads or renders it."""
     if data.data_dir:
         return Path(data.data_dir)
     if not hasattr(corpus, "obtain"):
+        if data.corpus != "folder":
+            corpus.index(Path("corpora") / data.corpus)  # where nothing is, its error says where to get the corpus
+            return Path("corpora") / data.corpus
         raise InputError(
             "Nothing to train on: give --data_dir DIR (class folders, or a CSV with path and label), "
             "or --dataset USER/NAME for features on the Hub"

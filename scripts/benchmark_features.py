@@ -38,10 +38,10 @@ from transformers import ASTFeatureExtractor
 
 from hf_audio.data.audio import AudioError, read_audio
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_storage import decode_features, encode_features
 from hf_audio.data.features_dataset import FeatureCollator, load_features
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.picture_storage import decode_features, encode_features
 from hf_audio.features.fbank import KaldiFbank
 
 CLIP_S, FILE_RATE, RATE, BATCH = 3.0, 44_100, 16_000, 32

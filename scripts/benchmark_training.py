@@ -190,8 +190,8 @@ def compare_steps(options: argparse.Namespace) -> None:
 
 def compare_whole_ways(options: argparse.Namespace) -> None:
     """Features extracted by the example's loader, against stored windows decoded by ours."""
-    from hf_audio.data.feature_storage import encode_features
     from hf_audio.data.features_dataset import FeatureDataset
+    from hf_audio.data.picture_storage import encode_features
     from hf_audio.training import AudioTrainer
 
     length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size

@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from hf_audio.data.feature_building import build_features
+from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.features.fbank import KaldiFbank
@@ -17,7 +18,9 @@ SAMPLE_RATE = 16_000
 FREE = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True, citation="Nobody: Tones.", protocol="One split.")
 
 
-def build_small_features(folder: Path, card: CorpusCard = FREE, broken_clips: int = 0) -> Path:
+def build_small_features(
+    folder: Path, card: CorpusCard = FREE, broken_clips: int = 0, extractor: WindowExtractor | None = None
+) -> Path:
     """Three classes, one a clip; 4 training, 1 validation and 1 test clip of 1.5 s each; windows of 1 s every 0.5 s."""
     random = np.random.default_rng(0)
     clips = []
@@ -34,4 +37,4 @@ def build_small_features(folder: Path, card: CorpusCard = FREE, broken_clips: in
         path.write_bytes(b"no sound")
         clips.append(Clip(path, ("tuba",), f"broken{number}", f"broken{number}", split="train"))
     labels = LabelSpace.of_clips(clips)
-    return build_features(clips, labels, folder, KaldiFbank(), window_s=1.0, hop_s=0.5, card=card)
+    return build_features(clips, labels, folder, extractor or KaldiFbank(), window_s=1.0, hop_s=0.5, card=card)

@@ -9,11 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
-    {"errors", "config", "environment"},
+    {"errors", "config", "environment", "extractors"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation"},
-    {"analysis", "publishing"},
+    {"analysis", "publishing", "pretraining"},
     {"recipe", "stages"},
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -10,16 +10,20 @@ from huggingface_hub import DatasetCard
 from PIL import Image
 from small_features import PITCH_HZ, build_small_features
 
-from hf_audio.data.feature_storage import decode_features
+from hf_audio.data.features_dataset import load_features
 from hf_audio.data.index import CorpusCard
+from hf_audio.data.picture_storage import decode_features
+from hf_audio.data.waveform_storage import decode_waveform
 from hf_audio.errors import InputError
+from hf_audio.features.classical import ClassicalFeatures
+from hf_audio.features.waveform import Waveform
 from hf_audio.publishing.dataset_card import (
     hub_licence,
     name_repo,
-    one_window_a_class,
     read_manifest,
     write_dataset_card,
 )
+from hf_audio.publishing.dataset_pictures import class_means, feature_groups, one_window_a_class
 
 pytestmark = pytest.mark.timeout(60)
 CLOSED = CorpusCard(
@@ -64,7 +68,7 @@ def test_its_pictures_exist(folder):
 
 
 def test_one_window_a_class_is_of_that_class(folder):
-    windows = dict(one_window_a_class(folder, read_manifest(folder)["label_names"]))
+    windows = dict(one_window_a_class(folder, read_manifest(folder)))
     assert sorted(windows) == sorted(PITCH_HZ)
     loudest_bin = {name: window.mean(axis=0).argmax() for name, window in windows.items()}
     assert loudest_bin["tuba"] < loudest_bin["flute"] < loudest_bin["bell"]
@@ -83,6 +87,63 @@ def test_the_lines_that_read_it_work_without_hf_audio(folder, monkeypatch):
     assert names["log_mel"].shape == (98, 128)
     assert names["labels"] == [stored["clip_id"].split("/")[0]]
     assert set(datasets.load_dataset(str(folder))) == {"train", "validation", "test"}
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder = build_small_features(tmp_path_factory.mktemp("card") / "sounds", extractor=Waveform())
+    write_dataset_card(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("card") / "vectors"
+    build_small_features(folder, extractor=ClassicalFeatures(step_s=0.5))
+    write_dataset_card(folder)
+    return folder
+
+
+def test_the_card_of_waveforms(sounds, monkeypatch):
+    monkeypatch.chdir(sounds.parent)
+    card, names = DatasetCard.load(sounds / "README.md"), {}
+    assert card.text.startswith("\n# Tones: waveforms") and "a FLAC file that the viewer plays" in card.text
+    assert "spectrogram" not in card.data.tags and "log_mel" not in card.text and "{%" not in card.text
+    exec(lines_of_code(card.text), names)
+    row = load_features(sounds).splits["train"][0]
+    np.testing.assert_array_equal(names["waveform"], decode_waveform(row["audio"]["bytes"])[0])
+    assert names["sample_rate"] == 16_000 and names["labels"] == [row["clip_id"].split("/")[0]]
+    assert "| `audio` | sound of the window: FLAC of 16 bits, mono, 16000 Hz |" in card.text
+    with Image.open(sounds / "pictures/windows.png") as picture:
+        assert min(picture.size) > 100
+    assert {name: len(window) for name, window in one_window_a_class(sounds, read_manifest(sounds))} == dict.fromkeys(
+        PITCH_HZ, 16_000
+    )
+
+
+def test_the_card_of_classical_features(vectors, monkeypatch):
+    monkeypatch.chdir(vectors.parent)
+    card, names = DatasetCard.load(vectors / "README.md"), {}
+    assert "its features 174 numbers every 0.5 s by librosa" in card.text and "{%" not in card.text
+    exec(lines_of_code(card.text), names)
+    features = load_features(vectors)
+    row = features.splits["train"][0]
+    np.testing.assert_array_equal(names["vectors"], features.storage.decode(row))
+    assert names["vectors"].shape == (2, 174) and names["labels"] == [row["clip_id"].split("/")[0]]
+    lines = [
+        "| 0 to 19 | `mfcc_0` ... `mfcc_19` |",
+        "| 45 | `tempo_bpm` |",
+        "| 46 to 173 | `mel_0_db` ... `mel_127_db` |",
+    ]
+    assert "\n|---|---|\n" + lines[0] in card.text and all(line + "\n" in card.text for line in lines)
+    assert sum(1 + last - first for first, last, _ in feature_groups()) == 174
+    means = class_means(vectors, read_manifest(vectors))
+    assert means.keys() == PITCH_HZ.keys()
+    np.testing.assert_allclose(np.mean(list(means.values()), axis=0), 0, atol=1e-9)  # as many windows of each
+    centroid = {name: (values[46:] * np.arange(128)).sum() for name, values in means.items()}
+    assert centroid["tuba"] < centroid["bell"]
+    with Image.open(vectors / "pictures/windows.png") as picture:
+        assert min(picture.size) > 100
 
 
 def test_a_closed_licence_is_named_in_metadata_and_text(tmp_path):

@@ -18,7 +18,7 @@ from transformers import AutoFeatureExtractor
 
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_storage import decode_features
+from hf_audio.data.picture_storage import decode_features
 from hf_audio.errors import InputError
 from hf_audio.features.fbank import KaldiFbank
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import tone_corpus
 from filelock import FileLock
-from tone_corpus import DyingFbank, build, tone_clips
+from tone_corpus import CountingFbank, DyingFbank, build, tone_clips
 
 from hf_audio.data import feature_building
 from hf_audio.errors import InputError
@@ -80,6 +80,17 @@ def test_worker_processes_and_ranks_change_nothing(corpus, finished, tmp_path):
     for rank in ranks:
         rank.join()
     assert_same(folder, finished)
+
+
+def test_workers_are_started_where_there_is_enough_to_do(corpus, finished, tmp_path, monkeypatch):
+    """104 s of sound: nothing to share for log-mel features, much for features that take as long as the sound."""
+    monkeypatch.setattr(feature_building, "_num_cores", lambda: 2)
+    monkeypatch.setattr(CountingFbank, "batches_here", 0)
+    assert_same(build(corpus, tmp_path / "slow", CountingFbank(), num_workers=None), finished)
+    assert CountingFbank.batches_here == 0, "all of it was done by workers"
+    monkeypatch.setattr(CountingFbank, "times_real_time", 1000.0)
+    assert_same(build(corpus, tmp_path / "fast", CountingFbank(), num_workers=None), finished)
+    assert CountingFbank.batches_here >= 10
 
 
 @pytest.mark.parametrize("renames", [1, 2, 3, 11, 20, 21, 22, 23, 24, 25])

@@ -274,6 +274,16 @@ def test_rows_with_decoded_pictures_and_several_labels(folder):
     assert several["labels"].tolist()[1:] == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
 
 
+def test_facts_about_a_dataset(folder):
+    features = load_features(folder)
+    assert (features.kind, features.window_s, features.window_frames) == ("fbank", 0.3, 28)
+    assert len(features.metadata) == 80 and features.metadata["middle_005.wav"] == {"take": "5"}
+    batch = FeatureCollator(features.extractor, features.labels, {"take": ["8"]}, features.metadata)(
+        [features.splits["test"][number] for number in (0, 20)]
+    )
+    assert batch["metadata"].tolist() == [[1], [0]]
+
+
 def test_clip_keys_are_the_same_everywhere():
     assert clip_key("cello/001.wav") == 6189493646588795641
     assert len({clip_key(f"clip {number}") for number in range(10_000)}) == 10_000
@@ -285,5 +295,7 @@ def test_extractors_are_compared_by_what_cannot_be_adapted():
     check_same_extractor(stored, ASTFeatureExtractor())
     with pytest.raises(InputError, match="num_mel_bins 128 there, 64 wanted"):
         check_same_extractor(stored, ASTFeatureExtractor(num_mel_bins=64))
-    with pytest.raises(InputError, match=r"feature_extractor_type .*sampling_rate 16000 there, 8000 wanted"):
-        check_same_extractor(stored, Wav2Vec2FeatureExtractor(sampling_rate=8000))
+    with pytest.raises(InputError, match=r"sampling_rate 16000 there, 8000 wanted; num_mel_bins 128 there, 64 wanted"):
+        check_same_extractor(stored, ASTFeatureExtractor(sampling_rate=8000, num_mel_bins=64))
+    with pytest.raises(InputError, match=r"features are fbank .* the model reads waveforms.* give --features waveform"):
+        check_same_extractor(stored, Wav2Vec2FeatureExtractor())

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from hf_audio.data.feature_building import build_features
+from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
@@ -42,7 +43,7 @@ def tone_clips(folder: Path, count: int = 80) -> list[Clip]:
     return clips
 
 
-def build(corpus: Path, folder: Path, extractor: KaldiFbank | None = None, **options) -> Path:
+def build(corpus: Path, folder: Path, extractor: WindowExtractor | None = None, **options) -> Path:
     """The whole corpus in windows of 0.3 s."""
     options = {"num_workers": 1, "card": CARD, "window_s": WINDOW_S, "hop_s": HOP_S} | options
     return build_features(tone_clips(corpus), LABELS, folder, extractor or KaldiFbank(), **options)
@@ -56,6 +57,17 @@ class SlowFbank(KaldiFbank):
         return super().__call__(waveforms)
 
 
+class CountingFbank(KaldiFbank):
+    """Slow by its own account, and counts the batches that this process has asked it for."""
+
+    times_real_time = 1.0
+    batches_here = 0
+
+    def __call__(self, waveforms):
+        CountingFbank.batches_here += 1
+        return super().__call__(waveforms)
+
+
 class DyingFbank(KaldiFbank):
     """Kills its process, as the system does where memory runs out."""
 
@@ -63,7 +75,9 @@ class DyingFbank(KaldiFbank):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def build_and_die(corpus: Path, folder: Path, renames: int, before: bool) -> None:
+def build_and_die(
+    corpus: Path, folder: Path, renames: int, before: bool, extractor: WindowExtractor | None = None, **options
+) -> None:
     """Build until the given number of files were renamed to their final names, then die by SIGKILL.
 
     Every file of a build is renamed into place, so these are all the moments that a resumed build can find.
@@ -80,7 +94,7 @@ def build_and_die(corpus: Path, folder: Path, renames: int, before: bool) -> Non
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = replace
-    build(corpus, folder)
+    build(corpus, folder, extractor, **options)
 
 
 def build_with_largest_file(corpus: Path, folder: Path, largest_bytes: int, num_workers: int, answer: Path) -> None:

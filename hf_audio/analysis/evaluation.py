@@ -135,9 +135,8 @@ def _number(value: float | None) -> str:
 
 
 def _reference_scores(features: FeatureDataset, scores: Mapping[str, ClipScores]) -> dict[str, dict[str, ClipScores]]:
-    train = features.manifest["splits"]["train"]
-    counts = np.array([train["label_counts"][name] for name in features.labels.names])
-    prior = {split: prior_scores(counts, train["num_clips"], one, features.labels) for split, one in scores.items()}
+    counts = features.class_counts("train")
+    prior = {split: prior_scores(*counts, one, features.labels) for split, one in scores.items()}
     return {"linear": linear_scores(features, list(scores)), "prior": prior}
 
 
@@ -150,7 +149,7 @@ def _data_facts(features: FeatureDataset) -> dict[str, Any]:
         "corpus": manifest["corpus"],
         "window_s": manifest["window_s"],
         "hop_s": manifest["hop_s"],
-        "window_frames": features.extractor.max_length,
+        "window_frames": features.window_frames,
         "extractor": manifest["extractor"],
         "splits": manifest["splits"],
         "num_excluded": manifest.get("num_excluded", 0),
@@ -215,6 +214,13 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     absent = [name for name, one in results["model"][split]["per_class"].items() if not one["support"]]
     if absent:
         notes.append(f"No {split} clip carries {', '.join(absent)}: left out of all averages over classes.")
+    known = report["data"]["splits"][split].get("known_counts")
+    if known:
+        fewest, most = min(known.values()), max(known.values())
+        notes.append(
+            f"Labels are partial: each class is scored on those {split} clips of which it is known, {fewest:,} to "
+            f"{most:,} of them."
+        )
     if report["data"]["num_excluded"]:
         notes.append(f"{report['data']['num_excluded']} clips could not be used; the features' excluded.csv says why.")
     for name in ("linear", "prior"):
@@ -262,12 +268,17 @@ def _finite(value: Any) -> Any:
 def _predictions(
     clip_ids: list[str], targets: np.ndarray, decisions: np.ndarray, probabilities: np.ndarray, labels: LabelSpace
 ) -> str:
-    """CSV of clip_id, labels and decided (";" between several), and the score of each class."""
+    """CSV of clip_id, labels and decided (";" between several), and the score of each class.
+
+    Where labels are partial, a column "unknown" behind the labels names the classes of which nothing is known.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["clip_id", "labels", "decided", *labels.names])
+    is_partial = np.isnan(targets).any()
+    table.writerow(["clip_id", "labels", *(["unknown"] if is_partial else []), "decided", *labels.names])
     names = np.array(labels.names, dtype=object)
     for clip_id, target, decision, scores in zip(clip_ids, targets, decisions, probabilities, strict=True):
         true, decided = ";".join(names[target > 0.5]), ";".join(names[decision > 0])
-        table.writerow([clip_id, true, decided, *(f"{score:.4f}" for score in scores)])
+        unknown = [";".join(names[np.isnan(target)])] if is_partial else []
+        table.writerow([clip_id, true, *unknown, decided, *(f"{score:.4f}" for score in scores)])
     return text.getvalue()

@@ -34,7 +34,8 @@ def write_plots(
     """Draws every picture of a run into `folder` and returns the file names.
 
     `scores` is what `classification_metrics` says of the clips of `split`, whose `probabilities`, `decisions` and
-    `targets` are `[clips, classes]`. Curves need a class with positives and negatives; without one they are left out.
+    `targets` (NaN where unknown) are `[clips, classes]`. Curves need a class with positives and negatives; without one
+    they are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -105,11 +106,13 @@ def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
 def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     """Share `[true class, decided class]` of the true class's clips that were decided to be (also) the other.
 
-    With one label a clip this is the confusion matrix, each row adding up to 1. NaN rows have no clip.
+    With one label a clip this is the confusion matrix, each row adding up to 1. Where targets are partial (NaN), shares
+    are of the clips of which the other class is known too. NaN shares have no clip.
     """
-    true, decided = np.asarray(targets) > 0.5, np.asarray(decisions) > 0.5
+    true, known = np.asarray(targets) > 0.5, ~np.isnan(targets)
+    decided = (np.asarray(decisions) > 0.5) & known
     together = true.T.astype(np.float64) @ decided.astype(np.float64)
-    clips = true.sum(axis=0)[:, None]
+    clips = true.T.astype(np.float64) @ known.astype(np.float64)
     return np.where(clips > 0, together / np.maximum(clips, 1), np.nan)
 
 
@@ -140,23 +143,29 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
 
 
 def plot_roc_pr(probabilities: np.ndarray, targets: np.ndarray, scores: dict[str, Any], split: str) -> Figure | None:
-    """ROC and precision-recall curves: thin for each class, bold for all clip-class pairs together (micro)."""
-    true = np.asarray(targets) > 0.5
-    drawable = [index for index in range(true.shape[1]) if 0 < true[:, index].sum() < len(true)]
+    """ROC and precision-recall curves: thin for each class, bold for all clip-class pairs together (micro).
+
+    Only known pairs count.
+    """
+    true, known, probabilities = np.asarray(targets) > 0.5, ~np.isnan(targets), np.asarray(probabilities)
+    columns = [
+        (is_true[rows], score[rows]) for is_true, score, rows in zip(true.T, probabilities.T, known.T, strict=True)
+    ]
+    drawable = [column for column in columns if 0 < column[0].sum() < len(column[0])]
     if not drawable:
         return None
     figure, (roc, precision_recall) = _figure(10.4, 5.2, columns=2)
     thin = dict(color=BLUE, lw=0.8, alpha=0.45 if len(drawable) <= 12 else 0.2)
-    lines = [(true[:, index], probabilities[:, index], thin) for index in drawable]
-    lines.append((true.ravel(), np.asarray(probabilities).ravel(), dict(color=ORANGE, lw=2.2)))
+    lines = [(*column, thin) for column in drawable]
+    lines.append((true[known], probabilities[known], dict(color=ORANGE, lw=2.2)))
     for is_true, score, style in lines:
         false_rate, true_rate, _ = metrics.roc_curve(is_true, score)
         roc.plot(false_rate, true_rate, **style)
         precision, recall, _ = metrics.precision_recall_curve(is_true, score)
         precision_recall.plot(recall, precision, drawstyle="steps-post", **style)
     roc.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    area = metrics.roc_auc_score(true.ravel(), lines[-1][1])
-    average = metrics.average_precision_score(true.ravel(), lines[-1][1])
+    area = metrics.roc_auc_score(*lines[-1][:2])
+    average = metrics.average_precision_score(*lines[-1][:2])
     _legend(roc, f"micro, area {area:.3f}", f"classes, mean area {scores['roc_auc_macro']:.3f}")
     _legend(precision_recall, f"micro, average {average:.3f}", f"classes, mAP {scores['mean_average_precision']:.3f}")
     roc.set(title=f"ROC ({split})", xlabel="false positive rate", ylabel="true positive rate")

@@ -7,30 +7,33 @@ what is left for a network to gain.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from hf_audio.data.feature_storage import decode_features
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
+from hf_audio.features.fbank import KaldiFbank
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 
 MOST_TRAINING_WINDOWS = 20_000  # more do not move a linear model of 257 weights a class, but take minutes to read
 LEAST_LOGIT = -30.0  # keeps averages finite where a probability is 0
 
 
-def prior_scores(class_counts: np.ndarray, num_clips: int, scores: ClipScores, labels: LabelSpace) -> ClipScores:
+def prior_scores(
+    class_counts: np.ndarray, num_clips: int | np.ndarray, scores: ClipScores, labels: LabelSpace
+) -> ClipScores:
     """The same logits for every clip of `scores`: how frequent each class is among the training clips.
 
     Args:
         class_counts: training clips of each class `[classes]`.
-        num_clips: training clips.
+        num_clips: training clips, or those of which each class is known `[classes]`.
         scores: any scores of the clips to judge; their keys and targets are kept.
     """
     logits = _prior_logits(np.asarray(class_counts, dtype=np.float64), num_clips, labels)
@@ -38,11 +41,11 @@ def prior_scores(class_counts: np.ndarray, num_clips: int, scores: ClipScores, l
 
 
 def linear_scores(features: FeatureDataset, splits: Iterable[str]) -> dict[str, ClipScores]:
-    """Scores by logistic regression on mean and deviation over time of each feature bin of a window.
+    """Scores by logistic regression on what `window_statistics` says of each window.
 
-    Multinomial where clips have one label, one against the rest where they have several; inputs are standardised with
-    the training windows' statistics. Window logits are averaged per clip, as the network's are. At most
-    MOST_TRAINING_WINDOWS evenly spaced windows are trained on.
+    Multinomial where clips have one label, one against the rest where they have several, each class on the windows of
+    which it is known; inputs are standardised with the training windows' statistics. Window logits are averaged per
+    clip, as the network's are. At most MOST_TRAINING_WINDOWS evenly spaced windows are trained on.
     """
     inputs, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
     scaler = StandardScaler().fit(inputs)
@@ -58,27 +61,45 @@ def linear_scores(features: FeatureDataset, splits: Iterable[str]) -> dict[str, 
 def window_statistics(
     features: FeatureDataset, split: str, most: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and deviation over the real frames of each stored window, un-normalised.
+    """Each stored window as one vector, un-normalised.
+
+    Mean and deviation over time of each log-mel bin, whether those are stored ("fbank") or computed here of the sound
+    ("waveform"); of classical features, which are statistics already, the mean over steps.
 
     Returns:
-        float32 `[windows, 2 * bins]`, targets float32 `[windows, classes]`, clip keys int64 `[windows]`.
+        float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
+        `[windows]`.
     """
+    summarise, storage = _summary_of(features), features.storage
 
     def statistics(row: dict) -> tuple[np.ndarray, np.ndarray, int]:
-        frames = decode_features(row["features"]["bytes"], row["offset"], row["scale"])[: row["num_frames"]]
-        both = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
-        return both, features.labels.multi_hot(row["labels"]), clip_key(row["clip_id"])
+        summary = summarise(storage.decode(row)[: row["num_frames"]])
+        target = features.labels.multi_hot(row["labels"], features.unknown.get(row["clip_id"], ()))
+        return summary, target, clip_key(row["clip_id"])
 
     num_windows = features.num_windows(split)
     wanted = min(most or num_windows, num_windows)
     rows = _evenly_spaced(features.splits[split], num_windows, wanted)
-    # Pillow decodes without the interpreter's lock, so threads share the work and nothing is copied to processes
+    # Pillow, libsndfile and torch work without the interpreter's lock, so threads share the work and nothing is copied
+    # to processes
     with ThreadPoolExecutor() as threads:
         batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(rows, 256)), []))
         results = (one for batch in batches for one in batch)
         progress = tqdm(results, desc=f"linear reference, {split}", unit=" windows", total=wanted)
         inputs, targets, keys = zip(*progress, strict=True)
     return np.stack(inputs), np.stack(targets), np.array(keys, dtype=np.int64)
+
+
+def _summary_of(features: FeatureDataset) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that makes one vector of a window of these features."""
+
+    def mean_and_deviation(frames: np.ndarray) -> np.ndarray:
+        return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+
+    if features.kind == "waveform":
+        fbank = KaldiFbank(features.manifest["extractor"]["sampling_rate"])
+        return lambda waveform: mean_and_deviation(fbank([torch.from_numpy(waveform)])[0].numpy())
+    return {"fbank": mean_and_deviation, "classical": lambda steps: steps.mean(axis=0)}[features.kind]
 
 
 def _evenly_spaced(dataset, num_rows: int, wanted: int) -> Iterator[dict]:
@@ -104,11 +125,14 @@ def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace
 
 def _fit_one_against_rest(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace):
     # Newton steps on 257 weights converge in a fraction of L-BFGS's time where windows are many
+    known = ~np.isnan(targets)
     models = [
-        LogisticRegression(solver="newton-cholesky", max_iter=50).fit(inputs, one) if 0 < one.mean() < 1 else None
-        for one in targets.T
+        LogisticRegression(solver="newton-cholesky", max_iter=50).fit(inputs[rows], one[rows])
+        if len(np.unique(one[rows])) == 2
+        else None
+        for one, rows in zip(targets.T, known.T, strict=True)
     ]
-    prior = _prior_logits(targets.sum(axis=0), len(targets), labels)
+    prior = _prior_logits(np.nansum(targets, axis=0), known.sum(axis=0), labels)
 
     def logits_of(inputs: np.ndarray) -> np.ndarray:
         columns = [
@@ -120,7 +144,7 @@ def _fit_one_against_rest(inputs: np.ndarray, targets: np.ndarray, labels: Label
     return logits_of
 
 
-def _prior_logits(class_counts: np.ndarray, num_clips: int, labels: LabelSpace) -> np.ndarray:
+def _prior_logits(class_counts: np.ndarray, num_clips: int | np.ndarray, labels: LabelSpace) -> np.ndarray:
     """Logits `[classes]` whose probabilities are the frequencies; half a clip is added, so that none is 0 or 1."""
     frequencies = (class_counts + 0.5) / (num_clips + 1)
     return np.log(frequencies / (1 - frequencies)) if labels.is_multi_label else np.log(frequencies)

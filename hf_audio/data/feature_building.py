@@ -29,22 +29,23 @@ from hf_audio.data.feature_plan import (
     plan_shards,
     shards_of,
 )
-from hf_audio.data.feature_shards import ShardBuilder
+from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 
 PLAN = "plan.json"
-# Starting worker processes takes seconds, since they need torch. In that time one process builds an hour of audio.
-FEWEST_S_FOR_WORKERS = 3600.0
+# Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
+# of sound where features are log-mel
+WORKER_START_S = 3.6
 
 
 def build_features(
     clips: Sequence[Clip],
     labels: LabelSpace,
     folder: str | Path,
-    extractor: Any,
+    extractor: WindowExtractor,
     *,
     window_s: float,
     hop_s: float,
@@ -63,10 +64,11 @@ def build_features(
     Args:
         clips, labels: the index, every clip with its split, and its classes.
         folder: the same for all ranks; it may hold an unfinished build of the same description.
-        extractor: a `hf_audio.features.fbank.KaldiFbank`.
+        extractor: what makes the features: `KaldiFbank`, `Waveform` or `ClassicalFeatures` of hf_audio/features/.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
         card: what readers must know of the corpus.
-        num_workers: processes of this rank; by default its share of the cores, or one for less than an hour of audio.
+        num_workers: processes of this rank; by default its share of the cores, or one where there is so little audio
+            (less than an hour for log-mel features) that it would be done before others have started.
             A script that has more must guard its main program by `if __name__ == "__main__":`, as always in Python.
         strict: make the first unusable file an error.
         rank, world_size: which share of the shards is built here.
@@ -79,7 +81,7 @@ def build_features(
     folder = Path(folder)
     check_clips(clips, labels)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
-    window_frames, hop_frames = _frames(extractor, window_s, hop_s)
+    window_frames = _window_frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
         if _is_finished(folder, described, strict):
             if rank == 0:
@@ -91,10 +93,11 @@ def build_features(
             wait_for_everyone()
             plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
             shards = list(shards_of(clips, plan["shard_bounds"]))
-            builder = ShardBuilder(folder, extractor, labels, window_frames, hop_frames, strict)
+            builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             if num_workers is None:
-                num_workers = _num_cores() if plan["audio_s"] >= FEWEST_S_FOR_WORKERS else 1
+                alone_s = plan["audio_s"] / extractor.times_real_time
+                num_workers = _num_cores() if alone_s >= WORKER_START_S else 1
             _build(builder, missing, min(num_workers, len(missing)), show_progress=rank == 0)
             wait_for_everyone()
             if rank == 0:
@@ -151,12 +154,15 @@ def _num_cores() -> int:
     return max(1, cores // ranks_here)
 
 
-def _frames(extractor: Any, window_s: float, hop_s: float) -> tuple[int, int]:
+def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) -> int:
     window_frames = extractor.window_frames(window_s)
-    hop_frames = round(hop_s * extractor.sample_rate / extractor.hop_samples)
-    if window_frames < 1 or hop_frames < 1:
-        raise InputError(f"A window of {window_s:g} s every {hop_s:g} s holds no 10 ms frame; make both longer")
-    return window_frames, hop_frames
+    if window_frames < 1 or round(hop_s * extractor.sample_rate / extractor.hop_samples) < 1:
+        shortest_s = extractor.frame_samples / extractor.sample_rate
+        raise InputError(
+            f"A window of {window_s:g} s every {hop_s:g} s is too short: these features need windows of "
+            f"{shortest_s:g} s every {extractor.hop_samples / extractor.sample_rate:g} s at least"
+        )
+    return window_frames
 
 
 def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int, show_progress: bool) -> None:

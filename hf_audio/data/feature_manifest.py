@@ -14,9 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hf_audio.data.feature_plan import Shard
 from hf_audio.data.feature_storage import write_atomically
-from hf_audio.data.index import SPLITS, Clip, CorpusCard
+from hf_audio.data.index import INDEX_COLUMNS, SPLITS, Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 
@@ -61,7 +63,7 @@ def finish_dataset(
     for shard, note in notes:
         num_windows[shard.split] += note["num_windows"]
         num_shards[shard.split] += 1
-    facts = asdict(card)
+    facts, is_partial = asdict(card), any(clip.unknown for clip in clips)
     manifest = {
         **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
         "extractor": extractor.parameters,
@@ -70,7 +72,7 @@ def finish_dataset(
             split: {
                 "num_shards": num_shards[split],
                 "num_windows": num_windows[split],
-                **_clip_facts([clip for clip in kept if clip.split == split], labels),
+                **_clip_facts([clip for clip in kept if clip.split == split], labels, is_partial),
             }
             for split in SPLITS
             if num_windows[split]
@@ -111,30 +113,38 @@ def as_json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[float, float]:
-    """Over all time-frequency values of real frames, as AST's authors take them."""
+def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[Any, Any]:
+    """Over the real frames of all windows: two numbers, or two lists with one for each feature."""
     count = sum(note["count"] for note in notes)
-    mean = math.fsum(note["sum"] for note in notes) / count
-    variance = math.fsum(note["sum_of_squares"] for note in notes) / count - mean**2
-    return round(mean, 7), round(math.sqrt(max(variance, 1e-12)), 7)
+    sums = np.array([[note["sum"], note["sum_of_squares"]] for note in notes], dtype=np.float64)
+    mean, mean_square = np.apply_along_axis(math.fsum, 0, sums) / count
+    std = np.sqrt(np.maximum(mean_square - mean**2, 1e-12))
+    return _rounded(mean), _rounded(std)
 
 
-def _clip_facts(clips: list[Clip], labels: LabelSpace) -> dict[str, Any]:
+def _rounded(numbers: np.ndarray) -> Any:
+    return round(float(numbers), 7) if numbers.ndim == 0 else [round(number, 7) for number in numbers.tolist()]
+
+
+def _clip_facts(clips: list[Clip], labels: LabelSpace, is_partial: bool) -> dict[str, Any]:
+    """Counts of a split's clips; where labels are partial also how many clips each class is known of."""
     counts = Counter(name for clip in clips for name in clip.labels)
+    unknown = Counter(name for clip in clips for name in clip.unknown)
     return {
         "num_clips": len(clips),
         "num_groups": len({clip.group for clip in clips}),
         "label_counts": {name: counts[name] for name in labels.names},
+        **({"known_counts": {name: len(clips) - unknown[name] for name in labels.names}} if is_partial else {}),
     }
 
 
 def _index_rows(clips: Sequence[Clip]) -> Iterator[tuple]:
-    columns = ("clip_id", "group", "split", "labels", "start_s", "end_s")
     facts = sorted({key for clip in clips for key in clip.metadata})
-    yield columns + tuple(f"metadata_{key}" if key in columns else key for key in facts)
+    yield INDEX_COLUMNS + tuple(f"metadata_{key}" if key in INDEX_COLUMNS else key for key in facts)
     for clip in clips:
         end_s = "" if clip.end_s is None else clip.end_s
-        row = (clip.clip_id, clip.group, clip.split, ";".join(clip.labels), clip.start_s, end_s)
+        classes = (";".join(clip.labels), ";".join(clip.unknown))
+        row = (clip.clip_id, clip.group, clip.split, *classes, clip.start_s, end_s)
         yield row + tuple(clip.metadata.get(key, "") for key in facts)
 
 

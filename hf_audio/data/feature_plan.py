@@ -14,7 +14,7 @@ from typing import Any
 
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import SPLITS, Clip
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.splits import check_disjoint
 from hf_audio.data.windows import window_starts
 from hf_audio.errors import InputError
@@ -53,7 +53,7 @@ def check_clips(clips: Sequence[Clip], labels: LabelSpace) -> None:
 
     Raises:
         InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip; an unknown label.
+            training clip; an unknown label; partial labels that contradict themselves or the task.
     """
     if not clips:
         raise InputError("There are no clips to build features from; the index is empty")
@@ -61,6 +61,7 @@ def check_clips(clips: Sequence[Clip], labels: LabelSpace) -> None:
     trained: set[str] = set()
     for clip in clips:
         labels.indices(clip.labels)
+        _check_unknown(clip, labels)
         if clip.split not in SPLITS:
             raise InputError(f"Clip {clip.clip_id} has split {clip.split!r}; expected one of {', '.join(SPLITS)}")
         if clip.clip_id in seen:
@@ -83,6 +84,7 @@ def describe_build(
         lines = (json.dumps(facts(clip), sort_keys=True, ensure_ascii=False) for clip in clips)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
+    is_partial = any(clip.unknown for clip in clips)
     return {
         "format_version": FORMAT_VERSION,
         "window_s": window_s,
@@ -92,6 +94,8 @@ def describe_build(
         "label_names": list(labels.names),
         "clips": digest(lambda clip: [clip.clip_id, clip.start_s, clip.end_s]),
         "clip labels": digest(lambda clip: sorted(clip.labels)),
+        # None where there is none, as in the plans of builds from before labels could be partial
+        "unknown labels": digest(lambda clip: sorted(clip.unknown)) if is_partial else None,
         "splits": digest(lambda clip: clip.split),
         "groups": digest(lambda clip: clip.group),
         "metadata": digest(lambda clip: clip.metadata),
@@ -176,6 +180,20 @@ def shards_of(clips: Sequence[Clip], bounds: dict[str, list[int]]) -> Iterator[S
 def shard_names(split: str, num_shards: int) -> list[str]:
     """Names of a split's files without suffix, as `datasets` finds splits by: train-00000-of-00008 ..."""
     return [f"{split}-{number:05d}-of-{num_shards:05d}" for number in range(num_shards)]
+
+
+def _check_unknown(clip: Clip, labels: LabelSpace) -> None:
+    labels.indices(clip.unknown)
+    if clip.unknown and not labels.is_multi_label:
+        raise InputError(
+            f"Clip {clip.clip_id} has unknown classes, but each clip has exactly one class here; only independent "
+            f"classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
+        )
+    for name in clip.unknown:
+        if name in clip.labels:
+            raise InputError(f"Clip {clip.clip_id} has class {name} and it is unknown whether it has it; take one back")
+        if ";" in name:
+            raise InputError(f"Class {name!r} cannot be unknown: index.csv separates names by semicolons; rename it")
 
 
 def _duration_or_error(path: Path) -> float | AudioError:

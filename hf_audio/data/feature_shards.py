@@ -1,25 +1,25 @@
-"""Building one shard of a feature dataset: decode, resample, features, windows, pictures, parquet."""
+"""Building one shard of a feature dataset: decode, resample, features of windows, rows, parquet."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from transformers import FeatureExtractionMixin
 
 from hf_audio.data.audio import AudioError, read_audio
 from hf_audio.data.feature_plan import Shard
-from hf_audio.data.feature_storage import encode_features, feature_schema, write_atomically
+from hf_audio.data.feature_storage import FeatureStorage, feature_schema, storage_of, write_atomically
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
-from hf_audio.data.windows import window_starts
 from hf_audio.errors import InputError
 
 # clips gathered for one call of the extractor: about 27 of 3 s
@@ -28,15 +28,44 @@ BATCH_S = 80.0
 ROW_GROUP_BYTES = 16 << 20
 
 
+class WindowExtractor(Protocol):
+    """What makes the features of a dataset: one of the classes in hf_audio/features/.
+
+    Attributes:
+        sample_rate: of the waveforms it wants, in Hz.
+        frame_samples: samples of the shortest clip that can be used.
+        hop_samples: samples from one frame to the next; windows start at whole frames.
+        times_real_time: about how many seconds of sound one core gets through in one second.
+        parameters: everything that decides the values: `feature_type`, `sampling_rate` and more.
+    """
+
+    sample_rate: int
+    frame_samples: int
+    hop_samples: int
+    times_real_time: float
+    parameters: dict[str, Any]
+
+    def window_frames(self, window_s: float) -> int:
+        """Frames (samples, steps) of a full window; 0 where it is too short to have any."""
+
+    def windows(
+        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
+    ) -> Iterable[list[tuple[float, np.ndarray]]]:
+        """The windows of each waveform `[samples]`, by `window_starts`: (start in seconds, float32 `[frames, ...]`)."""
+
+    def to_feature_extractor(self, max_length: int, mean: Any, std: Any) -> FeatureExtractionMixin:
+        """What makes the same of a waveform without hf_audio, for windows of `max_length` frames."""
+
+
 @dataclass(frozen=True)
 class ShardBuilder:
     """Builds shards of one dataset; goes to worker processes as a whole."""
 
     folder: Path
-    extractor: Any
+    extractor: WindowExtractor
     labels: LabelSpace
-    window_frames: int
-    hop_frames: int
+    window_s: float
+    hop_s: float
     strict: bool = False
 
     def is_built(self, shard: Shard) -> bool:
@@ -55,20 +84,21 @@ class ShardBuilder:
             InputError: a file is unusable and `strict` is set.
             OSError: the file system refuses to write.
         """
-        rows = _Rows()
+        rows = _Rows(storage_of(self.extractor.parameters), self.extractor.sample_rate)
         with _one_torch_thread():
             for batch in self._batches(shard, rows, report):
-                features = self.extractor([torch.from_numpy(waveform) for _, waveform in batch])
-                for (clip, _), clip_features in zip(batch, features, strict=True):
-                    self._add_windows(rows, clip, clip_features.numpy())
+                waveforms = [waveform for _, waveform in batch]
+                windows = self.extractor.windows(waveforms, self.window_s, self.hop_s)
+                for (clip, _), of_clip in zip(batch, windows, strict=True):
+                    self._add_windows(rows, clip, of_clip)
         scratch = self.folder / ".build"
-        write_atomically(self._shard_path(shard), _parquet(rows, self.labels), scratch)
+        write_atomically(self._shard_path(shard), _parquet(rows, self._schema()), scratch)
         note = {
-            "num_windows": len(rows.columns["clip_id"]),
+            "num_windows": len(rows.values),
             "excluded": rows.excluded,
             "count": rows.count,
-            "sum": rows.sum,
-            "sum_of_squares": rows.sum_of_squares,
+            "sum": np.asarray(rows.sum).tolist(),
+            "sum_of_squares": np.asarray(rows.sum_of_squares).tolist(),
         }
         write_atomically(self._note_path(shard), json.dumps(note), scratch)
 
@@ -100,22 +130,22 @@ class ShardBuilder:
             )
         return waveform
 
-    def _add_windows(self, rows: _Rows, clip: Clip, features: np.ndarray) -> None:
-        """Cut the `[frames, bins]` of a clip into rows."""
-        if not np.isfinite(features.max()):
+    def _add_windows(self, rows: _Rows, clip: Clip, windows: list[tuple[float, np.ndarray]]) -> None:
+        if not all(np.isfinite(window.max()) for _, window in windows):
             self._exclude(rows, clip, "non-finite features: samples far outside [-1, 1]")
             return
         label_indices = self.labels.indices(clip.labels)
-        frame_s = self.extractor.hop_samples / self.extractor.sample_rate
-        for start in window_starts(len(features), self.window_frames, self.hop_frames):
-            window = features[start : start + self.window_frames]
-            start_s = clip.start_s + start * frame_s
-            rows.add(clip, start_s, window, label_indices)
+        for start_s, window in windows:
+            rows.add(clip, clip.start_s + start_s, window, label_indices)
 
     def _exclude(self, rows: _Rows, clip: Clip, reason: str) -> None:
         if self.strict:
             raise InputError(f"{clip.path} is {reason}; mend or remove it, or build without --strict")
         rows.excluded.append([clip.clip_id, reason])
+
+    def _schema(self) -> pa.Schema:
+        """Carries what `datasets` knows of the columns (pictures, audio, names of classes) as metadata."""
+        return feature_schema(self.labels, self.extractor.parameters).arrow_schema
 
     def _shard_path(self, shard: Shard) -> Path:
         return self.folder / "data" / f"{shard.name}.parquet"
@@ -126,33 +156,30 @@ class ShardBuilder:
 
 @dataclass
 class _Rows:
-    """Rows of a shard by column, and what its note says."""
+    """Rows of a shard, each a tuple of the schema's columns, and what the shard's note says."""
 
-    columns: dict[str, list] = field(
-        default_factory=lambda: {
-            name: [] for name in ("clip_id", "group", "start_s", "features", "offset", "scale", "num_frames", "labels")
-        }
-    )
+    storage: FeatureStorage
+    sample_rate: int
+    values: list[tuple] = field(default_factory=list)
     excluded: list[list[str]] = field(default_factory=list)
     count: int = 0
-    sum: float = 0.0
-    sum_of_squares: float = 0.0
+    sum: np.ndarray | float = 0.0
+    sum_of_squares: np.ndarray | float = 0.0
 
     def add(self, clip: Clip, start_s: float, window: np.ndarray, label_indices: list[int]) -> None:
-        png, offset, scale = encode_features(window)
-        picture = {"bytes": png, "path": None}
-        row = (clip.clip_id, clip.group, start_s, picture, offset, scale, len(window), label_indices)
-        for column, value in zip(self.columns.values(), row, strict=True):
-            column.append(value)
-        self.count += window.size
-        self.sum += float(window.sum(dtype=np.float64))
-        self.sum_of_squares += float(np.square(window, dtype=np.float64).sum())
+        stored, axis = self.storage.encode(window, self.sample_rate), self.storage.statistics_axis
+        self.values.append((clip.clip_id, clip.group, start_s, *stored, len(window), label_indices))
+        self.count += window.size if axis is None else window.shape[axis]
+        self.sum += window.sum(axis=axis, dtype=np.float64)
+        self.sum_of_squares += np.square(window, dtype=np.float64).sum(axis=axis)
 
 
-def _parquet(rows: _Rows, labels: LabelSpace) -> memoryview:
+def _parquet(rows: _Rows, schema: pa.Schema) -> memoryview:
     """The shard's file: written to memory first, so that a full disk is an error of one plain write."""
-    schema = feature_schema(labels).arrow_schema  # carries the Image and ClassLabel features as metadata
-    table = pa.Table.from_pydict(rows.columns, schema=schema)
+    columns = zip(*rows.values, strict=True) if rows.values else ([] for _ in schema)
+    table = pa.Table.from_arrays(
+        [pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)], schema=schema
+    )
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink, schema, compression="none", use_dictionary=["clip_id", "group"], write_page_index=True

@@ -1,90 +1,111 @@
-"""How a window of features is stored: an 8-bit grey PNG with an offset and a scale, readable by anyone.
-
-    log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T    # [frames, bins]
-
-The picture has the frames along its width and the low frequencies at its bottom, as spectrograms are drawn.
-"""
+"""How windows become rows of a feature dataset, and rows batches: one storage for each kind of feature."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import struct
-import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from datasets import ClassLabel, Features, Image, List, Value
-from PIL import Image as Pictures
+import torch
+from datasets import ClassLabel, Dataset, Features, IterableDataset, List, Value
+from transformers import FeatureExtractionMixin
 
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.picture_storage import PictureStorage
+from hf_audio.data.vector_storage import VectorStorage
+from hf_audio.data.waveform_storage import WaveformStorage
+from hf_audio.errors import unknown_name
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_SUB_FILTER = 1
-LARGEST_PIXEL = 255
+
+class FeatureStorage(Protocol):
+    """What the data side must know of one kind of feature. It has no state.
+
+    Attributes:
+        kind: its name in settings: "fbank", "waveform" or "classical".
+        feature_type: its name in the `parameters` of the extractor that made it, and so in manifests.
+        described: what it is, in words.
+        extractor_class: the published extractor that makes the same of a waveform.
+        compared: settings of that extractor which a model cannot be adapted to.
+        statistics_axis: what mean and deviation are taken over: None everything, 0 all steps of each feature.
+    """
+
+    kind: str
+    feature_type: str
+    described: str
+    extractor_class: type[FeatureExtractionMixin]
+    compared: tuple[str, ...]
+    statistics_axis: int | None
+
+    def columns(self, sample_rate: int) -> dict[str, Any]:
+        """The columns of a window and their `datasets` types."""
+
+    def encode(self, window: np.ndarray, sample_rate: int) -> tuple:
+        """One value for each of `columns`."""
+
+    def undecoded(self, rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
+        """`rows` without what `datasets` would decode by itself."""
+
+    def decode(self, row: Mapping[str, Any]) -> np.ndarray:
+        """The window as it was given to `encode`, float32, as far as storing it is exact."""
+
+    def window_frames(self, extractor: FeatureExtractionMixin, manifest: Mapping[str, Any]) -> int:
+        """Length of a full window: frames, samples or steps."""
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
+        """A model's inputs, as `extractor` would have made them of the windows' sound."""
 
 
-def feature_schema(labels: LabelSpace) -> Features:
-    """The columns of a feature dataset; names of the classes travel in it."""
+STORAGES: dict[str, FeatureStorage] = {
+    storage.kind: storage for storage in (PictureStorage(), WaveformStorage(), VectorStorage())
+}
+
+
+def storage_of(parameters: Mapping[str, Any]) -> FeatureStorage:
+    """The storage for what an extractor with these `parameters` makes.
+
+    Raises:
+        InputError: features of a type that is not known here.
+    """
+    by_type = {storage.feature_type: storage for storage in STORAGES.values()}
+    if parameters["feature_type"] not in by_type:
+        raise unknown_name("feature_type", parameters["feature_type"], by_type)
+    return by_type[parameters["feature_type"]]
+
+
+def storage_of_row(row: Mapping[str, Any]) -> FeatureStorage:
+    """The storage that wrote a row, told by its columns: the one with most of them there."""
+    fitting = [one for one in STORAGES.values() if row.keys() >= one.columns(0).keys()]
+    if not fitting:
+        raise ValueError(f"A row with the columns {', '.join(row)} is of no known kind of feature")
+    return max(fitting, key=lambda one: len(one.columns(0)))
+
+
+def storage_of_extractor(extractor: FeatureExtractionMixin) -> FeatureStorage:
+    """The storage for what a published extractor makes; those of no kind of their own read waveforms."""
+    kinds = (one for one in STORAGES.values() if type(extractor).__name__ == one.extractor_class.__name__)
+    return next(kinds, STORAGES["waveform"])
+
+
+def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any]) -> Features:
+    """The columns of a feature dataset; names of the classes travel in it.
+
+    Args:
+        labels: the classes.
+        parameters: of the extractor.
+    """
     return Features(
         {
             "clip_id": Value("string"),
             "group": Value("string"),
             "start_s": Value("float32"),
-            "features": Image(),
-            "offset": Value("float32"),
-            "scale": Value("float32"),
+            **storage_of(parameters).columns(parameters["sampling_rate"]),
             "num_frames": Value("int32"),
             "labels": List(ClassLabel(names=list(labels.names))),
         }
     )
-
-
-def encode_features(frames: np.ndarray) -> tuple[bytes, float, float]:
-    """float32 `[frames, bins]` → PNG bytes, offset, scale with value = offset + scale * pixel.
-
-    The error is at most half a step, scale / 2: about 0.04 for log-mel energies, which span some 20 units.
-    """
-    offset = np.float32(frames.min())
-    scale = np.float32((frames.max() - offset) / LARGEST_PIXEL)
-    steps = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
-    levels = (frames - offset) * steps
-    levels += np.float32(0.5)  # the cast below cuts off: this rounds
-    return _grey_png(np.ascontiguousarray(levels.astype(np.uint8).T[::-1])), float(offset), float(scale)
-
-
-def decode_features(picture: bytes | Pictures.Image, offset: float, scale: float) -> np.ndarray:
-    """PNG bytes, or the picture that `datasets.Image` decoded → float32 `[frames, bins]`."""
-    if isinstance(picture, bytes):
-        picture = Pictures.open(io.BytesIO(picture))
-    pixels = np.asarray(picture).T[:, ::-1]
-    values = np.multiply(pixels, np.float32(scale), dtype=np.float32)
-    values += np.float32(offset)
-    return values
-
-
-def _grey_png(pixels: np.ndarray) -> bytes:
-    """uint8 `[height, width]` → PNG (RFC 2083).
-
-    Pillow tries five filters a row and takes twice as long for a picture 5 % smaller. Here every row is the difference
-    along time, deflated at level 1 with run lengths only.
-    """
-    height, width = pixels.shape
-    rows = np.empty((height, 1 + width), dtype=np.uint8)
-    rows[:, 0] = PNG_SUB_FILTER
-    rows[:, 1] = pixels[:, 0]
-    np.subtract(pixels[:, 1:], pixels[:, :-1], out=rows[:, 2:])
-    deflater = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    deflated = deflater.compress(rows) + deflater.flush()
-    bit_depth, grey = 8, 0
-    header = struct.pack(">IIBBBBB", width, height, bit_depth, grey, 0, 0, 0)
-    return PNG_SIGNATURE + _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", deflated) + _png_chunk(b"IEND", b"")
-
-
-def _png_chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(content, zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)))
 
 
 def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:

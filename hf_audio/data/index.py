@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
+# of a feature dataset's index.csv; what follows them there is metadata
+INDEX_COLUMNS = ("clip_id", "group", "split", "labels", "unknown", "start_s", "end_s")
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Clip:
         split: "train", "validation" or "test" where the corpus has an official one, else None.
         clip_id: name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
         metadata: free facts that travel to the feature dataset's index.csv (genre, drums ...).
-        unknown: names of classes about which nothing is known for this clip, where labels are partial: neither
-            present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
+        unknown: names of classes about which nothing is known for this clip, where labels are partial (multi-label
+            only): neither present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
     """
 
     path: Path

@@ -18,7 +18,8 @@ MULTI_LABEL = "multi_label_classification"
 class LabelSpace:
     """Class names in the order of the logits, and transformers' `problem_type`.
 
-    Inside training a label has one form only: float32 `[classes]`, one-hot or multi-hot.
+    Inside training a label has one form only: float32 `[classes]`, one-hot or multi-hot, and NaN at classes about which
+    nothing is known (partial labels, multi-label only).
     """
 
     names: tuple[str, ...]
@@ -53,10 +54,11 @@ class LabelSpace:
             raise unknown_name("label", unknown[0], self.names)
         return sorted(ids[label] for label in labels)
 
-    def multi_hot(self, indices: Sequence[int]) -> np.ndarray:
-        """float32 `[classes]` with 1 at each of `indices`."""
+    def multi_hot(self, indices: Sequence[int], unknown: Sequence[int] = ()) -> np.ndarray:
+        """float32 `[classes]` with 1 at each of `indices` and NaN at each of `unknown`."""
         target = np.zeros(len(self.names), dtype=np.float32)
         target[list(indices)] = 1.0
+        target[list(unknown)] = np.nan
         return target
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:

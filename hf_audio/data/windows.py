@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 
 def window_starts(num_frames: int, window_frames: int, hop_frames: int) -> list[int]:
     """First frames of the windows of a clip.
@@ -23,3 +27,9 @@ def window_starts(num_frames: int, window_frames: int, hop_frames: int) -> list[
     if 2 * uncovered >= hop_frames:
         starts.append(num_frames - window_frames)
     return starts
+
+
+def cut_windows(frames: np.ndarray, window_frames: int, hop_frames: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(first frame, frames) of each window of a clip: views of `[frames, ...]` along its first axis."""
+    for start in window_starts(len(frames), window_frames, hop_frames):
+        yield start, frames[start : start + window_frames]

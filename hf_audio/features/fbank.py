@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torchaudio.compliance.kaldi import get_mel_banks
 from transformers import ASTFeatureExtractor
+
+from hf_audio.data.windows import cut_windows
 
 FRAME_S = 0.025
 HOP_S = 0.010
@@ -34,6 +37,8 @@ class KaldiFbank:
 
     sample_rate: int = 16_000
     num_mel_bins: int = 128
+
+    times_real_time = 1000.0  # a core makes features of so many seconds of sound in one second
 
     @property
     def frame_samples(self) -> int:
@@ -65,6 +70,15 @@ class KaldiFbank:
     def window_frames(self, window_s: float) -> int:
         """Frames of a window of `window_s` seconds: 298 for 3 s."""
         return self.num_frames(round(window_s * self.sample_rate))
+
+    def windows(
+        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
+    ) -> Iterator[list[tuple[float, np.ndarray]]]:
+        """The windows of each waveform `[samples]`, cut out of its features: (start in seconds, `[frames, bins]`)."""
+        size, hop = self.window_frames(window_s), round(hop_s * self.sample_rate / self.hop_samples)
+        frame_s = self.hop_samples / self.sample_rate
+        for features in self([torch.from_numpy(waveform) for waveform in waveforms]):
+            yield [(start * frame_s, window) for start, window in cut_windows(features.numpy(), size, hop)]
 
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> ASTFeatureExtractor:
         """The stock extractor that computes the same from a waveform: a model published with it needs no hf_audio."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 from huggingface_hub import DatasetCard, DatasetCardData
 from matplotlib.figure import Figure
 
-from hf_audio.data.feature_storage import decode_features, write_atomically
+from hf_audio.data.feature_storage import storage_of, write_atomically
 from hf_audio.data.labels import MULTI_LABEL
 from hf_audio.errors import InputError
+from hf_audio.publishing.dataset_pictures import class_distribution, feature_groups, pictured_classes
 
 TEMPLATE = Path(__file__).with_name("dataset_card.md")
 # Those of the Hub's licence identifiers that recordings come under: https://huggingface.co/docs/hub/repositories-licenses
@@ -27,7 +25,9 @@ HUB_LICENCES = frozenset(
     "gpl-2.0 gpl-3.0 lgpl-3.0 agpl-3.0 artistic-2.0 unlicense wtfpl gfdl unknown".split()
 )
 SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
-MOST_PICTURED_CLASSES = 60
+# what the features of each kind are called in titles, and what the Hub finds them by
+TITLES = {"fbank": "log-mel features", "waveform": "waveforms", "classical": "classical features"}
+TAGS = {"fbank": ["spectrogram"], "waveform": [], "classical": ["librosa", "tabular"]}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -59,14 +59,18 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
     manifest = read_manifest(folder)
     (folder / "pictures").mkdir(exist_ok=True)
     _save(class_distribution(manifest), folder / "pictures" / "class_distribution.png")
-    windows = dict(one_window_a_class(folder, manifest["label_names"]))
-    _save(windows_picture(windows, manifest["extractor"]), folder / "pictures" / "windows.png")
+    picture, caption = pictured_classes(folder, manifest)
+    _save(picture, folder / "pictures" / "windows.png")
+    kind = storage_of(manifest["extractor"]).kind
     card = DatasetCard.from_template(
         card_metadata(manifest),
         template_path=str(TEMPLATE),
         source=repo_id or f"./{folder.resolve().name}",  # load_dataset(".") fails: it wants a name
         multi_label=manifest["problem_type"] == MULTI_LABEL,
-        num_pictured=len(windows),
+        kind=kind,
+        title=TITLES[kind],
+        caption=caption,
+        feature_groups=feature_groups(),
         preprocessor=json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8")),
         **manifest,
     )
@@ -86,11 +90,12 @@ def card_metadata(manifest: dict[str, Any]) -> DatasetCardData:
     """The YAML head: what the Hub's search, viewer and `load_dataset` go by."""
     num_windows = sum(split["num_windows"] for split in manifest["splits"].values())
     size = next((name for limit, name in SIZE_CATEGORIES.items() if num_windows < limit), "n>1T")
+    kind = storage_of(manifest["extractor"]).kind
     files = [{"split": split, "path": f"data/{split}-*"} for split in manifest["splits"]]
     return DatasetCardData(
-        pretty_name=f"{manifest['corpus']['name']}: log-mel features",
+        pretty_name=f"{manifest['corpus']['name']}: {TITLES[kind]}",
         task_categories=["audio-classification"],
-        tags=["audio-classification", "audio", "spectrogram", "hf_audio"],
+        tags=["audio-classification", "audio", *TAGS[kind], "hf_audio"],
         size_categories=[size],
         configs=[{"config_name": "default", "data_files": files}],
         **hub_licence(manifest["corpus"]["licence"], manifest["corpus"].get("homepage")),
@@ -108,61 +113,6 @@ def hub_licence(licence: str, homepage: str | None = None) -> dict[str, str]:
         return {"license": slug}
     link = {"license_link": homepage} if homepage else {}
     return {"license": "other", "license_name": slug or "unknown", **link}
-
-
-def one_window_a_class(folder: Path, label_names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """(class, log-mel features `[frames, bins]` of its first training window); only these windows are read."""
-    missing = set(range(min(len(label_names), MOST_PICTURED_CLASSES)))
-    for path in sorted((folder / "data").glob("train-*.parquet")):
-        shard = pq.ParquetFile(path)
-        for group in range(shard.num_row_groups):
-            if not missing:
-                return
-            labels = shard.read_row_group(group, columns=["labels"])["labels"].to_pylist()
-            first_rows = {label: row for row, found in reversed(list(enumerate(labels))) for label in found}
-            wanted = missing & set(first_rows)
-            if wanted:
-                table = shard.read_row_group(group, columns=["features", "offset", "scale"])
-                for label in sorted(wanted):
-                    row = table.slice(first_rows[label], 1).to_pylist()[0]
-                    yield label_names[label], decode_features(row["features"]["bytes"], row["offset"], row["scale"])
-            missing -= wanted
-
-
-def class_distribution(manifest: dict[str, Any]) -> Figure:
-    """Clips of each class, one column of bars a split."""
-    names, splits = manifest["label_names"], manifest["splits"]
-    figure = Figure(figsize=(2 + 2.5 * len(splits), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
-    axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
-    for axis, (split, facts) in zip(axes, splits.items(), strict=True):
-        bars = axis.barh(range(len(names)), [facts["label_counts"][name] for name in names], color="#3b6ea5")
-        axis.bar_label(bars, fontsize=7, padding=2)
-        axis.set_title(f"{split}: {facts['num_clips']:,} clips", fontsize=9)
-        axis.margins(x=0.2)  # room for the numbers, which say more than an axis
-        axis.set_xticks([])
-        axis.spines[["top", "right", "bottom"]].set_visible(False)
-    axes[0].set_yticks(range(len(names)), names, fontsize=8)
-    axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first class on top
-    return figure
-
-
-def windows_picture(windows: dict[str, np.ndarray], extractor: dict[str, Any]) -> Figure:
-    """Log-mel features `[frames, bins]` by class, drawn as the rows store them: time to the right, low tones below."""
-    columns = min(5, max(1, len(windows)))
-    rows = -(-len(windows) // columns) or 1
-    figure = Figure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    hop_s = extractor.get("hop_s", 0.01)
-    for axis, (name, window) in zip(axes, windows.items(), strict=False):
-        extent = (0, len(window) * hop_s, 0, window.shape[1])
-        axis.imshow(window.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
-        axis.set_title(name, fontsize=9, parse_math=False)
-        axis.tick_params(labelsize=6)
-    for axis in axes[len(windows) :]:
-        axis.set_visible(False)
-    figure.supxlabel("seconds", fontsize=8)
-    figure.supylabel("mel bin", fontsize=8)
-    return figure
 
 
 def _save(figure: Figure, path: Path) -> None:

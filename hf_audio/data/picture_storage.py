@@ -1,0 +1,111 @@
+"""Log-mel windows as rows: an 8-bit grey PNG with an offset and a scale, readable by anyone.
+
+    log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T    # [frames, bins]
+
+The picture has the frames along its width and the low frequencies at its bottom, as spectrograms are drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, Image, IterableDataset, Value
+from PIL import Image as Pictures
+from transformers import ASTFeatureExtractor
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SUB_FILTER = 1
+LARGEST_PIXEL = 255
+
+
+class PictureStorage:
+    """Kind "fbank": see `hf_audio.data.feature_storage.FeatureStorage` for what each part is."""
+
+    kind = "fbank"
+    feature_type = "kaldi_fbank"
+    described = "log-mel pictures"
+    extractor_class = ASTFeatureExtractor
+    compared = ("sampling_rate", "num_mel_bins")
+    statistics_axis = None  # one mean and deviation over all bins, as AST's authors take them
+
+    def columns(self, sample_rate: int) -> dict[str, Any]:
+        return {"features": Image(), "offset": Value("float32"), "scale": Value("float32")}
+
+    def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any], float, float]:
+        png, offset, scale = encode_features(window)
+        return {"bytes": png, "path": None}, offset, scale
+
+    def undecoded(self, rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
+        return rows.cast_column("features", Image(decode=False))
+
+    def decode(self, row: Mapping[str, Any]) -> np.ndarray:
+        picture = row["features"]
+        if isinstance(picture, dict):
+            picture = picture["bytes"]
+        return decode_features(picture, row["offset"], row["scale"])
+
+    def window_frames(self, extractor: ASTFeatureExtractor, manifest: Mapping[str, Any]) -> int:
+        return extractor.max_length
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
+        """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalising."""
+        values = np.zeros((len(rows), extractor.max_length, extractor.num_mel_bins), dtype=np.float32)
+        for window, row in zip(values, rows, strict=True):
+            frames = self.decode(row)[: len(window)]
+            window[: len(frames)] = frames
+        if extractor.do_normalize:
+            values -= np.float32(extractor.mean)
+            values /= np.float32(2 * extractor.std)
+        return {"input_values": torch.from_numpy(values)}
+
+
+def encode_features(frames: np.ndarray) -> tuple[bytes, float, float]:
+    """float32 `[frames, bins]` → PNG bytes, offset, scale with value = offset + scale * pixel.
+
+    The error is at most half a step, scale / 2: about 0.04 for log-mel energies, which span some 20 units.
+    """
+    offset = np.float32(frames.min())
+    scale = np.float32((frames.max() - offset) / LARGEST_PIXEL)
+    steps = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
+    levels = (frames - offset) * steps
+    levels += np.float32(0.5)  # the cast below cuts off: this rounds
+    return _grey_png(np.ascontiguousarray(levels.astype(np.uint8).T[::-1])), float(offset), float(scale)
+
+
+def decode_features(picture: bytes | Pictures.Image, offset: float, scale: float) -> np.ndarray:
+    """PNG bytes, or the picture that `datasets.Image` decoded → float32 `[frames, bins]`."""
+    if isinstance(picture, bytes):
+        picture = Pictures.open(io.BytesIO(picture))
+    pixels = np.asarray(picture).T[:, ::-1]
+    values = np.multiply(pixels, np.float32(scale), dtype=np.float32)
+    values += np.float32(offset)
+    return values
+
+
+def _grey_png(pixels: np.ndarray) -> bytes:
+    """uint8 `[height, width]` → PNG (RFC 2083).
+
+    Pillow tries five filters a row and takes twice as long for a picture 5 % smaller. Here every row is the difference
+    along time, deflated at level 1 with run lengths only.
+    """
+    height, width = pixels.shape
+    rows = np.empty((height, 1 + width), dtype=np.uint8)
+    rows[:, 0] = PNG_SUB_FILTER
+    rows[:, 1] = pixels[:, 0]
+    np.subtract(pixels[:, 1:], pixels[:, :-1], out=rows[:, 2:])
+    deflater = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    deflated = deflater.compress(rows) + deflater.flush()
+    bit_depth, grey = 8, 0
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, grey, 0, 0, 0)
+    return PNG_SIGNATURE + _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", deflated) + _png_chunk(b"IEND", b"")
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(content, zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)))

@@ -1,0 +1,93 @@
+"""Training on a share of the labelled clips: how well does a model do with 5 % of the labels?"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+from collections import Counter
+
+import datasets
+import numpy as np
+
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) -> FeatureDataset:
+    """The dataset with whole groups of its train split left out; validation, test and statistics stay as they are.
+
+    The manifest counts what is left, so that class weights, reports and the check for another run's checkpoints go by
+    it.
+
+    Args:
+        features: with a local train split.
+        fraction: share of the training groups to keep; 1 returns `features` itself.
+        seed: of the draw, see `choose_groups`.
+
+    Raises:
+        InputError: a fraction out of range, or a train split that is streamed.
+    """
+    if not 0 < fraction <= 1:
+        raise InputError(f"--train_fraction must be above 0 and at most 1, found {fraction:g}: try 0.05")
+    if fraction == 1:
+        return features
+    train = features.splits["train"]
+    if isinstance(train, datasets.IterableDataset):
+        raise InputError("A share of the training groups cannot be streamed: give --streaming false")
+    columns = train.select_columns(["group", "clip_id", "labels"]).to_dict()
+    labels_of = dict(zip(columns["clip_id"], columns["labels"], strict=True))
+    group_of = dict(zip(columns["clip_id"], columns["group"], strict=True))
+    groups = sorted(set(group_of.values()))
+    index_of = {group: index for index, group in enumerate(groups)}
+    counts = np.zeros((len(groups), len(features.labels)), dtype=np.int64)
+    for clip_id, group in group_of.items():
+        counts[index_of[group], labels_of[clip_id]] += 1
+    kept = {groups[index] for index in choose_groups(counts, fraction, seed)}
+    rows = [row for row, group in enumerate(columns["group"]) if group in kept]
+    clips = [clip_id for clip_id, group in group_of.items() if group in kept]
+    logger.info("Training on %d of %d groups, %d clips", len(kept), len(groups), len(clips))
+    label_counts = counts[[index_of[group] for group in sorted(kept)]].sum(axis=0).tolist()
+    manifest = copy.deepcopy(features.manifest)
+    facts = manifest["splits"]["train"]
+    facts |= {
+        "num_windows": len(rows),
+        "num_clips": len(clips),
+        "num_groups": len(kept),
+        "label_counts": dict(zip(features.labels.names, label_counts, strict=True)),
+    }
+    if "known_counts" in facts:
+        unknown = Counter(index for clip_id in clips for index in features.unknown.get(clip_id, ()))
+        facts["known_counts"] = {name: len(clips) - unknown[index] for index, name in features.labels.id2label.items()}
+    return dataclasses.replace(features, splits={**features.splits, "train": train.select(rows)}, manifest=manifest)
+
+
+def choose_groups(counts: np.ndarray, fraction: float, seed: int = 0) -> list[int]:
+    """Draws about `fraction` of the groups so that each class keeps about that share of its clips, and at least one.
+
+    One group after the other, always of the class that lacks most of its share, the rarest first. Where classes are
+    more than the groups asked for, more groups are drawn. The seed alone decides which.
+
+    Args:
+        counts: int `[groups, classes]`, how many clips of each class a group holds.
+
+    Returns:
+        Indices of the groups, sorted.
+    """
+    # Clips without any label are a class of their own
+    counts = np.concatenate([counts, counts.sum(axis=1, keepdims=True) == 0], axis=1)
+    counts = counts[:, counts.sum(axis=0) > 0]
+    totals, held = counts.sum(axis=0), np.zeros(counts.shape[1])
+    order = np.random.default_rng(seed).permutation(len(counts))[::-1]
+    waiting = [[int(group) for group in order if counts[group, index]] for index in range(len(totals))]
+    chosen: set[int] = set()
+    while len(chosen) < round(fraction * len(counts)) or not held.all():
+        lacking = 1 - held / (fraction * totals)
+        index = min((index for index, left in enumerate(waiting) if left), key=lambda i: (-lacking[i], totals[i]))
+        group = waiting[index].pop()
+        if group not in chosen:
+            chosen.add(group)
+            held += counts[group]
+    return sorted(chosen)

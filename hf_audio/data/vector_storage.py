@@ -1,0 +1,45 @@
+"""Windows of a few named numbers a step as rows: a plain list of float32, un-normalised.
+
+steps = np.reshape(row["features"], (row["num_frames"], -1))    # [steps, features]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, IterableDataset, List, Value
+
+from hf_audio.extractors.classical import ClassicalFeatureExtractor
+
+
+class VectorStorage:
+    """Kind "classical": see `hf_audio.data.feature_storage.FeatureStorage` for what each part is."""
+
+    kind = "classical"
+    feature_type = "classical"
+    described = "classical features"
+    extractor_class = ClassicalFeatureExtractor
+    compared = ("sampling_rate", "step_s")
+    statistics_axis = 0
+
+    def columns(self, sample_rate: int) -> dict[str, Any]:
+        return {"features": List(Value("float32"))}
+
+    def encode(self, window: np.ndarray, sample_rate: int) -> tuple[np.ndarray]:
+        return (window.ravel(),)
+
+    def undecoded(self, rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
+        return rows
+
+    def decode(self, row: Mapping[str, Any]) -> np.ndarray:
+        return np.asarray(row["features"], dtype=np.float32).reshape(row["num_frames"], -1)
+
+    def window_frames(self, extractor: ClassicalFeatureExtractor, manifest: Mapping[str, Any]) -> int:
+        return extractor.num_steps
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ClassicalFeatureExtractor) -> dict[str, torch.Tensor]:
+        """Standardised, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
+        return {"input_values": torch.from_numpy(extractor.standardise([self.decode(row) for row in rows]))}

@@ -1,0 +1,179 @@
+"""174 classical features of music: one vector a window, or one every few seconds.
+
+This file is copied beside published models, so it imports nothing of hf_audio:
+
+    extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
+    extractor(waveform, sampling_rate=22050, return_tensors="pt")["input_values"]    # [1, steps, 174]
+
+The features are those that students of Université Savoie Mont Blanc classified GTZAN's genres by
+(github.com/Mathieeeu/data832_projet): means over time of what librosa (McFee et al. 2015) computes with its defaults.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers.utils import logging
+
+N_FFT = 2048
+HOP_SAMPLES = 512
+NUM_MFCCS = 20
+NUM_MEL_BANDS = 128
+PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+FEATURE_NAMES = (
+    *(f"mfcc_{number}" for number in range(NUM_MFCCS)),
+    *(f"chroma_{name}" for name in PITCH_CLASSES),
+    *(f"contrast_{band}" for band in range(7)),
+    *(f"tonnetz_{axis}" for axis in ("fifth_x", "fifth_y", "minor_x", "minor_y", "major_x", "major_y")),
+    "tempo_bpm",
+    *(f"mel_{band}_db" for band in range(NUM_MEL_BANDS)),
+)
+# Below this deviation a feature did not vary in training: it is centred only, as scikit-learn's StandardScaler does
+LEAST_STD = 1e-4
+
+logger = logging.get_logger(__name__)
+
+
+class ClassicalFeatureExtractor(SequenceFeatureExtractor):
+    """Waveforms → standardised classical features, see FEATURE_NAMES and `classical_features`.
+
+    Args:
+        feature_size: number of features, 174.
+        sampling_rate: in Hz. librosa resamples files to 22,050 Hz unless told otherwise, and so did the original.
+        padding_value: of steps behind a short waveform's end; 0 is the mean of the training data.
+        step_s: seconds under one vector; None makes one vector of the whole waveform, however long. A rest of less
+            than half a step is left out, unless there is nothing else.
+        num_steps: vectors a waveform is cut or padded to; None pads to the longest of the batch.
+        mean, std: of each feature over the training data (one number stands for all); None leaves values as they are.
+    """
+
+    model_input_names = ["input_values"]  # noqa: RUF012 - as the stock extractors have it
+
+    def __init__(
+        self,
+        feature_size: int = len(FEATURE_NAMES),
+        sampling_rate: int = 22_050,
+        padding_value: float = 0.0,
+        step_s: float | None = None,
+        num_steps: int | None = None,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        return_attention_mask: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)
+        self.return_attention_mask = return_attention_mask
+        self.step_s, self.num_steps = step_s, num_steps
+        self.mean = np.ravel(mean).tolist() if mean is not None else None
+        self.std = np.ravel(std).tolist() if std is not None else None
+
+    def __call__(
+        self,
+        raw_speech: np.ndarray | Sequence[float] | Sequence[np.ndarray],
+        sampling_rate: int | None = None,
+        return_tensors: str | None = None,
+        **kwargs,
+    ) -> BatchFeature:
+        """Features of one mono waveform `[samples]`, or of several.
+
+        Returns:
+            `input_values`, float32 `[batch, steps, 174]`.
+
+        Raises:
+            ValueError: another sampling rate, more than one channel, or no samples.
+        """
+        if sampling_rate is None:
+            logger.warning("Pass the waveform's `sampling_rate`: a wrong one makes wrong features without an error.")
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(
+                f"This model was trained on sound sampled at {self.sampling_rate} Hz, and this is sampled at "
+                f"{sampling_rate} Hz: resample it first."
+            )
+        values = self.standardise([self.extract(waveform) for waveform in _waveforms(raw_speech)])
+        return BatchFeature({"input_values": values}, tensor_type=return_tensors)
+
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        """`[samples]` → float32 `[steps, 174]`, at most `num_steps`, as measured: not standardised, not padded."""
+        step_samples = self.step_samples(len(waveform))
+        starts = range(0, self.count_steps(len(waveform)) * step_samples, step_samples)[: self.num_steps]
+        steps = [classical_features(waveform[start : start + step_samples], self.sampling_rate) for start in starts]
+        return np.stack(steps)
+
+    def step_samples(self, num_samples: int) -> int:
+        """Samples under one vector of a waveform of `num_samples`."""
+        return num_samples if self.step_s is None else max(1, round(self.step_s * self.sampling_rate))
+
+    def count_steps(self, num_samples: int) -> int:
+        """Vectors of a waveform of `num_samples`."""
+        whole, rest = divmod(num_samples, self.step_samples(num_samples))
+        return max(1, whole + (2 * rest >= self.step_samples(num_samples)))
+
+    def standardise(self, features: Sequence[np.ndarray]) -> np.ndarray:
+        """What `extract` gave, of several waveforms, → float32 `[batch, steps, 174]` as the model reads it."""
+        num_steps = self.num_steps or max(len(steps) for steps in features)
+        batch = np.full((len(features), num_steps, self.feature_size), self.padding_value, dtype=np.float32)
+        mean = np.float32(0 if self.mean is None else self.mean)
+        std = np.float32(1 if self.std is None else self.std)
+        std = np.where(std < LEAST_STD, np.float32(1), std)
+        for row, steps in zip(batch, features, strict=True):
+            row[: len(steps)] = (steps[:num_steps] - mean) / std
+        return batch
+
+
+def classical_features(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """The features of one stretch of sound: float32 `[174]`, in the order of FEATURE_NAMES.
+
+    Frames of 2,048 samples every 512; each feature is its mean over them. In dB relative to 1, with the quietest 80 dB
+    under the loudest, are the 128 mel bands, and with them the 20 MFCCs. Chroma (12, share of each pitch class, of the
+    loudest one) is of the power spectrum, its tuning estimated anew for each stretch; spectral contrast (7 bands, in
+    dB) is of the magnitudes. Tonnetz (6) is of that same chroma: librosa's own default would be a chroma by
+    constant-Q transform, which takes four times longer than everything else together. Tempo (1, beats a minute) is
+    the autocorrelation's, over 8 s at most; in a second or two of sound it says little.
+
+    librosa computes a spectrum for each of these; here one serves all, and the values are the same.
+    """
+    import librosa
+
+    waveform = np.asarray(waveform, dtype=np.float32)
+    if len(waveform) < N_FFT:
+        waveform = np.pad(waveform, (0, N_FFT - len(waveform)))
+    magnitude = np.abs(librosa.stft(waveform, n_fft=N_FFT, hop_length=HOP_SAMPLES))
+    power = magnitude**2
+    mel_db = librosa.power_to_db(np.einsum("ft,mf->mt", power, _mel_filters(sampling_rate), optimize=True))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Trying to estimate tuning from empty frequency set")  # silence has none
+        chroma = librosa.feature.chroma_stft(S=power, sr=sampling_rate)
+    onsets = librosa.onset.onset_strength(S=mel_db, sr=sampling_rate)
+    over_time = (
+        librosa.feature.mfcc(S=mel_db, sr=sampling_rate, n_mfcc=NUM_MFCCS),
+        chroma,
+        librosa.feature.spectral_contrast(S=magnitude, sr=sampling_rate),
+        librosa.feature.tonnetz(chroma=chroma, sr=sampling_rate),
+        librosa.feature.tempo(onset_envelope=onsets, sr=sampling_rate)[:, None],
+        mel_db,
+    )
+    return np.concatenate([values.mean(axis=1) for values in over_time]).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _mel_filters(sampling_rate: int) -> np.ndarray:
+    import librosa
+
+    return librosa.filters.mel(sr=sampling_rate, n_fft=N_FFT, n_mels=NUM_MEL_BANDS)
+
+
+def _waveforms(raw_speech) -> list[np.ndarray]:
+    """One waveform or several, of numpy, torch or plain numbers, as a list of float32 `[samples]`."""
+    several = np.ndim(raw_speech) > 1 if hasattr(raw_speech, "ndim") else np.ndim(raw_speech[0]) > 0
+    waveforms = [np.asarray(waveform, dtype=np.float32) for waveform in (raw_speech if several else [raw_speech])]
+    if any(waveform.ndim != 1 or not len(waveform) for waveform in waveforms):
+        shapes = ", ".join(str(waveform.shape) for waveform in waveforms)
+        raise ValueError(f"Expected mono waveforms of at least one sample, found arrays of shape {shapes}")
+    return waveforms
+
+
+ClassicalFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

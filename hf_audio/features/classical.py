@@ -1,0 +1,100 @@
+"""Classical features of music (MFCC, chroma, spectral contrast, tonnetz, tempo, mel bands) by librosa, for building."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from hf_audio.data.windows import cut_windows
+from hf_audio.errors import InputError
+from hf_audio.extractors.classical import FEATURE_NAMES, HOP_SAMPLES, N_FFT, ClassicalFeatureExtractor
+
+
+@dataclass(frozen=True)
+class ClassicalFeatures:
+    """What ClassicalFeatureExtractor computes, of every window by itself, not standardised.
+
+    Tempo, tuning and the 80 dB under the loudest mel band are of a whole stretch of sound, so a window's features
+    cannot be cut out of its clip's: overlapping windows are computed anew. A frame is a step.
+
+    Args:
+        sample_rate: in Hz.
+        step_s: seconds under one vector; None makes one vector of each window.
+
+    Raises:
+        InputError: librosa is missing, or a step is shorter than one spectrum.
+    """
+
+    sample_rate: int = 22_050
+    step_s: float | None = None
+
+    times_real_time = 200.0  # a core makes features of so many seconds of sound in one second
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("librosa") is None:
+            raise InputError(
+                'Classical features need librosa, which is not installed: pip install "hf_audio[classical]"'
+            )
+        if self.step_s is not None and round(self.step_s * self.sample_rate) < N_FFT:
+            raise InputError(
+                f"A step of {self.step_s:g} s is shorter than one spectrum of {N_FFT} samples; give --step_s "
+                f"{N_FFT / self.sample_rate + 0.005:.2f} or more, or leave it out for one vector a window"
+            )
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples under one spectrum, and so the shortest waveform that is used."""
+        return N_FFT
+
+    @property
+    def hop_samples(self) -> int:
+        """Windows may start at any sample."""
+        return 1
+
+    @property
+    def parameters(self) -> dict[str, float | int | str | None]:
+        """Everything that decides the values, for a manifest."""
+        return {
+            "feature_type": "classical",
+            "sampling_rate": self.sample_rate,
+            "step_s": self.step_s,
+            "num_features": len(FEATURE_NAMES),
+            "fft_samples": N_FFT,
+            "fft_hop_samples": HOP_SAMPLES,
+        }
+
+    def num_frames(self, num_samples: int) -> int:
+        """Steps of `num_samples`; 0 below one spectrum."""
+        return self._extractor.count_steps(num_samples) if num_samples >= self.frame_samples else 0
+
+    def window_frames(self, window_s: float) -> int:
+        """Steps of a window of `window_s` seconds."""
+        return self.num_frames(round(window_s * self.sample_rate))
+
+    def windows(
+        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
+    ) -> Iterator[list[tuple[float, np.ndarray]]]:
+        """The windows of each waveform `[samples]`: (start in seconds, float32 `[steps, 174]`)."""
+        size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+        with threadpool_limits(1, user_api="blas"):  # processes are the parallel unit
+            for waveform in waveforms:
+                yield [
+                    (start / self.sample_rate, self._extractor.extract(window))
+                    for start, window in cut_windows(waveform, size, hop)
+                ]
+
+    def to_feature_extractor(
+        self, max_length: int, mean: Sequence[float] | float, std: Sequence[float] | float
+    ) -> ClassicalFeatureExtractor:
+        """The extractor that computes the same from a waveform, for `max_length` steps, with training statistics."""
+        return ClassicalFeatureExtractor(
+            sampling_rate=self.sample_rate, step_s=self.step_s, num_steps=max_length, mean=mean, std=std
+        )
+
+    @property
+    def _extractor(self) -> ClassicalFeatureExtractor:
+        return ClassicalFeatureExtractor(sampling_rate=self.sample_rate, step_s=self.step_s)

@@ -1,0 +1,130 @@
+"""The two pictures of a dataset's card: how many clips of each class, and what a window of each class looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from matplotlib.figure import Figure
+
+from hf_audio.data.feature_storage import storage_of
+from hf_audio.extractors.classical import FEATURE_NAMES
+from hf_audio.features.fbank import HOP_S, KaldiFbank
+
+MOST_PICTURED_CLASSES = 60
+LARGEST_DEVIATION = 1.5  # of a class's mean, in standard deviations: what is beyond has the strongest colour
+
+
+def pictured_classes(folder: Path, manifest: Mapping[str, Any]) -> tuple[Figure, str]:
+    """What the classes of a dataset look like, and a caption for it.
+
+    Log-mel features of one window of each class, also where the sound itself is stored; of classical features, the
+    mean over all training windows of each class.
+    """
+    kind = storage_of(manifest["extractor"]).kind
+    if kind == "classical":
+        means = class_means(folder, manifest)
+        return means_picture(means), f"Mean of each feature over the training windows of {len(means)} classes"
+    windows = dict(one_window_a_class(folder, manifest))
+    if kind == "waveform":
+        fbank = KaldiFbank(manifest["extractor"]["sampling_rate"])
+        windows = {name: fbank([torch.from_numpy(window)])[0].numpy() for name, window in windows.items()}
+    return windows_picture(windows), f"One window of each of {len(windows)} classes"
+
+
+def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """(class, its first training window as it was stored); only these windows are read."""
+    storage, label_names = storage_of(manifest["extractor"]), manifest["label_names"]
+    missing = set(range(min(len(label_names), MOST_PICTURED_CLASSES)))
+    for path in sorted((folder / "data").glob("train-*.parquet")):
+        shard = pq.ParquetFile(path)
+        for group in range(shard.num_row_groups):
+            if not missing:
+                return
+            labels = shard.read_row_group(group, columns=["labels"])["labels"].to_pylist()
+            first_rows = {label: row for row, found in reversed(list(enumerate(labels))) for label in found}
+            wanted = missing & set(first_rows)
+            if wanted:
+                table = shard.read_row_group(group, columns=[*storage.columns(0), "num_frames"])
+                for label in sorted(wanted):
+                    yield label_names[label], storage.decode(table.slice(first_rows[label], 1).to_pylist()[0])
+            missing -= wanted
+
+
+def class_means(folder: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Mean `[features]` of the training windows of each class, in standard deviations from the mean of all."""
+    storage, names = storage_of(manifest["extractor"]), manifest["label_names"]
+    rows = []
+    for path in sorted((folder / "data").glob("train-*.parquet")):
+        rows += pq.read_table(path, columns=["features", "num_frames", "labels"]).to_pylist()
+    vectors = np.stack([storage.decode(row).mean(axis=0, dtype=np.float64) for row in rows])
+    spread = vectors.std(axis=0)
+    vectors = (vectors - vectors.mean(axis=0)) / np.where(spread < 1e-6, 1.0, spread)
+    members = {name: [label in row["labels"] for row in rows] for label, name in enumerate(names)}
+    return {name: vectors[chosen].mean(axis=0) for name, chosen in members.items() if any(chosen)}
+
+
+def class_distribution(manifest: Mapping[str, Any]) -> Figure:
+    """Clips of each class, one column of bars a split."""
+    names, splits = manifest["label_names"], manifest["splits"]
+    figure = Figure(figsize=(2 + 2.5 * len(splits), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
+    axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    for axis, (split, facts) in zip(axes, splits.items(), strict=True):
+        bars = axis.barh(range(len(names)), [facts["label_counts"][name] for name in names], color="#3b6ea5")
+        axis.bar_label(bars, fontsize=7, padding=2)
+        axis.set_title(f"{split}: {facts['num_clips']:,} clips", fontsize=9)
+        axis.margins(x=0.2)  # room for the numbers, which say more than an axis
+        axis.set_xticks([])
+        axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axes[0].set_yticks(range(len(names)), names, fontsize=8)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first class on top
+    return figure
+
+
+def windows_picture(windows: Mapping[str, np.ndarray]) -> Figure:
+    """Log-mel features `[frames, bins]` by class: time to the right, low tones below."""
+    columns = min(5, max(1, len(windows)))
+    rows = -(-len(windows) // columns) or 1
+    figure = Figure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis, (name, window) in zip(axes, windows.items(), strict=False):
+        extent = (0, len(window) * HOP_S, 0, window.shape[1])
+        axis.imshow(window.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
+        axis.set_title(name, fontsize=9, parse_math=False)
+        axis.tick_params(labelsize=6)
+    for axis in axes[len(windows) :]:
+        axis.set_visible(False)
+    figure.supxlabel("seconds", fontsize=8)
+    figure.supylabel("mel bin", fontsize=8)
+    return figure
+
+
+def means_picture(means: Mapping[str, np.ndarray]) -> Figure:
+    """Standardised classical features `[features]` by class: a line a class, blue below the mean of all, red above."""
+    names = list(means)[:MOST_PICTURED_CLASSES]
+    figure = Figure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    values = np.stack([means[name] for name in names])
+    colours = {"cmap": "RdBu_r", "vmin": -LARGEST_DEVIATION, "vmax": LARGEST_DEVIATION, "interpolation": "nearest"}
+    image = axis.imshow(values, aspect="auto", **colours)
+    axis.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    groups = [(first, last, names.split("_")[0].strip("`")) for first, last, names in feature_groups()]
+    axis.set_xticks([first - 0.5 for first, _, _ in groups], [name for _, _, name in groups], fontsize=7, rotation=60)
+    figure.colorbar(image, ax=axis, label="standard deviations", pad=0.01)
+    return figure
+
+
+def feature_groups() -> list[tuple[int, int, str]]:
+    """(first, last, names) of the classical features that belong together, for tables."""
+    prefixes = [name.split("_")[0] for name in FEATURE_NAMES]
+    groups = []
+    for prefix in dict.fromkeys(prefixes):
+        members = [number for number, found in enumerate(prefixes) if found == prefix]
+        first, last = members[0], members[-1]
+        ends = dict.fromkeys((FEATURE_NAMES[first], FEATURE_NAMES[last]))
+        groups.append((first, last, " ... ".join(f"`{name}`" for name in ends)))
+    return groups

@@ -1,0 +1,105 @@
+"""The card of a pretrained encoder: what it was asked, on what, and how to fine-tune it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from hf_audio.data.feature_storage import write_atomically
+
+if TYPE_CHECKING:
+    from hf_audio.pretraining import PretrainingTrainer
+
+TEMPLATE = Path(__file__).with_name("pretraining_card.md")
+OBJECTIVES = {
+    "masked": "a masked autoencoder, which saw {seen:.0%} of a window's 16 x 16 patches and drew the others",
+    "shuffled": "{moved:.0%} of a window's 16 x 16 patches changed places, and it told which",
+}
+LOSS_MEANINGS = {
+    "masked": "The loss is the mean squared error of hidden pixels, normalised within a patch: knowing nothing is 1.",
+    "shuffled": "The loss is the binary cross-entropy of each patch; ROC AUC tells moved patches from the others.",
+}
+
+
+def write_pretraining_card(
+    run_folder: Path | str,
+    trainer: PretrainingTrainer,
+    *,
+    repo_id: str | None = None,
+    dataset_id: str | None = None,
+    licence: str | None = None,
+) -> Path:
+    """Writes README.md into the run folder of a pretrained encoder.
+
+    Args:
+        run_folder: what will be the model repository.
+        trainer: after its training.
+        repo_id: where the model will be; without one the code shows the folder's name.
+        dataset_id: where the features are on the Hub, if they are.
+        licence: of the model, as the Hub writes it, e.g. "apache-2.0".
+
+    Returns:
+        The path of the card.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    manifest, config = trainer.features.manifest, model.config
+    model_id = repo_id or Path(run_folder).resolve().name
+    corpus, settings = manifest["corpus"], config.pretraining
+    objective = OBJECTIVES[settings["objective"]].format(
+        seen=1 - settings.get("mask_fraction", 0), moved=settings.get("shuffle_fraction", 0)
+    )
+    metadata = ModelCardData(
+        license=licence,
+        library_name="transformers",
+        pipeline_tag="feature-extraction",
+        datasets=[dataset_id] if dataset_id else None,
+        tags=["audio-spectrogram-transformer", "pretraining", "hf_audio"],
+        model_name=model_id.split("/")[-1],
+    )
+    card = ModelCard.from_template(
+        metadata,
+        template_path=str(TEMPLATE),
+        name=model_id.split("/")[-1],
+        model_id=model_id,
+        objective=objective,
+        corpus=corpus,
+        corpus_link=f"[{corpus['name']}]({corpus['homepage']})" if corpus["homepage"] else corpus["name"],
+        window_s=f"{manifest['window_s']:g}",
+        num_frames=config.max_length,
+        num_bins=config.num_mel_bins,
+        num_parameters=sum(weights.numel() for weights in model.encoder.parameters()),
+        train=manifest["splits"]["train"],
+        training_table=_table(_training_facts(trainer)),
+        loss_meaning=LOSS_MEANINGS[settings["objective"]],
+        dataset_id=dataset_id,
+        licence=licence,
+    )
+    write_atomically(Path(run_folder) / "README.md", str(card))
+    return Path(run_folder) / "README.md"
+
+
+def _training_facts(trainer: PretrainingTrainer) -> dict[str, Any]:
+    args, state = trainer.args, trainer.state
+    evaluations = [entry for entry in state.log_history if "eval_loss" in entry]
+    best = min(evaluations, key=lambda entry: entry["eval_loss"], default={})
+    losses = {
+        "loss on validation, first": evaluations[0]["eval_loss"] if evaluations else None,
+        "loss on validation, best": best.get("eval_loss"),
+        "ROC AUC on validation, then": best.get("eval_roc_auc"),
+    }
+    return {
+        "epochs": f"{state.epoch or 0:.4g}",
+        "optimiser steps": f"{state.global_step:,}",
+        "windows a step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "learning rate": f"{args.learning_rate:g}, {args.lr_scheduler_type.value}",
+        "weight decay": f"{args.weight_decay:g}",
+        "seed": args.seed,
+        **{name: f"{value:.3f}" for name, value in losses.items() if value is not None},
+    }
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    return "\n".join(["| | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in facts.items())])

@@ -1,0 +1,314 @@
+"""Features of kind "classical": what librosa says, the same stored, collated and published."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import filecmp
+import importlib.util
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import tone_corpus
+import torch
+from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor
+
+from hf_audio.analysis.references import linear_scores, window_statistics
+from hf_audio.data.audio import read_audio
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.feature_table import features_to_csv
+from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.errors import InputError
+from hf_audio.extractors.classical import FEATURE_NAMES, ClassicalFeatureExtractor, classical_features
+from hf_audio.features.classical import ClassicalFeatures
+from hf_audio.features.fbank import KaldiFbank
+
+RATE = 22_050
+CUT = {"window_s": 1.2, "hop_s": 1.2}
+USE_WITHOUT_HF_AUDIO = """
+import json, sys
+sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
+import numpy as np
+from transformers import AutoFeatureExtractor, pipeline
+waveform = np.load(sys.argv[2])
+extractor = AutoFeatureExtractor.from_pretrained(sys.argv[1], trust_remote_code=True)
+values = extractor(waveform, sampling_rate=22_050, return_tensors="pt")["input_values"]
+classifier = pipeline("audio-classification", model=sys.argv[1], trust_remote_code=True)
+scores = classifier({"raw": waveform, "sampling_rate": 22_050})
+print(json.dumps({"values": values.tolist(), "scores": {one["label"]: one["score"] for one in scores}}))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tones")
+
+
+@pytest.fixture(scope="module")
+def folder(corpus, tmp_path_factory) -> Path:
+    return tone_corpus.build(corpus, tmp_path_factory.mktemp("features") / "tones", ClassicalFeatures(), **CUT)
+
+
+@pytest.fixture(scope="module")
+def stepped(corpus, tmp_path_factory) -> Path:
+    """Windows of three steps; clips of the test split end in their second one."""
+    clips = tone_corpus.tone_clips(corpus, 20)
+    clips = [dataclasses.replace(clip, end_s=0.8) if clip.split == "test" else clip for clip in clips]
+    target = tmp_path_factory.mktemp("features") / "stepped"
+    options = {"card": tone_corpus.CARD, "num_workers": 1, **CUT}
+    return build_features(clips, tone_corpus.LABELS, target, ClassicalFeatures(step_s=0.4), **options)
+
+
+def music(seconds: float = 3.0) -> np.ndarray:
+    """A chord on every half second, in a little noise."""
+    time_s = np.arange(round(seconds * RATE)) / RATE
+    chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in (220.0, 277.2, 329.6)) * np.exp(-8 * (time_s % 0.5))
+    return (0.2 * chord + 0.002 * np.random.default_rng(0).standard_normal(len(time_s))).astype(np.float32)
+
+
+# What is measured
+
+
+def test_values_are_those_of_librosas_own_functions():
+    """Each computing a spectrum of its own from the waveform, with librosa's defaults."""
+    waveform = music()
+    chroma = librosa.feature.chroma_stft(y=waveform, sr=RATE)
+    parts = [
+        librosa.feature.mfcc(y=waveform, sr=RATE, n_mfcc=20),
+        chroma,
+        librosa.feature.spectral_contrast(y=waveform, sr=RATE),
+        librosa.feature.tonnetz(chroma=chroma, sr=RATE),
+        librosa.feature.tempo(y=waveform, sr=RATE)[:, None],
+        librosa.power_to_db(librosa.feature.melspectrogram(y=waveform, sr=RATE)),
+    ]
+    exact = np.concatenate([part.mean(axis=1) for part in parts])
+    ours = classical_features(waveform, RATE)
+    assert ours.dtype == np.float32 and ours.shape == (174,) == (len(FEATURE_NAMES),) == (len(set(FEATURE_NAMES)),)
+    np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_names_fit_the_values():
+    time_s = np.arange(8 * RATE) / RATE
+    tone = (0.5 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
+    named = dict(zip(FEATURE_NAMES, classical_features(tone, RATE), strict=True))
+    chroma = {name: value for name, value in named.items() if name.startswith("chroma_")}
+    assert max(chroma, key=chroma.get) == "chroma_A" and named["chroma_A"] > 0.95
+    mel = [named[f"mel_{band}_db"] for band in range(128)]
+    centres_hz = librosa.mel_frequencies(n_mels=130, fmax=RATE / 2)[1:-1]
+    assert abs(centres_hz[int(np.argmax(mel))] - 440) < 20
+    assert dict(zip(FEATURE_NAMES, classical_features(music(8.0), RATE), strict=True))["tempo_bpm"] == pytest.approx(
+        120, abs=4
+    )
+
+
+@pytest.mark.parametrize("num_samples", [1, 2047, 2048, 5000])
+def test_short_sounds_and_silence_give_numbers_without_warnings(num_samples):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for waveform in (music()[:num_samples], np.zeros(num_samples, np.float32)):
+            assert np.isfinite(classical_features(waveform, RATE)).all()
+
+
+# The extractor
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.1, 1), (0.4, 1), (0.59, 1), (0.6, 2), (0.8, 2), (1.2, 3), (1.3, 3)])
+def test_steps(seconds, steps):
+    extractor = ClassicalFeatureExtractor(step_s=0.4)
+    waveform = music(seconds)
+    features = extractor.extract(waveform)
+    assert features.shape == (steps, 174) and extractor.count_steps(len(waveform)) == steps
+    for number, values in enumerate(features):
+        stretch = waveform[number * 8820 : (number + 1) * 8820]
+        np.testing.assert_array_equal(values, classical_features(stretch, RATE))
+
+
+def test_standardised_then_padded_or_cut_to_the_number_of_steps():
+    mean, std = np.linspace(-300, 50, 174), np.linspace(0.5, 30, 174)
+    std[45] = 0.0  # the tempo never changed in training: centred only
+    settings = {"step_s": 0.4, "mean": mean.tolist(), "std": std.tolist()}
+    raw = ClassicalFeatureExtractor(step_s=0.4).extract(music(1.2))
+    exact = (raw - mean) / np.where(std == 0, 1, std)
+    for num_steps in (2, 3, 5):
+        extractor = ClassicalFeatureExtractor(num_steps=num_steps, **settings)
+        values = extractor(music(1.2), sampling_rate=RATE, return_tensors="pt")["input_values"]
+        assert values.shape == (1, num_steps, 174) and values.dtype == torch.float32
+        np.testing.assert_allclose(values[0, :3], exact[:num_steps], rtol=1e-4, atol=1e-4)
+        assert (values[0, 3:] == 0).all()
+    batch = ClassicalFeatureExtractor(**settings)([music(1.2), music(0.4)], sampling_rate=RATE)["input_values"]
+    assert batch.shape == (2, 3, 174) and (batch[1, 1:] == 0).all() and (batch[1, 0] != 0).any()
+
+
+def test_waveforms_of_every_form_and_what_is_none():
+    extractor, waveform = ClassicalFeatureExtractor(), music(0.5)
+    wanted = extractor(waveform, sampling_rate=RATE)["input_values"]
+    several = np.stack([waveform, waveform])
+    for given in (waveform.tolist(), torch.from_numpy(waveform), [waveform], [waveform.tolist()], several[:1]):
+        np.testing.assert_array_equal(extractor(given, sampling_rate=RATE)["input_values"], wanted)
+    for given in (several, torch.from_numpy(several), list(several)):
+        assert extractor(given, sampling_rate=RATE)["input_values"].shape == (2, 1, 174)
+    with pytest.raises(ValueError, match=r"trained on sound sampled at 22050 Hz, and this is sampled at 16000 Hz"):
+        extractor(waveform, sampling_rate=16_000)
+    for wrong in (np.zeros(0, np.float32), several[None]):
+        with pytest.raises(ValueError, match="Expected mono waveforms of at least one sample, found arrays of shape"):
+            extractor(wrong, sampling_rate=RATE)
+
+
+def test_it_is_published_with_its_code(tmp_path):
+    """Loaded in a process without hf_audio, alone and by the stock pipeline, beside a model of 16 steps."""
+    mean, std = classical_features(music(), RATE), np.full(174, 2.5)
+    extractor = ClassicalFeatureExtractor(step_s=0.1, num_steps=16, mean=mean, std=std)
+    extractor.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classical.py", "preprocessor_config.json"]
+    assert json.loads((tmp_path / "preprocessor_config.json").read_text())["auto_map"] == {
+        "AutoFeatureExtractor": "classical.ClassicalFeatureExtractor"
+    }
+    config = ASTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    config.max_length, config.num_mel_bins, config.id2label = 16, 174, {0: "major", 1: "minor"}
+    model = ASTForAudioClassification(config).eval()
+    model.save_pretrained(tmp_path)
+    np.save(tmp_path / "waveform.npy", music(1.7))
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf_home")}
+    command = [sys.executable, "-c", USE_WITHOUT_HF_AUDIO, str(tmp_path), str(tmp_path / "waveform.npy")]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout.splitlines()[-1])
+    values = extractor(music(1.7), sampling_rate=RATE, return_tensors="pt")["input_values"]
+    np.testing.assert_allclose(found["values"], values, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        probabilities = model(values).logits.softmax(dim=-1)[0]
+    assert found["scores"] == pytest.approx(
+        dict(zip(["major", "minor"], probabilities.tolist(), strict=True)), abs=1e-5
+    )
+
+
+# Building, loading, collating
+
+
+def test_stored_and_collated_it_is_what_the_extractor_gives(corpus, folder):
+    features = load_features(folder)
+    assert (features.kind, features.window_s, features.window_frames) == ("classical", 1.2, 1)
+    assert {split: len(rows) for split, rows in features.splits.items()} == {"train": 56, "validation": 8, "test": 16}
+    rows = [features.splits["test"][number] for number in range(4)]
+    batch = FeatureCollator(features.extractor, features.labels)(rows)
+    sounds = [read_audio(corpus / row["clip_id"], RATE)[: round(1.2 * RATE)] for row in rows]
+    exact = features.extractor(sounds, sampling_rate=RATE, return_tensors="pt")["input_values"]
+    assert batch["input_values"].shape == (4, 1, 174) and batch["input_values"].dtype == torch.float32
+    np.testing.assert_allclose(batch["input_values"], exact, rtol=1e-5, atol=1e-5)
+    assert batch["labels"].argmax(dim=1).tolist() == [row["labels"][0] for row in rows]
+
+
+def test_short_windows_have_fewer_steps_and_are_padded(corpus, stepped):
+    features = load_features(stepped, streaming=True)
+    row = features.splits["test"][0]
+    assert features.window_frames == 3 and row["num_frames"] == 2 and len(row["features"]) == 2 * 174
+    (values,) = FeatureCollator(features.extractor, features.labels)([row])["input_values"]
+    sound = read_audio(corpus / row["clip_id"], RATE, end_s=0.8)
+    (exact,) = features.extractor(sound, sampling_rate=RATE, return_tensors="pt")["input_values"]
+    assert exact.shape == (3, 174) and (values[2] == 0).all()
+    np.testing.assert_allclose(values, exact, rtol=1e-5, atol=1e-5)
+    streamed = FeatureCollator(features.extractor, features.labels)(list(features.splits["train"]))
+    assert streamed["input_values"].shape == (14, 3, 174)
+
+
+def test_statistics_are_of_each_feature_over_the_training_steps(folder, stepped):
+    for source, steps in ((folder, 56), (stepped, 14 * 3)):
+        features = load_features(source)
+        values = np.concatenate([features.storage.decode(row) for row in features.splits["train"]])
+        assert values.shape == (steps, 174)
+        np.testing.assert_allclose(features.extractor.mean, values.mean(axis=0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(features.extractor.std, values.std(axis=0), rtol=1e-3, atol=1e-4)
+        batch = FeatureCollator(features.extractor, features.labels)(list(features.splits["train"]))
+        assert batch["input_values"].mean(dim=(0, 1)).abs().max() < 1e-3
+
+
+def test_the_published_extractor_carries_the_statistics(folder, tmp_path):
+    extractor = load_features(folder).extractor
+    extractor.save_pretrained(tmp_path)
+    again = AutoFeatureExtractor.from_pretrained(tmp_path, trust_remote_code=True)
+    np.testing.assert_array_equal(again(music(1.2), RATE)["input_values"], extractor(music(1.2), RATE)["input_values"])
+
+
+def test_killed_it_goes_on_to_the_same_result(corpus, folder, tmp_path):
+    target = tmp_path / "killed"
+    process = multiprocessing.get_context("fork").Process(
+        target=tone_corpus.build_and_die, args=(corpus, target, 4, False, ClassicalFeatures()), kwargs=CUT
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -9 and not (target / "manifest.json").exists()
+    tone_corpus.build(corpus, target, ClassicalFeatures(), **CUT)
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()) == names
+    assert filecmp.cmpfiles(target, folder, names, shallow=False)[1:] == ([], [])
+
+
+def test_what_cannot_be_built(corpus, tmp_path, monkeypatch):
+    with pytest.raises(
+        InputError, match=r"step of 0\.05 s is shorter than one spectrum .* give --step_s 0\.10 or more"
+    ):
+        ClassicalFeatures(step_s=0.05)
+    with pytest.raises(InputError, match=r"window of 0\.05 s every 0\.1 s is too short"):
+        tone_corpus.build(corpus, tmp_path / "f", ClassicalFeatures(), window_s=0.05)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r'need librosa, which is not installed: pip install "hf_audio\[classical\]"'):
+        ClassicalFeatures()
+
+
+# What uses it
+
+
+def test_as_a_table(stepped, tmp_path):
+    features = load_features(stepped)
+    with open(features_to_csv(stepped, tmp_path / "features.csv"), newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == ["clip_id", "group", "split", "start_s", "labels", *FEATURE_NAMES]
+    assert len(lines) == sum(row["num_frames"] for rows in features.splits.values() for row in rows)
+    test = [line for line in lines if line["split"] == "test"]
+    row = features.splits["test"][0]
+    assert [float(line["start_s"]) for line in test[:2]] == [0.0, 0.4]
+    assert test[0]["labels"] == features.labels.names[row["labels"][0]] and test[0]["group"] == row["group"]
+    stored = features.storage.decode(row)[1]
+    np.testing.assert_allclose([float(test[1][name]) for name in FEATURE_NAMES], stored, rtol=1e-6)
+
+
+def test_a_table_of_other_features_is_refused(corpus, tmp_path):
+    folder = tone_corpus.build(corpus, tmp_path / "fbank", **CUT)
+    with pytest.raises(InputError, match=r"holds fbank features, which have no names; .*--features classical"):
+        features_to_csv(folder, tmp_path / "features.csv")
+    assert not (tmp_path / "features.csv").exists()
+
+
+def test_the_linear_reference_reads_the_vectors(stepped, folder):
+    features = load_features(stepped)
+    values, targets, _ = window_statistics(features, "test")
+    row = features.splits["test"][0]
+    assert values.shape == (4, 174) and targets.shape == (4, 3)
+    np.testing.assert_allclose(values[0], features.storage.decode(row).mean(axis=0), rtol=1e-5)
+    scores = linear_scores(load_features(folder), ["test"])["test"]
+    assert (scores.logits.argmax(axis=1) == scores.targets.argmax(axis=1)).mean() > 0.9
+
+
+def test_extractors_are_compared_by_rate_and_step(stepped):
+    stored = load_features(stepped).extractor
+    check_same_extractor(stored, ClassicalFeatures(step_s=0.4).to_feature_extractor(1, 0.0, 1.0))
+    with pytest.raises(InputError, match=r"step_s 0\.4 there, None wanted"):
+        check_same_extractor(stored, ClassicalFeatureExtractor())
+    with pytest.raises(InputError, match=r"are classical \(classical features\) and the model reads log-mel pictures"):
+        check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))
