@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors.torch import load_file
+from small_transformers import KINDS, save_checkpoints, windows
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
@@ -21,7 +23,9 @@ from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.models import build_model
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
-from hf_audio.models.lora import add_lora, is_lora, merged_model, save_adapter
+from hf_audio.models.checkpoints import headed_from_checkpoint, stock_from_checkpoint
+from hf_audio.models.lora import add_lora, is_lora, merged_model, save_adapter, target_names
+from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 
 LABELS = LabelSpace(("bell", "hiss", "hum"), SINGLE_LABEL)
 FRAMES, BINS, HIDDEN, LAYERS, RANK = 98, 32, 16, 2, 4
@@ -131,7 +135,7 @@ def test_gradients_pass_through_checkpointed_layers(base):
 
 def test_build_model_adds_adapters_to_checkpoints_only(base):
     extractor = ASTFeatureExtractor(max_length=FRAMES, num_mel_bins=BINS)
-    features = SimpleNamespace(labels=LABELS, extractor=extractor)
+    features = SimpleNamespace(kind="fbank", labels=LABELS, extractor=extractor)
     assert is_lora(build_model(base, features, lora_rank=RANK))
     with pytest.raises(InputError, match="LoRA adapts a trained checkpoint and ast-tiny is untrained"):
         build_model("ast-tiny", features, lora_rank=RANK)
@@ -143,3 +147,115 @@ def test_bad_settings_are_one_sentence(base):
         add_lora(model, RANK, targets="atention")
     with pytest.raises(InputError, match="rank of at least 1, found -2"):
         add_lora(model, -2)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory) -> dict[str, str]:
+    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+
+
+CLASSES = {"stock": {}, "fluffy": {"head": "fluffy", "head_sizes": [8]}}
+
+
+def transformer(checkpoints, kind, settings):
+    load = headed_from_checkpoint if settings else stock_from_checkpoint
+    return load(checkpoints[kind], LABELS, **KINDS[kind].size, **settings)
+
+
+def moved(model, step=0.3):
+    """The adapted model after some training, as far as it can tell."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += step * torch.randn_like(parameter)
+    return model.eval()
+
+
+def said(model, inputs):
+    with torch.no_grad():
+        return model(inputs).logits
+
+
+@pytest.mark.parametrize("targets", ["attention", "all"])
+@pytest.mark.parametrize("settings", CLASSES.values(), ids=CLASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_adapter_and_the_whole_head_get_a_gradient(checkpoints, kind, settings, targets):
+    """Through checkpointed layers; WavLM's attention would never hear an adapter, and so has none."""
+    model = moved(add_lora(transformer(checkpoints, kind, settings), RANK, targets=targets), 0.05).train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model(windows(kind)).logits.square().sum().backward()
+    trained_names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for name in trained_names:
+        assert model.get_parameter(name).grad is not None and model.get_parameter(name).grad.any(), name
+    adapters = {name for name in trained_names if "lora_" in name}
+    assert len(adapters) >= 2 * 2 * 2
+    assert not any("_proj." in name for name in adapters) or kind != "wavlm"
+    heads = {name.split(".")[2] for name in trained_names - adapters}
+    is_plain = bool(settings) or kind == "ast"  # the other stock classes have a projection in front, new as well
+    assert heads == ({"classifier"} if is_plain else {"classifier", "projector"})
+
+
+@pytest.mark.parametrize("settings", CLASSES.values(), ids=CLASSES)
+@pytest.mark.parametrize("kind", ["wav2vec2", "wavlm", "whisper", "ast"])
+def test_the_card_s_lines_put_an_adapter_on_its_base(checkpoints, kind, settings, tmp_path, monkeypatch):
+    model = moved(add_lora(transformer(checkpoints, kind, settings), RANK))
+    expected = said(model, windows(kind))
+    save_adapter(model, tmp_path / "adapter")
+    merged = merged_model(model)
+    torch.testing.assert_close(said(merged, windows(kind)), expected, rtol=1e-5, atol=1e-5)
+    merged.save_pretrained(tmp_path)
+    alone = AutoModelForAudioClassification.from_pretrained(tmp_path)
+    torch.testing.assert_close(said(alone, windows(kind)), expected, rtol=1e-5, atol=1e-5)
+    monkeypatch.chdir(Path(checkpoints[kind]).parent)  # the card has the base's name alone
+    torch.testing.assert_close(said(from_card(tmp_path), windows(kind)), expected, rtol=0, atol=1e-6)
+
+
+def from_card(repo) -> PeftModel:
+    """The model that the lines on an adapter's card make."""
+    card = (repo / "adapter" / "README.md").read_text()
+    names = {}
+    exec(card.split("```python")[1].split("```")[0].replace("REPO", str(repo)), names)
+    return names["model"].eval()
+
+
+def test_an_adapter_of_our_own_checkpoint(checkpoints, tmp_path, monkeypatch):
+    settings = CLASSES["fluffy"]
+    headed_from_checkpoint(checkpoints["hubert"], LABELS, **settings).save_pretrained(tmp_path / "ours")
+    labels = LabelSpace(("a", "b", "c", "d"), SINGLE_LABEL)
+    model = moved(add_lora(stock_from_checkpoint(str(tmp_path / "ours"), labels), RANK))
+    save_adapter(model, tmp_path / "run" / "adapter")
+    merged_model(model).save_pretrained(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    reloaded = said(from_card(tmp_path / "run"), windows("hubert"))
+    torch.testing.assert_close(reloaded, said(model, windows("hubert")), rtol=0, atol=1e-6)
+
+
+def test_an_adapter_carries_the_statistics_of_batch_norms(tmp_path):
+    settings = {"channels": [4, 8], "kernel_sizes": [3, 3], "strides": [1, 1], "pools": [2, 2], "depths": [1, 1]}
+    config = SpectrogramCNNConfig(**settings, norm="batch", id2label=LABELS.id2label, label2id=LABELS.label2id)
+    SpectrogramCNN(config).save_pretrained(tmp_path / "base")
+    model = add_lora(SpectrogramCNN.from_pretrained(tmp_path / "base"), RANK).train()
+    features = torch.randn(4, 40, 32)
+    model(3 * features + 2)
+    model = moved(model)
+    assert {name.split(".")[-4] for name, _ in model.named_parameters() if "lora_A" in name} == {"convolution"}
+    save_adapter(model, tmp_path / "adapter")
+    base = SpectrogramCNN.from_pretrained(tmp_path / "base")
+    reloaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    torch.testing.assert_close(said(reloaded, features), said(model, features), rtol=0, atol=1e-6)
+    torch.testing.assert_close(said(merged_model(model), features), said(model, features), rtol=1e-5, atol=1e-5)
+
+
+def test_targets_are_what_a_model_has(checkpoints):
+    stock = {kind: transformer(checkpoints, kind, {}) for kind in ("wav2vec2", "wavlm", "whisper", "ast")}
+    assert {kind: target_names(model) for kind, model in stock.items()} == {
+        "wav2vec2": ["q_proj", "v_proj"],
+        "wavlm": ["intermediate_dense", "output_dense"],
+        "whisper": ["q_proj", "v_proj"],
+        "ast": ["q_proj", "v_proj"],
+    }
+    assert sorted(target_names(stock["ast"], "all")) == ["fc1", "fc2", "k_proj", "o_proj", "q_proj", "v_proj"]
+    convolutions = headed_from_checkpoint(checkpoints["hubert"], LABELS, encoder="convolutional")
+    with pytest.raises(InputError, match=r"A TransformerClassifier of kind hubert has no layers for LoRA: leave out"):
+        add_lora(convolutions, RANK)

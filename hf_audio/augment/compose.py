@@ -7,10 +7,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import ASTFeatureExtractor
+from transformers import ASTFeatureExtractor, FeatureExtractionMixin
 
+from hf_audio.augment.recording import Recording
 from hf_audio.augment.spectrogram import Mixup, Normalisation, SpecAugment
+from hf_audio.augment.warp import Warp
 from hf_audio.config import AugmentConfig
+from hf_audio.errors import InputError
+
+FEWEST_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
 
 
 class Augmentation(Protocol):
@@ -45,13 +50,34 @@ class Compose:
         return self.apply(features, targets, self.draw(len(features), generator))
 
 
-def augmentation_for(config: AugmentConfig, extractor: ASTFeatureExtractor) -> Compose | None:
-    """The augmentation that settings ask for, None when all are off: mixup first, then masks over what it made."""
+def augmentation_for(config: AugmentConfig, extractor: FeatureExtractionMixin) -> Compose | None:
+    """The augmentation that settings ask for, None when all are off.
+
+    In the order of nature: the sound (its moment, speed, pitch, loudness), the recording of it, its mixture with
+    another one, and masks over what came out.
+
+    Raises:
+        InputError: augmentation of anything but log-mel features.
+    """
+    wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
+    if not isinstance(extractor, ASTFeatureExtractor):
+        if wanted:
+            raise InputError(
+                f"--{next(iter(wanted))} augments log-mel features (--features fbank), and this run reads others: "
+                "leave it out"
+            )
+        return None
     normalisation = Normalisation.of(extractor)
     steps: list[Augmentation] = []
+    moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
+    if config.time_shift or any(moved):
+        steps.append(Warp(normalisation, *moved, time_shift=config.time_shift))
+    if config.equaliser_db or config.noise_probability:
+        steps.append(Recording(normalisation, config.equaliser_db, config.noise_probability, config.noise_snr_db))
     if config.mixup_alpha > 0:
         steps.append(Mixup(config.mixup_alpha, normalisation, config.mixup_labels, config.mixup_probability))
     time_mask_frames = round(config.time_mask_s * 100)  # frames are 10 ms apart
+    time_mask_frames = min(time_mask_frames, extractor.max_length // FEWEST_WINDOWS_A_MASK)
     if time_mask_frames > 0 or config.frequency_mask_bins > 0:
         steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalisation))
     return Compose(tuple(steps)) if steps else None

@@ -121,6 +121,8 @@ class Mixup:
         normalisation: of the features.
         probability: that a sample is mixed at all. AST's authors mix half of them, with an alpha of 10.
         labels: "interpolate" gives each its share; "union" (multi-label) keeps all labels that are heard, in full.
+            Of partial labels (NaN where unknown), "interpolate" keeps what is known of both; "union" also what is
+            known to be present in one of them, so it suits labels that are mostly unknown.
         audible_share: of energy, from which on "union" counts the partner as heard; 0.05 is 13 dB below the rest.
     """
 
@@ -159,7 +161,10 @@ class Mixup:
 
     def _mix_targets(self, targets: Tensor, share: Tensor, partner: Tensor) -> Tensor:
         if self.labels == "union":
-            heard = (1 - share >= self.audible_share).to(targets.dtype)
-            return torch.maximum(targets, targets[partner] * heard)
+            others = targets[partner].masked_fill(1 - share < self.audible_share, 0.0)
+            either = torch.fmax(targets, others)  # of the known ones
+            is_open = (targets.isnan() | others.isnan()) & (either < 1)
+            return either.masked_fill(is_open, torch.nan)
+        others = torch.where(share < 1, targets[partner], 0.0)  # unknown labels of a silent partner say nothing
         share = share.to(targets.dtype)
-        return share * targets + (1 - share) * targets[partner]
+        return share * targets + (1 - share) * others

@@ -1,16 +1,34 @@
-"""Models by name: a preset is trained from scratch, anything else is a checkpoint to fine-tune."""
+"""Models by name: a preset or a timm network is trained from scratch, anything else is a checkpoint to fine-tune."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoFeatureExtractor
+from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint, ast_from_scratch, load_checkpoint
+from hf_audio.extractors.classical import ClassicalFeatureExtractor
+from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch, load_checkpoint
+from hf_audio.models.checkpoints import (
+    TRANSFORMER_PRESETS,
+    stays_stock,
+    stock_from_checkpoint,
+    transformer_from_checkpoint,
+    transformer_from_scratch,
+    with_head,
+)
+from hf_audio.models.classifier import AudioClassifierConfig
+from hf_audio.models.feature_networks import FeatureCNNConfig, FeatureMLPConfig, FeatureRNNConfig
+from hf_audio.models.freezing import freeze as freeze_weights
 from hf_audio.models.lora import add_lora
+from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
+from hf_audio.models.spectrogram_lstm import SpectrogramLSTMConfig
+from hf_audio.models.timm_backbone import ParallelTimmConfig, TimmClassifier, timm_from_pretrained
+from hf_audio.models.timm_network import TimmClassifierConfig, import_timm
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -18,20 +36,21 @@ if TYPE_CHECKING:
 
     from hf_audio.data.features_dataset import FeatureDataset
 
-# Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes. Patches of 16 x 16 overlap only
-# in "ast-base", as in the paper.
-PRESETS = {
-    "ast-mini": {"hidden_size": 128, "num_layers": 4, "num_heads": 4, "stride": 16},
-    "ast-tiny": {"hidden_size": 192, "num_layers": 4, "num_heads": 3, "stride": 16},
-    "ast-small": {"hidden_size": 384, "num_layers": 12, "num_heads": 6, "stride": 16},
-    "ast-base": {"hidden_size": 768, "num_layers": 12, "num_heads": 12, "stride": 10},
-}
+for _config in (FeatureMLPConfig, FeatureCNNConfig, FeatureRNNConfig):  # so that their checkpoints load it from here
+    AutoFeatureExtractor.register(_config, ClassicalFeatureExtractor, exist_ok=True)
+
+__all__ = ["PRESETS", "build_model", "with_extractor_of"]
+
+TIMM = "timm/"  # timm's own namespace on the Hub
 
 
 def build_model(
     name: str,
     features: FeatureDataset,
     *,
+    options: Mapping[str, Any] | None = None,
+    metadata_fields: Sequence[str] = (),
+    freeze: str = "none",
     lora_rank: int = 0,
     lora_alpha: int | None = None,
     lora_dropout: float = 0.0,
@@ -42,35 +61,156 @@ def build_model(
     """A model for a feature dataset: its classes, its task, its window length.
 
     Args:
-        name: a preset (see PRESETS), or the Hub name or folder of an AST checkpoint.
+        name: a preset (see PRESETS) or a bare timm name such as "resnet50", trained from scratch; or trained weights:
+            the Hub name or folder of an audio checkpoint, or "timm/resnet50" for timm's own.
         features: what it will be trained on.
+        options: fields of the model's config that differ from the preset: head, head_sizes, dropout ...
+        metadata_fields: which of the clips' metadata is appended to the embedding.
+        freeze: "none", "backbone" or "convolutional".
         lora_rank: train adapters of this rank and the head only; 0 trains all weights.
         lora_alpha, lora_dropout, lora_targets: see `add_lora`.
         token: for a private checkpoint.
         seed: of the new weights; the caller's random state stays untouched.
 
     Raises:
-        InputError: an unknown preset (names the nearest), a checkpoint that cannot be used, or one whose features
-            were computed in another way.
+        InputError: an unknown preset (names the nearest), options that do not fit, a checkpoint that cannot be used, or
+            one whose features were computed in another way.
     """
-    extractor = features.extractor
-    size = (features.labels, extractor.max_length, extractor.num_mel_bins)
+    options = dict(options or {})
+    if metadata_fields:
+        options["metadata"] = metadata_values(features, metadata_fields)
+    if freeze == "backbone" and _is_timm(name):
+        freeze, options["trainable_blocks"] = "none", 0  # its batch norms rest too
+    trained = _is_trained(name)
+    if lora_rank and not trained:
+        raise InputError(f"LoRA adapts a trained checkpoint and {name} is untrained: give one with --model")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name in PRESETS:
-            if lora_rank:
-                raise InputError(f"LoRA adapts a trained checkpoint and {name} is untrained: give one with --model")
-            return ast_from_scratch(*size, **PRESETS[name])
-        if "/" not in name and not Path(name).is_dir():
-            raise unknown_name("model", name, PRESETS)
-        _check_extractor(name, features, token)
-        model = ast_from_checkpoint(name, *size, token=token)
+        try:
+            model = (_from_checkpoint if trained else _from_scratch)(name, features, options, token)
+        except (TypeError, ValueError) as error:  # of our configs and models, one sentence each
+            raise InputError(f"{name} cannot be made with {options}: {error}") from error
+        freeze_weights(model, freeze)
         return add_lora(model, lora_rank, lora_alpha, lora_dropout, lora_targets) if lora_rank else model
 
 
-def _check_extractor(name: str, features: FeatureDataset, token: str | None) -> None:
-    """Raises InputError where a checkpoint expects other features than the stored ones."""
+def with_extractor_of(name: str, features: FeatureDataset, token: str | None = None) -> FeatureDataset:
+    """The same features, read by the model's own extractor where they are waveforms.
+
+    Wav2Vec2, Whisper and others each have an extractor of their own between waveform and model.
+
+    Raises:
+        InputError: the checkpoint reads something else than these features.
+    """
     from hf_audio.data.features_dataset import check_same_extractor
 
+    if name in TRANSFORMER_PRESETS and features.kind == "waveform":
+        masked = {**features.extractor.to_dict(), "return_attention_mask": True}  # they are of the layer-norm kind
+        return dataclasses.replace(features, extractor=Wav2Vec2FeatureExtractor(**masked))
+    if not _is_trained(name) or name.startswith(TIMM):
+        return features
     wanted = load_checkpoint(AutoFeatureExtractor.from_pretrained, name, token=token)
     check_same_extractor(features.extractor, wanted)
+    if features.kind != "waveform":
+        return features
+    if isinstance(wanted, WhisperFeatureExtractor):  # made for 30 s; shorter windows need not be padded to that
+        seconds = max(1, -(-round(1000 * features.window_s) // 1000))
+        wanted = WhisperFeatureExtractor(**{**wanted.to_dict(), "chunk_length": seconds})
+    return dataclasses.replace(features, extractor=wanted)
+
+
+def metadata_values(features: FeatureDataset, fields: Sequence[str]) -> dict[str, list[str]]:
+    """The values that each field has among the clips, sorted: {"drums": ["no", "yes"]}.
+
+    Raises:
+        InputError: a field that no clip has.
+    """
+    found: dict[str, set[str]] = {}
+    for facts in features.metadata.values():
+        for field, value in facts.items():
+            found.setdefault(field, set()).add(value)
+    for field in fields:
+        if field not in found:
+            raise unknown_name("metadata field", field, sorted(found))
+    return {field: sorted(found[field]) for field in fields}
+
+
+def _is_trained(name: str) -> bool:
+    return name not in PRESETS and ("/" in name or Path(name).is_dir())
+
+
+def _is_timm(name: str) -> bool:
+    return name == "mobilenets" or name.startswith(TIMM) or (not _is_trained(name) and name not in PRESETS)
+
+
+def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], token: str | None) -> PreTrainedModel:
+    labels = features.labels
+    if name in AST_PRESETS:
+        _require_kind(name, "fbank", features)
+        size = (features.extractor.max_length, features.extractor.num_mel_bins)
+        of_head, of_network = _split(options, AST_PRESETS[name])
+        model = ast_from_scratch(labels, *size, **{**AST_PRESETS[name], **of_network})
+        return model if stays_stock(**of_head) else with_head(model, labels, **of_head)
+    if name in NETWORKS:
+        network = NETWORKS[name]
+        _require_kind(name, network.kind, features)
+        settings = {**network.settings, **options}
+        return network.model_class(_config_of(network.model_class.config_class, features, settings))
+    if name in PRESETS:
+        _require_kind(name, "waveform", features)
+        return transformer_from_scratch(name, labels, **options)
+    if name not in import_timm().list_models():
+        raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
+    _require_kind(name, "fbank", features)
+    return TimmClassifier(_config_of(TimmClassifierConfig, features, {"timm_name": name, **options}))
+
+
+def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: str | None) -> PreTrainedModel:
+    if name.startswith(TIMM):
+        _require_kind(name, "fbank", features)
+        kind = ParallelTimmConfig if {"num_backbones", "groups"} & options.keys() else TimmClassifierConfig
+        return timm_from_pretrained(_config_of(kind, features, {"timm_name": name.removeprefix(TIMM), **options}))
+    features = with_extractor_of(name, features, token)
+    extractor = features.extractor
+    size = {}
+    if features.kind == "fbank":
+        size = {"num_frames": extractor.max_length, "num_bins": extractor.num_mel_bins}
+    elif isinstance(extractor, WhisperFeatureExtractor):
+        size = {"num_frames": extractor.nb_max_frames}
+    config = load_checkpoint(AutoConfig.from_pretrained, name, token=token)
+    if isinstance(config, AudioClassifierConfig):
+        if options:
+            raise InputError(f"{name} keeps the settings it was trained with: leave out {', '.join(sorted(options))}")
+        return stock_from_checkpoint(name, features.labels, token=token)
+    return transformer_from_checkpoint(name, features.labels, token=token, **size, **options)
+
+
+def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDataset, settings: dict[str, Any]):
+    """The config of a network of ours for the size of these windows.
+
+    Raises:
+        InputError: a setting that such a config does not have.
+    """
+    extractor, labels = features.extractor, features.labels
+    size: dict[str, Any] = {}
+    if config_class is SpectrogramLSTMConfig:
+        size = {"num_frames": extractor.max_length, "num_mel_bins": extractor.num_mel_bins}
+    elif issubclass(config_class, TimmClassifierConfig):
+        size = {"max_frames": extractor.max_length, "num_mel_bins": extractor.num_mel_bins}
+    known = config_class().to_dict().keys()
+    for key in settings:
+        if key not in known:
+            raise unknown_name(f"option of {config_class.__name__}", key, known)
+    named = {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}
+    return config_class(**{**size, **settings, **named})
+
+
+def _split(options: dict[str, Any], of_network: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of the head, and those of the network."""
+    head = {key: value for key, value in options.items() if key not in of_network}
+    return head, {key: value for key, value in options.items() if key in of_network}
+
+
+def _require_kind(name: str, kind: str, features: FeatureDataset) -> None:
+    if features.kind != kind:
+        raise InputError(f"{name} reads {kind} features and these are {features.kind}: give --features {kind}")

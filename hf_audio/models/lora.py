@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685) for AST: train low-rank adapters and the head, keep the rest frozen."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685): train low-rank adapters and the head, keep the rest frozen."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.models.classifier import AudioClassifier
+from hf_audio.models.transformer_classifier import AST, WHISPER, TransformerClassifier
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-# peft has no default for AST. Query and value are the choice of the LoRA paper; "all" takes every linear layer.
-TARGETS = {"attention": ["q_proj", "v_proj"], "all": ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]}
-HEAD = "classifier"
-# The whole path, since peft matches by the end of a name and would take `patch_embeddings` a second time.
-EMBEDDINGS = "audio_spectrogram_transformer.embeddings"
+# Linear layers by the names that transformers' audio models have for them; peft has no default for most. Query and
+# value are the choice of the LoRA paper. Our own models name theirs in `lora_targets`.
+QUERY_AND_VALUE = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
+OTHER_ATTENTION = ("k_proj", "o_proj", "out_proj", "linear_k", "linear_out", "key_proj")
+FEED_FORWARD = ("fc1", "fc2", "intermediate_dense", "output_dense")
+TARGETS = {"attention": QUERY_AND_VALUE, "all": (*QUERY_AND_VALUE, *OTHER_ATTENTION, *FEED_FORWARD)}
+# WavLM's attention reads the weights of its layers without calling them: an adapter there would never be heard.
+SILENT_ATTENTION = ("wavlm",)
+HEAD_MODULES = ("classifier", "projector")
 
 ADAPTER_CARD = """---
 library_name: peft
@@ -29,59 +36,113 @@ The LoRA adapter of the model in the folder above, which has it merged in and lo
 where REPO is that folder or its Hub name:
 
 ```python
-from peft import PeftModel
+{code}
+model = PeftModel.from_pretrained(base, "REPO", subfolder="adapter")
+```
+
+The adapter also holds what no base has for these classes and this window: the head, and position embeddings where they
+depend on the window's length.
+"""
+
+STOCK_BASE = """from peft import PeftModel
 from transformers import AutoConfig, AutoModelForAudioClassification
 
 base = AutoModelForAudioClassification.from_pretrained(
     "{base}", config=AutoConfig.from_pretrained("REPO"), ignore_mismatched_sizes=True
-)
-model = PeftModel.from_pretrained(base, "REPO", subfolder="adapter")
-```
+)"""
 
-The adapter also holds the head and the position embeddings, which no base has for these classes and this window.
-"""
+OWN_BASE = """from peft import PeftModel
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+config = AutoConfig.from_pretrained("REPO", trust_remote_code=True)
+base = AutoModelForAudioClassification.from_pretrained(
+    "{base}", config=config, ignore_mismatched_sizes=True, trust_remote_code=True
+)"""
+
+STOCK_BACKBONE = """from peft import PeftModel
+from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
+
+config = AutoConfig.from_pretrained("REPO", trust_remote_code=True)
+base = AutoModelForAudioClassification.from_config(config, trust_remote_code=True)
+trained = AutoModel.from_pretrained("{base}", config=base.backbone.config, ignore_mismatched_sizes=True)
+base.backbone.load_state_dict({encoder}.state_dict())"""
 
 
 def add_lora(
     model: PreTrainedModel, rank: int, alpha: int | None = None, dropout: float = 0.0, targets: str = "attention"
 ) -> PeftModel:
-    """Freezes an AST, but for new adapters and the head.
+    """Freezes an audio classifier, but for new adapters and the head.
 
-    The adapter also carries the embeddings, frozen: resized position embeddings exist nowhere else, and a base model
-    loaded for this window length has zeros in their place.
+    The adapter also carries, frozen, the embeddings of an AST: resized position embeddings exist nowhere else, and a
+    base model loaded for this window length has zeros in their place. And it carries batch norms, which are trained:
+    their statistics follow the new data in any case.
 
     Args:
-        model: from `ast_from_checkpoint`.
+        model: a trained audio classifier, stock or ours.
         rank: of the adapters.
         alpha: adapters are scaled by alpha / rank; twice the rank where None.
         dropout: in front of the adapters.
-        targets: "attention" (query and value) or "all" linear layers.
+        targets: "attention" (query and value; of WavLM the feed-forward layers) or "all" linear layers of a
+            transformer. Our own models have one choice, their `lora_targets`.
 
     Raises:
-        InputError: peft is missing, the rank is not positive, or `targets` is unknown.
+        InputError: peft is missing, the rank is not positive, `targets` is unknown, or the model has nothing to adapt.
     """
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
         raise InputError("LoRA needs the package peft: pip install peft") from None
-    if targets not in TARGETS:
-        raise unknown_name("LoRA target", targets, TARGETS)
     if rank < 1:
         raise InputError(f"LoRA needs a rank of at least 1, found {rank}: try 8")
+    embeddings = _embeddings(model)
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank if alpha is None else alpha,
         lora_dropout=dropout,
-        target_modules=TARGETS[targets],
-        modules_to_save=[HEAD, EMBEDDINGS],
+        target_modules=target_names(model, targets),
+        modules_to_save=[*(name for name, _ in model.named_children() if name in HEAD_MODULES), *embeddings]
+        + [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)],
     )
     adapted = get_peft_model(model, config)
     # With a name here peft asks the Hub about it at every checkpoint; `save_adapter` fills it in.
     adapted.peft_config["default"].base_model_name_or_path = ""
     for name, parameter in adapted.named_parameters():
-        if f".{EMBEDDINGS}." in name:
+        if any(f".{part}." in name for part in embeddings):
             parameter.requires_grad_(False)
     return adapted
+
+
+def target_names(model: PreTrainedModel, targets: str = "attention") -> list[str]:
+    """Names of the layers of a model that adapters go to, see `add_lora`.
+
+    Raises:
+        InputError: `targets` is unknown, or the model has nothing to adapt.
+    """
+    if targets not in TARGETS:
+        raise unknown_name("LoRA target", targets, TARGETS)
+    names = list(getattr(model, "lora_targets", QUERY_AND_VALUE))
+    if names and (isinstance(model, TransformerClassifier) or not isinstance(model, AudioClassifier)):
+        present = {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        wanted = TARGETS[targets]
+        if _model_type(model) in SILENT_ATTENTION:
+            wanted = FEED_FORWARD
+        names = [name for name in wanted if name in present]
+    if not names:
+        raise InputError(
+            f"A {type(model).__name__} of kind {_model_type(model)} has no layers for LoRA: leave out --lora_rank"
+        )
+    return names
+
+
+def _model_type(model: PreTrainedModel) -> str:
+    """Of our wrapper its backbone's type, of all others their own."""
+    return model.config.backbone["model_type"] if isinstance(model, TransformerClassifier) else model.config.model_type
+
+
+def _embeddings(model: PreTrainedModel) -> list[str]:
+    """Where an AST has its position embeddings; the whole path, since peft matches by the end of a name and would take
+    `patch_embeddings` a second time."""
+    return [f"{model.base_model_prefix}.embeddings"] if _model_type(model) == AST else []
 
 
 def is_lora(model) -> bool:
@@ -104,9 +165,18 @@ def save_adapter(model: PeftModel, folder: str | Path) -> None:
     finally:
         config.base_model_name_or_path = ""
     base_line = "" if is_folder else f"base_model: {base}\n"
-    (Path(folder) / "README.md").write_text(ADAPTER_CARD.format(base_line=base_line, base=published_base), "utf-8")
+    code = _loading_code(model.get_base_model()).replace("{base}", published_base)
+    (Path(folder) / "README.md").write_text(ADAPTER_CARD.format(base_line=base_line, code=code), "utf-8")
 
 
 def merged_model(model: PeftModel) -> PreTrainedModel:
-    """A copy with the adapters added into the weights: a stock model that loads anywhere."""
+    """A copy with the adapters added into the weights: a model of the class it was before, that loads alone."""
     return copy.deepcopy(model).merge_and_unload()
+
+
+def _loading_code(model: PreTrainedModel) -> str:
+    if not isinstance(model, AudioClassifier):
+        return STOCK_BASE
+    if not getattr(model, "has_stock_base", False):
+        return OWN_BASE
+    return STOCK_BACKBONE.replace("{encoder}", "trained.encoder" if _model_type(model) == WHISPER else "trained")

@@ -35,6 +35,9 @@ from hf_audio.training.checkpoints import (
     require_writable,
     write_json,
 )
+from hf_audio.training.synced_batch_norm import sync_batch_norms
+
+METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -80,10 +83,15 @@ class AudioTrainer(Trainer):
         args = own_arguments(args, features, early_stopping_patience)
         self.settings = run_settings(args, model, features, augment, class_weights, early_stopping_patience)
         stopping = [EarlyStoppingCallback(early_stopping_patience)] if early_stopping_patience else []
+        if args.world_size > 1:
+            sync_batch_norms(model)
+        fields = getattr(model.config, "metadata", None)
         super().__init__(
             model=model,
             args=args,
-            data_collator=FeatureCollator(features.extractor, features.labels),
+            data_collator=FeatureCollator(
+                features.extractor, features.labels, fields, features.metadata if fields else None, features.unknown
+            ),
             train_dataset=_train_dataset(features, args),
             eval_dataset=features.splits.get("validation"),
             processing_class=features.extractor,  # each checkpoint carries it
@@ -152,15 +160,19 @@ class AudioTrainer(Trainer):
             shutil.rmtree(self.run_folder / "adapter", ignore_errors=True)
             temporary = self.run_folder / ".model.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
-            if is_lora(model):
-                save_adapter(model, temporary / "adapter")
-                model = merged_model(model)
-            model.save_pretrained(temporary, state_dict=state)
+            self._write_model(temporary, model, state)
             self.features.extractor.save_pretrained(temporary)
             for path in temporary.iterdir():
                 os.replace(path, self.run_folder / path.name)
             temporary.rmdir()
         self.accelerator.wait_for_everyone()
+
+    def _write_model(self, folder: Path, model: PreTrainedModel, state: dict[str, Tensor] | None) -> None:
+        """The files of the trained model; `state` holds its weights where the model's own are sharded."""
+        if is_lora(model):
+            save_adapter(model, folder / "adapter")
+            model = merged_model(model)
+        model.save_pretrained(folder, state_dict=state)
 
     def train(self, *args, **kwargs):
         """Trainer.train, also right after an evaluation.
@@ -210,27 +222,37 @@ class AudioTrainer(Trainer):
         return batches, num_items
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The training loss of one micro-batch, weighted so that a step's loss is the mean over all its windows.
-
-        Trainer averages a step's micro-batches; only the last one of an epoch may be smaller than the others.
-        """
-        features, targets = inputs["input_values"], inputs["labels"]
-        if self.augment is not None and model.training:
-            features, targets = self.augment(features, targets, self._generator())
+        """The training loss of one micro-batch."""
+        inputs, targets, generator = dict(inputs), inputs["labels"], self._generator()
+        if model.training:
+            if self.augment is not None:
+                inputs["input_values"], targets = self.augment(inputs["input_values"], targets, generator)
+            if "metadata" in inputs:
+                inputs["metadata"] = _sometimes_unknown(inputs["metadata"], generator)
         if self.label_smoothing:
             targets = smooth_targets(targets, self.label_smoothing, self.features.labels)
-        outputs = model(input_values=features)
-        sizes = self._micro_batch_sizes or [len(targets)]
-        loss = self.loss(outputs.logits, targets) * (len(targets) * len(sizes) / sum(sizes))
-        self._micro_batch += 1
+        # Only ArcFace looks at labels, for its margin, of which unknown classes get none; the loss is computed here in
+        # any case.
+        margins = {"labels": targets.nan_to_num(0.0)} if getattr(self.model.config, "head", None) == "arcface" else {}
+        outputs = model(**_model_inputs(inputs), **margins)
+        loss = self._share_of_step(self.loss(outputs.logits, targets), len(targets))
         return (loss, outputs) if return_outputs else loss
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Logits, targets and clip keys; the loss comes with the metrics, over all windows of all processes at once."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            logits = model(input_values=inputs["input_values"]).logits
+            logits = model(**_model_inputs(inputs)).logits
         return None, logits.float(), (inputs["labels"], inputs["clip_keys"])
+
+    def _share_of_step(self, loss: Tensor, num_windows: int) -> Tensor:
+        """A micro-batch's mean loss, weighted so that a step's loss is the mean over all its windows.
+
+        Trainer averages a step's micro-batches; only the last one of an epoch may be smaller than the others.
+        """
+        sizes = self._micro_batch_sizes or [num_windows]
+        self._micro_batch += 1
+        return loss * (num_windows * len(sizes) / sum(sizes))
 
     def _generator(self) -> torch.Generator:
         """Random numbers for one micro-batch of one process, the same when a resumed run comes by again."""
@@ -276,6 +298,17 @@ class AudioTrainer(Trainer):
         if self.is_fsdp_enabled:
             self.model = self.model_wrapped = self.accelerator.prepare(self.model)
         self._load_best_model()
+
+
+def _model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What of a batch is the model's: input_values or input_features, attention_mask, metadata."""
+    return {name: value for name, value in batch.items() if name not in ("labels", "clip_keys")}
+
+
+def _sometimes_unknown(metadata: Tensor, generator: torch.Generator) -> Tensor:
+    """Metadata of which some is forgotten, so that the model learns what to do where a user has none."""
+    forgotten = torch.rand(metadata.shape, generator=generator) < METADATA_DROPOUT
+    return metadata.masked_fill(forgotten.to(metadata.device), 0)
 
 
 def _train_dataset(features: FeatureDataset, args: TrainingArguments) -> datasets.Dataset | StreamedWindows:

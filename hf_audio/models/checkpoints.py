@@ -1,0 +1,273 @@
+"""Transformers for audio: from a checkpoint or from scratch, as stock classes wherever the head allows it.
+
+A linear head on the whole encoder is what AutoModelForAudioClassification has, so such a model stays a stock one that
+loads without any code of ours. Every other head goes through `TransformerClassifier`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoModelForAudioClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint, load_checkpoint
+from hf_audio.models.classifier import AudioClassifierConfig
+from hf_audio.models.transformer_classifier import (
+    AST,
+    WHISPER,
+    TransformerClassifier,
+    TransformerClassifierConfig,
+    backbone_settings,
+    only_convolutions,
+    silence,
+    without_waste,
+)
+
+# "wav2vec2-mini" hears one frame each 20 ms as its big relatives do, and a CPU trains it in minutes. Layer norm in the
+# convolutions and in front of each block: it trains without long warm-up, and padding does not change the result.
+TRANSFORMER_PRESETS: dict[str, dict[str, Any]] = {
+    "wav2vec2-mini": {
+        "model_type": "wav2vec2",
+        "conv_dim": [64] * 7,
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "conv_bias": True,
+        "hidden_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 512,
+        "classifier_proj_size": 128,
+        "initializer_range": 128**-0.5,  # the usual 0.02 is meant for widths of 768 and more
+    },
+}
+HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; a checkpoint of another task lacks them
+SETTINGS = {"pooling", *inspect.signature(AudioClassifierConfig).parameters} - {"kwargs"}
+FRAMES_PER_POSITION = 2  # of Whisper: its second convolution has stride 2
+
+
+def transformer_from_checkpoint(
+    name: str,
+    labels: LabelSpace,
+    *,
+    encoder: str = "full",
+    num_frames: int | None = None,
+    num_bins: int | None = None,
+    token: str | None = None,
+    **settings,
+) -> PreTrainedModel:
+    """A trained audio transformer with a new head: a stock class where its head allows it, else ours.
+
+    Args:
+        name: Hub name or folder, of any model that AutoModelForAudioClassification knows, whatever it was trained for:
+            pretraining, speech recognition, other classes.
+        labels: the new head's classes.
+        encoder: "full", or "convolutional": only the convolutions of Wav2Vec2 and its relatives.
+        num_frames, num_bins: size of a window, for AST. Whisper takes `num_frames` too, where its windows are shorter
+            than the 30 s (3,000 frames) it was trained on.
+        token: for a private checkpoint; the stored one is used where this is None.
+        settings: `pooling`, and of the head: see AudioClassifierConfig.
+
+    Raises:
+        InputError: no such checkpoint, no audio model, weights missing or pickled, or settings that do not fit.
+    """
+    _check_settings(settings)
+    size = {"num_frames": num_frames, "num_bins": num_bins}
+    stock = stock_from_checkpoint(name, labels, token=token, **size)
+    return stock if stays_stock(encoder, **settings) else with_head(stock, labels, encoder=encoder, **settings)
+
+
+def headed_from_checkpoint(
+    name: str,
+    labels: LabelSpace,
+    *,
+    encoder: str = "full",
+    num_frames: int | None = None,
+    num_bins: int | None = None,
+    token: str | None = None,
+    **settings,
+) -> TransformerClassifier:
+    """The same as `transformer_from_checkpoint`, but always our class, with a plain linear head too."""
+    stock = stock_from_checkpoint(name, labels, num_frames=num_frames, num_bins=num_bins, token=token)
+    return with_head(stock, labels, encoder=encoder, **settings)
+
+
+def stock_from_checkpoint(
+    name: str,
+    labels: LabelSpace,
+    *,
+    num_frames: int | None = None,
+    num_bins: int | None = None,
+    token: str | None = None,
+) -> PreTrainedModel:
+    """The class that AutoModelForAudioClassification has for a checkpoint, float32, with a new classifier.
+
+    Every weight of the encoder is the checkpoint's. The classifier is new, unless the checkpoint was trained on these
+    very classes. Masks and skipped layers in training are switched off (see `silence`). Arguments and errors are
+    those of `transformer_from_checkpoint`; a checkpoint of one of our own classes, registered in this process, loads
+    in the same way.
+    """
+    config = load_checkpoint(AutoConfig.from_pretrained, name, token=token)
+    if config.model_type == AST:
+        if num_frames is None or num_bins is None:
+            raise ValueError("An AST needs num_frames and num_bins of the windows it will be given")
+        return ast_from_checkpoint(name, labels, num_frames, num_bins, token=token)
+    if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
+        raise InputError(
+            f"{name} is a {config.model_type} model, which classifies no audio: try facebook/wav2vec2-base, "
+            "microsoft/wavlm-base or openai/whisper-base"
+        )
+    same_classes = list(config.id2label.values()) == list(labels.names)
+    for key, value in _label_settings(labels).items():
+        setattr(config, key, value)
+    silence(config)
+    if config.model_type == WHISPER and num_frames is not None:
+        config.max_source_positions = -(-num_frames // FRAMES_PER_POSITION)
+    model, report = _load_weights(name, config, token)
+    head_is_whole = not any(is_of_head(key) for key in _absent(report))
+    if not (same_classes and head_is_whole):
+        for module in model.classifier.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    without_waste(backbone_of(model))
+    return model
+
+
+def transformer_from_scratch(kind: str, labels: LabelSpace, *, encoder: str = "full", **settings) -> PreTrainedModel:
+    """An untrained transformer of a preset in TRANSFORMER_PRESETS, a stock class where its head allows it.
+
+    Settings are `pooling`, those of the head, and fields of the preset's own config, such as num_hidden_layers.
+
+    Raises:
+        InputError: an unknown preset, or settings that do not fit.
+    """
+    if kind not in TRANSFORMER_PRESETS:
+        raise unknown_name("model", kind, TRANSFORMER_PRESETS)
+    preset = TRANSFORMER_PRESETS[kind]
+    known = AutoConfig.for_model(**preset).to_dict()
+    of_network = {key: value for key, value in settings.items() if key in known}
+    settings = {key: value for key, value in settings.items() if key not in known}
+    _check_settings(settings, preset)
+    config = AutoConfig.for_model(**{**preset, **of_network, **_label_settings(labels)})
+    silence(config)
+    if stays_stock(encoder, **settings):
+        model = AutoModelForAudioClassification.from_config(config)
+        without_waste(backbone_of(model))
+        return model
+    return _new_classifier(config, labels, encoder, settings)
+
+
+def with_head(
+    stock: PreTrainedModel, labels: LabelSpace, *, encoder: str = "full", **settings
+) -> TransformerClassifier:
+    """The encoder of a stock audio classifier, trained or not, under another head; the stock one is used up.
+
+    Raises:
+        InputError: settings that do not fit.
+    """
+    _check_settings(settings)
+    backbone = backbone_of(stock)
+    model = _new_classifier(backbone.config, labels, encoder, settings)
+    if encoder == "convolutional":
+        backbone = only_convolutions(backbone)
+    model.backbone.load_state_dict(backbone.state_dict())
+    model.config.name_or_path = model.name_or_path = stock.name_or_path
+    model.has_stock_base = bool(stock.name_or_path)
+    return model
+
+
+def stays_stock(
+    encoder: str = "full",
+    pooling: str | None = None,
+    head: str = "linear",
+    head_sizes: Sequence[int] = (),
+    head_dropout: float = 0.0,
+    metadata: dict | None = None,
+    **others,
+) -> bool:
+    """Whether the stock class has this head: linear, on the whole encoder's own pooling, with nothing beside it."""
+    is_linear = head == "linear" and not head_sizes and not head_dropout
+    return encoder == "full" and pooling is None and is_linear and not metadata
+
+
+def backbone_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of a stock audio classifier or of ours."""
+    return model.encoder if model.config.model_type == WHISPER else model.base_model
+
+
+def is_of_head(name: str) -> bool:
+    """Whether a weight of an audio classifier, stock or ours, belongs to its head."""
+    return name.split(".")[0] in HEAD_PARTS
+
+
+def _new_classifier(config: PretrainedConfig, labels: LabelSpace, encoder: str, settings: dict):
+    try:
+        wrapped = TransformerClassifierConfig(
+            backbone=backbone_settings(config), encoder=encoder, **settings, **_label_settings(labels)
+        )
+        return TransformerClassifier(wrapped)
+    except ValueError as error:  # one sentence each, of the head or of the encoder
+        raise InputError(str(error)) from error
+
+
+def _check_settings(settings: dict[str, Any], preset: Iterable[str] = ()) -> None:
+    for name in settings.keys() - SETTINGS:
+        raise unknown_name("model option", name, [*SETTINGS, *preset])
+
+
+def _load_weights(name: str, config: PretrainedConfig, token: str | None) -> tuple[PreTrainedModel, dict]:
+    """The model and what of it the checkpoint lacked. Raises InputError where that is more than a head."""
+    loading = {"config": config, "token": token, "dtype": torch.float32, "use_safetensors": True}
+    loading |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    try:
+        with _no_load_report():
+            model, report = load_checkpoint(AutoModelForAudioClassification.from_pretrained, name, **loading)
+    except InputError as error:
+        if "safetensors" not in str(error):
+            raise
+        raise InputError(
+            f"{name} has no model.safetensors, and pickled weights are not loaded: try another checkpoint, or convert "
+            "it first at https://huggingface.co/spaces/safetensors/convert"
+        ) from error
+    lost = [key for key in _absent(report) if not is_of_head(key) and not key.endswith("embed_positions.weight")]
+    if lost:
+        raise InputError(
+            f"{name} lacks {len(lost)} weights of its encoder, such as {lost[0]}: take a checkpoint that was trained "
+            f"as a {config.model_type} model"
+        )
+    return model, report
+
+
+@contextlib.contextmanager
+def _no_load_report() -> Iterator[None]:
+    """Keeps transformers from listing what of a checkpoint is new or left over, a decoder's hundreds of names among
+    it: what of it matters is checked here."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _absent(report: dict) -> list[str]:
+    """Names of weights that were not in a checkpoint, or in another shape."""
+    mismatched = [entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]]
+    return sorted({*report["missing_keys"], *mismatched})
+
+
+def _label_settings(labels: LabelSpace) -> dict:
+    return {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}

@@ -1,0 +1,178 @@
+"""Dense, convolutional and recurrent networks over classical features, one vector a window or a sequence of them.
+
+Sizes are those that won the search of github.com/Mathieeeu/data832_projet: 256 hidden units, 2 layers, dropout 0.3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+from .classifier import AudioClassifier, AudioClassifierConfig
+from .recurrence import Recurrence
+
+
+class FeatureMLPConfig(AudioClassifierConfig):
+    """Args:
+    num_features: numbers a step.
+    hidden_size, num_layers: of the hidden layers.
+    dropout: after each of them.
+    head and others: see AudioClassifierConfig.
+    """
+
+    model_type = "hf_audio_feature_mlp"
+
+    def __init__(
+        self,
+        num_features: int = 174,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        dropout: float = 0.3,
+        **kwargs,
+    ) -> None:
+        self.num_features, self.hidden_size = num_features, hidden_size
+        self.num_layers, self.dropout = num_layers, dropout
+        super().__init__(**kwargs)
+
+
+class FeatureCNNConfig(FeatureMLPConfig):
+    """As FeatureMLPConfig; convolutions have a quarter of `hidden_size` as channels, the dense layer all of it."""
+
+    model_type = "hf_audio_feature_cnn"
+
+    def __init__(self, **kwargs) -> None:  # transformers writes its own for a config without one
+        super().__init__(**kwargs)
+
+
+class FeatureRNNConfig(FeatureMLPConfig):
+    """As FeatureMLPConfig, with the dropout between the layers.
+
+    Args:
+        cell: "lstm" or "gru".
+        bidirectional: whether a second one reads from the end.
+    """
+
+    model_type = "hf_audio_feature_rnn"
+
+    def __init__(self, cell: str = "lstm", bidirectional: bool = False, **kwargs) -> None:
+        self.cell, self.bidirectional = cell, bidirectional
+        super().__init__(**kwargs)
+
+
+class FeatureMLP(AudioClassifier):
+    """Hidden layers on the mean over steps. input_values `[batch, steps, features]`, or `[batch, features]`."""
+
+    config_class = FeatureMLPConfig
+    lora_targets = ("linear",)
+
+    def __init__(self, config: FeatureMLPConfig) -> None:
+        super().__init__(config)
+        size = config.hidden_size
+        in_sizes = [config.num_features, *[size] * (config.num_layers - 1)]
+        self.layers = nn.ModuleList(Dense(in_size, size, config.dropout) for in_size in in_sizes)
+        self.add_head(size)
+
+    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        embedding = as_steps(input_values, self.config.num_features).mean(dim=1)
+        for layer in self.layers:
+            embedding = layer(embedding)
+        return embedding
+
+
+class FeatureCNN(AudioClassifier):
+    """Convolutions along the features of each step, a dense layer that knows their places, and the mean over steps.
+
+    Neighbours in the list of features are mostly neighbours in pitch: mel bands, pitch classes, orders of MFCCs. All
+    steps are read with the same weights. input_values as of FeatureMLP.
+    """
+
+    config_class = FeatureCNNConfig
+    lora_targets = ("convolution", "linear")
+
+    def __init__(self, config: FeatureCNNConfig) -> None:
+        super().__init__(config)
+        places = config.num_features // 2**config.num_layers  # each layer halves them
+        if not places:
+            raise ValueError(
+                f"{config.num_features} features are too few for {config.num_layers} convolutions, each of which "
+                "halves them: take fewer layers"
+            )
+        channels = max(1, config.hidden_size // 4)
+        in_channels = [1, *[channels] * (config.num_layers - 1)]
+        self.layers = nn.ModuleList(FeatureConvolution(before, channels, config.dropout) for before in in_channels)
+        self.dense = Dense(channels * places, config.hidden_size, config.dropout)
+        self.add_head(config.hidden_size)
+
+    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        steps = as_steps(input_values, self.config.num_features)
+        maps = steps.flatten(0, 1)[:, None]  # [batch * steps, channels, places]
+        for layer in self.layers:
+            maps = layer(maps)
+        return self.dense(maps.flatten(1)).unflatten(0, steps.shape[:2]).mean(dim=1)
+
+
+class FeatureRNN(AudioClassifier):
+    """The last output of an LSTM or GRU over the steps, of each direction. input_values as of FeatureMLP."""
+
+    config_class = FeatureRNNConfig
+
+    def __init__(self, config: FeatureRNNConfig) -> None:
+        super().__init__(config)
+        sizes = (config.num_features, config.hidden_size, config.num_layers)
+        self.recurrence = Recurrence(config.cell, *sizes, config.dropout, config.bidirectional)
+        self.add_head(self.recurrence.output_size)
+
+    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.recurrence.last_outputs(self.recurrence(as_steps(input_values, self.config.num_features)))
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        module.reset_parameters() if isinstance(module, Recurrence) else super()._init_weights(module)
+
+
+class Dense(nn.Module):
+    """`[batch, in]` -> `[batch, out]`: a linear layer, ReLU, dropout."""
+
+    def __init__(self, in_size: int, out_size: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_size, out_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.dropout(functional.relu(self.linear(inputs)))
+
+
+class FeatureConvolution(nn.Module):
+    """`[batch, in, places]` -> `[batch, out, places // 2]`: over three neighbours, ReLU, maximum of two, dropout."""
+
+    def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(in_channels, out_channels, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.dropout(functional.max_pool1d(functional.relu(self.convolution(maps)), 2))
+
+
+def as_steps(input_values: Tensor, num_features: int) -> Tensor:
+    """Features `[batch, steps, features]`, or `[batch, features]` as one step -> `[batch, steps, features]`.
+
+    Raises:
+        ValueError: another number of dimensions or features.
+    """
+    steps = input_values[:, None] if input_values.ndim == 2 else input_values
+    if steps.ndim != 3 or steps.shape[2] != num_features:
+        raise ValueError(
+            f"Expected features [batch, steps, {num_features}] or [batch, {num_features}], "
+            f"found {list(input_values.shape)}"
+        )
+    return steps
+
+
+for _config, _model in ((FeatureMLPConfig, FeatureMLP), (FeatureCNNConfig, FeatureCNN), (FeatureRNNConfig, FeatureRNN)):
+    _config.register_for_auto_class()
+    _model.register_for_auto_class("AutoModelForAudioClassification")
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModelForAudioClassification.register(_config, _model, exist_ok=True)

@@ -1,0 +1,140 @@
+"""Classification heads by name: what turns a clip's embedding `[batch, size]` into logits `[batch, classes]`.
+
+    linear    one layer
+    deep      hidden layers of the sizes given, e.g. (1000, 500)
+    fluffy    one small network a class, all of them in one batched product
+    arcface   cosine to each class's direction, with an angular margin in training
+
+Every head is called with the embedding and, in training, the targets, which only ArcFace looks at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+HEADS = ("linear", "deep", "fluffy", "arcface")
+FLUFFY_SIZE = 64  # hidden units of each class's network where no sizes are given
+
+
+def build_head(
+    name: str, embedding_size: int, num_labels: int, sizes: Sequence[int] = (), dropout: float = 0.0, **arcface
+) -> nn.Module:
+    """The head of a name in HEADS.
+
+    Args:
+        embedding_size: of the vectors it will be given.
+        num_labels: number of classes.
+        sizes: hidden sizes of "deep" and "fluffy", the output layer not counted.
+        dropout: in front of every layer.
+        arcface: `margin`, `scale` and `has_bias` of ArcFace.
+
+    Raises:
+        ValueError: an unknown name, or sizes for a head that has no hidden layers.
+    """
+    if name not in HEADS:
+        raise ValueError(f"Unknown head {name!r}: expected one of {', '.join(HEADS)}")
+    if sizes and name in ("linear", "arcface"):
+        raise ValueError(f"A {name} head has no hidden layers, found sizes {list(sizes)}: use deep or fluffy for those")
+    if name == "arcface":
+        return ArcFaceHead(embedding_size, num_labels, dropout=dropout, **arcface)
+    if name == "fluffy":
+        return FluffyHead(embedding_size, num_labels, tuple(sizes) or (FLUFFY_SIZE,), dropout)
+    return DeepHead(embedding_size, num_labels, tuple(sizes), dropout)
+
+
+class DeepHead(nn.Module):
+    """Linear layers with ReLU between them; with no hidden sizes a linear head."""
+
+    def __init__(self, embedding_size: int, num_labels: int, sizes: tuple[int, ...] = (), dropout: float = 0.0) -> None:
+        super().__init__()
+        widths = (embedding_size, *sizes, num_labels)
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+        """`[batch, embedding]` -> `[batch, classes]`"""
+        for layer in self.layers[:-1]:
+            embedding = functional.relu(layer(self.dropout(embedding)))
+        return self.layers[-1](self.dropout(embedding))
+
+
+class LinearPerClass(nn.Module):
+    """As many linear layers as there are classes, side by side: `[batch, classes, in]` -> `[batch, classes, out]`."""
+
+    def __init__(self, num_labels: int, in_size: int, out_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_labels, in_size, out_size))
+        self.bias = nn.Parameter(torch.empty(num_labels, out_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Each class's layer as nn.Linear would be."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.einsum("bci,cio->bco", inputs, self.weight) + self.bias
+
+
+class FluffyHead(nn.Module):
+    """One small network a class on a shared embedding: each looks for its own class alone."""
+
+    def __init__(self, embedding_size: int, num_labels: int, sizes: tuple[int, ...], dropout: float = 0.0) -> None:
+        super().__init__()
+        widths = (embedding_size, *sizes, 1)
+        self.layers = nn.ModuleList(LinearPerClass(num_labels, *pair) for pair in pairwise(widths))
+        self.dropout = nn.Dropout(dropout)
+        self.num_labels = num_labels
+
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+        """`[batch, embedding]` -> `[batch, classes]`"""
+        hidden = embedding[:, None, :].expand(-1, self.num_labels, -1)
+        for layer in self.layers[:-1]:
+            hidden = functional.relu(layer(self.dropout(hidden)))
+        return self.layers[-1](self.dropout(hidden)).squeeze(-1)
+
+
+class ArcFaceHead(nn.Module):
+    """Additive angular margin (Deng et al. 2019, arXiv 1801.07698): scale * cos(angle + margin * target).
+
+    The margin grows with the target, so mixed and smoothed labels need no special case. Angles stop at pi, beyond which
+    the cosine would rise again. Independent classes (multi-label) get a bias, since a sigmoid needs a place to decide.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_labels: int,
+        dropout: float = 0.0,
+        margin: float = 0.3,
+        scale: float = 16.0,
+        has_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_labels, embedding_size))
+        self.bias = nn.Parameter(torch.empty(num_labels)) if has_bias else None
+        self.dropout = nn.Dropout(dropout)
+        self.margin, self.scale = margin, scale
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+        """`[batch, embedding]` and, in training, targets `[batch, classes]` -> `[batch, classes]`"""
+        embedding, weight = self.dropout(embedding).float(), self.weight.float()
+        cosine = functional.linear(functional.normalize(embedding), functional.normalize(weight))
+        if targets is not None and self.training:
+            angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6)) + self.margin * targets
+            cosine = torch.cos(angle.clamp(max=math.pi))
+        logits = self.scale * cosine
+        return logits if self.bias is None else logits + self.bias

@@ -1,0 +1,77 @@
+"""Models that are trained from scratch, by name: what they are made of and which features they read."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hf_audio.models.checkpoints import TRANSFORMER_PRESETS
+from hf_audio.models.classifier import AudioClassifier
+from hf_audio.models.feature_networks import FeatureCNN, FeatureMLP, FeatureRNN
+from hf_audio.models.spectrogram_cnn import SpectrogramCNN
+from hf_audio.models.spectrogram_lstm import SpectrogramLSTM
+from hf_audio.models.timm_backbone import ParallelTimmClassifier
+
+
+class Network(NamedTuple):
+    """A class of ours, the fields of its config that make the preset, and the kind of features it reads."""
+
+    model_class: type[AudioClassifier]
+    settings: dict[str, Any]
+    kind: str = "fbank"
+
+
+# Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes. Patches of 16 x 16 overlap only
+# in "ast-base", as in the paper.
+AST_PRESETS = {
+    "ast-mini": {"hidden_size": 128, "num_layers": 4, "num_heads": 4, "stride": 16},
+    "ast-tiny": {"hidden_size": 192, "num_layers": 4, "num_heads": 3, "stride": 16},
+    "ast-small": {"hidden_size": 384, "num_layers": 12, "num_heads": 6, "stride": 16},
+    "ast-base": {"hidden_size": 768, "num_layers": 12, "num_heads": 12, "stride": 10},
+}
+
+NETWORKS = {
+    # our own, for little data: batch norm, residual convolutions, mean and maximum over time
+    "cnn": Network(
+        SpectrogramCNN,
+        {
+            "channels": [16, 32, 64, 128, 256],
+            "kernel_sizes": [5, 3, 3, 3, 3],
+            "strides": [2, 1, 1, 1, 1],
+            "pools": [2, 2, 2, 2, 1],
+            "depths": [1, 2, 2, 2, 2],
+            "norm": "batch",
+            "pooling": "mean_max",
+            "dropout": 0.1,
+            "head_dropout": 0.2,
+        },
+    ),
+    # the first seed's, of 105 kB: four convolutions, three pools
+    "cnn-concert": Network(SpectrogramCNN, {}),
+    # the third seed's: four blocks of convolution, ReLU, pool and dropout, a head of two layers
+    "cnn-genre": Network(
+        SpectrogramCNN,
+        {
+            "channels": [16, 32, 64, 128],
+            "kernel_sizes": [3, 3, 3, 3],
+            "strides": [1, 1, 1, 1],
+            "pools": [2, 2, 2, 2],
+            "dropout": 0.2,
+            "head": "deep",
+            "head_sizes": [128],
+            "head_dropout": 0.2,
+        },
+    ),
+    # the first seed's, of 41.7 MB over rows of 431 frames, and the fifth's with Bahdanau's attention
+    "lstm-concert": Network(SpectrogramLSTM, {"sequence": "bins"}),
+    "lstm": Network(
+        SpectrogramLSTM,
+        {"hidden_size": 256, "bidirectional": True, "attention": "additive", "dropout": 0.3, "head_dropout": 0.3},
+    ),
+    "mobilenets": Network(ParallelTimmClassifier, {"timm_name": "mobilenetv3_small_050", "num_backbones": 4}),
+    # the second seed's, on classical features
+    "mlp": Network(FeatureMLP, {}, "classical"),
+    "feature-cnn": Network(FeatureCNN, {}, "classical"),
+    "rnn": Network(FeatureRNN, {}, "classical"),
+}
+
+PRESETS = (*AST_PRESETS, *NETWORKS, *TRANSFORMER_PRESETS)

@@ -1,0 +1,156 @@
+"""LSTM and GRU layers that torch.compile takes without a graph break, and what reads a vector out of their outputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CELLS = ("lstm", "gru")
+
+
+class Recurrence(nn.RNNBase):
+    """`[batch, steps, inputs]` -> outputs of every step `[batch, steps, hidden * directions]`.
+
+    The weights of nn.LSTM or nn.GRU by the same names, and in eager mode the same kernels: on a GPU one call of cuDNN,
+    its weights flattened. Not a subclass of them only because torch.compile refuses (2.11 to 2.14) whatever is one, at
+    the mere sight of it. With its experimental `allow_rnn` it would see through the layer: training then crashes on
+    the CPU, and on a GPU every time step is unrolled into the graph, which takes minutes to compile for a window of
+    300 frames. In a compiled graph a layer is therefore one operator, `recurrent_layer`.
+
+    Args:
+        cell: "lstm" or "gru".
+        input_size: numbers a step.
+        hidden_size: of each layer and direction.
+        num_layers: one on the outputs of the other.
+        dropout: between layers.
+        bidirectional: whether a second one reads from the end.
+
+    Raises:
+        ValueError: an unknown cell.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+    ) -> None:
+        if cell not in CELLS:
+            raise ValueError(f"Unknown cell {cell!r}: expected one of {', '.join(CELLS)}")
+        dropout = dropout if num_layers > 1 else 0.0  # there is no place between layers of one
+        kinds = {"num_layers": num_layers, "dropout": dropout, "bidirectional": bidirectional}
+        super().__init__(cell.upper(), input_size, hidden_size, batch_first=True, **kinds)
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+            return self._layer_by_layer(inputs)
+        self._update_flat_weights()  # as nn.LSTM does: flattens them again where a loader has put others in their place
+        return _outputs(
+            inputs, self._flat_weights, self.mode, self.num_layers, self.bidirectional, self.dropout, self.training
+        )
+
+    def _layer_by_layer(self, outputs: Tensor) -> Tensor:
+        weights = [getattr(self, name) for name in self._flat_weights_names]
+        device = outputs.device.type
+        if torch.is_autocast_enabled(device):  # it does not look into our operator
+            dtype = torch.get_autocast_dtype(device)
+            outputs, weights = outputs.to(dtype), [weight.to(dtype) for weight in weights]
+        size = len(weights) // self.num_layers
+        for layer in range(self.num_layers):
+            if layer and self.dropout:
+                outputs = functional.dropout(outputs, self.dropout, self.training)
+            outputs = recurrent_layer(outputs, weights[layer * size : (layer + 1) * size], self.mode)
+        return outputs
+
+    def last_outputs(self, outputs: Tensor) -> Tensor:
+        """What each direction says when it has read everything: `[batch, steps, outputs]` -> `[batch, outputs]`."""
+        forwards = outputs[:, -1, : self.hidden_size]
+        return torch.cat([forwards, outputs[:, 0, self.hidden_size :]], dim=1) if self.bidirectional else forwards
+
+
+class AdditiveAttention(nn.Module):
+    """Weighted mean over steps; a step's weight is softmax(v · tanh(W h + b)) (Bahdanau et al. 2015, arXiv 1409.0473).
+
+    Where a translator compares with the state of its decoder, a classifier has none: b stands for it.
+    """
+
+    def __init__(self, size: int, attention_size: int | None = None) -> None:
+        super().__init__()
+        self.projection = nn.Linear(size, attention_size or size)
+        self.score = nn.Linear(attention_size or size, 1, bias=False)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """`[batch, steps, size]` -> `[batch, size]`"""
+        scores = self.score(torch.tanh(self.projection(outputs)))
+        return (torch.softmax(scores, dim=1) * outputs).sum(dim=1)
+
+
+def _outputs(
+    inputs: Tensor,
+    weights: list[Tensor],
+    mode: str,
+    num_layers: int,
+    bidirectional: bool,
+    dropout: float = 0.0,
+    training: bool = False,
+) -> Tensor:
+    """The functions that nn.LSTM and nn.GRU call, from a state of zeros."""
+    hidden_size, directions = weights[1].shape[1], 2 if bidirectional else 1
+    state = inputs.new_zeros(num_layers * directions, len(inputs), hidden_size)
+    options = (weights, True, num_layers, dropout, training, bidirectional, True)
+    return torch.lstm(inputs, (state, state), *options)[0] if mode == "LSTM" else torch.gru(inputs, state, *options)[0]
+
+
+def _one_layer(inputs: Tensor, weights: list[Tensor], mode: str, training: bool) -> Tensor:
+    with torch.autocast(inputs.device.type, enabled=False):
+        return _outputs(inputs, weights, mode, 1, len(weights) == 8, training=training).contiguous()
+
+
+# One layer, opaque to the compiler, whatever its backend. The backward pass computes the layer's forward pass again,
+# for an operator can hand itself nothing but tensors; so a compiled layer trains a third slower than an eager one,
+# which has nothing to gain from a compiler. A process may import this file twice, here and as the code of a published
+# model: the later definition replaces an equal one.
+@torch.library.custom_op("hf_audio::recurrent_layer", mutates_args=())
+def recurrent_layer(inputs: Tensor, weights: list[Tensor], mode: str) -> Tensor:
+    return _one_layer(inputs, weights, mode, training=False)
+
+
+@recurrent_layer.register_fake
+def _(inputs, weights, mode):
+    return inputs.new_empty(*inputs.shape[:2], weights[1].shape[1] * (len(weights) // 4))
+
+
+@torch.library.custom_op("hf_audio::recurrent_layer_backward", mutates_args=())
+def recurrent_layer_backward(gradient: Tensor, inputs: Tensor, weights: list[Tensor], mode: str) -> list[Tensor]:
+    # Operators run with autograd out of the way; the guard, which torch.utils.checkpoint uses too, calls it back.
+    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False), torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_() for tensor in (inputs, *weights)]
+        outputs = _one_layer(leaves[0], leaves[1:], mode, training=True)
+        return [found.contiguous() for found in torch.autograd.grad(outputs, leaves, gradient)]
+
+
+@recurrent_layer_backward.register_fake
+def _(gradient, inputs, weights, mode):
+    return [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (inputs, *weights)]
+
+
+def _keep_for_backward(ctx, inputs, output) -> None:
+    sequence, weights, ctx.mode = inputs
+    ctx.save_for_backward(sequence, *weights)
+
+
+def _backward(ctx, gradient):
+    inputs, *weights = ctx.saved_tensors
+    of_inputs, *of_weights = recurrent_layer_backward(gradient, inputs, weights, ctx.mode)
+    return of_inputs, of_weights, None
+
+
+recurrent_layer.register_autograd(_backward, setup_context=_keep_for_backward)

@@ -1,0 +1,174 @@
+"""Convolutional networks on log-mel windows of any length, from the size of a student's first to one that wins."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+from .classifier import AudioClassifier, AudioClassifierConfig
+
+NORMS = ("none", "group", "batch")
+POOLINGS = ("mean", "mean_max")
+GROUP_SIZE = 8  # channels that are normalised together
+
+
+class SpectrogramCNNConfig(AudioClassifierConfig):
+    """A stage is a convolution, `depth - 1` residual ones behind it, max pooling, and dropout.
+
+    Args:
+        num_channels: of the input: 1 mono, 2 stereo.
+        channels: output channels of each stage; the lists below have one entry a stage too.
+        kernel_sizes, strides: of each stage's first convolution.
+        pools: side of its max pooling; 1 is none.
+        depths: convolutions of each stage.
+        norm: "none", "group", or "batch"; group norm gives the same result whatever the batch, so that several
+            processes and gradient accumulation train exactly as one process does.
+        dropout: after each stage, whole channels at a time.
+        quiet_padding: whether frames without any sound, padded or digitally silent, are set to the quietest value of
+            their window. Extractors pad with a log-mel of 0, which is louder than most sounds.
+        pooling: over what is left of time and frequency: "mean", or "mean_max": mean over frequency, then mean and
+            maximum over time, for sounds that fill only a part of the window (Kong et al. 2020, arXiv 1912.10211).
+        head and others: see AudioClassifierConfig.
+    """
+
+    model_type = "hf_audio_spectrogram_cnn"
+
+    def __init__(
+        self,
+        num_channels: int = 1,
+        channels: list[int] | tuple[int, ...] = (8, 16, 32, 64),
+        kernel_sizes: list[int] | tuple[int, ...] = (5, 3, 3, 3),
+        strides: list[int] | tuple[int, ...] = (2, 2, 2, 2),
+        pools: list[int] | tuple[int, ...] = (2, 2, 2, 1),
+        depths: list[int] | tuple[int, ...] = (1, 1, 1, 1),
+        norm: str = "none",
+        dropout: float = 0.0,
+        pooling: str = "mean",
+        quiet_padding: bool = True,
+        **kwargs,
+    ) -> None:
+        self.num_channels = num_channels
+        self.channels, self.kernel_sizes, self.strides = list(channels), list(kernel_sizes), list(strides)
+        self.pools, self.depths = list(pools), list(depths)
+        self.norm, self.dropout, self.pooling, self.quiet_padding = norm, dropout, pooling, quiet_padding
+        super().__init__(**kwargs)
+
+
+class SpectrogramCNN(AudioClassifier):
+    """input_values `[batch, frames, bins]`, or `[batch, channels, frames, bins]`."""
+
+    config_class = SpectrogramCNNConfig
+    supports_gradient_checkpointing = True
+    lora_targets = ("convolution",)
+
+    def __init__(self, config: SpectrogramCNNConfig) -> None:
+        super().__init__(config)
+        lists = (config.channels, config.kernel_sizes, config.strides, config.pools, config.depths)
+        if len({len(one) for one in lists}) != 1:
+            raise ValueError(f"channels, kernel_sizes, strides, pools and depths must be of one length, found {lists}")
+        if config.norm not in NORMS or config.pooling not in POOLINGS:
+            raise ValueError(
+                f"norm must be one of {', '.join(NORMS)} and pooling one of {', '.join(POOLINGS)}, "
+                f"found {config.norm!r} and {config.pooling!r}"
+            )
+        in_channels = [config.num_channels, *config.channels]
+        self.stages = nn.ModuleList(
+            Stage(before, *stage, config.norm, config.dropout)
+            for before, *stage in zip(in_channels, *lists)  # noqa: B905
+        )
+        # the least frames or bins of which something is left behind the last stage
+        self.least_size = math.prod(config.strides) * math.prod(config.pools)
+        self.gradient_checkpointing = False
+        self.add_head(config.channels[-1] * (2 if config.pooling == "mean_max" else 1))
+
+    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        maps = as_pictures(input_values, self.config.num_channels)
+        if self.config.quiet_padding:
+            maps = quieten_padding(maps)
+        maps = at_least(maps, self.least_size).contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            if self.gradient_checkpointing and self.training:
+                maps = self._gradient_checkpointing_func(stage, maps)
+            else:
+                maps = stage(maps)
+        if self.config.pooling == "mean":
+            return maps.mean(dim=(2, 3))
+        over_bins = maps.mean(dim=3)
+        return torch.cat([over_bins.mean(dim=2), over_bins.amax(dim=2)], dim=1)
+
+
+class Stage(nn.Module):
+    """`[batch, in, frames, bins]` -> `[batch, out, fewer frames, fewer bins]`"""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride, pool, depth, norm, dropout) -> None:
+        super().__init__()
+        self.first = Convolution(in_channels, out_channels, kernel_size, stride, norm)
+        self.others = nn.ModuleList(Convolution(out_channels, out_channels, 3, 1, norm) for _ in range(depth - 1))
+        self.pool = nn.MaxPool2d(pool) if pool > 1 else nn.Identity()
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = functional.relu(self.first(maps))
+        for convolution in self.others:
+            maps = functional.relu(maps + convolution(maps))
+        return self.dropout(self.pool(maps))
+
+
+class Convolution(nn.Module):
+    """A convolution that keeps the size but for its stride, and its normalisation."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, norm: str) -> None:
+        super().__init__()
+        bias = norm == "none"
+        self.convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias)
+        kinds = {
+            "none": nn.Identity,
+            "group": lambda: nn.GroupNorm(max(1, out_channels // GROUP_SIZE), out_channels),
+            "batch": lambda: nn.BatchNorm2d(out_channels),
+        }
+        self.norm = kinds[norm]()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.norm(self.convolution(maps))
+
+
+def as_pictures(input_values: Tensor, num_channels: int) -> Tensor:
+    """Windows `[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, num_channels, frames, bins]`.
+
+    A mono window stands in every channel.
+
+    Raises:
+        ValueError: another number of dimensions or channels.
+    """
+    if input_values.ndim == 3:
+        input_values = input_values[:, None].expand(-1, num_channels, -1, -1)
+    if input_values.ndim != 4 or input_values.shape[1] != num_channels:
+        raise ValueError(
+            f"Expected windows [batch, frames, bins] or [batch, {num_channels}, frames, bins], "
+            f"found {list(input_values.shape)}"
+        )
+    return input_values
+
+
+def quieten_padding(pictures: Tensor) -> Tensor:
+    """Frames with one and the same value in all bins, which no sound has, become as quiet as the window's quietest."""
+    is_flat = (pictures == pictures[..., :1]).all(dim=-1, keepdim=True)
+    return torch.where(is_flat, pictures.amin(dim=(2, 3), keepdim=True), pictures)
+
+
+def at_least(pictures: Tensor, size: int) -> Tensor:
+    """Pictures whose frames and bins are padded with 0, the mean of the training features, up to `size`."""
+    frames, bins = pictures.shape[2:]
+    if frames >= size and bins >= size:
+        return pictures
+    return functional.pad(pictures, (0, max(0, size - bins), 0, max(0, size - frames)))
+
+
+SpectrogramCNNConfig.register_for_auto_class()
+SpectrogramCNN.register_for_auto_class("AutoModelForAudioClassification")
+AutoConfig.register(SpectrogramCNNConfig.model_type, SpectrogramCNNConfig, exist_ok=True)
+AutoModelForAudioClassification.register(SpectrogramCNNConfig, SpectrogramCNN, exist_ok=True)

@@ -1,0 +1,107 @@
+"""LSTMs over the frames, or over the mel rows, of log-mel windows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+from .classifier import AudioClassifier, AudioClassifierConfig
+from .recurrence import AdditiveAttention, Recurrence
+
+SEQUENCES = ("frames", "bins")
+ATTENTIONS = ("none", "additive")
+
+
+class SpectrogramLSTMConfig(AudioClassifierConfig):
+    """Sizes as in the project Instruments Recognition (Dumoulin and Ricour-Dumas): LSTM(431, 862, num_layers=2).
+
+    Args:
+        sequence: "frames" reads spectra one after the other, in windows of any length; "bins" reads the mel rows from
+            low to high, each a vector of `num_frames` numbers.
+        num_mel_bins: bins of a frame; must fit with "frames".
+        num_frames: of a window, where bins are read: shorter windows are padded with 0, longer ones cut. (A
+            `max_length` in a config is for transformers a setting of text generation, and is refused.)
+        hidden_size, num_layers, bidirectional: of the LSTM.
+        dropout: between its layers.
+        attention: "none" takes the last output of each direction, "additive" a mean over all, weighted by Bahdanau's
+            attention.
+        head and others: see AudioClassifierConfig.
+    """
+
+    model_type = "hf_audio_spectrogram_lstm"
+
+    def __init__(
+        self,
+        sequence: str = "frames",
+        num_mel_bins: int = 128,
+        num_frames: int | None = None,
+        hidden_size: int = 862,
+        num_layers: int = 2,
+        dropout: float = 0.5,
+        bidirectional: bool = False,
+        attention: str = "none",
+        **kwargs,
+    ) -> None:
+        self.sequence, self.num_mel_bins, self.num_frames = sequence, num_mel_bins, num_frames
+        self.hidden_size, self.num_layers, self.dropout = hidden_size, num_layers, dropout
+        self.bidirectional, self.attention = bidirectional, attention
+        super().__init__(**kwargs)
+
+
+class SpectrogramLSTM(AudioClassifier):
+    """input_values `[batch, frames, bins]`, or `[batch, channels, frames, bins]`, whose channels are averaged."""
+
+    config_class = SpectrogramLSTMConfig
+
+    def __init__(self, config: SpectrogramLSTMConfig) -> None:
+        super().__init__(config)
+        if config.sequence not in SEQUENCES or config.attention not in ATTENTIONS:
+            raise ValueError(
+                f"sequence must be one of {', '.join(SEQUENCES)} and attention one of {', '.join(ATTENTIONS)}, "
+                f"found {config.sequence!r} and {config.attention!r}"
+            )
+        if config.sequence == "bins" and not config.num_frames:
+            raise ValueError("An LSTM over bins needs num_frames, the length of its windows, which was not given")
+        input_size = config.num_frames if config.sequence == "bins" else config.num_mel_bins
+        sizes = (input_size, config.hidden_size, config.num_layers)
+        self.lstm = Recurrence("lstm", *sizes, config.dropout, config.bidirectional)
+        has_attention = config.attention == "additive"
+        self.attention = AdditiveAttention(self.lstm.output_size, config.hidden_size) if has_attention else None
+        self.add_head(self.lstm.output_size)
+
+    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        outputs = self.lstm(self.steps_of(input_values))
+        return self.lstm.last_outputs(outputs) if self.attention is None else self.attention(outputs)
+
+    def steps_of(self, input_values: Tensor) -> Tensor:
+        """What the LSTM reads, `[batch, steps, inputs]`.
+
+        Raises:
+            ValueError: another number of dimensions, or of bins.
+        """
+        config = self.config
+        if input_values.ndim == 4:
+            input_values = input_values.mean(dim=1)
+        reads_bins = config.sequence == "bins"
+        if input_values.ndim != 3 or not (reads_bins or input_values.shape[2] == config.num_mel_bins):
+            bins = "bins" if reads_bins else config.num_mel_bins
+            raise ValueError(
+                f"Expected windows [batch, frames, {bins}] or [batch, channels, frames, {bins}], "
+                f"found {list(input_values.shape)}"
+            )
+        if not reads_bins:
+            return input_values
+        rows = input_values[:, : config.num_frames].transpose(1, 2)
+        return functional.pad(rows, (0, config.num_frames - rows.shape[2]))
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        module.reset_parameters() if isinstance(module, Recurrence) else super()._init_weights(module)
+
+
+SpectrogramLSTMConfig.register_for_auto_class()
+SpectrogramLSTM.register_for_auto_class("AutoModelForAudioClassification")
+AutoConfig.register(SpectrogramLSTMConfig.model_type, SpectrogramLSTMConfig, exist_ok=True)
+AutoModelForAudioClassification.register(SpectrogramLSTMConfig, SpectrogramLSTM, exist_ok=True)

@@ -1,0 +1,212 @@
+"""Image networks of the timm library on log-mel windows: any timm name, from scratch or pretrained, frozen or in part.
+
+ResNet-50, EfficientNet-B0, ResNeXt-50 32x4d, MobileNetV3, ConvNeXt-tiny, ViT and some 1,300 others; or several small
+ones side by side over groups of classes. Weights of timm's authors come from the Hub once, when training starts
+(`timm_from_pretrained`); a published model holds its own and asks nobody.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+from .classifier import MULTI_LABEL, AudioClassifier
+from .heads import build_head
+from .timm_network import Backbone, TimmClassifierConfig
+
+COMBINATIONS = ("features", "predictions")
+
+
+class ParallelTimmConfig(TimmClassifierConfig):
+    """Several networks of one kind side by side, e.g. 4 x mobilenetv3_small_050 over 11 instruments.
+
+    Args:
+        timm_name: of each network; more about them in TimmClassifierConfig.
+        num_backbones: how many; where groups are given, one for each.
+        combine: "features": one head over all classes on the features of all networks; "predictions": each network has
+            a head for its own group of classes.
+        groups: for "predictions": names or indices of each group's classes, each class in one group. Where None: the
+            classes in their order, as evenly as they go: 11 over 4 networks are 3, 3, 3 and 2.
+    """
+
+    model_type = "hf_audio_parallel_timm"
+
+    def __init__(
+        self,
+        timm_name: str = "mobilenetv3_small_050",
+        num_backbones: int = 4,
+        combine: str = "features",
+        groups: list[list[str | int]] | None = None,
+        **kwargs,
+    ) -> None:
+        self.num_backbones = num_backbones if groups is None else len(groups)
+        self.combine = combine
+        self.groups = None if groups is None else [list(group) for group in groups]
+        super().__init__(timm_name=timm_name, **kwargs)
+
+
+class TimmClassifier(AudioClassifier):
+    """input_values `[batch, frames, bins]`, or `[batch, channels, frames, bins]`.
+
+    Args:
+        pretrained: fetch the weights of timm's authors; see `timm_from_pretrained`.
+
+    Raises:
+        ValueError: a name that timm does not know, or settings that its network refuses.
+    """
+
+    config_class = TimmClassifierConfig
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config: TimmClassifierConfig, pretrained: bool = False) -> None:
+        super().__init__(config)
+        self.gradient_checkpointing = False
+        embedding_size = self.add_backbones(pretrained)
+        self.lora_targets = plain_layers(self)
+        self.add_head(embedding_size)
+
+    def add_backbones(self, pretrained: bool) -> int:
+        """Makes the networks and returns the size of an embedding."""
+        self.backbone = Backbone(self.config, pretrained)
+        return self.backbone.size
+
+    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.backbone(input_values)
+
+    def backbones(self) -> list[Backbone]:
+        """All networks of the model."""
+        return [module for module in self.modules() if isinstance(module, Backbone)]
+
+    def initialize_weights(self) -> None:
+        # transformers calls this with every new model, and after loading for what the checkpoint lacked
+        super().initialize_weights()
+        for backbone in self.backbones():
+            backbone.finish_loading(self.config)
+
+    def _set_gradient_checkpointing(self, enable: bool = True, *args, **kwargs) -> None:
+        # timm has its own way, which is never the reentrant one that loses gradients behind frozen layers
+        for backbone in self.backbones():
+            try:
+                backbone.network.set_grad_checkpointing(enable)
+            except (AssertionError, AttributeError):
+                if enable:
+                    raise ValueError(f"timm has no gradient checkpointing for {self.config.timm_name}") from None
+        self.gradient_checkpointing = enable
+
+
+class ParallelTimmClassifier(TimmClassifier):
+    """As TimmClassifier, with several networks whose features or predictions are put side by side."""
+
+    config_class = ParallelTimmConfig
+
+    def add_backbones(self, pretrained: bool) -> int:
+        config = self.config
+        if config.combine not in COMBINATIONS or config.num_backbones < 1:
+            raise ValueError(
+                f"combine must be one of {', '.join(COMBINATIONS)} and num_backbones at least 1, "
+                f"found {config.combine!r} and {config.num_backbones}"
+            )
+        if config.groups and config.combine == "features":
+            raise ValueError("groups are for combine='predictions': with 'features' one head sees all classes")
+        self.networks = nn.ModuleList(Backbone(config, pretrained) for _ in range(config.num_backbones))
+        return sum(network.size for network in self.networks)
+
+    def add_head(self, embedding_size: int) -> None:
+        super().add_head(embedding_size)
+        if self.config.combine == "predictions":
+            self.classifier = GroupedHeads(self.config, self.networks[0].size)
+
+    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return torch.cat([network(input_values) for network in self.networks], dim=1)
+
+
+class GroupedHeads(nn.Module):
+    """A head for each network's own group of classes; the logits come in the order of the classes."""
+
+    def __init__(self, config: ParallelTimmConfig, size: int) -> None:
+        super().__init__()
+        self.groups = class_groups(config)
+        self.size = size
+        order = list(itertools.chain.from_iterable(self.groups))
+        self.places = [order.index(index) for index in range(len(order))]
+        metadata_size = sum(len(values) + 1 for values in config.metadata.values())
+        arcface = {}
+        if config.head == "arcface":
+            has_bias = config.problem_type == MULTI_LABEL
+            arcface = {"margin": config.arcface_margin, "scale": config.arcface_scale, "has_bias": has_bias}
+        self.heads = nn.ModuleList(
+            build_head(config.head, size + metadata_size, len(group), config.head_sizes, config.head_dropout, **arcface)
+            for group in self.groups
+        )
+
+    def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
+        """`[batch, networks * size + metadata]` -> `[batch, classes]`"""
+        metadata = embedding[:, len(self.heads) * self.size :]
+        logits = []
+        for number, (head, group) in enumerate(zip(self.heads, self.groups)):  # noqa: B905
+            own = embedding[:, number * self.size : (number + 1) * self.size]
+            logits.append(head(torch.cat([own, metadata], dim=1), None if targets is None else targets[:, group]))
+        return torch.cat(logits, dim=1)[:, self.places]
+
+
+def timm_from_pretrained(config: TimmClassifierConfig) -> TimmClassifier:
+    """A model, of several networks with a ParallelTimmConfig, with the weights of timm's authors and a new head.
+
+    They come from the Hub by timm's own loading, and the model's config names their tag. The first layer is adapted to
+    the number of channels: for one it takes the sum over three.
+
+    Raises:
+        ValueError: an unknown name (names the nearest), no weights on the Hub for it, or no way to reach them.
+    """
+    model_class = ParallelTimmClassifier if isinstance(config, ParallelTimmConfig) else TimmClassifier
+    model = model_class(config, pretrained=True)
+    source = model.backbones()[0].network.pretrained_cfg
+    model.config.timm_name = f"{source['architecture']}.{source['tag']}"
+    return model
+
+
+def plain_layers(model: nn.Module) -> tuple[str, ...]:
+    """Names of the linear layers and convolutions that adapters can go to and be merged into.
+
+    Not among them are grouped and dilated convolutions, which peft cannot merge or follow, and timm's own kinds of
+    layers (weight standardisation, padding at run time), which compute something else.
+    """
+
+    def is_plain(module: nn.Module) -> bool:
+        if type(module) is nn.Conv2d:
+            return module.groups == 1 and module.dilation == (1, 1)
+        return type(module) is nn.Linear
+
+    return tuple(name for name, module in model.named_modules() if is_plain(module))
+
+
+def class_groups(config: ParallelTimmConfig) -> list[list[int]]:
+    """Indices of each network's classes.
+
+    Raises:
+        ValueError: a class that does not exist, or is in two groups or in none; or an empty group.
+    """
+    count, num_labels = config.num_backbones, config.num_labels
+    if config.groups is None:
+        least, rest = divmod(num_labels, count)
+        ends = list(itertools.accumulate(least + (number < rest) for number in range(count)))
+        groups = [list(range(start, end)) for start, end in zip([0, *ends], ends)]  # noqa: B905
+    else:
+        groups = [[config.label2id.get(one, one) for one in group] for group in config.groups]
+    found = list(itertools.chain.from_iterable(groups))
+    if len(found) != num_labels or set(found) != set(range(num_labels)) or not all(groups):
+        raise ValueError(
+            f"Each of the {num_labels} classes ({', '.join(config.label2id)}) must be in one of {count} groups and no "
+            f"group empty, found groups {config.groups or groups}"
+        )
+    return groups
+
+
+for _config, _model in ((TimmClassifierConfig, TimmClassifier), (ParallelTimmConfig, ParallelTimmClassifier)):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModelForAudioClassification.register(_config, _model, exist_ok=True)
+    _config.register_for_auto_class()
+    _model.register_for_auto_class("AutoModelForAudioClassification")

@@ -1,0 +1,239 @@
+"""A network of the timm library as a backbone: making it by name, freezing its first blocks, fetching its weights."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .classifier import AudioClassifierConfig
+from .spectrogram_cnn import as_pictures
+
+LEAST_SIZE = 32  # frames and bins, of which networks that halve five times leave one place
+FIXED_SIZE_MULTIPLE = 32  # windows of networks made for one size are padded to it: patches and stages fit
+
+REFUSALS = (
+    AssertionError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+)  # of timm's networks; of a Hub out of reach it is others
+
+
+class TimmClassifierConfig(AudioClassifierConfig):
+    """A timm network and what of it is trained.
+
+    Args:
+        timm_name: e.g. "resnet50", or with the tag of its weights "resnet50.a1_in1k".
+        num_channels: of the input: 1 mono, 2 stereo, 3 what the weights were trained on.
+        trainable_blocks: how many of the last stages (of a transformer: layers) are trained: 0 none, None all.
+        drop_path_rate: stochastic depth in the residual networks that have it.
+        max_frames, num_mel_bins: most frames and bins of a window; read where the network is made for one size only,
+            as most transformers are.
+        size_multiple: windows are padded with 0 to a multiple of it; dla, hrnet and tresnet need 32.
+        head and others: see AudioClassifierConfig; `head_dropout` is the dropout between network and head.
+    """
+
+    model_type = "hf_audio_timm"
+
+    def __init__(
+        self,
+        timm_name: str = "resnet50",
+        num_channels: int = 1,
+        trainable_blocks: int | None = None,
+        drop_path_rate: float = 0.0,
+        max_frames: int | None = None,
+        num_mel_bins: int | None = None,
+        size_multiple: int = 1,
+        **kwargs,
+    ) -> None:
+        self.timm_name, self.num_channels = timm_name, num_channels
+        self.trainable_blocks, self.drop_path_rate = trainable_blocks, drop_path_rate
+        self.max_frames, self.num_mel_bins, self.size_multiple = max_frames, num_mel_bins, size_multiple
+        super().__init__(**kwargs)
+
+
+class Backbone(nn.Module):
+    """A timm network without its head, of which the first blocks may be frozen.
+
+    Attributes:
+        network: the timm model.
+        size: of its features.
+        window: (frames, bins) of a network that is made for one size; None where any will do.
+    """
+
+    def __init__(self, config: TimmClassifierConfig, pretrained: bool = False) -> None:
+        super().__init__()
+        self.network, self.window = create_network(config, pretrained)
+        self.size = getattr(self.network, "head_hidden_size", None) or self.network.num_features
+        self.num_channels, self.size_multiple = config.num_channels, config.size_multiple
+        # the weights are timm's own: no other initialisation comes over them
+        for module in self.network.modules():
+            module._is_hf_initialized = True
+        for _, tensor in self._named_tensors():
+            if not tensor.is_meta:  # those are still to be loaded
+                tensor._is_hf_initialized = True
+        self.freeze(config.trainable_blocks)
+
+    def forward(self, input_values: Tensor) -> Tensor:
+        """`[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, size]`"""
+        pictures = as_pictures(input_values, self.num_channels)
+        frames, bins = pictures.shape[2:]
+        if self.window is None:
+            wanted_frames, wanted_bins = (
+                max(LEAST_SIZE, _round_up(size, self.size_multiple)) for size in (frames, bins)
+            )
+        else:
+            wanted_frames, wanted_bins = self.window
+        if frames > wanted_frames or bins > wanted_bins:
+            raise ValueError(
+                f"This network was made for windows of at most {wanted_frames} frames and {wanted_bins} bins, "
+                f"found {frames} and {bins}: build it with another max_frames"
+            )
+        if frames < wanted_frames or bins < wanted_bins:
+            pictures = functional.pad(pictures, (0, wanted_bins - bins, 0, wanted_frames - frames))
+        return self.network(pictures)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Modules of which nothing is trained stay as in use: statistics of frozen BatchNorm layers must not move."""
+        super().train(mode)
+        for module in self.network.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
+
+    def freeze(self, trainable_blocks: int | None) -> None:
+        """Leaves the last blocks to training, all with None.
+
+        Raises:
+            ValueError: there are not so many blocks, or timm does not say where they are.
+        """
+        if trainable_blocks is None:
+            return
+        blocks = parameter_blocks(self.network) if trainable_blocks else []
+        if not 0 <= trainable_blocks <= len(blocks):
+            raise ValueError(
+                f"{self.network.pretrained_cfg['architecture']} has {len(blocks)} blocks, its stem among them, "
+                f"found trainable_blocks={trainable_blocks}: expected 0 to {len(blocks)}, or None for all"
+            )
+        trained = set(itertools.chain.from_iterable(blocks[len(blocks) - trainable_blocks :]))
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name in trained)
+        self.train(self.training)
+
+    @torch.no_grad()
+    def finish_loading(self, config: TimmClassifierConfig) -> None:
+        """What no checkpoint had gets the value that timm gives it: tables that are not saved, and missing weights.
+
+        Loading leaves these uninitialised, and makes every parameter trainable.
+        """
+        missing = {name: tensor for name, tensor in self._named_tensors() if not hasattr(tensor, "_is_hf_initialized")}
+        if missing:
+            network, _ = create_network(config)
+            fresh = dict(itertools.chain(network.named_parameters(), network.named_buffers()))
+            for name, tensor in missing.items():
+                tensor.copy_(fresh[name])
+                tensor._is_hf_initialized = True
+        self.freeze(config.trainable_blocks)
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return itertools.chain(self.network.named_parameters(), self.network.named_buffers())
+
+
+def create_network(config: TimmClassifierConfig, pretrained: bool = False) -> tuple[nn.Module, tuple[int, int] | None]:
+    """timm's network without its head, and the one size (frames, bins) it takes, None where it takes any.
+
+    Raises:
+        ValueError: timm is missing, or knows no such network or weights, or cannot make or fetch it.
+    """
+    timm = import_timm()
+    name = config.timm_name
+    check_name(timm, name, pretrained)
+    source = timm.get_pretrained_cfg(name)
+    settings = {"drop_path_rate": config.drop_path_rate} if config.drop_path_rate else {}
+    window = None
+    if source is not None and source.fixed_input_size:
+        if not config.max_frames or not config.num_mel_bins:
+            raise ValueError(f"{name} is made for windows of one size: give max_frames and num_mel_bins")
+        window = tuple(_round_up(size, FIXED_SIZE_MULTIPLE) for size in (config.max_frames, config.num_mel_bins))
+        settings["img_size"] = window
+    try:
+        network = timm.create_model(name, pretrained, in_chans=config.num_channels, num_classes=0, **settings)
+        if window is not None and not next(network.parameters()).is_meta:
+            with torch.no_grad():  # some take only squares, and say so when they are used
+                network.eval()(torch.zeros(1, config.num_channels, *window))
+            network.train()
+    except Exception as error:  # networks refuse settings in many ways; huggingface_hub lets those of its client pass
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0].split(". ")[0]
+        if pretrained and not isinstance(error, REFUSALS):
+            raise ValueError(
+                f"Cannot fetch the weights of {name} from {source.hf_hub_id} ({reason}): check the network, or train "
+                "from scratch"
+            ) from error
+        hint = ": most convolutional networks, such as resnet50, take any window" if window else ""
+        raise ValueError(
+            f"timm cannot make {name} for {config.num_channels} channels and settings {settings} ({reason}){hint}"
+        ) from error
+    return network, window
+
+
+def import_timm():
+    """The library, or a ValueError that says how to get it."""
+
+    def library():  # not in the try block, where transformers would not see that a published model needs timm
+        import timm
+
+        return timm
+
+    try:
+        return library()
+    except ImportError:
+        raise ValueError("Image networks need the package timm: pip install 'hf_audio[timm]'") from None
+
+
+def check_name(timm, name: str, pretrained: bool) -> None:
+    """Raises ValueError, with the nearest names, where timm has no such network or not the weights asked for."""
+    architecture, _, tag = name.partition(".")
+    if "/" in name or ":" in name or not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "try resnet50, or see timm.list_models()"
+        raise ValueError(f"Unknown timm network {name!r}: {hint}")
+    known = timm.list_pretrained(f"{architecture}.*")
+    if (tag and name not in known) or (pretrained and not (known and timm.get_pretrained_cfg(name).hf_hub_id)):
+        near = difflib.get_close_matches(name, known, n=3) or known[:3]
+        hint = f"try {' or '.join(near)}" if near else "train it from scratch"
+        raise ValueError(f"timm has no weights for {name!r} on the Hub: {hint}")
+
+
+def parameter_blocks(network: nn.Module) -> list[list[str]]:
+    """Names of parameters, block by block from the input on, as timm groups them for layer-wise learning rates.
+
+    Raises:
+        ValueError: timm does not know the blocks of this network.
+    """
+    from timm.models import group_parameters
+
+    try:
+        matcher = network.group_matcher(coarse=True)
+    except (AttributeError, AssertionError):
+        name = network.pretrained_cfg["architecture"]
+        raise ValueError(f"timm does not say where the blocks of {name} are: use trainable_blocks None or 0") from None
+    nobody = "no.such.parameter"  # lands among those of no block: norms and layers behind the last one
+    names = [name for name, _ in network.named_parameters()]
+    names_and_nobody = SimpleNamespace(named_parameters=lambda: ((name, None) for name in [*names, nobody]))
+    block_of = group_parameters(names_and_nobody, matcher, reverse=True)
+    tail = block_of.pop(nobody)
+    blocks = {block: [] for block in sorted(set(block_of.values()) - {tail})}
+    for name in names:
+        blocks[block_of[name] if block_of[name] != tail else max(blocks)].append(name)
+    return list(blocks.values())
+
+
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple

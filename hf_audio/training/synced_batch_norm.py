@@ -1,0 +1,44 @@
+"""Batch normalisation over the windows of all processes, so that several train as one with the same global batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+def sync_batch_norms(model: nn.Module) -> None:
+    """Lets every batch norm of a model take its statistics over all processes, in place.
+
+    Left alone, each process normalises by its own share of the batch: the smaller the share, the noisier, and the
+    result depends on the number of processes. torch's own SyncBatchNorm is for GPUs only. The layers stay what they
+    are: names, weights and the code that a published model carries do not change.
+    """
+    for module in list(model.modules()):
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SyncedBatchNorm2d
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """nn.BatchNorm2d whose mean and variance in training are those of all processes' windows together."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`[batch, channels, height, width]` -> the same"""
+        if not self.training:
+            return super().forward(maps)
+        count = _sum_over_processes(maps.new_tensor([maps.numel() / maps.shape[1]], dtype=torch.float32))
+        mean = _sum_over_processes(maps.float().sum(dim=(0, 2, 3))) / count
+        centred = maps.float() - mean[:, None, None]
+        variance = _sum_over_processes(centred.square().sum(dim=(0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            unbiased = variance * count / (count - 1).clamp(min=1)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    return all_reduce(values.contiguous()) if torch.distributed.is_initialized() else values

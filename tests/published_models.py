@@ -1,0 +1,55 @@
+"""What a stranger does with published models: a program without hf_audio, for test_models.py.
+
+    python tests/published_models.py FOLDER
+
+FOLDER holds repos.json (Hub names), inputs.safetensors (`{repo}|{input}`) and sound.npy (one waveform, taken as it is
+at the sampling rate of each model). Logits and the answers of stock pipelines are written beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.modules["hf_audio"] = None  # an import of it, or of a part of it, fails from here on
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from packaging.version import Version  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from transformers import AutoModelForAudioClassification, pipeline  # noqa: E402
+
+
+def logits(repo: str, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    model = AutoModelForAudioClassification.from_pretrained(repo, trust_remote_code=True)
+    own = {name.split("|")[1]: tensor for name, tensor in inputs.items() if name.split("|")[0] == repo}
+    with torch.no_grad():
+        return model(**own).logits.contiguous()
+
+
+def answers(repo: str, sound: np.ndarray) -> list[dict]:
+    classifier = pipeline("audio-classification", model=repo, trust_remote_code=True)
+    several = classifier.model.config.problem_type == "multi_label_classification"
+    is_old = Version(transformers.__version__) < Version("5.21")  # takes the softmax of several labels
+    options = {"function_to_apply": "sigmoid"} if several and is_old else {}
+    heard = {"raw": sound, "sampling_rate": classifier.feature_extractor.sampling_rate}
+    return classifier(heard, top_k=None, **options)
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    repos = json.loads((folder / "repos.json").read_text())
+    inputs, sound = load_file(folder / "inputs.safetensors"), np.load(folder / "sound.npy")
+    save_file({repo: logits(repo, inputs) for repo in repos}, folder / "logits.safetensors")
+    (folder / "answers.json").write_text(json.dumps({repo: answers(repo, sound) for repo in repos}))
+
+
+if __name__ == "__main__":
+    try:
+        import hf_audio  # noqa: F401
+    except ImportError:
+        main(Path(sys.argv[1]))
+    else:
+        sys.exit("hf_audio can be imported here, so nothing would be shown")

@@ -1,0 +1,117 @@
+"""Audio transformers of transformers so small that a test trains them, in the shapes of the published ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    ASTModel,
+    AutoConfig,
+    AutoModel,
+    HubertModel,
+    PreTrainedModel,
+    Wav2Vec2ForCTC,
+    Wav2Vec2Model,
+    WavLMModel,
+    WhisperForConditionalGeneration,
+)
+
+from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.models.checkpoints import headed_from_checkpoint, stock_from_checkpoint
+
+SPEECH = {
+    **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48},
+    **{"conv_dim": [16] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2},
+    **{"classifier_proj_size": 12},  # masks, skipped layers and dropout are those of the published models
+}
+LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
+WHISPER = {
+    **{"model_type": "whisper", "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2},
+    **{"encoder_ffn_dim": 48, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 48},
+    **{"vocab_size": 20, "num_mel_bins": 16, "max_source_positions": 100, "classifier_proj_size": 12},
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1),
+}
+AST = {
+    **{"model_type": "audio-spectrogram-transformer", "hidden_size": 32, "num_hidden_layers": 2},
+    **{"num_attention_heads": 2, "intermediate_size": 48, "max_length": 198, "num_mel_bins": 32},
+}
+
+LABELS = LabelSpace(("violin", "bell", "hum"), MULTI_LABEL)
+METADATA = {"genre": ["cla", "jaz_blu"]}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A checkpoint, and the windows it is fine-tuned on: shorter ones, where their length is fixed."""
+
+    config: dict[str, Any]
+    trained_as: type[PreTrainedModel]
+    inputs: tuple[int, ...]  # shape of two windows
+    size: dict[str, int] = field(default_factory=dict)
+
+
+KINDS = {
+    "wav2vec2": Kind({"model_type": "wav2vec2", **SPEECH}, Wav2Vec2ForCTC, (2, 1600)),
+    "wav2vec2-layer": Kind({"model_type": "wav2vec2", **SPEECH, **LAYER_NORM}, Wav2Vec2Model, (2, 1600)),
+    "hubert": Kind({"model_type": "hubert", **SPEECH}, HubertModel, (2, 1600)),
+    "wavlm": Kind({"model_type": "wavlm", **SPEECH}, WavLMModel, (2, 1600)),
+    "whisper": Kind(WHISPER, WhisperForConditionalGeneration, (2, 16, 100), {"num_frames": 100}),
+    "ast": Kind(AST, ASTModel, (2, 98, 32), {"num_frames": 98, "num_bins": 32}),
+}
+
+
+# The kinds that hear waveforms.
+WAVEFORM_KINDS = [kind for kind in KINDS if len(KINDS[kind].inputs) == 2]
+
+
+def save_checkpoints(folder: Path) -> dict[str, str]:
+    """A folder of each kind, as such models are published: trained for other tasks, or bare."""
+    torch.manual_seed(0)
+    for kind, made in KINDS.items():
+        model = made.trained_as(AutoConfig.for_model(**made.config))
+        with torch.no_grad():
+            for weights in model.parameters():
+                weights += 0.02 * torch.randn_like(weights)  # also what starts at zero or one
+        model.save_pretrained(folder / kind)
+    return {kind: str(folder / kind) for kind in KINDS}
+
+
+def windows(kind: str, seed: int = 1) -> torch.Tensor:
+    """Two windows as the kind's extractor would give them."""
+    return torch.randn(KINDS[kind].inputs, generator=torch.Generator().manual_seed(seed))
+
+
+def stock_of(checkpoints, kind, labels=LABELS):
+    return stock_from_checkpoint(checkpoints[kind], labels, **KINDS[kind].size)
+
+
+def headed_of(checkpoints, kind, labels=LABELS, **settings):
+    torch.manual_seed(5)
+    return headed_from_checkpoint(checkpoints[kind], labels, **KINDS[kind].size, **settings).eval()
+
+
+def encoder_of(checkpoints, kind):
+    """The encoder as transformers loads it."""
+    model = AutoModel.from_pretrained(checkpoints[kind]).eval()
+    return model.encoder if kind == "whisper" else model
+
+
+def assert_same_encoder(found, wanted, kind):
+    """All weights are the checkpoint's but those that depend on the window's length, and the mask's embedding."""
+    resized = {"ast": "embeddings.position_embeddings", "whisper": "embed_positions.weight"}.get(kind)
+    found, wanted = found.state_dict(), wanted.state_dict()
+    assert found.keys() == wanted.keys() - {"masked_spec_embed"}
+    for name in found.keys() - {resized}:
+        assert torch.equal(found[name], wanted[name]), name
+
+
+def logits(model, inputs, **others):
+    with torch.no_grad():
+        return model(inputs, **others).logits
+
+
+def without_gradient(model) -> list[str]:
+    return [name for name, weights in model.named_parameters() if weights.requires_grad and weights.grad is None]

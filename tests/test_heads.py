@@ -1,0 +1,141 @@
+"""Heads, and metadata in front of them, with a backbone of nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from hf_audio.models.classifier import MULTI_LABEL, AudioClassifier, AudioClassifierConfig
+from hf_audio.models.heads import ArcFaceHead, FluffyHead, build_head
+
+SIZE, CLASSES = 6, 4
+
+
+class Plain(AudioClassifier):
+    """The window is its embedding."""
+
+    def __init__(self, config: AudioClassifierConfig) -> None:
+        super().__init__(config)
+        self.add_head(SIZE)
+
+    def embed(self, input_values, attention_mask=None):
+        return input_values
+
+
+def plain(**settings) -> Plain:
+    torch.manual_seed(0)
+    return Plain(AudioClassifierConfig(num_labels=CLASSES, **settings))
+
+
+@pytest.fixture
+def embedding() -> torch.Tensor:
+    return torch.randn(5, SIZE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("sizes", [(3,), (5, 2)])
+def test_fluffy_is_one_network_a_class(sizes, embedding):
+    torch.manual_seed(0)
+    head = FluffyHead(SIZE, CLASSES, sizes)
+    columns = []
+    for index in range(CLASSES):
+        hidden = embedding
+        for number, layer in enumerate(head.layers):
+            hidden = hidden @ layer.weight[index] + layer.bias[index]
+            hidden = hidden if number == len(sizes) else functional.relu(hidden)
+        columns.append(hidden[:, 0])
+    torch.testing.assert_close(head(embedding), torch.stack(columns, dim=1))
+
+
+def test_no_fluffy_network_learns_from_another_class(embedding):
+    head = build_head("fluffy", SIZE, CLASSES, sizes=(3,))
+    head(embedding)[:, 2].sum().backward()
+    for weights in head.parameters():
+        moved = weights.grad.flatten(1).abs().sum(dim=1)
+        assert moved[2] > 0 and not moved[[0, 1, 3]].any()
+
+
+def test_a_deep_head_has_the_sizes_it_is_given(embedding):
+    head = build_head("deep", SIZE, CLASSES, sizes=(1000, 500))
+    assert [(layer.in_features, layer.out_features) for layer in head.layers] == [
+        (SIZE, 1000),
+        (1000, 500),
+        (500, CLASSES),
+    ]
+    first, second, last = head.layers
+    torch.testing.assert_close(head(embedding), last(functional.relu(second(functional.relu(first(embedding))))))
+
+
+def test_the_angular_margin_lowers_the_true_class_in_training_only(embedding):
+    torch.manual_seed(0)
+    head = ArcFaceHead(SIZE, CLASSES, margin=0.3, scale=16.0)
+    targets = functional.one_hot(torch.arange(5) % CLASSES, CLASSES).float()
+    without = head(embedding)
+    cosine = functional.normalize(embedding) @ functional.normalize(head.weight).T
+    torch.testing.assert_close(without, 16 * cosine)
+    with_margin = head(embedding, targets)
+    is_true = targets.bool()
+    torch.testing.assert_close(with_margin[~is_true], without[~is_true], rtol=0, atol=1e-4)
+    assert (with_margin[is_true] < without[is_true] - 0.1).all()
+    wanted = 16 * torch.cos(torch.acos(cosine[is_true]) + 0.3)
+    torch.testing.assert_close(with_margin[is_true], wanted, rtol=1e-4, atol=1e-4)
+    head.eval()
+    torch.testing.assert_close(head(embedding, targets), without)
+
+
+def test_the_margin_never_raises_a_logit_at_the_far_side():
+    head = ArcFaceHead(2, 1, margin=0.5)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 0.0]]))
+    opposite = torch.tensor([[-1.0, 0.01], [-1.0, 0.0]])
+    assert (head(opposite, torch.ones(2, 1)) <= head(opposite) + 1e-4).all()
+
+
+def test_only_arcface_of_several_labels_has_a_bias():
+    assert plain(head="arcface").classifier.bias is None
+    assert plain(head="arcface", problem_type=MULTI_LABEL).classifier.bias.shape == (CLASSES,)
+
+
+def test_metadata_is_appended_and_may_be_unknown(embedding):
+    metadata = {"genre": ["cla", "jaz", "pop"], "drums": ["yes", "no"]}
+    model = plain(metadata=metadata, head="deep", head_sizes=[8]).eval()
+    assert model.classifier.layers[0].in_features == SIZE + 4 + 3
+    unknown = torch.zeros(5, 2, dtype=torch.long)
+    torch.testing.assert_close(model(embedding).logits, model(embedding, metadata=unknown).logits)
+    known = unknown + torch.tensor([[0, 1]])
+    assert not torch.allclose(model(embedding).logits, model(embedding, metadata=known).logits)
+    seen = model.embed_with_metadata(embedding, metadata=known)
+    order = list(model.config.metadata)
+    assert seen.shape == (5, SIZE + 7) and torch.equal(seen[:, :SIZE], embedding)
+    first_size = len(metadata[order[0]]) + 1
+    assert seen[:, SIZE:].sum() == 10 and seen[:, SIZE].all() and seen[:, SIZE + first_size + 1].all()
+
+
+def test_metadata_keeps_its_places_when_a_config_is_saved(tmp_path):
+    """JSON files of transformers are sorted, and so the order of fields must not be that of a dict."""
+    config = AudioClassifierConfig(metadata={"genre": ["pop", "cla"], "drums": ["yes", "no"]})
+    config.save_pretrained(tmp_path)
+    loaded = AudioClassifierConfig.from_pretrained(tmp_path)
+    assert list(loaded.metadata.items()) == list(config.metadata.items())
+
+
+def test_labels_are_indices_or_probabilities(embedding):
+    model = plain()
+    indices = torch.tensor([0, 3, 2, 1, 1])
+    one_hot = functional.one_hot(indices, CLASSES)
+    wanted = functional.cross_entropy(model(embedding).logits, indices)
+    for labels in (indices, one_hot, one_hot.float()):
+        torch.testing.assert_close(model(embedding, labels=labels).loss, wanted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"head": "liner"}, "Unknown head 'liner': expected one of linear, deep, fluffy, arcface"),
+        ({"head": "arcface", "head_sizes": [4]}, r"arcface head has no hidden layers, found sizes \[4\]"),
+        ({"head_sizes": [4]}, r"linear head has no hidden layers"),
+    ],
+)
+def test_wrong_settings_of_a_head_are_told(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plain(**settings)
