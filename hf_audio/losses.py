@@ -1,8 +1,9 @@
 """Losses on logits and float targets `[batch, classes]`, computed outside the model.
 
-Targets are probabilities: one-hot or multi-hot, or anything between after mixup, so no case is special. Each loss is
-the plain mean over the batch. Class weights multiply a class's terms and never enter the denominator: otherwise the
-mean of several micro-batches, or of several processes, would differ from the mean over all their samples together.
+Targets are probabilities: one-hot or multi-hot, or anything between after mixup, so no case is special. NaN in
+multi-label targets says that nothing is known of that class in that clip. Each loss is the plain mean over the batch.
+Class weights multiply a class's terms and never enter the denominator, nor does the number of known targets: otherwise
+the mean of several micro-batches, or of several processes, would differ from the mean over all their samples together.
 """
 
 from __future__ import annotations
@@ -24,8 +25,21 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean binary cross-entropy over batch and classes; `class_weights` `[classes]` multiply the positive terms."""
-    return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=class_weights)
+    """Mean binary cross-entropy over batch and classes; `class_weights` `[classes]` multiply the positive terms.
+
+    Terms of unknown targets (NaN) are 0, and so is their gradient, whatever the logits say there. The denominator stays
+    batch x classes all the same. Dividing by the number of known targets instead would let a known one weigh the more,
+    the fewer others its micro-batch happens to hold: a step's loss, the mean over its micro-batches and processes,
+    would then no longer be that of the whole batch, and a run's result would depend on how its batches are cut.
+    """
+    unknown = targets.isnan()
+    return functional.binary_cross_entropy_with_logits(
+        # Logits too are replaced: infinite ones would come back as NaN through the product with 0
+        logits.masked_fill(unknown, 0.0),
+        targets.masked_fill(unknown, 0.0),
+        weight=(~unknown).to(logits.dtype),
+        pos_weight=class_weights,
+    )
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -59,13 +73,14 @@ def loss_for(labels: LabelSpace, class_weights: np.ndarray | Tensor | None = Non
 def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:
     """Label smoothing (Szegedy et al. 2016): each target moves by the share `factor` towards an even answer.
 
-    Even is 1 / classes for a single label, and 1/2 for each class where they are independent.
+    Even is 1 / classes for a single label, and 1/2 for each class where they are independent. Unknown ones (NaN) stay
+    unknown.
     """
     return targets * (1 - factor) + factor * (0.5 if labels.is_multi_label else 1 / len(labels))
 
 
 def class_weights_from_counts(
-    label_counts: np.ndarray, num_clips: int, labels: LabelSpace, max_weight: float = 20.0
+    label_counts: np.ndarray, num_clips: int | np.ndarray, labels: LabelSpace, max_weight: float = 20.0
 ) -> np.ndarray:
     """Weights float32 `[classes]` that make rare classes count as much as common ones.
 
@@ -75,7 +90,8 @@ def class_weights_from_counts(
 
     Args:
         label_counts: number of training clips (or windows) of each class `[classes]`.
-        num_clips: number of training clips (or windows).
+        num_clips: number of training clips (or windows); where labels are partial, of those of which each class is
+            known `[classes]`. `FeatureDataset.class_counts` gives both.
 
     Raises:
         InputError: a class has no training clip.
@@ -84,5 +100,6 @@ def class_weights_from_counts(
     if (counts <= 0).any():
         absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
         raise InputError(f"No training clip carries {absent}: class weights need at least one a class; drop the class")
+    num_clips = np.asarray(num_clips, dtype=np.float64)
     weights = (num_clips - counts) / counts if labels.is_multi_label else num_clips / (len(counts) * counts)
     return np.clip(weights, 1 / max_weight, max_weight).astype(np.float32)

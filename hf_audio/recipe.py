@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from hf_audio.config import AugmentConfig, DataConfig, HubConfig, ModelConfig, Recipe, RunConfig
+from hf_audio.config import AugmentConfig, DataConfig, HubConfig, ModelConfig, PretrainingConfig, Recipe, RunConfig
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.training.arguments import training_defaults
 
 CONFIG_GROUPS = (DataConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
-OUR_GROUPS = frozenset(group._argument_group_name for group in CONFIG_GROUPS)
+OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig))
 
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
 COMMON_TRAINING_FLAGS = {
@@ -38,7 +38,8 @@ def parse_recipe(
     """The settings of one run.
 
     Args:
-        values: the recipe's own values; keys are flag names.
+        values: the recipe's own values; keys are flag names. The flags of PretrainingConfig are there only where one of
+            them is among these.
         demo: values that `--demo` lays over them; None where a recipe has no demo.
         doc: the recipe's docstring, shown by `--help`.
         argv: the command line without the program; None takes sys.argv.
@@ -48,7 +49,9 @@ def parse_recipe(
     """
     require_working_torchaudio()
     argv = sys.argv[1:] if argv is None else argv
-    parser = _parser(doc, (*CONFIG_GROUPS, TrainingArguments))
+    pretrains = any(field.name in values for field in dataclasses.fields(PretrainingConfig))
+    kinds = (*CONFIG_GROUPS, *([PretrainingConfig] if pretrains else []), TrainingArguments)
+    parser = _parser(doc, kinds)
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
     layers = {"the project's defaults": training_defaults(), "the recipe": values}
     if chosen.demo:
@@ -61,7 +64,8 @@ def parse_recipe(
     namespace = _parse(parser, layers, argv)
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     data, model, augment, hub, run, training = (_take(kind, namespace) for kind in (*CONFIG_GROUPS, TrainingArguments))
-    return Recipe(data, model, augment, hub, run, training, push_to_hub)
+    pretraining = _take(PretrainingConfig, namespace) if pretrains else None
+    return Recipe(data, model, augment, hub, run, training, pretraining, push_to_hub)
 
 
 def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:

@@ -6,6 +6,11 @@
     report = evaluate_run(recipe, trainer)              scores, reference rows, pictures
     publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
 
+or, without labels, to make a checkpoint that the above can start from:
+
+    trainer = pretrain_model(recipe, features)          resumable
+    publish_pretrained(recipe, trainer)                 its card, and with --push_to_hub the encoder
+
 They only hand a recipe's settings to the functions that do the work, which can be called without a recipe as well.
 """
 
@@ -19,18 +24,19 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 
-from hf_audio.config import Recipe
+from hf_audio.config import ModelConfig, PretrainingConfig, Recipe
 from hf_audio.corpora import find_corpus
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
+from hf_audio.data.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.features.fbank import KaldiFbank
-from hf_audio.preparation import build_corpus_features
+from hf_audio.preparation import build_corpus_features, window_extractor
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from hf_audio.pretraining import PretrainingTrainer
     from hf_audio.training import AudioTrainer
 
 
@@ -43,13 +49,24 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     Raises:
         InputError: as the corpus, the split, building, loading and the Hub do.
     """
+    from hf_audio.models import with_extractor_of
+
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)
-    if recipe.hub.dataset:
-        features = load_features(recipe.hub.dataset, streaming=recipe.hub.streaming, token=recipe.training.hub_token)
-        _check_wanted(recipe, features)
-        return features
+    features = _stored_features(recipe) if recipe.hub.dataset else _built_features(recipe, publishes)
+    features = share_of_training(features, recipe.data.train_fraction, recipe.data.split_seed)
+    return with_extractor_of(recipe.model.model, features, recipe.training.hub_token)
+
+
+def _stored_features(recipe: Recipe) -> FeatureDataset:
+    streaming = recipe.hub.streaming and recipe.data.train_fraction == 1  # a share is drawn from all that there is
+    features = load_features(recipe.hub.dataset, streaming=streaming, token=recipe.training.hub_token)
+    _check_wanted(recipe, features)
+    return features
+
+
+def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = build_corpus_features(recipe.data, Path(recipe.data.features_dir or _run_folder(recipe) / "features"))
     if publishes:
         access = {"private": recipe.training.hub_private_repo, "token": recipe.training.hub_token}
@@ -68,6 +85,9 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
     return build_model(
         settings.model,
         features,
+        options=_model_options(settings),
+        metadata_fields=settings.metadata or (),
+        freeze=settings.freeze,
         lora_rank=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
@@ -82,15 +102,38 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     from hf_audio.losses import class_weights_from_counts
     from hf_audio.training import AudioTrainer
 
-    train = features.manifest["splits"]["train"]
-    counts = [train["label_counts"][name] for name in features.labels.names]
-    weights = class_weights_from_counts(counts, train["num_clips"], features.labels)
+    weights = class_weights_from_counts(*features.class_counts("train"), features.labels)
     trainer = AudioTrainer(
         model,
         recipe.training,
         features=features,
         augment=augmentation_for(recipe.augment, features.extractor),
         class_weights=weights if recipe.model.class_weights else None,
+        early_stopping_patience=recipe.model.early_stopping_patience,
+        overwrite_run=recipe.run.overwrite_run,
+    )
+    trainer.train_resumable()
+    return trainer
+
+
+def pretrain_model(recipe: Recipe, features: FeatureDataset) -> PretrainingTrainer:
+    """Trains the encoder of `--model` without looking at labels; it is then in the run folder, to be fine-tuned.
+
+    Raises:
+        InputError: a model that is no spectrogram transformer or whose patches overlap, or augmentation.
+    """
+    from hf_audio.augment import augmentation_for
+    from hf_audio.models.spectrogram_pretraining import pretraining_model
+    from hf_audio.pretraining import PretrainingTrainer
+
+    settings = recipe.pretraining or PretrainingConfig()
+    if augmentation_for(recipe.augment, features.extractor) is not None:
+        raise InputError("Pretraining hides or shuffles patches itself: leave out masks and mixup")
+    model = prepare_model(recipe, features)
+    trainer = PretrainingTrainer(
+        pretraining_model(model, **vars(settings), seed=recipe.training.seed),
+        recipe.training,
+        features=features,
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )
@@ -130,6 +173,32 @@ def publish_run(recipe: Recipe, trainer: AudioTrainer, report: dict[str, Any]) -
     print(f"Model: {url}", flush=True)
 
 
+def publish_pretrained(recipe: Recipe, trainer: PretrainingTrainer) -> None:
+    """Writes the card beside the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
+    from hf_audio.publishing.pretraining_card import write_pretraining_card
+
+    if not trainer.is_world_process_zero():
+        return
+    folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
+    if not recipe.push_to_hub:
+        write_pretraining_card(folder, trainer, licence=hub.licence)
+        print(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}", flush=True)
+        return
+    dataset_id = hub.dataset or _repo(recipe, "dataset").repo_id
+    dataset_id = None if Path(dataset_id).is_dir() else dataset_id  # a folder of this machine is nothing to a reader
+    model_id = _repo(recipe, "model").repo_id
+    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=dataset_id, licence=hub.licence)
+    url = push_model(folder, model_id, private=training.hub_private_repo, token=training.hub_token)
+    print(f"Model: {url}", flush=True)
+
+
+def _model_options(settings: ModelConfig) -> dict[str, Any]:
+    """What the flags say of the model's config, where they differ from the preset."""
+    options = dict(settings.model_options or {})
+    flags = {"head": settings.head, "head_sizes": settings.head_sizes, "head_dropout": settings.head_dropout}
+    return options | {name: value for name, value in flags.items() if value is not None}
+
+
 def _run_folder(recipe: Recipe) -> Path:
     return Path(recipe.training.output_dir)
 
@@ -152,7 +221,7 @@ def _check_publishing(recipe: Recipe) -> None:
 
 def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:
     """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
-    wanted = KaldiFbank(num_mel_bins=recipe.data.num_mel_bins).to_feature_extractor(1, 0.0, 1.0)
+    wanted = window_extractor(recipe.data).to_feature_extractor(1, 0.0, 1.0)
     check_same_extractor(features.extractor, wanted)
     for name in ("window_s", "hop_s"):
         wanted_s, stored_s = getattr(recipe.data, name), features.manifest[name]

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
+import corpus_trees
 import pytest
-import soundfile
+from corpus_trees import write_sound
 from huggingface_hub import ModelCard
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
@@ -40,32 +40,10 @@ def launch(script: str, *argv: str, env: dict[str, str], cwd: Path, config: str 
     return result.stdout
 
 
-def write_sound(path: Path, duration_s: float, seed: int, pitches_hz: list[float], sample_rate: int = 44_100) -> None:
-    random = np.random.default_rng(seed)
-    time_s = np.arange(round(duration_s * sample_rate)) / sample_rate
-    sound = sum(np.sin(2 * np.pi * pitch_hz * (1 + 0.01 * random.random()) * time_s) for pitch_hz in pitches_hz)
-    stereo = np.stack([sound, 0.8 * sound], axis=1) * 0.1 + 0.01 * random.standard_normal((len(time_s), 2))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, stereo, sample_rate, subtype="PCM_16")
-
-
 @pytest.fixture(scope="module")
 def irmas_tree(tmp_path_factory) -> Path:
     """IRMAS in its true layout: 11 class folders of 3 s clips, test excerpts with a .txt beside each."""
-    root = tmp_path_factory.mktemp("IRMAS")
-    pitch_hz = {code: 150.0 * 1.35**number for number, code in enumerate(INSTRUMENTS)}
-    for code in INSTRUMENTS:
-        for recording in (1, 2, 3):
-            for part in range(1, 3 if recording == 1 else 2):
-                name = f"{recording:03d}__[{code}][nod][cla]{recording:04d}__{part}.wav"
-                write_sound(root / "IRMAS-TrainingData" / code / name, 3.0, recording, [pitch_hz[code]])
-    for number, (codes, duration_s) in enumerate(
-        [(("cel", "pia"), 3.0), (("voi",), 7.0), (("flu", "org", "vio"), 5.0)]
-    ):
-        excerpt = root / "IRMAS-TestingData-Part1" / "Part1" / f"({number:02d}) a song-{number}.wav"
-        write_sound(excerpt, duration_s, 50 + number, [pitch_hz[code] for code in codes])
-        excerpt.with_suffix(".txt").write_text("".join(f"{code}\t\n" for code in codes))
-    return root
+    return corpus_trees.irmas_tree(tmp_path_factory.mktemp("IRMAS"))
 
 
 @pytest.fixture

@@ -73,18 +73,19 @@ def classification_metrics(
     """Every metric of clips' scores, ready for JSON: never NaN, None where a metric is undefined.
 
     A class without a positive among the targets is left out of the macro averages (`f1_macro`,
-    `mean_average_precision`, `roc_auc_macro`) and has None for its own values.
+    `mean_average_precision`, `roc_auc_macro`) and has None for its own values. Unknown targets (NaN) count nowhere:
+    each class is scored on the clips of which it is known, each clip on its known classes.
 
     Args:
         probabilities: float `[clips, classes]`, averaged over each clip's windows.
-        targets: float `[clips, classes]`, one-hot or multi-hot.
+        targets: float `[clips, classes]`, one-hot or multi-hot, NaN where unknown.
         labels: names the classes and tells how to decide.
         threshold: of multi-label decisions; single-label ones are the largest score.
 
     Returns:
         accuracy (all classes of a clip right), f1_micro, f1_macro, f1_samples, hamming_loss, mean_average_precision,
         roc_auc_macro, lrap, threshold (multi-label only) and per_class: for each name its precision, recall, f1,
-        average_precision, roc_auc and support (number of clips).
+        average_precision, roc_auc and support (number of clips known to have it).
 
     Raises:
         InputError: shapes differ, no clips, or scores that are not finite.
@@ -123,13 +124,15 @@ def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
     Exact: every place between two neighbouring scores is tried. The threshold lies halfway between them, so that it
     does not hang on a single clip's score; of equally good places the one nearest 0.5 wins. 0.5 where no clip has a
-    label. Scores `[clips, classes]` must be in [0, 1].
+    label. Scores `[clips, classes]` must be in [0, 1]; those of unknown targets (NaN) are not looked at.
     """
     probabilities, true = _checked(probabilities, targets)
-    if not true.any():
+    known = ~np.isnan(true)
+    scores, hits = probabilities[known], true[known]
+    if not hits.any():
         return 0.5
-    order = np.argsort(-probabilities, axis=None, kind="stable")
-    scores, hits = probabilities.ravel()[order], true.ravel()[order]
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], hits[order]
     # Deciding for the k largest scores gives 2 tp / (k + positives). Equal scores cannot be told apart.
     f1 = 2 * np.cumsum(hits) / (np.arange(1, len(scores) + 1) + hits.sum())
     below = np.append(scores[1:], 0.0)
@@ -141,9 +144,10 @@ def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 and targets as int8, both `[clips, classes]`."""
+    """Scores as float64 and targets as float32 (0, 1 or NaN), both `[clips, classes]`."""
     probabilities = np.asarray(probabilities, dtype=np.float64)
-    true = (np.asarray(targets) > 0.5).astype(np.int8)
+    targets = np.asarray(targets, dtype=np.float32)
+    true = np.where(np.isnan(targets), np.nan, targets > 0.5).astype(np.float32)
     if probabilities.shape != true.shape or probabilities.ndim != 2 or not len(probabilities):
         raise InputError(
             f"Found scores of shape {probabilities.shape} and targets of shape {true.shape}; both must be "

@@ -16,7 +16,7 @@ class ClipScores:
     Attributes:
         clip_keys: int64 `[clips]`, the stable hash of each clip's id.
         logits: float64 `[clips, classes]`, mean over the clip's windows.
-        targets: float32 `[clips, classes]`, one-hot or multi-hot.
+        targets: float32 `[clips, classes]`, one-hot or multi-hot, NaN where unknown.
     """
 
     clip_keys: np.ndarray
@@ -52,7 +52,7 @@ def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip
         clip_keys, return_index=True, return_inverse=True, return_counts=True
     )
     clip_of_window = clip_of_window.reshape(-1)
-    if not np.array_equal(window_targets, window_targets[first][clip_of_window]):
+    if not np.array_equal(window_targets, window_targets[first][clip_of_window], equal_nan=True):
         raise InputError("Windows of one clip carry different labels; rebuild the features, or two clip ids collide")
     sums = np.zeros((len(keys), window_logits.shape[1]))
     np.add.at(sums, clip_of_window, window_logits)

@@ -16,14 +16,17 @@ excerpts of 5 to 20 s with 1 to 5 labels.
 _INPUTS = """
 Args:
     predictions: list of 0/1 lists `[clips, classes]`, what was decided.
-    references: list of 0/1 lists `[clips, classes]`, what is true.
+    references: list of 0/1 lists `[clips, classes]`, what is true; NaN where that is unknown. Unknown clip-class pairs
+        count nowhere, neither as right nor as wrong.
 
 Returns:
-    accuracy: share of clips whose classes are all right.
+    accuracy: share of clips whose (known) classes are all right.
     f1_micro: F1 over all clip-class pairs together.
     f1_macro: mean of f1_per_class over the classes that occur in the references.
     f1_samples: mean F1 over clips; a clip without classes counts 1 where none was predicted.
     hamming_loss: share of wrong clip-class pairs.
+    Clips of which nothing is known are left out of accuracy and f1_samples. A mean is None where it has nothing to
+    average.
     precision_per_class, recall_per_class, f1_per_class: lists; None for a class that never occurs in the references,
         0 where it occurs but was never predicted.
     support_per_class: clips of each class in the references.
@@ -55,27 +58,29 @@ class DecisionScores(evaluate.Metric):
             features=datasets.Features(
                 {
                     "predictions": datasets.List(datasets.Value("int8")),
-                    "references": datasets.List(datasets.Value("int8")),
+                    "references": datasets.List(datasets.Value("float32")),
                 }
             ),
         )
 
     def _compute(self, predictions, references):
-        decided = np.asarray(predictions, dtype=bool)
-        true = np.asarray(references, dtype=bool)
+        references = np.asarray(references, dtype=np.float32)
+        known = ~np.isnan(references)
+        decided = np.asarray(predictions, dtype=bool) & known
+        true = (references > 0.5) & known
         hits = decided & true
         support = true.sum(axis=0)
         precision = _ratio(hits.sum(axis=0), decided.sum(axis=0))
         recall = _ratio(hits.sum(axis=0), support)
         f1 = _ratio(2 * hits.sum(axis=0), decided.sum(axis=0) + support)
         f1_of_clips = _ratio(2 * hits.sum(axis=1), decided.sum(axis=1) + true.sum(axis=1), of_nothing=1.0)
-        occurs = support > 0
+        occurs, is_asked = support > 0, known.any(axis=1)
         return {
-            "accuracy": float((decided == true).all(axis=1).mean()),
+            "accuracy": _mean((decided == true).all(axis=1)[is_asked]),
             "f1_micro": float(_ratio(2 * hits.sum(), decided.sum() + true.sum())),
-            "f1_macro": float(f1[occurs].mean()) if occurs.any() else None,
-            "f1_samples": float(f1_of_clips.mean()),
-            "hamming_loss": float((decided != true).mean()),
+            "f1_macro": _mean(f1[occurs]),
+            "f1_samples": _mean(f1_of_clips[is_asked]),
+            "hamming_loss": _mean((decided != true)[known]),
             "precision_per_class": _defined(precision, occurs),
             "recall_per_class": _defined(recall, occurs),
             "f1_per_class": _defined(f1, occurs),
@@ -85,6 +90,10 @@ class DecisionScores(evaluate.Metric):
 
 def _ratio(part, whole, of_nothing=0.0):
     return np.where(whole > 0, part / np.maximum(whole, 1), of_nothing)
+
+
+def _mean(values):
+    return float(values.mean()) if values.size else None
 
 
 def _defined(values, where):

@@ -13,12 +13,14 @@ of each clip). Works for one or several labels a clip; no threshold is involved.
 _INPUTS = """
 Args:
     predictions: list of float lists `[clips, classes]`, larger means surer.
-    references: list of 0/1 lists `[clips, classes]`, what is true.
+    references: list of 0/1 lists `[clips, classes]`, what is true; NaN where that is unknown. Each class is scored on
+        the clips of which it is known, each clip on its known classes.
 
 Returns:
     mean_average_precision: mean of average_precision_per_class over the classes where it is defined (mAP).
     roc_auc_macro: mean of roc_auc_per_class over the classes where it is defined.
-    lrap: label ranking average precision over the clips that have a label (with one label: mean reciprocal rank).
+    lrap: label ranking average precision over the clips that have a label (with one label: mean reciprocal rank);
+        clips with unknown classes count only if others are known to be absent, for else there is nothing to rank.
     average_precision_per_class: list; None for a class that never occurs in the references.
     roc_auc_per_class: list; None for a class that never or always occurs in the references.
     A mean is None where it has nothing to average.
@@ -44,33 +46,41 @@ class RankingScores(evaluate.Metric):
             features=datasets.Features(
                 {
                     "predictions": datasets.List(datasets.Value("float64")),
-                    "references": datasets.List(datasets.Value("int8")),
+                    "references": datasets.List(datasets.Value("float32")),
                 }
             ),
         )
 
     def _compute(self, predictions, references):
         scores = np.asarray(predictions)
-        true = np.asarray(references)
+        references = np.asarray(references, dtype=np.float32)
+        known = ~np.isnan(references)
+        true = ((references > 0.5) & known).astype(np.int8)
+        columns = [(is_true[rows], score[rows]) for is_true, score, rows in zip(true.T, scores.T, known.T, strict=True)]
         precisions = [
-            float(metrics.average_precision_score(true[:, index], scores[:, index])) if true[:, index].any() else None
-            for index in range(true.shape[1])
+            float(metrics.average_precision_score(is_true, score)) if is_true.any() else None
+            for is_true, score in columns
         ]
         areas = [
-            float(metrics.roc_auc_score(true[:, index], scores[:, index])) if 0 < true[:, index].mean() < 1 else None
-            for index in range(true.shape[1])
+            float(metrics.roc_auc_score(is_true, score)) if 0 < is_true.sum() < len(is_true) else None
+            for is_true, score in columns
         ]
-        labelled = true.any(axis=1)
-        lrap = None
-        if labelled.any():
-            lrap = float(metrics.label_ranking_average_precision_score(true[labelled], scores[labelled]))
         return {
             "mean_average_precision": _mean(precisions),
             "roc_auc_macro": _mean(areas),
-            "lrap": lrap,
+            "lrap": _ranking_precision(true, scores, known),
             "average_precision_per_class": precisions,
             "roc_auc_per_class": areas,
         }
+
+
+def _ranking_precision(true, scores, known):
+    is_complete, has_absent = known.all(axis=1), (known & (true == 0)).any(axis=1)
+    chosen = true.any(axis=1) & (is_complete | has_absent)
+    if not chosen.any():
+        return None
+    scores = np.where(known, scores, scores.min() - 1)  # at the end of the ranking, the unknown move no other class
+    return float(metrics.label_ranking_average_precision_score(true[chosen], scores[chosen]))
 
 
 def _mean(values):

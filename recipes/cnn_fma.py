@@ -1,0 +1,48 @@
+"""A convolutional network on FMA's genres: 3 s windows with ten votes a clip, against one window of 30 s.
+
+    accelerate launch recipes/cnn_fma.py --data_dir DIR            3 s, ten votes a clip
+    accelerate launch recipes/cnn_fma.py --data_dir DIR --window_s 30 --output_dir runs/cnn_fma_30s
+    accelerate launch recipes/cnn_fma.py --demo
+
+DIR holds fma_small (or _medium, _large) and fma_metadata from https://github.com/mdeff/fma. The split is the official
+one, which keeps artists apart.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/cnn_fma",
+    "corpus": "fma",
+    "window_s": 3.0,
+    "model": "cnn-genre",
+    "num_train_epochs": 20,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 64,
+    "early_stopping_patience": 4,
+    "time_mask_s": 0.3,
+    "frequency_mask_bins": 16,
+}
+DEMO = {
+    "output_dir": "runs/cnn_fma_demo",
+    "corpus": "general_midi",
+    "num_train_epochs": 10,
+    "per_device_train_batch_size": 16,
+    "early_stopping_patience": 0,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

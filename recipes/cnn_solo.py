@@ -1,0 +1,52 @@
+"""A small convolutional network (100 kB) on long solo recordings: which instrument is playing?
+
+    accelerate launch recipes/cnn_solo.py --data_dir DIR          see below
+    accelerate launch recipes/cnn_solo.py --demo
+
+DIR/cello/concert.wav and so on; DIR/cuts.csv (path,start_s,end_s) lists what to keep, without applause and speech.
+Windows of 5 s every 1 s share 4 s: recordings are split first and cut afterwards, so that no window of a test recording
+was heard in training.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/cnn_solo",
+    "corpus": "solo",
+    "window_s": 5.0,
+    "hop_s": 1.0,
+    "model": "cnn-concert",
+    "num_train_epochs": 20,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 16,
+    "class_weights": True,
+    "early_stopping_patience": 5,
+    "time_mask_s": 0.3,
+    "frequency_mask_bins": 12,
+}
+DEMO = {
+    "output_dir": "runs/cnn_solo_demo",
+    "corpus": "general_midi",
+    "window_s": 3.0,
+    "hop_s": 3.0,
+    "num_train_epochs": 15,
+    "early_stopping_patience": 0,
+    "class_weights": False,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

@@ -1,0 +1,53 @@
+"""Fluffy on IRMAS: a shared Wav2Vec2 feature encoder, and a small network of its own for each instrument.
+
+    accelerate launch recipes/fluffy_irmas.py --data_dir DIR
+    accelerate launch recipes/fluffy_irmas.py --data_dir DIR --model_options '{"encoder": "full"}'
+    accelerate launch recipes/fluffy_irmas.py --data_dir DIR --model_options '{"encoder": "full"}' --lora_rank 8
+    accelerate launch recipes/fluffy_irmas.py --data_dir DIR --metadata genre drums
+    accelerate launch recipes/fluffy_irmas.py --demo                                    a small one from scratch
+
+Any model can have this head: --head fluffy. --metadata appends what is known of a clip to its embedding.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/fluffy_irmas",
+    "corpus": "irmas",
+    "window_s": 3.0,
+    "features": "waveform",
+    "model": "facebook/wav2vec2-base",
+    "model_options": {"encoder": "convolutional"},
+    "head": "fluffy",
+    "head_sizes": [256],
+    "head_dropout": 0.2,
+    "num_train_epochs": 20,
+    "learning_rate": 3e-4,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 32,
+    "early_stopping_patience": 4,
+}
+DEMO = {
+    "output_dir": "runs/fluffy_irmas_demo",
+    "corpus": "general_midi",
+    "model": "wav2vec2-mini",
+    "head_sizes": [64],
+    "num_train_epochs": 6,
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 16,
+    "early_stopping_patience": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

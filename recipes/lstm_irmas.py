@@ -1,0 +1,50 @@
+"""An LSTM with Bahdanau attention over the frames of IRMAS.
+
+accelerate launch recipes/lstm_irmas.py --data_dir DIR
+accelerate launch recipes/lstm_irmas.py --data_dir DIR --model_options '{"attention": "none"}'
+accelerate launch recipes/lstm_irmas.py --data_dir DIR --class_weights true
+accelerate launch recipes/lstm_irmas.py --demo
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/lstm_irmas",
+    "corpus": "irmas",
+    "window_s": 3.0,
+    "model": "lstm",
+    "num_train_epochs": 30,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 64,
+    "early_stopping_patience": 5,
+    "time_mask_s": 0.3,
+    "frequency_mask_bins": 16,
+    "mixup_alpha": 10.0,
+    "mixup_labels": "union",
+}
+DEMO = {
+    "output_dir": "runs/lstm_irmas_demo",
+    "corpus": "general_midi",
+    "model_options": {"hidden_size": 96},
+    "num_train_epochs": 8,
+    "per_device_train_batch_size": 16,
+    "early_stopping_patience": 0,
+    "mixup_alpha": 0.0,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

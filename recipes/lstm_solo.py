@@ -1,0 +1,53 @@
+"""A two-layer LSTM (41 MB) that reads the mel rows of long solo recordings: which instrument is playing?
+
+    accelerate launch recipes/lstm_solo.py --data_dir DIR         see below
+    accelerate launch recipes/lstm_solo.py --data_dir DIR --model_options '{"sequence": "frames"}'
+    accelerate launch recipes/lstm_solo.py --demo
+
+DIR/cello/concert.wav and so on; recordings are split first and cut into windows afterwards, see recipes/cnn_solo.py.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/lstm_solo",
+    "corpus": "solo",
+    "window_s": 5.0,
+    "hop_s": 1.0,
+    "model": "lstm-concert",
+    "num_mel_bins": 64,
+    "num_train_epochs": 20,
+    "learning_rate": 3e-4,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 16,
+    "class_weights": True,
+    "early_stopping_patience": 5,
+    "time_mask_s": 0.3,
+    "frequency_mask_bins": 6,
+}
+DEMO = {
+    "output_dir": "runs/lstm_solo_demo",
+    "corpus": "general_midi",
+    "window_s": 3.0,
+    "hop_s": 3.0,
+    "model_options": {"hidden_size": 256},
+    "num_train_epochs": 8,
+    "early_stopping_patience": 0,
+    "class_weights": False,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

@@ -1,0 +1,54 @@
+"""Four small MobileNets side by side on IRMAS, each for its own instruments.
+
+    accelerate launch recipes/mobilenets_irmas.py --data_dir DIR
+    accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --model_options '{"num_backbones": 4}'
+    accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --model mobilenets                from scratch
+    accelerate launch recipes/mobilenets_irmas.py --demo
+
+combine "predictions": each network has a head for its group of classes; "features": one head hears all of them.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/mobilenets_irmas",
+    "corpus": "irmas",
+    "window_s": 3.0,
+    "model": "timm/mobilenetv3_small_050",
+    "model_options": {"num_backbones": 4, "combine": "predictions"},
+    "num_train_epochs": 20,
+    "learning_rate": 5e-4,
+    "weight_decay": 0.02,
+    "per_device_train_batch_size": 64,
+    "early_stopping_patience": 4,
+    "time_mask_s": 0.3,
+    "frequency_mask_bins": 16,
+    "mixup_alpha": 10.0,
+    "mixup_labels": "union",
+}
+DEMO = {
+    "output_dir": "runs/mobilenets_irmas_demo",
+    "corpus": "general_midi",
+    "model": "mobilenets",
+    "num_train_epochs": 8,
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 16,
+    "early_stopping_patience": 0,
+    "mixup_alpha": 0.0,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

@@ -1,0 +1,53 @@
+"""Pretrain the Audio Spectrogram Transformer without labels, then fine-tune it on few.
+
+    accelerate launch recipes/pretrain_ast.py --demo                           no download, no GPU: about 4 minutes
+    accelerate launch recipes/pretrain_ast.py --data_dir /data/IRMAS           hidden patches are to be drawn
+    accelerate launch recipes/pretrain_ast.py --objective shuffled             which patches are not in their place?
+    accelerate launch recipes/pretrain_ast.py --corpus folder --data_dir DIR   no labels: all of them in one DIR/any/
+
+Then, with 5 % of the labels (--dataset runs/pretrain_ast/features saves building the features again):
+
+    accelerate launch recipes/ast_irmas.py --model runs/pretrain_ast --train_fraction 0.05
+    accelerate launch recipes/ast_irmas.py --demo --model runs/pretrain_ast_demo --train_fraction 0.05 --output_dir few
+
+scripts/compare_pretraining.py tells what it is worth.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/pretrain_ast",
+    "corpus": "irmas",
+    "window_s": 3.0,
+    "model": "ast-small",
+    "objective": "masked",
+    "mask_fraction": 0.75,
+    "shuffle_fraction": 0.15,
+    "decoder_layers": 2,
+    "num_train_epochs": 180,
+    "learning_rate": 5e-4,
+    "warmup_steps": 0.1,
+    "weight_decay": 0.05,
+    "per_device_train_batch_size": 64,
+}
+DEMO = {
+    "output_dir": "runs/pretrain_ast_demo",
+    "corpus": "general_midi",
+    "model": "ast-mini",
+    "num_train_epochs": 18,
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 32,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    trainer = hf_audio.pretrain_model(recipe, features)
+    hf_audio.publish_pretrained(recipe, trainer)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

@@ -1,0 +1,51 @@
+"""ResNeXt-50 32x4d, trained on pictures, fine-tuned on the log-mel windows of IRMAS.
+
+accelerate launch recipes/resnext_irmas.py --data_dir DIR
+accelerate launch recipes/resnext_irmas.py --data_dir DIR --mixup_alpha 0 --time_mask_s 0 --frequency_mask_bins 0
+accelerate launch recipes/resnext_irmas.py --data_dir DIR --model timm/convnext_tiny
+accelerate launch recipes/resnext_irmas.py --demo                                   a small ResNet from scratch
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/resnext_irmas",
+    "corpus": "irmas",
+    "window_s": 3.0,
+    "model": "timm/resnext50_32x4d",
+    "num_train_epochs": 10,
+    "learning_rate": 1e-4,
+    "weight_decay": 0.02,
+    "per_device_train_batch_size": 32,
+    "early_stopping_patience": 3,
+    "time_mask_s": 0.3,
+    "frequency_mask_bins": 16,
+    "mixup_alpha": 10.0,
+    "mixup_labels": "union",
+}
+DEMO = {
+    "output_dir": "runs/resnext_irmas_demo",
+    "corpus": "general_midi",
+    "model": "resnet10t",
+    "num_train_epochs": 4,
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 16,
+    "early_stopping_patience": 0,
+    "mixup_alpha": 0.0,
+    "time_mask_s": 0.0,
+    "frequency_mask_bins": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

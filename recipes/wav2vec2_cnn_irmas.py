@@ -1,0 +1,50 @@
+"""Only the convolutional feature encoder of Wav2Vec2 on IRMAS, without the transformer behind it.
+
+    accelerate launch recipes/wav2vec2_cnn_irmas.py --data_dir DIR
+    accelerate launch recipes/wav2vec2_cnn_irmas.py --data_dir DIR --head deep --head_sizes 1000 500
+    accelerate launch recipes/wav2vec2_cnn_irmas.py --demo                              a small one from scratch
+
+A twentieth of the weights of the whole model; compare with recipes/wav2vec2_irmas.py and recipes/fluffy_irmas.py.
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/wav2vec2_cnn_irmas",
+    "corpus": "irmas",
+    "window_s": 3.0,
+    "features": "waveform",
+    "model": "facebook/wav2vec2-base",
+    "model_options": {"encoder": "convolutional"},
+    "head": "deep",
+    "head_sizes": [512],
+    "head_dropout": 0.2,
+    "num_train_epochs": 20,
+    "learning_rate": 3e-4,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 32,
+    "early_stopping_patience": 4,
+}
+DEMO = {
+    "output_dir": "runs/wav2vec2_cnn_irmas_demo",
+    "corpus": "general_midi",
+    "model": "wav2vec2-mini",
+    "num_train_epochs": 6,
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 16,
+    "early_stopping_patience": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

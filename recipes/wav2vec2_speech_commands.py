@@ -1,0 +1,47 @@
+"""Fine-tune Wav2Vec2 on Speech Commands: 35 words of one second, official split by speaker.
+
+accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR
+accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR --model facebook/hubert-base-ls960
+accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR --model openai/whisper-base --freeze none
+accelerate launch recipes/wav2vec2_speech_commands.py --demo                        a small one from scratch
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/wav2vec2_speech_commands",
+    "corpus": "speech_commands",
+    "window_s": 1.0,
+    "features": "waveform",
+    "model": "facebook/wav2vec2-base",
+    "freeze": "convolutional",
+    "num_train_epochs": 5,
+    "learning_rate": 3e-5,
+    "weight_decay": 0.01,
+    "per_device_train_batch_size": 64,
+    "early_stopping_patience": 2,
+}
+DEMO = {
+    "output_dir": "runs/wav2vec2_speech_commands_demo",
+    "corpus": "general_midi",
+    "model": "wav2vec2-mini",
+    "freeze": "none",
+    "num_train_epochs": 4,
+    "learning_rate": 5e-4,
+    "per_device_train_batch_size": 16,
+    "early_stopping_patience": 0,
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    model = hf_audio.prepare_model(recipe, features)
+    trainer = hf_audio.train_model(recipe, model, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

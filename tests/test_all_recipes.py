@@ -1,0 +1,123 @@
+"""Every recipe takes two steps on its own corpus in its true layout, and two on the demo's corpus."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from corpus_trees import TREES
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    ASTForAudioClassification,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+)
+
+from hf_audio import parse_recipe
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.py"))
+QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
+SHORT = ("--window_s", "0.5", "--hop_s", "0.5")
+# timm's weights are large; its tests load small ones from the Hub
+UNTRAINED = {"timm/mobilenetv3_small_050": "mobilenets", "timm/efficientnet_b0": "test_efficientnet"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A function that makes a corpus once and gives its folder."""
+    made = {}
+
+    def make(corpus: str) -> Path:
+        if corpus not in made:
+            made[corpus] = TREES[corpus](tmp_path_factory.mktemp(corpus))
+        return made[corpus]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def midi(tmp_path_factory) -> Path:
+    """The demo's corpus, small: six training clips and one test excerpt an instrument."""
+    from hf_audio.corpora.general_midi import obtain
+
+    root = tmp_path_factory.mktemp("midi")
+    obtain(root, num_train_clips=66, num_test_clips=11)
+    return root
+
+
+@pytest.fixture
+def checkpoints(hub, tmp_path) -> None:
+    """Small models under the names of the real ones, on the tests' Hub."""
+    speech = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes = {"conv_dim": [16] * 7, "classifier_proj_size": 16, "num_conv_pos_embeddings": 16}
+    small = {
+        "MIT/ast-finetuned-audioset-10-10-0.4593": (
+            ASTForAudioClassification(ASTConfig(**speech, num_labels=527)),
+            ASTFeatureExtractor(),
+        ),
+        "facebook/wav2vec2-base": (
+            Wav2Vec2Model(Wav2Vec2Config(**speech, **sizes)),
+            Wav2Vec2FeatureExtractor(return_attention_mask=False),
+        ),
+    }
+    for name, (model, extractor) in small.items():
+        folder = tmp_path / name.split("/")[1]
+        model.save_pretrained(folder)
+        extractor.save_pretrained(folder)
+        hub.create("models", name, {path.name: path.read_bytes() for path in folder.iterdir()})
+
+
+def run(recipe: Path, argv: list[str], monkeypatch, folder: Path) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [f"recipes/{recipe.name}", "--output_dir", "run", *QUICK, *argv])
+    runpy.run_path(str(recipe), run_name="__main__")
+
+
+def check(folder: Path, values: dict) -> None:
+    """A run leaves a model with its extractor and a card, and a report where there were labels to score by."""
+    assert (folder / "run" / "preprocessor_config.json").is_file()
+    card = (folder / "run" / "README.md").read_text()
+    assert str(folder) not in card
+    if "objective" not in values:
+        report = json.loads((folder / "run" / "report.json").read_text())
+        assert {"prior"} < set(report["results"]) and report["evaluated_split"] == "test"
+        assert (folder / "run" / "plots" / "f1_per_class.png").is_file()
+    assert any((folder / "run" / name).is_file() for name in ("model.safetensors", "model.skops"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_two_steps_on_its_own_corpus(recipe, tree, checkpoints, monkeypatch, tmp_path):
+    values = runpy.run_path(str(recipe), run_name="imported")["VALUES"]
+    argv = ["--data_dir", str(tree(values["corpus"])), *SHORT]
+    model = values.get("model", "")
+    if model.startswith("timm/"):
+        argv += ["--model", UNTRAINED.get(model, "test_resnet")]
+    if values.get("step_s"):
+        argv += ["--step_s", "0.25"]
+    run(recipe, argv, monkeypatch, tmp_path)
+    check(tmp_path, values)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_two_steps_of_its_demo(recipe, midi, monkeypatch, tmp_path, tmp_path_factory):
+    content = runpy.run_path(str(recipe), run_name="imported")
+    if "DEMO" not in content:
+        pytest.skip("this recipe is for your own recordings and has no demo")
+    data = parse_recipe(content["VALUES"], content["DEMO"], argv=["--demo"]).data
+    cut = (data.features, data.window_s, data.hop_s, data.step_s, data.num_mel_bins)
+    features = tmp_path_factory.getbasetemp() / "demo-features" / "-".join(map(str, cut))
+    argv = ["--demo", "--data_dir", str(midi), "--features_dir", str(features)]
+    run(recipe, argv, monkeypatch, tmp_path)
+    check(tmp_path, content["VALUES"])
