@@ -112,13 +112,55 @@ class PretrainingConfig:
 
 
 @dataclass
+class ClassicalConfig:
+    """How a learner of scikit-learn is trained; only recipes that name one of these have them, in place of a model."""
+
+    _argument_group_name = "learner"
+
+    learner: str = setting("svm", "svm (radial kernel, one a class) or boosting (gradient-boosted trees).")
+    svm_c: float | None = setting(None, "C of learner=svm: what a window on the wrong side costs. Default: 10.")
+    svm_gamma: str | None = setting(
+        None, "Gamma of learner=svm's kernel: a number, or scale (1 / numbers a window), the default."
+    )
+    search: bool = setting(
+        False, "Choose C and gamma, or boosting's learning rate and leaves, by cross-validation over training groups."
+    )
+    network: str | None = setting(
+        None, "Append this network's embedding of each window: a run folder or a Hub name. It is published too."
+    )
+    network_features: str | None = setting(
+        None, "Feature dataset that --network reads, with the same windows. Default: features/ of its run folder."
+    )
+
+    @property
+    def of_svm(self) -> dict[str, Any]:
+        """What is said of C and gamma."""
+        return {key: value for key, value in {"C": self.svm_c, "gamma": self.svm_gamma}.items() if value is not None}
+
+    def __post_init__(self) -> None:
+        if self.svm_c is not None and not self.svm_c > 0:
+            raise ValueError(f"--svm_c must be above 0, found {self.svm_c:g}")
+        if self.learner != "svm" and (self.svm_c is not None or self.svm_gamma is not None):
+            raise ValueError(
+                f"--svm_c and --svm_gamma are for --learner svm and this is {self.learner}: leave them out"
+            )
+        if isinstance(self.svm_gamma, str) and self.svm_gamma != "scale":
+            try:
+                self.svm_gamma = float(self.svm_gamma)
+            except ValueError:
+                raise ValueError(f"--svm_gamma must be a number or scale, found {self.svm_gamma!r}") from None
+        if isinstance(self.svm_gamma, float) and not self.svm_gamma > 0:
+            raise ValueError(f"--svm_gamma must be above 0, found {self.svm_gamma:g}")
+
+
+@dataclass
 class AugmentConfig:
     """How training batches are varied, on the device, per sample."""
 
     _argument_group_name = "augmentation"
 
     time_shift: bool = setting(False, "Warp: a window that is full of sound starts anywhere in it, as a loop.")
-    time_stretch: float = setting(0.0, "Warp: up to so much faster or slower, 0.2 is 20 %; 0 is off.")
+    time_stretch: float = setting(0.0, "Warp: up to so much faster or slower, 0.2 is 20 %%; 0 is off.")
     frequency_scale: float = setting(0.0, "Warp: the mel axis is scaled up or down by up to so much; 0 is off.")
     frequency_shift_bins: float = setting(0.0, "Warp: pitch and formants move by up to so many mel bins; 0 is off.")
     gain_db: float = setting(0.0, "Warp: up to so many decibels louder or quieter; 0 is off.")
@@ -178,4 +220,5 @@ class Recipe:
     run: RunConfig
     training: TrainingArguments
     pretraining: PretrainingConfig | None = None
+    classical: ClassicalConfig | None = None
     push_to_hub: bool = False  # TrainingArguments' flag, but publishing is a stage of its own here: Trainer gets False

@@ -15,13 +15,22 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from hf_audio.config import AugmentConfig, DataConfig, HubConfig, ModelConfig, PretrainingConfig, Recipe, RunConfig
+from hf_audio.config import (
+    AugmentConfig,
+    ClassicalConfig,
+    DataConfig,
+    HubConfig,
+    ModelConfig,
+    PretrainingConfig,
+    Recipe,
+    RunConfig,
+)
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.training.arguments import training_defaults
 
 CONFIG_GROUPS = (DataConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
-OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig))
+OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig, ClassicalConfig))
 
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
 COMMON_TRAINING_FLAGS = {
@@ -39,7 +48,7 @@ def parse_recipe(
 
     Args:
         values: the recipe's own values; keys are flag names. The flags of PretrainingConfig are there only where one of
-            them is among these.
+            them is among these, and those of ClassicalConfig too, in place of a model's and augmentation's.
         demo: values that `--demo` lays over them; None where a recipe has no demo.
         doc: the recipe's docstring, shown by `--help`.
         argv: the command line without the program; None takes sys.argv.
@@ -49,8 +58,7 @@ def parse_recipe(
     """
     require_working_torchaudio()
     argv = sys.argv[1:] if argv is None else argv
-    pretrains = any(field.name in values for field in dataclasses.fields(PretrainingConfig))
-    kinds = (*CONFIG_GROUPS, *([PretrainingConfig] if pretrains else []), TrainingArguments)
+    kinds = (*_groups_of(values), TrainingArguments)
     parser = _parser(doc, kinds)
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
     layers = {"the project's defaults": training_defaults(), "the recipe": values}
@@ -63,9 +71,13 @@ def parse_recipe(
 
     namespace = _parse(parser, layers, argv)
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
-    data, model, augment, hub, run, training = (_take(kind, namespace) for kind in (*CONFIG_GROUPS, TrainingArguments))
-    pretraining = _take(PretrainingConfig, namespace) if pretrains else None
-    return Recipe(data, model, augment, hub, run, training, pretraining, push_to_hub)
+    found = {kind: _take(kind, namespace) for kind in kinds}
+    return Recipe(
+        *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
+        pretraining=found.get(PretrainingConfig),
+        classical=found.get(ClassicalConfig),
+        push_to_hub=push_to_hub,
+    )
 
 
 def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
@@ -73,6 +85,17 @@ def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv:
     require_working_torchaudio()
     namespace = _parse(_parser(doc, kinds), {"the script": values}, sys.argv[1:] if argv is None else argv)
     return [_take(kind, namespace) for kind in kinds]
+
+
+def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
+    """The groups of flags that a recipe with these values has."""
+
+    def names_one_of(group: type) -> bool:
+        return any(field.name in values for field in dataclasses.fields(group))
+
+    if names_one_of(ClassicalConfig):
+        return (DataConfig, ClassicalConfig, HubConfig, RunConfig)
+    return (*CONFIG_GROUPS, *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

@@ -11,6 +11,10 @@ or, without labels, to make a checkpoint that the above can start from:
     trainer = pretrain_model(recipe, features)          resumable
     publish_pretrained(recipe, trainer)                 its card, and with --push_to_hub the encoder
 
+or, in place of a network, an SVM or gradient boosting on classical features:
+
+    trainer = train_classical(recipe, features)         then evaluate_run and publish_run as above
+
 They only hand a recipe's settings to the functions that do the work, which can be called without a recipe as well.
 """
 
@@ -22,9 +26,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from accelerate import PartialState
 
-from hf_audio.config import ModelConfig, PretrainingConfig, Recipe
+from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
 from hf_audio.corpora import find_corpus
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.data.training_share import share_of_training
@@ -36,6 +41,8 @@ from hf_audio.publishing.push import claim_model_repo, push_features, push_model
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from hf_audio.analysis.evaluation import Scorer
+    from hf_audio.learners import TrainedClassifiers
     from hf_audio.pretraining import PretrainingTrainer
     from hf_audio.training import AudioTrainer
 
@@ -141,11 +148,46 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> PretrainingTrain
     return trainer
 
 
-def evaluate_run(recipe: Recipe, trainer: AudioTrainer) -> dict[str, Any]:
+def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifiers:
+    """Trains an SVM or boosting, with `--network` on that network's embeddings too; it is then in the run folder.
+
+    One process trains, the others load what it saved.
+
+    Raises:
+        InputError: features that are not classical, a network whose windows are others, or skops is missing.
+    """
+    from hf_audio.learners import train_pipeline
+    from hf_audio.learners.run_folder import claim_folder, load_run, require_skops, save_run
+    from hf_audio.learners.window_vectors import VectorReader, open_network
+
+    require_skops()
+    settings, folder, seed = recipe.classical or ClassicalConfig(), _run_folder(recipe), recipe.training.seed
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    network = None
+    if settings.network:
+        network = open_network(settings.network, settings.network_features, token=recipe.training.hub_token, seed=seed)
+    if state.is_main_process:
+        claim_folder(folder, recipe.run.overwrite_run)
+        trained = train_pipeline(
+            features,
+            settings.learner,
+            settings=settings.of_svm,
+            search=settings.search,
+            network=network,
+            seed=seed,
+            num_jobs=recipe.data.num_workers,
+        )
+        save_run(trained, folder)
+    state.wait_for_everyone()
+    return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
+
+
+def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
     """Scores validation and test by clip beside the reference rows; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
-    settings = {group: vars(getattr(recipe, group)) for group in ("data", "model", "augment")}
+    groups = ("data", "classical") if recipe.classical else ("data", "model", "augment")
+    settings = {group: vars(getattr(recipe, group)) for group in groups}
     return evaluate_model(
         trainer,
         trainer.features,
@@ -155,7 +197,7 @@ def evaluate_run(recipe: Recipe, trainer: AudioTrainer) -> dict[str, Any]:
     )
 
 
-def publish_run(recipe: Recipe, trainer: AudioTrainer, report: dict[str, Any]) -> None:
+def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None:
     """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 
@@ -163,12 +205,11 @@ def publish_run(recipe: Recipe, trainer: AudioTrainer, report: dict[str, Any]) -
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
-        write_model_card(folder, report, dataset_id=hub.dataset, licence=hub.licence)
+        write_model_card(folder, report, dataset_id=_dataset_id(recipe), licence=hub.licence)
         print(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.", flush=True)
         return
-    dataset_id = hub.dataset or _repo(recipe, "dataset").repo_id
     model_id = _repo(recipe, "model").repo_id
-    write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id, licence=hub.licence)
+    write_model_card(folder, report, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=training.hub_token)
     print(f"Model: {url}", flush=True)
 
@@ -184,10 +225,8 @@ def publish_pretrained(recipe: Recipe, trainer: PretrainingTrainer) -> None:
         write_pretraining_card(folder, trainer, licence=hub.licence)
         print(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}", flush=True)
         return
-    dataset_id = hub.dataset or _repo(recipe, "dataset").repo_id
-    dataset_id = None if Path(dataset_id).is_dir() else dataset_id  # a folder of this machine is nothing to a reader
     model_id = _repo(recipe, "model").repo_id
-    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=dataset_id, licence=hub.licence)
+    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=training.hub_token)
     print(f"Model: {url}", flush=True)
 
@@ -208,6 +247,14 @@ def _repo(recipe: Recipe, kind: str) -> HubRepo:
     name = _run_folder(recipe).resolve().name
     wanted = recipe.training.hub_model_id if kind == "model" else recipe.hub.hub_dataset_id
     return HubRepo(wanted or (name if kind == "model" else f"{name}-features"), kind, recipe.training.hub_token)
+
+
+def _dataset_id(recipe: Recipe) -> str | None:
+    """The Hub name of the features, if they have one: a folder of this machine is nothing to a reader."""
+    stored = recipe.hub.dataset
+    if stored:
+        return None if Path(stored).is_dir() else stored
+    return _repo(recipe, "dataset").repo_id if recipe.push_to_hub else None
 
 
 def _check_publishing(recipe: Recipe) -> None:

@@ -2,11 +2,12 @@
 
     python scripts/benchmark_training.py --device cuda --bf16                  # the AudioSet model's size
     python scripts/benchmark_training.py --device cuda --bf16 --compile
-    python scripts/benchmark_training.py --device cpu --model_size tiny --batch_size 8 --steps 5
+    python scripts/benchmark_training.py --device cpu --model ast-tiny --batch_size 8 --steps 5
+    python scripts/benchmark_training.py --device cpu --model cnn --batch_size 16 --steps 10     # or lstm
 
-The stock way is transformers' audio-classification example: ASTForAudioClassification with its 1,024 frames, to which
-ASTFeatureExtractor pads every clip, plain Trainer, loss from the model. Ours cuts the model to the 298 frames of 3 s
-and computes loss and augmentation (mixup, SpecAugment) on the device. Two things are timed:
+The stock way is transformers' audio-classification example: the model, of the same size, on the 1,024 frames to which
+ASTFeatureExtractor pads every clip, plain Trainer, loss from the model. Ours reads the 298 frames of 3 s and computes
+loss and augmentation (mixup, SpecAugment) on the device. Two things are timed:
 
     step       features wait in memory for both: what the shorter window and the augmentation change
     whole way  as used: the example extracts features in its data loader, epoch after epoch; AudioTrainer decodes stored
@@ -21,7 +22,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import multiprocessing
 import os
+import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -34,6 +37,7 @@ from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
     ASTForAudioClassification,
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -43,14 +47,15 @@ from transformers import (
 from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment
 from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.losses import loss_for
-from hf_audio.models import PRESETS
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
+from hf_audio.models.presets import AST_PRESETS, NETWORKS
 
 LABELS = LabelSpace(tuple(f"class {index}" for index in range(11)), SINGLE_LABEL)
 STOCK_FRAMES, FRAMES, BINS = 1024, 298, 128
 CLIP_SAMPLES = 3 * 16_000
 NUM_CLIPS = 64  # different ones; they are used again and again
 WARM_UP_STEPS = 3
+MODELS = ("ast-base", "ast-tiny", "ast-mini", "cnn", "lstm")
 
 
 @dataclass
@@ -59,7 +64,8 @@ class Speed:
 
     clips_per_s: float
     step_ms: float
-    peak_gb: float
+    peak_gb: float  # of the GPU's memory, or on the CPU of the process's, without what libraries take
+    data_wait: float  # share of the time in which the next batch was waited for
 
 
 class Clips(Dataset):
@@ -79,7 +85,11 @@ class Clock(TrainerCallback):
     """Times the steps after the warm-up, with the device's work done at both ends."""
 
     def __init__(self, cuda: bool) -> None:
-        self.cuda, self.started_s, self.ended_s = cuda, 0.0, 0.0
+        self.cuda, self.started_s, self.ended_s, self.data_s, self.step_ended_s = cuda, 0.0, 0.0, 0.0, 0.0
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step >= WARM_UP_STEPS:
+            self.data_s += time.perf_counter() - self.step_ended_s
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step in (WARM_UP_STEPS, state.max_steps):
@@ -89,6 +99,7 @@ class Clock(TrainerCallback):
             self.started_s, self.ended_s = (
                 (now_s, 0.0) if state.global_step == WARM_UP_STEPS else (self.started_s, now_s)
             )
+        self.step_ended_s = time.perf_counter()
 
 
 class StepTrainer(Trainer):
@@ -112,9 +123,7 @@ def parse_options() -> argparse.Namespace:
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device, help="default: %(default)s")
     parser.add_argument("--bf16", action="store_true", help="mixed precision, for both ways")
-    parser.add_argument(
-        "--model_size", choices=("base", "tiny"), default="base", help="base: 86 M weights, tiny: 2 M (%(default)s)"
-    )
+    parser.add_argument("--model", choices=MODELS, default="ast-base", help="default: %(default)s, of 86 M weights")
     parser.add_argument("--batch_size", type=int, default=32, help="clips a step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="timed steps (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
@@ -127,10 +136,14 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
-def model_of(size: str, num_frames: int, stock: bool) -> ASTForAudioClassification:
-    """The model for a window length; the stock one with its own initialisation."""
-    ours = ast_from_scratch(LABELS, num_frames, BINS, **PRESETS[f"ast-{size}"])
-    return ASTForAudioClassification(ASTConfig(**ours.config.to_dict())) if stock else ours
+def model_of(name: str, num_frames: int, stock: bool) -> PreTrainedModel:
+    """The model for a window length; the stock AST with its own initialisation."""
+    if name in AST_PRESETS:
+        ours = ast_from_scratch(LABELS, num_frames, BINS, **AST_PRESETS[name])
+        return ASTForAudioClassification(ASTConfig(**ours.config.to_dict())) if stock else ours
+    model_class, settings, _ = NETWORKS[name]
+    named = {"id2label": LABELS.id2label, "label2id": LABELS.label2id, "problem_type": LABELS.problem_type}
+    return model_class(model_class.config_class(**settings, **named))
 
 
 def timed(options: argparse.Namespace, build, num_workers: int) -> Speed:
@@ -155,12 +168,19 @@ def timed(options: argparse.Namespace, build, num_workers: int) -> Speed:
             report_to="none",
             disable_tqdm=True,
         )
+        before_gb = resident_gb()
         trainer = build(arguments, [clock])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     seconds = clock.ended_s - clock.started_s
-    peak_gb = torch.cuda.max_memory_allocated() / 1e9 if cuda else 0.0
-    return Speed(options.steps * options.batch_size / seconds, 1000 * seconds / options.steps, peak_gb)
+    peak_gb = torch.cuda.max_memory_allocated() / 1e9 if cuda else (resident_gb() - before_gb)
+    per_s, step_ms = options.steps * options.batch_size / seconds, 1000 * seconds / options.steps
+    return Speed(per_s, step_ms, peak_gb, clock.data_s / seconds)
+
+
+def resident_gb() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def augmentation(extractor: ASTFeatureExtractor) -> Compose:
@@ -168,74 +188,94 @@ def augmentation(extractor: ASTFeatureExtractor) -> Compose:
     return Compose((Mixup(0.3, normalisation), SpecAugment(50, 24, normalisation)))
 
 
-def compare_steps(options: argparse.Namespace) -> None:
-    """Features in memory."""
+def stock_step(options: argparse.Namespace) -> Speed:
+    """Padded features in memory, plain Trainer."""
     length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size
-    stored = {frames: torch.randn(NUM_CLIPS, frames, BINS) / 2 for frames in (STOCK_FRAMES, FRAMES)}
-    one_hot = torch.eye(len(LABELS))
-
-    def stock(arguments, callbacks):
-        clips = Clips(lambda i: {"input_values": stored[STOCK_FRAMES][i], "labels": i % len(LABELS)}, length)
-        model = model_of(options.model_size, STOCK_FRAMES, stock=True)
-        return Trainer(model, arguments, train_dataset=clips, callbacks=callbacks)
-
-    def ours(arguments, callbacks):
-        clips = Clips(lambda i: {"input_values": stored[FRAMES][i], "labels": one_hot[i % len(LABELS)]}, length)
-        augment = augmentation(ASTFeatureExtractor())
-        model = model_of(options.model_size, FRAMES, stock=False)
-        return StepTrainer(model, arguments, train_dataset=clips, callbacks=callbacks, augment=augment)
-
-    compare("step", options, stock, ours, num_workers=0)
+    stored = torch.randn(NUM_CLIPS, STOCK_FRAMES, BINS) / 2
+    clips = Clips(lambda index: {"input_values": stored[index], "labels": index % len(LABELS)}, length)
+    model = model_of(options.model, STOCK_FRAMES, stock=True)
+    return timed(options, lambda args, calls: Trainer(model, args, train_dataset=clips, callbacks=calls), 0)
 
 
-def compare_whole_ways(options: argparse.Namespace) -> None:
-    """Features extracted by the example's loader, against stored windows decoded by ours."""
+def our_step(options: argparse.Namespace) -> Speed:
+    """Features of 3 s in memory, our loss and augmentation."""
+    length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size
+    stored, one_hot = torch.randn(NUM_CLIPS, FRAMES, BINS) / 2, torch.eye(len(LABELS))
+    clips = Clips(lambda index: {"input_values": stored[index], "labels": one_hot[index % len(LABELS)]}, length)
+    model, augment = model_of(options.model, FRAMES, stock=False), augmentation(ASTFeatureExtractor())
+    return timed(
+        options, lambda args, calls: StepTrainer(model, args, train_dataset=clips, callbacks=calls, augment=augment), 0
+    )
+
+
+def waveforms() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(NUM_CLIPS, CLIP_SAMPLES)).astype(np.float32) / 10
+
+
+def stock_whole_way(options: argparse.Namespace) -> Speed:
+    """Features extracted by the example's loader, epoch after epoch."""
+    length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size
+    sounds, extractor = waveforms(), ASTFeatureExtractor(max_length=STOCK_FRAMES)
+
+    def extracted(index: int) -> dict:
+        inputs = extractor(sounds[index], sampling_rate=16_000, return_tensors="pt")
+        return {"input_values": inputs["input_values"][0], "labels": index % len(LABELS)}
+
+    model, clips = model_of(options.model, STOCK_FRAMES, stock=True), Clips(extracted, length)
+    return timed(
+        options, lambda args, calls: Trainer(model, args, train_dataset=clips, callbacks=calls), options.num_workers
+    )
+
+
+def our_whole_way(options: argparse.Namespace) -> Speed:
+    """Stored windows decoded by ours."""
     from hf_audio.data.features_dataset import FeatureDataset
     from hf_audio.data.picture_storage import encode_features
+    from hf_audio.features.fbank import KaldiFbank
     from hf_audio.training import AudioTrainer
 
     length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size
-    waveforms = np.random.default_rng(0).normal(size=(NUM_CLIPS, CLIP_SAMPLES)).astype(np.float32) / 10
-    padding = ASTFeatureExtractor(max_length=STOCK_FRAMES)
-    cutting = ASTFeatureExtractor(max_length=FRAMES)
-
-    def extracted(index: int) -> dict:
-        inputs = padding(waveforms[index], sampling_rate=16_000, return_tensors="pt")
-        return {"input_values": inputs["input_values"][0], "labels": index % len(LABELS)}
-
+    extractor = ASTFeatureExtractor(max_length=FRAMES)
     rows = []
-    for index, waveform in enumerate(waveforms):
-        normalised = cutting(waveform, sampling_rate=16_000, return_tensors="np")["input_values"][0]
-        png, offset, scale = encode_features(normalised * 2 * cutting.std + cutting.mean)
+    for index, waveform in enumerate(waveforms()):
+        normalised = extractor(waveform, sampling_rate=16_000, return_tensors="np")["input_values"][0]
+        png, offset, scale = encode_features(normalised * 2 * extractor.std + extractor.mean)
         stored = {"features": {"bytes": png}, "offset": offset, "scale": scale}
         rows.append({**stored, "labels": [index % len(LABELS)], "clip_id": str(index)})
-    features = FeatureDataset({"train": Clips(rows.__getitem__, length)}, LABELS, cutting, {}, "benchmark")
-
-    def stock(arguments, callbacks):
-        model = model_of(options.model_size, STOCK_FRAMES, stock=True)
-        return Trainer(model, arguments, train_dataset=Clips(extracted, length), callbacks=callbacks)
-
-    def ours(arguments, callbacks):
-        model, augment = model_of(options.model_size, FRAMES, stock=False), augmentation(cutting)
-        return AudioTrainer(model, arguments, features=features, augment=augment, callbacks=callbacks)
-
-    compare("whole way", options, stock, ours, options.num_workers)
+    manifest = {"extractor": KaldiFbank().parameters, "window_s": 3.0}
+    features = FeatureDataset({"train": Clips(rows.__getitem__, length)}, LABELS, extractor, manifest, "benchmark")
+    model, augment = model_of(options.model, FRAMES, stock=False), augmentation(extractor)
+    return timed(
+        options,
+        lambda args, calls: AudioTrainer(model, args, features=features, augment=augment, callbacks=calls),
+        options.num_workers,
+    )
 
 
-def compare(what: str, options: argparse.Namespace, build_stock, build_ours, num_workers: int) -> None:
-    """Times the two ways in turns, prints both speeds and their ratio."""
-    turns = [
-        [timed(options, build, num_workers) for build in (build_stock, build_ours)] for _ in range(options.repeats)
-    ]
+def in_own_process(measure, options: argparse.Namespace) -> Speed:
+    """Each measurement starts afresh, so that its peak of memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        return process.apply(quietly, (measure, options))
+
+
+def quietly(measure, options: argparse.Namespace) -> Speed:
+    transformers.utils.logging.set_verbosity_error()
+    return measure(options)
+
+
+def compare(what: str, options: argparse.Namespace, stock_way, our_way) -> None:
+    """Times the two ways in turns, prints both speeds and their ratios."""
+    turns = [[in_own_process(way, options) for way in (stock_way, our_way)] for _ in range(options.repeats)]
     stock, ours = (
         sorted(speeds, key=lambda speed: speed.clips_per_s)[len(speeds) // 2] for speeds in zip(*turns, strict=True)
     )
     for name, speed in ((f"stock, {STOCK_FRAMES} frames", stock), (f"ours, {FRAMES} frames", ours)):
-        memory = f", peak {speed.peak_gb:.2f} GB" if speed.peak_gb else ""
-        print(f"{what:<10} {name:<20} {speed.clips_per_s:8.1f} clips/s, {speed.step_ms:8.1f} ms a step{memory}")
-    print(f"ratio {what}, clips per second: {ours.clips_per_s / stock.clips_per_s:.2f}", flush=True)
-    if stock.peak_gb:
-        print(f"ratio {what}, memory: {stock.peak_gb / ours.peak_gb:.2f}", flush=True)
+        print(
+            f"{what:<10} {name:<20} {speed.clips_per_s:8.1f} clips/s, {speed.step_ms:8.1f} ms a step, "
+            f"{100 * speed.data_wait:4.1f} % of it waiting for data, peak {speed.peak_gb:.2f} GB"
+        )
+    print(f"ratio {what}, clips per second: {ours.clips_per_s / stock.clips_per_s:.2f}")
+    print(f"ratio {what}, memory: {stock.peak_gb / ours.peak_gb:.2f}", flush=True)
 
 
 def main() -> None:
@@ -244,16 +284,16 @@ def main() -> None:
     device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     precision = "bf16" if options.bf16 else "float32"
     print(
-        f"{device}, {precision}{', compiled' if options.compile else ''}, AST {options.model_size}, batches of "
+        f"{device}, {precision}{', compiled' if options.compile else ''}, {options.model}, batches of "
         f"{options.batch_size}, torch {torch.__version__}, transformers {transformers.__version__}"
     )
-    compare_steps(options)
+    compare("step", options, stock_step, our_step)
     if options.skip_whole_way:
         return
     if importlib.util.find_spec("datasets") is None or importlib.util.find_spec("evaluate") is None:
         print("whole way  not timed: it needs the packages datasets and evaluate")
         return
-    compare_whole_ways(options)
+    compare("whole way", options, stock_whole_way, our_whole_way)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def main() -> None:
     threshold = report["results"]["model"][split].get("threshold", 0.5)
     model = AutoModelForAudioClassification.from_pretrained(given.run).eval()
 
-    stored = FeatureCollator(features.extractor, features.labels)(list(features.splits[split]))
+    collate = FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
+    stored = collate(list(features.splits[split]))
     targets, stored_keys = stored["labels"].numpy(), stored["clip_keys"].tolist()
     windows, keys = exact_windows(features, given.recordings, split)
     assert keys == stored_keys, "the recordings are not those that the features were built from"

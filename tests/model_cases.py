@@ -31,6 +31,7 @@ from transformers import (
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.losses import loss_for
+from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.checkpoints import transformer_from_scratch
 from hf_audio.models.classifier import AudioClassifier
 from hf_audio.models.feature_networks import (
@@ -137,6 +138,12 @@ def deep_cnn(labels: LabelSpace, **settings) -> PreTrainedModel:
     return SpectrogramCNN(SpectrogramCNNConfig(**sizes, **kinds, **settings, **task(labels)))
 
 
+def batch_norm_cnn(labels: LabelSpace, **settings) -> PreTrainedModel:
+    sizes = {"channels": [8, 16], "kernel_sizes": [3, 3], "strides": [2, 1], "pools": [2, 2], "depths": [1, 2]}
+    kinds = {"norm": "batch", "pooling": "mean_max"}
+    return SpectrogramCNN(SpectrogramCNNConfig(**sizes, **kinds, **settings, **task(labels)))
+
+
 def lstm(labels: LabelSpace, **settings) -> PreTrainedModel:
     sizes = {"hidden_size": 12, "num_mel_bins": 32, "dropout": 0.0}
     return SpectrogramLSTM(SpectrogramLSTMConfig(**sizes, **settings, **task(labels)))
@@ -210,6 +217,10 @@ def ast(labels: LabelSpace, **settings) -> PreTrainedModel:
     return wrapped({**small_transformers.AST, "max_length": 98, "layer_norm_eps": 1e-6}, labels, **settings)
 
 
+def ast_stock(labels: LabelSpace) -> PreTrainedModel:
+    return ast_from_scratch(labels, 98, 32, hidden_size=32, num_layers=2, num_heads=2)
+
+
 def waveform() -> FeatureExtractionMixin:
     return Wav2Vec2FeatureExtractor(return_attention_mask=True)
 
@@ -234,15 +245,15 @@ STEREO_WINDOWS = (*LOG_MEL_WINDOWS, (2, 98, 32))  # a model that makes mono of w
 WAVEFORM_WINDOWS = ((1600,), (400,), (4000,), (1777,), (1,))  # samples
 CLASSICAL_WINDOWS = ((2, 174), (1, 174), (31, 174), (7, 174), (174,))
 STOCK = {"compile": "a class of transformers, which takes no targets of several labels"}
-BATCH_NORM = {"two_processes": "each process has the statistics of its own windows"}
-
+SAME_NETWORK = {"compile": "the graph of timm_efficientnet"}
 CASES = (
     ModelCase("cnn", cnn, LOG_MEL_WINDOWS, log_mel, heads=tuple(HEADS)),
     ModelCase("deep_cnn", deep_cnn, LOG_MEL_WINDOWS, log_mel),
+    ModelCase("batch_norm_cnn", batch_norm_cnn, LOG_MEL_WINDOWS, log_mel),
     ModelCase("lstm", lstm, STEREO_WINDOWS, log_mel, heads=("linear", "metadata")),
     ModelCase("lstm_over_bins", lstm_over_bins, STEREO_WINDOWS, log_mel),
-    ModelCase("timm_efficientnet", timm_efficientnet, LOG_MEL_WINDOWS, log_mel, exempt=BATCH_NORM),
-    ModelCase("timm_frozen", timm_frozen, LOG_MEL_WINDOWS, log_mel),
+    ModelCase("timm_efficientnet", timm_efficientnet, LOG_MEL_WINDOWS, log_mel),
+    ModelCase("timm_frozen", timm_frozen, LOG_MEL_WINDOWS, log_mel, exempt=SAME_NETWORK),
     ModelCase("timm_vit", timm_vit, LOG_MEL_WINDOWS, log_mel),
     ModelCase("timm_parallel", timm_parallel, LOG_MEL_WINDOWS, log_mel, heads=("linear", "metadata")),
     ModelCase("feature_mlp", feature_mlp, CLASSICAL_WINDOWS, classical),
@@ -253,6 +264,7 @@ CASES = (
     ModelCase("wav2vec2_stock", wav2vec2_stock, WAVEFORM_WINDOWS[:-1], waveform, exempt=STOCK),
     ModelCase("whisper", whisper, ((16, 100),), whisper_log_mel, heads=("deep",), input_name="input_features"),
     ModelCase("ast", ast, ((98, 32),), log_mel, heads=("arcface",)),
+    ModelCase("ast_stock", ast_stock, ((98, 32),), log_mel, exempt=STOCK),
 )
 _PAIRS = [(case, head) for case in CASES for head in case.heads]
 # Every pair once, every second one with several labels; and every pair with both tasks.

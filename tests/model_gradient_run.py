@@ -12,6 +12,8 @@ from accelerate import Accelerator
 from model_cases import suited
 from safetensors.torch import save_file
 
+from hf_audio.training.synced_batch_norm import sync_batch_norms
+
 GLOBAL_BATCH = 4
 
 
@@ -22,6 +24,7 @@ def all_gradients(accelerator: Accelerator | None = None) -> dict[str, torch.Ten
         model, inputs = instance.model().train(), instance.inputs(GLOBAL_BATCH)
         targets = instance.targets(GLOBAL_BATCH)
         if accelerator is not None:
+            sync_batch_norms(model)  # as AudioTrainer does
             model = accelerator.prepare(model)
             share = slice(accelerator.process_index, None, accelerator.num_processes)
             inputs, targets = {name: tensor[share] for name, tensor in inputs.items()}, targets[share]

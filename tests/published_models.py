@@ -19,31 +19,30 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 from packaging.version import Version  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from transformers import AutoModelForAudioClassification, pipeline  # noqa: E402
+from transformers import pipeline  # noqa: E402
 
 
-def logits(repo: str, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    model = AutoModelForAudioClassification.from_pretrained(repo, trust_remote_code=True)
-    own = {name.split("|")[1]: tensor for name, tensor in inputs.items() if name.split("|")[0] == repo}
-    with torch.no_grad():
-        return model(**own).logits.contiguous()
-
-
-def answers(repo: str, sound: np.ndarray) -> list[dict]:
+def heard(repo: str, sound: np.ndarray, inputs: dict[str, torch.Tensor]) -> tuple[list[dict], torch.Tensor]:
+    """Answers of the pipeline, and logits of its model, which it loads by AutoModelForAudioClassification."""
     classifier = pipeline("audio-classification", model=repo, trust_remote_code=True)
     several = classifier.model.config.problem_type == "multi_label_classification"
     is_old = Version(transformers.__version__) < Version("5.21")  # takes the softmax of several labels
     options = {"function_to_apply": "sigmoid"} if several and is_old else {}
-    heard = {"raw": sound, "sampling_rate": classifier.feature_extractor.sampling_rate}
-    return classifier(heard, top_k=None, **options)
+    clip = {"raw": sound, "sampling_rate": classifier.feature_extractor.sampling_rate}
+    with torch.no_grad():
+        logits = classifier.model(**inputs).logits
+    return classifier(clip, top_k=None, **options), logits.contiguous()
 
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    repos = json.loads((folder / "repos.json").read_text())
     inputs, sound = load_file(folder / "inputs.safetensors"), np.load(folder / "sound.npy")
-    save_file({repo: logits(repo, inputs) for repo in repos}, folder / "logits.safetensors")
-    (folder / "answers.json").write_text(json.dumps({repo: answers(repo, sound) for repo in repos}))
+    answers, logits = {}, {}
+    for repo in json.loads((folder / "repos.json").read_text()):
+        own = {name.split("|")[1]: tensor for name, tensor in inputs.items() if name.split("|")[0] == repo}
+        answers[repo], logits[repo] = heard(repo, sound, own)
+    save_file(logits, folder / "logits.safetensors")
+    (folder / "answers.json").write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,23 @@ LEVELS = (
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation"},
-    {"analysis", "publishing", "pretraining"},
+    {"analysis", "publishing", "pretraining", "learners"},
     {"recipe", "stages"},
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.
-OPTIONAL_LIBRARIES = {"peft", "symusic", "pretty_midi", "mirdata", "timm", "librosa", "optuna", "gradio", "cleanlab"}
+OPTIONAL_LIBRARIES = {
+    "peft",
+    "symusic",
+    "pretty_midi",
+    "mirdata",
+    "timm",
+    "librosa",
+    "optuna",
+    "gradio",
+    "cleanlab",
+    "skops",
+}
 # Files a module in models/ may import from, so that a published model carries all of its code.
 PUBLISHABLE = {"torch", "transformers", "timm", "peft", "math", "typing", "collections", "dataclasses", "__future__"}
 SHADOWING = {"evaluate.py", "ast.py", "timm.py", "datasets.py", "datasets", "peft.py", "torch.py", "logging.py"}

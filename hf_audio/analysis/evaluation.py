@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
+from accelerate import PartialState
 
 from hf_audio import __version__
 from hf_audio.analysis.plots import write_plots
@@ -32,10 +32,6 @@ from hf_audio.metrics import (
     decide,
     main_metrics,
 )
-from hf_audio.models.lora import is_lora
-
-if TYPE_CHECKING:
-    from hf_audio.training import AudioTrainer
 
 MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
 OUR_PROTOCOL = (
@@ -45,8 +41,23 @@ OUR_PROTOCOL = (
 ROW_TITLES = {"model": "this model", "linear": "linear on mean and deviation", "prior": "prior alone"}
 
 
+class Scorer(Protocol):
+    """What can be evaluated: an AudioTrainer after training, or anything that scores clips."""
+
+    features: FeatureDataset
+
+    def predict_clips(self, split: str) -> ClipScores:
+        """Scores of every clip of a split."""
+
+    def is_world_process_zero(self) -> bool:
+        """Whether this process writes."""
+
+    def facts(self) -> dict[str, Any]:
+        """ "model" (architecture, base_model, adapter ...), "training" and "log_history", for the report."""
+
+
 def evaluate_model(
-    trainer: AudioTrainer,
+    trainer: Scorer,
     features: FeatureDataset,
     run_folder: Path | str,
     *,
@@ -75,6 +86,7 @@ def evaluate_model(
     scores = {split: trainer.predict_clips(split) for split in splits}
     report: dict[str, Any] = {}
     if trainer.is_world_process_zero():
+        facts = trainer.facts()
         rows = {"model": scores, **_reference_scores(features, scores)}
         report = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -85,16 +97,16 @@ def evaluate_model(
             "results": {name: judge(row, features.labels) for name, row in rows.items()},
             "task": {"problem_type": features.labels.problem_type, "labels": list(features.labels.names)},
             "data": _data_facts(features),
-            "model": _model_facts(trainer),
-            "training": _training_facts(trainer),
+            "model": facts["model"],
+            "training": facts["training"],
             "settings": dict(settings or {}),
             "versions": _versions(),
-            "log_history": trainer.state.log_history,
+            "log_history": facts["log_history"],
         }
         report["notes"] = _notes(report)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         print(summary(report), flush=True)
-    trainer.accelerator.wait_for_everyone()
+    PartialState().wait_for_everyone()
     return report
 
 
@@ -157,41 +169,8 @@ def _data_facts(features: FeatureDataset) -> dict[str, Any]:
     }
 
 
-def _model_facts(trainer: AudioTrainer) -> dict[str, Any]:
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    bare = model.get_base_model() if is_lora(model) else model
-    base = bare.name_or_path  # empty where the model was made from scratch
-    return {
-        "architecture": type(bare).__name__,
-        "base_model": (Path(base).name if Path(base).is_dir() else base) if base else None,
-        "adapter": "lora" if is_lora(model) else None,
-        "num_parameters": sum(weights.numel() for weights in bare.parameters()),
-        "num_trainable_parameters": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
-    }
-
-
-def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
-    args, state = trainer.args, trainer.state
-    last = next((entry for entry in reversed(state.log_history) if "train_runtime" in entry), {})
-    return {
-        "epochs": state.epoch,
-        "steps": state.global_step,
-        "best_step": state.best_global_step,
-        "seconds": last.get("train_runtime"),  # since the last resume, where the run was interrupted
-        "windows_per_second": last.get("train_samples_per_second"),
-        "device": torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
-        "num_processes": args.world_size,
-        "windows_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-        "learning_rate": args.learning_rate,
-        "lr_scheduler": str(args.lr_scheduler_type.value),
-        "weight_decay": args.weight_decay,
-        "precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32",
-        "seed": args.seed,
-    }
-
-
 def _versions() -> dict[str, str]:
-    packages = ("torch", "torchaudio", "transformers", "datasets", "accelerate", "peft", "scikit-learn")
+    packages = ("torch", "torchaudio", "transformers", "datasets", "accelerate", "peft", "scikit-learn", "skops")
     versions = {"hf_audio": __version__, "python": platform.python_version()}
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -238,7 +217,7 @@ def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, feature
     report["plots"] = write_plots(
         folder / "plots",
         log_history=report["log_history"],
-        best_step=report["training"]["best_step"],
+        best_step=report["training"].get("best_step"),
         scores=result,
         probabilities=probabilities,
         decisions=decisions,

@@ -70,11 +70,11 @@ def window_statistics(
         float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
         `[windows]`.
     """
-    summarise, storage = _summary_of(features), features.storage
+    summarise, storage, unknown = _summary_of(features), features.storage, features.unknown
 
     def statistics(row: dict) -> tuple[np.ndarray, np.ndarray, int]:
         summary = summarise(storage.decode(row)[: row["num_frames"]])
-        target = features.labels.multi_hot(row["labels"], features.unknown.get(row["clip_id"], ()))
+        target = features.labels.multi_hot(row["labels"], unknown.get(row["clip_id"], ()))
         return summary, target, clip_key(row["clip_id"])
 
     num_windows = features.num_windows(split)

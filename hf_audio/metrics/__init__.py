@@ -128,7 +128,7 @@ def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """
     probabilities, true = _checked(probabilities, targets)
     known = ~np.isnan(true)
-    scores, hits = probabilities[known], true[known]
+    scores, hits = probabilities[known], true[known] > 0.5
     if not hits.any():
         return 0.5
     order = np.argsort(-scores, kind="stable")

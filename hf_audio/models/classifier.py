@@ -13,7 +13,7 @@ from .heads import ArcFaceHead, LinearPerClass, build_head
 MULTI_LABEL = "multi_label_classification"
 # Layers whose weights start as torch starts them; models with other wishes override `_init_weights`.
 PLAIN_LAYERS = (
-    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.LSTM, nn.GRU, nn.LayerNorm, nn.GroupNorm),
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase, nn.LayerNorm, nn.GroupNorm),
     *(LinearPerClass, ArcFaceHead),
 )
 
@@ -67,17 +67,19 @@ class AudioClassifier(PreTrainedModel):
 
     def add_head(self, embedding_size: int) -> None:
         """Makes the head for embeddings of this size, and initialises what is untrained. The last line of __init__."""
+        self.num_labels = self.config.num_labels
+        self.classifier = self.make_head(embedding_size, self.num_labels)
+        self.post_init()
+
+    def make_head(self, embedding_size: int, num_labels: int) -> nn.Module:
+        """The head that the config asks for, over an embedding of this size with the metadata behind it."""
         config = self.config
-        self.num_labels = config.num_labels
         arcface = {}
         if config.head == "arcface":
             has_bias = config.problem_type == MULTI_LABEL
             arcface = {"margin": config.arcface_margin, "scale": config.arcface_scale, "has_bias": has_bias}
         size = embedding_size + sum(len(values) + 1 for values in config.metadata.values())
-        self.classifier = build_head(
-            config.head, size, config.num_labels, config.head_sizes, config.head_dropout, **arcface
-        )
-        self.post_init()
+        return build_head(config.head, size, num_labels, config.head_sizes, config.head_dropout, **arcface)
 
     def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector a window, `[batch, embedding_size]`."""

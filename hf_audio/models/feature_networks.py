@@ -5,7 +5,6 @@ Sizes are those that won the search of github.com/Mathieeeu/data832_projet: 256 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
@@ -126,10 +125,6 @@ class FeatureRNN(AudioClassifier):
 
     def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.recurrence.last_outputs(self.recurrence(as_steps(input_values, self.config.num_features)))
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        module.reset_parameters() if isinstance(module, Recurrence) else super()._init_weights(module)
 
 
 class Dense(nn.Module):

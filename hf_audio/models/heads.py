@@ -40,7 +40,9 @@ def build_head(
     if name not in HEADS:
         raise ValueError(f"Unknown head {name!r}: expected one of {', '.join(HEADS)}")
     if sizes and name in ("linear", "arcface"):
-        raise ValueError(f"A {name} head has no hidden layers, found sizes {list(sizes)}: use deep or fluffy for those")
+        raise ValueError(
+            f"The {name} head has no hidden layers, found sizes {list(sizes)}: use deep or fluffy for those"
+        )
     if name == "arcface":
         return ArcFaceHead(embedding_size, num_labels, dropout=dropout, **arcface)
     if name == "fluffy":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
 
@@ -95,10 +94,6 @@ class SpectrogramLSTM(AudioClassifier):
             return input_values
         rows = input_values[:, : config.num_frames].transpose(1, 2)
         return functional.pad(rows, (0, config.num_frames - rows.shape[2]))
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        module.reset_parameters() if isinstance(module, Recurrence) else super()._init_weights(module)
 
 
 SpectrogramLSTMConfig.register_for_auto_class()

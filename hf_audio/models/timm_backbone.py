@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import MULTI_LABEL, AudioClassifier
-from .heads import build_head
+from .classifier import AudioClassifier
 from .timm_network import Backbone, TimmClassifierConfig
 
 COMBINATIONS = ("features", "predictions")
@@ -117,7 +116,8 @@ class ParallelTimmClassifier(TimmClassifier):
     def add_head(self, embedding_size: int) -> None:
         super().add_head(embedding_size)
         if self.config.combine == "predictions":
-            self.classifier = GroupedHeads(self.config, self.networks[0].size)
+            groups, size = class_groups(self.config), self.networks[0].size
+            self.classifier = GroupedHeads([self.make_head(size, len(group)) for group in groups], groups, size)
 
     def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return torch.cat([network(input_values) for network in self.networks], dim=1)
@@ -126,21 +126,11 @@ class ParallelTimmClassifier(TimmClassifier):
 class GroupedHeads(nn.Module):
     """A head for each network's own group of classes; the logits come in the order of the classes."""
 
-    def __init__(self, config: ParallelTimmConfig, size: int) -> None:
+    def __init__(self, heads: list[nn.Module], groups: list[list[int]], size: int) -> None:
         super().__init__()
-        self.groups = class_groups(config)
-        self.size = size
-        order = list(itertools.chain.from_iterable(self.groups))
+        self.heads, self.groups, self.size = nn.ModuleList(heads), groups, size
+        order = list(itertools.chain.from_iterable(groups))
         self.places = [order.index(index) for index in range(len(order))]
-        metadata_size = sum(len(values) + 1 for values in config.metadata.values())
-        arcface = {}
-        if config.head == "arcface":
-            has_bias = config.problem_type == MULTI_LABEL
-            arcface = {"margin": config.arcface_margin, "scale": config.arcface_scale, "has_bias": has_bias}
-        self.heads = nn.ModuleList(
-            build_head(config.head, size + metadata_size, len(group), config.head_sizes, config.head_dropout, **arcface)
-            for group in self.groups
-        )
 
     def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
         """`[batch, networks * size + metadata]` -> `[batch, classes]`"""

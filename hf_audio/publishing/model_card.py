@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
+USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
+HEARD = {"kaldi_fbank": "log-mel windows", "waveform": "windows", "classical": "174 classical features of windows"}
 TASK = "audio-classification"
 HUB_METRICS = {  # the Hub's metric ids
     "accuracy": "accuracy",
@@ -51,10 +55,13 @@ def write_model_card(
     """
     folder = Path(run_folder)
     model_id = repo_id or folder.resolve().name
+    facts = _facts(report, model_id, dataset_id, licence, folder)
+    usage = jinja2.Template(TEMPLATE.with_name(USAGE[_library(report)]).read_text(encoding="utf-8"))
     card = ModelCard.from_template(
         _metadata(report, model_id, dataset_id, licence),
         template_path=str(TEMPLATE),
-        **_facts(report, model_id, dataset_id, licence, has_adapter=(folder / "adapter").is_dir()),
+        **facts,
+        usage=usage.render(**facts).strip(),
     )
     write_atomically(folder / "README.md", str(card))
     return folder / "README.md"
@@ -80,19 +87,34 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
     ]
     return ModelCardData(
         license=licence,
-        library_name="transformers",
+        library_name=_library(report),
         pipeline_tag=TASK,
         base_model=base_model if _is_repo_id(base_model) else None,
         datasets=[dataset_id] if dataset_id else None,
         metrics=list(dict.fromkeys(HUB_METRICS[name] for name in metrics)),
-        tags=[TASK, "audio-spectrogram-transformer", "hf_audio"] + (["lora"] if report["model"]["adapter"] else []),
+        tags=_tags(report),
         model_name=model_id.split("/")[-1],
         eval_results=results,
+        **({"model_format": "skops", "model_file": "model.skops"} if _library(report) == "sklearn" else {}),
     )
 
 
+def _library(report: Mapping[str, Any]) -> str:
+    """The library that loads the model, as the Hub names it."""
+    return report["model"].get("library", "transformers")
+
+
+def _tags(report: Mapping[str, Any]) -> list[str]:
+    model, tags = report["model"], [TASK, "hf_audio"]
+    if _library(report) == "sklearn":
+        return [*tags, "skops", model["learner"]]
+    if model["architecture"].startswith("AST"):
+        tags.append("audio-spectrogram-transformer")
+    return [*tags, "lora"] if model["adapter"] else tags
+
+
 def _facts(
-    report: Mapping[str, Any], model_id: str, dataset_id: str | None, licence: str | None, has_adapter: bool
+    report: Mapping[str, Any], model_id: str, dataset_id: str | None, licence: str | None, folder: Path
 ) -> dict[str, Any]:
     """What the template asks for."""
     data, model, task = report["data"], report["model"], report["task"]
@@ -100,6 +122,8 @@ def _facts(
     scores = report["results"]["model"][split]
     sample_rate = data["extractor"]["sampling_rate"]
     base_model = model["base_model"]
+    network = model.get("network") or {}
+    network_folder = folder / "network" if network else folder
     return {
         "name": model_id.split("/")[-1],
         "model_id": model_id,
@@ -119,7 +143,13 @@ def _facts(
         "max_length": data["window_frames"],
         "threshold": scores.get("threshold"),
         "threshold_chosen": "validation" in data["splits"],
-        "has_adapter": has_adapter,
+        "has_adapter": (folder / "adapter").is_dir(),
+        "heard": HEARD[data["extractor"]["feature_type"]],
+        "trust": ", trust_remote_code=True" if _has_own_code(network_folder) else "",
+        "trusted": _config(folder).get("trusted_types", []),
+        "calibrated": bool(report["training"].get("logits calibrated on")),
+        "network_window_samples": round(data["window_s"] * network.get("sampling_rate", 0)),
+        "versions": report["versions"],
         "split": split,
         "splits": data["splits"],
         "notes": report["notes"],
@@ -157,6 +187,9 @@ def _split_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _training_table(training: Mapping[str, Any]) -> str:
+    if "learning_rate" not in training or "steps" not in training:
+        facts = {name: value for name, value in training.items() if isinstance(value, str | int | float)}
+        return _table(["", ""], [[name, _plain(value)] for name, value in facts.items()])
     rows = {
         "epochs": _number(training["epochs"], "{:.4g}"),
         "optimiser steps": _number(training["steps"], "{:,}"),
@@ -181,6 +214,19 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def _number(value: float | None, form: str = "{:.3f}") -> str:
     return "–" if value is None else form.format(value)
+
+
+def _plain(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _has_own_code(folder: Path) -> bool:
+    """Whether the model or its extractor in a folder is defined by Python files beside it."""
+    return any("auto_map" in _config(folder, name) for name in ("config.json", "preprocessor_config.json"))
+
+
+def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    return json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
 
 
 def _is_repo_id(name: str | None) -> bool:

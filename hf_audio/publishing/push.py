@@ -21,7 +21,10 @@ NO_PART_OF_THE_MODEL = (
 # What an earlier push may have left under another name, where it would be loaded in place of the new files, or with
 # them: a dataset that had more shards, a model that was sharded, adapters.
 OLD_FEATURES = ("data/*.parquet",)
-OLD_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "adapter_*", "adapter/*", "plots/*")
+OLD_WEIGHTS = (
+    *("model*.safetensors", "model.safetensors.index.json", "model.skops"),
+    *("adapter_*", "adapter/*", "network/*", "plots/*"),
+)
 
 
 def push_features(
@@ -74,8 +77,11 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None,
     Arguments, return value and errors are those of `push_features`.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise InputError(f"{folder} has no config.json with *.safetensors beside it: run the training to its end first")
+    weights = [path for pattern in ("*.safetensors", "*.skops") for path in folder.glob(pattern)]
+    if not (folder / "config.json").is_file() or not weights:
+        raise InputError(
+            f"{folder} has no config.json with *.safetensors or *.skops beside it: run the training to its end first"
+        )
     repo = HubRepo(repo_id, "model", token)
     claim_model_repo(repo, private)
     repo.upload(folder, "Upload model", ignore=UNFINISHED + NO_PART_OF_THE_MODEL, replace=OLD_WEIGHTS)

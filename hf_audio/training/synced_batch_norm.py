@@ -18,6 +18,8 @@ def sync_batch_norms(model: nn.Module) -> None:
     for module in list(model.modules()):
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncedBatchNorm2d
+        elif isinstance(module, nn.BatchNorm2d) and hasattr(module, "act"):
+            module.__class__ = SyncedBatchNormAct2d
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -38,6 +40,13 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
+
+
+class SyncedBatchNormAct2d(SyncedBatchNorm2d):
+    """The same for timm's BatchNormAct2d, which is batch norm, dropout and activation in one layer."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(maps)))
 
 
 def _sum_over_processes(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -35,6 +36,7 @@ from hf_audio.training.checkpoints import (
     require_writable,
     write_json,
 )
+from hf_audio.training.facts import run_facts
 from hf_audio.training.synced_batch_norm import sync_batch_norms
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -148,6 +150,10 @@ class AudioTrainer(Trainer):
         self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # closes the progress bar
         targets, clip_keys = output.label_ids
         return average_per_clip(output.predictions, targets, clip_keys)
+
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the model and its training."""
+        return run_facts(self)
 
     def save_run_model(self) -> None:
         """Makes the run folder a model repository: weights, config, extractor; with LoRA the merged model and adapter/.

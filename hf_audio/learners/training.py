@@ -1,0 +1,159 @@
+"""Training an SVM or gradient boosting on a feature dataset, and what evaluation asks of the result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.learners.classifiers import (
+    GRIDS,
+    MOST_WINDOWS,
+    Classifiers,
+    calibrate,
+    decision_values,
+    fit_classifiers,
+    search_settings,
+    usable_cores,
+)
+from hf_audio.learners.window_vectors import Network, VectorReader
+from hf_audio.metrics import ClipScores, average_per_clip
+
+TITLES = {
+    "svm": "support vector machines with a radial kernel, one a class",
+    "boosting": "gradient-boosted trees, one ensemble a class",
+}
+DEFAULTS = {"svm": {"C": 10.0, "gamma": "scale"}, "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 15}}
+
+
+@dataclass
+class TrainedClassifiers:
+    """What `train_pipeline` makes: to `evaluate_model` it is what an AudioTrainer is.
+
+    Attributes:
+        reader: the dataset, and the network if there is one.
+        learner: "svm" or "boosting".
+        classifiers: a fitted pipeline for each class, by name; none for a class without training windows.
+        logits: `[classes, 2]`, scale and bias of decision values.
+        training: facts about the training, for the report.
+    """
+
+    reader: VectorReader
+    learner: str
+    classifiers: Classifiers
+    logits: np.ndarray
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def features(self) -> FeatureDataset:
+        """What it was trained on."""
+        return self.reader.features
+
+    def predict_clips(self, split: str) -> ClipScores:
+        """Scores of every clip of a split: the mean of its windows' logits."""
+        if split not in self.features.splits:
+            raise unknown_name("split", split, self.features.splits)
+        clips = _clip_values(self.classifiers, self.reader, split)
+        return ClipScores(clips.clip_keys, clips.logits * self.logits[:, 0] + self.logits[:, 1], clips.targets)
+
+    def facts(self) -> dict[str, Any]:
+        """The report's "model", "training" and "log_history"."""
+        network = self.reader.network
+        parts = ["174 classical features", *([f"the embedding of {network.public_name}"] if network else [])]
+        return {
+            "model": {
+                "library": "sklearn",
+                "learner": self.learner,
+                "architecture": TITLES[self.learner],
+                "inputs": " and ".join(parts),
+                "size": self.size(),
+                "base_model": network.public_name if network else None,
+                "adapter": None,
+                "network": network.facts() if network else None,
+            },
+            "training": self.training,
+            "log_history": [],
+        }
+
+    def size(self) -> str:
+        """How large it is, in words."""
+        parts = [pipeline["classifier"] for pipeline in self.classifiers.values()]
+        if self.learner == "svm":
+            return f"{sum(len(one.support_) for one in parts):,} support vectors"
+        return f"{sum(one.n_iter_ for one in parts):,} trees"
+
+    def is_world_process_zero(self) -> bool:
+        """Whether this process writes."""
+        return PartialState().is_main_process
+
+
+def train_pipeline(
+    features: FeatureDataset,
+    learner: str = "svm",
+    *,
+    settings: dict[str, Any] | None = None,
+    search: bool = False,
+    network: Network | None = None,
+    seed: int = 0,
+    num_jobs: int | None = None,
+) -> TrainedClassifiers:
+    """Trains on the windows of the train split, and calibrates on the clips of the validation split if there is one.
+
+    Args:
+        features: of kind "classical". The mean over a window's steps is its vector, un-standardised: pipelines begin
+            with a StandardScaler.
+        learner: "svm" or "boosting".
+        settings: C and gamma of an SVM, learning_rate and max_leaf_nodes of boosting, where they differ from DEFAULTS.
+        search: choose the settings by cross-validation over groups of training clips.
+        network: its embedding of each window is appended to the vector.
+        seed: of boosting; an SVM draws nothing.
+        num_jobs: threads; None takes all cores that this process may use.
+
+    Raises:
+        InputError: an unknown learner, other features, windows that do not match, no class to learn, or settings given
+            and searched for.
+    """
+    if learner not in GRIDS:
+        raise unknown_name("learner", learner, GRIDS)
+    if search and settings:
+        raise InputError(f"--search chooses {' and '.join(settings)} itself: leave out one or the other")
+    num_jobs, labels, begun = num_jobs or usable_cores(), features.labels, time.perf_counter()
+    reader = VectorReader(features, network)
+    all_windows = reader.vectors("train")
+    windows = all_windows.evenly_spaced(MOST_WINDOWS[learner])
+    settings, tried = {**DEFAULTS[learner], **(settings or {})}, []
+    if search:
+        settings, tried = search_settings(learner, windows, labels, seed=seed, num_jobs=num_jobs)
+    chosen = ", ".join(
+        f"{name} {value:g}" if name != "gamma" else f"{name} {value}" for name, value in settings.items()
+    )
+    print(f"{TITLES[learner]}: {len(windows):,} windows of {windows.inputs.shape[1]} numbers, {chosen}", flush=True)
+    classifiers = fit_classifiers(learner, settings, windows, labels, seed=seed, num_jobs=num_jobs)
+    if not classifiers:
+        raise InputError(f"{features.source} has no class that some training windows have and some do not")
+    validation = _clip_values(classifiers, reader, "validation") if "validation" in features.splits else None
+    training = {
+        **settings,
+        "windows": len(windows),
+        "windows left out": len(all_windows) - len(windows),
+        "numbers a window": windows.inputs.shape[1],
+        "logits calibrated on": "validation" if validation is not None else None,
+        "settings": f"best of {len(tried)} by cross-validation over training groups" if tried else "given",
+        "seconds": round(time.perf_counter() - begun, 2),
+        "seed": seed,
+        "search": tried,
+    }
+    logits = calibrate(validation, classifiers, labels)
+    return TrainedClassifiers(reader, learner, classifiers, logits, training)
+
+
+def _clip_values(classifiers: Classifiers, reader: VectorReader, split: str) -> ClipScores:
+    """Mean decision values of each clip."""
+    windows = reader.vectors(split)
+    values = decision_values(classifiers, windows.inputs, reader.features.labels)
+    return average_per_clip(values, windows.targets, windows.clip_keys)

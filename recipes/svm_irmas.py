@@ -1,0 +1,42 @@
+"""A support vector machine a class, on 174 classical features of IRMAS: which of 11 instruments are playing?
+
+    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS                       C 10, gamma scale
+    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --search true         C and gamma by cross-validation
+    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --learner boosting    gradient-boosted trees
+    accelerate launch recipes/svm_irmas.py --demo
+
+The fifth seed's ensemble: a network's embedding of each window behind the classical features, one SVM on both. The
+network must have been trained on the same split, in windows of the same length:
+
+    accelerate launch recipes/ast_irmas.py --data_dir /data/IRMAS
+    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --network runs/ast_irmas --output_dir runs/both
+    accelerate launch recipes/svm_irmas.py --dataset USER/irmas-classical --network USER/ast-irmas \
+        --network_features USER/irmas-fbank
+"""
+
+import hf_audio
+
+VALUES = {
+    "output_dir": "runs/svm_irmas",
+    "corpus": "irmas",
+    "features": "classical",
+    "window_s": 3.0,
+    "learner": "svm",
+}
+DEMO = {
+    "output_dir": "runs/svm_irmas_demo",
+    "corpus": "general_midi",
+}
+
+
+def main() -> None:
+    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
+    features = hf_audio.prepare_features(recipe)
+    trainer = hf_audio.train_classical(recipe, features)
+    report = hf_audio.evaluate_run(recipe, trainer)
+    hf_audio.publish_run(recipe, trainer, report)
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()
