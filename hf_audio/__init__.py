@@ -17,6 +17,9 @@ _HOME_OF = {
     "DataConfig": "config",
     "parse_recipe": "recipe",
     "parse_settings": "recipe",
+    "run_network": "experiments",
+    "run_classical": "experiments",
+    "run_pretraining": "experiments",
     # the stages of a recipe
     "prepare_features": "stages",
     "prepare_model": "stages",

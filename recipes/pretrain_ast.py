@@ -40,14 +40,5 @@ DEMO = {
     "per_device_eval_batch_size": 32,
 }
 
-
-def main() -> None:
-    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
-    features = hf_audio.prepare_features(recipe)
-    trainer = hf_audio.pretrain_model(recipe, features)
-    hf_audio.publish_pretrained(recipe, trainer)
-
-
 if __name__ == "__main__":
-    with hf_audio.clear_errors():
-        main()
+    hf_audio.run_pretraining(VALUES, DEMO, doc=__doc__)

@@ -28,15 +28,5 @@ DEMO = {
     "corpus": "general_midi",
 }
 
-
-def main() -> None:
-    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
-    features = hf_audio.prepare_features(recipe)
-    trainer = hf_audio.train_classical(recipe, features)
-    report = hf_audio.evaluate_run(recipe, trainer)
-    hf_audio.publish_run(recipe, trainer, report)
-
-
 if __name__ == "__main__":
-    with hf_audio.clear_errors():
-        main()
+    hf_audio.run_classical(VALUES, DEMO, doc=__doc__)

@@ -32,16 +32,5 @@ DEMO = {
     "early_stopping_patience": 0,
 }
 
-
-def main() -> None:
-    recipe = hf_audio.parse_recipe(VALUES, DEMO, doc=__doc__)
-    features = hf_audio.prepare_features(recipe)
-    model = hf_audio.prepare_model(recipe, features)
-    trainer = hf_audio.train_model(recipe, model, features)
-    report = hf_audio.evaluate_run(recipe, trainer)
-    hf_audio.publish_run(recipe, trainer, report)
-
-
 if __name__ == "__main__":
-    with hf_audio.clear_errors():
-        main()
+    hf_audio.run_network(VALUES, DEMO, doc=__doc__)

@@ -15,6 +15,7 @@ LEVELS = (
     {"training", "inference", "preparation"},
     {"analysis", "publishing", "pretraining", "learners"},
     {"recipe", "stages"},
+    {"experiments"},
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.

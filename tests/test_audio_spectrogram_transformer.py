@@ -151,7 +151,7 @@ def test_a_3_s_window_costs_a_third_of_the_padded_10_s_one():
 
 def features_of(labels=LABELS, **extractor):
     settings = {"max_length": 98, "num_mel_bins": 128, **extractor}
-    return SimpleNamespace(labels=labels, extractor=ASTFeatureExtractor(**settings))
+    return SimpleNamespace(kind="fbank", labels=labels, extractor=ASTFeatureExtractor(**settings))
 
 
 def test_a_preset_is_built_for_the_features():

@@ -5,8 +5,8 @@ This file is copied beside published models, so it imports nothing of hf_audio:
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=22050, return_tensors="pt")["input_values"]    # [1, steps, 174]
 
-The features are those that students of Université Savoie Mont Blanc classified GTZAN's genres by
-(github.com/Mathieeeu/data832_projet): means over time of what librosa (McFee et al. 2015) computes with its defaults.
+The features are those by which a student project classified GTZAN's genres (github.com/Mathieeeu/data832_projet): means
+over time of what librosa (McFee et al. 2015) computes with its defaults.
 """
 
 from __future__ import annotations

@@ -140,10 +140,10 @@ def _facts(
         "sample_rate": sample_rate,
         "window_samples": round(data["window_s"] * sample_rate),
         "hop_samples": round(data["hop_s"] * sample_rate),
-        "max_length": data["window_frames"],
         "threshold": scores.get("threshold"),
         "threshold_chosen": "validation" in data["splits"],
         "has_adapter": (folder / "adapter").is_dir(),
+        "cuts": data["extractor"]["feature_type"] == "kaldi_fbank",  # its extractor cuts what is too long
         "heard": HEARD[data["extractor"]["feature_type"]],
         "trust": ", trust_remote_code=True" if _has_own_code(network_folder) else "",
         "trusted": _config(folder).get("trusted_types", []),

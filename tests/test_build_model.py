@@ -1,0 +1,159 @@
+"""Models by name: presets, timm networks, checkpoints, and what of their settings is refused in one sentence."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperConfig, WhisperFeatureExtractor
+from transformers import WhisperForAudioClassification as WhisperClassifier
+
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.extractors.classical import ClassicalFeatureExtractor
+from hf_audio.features.classical import ClassicalFeatures
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.waveform import Waveform
+from hf_audio.models import PRESETS, build_model, with_extractor_of
+from hf_audio.models.presets import NETWORKS
+from hf_audio.models.timm_backbone import ParallelTimmClassifier, TimmClassifier
+
+LABELS = LabelSpace(("violin", "bell", "hum"), MULTI_LABEL)
+WINDOW = {"fbank": (98, 128), "waveform": (16_000,), "classical": (1, 174)}
+
+
+def features_of(kind: str, labels: LabelSpace = LABELS) -> FeatureDataset:
+    """A dataset of windows of 1 s, without windows: all that a model asks for."""
+    extractors = {
+        "fbank": (ASTFeatureExtractor(max_length=98, mean=-8.0, std=3.0), KaldiFbank()),
+        "waveform": (Wav2Vec2FeatureExtractor(return_attention_mask=False), Waveform()),
+        "classical": (ClassicalFeatureExtractor(), ClassicalFeatures()),
+    }
+    extractor, source = extractors[kind]
+    manifest = {"extractor": source.parameters, "window_s": 1.0}
+    return FeatureDataset({}, labels, extractor, manifest, "nowhere")
+
+
+def kind_of(name: str) -> str:
+    return NETWORKS[name].kind if name in NETWORKS else "waveform" if name.startswith("wav2vec2") else "fbank"
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("ast-small", "ast-base")])
+def test_a_preset_reads_its_features_and_knows_the_classes(name):
+    features = features_of(kind_of(name))
+    model = build_model(name, features).eval()
+    logits = model(torch.randn(2, *WINDOW[features.kind])).logits
+    assert logits.shape == (2, 3)
+    assert list(model.config.id2label.values()) == list(LABELS.names) and model.config.problem_type == MULTI_LABEL
+    assert model.config.num_labels == 3
+
+
+@pytest.mark.parametrize("name", ["cnn", "ast-mini", "lstm", "mlp", "wav2vec2-mini", "test_efficientnet"])
+def test_every_head_goes_on_every_model(name):
+    features = features_of(kind_of(name))
+    for options in ({"head": "fluffy", "head_sizes": [4]}, {"head": "arcface"}, {"head": "deep", "head_sizes": [5]}):
+        model = build_model(name, features, options=options).eval()
+        assert model(torch.randn(2, *WINDOW[features.kind])).logits.shape == (2, 3)
+        assert model.config.head == options["head"]
+
+
+def test_the_seed_decides_the_weights_and_the_callers_random_state_is_left_alone():
+    features = features_of("fbank")
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, same, other = (build_model("cnn", features, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+def test_timm_by_its_bare_name_and_what_is_frozen():
+    model = build_model("test_efficientnet", features_of("fbank"), freeze="backbone").train()
+    assert isinstance(model, TimmClassifier)
+    trained = {name.split(".")[0] for name, weights in model.named_parameters() if weights.requires_grad}
+    assert trained == {"classifier"}
+    assert not any(module.training for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+
+
+def test_mobilenets_are_split_over_the_classes():
+    options = {"num_backbones": 3, "combine": "predictions"}
+    model = build_model("mobilenets", features_of("fbank"), options=options)
+    assert isinstance(model, ParallelTimmClassifier) and len(model.networks) == 3
+
+
+def test_a_network_of_ours_is_fine_tuned_for_other_classes(tmp_path):
+    features = features_of("fbank")
+    trained = build_model("cnn", features, options={"channels": [4] * 5})
+    trained.save_pretrained(tmp_path)
+    features.extractor.save_pretrained(tmp_path)
+    others = LabelSpace(("a", "b", "c", "d"), SINGLE_LABEL)
+    model = build_model(str(tmp_path), features_of("fbank", others))
+    assert model(torch.randn(1, 98, 128)).logits.shape == (1, 4)
+    kept = {name: weights for name, weights in trained.state_dict().items() if not name.startswith("classifier")}
+    assert kept and all(torch.equal(model.state_dict()[name], weights) for name, weights in kept.items())
+    assert model.config.problem_type == SINGLE_LABEL
+
+
+def test_a_network_on_classical_features_is_loaded_with_its_extractor(tmp_path):
+    features = features_of("classical")
+    build_model("mlp", features).save_pretrained(tmp_path)
+    features.extractor.save_pretrained(tmp_path)
+    model = build_model(str(tmp_path), features)
+    assert model(torch.randn(1, 1, 174)).logits.shape == (1, 3)
+
+
+def test_waveforms_are_read_by_the_checkpoints_own_extractor(tmp_path):
+    """Whisper's hears 30 s; windows of 1 s are not padded to that."""
+    config = WhisperConfig(
+        d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16, decoder_layers=1, num_mel_bins=80
+    )
+    WhisperClassifier(config).save_pretrained(tmp_path)
+    WhisperFeatureExtractor().save_pretrained(tmp_path)
+    features = with_extractor_of(str(tmp_path), features_of("waveform"))
+    assert isinstance(features.extractor, WhisperFeatureExtractor)
+    sound = torch.randn(16_000).numpy()
+    inputs = features.extractor(sound, sampling_rate=16_000, return_tensors="pt")
+    assert inputs["input_features"].shape == (1, 80, 100)
+    model = build_model(str(tmp_path), features_of("waveform"))
+    assert model(**inputs).logits.shape == (1, 3)
+
+
+def test_metadata_has_a_place_for_each_value_of_the_clips():
+    features = features_of("fbank")
+    features.__dict__["metadata"] = {"a": {"genre": "jazz", "drums": "no"}, "b": {"genre": "folk"}}
+    model = build_model("cnn", features, metadata_fields=["genre", "drums"])
+    assert model.config.metadata == {"drums": ["no"], "genre": ["folk", "jazz"]}
+    with pytest.raises(InputError, match="Unknown metadata field 'genres': did you mean 'genre'"):
+        build_model("cnn", features, metadata_fields=["genres"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings", "sentence"),
+    [
+        ("cnnn", "fbank", {}, "did you mean 'cnn'"),
+        ("resnet5", "fbank", {}, "did you mean 'resnet50'"),
+        ("cnn", "waveform", {}, "cnn reads fbank features and these are waveform: give --features fbank"),
+        ("rnn", "fbank", {}, "give --features classical"),
+        ("wav2vec2-mini", "fbank", {}, "give --features waveform"),
+        ("cnn", "fbank", {"options": {"droput": 0.1}}, "did you mean 'dropout'"),
+        ("cnn", "fbank", {"options": {"head": "fluff"}}, "linear, deep, fluffy, arcface"),
+        ("cnn", "fbank", {"options": {"pools": [2]}}, "of one length"),
+        ("lstm", "fbank", {"options": {"attention": "dot"}}, "none, additive"),
+        ("cnn", "fbank", {"freeze": "convolutional"}, "Wav2Vec2"),
+        ("cnn", "fbank", {"lora_rank": 4}, "untrained"),
+        ("nobody/nothing", "fbank", {}, "nobody/nothing"),
+    ],
+)
+def test_what_does_not_fit_gets_one_sentence(name, kind, settings, sentence):
+    with pytest.raises(InputError, match=sentence) as raised:
+        build_model(name, features_of(kind), **settings)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+
+
+def test_no_more_is_asked_of_features_than_they_have():
+    """`build_model` takes anything with these, so that a model can be made without a dataset."""
+    bare = SimpleNamespace(kind="fbank", labels=LABELS, extractor=ASTFeatureExtractor(max_length=98))
+    assert build_model("cnn-concert", bare).num_labels == 3
