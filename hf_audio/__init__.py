@@ -7,6 +7,7 @@ The public names below load on first use, so that `import hf_audio` costs nothin
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 
 __version__ = "0.1.0"
@@ -63,8 +64,11 @@ def __getattr__(name: str):
         raise AttributeError(f"module 'hf_audio' has no attribute {name!r}")
     if _HOME_OF[name] != "errors":
         from hf_audio.environment import require_working_torchaudio
+        from hf_audio.errors import clear_errors
 
-        require_working_torchaudio()
+        # A recipe touches nothing but its flow, whose import already needs torchaudio.
+        with clear_errors() if _HOME_OF[name] == "experiments" else contextlib.nullcontext():
+            require_working_torchaudio()
     return getattr(importlib.import_module(f"hf_audio.{_HOME_OF[name]}"), name)
 
 

@@ -29,7 +29,7 @@ os.environ.update(
     MPLBACKEND="Agg",
     TOKENIZERS_PARALLELISM="false",
 )
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["OMP_NUM_THREADS"] = "1"  # the models are small: threads would only wait for each other
 
 import pytest  # noqa: E402 - the environment comes first
 

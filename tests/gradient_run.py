@@ -83,7 +83,6 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
 if __name__ == "__main__":
     from accelerate import PartialState
 
-    torch.set_num_threads(1)
     state = PartialState(cpu=True)
     tensors = all_cases(Path(sys.argv[1]), state.num_processes)
     if state.is_main_process:

@@ -39,7 +39,6 @@ def all_gradients(accelerator: Accelerator | None = None) -> dict[str, torch.Ten
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     tensors = all_gradients(accelerator)
     if accelerator.is_main_process:

@@ -9,7 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from training_run import tiny_model
 
 from hf_audio import PretrainingTrainer, load_features, pretraining_model
@@ -43,7 +42,6 @@ def losses_of(trainer) -> dict[str, list[float]]:
 if __name__ == "__main__":
     from accelerate import PartialState
 
-    torch.set_num_threads(1)
     state = PartialState(cpu=True)
     features, outcome = load_features(sys.argv[1]), {"world_size": state.num_processes}
     for objective in OBJECTIVES:

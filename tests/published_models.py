@@ -35,7 +35,6 @@ def heard(repo: str, sound: np.ndarray, inputs: dict[str, torch.Tensor]) -> tupl
 
 
 def main(folder: Path) -> None:
-    torch.set_num_threads(1)
     inputs, sound = load_file(folder / "inputs.safetensors"), np.load(folder / "sound.npy")
     answers, logits = {}, {}
     for repo in json.loads((folder / "repos.json").read_text()):

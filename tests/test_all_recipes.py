@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from corpus_trees import TREES
 from transformers import (
     ASTConfig,
@@ -27,11 +26,6 @@ QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to"
 SHORT = ("--window_s", "0.5", "--hop_s", "0.5")
 # timm's weights are large; its tests load small ones from the Hub
 UNTRAINED = {"timm/mobilenetv3_small_050": "mobilenets", "timm/efficientnet_b0": "test_efficientnet"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

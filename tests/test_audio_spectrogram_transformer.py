@@ -24,11 +24,6 @@ from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint, a
 LABELS = LabelSpace(("bell", "hiss", "hum"), SINGLE_LABEL)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A small AST in the shape of the AudioSet one: 12 x 101 patches of a window of 1024 frames, 7 classes."""

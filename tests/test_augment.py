@@ -23,7 +23,6 @@ def generator(seed=0):
 @pytest.fixture
 def batch():
     """Features of which the second has 40 real frames only, and multi-hot targets."""
-    torch.set_num_threads(1)
     features = torch.randn(BATCH, FRAMES, BINS, generator=generator()) / 2
     features[1, 40:] = PADDING
     targets = (torch.rand(BATCH, 5, generator=generator(1)) > 0.6).float()

@@ -47,14 +47,6 @@ print(json.dumps({"values": values.tolist(), "scores": {one["label"]: one["score
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("tones")

@@ -48,14 +48,6 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> dict[str, Path]:
     """For either task a folder of clips of 0.3, 0.8 or 1 s at 16 kHz: one, two or three windows."""

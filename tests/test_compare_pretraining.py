@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from training_run import build_tiny_features
 
 from hf_audio import InputError, load_features
@@ -17,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_it_is_one_table_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
-    torch.set_num_threads(1)
     features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
     path = ROOT / "scripts" / "compare_pretraining.py"
     script = importlib.util.module_from_spec(importlib.util.spec_from_file_location("compare_pretraining", path))

@@ -27,7 +27,6 @@ CASES = [(task, accumulation) for task in ("single", "multi") for accumulation i
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Features of a single-label and a multi-label task, 13 validation windows of 7 clips each."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("features")
     for name, problem_type in (("single", SINGLE_LABEL), ("multi", MULTI_LABEL)):
         build_tiny_features(folder / name, problem_type)

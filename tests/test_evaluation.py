@@ -35,14 +35,6 @@ CLIPS = {"train": 42, "validation": 14, "test": 14}
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def feature_folders(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("evaluation")
@@ -274,7 +266,6 @@ import json, sys
 from training_run import *
 from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.training import AudioTrainer, training_arguments
-torch.set_num_threads(1)
 features = load_features(sys.argv[1])
 arguments = training_arguments(sys.argv[2], report_to="none", use_cpu=True, ddp_backend="gloo")
 trainer = AudioTrainer(tiny_model(features), arguments, features=features)

@@ -16,15 +16,6 @@ from hf_audio.features.fbank import KaldiFbank
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Threads of torch that wait for a busy core make these small steps many times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def stock_features(waveform: np.ndarray, sample_rate: int = 16_000, num_mel_bins: int = 128) -> np.ndarray:
     """`[frames, bins]` of the stock extractor, un-normalised, neither padded nor cut."""
     frames = KaldiFbank(sample_rate, num_mel_bins).num_frames(len(waveform))

@@ -34,7 +34,6 @@ FRAMES, BINS, HIDDEN, LAYERS, RANK = 98, 32, 16, 2, 4
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A small trained AST of 7 classes for windows of 198 frames."""
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     config = ASTConfig(
         hidden_size=HIDDEN,

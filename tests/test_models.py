@@ -30,11 +30,6 @@ TESTS = Path(__file__).parent
 EQUAL = {"rtol": 0, "atol": 1e-6}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def each(instances: list[Instance]):
     return pytest.mark.parametrize("instance", instances, ids=lambda instance: instance.id)
 

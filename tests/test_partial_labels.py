@@ -47,14 +47,6 @@ TARGETS = np.array([[1, 0, NAN], [NAN, 1, 0], [0, NAN, NAN], [1, NAN, NAN]])
 SCORES = np.array([[0.6, 0.65, 0.99], [0.99, 0.7, 0.2], [0.8, 0.1, 0.9], [0.3, 0.9, 0.1]])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     """An OpenMIC of 24 clips of 0.8 s, each known to have one instrument, some known to lack one or both others."""

@@ -52,7 +52,6 @@ def a_batch(model, seed: int = 0):
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    torch.set_num_threads(1)
     return load_features(build_tiny_features(tmp_path_factory.mktemp("pretraining") / "features", MULTI_LABEL))
 
 

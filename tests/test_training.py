@@ -39,7 +39,6 @@ STEPS = 10  # of an epoch: 38 windows in batches of 4
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("features")
     return {task: build_tiny_features(folder / task, task) for task in (SINGLE_LABEL, MULTI_LABEL)}
 

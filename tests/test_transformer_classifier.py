@@ -30,11 +30,6 @@ from hf_audio.models.checkpoints import (
 from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig, least_samples
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> dict[str, str]:
     return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-import torch
 from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 
 from hf_audio.data.feature_building import build_features
@@ -22,15 +21,6 @@ from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.features.fbank import KaldiFbank
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Threads of torch that wait for a busy core make these small steps many times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -33,14 +33,6 @@ from hf_audio.preparation import build_corpus_features, window_extractor
 HALF_A_STEP = 0.5 / 32768 + 1e-7
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("tones")

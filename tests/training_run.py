@@ -80,7 +80,6 @@ def main() -> None:
     parser.add_argument("--streaming", action="store_true")
     parser.add_argument("--arguments", type=json.loads, default={}, help="TrainingArguments as JSON")
     options = parser.parse_args()
-    torch.set_num_threads(1)
 
     features = load_features(options.features, streaming=options.streaming)
     normalisation = Normalisation.of(features.extractor)
