@@ -7,7 +7,7 @@
     accelerate launch recipes/efficientnet_fma.py --demo                                      a small one from scratch
 
 DIR holds fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
-Augmentation is loudness and noise, as in the fourth seed; the learning rate decays.
+Augmentation is loudness and noise, after the project XNAP-16 (UAB, 2023); the learning rate decays.
 """
 
 import hf_audio

@@ -5,7 +5,7 @@
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --learner boosting    gradient-boosted trees
     accelerate launch recipes/svm_irmas.py --demo
 
-The fifth seed's ensemble: a network's embedding of each window behind the classical features, one SVM on both. The
+An ensemble: a network's embedding of each window behind the classical features, one SVM on both. The
 network must have been trained on the same split, in windows of the same length:
 
     accelerate launch recipes/ast_irmas.py --data_dir /data/IRMAS

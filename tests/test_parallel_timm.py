@@ -1,4 +1,4 @@
-"""Several timm networks side by side over groups of classes, the fifth seed's parallel MobileNets."""
+"""Several timm networks side by side over groups of classes."""
 
 import pytest
 import torch

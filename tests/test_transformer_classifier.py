@@ -174,7 +174,7 @@ def test_most_of_wav2vec2_base_is_its_transformer():
 
 
 def test_fluffy_learns_on_the_convolutions(checkpoints):
-    """The fifth seed's fluffy_irmas: one network for each of 11 instruments on Wav2Vec2's feature encoder."""
+    """As fluffy_irmas has it: one network for each of 11 instruments on Wav2Vec2's feature encoder."""
     labels = LabelSpace(tuple("abcdefghijk"), MULTI_LABEL)
     model = headed_of(checkpoints, "wav2vec2", labels, encoder="convolutional", head="fluffy", head_sizes=[16]).train()
     inputs = torch.randn(8, 1600)

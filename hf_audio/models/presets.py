@@ -45,9 +45,9 @@ NETWORKS = {
             "head_dropout": 0.2,
         },
     ),
-    # the first seed's, of 105 kB: four convolutions, three pools
+    # 100 kB: the four convolutions and three pools of Instruments Recognition (Dumoulin and Ricour-Dumas)
     "cnn-concert": Network(SpectrogramCNN, {}),
-    # the third seed's: four blocks of convolution, ReLU, pool and dropout, a head of two layers
+    # four blocks of convolution, ReLU, pool and dropout, a head of two layers, after C. Minini's project on FMA
     "cnn-genre": Network(
         SpectrogramCNN,
         {
@@ -61,14 +61,14 @@ NETWORKS = {
             "head_dropout": 0.2,
         },
     ),
-    # the first seed's, of 41.7 MB over rows of 431 frames, and the fifth's with Bahdanau's attention
+    # over mel rows, 41.7 MB for rows of 431 frames, as in Instruments Recognition; over frames, with attention
     "lstm-concert": Network(SpectrogramLSTM, {"sequence": "bins"}),
     "lstm": Network(
         SpectrogramLSTM,
         {"hidden_size": 256, "bidirectional": True, "attention": "additive", "dropout": 0.3, "head_dropout": 0.3},
     ),
     "mobilenets": Network(ParallelTimmClassifier, {"timm_name": "mobilenetv3_small_050", "num_backbones": 4}),
-    # the second seed's, on classical features
+    # on classical features, after github.com/Mathieeeu/data832_projet
     "mlp": Network(FeatureMLP, {}, "classical"),
     "feature-cnn": Network(FeatureCNN, {}, "classical"),
     "rnn": Network(FeatureRNN, {}, "classical"),
