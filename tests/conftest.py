@@ -30,6 +30,7 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are small: threads would only wait for each other
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # where a test asks for threads, they sleep while they wait
 
 import pytest  # noqa: E402 - the environment comes first
 
