@@ -1,7 +1,7 @@
 """Fine-tune the Audio Spectrogram Transformer on ESC-50: 50 environmental sounds, five official folds.
 
     accelerate launch recipes/ast_esc50.py --data_dir DIR --fold fold1
-    accelerate launch recipes/ast_esc50.py --data_dir DIR --fold fold2 --output_dir runs/esc50_fold2   and so on
+    python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR            all five: mean and deviation
     accelerate launch recipes/ast_esc50.py --demo
 
 The published figures are means over the five folds: run all of them. Clips of one recording are never in two folds.

@@ -1,0 +1,74 @@
+"""scripts/cross_validate.py as a user runs it: every group left out once, mean and deviation, nothing run twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from corpus_trees import write_sound
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
+
+
+def cross_validate(*argv: str, cwd: Path, ok: bool = True) -> str:
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "cross_validate.py"), *argv],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert (result.returncode == 0) == ok, result.stdout[-2000:] + result.stderr[-2000:]
+    return result.stdout if ok else result.stderr
+
+
+@pytest.fixture
+def recordings(tmp_path) -> Path:
+    """Two classes, each sung by two speakers."""
+    rows = ["path,label,group"]
+    for number, name in enumerate(("high", "low")):
+        for speaker in ("ann", "bob"):
+            for take in range(3):
+                path = f"{name}_{speaker}_{take}.wav"
+                write_sound(tmp_path / "data" / path, 0.6, take, [900.0 - 600.0 * number], 16_000)
+                rows.append(f"{path},{name},{speaker}")
+    (tmp_path / "data" / "labels.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "data"
+
+
+def test_each_speaker_is_left_out_once(recordings, tmp_path):
+    job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", str(recordings), "--leave_out", "groups")
+    job += ("--output_dir", "runs", "--", *QUICK)
+    printed = cross_validate(*job, cwd=tmp_path)
+    reports = {name: json.loads((tmp_path / "runs" / name / "report.json").read_text()) for name in ("ann", "bob")}
+    for report in reports.values():
+        assert report["data"]["splits"]["test"] | {"label_counts": 0} == {
+            "num_shards": 1,
+            "num_windows": 6,
+            "num_clips": 6,
+            "num_groups": 1,
+            "label_counts": 0,
+        }
+        assert report["training"]["steps"] == 2, "flags behind -- are the recipe's"
+    scores = [report["results"]["model"]["test"]["accuracy"] for report in reports.values()]
+    table = (tmp_path / "runs" / "folds.md").read_text()
+    assert table in printed + "\n"
+    expected = f"| **mean (sd), this model** | | {statistics.mean(scores):.3f} ({statistics.stdev(scores):.3f}) |"
+    assert expected in table and "| ann | 6 |" in table and "linear on mean and deviation" in table
+
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
+    assert cross_validate(*job, cwd=tmp_path).strip().endswith(table.strip())
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
+
+
+def test_without_folds_there_is_nothing_to_leave_out(recordings, tmp_path):
+    job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", str(recordings))
+    said = cross_validate(*job, cwd=tmp_path, ok=False)
+    assert "has 0 folds, expected two or more" in said and said.count("error: ") == 1
