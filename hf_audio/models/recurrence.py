@@ -120,6 +120,7 @@ def _one_layer(inputs: Tensor, weights: list[Tensor], mode: str, training: bool)
 # model: the later definition replaces an equal one.
 @torch.library.custom_op("hf_audio::recurrent_layer", mutates_args=())
 def recurrent_layer(inputs: Tensor, weights: list[Tensor], mode: str) -> Tensor:
+    """Outputs `[batch, steps, hidden * directions]` of one LSTM or GRU layer, as one operator of a compiled graph."""
     return _one_layer(inputs, weights, mode, training=False)
 
 
@@ -130,6 +131,7 @@ def _(inputs, weights, mode):
 
 @torch.library.custom_op("hf_audio::recurrent_layer_backward", mutates_args=())
 def recurrent_layer_backward(gradient: Tensor, inputs: Tensor, weights: list[Tensor], mode: str) -> list[Tensor]:
+    """Gradients of the inputs and of each weight, given that of the outputs."""
     # Operators run with autograd out of the way; the guard, which torch.utils.checkpoint uses too, calls it back.
     with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False), torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in (inputs, *weights)]
