@@ -10,7 +10,7 @@ Then, with 5 % of the labels (--dataset runs/pretrain_ast/features saves buildin
     accelerate launch recipes/ast_irmas.py --model runs/pretrain_ast --train_fraction 0.05
     accelerate launch recipes/ast_irmas.py --demo --model runs/pretrain_ast_demo --train_fraction 0.05 --output_dir few
 
-scripts/compare_pretraining.py tells what it is worth; on the demo's hour of sound, shuffled patches help, masked do not.
+scripts/compare_pretraining.py tells what it is worth; on the demo's hour of sound shuffled patches help, masked do not.
 """
 
 import hf_audio
