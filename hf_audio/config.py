@@ -21,7 +21,7 @@ def setting(default, help_text: str):
 
 @dataclass
 class DataConfig:
-    """Where the recordings come from and how they are cut and split."""
+    """Where the recordings come from and how they are split."""
 
     _argument_group_name = "data"
 
@@ -30,18 +30,17 @@ class DataConfig:
         None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s)."
     )
     features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.")
-    window_s: float | None = setting(
-        None, "Window length in seconds. Default: what nine of ten training clips fit into, at most 5 s."
+    label_overrides: str | None = setting(
+        None, "CSV with clip_id and label(s): what these clips really are, e.g. of scripts/find_label_errors.py."
     )
+    negatives: str | None = setting(
+        None,
+        "Another corpus whose clips have none of the classes, for training: esc50, so that noise is no instrument.",
+    )
+    negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.")
     clip_s: float | None = setting(None, "Use only the first so many seconds of each clip. Default: all of it.")
-    hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
-    features: str = setting(
-        "fbank",
-        "What is stored of each window: fbank (log-mel), waveform (for Wav2Vec2 and others), classical (174 numbers).",
-    )
-    num_mel_bins: int = setting(128, "Mel bins of the filter bank, for features=fbank.")
-    step_s: float | None = setting(
-        None, "For features=classical: seconds under one vector. Default: one vector for the whole window."
+    split: str = setting(
+        "official", "official: the corpus's own, where it has one. random: by groups only; scores are then others."
     )
     fold: str | None = setting(
         None, "Test on this official fold (a value of the CSV's split column), train on the others."
@@ -49,10 +48,69 @@ class DataConfig:
     test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs ...), train on the others.")
     test_fraction: float = setting(0.15, "Share of the groups to test on where the corpus has no official test split.")
     validation_fraction: float = setting(0.15, "Share of the groups to validate on where there is no such split.")
+    validation_from: str = setting("train", "Split that --validation_fraction is drawn from: train or test.")
+    test_to_train: float = setting(0.0, "Share of the test groups (whole songs) to train on instead; 0 is none.")
     split_seed: int = setting(0, "Seed of the split.")
     train_fraction: float = setting(1.0, "Share of the training groups to train on; every class keeps at least a clip.")
     num_workers: int | None = setting(None, "Processes that build features. Default: all cores this process may use.")
     strict: bool = setting(False, "Stop at the first unreadable, silent or too short file instead of leaving it out.")
+
+
+@dataclass
+class FeatureConfig:
+    """What is stored of the recordings."""
+
+    _argument_group_name = "features"
+
+    features: str = setting(
+        "fbank",
+        "What is stored of each window: fbank (Kaldi log-mel, for AST and others), spectrogram (log-mel as you set it, "
+        "stereo, wavelets ... as channels), waveform (for Wav2Vec2 and others), classical (174 numbers).",
+    )
+    window_s: float | None = setting(
+        None, "Window length in seconds. Default: what nine of ten training clips fit into, at most 5 s."
+    )
+    hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
+    sample_rate: int | None = setting(
+        None, "Sample rate in Hz that sound is resampled to. Default: 16000 (fbank, waveform) or 22050."
+    )
+    normalisation: str = setting(
+        "dataset",
+        "What features are normalised by: the training data's statistics (dataset), their clip's own, or none.",
+    )
+    num_mel_bins: int = setting(128, "Mel bins, for features=fbank and spectrogram.")
+    n_fft: int = setting(2048, "For features=spectrogram: samples under one spectrum.")
+    hop_samples: int = setting(512, "For features=spectrogram: samples from one frame to the next.")
+    channels: list[str] | None = setting(
+        None,
+        "For features=spectrogram: pictures of one window, as channels of one tensor: mel, left, right, harmonic, "
+        "percussive, mfcc, wavelet. Default: mel.",
+    )
+    step_s: float | None = setting(
+        None, "For features=classical: seconds under one vector. Default: one vector for the whole window."
+    )
+    entropy_frame_s: float | None = setting(
+        None, "For features=classical: add the spectral entropy of every so many seconds, e.g. 0.1."
+    )
+
+
+@dataclass
+class MixingConfig:
+    """How new clips with several labels are mixed from training clips, when features are built."""
+
+    _argument_group_name = "mixing"
+
+    mix_fraction: float = setting(0.0, "Mixtures to make, as a share of the training clips; 0 makes none.")
+    mix_clips: list[int] = field(
+        default_factory=lambda: [2, 4],
+        metadata={"help": "Fewest and most clips in a mixture."},
+    )
+    mix_labels: int = setting(4, "Most classes in a mixture.")
+    mix_same: str | None = setting(None, "Metadata in which the clips of a mixture agree, e.g. genre. Default: any.")
+    mix_overlap: float = setting(0.5, "Least share of a clip that sounds together with the one before it.")
+    mix_level_db: float = setting(6.0, "Clips of a mixture differ in level by up to so many decibels.")
+    mix_match: str = setting("none", "Bring the clips of a mixture to one tempo or pitch: none, tempo or pitch.")
+    mix_seed: int = setting(0, "Seed of the mixtures.")
 
 
 @dataclass
@@ -214,6 +272,8 @@ class Recipe:
     """All settings of one experiment, as the stages read them."""
 
     data: DataConfig
+    features: FeatureConfig
+    mixing: MixingConfig
     model: ModelConfig
     augment: AugmentConfig
     hub: HubConfig

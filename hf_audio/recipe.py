@@ -19,7 +19,9 @@ from hf_audio.config import (
     AugmentConfig,
     ClassicalConfig,
     DataConfig,
+    FeatureConfig,
     HubConfig,
+    MixingConfig,
     ModelConfig,
     PretrainingConfig,
     Recipe,
@@ -29,7 +31,7 @@ from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.training.arguments import training_defaults
 
-CONFIG_GROUPS = (DataConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
+CONFIG_GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig, ClassicalConfig))
 
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
@@ -94,7 +96,7 @@ def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
         return any(field.name in values for field in dataclasses.fields(group))
 
     if names_one_of(ClassicalConfig):
-        return (DataConfig, ClassicalConfig, HubConfig, RunConfig)
+        return (DataConfig, FeatureConfig, MixingConfig, ClassicalConfig, HubConfig, RunConfig)
     return (*CONFIG_GROUPS, *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
 
 

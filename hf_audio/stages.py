@@ -74,7 +74,8 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
 
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
-    folder = build_corpus_features(recipe.data, Path(recipe.data.features_dir or _run_folder(recipe) / "features"))
+    folder = Path(recipe.data.features_dir or _run_folder(recipe) / "features")
+    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing)
     if publishes:
         access = {"private": recipe.training.hub_private_repo, "token": recipe.training.hub_token}
         url = push_features(
@@ -186,7 +187,8 @@ def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
     """Scores validation and test by clip beside the reference rows; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
-    groups = ("data", "classical") if recipe.classical else ("data", "model", "augment")
+    of_model = ("classical",) if recipe.classical else ("model", "augment")
+    groups = ("data", "features", "mixing", *of_model)
     settings = {group: vars(getattr(recipe, group)) for group in groups}
     return evaluate_model(
         trainer,
@@ -268,10 +270,10 @@ def _check_publishing(recipe: Recipe) -> None:
 
 def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:
     """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
-    wanted = window_extractor(recipe.data).to_feature_extractor(1, 0.0, 1.0)
+    wanted = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
     check_same_extractor(features.extractor, wanted)
     for name in ("window_s", "hop_s"):
-        wanted_s, stored_s = getattr(recipe.data, name), features.manifest[name]
+        wanted_s, stored_s = getattr(recipe.features, name), features.manifest[name]
         if wanted_s and abs(wanted_s - stored_s) > 1e-6:
             raise InputError(
                 f"{features.source} was built with {name} {stored_s:g} but this run asks for {wanted_s:g}; "

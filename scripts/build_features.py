@@ -19,8 +19,10 @@ VALUES = {"features_dir": "feature_sets/features"}
 
 
 def main() -> None:
-    (data,) = hf_audio.parse_settings(hf_audio.DataConfig, values=VALUES, doc=__doc__)
-    folder = hf_audio.build_corpus_features(data, Path(data.features_dir))
+    settings = hf_audio.parse_settings(
+        hf_audio.DataConfig, hf_audio.FeatureConfig, hf_audio.MixingConfig, values=VALUES, doc=__doc__
+    )
+    folder = hf_audio.build_corpus_features(settings[0], Path(settings[0].features_dir), *settings[1:])
     if PartialState().is_main_process:
         hf_audio.write_dataset_card(folder)
 

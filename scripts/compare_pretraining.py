@@ -78,8 +78,8 @@ def compare(compared: Comparison) -> str:
 
 
 def demo_features(folder: Path) -> Path:
-    data = hf_audio.DataConfig(corpus="general_midi", window_s=3.0)
-    return hf_audio.build_corpus_features(data, folder)
+    data, features = hf_audio.DataConfig(corpus="general_midi"), hf_audio.FeatureConfig(window_s=3.0)
+    return hf_audio.build_corpus_features(data, folder, features)
 
 
 def pretrain(compared: Comparison, features, objective: str, folder: Path) -> None:

@@ -73,10 +73,10 @@ def stored(recordings, tmp_path_factory):
     root = tmp_path_factory.mktemp("features")
     built = {}
     for kind, features in ((SINGLE_LABEL, "classical"), (MULTI_LABEL, "classical"), (MULTI_LABEL, "fbank")):
-        data = hf_audio.DataConfig(
-            data_dir=str(recordings[kind]), features=features, num_mel_bins=32, window_s=0.4, hop_s=0.4, num_workers=1
-        )
-        built[kind, features] = hf_audio.build_corpus_features(data, root / f"{kind}-{features}")
+        data = hf_audio.DataConfig(data_dir=str(recordings[kind]), num_workers=1)
+        size = {"num_mel_bins": 32} if features == "fbank" else {}
+        settings = hf_audio.FeatureConfig(features=features, window_s=0.4, hop_s=0.4, **size)
+        built[kind, features] = hf_audio.build_corpus_features(data, root / f"{kind}-{features}", settings)
     return built
 
 

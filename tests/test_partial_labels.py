@@ -25,7 +25,7 @@ from hf_audio.analysis.evaluation import _predictions, evaluate_model
 from hf_audio.analysis.plots import confusion_shares, plot_roc_pr
 from hf_audio.analysis.references import linear_scores, window_statistics
 from hf_audio.augment import Compose, Mixup, Normalisation
-from hf_audio.config import DataConfig
+from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
 from hf_audio.data.feature_plan import check_clips, describe_build, differences
 from hf_audio.data.features_dataset import FeatureCollator
@@ -66,10 +66,9 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(corpus, tmp_path_factory) -> Path:
-    data = DataConfig(
-        corpus="openmic", data_dir=str(corpus), window_s=0.4, num_mel_bins=32, num_workers=1, validation_fraction=0.3
-    )
-    return build_corpus_features(data, tmp_path_factory.mktemp("features") / "openmic")
+    data = DataConfig(corpus="openmic", data_dir=str(corpus), num_workers=1, validation_fraction=0.3)
+    settings = FeatureConfig(window_s=0.4, num_mel_bins=32)
+    return build_corpus_features(data, tmp_path_factory.mktemp("features") / "openmic", settings)
 
 
 @pytest.fixture

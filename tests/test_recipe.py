@@ -24,7 +24,7 @@ def test_layers_recipe_demo_yaml_command_line(tmp_path):
     assert recipe.data.corpus == "general_midi", "demo wins over the recipe"
     assert recipe.training.learning_rate == 1e-3, "the file wins over the demo"
     assert recipe.augment.mixup_alpha == 0.2, "the command line wins over the file"
-    assert recipe.data.window_s == 3.0
+    assert recipe.features.window_s == 3.0
 
 
 def test_publishing_is_not_left_to_trainer():

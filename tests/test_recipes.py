@@ -181,10 +181,11 @@ def test_bad_input_is_one_sentence(
 
 @pytest.fixture(scope="module")
 def features_of_64_bins(folder_of_recordings, tmp_path_factory) -> Path:
-    from hf_audio import DataConfig, build_corpus_features
+    from hf_audio import DataConfig, FeatureConfig, build_corpus_features
 
-    data = DataConfig(data_dir=str(folder_of_recordings), num_mel_bins=64, num_workers=1)
-    return build_corpus_features(data, tmp_path_factory.mktemp("features") / "of_64_bins")
+    data = DataConfig(data_dir=str(folder_of_recordings), num_workers=1)
+    folder = tmp_path_factory.mktemp("features") / "of_64_bins"
+    return build_corpus_features(data, folder, FeatureConfig(num_mel_bins=64))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

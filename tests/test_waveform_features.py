@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from hf_audio.analysis.references import linear_scores, window_statistics
-from hf_audio.config import DataConfig
+from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
@@ -149,14 +149,14 @@ def test_features_of_another_kind_are_another_build(corpus, folder):
 
 
 def test_settings_choose_the_extractor():
-    assert window_extractor(DataConfig()) == KaldiFbank()
-    assert window_extractor(DataConfig(num_mel_bins=64)) == KaldiFbank(num_mel_bins=64)
-    assert window_extractor(DataConfig(features="waveform")) == Waveform()
-    assert window_extractor(DataConfig(features="classical", step_s=1.0)) == ClassicalFeatures(step_s=1.0)
+    assert window_extractor(FeatureConfig()) == KaldiFbank()
+    assert window_extractor(FeatureConfig(num_mel_bins=64)) == KaldiFbank(num_mel_bins=64)
+    assert window_extractor(FeatureConfig(features="waveform")) == Waveform()
+    assert window_extractor(FeatureConfig(features="classical", step_s=1.0)) == ClassicalFeatures(step_s=1.0)
     with pytest.raises(InputError, match="Unknown features 'wavefrom': did you mean 'waveform'"):
-        window_extractor(DataConfig(features="wavefrom"))
+        window_extractor(FeatureConfig(features="wavefrom"))
     with pytest.raises(InputError, match="--step_s is for classical features and these are waveform"):
-        window_extractor(DataConfig(features="waveform", step_s=1.0))
+        window_extractor(FeatureConfig(features="waveform", step_s=1.0))
 
 
 @pytest.mark.parametrize("kind", ["fbank", "waveform", "classical"])
@@ -165,11 +165,12 @@ def test_a_corpus_becomes_features_of_the_kind_that_is_asked_for(corpus, tmp_pat
         target = tmp_path / "recordings" / clip.labels[0] / clip.path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(clip.path)
-    data = DataConfig(data_dir=str(tmp_path / "recordings"), features=kind, window_s=0.5, num_workers=1)
-    features = load_features(build_corpus_features(data, tmp_path / "features"))
+    data = DataConfig(data_dir=str(tmp_path / "recordings"), num_workers=1)
+    settings = FeatureConfig(features=kind, window_s=0.5)
+    features = load_features(build_corpus_features(data, tmp_path / "features", settings))
     assert features.kind == kind and features.splits.keys() == {"train", "validation", "test"}
     assert features.window_frames == {"fbank": 48, "waveform": 8000, "classical": 1}[kind]
-    wanted = window_extractor(data).to_feature_extractor(1, 0.0, 1.0)
+    wanted = window_extractor(settings).to_feature_extractor(1, 0.0, 1.0)
     check_same_extractor(features.extractor, wanted)  # as where such a dataset is trained on
 
 

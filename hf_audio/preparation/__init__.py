@@ -1,0 +1,45 @@
+"""From a corpus to a feature dataset on disk: clips with their splits, mixtures, windows, features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
+from hf_audio.data.feature_building import build_features
+from hf_audio.preparation.clips import corpus_clips
+from hf_audio.preparation.extractors import default_window_s, window_extractor
+
+__all__ = ["build_corpus_features", "corpus_clips", "default_window_s", "window_extractor"]
+
+
+def build_corpus_features(
+    data: DataConfig, folder: Path, features: FeatureConfig | None = None, mixing: MixingConfig | None = None
+) -> Path:
+    """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
+
+    Raises:
+        InputError: as the corpus, the split, mixing and building do.
+    """
+    # Left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator.
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    features = features or FeatureConfig()
+    with state.local_main_process_first():  # a corpus that is not there is downloaded or rendered by one process
+        prepared = corpus_clips(data, mixing)
+    window_s = features.window_s or default_window_s(prepared.clips)
+    return build_features(
+        prepared.clips,
+        prepared.labels,
+        folder,
+        window_extractor(features),
+        window_s=window_s,
+        hop_s=features.hop_s or window_s,
+        card=prepared.card,
+        num_workers=data.num_workers,
+        strict=data.strict,
+        rank=state.process_index,
+        world_size=state.num_processes,
+        wait_for_everyone=state.wait_for_everyone,
+    )

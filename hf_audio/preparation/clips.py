@@ -1,0 +1,130 @@
+"""From settings to the clips of a corpus: index, corrections, negatives, splits, mixtures, one line each."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from hf_audio.config import DataConfig, MixingConfig
+from hf_audio.corpora import find_corpus
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.labels import LabelSpace
+from hf_audio.data.splits import assign_splits
+from hf_audio.errors import InputError
+
+SPLIT_KINDS = ("official", "random")
+
+
+class CorpusClips(NamedTuple):
+    """A corpus as it will be trained on: every clip with its split, the classes, and what readers must know of it."""
+
+    clips: list[Clip]
+    labels: LabelSpace
+    card: CorpusCard
+
+
+def corpus_clips(data: DataConfig, mixing: MixingConfig | None = None) -> CorpusClips:
+    """The clips that `data` asks for, from the recordings on disk; a corpus that is not there is obtained first.
+
+    Raises:
+        InputError: as the corpus and the split do, or settings that do not fit together.
+    """
+    corpus = find_corpus(data.corpus)
+    clips = _index(corpus, data)
+    labels = label_space(corpus.CARD, clips)
+    clips = assign_splits(
+        clips,
+        labels,
+        fold=data.fold,
+        test_groups=data.test_groups,
+        test_fraction=data.test_fraction,
+        validation_fraction=data.validation_fraction,
+        seed=data.split_seed,
+    )
+    if data.negatives:
+        clips += _negatives(data, labels)
+    if data.clip_s:
+        clips = [_beginning(clip, data.clip_s) for clip in clips]
+    return CorpusClips(clips, labels, _card(corpus, data))
+
+
+def label_space(card: CorpusCard, clips: list[Clip]) -> LabelSpace:
+    """The classes that the clips have, in the corpus's own order where it has one."""
+    found = {label for clip in clips for label in clip.labels}
+    names = [name for name in card.label_names if name in found] if card.label_names else None
+    return LabelSpace.of_clips(clips, names=names, problem_type=card.problem_type)
+
+
+def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Path:
+    """The folder with a corpus's recordings; without `data_dir` they are downloaded or rendered below corpora/."""
+    if data_dir:
+        return Path(data_dir)
+    corpus, root = find_corpus(name), Path("corpora") / name
+    if hasattr(corpus, "obtain"):
+        corpus.obtain(root)
+    elif name == "folder":
+        raise InputError(
+            f"Nothing to train on: give {flag} DIR (class folders, or a CSV with path and label), "
+            "or --dataset USER/NAME for features on the Hub"
+        )
+    return root  # where nothing is, the index's error says where to get the corpus
+
+
+def _index(corpus: ModuleType, data: DataConfig) -> list[Clip]:
+    """The clips as the corpus has them, `split` official, the name of a fold, or None."""
+    if data.split not in SPLIT_KINDS:
+        raise InputError(f"--split {data.split} is unknown; expected {' or '.join(SPLIT_KINDS)}")
+    root = recordings(data.corpus, data.data_dir)
+    if data.split == "official":
+        return corpus.index(root)
+    if data.fold:
+        raise InputError(f"--fold {data.fold} is an official fold: leave it out, or leave out --split random")
+    index = getattr(corpus, "index_for_random_split", corpus.index)
+    return [dataclasses.replace(clip, split=None) for clip in index(root)]
+
+
+def _negatives(data: DataConfig, labels: LabelSpace) -> list[Clip]:
+    """Training clips of another corpus that have none of the classes."""
+    if not labels.is_multi_label:
+        raise InputError(
+            f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
+            "a corpus with several labels a clip, or a class folder of their own"
+        )
+    clips = find_corpus(data.negatives).index(recordings(data.negatives, data.negatives_dir, "--negatives_dir"))
+    name = data.negatives
+    return [
+        dataclasses.replace(
+            clip,
+            clip_id=f"{name}/{clip.clip_id}",
+            group=f"{name}/{clip.group}",
+            labels=(),
+            unknown=(),
+            split="train",
+            metadata={},
+        )
+        for clip in clips
+    ]
+
+
+def _card(corpus: ModuleType, data: DataConfig) -> CorpusCard:
+    """What readers must know, of the corpus and of what was done to it here."""
+    card, said = corpus.CARD, []
+    if data.split == "random":
+        said.append(
+            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and too good where "
+            "groups are not known."
+        )
+    if data.negatives:
+        other = find_corpus(data.negatives).CARD
+        said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
+        redistributable = card.may_redistribute and other.may_redistribute
+        card = dataclasses.replace(card, may_redistribute=redistributable)
+    return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
+
+
+def _beginning(clip: Clip, clip_s: float) -> Clip:
+    """The first `clip_s` seconds of a clip; all of it where it is shorter."""
+    end_s = clip.start_s + clip_s
+    return dataclasses.replace(clip, end_s=end_s if clip.end_s is None else min(clip.end_s, end_s))

@@ -1,0 +1,74 @@
+"""From settings to what makes the features, and the length of a window."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hf_audio.config import FeatureConfig
+from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.feature_shards import WindowExtractor
+from hf_audio.data.index import Clip
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.features.classical import ClassicalFeatures
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.waveform import Waveform
+
+# What makes the features of each name that --features can have, and which settings it takes beside the window's.
+EXTRACTORS: dict[str, tuple[Callable[..., WindowExtractor], tuple[str, ...]]] = {
+    "fbank": (KaldiFbank, ("sample_rate", "num_mel_bins")),
+    "waveform": (Waveform, ("sample_rate",)),
+    "classical": (ClassicalFeatures, ("sample_rate", "step_s")),
+}
+OF_ALL = ("features", "window_s", "hop_s")
+LONGEST_DEFAULT_WINDOW_S = 5.0
+NUM_PROBED_CLIPS = 500  # enough to know how long clips are
+
+logger = logging.getLogger(__name__)
+
+
+def window_extractor(settings: FeatureConfig) -> WindowExtractor:
+    """What makes the features that are asked for.
+
+    Raises:
+        InputError: there are no features of that name, or a setting of other features is given.
+    """
+    if settings.features not in EXTRACTORS:
+        raise unknown_name("features", settings.features, EXTRACTORS)
+    make, takes = EXTRACTORS[settings.features]
+    default = FeatureConfig()
+    given = {
+        name: value
+        for name, value in vars(settings).items()
+        if name not in OF_ALL and value is not None and (name in takes or value != getattr(default, name))
+    }
+    for name in given:
+        if name not in takes:
+            others = " or ".join(kind for kind, (_, taken) in EXTRACTORS.items() if name in taken)
+            raise InputError(
+                f"--{name} is for {others} features and these are {settings.features}: give --features "
+                f"{others}, or leave it out"
+            )
+    return make(**given)
+
+
+def default_window_s(clips: Sequence[Clip]) -> float:
+    """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
+
+    So most short clips fit one window without much padding, and long ones are cut into several.
+    """
+    training = [clip for clip in clips if clip.split == "train"]
+    lengths = []
+    for clip in training[:: max(1, len(training) // NUM_PROBED_CLIPS)]:
+        with contextlib.suppress(AudioError):
+            lengths.append((clip.end_s or probe(clip.path).duration_s) - clip.start_s)
+    if not lengths:
+        raise InputError(
+            f"None of the {len(training)} training files can be read as audio; see the formats in README.md"
+        )
+    window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
+    logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
+    return window_s
