@@ -137,8 +137,9 @@ def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypat
     monkeypatch.setattr("hf_audio.data.feature_shards.ROW_GROUP_BYTES", 100_000)
     folder = build(corpus, tmp_path / "features")
     metadata = pq.ParquetFile(folder / "data/test-00000-of-00001.parquet").metadata
-    assert metadata.num_row_groups > 3
-    assert all(metadata.row_group(number).total_byte_size < 130_000 for number in range(metadata.num_row_groups))
+    assert metadata.num_row_groups > 1
+    sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
+    assert min(sizes) > 80_000 and max(sizes) < 220_000  # of about 100,000 to 200,000
     assert metadata.row_group(0).column(0).has_offset_index
 
 

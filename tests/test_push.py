@@ -1,5 +1,6 @@
 """Pushing over bad lines, resuming, and refusals, against the tests' own Hub with the unmodified client library."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -221,6 +222,37 @@ class TestResuming:
         push_model(model, "alice/killed")
         assert hub.log.bytes_received("PUT") == SHARD_BYTES
         assert "config.json" in hub.repo("models", "alice/killed").paths()
+
+    def test_a_large_dataset_goes_in_parts_of_which_a_killed_push_keeps_the_finished(
+        self, hub, token, features, hub_env
+    ):
+        """The first part is committed; the commit of the second hangs until the process is dead."""
+        data = sorted((features / "data").glob("*.parquet"))
+        assert len(data) > 2
+        hub.faults.add("POST", "/commit/", "stall", skip=1, seconds=60)
+        code = (
+            "import sys; from hf_audio.publishing import hub; hub.BYTES_A_COMMIT = 1;"
+            "from hf_audio.publishing.push import push_features; push_features(sys.argv[1], 'alice/parts')"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code, features], env=hub_env)
+        try:
+            deadline = time.monotonic() + 60
+            while len(hub.log.matching("POST", "/commit/")) < 2:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=10)
+        arrived = hub.repo("datasets", "alice/parts").paths()
+        assert arrived == [f"data/{data[0].name}"]  # and no manifest: nobody takes it for whole
+        hub.log.clear()
+        subprocess.run([sys.executable, "-c", code, features], env=hub_env, check=True, capture_output=True)
+        for number, path in enumerate(data):  # the second part's file had arrived too, if not its commit
+            sent = hub.log.matching("PUT", hashlib.sha256(path.read_bytes()).hexdigest())
+            assert bool(sent) == (number >= 2)
+        assert "manifest.json" in hub.repo("datasets", "alice/parts").paths()
+        assert len(hub.log.matching("POST", "/commit/")) == len(data)  # one part each but the first, then the rest
+        assert datasets.load_dataset("alice/parts", split="train").num_rows
 
 
 class TestLicence:

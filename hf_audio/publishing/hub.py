@@ -32,6 +32,8 @@ TRIES = 6
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 SILENCE_S = 120.0  # a commit of many files takes the Hub up to a minute
+# of shards in one commit: a push that broke off goes on with the part that it was at
+BYTES_A_COMMIT = 2 << 30
 
 PASSING_STATUS = frozenset({408, 412, 429, 500, 502, 503, 504})  # 412: another push came in between
 PASSING_ERRORS = (
@@ -95,8 +97,9 @@ class HubRepo:
         revision: str | None = None,
         ignore: Sequence[str] = (),
         replace: Sequence[str] = (),
+        ahead: str | None = None,
     ) -> None:
-        """Upload what the Hub does not have yet.
+        """Upload what the Hub does not have yet; large folders in several commits, of which a repeated push goes on.
 
         Args:
             folder: its files go to the root of the repository.
@@ -104,20 +107,26 @@ class HubRepo:
             revision: a branch that exists; None is main.
             ignore: patterns of files that stay here.
             replace: patterns of files that are deleted from the Hub where the folder does not have them.
+            ahead: pattern of files that may be committed before the others, BYTES_A_COMMIT at a time.
         """
 
-        def upload_folder() -> None:
+        def upload_folder(title: str, **chosen: Any) -> None:
             self.api.upload_folder(
                 folder_path=folder,
                 repo_id=self.repo_id,
                 repo_type=self.repo_type,
                 revision=revision,
-                commit_message=message,
+                commit_message=title,
                 ignore_patterns=list(ignore),  # the library adds to it
-                delete_patterns=list(replace),
+                **chosen,
             )
 
-        self._patiently(upload_folder)
+        parts = _parts(sorted(folder.glob(ahead))) if ahead else []
+        if len(parts) > 1:
+            for number, part in enumerate(parts, start=1):
+                names = [path.relative_to(folder).as_posix() for path in part]
+                self._patiently(upload_folder, f"{message}: part {number} of {len(parts)}", allow_patterns=names)
+        self._patiently(upload_folder, message, delete_patterns=list(replace))
 
     def _patiently(self, call: Callable, *args: Any, **options: Any) -> Any:
         retrying = Retrying(
@@ -184,6 +193,20 @@ class HubRepo:
             f"{name} may not write to {self.repo_id} ({reason}): push to one of "
             f"{', '.join(f'{namespace}/...' for namespace in namespaces)}, or use the token of someone who may"
         )
+
+
+def _parts(paths: Sequence[Path]) -> list[list[Path]]:
+    """Files in order, in parts of at most BYTES_A_COMMIT, or of one file that is larger."""
+    parts: list[list[Path]] = []
+    room = 0
+    for path in paths:
+        size = path.stat().st_size
+        if size > room:
+            parts.append([])
+            room = BYTES_A_COMMIT
+        parts[-1].append(path)
+        room -= size
+    return parts
 
 
 @contextlib.contextmanager

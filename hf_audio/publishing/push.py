@@ -20,7 +20,8 @@ NO_PART_OF_THE_MODEL = (
 )
 # What an earlier push may have left under another name, where it would be loaded in place of the new files, or with
 # them: a dataset that had more shards, a model that was sharded, adapters.
-OLD_FEATURES = ("data/*.parquet",)
+SHARDS = "data/*.parquet"
+OLD_FEATURES = (SHARDS,)
 OLD_WEIGHTS = (
     *("model*.safetensors", "model.safetensors.index.json", "model.skops"),
     *("adapter_*", "adapter/*", "network/*", "plots/*"),
@@ -38,7 +39,8 @@ def push_features(
 ) -> str:
     """Push a finished feature folder as a dataset; a card is written first where it has none.
 
-    A push that was interrupted is simply repeated: what the Hub has already is not uploaded again.
+    A push that was interrupted is simply repeated: what the Hub has already is not uploaded again. Shards are committed
+    2 GB at a time, and the manifest last: until it is there, nobody takes the dataset for whole.
 
     Args:
         folder: what `build_features` made.
@@ -67,7 +69,7 @@ def push_features(
         name_repo(folder, repo.repo_id)
     else:
         write_dataset_card(folder, repo.repo_id)
-    repo.upload(folder, "Upload features", revision=revision, ignore=UNFINISHED, replace=OLD_FEATURES)
+    repo.upload(folder, "Upload features", revision=revision, ignore=UNFINISHED, replace=OLD_FEATURES, ahead=SHARDS)
     return repo.url
 
 

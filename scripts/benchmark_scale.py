@@ -1,0 +1,214 @@
+"""Does building scale: memory at ten times the corpus, two processes beside one, and what large corpora will take.
+
+    python scripts/benchmark_scale.py                           # 1,000 and 10,000 clips of 3 s
+    python scripts/benchmark_scale.py --num_clips 200           # a quick look
+    python scripts/benchmark_scale.py --parts rates             # only: rates by file format and kind of feature
+
+Memory is what a process and its workers hold for themselves (unique set size, sampled ten times a second), at its peak:
+pages of mapped files, which the system takes back when it needs them, do not count. One process and two take turns,
+on the larger corpus. The larger corpus is the smaller one under ten names a file (hard links): each is decoded and
+built anew.
+
+Rates are seconds of sound that one core gets through in one second of its time, from 44.1 kHz stereo files to finished
+shards, windows of 10 s. From them and the hours of each corpus follow core-hours, bytes and shards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core
+
+import numpy as np
+import psutil
+import soundfile
+from benchmark_features import FILE_RATE, folder_bytes, machine, made_up_piece, report
+
+import hf_audio
+from hf_audio.data.feature_plan import WINDOWS_A_SHARD
+
+TIMES = 10
+SAMPLES_A_SECOND = 10
+RATE_WINDOW_S, RATE_FILE_S, RATE_FILES = 10.0, 30.0, 40
+FORMATS = ("wav", "flac", "ogg", "mp3")
+KINDS = ("fbank", "spectrogram", "waveform", "classical")
+# Hours of sound, and in what files they come. IRMAS: 6,705 clips of 3 s and 2,874 of 5 to 20 s (about 17 s each). FMA
+# full: 106,574 tracks, 343 days (Defferrard et al. 2017). AudioSet: 2,084,320 clips of 10 s (Gemmeke et al. 2017).
+LARGE_CORPORA = {"IRMAS": (19.2, "wav"), "FMA full": (8232.0, "mp3"), "AudioSet": (5790.0, "flac")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_clips", type=int, default=1000, help="of the smaller corpus (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of one and two processes (default: %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=("memory", "processes", "rates"), help="default: all")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a process of its own
+    options = parser.parse_args()
+    if options.one:
+        ONE[options.one[0]](Path(options.one[1]), json.loads(options.one[2]))
+        return
+    parts = options.parts or ("memory", "processes", "rates")
+    print(f"{machine()}\n", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        if {"memory", "processes"} & set(parts):
+            write_corpora(root, options.num_clips)
+        if "memory" in parts:
+            measure_memory(root)
+        if "processes" in parts:
+            measure_processes(root, options.repeats)
+        if "rates" in parts:
+            reckon(measure_rates(root))
+
+
+def write_corpora(root: Path, num_clips: int) -> None:
+    """`root`/1 with `num_clips` clips of 3 s in two classes, and `root`/10 with ten links to each."""
+    distinct = [made_up_piece(seed) for seed in range(min(50, num_clips))]
+    for number in range(num_clips):
+        piece = np.roll(distinct[number % len(distinct)], 997 * number)
+        path = root / "1" / "ab"[number % 2] / f"{number:06d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.stack([piece, 0.8 * piece], axis=1).clip(-1, 1), FILE_RATE, subtype="PCM_16")
+        for copy in range(TIMES):
+            other = root / str(TIMES) / path.parent.name / f"{number:06d}-{copy}.wav"
+            other.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, other)
+
+
+def measure_memory(root: Path) -> None:
+    """Peak memory of building, of an epoch of batches, and of a streamed one, of both corpora."""
+    peaks: dict[str, list[float]] = {}
+    for size in ("1", str(TIMES)):
+        for what, settings in (("build", {"num_workers": 1}), ("read", {}), ("stream", {"streaming": True})):
+            if what == "build":
+                shutil.rmtree(root / f"features-{size}", ignore_errors=True)
+            _, peak = watched("build" if what == "build" else "read", root / size, settings)
+            peaks.setdefault(what, []).append(peak / 1e6)
+    print(f"{'peak memory, MB':20}{'1 x':>10}{f'{TIMES} x':>10}")
+    for what, (small, large) in peaks.items():
+        print(f"{what:20}{small:10.0f}{large:10.0f}")
+    for what, (small, large) in peaks.items():
+        report(f"memory to {what}, {TIMES} x / 1 x", large / small, "below 1.1")
+    print(flush=True)
+
+
+def measure_processes(root: Path, repeats: int) -> None:
+    """Wall-clock time of building with one process and with two, in turns."""
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(repeats):
+        for workers, found in seconds.items():
+            shutil.rmtree(root / f"features-{TIMES}", ignore_errors=True)
+            found.append(watched("build", root / str(TIMES), {"num_workers": workers})[0])
+    one, two = (statistics.median(found) for found in seconds.values())
+    print(f"seconds to build, one process {one:.1f}, two {two:.1f}; turns {seconds}")
+    report("efficiency of two processes over one", one / (2 * two), "at least 0.85")
+    print(flush=True)
+
+
+def watched(what: str, corpus: Path, settings: dict) -> tuple[float, float]:
+    """Runs one measurement in a process of its own: the seconds that it says, and the peak of its memory in bytes."""
+    command = [sys.executable, __file__, "--one", what, str(corpus), json.dumps(settings)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    peak, tree = 0, psutil.Process(process.pid)
+    while process.poll() is None:
+        held = 0
+        for one in [tree, *_children(tree)]:
+            try:
+                held += one.memory_full_info().uss
+            except psutil.Error:
+                continue
+        peak = max(peak, held)
+        time.sleep(1 / SAMPLES_A_SECOND)
+    if process.returncode:
+        sys.exit(f"error: measuring {what} of {corpus.name} x failed with exit code {process.returncode}")
+    return float(process.stdout.read().split()[-1]), float(peak)
+
+
+def _children(tree: psutil.Process) -> list[psutil.Process]:
+    try:
+        return tree.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def build_one(corpus: Path, settings: dict) -> None:
+    start = time.perf_counter()
+    build(corpus, corpus.parent / f"features-{corpus.name}", hf_audio.FeatureConfig(window_s=3.0), **settings)
+    print(time.perf_counter() - start)
+
+
+def read_one(corpus: Path, settings: dict) -> None:
+    """An epoch of batches, as the loader makes them."""
+    start = time.perf_counter()
+    features = hf_audio.load_features(corpus.parent / f"features-{corpus.name}")
+    rows = features.splits["train"]
+    if settings.get("streaming"):
+        rows = rows.to_iterable_dataset(num_shards=8)
+    collate = hf_audio.FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
+    for batch in rows.iter(batch_size=32):
+        names = list(batch)
+        collate([dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True)])
+    print(time.perf_counter() - start)
+
+
+ONE = {"build": build_one, "read": read_one}
+
+
+def build(corpus: Path, folder: Path, features: hf_audio.FeatureConfig, num_workers: int = 1) -> Path:
+    data = hf_audio.DataConfig(data_dir=str(corpus), num_workers=num_workers, test_fraction=0.1)
+    return hf_audio.build_corpus_features(data, folder, features)
+
+
+def measure_rates(root: Path) -> dict[tuple[str, str], tuple[float, float]]:
+    """Times real time a core, and bytes a second of sound, by format and kind."""
+    found = {}
+    print(f"{'times real time a core':24}" + "".join(f"{kind:>14}" for kind in KINDS))
+    for name in FORMATS:
+        corpus = root / name
+        for number in range(RATE_FILES):
+            sound = np.resize(made_up_piece(number), round(RATE_FILE_S * FILE_RATE))
+            path = corpus / "ab"[number % 2] / f"{number}.{name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, np.stack([sound, 0.8 * sound], axis=1).clip(-1, 1), FILE_RATE)
+        for kind in KINDS:
+            folder = root / f"rates-{name}-{kind}"
+            settings = hf_audio.FeatureConfig(features=kind, window_s=RATE_WINDOW_S)
+            clips = RATE_FILES // 4 if kind == "classical" else RATE_FILES  # librosa takes its time
+            for path in sorted(corpus.rglob(f"*.{name}"), key=lambda path: int(path.stem))[clips:]:
+                path.rename(path.with_suffix(".later"))
+            start = time.process_time()
+            build(corpus, folder, settings)
+            spent = time.process_time() - start
+            size = folder_bytes(folder / "data")
+            found[name, kind] = (clips * RATE_FILE_S / spent, size / (clips * RATE_FILE_S))
+            for path in corpus.rglob("*.later"):
+                path.rename(path.with_suffix(f".{name}"))
+        print(f"{name:24}" + "".join(f"{found[name, kind][0]:14.0f}" for kind in KINDS), flush=True)
+    print(f"{'bytes a second of sound':24}" + "".join(f"{found['wav', kind][1]:14.0f}" for kind in KINDS) + "\n")
+    return found
+
+
+def reckon(rates: dict[tuple[str, str], tuple[float, float]]) -> None:
+    """What each large corpus takes, by kind, in windows of 10 s."""
+    print("| corpus | hours | kind | core-hours | GB | windows of 10 s | shards |")
+    print("|---|---:|---|---:|---:|---:|---:|")
+    for corpus, (hours, name) in LARGE_CORPORA.items():
+        for kind in KINDS:
+            rate, bytes_a_second = rates[name, kind]
+            windows = hours * 3600 / RATE_WINDOW_S
+            cells = (f"{hours / rate:,.1f}", f"{hours * 3600 * bytes_a_second / 1e9:,.1f}", f"{windows:,.0f}")
+            shards = 8 * -(-windows // (8 * WINDOWS_A_SHARD))
+            print(f"| {corpus} | {hours:,.0f} | {kind} | {' | '.join(cells)} | {shards:,.0f} |")
+
+
+if __name__ == "__main__":
+    main()
