@@ -3,6 +3,7 @@
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS                       C 10, gamma scale
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --search true         C and gamma by cross-validation
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --learner boosting    gradient-boosted trees
+    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --step_s 3 --entropy_frame_s 0.1    and 30 entropies
     accelerate launch recipes/svm_irmas.py --demo
 
 An ensemble: a network's embedding of each window behind the classical features, one SVM on both. The

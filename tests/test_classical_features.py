@@ -17,19 +17,28 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
+import scipy.stats
 import tone_corpus
 import torch
 from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor
 
 from hf_audio.analysis.references import linear_scores, window_statistics
+from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.feature_table import features_to_csv
 from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
 from hf_audio.errors import InputError
-from hf_audio.extractors.classical import FEATURE_NAMES, ClassicalFeatureExtractor, classical_features
+from hf_audio.extractors.classical import (
+    FEATURE_NAMES,
+    ClassicalFeatureExtractor,
+    classical_features,
+    spectral_entropies,
+)
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
+from hf_audio.models import build_model
+from hf_audio.preparation import window_extractor
 
 RATE = 22_050
 CUT = {"window_s": 1.2, "hop_s": 1.2}
@@ -145,6 +154,54 @@ def test_standardised_then_padded_or_cut_to_the_number_of_steps():
         assert (values[0, 3:] == 0).all()
     batch = ClassicalFeatureExtractor(**settings)([music(1.2), music(0.4)], sampling_rate=RATE)["input_values"]
     assert batch.shape == (2, 3, 174) and (batch[1, 1:] == 0).all() and (batch[1, 0] != 0).any()
+
+
+def test_spectral_entropies_tell_tones_from_noise():
+    time_s = np.arange(RATE) / RATE
+    tone, noise = np.sin(2 * np.pi * 1000 * time_s), np.random.default_rng(0).standard_normal(RATE)
+    frame = round(0.1 * RATE)
+    sound = np.concatenate([tone[: 5 * frame], noise[: 5 * frame]]).astype(np.float32)
+    entropies = spectral_entropies(sound, frame, 10)
+    assert entropies.shape == (10,) and (entropies[:5] < 0.2).all() and (entropies[5:] > 0.9).all()
+    # the same by scipy, of shares of the power spectrum
+    power = np.abs(np.fft.rfft(sound[-frame:] * np.hanning(frame))) ** 2
+    assert entropies[9] == pytest.approx(scipy.stats.entropy(power) / np.log(len(power)), rel=1e-3)
+    short = spectral_entropies(sound[: 3 * frame], frame, 10)
+    np.testing.assert_allclose(short[3:], entropies[:3].mean(), rtol=1e-4)
+    assert (spectral_entropies(np.zeros(RATE, np.float32), frame, 10) == 0).all()
+    assert spectral_entropies(sound[:7], frame, 2).shape == (2,)
+
+
+def test_entropies_stand_behind_the_other_features(corpus, tmp_path):
+    extractor = ClassicalFeatureExtractor(step_s=0.4, entropy_frame_s=0.1)
+    features = extractor.extract(music(0.8))
+    assert features.shape == (2, 178) == (2, extractor.feature_size) and extractor.feature_names[-1] == "entropy_3"
+    np.testing.assert_array_equal(features[:, :174], ClassicalFeatureExtractor(step_s=0.4).extract(music(0.8)))
+    np.testing.assert_array_equal(features[1, 174:], spectral_entropies(music(0.8)[8820:], 2205, 4))
+    settings = FeatureConfig(features="classical", window_s=0.4, step_s=0.4, entropy_frame_s=0.1)
+    clips = tone_corpus.tone_clips(corpus, 20)
+    options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 0.4, "hop_s": 0.4}
+    folder = build_features(clips, tone_corpus.LABELS, tmp_path / "f", window_extractor(settings), **options)
+    stored = load_features(folder)
+    assert stored.extractor.to_dict() == ClassicalFeatureExtractor.from_pretrained(folder).to_dict()
+    assert len(stored.extractor.mean) == 178 and stored.extractor.feature_names == extractor.feature_names
+    row = next(iter(stored.splits["train"]))
+    assert len(row["features"]) == 178
+    assert build_model("mlp", stored)(
+        FeatureCollator(stored.extractor, stored.labels)([row])["input_values"]
+    ).logits.numel()
+    features_to_csv(folder, tmp_path / "f.csv")
+    assert (
+        (tmp_path / "f.csv").read_text().splitlines()[0].endswith("mel_127_db,entropy_0,entropy_1,entropy_2,entropy_3")
+    )
+    with pytest.raises(InputError, match=r"entropy_frame_s None there, 0\.1 wanted"):
+        check_same_extractor(ClassicalFeatureExtractor(step_s=0.4), stored.extractor)
+
+
+@pytest.mark.parametrize("settings", [{}, {"step_s": 0.2}])
+def test_entropies_need_a_step_that_holds_them(settings):
+    with pytest.raises(InputError, match=r"entropy_frame_s 0\.3 needs step_s .*; give --step_s"):
+        ClassicalFeatures(entropy_frame_s=0.3, **settings)
 
 
 def test_waveforms_of_every_form_and_what_is_none():

@@ -136,7 +136,8 @@ def test_the_card_of_classical_features(vectors, monkeypatch):
         "| 46 to 173 | `mel_0_db` ... `mel_127_db` |",
     ]
     assert "\n|---|---|\n" + lines[0] in card.text and all(line + "\n" in card.text for line in lines)
-    assert sum(1 + last - first for first, last, _ in feature_groups()) == 174
+    assert sum(1 + last - first for first, last, _ in feature_groups({"step_s": None})) == 174
+    assert feature_groups({"step_s": 0.4, "entropy_frame_s": 0.1})[-1] == (174, 177, "`entropy_0` ... `entropy_3`")
     means = class_means(vectors, read_manifest(vectors))
     assert means.keys() == PITCH_HZ.keys()
     np.testing.assert_allclose(np.mean(list(means.values()), axis=0), 0, atol=1e-9)  # as many windows of each

@@ -10,14 +10,13 @@ from pathlib import Path
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.errors import InputError
-from hf_audio.extractors.classical import FEATURE_NAMES
 
 
 def features_to_csv(source: str | Path, path: str | Path) -> Path:
     """Write the classical features of a dataset, not standardised, as CSV: one line a step of a window.
 
     Columns: clip_id, group, split, start_s (of the step, in its file), labels (";" between several), then one for each
-    of `FEATURE_NAMES`.
+    of the extractor's `feature_names`.
 
     Args:
         source: what `build_features` made with `ClassicalFeatures`: a folder, or its name on the Hub.
@@ -36,7 +35,7 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
         )
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["clip_id", "group", "split", "start_s", "labels", *FEATURE_NAMES])
+    table.writerow(["clip_id", "group", "split", "start_s", "labels", *features.extractor.feature_names])
     table.writerows(_lines(features))
     write_atomically(path, text.getvalue())
     return path

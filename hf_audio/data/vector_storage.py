@@ -22,7 +22,7 @@ class VectorStorage:
     feature_type = "classical"
     described = "classical features"
     extractor_class = ClassicalFeatureExtractor
-    compared = ("sampling_rate", "step_s")
+    compared = ("sampling_rate", "step_s", "entropy_frame_s")
     statistics_axis = 0
 
     def columns(self, sample_rate: int) -> dict[str, Any]:

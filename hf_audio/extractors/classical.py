@@ -1,4 +1,4 @@
-"""174 classical features of music: one vector a window, or one every few seconds.
+"""174 classical features of music, and spectral entropies: one vector a window, or one every few seconds.
 
 This file is copied beside published models, so it imports nothing of hf_audio:
 
@@ -42,12 +42,14 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
     """Waveforms → standardised classical features, see FEATURE_NAMES and `classical_features`.
 
     Args:
-        feature_size: number of features, 174.
+        feature_size: number of features; it follows from the other arguments.
         sampling_rate: in Hz. librosa resamples files to 22,050 Hz unless told otherwise, and so did the original.
         padding_value: of steps behind a short waveform's end; 0 is the mean of the training data.
         step_s: seconds under one vector; None makes one vector of the whole waveform, however long. A rest of less
             than half a step is left out, unless there is nothing else.
         num_steps: vectors a waveform is cut or padded to; None pads to the longest of the batch.
+        entropy_frame_s: seconds of a frame whose spectral entropy is added, see `spectral_entropies`; None adds none.
+            As many as frames fit into a step stand behind the other features, so `step_s` must be given.
         mean, std: of each feature over the training data (one number stands for all); None leaves values as they are.
     """
 
@@ -60,16 +62,22 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         padding_value: float = 0.0,
         step_s: float | None = None,
         num_steps: int | None = None,
+        entropy_frame_s: float | None = None,
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
         return_attention_mask: bool = False,
         **kwargs,
     ) -> None:
-        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)
+        super().__init__(len(feature_names(step_s, entropy_frame_s)), sampling_rate, padding_value, **kwargs)
         self.return_attention_mask = return_attention_mask
-        self.step_s, self.num_steps = step_s, num_steps
+        self.step_s, self.num_steps, self.entropy_frame_s = step_s, num_steps, entropy_frame_s
         self.mean = np.ravel(mean).tolist() if mean is not None else None
         self.std = np.ravel(std).tolist() if std is not None else None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """What each number of a vector is, in order."""
+        return feature_names(self.step_s, self.entropy_frame_s)
 
     def __call__(
         self,
@@ -97,11 +105,15 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         return BatchFeature({"input_values": values}, tensor_type=return_tensors)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """`[samples]` → float32 `[steps, 174]`, at most `num_steps`, as measured: not standardised, not padded."""
+        """`[samples]` → float32 `[steps, features]`, at most `num_steps`, as measured: not standardised, not padded."""
         step_samples = self.step_samples(len(waveform))
         starts = range(0, self.count_steps(len(waveform)) * step_samples, step_samples)[: self.num_steps]
-        steps = [classical_features(waveform[start : start + step_samples], self.sampling_rate) for start in starts]
-        return np.stack(steps)
+        steps = [waveform[start : start + step_samples] for start in starts]
+        features = np.stack([classical_features(step, self.sampling_rate) for step in steps])
+        if self.entropy_frame_s is None:
+            return features
+        count, frame_samples = self.feature_size - len(FEATURE_NAMES), round(self.entropy_frame_s * self.sampling_rate)
+        return np.concatenate([features, [spectral_entropies(step, frame_samples, count) for step in steps]], axis=1)
 
     def step_samples(self, num_samples: int) -> int:
         """Samples under one vector of a waveform of `num_samples`."""
@@ -122,6 +134,37 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         for row, steps in zip(batch, features, strict=True):
             row[: len(steps)] = (steps[:num_steps] - mean) / std
         return batch
+
+
+def feature_names(step_s: float | None = None, entropy_frame_s: float | None = None) -> tuple[str, ...]:
+    """What each number of a vector is, in order.
+
+    Raises:
+        ValueError: entropies without a step, or of frames longer than the step.
+    """
+    if entropy_frame_s is None:
+        return FEATURE_NAMES
+    if step_s is None or not 0 < entropy_frame_s <= step_s:
+        raise ValueError(
+            f"entropy_frame_s {entropy_frame_s:g} needs step_s of at least so many seconds, found {step_s}: how many "
+            "entropies there are must not hang on a clip's length"
+        )
+    return (*FEATURE_NAMES, *(f"entropy_{number}" for number in range(round(step_s / entropy_frame_s))))
+
+
+def spectral_entropies(waveform: np.ndarray, frame_samples: int, count: int) -> np.ndarray:
+    """How evenly the energy of each frame is spread over frequency: float32 `[count]`, 0 a tone, 1 white noise.
+
+    Shannon entropy of the power spectrum (Hann window, no overlap) as shares of its sum, over the logarithm of the
+    number of bins; digital silence has 0. Where the sound has fewer than `count` frames, the rest is their mean.
+    """
+    whole = max(1, min(count, len(waveform) // frame_samples))
+    frames = np.resize(np.pad(waveform, (0, max(0, frame_samples - len(waveform)))), (whole, frame_samples))
+    power = np.abs(np.fft.rfft(frames * np.hanning(frame_samples), axis=1)) ** 2
+    total = power.sum(axis=1, keepdims=True)
+    shares = power / np.where(total > 0, total, 1.0)
+    entropies = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1) / np.log(power.shape[1])
+    return np.pad(entropies, (0, count - whole), constant_values=entropies.mean()).astype(np.float32)
 
 
 def classical_features(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:

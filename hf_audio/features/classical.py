@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from hf_audio.data.windows import cut_windows
 from hf_audio.errors import InputError
-from hf_audio.extractors.classical import FEATURE_NAMES, HOP_SAMPLES, N_FFT, ClassicalFeatureExtractor
+from hf_audio.extractors.classical import HOP_SAMPLES, N_FFT, ClassicalFeatureExtractor, feature_names
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,15 @@ class ClassicalFeatures:
     Args:
         sample_rate: in Hz.
         step_s: seconds under one vector; None makes one vector of each window.
+        entropy_frame_s: seconds of a frame whose spectral entropy is added; None adds none.
 
     Raises:
-        InputError: librosa is missing, or a step is shorter than one spectrum.
+        InputError: librosa is missing, a step is shorter than one spectrum, or entropies do not fit into one.
     """
 
     sample_rate: int = 22_050
     step_s: float | None = None
+    entropy_frame_s: float | None = None
 
     times_real_time = 200.0  # a core makes features of so many seconds of sound in one second
 
@@ -44,6 +46,12 @@ class ClassicalFeatures:
                 f"A step of {self.step_s:g} s is shorter than one spectrum of {N_FFT} samples; give --step_s "
                 f"{N_FFT / self.sample_rate + 0.005:.2f} or more, or leave it out for one vector a window"
             )
+        try:
+            feature_names(self.step_s, self.entropy_frame_s)
+        except ValueError as error:
+            raise InputError(
+                f"{error}; give --step_s, e.g. the window's length, or another --entropy_frame_s"
+            ) from None
 
     @property
     def frame_samples(self) -> int:
@@ -62,7 +70,8 @@ class ClassicalFeatures:
             "feature_type": "classical",
             "sampling_rate": self.sample_rate,
             "step_s": self.step_s,
-            "num_features": len(FEATURE_NAMES),
+            "entropy_frame_s": self.entropy_frame_s,
+            "num_features": len(feature_names(self.step_s, self.entropy_frame_s)),
             "fft_samples": N_FFT,
             "fft_hop_samples": HOP_SAMPLES,
         }
@@ -78,7 +87,7 @@ class ClassicalFeatures:
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[list[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]`: (start in seconds, float32 `[steps, 174]`)."""
+        """The windows of each waveform `[samples]`: (start in seconds, float32 `[steps, features]`)."""
         size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
         with threadpool_limits(1, user_api="blas"):  # processes are the parallel unit
             for waveform in waveforms:
@@ -92,9 +101,16 @@ class ClassicalFeatures:
     ) -> ClassicalFeatureExtractor:
         """The extractor that computes the same from a waveform, for `max_length` steps, with training statistics."""
         return ClassicalFeatureExtractor(
-            sampling_rate=self.sample_rate, step_s=self.step_s, num_steps=max_length, mean=mean, std=std
+            sampling_rate=self.sample_rate,
+            step_s=self.step_s,
+            num_steps=max_length,
+            entropy_frame_s=self.entropy_frame_s,
+            mean=mean,
+            std=std,
         )
 
     @property
     def _extractor(self) -> ClassicalFeatureExtractor:
-        return ClassicalFeatureExtractor(sampling_rate=self.sample_rate, step_s=self.step_s)
+        return ClassicalFeatureExtractor(
+            sampling_rate=self.sample_rate, step_s=self.step_s, entropy_frame_s=self.entropy_frame_s
+        )

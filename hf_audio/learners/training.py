@@ -64,7 +64,8 @@ class TrainedClassifiers:
     def facts(self) -> dict[str, Any]:
         """The report's "model", "training" and "log_history"."""
         network = self.reader.network
-        parts = ["174 classical features", *([f"the embedding of {network.public_name}"] if network else [])]
+        parts = [f"{self.features.extractor.feature_size} classical features"]
+        parts += [f"the embedding of {network.public_name}"] if network else []
         return {
             "model": {
                 "library": "sklearn",

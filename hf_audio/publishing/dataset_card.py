@@ -70,7 +70,7 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
         kind=kind,
         title=TITLES[kind],
         caption=caption,
-        feature_groups=feature_groups(),
+        feature_groups=feature_groups(manifest["extractor"]) if kind == "classical" else (),
         preprocessor=json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8")),
         **manifest,
     )

@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from hf_audio.data.feature_storage import storage_of
-from hf_audio.extractors.classical import FEATURE_NAMES
+from hf_audio.extractors.classical import feature_names
 from hf_audio.features.fbank import HOP_S, KaldiFbank
 
 MOST_PICTURED_CLASSES = 60
@@ -28,7 +28,9 @@ def pictured_classes(folder: Path, manifest: Mapping[str, Any]) -> tuple[Figure,
     kind = storage_of(manifest["extractor"]).kind
     if kind == "classical":
         means = class_means(folder, manifest)
-        return means_picture(means), f"Mean of each feature over the training windows of {len(means)} classes"
+        return means_picture(
+            means, feature_groups(manifest["extractor"])
+        ), f"Mean of each feature over the training windows of {len(means)} classes"
     windows = dict(one_window_a_class(folder, manifest))
     if kind == "waveform":
         fbank = KaldiFbank(manifest["extractor"]["sampling_rate"])
@@ -103,7 +105,7 @@ def windows_picture(windows: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def means_picture(means: Mapping[str, np.ndarray]) -> Figure:
+def means_picture(means: Mapping[str, np.ndarray], feature_groups: list[tuple[int, int, str]]) -> Figure:
     """Standardised classical features `[features]` by class: a line a class, blue below the mean of all, red above."""
     names = list(means)[:MOST_PICTURED_CLASSES]
     figure = Figure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
@@ -112,19 +114,20 @@ def means_picture(means: Mapping[str, np.ndarray]) -> Figure:
     colours = {"cmap": "RdBu_r", "vmin": -LARGEST_DEVIATION, "vmax": LARGEST_DEVIATION, "interpolation": "nearest"}
     image = axis.imshow(values, aspect="auto", **colours)
     axis.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
-    groups = [(first, last, names.split("_")[0].strip("`")) for first, last, names in feature_groups()]
+    groups = [(first, last, names.split("_")[0].strip("`")) for first, last, names in feature_groups]
     axis.set_xticks([first - 0.5 for first, _, _ in groups], [name for _, _, name in groups], fontsize=7, rotation=60)
     figure.colorbar(image, ax=axis, label="standard deviations", pad=0.01)
     return figure
 
 
-def feature_groups() -> list[tuple[int, int, str]]:
-    """(first, last, names) of the classical features that belong together, for tables."""
-    prefixes = [name.split("_")[0] for name in FEATURE_NAMES]
+def feature_groups(parameters: Mapping[str, Any]) -> list[tuple[int, int, str]]:
+    """(first, last, names) of the classical features that belong together; `parameters` are of the build."""
+    feature_list = feature_names(parameters["step_s"], parameters.get("entropy_frame_s"))
+    prefixes = [name.split("_")[0] for name in feature_list]
     groups = []
     for prefix in dict.fromkeys(prefixes):
         members = [number for number, found in enumerate(prefixes) if found == prefix]
         first, last = members[0], members[-1]
-        ends = dict.fromkeys((FEATURE_NAMES[first], FEATURE_NAMES[last]))
+        ends = dict.fromkeys((feature_list[first], feature_list[last]))
         groups.append((first, last, " ... ".join(f"`{name}`" for name in ends)))
     return groups

@@ -15,7 +15,7 @@ from hf_audio.metrics import METRIC_NAMES, main_metrics
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
-HEARD = {"kaldi_fbank": "log-mel windows", "waveform": "windows", "classical": "174 classical features of windows"}
+HEARD = {"kaldi_fbank": "log-mel windows", "waveform": "windows", "classical": "classical features of windows"}
 TASK = "audio-classification"
 HUB_METRICS = {  # the Hub's metric ids
     "accuracy": "accuracy",
