@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from sklearn import metrics
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.labels import LabelSpace
 from hf_audio.metrics import METRIC_NAMES, main_metrics
+from hf_audio.pictures.figures import BLUE, GREY, ORANGE, new_figure, png, short_name
 
-BLUE, ORANGE, GREY = "#1f6f9f", "#d9822b", "#9aa5ad"
 SCORE_COLOURS = ("#264653", "#2a9d8f", BLUE, "#8a5a9e", GREY)
 
 
@@ -47,7 +46,7 @@ def write_plots(
     written = []
     for name, figure in figures.items():
         if figure is not None:
-            write_atomically(folder / name, _png(figure))
+            write_atomically(folder / name, png(figure))
             written.append(name)
     return written
 
@@ -64,7 +63,7 @@ def plot_training(log_history: list[dict], metric_names: Sequence[str], best_ste
     panels = [("Loss", losses, (GREY, BLUE), None)]
     if any(scores.values()):
         panels.append(("Scores on validation, by clip", scores, SCORE_COLOURS, 1.02))
-    figure, all_axes = _figure(5.2 * len(panels), 4.0, columns=len(panels))
+    figure, all_axes = new_figure(5.2 * len(panels), 4.0, columns=len(panels))
     last_step = max(entry["step"] for entry in log_history)
     for axes, (title, curves, colours, top) in zip(np.atleast_1d(all_axes), panels, strict=True):
         for (name, points), colour in zip(curves.items(), colours, strict=False):
@@ -87,7 +86,7 @@ def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
     classes = sorted(scores["per_class"].items(), key=lambda item: -(item[1]["f1"] if item[1]["support"] else -1))
     values = [one["f1"] for _, one in classes]
     rows = np.arange(len(classes))
-    figure, axes = _figure(6.4, 1.3 + 0.26 * len(classes))
+    figure, axes = new_figure(6.4, 1.3 + 0.26 * len(classes))
     axes.barh(rows, [value or 0.0 for value in values], height=0.72, color=BLUE)
     for row, value in zip(rows, values, strict=True):
         text = "no clips" if value is None else f"{value:.2f}"
@@ -97,7 +96,7 @@ def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
         axes.axvline(scores["f1_macro"], color=ORANGE, lw=1.2, label=f"macro F1 {scores['f1_macro']:.3f}")
         axes.axvline(scores["f1_micro"], color=GREY, lw=1.2, ls="--", label=f"micro F1 {scores['f1_micro']:.3f}")
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, fontsize=9)
-    axes.set_yticks(rows, [f"{_short(name)}  ({one['support']})" for name, one in classes], fontsize=8)
+    axes.set_yticks(rows, [f"{short_name(name)}  ({one['support']})" for name, one in classes], fontsize=8)
     axes.set(xlim=(0, 1.08), ylim=(len(classes) - 0.4, -0.6), xlabel=f"F1 on {split} (number of clips in brackets)")
     axes.grid(axis="y", visible=False)
     return figure
@@ -121,7 +120,7 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
     shares = confusion_shares(targets, decisions)
     num_classes = len(labels)
     size = 2.6 + 0.32 * min(num_classes, 20) + 0.1 * max(num_classes - 20, 0)
-    figure, axes = _figure(size + 0.9, size)
+    figure, axes = new_figure(size + 0.9, size)
     figure.set_layout_engine("compressed")  # keeps the labels beside the square picture
     picture = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     if num_classes <= 20:
@@ -129,7 +128,7 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
             if share >= 0.005:
                 colour = "white" if share > 0.55 else "black"
                 axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    names = [_short(name) for name in labels.names]
+    names = [short_name(name) for name in labels.names]
     font_size = 8 if num_classes <= 20 else 6
     axes.set_xticks(range(num_classes), names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(num_classes), names, fontsize=font_size)
@@ -154,7 +153,7 @@ def plot_roc_pr(probabilities: np.ndarray, targets: np.ndarray, scores: dict[str
     drawable = [column for column in columns if 0 < column[0].sum() < len(column[0])]
     if not drawable:
         return None
-    figure, (roc, precision_recall) = _figure(10.4, 5.2, columns=2)
+    figure, (roc, precision_recall) = new_figure(10.4, 5.2, columns=2)
     thin = dict(color=BLUE, lw=0.8, alpha=0.45 if len(drawable) <= 12 else 0.2)
     lines = [(*column, thin) for column in drawable]
     lines.append((true[known], probabilities[known], dict(color=ORANGE, lw=2.2)))
@@ -181,24 +180,3 @@ def _legend(axes, micro: str, classes: str) -> None:
         axes.plot([], [], color=BLUE, lw=0.8, label=classes)[0],
     ]
     axes.legend(handles=handles, frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
-
-
-def _figure(width_inches: float, height_inches: float, columns: int = 1):
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, columns)
-    for one in np.atleast_1d(axes):
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(color="#e6e9ec", lw=0.7)
-        one.set_axisbelow(True)
-    return figure, axes
-
-
-def _short(name: str, longest: int = 24) -> str:
-    # A dollar sign would start a formula
-    return (name if len(name) <= longest else name[: longest - 1] + "…").replace("$", r"\$")
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=130)
-    return content.getvalue()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from hf_audio.data.feature_storage import storage_of, write_atomically
 from hf_audio.data.labels import MULTI_LABEL
 from hf_audio.errors import InputError
-from hf_audio.publishing.dataset_pictures import class_distribution, feature_groups, pictured_classes
+from hf_audio.pictures.windows import class_distribution, feature_groups, pictured_classes
 
 TEMPLATE = Path(__file__).with_name("dataset_card.md")
 # Those of the Hub's licence identifiers that recordings come under: https://huggingface.co/docs/hub/repositories-licenses
@@ -26,8 +26,18 @@ HUB_LICENCES = frozenset(
 )
 SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 # what the features of each kind are called in titles, and what the Hub finds them by
-TITLES = {"fbank": "log-mel features", "waveform": "waveforms", "classical": "classical features"}
-TAGS = {"fbank": ["spectrogram"], "waveform": [], "classical": ["librosa", "tabular"]}
+TITLES = {
+    "fbank": "log-mel features",
+    "spectrogram": "spectrograms",
+    "waveform": "waveforms",
+    "classical": "classical features",
+}
+TAGS = {
+    "fbank": ["spectrogram"],
+    "spectrogram": ["spectrogram"],
+    "waveform": [],
+    "classical": ["librosa", "tabular"],
+}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

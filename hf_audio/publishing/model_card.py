@@ -15,7 +15,13 @@ from hf_audio.metrics import METRIC_NAMES, main_metrics
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
-HEARD = {"kaldi_fbank": "log-mel windows", "waveform": "windows", "classical": "classical features of windows"}
+HEARD = {
+    "kaldi_fbank": "log-mel windows",
+    "spectrogram": "spectrograms of windows",
+    "waveform": "windows",
+    "classical": "classical features of windows",
+}
+CUTTING = ("kaldi_fbank", "spectrogram")  # their extractors cut what is longer than a window
 TASK = "audio-classification"
 HUB_METRICS = {  # the Hub's metric ids
     "accuracy": "accuracy",
@@ -143,7 +149,8 @@ def _facts(
         "threshold": scores.get("threshold"),
         "threshold_chosen": "validation" in data["splits"],
         "has_adapter": (folder / "adapter").is_dir(),
-        "cuts": data["extractor"]["feature_type"] == "kaldi_fbank",  # its extractor cuts what is too long
+        "cuts": data["extractor"]["feature_type"] in CUTTING,
+        "stereo": bool({"left", "right"} & set(data["extractor"].get("channels", ()))),
         "heard": HEARD[data["extractor"]["feature_type"]],
         "trust": ", trust_remote_code=True" if _has_own_code(network_folder) else "",
         "trusted": _config(folder).get("trusted_types", []),

@@ -22,7 +22,7 @@ LARGEST_DEVIATION = 1.5  # of a class's mean, in standard deviations: what is be
 def pictured_classes(folder: Path, manifest: Mapping[str, Any]) -> tuple[Figure, str]:
     """What the classes of a dataset look like, and a caption for it.
 
-    Log-mel features of one window of each class, also where the sound itself is stored; of classical features, the
+    Spectrograms of one window of each class, log-mel ones where the sound itself is stored; of classical features, the
     mean over all training windows of each class.
     """
     kind = storage_of(manifest["extractor"]).kind
@@ -35,7 +35,14 @@ def pictured_classes(folder: Path, manifest: Mapping[str, Any]) -> tuple[Figure,
     if kind == "waveform":
         fbank = KaldiFbank(manifest["extractor"]["sampling_rate"])
         windows = {name: fbank([torch.from_numpy(window)])[0].numpy() for name, window in windows.items()}
-    return windows_picture(windows), f"One window of each of {len(windows)} classes"
+    caption = f"One window of each of {len(windows)} classes"
+    if kind == "spectrogram":
+        settings = manifest["extractor"]
+        pictures = {name: stacked_channels(window) for name, window in windows.items()}
+        if len(settings["channels"]) > 1:
+            caption += f", from top to bottom: {', '.join(settings['channels'])}"
+        return windows_picture(pictures, settings["hop_samples"] / settings["sampling_rate"]), caption
+    return windows_picture(windows), caption
 
 
 def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
@@ -87,21 +94,27 @@ def class_distribution(manifest: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def windows_picture(windows: Mapping[str, np.ndarray]) -> Figure:
-    """Log-mel features `[frames, bins]` by class: time to the right, low tones below."""
+def stacked_channels(window: np.ndarray) -> np.ndarray:
+    """`[frames, channels, bins]` → `[frames, channels * bins]`: each from 0 to 1, the first one last (on top)."""
+    low, high = window.min(axis=(0, 2), keepdims=True), window.max(axis=(0, 2), keepdims=True)
+    return ((window - low) / np.maximum(high - low, 1e-6))[:, ::-1].reshape(len(window), -1)
+
+
+def windows_picture(windows: Mapping[str, np.ndarray], frame_s: float = HOP_S) -> Figure:
+    """Log-mel features `[frames, bins]` by class, every `frame_s` seconds: time to the right, low tones below."""
     columns = min(5, max(1, len(windows)))
     rows = -(-len(windows) // columns) or 1
     figure = Figure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, (name, window) in zip(axes, windows.items(), strict=False):
-        extent = (0, len(window) * HOP_S, 0, window.shape[1])
+        extent = (0, len(window) * frame_s, 0, window.shape[1])
         axis.imshow(window.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
         axis.set_title(name, fontsize=9, parse_math=False)
         axis.tick_params(labelsize=6)
     for axis in axes[len(windows) :]:
         axis.set_visible(False)
     figure.supxlabel("seconds", fontsize=8)
-    figure.supylabel("mel bin", fontsize=8)
+    figure.supylabel("bin", fontsize=8)
     return figure
 
 

@@ -1,0 +1,169 @@
+"""All pictures of a feature dataset in one folder, with a page that shows them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hf_audio.analysis.references import MOST_TRAINING_WINDOWS, window_statistics
+from hf_audio.augment import Compose
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.errors import InputError
+from hf_audio.inference import embeddings, load_network
+from hf_audio.pictures.augmented import augmented_picture
+from hf_audio.pictures.clips import (
+    clip_durations,
+    clip_targets,
+    co_occurrence,
+    co_occurrence_picture,
+    duration_picture,
+)
+from hf_audio.pictures.figures import png
+from hf_audio.pictures.projections import explained_variance_picture, project, projection_picture
+from hf_audio.pictures.variances import FeatureVariance, feature_variances, variance_picture
+from hf_audio.pictures.windows import class_distribution, pictured_classes
+
+MOST_POINTS = 3000  # of a projection: more cover each other, and t-SNE takes minutes
+
+
+def draw_features(
+    features: FeatureDataset,
+    folder: str | Path,
+    *,
+    projections: Sequence[str] = ("pca", "tsne"),
+    model: str | None = None,
+    augment: Compose | None = None,
+    seed: int = 0,
+) -> Path:
+    """Draws what can be seen of a dataset: classes, lengths, windows, clusters, variance; returns the page's path.
+
+    Args:
+        features: with local splits.
+        folder: where pictures, `variances.csv` (classical features) and the page README.md go.
+        projections: any of "pca", "tsne" and "umap"; of the train split's windows.
+        model: a trained network whose embeddings are projected instead of the features' own statistics; they are also
+            written for TensorBoard's projector, as vectors.tsv and metadata.tsv.
+        augment: draws some windows with it and without.
+        seed: of the windows that are drawn, and of t-SNE and UMAP.
+
+    Raises:
+        InputError: a streamed dataset, an unknown projection, a model that reads other features.
+    """
+    folder = Path(folder)
+    if any(not hasattr(rows, "select") for rows in features.splits.values()):
+        raise InputError(f"{features.source} is streamed; pictures need all of it: load it without streaming")
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = _of_clips(features) | _of_windows(features, augment, seed)
+    vectors, targets, source = _vectors(features, model, seed)
+    figures |= _of_vectors(vectors, targets, source, features, projections, seed)
+    if model:
+        _write_projector(folder, vectors, targets, features.labels.names)
+    elif features.kind == "classical":
+        variances = feature_variances(vectors, targets, features.extractor.feature_names)
+        write_atomically(folder / "variances.csv", _as_csv(variances))
+        figures["variances.png"] = (
+            variance_picture(variances),
+            "Variance of each feature, and what tells classes apart",
+        )
+    for name, (figure, _) in figures.items():
+        write_atomically(folder / name, png(figure))
+    write_atomically(folder / "README.md", _page(features, {name: caption for name, (_, caption) in figures.items()}))
+    return folder / "README.md"
+
+
+Figures = dict[str, tuple[Figure, str]]
+
+
+def _of_clips(features: FeatureDataset) -> Figures:
+    figures = {
+        "classes.png": (class_distribution(features.manifest), "Clips of each class"),
+        "durations.png": (
+            duration_picture(clip_durations(features)),
+            "Length of the clips, as far as windows cover it",
+        ),
+    }
+    if features.labels.is_multi_label:
+        for split in features.splits:
+            shares = co_occurrence(clip_targets(features, split))
+            picture = co_occurrence_picture(shares, features.labels.names)
+            figures[f"co_occurrence_{split}.png"] = (picture, f"Classes that are heard together, {split}")
+    return figures
+
+
+def _of_windows(features: FeatureDataset, augment: Compose | None, seed: int) -> Figures:
+    figures = {}
+    if Path(features.source).is_dir():
+        picture, caption = pictured_classes(Path(features.source), features.manifest)
+        figures["windows.png"] = (picture, caption)
+    if augment is not None:
+        figures["augmented.png"] = (
+            augmented_picture(features, augment, seed),
+            "Training windows as they are stored, and as training sees them",
+        )
+    return figures
+
+
+def _of_vectors(
+    vectors: np.ndarray,
+    targets: np.ndarray,
+    source: str,
+    features: FeatureDataset,
+    methods: Sequence[str],
+    seed: int,
+) -> Figures:
+    figures = {}
+    for method in methods:
+        projection = project(vectors, method, seed)
+        picture = projection_picture(projection, targets, features.labels.names)
+        figures[f"{method}.png"] = (picture, f"{source}: {projection.caption}")
+        figures.setdefault(
+            "explained_variance.png", (explained_variance_picture(projection), f"Principal components of {source}")
+        )
+    return figures
+
+
+def _vectors(features: FeatureDataset, model: str | None, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """One vector a training window, its classes, and what the vectors are, in words."""
+    if model is None:
+        vectors, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
+        words = "classical features" if features.kind == "classical" else "mean and deviation of each mel bin"
+    else:
+        network, extractor = load_network(model, features, seed=seed)
+        vectors = embeddings(network, features, "train", extractor=extractor).values
+        rows = features.splits["train"].select_columns(["clip_id", "labels"])
+        targets = np.stack(
+            [features.labels.multi_hot(row["labels"], features.unknown.get(row["clip_id"], ())) for row in rows]
+        )
+        words = f"embeddings of {Path(model).name}"
+    if len(vectors) > MOST_POINTS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(vectors), MOST_POINTS, replace=False))
+        vectors, targets = vectors[chosen], targets[chosen]
+    return vectors, targets, words
+
+
+def _write_projector(folder: Path, vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> None:
+    """The two files that projector.tensorflow.org and TensorBoard's projector load."""
+    lines = ("\t".join(f"{value:.5g}" for value in vector) for vector in vectors)
+    write_atomically(folder / "vectors.tsv", "\n".join(lines) + "\n")
+    labels = (";".join(name for name, one in zip(names, row, strict=True) if one == 1) or "(none)" for row in targets)
+    write_atomically(folder / "metadata.tsv", "\n".join(labels) + "\n")
+
+
+def _as_csv(variances: list[FeatureVariance]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(FeatureVariance._fields)
+    table.writerows((one.name, *(f"{value:.6g}" for value in one[1:])) for one in variances)
+    return text.getvalue()
+
+
+def _page(features: FeatureDataset, captions: dict[str, str]) -> str:
+    corpus = features.manifest["corpus"]["name"]
+    title = f"# {corpus}: {len(features.labels)} classes, windows of {features.window_s:g} s"
+    return "\n\n".join([title, *(f"## {caption}\n\n![]({name})" for name, caption in captions.items())]) + "\n"

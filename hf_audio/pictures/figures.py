@@ -1,0 +1,33 @@
+"""What all pictures have in common: colours, axes, names that fit, PNG bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#1f6f9f", "#d9822b", "#9aa5ad"
+
+
+def new_figure(width_inches: float, height_inches: float, rows: int = 1, columns: int = 1):
+    """A figure and its axes (one, or an array), with a grid behind the data and without a frame."""
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained", facecolor="white")
+    axes = figure.subplots(rows, columns)
+    for one in np.ravel(axes):
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(color="#e6e9ec", lw=0.7)
+        one.set_axisbelow(True)
+    return figure, axes
+
+
+def short_name(name: str, longest: int = 24) -> str:
+    """A name cut to fit beside an axis; a dollar sign would start a formula."""
+    return (name if len(name) <= longest else name[: longest - 1] + "…").replace("$", r"\$")
+
+
+def png(figure: Figure) -> bytes:
+    """The picture as a file's content."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    return content.getvalue()

@@ -1,0 +1,198 @@
+"""Pictures of data: what they count, what they project, and that all of them are drawn from a real dataset."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tone_corpus
+import torch
+from PIL import Image
+
+from hf_audio.analysis.data_pictures import draw_features
+from hf_audio.augment import augmentation_for
+from hf_audio.config import AugmentConfig
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.features_dataset import load_features
+from hf_audio.errors import InputError
+from hf_audio.features.classical import ClassicalFeatures
+from hf_audio.pictures.augmented import augmented_picture
+from hf_audio.pictures.clips import clip_durations, co_occurrence
+from hf_audio.pictures.projections import project
+from hf_audio.pictures.variances import feature_variances
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tones")
+
+
+@pytest.fixture(scope="module")
+def stored(corpus, tmp_path_factory) -> Path:
+    return tone_corpus.build(corpus, tmp_path_factory.mktemp("features") / "tones")
+
+
+@pytest.fixture(scope="module")
+def classical(corpus, tmp_path_factory) -> Path:
+    clips = tone_corpus.tone_clips(corpus, 40)
+    options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.2, "hop_s": 1.2}
+    folder = tmp_path_factory.mktemp("features") / "classical"
+    return build_features(clips, tone_corpus.LABELS, folder, ClassicalFeatures(), **options)
+
+
+def clusters(num_points: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Three clouds in ten dimensions, and the cloud of each point."""
+    random = np.random.default_rng(0)
+    member = np.arange(num_points) % 3
+    return random.normal(0, 0.3, (num_points, 10)) + 4 * random.normal(0, 1, (3, 10))[member], member
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne", "umap"])
+def test_clouds_stay_apart_in_the_plane(method):
+    if method == "umap":
+        pytest.importorskip("umap")
+    vectors, member = clusters()
+    projection = project(vectors.astype(np.float32), method)
+    assert projection.points.shape == (60, 2)
+    centres = np.stack([projection.points[member == one].mean(axis=0) for one in range(3)])
+    nearest = np.linalg.norm(projection.points[:, None] - centres, axis=2).argmin(axis=1)
+    assert (nearest == member).all(), f"{method} mixes clouds that lie apart"
+    np.testing.assert_array_equal(projection.points, project(vectors.astype(np.float32), method).points)
+
+
+def test_explained_variance_is_that_of_the_standardised_numbers():
+    vectors, _ = clusters()
+    projection = project(vectors.astype(np.float32))
+    standardised = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
+    eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(standardised.T)))[::-1]
+    np.testing.assert_allclose(projection.explained, eigenvalues / eigenvalues.sum(), rtol=1e-3)
+    assert f"{100 * projection.explained[:2].sum():.1f} % of the variance" in projection.caption
+
+
+@pytest.mark.parametrize(("vectors", "method", "sentence"), [
+    (np.zeros((3, 4), np.float32), "pca", "3 windows are too few for a projection; expected at least 8"),
+    (np.zeros((30, 4), np.float32), "tnse", "projection 'tnse'.*tsne"),
+])  # fmt: skip
+def test_what_cannot_be_projected(vectors, method, sentence):
+    with pytest.raises(InputError, match=sentence):
+        project(vectors, method)
+
+
+def test_co_occurrence_counts_known_pairs_only():
+    targets = np.array([[1, 1, 0], [1, 0, np.nan], [1, np.nan, 1], [0, 1, 1]], dtype=np.float32)
+    shares = co_occurrence(targets)
+    np.testing.assert_allclose(shares[0], [1, 1 / 2, 1 / 2])
+    np.testing.assert_allclose(shares[1], [1 / 2, 1, 1 / 2])
+    assert np.isnan(co_occurrence(np.zeros((3, 2)))).all()
+
+
+def test_the_feature_that_tells_classes_apart_comes_first():
+    member = np.repeat([0, 1], 50)
+    random = np.random.default_rng(0)
+    apart, mixed = member * 0.01, 1000 * random.normal(size=100)
+    found = feature_variances(
+        np.stack([mixed, apart, np.ones(100)], axis=1), np.eye(2)[member], ("mixed", "apart", "one")
+    )
+    assert found[0].name == "apart" and found[0].between_classes == pytest.approx(1.0)
+    by_name = {one.name: one for one in found}
+    assert by_name["mixed"].variance == pytest.approx(mixed.var()) and by_name["mixed"].between_classes < 0.1
+    assert by_name["one"].variance == by_name["one"].between_classes == 0
+    # eta squared by its definition
+    grand, parts = mixed.mean(), [mixed[member == one] for one in (0, 1)]
+    between = sum(len(part) * (part.mean() - grand) ** 2 for part in parts) / ((mixed - grand) ** 2).sum()
+    assert by_name["mixed"].between_classes == pytest.approx(between)
+
+
+def test_durations_are_those_of_the_files(corpus, stored, tmp_path):
+    durations_s = clip_durations(load_features(stored))
+    clips = tone_corpus.tone_clips(corpus)
+    assert {split: len(found) for split, found in durations_s.items()} == {
+        split: sum(clip.split == split for clip in clips) for split in durations_s
+    }
+    short = [dataclasses.replace(clip, end_s=0.5 if clip.split == "test" else None) for clip in clips]
+    options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.0, "hop_s": 1.0}
+    folder = build_features(short, tone_corpus.LABELS, tmp_path / "f", tone_corpus.KaldiFbank(), **options)
+    durations_s = clip_durations(load_features(folder))
+    np.testing.assert_allclose(durations_s["test"], 0.5, atol=0.02)
+    assert (durations_s["train"] >= 1.0).all()
+
+
+def test_masks_are_seen(stored):
+    features = load_features(stored)
+    augment = augmentation_for(AugmentConfig(time_mask_s=0.1, frequency_mask_bins=30), features.extractor)
+    figure = augmented_picture(features, augment)
+    planes = [np.asarray(axis.images[0].get_array()) for axis in figure.axes]
+    count = len(planes) // 3
+    for number in range(count):
+        first, second = planes[count + number], planes[2 * count + number]
+        assert (first == 0).sum() > (planes[number] == 0).sum() + 50 and not np.array_equal(first, second)
+
+
+def test_all_pictures_of_log_mel_features(stored, tmp_path):
+    features = load_features(stored)
+    augment = augmentation_for(AugmentConfig(time_mask_s=0.1), features.extractor)
+    page = draw_features(features, tmp_path / "pictures", projections=("pca",), augment=augment)
+    names = {path.name for path in page.parent.iterdir()}
+    assert names == {
+        "README.md",
+        "classes.png",
+        "durations.png",
+        "windows.png",
+        "augmented.png",
+        "pca.png",
+        "explained_variance.png",
+    }
+    assert all(f"![]({name})" in page.read_text() for name in names - {"README.md"})
+    for name in names - {"README.md"}:
+        pixels = np.asarray(Image.open(page.parent / name).convert("L"))
+        assert pixels.std() > 5, f"{name} is blank"
+
+
+def test_embeddings_of_a_model_for_the_projector(stored, tmp_path):
+    from hf_audio.models import build_model
+
+    features = load_features(stored)
+    torch.manual_seed(0)
+    run = tmp_path / "run"
+    build_model("cnn-genre", features).save_pretrained(run)
+    features.extractor.save_pretrained(run)
+    draw_features(features, tmp_path / "pictures", projections=("pca",), model=str(run))
+    vectors = np.loadtxt(tmp_path / "pictures" / "vectors.tsv", delimiter="\t")
+    labels = (tmp_path / "pictures" / "metadata.tsv").read_text().split()
+    assert len(vectors) == len(labels) == features.num_windows("train") and set(labels) == set(features.labels.names)
+
+
+def test_the_script_on_classical_features(classical, tmp_path):
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "draw_features.py",
+        classical,
+        "--output_dir",
+        tmp_path / "p",
+        "--projections",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "p" / "variances.csv").open()))
+    assert len(rows) == 174 and float(rows[0]["between_classes"]) > 0.9  # tones differ in pitch, so in mel bands
+    assert (tmp_path / "p" / "variances.png").is_file() and "variances.png" in (
+        tmp_path / "p" / "README.md"
+    ).read_text()
+    done = subprocess.run(
+        [*command, "spca"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2 and "projection 'spca'" in done.stderr and "Traceback" not in done.stderr
