@@ -9,8 +9,13 @@ import numpy as np
 import soundfile
 import test_esc50
 import test_fma
+import test_medley_solos
+import test_medleydb
+import test_musicnet
+import test_nsynth
 import test_openmic
 import test_speech_commands
+import test_urbansound8k
 
 from hf_audio.corpora import gtzan
 from hf_audio.corpora.irmas import INSTRUMENTS
@@ -98,4 +103,11 @@ TREES = {
     "openmic": openmic_tree,
     "speech_commands": lambda root: filled(test_speech_commands.make_tree(root, ("yes", "no"))),
     "solo": solo_tree,
+    "urbansound8k": lambda root: filled(test_urbansound8k.make_tree(root, 2)),
+    "nsynth": lambda root: filled(test_nsynth.make_tree(root, families=("bass", "vocal"))),
+    "medley_solos": lambda root: filled(test_medley_solos.make_tree(root)),
+    "musicnet": lambda root: filled(
+        test_musicnet.make_tree(root, {test_musicnet.QUARTET: 6, (1,): 6}, [(0, (1,))], 1.0)
+    ),
+    "medleydb": lambda root: filled(test_medleydb.make_tree(root, activations=False)),
 }

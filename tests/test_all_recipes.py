@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import runpy
 import sys
@@ -109,9 +110,10 @@ def test_two_steps_of_its_demo(recipe, midi, monkeypatch, tmp_path, tmp_path_fac
     content = runpy.run_path(str(recipe), run_name="imported")
     if "DEMO" not in content:
         pytest.skip("this recipe is for your own recordings and has no demo")
-    data = parse_recipe(content["VALUES"], content["DEMO"], argv=["--demo"]).data
-    cut = (data.features, data.window_s, data.hop_s, data.step_s, data.num_mel_bins)
-    features = tmp_path_factory.getbasetemp() / "demo-features" / "-".join(map(str, cut))
+    recipe_of = parse_recipe(content["VALUES"], content["DEMO"], argv=["--demo"])
+    settings = json.dumps([vars(recipe_of.features), vars(recipe_of.mixing), recipe_of.data.clip_s])
+    name = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    features = tmp_path_factory.getbasetemp() / "demo-features" / name  # recipes with the same features share them
     argv = ["--demo", "--data_dir", str(midi), "--features_dir", str(features)]
     run(recipe, argv, monkeypatch, tmp_path)
     check(tmp_path, content["VALUES"])

@@ -75,6 +75,21 @@ def test_nothing_there_gets_one_sentence(tmp_path):
         gtzan.index(tmp_path)
 
 
+def test_random_split_takes_all_tracks_that_can_be_read(tmp_path, caplog):
+    root = make_tree(tmp_path)
+    clips = gtzan.index_for_random_split(root)
+    assert len(clips) == 999 and {clip.split for clip in clips} == {None}, "all but the broken one"
+    assert "about 10 points too good" in caplog.text and "partial" not in caplog.text
+    labels = LabelSpace.of_clips(clips, gtzan.CARD.label_names, gtzan.CARD.problem_type)
+    splits = Counter(clip.split for clip in assign_splits(clips, labels))
+    assert splits["train"] > 700 and min(splits["validation"], splits["test"]) > 100
+    (root / "genres_original" / "blues" / "blues.00000.wav").unlink()
+    gtzan.index_for_random_split(root)
+    assert "partial here: 998 of 1000 tracks" in caplog.text
+    with pytest.raises(InputError, match="holds no GTZAN tracks; expected genre folders"):
+        gtzan.index_for_random_split(tmp_path / "nothing")
+
+
 def test_the_split_is_installed_with_the_package():
     root = Path(gtzan.__file__).parents[2]
     setup = configparser.ConfigParser()

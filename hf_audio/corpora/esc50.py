@@ -15,6 +15,8 @@ import logging
 from pathlib import Path
 
 from hf_audio.corpora._csv import Row, read_table
+from hf_audio.corpora._files import files_below
+from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, unknown_name
 
@@ -43,6 +45,10 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=CATEGORIES,
 )
+# GitHub makes this archive anew from time to time, so that it has no lasting checksum; a zip has one of each file
+SOURCE = Archives(
+    {"all": (Archive(f"{CARD.homepage}/archive/master.zip", "ESC-50-master", 0.65e9, 0.9e9),)},
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +60,7 @@ def index(root: Path) -> list[Clip]:
         InputError: no table or none of its files below `root`, or a table that is not ESC-50's.
     """
     root = Path(root)
-    table = min(root.rglob("meta/esc50.csv"), default=None)
+    table = min(files_below(root, "meta/esc50.csv"), default=None)
     if table is None:
         raise InputError(
             f"{root} holds no ESC-50; expected meta/esc50.csv and audio/1-100032-A-0.wav below it "
@@ -68,6 +74,11 @@ def index(root: Path) -> list[Clip]:
     if len(clips) < len(rows):
         logger.warning("ESC-50 is partial here: %d of %d clips are there", len(clips), len(rows))
     return clips
+
+
+def obtain(root: Path) -> None:
+    """Downloads ESC-50 (0.6 GB) and unpacks it."""
+    SOURCE.obtain(root, CARD)
 
 
 def _clip(table: Path, line: int, row: Row) -> Clip:

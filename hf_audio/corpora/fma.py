@@ -16,6 +16,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from hf_audio.corpora._files import files_below, folders_below
+from hf_audio.corpora._source import Archive, Archives
 from hf_audio.corpora.folder import SPLIT_NAMES
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
@@ -44,6 +46,21 @@ CARD = CorpusCard(
         "clip, accuracy."
     ),
     problem_type="single_label_classification",
+)
+# SHA-1 and sizes are those of the README of https://github.com/mdeff/fma
+_METADATA = Archive(
+    f"{URL}/fma_metadata.zip", "fma_metadata", 0.36e9, 1.5e9, "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
+)
+SOURCE = Archives(
+    {
+        subset: (_METADATA, Archive(f"{URL}/fma_{subset}.zip", f"fma_{subset}", num_bytes, num_bytes, f"sha1:{sha1}"))
+        for subset, num_bytes, sha1 in (
+            ("small", 7.7e9, "ade154f733639d52e35e32f5593efe5be76c6d70"),
+            ("medium", 23.6e9, "c67b69ea232021025fca9231fc1c7c1a063ab50b"),
+            ("large", 100.3e9, "497109f4dd721066b5ce5e5f250ec604dc78939e"),
+            ("full", 944e9, "0f0ace23fbe9ba30ecb7e95f763e435ea802b8ab"),
+        )
+    }
 )
 
 logger = logging.getLogger(__name__)
@@ -86,12 +103,17 @@ def index(root: Path) -> list[Clip]:
     ]
 
 
+def obtain(root: Path, subset: str | None = None) -> None:
+    """Downloads a subset of FMA (small, 8 GB, by default) and its metadata, and unpacks them."""
+    SOURCE.obtain(root, CARD, subset)
+
+
 def _layout(root: Path) -> tuple[Path, Path]:
     """The folder of the subset, and tracks.csv."""
     names = {f"fma_{subset}" for subset in SUBSETS}
     below = root.parent if root.name in names else root
-    folders = [root] if root.name in names else [path for path in sorted(root.rglob("fma_*")) if path.name in names]
-    tables = sorted(below.rglob("fma_metadata/tracks.csv"))
+    folders = [root] if root.name in names else [path for path in folders_below(root) if path.name in names]
+    tables = files_below(below, "fma_metadata/tracks.csv")
     if not folders or not tables:
         absent = " and ".join(name for name, found in (("fma_small", folders), ("fma_metadata", tables)) if not found)
         raise InputError(

@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hf_audio.corpora._csv import Row, read_stretch, read_table
+from hf_audio.corpora._files import files_below
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, nearest_name
 
@@ -57,7 +58,7 @@ def index(root: Path) -> list[Clip]:
 
 
 def _index_class_folders(root: Path) -> list[Clip]:
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    files = [path for path in files_below(root) if path.suffix.lower() in AUDIO_SUFFIXES]
     if not files:
         raise InputError(
             f"{root} holds no audio files; expected class folders such as {root.name}/violin/a.wav, or a labels.csv"

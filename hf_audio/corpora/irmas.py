@@ -14,7 +14,8 @@ import logging
 import re
 from pathlib import Path
 
-from hf_audio.corpora._mirdata import download
+from hf_audio.corpora._files import files_below
+from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
 
@@ -50,6 +51,7 @@ CARD = CorpusCard(
     problem_type="multi_label_classification",
     label_names=tuple(INSTRUMENTS),
 )
+SOURCE = Mirdata("irmas", num_bytes=12e9)
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def index(root: Path) -> list[Clip]:
         InputError: no training folder of any of the 11 classes below `root`.
     """
     root = Path(root)
-    files = sorted(root.rglob("*.wav"))
+    files = files_below(root, "*.wav")
     training = [_training_clip(root, path) for path in files if _is_training(path)]
     if not training:
         raise InputError(
@@ -84,7 +86,7 @@ def index(root: Path) -> list[Clip]:
 
 def obtain(root: Path) -> None:
     """Downloads IRMAS (training data and three test parts, about 12 GB) through mirdata and verifies its checksums."""
-    download("irmas", root, CARD)
+    SOURCE.obtain(root, CARD)
 
 
 def _is_training(path: Path) -> bool:

@@ -19,7 +19,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from hf_audio.corpora._csv import read_table
-from hf_audio.corpora._mirdata import download
+from hf_audio.corpora._files import files_below
+from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, unknown_name
 
@@ -47,6 +48,7 @@ CARD = CorpusCard(
     problem_type="multi_label_classification",
     label_names=INSTRUMENTS,
 )
+SOURCE = Mirdata("openmic2018", num_bytes=2.6e9, folder="openmic-2018")
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def index(root: Path) -> list[Clip]:
         InputError: labels, partitions or audio are missing below `root`, or the labels cannot be read.
     """
     root = Path(root)
-    table = min(root.rglob(LABELS), default=None)
+    table = min(files_below(root, LABELS), default=None)
     if table is None:
         raise InputError(
             f"{root} holds no OpenMIC-2018; expected openmic-2018 with {LABELS}, partitions and audio below it "
@@ -91,7 +93,7 @@ def index(root: Path) -> list[Clip]:
 
 def obtain(root: Path) -> None:
     """Downloads OpenMIC-2018 (2.6 GB) through mirdata and verifies its checksums."""
-    download("openmic2018", root, CARD, folder="openmic-2018")
+    SOURCE.obtain(root, CARD)
 
 
 def _read_labels(table: Path) -> dict[str, dict[str, float]]:

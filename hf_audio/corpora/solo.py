@@ -16,6 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from hf_audio.corpora._csv import Row, read_stretch, read_table
+from hf_audio.corpora._files import files_below
 from hf_audio.corpora.folder import AUDIO_SUFFIXES
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, nearest_name
@@ -40,8 +41,8 @@ def index(root: Path) -> list[Clip]:
     root = Path(root)
     recordings = {
         path.relative_to(root).as_posix(): path
-        for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        for path in files_below(root)
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
     }
     loose = next((name for name in recordings if "/" not in name), None)
     if loose or not recordings:

@@ -16,6 +16,8 @@ import logging
 import re
 from pathlib import Path
 
+from hf_audio.corpora._files import files_below
+from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
 
@@ -41,6 +43,17 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=WORDS,
 )
+# the checksum that torchaudio.datasets.SPEECHCOMMANDS has
+SOURCE = Archives(
+    {
+        "v0.02": (
+            Archive(
+                URL, "speech_commands_v0.02", 2_428_923_189, 3.6e9,
+                "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+            ),
+        )
+    }
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +65,7 @@ def index(root: Path) -> list[Clip]:
         InputError: no word folder below `root`, or word folders in several places.
     """
     root = Path(root)
-    found = [(path, FILE_NAME.fullmatch(path.name)) for path in sorted(root.rglob("*_nohash_*.wav"))]
+    found = [(path, FILE_NAME.fullmatch(path.name)) for path in files_below(root, "*_nohash_*.wav")]
     spoken = [(path, match["speaker"]) for path, match in found if match and path.parent.name in WORDS]
     if not spoken:
         raise InputError(
@@ -73,6 +86,11 @@ def index(root: Path) -> list[Clip]:
         split = listed.get(clip_id, "train") if listed else split_of_speaker(speaker)
         clips.append(Clip(path, (path.parent.name,), group=speaker, clip_id=clip_id, split=split))
     return clips
+
+
+def obtain(root: Path) -> None:
+    """Downloads Speech Commands, version 2 (2.4 GB), and unpacks it."""
+    SOURCE.obtain(root, CARD)
 
 
 def split_of_speaker(speaker: str) -> str:

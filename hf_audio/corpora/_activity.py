@@ -1,0 +1,54 @@
+"""Segments of a recording labelled with what sounds in them, for corpora that say who plays when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+SEGMENT_S = 10.0  # as long as OpenMIC's and AudioSet's clips
+MIN_SHARE = 0.1  # of a segment that an instrument must sound to be one of its labels
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording and the instruments that sound in it."""
+
+    start_s: float
+    end_s: float
+    labels: tuple[str, ...]
+
+
+def segments(times_s: np.ndarray, active: Mapping[str, np.ndarray]) -> list[Segment]:
+    """Cuts a recording into segments of SEGMENT_S; a last one of less than half of it is left out.
+
+    Args:
+        times_s: beginnings of equally long frames, in seconds: `[frames]`.
+        active: in which frames each instrument sounds: bool `[frames]`.
+    """
+    step_s = float(times_s[-1] - times_s[0]) / (len(times_s) - 1) if len(times_s) > 1 else SEGMENT_S
+    length_s = float(times_s[-1]) + step_s
+    number = np.floor(times_s / SEGMENT_S + 1e-6).astype(int)
+    num_frames = np.maximum(np.bincount(number), 1)
+    shares = {label: np.bincount(number, weights=sounds) / num_frames for label, sounds in active.items()}
+    found = []
+    for index in range(len(num_frames)):
+        start_s = index * SEGMENT_S
+        end_s = min(start_s + SEGMENT_S, round(length_s, 2))
+        if index == 0 or end_s - start_s >= SEGMENT_S / 2:
+            labels = tuple(label for label in active if shares[label][index] >= MIN_SHARE)
+            found.append(Segment(start_s, end_s, labels))
+    return found
+
+
+def labels_of_many(groups_and_labels: Iterable[tuple[str, Collection[str]]], least: int) -> tuple[set[str], set[str]]:
+    """Labels that at least `least` groups have, and those that fewer have.
+
+    A class of one or two groups cannot be in training, validation and test without a leak.
+    """
+    pairs = {(group, label) for group, labels in groups_and_labels for label in labels}
+    num_groups = Counter(label for _, label in pairs)
+    many = {label for label, number in num_groups.items() if number >= least}
+    return many, set(num_groups) - many

@@ -1,0 +1,71 @@
+"""Files below a corpus's folder, wherever links lead: Path.rglob does not enter linked folders."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+MACOS_FILE, MACOS_FOLDER = "._", "__MACOSX"  # what macOS puts into archives: begins every such file's name; a folder
+DOWNLOADS = ".downloads"  # below a corpus: what is on its way
+
+logger = logging.getLogger(__name__)
+
+
+def files_below(root: Path, pattern: str = "*") -> list[Path]:
+    """Sorted files below `root` whose paths end like `pattern`, such as "*.wav" or "meta/esc50.csv".
+
+    Links are followed, out of the tree too. A folder that several ways lead to is entered once, by its own name rather
+    than a link's, so that no recording comes twice. Hidden folders, such as that of unfinished downloads, and what
+    macOS adds to archives are left out; so is what cannot be reached, with a warning.
+    """
+    name = pattern.rpartition("/")[2]
+    found = (folder / file for folder, files in _walk(root) for file in fnmatch.filter(files, name))
+    return sorted(path for path in found if name == pattern or path.match(pattern))
+
+
+def folders_below(root: Path) -> list[Path]:
+    """Sorted folders below `root`, by the same rules."""
+    return sorted(folder for folder, _ in _walk(root) if folder != root)
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder with the names of its files."""
+    entered: set[str] = set()
+    unreachable: list[Path] = []
+    starts = [root]  # grows: links to folders wait until all folders that are none have been entered
+    for start in starts:
+        folders = [start]
+        while folders:
+            folder = folders.pop()
+            true_name = os.path.realpath(folder)
+            if true_name in entered:
+                continue
+            entered.add(true_name)
+            try:
+                with os.scandir(folder) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name)
+            except OSError:
+                if folder != root:
+                    unreachable.append(folder)
+                continue
+            files = []
+            for entry in entries:
+                path = folder / entry.name
+                is_link = entry.is_symlink()
+                if os.path.isdir(path) if is_link else entry.is_dir():
+                    if not entry.name.startswith(".") and entry.name != MACOS_FOLDER:
+                        (starts if is_link else folders).append(path)
+                elif os.path.isfile(path) if is_link else entry.is_file():
+                    if not entry.name.startswith(MACOS_FILE):
+                        files.append(entry.name)
+                elif is_link:
+                    unreachable.append(path)
+            yield folder, files
+    if unreachable:
+        logger.warning(
+            "%d links or folders below %s cannot be reached, first %s: left out; mend or remove them",
+            len(unreachable), root, unreachable[0],
+        )  # fmt: skip

@@ -1,0 +1,173 @@
+"""Where a corpus is downloaded from: archives at public addresses, which are unpacked into one folder each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hf_audio.corpora._archives import Fault, damaged_files, is_unpacked, unpack
+from hf_audio.corpora._download import arrived_bytes, as_size, fetch, unwritable
+from hf_audio.corpora._files import DOWNLOADS
+from hf_audio.data.index import CorpusCard
+from hf_audio.errors import InputError, unknown_name
+
+LOCK = ".downloading.lock"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to download.
+
+    Attributes:
+        url: http or https.
+        folder: what it is unpacked to below the corpus's folder.
+        num_bytes, unpacked_bytes: about how much disk it takes, packed and unpacked.
+        checksum: as published, "md5:..." or "sha1:..." or "sha256:..."; None where none is published.
+    """
+
+    url: str
+    folder: str
+    num_bytes: float
+    unpacked_bytes: float
+    checksum: str | None = None
+
+    @property
+    def name(self) -> str:
+        return urlsplit(self.url).path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Archives:
+    """A corpus that is downloaded as archives.
+
+    Attributes:
+        subsets: the archives of each subset that can be had alone; the first is the default.
+    """
+
+    subsets: Mapping[str, tuple[Archive, ...]]
+    how = "download"
+
+    @property
+    def size(self) -> str:
+        """What the default subset takes to download."""
+        return as_size(sum(archive.num_bytes for archive in self._archives(None)))
+
+    def obtain(self, root: Path, card: CorpusCard, subset: str | None = None) -> None:
+        """Downloads and unpacks whatever of a subset is not there; interrupted at any point, it goes on from there.
+
+        Raises:
+            InputError: an unknown subset, a folder in the way, too little space, or whatever `fetch` and `unpack` say.
+        """
+        root = Path(root)
+        archives = self._archives(subset)
+        if all(is_unpacked(root / archive.folder) for archive in archives):
+            return
+        with only_process(root):
+            missing = [archive for archive in archives if not is_unpacked(root / archive.folder)]
+            for archive in missing:
+                _require_nothing_in_the_way(root, root / archive.folder)
+            require_space(root, card, _most_bytes(root, missing))
+            announce(card, sum(archive.num_bytes for archive in missing))
+            for archive in missing:
+                file = root / DOWNLOADS / archive.name
+                fetch(archive.url, file, archive.checksum, card)
+                unpack(file, root / archive.folder)
+                file.unlink()
+            clear_downloads(root)
+
+    def verify(self, root: Path, card: CorpusCard) -> list[Fault]:
+        """Files that are not as they were unpacked, of every subset that is there.
+
+        Raises:
+            InputError: nothing there was unpacked by `obtain`.
+        """
+        folders = dict.fromkeys(archive.folder for archives in self.subsets.values() for archive in archives)
+        unpacked = [Path(root) / folder for folder in folders if is_unpacked(Path(root) / folder)]
+        if not unpacked:
+            raise InputError(
+                f"{root} holds nothing of {card.name} that was downloaded by this program, so what its files should be "
+                "is not known; download it with scripts/download_corpus.py, which lists size and checksum of each file"
+            )
+        return [fault for folder in unpacked for fault in damaged_files(folder, f"verifying {folder.name}")]
+
+    def mend(self, root: Path, faults: list[Fault]) -> str:
+        """What to do about `faults`."""
+        folders = dict.fromkeys(fault.path.partition("/")[0] for fault in faults)
+        return f"delete {' and '.join(str(Path(root) / folder) for folder in folders)}"
+
+    def _archives(self, subset: str | None) -> tuple[Archive, ...]:
+        if subset is None:
+            return next(iter(self.subsets.values()))
+        if subset not in self.subsets:
+            raise unknown_name("subset", subset, self.subsets)
+        return self.subsets[subset]
+
+
+@contextlib.contextmanager
+def only_process(root: Path) -> Iterator[None]:
+    """Waits until no other process downloads to `root`, on file systems whose locks all of them see."""
+    from filelock import FileLock, Timeout
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.warning("Another process is downloading to %s; waiting until it has finished", root)
+            lock.acquire()
+    except OSError as error:
+        raise unwritable(root, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def announce(card: CorpusCard, num_bytes: float) -> None:
+    """Says once, before anything is downloaded, how much it is and under which licence it comes."""
+    publishing = "" if card.may_redistribute else "; its audio, or features made of it, may not be published"
+    print(f"Downloading {card.name}, {as_size(num_bytes)}; licence: {card.licence}{publishing}; see {card.homepage}")
+
+
+def clear_downloads(root: Path) -> None:
+    """Removes what interrupted runs left behind, except for parts of other subsets' files."""
+    for path in (root / DOWNLOADS).glob("tmp*"):  # pooch's
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (root / DOWNLOADS).rmdir()
+
+
+def _require_nothing_in_the_way(root: Path, folder: Path) -> None:
+    if folder.exists():
+        raise InputError(
+            f"{folder} is there already, perhaps in part, and was not unpacked by this program; use it as it is with "
+            f"--data_dir {root}, or move it away and run the same command again to download it"
+        )
+
+
+def _most_bytes(root: Path, archives: list[Archive]) -> float:
+    """What is needed at the worst moment: archives are removed one by one once they are unpacked."""
+    unpacked = most = 0.0
+    for archive in archives:
+        to_come = max(0.0, archive.num_bytes - arrived_bytes(root / DOWNLOADS / archive.name))
+        most = max(most, unpacked + to_come + archive.unpacked_bytes)
+        unpacked += archive.unpacked_bytes
+    return most
+
+
+def require_space(root: Path, card: CorpusCard, num_bytes: float) -> None:
+    """Raises InputError where so much cannot be written to `root`."""
+    free = shutil.disk_usage(root).free
+    if free < num_bytes:
+        raise InputError(
+            f"{card.name} needs {as_size(num_bytes)} in {root}, archives and what is in them, but {as_size(free)} are "
+            "free; free some space or give a --data_dir on another disk"
+        )

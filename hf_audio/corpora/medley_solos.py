@@ -1,0 +1,105 @@
+"""Medley-solos-DB: 21,571 clips of 3 s, each of one of 8 solo instruments.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/Medley-solos-DB_metadata.csv                  subset, instrument, instrument_id, song_id, uuid4
+    ROOT/**/Medley-solos-DB_test-0_<uuid4>.wav            subset, number of the instrument (or .flac)
+
+The official split is one of sources: training and validation clips are cut from MedleyDB, test clips from solosDB. A
+group is a song.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hf_audio.corpora._csv import Row, read_table
+from hf_audio.corpora._files import files_below
+from hf_audio.corpora._mirdata import Mirdata
+from hf_audio.corpora.folder import SPLIT_NAMES
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError, unknown_name
+
+INSTRUMENTS = (  # in the order of instrument_id
+    "clarinet", "distorted electric guitar", "female singer", "flute",
+    "piano", "tenor saxophone", "trumpet", "violin",
+)  # fmt: skip
+SUBSETS = ("training", "validation", "test")
+TABLE = "Medley-solos-DB_metadata.csv"
+SUFFIXES = (".wav", ".flac")
+URL = "https://zenodo.org/records/3464194/files/Medley-solos-DB.tar.gz"
+
+CARD = CorpusCard(
+    name="Medley-solos-DB",
+    licence="CC BY 4.0",
+    may_redistribute=True,
+    citation=(
+        "V. Lostanlen, C.-E. Cella: Deep Convolutional Networks on the Pitch Spiral for Music Instrument Recognition. "
+        "Proc. ISMIR 2016, pp. 612-618."
+    ),
+    homepage="https://zenodo.org/records/3464194",
+    protocol=(
+        "Medley-solos-DB: official split (training and validation from MedleyDB, test from solosDB); accuracy per "
+        "instrument, and its mean over instruments."
+    ),
+    problem_type="single_label_classification",
+    label_names=INSTRUMENTS,
+)
+SOURCE = Mirdata("medley_solos_db", num_bytes=7.9e9)
+
+logger = logging.getLogger(__name__)
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of the table whose files are there.
+
+    Raises:
+        InputError: no table or none of its files below `root`, or a table that is not Medley-solos-DB's.
+    """
+    root = Path(root)
+    table = min(files_below(root, TABLE), default=None)
+    files = {path.stem: path for path in files_below(root, "Medley-solos-DB_*") if path.suffix.lower() in SUFFIXES}
+    if table is None:
+        raise InputError(
+            f"{root} holds no Medley-solos-DB; expected {TABLE} and files like Medley-solos-DB_test-0_04cb309e-....wav "
+            f"below it (from {CARD.homepage})"
+        )
+    _, rows = read_table(table, required=("subset", "instrument_id", "song_id", "uuid4"))
+    names = [_stem(table, line, row) for line, row in rows]
+    clips = [_clip(files[name], row) for name, (_, row) in zip(names, rows, strict=True) if name in files]
+    if not clips:
+        raise InputError(
+            f"{table} lists {len(rows)} clips but {root} holds none of them; expected files like "
+            f"{names[0] if names else 'Medley-solos-DB_test-0_04cb309e-...'}.wav (unpack {URL} there)"
+        )
+    if len(clips) < len(rows):
+        logger.warning("Medley-solos-DB is partial here: %d of %d clips are there", len(clips), len(rows))
+    return clips
+
+
+def obtain(root: Path) -> None:
+    """Downloads Medley-solos-DB (8 GB) through mirdata and verifies its checksums."""
+    SOURCE.obtain(root, CARD)
+
+
+def _stem(table: Path, line: int, row: Row) -> str:
+    """Name of a clip's file, without its suffix."""
+    if row["subset"] not in SUBSETS:
+        raise unknown_name(f"subset in {table} line {line}", row["subset"], SUBSETS)
+    if row["instrument_id"] not in map(str, range(len(INSTRUMENTS))):
+        raise InputError(
+            f"{table} line {line}: instrument_id {row['instrument_id']!r} is none of 0 to {len(INSTRUMENTS) - 1}; get "
+            f"{TABLE} again from {CARD.homepage}"
+        )
+    return f"Medley-solos-DB_{row['subset']}-{row['instrument_id']}_{row['uuid4']}"
+
+
+def _clip(path: Path, row: Row) -> Clip:
+    return Clip(
+        path=path,
+        labels=(INSTRUMENTS[int(row["instrument_id"])],),
+        group=f"song-{row['song_id']}",
+        clip_id=path.name,
+        split=SPLIT_NAMES[row["subset"]],
+    )

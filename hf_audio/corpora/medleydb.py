@@ -1,0 +1,197 @@
+"""MedleyDB: 122 multitrack songs (196 with version 2), of which the mixes are clips.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/Audio/LizNelson_Rainfall/LizNelson_Rainfall_MIX.wav            artist and song
+    ROOT/**/LizNelson_Rainfall_METADATA.yaml                               artist, genre, instrument of each stem
+    ROOT/**/ACTIVATION_CONF/LizNelson_Rainfall_ACTIVATION_CONF.lab         optional: time, S01, S02 ...
+
+Where the activations of a song are there, it is cut into segments of 10 s; the labels of one are the instruments that
+are active (confidence of at least 0.5) in at least a tenth of it. Without them the whole mix is one clip, with the
+instruments of all its stems.
+
+There is no official split. A group is an artist: songs are joined by the name in their metadata and by that in their
+file name. Instruments that fewer than 5 artists play are left out of the labels: train, validation and test could not
+each have one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from hf_audio.corpora._activity import Segment, labels_of_many, segments
+from hf_audio.corpora._files import files_below
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError
+
+MIX, METADATA, ACTIVATION = "_MIX.wav", "_METADATA.yaml", "_ACTIVATION_CONF.lab"
+ACTIVE = 0.5  # confidence from which a stem counts as active, as in the paper
+NO_INSTRUMENTS = frozenset(("unlabeled", "main system"))
+MIN_ARTISTS = 5  # so that two stratified draws of 15 % have one of them each
+
+CARD = CorpusCard(
+    name="MedleyDB",
+    licence="CC BY-NC-SA 4.0",
+    may_redistribute=False,  # audio is given out on request, for research
+    citation=(
+        "R. Bittner, J. Salamon, M. Tierney, M. Mauch, C. Cannam, J. P. Bello: MedleyDB: A Multitrack Dataset for "
+        "Annotation-Intensive MIR Research. Proc. ISMIR 2014, pp. 155-160."
+    ),
+    homepage="https://medleydb.weebly.com",
+    protocol=(
+        "MedleyDB: artist-disjoint split; segments of 10 s of the mixes labelled with the active instruments, window "
+        "scores averaged per segment, micro and macro F1."
+    ),
+    problem_type="multi_label_classification",
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Song:
+    name: str
+    path: Path
+    artist: str
+    facts: dict[str, str]
+    segments: list[Segment]
+
+    @property
+    def instruments(self) -> set[str]:
+        return {label for segment in self.segments for label in segment.labels}
+
+
+def index(root: Path) -> list[Clip]:
+    """Segments of the mixes that have metadata, or whole mixes where no activations are.
+
+    Raises:
+        InputError: no mix or no metadata below `root`, metadata or activations that cannot be read, or too few artists.
+    """
+    root = Path(root)
+    songs = _songs(root)
+    artist_of = _artists(songs)
+    kept, rare = labels_of_many(((artist_of[song.name], song.instruments) for song in songs), MIN_ARTISTS)
+    if not kept:
+        raise InputError(
+            f"{root} holds songs of {len(set(artist_of.values()))} artists of MedleyDB, and no instrument is played by "
+            f"{MIN_ARTISTS} of them, which keeping artists apart needs; get more of it from {CARD.homepage}"
+        )
+    if rare:
+        names = ", ".join(sorted(rare))
+        logger.warning("Fewer than %d artists of MedleyDB play %s here; left out of the labels", MIN_ARTISTS, names)
+    return [_clip(song, segment, artist_of[song.name], kept) for song in songs for segment in song.segments]
+
+
+def _songs(root: Path) -> list[_Song]:
+    files = files_below(root)
+    mixes, tables, activations = (_by_song(files, ending) for ending in (MIX, METADATA, ACTIVATION))
+    if not mixes or not mixes.keys() & tables.keys():
+        found = f"{len(mixes)} mixes of MedleyDB but no metadata of them" if mixes else "no MedleyDB"
+        raise InputError(
+            f"{root} holds {found}; expected Audio/LizNelson_Rainfall/LizNelson_Rainfall_MIX.wav and beside it "
+            f"LizNelson_Rainfall_METADATA.yaml (request the audio at {CARD.homepage}; the metadata and activations are "
+            "in https://github.com/marl/medleydb too)"
+        )
+    bare = sorted(mixes.keys() - tables.keys())
+    if bare:
+        logger.warning("%d mixes of MedleyDB have no metadata, first %s: left out", len(bare), bare[0])
+    named = sorted(mixes.keys() & tables.keys())
+    whole = [name for name in named if name not in activations]
+    if whole:
+        logger.warning("%d songs of MedleyDB have no activations, first %s: one clip each", len(whole), whole[0])
+    return [_song(name, mixes[name], tables[name], activations.get(name)) for name in named]
+
+
+def _by_song(files: list[Path], ending: str) -> dict[str, Path]:
+    """Files by their song; two songs' activations were published under names with more in them than the song's."""
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.name.endswith(ending):
+            found.setdefault(re.sub(r"\([^)]*\)|-", "", path.name.removesuffix(ending)), path)
+    return found
+
+
+def _song(name: str, mix: Path, table: Path, activation: Path | None) -> _Song:
+    facts, stems = _read_metadata(table)
+    whole = tuple(sorted({instrument for played in stems.values() for instrument in played}))
+    return _Song(
+        name=name,
+        path=mix,
+        artist=str(facts.get("artist") or ""),
+        facts={"genre": str(facts.get("genre") or ""), "bleed": str(facts.get("has_bleed") or "")},
+        segments=_read_activations(activation, stems) if activation else [Segment(0.0, np.inf, whole)],
+    )
+
+
+def _read_metadata(table: Path) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+    """What is said of a song, and the instruments of each stem by its number (S01)."""
+    try:
+        facts = yaml.safe_load(table.read_text(encoding="utf-8"))
+        stems = {}
+        for number, stem in facts["stems"].items():
+            played = stem["instrument"] if isinstance(stem["instrument"], list) else [stem["instrument"]]
+            names = [str(instrument).strip().lower() for instrument in played]
+            stems[str(number)] = tuple(name for name in names if name and name not in NO_INSTRUMENTS)
+    except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{table} is no metadata of MedleyDB ({reason}); expected stems with an instrument each, get it again from "
+            "https://github.com/marl/medleydb"
+        ) from None
+    return facts, stems
+
+
+def _read_activations(table: Path, stems: dict[str, tuple[str, ...]]) -> list[Segment]:
+    try:
+        first, *lines = table.read_text(encoding="utf-8").splitlines()
+        header = [column.strip() for column in first.split(",")]
+        values = np.array([line.split(",") for line in lines if line.strip()], float)  # [frames, 1 + stems]
+        damaged = header[0] != "time" or values.shape[1] != len(header) or not (np.diff(values[:, 0]) > 0).all()
+        if damaged or not np.isfinite(values).all() or values[0, 0] < 0:
+            raise ValueError("expected columns time, S01, S02 ... with rising times")
+    except (OSError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{table} holds no activations of stems ({reason}); get it again from https://github.com/marl/medleydb, or "
+            "remove it to label the whole mix"
+        ) from None
+    active: dict[str, np.ndarray] = {}
+    for column, confidence in zip(header[1:], values.T[1:], strict=True):
+        for instrument in stems.get(column, ()):
+            active[instrument] = active.get(instrument, False) | (confidence >= ACTIVE)
+    return segments(values[:, 0], dict(sorted(active.items())))
+
+
+def _artists(songs: list[_Song]) -> dict[str, str]:
+    """The artist of each song: songs with one name in their metadata, or one in their file names, have one artist."""
+    names_of = {song.name: {_letters(song.name.partition("_")[0]), _letters(song.artist)} - {""} for song in songs}
+    joined: list[set[str]] = []
+    for names in names_of.values():
+        others = [one for one in joined if one & names]
+        joined = [one for one in joined if not one & names] + [names.union(*others)]
+    return {song: min(next(one for one in joined if one & names)) for song, names in names_of.items()}
+
+
+def _letters(name: str) -> str:
+    """A name without case, spaces and punctuation, in which the two spellings of an artist differ."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _clip(song: _Song, segment: Segment, artist: str, kept: set[str]) -> Clip:
+    whole = segment.end_s == np.inf
+    return Clip(
+        path=song.path,
+        labels=tuple(label for label in segment.labels if label in kept),
+        group=f"artist-{artist}",
+        clip_id=song.path.name + ("" if whole else f"#{segment.start_s:g}-{segment.end_s:g}"),
+        start_s=segment.start_s,
+        end_s=None if whole else segment.end_s,
+        metadata=song.facts,
+    )

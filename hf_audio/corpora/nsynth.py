@@ -1,0 +1,164 @@
+"""NSynth: 305,979 notes of 4 s, each of one of 1,006 instruments in 11 families.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/nsynth-train/examples.json                           family, source, pitch and velocity of each note
+    ROOT/**/nsynth-train/audio/guitar_acoustic_010-066-100.wav   instrument, MIDI pitch, velocity
+    ROOT/**/nsynth-valid, ROOT/**/nsynth-test                    likewise
+
+The official split keeps the instruments of training apart from the others'. It has two peculiarities. synth_lead is in
+training only, so it is learnt but never tested, and averages over classes leave it out. And validation and test share
+instruments, so what is chosen on validation fits the test a little too well. A group is an instrument, in validation
+and test one of that part. `--split random` draws all three anew with every instrument in one part only, synth_lead
+too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from hf_audio.corpora._files import files_below
+from hf_audio.corpora._source import Archive, Archives
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError, unknown_name
+
+FAMILIES = (
+    "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal",
+)  # fmt: skip
+PARTS = {"nsynth-train": "train", "nsynth-valid": "validation", "nsynth-test": "test"}
+FACTS = {"instrument_source_str": "source", "pitch": "pitch", "velocity": "velocity"}
+NEEDED = ("instrument_str", "instrument_family_str", *FACTS)
+URLS = tuple(f"http://download.magenta.tensorflow.org/datasets/nsynth/{part}.jsonwav.tar.gz" for part in PARTS)
+
+CARD = CorpusCard(
+    name="NSynth",
+    licence="CC BY 4.0",
+    may_redistribute=True,
+    citation=(
+        "J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan, M. Norouzi: Neural Audio Synthesis of "
+        "Musical Notes with WaveNet Autoencoders. Proc. ICML 2017, pp. 1068-1077."
+    ),
+    homepage="https://magenta.tensorflow.org/datasets/nsynth",
+    protocol=(
+        "NSynth: official split (289,205 / 12,678 / 4,096 notes, instruments of training apart), instrument families; "
+        "accuracy."
+    ),
+    problem_type="single_label_classification",
+    label_names=FAMILIES,
+)
+# No checksums are published for these archives; gzip has one of its own, which is read when they are unpacked.
+_TRAIN, _VALID, _TEST = (
+    Archive(url, part, packed_bytes, unpacked_bytes)
+    for url, part, packed_bytes, unpacked_bytes in zip(
+        URLS, PARTS, (25e9, 1.1e9, 349.5e6), (37.1e9, 1.63e9, 0.53e9), strict=True
+    )
+)
+SOURCE = Archives({"all": (_TRAIN, _VALID, _TEST), "train": (_TRAIN,), "valid": (_VALID,), "test": (_TEST,)})
+
+logger = logging.getLogger(__name__)
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of the parts that are there; `split` is the part.
+
+    Raises:
+        InputError: no part or no audio below `root`, or an examples.json that cannot be read.
+    """
+    clips = _read_parts(Path(root))
+    instruments = {split: {clip.group for clip in clips if clip.split == split} for split in PARTS.values()}
+    shared = instruments["validation"] & instruments["test"]
+    if shared:
+        logger.info("NSynth's validation and test share %d instruments; training has none of them", len(shared))
+    tested = {label for clip in clips if clip.split == "test" for label in clip.labels}
+    trained = {label for clip in clips if clip.split == "train" for label in clip.labels}
+    if tested and trained - tested:
+        logger.warning(
+            "NSynth's test has no notes of %s: learnt, but never tested", ", ".join(sorted(trained - tested))
+        )
+    return [
+        dataclasses.replace(clip, group=f"{clip.split}/{clip.group}") if clip.group in shared else clip
+        for clip in clips
+    ]
+
+
+def obtain(root: Path, subset: str | None = None) -> None:
+    """Downloads NSynth (26 GB), or one of its parts train, valid and test, and unpacks it."""
+    SOURCE.obtain(root, CARD, subset)
+
+
+def index_for_random_split(root: Path) -> list[Clip]:
+    """All notes, without their official split and with the instrument as group."""
+    return [dataclasses.replace(clip, split=None) for clip in _read_parts(Path(root))]
+
+
+def _read_parts(root: Path) -> list[Clip]:
+    tables = {path.parent.name: path for path in files_below(root, "examples.json") if path.parent.name in PARTS}
+    if not tables:
+        raise InputError(
+            f"{root} holds no NSynth; expected nsynth-train, nsynth-valid and nsynth-test below it, each with "
+            f"examples.json and audio (unpack {URLS[0]} and the others there)"
+        )
+    missing = [part for part in PARTS if part not in tables]
+    if missing:
+        logger.warning("NSynth is partial here: no %s", " and no ".join(missing))
+    return [clip for part in PARTS if part in tables for clip in _read_part(part, tables[part])]
+
+
+def _read_part(part: str, table: Path) -> list[Clip]:
+    examples = _read_examples(table)
+    folder = table.parent / "audio"
+    files = set(os.listdir(folder)) if folder.is_dir() else set()
+    clips = [_clip(part, table, name, facts) for name, facts in sorted(examples.items()) if f"{name}.wav" in files]
+    if not clips:
+        raise InputError(
+            f"{table} lists {len(examples)} notes but {folder} holds none of them; expected files like "
+            f"guitar_acoustic_010-066-100.wav (unpack {part}.jsonwav.tar.gz again)"
+        )
+    if len(clips) < len(examples):
+        logger.warning("%s is partial here: %d of %d notes are there", part, len(clips), len(examples))
+    return clips
+
+
+def _read_examples(table: Path) -> dict[str, dict[str, Any]]:
+    """What is needed of each note, by its name: the rest of 289,205 entries would take half a gigabyte."""
+
+    def keep_needed(entry: dict[str, Any]) -> dict[str, Any]:
+        return {key: entry[key] for key in NEEDED if key in entry} if "note_str" in entry else entry
+
+    try:
+        examples = json.loads(table.read_text(encoding="utf-8"), object_hook=keep_needed)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{table} cannot be read ({reason}); unpack {table.parent.name}.jsonwav.tar.gz again"
+        ) from None
+    if not isinstance(examples, dict) or not all(isinstance(facts, dict) for facts in examples.values()):
+        raise InputError(
+            f"{table} is no table of NSynth's notes; expected an entry for each, with {', '.join(NEEDED)} (unpack "
+            f"{table.parent.name}.jsonwav.tar.gz again)"
+        )
+    return examples
+
+
+def _clip(part: str, table: Path, name: str, facts: dict[str, Any]) -> Clip:
+    missing = [key for key in NEEDED if key not in facts]
+    if missing:
+        raise InputError(
+            f"{table} says no {missing[0]} of {name}; expected {', '.join(NEEDED)} (unpack {part}.jsonwav.tar.gz again)"
+        )
+    family = facts["instrument_family_str"]
+    if family not in FAMILIES:
+        raise unknown_name(f"instrument family of {name} in {table}", str(family), FAMILIES)
+    return Clip(
+        path=table.parent / "audio" / f"{name}.wav",
+        labels=(family,),
+        group=str(facts["instrument_str"]),
+        clip_id=f"{part}/audio/{name}.wav",
+        split=PARTS[part],
+        metadata={column: str(facts[key]) for key, column in FACTS.items()},
+    )

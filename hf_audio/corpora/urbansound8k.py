@@ -1,0 +1,116 @@
+"""UrbanSound8K: 8,732 excerpts of at most 4 s in 10 classes of urban sounds, ten official folds.
+
+The index comes from the layout on disk, whole or partial:
+
+    ROOT/**/metadata/UrbanSound8K.csv           slice_file_name, fsID, start, end, salience, fold, classID, class
+    ROOT/**/audio/fold5/100032-3-0-0.wav        Freesound id, number of the class, occurrence, slice
+
+Copies that keep the table beside the folders fold1 to fold10 are read too. Folds become splits named fold1 to fold10:
+choose the one to test on with --fold. Excerpts of one Freesound recording are one group, and in one fold: shuffled
+anew they would be on both sides, and every score too good.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hf_audio.corpora._csv import Row, read_table
+from hf_audio.corpora._files import files_below
+from hf_audio.corpora._source import Archive, Archives
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.errors import InputError, unknown_name
+
+CLASSES = (
+    "air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling",
+    "engine_idling", "gun_shot", "jackhammer", "siren", "street_music",
+)  # fmt: skip
+FOLDS = tuple(f"fold{number}" for number in range(1, 11))
+TABLE = "UrbanSound8K.csv"
+SALIENCE = {"1": "foreground", "2": "background"}
+URL = "https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz"
+
+CARD = CorpusCard(
+    name="UrbanSound8K",
+    licence="CC BY-NC 3.0",
+    may_redistribute=True,
+    citation=(
+        "J. Salamon, C. Jacoby, J. P. Bello: A Dataset and Taxonomy for Urban Sound Research. Proc. 22nd ACM "
+        "International Conference on Multimedia, 2014, pp. 1041-1044."
+    ),
+    homepage="https://urbansounddataset.weebly.com/urbansound8k.html",
+    protocol="UrbanSound8K: ten official folds, tested on each in turn; mean accuracy over the folds.",
+    problem_type="single_label_classification",
+    label_names=CLASSES,
+)
+# the checksum that soundata has for this file
+SOURCE = Archives(
+    {"all": (Archive(URL, "UrbanSound8K", 6_023_741_708, 7.1e9, "md5:9aa69802bbf37fb986f71ec1483a196e"),)},
+)
+
+logger = logging.getLogger(__name__)
+
+
+def index(root: Path) -> list[Clip]:
+    """Clips of the table whose files are there; `split` is the name of the fold.
+
+    Raises:
+        InputError: no table or none of its files below `root`, or a table that is not UrbanSound8K's.
+    """
+    root = Path(root)
+    table = min(files_below(root, TABLE), default=None)
+    if table is None:
+        raise InputError(
+            f"{root} holds no UrbanSound8K; expected metadata/{TABLE} and audio/fold5/100032-3-0-0.wav below it "
+            f"(unpack {URL} there)"
+        )
+    _, rows = read_table(table, required=("slice_file_name", "fsID", "fold", "class"))
+    folder = _audio_folder(table)
+    listed = [_clip(table, folder, line, row) for line, row in rows]
+    _check_folds(table, listed)
+    clips = [clip for clip in listed if clip.path.is_file()]
+    if not clips:
+        raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack {URL} again")
+    if len(clips) < len(rows):
+        logger.warning("UrbanSound8K is partial here: %d of %d clips are there", len(clips), len(rows))
+    return clips
+
+
+def obtain(root: Path) -> None:
+    """Downloads UrbanSound8K (6 GB) and unpacks it."""
+    SOURCE.obtain(root, CARD)
+
+
+def _audio_folder(table: Path) -> Path:
+    """The folder that holds the folds."""
+    official = table.parents[1] / "audio"
+    places = (official, table.parent / "audio", table.parent)
+    return next((place for place in places if any((place / fold).is_dir() for fold in FOLDS)), official)
+
+
+def _clip(table: Path, folder: Path, line: int, row: Row) -> Clip:
+    if row["class"] not in CLASSES:
+        raise unknown_name(f"class in {table} line {line}", row["class"], CLASSES)
+    fold = f"fold{row['fold']}"
+    if fold not in FOLDS:
+        raise InputError(f"{table} line {line}: fold {row['fold']!r} is none of 1 to 10; unpack {URL} again")
+    return Clip(
+        path=folder / fold / row["slice_file_name"],
+        labels=(row["class"],),
+        group=row["fsID"],
+        clip_id=f"{fold}/{row['slice_file_name']}",
+        split=fold,
+        metadata={"salience": SALIENCE.get(row.get("salience", ""), "")},
+    )
+
+
+def _check_folds(table: Path, clips: list[Clip]) -> None:
+    """Raises InputError for a recording in two folds: so says no official table, but shuffled copies do."""
+    fold_of: dict[str, str | None] = {}
+    for clip in clips:
+        first = fold_of.setdefault(clip.group, clip.split)
+        if first != clip.split:
+            raise InputError(
+                f"{table} has excerpts of recording {clip.group} in {first} and {clip.split}, which the official folds "
+                f"keep together; unpack {URL} again"
+            )

@@ -1,0 +1,103 @@
+"""Corpora whose folders are links to another disk, and links that lead nowhere or in circles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import test_esc50
+import test_fma
+import test_gtzan
+import test_medley_solos
+import test_medleydb
+import test_musicnet
+import test_nsynth
+import test_openmic
+import test_solo
+import test_speech_commands
+import test_urbansound8k
+
+from hf_audio.corpora import find_corpus
+from hf_audio.corpora._files import files_below, folders_below
+
+
+def folder_tree(root: Path) -> Path:
+    for name in ("violin/a.wav", "violin/session 1/b.wav", "пианино/d.WAV"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def irmas_tree(root: Path) -> Path:
+    for code in ("cel", "voi"):
+        path = root / "IRMAS-TrainingData" / code / f"008__[{code}][nod][cla]0058__1.wav"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    excerpt = root / "IRMAS-TestingData-Part1" / "Part1" / "(02) dont kill the whale-1.wav"
+    excerpt.parent.mkdir(parents=True)
+    excerpt.touch()
+    excerpt.with_suffix(".txt").write_text("voi\n")
+    return root
+
+
+TREES = {
+    "esc50": lambda root: test_esc50.make_tree(root, 1),
+    "fma": test_fma.make_tree,
+    "folder": folder_tree,
+    "gtzan": lambda root: test_gtzan.make_tree(root, ("blues", "pop")),
+    "irmas": irmas_tree,
+    "medley_solos": test_medley_solos.make_tree,
+    "medleydb": lambda root: test_medleydb.make_tree(root, activations=False),
+    "musicnet": lambda root: test_musicnet.make_tree(root, {(1,): 5}),
+    "nsynth": lambda root: test_nsynth.make_tree(root, families=("bass",)),
+    "openmic": lambda root: test_openmic.make_tree(root, [("000046_3840", "train", "7", {"flute": 0.9})]),
+    "solo": test_solo.make_tree,
+    "speech_commands": lambda root: test_speech_commands.make_tree(root, ("yes", "no")),
+    "urbansound8k": lambda root: test_urbansound8k.make_tree(root, 1),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_every_corpus_is_read_through_links_out_of_its_tree(tmp_path, name):
+    root = TREES[name](tmp_path / "mit Leerzeichen" / "Übung 1")
+    index = find_corpus(name).index
+    before = index(root)
+    folders = sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True)  # those within others first
+    (tmp_path / "other disk").mkdir()
+    for number, folder in enumerate(folders):
+        elsewhere = folder.rename(tmp_path / "other disk" / str(number))
+        folder.symlink_to(elsewhere, target_is_directory=True)
+    assert folders and index(root) == before
+    (tmp_path / "link").symlink_to(root)
+    assert [clip.clip_id for clip in index(tmp_path / "link")] == [clip.clip_id for clip in before]
+
+
+def test_circles_end_and_no_folder_comes_twice(tmp_path, caplog):
+    root = tmp_path / "corpus"
+    for name in ("a/x.wav", "b/y.wav", "b/deep/z.wav", ".downloads/half.wav", "__MACOSX/a.wav", "b/._y.wav"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "a" / "up").symlink_to(root)
+    (root / "a" / "b").symlink_to(root / "b")
+    (root / "a" / "linked.wav").symlink_to(root / "b" / "y.wav")
+    names = [path.relative_to(root).as_posix() for path in files_below(root)]
+    assert names == ["a/linked.wav", "a/x.wav", "b/deep/z.wav", "b/y.wav"]
+    assert [path.relative_to(root).as_posix() for path in folders_below(root)] == ["a", "b", "b/deep"]
+    assert files_below(root, "deep/*.wav") == [root / "b/deep/z.wav"] and files_below(root, "x.wav") == [
+        root / "a/x.wav"
+    ]
+    assert not caplog.text
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path, caplog):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "audio").symlink_to("/no/such disk")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    assert files_below(tmp_path) == [tmp_path / "a.wav"]
+    assert f"2 links or folders below {tmp_path} cannot be reached, first {tmp_path / 'audio'}" in caplog.text
+
+
+def test_what_is_no_folder_has_no_files(tmp_path, caplog):
+    assert files_below(tmp_path / "missing") == [] and not caplog.text
+    (tmp_path / "file").touch()
+    assert files_below(tmp_path / "file") == []
