@@ -1,0 +1,439 @@
+"""Downloading corpora over real HTTP: resuming, checksums, faults of servers, disks and archives, verifying."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import test_esc50
+import test_fma
+from file_server import FileServer
+
+from hf_audio import InputError
+from hf_audio.corpora import _download, corpus_names, esc50, find_corpus, fma, nsynth
+from hf_audio.corpora._archives import FILE_LIST
+from hf_audio.corpora._source import Archive, Archives
+
+pytest.importorskip("pooch")
+REPO_ROOT = Path(__file__).parents[1]
+CARD = esc50.CARD
+NAME = "master.zip"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(_download, "FIRST_WAIT_S", 0.01)
+    server = FileServer()
+    yield server
+    server.stop()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def source(server: FileServer, name: str = NAME, checksum: str | None = None, **sizes: float) -> Archives:
+    sizes = {"num_bytes": 1e6, "unpacked_bytes": 1e6} | sizes
+    return Archives({"all": (Archive(f"{server.url}/{name}?download=1", "ESC-50-master", checksum=checksum, **sizes),)})
+
+
+@pytest.fixture
+def esc50_server(server, tmp_path, monkeypatch) -> FileServer:
+    """Serves a tiny ESC-50 of 1 MB in its true layout, from which esc50.obtain downloads."""
+    tree = test_esc50.make_tree(tmp_path / "tree", categories=2)
+    files = contents(tree)
+    files["ESC-50-master/audio/1-100001-A-0.wav"] = os.urandom(1_000_000)
+    server.files[NAME] = zipped(files)
+    md5 = f"md5:{hashlib.md5(server.files[NAME]).hexdigest()}"
+    monkeypatch.setattr(esc50, "SOURCE", source(server, checksum=md5))
+    shutil.rmtree(tree)
+    return server
+
+
+def run_script(monkeypatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["download_corpus.py", *map(str, arguments)])
+    try:
+        runpy.run_path(str(REPO_ROOT / "scripts" / "download_corpus.py"), run_name="__main__")
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
+def start_obtain(server: FileServer, root: Path, before: str = "") -> subprocess.Popen:
+    """A process of its own that downloads from `server`."""
+    program = f"""
+import sys; {before}
+from pathlib import Path
+from hf_audio.corpora import esc50
+from hf_audio.corpora._source import Archive, Archives
+from hf_audio.errors import clear_errors
+archive = Archive("{server.url}/{NAME}", "ESC-50-master", 1e6, 1e6)
+with clear_errors():
+    Archives({{"all": (archive,)}}).obtain(Path({str(root)!r}), esc50.CARD)
+"""
+    environment = os.environ | {"PYTHONPATH": str(REPO_ROOT)}
+    return subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def refused(server: FileServer, root: Path, name: str = NAME, **settings: object) -> str:
+    """The one sentence that a download ends on; no corpus and no half of one may be there then."""
+    with pytest.raises(InputError) as caught:
+        source(server, name, **settings).obtain(root, CARD)
+    assert "\n" not in str(caught.value)
+    assert not (root / "ESC-50-master").exists()
+    assert not list(root.rglob("*.unpacking"))
+    return str(caught.value)
+
+
+def test_a_corpus_is_one_command_away_and_downloaded_once(tmp_path, esc50_server, monkeypatch, capsys):
+    root = tmp_path / "corpus"
+    assert run_script(monkeypatch, "esc50", "--data_dir", root) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"Downloading ESC-50, 1.0 MB; licence: CC BY-NC 3.0; see https", shown)
+    assert f"20 clips; use them with --corpus esc50 --data_dir {root}" in shown
+    assert len(esc50.index(root)) == 20
+    assert {path.name for path in root.iterdir()} <= {"ESC-50-master", ".downloading.lock"}
+    assert len(esc50_server.log) == 1
+    assert run_script(monkeypatch, "esc50", "--data_dir", root) == 0
+    assert len(esc50_server.log) == 1 and "licence" not in capsys.readouterr().out
+
+
+def test_a_lost_connection_is_taken_up_where_it_broke(tmp_path, esc50_server):
+    esc50_server.faults[NAME] = [("cut", 300_000), ("status", 503), ("cut", 400_000)]
+    esc50.obtain(tmp_path / "corpus")
+    assert esc50_server.asked_ranges(NAME) == [None, "bytes=300000-", "bytes=300000-", "bytes=700000-"]
+    assert len(esc50.index(tmp_path / "corpus")) == 20
+
+
+def test_a_killed_download_goes_on(tmp_path, esc50_server):
+    root = tmp_path / "corpus"
+    esc50_server.faults[NAME] = [("slow", 0.02)]
+    process = start_obtain(esc50_server, root)
+    part = root / ".downloads" / f"{NAME}.part"
+    until = time.monotonic() + 30
+    while not (part.is_file() and part.stat().st_size > 200_000) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    arrived = part.stat().st_size
+    assert 200_000 < arrived < 1_000_000 and not esc50_server.files[NAME].startswith(b"\0")
+    assert part.read_bytes() == esc50_server.files[NAME][:arrived]
+    esc50.obtain(root)
+    assert esc50_server.asked_ranges(NAME) == [None, f"bytes={arrived}-"]
+    assert len(esc50.index(root)) == 20 and not (root / ".downloads").exists()
+
+
+def test_a_part_of_another_version_is_not_gone_on_with(tmp_path, server):
+    server.files[NAME] = zipped({"a.wav": os.urandom(100_000)})
+    server.faults[NAME] = [("cut", 50_000), *[("status", 500)] * 4]
+    message = refused(server, tmp_path)
+    assert re.search(r"lost 4 times after 50.0 kB of master.zip \(it answers 500 .*\); that much is kept", message)
+    server.files[NAME] = zipped({"b.wav": os.urandom(100_000)})
+    source(server).obtain(tmp_path, CARD)
+    assert (tmp_path / "ESC-50-master" / "b.wav").is_file()
+
+
+def test_a_server_without_ranges_and_lengths_starts_again(tmp_path, esc50_server):
+    """So do GitHub's archives come."""
+    root = tmp_path / "corpus"
+    esc50_server.ranges = False
+    part = root / ".downloads" / f"{NAME}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half of it")
+    esc50.obtain(root)
+    assert esc50_server.asked_ranges(NAME) == ["bytes=10-"] and len(esc50.index(root)) == 20
+
+
+def test_a_part_that_is_whole_needs_no_more(tmp_path, esc50_server):
+    part = tmp_path / ".downloads" / f"{NAME}.part"
+    part.parent.mkdir()
+    part.write_bytes(esc50_server.files[NAME])
+    esc50.obtain(tmp_path)
+    assert len(esc50_server.log) == 1 and len(esc50.index(tmp_path)) == 20
+
+
+def test_another_checksum_is_told_and_mended_by_the_next_run(tmp_path, esc50_server):
+    right = esc50_server.files[NAME]
+    esc50_server.files[NAME] = right[:500] + b"?" + right[501:]
+    with pytest.raises(
+        InputError, match=r"master.zip from 127.0.0.1 differs from its published checksum md5:\w+ and was"
+    ):
+        esc50.obtain(tmp_path)
+    assert not (tmp_path / "ESC-50-master").exists() and not list((tmp_path / ".downloads").iterdir())
+    esc50_server.files[NAME] = right
+    esc50.obtain(tmp_path)
+    assert len(esc50.index(tmp_path)) == 20
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (
+            ("status", 404),
+            r"127.0.0.1 answers 404 Not Found for http://\S+, so it may have moved; get ESC-50 from https",
+        ),
+        (("status", 403), r"answers 403 Forbidden .* and give its folder as --data_dir"),
+        (
+            ("status", 500),
+            r"could not be downloaded from 127.0.0.1 \(it answers 500 .*\); check the connection and run",
+        ),
+        (("page",), r"127.0.0.1 sends a web page instead of master.zip; open http"),
+        (("cut", 0), r"could not be downloaded from 127.0.0.1 \(.+\); check"),
+    ],
+)
+def test_servers_that_refuse_get_one_sentence(tmp_path, server, fault, sentence):
+    server.files[NAME] = zipped({"a.wav": b"a"})
+    server.faults[NAME] = [fault] * 4
+    assert re.search(sentence, refused(server, tmp_path))
+    server.faults.clear()
+    source(server).obtain(tmp_path, CARD)
+
+
+def test_no_connection_gets_one_sentence(tmp_path, server):
+    server.stop()
+    assert re.search(r"could not be downloaded from 127.0.0.1 \(.*refused.*\); check", refused(server, tmp_path))
+
+
+def test_a_silent_server_is_given_up(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(_download, "READ_S", 0.1)
+    server.files[NAME] = zipped({"a.wav": os.urandom(100_000)})
+    server.faults[NAME] = [("stall", 50_000), *[("stall", 0)] * 4]
+    message = refused(server, tmp_path)
+    assert re.search(r"lost 4 times after 49.2 kB of master.zip \(.*timed out.*\)", message)
+
+
+ARCHIVE = tarred({"a/x.wav": os.urandom(5000), "a/y.wav": os.urandom(5000)})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.zip", b"no archive at all"),
+        ("x.zip", b""),
+        ("x.zip", zipped({"a/x.wav": os.urandom(3000)})[:-30]),
+        ("x.zip", zipped({"a/x.wav": b"sound" * 50}).replace(b"soundsound", b"soundnoise", 1)),
+        ("x.zip", zipped({})),
+        ("x.tar.gz", b"no archive at all"),
+        ("x.tar.gz", ARCHIVE[:6000]),
+        ("x.tar.gz", ARCHIVE[:-4]),
+        ("x.tar.gz", ARCHIVE[:-8] + bytes(4) + ARCHIVE[-4:]),
+        ("x.tar.gz", gzip.compress(b"no tar" * 200)),
+        ("x.tar.bz2", b"BZh9" + os.urandom(900)),
+    ],
+)
+def test_damaged_archives_are_removed_and_told(tmp_path, server, name, content):
+    server.files[name] = content
+    message = refused(server, tmp_path, name)
+    assert re.search(rf"{name} is damaged or no archive \(.+\) and was removed; run the same command again", message)
+    assert not list((tmp_path / ".downloads").glob("x*"))
+
+
+@pytest.mark.parametrize(
+    "outside", ["../evil.wav", "/tmp/evil.wav", "a/../../evil.wav", "..\\evil.wav", "C:\\evil.wav"]
+)
+@pytest.mark.parametrize(("name", "pack"), [("x.zip", zipped), ("x.tar.gz", tarred)])
+def test_archives_stay_in_their_folder(tmp_path, server, outside, name, pack):
+    server.files[name] = pack({"a/fine.wav": b"a", outside: b"evil"})
+    assert re.search(r"would write '.*evil.wav' outside of its folder", refused(server, tmp_path / "corpus", name))
+    assert not list(tmp_path.rglob("*evil*")) and not list(tmp_path.rglob("fine.wav"))
+
+
+def test_links_in_archives_are_left_out(tmp_path, server, caplog):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("a/x.wav"))
+        link = tarfile.TarInfo("a/passwords")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    server.files["x.tar.gz"] = buffer.getvalue()
+    source(server, "x.tar.gz").obtain(tmp_path, CARD)
+    assert set(contents(tmp_path / "ESC-50-master")) == {"x.wav", FILE_LIST} and "passwords" in caplog.text
+
+
+def test_names_beyond_ascii_are_kept_and_verified(tmp_path, server):
+    names = ["Bühne/Café (1) – été.wav", "Bühne/音楽.wav"]
+    archive = zipped({f"top/{name}": name.encode() for name in names})
+    server.files["x.zip"] = archive.replace(b"\x14\x00\x00\x08", b"\x14\x00\x00\x00")  # without the flag of UTF-8 names
+    with zipfile.ZipFile(io.BytesIO(archive)) as whole, zipfile.ZipFile(io.BytesIO(server.files["x.zip"])) as bare:
+        assert whole.namelist()[0] == f"top/{names[0]}" and bare.namelist() != whole.namelist()
+    utf8 = source(server, "x.zip")
+    utf8.obtain(tmp_path / "zip", CARD)
+    found = contents(tmp_path / "zip" / "ESC-50-master")
+    assert {name: found[name].decode() for name in names} == {name: name for name in names}
+    server.files["x.tar.gz"] = tarred({os.fsdecode("top/été.wav".encode("latin-1")): b"a"})
+    latin1 = source(server, "x.tar.gz")
+    latin1.obtain(tmp_path / "tar", CARD)
+    assert (tmp_path / "tar" / "ESC-50-master" / "été.wav").is_file()
+    assert not utf8.verify(tmp_path / "zip", CARD) and not latin1.verify(tmp_path / "tar", CARD)
+
+
+def test_interrupted_unpacking_is_unseen_and_repeated(tmp_path, esc50_server):
+    half = tmp_path / ".downloads" / "ESC-50-master.unpacking" / "ESC-50-master"  # as a killed run leaves it
+    (half / "meta").mkdir(parents=True)
+    (half / "meta" / "esc50.csv").write_text("filename,fold")
+    with pytest.raises(InputError, match="holds no ESC-50; expected"):
+        esc50.index(tmp_path)
+    esc50.obtain(tmp_path)
+    assert len(esc50.index(tmp_path)) == 20 and not half.exists()
+
+
+def test_a_folder_in_the_way_is_not_touched(tmp_path, esc50_server):
+    (tmp_path / "ESC-50-master").mkdir()
+    (tmp_path / "ESC-50-master" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"ESC-50-master is there already, perhaps in part, .* move it away"):
+        esc50.obtain(tmp_path)
+    assert (tmp_path / "ESC-50-master" / "mine.txt").read_text() == "mine" and not esc50_server.log
+
+
+def test_too_little_space_is_told_before_the_download(tmp_path, server):
+    message = refused(server, tmp_path, num_bytes=1e17, unpacked_bytes=2e17)
+    assert re.search(r"ESC-50 needs 300000 TB in .* but .* are free; free some space or give", message)
+    assert not server.log
+
+
+def test_a_disk_that_fills_up_keeps_what_has_arrived(tmp_path, esc50_server):
+    root = tmp_path / "corpus"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))"
+    process = start_obtain(esc50_server, root, before=limit)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"error: The disk of {root / '.downloads'} is full; free some space and run" in errors
+    arrived = (root / ".downloads" / f"{NAME}.part").stat().st_size
+    assert 200_000 < arrived <= 300_000
+    esc50.obtain(root)
+    assert esc50_server.asked_ranges(NAME) == [None, f"bytes={arrived}-"] and len(esc50.index(root)) == 20
+
+
+def test_a_file_where_the_folder_should_be_gets_one_sentence(tmp_path, server):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); mend that or choose another"):
+        source(server).obtain(tmp_path / "file" / "corpus", CARD)
+
+
+def test_two_processes_download_once(tmp_path, esc50_server):
+    esc50_server.faults[NAME] = [("slow", 0.002)]
+    threads = [threading.Thread(target=esc50.obtain, args=(tmp_path,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(esc50_server.log) == 1 and len(esc50.index(tmp_path)) == 20
+
+
+def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, monkeypatch, capsys):
+    esc50.obtain(tmp_path)
+    assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 0
+    assert "every file is there and right" in capsys.readouterr().out
+    folder = tmp_path / "ESC-50-master"
+    long = folder / "audio" / "1-100001-A-0.wav"
+    changed = bytearray(long.read_bytes())
+    changed[500_000] ^= 1
+    long.write_bytes(changed)
+    (folder / "audio" / "1-100001-B-0.wav").unlink()
+    table = folder / "meta" / "esc50.csv"
+    table.write_bytes(table.read_bytes()[:100])
+    assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 2
+    shown = capsys.readouterr()
+    assert re.search(r"\| ESC-50-master/audio/1-100001-A-0.wav \| changed, CRC-32 \w{8} \| 1,000,000 bytes", shown.out)
+    assert re.search(r"\| ESC-50-master/audio/1-100001-B-0.wav \| missing \| 0 bytes", shown.out)
+    assert re.search(r"\| ESC-50-master/meta/esc50.csv \| 100 bytes \|", shown.out)
+    assert "error: 3 files of ESC-50" in shown.err and f"delete {folder} and run" in shown.err
+
+
+def test_what_cannot_be_verified_is_told(tmp_path, esc50_server, monkeypatch, capsys):
+    test_esc50.make_tree(tmp_path)
+    assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 2
+    assert "holds nothing of ESC-50 that was downloaded by this program" in capsys.readouterr().err
+    assert run_script(monkeypatch, "general_midi", "--data_dir", tmp_path, "--verify") == 2
+    assert "General MIDI instruments, which is rendered, so it cannot be verified" in capsys.readouterr().err
+    (tmp_path / "ESC-50-master" / FILE_LIST).write_text("nonsense\n1\n")
+    with pytest.raises(InputError, match="cannot be read as a list of files"):
+        esc50.SOURCE.verify(tmp_path, CARD)
+
+
+def test_subsets_lie_side_by_side(tmp_path, server, monkeypatch, capsys):
+    for subset in ("small", "medium"):
+        files = contents(test_fma.make_tree(tmp_path / subset, subset))
+        for part in ("fma_metadata", f"fma_{subset}"):
+            server.files[f"{part}.zip"] = zipped({name: data for name, data in files.items() if name.startswith(part)})
+    archive = {name[:-4]: Archive(f"{server.url}/{name}", name[:-4], 1e6, 1e6) for name in server.files}
+    subsets = {name: (archive["fma_metadata"], archive[f"fma_{name}"]) for name in ("small", "medium")}
+    monkeypatch.setattr(fma, "SOURCE", Archives(subsets))
+    root = tmp_path / "corpus"
+    fma.obtain(root)
+    small = fma.index(root)
+    assert run_script(monkeypatch, "fma", "--data_dir", root, "--subset", "medium") == 0
+    assert len(fma.index(root / "fma_small")) == len(small) < len(fma.index(root / "fma_medium"))
+    assert sorted(name for name, _ in server.log) == ["fma_medium.zip", "fma_metadata.zip", "fma_small.zip"]
+    assert run_script(monkeypatch, "fma", "--data_dir", root, "--subset", "medum") == 2
+    assert "Unknown subset 'medum': did you mean 'medium'?" in capsys.readouterr().err
+    assert run_script(monkeypatch, "esc50", "--data_dir", root, "--subset", "x") == 2
+    assert "ESC-50 has no subsets" in capsys.readouterr().err
+
+
+def test_corpora_by_hand_say_where_to_get_them(tmp_path, monkeypatch, capsys):
+    assert run_script(monkeypatch, "solo", "--data_dir", tmp_path) == 2
+    assert re.search(r"error: .* expected a folder for each instrument", capsys.readouterr().err)
+    assert run_script(monkeypatch) == 2
+    assert "see them all with --list" in capsys.readouterr().err
+
+
+def test_list_shows_every_corpus(monkeypatch, capsys):
+    assert run_script(monkeypatch, "--list") == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == corpus_names()
+    how = {row[0]: row[3] for row in rows if len(row) > 3}
+    assert how["irmas"] == "mirdata" and how["esc50"] == "download" and "medium" in how["fma"]
+
+
+def test_addresses_and_checksums_are_well_formed():
+    sources = [getattr(find_corpus(name), "SOURCE", None) for name in corpus_names()]
+    archives = {
+        archive for one in sources if isinstance(one, Archives) for subset in one.subsets.values() for archive in subset
+    }
+    assert len(archives) == 13 and nsynth.SOURCE.subsets["test"][0].name == "nsynth-test.jsonwav.tar.gz"
+    digits = {"md5": 32, "sha1": 40, "sha256": 64}
+    for archive in archives:
+        assert archive.url.startswith("http") and archive.name and "/" not in archive.folder
+        assert 0 < archive.num_bytes <= archive.unpacked_bytes
+        if archive.checksum:
+            kind, _, digest = archive.checksum.partition(":")
+            assert re.fullmatch(f"[0-9a-f]{{{digits[kind]}}}", digest), archive
+
+
+def test_without_pooch_one_sentence(tmp_path, server):
+    process = start_obtain(server, tmp_path, before="sys.modules['pooch'] = None")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and 'Downloading ESC-50 needs pooch: pip install "hf_audio[corpora]"' in errors
