@@ -43,7 +43,11 @@ class DataConfig:
         "official", "official: the corpus's own, where it has one. random: by groups only; scores are then others."
     )
     fold: str | None = setting(
-        None, "Test on this official fold (a value of the CSV's split column), train on the others."
+        None,
+        "Test on this fold (official, e.g. a value of the CSV's split column; or of --num_folds), train on others.",
+    )
+    num_folds: int | None = setting(
+        None, "Draw so many folds by groups where the corpus has none; test on --fold 1 ..."
     )
     test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs ...), train on the others.")
     test_fraction: float = setting(0.15, "Share of the groups to test on where the corpus has no official test split.")
@@ -90,7 +94,7 @@ class FeatureConfig:
         None, "For features=classical: seconds under one vector. Default: one vector for the whole window."
     )
     entropy_frame_s: float | None = setting(
-        None, "For features=classical: add the spectral entropy of every so many seconds, e.g. 0.1."
+        None, "For features=classical: add the spectral entropy of every so many seconds, e.g. 0.1, to each step."
     )
 
 
@@ -107,10 +111,29 @@ class MixingConfig:
     )
     mix_labels: int = setting(4, "Most classes in a mixture.")
     mix_same: str | None = setting(None, "Metadata in which the clips of a mixture agree, e.g. genre. Default: any.")
-    mix_overlap: float = setting(0.5, "Least share of a clip that sounds together with the one before it.")
+    mix_overlap: float = setting(
+        0.5, "Every clip of a mixture sounds in at least this share of each window; 1 lets all begin together."
+    )
     mix_level_db: float = setting(6.0, "Clips of a mixture differ in level by up to so many decibels.")
     mix_match: str = setting("none", "Bring the clips of a mixture to one tempo or pitch: none, tempo or pitch.")
     mix_seed: int = setting(0, "Seed of the mixtures.")
+
+    def __post_init__(self) -> None:
+        fewest, most = (*self.mix_clips, 0, 0)[:2]
+        if len(self.mix_clips) != 2 or not 2 <= fewest <= most:
+            found = " ".join(map(str, self.mix_clips))
+            raise ValueError(f"--mix_clips must be the fewest (2 or more) and the most clips, found {found}: try 2 4")
+        if self.mix_labels < fewest:
+            raise ValueError(
+                f"--mix_labels {self.mix_labels} is fewer than the {fewest} clips of a mixture, each of another class: "
+                f"try --mix_labels {most}"
+            )
+        if self.mix_fraction < 0 or self.mix_level_db < 0:
+            raise ValueError("--mix_fraction and --mix_level_db must not be negative: 0 makes no mixtures, all as loud")
+        if not 0 < self.mix_overlap <= 1:
+            raise ValueError(f"--mix_overlap must be above 0 and at most 1, found {self.mix_overlap:g}: try 0.5")
+        if self.mix_match not in ("none", "tempo", "pitch"):
+            raise ValueError(f"--mix_match must be none, tempo or pitch, found {self.mix_match!r}")
 
 
 @dataclass
@@ -225,6 +248,14 @@ class AugmentConfig:
     equaliser_db: float = setting(0.0, "Recording: deviation of a random smooth equalisation in decibels; 0 is off.")
     noise_probability: float = setting(0.0, "Recording: how likely noise is added to a window; 0 is off.")
     noise_snr_db: float = setting(5.0, "Recording: the loudest noise is so many decibels below the sound.")
+    combine_probability: float = setting(
+        0.0, "Combine: how likely others of its batch (of any genre) are added to a window, labels joined; 0 is off."
+    )
+    combine_most: int = setting(4, "Combine: most windows, and most classes, in such a mixture.")
+    combine_offset_s: float = setting(
+        0.0, "Combine: the others begin up to so much earlier or later, at most half a window."
+    )
+    combine_level_db: float = setting(6.0, "Combine: the others are up to so many decibels quieter.")
     time_mask_s: float = setting(
         0.0, "SpecAugment: longest time mask in seconds, at most a tenth of the window; 0 is off."
     )

@@ -13,6 +13,7 @@ from transformers import EvalPrediction, TrainingArguments
 
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.errors import InputError
+from hf_audio.models.presets import SPECTROGRAMS
 from hf_audio.models.spectrogram_pretraining import PretrainingModel, PretrainingOutput, stock_classifier
 from hf_audio.training import AudioTrainer
 
@@ -141,7 +142,7 @@ def _judged_by_loss(args: TrainingArguments, features: FeatureDataset) -> Traini
 
 
 def _check_features(model: PretrainingModel, features: FeatureDataset) -> None:
-    if features.kind != "fbank":
+    if features.kind not in SPECTROGRAMS:
         raise InputError(
             f"Pretraining is for log-mel features, found {features.kind}: build them with --features fbank"
         )

@@ -115,7 +115,7 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
         model,
         recipe.training,
         features=features,
-        augment=augmentation_for(recipe.augment, features.extractor),
+        augment=augmentation_for(recipe.augment, features.extractor, features.labels),
         class_weights=weights if recipe.model.class_weights else None,
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,

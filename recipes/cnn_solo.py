@@ -1,11 +1,13 @@
 """A small convolutional network (100 kB) on long solo recordings: which instrument is playing?
 
-    accelerate launch recipes/cnn_solo.py --data_dir DIR          see below
+    accelerate launch recipes/cnn_solo.py --data_dir DIR                      see below
+    accelerate launch recipes/cnn_solo.py --data_dir DIR --channels mel       mono
     accelerate launch recipes/cnn_solo.py --demo
 
 DIR/cello/concert.wav and so on; DIR/cuts.csv (path,start_s,end_s) lists what to keep, without applause and speech.
 Windows of 5 s every 1 s share 4 s: recordings are split first and cut afterwards, so that no window of a test recording
-was heard in training.
+was heard in training. Features are those of the project Instruments Recognition (C. Dumoulin and L. Ricour-Dumas):
+stereo log-mel at 44.1 kHz, 431 frames of 64 bins in two channels.
 """
 
 import hf_audio
@@ -13,6 +15,12 @@ import hf_audio
 VALUES = {
     "output_dir": "runs/cnn_solo",
     "corpus": "solo",
+    "features": "spectrogram",
+    "channels": ["left", "right"],
+    "sample_rate": 44_100,
+    "n_fft": 1024,
+    "hop_samples": 512,
+    "num_mel_bins": 64,
     "window_s": 5.0,
     "hop_s": 1.0,
     "model": "cnn-concert",
@@ -23,7 +31,7 @@ VALUES = {
     "class_weights": True,
     "early_stopping_patience": 5,
     "time_mask_s": 0.3,
-    "frequency_mask_bins": 12,
+    "frequency_mask_bins": 6,
 }
 DEMO = {
     "output_dir": "runs/cnn_solo_demo",

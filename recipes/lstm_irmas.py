@@ -2,6 +2,8 @@
 
 accelerate launch recipes/lstm_irmas.py --data_dir DIR
 accelerate launch recipes/lstm_irmas.py --data_dir DIR --model_options '{"attention": "none"}'
+accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mfcc --mixup_alpha 0
+accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mel wavelet
 accelerate launch recipes/lstm_irmas.py --data_dir DIR --class_weights true
 accelerate launch recipes/lstm_irmas.py --demo
 """
@@ -11,6 +13,11 @@ import hf_audio
 VALUES = {
     "output_dir": "runs/lstm_irmas",
     "corpus": "irmas",
+    "features": "spectrogram",
+    "sample_rate": 22_050,
+    "n_fft": 1024,
+    "hop_samples": 220,
+    "num_mel_bins": 128,
     "window_s": 3.0,
     "model": "lstm",
     "num_train_epochs": 30,

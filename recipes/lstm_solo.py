@@ -1,10 +1,12 @@
 """A two-layer LSTM (41 MB) that reads the mel rows of long solo recordings: which instrument is playing?
 
-    accelerate launch recipes/lstm_solo.py --data_dir DIR         see below
+    accelerate launch recipes/lstm_solo.py --data_dir DIR                                          see below
+    accelerate launch recipes/lstm_solo.py --data_dir DIR --model_options '{"num_channels": 2}'    rows side by side
     accelerate launch recipes/lstm_solo.py --data_dir DIR --model_options '{"sequence": "frames"}'
     accelerate launch recipes/lstm_solo.py --demo
 
-DIR/cello/concert.wav and so on; recordings are split first and cut into windows afterwards, see recipes/cnn_solo.py.
+DIR/cello/concert.wav and so on; recordings are split first and cut into windows afterwards. Features are those of
+recipes/cnn_solo.py; the network reads the mean of both channels, 64 rows of 431 frames.
 """
 
 import hf_audio
@@ -12,10 +14,15 @@ import hf_audio
 VALUES = {
     "output_dir": "runs/lstm_solo",
     "corpus": "solo",
+    "features": "spectrogram",
+    "channels": ["left", "right"],
+    "sample_rate": 44_100,
+    "n_fft": 1024,
+    "hop_samples": 512,
+    "num_mel_bins": 64,
     "window_s": 5.0,
     "hop_s": 1.0,
     "model": "lstm-concert",
-    "num_mel_bins": 64,
     "num_train_epochs": 20,
     "learning_rate": 3e-4,
     "weight_decay": 0.01,

@@ -3,6 +3,7 @@
     accelerate launch recipes/mobilenets_irmas.py --data_dir DIR
     accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --model_options '{"num_backbones": 4}'
     accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --model mobilenets                from scratch
+    accelerate launch recipes/mobilenets_irmas.py --data_dir DIR --channels left right
     accelerate launch recipes/mobilenets_irmas.py --demo
 
 combine "predictions": each network has a head for its group of classes; "features": one head hears all of them.
@@ -13,6 +14,11 @@ import hf_audio
 VALUES = {
     "output_dir": "runs/mobilenets_irmas",
     "corpus": "irmas",
+    "features": "spectrogram",
+    "sample_rate": 22_050,
+    "n_fft": 1024,
+    "hop_samples": 220,
+    "num_mel_bins": 128,
     "window_s": 3.0,
     "model": "timm/mobilenetv3_small_050",
     "model_options": {"num_backbones": 4, "combine": "predictions"},

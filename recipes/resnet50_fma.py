@@ -1,13 +1,15 @@
 """ResNet-50 frozen, on FMA's genres: the first 10 s of each clip, only the head is trained.
 
     accelerate launch recipes/resnet50_fma.py --data_dir DIR
-    accelerate launch recipes/resnet50_fma.py --data_dir DIR --gain_db 0 --noise_probability 0    no augmentation
+    accelerate launch recipes/resnet50_fma.py --data_dir DIR --normalisation dataset --gain_db 6
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --freeze none --learning_rate 1e-4
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --freeze none --model_options '{"trainable_blocks": 1}'
     accelerate launch recipes/resnet50_fma.py --demo                                      a small one from scratch
 
 DIR holds fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
-Augmentation is loudness and noise, after the project XNAP-16 (UAB, 2023); the learning rate decays.
+Features are those of the project XNAP-16 (UAB, 2023): log-mel at 22,050 Hz, each clip normalised by its own mean and
+deviation. So a clip's loudness says nothing, and the project's augmentation, loudness and noise, which did not help it,
+needs --normalisation dataset. The learning rate decays.
 """
 
 import hf_audio
@@ -16,6 +18,12 @@ VALUES = {
     "output_dir": "runs/resnet50_fma",
     "corpus": "fma",
     "clip_s": 10.0,
+    "features": "spectrogram",
+    "normalisation": "clip",
+    "sample_rate": 22_050,
+    "n_fft": 2048,
+    "hop_samples": 512,
+    "num_mel_bins": 128,
     "window_s": 10.0,
     "model": "timm/resnet50",
     "freeze": "backbone",
@@ -24,8 +32,6 @@ VALUES = {
     "learning_rate": 1e-3,
     "per_device_train_batch_size": 64,
     "early_stopping_patience": 4,
-    "gain_db": 6.0,
-    "noise_probability": 0.3,
     "noise_snr_db": 20.0,
 }
 DEMO = {

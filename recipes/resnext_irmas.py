@@ -1,9 +1,13 @@
-"""ResNeXt-50 32x4d, trained on pictures, fine-tuned on the log-mel windows of IRMAS.
+"""ResNeXt-50 32x4d, trained on pictures, fine-tuned on the spectrograms of IRMAS.
 
-accelerate launch recipes/resnext_irmas.py --data_dir DIR
-accelerate launch recipes/resnext_irmas.py --data_dir DIR --mixup_alpha 0 --time_mask_s 0 --frequency_mask_bins 0
-accelerate launch recipes/resnext_irmas.py --data_dir DIR --model timm/convnext_tiny
-accelerate launch recipes/resnext_irmas.py --demo                                   a small ResNet from scratch
+    accelerate launch recipes/resnext_irmas.py --data_dir DIR
+    accelerate launch recipes/resnext_irmas.py --data_dir DIR --mixup_alpha 0 --time_mask_s 0 --frequency_mask_bins 0
+    accelerate launch recipes/resnext_irmas.py --data_dir DIR --channels mfcc --mixup_alpha 0
+    accelerate launch recipes/resnext_irmas.py --data_dir DIR --channels mel harmonic percussive
+    accelerate launch recipes/resnext_irmas.py --data_dir DIR --model timm/convnext_tiny
+    accelerate launch recipes/resnext_irmas.py --demo                             a small ResNet from scratch
+
+With three channels the first layer is used as it was trained, on red, green and blue; with fewer timm adapts it.
 """
 
 import hf_audio
@@ -11,6 +15,11 @@ import hf_audio
 VALUES = {
     "output_dir": "runs/resnext_irmas",
     "corpus": "irmas",
+    "features": "spectrogram",
+    "sample_rate": 22_050,
+    "n_fft": 1024,
+    "hop_samples": 220,
+    "num_mel_bins": 128,
     "window_s": 3.0,
     "model": "timm/resnext50_32x4d",
     "num_train_epochs": 10,

@@ -1,35 +1,47 @@
 """Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and deviation.
 
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR       every fold of the split column
+    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five drawn by groups
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --leave_out groups
     python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR -- --lora_rank 8     flags of the recipe
 
 Folds that are finished are kept: an interrupted run goes on by the same command. Reports land in OUTPUT_DIR/FOLD, and
-what is printed, one Markdown table, in OUTPUT_DIR/folds.md.
+what is printed, one Markdown table, in OUTPUT_DIR/folds.md. Without --data_dir the corpus is obtained as the recipe
+obtains it, once.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import runpy
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors
+from hf_audio.config import Recipe
 from hf_audio.corpora import find_corpus
+from hf_audio.data.splits import fold_names
 from hf_audio.metrics import METRIC_NAMES, main_metrics
+from hf_audio.preparation.clips import recordings
+from hf_audio.recipe import parse_recipe
 
 
 def main() -> None:
     options = parse_options()
-    values = runpy.run_path(options.recipe, run_name="read")["VALUES"]
-    names = left_out(values.get("corpus", "folder"), Path(options.data_dir), options.leave_out)
-    folder = Path(options.output_dir or f"{values['output_dir']}_folds")
-    reports = {name: run_fold(options, name, folder / re.sub(r"[^\w.-]+", "_", name)) for name in names}
+    recipe = runpy.run_path(options.recipe, run_name="read")
+    settings = parse_recipe(recipe["VALUES"], recipe.get("DEMO"), argv=[*options.data_flags, *options.recipe_flags])
+    chosen = left_out(settings, options)
+    folder = Path(options.output_dir or f"{settings.training.output_dir}_folds")
+    reports = {
+        name: run_fold(options, name, flags, folder / below)
+        for (name, flags), below in zip(chosen.items(), folder_names(list(chosen)), strict=True)
+    }
     table = as_table(reports)
     (folder / "folds.md").write_text(table + "\n", encoding="utf-8")
     print(table)
@@ -38,41 +50,73 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="recipes/NAME.py")
-    parser.add_argument("--data_dir", required=True, help="the corpus, as the recipe takes it")
+    parser.add_argument("--data_dir", help="the corpus, as the recipe takes it")
     parser.add_argument("--leave_out", choices=("folds", "groups"), default="folds", help="default: %(default)s")
+    parser.add_argument("--num_folds", type=int, help="draw so many folds by groups, where the corpus has none")
     parser.add_argument("--output_dir", help="default: the recipe's, with _folds behind it")
     parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
-    parser.usage = "%(prog)s RECIPE --data_dir DIR [options] [-- flags of the recipe]"
+    parser.usage = "%(prog)s RECIPE [--data_dir DIR] [options] [-- flags of the recipe]"
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options = parser.parse_args(sys.argv[1:end])
     options.recipe_flags = sys.argv[end + 1 :]
+    options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
     return options
 
 
-def left_out(corpus: str, root: Path, what: str) -> list[str]:
-    """Names of the corpus's folds, or of its groups.
+def left_out(settings: Recipe, options: argparse.Namespace) -> dict[str, list[str]]:
+    """What is tested on in turn: {name: flags of the recipe}.
 
     Raises:
-        InputError: fewer than two, so that there is nothing to leave out.
+        InputError: fewer than two, so that there is nothing to leave out, or flags that say something else.
     """
-    clips = find_corpus(corpus).index(root)
-    found = {clip.split if what == "folds" else clip.group for clip in clips}
-    names = sorted(found - {None, "train", "validation", "test"})
+    check_flags(settings, options)
+    if options.num_folds is not None:
+        if options.num_folds < 2:
+            raise InputError(f"--num_folds must be 2 or more, found {options.num_folds}: try 5")
+        drawn, folds = ["--num_folds", str(options.num_folds)], range(1, options.num_folds + 1)
+        return {f"fold {fold} of {options.num_folds}": [*drawn, "--fold", str(fold)] for fold in folds}
+    root = recordings(settings.data.corpus, settings.data.data_dir)
+    clips = find_corpus(settings.data.corpus).index(root)
+    if options.leave_out == "folds":
+        names, flag = fold_names(clips), "--fold"
+    else:
+        names, flag = sorted({clip.group for clip in clips}), "--test_groups"
     if len(names) < 2:
         raise InputError(
-            f"{root} has {len(names)} {what}, expected two or more: name folds in the CSV's split column, "
-            "or give --leave_out groups"
+            f"{root} has {len(names)} {options.leave_out}, expected two or more: name folds in the CSV's split column, "
+            "draw some with --num_folds 5, or give --leave_out groups"
         )
-    return names
+    return {name: [flag, name] for name in names}
 
 
-def run_fold(options: argparse.Namespace, name: str, folder: Path) -> dict:
+def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
+    """Refuses flags of the recipe that this script gives itself, and a dataset whose split is made already."""
+    if settings.hub.dataset:
+        raise InputError("--dataset has its split already: cross-validate from the recordings, with --data_dir")
+    mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups"}
+    taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
+    if taken:
+        raise InputError(f"{taken[0]} stands behind --, where the recipe's own flags are: give it in front of it")
+    if options.num_folds is not None and options.leave_out == "groups":
+        raise InputError("--num_folds and --leave_out groups both say what to test on; leave one of them out")
+
+
+def folder_names(names: list[str]) -> list[str]:
+    """A folder for each name; those that would share one are told apart by a hash."""
+    plain = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+    shared = {name for name, count in Counter(name.casefold() for name in plain).items() if count > 1}
+    return [
+        f"{below}-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if below.casefold() in shared else below
+        for name, below in zip(names, plain, strict=True)
+    ]
+
+
+def run_fold(options: argparse.Namespace, name: str, chosen: list[str], folder: Path) -> dict:
     """The report of one fold, of an earlier run where it is finished."""
     if not (folder / "report.json").is_file():
-        chosen = ["--fold", name] if options.leave_out == "folds" else ["--test_groups", name]
         how = ["--config_file", options.config_file] if options.config_file else ["--num_processes", "1"]
         command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, options.recipe]
-        flags = ["--data_dir", options.data_dir, "--output_dir", str(folder), *chosen, *options.recipe_flags]
+        flags = [*options.data_flags, "--output_dir", str(folder), *chosen, *options.recipe_flags]
         if subprocess.run([*command, *flags], check=False).returncode:
             raise InputError(f"The run of {name} failed, see above; finished ones are kept, the same command goes on")
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))

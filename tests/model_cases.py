@@ -16,20 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import small_transformers
 import torch
+from model_extractors import classical, log_mel, mel, stereo, waveform, whisper_log_mel
 from torch import Tensor
-from transformers import (
-    ASTFeatureExtractor,
-    FeatureExtractionMixin,
-    PreTrainedModel,
-    Wav2Vec2FeatureExtractor,
-    WhisperFeatureExtractor,
-)
+from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
-from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.losses import loss_for
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.checkpoints import transformer_from_scratch
@@ -155,6 +148,26 @@ def lstm_over_bins(labels: LabelSpace, **settings) -> PreTrainedModel:
     return SpectrogramLSTM(SpectrogramLSTMConfig(**sizes, **kinds, **settings, **task(labels)))
 
 
+def stereo_cnn(labels: LabelSpace, **settings) -> PreTrainedModel:
+    return cnn(labels, num_channels=2, **settings)
+
+
+def stereo_lstm(labels: LabelSpace, **settings) -> PreTrainedModel:
+    return lstm(labels, num_channels=2, **settings)
+
+
+def stereo_lstm_over_bins(labels: LabelSpace, **settings) -> PreTrainedModel:
+    return lstm_over_bins(labels, num_channels=2, **settings)
+
+
+def stereo_timm(labels: LabelSpace, **settings) -> PreTrainedModel:
+    return timm_efficientnet(labels, num_channels=2, **settings)
+
+
+def stereo_timm_parallel(labels: LabelSpace, **settings) -> PreTrainedModel:
+    return timm_parallel(labels, num_channels=2, **settings)
+
+
 def feature_mlp(labels: LabelSpace, **settings) -> PreTrainedModel:
     return FeatureMLP(FeatureMLPConfig(hidden_size=16, dropout=0.0, **settings, **task(labels)))
 
@@ -221,41 +234,30 @@ def ast_stock(labels: LabelSpace) -> PreTrainedModel:
     return ast_from_scratch(labels, 98, 32, hidden_size=32, num_layers=2, num_heads=2)
 
 
-def waveform() -> FeatureExtractionMixin:
-    return Wav2Vec2FeatureExtractor(return_attention_mask=True)
-
-
-def whisper_log_mel() -> FeatureExtractionMixin:
-    return WhisperFeatureExtractor(feature_size=16, chunk_length=1)
-
-
-def log_mel() -> FeatureExtractionMixin:
-    return ASTFeatureExtractor(num_mel_bins=32, max_length=98, mean=-7.0, std=3.0)
-
-
-def classical() -> FeatureExtractionMixin:
-    random = np.random.default_rng(0)
-    statistics = {"mean": random.normal(-20, 10, 174).tolist(), "std": random.uniform(5, 20, 174).tolist()}
-    return ClassicalFeatureExtractor(step_s=0.5, **statistics)
-
-
 # Usual, short, long and odd, as `[frames, bins]`; the last is one frame.
 LOG_MEL_WINDOWS = ((98, 32), (16, 32), (301, 32), (77, 32), (1, 32))
-STEREO_WINDOWS = (*LOG_MEL_WINDOWS, (2, 98, 32))  # a model that makes mono of what it is given
+MONO_WINDOWS = (*LOG_MEL_WINDOWS, (2, 98, 32))  # a model that makes mono of what it is given
+STEREO_WINDOWS = (*((2, *window) for window in LOG_MEL_WINDOWS), (98, 32))  # mono stands in both channels
 WAVEFORM_WINDOWS = ((1600,), (400,), (4000,), (1777,), (1,))  # samples
 CLASSICAL_WINDOWS = ((2, 174), (1, 174), (31, 174), (7, 174), (174,))
 STOCK = {"compile": "a class of transformers, which takes no targets of several labels"}
 SAME_NETWORK = {"compile": "the graph of timm_efficientnet"}
+MORE_CHANNELS = dict.fromkeys(("compile", "two_processes", "bf16"), "the one-channel network but for its first layer")
 CASES = (
     ModelCase("cnn", cnn, LOG_MEL_WINDOWS, log_mel, heads=tuple(HEADS)),
     ModelCase("deep_cnn", deep_cnn, LOG_MEL_WINDOWS, log_mel),
-    ModelCase("batch_norm_cnn", batch_norm_cnn, LOG_MEL_WINDOWS, log_mel),
-    ModelCase("lstm", lstm, STEREO_WINDOWS, log_mel, heads=("linear", "metadata")),
-    ModelCase("lstm_over_bins", lstm_over_bins, STEREO_WINDOWS, log_mel),
+    ModelCase("batch_norm_cnn", batch_norm_cnn, LOG_MEL_WINDOWS, mel),
+    ModelCase("stereo_cnn", stereo_cnn, STEREO_WINDOWS, stereo),
+    ModelCase("lstm", lstm, MONO_WINDOWS, log_mel, heads=("linear", "metadata")),
+    ModelCase("stereo_lstm", stereo_lstm, STEREO_WINDOWS, stereo),
+    ModelCase("lstm_over_bins", lstm_over_bins, MONO_WINDOWS, mel),
+    ModelCase("stereo_lstm_over_bins", stereo_lstm_over_bins, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS),
     ModelCase("timm_efficientnet", timm_efficientnet, LOG_MEL_WINDOWS, log_mel),
     ModelCase("timm_frozen", timm_frozen, LOG_MEL_WINDOWS, log_mel, exempt=SAME_NETWORK),
-    ModelCase("timm_vit", timm_vit, LOG_MEL_WINDOWS, log_mel),
+    ModelCase("stereo_timm", stereo_timm, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS),
+    ModelCase("timm_vit", timm_vit, LOG_MEL_WINDOWS, mel),
     ModelCase("timm_parallel", timm_parallel, LOG_MEL_WINDOWS, log_mel, heads=("linear", "metadata")),
+    ModelCase("stereo_timm_parallel", stereo_timm_parallel, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS),
     ModelCase("feature_mlp", feature_mlp, CLASSICAL_WINDOWS, classical),
     ModelCase("feature_cnn", feature_cnn, CLASSICAL_WINDOWS, classical),
     ModelCase("feature_rnn", feature_rnn, CLASSICAL_WINDOWS, classical),
@@ -265,6 +267,7 @@ CASES = (
     ModelCase("whisper", whisper, ((16, 100),), whisper_log_mel, heads=("deep",), input_name="input_features"),
     ModelCase("ast", ast, ((98, 32),), log_mel, heads=("arcface",)),
     ModelCase("ast_stock", ast_stock, ((98, 32),), log_mel, exempt=STOCK),
+    ModelCase("ast_stock_on_mel", ast_stock, ((98, 32),), mel, exempt=STOCK | {"two_processes": "ast_stock is this"}),
 )
 _PAIRS = [(case, head) for case in CASES for head in case.heads]
 # Every pair once, every second one with several labels; and every pair with both tasks.

@@ -13,6 +13,7 @@ from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.features.waveform import Waveform
@@ -37,7 +38,7 @@ def features_of(kind: str, labels: LabelSpace = LABELS) -> FeatureDataset:
 
 
 def kind_of(name: str) -> str:
-    return NETWORKS[name].kind if name in NETWORKS else "waveform" if name.startswith("wav2vec2") else "fbank"
+    return NETWORKS[name].kinds[0] if name in NETWORKS else "waveform" if name.startswith("wav2vec2") else "fbank"
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("ast-small", "ast-base")])
@@ -135,7 +136,12 @@ def test_metadata_has_a_place_for_each_value_of_the_clips():
     [
         ("cnnn", "fbank", {}, "did you mean 'cnn'"),
         ("resnet5", "fbank", {}, "did you mean 'resnet50'"),
-        ("cnn", "waveform", {}, "cnn reads fbank features and these are waveform: give --features fbank"),
+        (
+            "cnn",
+            "waveform",
+            {},
+            "cnn reads fbank or spectrogram features and these are waveform: give",
+        ),
         ("rnn", "fbank", {}, "give --features classical"),
         ("wav2vec2-mini", "fbank", {}, "give --features waveform"),
         ("cnn", "fbank", {"options": {"droput": 0.1}}, "did you mean 'dropout'"),
@@ -151,6 +157,94 @@ def test_what_does_not_fit_gets_one_sentence(name, kind, settings, sentence):
     with pytest.raises(InputError, match=sentence) as raised:
         build_model(name, features_of(kind), **settings)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+
+
+def spectrograms(*channels: str, labels: LabelSpace = LABELS) -> SimpleNamespace:
+    """Windows of 1 s: 44 frames of 64 bins in each channel."""
+    extractor = SpectrogramFeatureExtractor(num_mel_bins=64, channels=channels, max_length=44, mean=-30.0, std=15.0)
+    return SimpleNamespace(kind="spectrogram", labels=labels, extractor=extractor, window_s=1.0)
+
+
+READ_SPECTROGRAMS = [name for name, network in NETWORKS.items() if "spectrogram" in network.kinds]
+
+
+@pytest.mark.parametrize("name", [*READ_SPECTROGRAMS, "ast-mini", "ast-tiny", "test_efficientnet", "test_vit"])
+def test_spectrograms_of_one_channel_are_read_by_every_model_that_reads_log_mel(name):
+    features = spectrograms("mel")
+    model = build_model(name, features).eval()
+    sound = torch.randn(2, 22_050).numpy()
+    assert model(**features.extractor(sound, sampling_rate=22_050, return_tensors="pt")).logits.shape == (2, 3)
+
+
+@pytest.mark.parametrize("channels", [("left", "right"), ("mel", "harmonic", "percussive")])
+@pytest.mark.parametrize("name", [*READ_SPECTROGRAMS, "test_efficientnet", "test_vit"])
+def test_a_network_of_ours_has_as_many_channels_as_the_features(name, channels):
+    features = spectrograms(*channels)
+    model = build_model(name, features).eval()
+    assert model.config.num_channels == (1 if name == "lstm-concert" else len(channels))
+    windows = torch.randn(2, len(channels), 44, 64)
+    logits = model(windows).logits
+    assert logits.shape == (2, 3)
+    for number in range(len(channels)):
+        changed = windows.clone()
+        changed[:, number] += torch.randn(44, 64)
+        assert not torch.allclose(model(changed).logits, logits), f"channel {number} is not heard"
+
+
+def test_rows_of_stereo_are_averaged_or_read_side_by_side():
+    features = spectrograms("left", "right")
+    windows = torch.randn(2, 2, 44, 64)
+    mono = build_model("lstm-concert", features).eval()
+    torch.testing.assert_close(mono.embed(windows), mono.embed(windows.mean(dim=1)))
+    both = build_model("lstm-concert", features, options={"num_channels": 2}).eval()
+    steps = both.steps_of(windows)
+    assert steps.shape == (2, 64, 88) and torch.equal(steps[0, 5], windows[0, :, :, 5].flatten())
+    frames = build_model("lstm", features).steps_of(windows)
+    assert frames.shape == (2, 44, 128) and torch.equal(frames[0, 5], windows[0, :, 5].flatten())
+
+
+def test_mono_fills_as_many_channels_as_are_asked_for():
+    model = build_model("test_efficientnet", spectrograms("mel"), options={"num_channels": 3}).eval()
+    windows = torch.randn(2, 44, 64)
+    torch.testing.assert_close(model(windows).logits, model(windows[:, None].expand(-1, 3, -1, -1)).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("ast-mini", {}, r"ast-mini reads one channel and these features have 2 \(left, right\): give --channels mel"),
+        ("cnn", {"num_channels": 3}, "num_channels 3 is asked for and the features have 2 channels"),
+        ("cnn", {"num_channels": 1}, "num_channels 1 is asked for"),
+        ("mlp", {}, "mlp reads classical features and these are spectrogram: give --features classical"),
+        ("wav2vec2-mini", {}, "give --features waveform"),
+    ],
+)
+def test_channels_that_do_not_fit_get_one_sentence(name, options, sentence):
+    with pytest.raises(InputError, match=sentence) as raised:
+        build_model(name, spectrograms("left", "right"), options=options)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_checkpoint_says_which_spectrograms_it_was_trained_on(tmp_path):
+    stereo, others = spectrograms("left", "right"), LabelSpace(("a", "b"), SINGLE_LABEL)
+    build_model("cnn-concert", stereo).save_pretrained(tmp_path / "cnn")
+    stereo.extractor.save_pretrained(tmp_path / "cnn")
+    model = build_model(str(tmp_path / "cnn"), spectrograms("left", "right", labels=others))
+    assert model(torch.randn(1, 2, 44, 64)).logits.shape == (1, 2)
+    with pytest.raises(InputError, match="channels"):
+        build_model(str(tmp_path / "cnn"), spectrograms("mel"))
+    with pytest.raises(InputError, match="--features spectrogram"):
+        build_model(str(tmp_path / "cnn"), features_of("fbank"))
+
+
+def test_a_trained_ast_reads_what_it_was_trained_on(tmp_path):
+    for kind, features in {"fbank": features_of("fbank"), "spectrogram": spectrograms("mel")}.items():
+        build_model("ast-mini", features).save_pretrained(tmp_path / kind)
+        features.extractor.save_pretrained(tmp_path / kind)
+    model = build_model(str(tmp_path / "spectrogram"), spectrograms("mel"))
+    assert model(torch.randn(1, 44, 64)).logits.shape == (1, 3)
+    with pytest.raises(InputError, match=r"The features are spectrogram .* give --features fbank"):
+        build_model(str(tmp_path / "fbank"), spectrograms("mel"))
 
 
 def test_no_more_is_asked_of_features_than_they_have():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import statistics
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from corpus_trees import write_sound
+
+from hf_audio import InputError
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
@@ -72,3 +75,48 @@ def test_without_folds_there_is_nothing_to_leave_out(recordings, tmp_path):
     job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", str(recordings))
     said = cross_validate(*job, cwd=tmp_path, ok=False)
     assert "has 0 folds, expected two or more" in said and said.count("error: ") == 1
+
+
+def test_folds_are_drawn_where_the_corpus_has_none(tmp_path):
+    """Four speakers, two folds: each is tested once, and flags that say something else are refused before anything."""
+    rows = ["path,label,group"]
+    for number, name in enumerate(("high", "low")):
+        for speaker in ("ann", "bob", "cy", "di"):
+            path = f"{name}_{speaker}.wav"
+            write_sound(tmp_path / "data" / path, 0.6, number, [900.0 - 600.0 * number], 16_000)
+            rows.append(f"{path},{name},{speaker}")
+    (tmp_path / "data" / "labels.csv").write_text("\n".join(rows) + "\n")
+    job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", "data", "--num_folds", "2", "--output_dir", "runs")
+    table = cross_validate(*job, "--", *QUICK, cwd=tmp_path)
+    assert "| fold 1 of 2 | 4 |" in table and "| fold 2 of 2 | 4 |" in table
+    tested = []
+    for fold in (1, 2):
+        report = json.loads((tmp_path / "runs" / f"fold_{fold}_of_2" / "report.json").read_text())
+        assert f"Tested on fold {fold} of 2 that were drawn by groups." in report["protocol"]
+        index = (tmp_path / "runs" / f"fold_{fold}_of_2" / "features" / "index.csv").read_text().splitlines()
+        tested += sorted({line.split(",")[1] for line in index if ",test," in line})
+    assert sorted(tested) == ["ann", "bob", "cy", "di"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--num_folds", "1"), "--num_folds must be 2 or more, found 1"),
+        (("--num_folds", "2", "--leave_out", "groups"), "both say what to test on"),
+        (("--", "--fold", "3"), "--fold stands behind --"),
+        (("--", "--dataset", "alice/features"), "--dataset has its split already"),
+        (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused_at_once(flags, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cross_validate.py", str(ROOT / "recipes" / "cnn_folder.py"), *flags])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        runpy.run_path(str(ROOT / "scripts" / "cross_validate.py"))["main"]()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_would_share_a_folder_are_told_apart():
+    folder_names = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py"))["folder_names"]
+    names = folder_names(["fold1", "a b", "a_b", "A_B"])
+    assert names[0] == "fold1" and len({name.casefold() for name in names}) == 4

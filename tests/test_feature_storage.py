@@ -25,6 +25,7 @@ from hf_audio.data.picture_storage import decode_features, encode_features
 from hf_audio.errors import InputError
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.spectrogram import Spectrogram
 from hf_audio.features.waveform import Waveform
 
 NAMES = LabelSpace(("cello", "flute"), SINGLE_LABEL)
@@ -102,7 +103,12 @@ def test_schema_carries_class_names():
 
 
 def test_the_storage_of_each_kind_is_found_by_what_is_at_hand():
-    extractors = {"fbank": KaldiFbank(), "waveform": Waveform(), "classical": ClassicalFeatures()}
+    extractors = {
+        "fbank": KaldiFbank(),
+        "spectrogram": Spectrogram(),
+        "waveform": Waveform(),
+        "classical": ClassicalFeatures(),
+    }
     assert extractors.keys() == STORAGES.keys()
     for kind, extractor in extractors.items():
         storage = STORAGES[kind]

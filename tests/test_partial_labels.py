@@ -1,42 +1,26 @@
-"""Partial labels: what is unknown of a clip is NaN in training, and moves neither the loss nor a score."""
+"""Partial labels: what is unknown of a clip is NaN, and moves neither the loss nor a score nor a picture.
+
+See test_partial_corpus.py for a corpus of them, from its index to its report.
+"""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import math
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-import soundfile
 import torch
-from model_cases import cnn
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
-from sklearn.preprocessing import StandardScaler
-from test_openmic import make_tree
-from training_run import sound, tiny_model
 
-from hf_audio import load_features, share_of_training
-from hf_audio.analysis.evaluation import _predictions, evaluate_model
+from hf_audio.analysis.evaluation import _predictions
 from hf_audio.analysis.plots import confusion_shares, plot_roc_pr
-from hf_audio.analysis.references import linear_scores, window_statistics
-from hf_audio.augment import Compose, Mixup, Normalisation
-from hf_audio.config import DataConfig, FeatureConfig
-from hf_audio.corpora import openmic
-from hf_audio.data.feature_plan import check_clips, describe_build, differences
-from hf_audio.data.features_dataset import FeatureCollator
-from hf_audio.data.index import Clip
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.augment import Mixup, Normalisation
+from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses import class_weights_from_counts, loss_for, smooth_targets
 from hf_audio.metrics import average_per_clip, choose_threshold, classification_metrics, validation_metrics
-from hf_audio.preparation import build_corpus_features
-from hf_audio.publishing.dataset_card import write_dataset_card
-from hf_audio.training import AudioTrainer, training_arguments
 
 NAN = float("nan")
 NAMES = ("flute", "trumpet", "voice")
@@ -45,122 +29,6 @@ THREE = LabelSpace(NAMES, MULTI_LABEL)
 # unknown ones is as wrong as can be.
 TARGETS = np.array([[1, 0, NAN], [NAN, 1, 0], [0, NAN, NAN], [1, NAN, NAN]])
 SCORES = np.array([[0.6, 0.65, 0.99], [0.99, 0.7, 0.2], [0.8, 0.1, 0.9], [0.3, 0.9, 0.1]])
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    """An OpenMIC of 24 clips of 0.8 s, each known to have one instrument, some known to lack one or both others."""
-    random, clips, sounds = np.random.default_rng(0), [], {}
-    for number in range(24):
-        kind, key = number % 3, f"{number:06d}_3840"
-        heard = {NAMES[kind]: 0.9}
-        heard |= {NAMES[(kind + 1) % 3]: 0.1} if number % 2 else {}
-        heard |= {NAMES[(kind + 2) % 3]: 0.0} if number % 4 == 3 else {}
-        clips.append((key, "test" if number >= 18 else "train", str(number), heard))
-        sounds[key] = sound(kind, 0.8, random) + sound(None, 0.8, random)
-    root = make_tree(tmp_path_factory.mktemp("corpus"), clips)
-    for path in root.rglob("*.ogg"):
-        soundfile.write(path, sounds[path.stem], 16_000)
-    return root
-
-
-@pytest.fixture(scope="module")
-def folder(corpus, tmp_path_factory) -> Path:
-    data = DataConfig(corpus="openmic", data_dir=str(corpus), num_workers=1, validation_fraction=0.3)
-    settings = FeatureConfig(window_s=0.4, num_mel_bins=32)
-    return build_corpus_features(data, tmp_path_factory.mktemp("features") / "openmic", settings)
-
-
-@pytest.fixture
-def features(folder):
-    return load_features(folder)
-
-
-def trainer_of(features, folder: Path, model=None, augment=None, **arguments) -> AudioTrainer:
-    settings = {"report_to": "none", "use_cpu": True, "logging_steps": 1, "learning_rate": 1e-2, **arguments}
-    model = model or tiny_model(features)
-    return AudioTrainer(model, training_arguments(folder, **settings), features=features, augment=augment)
-
-
-# Storage and batches
-
-
-def test_what_is_unknown_is_stored_beside_the_shards(corpus, folder, features):
-    clips = {clip.clip_id: clip for clip in openmic.index(corpus)}
-    with open(folder / "index.csv", newline="") as file:
-        rows = {row["clip_id"]: row for row in csv.DictReader(file)}
-    assert {name: tuple(filter(None, row["unknown"].split(";"))) for name, row in rows.items()} == {
-        name: clip.unknown for name, clip in clips.items()
-    }
-    assert not any("unknown" in facts for facts in features.metadata.values()), "it is no metadata"
-    assert "unknown" not in pq.read_schema(folder / "data/test-00000-of-00001.parquet").names
-    names = features.labels.names
-    found = {clip_id: tuple(names[index] for index in one) for clip_id, one in features.unknown.items()}
-    assert found == {name: clip.unknown for name, clip in clips.items() if clip.unknown} and 0 < len(found) < 24
-    for split in features.splits:
-        inside = [clip for name, clip in clips.items() if rows[name]["split"] == split]
-        present, known = features.class_counts(split)
-        assert present.tolist() == [sum(name in clip.labels for clip in inside) for name in names]
-        assert known.tolist() == [sum(name not in clip.unknown for clip in inside) for name in names]
-        assert (present < known).all() and (known < len(inside)).all()
-    assert "Labels are partial: its column `unknown`" in write_dataset_card(folder).read_text()
-
-
-def test_a_batch_has_nan_where_nothing_is_known(features):
-    rows = list(features.splits["train"])
-    collate = FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
-    labels = collate(rows)["labels"]
-    assert labels.dtype == torch.float32
-    for row, target in zip(rows, labels, strict=True):
-        kind = int(row["clip_id"].rpartition("/")[2][:6]) % 3
-        assert target[kind] == 1 and row["labels"] == [kind]
-        assert target.isnan().nonzero().flatten().tolist() == list(features.unknown.get(row["clip_id"], ()))
-        assert ((target == 0) | (target == 1) | target.isnan()).all()
-    plain = FeatureCollator(features.extractor, features.labels)(rows)["labels"]
-    assert torch.equal(labels.nan_to_num(0.0), plain)
-
-
-def test_complete_labels_do_not_read_the_index(features, tmp_path):
-    manifest = json.loads(json.dumps(features.manifest))
-    for facts in manifest["splits"].values():
-        del facts["known_counts"]
-    complete = dataclasses.replace(features, manifest=manifest, index=tmp_path / "is not there")
-    assert complete.unknown == {}
-    present, known = complete.class_counts("train")
-    facts = manifest["splits"]["train"]
-    assert known.tolist() == [facts["num_clips"]] * 3 and present.tolist() == list(facts["label_counts"].values())
-
-
-def test_a_share_of_training_counts_what_is_known_in_it(features):
-    few = share_of_training(features, 0.4, seed=2)
-    kept = set(few.splits["train"]["clip_id"])
-    wanted = [sum(index not in features.unknown.get(clip_id, ()) for clip_id in kept) for index in range(3)]
-    present, known = few.class_counts("train")
-    assert known.tolist() == wanted and (known < features.class_counts("train")[1]).all()
-    assert present.sum() == len(kept)
-
-
-def test_a_build_knows_what_was_unknown():
-    clips = [Clip(Path("a.wav"), ("flute",), "a", "a", split="train")]
-    partial = [dataclasses.replace(clips[0], unknown=("voice",))]
-    complete, described = (describe_build(some, THREE, {}, 1.0, 1.0) for some in (clips, partial))
-    assert differences(complete, described) == differences(described, complete) == ["unknown labels"]
-    before_partial_labels = {key: value for key, value in complete.items() if key != "unknown labels"}
-    assert differences(before_partial_labels, complete) == [], "builds from before can be gone on with"
-
-
-@pytest.mark.parametrize(
-    ("labels", "unknown", "sentence"),
-    [
-        (THREE, ("voise",), "did you mean 'voice'"),
-        (THREE, ("flute",), "has class flute and it is unknown whether it has it"),
-        (LabelSpace(NAMES, SINGLE_LABEL), ("voice",), "Clip a has unknown classes, but each clip has exactly one"),
-        (LabelSpace(("flute", "a;b"), MULTI_LABEL), ("a;b",), "separates names by semicolons"),
-    ],
-)
-def test_contradictions_get_one_sentence(labels, unknown, sentence):
-    with pytest.raises(InputError, match=sentence):
-        check_clips([Clip(Path("a.wav"), ("flute",), "a", "a", split="train", unknown=unknown)], labels)
 
 
 # Loss and augmentation
@@ -295,72 +163,3 @@ def test_pictures_and_tables_use_what_is_known():
     assert [row["labels"] for row in rows] == ["flute", "trumpet", "", "flute"]
     complete = _predictions(list("abcd"), np.nan_to_num(TARGETS), decisions, SCORES, THREE)
     assert complete.splitlines()[0] == "clip_id,labels,decided,flute,trumpet,voice"
-
-
-# From OpenMIC to a report
-
-
-def test_the_linear_reference_learns_each_class_where_it_is_known(features):
-    inputs, targets, _ = window_statistics(features, "train")
-    assert np.isnan(targets).any() and (np.nansum(targets, axis=0) > 0).all()
-    scaler = StandardScaler().fit(inputs)
-    test, _, test_keys = window_statistics(features, "test")
-    found = linear_scores(features, ["test"])["test"]
-    for index in range(3):
-        known = ~np.isnan(targets[:, index])
-        model = LogisticRegression(solver="newton-cholesky", max_iter=50)
-        model.fit(scaler.transform(inputs[known]), targets[known, index])
-        logits = model.decision_function(scaler.transform(test))
-        wanted = [logits[test_keys == key].mean() for key in found.clip_keys]
-        np.testing.assert_allclose(found.logits[:, index], wanted, atol=1e-6)
-
-
-def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
-    augment = Compose((Mixup(10.0, Normalisation.of(features.extractor), "union", 0.5),))
-    trainer = trainer_of(features, tmp_path, augment=augment, max_steps=2, label_smoothing_factor=0.1)
-    state = trainer.train_resumable()
-    logged = [entry for entry in state.log_history if "loss" in entry]
-    assert len(logged) == 2 and all(0 < entry["loss"] < 1 and entry["grad_norm"] > 0 for entry in logged)
-    assert all(0 < entry["eval_loss"] < 1 for entry in state.log_history if "eval_loss" in entry)
-    report = evaluate_model(trainer, features, tmp_path)
-    assert any("Labels are partial" in note and "3 to 4 of them" in note for note in report["notes"])
-    with open(tmp_path / "predictions.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name in NAMES:
-        known = [row for row in rows if name not in row["unknown"].split(";")]
-        true, scores = [row["labels"] == name for row in known], [float(row[name]) for row in known]
-        assert 0 < sum(true) < len(known) < len(rows)
-        found = report["results"]["model"]["test"]["per_class"][name]
-        assert found["support"] == sum(true)
-        assert found["average_precision"] == pytest.approx(average_precision_score(true, scores), abs=1e-3)
-    prior = report["results"]["prior"]["test"]
-    assert prior["roc_auc_macro"] == 0.5 and report["results"]["linear"]["test"]["mean_average_precision"] > 0.9
-
-
-def test_two_micro_batches_train_as_one_batch(features, tmp_path):
-    runs = []
-    for size, accumulated in ((8, 1), (4, 2)):
-        batches = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulated, "max_steps": 2}
-        trainer = trainer_of(features, tmp_path / f"{size}", optim="sgd", eval_strategy="no", **batches)
-        trainer.train()
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        runs.append((losses, trainer.model.state_dict()))
-    (one, weights), (other, others) = runs
-    assert len(one) == 2 and one == pytest.approx(other, abs=1e-5)
-    for name, value in weights.items():
-        torch.testing.assert_close(others[name], value, atol=1e-6, rtol=1e-4)
-
-
-def test_arcface_gives_unknown_classes_no_margin(features, tmp_path):
-    torch.manual_seed(0)
-    model = cnn(features.labels, head="arcface")
-    trainer = trainer_of(features, tmp_path, model=model)
-    batch = trainer.data_collator(list(features.splits["train"]))
-    assert batch["labels"].isnan().any()
-    loss = trainer.compute_loss(trainer.model.train(), batch)
-    loss.backward()
-    assert loss.isfinite() and all(parameter.grad.isfinite().all() for parameter in model.parameters())
-    logits = model(batch["input_values"], labels=batch["labels"].nan_to_num(0.0)).logits
-    assert logits.isfinite().all() and not torch.equal(logits, model(batch["input_values"]).logits), (
-        "known ones have it"
-    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from corpus_trees import folder_tree, irmas_tree
 
-from hf_audio import Clip, InputError, LabelSpace
-from hf_audio.data.splits import assign_splits, check_disjoint
+from hf_audio import Clip, DataConfig, InputError, LabelSpace, assign_splits, corpus_clips
+from hf_audio.data.splits import check_disjoint, draw_folds, fold_names
 
 
 def make_clips(num_groups: int, clips_each: int, classes: str = "abcd", split: str | None = None) -> list[Clip]:
@@ -112,3 +114,161 @@ def test_every_class_is_on_both_sides_even_when_groups_are_few():
     split = assign_splits(clips, LabelSpace.of_clips(clips), test_fraction=0.5, validation_fraction=0)
     for name in ("train", "test"):
         assert {clip.labels[0] for clip in split if clip.split == name} == set("abcd")
+
+
+@pytest.mark.parametrize(
+    ("named", "wanted", "found"),
+    [
+        (("fold1", "fold2", "fold10"), "1", "fold1"),
+        (("fold1", "fold2", "fold10"), "fold10", "fold10"),
+        (("1", "2", "10"), "fold2", "2"),
+        (("Fold 01", "Fold 02"), "2", "Fold 02"),
+    ],
+)
+def test_a_fold_is_found_by_its_number(named, wanted, found):
+    clips = [clip for number, name in enumerate(named) for clip in numbered(make_clips(8, 1, split=name), 8 * number)]
+    split = assign_splits(clips, LabelSpace.of_clips(clips), fold=wanted, validation_fraction=0)
+    expected = {clip.group for clip in clips if clip.split == found}
+    assert expected and {clip.group for clip in split if clip.split == "test"} == expected
+
+
+def numbered(clips: list[Clip], first: int) -> list[Clip]:
+    return [
+        Clip(clip.path, clip.labels, f"g{first + number}", f"{first + number}", split=clip.split)
+        for number, clip in enumerate(clips)
+    ]
+
+
+def test_folds_are_listed_by_number_and_an_ambiguous_one_is_refused():
+    clips = numbered(make_clips(8, 1, split="fold2"), 0) + numbered(make_clips(8, 1, split="fold10"), 8)
+    assert fold_names(clips) == ["fold2", "fold10"]
+    clips += numbered(make_clips(8, 1, split="fold02"), 16)
+    with pytest.raises(InputError, match=r"official folds fold02, fold2, fold10; --fold 2 is none of them"):
+        assign_splits(clips, LabelSpace.of_clips(clips), fold="2")
+
+
+def test_drawn_folds_are_disjoint_stratified_and_the_same_in_any_order():
+    clips = [clip for clip in make_clips(62, 3) if clip.clip_id not in ("7-0", "9-1")]  # groups of different sizes
+    labels = LabelSpace.of_clips(clips)
+    folds = draw_folds(clips, labels, 5, seed=3)
+    assert all(len(splits) == 1 for splits in splits_of_groups(folds).values())
+    counts = {name: Counter(clip.labels[0] for clip in folds if clip.split == name) for name in fold_names(folds)}
+    assert list(counts) == [f"fold{number}" for number in range(1, 6)]
+    for label in "abcd":
+        held = [count[label] for count in counts.values()]
+        assert max(held) - min(held) <= 3, f"class {label} is not spread: {held}"
+    again = draw_folds(clips[::-1], labels, 5, seed=3)
+    assert {clip.clip_id: clip.split for clip in again} == {clip.clip_id: clip.split for clip in folds}
+    assert draw_folds(clips, labels, 5, seed=4) != folds
+
+    tested = [assign_splits(clips, labels, num_folds=5, fold=str(number), seed=3) for number in range(1, 6)]
+    groups = [{clip.group for clip in split if clip.split == "test"} for split in tested]
+    assert sum(map(len, groups)) == 62 and len(set.union(*groups)) == 62, "each group is tested once"
+    assert all({clip.split for clip in split} == {"train", "validation", "test"} for split in tested)
+
+
+def test_multi_label_folds_spread_rare_classes_and_groups_of_many_clips():
+    random = np.random.default_rng(0)
+    clips = []
+    for group in range(60):
+        labels = tuple(name for name, share in zip("abc", (0.6, 0.3, 0.1), strict=True) if random.random() < share)
+        size = 1 + group % 7
+        clips += [Clip(Path(f"{group}.wav"), labels, f"g{group}", f"{group}-{part}") for part in range(size)]
+    folds = draw_folds(clips, LabelSpace.of_clips(clips), 4)
+    sizes = Counter(clip.split for clip in folds)
+    assert max(sizes.values()) - min(sizes.values()) <= 4, sizes
+    for label in "abc":
+        held = Counter(clip.split for clip in folds if label in clip.labels)
+        assert len(held) == 4 and max(held.values()) - min(held.values()) <= 7, (label, held)
+
+
+def test_folds_that_cannot_be_drawn_say_why():
+    clips = make_clips(8, 2)
+    labels = LabelSpace.of_clips(clips)
+    for wrong, sentence in (
+        ({"num_folds": 9, "fold": "1"}, "--num_folds 9 cannot be drawn from 8 groups; expected 2 to 8"),
+        ({"num_folds": 4}, r"There are the folds fold1, fold2, fold3, fold4; choose .* --fold fold1"),
+        ({"num_folds": 4, "test_groups": ["g1"]}, "both say what to test on"),
+        ({"fold": "1"}, "the corpus has no folds; add --num_folds 5"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            assign_splits(clips, labels, **wrong)
+    with pytest.raises(InputError, match="has the official splits train, so --num_folds would not draw others"):
+        assign_splits(make_clips(8, 2, split="train"), labels, num_folds=2, fold="1")
+    with pytest.raises(InputError, match="Class 'a' has one group"):
+        assign_splits(make_clips(4, 2), labels, num_folds=2, fold="1")
+
+
+def songs_for_testing(count: int = 60) -> list[Clip]:
+    """Official training clips of one label, and test songs of several excerpts with different labels."""
+    clips, random = make_clips(40, 2, split="train"), np.random.default_rng(1)
+    for song in range(count):
+        for part in range(1 + song % 4):
+            labels = tuple(sorted({"abcd"[song % 4], "abcd"[random.integers(4)]}))
+            clips.append(Clip(Path(f"{song}.wav"), labels, f"song{song}", f"song{song}-{part}", split="test"))
+    return clips
+
+
+def test_validation_and_training_material_come_out_of_the_test_split_by_whole_songs():
+    clips = songs_for_testing()
+    labels = LabelSpace.of_clips(clips)
+    split = assign_splits(clips, labels, validation_from="test", validation_fraction=0.2, test_to_train=0.3)
+    found = splits_of_groups(split)
+    assert all(len(splits) == 1 for splits in found.values())
+    songs = Counter(next(iter(found[group])) for group in found if group.startswith("song"))
+    assert abs(songs["train"] - 18) <= 2 and abs(songs["validation"] - 12) <= 2 and abs(songs["test"] - 30) <= 2
+    assert all(found[f"g{number}"] == {"train"} for number in range(40)), "the official training clips stay"
+    for name, share in (("train", 0.3), ("validation", 0.2), ("test", 0.5)):
+        of_test = [clip for clip in split if clip.group.startswith("song")]
+        for label in "abcd":
+            held = np.mean([clip.split == name for clip in of_test if label in clip.labels])
+            assert abs(held - share) < 0.12, f"{label} is not stratified in {name}: {held:.2f} of {share}"
+    assert split == assign_splits(clips, labels, validation_from="test", validation_fraction=0.2, test_to_train=0.3)
+
+
+def test_moved_test_songs_leave_validation_to_be_drawn_from_train():
+    clips = songs_for_testing()
+    split = assign_splits(clips, LabelSpace.of_clips(clips), test_to_train=0.5)
+    found = splits_of_groups(split)
+    assert sum(found[f"song{song}"] == {"test"} for song in range(60)) in range(28, 33)
+    assert {name for splits in found.values() for name in splits} == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(
+    ("clips", "settings", "sentence"),
+    [
+        (make_clips(40, 2), {"validation_from": "test"}, "--validation_from test needs an official test split"),
+        (make_clips(40, 2), {"test_to_train": 0.3}, "--test_to_train 0.3 needs an official test split"),
+        (songs_for_testing(), {"test_to_train": 0.3, "test_groups": ["g1"]}, "needs an official test split"),
+        (songs_for_testing(), {"validation_from": "tset"}, "--validation_from tset is unknown; expected train or test"),
+        (songs_for_testing(), {"test_to_train": 1.5}, "must be at least 0 and below 1, found 1.5"),
+        (songs_for_testing(), {"validation_from": "test", "validation_fraction": 0.0}, "and that is 0; try 0.15"),
+        (songs_for_testing(), {"validation_from": "test", "test_to_train": 0.9}, "leave nothing of the test split"),
+        (songs_for_testing(1), {"validation_from": "test"}, "has 1 groups, too few to divide among"),
+    ],
+)
+def test_settings_of_the_test_split_that_cannot_be_met_say_why(clips, settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        assign_splits(clips, LabelSpace.of_clips(clips), **settings)
+
+
+def test_folds_are_no_official_test_split():
+    clips = [clip for number in (1, 2) for clip in numbered(make_clips(8, 1, split=f"fold{number}"), 8 * number)]
+    with pytest.raises(InputError, match="--validation_from test needs an official test split"):
+        assign_splits(clips, LabelSpace.of_clips(clips), fold="1", validation_from="test")
+
+
+def test_the_card_says_what_is_not_official(tmp_path):
+    irmas_tree(tmp_path / "irmas", 0.1)
+    data = DataConfig(corpus="irmas", data_dir=str(tmp_path / "irmas"), validation_from="test", validation_fraction=0.4)
+    prepared = corpus_clips(data)
+    assert "NOT the whole official test split: 40% of its groups (songs) are validated on" in prepared.card.protocol
+    assert {clip.split for clip in prepared.clips if clip.group.startswith("test/")} == {"test", "validation"}
+    data = dataclasses.replace(data, validation_from="train", validation_fraction=0.0, test_to_train=0.3)
+    assert "NOT the official split: 30% of the test groups (songs) are trained on." in corpus_clips(data).card.protocol
+
+    folder_tree(tmp_path / "folder")
+    data = DataConfig(data_dir=str(tmp_path / "folder"), num_folds=4, fold="2")
+    prepared = corpus_clips(data)
+    assert "Tested on fold 2 of 4 that were drawn by groups." in prepared.card.protocol
+    assert sum(clip.split == "test" for clip in prepared.clips) == 6

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hf_audio.augment import Normalisation, Recording, Warp, augmentation_for
-from hf_audio.augment.recording import DECIBELS
+from hf_audio.augment.spectrogram import NATURAL_DB
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
@@ -65,7 +65,7 @@ def test_an_equaliser_bends_the_spectrum_alike_at_all_times():
     found = NORMALISATION.undo(recording.apply(picture(short=True), torch.eye(2), drawn)[0])
     change = (found - NORMALISATION.undo(picture(short=True)))[:, :REAL]
     torch.testing.assert_close(change, change[:, :1].expand_as(change), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(change[:, 0, 0] * DECIBELS, 6.0 * drawn.nodes[:, 0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(change[:, 0, 0] * NATURAL_DB, 6.0 * drawn.nodes[:, 0], rtol=1e-3, atol=1e-3)
     assert torch.equal(NORMALISATION.is_padding(NORMALISATION.apply(found))[:, REAL:], torch.ones(2, FRAMES - REAL) > 0)
 
 

@@ -1,6 +1,6 @@
-"""A tiny feature dataset, and a program that trains on one: the tests run it in processes of its own.
+"""A tiny feature dataset, a trainer for one, and a program that trains: the tests run it in processes of its own.
 
-python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--lora BASE] [--task ...]
+python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--arguments JSON]
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from transformers import ASTForAudioClassification
 
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import FeatureDataset, load_features
+from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
+from hf_audio.training import AudioTrainer, training_arguments
 
 CLASSES = ("bell", "hiss", "hum")
 WINDOW_S = 0.4
@@ -70,9 +72,37 @@ def tiny_model(features: FeatureDataset, seed: int = 0, dropout: float = 0.0):
     return model
 
 
+def trainer_of(features: FeatureDataset, folder: Path, model=None, arguments=None, **options) -> AudioTrainer:
+    """A trainer of a tiny model with small batches; `arguments` go over its TrainingArguments."""
+    settings = {
+        "use_cpu": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        **(arguments or {}),
+    }
+    model = tiny_model(features) if model is None else model
+    return AudioTrainer(model, training_arguments(folder, **settings), features=features, **options)
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return ASTForAudioClassification.from_pretrained(folder).state_dict()
+
+
+def assert_same_weights(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def batch_of(features: FeatureDataset, split: str) -> dict[str, torch.Tensor]:
+    """All windows of a split."""
+    return FeatureCollator(features.extractor, features.labels)(list(features.splits[split]))
+
+
 def main() -> None:
     from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment
-    from hf_audio.training import AudioTrainer, training_arguments
 
     parser = argparse.ArgumentParser()
     parser.add_argument("features")

@@ -48,14 +48,25 @@ def linear_scores(features: FeatureDataset, splits: Iterable[str]) -> dict[str, 
     clip, as the network's are. At most MOST_TRAINING_WINDOWS evenly spaced windows are trained on.
     """
     inputs, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
-    scaler = StandardScaler().fit(inputs)
-    fit = _fit_one_against_rest if features.labels.is_multi_label else _fit_multinomial
-    logits_of = fit(scaler.transform(inputs), targets, features.labels)
+    logits_of = fit_linear(inputs, targets, features.labels)
     scores = {}
     for split in splits:
         inputs, targets, keys = window_statistics(features, split)
-        scores[split] = average_per_clip(logits_of(scaler.transform(inputs)), targets, keys)
+        scores[split] = average_per_clip(logits_of(inputs), targets, keys)
     return scores
+
+
+def fit_linear(
+    inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace, c: float = 1.0
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Logistic regression as `linear_scores` has it: the function from inputs `[windows, numbers]` to logits.
+
+    The smaller `c` (scikit-learn's), the more it is regularised.
+    """
+    scaler = StandardScaler().fit(inputs)
+    fit = _fit_one_against_rest if labels.is_multi_label else _fit_multinomial
+    logits_of = fit(scaler.transform(inputs), targets, labels, c)
+    return lambda others: logits_of(scaler.transform(others))
 
 
 def window_statistics(
@@ -63,8 +74,8 @@ def window_statistics(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each stored window as one vector, un-normalised.
 
-    Mean and deviation over time of each log-mel bin, whether those are stored ("fbank") or computed here of the sound
-    ("waveform"); of classical features, which are statistics already, the mean over steps.
+    Mean and deviation over time of each bin of what is stored ("fbank", "spectrogram") or of log-mel features of the
+    sound ("waveform"); of classical features, which are statistics already, the mean over steps.
 
     Returns:
         float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
@@ -99,6 +110,8 @@ def _summary_of(features: FeatureDataset) -> Callable[[np.ndarray], np.ndarray]:
     if features.kind == "waveform":
         fbank = KaldiFbank(features.manifest["extractor"]["sampling_rate"])
         return lambda waveform: mean_and_deviation(fbank([torch.from_numpy(waveform)])[0].numpy())
+    if features.kind == "spectrogram":
+        return lambda window: mean_and_deviation(window.reshape(len(window), -1))
     return {"fbank": mean_and_deviation, "classical": lambda steps: steps.mean(axis=0)}[features.kind]
 
 
@@ -112,22 +125,23 @@ def _evenly_spaced(dataset, num_rows: int, wanted: int) -> Iterator[dict]:
     yield from (row for index, row in enumerate(dataset) if index in picked)
 
 
-def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace):
-    model = LogisticRegression(max_iter=300, tol=1e-3).fit(inputs, targets.argmax(axis=1))
+def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace, c: float):
+    model = LogisticRegression(C=c, max_iter=300, tol=1e-3).fit(inputs, targets.argmax(axis=1))
 
     def logits_of(inputs: np.ndarray) -> np.ndarray:
         logits = np.full((len(inputs), len(labels)), LEAST_LOGIT)  # of classes without a training window
-        logits[:, model.classes_] = np.maximum(model.predict_log_proba(inputs), LEAST_LOGIT)
+        with np.errstate(divide="ignore"):  # a probability may be 0
+            logits[:, model.classes_] = np.maximum(model.predict_log_proba(inputs), LEAST_LOGIT)
         return logits
 
     return logits_of
 
 
-def _fit_one_against_rest(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace):
+def _fit_one_against_rest(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace, c: float):
     # Newton steps on 257 weights converge in a fraction of L-BFGS's time where windows are many
     known = ~np.isnan(targets)
     models = [
-        LogisticRegression(solver="newton-cholesky", max_iter=50).fit(inputs[rows], one[rows])
+        LogisticRegression(C=c, solver="newton-cholesky", max_iter=50).fit(inputs[rows], one[rows])
         if len(np.unique(one[rows])) == 2
         else None
         for one, rows in zip(targets.T, known.T, strict=True)

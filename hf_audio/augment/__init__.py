@@ -1,8 +1,19 @@
 """On-device augmentation of feature batches."""
 
+from hf_audio.augment.combine import Combine
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for
 from hf_audio.augment.recording import Recording
 from hf_audio.augment.spectrogram import Mixup, Normalisation, SpecAugment
 from hf_audio.augment.warp import Warp
 
-__all__ = ["Augmentation", "Compose", "Mixup", "Normalisation", "Recording", "SpecAugment", "Warp", "augmentation_for"]
+__all__ = [
+    "Augmentation",
+    "Combine",
+    "Compose",
+    "Mixup",
+    "Normalisation",
+    "Recording",
+    "SpecAugment",
+    "Warp",
+    "augmentation_for",
+]

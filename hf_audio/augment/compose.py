@@ -7,14 +7,21 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import ASTFeatureExtractor, FeatureExtractionMixin
+from transformers import ASTFeatureExtractor, FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
+from hf_audio.augment.combine import Combine
 from hf_audio.augment.recording import Recording
 from hf_audio.augment.spectrogram import Mixup, Normalisation, SpecAugment
 from hf_audio.augment.warp import Warp
 from hf_audio.config import AugmentConfig
+from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 
+# What adds energies or multiplies them, and what moves pitches
+OF_ENERGIES = ("combine_probability", "gain_db", "equaliser_db", "noise_probability", "mixup_alpha")
+OF_PITCH = ("frequency_scale", "frequency_shift_bins")
+FBANK_FRAMES_A_SECOND = 100.0
 FEWEST_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
 
 
@@ -40,7 +47,7 @@ class Compose:
         return [step.draw(batch_size, generator) for step in self.steps]
 
     def apply(self, features: Tensor, targets: Tensor, drawn: list[Any]) -> tuple[Tensor, Tensor]:
-        """(features `[batch, frames, bins]`, targets `[batch, classes]`) -> the same, augmented."""
+        """(features `[batch, (channels,) frames, bins]`, targets `[batch, classes]`) -> the same, augmented."""
         for step, numbers in zip(self.steps, drawn, strict=True):
             features, targets = step.apply(features, targets, numbers)
         return features, targets
@@ -50,34 +57,75 @@ class Compose:
         return self.apply(features, targets, self.draw(len(features), generator))
 
 
-def augmentation_for(config: AugmentConfig, extractor: FeatureExtractionMixin) -> Compose | None:
+def augmentation_for(
+    config: AugmentConfig, extractor: FeatureExtractionMixin, labels: LabelSpace | None = None
+) -> Compose | None:
     """The augmentation that settings ask for, None when all are off.
 
-    In the order of nature: the sound (its moment, speed, pitch, loudness), the recording of it, its mixture with
-    another one, and masks over what came out.
+    In the order of nature: the sound (its moment, speed, pitch, loudness), what sounds beside it, the recording of
+    both, its mixture with another one, and masks over what came out. Waveforms can be combined, nothing else.
 
     Raises:
-        InputError: augmentation of anything but log-mel features.
+        InputError: combining where each clip has one class; augmentation of anything but spectrograms, or of energies
+            where there are none: those of clips that are each normalised by themselves are not known, and MFCCs have
+            none.
     """
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
-    if not isinstance(extractor, ASTFeatureExtractor):
+    if config.combine_probability and labels is not None and not labels.is_multi_label:
+        raise InputError("--combine_probability joins labels, but each clip has exactly one class here: leave it out")
+    if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("combine_") for name in wanted):
+        steps = _combination(config, None, extractor.sampling_rate)
+        return Compose(steps) if steps else None
+    if not isinstance(extractor, ASTFeatureExtractor | SpectrogramFeatureExtractor):
         if wanted:
             raise InputError(
-                f"--{next(iter(wanted))} augments log-mel features (--features fbank), and this run reads others: "
-                "leave it out"
+                f"--{next(iter(wanted))} augments log-mel features (--features fbank or spectrogram), and this run "
+                "reads others: leave it out"
             )
         return None
+    frames_a_second = FBANK_FRAMES_A_SECOND
+    if isinstance(extractor, SpectrogramFeatureExtractor):
+        _refuse_without_sense(wanted, extractor)
+        frames_a_second = extractor.sampling_rate / extractor.hop_samples
     normalisation = Normalisation.of(extractor)
     steps: list[Augmentation] = []
     moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
     if config.time_shift or any(moved):
         steps.append(Warp(normalisation, *moved, time_shift=config.time_shift))
+    steps += _combination(config, normalisation, frames_a_second)
     if config.equaliser_db or config.noise_probability:
         steps.append(Recording(normalisation, config.equaliser_db, config.noise_probability, config.noise_snr_db))
     if config.mixup_alpha > 0:
         steps.append(Mixup(config.mixup_alpha, normalisation, config.mixup_labels, config.mixup_probability))
-    time_mask_frames = round(config.time_mask_s * 100)  # frames are 10 ms apart
+    time_mask_frames = round(config.time_mask_s * frames_a_second)
     time_mask_frames = min(time_mask_frames, extractor.max_length // FEWEST_WINDOWS_A_MASK)
     if time_mask_frames > 0 or config.frequency_mask_bins > 0:
         steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalisation))
     return Compose(tuple(steps)) if steps else None
+
+
+def _combination(
+    config: AugmentConfig, normalisation: Normalisation | None, frames_a_second: float
+) -> tuple[Combine, ...]:
+    """Combine, where it is asked for; of waveforms, which have no normalisation here, frames are samples."""
+    if not config.combine_probability:
+        return ()
+    offset = round(config.combine_offset_s * frames_a_second)
+    return (Combine(normalisation, config.combine_probability, config.combine_most, offset, config.combine_level_db),)
+
+
+def _refuse_without_sense(wanted: dict[str, Any], extractor: SpectrogramFeatureExtractor) -> None:
+    if extractor.normalisation == "clip":
+        for name in OF_ENERGIES:
+            if wanted.get(name):
+                raise InputError(
+                    f"--{name} needs the energies of the sound, which are not known where each clip is normalised by "
+                    "its own mean and deviation: leave it out, or give --normalisation dataset"
+                )
+    if "mfcc" in extractor.channels:
+        for name in (*OF_ENERGIES, *OF_PITCH):
+            if wanted.get(name):
+                raise InputError(
+                    f"--{name} is for energies in bands of frequency, and MFCCs are none: leave it out (masks, "
+                    f"--time_shift and --time_stretch can stay), or leave mfcc out of --channels"
+                )

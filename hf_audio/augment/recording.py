@@ -1,4 +1,4 @@
-"""The same sound recorded by another microphone in another room: equalisation and noise, on log-mel features."""
+"""The same sound recorded by another microphone in another room: equalisation and noise, on log energies."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hf_audio.augment.spectrogram import Normalisation
+from hf_audio.augment.spectrogram import NATURAL_DB, Normalisation, over_bins, over_windows
 
-DECIBELS = 4.342944819  # of a factor e of energy: log-mel values are natural logarithms
 NUM_NODES = 6  # of an equalisation curve, evenly spaced over the mel axis
 LEAST_NOISE_DB = 50.0  # below the sound, where noise is no longer heard
 NOISE_TILT_DB = 12.0  # standard deviation of the difference between the noise's highest and lowest bin
@@ -32,7 +31,8 @@ class Recording:
     """Multiplies the spectrum with a smooth curve, and adds noise of another level and colour to some samples.
 
     Mel energies of a sound and of noise add up; those of noise vary around their mean as an exponential distribution
-    does, the power of a complex Gaussian. A model that has heard many microphones does not learn one.
+    does, the power of a complex Gaussian. A model that has heard many microphones does not learn one. The channels of a
+    sample get the same curve and the same noise, which lies as far below each channel's own sound.
 
     Attributes:
         normalisation: of the features, to recognise padding and to give decibels their unit.
@@ -54,27 +54,29 @@ class Recording:
         return RecordingParameters(normal[:, 1:], normal[:, 0], *uniform, seed)
 
     def apply(self, features: Tensor, targets: Tensor, drawn: RecordingParameters) -> tuple[Tensor, Tensor]:
-        """features `[batch, frames, bins]`, padding as it was, and the targets as they came."""
-        device, num_bins = features.device, features.shape[2]
-        padding = self.normalisation.is_padding(features)[:, :, None]
+        """features `[batch, (channels,) frames, bins]`, padding as it was, and the targets as they came."""
+        device, num_bins = features.device, features.shape[-1]
+        padding = over_bins(self.normalisation.is_padding(features), features)
         log_energy = self.normalisation.undo(features.float())
         if self.equaliser_db:
-            nodes = drawn.nodes.to(device)[:, None] * (self.equaliser_db / DECIBELS)
+            nodes = drawn.nodes.to(device)[:, None] * (self.equaliser_db / NATURAL_DB)
             curve = functional.interpolate(nodes, size=num_bins, mode="linear", align_corners=True)
-            log_energy = log_energy + curve
+            log_energy = log_energy + (curve[:, None] if features.ndim == 4 else curve)
         if self.noise_probability:
             log_energy = torch.logaddexp(log_energy, self._noise(log_energy.masked_fill(padding, -torch.inf), drawn))
         return torch.where(padding, features, self.normalisation.apply(log_energy).to(features.dtype)), targets
 
     def _noise(self, log_energy: Tensor, drawn: RecordingParameters) -> Tensor:
-        """Logarithms of the noise's energies `[batch, frames, bins]`, of samples without noise minus infinity."""
-        device, num_bins = log_energy.device, log_energy.shape[2]
-        real = torch.isfinite(log_energy).sum(dim=(1, 2)).clamp(min=1)
-        sound = log_energy.logsumexp(dim=(1, 2)) - real.log()
+        """Logarithms of the noise's energies, shaped as the sound's, of samples without noise minus infinity."""
+        device, (num_frames, num_bins) = log_energy.device, log_energy.shape[-2:]
+        real = torch.isfinite(log_energy).sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+        sound = log_energy.logsumexp(dim=(-2, -1), keepdim=True) - real.log()
         snr_db = self.noise_snr_db + (LEAST_NOISE_DB - self.noise_snr_db) * drawn.level.to(device)
-        level = (sound - snr_db / DECIBELS).masked_fill(drawn.chance.to(device) >= self.noise_probability, -torch.inf)
-        slope = torch.linspace(-0.5, 0.5, num_bins, device=device) * (NOISE_TILT_DB / DECIBELS)
+        is_spared = over_windows(drawn.chance.to(device) >= self.noise_probability, log_energy)
+        level = (sound - over_windows(snr_db / NATURAL_DB, log_energy)).masked_fill(is_spared, -torch.inf)
+        slope = torch.linspace(-0.5, 0.5, num_bins, device=device) * (NOISE_TILT_DB / NATURAL_DB)
         # numbers for every value are drawn where they are used, from a seed that is the same on all devices
         generator = torch.Generator(device).manual_seed(drawn.seed)
-        uniform = torch.rand(log_energy.shape, generator=generator, device=device).clamp(1e-4, 1 - 1e-4)
-        return level[:, None, None] + (slope * drawn.tilt.to(device)[:, None])[:, None] + (-uniform.log()).log()
+        uniform = torch.rand((len(log_energy), num_frames, num_bins), generator=generator, device=device)
+        noise = (slope * drawn.tilt.to(device)[:, None])[:, None] + (-uniform.clamp(1e-4, 1 - 1e-4).log()).log()
+        return level + (noise[:, None] if log_energy.ndim == 4 else noise)

@@ -1,14 +1,18 @@
-"""Augmentations of normalised log-mel features `[batch, frames, bins]`, per sample, on the batch's own device.
+"""Augmentations of normalised spectrograms, per sample, on the batch's own device.
+
+They are `[batch, frames, bins]`, or `[batch, channels, frames, bins]`, where all channels of a sample get the same.
 
 Each is split in two: `draw` makes all random numbers of a batch from a generator on the CPU, `apply` is a pure
 function of them. The same generator state therefore gives the same batch on every device, which resuming needs.
 
-Frames that only pad a short clip hold the normalised value of log-mel 0 in every bin. That is *louder* than most
-sound, so padding is recognised and left alone: masks are placed on real frames, and mixing treats padding as silence.
+Frames that only pad a short clip hold one value in every bin: of log-mel features the normalised value of 0, which is
+*louder* than most sound. So padding is recognised and left alone: masks are placed on real frames, and mixing treats
+padding as silence.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,31 +22,85 @@ from torch import Tensor
 from transformers import ASTFeatureExtractor
 
 from hf_audio.errors import unknown_name
+from hf_audio.extractors.spectrogram import LEAST_STD, SpectrogramFeatureExtractor
+
+NATURAL_DB = 10 / math.log(10)  # decibels of a factor e of energy, 4.343
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How stored log-mel values become inputs: (value - mean) / (2 * std), as ASTFeatureExtractor does."""
+    """How stored log energies become inputs: (value - mean) / (deviations * std), each channel by its own.
 
-    mean: float
-    std: float
+    Attributes:
+        mean, std: of the stored values; one number, or one for each channel.
+        deviations: ASTFeatureExtractor divides by two standard deviations, SpectrogramFeatureExtractor by one.
+        unit_db: decibels of one unit of the stored values, 4.343 of natural logarithms.
+        padding: input value of frames behind a clip's end; None is that of a log-mel of 0, as in ASTFeatureExtractor.
+        is_centred: whether an input of 0 is the mean of the training data, or of its own clip.
+    """
+
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
+    deviations: float = 2.0
+    unit_db: float = NATURAL_DB
+    padding: float | None = None
+    is_centred: bool = True
 
     @classmethod
-    def of(cls, extractor: ASTFeatureExtractor) -> Normalisation:
-        """The normalisation that an extractor applies."""
-        return cls(extractor.mean, extractor.std) if extractor.do_normalize else cls(0.0, 0.5)
+    def of(cls, extractor: ASTFeatureExtractor | SpectrogramFeatureExtractor) -> Normalisation:
+        """The normalisation that an extractor applies; of one by clips, whose statistics nobody knows, none."""
+        if not isinstance(extractor, SpectrogramFeatureExtractor):
+            return cls(extractor.mean, extractor.std) if extractor.do_normalize else cls(0.0, 0.5, is_centred=False)
+        mean, std = (0.0,), (1.0,)
+        if extractor.normalisation == "dataset" and extractor.mean is not None:
+            mean, std = tuple(extractor.mean), tuple(1.0 if one < LEAST_STD else one for one in extractor.std)
+        is_centred = extractor.normalisation == "clip" or mean != (0.0,)
+        mean, std = (one[0] if len(one) == 1 else one for one in (mean, std))
+        return cls(mean, std, 1.0, 1.0, extractor.padding_value, is_centred)
 
-    def apply(self, log_mel: Tensor) -> Tensor:
-        return (log_mel - self.mean) / (2 * self.std)
+    @property
+    def padding_value(self) -> float:
+        return -self.mean / (self.deviations * self.std) if self.padding is None else self.padding
+
+    def apply(self, log_energy: Tensor) -> Tensor:
+        """Natural logarithms of energies `[batch, (channels,) frames, bins]` → inputs."""
+        mean, scale = self._shaped(log_energy)
+        return (log_energy * (NATURAL_DB / self.unit_db) - mean) / scale
 
     def undo(self, features: Tensor) -> Tensor:
-        return features * (2 * self.std) + self.mean
+        """Inputs → natural logarithms of energies."""
+        mean, scale = self._shaped(features)
+        return (features * scale + mean) / (NATURAL_DB / self.unit_db)
+
+    def of_decibels(self, level_db: Tensor) -> Tensor:
+        """By how much inputs grow where the sound is louder by `level_db`, of any shape that broadcasts with theirs."""
+        return level_db / self.unit_db / self._shaped(level_db)[1]
 
     def is_padding(self, features: Tensor) -> Tensor:
-        """Bool `[batch, frames]`: frames whose every bin holds the padding value, which no sound gives."""
-        padding_value = -self.mean / (2 * self.std)
+        """Bool `[batch, frames]`: frames at the end whose every bin, of every channel, holds the padding value."""
         tolerance = 1e-2 if features.dtype in (torch.bfloat16, torch.float16) else 1e-4
-        return ((features - padding_value).abs() < tolerance).all(dim=-1)
+        is_sound = ((features - self.padding_value).abs() >= tolerance).any(dim=-1)
+        if is_sound.ndim == 3:
+            is_sound = is_sound.any(dim=1)
+        frames = torch.arange(is_sound.shape[1], device=features.device)
+        return frames >= (is_sound * (frames + 1)).amax(dim=1, keepdim=True)
+
+    def _shaped(self, features: Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """Mean and divisor: numbers, or `[channels, 1, 1]` on the device of the features."""
+        if not isinstance(self.mean, tuple):
+            return self.mean, self.deviations * self.std
+        mean, std = torch.tensor((self.mean, self.std), device=features.device)[:, :, None, None]
+        return mean, self.deviations * std
+
+
+def over_bins(of_frames: Tensor, features: Tensor) -> Tensor:
+    """What is said of frames, `[batch, frames]`, shaped to broadcast with `[batch, (channels,) frames, bins]`."""
+    return of_frames[:, None, :, None] if features.ndim == 4 else of_frames[:, :, None]
+
+
+def over_windows(of_samples: Tensor, features: Tensor) -> Tensor:
+    """What is said of samples, `[batch]`, shaped to broadcast with `[batch, (channels,) frames, bins]`."""
+    return of_samples.view(-1, *[1] * (features.ndim - 1))
 
 
 class MaskParameters(NamedTuple):
@@ -58,8 +116,8 @@ class MaskParameters(NamedTuple):
 class SpecAugment:
     """Masks stretches of time and bands of frequency (Park et al. 2019, arXiv 1904.08779), each sample its own.
 
-    Masked values become 0, the mean of the normalised training features: it carries no information and leaves the
-    batch's mean in place, unlike the padding value or silence.
+    Masked values become 0, the mean of the normalised training features, or where features are not normalised the mean
+    of their window and channel: it carries no information and leaves the batch's mean in place, unlike silence.
 
     Attributes:
         longest_time_mask_frames: a time mask covers 0 to this many frames; 0 switches time masks off.
@@ -78,17 +136,21 @@ class SpecAugment:
         return MaskParameters(*torch.rand(4, batch_size, self.num_masks, generator=generator))
 
     def apply(self, features: Tensor, targets: Tensor, drawn: MaskParameters) -> tuple[Tensor, Tensor]:
-        """features `[batch, frames, bins]` with their masks, and the targets as they came."""
+        """features `[batch, (channels,) frames, bins]` with their masks, and the targets as they came."""
         drawn = MaskParameters(*(numbers.to(features.device) for numbers in drawn))
         padding = self.normalisation.is_padding(features)
-        num_frames = features.shape[1] - padding.sum(dim=1)
-        num_bins = torch.full_like(num_frames, features.shape[2])
-        frames = _masked(
-            features.shape[1], num_frames, self.longest_time_mask_frames, drawn.time_widths, drawn.time_positions
-        )
-        bins = _masked(features.shape[2], num_bins, self.widest_bin_mask_bins, drawn.bin_widths, drawn.bin_positions)
+        all_frames, all_bins = features.shape[-2:]
+        num_frames = all_frames - padding.sum(dim=1)
+        num_bins = torch.full_like(num_frames, all_bins)
+        frames = _masked(all_frames, num_frames, self.longest_time_mask_frames, drawn.time_widths, drawn.time_positions)
+        bins = _masked(all_bins, num_bins, self.widest_bin_mask_bins, drawn.bin_widths, drawn.bin_positions)
         hidden = (frames[:, :, None] | bins[:, None, :]) & ~padding[:, :, None]
-        return features.masked_fill(hidden, 0.0), targets
+        hidden = hidden[:, None] if features.ndim == 4 else hidden
+        if self.normalisation.is_centred:
+            return features.masked_fill(hidden, 0.0), targets
+        real = ~over_bins(padding, features)
+        mean = (features * real).sum(dim=(-2, -1), keepdim=True) / (real.sum(dim=-2, keepdim=True) * all_bins).clamp(1)
+        return torch.where(hidden, mean.to(features.dtype), features), targets
 
 
 def _masked(length: int, usable: Tensor, widest: int, widths: Tensor, positions: Tensor) -> Tensor:
@@ -114,7 +176,7 @@ class Mixup:
 
     Adding two recordings adds their mel energies (up to a cross term that is zero on average), so features are mixed
     as log(share * energy + (1 - share) * energy of the partner). Averaging log-mel values instead would make pictures
-    that no sound has.
+    that no sound has. Harmonic and percussive parts are mixed alike, which is near to the parts of the mixture.
 
     Attributes:
         alpha: both parameters of the Beta distribution of the share, drawn for each sample.
@@ -147,16 +209,16 @@ class Mixup:
         return MixupParameters(share.masked_fill(stays_alone, 1.0), torch.randperm(batch_size, generator=generator))
 
     def apply(self, features: Tensor, targets: Tensor, drawn: MixupParameters) -> tuple[Tensor, Tensor]:
-        """Mixed features `[batch, frames, bins]` and targets `[batch, classes]`."""
+        """Mixed features `[batch, (channels,) frames, bins]` and targets `[batch, classes]`."""
         share, partner = drawn.share.to(features.device), drawn.partner.to(features.device)
         padding = self.normalisation.is_padding(features)
         log_energy = self.normalisation.undo(features.float())
-        log_energy = log_energy.masked_fill(padding[:, :, None], -torch.inf)
-        own = log_energy + share.log()[:, None, None]
-        other = log_energy[partner] + (1 - share).log()[:, None, None]
+        log_energy = log_energy.masked_fill(over_bins(padding, features), -torch.inf)
+        own = log_energy + over_windows(share.log(), features)
+        other = log_energy[partner] + over_windows((1 - share).log(), features)
         mixed = self.normalisation.apply(torch.logaddexp(own, other)).to(features.dtype)
         unmixed = (padding & padding[partner]) | (share >= 1)[:, None]
-        mixed = torch.where(unmixed[:, :, None], features, mixed)
+        mixed = torch.where(over_bins(unmixed, features), features, mixed)
         return mixed, self._mix_targets(targets, share[:, None], partner)
 
     def _mix_targets(self, targets: Tensor, share: Tensor, partner: Tensor) -> Tensor:

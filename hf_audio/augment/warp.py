@@ -1,4 +1,4 @@
-"""Warping of log-mel features `[batch, frames, bins]`: the same sound at another moment, speed, pitch and loudness."""
+"""Warping of spectrograms `[batch, (channels,) frames, bins]`: the same sound at another moment, speed and pitch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hf_audio.augment.spectrogram import Normalisation
+from hf_audio.augment.spectrogram import Normalisation, over_bins, over_windows
 
 
 class WarpParameters(NamedTuple):
@@ -27,7 +27,8 @@ class Warp:
 
     Frequency scaling and shift on the mel axis are what another instrument or another speaker's vocal tract does to a
     sound (Jaitly and Hinton 2013); gain adds to all logarithms. A window that is full of sound is a loop: it may start
-    anywhere in it. A shorter clip starts where it does, grows or shrinks, and its padding stays padding.
+    anywhere in it. A shorter clip starts where it does, grows or shrinks, and its padding stays padding. Channels of a
+    sample are warped alike.
 
     Attributes:
         normalisation: of the features, to recognise padding and to give gain its unit.
@@ -51,9 +52,9 @@ class Warp:
         return WarpParameters(*(2 * numbers[:4] - 1), numbers[4])
 
     def apply(self, features: Tensor, targets: Tensor, drawn: WarpParameters) -> tuple[Tensor, Tensor]:
-        """Warped features `[batch, frames, bins]`, and the targets as they came."""
+        """Warped features `[batch, (channels,) frames, bins]`, and the targets as they came."""
         drawn = WarpParameters(*(numbers.to(features.device)[:, None] for numbers in drawn))
-        num_frames, num_bins = features.shape[1:]
+        num_frames, num_bins = features.shape[-2:]
         padding = self.normalisation.is_padding(features)
         length = (num_frames - padding.sum(dim=1, keepdim=True)).clamp(min=1)
         is_full = length == num_frames
@@ -63,19 +64,18 @@ class Warp:
         start = drawn.start * num_frames * is_full if self.time_shift else 0
         new_length = torch.where(is_full, length, (length * stretch).round().clamp(1, num_frames))
         source = torch.where(is_full, torch.remainder(frames / stretch + start, length), frames / stretch)
-        warped = _interpolated(features, source, length, dim=1, circular=is_full)
+        warped = _interpolated(features, source, length, dim=-2, circular=is_full)
 
         centre = (num_bins - 1) / 2
         scale = (1 + self.frequency_scale) ** drawn.scale
         bins = torch.arange(num_bins, device=features.device)[None, :]
         source = (bins - centre) / scale + centre - self.frequency_shift_bins * drawn.shift
-        warped = _interpolated(warped, source, torch.full_like(length, num_bins), dim=2)
+        warped = _interpolated(warped, source, torch.full_like(length, num_bins), dim=-1)
 
-        # log-mel values are natural logarithms of energy: 10 dB are a factor of 10
-        warped = warped + (self.gain_db * drawn.gain / 4.342944819 / (2 * self.normalisation.std))[:, :, None]
-        padding_value = -self.normalisation.mean / (2 * self.normalisation.std)
-        is_padding = frames >= new_length
-        return warped.masked_fill(is_padding[:, :, None], padding_value).to(features.dtype), targets
+        if self.gain_db:
+            warped = warped + self.normalisation.of_decibels(over_windows(self.gain_db * drawn.gain, features))
+        is_padding = over_bins(frames >= new_length, features)
+        return warped.masked_fill(is_padding, self.normalisation.padding_value).to(features.dtype), targets
 
 
 def _interpolated(values: Tensor, source: Tensor, length: Tensor, dim: int, circular: Tensor | bool = False) -> Tensor:
@@ -89,6 +89,11 @@ def _interpolated(values: Tensor, source: Tensor, length: Tensor, dim: int, circ
     low = source.floor().long().clamp(min=0)
     low = torch.minimum(low, last)
     high = torch.where(circular, torch.remainder(low + 1, length), torch.minimum(low + 1, last))
-    other = 3 - dim
-    low, high, share = (index.unsqueeze(other).expand_as(values) for index in (low, high, source - low))
+    low, high, share = (_along(dim, index, values) for index in (low, high, source - low))
     return torch.lerp(values.gather(dim, low), values.gather(dim, high), share.to(values.dtype))
+
+
+def _along(dim: int, index: Tensor, values: Tensor) -> Tensor:
+    """`[batch, places]` along the last dimension (-1) or the one before it (-2), and the same along all others."""
+    index = index[:, :, None] if dim == -2 else index[:, None, :]
+    return (index[:, None] if values.ndim == 4 else index).expand_as(values)

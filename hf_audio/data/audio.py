@@ -1,13 +1,17 @@
-"""Reading audio files: any format of libsndfile, mixed to mono, resampled once, every defect named."""
+"""Reading audio files: any format of libsndfile, mixed to mono or in stereo, resampled once, every defect named."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
+
+from hf_audio.data.audio_headers import missing_bytes
 
 # below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
 SILENT_PEAK = 1e-5
@@ -19,6 +23,10 @@ BLOCK_FRAMES = 1 << 20
 MP3_LEAD_FRAMES = 4 * 1152
 # Headers of good MP3 files promise up to 0.3 s too much. A file that lacks more than both of these was cut off.
 SHORTFALL_S, SHORTFALL = 0.5, 0.25
+# From heart sounds at 2 kHz to bats at 500 kHz: beyond, a header is broken, and resampling a second could take hours.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+# Silence in FLAC takes about 100 bytes a second: a header that promises more sound for its bytes is broken.
+FEWEST_BYTES_A_SECOND = 10
 
 
 class AudioError(Exception):
@@ -31,11 +39,13 @@ class AudioError(Exception):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says."""
+    """What a file's header says; `format` and `subtype` in libsndfile's names, such as "WAV" and "PCM_16"."""
 
     duration_s: float
     sample_rate: int
     channels: int
+    format: str = ""
+    subtype: str = ""
 
 
 def probe(path: str | Path) -> AudioInfo:
@@ -45,73 +55,140 @@ def probe(path: str | Path) -> AudioInfo:
         AudioError: the file is missing, empty or no audio.
     """
     with _opened(path) as file:
-        return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels)
+        return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels, file.format, file.subtype)
 
 
-def read_audio(path: str | Path, sample_rate: int, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
-    """Decode a file, or the stretch of it from `start_s` to `end_s` seconds, as mono.
+def read_audio(
+    path: str | Path, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
+) -> np.ndarray:
+    """Decode a file, or the stretch of it from `start_s` to `end_s` seconds, as mono or stereo.
 
-    Channels are averaged first, so that one signal is resampled (soxr, high quality) whatever their number.
+    Channels are averaged first, so that one signal is resampled (soxr, high quality) whatever their number. In stereo,
+    the only channel of a mono file is both left and right; of more than two, the first two are taken, which are the
+    front left and right of WAV and FLAC files.
 
     Returns:
-        float32 `[samples]` at `sample_rate`, in [-1, 1].
+        float32 `[samples]` at `sample_rate`, in [-1, 1]; in stereo `[2, samples]`.
 
     Raises:
         AudioError: missing, empty, unreadable, too short, silent, or non-finite samples.
     """
     with _opened(path) as file:
-        first = round(start_s * file.samplerate)
-        last = file.frames if end_s is None else min(round(end_s * file.samplerate), file.frames)
-        if first >= last:
-            raise AudioError(f"too short: it ends at {file.frames / file.samplerate:.2f} s, before {start_s:.2f} s")
-        mono, file_rate = _read_mono(file, first, last), file.samplerate
-    if not len(mono):
-        raise AudioError("unreadable: no sample could be decoded")
-    peak = max(-float(mono.min()), float(mono.max()))
+        mix, file_rate = _front_pair if stereo else _mix_down, file.samplerate
+        pieces = [mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s)]
+    sound = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    peak = max(-float(sound.min()), float(sound.max()))
     if not np.isfinite(peak):
         raise AudioError("non-finite samples")
     if peak < SILENT_PEAK:
-        raise AudioError("silent")
-    return mono if file_rate == sample_rate else soxr.resample(mono, file_rate, sample_rate)
+        cancelled = not stereo and any(abs(block).max() >= SILENT_PEAK for block in read_blocks(path, start_s, end_s))
+        raise AudioError("silent as mono: its channels cancel each other" if cancelled else "silent")
+    if file_rate == sample_rate:
+        return np.ascontiguousarray(sound.T)
+    resampled = soxr.resample(sound, file_rate, sample_rate)
+    if not len(resampled):
+        raise AudioError(f"too short: {len(sound)} samples at {file_rate} Hz")
+    if not np.isfinite(resampled).all():  # filters overshoot
+        raise AudioError("non-finite samples")
+    return np.ascontiguousarray(resampled.T)
+
+
+def read_blocks(path: str | Path, start_s: float = 0.0, end_s: float | None = None) -> Iterator[np.ndarray]:
+    """The same stretch piece by piece, as it is in the file: float32 `[samples, channels]` at the file's own rate.
+
+    Raises:
+        AudioError: missing, empty, unreadable or too short, when the first or a later piece is asked for.
+    """
+    with _opened(path) as file:
+        for block, full_scale in _blocks(path, file, start_s, end_s):
+            yield block * np.float32(1.0 / full_scale)
 
 
 def _opened(path: str | Path) -> soundfile.SoundFile:
     try:
-        if not Path(path).is_file():
-            raise AudioError("missing")
-        if Path(path).stat().st_size == 0:
+        if not Path(path).is_file():  # a pipe would wait for its writer
+            raise AudioError(_what_is_there(Path(path)))
+        size = Path(path).stat().st_size
+        if size == 0:
             raise AudioError("empty")
-        file = soundfile.SoundFile(path)
+        # By number and not by name: libsndfile takes any bytes for sound without a header when their name ends in .au,
+        # .vox or .gsm, and the names of files need not be UTF-8. It closes the number, opened or not.
+        file = soundfile.SoundFile(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), closefd=True)
     except (OSError, RuntimeError) as error:
         raise AudioError(f"unreadable: {_said(error)}") from error
-    if not 0 < file.frames < UNKNOWN_FRAMES:
+    reason = _implausible(file, size)
+    if reason:
         file.close()
-        raise AudioError("empty" if file.frames <= 0 else "unreadable: its length is unknown")
+        raise AudioError(reason)
     return file
 
 
-def _read_mono(file: soundfile.SoundFile, first: int, last: int) -> np.ndarray:
-    """Samples first..last - 1, averaged over the channels, float32."""
+def _what_is_there(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "missing: a link that leads nowhere"
+    return "not a file" if path.exists() else "missing"
+
+
+def _implausible(file: soundfile.SoundFile, size: int) -> str | None:
+    """What is wrong with a header, before anything is decoded that it promises."""
+    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+        return f"unreadable: a sample rate of {file.samplerate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}"
+    if not 0 < file.frames < UNKNOWN_FRAMES:
+        return "empty" if file.frames <= 0 else "unreadable: its length is unknown"
+    if file.frames / file.samplerate > 1 + size / FEWEST_BYTES_A_SECOND:
+        return f"unreadable: its header promises {file.frames / file.samplerate:.0f} s in {size} bytes"
+    return None
+
+
+def _check_is_whole(path: str | Path, file: soundfile.SoundFile) -> None:
+    """Refuse a download that broke off: a header that promises far more bytes than the file has."""
+    lacking, promised = missing_bytes(path) or (0, 1)
+    promised_s = file.frames / file.samplerate / (1 - min(lacking / promised, 0.999))
+    missing_s = promised_s - file.frames / file.samplerate
+    if missing_s > max(SHORTFALL_S, SHORTFALL * promised_s):
+        raise AudioError(f"unreadable: it breaks off after {promised_s - missing_s:.2f} of {promised_s:.2f} s")
+
+
+def _blocks(
+    path: str | Path, file: soundfile.SoundFile, start_s: float, end_s: float | None
+) -> Iterator[tuple[np.ndarray, float]]:
+    """A stretch in pieces, at least one: float32 `[samples, channels]`, each with the value that is 1."""
+    first = round(start_s * file.samplerate)
+    last = file.frames if end_s is None else min(round(end_s * file.samplerate), file.frames)
+    if first >= last:
+        raise AudioError(f"too short: it ends at {file.frames / file.samplerate:.2f} s, before {start_s:.2f} s")
+    if end_s is None or end_s * file.samplerate > file.frames:
+        _check_is_whole(path, file)
     # libsndfile takes eight times longer to convert 16-bit samples to float than numpy does
     dtype, full_scale = ("int16", 32768.0) if file.subtype == "PCM_16" else ("float32", 1.0)
     lead = min(first, MP3_LEAD_FRAMES) if file.format == "MP3" else 0
-    pieces, position = [], first - lead
+    position, block_frames = first - lead, max(1, 2 * BLOCK_FRAMES // max(2, file.channels))
     try:
         if position:
+            _check_can_seek(path, file)
             file.seek(position)
         while position < last:
-            block = file.read(min(BLOCK_FRAMES, last - position), dtype=dtype, always_2d=True)
+            block = file.read(min(block_frames, last - position), dtype=dtype, always_2d=True)
             if not len(block):
                 break
-            pieces.append(_mix_down(block.astype(np.float32, copy=False), full_scale))
             position += len(block)
+            if position > first:
+                yield block[max(0, len(block) - (position - first)) :].astype(np.float32, copy=False), full_scale
     except (OSError, RuntimeError) as error:
         raise AudioError(f"unreadable: {_said(error)}") from error
     if last - position > max(SHORTFALL_S * file.samplerate, SHORTFALL * (last - first)):
         promised_s, found_s = (frames / file.samplerate for frames in (last, position))
         raise AudioError(f"unreadable: it breaks off after {found_s:.2f} of {promised_s:.2f} s")
-    mono = pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.zeros(0, np.float32)])
-    return mono[lead:]
+    if position <= first:
+        raise AudioError("unreadable: no sample could be decoded")
+
+
+def _check_can_seek(path: str | Path, file: soundfile.SoundFile) -> None:
+    """Refuse Ogg files without a decodable sample: libvorbis would crash on the jump to a later one."""
+    if file.format == "OGG":
+        with _opened(path) as another:  # once a sample was read, jumps in the same file land beside their mark
+            if not len(another.read(1)):
+                raise AudioError("unreadable: no sample could be decoded")
 
 
 def _mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
@@ -124,6 +201,14 @@ def _mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
     return mono
 
 
+def _front_pair(block: np.ndarray, full_scale: float) -> np.ndarray:
+    """`[samples, channels]` → `[samples, 2]` in [-1, 1]."""
+    return block[:, [0, min(1, block.shape[1] - 1)]] * np.float32(1.0 / full_scale)
+
+
 def _said(error: Exception) -> str:
-    """The library's or the system's own words, without the path that it repeats."""
-    return getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    """The library's or the system's own words, in one line and without the path that it repeats."""
+    said = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    if "not a regular file" in said:  # libsndfile's words for an MP3 without a single good frame, among others
+        return "Format not recognised."
+    return " ".join(said.split()) or type(error).__name__

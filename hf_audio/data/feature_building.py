@@ -64,7 +64,7 @@ def build_features(
     Args:
         clips, labels: the index, every clip with its split, and its classes.
         folder: the same for all ranks; it may hold an unfinished build of the same description.
-        extractor: what makes the features: `KaldiFbank`, `Waveform` or `ClassicalFeatures` of hf_audio/features/.
+        extractor: what makes the features: `KaldiFbank`, `Spectrogram`, `Waveform` or `ClassicalFeatures`.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
         card: what readers must know of the corpus.
         num_workers: processes of this rank; by default its share of the cores, or one where there is so little audio

@@ -18,8 +18,9 @@ import numpy as np
 
 from hf_audio.data.feature_plan import Shard
 from hf_audio.data.feature_storage import write_atomically
-from hf_audio.data.index import INDEX_COLUMNS, SPLITS, Clip, CorpusCard
+from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, Clip, CorpusCard, groups_in
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.mixtures import described_parts
 from hf_audio.errors import InputError
 
 MANIFEST = "manifest.json"
@@ -132,7 +133,7 @@ def _clip_facts(clips: list[Clip], labels: LabelSpace, is_partial: bool) -> dict
     unknown = Counter(name for clip in clips for name in clip.unknown)
     return {
         "num_clips": len(clips),
-        "num_groups": len({clip.group for clip in clips}),
+        "num_groups": len({group for clip in clips for group in groups_in(clip.group)}),
         "label_counts": {name: counts[name] for name in labels.names},
         **({"known_counts": {name: len(clips) - unknown[name] for name in labels.names}} if is_partial else {}),
     }
@@ -140,11 +141,15 @@ def _clip_facts(clips: list[Clip], labels: LabelSpace, is_partial: bool) -> dict
 
 def _index_rows(clips: Sequence[Clip]) -> Iterator[tuple]:
     facts = sorted({key for clip in clips for key in clip.metadata})
-    yield INDEX_COLUMNS + tuple(f"metadata_{key}" if key in INDEX_COLUMNS else key for key in facts)
+    has_mixtures = any(clip.parts for clip in clips)
+    columns = INDEX_COLUMNS + (MIXTURE_COLUMN,) * has_mixtures
+    taken = (*INDEX_COLUMNS, MIXTURE_COLUMN)
+    yield columns + tuple(f"metadata_{key}" if key in taken else key for key in facts)
     for clip in clips:
         end_s = "" if clip.end_s is None else clip.end_s
         classes = (";".join(clip.labels), ";".join(clip.unknown))
         row = (clip.clip_id, clip.group, clip.split, *classes, clip.start_s, end_s)
+        row += (described_parts(clip),) * has_mixtures
         yield row + tuple(clip.metadata.get(key, "") for key in facts)
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.index import SPLITS, Clip
+from hf_audio.data.index import SPLITS, Clip, MixPart
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.mixtures import described_parts, mixture_s
 from hf_audio.data.splits import check_disjoint
 from hf_audio.data.windows import window_starts
 from hf_audio.errors import InputError
@@ -99,7 +100,9 @@ def describe_build(
         "splits": digest(lambda clip: clip.split),
         "groups": digest(lambda clip: clip.group),
         "metadata": digest(lambda clip: clip.metadata),
-        "file sizes": digest(lambda clip: _size_bytes(clip.path)),
+        "file sizes": digest(lambda clip: None if clip.parts else _size_bytes(clip.path)),
+        # whose parts are clips, of which all is said above
+        "mixtures": digest(described_parts) if any(clip.parts for clip in clips) else None,
     }
 
 
@@ -120,19 +123,23 @@ def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False
     Raises:
         InputError: with `strict`, for the first such file.
     """
-    paths = list(dict.fromkeys(clip.path for clip in clips))
+    paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
     with ThreadPoolExecutor(num_threads) as threads:  # libsndfile works outside Python's lock
         found = dict(zip(paths, threads.map(_duration_or_error, paths), strict=True))
-    durations_s = {}
-    for clip in clips:
-        file_s = found[clip.path]
+
+    def seconds(one: Clip | MixPart) -> float:
+        file_s = found[one.path]
         if isinstance(file_s, AudioError):
             if strict:
-                raise InputError(f"{clip.path} is {file_s.reason}; mend or remove it, or build without --strict")
+                raise InputError(f"{one.path} is {file_s.reason}; mend or remove it, or build without --strict")
             file_s = 0.0
-        end_s = file_s if clip.end_s is None else min(clip.end_s, file_s)
-        durations_s[clip.clip_id] = max(0.0, end_s - clip.start_s)
-    return durations_s
+        end_s = file_s if one.end_s is None else min(one.end_s, file_s)
+        return max(0.0, end_s - one.start_s)
+
+    return {
+        clip.clip_id: mixture_s([seconds(part) for part in clip.parts]) if clip.parts else seconds(clip)
+        for clip in clips
+    }
 
 
 def check_window(window_s: float, durations_s: dict[str, float]) -> None:

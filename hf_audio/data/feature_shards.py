@@ -15,16 +15,18 @@ import pyarrow.parquet as pq
 import torch
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.audio import AudioError, read_audio
+from hf_audio.data.audio import AudioError
 from hf_audio.data.feature_plan import Shard
 from hf_audio.data.feature_storage import FeatureStorage, feature_schema, storage_of, write_atomically
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.mixing_audio import read_clip
 from hf_audio.errors import InputError
 
 # clips gathered for one call of the extractor: about 27 of 3 s
 BATCH_S = 80.0
-# a reader that streams must fetch a whole row group before its first row
+# A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
+# is, and less than twice as large.
 ROW_GROUP_BYTES = 16 << 20
 
 
@@ -36,6 +38,7 @@ class WindowExtractor(Protocol):
         frame_samples: samples of the shortest clip that can be used.
         hop_samples: samples from one frame to the next; windows start at whole frames.
         times_real_time: about how many seconds of sound one core gets through in one second.
+        is_stereo: whether it wants left and right, `[2, samples]`, in place of mono `[samples]`.
         parameters: everything that decides the values: `feature_type`, `sampling_rate` and more.
     """
 
@@ -43,6 +46,7 @@ class WindowExtractor(Protocol):
     frame_samples: int
     hop_samples: int
     times_real_time: float
+    is_stereo: bool
     parameters: dict[str, Any]
 
     def window_frames(self, window_s: float) -> int:
@@ -51,7 +55,7 @@ class WindowExtractor(Protocol):
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterable[list[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]`, by `window_starts`: (start in seconds, float32 `[frames, ...]`)."""
+        """The windows of each waveform, by `window_starts`: (start in seconds, float32 `[frames, ...]`)."""
 
     def to_feature_extractor(self, max_length: int, mean: Any, std: Any) -> FeatureExtractionMixin:
         """What makes the same of a waveform without hf_audio, for windows of `max_length` frames."""
@@ -113,7 +117,7 @@ class ShardBuilder:
                 self._exclude(rows, clip, error.reason)
             else:
                 batch.append((clip, waveform))
-                batch_samples += len(waveform)
+                batch_samples += waveform.shape[-1]
             report(1)
             if batch_samples >= BATCH_S * self.extractor.sample_rate:
                 yield batch
@@ -122,11 +126,12 @@ class ShardBuilder:
             yield batch
 
     def _waveform(self, clip: Clip) -> np.ndarray:
-        waveform = read_audio(clip.path, self.extractor.sample_rate, clip.start_s, clip.end_s)
-        if len(waveform) < self.extractor.frame_samples:
+        wanted = self.extractor
+        waveform = read_clip(clip, wanted.sample_rate, self.window_s, stereo=wanted.is_stereo)
+        if waveform.shape[-1] < wanted.frame_samples:
             raise AudioError(
-                f"too short: {len(waveform)} samples at {self.extractor.sample_rate} Hz, "
-                f"one frame takes {self.extractor.frame_samples}"
+                f"too short: {waveform.shape[-1]} samples at {wanted.sample_rate} Hz, "
+                f"one frame takes {wanted.frame_samples}"
             )
         return waveform
 
@@ -140,7 +145,8 @@ class ShardBuilder:
 
     def _exclude(self, rows: _Rows, clip: Clip, reason: str) -> None:
         if self.strict:
-            raise InputError(f"{clip.path} is {reason}; mend or remove it, or build without --strict")
+            what = f"Mixture {clip.clip_id}" if clip.parts else clip.path
+            raise InputError(f"{what} is {reason}; mend or remove it, or build without --strict")
         rows.excluded.append([clip.clip_id, reason])
 
     def _schema(self) -> pa.Schema:
@@ -169,8 +175,9 @@ class _Rows:
     def add(self, clip: Clip, start_s: float, window: np.ndarray, label_indices: list[int]) -> None:
         stored, axis = self.storage.encode(window, self.sample_rate), self.storage.statistics_axis
         self.values.append((clip.clip_id, clip.group, start_s, *stored, len(window), label_indices))
-        self.count += window.size if axis is None else window.shape[axis]
-        self.sum += window.sum(axis=axis, dtype=np.float64)
+        sums = window.sum(axis=axis, dtype=np.float64)
+        self.count += window.size // sums.size
+        self.sum += sums
         self.sum_of_squares += np.square(window, dtype=np.float64).sum(axis=axis)
 
 
@@ -185,7 +192,8 @@ def _parquet(rows: _Rows, schema: pa.Schema) -> memoryview:
         sink, schema, compression="none", use_dictionary=["clip_id", "group"], write_page_index=True
     ) as writer:
         if len(table):  # a shard that lost all its clips has no row group: `datasets` stumbles over empty ones
-            writer.write_table(table, row_group_size=max(1, ROW_GROUP_BYTES * len(table) // table.nbytes))
+            num_groups = max(1, table.nbytes // ROW_GROUP_BYTES)
+            writer.write_table(table, row_group_size=-(-len(table) // num_groups))
     return memoryview(sink.getvalue())
 
 

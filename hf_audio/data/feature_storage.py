@@ -13,6 +13,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, IterableDataset, List, Value
 from transformers import FeatureExtractionMixin
 
+from hf_audio.data.channel_storage import ChannelStorage
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.picture_storage import PictureStorage
 from hf_audio.data.vector_storage import VectorStorage
@@ -24,12 +25,13 @@ class FeatureStorage(Protocol):
     """What the data side must know of one kind of feature. It has no state.
 
     Attributes:
-        kind: its name in settings: "fbank", "waveform" or "classical".
+        kind: its name in settings: "fbank", "spectrogram", "waveform" or "classical".
         feature_type: its name in the `parameters` of the extractor that made it, and so in manifests.
         described: what it is, in words.
         extractor_class: the published extractor that makes the same of a waveform.
         compared: settings of that extractor which a model cannot be adapted to.
-        statistics_axis: what mean and deviation are taken over: None everything, 0 all steps of each feature.
+        statistics_axis: what mean and deviation are taken over: None everything, 0 all steps of each feature,
+            (0, 2) all frames and bins of each channel.
     """
 
     kind: str
@@ -37,7 +39,7 @@ class FeatureStorage(Protocol):
     described: str
     extractor_class: type[FeatureExtractionMixin]
     compared: tuple[str, ...]
-    statistics_axis: int | None
+    statistics_axis: int | tuple[int, ...] | None
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
         """The columns of a window and their `datasets` types."""
@@ -59,7 +61,7 @@ class FeatureStorage(Protocol):
 
 
 STORAGES: dict[str, FeatureStorage] = {
-    storage.kind: storage for storage in (PictureStorage(), WaveformStorage(), VectorStorage())
+    storage.kind: storage for storage in (PictureStorage(), ChannelStorage(), WaveformStorage(), VectorStorage())
 }
 
 

@@ -19,7 +19,7 @@ from transformers import FeatureExtractionMixin
 from hf_audio.data.dataset_files import DatasetFiles
 from hf_audio.data.feature_plan import FORMAT_VERSION, shard_names
 from hf_audio.data.feature_storage import FeatureStorage, storage_of, storage_of_extractor, storage_of_row
-from hf_audio.data.index import INDEX_COLUMNS
+from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.splits import check_disjoint
 from hf_audio.errors import InputError
@@ -54,7 +54,7 @@ class FeatureDataset:
 
     @property
     def kind(self) -> str:
-        """What its features are: "fbank", "waveform" or "classical"."""
+        """What its features are: "fbank", "spectrogram", "waveform" or "classical"."""
         return self.storage.kind
 
     @property
@@ -64,7 +64,7 @@ class FeatureDataset:
 
     @property
     def window_frames(self) -> int:
-        """Length of a full window: frames (fbank), samples (waveform) or steps (classical)."""
+        """Length of a full window: frames (fbank, spectrogram), samples (waveform) or steps (classical)."""
         return self.storage.window_frames(self.extractor, self.manifest)
 
     @cached_property
@@ -73,8 +73,9 @@ class FeatureDataset:
         if self.index is None:
             return {}
         with open(self.index, newline="", encoding="utf-8") as file:
+            own = (*INDEX_COLUMNS, MIXTURE_COLUMN)
             return {
-                row["clip_id"]: {key: value for key, value in row.items() if value and key not in INDEX_COLUMNS}
+                row["clip_id"]: {key: value for key, value in row.items() if value and key not in own}
                 for row in csv.DictReader(file)
             }
 
@@ -232,7 +233,8 @@ class FeatureCollator:
         """The model's inputs, and what training needs beside them.
 
         Returns:
-            `input_values` float32: `[batch, frames, bins]` (fbank), `[batch, samples]` of the batch's longest window
+            `input_values` float32: `[batch, frames, bins]` (fbank; spectrogram, of several channels
+            `[batch, channels, frames, bins]`), `[batch, samples]` of the batch's longest window
             (waveform) or `[batch, steps, features]` (classical); for waveforms whatever else the extractor gives, such
             as `attention_mask`, or `input_features` in its place. `labels` float32 `[batch, classes]`: 1 present, 0
             absent, NaN unknown. `clip_keys` int64 `[batch]`, and if asked for `metadata` int64 `[batch, fields]`: 0

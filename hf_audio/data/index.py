@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
 # of a feature dataset's index.csv; what follows them there is metadata
 INDEX_COLUMNS = ("clip_id", "group", "split", "labels", "unknown", "start_s", "end_s")
+# beside them where there are mixtures: what each is made of, as JSON
+MIXTURE_COLUMN = "mixture_of"
+MIXTURE_GROUP = "mix:"
+
+
+@dataclass(frozen=True)
+class MixPart:
+    """A clip as it sounds in a mixture; see `hf_audio.data.mixing_audio` for how they are put together.
+
+    Attributes:
+        clip_id, path, start_s, end_s: of the clip.
+        gain_db: its level in the mixture, beside the others'.
+        late: it begins so late, as a share of a window, or of a mixture shorter than a window.
+        skip: where in a longer clip the stretch lies that is heard, from 0 (its beginning) to 1 (its end).
+    """
+
+    clip_id: str
+    path: Path
+    start_s: float = 0.0
+    end_s: float | None = None
+    gain_db: float = 0.0
+    late: float = 0.0
+    skip: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +48,9 @@ class Clip:
         metadata: free facts that travel to the feature dataset's index.csv (genre, drums ...).
         unknown: names of classes about which nothing is known for this clip, where labels are partial (multi-label
             only): neither present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
+        parts: what a mixture is made of. It has no file of its own: its path is Path(), and its `group` stands for
+            those of all its parts, see `groups_in`.
+        match: what the parts of a mixture are brought to agree in: "none", "tempo" or "pitch".
     """
 
     path: Path
@@ -35,6 +62,24 @@ class Clip:
     split: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    parts: tuple[MixPart, ...] = ()
+    match: str = "none"
+
+
+def joined_group(groups: Iterable[str]) -> str:
+    """The group of a mixture: one name that stands for all of `groups`."""
+    return MIXTURE_GROUP + "+".join(group.replace("%", "%25").replace("+", "%2B") for group in groups)
+
+
+def groups_in(group: str) -> tuple[str, ...]:
+    """The groups that a clip's group stands for: those of a mixture's parts, else itself.
+
+    Whoever keeps groups apart (splits, folds, shares of the training data) must keep all of these apart.
+    """
+    if not group.startswith(MIXTURE_GROUP):
+        return (group,)
+    names = group.removeprefix(MIXTURE_GROUP).split("+")
+    return tuple(name.replace("%2B", "+").replace("%25", "%") for name in names)
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,7 @@ class PictureStorage:
         return rows.cast_column("features", Image(decode=False))
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
-        picture = row["features"]
-        if isinstance(picture, dict):
-            picture = picture["bytes"]
-        return decode_features(picture, row["offset"], row["scale"])
+        return decode_features(row["features"], row["offset"], row["scale"])
 
     def window_frames(self, extractor: ASTFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.max_length
@@ -70,25 +67,35 @@ def encode_features(frames: np.ndarray) -> tuple[bytes, float, float]:
 
     The error is at most half a step, scale / 2: about 0.04 for log-mel energies, which span some 20 units.
     """
+    pixels, offset, scale = to_pixels(frames)
+    return grey_png(pixels), offset, scale
+
+
+def to_pixels(frames: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """float32 `[frames, bins]` → uint8 `[bins, frames]` with the highest bin on top, offset and scale."""
     offset = np.float32(frames.min())
     scale = np.float32((frames.max() - offset) / LARGEST_PIXEL)
     steps = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
     levels = (frames - offset) * steps
     levels += np.float32(0.5)  # the cast below cuts off: this rounds
-    return _grey_png(np.ascontiguousarray(levels.astype(np.uint8).T[::-1])), float(offset), float(scale)
+    return np.ascontiguousarray(levels.astype(np.uint8).T[::-1]), float(offset), float(scale)
 
 
-def decode_features(picture: bytes | Pictures.Image, offset: float, scale: float) -> np.ndarray:
+def decode_features(picture: bytes | Pictures.Image | dict[str, Any], offset: float, scale: float) -> np.ndarray:
     """PNG bytes, or the picture that `datasets.Image` decoded → float32 `[frames, bins]`."""
-    if isinstance(picture, bytes):
-        picture = Pictures.open(io.BytesIO(picture))
-    pixels = np.asarray(picture).T[:, ::-1]
-    values = np.multiply(pixels, np.float32(scale), dtype=np.float32)
+    values = np.multiply(read_pixels(picture).T[:, ::-1], np.float32(scale), dtype=np.float32)
     values += np.float32(offset)
     return values
 
 
-def _grey_png(pixels: np.ndarray) -> bytes:
+def read_pixels(picture: bytes | Pictures.Image | dict[str, Any]) -> np.ndarray:
+    """PNG bytes, as `datasets.Image` stores or as it decodes them → uint8 `[height, width]`."""
+    if isinstance(picture, dict):
+        picture = picture["bytes"]
+    return np.asarray(Pictures.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture)
+
+
+def grey_png(pixels: np.ndarray) -> bytes:
     """uint8 `[height, width]` → PNG (RFC 2083).
 
     Pillow tries five filters a row and takes twice as long for a picture 5 % smaller. Here every row is the difference

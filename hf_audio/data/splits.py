@@ -7,12 +7,14 @@ checked again before anything is trained.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from hf_audio.data.index import SPLITS, Clip
+from hf_audio.data.group_division import divide_groups, groups_and_counts
+from hf_audio.data.index import SPLITS, Clip, groups_in
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 
@@ -24,9 +26,12 @@ def assign_splits(
     labels: LabelSpace,
     *,
     fold: str | None = None,
+    num_folds: int | None = None,
     test_groups: Sequence[str] | None = None,
     test_fraction: float = 0.15,
     validation_fraction: float = 0.15,
+    validation_from: str = "train",
+    test_to_train: float = 0.0,
     seed: int = 0,
 ) -> list[Clip]:
     """Gives every clip its split: "train", "validation" or "test".
@@ -34,16 +39,32 @@ def assign_splits(
     Args:
         clips: the index; `split` may hold official splits, names of folds, or None.
         labels: its label space.
-        fold: the official fold to test on, where the corpus has folds.
+        fold: the fold to test on, where the corpus has folds or some are drawn; "3" finds "fold3" too.
+        num_folds: folds to draw where the corpus has neither folds nor splits, see `draw_folds`.
         test_groups: groups to test on, instead of any other test split.
         test_fraction, validation_fraction: shares of the groups to draw where there is no such split; 0 for none.
+        validation_from: the official split whose groups validation is drawn from, "train" or "test".
+        test_to_train: share of the official test split's groups that is trained on instead.
         seed: seed of what is drawn.
 
     Raises:
-        InputError: a group in two splits, an unknown fold or group, a class that cannot be split or is not in training.
+        InputError: a group in two splits, an unknown fold or group, a class that cannot be split or is not in training,
+            or settings that need a split which is not there.
     """
-    clips = _official(list(clips), fold, test_groups)
+    clips = list(clips)
+    if test_groups and (fold or num_folds):
+        raise InputError("--test_groups and --fold both say what to test on; leave one of them out")
+    if num_folds is not None:
+        clips = draw_folds(clips, labels, num_folds, seed)
+    has_test = any(clip.split == "test" for clip in clips) and not test_groups
+    clips = _official(
+        clips, fold, test_groups, "This corpus has the official" if num_folds is None else "There are the"
+    )
     check_disjoint((clip.group, clip.split) for clip in clips if clip.split)
+    if validation_from != "train" or test_to_train:
+        _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
+        from_test = validation_fraction if validation_from == "test" else 0.0
+        clips = _divide_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
     clips = [dataclasses.replace(clip, split=clip.split or "train") for clip in clips]
     for split, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if fraction > 0 and not any(clip.split == split for clip in clips):
@@ -54,9 +75,9 @@ def assign_splits(
 
 
 def check_disjoint(groups_and_splits: Iterable[tuple[str, str]]) -> None:
-    """Raises InputError naming the first group that is in two splits."""
+    """Raises InputError naming the first group that is in two splits; a mixture is of the groups of all its parts."""
     split_of: dict[str, str] = {}
-    for group, split in groups_and_splits:
+    for group, split in ((group, split) for joined, split in groups_and_splits for group in groups_in(joined)):
         first = split_of.setdefault(group, split)
         if first != split:
             raise InputError(
@@ -65,10 +86,45 @@ def check_disjoint(groups_and_splits: Iterable[tuple[str, str]]) -> None:
             )
 
 
-def _official(clips: list[Clip], fold: str | None, test_groups: Sequence[str] | None) -> list[Clip]:
+def fold_names(clips: Iterable[Clip]) -> list[str]:
+    """Names of the folds that an index has as its splits, fold2 before fold10."""
+    named = {clip.split for clip in clips if clip.split} - set(SPLITS)
+    return sorted(named, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+
+def draw_folds(clips: Sequence[Clip], labels: LabelSpace, num_folds: int, seed: int = 0) -> list[Clip]:
+    """The clips with `split` "fold1" to "foldK": whole groups, each class spread as evenly as its groups allow.
+
+    The same clips, number of folds and seed give the same folds, whatever the order of the clips.
+
+    Raises:
+        InputError: fewer than two folds, more than there are groups, a class with one group, or an official split.
+    """
+    official = sorted({clip.split for clip in clips if clip.split})
+    if official:
+        raise InputError(
+            f"This corpus has the official splits {_some(official)}, so --num_folds would not draw others; leave it "
+            "out, or add --split random"
+        )
+    groups, counts = groups_and_counts(clips, labels)
+    if not 2 <= num_folds <= len(groups):
+        raise InputError(
+            f"--num_folds {num_folds} cannot be drawn from {len(groups)} groups; expected 2 to {len(groups)}"
+        )
+    for name, present in zip(labels.names, (counts[:, :-1] > 0).sum(axis=0), strict=True):
+        if present == 1:
+            raise InputError(
+                f"Class {name!r} has one group, so the fold that holds it cannot be tested; add recordings of it or "
+                "take it out of the labels"
+            )
+    parts = divide_groups(counts, [1 / num_folds] * num_folds, seed)
+    fold_of = {group: f"fold{part + 1}" for group, part in zip(groups, parts.tolist(), strict=True)}
+    return [dataclasses.replace(clip, split=fold_of[clip.group]) for clip in clips]
+
+
+def _official(clips: list[Clip], fold: str | None, test_groups: Sequence[str] | None, whose: str) -> list[Clip]:
     """The clips with `split` None, or one of SPLITS as the corpus or the user says."""
-    named = {clip.split for clip in clips if clip.split}
-    folds = sorted(named - set(SPLITS))
+    named, folds = {clip.split for clip in clips if clip.split}, fold_names(clips)
     if folds and named & set(SPLITS):
         raise InputError(
             f"The split column mixes {', '.join(sorted(named))}; use train, validation, test or names of folds"
@@ -80,13 +136,72 @@ def _official(clips: list[Clip], fold: str | None, test_groups: Sequence[str] | 
             raise InputError(f"--test_groups {unknown[0]} is no group of this corpus; there are {_some(known)}")
         return [dataclasses.replace(clip, split="test" if clip.group in test_groups else None) for clip in clips]
     if folds:
-        if fold not in folds:
+        tested = _find_fold(folds, fold)
+        if tested is None:
             found = f"--fold {fold} is none of them" if fold else "choose the one to test on with --fold"
-            raise InputError(f"This corpus has the official folds {_some(folds)}; {found}, e.g. --fold {folds[0]}")
-        return [dataclasses.replace(clip, split="test" if clip.split == fold else None) for clip in clips]
+            raise InputError(f"{whose} folds {_some(folds)}; {found}, e.g. --fold {folds[0]}")
+        return [dataclasses.replace(clip, split="test" if clip.split == tested else None) for clip in clips]
     if fold:
-        raise InputError(f"--fold {fold} was given but the corpus has no folds; try --test_groups, or leave it out")
+        raise InputError(
+            f"--fold {fold} was given but the corpus has no folds; add --num_folds 5 to draw five, or leave it out"
+        )
     return clips
+
+
+def _find_fold(folds: Sequence[str], wanted: str | None) -> str | None:
+    """The fold of that name, or else the only one of that number: 3, fold3, Fold_03 are the same."""
+
+    def number(name: str) -> str:
+        return re.sub(r"^(fold)?[\s_-]*0*(?=.)", "", name.strip().casefold())
+
+    if wanted is None or wanted in folds:
+        return wanted
+    same = [fold for fold in folds if number(fold) == number(str(wanted))]
+    return same[0] if len(same) == 1 else None
+
+
+def _check_dividing(
+    clips: Sequence[Clip], has_test: bool, validation_from: str, validation_fraction: float, test_to_train: float
+) -> None:
+    """Refuses settings about the official test split that cannot be met."""
+    if validation_from not in ("train", "test"):
+        raise InputError(f"--validation_from {validation_from} is unknown; expected train or test")
+    if not 0 <= test_to_train < 1:
+        raise InputError(f"--test_to_train must be at least 0 and below 1, found {test_to_train:g}: try 0.3")
+    flag = "--validation_from test" if validation_from == "test" else f"--test_to_train {test_to_train:g}"
+    if not has_test:
+        raise InputError(
+            f"{flag} needs an official test split, and here is none that is not drawn or chosen by a fold or by "
+            "--test_groups; leave it out"
+        )
+    if validation_from == "test":
+        if any(clip.split == "validation" for clip in clips):
+            raise InputError(
+                "--validation_from test was given but the corpus has its own validation split; leave it out"
+            )
+        if not validation_fraction > 0:
+            raise InputError(f"{flag} draws --validation_fraction of the test groups and that is 0; try 0.15")
+        if test_to_train + validation_fraction >= 1:
+            raise InputError(
+                f"--test_to_train {test_to_train:g} and --validation_fraction {validation_fraction:g} leave nothing of "
+                "the test split; give shares whose sum is below 1"
+            )
+
+
+def _divide_test(clips: list[Clip], labels: LabelSpace, shares: dict[str, float], seed: int) -> list[Clip]:
+    """Moves whole groups of the test split to other splits, these shares of them; the rest stays."""
+    shares = {split: share for split, share in shares.items() if share > 0}
+    shares["test"] = 1 - sum(shares.values())
+    groups, counts = groups_and_counts([clip for clip in clips if clip.split == "test"], labels)
+    if len(groups) < len(shares):
+        raise InputError(
+            f"The test split has {len(groups)} groups, too few to divide among {' and '.join(shares)}; "
+            "leave out --test_to_train and --validation_from test"
+        )
+    # A song counts by the union of its labels, and by its excerpts
+    parts = divide_groups(np.concatenate([counts > 0, counts], axis=1), list(shares.values()), seed)
+    split_of = {group: list(shares)[part] for group, part in zip(groups, parts.tolist(), strict=True)}
+    return [dataclasses.replace(clip, split=split_of[clip.group]) if clip.split == "test" else clip for clip in clips]
 
 
 def _draw(clips: list[Clip], labels: LabelSpace, split: str, fraction: float, seed: int) -> list[Clip]:

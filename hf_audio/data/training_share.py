@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 
 from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.index import groups_in
 from hf_audio.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) -> FeatureDataset:
     """The dataset with whole groups of its train split left out; validation, test and statistics stay as they are.
 
-    The manifest counts what is left, so that class weights, reports and the check for another run's checkpoints go by
-    it.
+    A mixture stays where all its parts do, so a small share keeps few of them. The manifest counts what is left, so
+    that class weights, reports and the check for another run's checkpoints go by it.
 
     Args:
         features: with a local train split.
@@ -40,23 +41,24 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     columns = train.select_columns(["group", "clip_id", "labels"]).to_dict()
     labels_of = dict(zip(columns["clip_id"], columns["labels"], strict=True))
     group_of = dict(zip(columns["clip_id"], columns["group"], strict=True))
-    groups = sorted(set(group_of.values()))
+    groups = sorted({one for group in group_of.values() for one in groups_in(group)})
     index_of = {group: index for index, group in enumerate(groups)}
     counts = np.zeros((len(groups), len(features.labels)), dtype=np.int64)
     for clip_id, group in group_of.items():
-        counts[index_of[group], labels_of[clip_id]] += 1
+        if group in index_of:  # mixtures go by their parts' groups
+            counts[index_of[group], labels_of[clip_id]] += 1
     kept = {groups[index] for index in choose_groups(counts, fraction, seed)}
-    rows = [row for row, group in enumerate(columns["group"]) if group in kept]
-    clips = [clip_id for clip_id, group in group_of.items() if group in kept]
+    rows = [row for row, group in enumerate(columns["group"]) if kept.issuperset(groups_in(group))]
+    clips = [clip_id for clip_id, group in group_of.items() if kept.issuperset(groups_in(group))]
     logger.info("Training on %d of %d groups, %d clips", len(kept), len(groups), len(clips))
-    label_counts = counts[[index_of[group] for group in sorted(kept)]].sum(axis=0).tolist()
+    label_counts = np.bincount([label for clip_id in clips for label in labels_of[clip_id]], minlength=counts.shape[1])
     manifest = copy.deepcopy(features.manifest)
     facts = manifest["splits"]["train"]
     facts |= {
         "num_windows": len(rows),
         "num_clips": len(clips),
         "num_groups": len(kept),
-        "label_counts": dict(zip(features.labels.names, label_counts, strict=True)),
+        "label_counts": dict(zip(features.labels.names, label_counts.tolist(), strict=True)),
     }
     if "known_counts" in facts:
         unknown = Counter(index for clip_id in clips for index in features.unknown.get(clip_id, ()))

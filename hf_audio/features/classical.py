@@ -35,6 +35,7 @@ class ClassicalFeatures:
     entropy_frame_s: float | None = None
 
     times_real_time = 200.0  # a core makes features of so many seconds of sound in one second
+    is_stereo = False
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("librosa") is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -12,11 +12,13 @@ from torchaudio.compliance.kaldi import get_mel_banks
 from transformers import ASTFeatureExtractor
 
 from hf_audio.data.windows import cut_windows
+from hf_audio.errors import InputError, unknown_name
 
 FRAME_S = 0.025
 HOP_S = 0.010
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
+NORMALISATIONS = ("dataset", "none")
 # Kaldi's floor under the logarithm: digital silence becomes log(1.19e-7) = -15.94
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 # What is worked on together: on a CPU the spectra of 1k frames stay in the cache, a third faster than 8k
@@ -33,12 +35,31 @@ class KaldiFbank:
     filters from 20 Hz to half the sample rate, natural logarithm: `torchaudio.compliance.kaldi.fbank` with the
     arguments that ASTFeatureExtractor gives it, without its mean and standard deviation. Frames are independent of
     each other, so a slice of a recording's frames equals the frames of the cut recording.
+
+    Args:
+        sample_rate: in Hz.
+        num_mel_bins: mel filters.
+        normalisation: of what models read: "dataset", by the training data's mean and deviation, or "none".
+
+    Raises:
+        InputError: another normalisation; the stock extractor knows no other.
     """
 
     sample_rate: int = 16_000
     num_mel_bins: int = 128
+    normalisation: str = "dataset"
 
     times_real_time = 1000.0  # a core makes features of so many seconds of sound in one second
+    is_stereo = False
+
+    def __post_init__(self) -> None:
+        if self.normalisation == "clip":
+            raise InputError(
+                "fbank features cannot be normalised by their own clip, since the AST's extractor does not do that: "
+                "give --features spectrogram, or --normalisation dataset or none"
+            )
+        if self.normalisation not in NORMALISATIONS:
+            raise unknown_name("normalisation", self.normalisation, NORMALISATIONS)
 
     @property
     def frame_samples(self) -> int:
@@ -61,6 +82,8 @@ class KaldiFbank:
             "hop_s": HOP_S,
             "preemphasis": PREEMPHASIS,
             "lowest_hz": LOWEST_HZ,
+            # only where it is not the default, so that builds from before there was a choice stay what they are
+            **({} if self.normalisation == "dataset" else {"normalisation": self.normalisation}),
         }
 
     def num_frames(self, num_samples: int) -> int:
@@ -86,6 +109,7 @@ class KaldiFbank:
             sampling_rate=self.sample_rate,
             num_mel_bins=self.num_mel_bins,
             max_length=max_length,
+            do_normalize=self.normalisation == "dataset",
             mean=mean,
             std=std,
         )
@@ -163,10 +187,10 @@ class KaldiFbank:
             blocks.append((low, high, rows[:, low:high].T.contiguous()))
         return blocks
 
-    def __getstate__(self) -> dict[str, int]:
-        return {"sample_rate": self.sample_rate, "num_mel_bins": self.num_mel_bins}  # tables are made where needed
+    def __getstate__(self) -> dict[str, int | str]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # tables are made where needed
 
-    def __setstate__(self, state: dict[str, int]) -> None:
+    def __setstate__(self, state: dict[str, int | str]) -> None:
         self.__dict__.update(state)
 
 

@@ -9,15 +9,30 @@ import numpy as np
 from transformers import Wav2Vec2FeatureExtractor
 
 from hf_audio.data.windows import cut_windows
+from hf_audio.errors import InputError
+
+HIGHEST_FLAC_RATE = 655_350
 
 
 @dataclass(frozen=True)
 class Waveform:
-    """Mono waveforms in [-1, 1], at one sample rate, unchanged: a frame is a sample."""
+    """Mono waveforms in [-1, 1], at one sample rate, unchanged: a frame is a sample.
+
+    Raises:
+        InputError: a sample rate that FLAC, as which windows are stored, does not have.
+    """
 
     sample_rate: int = 16_000
 
     times_real_time = 2500.0  # a core reads and writes so many seconds of sound in one second
+    is_stereo = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sample_rate <= HIGHEST_FLAC_RATE:
+            raise InputError(
+                f"Sound is stored as FLAC, of 1 to {HIGHEST_FLAC_RATE} Hz, found --sample_rate {self.sample_rate}: "
+                "try the rate of the recordings, e.g. 44100"
+            )
 
     @property
     def frame_samples(self) -> int:

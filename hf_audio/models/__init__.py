@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2FeatureExtrac
 
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch, load_checkpoint
 from hf_audio.models.checkpoints import (
     TRANSFORMER_PRESETS,
@@ -25,7 +26,8 @@ from hf_audio.models.classifier import AudioClassifierConfig
 from hf_audio.models.feature_networks import FeatureCNNConfig, FeatureMLPConfig, FeatureRNNConfig
 from hf_audio.models.freezing import freeze as freeze_weights
 from hf_audio.models.lora import add_lora
-from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
+from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS, SPECTROGRAMS
+from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 from hf_audio.models.spectrogram_lstm import SpectrogramLSTMConfig
 from hf_audio.models.timm_backbone import ParallelTimmConfig, TimmClassifier, timm_from_pretrained
 from hf_audio.models.timm_network import TimmClassifierConfig, import_timm
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
 
     from hf_audio.data.features_dataset import FeatureDataset
 
-for _config in (FeatureMLPConfig, FeatureCNNConfig, FeatureRNNConfig):  # so that their checkpoints load it from here
+# so that checkpoints load our extractors from here; by their names too, where stock networks were trained on them
+for _config in (FeatureMLPConfig, FeatureCNNConfig, FeatureRNNConfig):
     AutoFeatureExtractor.register(_config, ClassicalFeatureExtractor, exist_ok=True)
+for _config in (SpectrogramCNNConfig, SpectrogramLSTMConfig, TimmClassifierConfig, ParallelTimmConfig):
+    AutoFeatureExtractor.register(_config, SpectrogramFeatureExtractor, exist_ok=True)
 
 __all__ = ["PRESETS", "build_model", "with_extractor_of"]
 
@@ -146,34 +151,35 @@ def _is_timm(name: str) -> bool:
 def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], token: str | None) -> PreTrainedModel:
     labels = features.labels
     if name in AST_PRESETS:
-        _require_kind(name, "fbank", features)
+        _require_kind(name, SPECTROGRAMS, features)
+        _require_one_channel(name, features)
         size = (features.extractor.max_length, features.extractor.num_mel_bins)
         of_head, of_network = _split(options, AST_PRESETS[name])
         model = ast_from_scratch(labels, *size, **{**AST_PRESETS[name], **of_network})
         return model if stays_stock(**of_head) else with_head(model, labels, **of_head)
     if name in NETWORKS:
         network = NETWORKS[name]
-        _require_kind(name, network.kind, features)
+        _require_kind(name, network.kinds, features)
         settings = {**network.settings, **options}
         return network.model_class(_config_of(network.model_class.config_class, features, settings))
     if name in PRESETS:
-        _require_kind(name, "waveform", features)
+        _require_kind(name, ("waveform",), features)
         return transformer_from_scratch(name, labels, **options)
     if name not in import_timm().list_models():
         raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
-    _require_kind(name, "fbank", features)
+    _require_kind(name, SPECTROGRAMS, features)
     return TimmClassifier(_config_of(TimmClassifierConfig, features, {"timm_name": name, **options}))
 
 
 def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: str | None) -> PreTrainedModel:
     if name.startswith(TIMM):
-        _require_kind(name, "fbank", features)
+        _require_kind(name, SPECTROGRAMS, features)
         kind = ParallelTimmConfig if {"num_backbones", "groups"} & options.keys() else TimmClassifierConfig
         return timm_from_pretrained(_config_of(kind, features, {"timm_name": name.removeprefix(TIMM), **options}))
     features = with_extractor_of(name, features, token)
     extractor = features.extractor
     size = {}
-    if features.kind == "fbank":
+    if features.kind in SPECTROGRAMS:
         size = {"num_frames": extractor.max_length, "num_bins": extractor.num_mel_bins}
     elif isinstance(extractor, WhisperFeatureExtractor):
         size = {"num_frames": extractor.nb_max_frames}
@@ -186,21 +192,26 @@ def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: 
 
 
 def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDataset, settings: dict[str, Any]):
-    """The config of a network of ours for the size of these windows.
+    """The config of a network of ours for the size of these windows, and as many channels as they have.
 
     Raises:
-        InputError: a setting that such a config does not have.
+        InputError: a setting that such a config does not have, or another number of channels.
     """
     extractor, labels = features.extractor, features.labels
+    known = config_class().to_dict().keys()
+    for key in settings:
+        if key not in known:
+            raise unknown_name(f"option of {config_class.__name__}", key, known)
     size: dict[str, Any] = {}
     if config_class is SpectrogramLSTMConfig:
         size = {"num_frames": extractor.max_length, "num_mel_bins": extractor.num_mel_bins}
     elif issubclass(config_class, TimmClassifierConfig):
         size = {"max_frames": extractor.max_length, "num_mel_bins": extractor.num_mel_bins}
-    known = config_class().to_dict().keys()
-    for key in settings:
-        if key not in known:
-            raise unknown_name(f"option of {config_class.__name__}", key, known)
+    elif features.kind == "classical":
+        size = {"num_features": extractor.feature_size}
+    if "num_channels" in known:
+        size["num_channels"] = _num_channels(features)
+        _check_channels(config_class, size["num_channels"], settings.get("num_channels"))
     named = {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}
     return config_class(**{**size, **settings, **named})
 
@@ -211,6 +222,30 @@ def _split(options: dict[str, Any], of_network: dict[str, Any]) -> tuple[dict[st
     return head, {key: value for key, value in options.items() if key in of_network}
 
 
-def _require_kind(name: str, kind: str, features: FeatureDataset) -> None:
-    if features.kind != kind:
-        raise InputError(f"{name} reads {kind} features and these are {features.kind}: give --features {kind}")
+def _num_channels(features: FeatureDataset) -> int:
+    return getattr(features.extractor, "num_channels", 1)
+
+
+def _check_channels(config_class: type[AudioClassifierConfig], found: int, wanted: int | None) -> None:
+    """Mono windows stand in every channel of a model with several, and an LSTM with one makes mono of what it reads."""
+    makes_mono = config_class is SpectrogramLSTMConfig and wanted == 1
+    if wanted not in (None, found) and found > 1 and not makes_mono:
+        raise InputError(
+            f"num_channels {wanted} is asked for and the features have {found} channels: leave it out, or build other "
+            "features with --channels"
+        )
+
+
+def _require_one_channel(name: str, features: FeatureDataset) -> None:
+    found = _num_channels(features)
+    if found > 1:
+        raise InputError(
+            f"{name} reads one channel and these features have {found} ({', '.join(features.extractor.channels)}): "
+            "give --channels mel, or a model that reads several, such as cnn, lstm, resnet50 or mobilenets"
+        )
+
+
+def _require_kind(name: str, kinds: Iterable[str], features: FeatureDataset) -> None:
+    if features.kind not in kinds:
+        kinds = " or ".join(kinds)
+        raise InputError(f"{name} reads {kinds} features and these are {features.kind}: give --features {kinds}")

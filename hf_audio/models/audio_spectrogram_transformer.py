@@ -49,7 +49,8 @@ def ast_from_scratch(
     if num_frames < patch_size or num_bins < patch_size:
         raise InputError(
             f"A window of {num_frames} frames and {num_bins} mel bins is smaller than one patch of {patch_size} x "
-            f"{patch_size}: use windows of at least {(patch_size * 160 + 240) / 16000:.2f} s"
+            f"{patch_size}: use windows of at least {patch_size} frames (of fbank: at least "
+            f"{(patch_size * 160 + 240) / 16000:.2f} s) and {patch_size} bins"
         )
     config = ASTConfig(
         hidden_size=hidden_size,

@@ -11,13 +11,15 @@ from hf_audio.models.spectrogram_cnn import SpectrogramCNN
 from hf_audio.models.spectrogram_lstm import SpectrogramLSTM
 from hf_audio.models.timm_backbone import ParallelTimmClassifier
 
+SPECTROGRAMS = ("fbank", "spectrogram")  # kinds of features that are pictures of frames and bins
+
 
 class Network(NamedTuple):
-    """A class of ours, the fields of its config that make the preset, and the kind of features it reads."""
+    """A class of ours, the fields of its config that make the preset, and the kinds of features it reads."""
 
     model_class: type[AudioClassifier]
     settings: dict[str, Any]
-    kind: str = "fbank"
+    kinds: tuple[str, ...] = SPECTROGRAMS
 
 
 # Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes. Patches of 16 x 16 overlap only
@@ -61,17 +63,18 @@ NETWORKS = {
             "head_dropout": 0.2,
         },
     ),
-    # over mel rows, 41.7 MB for rows of 431 frames, as in Instruments Recognition; over frames, with attention
-    "lstm-concert": Network(SpectrogramLSTM, {"sequence": "bins"}),
+    # over mel rows, of stereo made mono, 41.7 MB for rows of 431 frames, as in Instruments Recognition
+    "lstm-concert": Network(SpectrogramLSTM, {"sequence": "bins", "num_channels": 1}),
+    # over frames, with attention
     "lstm": Network(
         SpectrogramLSTM,
         {"hidden_size": 256, "bidirectional": True, "attention": "additive", "dropout": 0.3, "head_dropout": 0.3},
     ),
     "mobilenets": Network(ParallelTimmClassifier, {"timm_name": "mobilenetv3_small_050", "num_backbones": 4}),
     # on classical features, after github.com/Mathieeeu/data832_projet
-    "mlp": Network(FeatureMLP, {}, "classical"),
-    "feature-cnn": Network(FeatureCNN, {}, "classical"),
-    "rnn": Network(FeatureRNN, {}, "classical"),
+    "mlp": Network(FeatureMLP, {}, ("classical",)),
+    "feature-cnn": Network(FeatureCNN, {}, ("classical",)),
+    "rnn": Network(FeatureRNN, {}, ("classical",)),
 }
 
 PRESETS = (*AST_PRESETS, *NETWORKS, *TRANSFORMER_PRESETS)

@@ -1,4 +1,4 @@
-"""Convolutional networks on log-mel windows of any length, from the size of a student's first to one that wins."""
+"""Convolutional networks on spectrograms of any length, from the size of a student's first to one that wins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SpectrogramCNNConfig(AudioClassifierConfig):
     """A stage is a convolution, `depth - 1` residual ones behind it, max pooling, and dropout.
 
     Args:
-        num_channels: of the input: 1 mono, 2 stereo.
+        num_channels: pictures of a window: 1 mono, 2 stereo, or others beside each other.
         channels: output channels of each stage; the lists below have one entry a stage too.
         kernel_sizes, strides: of each stage's first convolution.
         pools: side of its max pooling; 1 is none.
@@ -29,7 +29,7 @@ class SpectrogramCNNConfig(AudioClassifierConfig):
             processes and gradient accumulation train exactly as one process does.
         dropout: after each stage, whole channels at a time.
         quiet_padding: whether frames without any sound, padded or digitally silent, are set to the quietest value of
-            their window. Extractors pad with a log-mel of 0, which is louder than most sounds.
+            their window and channel. ASTFeatureExtractor pads with a log-mel of 0, which is louder than most sounds.
         pooling: over what is left of time and frequency: "mean", or "mean_max": mean over frequency, then mean and
             maximum over time, for sounds that fill only a part of the window (Kong et al. 2020, arXiv 1912.10211).
         head and others: see AudioClassifierConfig.

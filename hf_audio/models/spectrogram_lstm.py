@@ -1,4 +1,4 @@
-"""LSTMs over the frames, or over the mel rows, of log-mel windows."""
+"""LSTMs over the frames, or over the mel rows, of spectrograms with one or several channels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModelForAudioClassification
 
 from .classifier import AudioClassifier, AudioClassifierConfig
 from .recurrence import AdditiveAttention, Recurrence
+from .spectrogram_cnn import as_pictures
 
 SEQUENCES = ("frames", "bins")
 ATTENTIONS = ("none", "additive")
@@ -22,6 +23,8 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
         num_mel_bins: bins of a frame; must fit with "frames".
         num_frames: of a window, where bins are read: shorter windows are padded with 0, longer ones cut. (A
             `max_length` in a config is for transformers a setting of text generation, and is refused.)
+        num_channels: pictures of a window whose frames, or rows, are read side by side as one long vector. 1 makes mono
+            of whatever it reads, by the mean over its channels, as the project did with stereo.
         hidden_size, num_layers, bidirectional: of the LSTM.
         dropout: between its layers.
         attention: "none" takes the last output of each direction, "additive" a mean over all, weighted by Bahdanau's
@@ -36,6 +39,7 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
         sequence: str = "frames",
         num_mel_bins: int = 128,
         num_frames: int | None = None,
+        num_channels: int = 1,
         hidden_size: int = 862,
         num_layers: int = 2,
         dropout: float = 0.5,
@@ -44,13 +48,14 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
         **kwargs,
     ) -> None:
         self.sequence, self.num_mel_bins, self.num_frames = sequence, num_mel_bins, num_frames
+        self.num_channels = num_channels
         self.hidden_size, self.num_layers, self.dropout = hidden_size, num_layers, dropout
         self.bidirectional, self.attention = bidirectional, attention
         super().__init__(**kwargs)
 
 
 class SpectrogramLSTM(AudioClassifier):
-    """input_values `[batch, frames, bins]`, or `[batch, channels, frames, bins]`, whose channels are averaged."""
+    """input_values `[batch, frames, bins]`, or `[batch, channels, frames, bins]`."""
 
     config_class = SpectrogramLSTMConfig
 
@@ -64,7 +69,7 @@ class SpectrogramLSTM(AudioClassifier):
         if config.sequence == "bins" and not config.num_frames:
             raise ValueError("An LSTM over bins needs num_frames, the length of its windows, which was not given")
         input_size = config.num_frames if config.sequence == "bins" else config.num_mel_bins
-        sizes = (input_size, config.hidden_size, config.num_layers)
+        sizes = (config.num_channels * input_size, config.hidden_size, config.num_layers)
         self.lstm = Recurrence("lstm", *sizes, config.dropout, config.bidirectional)
         has_attention = config.attention == "additive"
         self.attention = AdditiveAttention(self.lstm.output_size, config.hidden_size) if has_attention else None
@@ -81,19 +86,20 @@ class SpectrogramLSTM(AudioClassifier):
             ValueError: another number of dimensions, or of bins.
         """
         config = self.config
-        if input_values.ndim == 4:
-            input_values = input_values.mean(dim=1)
         reads_bins = config.sequence == "bins"
-        if input_values.ndim != 3 or not (reads_bins or input_values.shape[2] == config.num_mel_bins):
+        if input_values.ndim not in (3, 4) or not (reads_bins or input_values.shape[-1] == config.num_mel_bins):
             bins = "bins" if reads_bins else config.num_mel_bins
             raise ValueError(
                 f"Expected windows [batch, frames, {bins}] or [batch, channels, frames, {bins}], "
                 f"found {list(input_values.shape)}"
             )
+        if input_values.ndim == 4 and config.num_channels == 1:
+            input_values = input_values.mean(dim=1)
+        pictures = as_pictures(input_values, config.num_channels)
         if not reads_bins:
-            return input_values
-        rows = input_values[:, : config.num_frames].transpose(1, 2)
-        return functional.pad(rows, (0, config.num_frames - rows.shape[2]))
+            return pictures.transpose(1, 2).flatten(2)
+        rows = pictures[:, :, : config.num_frames].permute(0, 3, 1, 2)
+        return functional.pad(rows, (0, config.num_frames - rows.shape[3])).flatten(2)
 
 
 SpectrogramLSTMConfig.register_for_auto_class()

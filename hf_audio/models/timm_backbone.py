@@ -1,4 +1,4 @@
-"""Image networks of the timm library on log-mel windows: any timm name, from scratch or pretrained, frozen or in part.
+"""Image networks of the timm library on spectrograms: any timm name, from scratch or pretrained, frozen or in part.
 
 ResNet-50, EfficientNet-B0, ResNeXt-50 32x4d, MobileNetV3, ConvNeXt-tiny, ViT and some 1,300 others; or several small
 ones side by side over groups of classes. Weights of timm's authors come from the Hub once, when training starts
@@ -146,7 +146,8 @@ def timm_from_pretrained(config: TimmClassifierConfig) -> TimmClassifier:
     """A model, of several networks with a ParallelTimmConfig, with the weights of timm's authors and a new head.
 
     They come from the Hub by timm's own loading, and the model's config names their tag. The first layer is adapted to
-    the number of channels: for one it takes the sum over three.
+    the number of channels by timm: for one it takes the sum over three, for two the first two, scaled to the same sum;
+    for three it is used as it is.
 
     Raises:
         ValueError: an unknown name (names the nearest), no weights on the Hub for it, or no way to reach them.

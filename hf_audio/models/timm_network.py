@@ -30,7 +30,7 @@ class TimmClassifierConfig(AudioClassifierConfig):
 
     Args:
         timm_name: e.g. "resnet50", or with the tag of its weights "resnet50.a1_in1k".
-        num_channels: of the input: 1 mono, 2 stereo, 3 what the weights were trained on.
+        num_channels: pictures of a window: 1 mono, 2 stereo, 3 what the weights were trained on.
         trainable_blocks: how many of the last stages (of a transformer: layers) are trained: 0 none, None all.
         drop_path_rate: stochastic depth in the residual networks that have it.
         max_frames, num_mel_bins: most frames and bins of a window; read where the network is made for one size only,

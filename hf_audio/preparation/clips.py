@@ -10,7 +10,9 @@ from typing import NamedTuple
 from hf_audio.config import DataConfig, MixingConfig
 from hf_audio.corpora import find_corpus
 from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.label_overrides import correct_labels
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.mixtures import mix_clips
 from hf_audio.data.splits import assign_splits
 from hf_audio.errors import InputError
 
@@ -38,16 +40,25 @@ def corpus_clips(data: DataConfig, mixing: MixingConfig | None = None) -> Corpus
         clips,
         labels,
         fold=data.fold,
+        num_folds=data.num_folds,
         test_groups=data.test_groups,
         test_fraction=data.test_fraction,
         validation_fraction=data.validation_fraction,
+        validation_from=data.validation_from,
+        test_to_train=data.test_to_train,
         seed=data.split_seed,
     )
     if data.negatives:
         clips += _negatives(data, labels)
+    note = ""
+    if (
+        data.label_overrides
+    ):  # splits were drawn by the labels as given, so that scores before and after can be compared
+        clips, labels, note = correct_labels(clips, labels, data.label_overrides)
     if data.clip_s:
         clips = [_beginning(clip, data.clip_s) for clip in clips]
-    return CorpusClips(clips, labels, _card(corpus, data))
+    clips += mix_clips(clips, labels, mixing or MixingConfig())
+    return CorpusClips(clips, labels, _card(corpus, data, sum(bool(clip.parts) for clip in clips), note))
 
 
 def label_space(card: CorpusCard, clips: list[Clip]) -> LabelSpace:
@@ -79,8 +90,11 @@ def _index(corpus: ModuleType, data: DataConfig) -> list[Clip]:
     root = recordings(data.corpus, data.data_dir)
     if data.split == "official":
         return corpus.index(root)
-    if data.fold:
-        raise InputError(f"--fold {data.fold} is an official fold: leave it out, or leave out --split random")
+    if data.fold and not data.num_folds:
+        raise InputError(
+            f"--fold {data.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 to "
+            "draw five others"
+        )
     index = getattr(corpus, "index_for_random_split", corpus.index)
     return [dataclasses.replace(clip, split=None) for clip in index(root)]
 
@@ -108,7 +122,7 @@ def _negatives(data: DataConfig, labels: LabelSpace) -> list[Clip]:
     ]
 
 
-def _card(corpus: ModuleType, data: DataConfig) -> CorpusCard:
+def _card(corpus: ModuleType, data: DataConfig, num_mixtures: int, note: str = "") -> CorpusCard:
     """What readers must know, of the corpus and of what was done to it here."""
     card, said = corpus.CARD, []
     if data.split == "random":
@@ -116,12 +130,32 @@ def _card(corpus: ModuleType, data: DataConfig) -> CorpusCard:
             "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and too good where "
             "groups are not known."
         )
+    said += _moved_from_test(data)
+    if data.num_folds:
+        said.append(f"Tested on fold {data.fold} of {data.num_folds} that were drawn by groups.")
     if data.negatives:
         other = find_corpus(data.negatives).CARD
         said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
         redistributable = card.may_redistribute and other.may_redistribute
         card = dataclasses.replace(card, may_redistribute=redistributable)
+    if note:
+        said.append(note)
+    if num_mixtures:
+        said.append(f"Training has {num_mixtures:,} mixtures of its own clips beside these.")
     return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
+
+
+def _moved_from_test(data: DataConfig) -> list[str]:
+    """What readers must know where some of the official test split is not tested on."""
+    said = []
+    if data.test_to_train:
+        said.append(f"NOT the official split: {data.test_to_train:.0%} of the test groups (songs) are trained on.")
+    if data.validation_from == "test":
+        said.append(
+            f"NOT the whole official test split: {data.validation_fraction:.0%} of its groups (songs) are validated "
+            "on, tested is on the others."
+        )
+    return said
 
 
 def _beginning(clip: Clip, clip_s: float) -> Clip:

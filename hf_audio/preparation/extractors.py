@@ -15,13 +15,18 @@ from hf_audio.data.index import Clip
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.spectrogram import Spectrogram
 from hf_audio.features.waveform import Waveform
 
 # What makes the features of each name that --features can have, and which settings it takes beside the window's.
 EXTRACTORS: dict[str, tuple[Callable[..., WindowExtractor], tuple[str, ...]]] = {
-    "fbank": (KaldiFbank, ("sample_rate", "num_mel_bins")),
+    "fbank": (KaldiFbank, ("sample_rate", "num_mel_bins", "normalisation")),
+    "spectrogram": (
+        Spectrogram,
+        ("sample_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalisation"),
+    ),
     "waveform": (Waveform, ("sample_rate",)),
-    "classical": (ClassicalFeatures, ("sample_rate", "step_s")),
+    "classical": (ClassicalFeatures, ("sample_rate", "step_s", "entropy_frame_s")),
 }
 OF_ALL = ("features", "window_s", "hop_s")
 LONGEST_DEFAULT_WINDOW_S = 5.0
@@ -60,7 +65,7 @@ def default_window_s(clips: Sequence[Clip]) -> float:
 
     So most short clips fit one window without much padding, and long ones are cut into several.
     """
-    training = [clip for clip in clips if clip.split == "train"]
+    training = [clip for clip in clips if clip.split == "train" and not clip.parts]  # mixtures are no longer than these
     lengths = []
     for clip in training[:: max(1, len(training) // NUM_PROBED_CLIPS)]:
         with contextlib.suppress(AudioError):

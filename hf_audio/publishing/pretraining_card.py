@@ -64,6 +64,7 @@ def write_pretraining_card(
         template_path=str(TEMPLATE),
         name=model_id.split("/")[-1],
         model_id=model_id,
+        trust=", trust_remote_code=True" if trainer.features.kind == "spectrogram" else "",  # its extractor is ours
         objective=objective,
         corpus=corpus,
         corpus_link=f"[{corpus['name']}]({corpus['homepage']})" if corpus["homepage"] else corpus["name"],

@@ -1,9 +1,7 @@
-"""AudioTrainer: transformers' Trainer with the loss, augmentation, evaluation and resuming that audio needs."""
+"""AudioTrainer: transformers' Trainer with the loss, augmentation and evaluation that audio needs."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,29 +12,18 @@ import torch
 from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
-from transformers.integrations import TensorBoardCallback
-from transformers.trainer_callback import TrainerState
+from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, TrainingArguments
 
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.data.streaming import StreamedWindows, max_workers
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.losses import loss_for, smooth_targets
 from hf_audio.metrics import ClipScores, average_per_clip, validation_metrics
-from hf_audio.models.lora import is_lora, merged_model, save_adapter
+from hf_audio.models.lora import is_lora
 from hf_audio.training.arguments import own_arguments, run_settings
-from hf_audio.training.checkpoints import (
-    RUN_FILE,
-    STATE_FILE,
-    CheckpointMarker,
-    check_same_run,
-    delete_incomplete,
-    is_finished,
-    newest_complete,
-    require_writable,
-    write_json,
-)
+from hf_audio.training.checkpoints import require_writable
 from hf_audio.training.facts import run_facts
+from hf_audio.training.resumable_trainer import ResumableTrainer
 from hf_audio.training.synced_batch_norm import sync_batch_norms
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -44,7 +31,7 @@ METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
-class AudioTrainer(Trainer):
+class AudioTrainer(ResumableTrainer):
     """Trains an audio classifier on a feature dataset and scores it by clips, not by windows.
 
     The loss is computed here from the logits, so any model with `forward(input_values)` fits. Evaluation reports
@@ -78,12 +65,12 @@ class AudioTrainer(Trainer):
         overwrite_run: bool = False,
         callbacks: list | None = None,
     ) -> None:
-        self.features, self.augment, self.overwrite_run = features, augment, overwrite_run
-        self.run_folder = require_writable(Path(args.output_dir))
+        self.features, self.augment = features, augment
+        run_folder = require_writable(Path(args.output_dir))
         self.label_smoothing = args.label_smoothing_factor
         self.loss = loss_for(features.labels, class_weights)
         args = own_arguments(args, features, early_stopping_patience)
-        self.settings = run_settings(args, model, features, augment, class_weights, early_stopping_patience)
+        settings = run_settings(args, model, features, augment, class_weights, early_stopping_patience)
         stopping = [EarlyStoppingCallback(early_stopping_patience)] if early_stopping_patience else []
         if args.world_size > 1:
             sync_batch_norms(model)
@@ -98,47 +85,19 @@ class AudioTrainer(Trainer):
             eval_dataset=features.splits.get("validation"),
             processing_class=features.extractor,  # each checkpoint carries it
             compute_metrics=self._clip_metrics,
-            callbacks=[*(callbacks or []), *stopping, CheckpointMarker()],
+            callbacks=[*(callbacks or []), *stopping],
+            run_folder=run_folder,
+            settings=settings,
+            overwrite_run=overwrite_run,
         )
         # Our loss is the mean of a micro-batch. Trainer takes a model with **kwargs in its forward for one that divides
         # by the number of items in the whole step itself; it would then not divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self._micro_batch, self._micro_batch_sizes = 0, []
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-                callback.logging_dir = str(self.run_folder / "tensorboard")
         if self.is_fsdp_enabled and is_lora(model):
             raise InputError(
                 "LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml"
             )
-
-    def train_resumable(self) -> TrainerState:
-        """Trains from the newest complete checkpoint of the same run, or from the start, and saves the best model.
-
-        A run that was killed at any moment ends with the same weights and metrics as an undisturbed one.
-
-        Raises:
-            InputError: a run with other settings lies in the run folder.
-        """
-        folder = Path(self.args.output_dir)
-        if not self.overwrite_run:
-            check_same_run(folder, self.settings)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            if self.overwrite_run:
-                shutil.rmtree(folder, ignore_errors=True)
-                shutil.rmtree(self.run_folder / "tensorboard", ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            delete_incomplete(folder)
-            write_json(folder / RUN_FILE, self.settings)
-        self.accelerator.wait_for_everyone()
-        checkpoint = newest_complete(folder)
-        if checkpoint is not None and is_finished(checkpoint):
-            self._restore_finished(checkpoint)
-        else:
-            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        self.save_run_model()
-        return self.state
 
     def predict_clips(self, split: str) -> ClipScores:
         """Scores of every clip of a split, in the split's order, the same in every process."""
@@ -154,31 +113,6 @@ class AudioTrainer(Trainer):
     def facts(self) -> dict[str, Any]:
         """What a report says of the model and its training."""
         return run_facts(self)
-
-    def save_run_model(self) -> None:
-        """Makes the run folder a model repository: weights, config, extractor; with LoRA the merged model and adapter/.
-
-        Files are written beside the old ones and renamed, so that a reader never meets half a model.
-        """
-        state = self.accelerator.get_state_dict(self.model) if self.is_fsdp_enabled else None
-        if self.args.should_save:
-            model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-            shutil.rmtree(self.run_folder / "adapter", ignore_errors=True)
-            temporary = self.run_folder / ".model.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)
-            self._write_model(temporary, model, state)
-            self.features.extractor.save_pretrained(temporary)
-            for path in temporary.iterdir():
-                os.replace(path, self.run_folder / path.name)
-            temporary.rmdir()
-        self.accelerator.wait_for_everyone()
-
-    def _write_model(self, folder: Path, model: PreTrainedModel, state: dict[str, Tensor] | None) -> None:
-        """The files of the trained model; `state` holds its weights where the model's own are sharded."""
-        if is_lora(model):
-            save_adapter(model, folder / "adapter")
-            model = merged_model(model)
-        model.save_pretrained(folder, state_dict=state)
 
     def train(self, *args, **kwargs):
         """Trainer.train, also right after an evaluation.
@@ -272,38 +206,6 @@ class AudioTrainer(Trainer):
         loss = self.loss(torch.from_numpy(prediction.predictions), torch.from_numpy(targets))
         labels = self.features.labels
         return {"loss": loss.item(), **validation_metrics(labels.probabilities(clips.logits), clips.targets, labels)}
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        """Weights of a checkpoint, every one of them.
-
-        Trainer compares the file's names with the model's and only warns of those it does not know. Since transformers
-        5 files keep AST's first names (`encoder.layer.0.attention.attention.query`) and the class has new ones
-        (`layers.0.attention.q_proj`), so it would load no layer at all; `from_pretrained` translates.
-        """
-        target = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled or is_lora(target):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
-            target.load_state_dict(saved.state_dict())
-
-    def _load_best_model(self):
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_best_model()
-        else:
-            self._load_from_checkpoint(self.state.best_model_checkpoint)
-
-    def _restore_finished(self, checkpoint: Path) -> None:
-        """Takes up a run that has nothing left to train: its history and its best (else its last) weights."""
-        self.state = TrainerState.load_from_json(str(checkpoint / STATE_FILE))
-        self.state.is_world_process_zero = self.is_world_process_zero()
-        self.state.is_local_process_zero = self.is_local_process_zero()
-        best = checkpoint.parent / f"checkpoint-{self.state.best_global_step}"
-        use_best = self.args.load_best_model_at_end and best.is_dir()
-        self.state.best_model_checkpoint = str(best if use_best else checkpoint)
-        if self.is_fsdp_enabled:
-            self.model = self.model_wrapped = self.accelerator.prepare(self.model)
-        self._load_best_model()
 
 
 def _model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:

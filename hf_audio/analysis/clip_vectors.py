@@ -1,0 +1,115 @@
+"""Clips as vectors, for the quick models that judge labels: window statistics, or a trained network's embeddings."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hf_audio.analysis.references import window_statistics
+from hf_audio.data.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.index import MIXTURE_GROUP
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.inference import embeddings, load_network
+
+
+class ClipTable(NamedTuple):
+    """Clips of a feature dataset.
+
+    Attributes:
+        rows: of index.csv, one a clip: clip_id, group, split, labels, unknown, start_s, end_s and metadata.
+        targets: float32 `[clips, classes]`, NaN where unknown.
+    """
+
+    rows: list[dict[str, str]]
+    targets: np.ndarray
+
+    @property
+    def clip_ids(self) -> list[str]:
+        return [row["clip_id"] for row in self.rows]
+
+    @property
+    def groups(self) -> np.ndarray:
+        return np.array([row["group"] for row in self.rows])
+
+
+def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
+    """The clips of some splits that have windows, without mixtures: those have the labels of what they are made of.
+
+    Raises:
+        InputError: no such split, or nothing in it.
+    """
+    for split in splits:
+        if split not in features.splits:
+            raise unknown_name("split", split, features.splits)
+    stored = {clip_id for split in splits for clip_id in features.splits[split].unique("clip_id")}
+    with open(features.index, newline="", encoding="utf-8") as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if row["clip_id"] in stored and not row["group"].startswith(MIXTURE_GROUP)
+        ]
+    if not rows:
+        raise InputError(f"{features.source} has no clip of its own in {', '.join(splits)}")
+    labels = features.labels
+    targets = [
+        labels.multi_hot(labels.indices(_names(row["labels"])), labels.indices(_names(row["unknown"]))) for row in rows
+    ]
+    return ClipTable(rows, np.stack(targets))
+
+
+def window_vectors(
+    features: FeatureDataset, clip_ids: Sequence[str], network: str | None = None, *, token: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each window of some clips as a vector.
+
+    Args:
+        clip_ids: of any splits.
+        network: embeddings of this network, a run folder or a Hub name; by default `window_statistics`.
+
+    Returns:
+        float32 `[windows, numbers]`, and of each window the place of its clip among `clip_ids`.
+
+    Raises:
+        InputError: no such network, or it reads other features.
+    """
+    chosen = windows_of(features, set(clip_ids))
+    place = {clip_key(clip_id): number for number, clip_id in enumerate(clip_ids)}
+    vectors, places = [], []
+    model, extractor = load_network(network, features, token=token) if network else (None, None)
+    for split in chosen.splits:
+        if model is not None:
+            found = embeddings(model, chosen, split, extractor=extractor)
+            values, keys = found.values, map(clip_key, found.clip_ids)
+        else:
+            values, _, keys = window_statistics(chosen, split)
+        vectors.append(values)
+        places += [place[int(key)] for key in keys]
+    return np.concatenate(vectors), np.array(places, dtype=np.int64)
+
+
+def windows_of(features: FeatureDataset, clip_ids: Collection[str]) -> FeatureDataset:
+    """The dataset with the windows of some clips alone, and with the splits that have any."""
+    splits, manifest = {}, copy.deepcopy(features.manifest)
+    for split, rows in features.splits.items():
+        kept = [number for number, clip_id in enumerate(rows["clip_id"]) if clip_id in clip_ids]
+        if kept:
+            splits[split] = rows.select(kept)
+            manifest["splits"][split]["num_windows"] = len(kept)
+    return dataclasses.replace(features, splits=splits, manifest=manifest)
+
+
+def mean_of_clips(values: np.ndarray, clip_of_window: np.ndarray, num_clips: int) -> np.ndarray:
+    """Mean over each clip's windows, float64 `[clips, numbers]`; NaN of clips without any."""
+    sums = np.zeros((num_clips, values.shape[1]))
+    np.add.at(sums, clip_of_window, values)
+    counts = np.bincount(clip_of_window, minlength=num_clips)[:, None]
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _names(written: str) -> list[str]:
+    return [name for name in written.split(";") if name]

@@ -1,0 +1,262 @@
+"""Two kinds of sound under one label, told apart by k-means that starts from clips of another corpus.
+
+Clips of the label become vectors; the centres begin at the means of the other corpus's labelled clips and then move to
+where the clips are. What lies clearly nearer to one centre gets its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
+
+from hf_audio.analysis.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor
+from hf_audio.data.label_overrides import LEAVE_OUT, overrides_text
+from hf_audio.errors import InputError
+
+NUM_FOLDS = 5
+FEWEST_CLIPS = 10
+
+
+@dataclass(frozen=True)
+class LabelClusters:
+    """Clips of one label, told apart.
+
+    Attributes:
+        label, names: the label, and what its clips are called instead.
+        clips: every clip that has the label.
+        vectors: float `[clips, numbers]`, standardised.
+        clusters: int `[clips]`, indices of `names`.
+        margins: float `[clips]`, from 0 (as near to another centre) to 1 (at its own).
+        kept: bool `[clips]`, the share of each cluster with the largest margins.
+        centres: float `[names, numbers]`, where the clusters' ended.
+        reference_vectors, reference_clusters: of the labelled clips of the other corpus.
+        accuracy: share of those that the clusters call right, each left out of the centres by its group; None where
+            they are of one group.
+        chance: the same, of calling all by the most frequent name.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    clips: ClipTable
+    vectors: np.ndarray
+    clusters: np.ndarray
+    margins: np.ndarray
+    kept: np.ndarray
+    centres: np.ndarray
+    reference_vectors: np.ndarray
+    reference_clusters: np.ndarray
+    accuracy: float | None
+    chance: float
+
+    def verdict(self) -> str:
+        """Whether the clusters can be trusted, in a sentence."""
+        if self.accuracy is None:
+            return "Whether the clusters can be trusted is not known: the reference's clips are all of one group."
+        said = (
+            f"The clusters call {self.accuracy:.0%} of the reference's clips right, of groups they did not start from"
+        )
+        limit = (self.chance + 1) / 2
+        warning = "" if self.accuracy >= limit else ": do not trust them; try --model with a network that knows them"
+        return f"{said} (always the most frequent: {self.chance:.0%}){warning}."
+
+
+def split_label(
+    features: FeatureDataset,
+    label: str,
+    reference: FeatureDataset,
+    names: Sequence[str],
+    *,
+    reference_labels: Sequence[str] | None = None,
+    network: str | None = None,
+    keep: float = 0.5,
+    token: str | None = None,
+) -> LabelClusters:
+    """Tells the clips of one label apart, by clips of another corpus that have the finer labels.
+
+    Args:
+        features: the corpus with the label.
+        reference: features of the other corpus, made by the same extractor. Clips with several of its labels are not
+            used.
+        names: what the kinds are to be called.
+        reference_labels: what they are called in the other corpus, in the same order; by default the same.
+        network: compare embeddings of this network, a run folder or a Hub name, instead of window statistics.
+        keep: share of each cluster that is kept, the surest.
+
+    Raises:
+        InputError: unknown labels, other features, too few clips, or a share that is none.
+    """
+    reference_labels = list(reference_labels or names)
+    _check(features, label, reference, names, reference_labels, keep)
+    clips = _having(clips_of(features, list(features.splits)), features.labels.indices([label]))
+    columns = [reference.labels.label2id[name] for name in reference_labels]
+    found = _having(clips_of(reference, list(reference.splits)), columns)
+    known = np.nan_to_num(found.targets)[:, columns].argmax(axis=1)
+    fewest = np.bincount(known, minlength=len(names)).min()
+    if len(clips.rows) < FEWEST_CLIPS or fewest < 2:
+        raise InputError(
+            f"{len(clips.rows)} clips have the label {label!r}, and of the reference's classes one has {fewest}: "
+            f"clusters need {FEWEST_CLIPS} clips and 2 of each class at least"
+        )
+    vectors = [_clip_vectors(*pair, network, token) for pair in ((features, clips), (reference, found))]
+    if vectors[0].shape[1] != vectors[1].shape[1]:
+        raise InputError(
+            f"The features of {reference.source} have another size than those of {features.source}: build both with "
+            "the same features and settings"
+        )
+    scaler = StandardScaler().fit(np.concatenate(vectors))
+    own, others = (scaler.transform(one) for one in vectors)
+    means = _means(others, known, len(names))
+    kmeans = KMeans(len(names), init=means, n_init=1).fit(own)
+    distances = np.sort(kmeans.transform(own), axis=1)
+    margins = 1 - distances[:, 0] / np.maximum(distances[:, 1], 1e-12)
+    return LabelClusters(
+        label=label,
+        names=tuple(names),
+        clips=clips,
+        vectors=own,
+        clusters=kmeans.labels_,
+        margins=margins,
+        kept=_surest(margins, kmeans.labels_, keep),
+        centres=kmeans.cluster_centers_,
+        reference_vectors=others,
+        reference_clusters=known,
+        accuracy=_held_out_accuracy(own, others, known, found.groups, len(names)),
+        chance=float(np.bincount(known).max() / len(known)),
+    )
+
+
+def write_split_label(split: LabelClusters, features: FeatureDataset, path: str | Path) -> Path:
+    """Writes the corrections that `--label_overrides` reads.
+
+    A clip that is not kept has neither new class for sure: both are unknown where clips have several labels, else the
+    clip is left out. Where it is unknown whether a clip has the label, both new classes are unknown.
+
+    Returns:
+        `path`; its folder is made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row, cluster, margin, kept in zip(split.clips.rows, split.clusters, split.margins, split.kept, strict=True):
+        name = split.names[cluster]
+        labels = [one for one in row["labels"].split(";") if one and one != split.label]
+        unknown = [one for one in row["unknown"].split(";") if one]
+        if kept:  # a name may be a class that the corpus has already
+            labels, unknown = [*labels, name], [one for one in unknown if one != name]
+        else:
+            unknown += [one for one in split.names if one not in labels and one not in unknown]
+        written = {"clip_id": row["clip_id"], "labels": ";".join(dict.fromkeys(labels)), "unknown": ";".join(unknown)}
+        written["label"] = name if kept else LEAVE_OUT
+        rows.append({**written, "margin": f"{margin:.3f}", "reason": f"{split.label} near {name}"})
+    if not features.labels.is_multi_label:
+        write_atomically(path, overrides_text(rows, ("clip_id", "label", "margin", "reason")))
+        return path
+    column = features.labels.label2id[split.label]
+    everything = clips_of(features, list(features.splits))
+    for row, target in zip(everything.rows, everything.targets[:, column], strict=True):
+        if np.isnan(target):
+            labels = row["labels"].split(";")
+            unknown = [one for one in row["unknown"].split(";") if one != split.label]
+            unknown += [one for one in split.names if one not in labels and one not in unknown]
+            unknown = ";".join(unknown)
+            reason = f"{split.label} is unknown"
+            rows.append({"clip_id": row["clip_id"], "labels": row["labels"], "unknown": unknown, "reason": reason})
+    write_atomically(path, overrides_text(rows, ("clip_id", "labels", "unknown", "margin", "reason")))
+    return path
+
+
+def plot_split_label(split: LabelClusters) -> Figure:
+    """The clips, the reference and the centres on the two principal components of all of them."""
+    components = PCA(2).fit(np.concatenate([split.vectors, split.reference_vectors]))
+    clips, reference, centres = map(components.transform, (split.vectors, split.reference_vectors, split.centres))
+    figure = Figure(figsize=(7.5, 6), layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(split.names):
+        colour, members = f"C{number}", split.clusters == number
+        kept, others = members & split.kept, members & ~split.kept
+        axes.scatter(*clips[kept].T, s=18, color=colour, label=f"{name}: {kept.sum()} of {members.sum()} kept")
+        axes.scatter(*clips[others].T, s=14, facecolors="none", edgecolors=colour, alpha=0.4)
+        known = reference[split.reference_clusters == number]
+        axes.scatter(*known.T, s=22, marker="x", lw=1, color=colour, alpha=0.7, label=f"reference, {len(known)} clips")
+        axes.scatter(*centres[number], s=160, marker="*", color=colour, edgecolors="black", zorder=3)
+    shares = components.explained_variance_ratio_
+    axes.set(xlabel=f"first component ({shares[0]:.0%} of the variance)", ylabel=f"second ({shares[1]:.0%})")
+    axes.set_title(f"{split.label}, told apart (stars: centres; hollow: left undecided)".replace("$", r"\$"))
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _check(
+    features: FeatureDataset,
+    label: str,
+    reference: FeatureDataset,
+    names: Sequence[str],
+    reference_labels: Sequence[str],
+    keep: float,
+) -> None:
+    features.labels.indices([label])
+    reference.labels.indices(reference_labels)
+    if len(names) < 2 or len(set(names)) != len(names) or len(names) != len(reference_labels):
+        raise InputError(
+            f"--into has {len(names)} names and the reference {len(reference_labels)} labels; expected two or more, "
+            "all different, and as many of each"
+        )
+    if label in names:
+        raise InputError(f"--into has {label!r}, the label that is to be split: give its kinds other names")
+    if not 0 < keep <= 1:
+        raise InputError(f"--keep must be above 0 and at most 1, found {keep:g}: try 0.5")
+    try:
+        check_same_extractor(reference.extractor, features.extractor)
+    except InputError:
+        raise InputError(
+            f"{features.source} has {features.kind} features and {reference.source} has {reference.kind}, or with "
+            "other settings: build both with the same features"
+        ) from None
+
+
+def _having(clips: ClipTable, columns: Sequence[int]) -> ClipTable:
+    """The clips that have exactly one of some classes."""
+    chosen = np.flatnonzero((clips.targets[:, columns] == 1).sum(axis=1) == 1)
+    return ClipTable([clips.rows[number] for number in chosen], clips.targets[chosen])
+
+
+def _clip_vectors(features: FeatureDataset, clips: ClipTable, network: str | None, token: str | None) -> np.ndarray:
+    vectors, clip_of_window = window_vectors(features, clips.clip_ids, network, token=token)
+    return mean_of_clips(vectors, clip_of_window, len(clips.rows))
+
+
+def _means(vectors: np.ndarray, clusters: np.ndarray, num_clusters: int) -> np.ndarray:
+    return np.stack([vectors[clusters == number].mean(axis=0) for number in range(num_clusters)])
+
+
+def _surest(margins: np.ndarray, clusters: np.ndarray, keep: float) -> np.ndarray:
+    """The share of each cluster with the largest margins, at least one clip."""
+    kept = np.zeros(len(margins), dtype=bool)
+    for cluster in np.unique(clusters):
+        members = np.flatnonzero(clusters == cluster)
+        surest = members[np.argsort(-margins[members], kind="stable")]
+        kept[surest[: max(1, round(keep * len(members)))]] = True
+    return kept
+
+
+def _held_out_accuracy(
+    vectors: np.ndarray, reference: np.ndarray, known: np.ndarray, groups: np.ndarray, num_clusters: int
+) -> float | None:
+    """Clusters start from the other groups' clips, and are then asked for those of the group left out."""
+    num_folds = min(NUM_FOLDS, len(np.unique(groups)))
+    right = []
+    for train, held_out in GroupKFold(num_folds).split(reference, groups=groups) if num_folds > 1 else ():
+        if len(np.unique(known[train])) == num_clusters:
+            kmeans = KMeans(num_clusters, init=_means(reference[train], known[train], num_clusters), n_init=1)
+            right.append(kmeans.fit(vectors).predict(reference[held_out]) == known[held_out])
+    return float(np.concatenate(right).mean()) if right else None

@@ -1,0 +1,268 @@
+"""Labels that are probably wrong: where a model that never saw a clip is sure of something else.
+
+Northcutt et al. 2021, "Confident Learning", by cleanlab. Its predictions must be out-of-fold: a model has learnt the
+errors of the clips that it was trained on, and agrees with them.
+"""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from sklearn.model_selection import StratifiedGroupKFold
+from tqdm.auto import tqdm
+
+from hf_audio.analysis.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.analysis.references import fit_linear
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+
+NUM_FOLDS = 5
+C = 0.01  # strongly regularised, so that a model hardly learns any error by heart: finds most of planted ones
+CHECKED_SPLITS = ("train", "validation")  # labels of test stay as given, so that scores can be compared
+FEW_GROUPS = 20
+PLAINLY_NOT = 0.1  # a probability
+LEAST_AGREEMENT = 0.6
+
+
+@dataclass(frozen=True)
+class LabelError:
+    """A clip whose labels are probably wrong.
+
+    Attributes:
+        row: the clip's row of index.csv.
+        given, suggested: names of its classes. Several labels: those given, with what is probably wrong turned round.
+        confidence: probability of what is suggested, the least where several classes change.
+        quality: probability of what was given, the least over the classes known; the lower, the likelier an error.
+    """
+
+    row: dict[str, str]
+    given: tuple[str, ...]
+    suggested: tuple[str, ...]
+    confidence: float
+    quality: float
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """What a search found.
+
+    Attributes:
+        errors: the likeliest first.
+        num_checked: clips that were judged.
+        num_not_checked: clips that could not be: no prediction, or no other group has their class.
+        agreement: share of the judged clips (of their known classes where there are several) where the quick model
+            decides for what was given; low where it knows too little to judge.
+        num_groups: groups of the checked clips.
+    """
+
+    errors: list[LabelError]
+    num_checked: int
+    num_not_checked: int
+    agreement: float
+    num_groups: int
+
+
+def find_label_errors(
+    features: FeatureDataset,
+    *,
+    splits: Sequence[str] | None = None,
+    network: str | None = None,
+    predictions: Sequence[str | Path] = (),
+    hold_out: str = "groups",
+    seed: int = 0,
+    token: str | None = None,
+) -> LabelErrors:
+    """Searches the clips of a feature dataset for labels that are probably wrong.
+
+    Args:
+        splits: to be checked, and to learn from; by default training and validation.
+        network: judge by a linear model on this network's embeddings instead of window statistics. If the network was
+            trained on the same clips, it has seen their labels, and errors that it has learnt are missed.
+        predictions: judge by these instead: predictions.csv of runs that tested on the clips, e.g. of every fold.
+        hold_out: "groups": predictions of a clip come from other groups alone. "clips": from other clips, which finds
+            more where groups are few and large (speakers) and the same error is not repeated in a whole group.
+        seed: of the folds.
+
+    Raises:
+        InputError: nothing to learn from, a missing split, predictions of other classes, or cleanlab is missing.
+    """
+    clips = clips_of(features, splits or [split for split in CHECKED_SPLITS if split in features.splits])
+    labels = features.labels
+    if predictions:
+        probabilities = _read_predictions(predictions, clips, labels)
+    else:
+        vectors, clip_of_window = window_vectors(features, clips.clip_ids, network, token=token)
+        probabilities = out_of_fold(vectors, clip_of_window, clips, labels, hold_out=hold_out, seed=seed)
+    find = _errors_of_each_class if labels.is_multi_label else _errors_of_one_label
+    judged, agreement, errors = find(clips, probabilities, labels)
+    errors.sort(key=lambda error: (error.quality, -error.confidence, error.row["clip_id"]))
+    num_groups = len(set(clips.groups))
+    return LabelErrors(errors, int(judged.sum()), int((~judged).sum()), agreement, num_groups)
+
+
+def out_of_fold(
+    vectors: np.ndarray,
+    clip_of_window: np.ndarray,
+    clips: ClipTable,
+    labels: LabelSpace,
+    *,
+    hold_out: str = "groups",
+    seed: int = 0,
+) -> np.ndarray:
+    """Probabilities `[clips, classes]` by quick models that were trained without the clip's group, or the clip.
+
+    Window logits are averaged per clip, and scaled so that probabilities are about how often a class was given. NaN
+    where the class was not among what a model was trained on.
+
+    Raises:
+        InputError: a single group.
+    """
+    groups = clips.groups if hold_out == "groups" else np.arange(len(clips.rows))
+    num_folds = min(NUM_FOLDS, len(np.unique(groups)))
+    if num_folds < 2:
+        raise InputError(
+            "All clips are of one group, so there is no other to judge them by: give groups, or --hold_out clips"
+        )
+    window_targets = clips.targets[clip_of_window]
+    logits = np.zeros(window_targets.shape)
+    unlearnt = np.zeros(clips.targets.shape, dtype=bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds
+        splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+        folds = list(splitter.split(clips.targets, _rarest_class(clips.targets), groups))
+    for train, held_out in tqdm(folds, desc="out-of-fold predictions", unit=" folds"):
+        inside, outside = np.isin(clip_of_window, train), np.isin(clip_of_window, held_out)
+        logits[outside] = fit_linear(vectors[inside], window_targets[inside], labels, C)(vectors[outside])
+        unlearnt[held_out] = ~(clips.targets[train] == 1).any(axis=0)
+    mean = mean_of_clips(logits, clip_of_window, len(clips.rows))
+    probabilities = _calibrated(mean, clips.targets, labels)
+    return np.where(unlearnt, np.nan, probabilities)
+
+
+def _rarest_class(targets: np.ndarray) -> np.ndarray:
+    """Of each clip, to stratify by; one more class of clips that have none."""
+    present = np.nan_to_num(targets) > 0.5
+    counts = np.where(present, present.sum(axis=0), np.iinfo(np.int64).max)
+    return np.where(present.any(axis=1), counts.argmin(axis=1), targets.shape[1])
+
+
+def _calibrated(logits: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """Probabilities of logits times one scale, by maximum likelihood of what was given (Guo et al. 2017)."""
+    known = ~np.isnan(targets)
+
+    def surprise(log_scale: float) -> float:
+        found = np.clip(labels.probabilities(np.exp(log_scale) * logits)[known], 1e-9, 1 - 1e-9)
+        true = targets[known] > 0.5
+        wrong = np.log(1 - found[~true]).sum() if labels.is_multi_label else 0.0
+        return -float(np.log(found[true]).sum() + wrong)
+
+    scale = np.exp(minimize_scalar(surprise, bounds=(-3, 3), method="bounded").x)
+    return labels.probabilities(scale * logits)
+
+
+def _errors_of_one_label(
+    clips: ClipTable, probabilities: np.ndarray, labels: LabelSpace
+) -> tuple[np.ndarray, float, list[LabelError]]:
+    given = clips.targets.argmax(axis=1)
+    own = probabilities[np.arange(len(given)), given]
+    judged = ~np.isnan(own)
+    classes = np.unique(given[judged])  # cleanlab wants every class among the labels
+    if len(classes) < 2:
+        raise InputError(f"Only {len(classes)} classes have clips in two groups or more: there is nothing to compare")
+    found = np.nan_to_num(probabilities[np.ix_(judged, classes)])
+    found = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-12)
+    flagged = _flagged(np.searchsorted(classes, given[judged]), found)
+    errors = [
+        LabelError(
+            clips.rows[clip],
+            (labels.names[given[clip]],),
+            (labels.names[classes[one.argmax()]],),
+            float(one.max()),
+            float(own[clip]),
+        )
+        for clip, one, is_wrong in zip(np.flatnonzero(judged), found, flagged, strict=True)
+        if is_wrong
+    ]
+    return judged, float((classes[found.argmax(axis=1)] == given[judged]).mean()), errors
+
+
+def _errors_of_each_class(
+    clips: ClipTable, probabilities: np.ndarray, labels: LabelSpace
+) -> tuple[np.ndarray, float, list[LabelError]]:
+    """Each class by itself, on the clips of which it is known."""
+    known = ~np.isnan(clips.targets) & ~np.isnan(probabilities)
+    given = np.nan_to_num(clips.targets) > 0.5
+    wrong = np.zeros(given.shape, dtype=bool)
+    for column in range(len(labels)):
+        rows = known[:, column]
+        if len(np.unique(given[rows, column])) == 2:
+            found = probabilities[rows, column]
+            wrong[rows, column] = _flagged(given[rows, column].astype(int), np.stack([1 - found, found], axis=1))
+    of_given = np.where(known, np.where(given, probabilities, 1 - probabilities), np.nan)
+    names = np.array(labels.names, dtype=object)
+    errors = [
+        LabelError(
+            clips.rows[clip],
+            tuple(names[given[clip]]),
+            tuple(names[given[clip] ^ wrong[clip]]),
+            float((1 - of_given[clip, wrong[clip]]).min()),
+            float(np.nanmin(of_given[clip])),
+        )
+        for clip in np.flatnonzero(wrong.any(axis=1))
+    ]
+    return known.any(axis=1), float((of_given[known] > 0.5).mean()), errors
+
+
+def _flagged(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Which labels are probably wrong, bool `[clips]`, given class indices `[clips]` that have every class."""
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError as error:
+        raise InputError('Finding label errors needs cleanlab: pip install "hf_audio[audit]"') from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with a handful of clips
+        # "both": what both of its ways of counting say; fewer right labels among what it finds
+        found = find_label_issues(given, probabilities, filter_by="both", n_jobs=1)
+    # It flags no more of a class than it reckons to be wrong; what is plainer than that is shown as well
+    own = probabilities[np.arange(len(given)), given]
+    plain = (own < PLAINLY_NOT) & (probabilities.max(axis=1) >= 0.5)
+    return (found | plain) & (probabilities.argmax(axis=1) != given)
+
+
+def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: LabelSpace) -> np.ndarray:
+    """Probabilities `[clips, classes]` of predictions.csv of some runs, their mean where several have a clip."""
+    place = {clip_id: number for number, clip_id in enumerate(clips.clip_ids)}
+    sums, counts = np.zeros(clips.targets.shape), np.zeros((len(place), 1))
+    for table in tables:
+        try:
+            with open(table, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except OSError as error:
+            raise InputError(f"{table} cannot be read ({error.strerror}); expected a run's predictions.csv") from None
+        missing = [name for name in ("clip_id", *labels.names) if rows and name not in rows[0]]
+        if missing or not rows:
+            raise InputError(
+                f"{table} has no {f'column {missing[0]!r}' if missing else 'rows'}; expected predictions.csv of a run "
+                f"on the same classes: {', '.join(labels.names[:8])}"
+            )
+        for row in (row for row in rows if row["clip_id"] in place):
+            try:
+                sums[place[row["clip_id"]]] += [float(row[name]) for name in labels.names]
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"{table} is damaged at clip {row['clip_id']!r}: expected a number for each class"
+                ) from None
+            counts[place[row["clip_id"]]] += 1
+    if not counts.any():
+        raise InputError(
+            f"None of the {len(place)} checked clips is in {', '.join(map(str, tables))}: give predictions of runs "
+            "that tested on them, e.g. one of each fold, or --splits test"
+        )
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

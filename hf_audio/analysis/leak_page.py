@@ -1,0 +1,83 @@
+"""The page of a leak report: one self-contained HTML file with the worst pairs side by side."""
+
+from __future__ import annotations
+
+import base64
+import html
+import itertools
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hf_audio.analysis.leak_search import pictured
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.picture_storage import encode_features
+
+if TYPE_CHECKING:
+    from hf_audio.analysis.leakage import LeakReport
+
+MOST_PICTURES = 20
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; } td, th { border: 1px solid #ccc; padding: .2rem .6rem; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; margin: 1.5rem 0; }
+.pair h3 { grid-column: 1 / 3; margin: 0; font-size: 1rem; } figure { margin: 0; overflow-wrap: anywhere; }
+img { width: 100%; height: 9rem; image-rendering: pixelated; }
+"""
+
+
+def leak_page(report: LeakReport, features: FeatureDataset) -> str:
+    """The report as HTML: what `as_markdown` says, then pictures of the worst pairs, as both windows are stored."""
+    body = "".join(_as_html(report.as_markdown(most=100)))
+    pictures = "".join(_pairs(report, features)) if features.kind != "classical" else ""
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Leaks</title><style>{STYLE}</style>'
+        f"<body>{body}{pictures}</body></html>\n"
+    )
+
+
+def _as_html(markdown: str) -> Iterator[str]:
+    """The little of Markdown that a report uses: a title, paragraphs and tables."""
+    for is_table, lines in itertools.groupby(markdown.splitlines(), lambda line: line.startswith("|")):
+        if not is_table:
+            for line in filter(None, lines):
+                tag = "h1" if line.startswith("# ") else "p"
+                yield f"<{tag}>{html.escape(line.removeprefix('# '))}</{tag}>"
+            continue
+        yield "<table>"
+        for number, line in enumerate(lines):
+            if not re.fullmatch(r"[|:-]+", line):
+                tag = "td" if number else "th"
+                cells = (f"<{tag}>{html.escape(cell.strip())}</{tag}>" for cell in line.strip("|").split(" | "))
+                yield f"<tr>{''.join(cells)}</tr>"
+        yield "</table>"
+
+
+def _pairs(report: LeakReport, features: FeatureDataset) -> Iterator[str]:
+    worst = report.clip_pairs()[:MOST_PICTURES]
+    wanted = {(leak.split_a, leak.rows[0]) for leak in worst} | {(leak.split_b, leak.rows[1]) for leak in worst}
+    picture, pngs = pictured(features), {}
+    for split, rows in features.splits.items():
+        positions = sorted(row for name, row in wanted if name == split)
+        for position, row in _chosen(rows, positions):
+            png = encode_features(picture(row))[0]
+            pngs[split, position] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    for leak in worst:
+        yield f'<div class="pair"><h3>Similarity {leak.similarity:.3f}, shifted by {leak.shift_s:g} s</h3>'
+        sides = (
+            (leak.split_a, leak.clip_a, leak.start_a_s, leak.rows[0]),
+            (leak.split_b, leak.clip_b, leak.start_b_s, leak.rows[1]),
+        )
+        for split, clip, start_s, row in sides:
+            said = html.escape(f"{split}: {clip}, from {start_s:.2f} s")
+            yield f'<figure><img src="{pngs[split, row]}" alt="log-mel"><figcaption>{said}</figcaption></figure>'
+        yield "</div>"
+
+
+def _chosen(rows, positions: list[int]) -> Iterator[tuple[int, dict]]:
+    """Rows at positions, of a dataset on disk or a stream."""
+    if hasattr(rows, "select"):
+        yield from zip(positions, rows.select(positions), strict=True)
+        return
+    wanted = set(positions)
+    yield from ((position, row) for position, row in enumerate(rows) if position in wanted)

@@ -1,0 +1,161 @@
+"""Do the splits of a feature dataset leak? Windows of different splits with the same sound, and what that pretends.
+
+Groups keep a song's clips together as far as they are known. Where they are not, the same recording under two names, or
+a corpus that was cut into pieces before it came here, makes every score too good: `leak_report` finds that in features.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+from hf_audio.analysis.leak_search import Leak, find_leaks
+from hf_audio.analysis.pretended_accuracy import PretendedAccuracy, train_both_ways
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.data.features_dataset import FeatureDataset, load_features
+from hf_audio.errors import InputError
+
+COLUMNS = (
+    *("split_a", "clip_a", "start_a_s", "split_b", "clip_b", "start_b_s", "similarity", "shift_s"),
+    *("same_group", "same_labels"),
+)
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """What `leak_report` found.
+
+    Attributes:
+        source: the dataset.
+        leaks: pairs of windows, most similar first.
+        threshold: similarity from which on a pair counts as the same sound, learnt from this dataset.
+        num_windows: of each split.
+        num_compared: candidate pairs whose similarity was computed.
+        num_known, known_found: pairs of windows of one clip that overlap by half or more, and the share of them that
+            is above the threshold (None without any).
+        num_others: pairs of clips without a common label that the threshold was learnt from; "random" ones where those
+            were too few.
+        pretended: what the leak is worth to quick models, if that was asked for.
+    """
+
+    source: str
+    leaks: list[Leak]
+    threshold: float
+    num_windows: dict[str, int]
+    num_compared: int
+    num_known: int
+    known_found: float | None
+    num_others: int
+    pretended: PretendedAccuracy | None = None
+
+    def clip_pairs(self) -> list[Leak]:
+        """The most similar windows of each two clips that share sound, most similar first."""
+        best: dict[tuple[str, str], Leak] = {}
+        for leak in self.leaks:
+            best.setdefault((leak.clip_a, leak.clip_b), leak)
+        return list(best.values())
+
+    def counts(self) -> list[dict]:
+        """For each two splits: pairs of windows and of clips, and how many windows of each have a double there."""
+        rows = []
+        for a, b in itertools.combinations(self.num_windows, 2):
+            found = [leak for leak in self.leaks if (leak.split_a, leak.split_b) == (a, b)]
+            windows = [len({leak.rows[side] for leak in found}) for side in (0, 1)]
+            clips = len({(leak.clip_a, leak.clip_b) for leak in found})
+            rows.append({"splits": (a, b), "pairs": len(found), "clips": clips, "windows": tuple(windows)})
+        return rows
+
+    def as_markdown(self, most: int = 20) -> str:
+        """The whole report as text: how it was judged, counts, the worst pairs of clips."""
+        lines = [f"# Leaks between the splits of {self.source}", "", self.judged_by(), ""]
+        lines += [
+            "| splits | pairs of windows | pairs of clips | windows with a double in the other |",
+            "|---|---:|---:|---|",
+        ]
+        for row in self.counts():
+            (a, b), (in_a, in_b) = row["splits"], row["windows"]
+            share_a, share_b = in_a / max(self.num_windows[a], 1), in_b / max(self.num_windows[b], 1)
+            doubles = f"{in_a} ({share_a:.1%}) of {a}, {in_b} ({share_b:.1%}) of {b}"
+            lines.append(f"| {a}, {b} | {row['pairs']} | {row['clips']} | {doubles} |")
+        pairs = self.clip_pairs()
+        if pairs:
+            lines += [
+                "",
+                "| similarity | a | at | b | at | same group | same labels |",
+                "|---:|---|---:|---|---:|---|---|",
+            ]
+        for leak in pairs[:most]:
+            a, b = f"{leak.split_a}: {leak.clip_a}", f"{leak.split_b}: {leak.clip_b}"
+            same = ["yes" if value else "no" for value in (leak.same_group, leak.same_labels)]
+            starts = f"{leak.start_a_s:.2f} s", f"{leak.start_b_s:.2f} s"
+            lines.append(f"| {leak.similarity:.3f} | {a} | {starts[0]} | {b} | {starts[1]} | {' | '.join(same)} |")
+        if len(pairs) > most:
+            lines.append(f"\n{len(pairs) - most} more pairs of clips, see leaks.csv.")
+        if self.pretended:
+            lines += ["", self.pretended.as_markdown()]
+        return "\n".join(lines)
+
+    def judged_by(self) -> str:
+        """How the threshold came about, in two sentences."""
+        said = (
+            f"A pair of windows is the same sound from a similarity of {self.threshold:.3f} on: of {self.num_compared} "
+            "pairs compared, less than one of different sounds is expected there, "
+            f"judged by {self.num_others} pairs that are different."
+        )
+        if self.known_found is None:
+            return f"{said} Too few windows of one clip overlap here to say how many real ones it finds."
+        known = f"{self.num_known} pairs of windows of one clip that overlap"
+        return f"{said} Of {known}, {self.known_found:.1%} are above it."
+
+
+def leak_report(
+    features: FeatureDataset | str | Path,
+    output_dir: str | Path | None = None,
+    *,
+    both_ways: bool = False,
+    num_seeds: int = 3,
+    seed: int = 0,
+) -> LeakReport:
+    """Finds windows of different splits that hold the same sound, whatever their groups say.
+
+    Memory stays flat: rows are read once, and their sketches (`hf_audio.data.near_duplicates`) lie in a temporary file.
+
+    Args:
+        features: a dataset of any kind, its folder or its name on the Hub. Windows of classical features are compared
+            as vectors, which finds copies but not windows that merely overlap.
+        output_dir: where leaks.csv and report.html, with pictures of the worst pairs, are written.
+        both_ways: also train quick models on the split as it is and on leaky ones, see `train_both_ways`.
+        num_seeds: how many leaky splits are drawn for that.
+        seed: of the hyperplanes and of what is drawn.
+
+    Raises:
+        InputError: fewer than two splits, or the dataset cannot be loaded.
+    """
+    features = load_features(features) if isinstance(features, str | Path) else features
+    if len(features.splits) < 2:
+        raise InputError(
+            f"{features.source} has the split {', '.join(features.splits)} only; a leak needs two to be between"
+        )
+    found = find_leaks(features, seed)
+    if both_ways:
+        found["pretended"] = train_both_ways(features, num_seeds=num_seeds, seed=seed)
+    report = LeakReport(features.source, **found)
+    if output_dir is not None:
+        from hf_audio.analysis.leak_page import leak_page
+
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "leaks.csv", _csv(report.leaks))
+        write_atomically(folder / "report.html", leak_page(report, features))
+    return report
+
+
+def _csv(leaks: list[Leak]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows([getattr(leak, column) for column in COLUMNS] for leak in leaks)
+    return text.getvalue()

@@ -1,0 +1,187 @@
+"""Whether corrections of labels help: the quick model trained with and without them, tested on labels as given."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import t as student
+from tqdm.auto import tqdm
+
+from hf_audio.analysis.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.analysis.references import MOST_TRAINING_WINDOWS, fit_linear
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.index import Clip
+from hf_audio.data.label_overrides import CorrectedLabels, correct_labels, overrides_text, read_clip_labels
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.metrics import METRIC_NAMES, main_metrics, validation_metrics
+
+FEWEST_GROUPS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class OverrideComparison:
+    """Scores before and after corrections.
+
+    Attributes:
+        metric: its name among METRIC_NAMES.
+        before, after: one score a seed.
+        difference, least, most: of the means, and its 95 % interval.
+        note: what the interval is over.
+    """
+
+    metric: str
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    difference: float
+    least: float
+    most: float
+    note: str
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the scores could as well be equal."""
+        return self.least <= 0 <= self.most
+
+    def as_text(self) -> str:
+        said = "within noise" if self.is_noise else ("better" if self.difference > 0 else "worse") + " beyond noise"
+        before, after = (f"{np.mean(one):.3f} (sd {np.std(one, ddof=1):.3f})" for one in (self.before, self.after))
+        interval = f"95 % interval {self.least:+.3f} to {self.most:+.3f} {self.note}"
+        return (
+            f"{METRIC_NAMES[self.metric]}, test labels as given, {len(self.before)} seeds: before {before}, after "
+            f"{after}\ndifference {self.difference:+.3f}, {interval}: {said}"
+        )
+
+
+class _Windows(NamedTuple):
+    """Windows to train on: vectors, targets and groups, in one order."""
+
+    vectors: np.ndarray
+    targets: np.ndarray
+    groups: np.ndarray
+
+
+def compare_overrides(
+    features: FeatureDataset,
+    overrides: str | Path,
+    *,
+    seeds: int = 20,
+    network: str | None = None,
+    token: str | None = None,
+) -> OverrideComparison:
+    """Trains the quick model before and after corrections of training labels; test labels stay as given.
+
+    Each seed draws training groups and test groups with replacement (a bootstrap), the same for both, so that the
+    deviation of the difference over seeds says how far chance goes.
+
+    Args:
+        overrides: a table that `--label_overrides` reads; what it says of test clips is ignored.
+        network: judge by embeddings of this network instead of window statistics. It should not have been trained on
+            these clips.
+
+    Raises:
+        InputError: as `correct_labels`; fewer than two seeds; no test split; new classes, which cannot be compared.
+    """
+    if seeds < 2 or "test" not in features.splits:
+        problem = f"{seeds} seeds" if seeds < 2 else f"no test split in {features.source}"
+        raise InputError(f"Found {problem}; a comparison needs 2 seeds or more, and clips to test on")
+    train, test = clips_of(features, ["train"]), clips_of(features, ["test"])
+    labels = features.labels
+    corrected = _corrected_targets(train, test, labels, overrides)
+    vectors, clip_of_window = window_vectors(features, train.clip_ids, network, token=token)
+    test_vectors, clip_of_test_window = window_vectors(features, test.clip_ids, network, token=token)
+    groups = train.groups[clip_of_window]
+    given = _Windows(vectors, train.targets[clip_of_window], groups)
+    mended = _Windows(vectors, corrected[clip_of_window], groups)
+    metric = "mean_average_precision" if labels.is_multi_label else main_metrics(labels.problem_type)[0]
+    scores = []
+    for seed in tqdm(range(seeds), desc="before and after corrections", unit=" seeds"):
+        random = np.random.default_rng(seed)
+        rows = _redrawn(random, groups)
+        test_rows = _redrawn(random, test.groups)
+        scores.append([])
+        for windows in (given, mended):
+            windows = _Windows(*(one[rows] for one in windows))
+            usable = ~np.isinf(windows.targets[:, 0])  # clips that are left out
+            some = np.flatnonzero(usable)
+            some = some[np.linspace(0, len(some) - 1, min(len(some), MOST_TRAINING_WINDOWS)).round().astype(int)]
+            logits = fit_linear(windows.vectors[some], windows.targets[some], labels)(test_vectors)
+            logits = mean_of_clips(logits, clip_of_test_window, len(test.rows))[test_rows]
+            found = validation_metrics(labels.probabilities(logits), test.targets[test_rows], labels)
+            scores[-1].append(found[metric])
+    before, after = zip(*scores, strict=True)
+    differences = np.subtract(after, before)
+    reach = float(student.ppf(0.975, seeds - 1)) * float(differences.std(ddof=1))
+    mean = float(differences.mean())
+    return OverrideComparison(
+        metric, before, after, mean, mean - reach, mean + reach, "over redrawn training and test clips"
+    )
+
+
+def compare_runs(metric: str, before: Sequence[float], after: Sequence[float]) -> OverrideComparison:
+    """Scores of the same recipe with and without corrections, one run a seed, paired by seed.
+
+    The interval is over seeds alone: what another test set would have said is not in it.
+    """
+    differences = np.subtract(after, before)
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    reach, mean = float(student.ppf(0.975, len(differences) - 1)) * error, float(differences.mean())
+    return OverrideComparison(metric, tuple(before), tuple(after), mean, mean - reach, mean + reach, "over seeds")
+
+
+def without_test_clips(overrides: str | Path, features: FeatureDataset, path: str | Path) -> Path:
+    """Writes the corrections without those of test clips to `path`, for a comparison on labels as given."""
+    test = set(clips_of(features, ["test"]).clip_ids)
+    kept = {clip_id: one for clip_id, one in read_clip_labels(overrides).items() if clip_id not in test}
+    has_unknown = any(one.unknown is not None for one in kept.values())
+    rows = [
+        {
+            "clip_id": clip_id,
+            "labels": "-" if one.is_left_out else ";".join(one.labels),
+            "unknown": ";".join(one.unknown or ()),
+        }
+        for clip_id, one in kept.items()
+    ]
+    Path(path).write_text(
+        overrides_text(rows, ("clip_id", "labels", "unknown") if has_unknown else ("clip_id", "labels")),
+        encoding="utf-8",
+    )
+    return Path(path)
+
+
+def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, overrides: str | Path) -> np.ndarray:
+    """Targets of the training clips after corrections; infinite for clips that are left out."""
+    clips = [_clip(row) for row in (*train.rows, *test.rows)]
+    corrected: CorrectedLabels = correct_labels(clips, labels, overrides)
+    new = [name for name in corrected.labels.names if name not in labels.names]
+    if new:
+        raise InputError(
+            f"{overrides} has new classes ({', '.join(new)}), which the test labels do not know: there is nothing to "
+            "compare"
+        )
+    after = {clip.clip_id: clip for clip in corrected.clips}
+    targets = np.full(train.targets.shape, np.inf, dtype=np.float32)
+    for target, row in zip(targets, train.rows, strict=True):
+        clip = after.get(row["clip_id"])
+        if clip is not None:
+            target[:] = labels.multi_hot(labels.indices(clip.labels), labels.indices(clip.unknown))
+    return targets
+
+
+def _clip(row: dict[str, str]) -> Clip:
+    labels, unknown = (tuple(name for name in row[key].split(";") if name) for key in ("labels", "unknown"))
+    return Clip(Path(), labels, row["group"], row["clip_id"], split=row["split"], unknown=unknown)
+
+
+def _redrawn(random: np.random.Generator, groups: np.ndarray) -> np.ndarray:
+    """Rows of as many groups as there are, drawn with replacement; just rows where groups are too few to tell."""
+    if len(np.unique(groups)) < FEWEST_GROUPS:
+        return random.integers(len(groups), size=len(groups))
+    names, members = np.unique(groups, return_inverse=True)
+    rows_of = np.split(np.argsort(members, kind="stable"), np.cumsum(np.bincount(members))[:-1])
+    return np.concatenate([rows_of[number] for number in random.integers(len(names), size=len(names))])

@@ -1,0 +1,49 @@
+"""What the header of a file of uncompressed sound promises: libsndfile quietly reads what is there instead."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+# header: byte order of its numbers, the chunk that holds the sound, bytes of that chunk in front of the sound
+_CONTAINERS = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
+# Programs that write to a pipe do not know the length and put one of the largest numbers there.
+_UNKNOWN_BYTES = 0x7FFF_0000
+MOST_CHUNKS = 64
+
+
+def missing_bytes(path: str | Path) -> tuple[int, int] | None:
+    """Bytes of sound that lack at a file's end and bytes that its header promises; None where no header tells.
+
+    Told of WAV, AIFF and AU: compressed formats have no such number, or libsndfile heeds it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        found = _sound_bytes(file)
+        file.seek(0, 2)
+        if found is None or not 0 < found[1] < _UNKNOWN_BYTES:
+            return None
+        offset, promised = found
+        return max(0, offset + promised - file.tell()), promised
+
+
+def _sound_bytes(file: BinaryIO) -> tuple[int, int] | None:
+    """Where the sound begins and how many bytes the header gives it."""
+    start = file.read(12)
+    if start[:4] == b".snd" and len(start) == 12:
+        return struct.unpack(">II", start[4:])
+    if start[:4] not in _CONTAINERS or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
+        return None
+    order, wanted, skipped = _CONTAINERS[start[:4]]
+    for _ in range(MOST_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            return None
+        name, size = header[:4], struct.unpack(f"{order}I", header[4:])[0]
+        if name == wanted:
+            return file.tell() + skipped, size - skipped
+        file.seek(size + size % 2, 1)
+    return None

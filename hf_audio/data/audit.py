@@ -1,0 +1,203 @@
+"""What is wrong with the recordings of a corpus: files that cannot be used, doubtful sound, copies that leak."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from hf_audio.data.clip_facts import ClipFacts
+from hf_audio.data.fact_store import FactStore
+from hf_audio.data.fingerprints import near_duplicates, summary
+from hf_audio.data.index import Clip
+from hf_audio.errors import InputError
+
+SEVERITIES = ("error", "warning", "note")
+# A thousandth of all samples cut off is a crackle that a loud passage does not hide; a few peaks are.
+CLIPPED = 0.001
+# Peaks below -40 dB use 9 of 16 bits at most; below -60 dB on average, codecs and converters are as loud as the sound.
+QUIET_PEAK, QUIET_RMS = 0.01, 0.001
+MOSTLY_QUIET = 0.8
+OFFSET = 0.01  # -40 dB: a sound card in order has a hundredth of it
+CANCELLED_DB = -20.0  # what is left in mono when channels oppose each other; unrelated channels lose 3 dB
+MISSING = 0.01  # of the bytes that a header promises: less is a header that counts padding
+# What differs from so large a share of the corpus is the odd one out.
+USUAL = 0.9
+# Clips whose length is so many times more or less than the median, and far outside of what else varies.
+ODD_LENGTH, ODD_DEVIATIONS = 4.0, 5.0
+FEWEST_FOR_ODD = 10
+FORMAT_OF_SUFFIX = {
+    **dict.fromkeys((".wav", ".wave"), ("WAV", "WAVEX", "RF64")),
+    **dict.fromkeys((".aif", ".aiff", ".aifc"), ("AIFF",)),
+    **dict.fromkeys((".ogg", ".oga", ".opus"), ("OGG",)),
+    **dict.fromkeys((".au", ".snd"), ("AU",)),
+    **{f".{name}": (name.upper(),) for name in ("flac", "mp3", "caf", "w64", "rf64")},
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one clip.
+
+    Attributes:
+        clip_id: of the clip.
+        finding: what it is: "broken", "silent", "leak", "cut off", "clipped", "too quiet", "channels cancel",
+            "duplicate", "near-duplicate", "mostly quiet", "dead channel", "offset", "wrong suffix", "unlike the rest".
+        severity: "error" (cannot be used, or falsifies scores), "warning" (may hurt) or "note".
+        detail: the reason, or the number, in few words.
+        other: clip_id of the clip that this one is a copy of.
+    """
+
+    clip_id: str
+    finding: str
+    severity: str
+    detail: str
+    other: str = ""
+
+
+def audit_clips(
+    clips: Sequence[Clip], *, store: FactStore | Path | None = None, num_workers: int | None = None
+) -> list[Finding]:
+    """Listen to every clip of an index and say what is wrong with it, errors first.
+
+    Files are read piece by piece and only fingerprints are kept, so memory does not grow with the recordings. Mixtures
+    have no sound of their own and are left out.
+
+    Args:
+        store: file for what was measured; a second audit of the same clips goes on from it. Default: none is kept.
+        num_workers: processes that decode. Default: one a core.
+
+    Raises:
+        InputError: no clips, or the store's file cannot be written.
+    """
+    clips = [clip for clip in clips if not getattr(clip, "parts", ())]
+    if not clips:
+        raise InputError("There are no clips to audit; the index is empty")
+    if store is None:
+        with TemporaryDirectory() as folder:
+            return audit_clips(clips, store=Path(folder) / "facts.jsonl", num_workers=num_workers)
+    store = store if isinstance(store, FactStore) else FactStore(store)
+    try:
+        facts = store.examine(clips, num_workers)
+    except OSError as error:
+        raise InputError(
+            f"Cannot write {store.path}: {os.strerror(error.errno or 0)}; choose another folder"
+        ) from error
+    findings = [finding for clip, known in zip(clips, facts, strict=True) for finding in _of_one_clip(clip, known)]
+    findings += _unlike_the_rest(facts)
+    findings += _copies(clips, store)
+    order = {clip.clip_id: number for number, clip in enumerate(clips)}
+    return sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), one.finding, order[one.clip_id]))
+
+
+def usable_clips(clips: Sequence[Clip], findings: Sequence[Finding]) -> list[Clip]:
+    """The clips that can be decoded, of copies the first one only."""
+    dropped = {one.clip_id for one in findings if one.finding in ("broken", "silent") or one.other}
+    return [clip for clip in clips if clip.clip_id not in dropped]
+
+
+def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
+    def found(finding: str, severity: str, detail: str) -> Finding:
+        return Finding(clip.clip_id, finding, severity, detail)
+
+    if facts.error is not None:
+        yield found("silent" if facts.error.startswith("silent") else "broken", "error", facts.error)
+        return
+    if facts.missing > MISSING:
+        yield found("cut off", "warning", f"{facts.missing:.0%} of the sound that the header promises is missing")
+    if facts.clipped > CLIPPED:
+        yield found("clipped", "warning", f"{facts.clipped:.2%} of the samples are at full scale")
+    if facts.peak < QUIET_PEAK or facts.rms < QUIET_RMS:
+        yield found("too quiet", "warning", f"peak {_decibels(facts.peak)}, on average {_decibels(facts.rms)}")
+    if facts.mix_db < CANCELLED_DB and not facts.dead_channels:
+        yield found("channels cancel", "warning", f"{-facts.mix_db:.0f} dB quieter in mono than its channels")
+    if facts.quiet > MOSTLY_QUIET:
+        yield found("mostly quiet", "note", f"{facts.quiet:.0%} of it is below -60 dB")
+    if facts.dead_channels:
+        yield found("dead channel", "note", f"{facts.dead_channels} of {facts.channels} channels are silent")
+    if abs(facts.offset) > OFFSET:
+        yield found("offset", "note", f"the mean of the samples is {facts.offset:+.3f}")
+    expected = FORMAT_OF_SUFFIX.get(clip.path.suffix.lower())
+    if expected and facts.format not in expected:
+        yield found("wrong suffix", "note", f"{facts.format} called {clip.path.suffix}")
+
+
+def _decibels(level: float) -> str:
+    return f"{20 * np.log10(max(level, 1e-9)):.0f} dB"
+
+
+def _unlike_the_rest(facts: Sequence[ClipFacts]) -> Iterator[Finding]:
+    """Rates and numbers of channels that few clips have, and lengths far from all others."""
+    facts = [one for one in facts if one.error is None]
+    if len(facts) < FEWEST_FOR_ODD:
+        return
+    for name, unit in (("sample_rate", "Hz"), ("channels", "channel(s)")):
+        ((usual, count),) = Counter(getattr(one, name) for one in facts).most_common(1)
+        for one in facts if USUAL <= count / len(facts) < 1 else ():
+            if getattr(one, name) != usual:
+                detail = f"{getattr(one, name)} {unit}, {count} of {len(facts)} clips have {usual}"
+                yield Finding(one.clip_id, "unlike the rest", "note", detail)
+    lengths = np.log([one.duration_s for one in facts])
+    middle = float(np.median(lengths))
+    usual_deviation = 1.4826 * float(np.median(np.abs(lengths - middle)))  # the standard deviation of normal ones
+    farthest = max(np.log(ODD_LENGTH), ODD_DEVIATIONS * usual_deviation)
+    for one, length in zip(facts, lengths.tolist(), strict=True):
+        if abs(length - middle) > farthest:
+            detail = f"{one.duration_s:.3g} s long, half of the clips are longer than {np.exp(middle):.3g} s"
+            yield Finding(one.clip_id, "unlike the rest", "note", detail)
+
+
+def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
+    """Each copy of an earlier clip once, as a leak where labels, groups or splits disagree."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for number, facts in enumerate(store.facts):
+        if facts.error is None:
+            same[facts.digest].append(number)
+    for first, *others in same.values():
+        for other in others:
+            yield _copy(clips[first], clips[other], "duplicate", "the same samples")
+    different = [numbers[0] for numbers in same.values()]
+    if len(different) < 2:
+        return
+    summaries = np.stack([summary(store[number]) for number in different])
+    found: set[int] = set()
+    for one, other, alike in near_duplicates(_Chosen(store, different), summaries):
+        first, second = clips[different[one]], clips[different[other]]
+        if other not in found and first.path != second.path:  # stretches of one recording may overlap on purpose
+            found.add(other)
+            yield _copy(first, second, "near-duplicate", f"{alike:.0%} alike")
+
+
+class _Chosen(Sequence):
+    """Some entries of a sequence."""
+
+    def __init__(self, entries: Sequence, numbers: Sequence[int]) -> None:
+        self.entries, self.numbers = entries, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index):
+        return self.entries[self.numbers[index]]
+
+
+def _copy(first: Clip, copy: Clip, finding: str, detail: str) -> Finding:
+    splits = {first.split, copy.split}
+    if len(splits) == 2:
+        where = f"in two splits, {first.split} and {copy.split}"
+    elif set(first.labels) != set(copy.labels):
+        where = f"with two labels, {_words(first)} and {_words(copy)}"
+    elif first.group != copy.group:
+        where = f"in two groups, {first.group} and {copy.group}"
+    else:
+        return Finding(copy.clip_id, finding, "warning", detail, first.clip_id)
+    return Finding(copy.clip_id, "leak", "error", f"{finding} ({detail}) {where}", first.clip_id)
+
+
+def _words(clip: Clip) -> str:
+    return " + ".join(clip.labels) or "none"

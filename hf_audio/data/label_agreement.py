@@ -1,0 +1,146 @@
+"""How far two label sets of the same clips agree: two people, before and after corrections, a model and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hf_audio.data.label_overrides import ClipLabels, read_clip_labels
+from hf_audio.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClassAgreement:
+    """Of one class, over the clips of which both sets know it.
+
+    Attributes:
+        known: those clips.
+        in_a, in_b, in_both: how many have the class by each set, and by both.
+        precision, recall: of b judged against a; None where there is nothing to divide by.
+        kappa: agreement beyond chance (Cohen 1960); None where chance alone agrees always.
+    """
+
+    known: int
+    in_a: int
+    in_b: int
+    in_both: int
+    precision: float | None
+    recall: float | None
+    kappa: float | None
+
+
+@dataclass(frozen=True)
+class LabelAgreement:
+    """Of two label sets a and b.
+
+    Attributes:
+        num_clips: clips in both, of which at least one class is known in both.
+        num_only_a, num_only_b: clips in one alone; they count nowhere.
+        any_right: share of clips with a class in common, or with none in both sets.
+        all_right: share of clips with exactly the same classes.
+        hamming_distance: share of the clips' classes, yes or no, that differ.
+        per_class: by name.
+    """
+
+    num_clips: int
+    num_only_a: int
+    num_only_b: int
+    any_right: float
+    all_right: float
+    hamming_distance: float
+    per_class: dict[str, ClassAgreement]
+
+    def as_text(self) -> str:
+        """A summary and a Markdown table of the classes."""
+        lines = [
+            f"{self.num_clips:,} clips in both ({self.num_only_a:,} only in the first, {self.num_only_b:,} only in the "
+            "second)",
+            f"any right         {self.any_right:.3f}",
+            f"all right         {self.all_right:.3f}",
+            f"Hamming distance  {self.hamming_distance:.4f}",
+            "",
+            "| class | known | first | second | both | precision | recall | kappa |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|",
+        ]
+        for name, one in self.per_class.items():
+            shares = (_share(one.precision), _share(one.recall), _share(one.kappa))
+            cells = (name, one.known, one.in_a, one.in_b, one.in_both, *shares)
+            lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+        return "\n".join(lines)
+
+
+LabelSet = Mapping[str, ClipLabels] | str | Path
+
+
+def label_agreement(a: LabelSet, b: LabelSet) -> LabelAgreement:
+    """Compares two label sets on the clips that both have; b is judged against a.
+
+    A class that is unknown of a clip in either set is left out for this clip, and so are clips that either leaves out.
+
+    Args:
+        a, b: {clip_id: ClipLabels}, or where `read_clip_labels` finds them: a CSV, or the folder of a feature dataset.
+
+    Raises:
+        InputError: as `read_clip_labels`, or no clip is in both.
+    """
+    a, b = (_labels_of(one) for one in (a, b))
+    common = [clip_id for clip_id in a if clip_id in b]
+    if not common:
+        raise InputError(
+            f"The two label sets have no clip in common: {next(iter(a), 'nothing')!r} is in the first, "
+            f"{next(iter(b), 'nothing')!r} in the second; clip_id must be the same in both"
+        )
+    names = sorted({name for one in (a, b) for clip_id in common for name in one[clip_id].labels})
+    targets = [_targets([one[clip_id] for clip_id in common], names) for one in (a, b)]
+    known = ~np.isnan(targets[0]) & ~np.isnan(targets[1])
+    in_a, in_b = (target > 0.5 for target in targets)
+    judged = known.any(axis=1) | (len(names) == 0)
+    both, differs = in_a & in_b & known, (in_a != in_b) & known
+    none = ~((in_a | in_b) & known).any(axis=1)
+    return LabelAgreement(
+        num_clips=int(judged.sum()),
+        num_only_a=len(a) - len(common),
+        num_only_b=len(b) - len(common),
+        any_right=_mean((both.any(axis=1) | none)[judged]),
+        all_right=_mean(~differs.any(axis=1)[judged]),
+        hamming_distance=_mean(differs[known], 0.0),
+        per_class={
+            name: _class_agreement(in_a[rows, column], in_b[rows, column])
+            for column, (name, rows) in enumerate(zip(names, known.T, strict=True))
+        },
+    )
+
+
+def _labels_of(labels: LabelSet) -> dict[str, ClipLabels]:
+    found = labels if isinstance(labels, Mapping) else read_clip_labels(labels)
+    return {clip_id: one for clip_id, one in found.items() if not one.is_left_out}
+
+
+def _targets(clips: list[ClipLabels], names: list[str]) -> np.ndarray:
+    """float32 `[clips, classes]`, NaN where unknown."""
+    targets = np.zeros((len(clips), len(names)), dtype=np.float32)
+    ids = {name: column for column, name in enumerate(names)}
+    for row, clip in zip(targets, clips, strict=True):
+        row[[ids[name] for name in clip.labels]] = 1.0
+        row[[ids[name] for name in clip.unknown or () if name in ids]] = np.nan
+    return targets
+
+
+def _class_agreement(in_a: np.ndarray, in_b: np.ndarray) -> ClassAgreement:
+    both, a, b, known = int((in_a & in_b).sum()), int(in_a.sum()), int(in_b.sum()), len(in_a)
+    kappa = None
+    if known:
+        by_chance = (a * b + (known - a) * (known - b)) / known**2
+        kappa = (float((in_a == in_b).mean()) - by_chance) / (1 - by_chance) if by_chance < 1 else None
+    return ClassAgreement(known, a, b, both, both / b if b else None, both / a if a else None, kappa)
+
+
+def _mean(values: np.ndarray, of_none: float = 1.0) -> float:
+    return float(values.mean()) if values.size else of_none
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,208 @@
+"""The sound of clips and of mixtures of clips: parts decoded, brought to one tempo or pitch, levelled and added."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+from torchaudio.functional import phase_vocoder
+from tqdm.auto import tqdm
+
+from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_audio
+from hf_audio.data.feature_storage import write_atomically
+from hf_audio.data.index import Clip, MixPart
+from hf_audio.data.mixtures import mixture_s
+from hf_audio.data.waveform_storage import encode_waveform
+
+# Beyond, a stretched or shifted instrument no longer sounds like itself: a quarter faster or slower, a third up or down
+MOST_STRETCH = 1.25
+MOST_SEMITONES = 4
+FFT_S = 0.08  # under one spectrum of the phase vocoder, rounded to a power of two samples
+FADE_S = 0.01  # a part that begins late fades in, for a step is a click
+FULL_SCALE = 0.999
+NO_FILE_NAME = str.maketrans('/\\:*?"<>|', "_________")
+
+logger = logging.getLogger(__name__)
+
+
+def read_clip(clip: Clip, sample_rate: int, window_s: float | None = None, *, stereo: bool = False) -> np.ndarray:
+    """The sound of a clip: decoded from its file, or mixed of its parts.
+
+    A mixture is as long as its shortest part, at most LONGEST_MIXTURE_S. Of longer parts a stretch is taken. The first
+    part begins with it; another may begin late by up to its share `late` of a window, so that every window of the
+    mixture has all parts. All are brought to the level of the first, as a mean over the stretch that is heard, and
+    `gain_db` below it; the sum is brought to that level again, for else loudness would tell how many there are, and
+    below full scale.
+
+    Args:
+        clip: with `parts` or without.
+        sample_rate: in Hz.
+        window_s: length of the windows that will be cut; None takes the mixture for one window.
+        stereo: left and right, in place of their mean.
+
+    Returns:
+        float32, `[samples]`, or `[2, samples]` where `stereo`.
+
+    Raises:
+        AudioError: as `read_audio`; of a mixture it names the part.
+    """
+    if not clip.parts:
+        return read_audio(clip.path, sample_rate, clip.start_s, clip.end_s, stereo=stereo)
+    sounds = _matched(_read_parts(clip, sample_rate, stereo), clip.match, sample_rate)
+    length = min(sound.shape[-1] for sound in sounds)
+    window = length if window_s is None else min(length, round(window_s * sample_rate))
+    mixture, level = np.zeros((*sounds[0].shape[:-1], length), np.float32), None
+    for part, sound in zip(clip.parts, sounds, strict=True):
+        late = round(part.late * window)
+        heard = sound[..., : length - late]
+        rms = _rms(heard)
+        if rms < SILENT_PEAK:
+            raise AudioError(f"made of {part.clip_id}, which is silent where it would be heard")
+        level = level or rms
+        heard = heard * np.float32(level / rms * 10 ** (part.gain_db / 20))
+        fade = min(round(FADE_S * sample_rate), heard.shape[-1]) if late else 0
+        heard[..., :fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+        mixture[..., late:] += heard
+    peak = float(np.abs(mixture).max())
+    return mixture * np.float32(min(level / max(_rms(mixture), SILENT_PEAK), FULL_SCALE / max(peak, SILENT_PEAK)))
+
+
+def write_mixtures(mixtures: Sequence[Clip], folder: Path, sample_rate: int = 44_100) -> list[Path]:
+    """Writes mixtures as FLAC files for listening, each named after its number, its classes and what its parts share.
+
+    Returns:
+        The files; those that cannot be made are left out with a warning.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for clip in tqdm(mixtures, desc="mixtures", unit=" clips"):
+        shared = [value for value in clip.metadata.values() if value]
+        name = " ".join([clip.clip_id, "+".join(clip.labels), *shared]).translate(NO_FILE_NAME) + ".flac"
+        try:
+            sound = encode_waveform(read_clip(clip, sample_rate), sample_rate)
+        except AudioError as error:
+            logger.warning("%s is left out: it is %s", clip.clip_id, error.reason)
+            continue
+        write_atomically(folder / name, sound)
+        written.append(folder / name)
+    return written
+
+
+def _read_parts(clip: Clip, sample_rate: int, stereo: bool) -> list[np.ndarray]:
+    """Of each part as much as the mixture needs, and a little more where tempi are to be matched."""
+    lengths_s = []
+    for part in clip.parts:
+        with _naming(part):
+            lengths_s.append(_seconds(part))
+    needed_s = mixture_s(lengths_s) * (MOST_STRETCH if clip.match == "tempo" else 1)
+    sounds = []
+    for part, length_s in zip(clip.parts, lengths_s, strict=True):
+        start_s = part.start_s + part.skip * max(0.0, length_s - needed_s)
+        end_s = part.end_s if length_s <= needed_s else start_s + needed_s
+        with _naming(part):
+            sounds.append(read_audio(part.path, sample_rate, start_s, end_s, stereo=stereo))
+    return sounds
+
+
+@contextlib.contextmanager
+def _naming(part: MixPart) -> Iterator[None]:
+    """What is wrong with a part is wrong with the mixture."""
+    try:
+        yield
+    except AudioError as error:
+        raise AudioError(f"made of {part.clip_id}, which is {error.reason}") from error
+
+
+def _seconds(part: MixPart) -> float:
+    file_s = probe(part.path).duration_s
+    if file_s <= part.start_s:
+        raise AudioError(f"too short: it ends at {file_s:.2f} s, before {part.start_s:.2f} s")
+    return (file_s if part.end_s is None else min(part.end_s, file_s)) - part.start_s
+
+
+def _rms(sound: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) if sound.size else 0.0
+
+
+def _matched(sounds: list[np.ndarray], match: str, sample_rate: int) -> list[np.ndarray]:
+    """The parts brought to one tempo, or to the pitch of the first."""
+    if match == "tempo":
+        ratios = speeds(sounds, sample_rate)
+        return [stretched(sound, ratio, sample_rate) for sound, ratio in zip(sounds, ratios, strict=True)]
+    if match == "pitch":
+        steps = semitones(sounds, sample_rate)
+        return [shifted(sound, step, sample_rate) for sound, step in zip(sounds, steps, strict=True)]
+    return sounds
+
+
+def speeds(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
+    """How much faster each sound must go for all to have the median of their tempi.
+
+    Twice or half a tempo counts as the same. What would have to be stretched by more than MOST_STRETCH, and what has no
+    beat, is left as it is: 1. Beats are not laid onto each other.
+    """
+    from hf_audio.extractors.classical import tempo_bpm
+
+    tempi = np.array([tempo_bpm(_mono(sound), sample_rate) for sound in sounds])
+    if not (tempi > 0).any():
+        return [1.0] * len(tempi)
+    reference = tempi[tempi > 0][0]
+    folded = np.where(tempi > 0, tempi, reference)
+    folded = folded * 2.0 ** np.round(np.log2(reference / folded))
+    found = np.median(folded[tempi > 0]) / folded
+    keeps = (tempi <= 0) | (np.maximum(found, 1 / found) > MOST_STRETCH)
+    return np.where(keeps, 1.0, found).tolist()
+
+
+def semitones(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
+    """By how many semitones to shift each sound, at most MOST_SEMITONES, to share key and tuning with the first.
+
+    The best shift is that whose pitch classes are most alike, by their correlation.
+    """
+    from hf_audio.extractors.classical import tuned_chroma
+
+    tunings, chromas = zip(*(tuned_chroma(_mono(sound), sample_rate) for sound in sounds), strict=True)
+    wanted = [0.0]
+    for tuning, chroma in zip(tunings[1:], chromas[1:], strict=True):
+        steps = sorted(range(-MOST_SEMITONES, MOST_SEMITONES + 1), key=abs)  # of equal ones the least
+        alike = [np.dot(_centred(np.roll(chroma, step)), _centred(chromas[0])) for step in steps]
+        step = steps[int(np.argmax(alike))] + tunings[0] - tuning
+        wanted.append(float(np.clip(step, -MOST_SEMITONES, MOST_SEMITONES)))
+    return wanted
+
+
+def stretched(sound: np.ndarray, speed: float, sample_rate: int) -> np.ndarray:
+    """`[..., samples]` played `speed` times faster at the same pitch, by a phase vocoder."""
+    if speed == 1:
+        return sound
+    n_fft = 2 ** round(np.log2(FFT_S * sample_rate))
+    hop, window = n_fft // 4, torch.hann_window(n_fft)
+    flat = torch.from_numpy(np.ascontiguousarray(sound)).reshape(-1, sound.shape[-1])
+    spectra = torch.stft(flat, n_fft, hop, window=window, return_complex=True, pad_mode="constant")
+    advance = torch.linspace(0, np.pi * hop, n_fft // 2 + 1)[:, None]
+    spectra = phase_vocoder(spectra, speed, advance)
+    length = max(1, round(sound.shape[-1] / speed))
+    return torch.istft(spectra, n_fft, hop, window=window, length=length).reshape(*sound.shape[:-1], length).numpy()
+
+
+def shifted(sound: np.ndarray, steps: float, sample_rate: int) -> np.ndarray:
+    """`[..., samples]` at a pitch so many semitones higher, as long as before: stretched, then resampled."""
+    if abs(steps) < 0.01:
+        return sound
+    ratio = 2.0 ** (steps / 12)
+    longer = stretched(sound, 1 / ratio, sample_rate)
+    shorter = soxr.resample(np.ascontiguousarray(longer.T), ratio * sample_rate, sample_rate).T
+    return np.ascontiguousarray(shorter[..., : sound.shape[-1]], dtype=np.float32)
+
+
+def _mono(sound: np.ndarray) -> np.ndarray:
+    return sound if sound.ndim == 1 else sound.mean(axis=0)
+
+
+def _centred(chroma: np.ndarray) -> np.ndarray:
+    return chroma - chroma.mean()

@@ -1,0 +1,201 @@
+"""Planning mixtures: new training clips with several classes, made of clips with few.
+
+Only the plan is made here, from names alone; `hf_audio.data.mixing_audio` makes the sound when features are built. The
+same clips and settings give the same plan on every machine.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hf_audio.config import MixingConfig
+from hf_audio.data.index import Clip, MixPart, groups_in, joined_group
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError, nearest_name
+
+# Longer recordings are mixed over so many seconds of each: more would only take memory
+LONGEST_MIXTURE_S = 30.0
+MOST_ATTEMPTS = 200  # for one mixture: where so many fail, there are no clips that go together
+MOST_DRAWS = 20  # of a clip of one class, until one fits
+
+
+def mix_clips(clips: Sequence[Clip], labels: LabelSpace, mixing: MixingConfig) -> list[Clip]:
+    """Mixtures of the training clips that have a class; validation and test are not touched.
+
+    Each clip of a mixture brings a class that it has not yet, and no two are of one group. Classes are drawn evenly,
+    not by how frequent they are: the first at random, its partners' always the least used so far. Labels are joined; a
+    class is known to be absent only where it is of all parts. A mixture carries the metadata in which all agree, and
+    its group stands for the groups of all of them (`groups_in`), so that no split of it can leak.
+
+    Args:
+        clips: every clip with its split.
+        labels: the classes, several of which may apply to a clip.
+        mixing: how many and which.
+
+    Returns:
+        The mixtures alone, `round(mix_fraction * training clips)` of them.
+
+    Raises:
+        InputError: one class a clip, metadata that no clip has, clips that do not go together, or no librosa to match
+            them by.
+    """
+    training = sorted((clip for clip in clips if clip.split == "train"), key=lambda clip: clip.clip_id)
+    count = round(mixing.mix_fraction * len(training))
+    if not count:
+        return []
+    if not labels.is_multi_label:
+        raise InputError(
+            "--mix_fraction mixes clips of several classes, but each clip has exactly one class here: leave it out, or "
+            "take a corpus with several labels a clip"
+        )
+    if mixing.mix_match != "none" and importlib.util.find_spec("librosa") is None:
+        raise InputError(
+            f"--mix_match {mixing.mix_match} needs librosa, which is not installed: pip install "
+            '"hf_audio[classical]", or give --mix_match none'
+        )
+    pool = _Pool.of([clip for clip in training if clip.labels and not clip.parts], labels, mixing)
+    random = np.random.default_rng(mixing.mix_seed)
+    mixtures = [
+        _mixture(f"mix/{number:06d}", pool.draw(random, mixing), labels, mixing, random) for number in range(count)
+    ]
+    elsewhere = {one for clip in clips if clip.split != "train" for one in groups_in(clip.group)}
+    leaked = next((one for clip in mixtures for one in groups_in(clip.group) if one in elsewhere), None)
+    assert leaked is None, f"group {leaked} is in a mixture and not in training alone"
+    return mixtures
+
+
+@dataclass
+class _Pool:
+    """Clips to draw from.
+
+    Attributes:
+        of_class: the clips of each class.
+        members: the same, first by what the clips of a mixture must agree in.
+        used: how often each class was drawn.
+    """
+
+    of_class: dict[str, list[Clip]]
+    members: dict[str, dict[str, list[Clip]]]
+    used: Counter[str]
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip], labels: LabelSpace, mixing: MixingConfig) -> _Pool:
+        usable = [clip for clip in clips if len(clip.labels) <= mixing.mix_labels and _agreeing(clip, mixing)]
+        if not usable:
+            raise _nothing_to_mix(clips, mixing)
+        members: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
+        of_class: dict[str, list[Clip]] = {}
+        for name in labels.names:
+            for clip in (clip for clip in usable if name in clip.labels):
+                of_class.setdefault(name, []).append(clip)
+                members[_agreeing(clip, mixing)][name].append(clip)
+        return cls(of_class, members, Counter())
+
+    def draw(self, random: np.random.Generator, mixing: MixingConfig) -> list[Clip]:
+        """Clips that go together, as many as drawn, or fewer (yet enough) where there are no more."""
+        fewest, most = mixing.mix_clips
+        for _ in range(MOST_ATTEMPTS):
+            wanted = int(random.integers(fewest, min(most, mixing.mix_labels) + 1))
+            name = list(self.of_class)[random.integers(len(self.of_class))]
+            first = self.of_class[name][random.integers(len(self.of_class[name]))]
+            drawn, names = [first], set(first.labels)
+            for clip in self._partners(drawn, random, mixing):
+                drawn.append(clip)
+                names.update(clip.labels)
+                if len(drawn) == wanted:
+                    break
+            if len(drawn) >= fewest:
+                self.used.update(names)
+                return drawn
+        agreeing = f" that agree in {mixing.mix_same}" if mixing.mix_same else ""
+        raise InputError(
+            f"No {fewest} training clips{agreeing} of different groups and classes, at most {mixing.mix_labels}, were "
+            f"found in {MOST_ATTEMPTS} draws: {'leave out --mix_same, ' if agreeing else ''}mix fewer clips, or raise "
+            "--mix_labels"
+        )
+
+    def _partners(self, drawn: list[Clip], random: np.random.Generator, mixing: MixingConfig) -> Iterator[Clip]:
+        """Clips of one class after the other that fit to those `drawn` until now, the least used classes first."""
+        by_class, most = self.members[_agreeing(drawn[0], mixing)], mixing.mix_labels
+        order = [list(by_class)[place] for place in random.permutation(len(by_class))]
+        for name in sorted(order, key=lambda one: self.used[one]):
+            found = {label for clip in drawn for label in clip.labels}
+            groups = {clip.group for clip in drawn}
+            for _ in range(MOST_DRAWS if name not in found and len(found) < most else 0):
+                clip = by_class[name][random.integers(len(by_class[name]))]
+                if clip.group not in groups and len(found.union(clip.labels)) <= most:
+                    yield clip
+                    break
+
+
+def _agreeing(clip: Clip, mixing: MixingConfig) -> str:
+    """What the clips of a mixture must agree in; nothing where it is not known of this one."""
+    return clip.metadata.get(mixing.mix_same, "") if mixing.mix_same else "any"
+
+
+def _mixture(
+    clip_id: str, clips: list[Clip], labels: LabelSpace, mixing: MixingConfig, random: np.random.Generator
+) -> Clip:
+    """One clip made of `clips`; the first begins with the mixture, the others at any time that `mix_overlap` allows."""
+    present = {name for clip in clips for name in clip.labels}
+    unknown = {name for clip in clips for name in clip.unknown} - present
+    parts = []
+    for clip in clips:
+        gain, late, skip = random.random(3).tolist()
+        parts.append(
+            MixPart(
+                clip_id=clip.clip_id,
+                path=clip.path,
+                start_s=clip.start_s,
+                end_s=clip.end_s,
+                gain_db=round(-mixing.mix_level_db * gain, 2),
+                late=round((1 - mixing.mix_overlap) * late, 4) if parts else 0.0,
+                skip=round(skip, 4),
+            )
+        )
+    first = clips[0].metadata
+    return Clip(
+        path=Path(),
+        labels=tuple(name for name in labels.names if name in present),
+        group=joined_group(clip.group for clip in clips),
+        clip_id=clip_id,
+        split="train",
+        metadata={key: first[key] for key in first if all(clip.metadata.get(key) == first[key] for clip in clips)},
+        unknown=tuple(name for name in labels.names if name in unknown),
+        parts=tuple(parts),
+        match=mixing.mix_match,
+    )
+
+
+def mixture_s(durations_s: Sequence[float]) -> float:
+    """Seconds of a mixture of clips that last so long: the shortest decides."""
+    return min(*durations_s, LONGEST_MIXTURE_S)
+
+
+def described_parts(clip: Clip) -> str:
+    """What a mixture is made of, as JSON for index.csv; empty for any other clip."""
+    if not clip.parts:
+        return ""
+    parts = [
+        {"clip_id": part.clip_id, "gain_db": part.gain_db, "late": part.late, "skip": part.skip} for part in clip.parts
+    ]
+    return json.dumps({"match": clip.match, "parts": parts}, ensure_ascii=False)
+
+
+def _nothing_to_mix(clips: Sequence[Clip], mixing: MixingConfig) -> InputError:
+    same = mixing.mix_same
+    fields = sorted({key for clip in clips for key, value in clip.metadata.items() if value})
+    if same and same not in fields:
+        guess = nearest_name(same, fields)
+        there = f"did you mean {guess}?" if guess else f"there is {', '.join(fields) or 'none'}"
+        return InputError(
+            f"--mix_same {same} is no metadata of the training clips: {there}; or leave it out to mix any"
+        )
+    return InputError(f"No training clip has between 1 and {mixing.mix_labels} classes, so there is nothing to mix")

@@ -1,0 +1,252 @@
+"""Spectrograms of sound as channels of one tensor: log-mel, left and right, harmonic, percussive, MFCC, wavelets.
+
+This file and decomposition.py are copied beside published models, so they import nothing of hf_audio:
+
+    extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
+    extractor(waveform, sampling_rate=44100, return_tensors="pt")["input_values"]    # [1, frames, bins]
+
+Log-mel values are those of librosa (McFee et al. 2015), `power_to_db(melspectrogram(...), top_db=None)`: Slaney's mel
+filters, periodic Hann windows, frames centred on multiples of the hop with zeros beyond both ends. Quiet bins end at a
+fixed floor of -100 dB. librosa's own default, 80 dB under the loudest bin, would make every frame hang on the whole
+window, so that a loud drum beat changed what silence looks like.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers.audio_utils import mel_filter_bank
+from transformers.utils import logging
+
+from .decomposition import FLOOR_DB, decibels, harmonic_and_percussive, scalogram
+
+CHANNELS = ("mel", "left", "right", "harmonic", "percussive", "mfcc", "wavelet")
+NORMALISATIONS = ("dataset", "clip", "none")
+# Below this deviation a channel does not vary: it is centred only
+LEAST_STD = 1e-4
+# 16 neighbouring mel filters touch few FFT bins: thin products do a quarter of the dense one's work
+FILTERS_A_BLOCK = 16
+# What is worked on together, so that it stays in a core's cache
+SAMPLES_AT_A_TIME = 1 << 17
+
+logger = logging.get_logger(__name__)
+
+
+class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
+    """Waveforms → spectrograms in dB, normalised, as many as `channels` has names.
+
+    Args:
+        feature_size: of the values of one frame; `num_mel_bins`, whatever is given.
+        sampling_rate: in Hz.
+        padding_value: of frames behind a short waveform's end. By default 0 where values are normalised, which is
+            their mean, and else the floor of -100 dB.
+        num_mel_bins: mel bands, and so MFCCs and wavelets too: all channels have the same shape.
+        n_fft: samples under one spectrum.
+        hop_samples: samples from one frame to the next.
+        channels: of "mel" (of the mono mix), "left", "right" (a mono waveform serves for both), "harmonic",
+            "percussive" (mel of what median filters take apart), "mfcc" and "wavelet".
+        max_length: frames a waveform is cut or padded to; None pads to the longest of the batch.
+        normalisation: "dataset" ((dB - mean) / std), "clip" (the same by each waveform's own frames) or "none".
+        mean, std: of each channel over the training data, in dB, for "dataset"; None leaves values as they are.
+
+    Raises:
+        ValueError: no such channel or normalisation.
+    """
+
+    model_input_names = ["input_values"]  # noqa: RUF012 - as the stock extractors have it
+
+    def __init__(
+        self,
+        feature_size: int = 128,
+        sampling_rate: int = 22_050,
+        padding_value: float | None = None,
+        num_mel_bins: int = 128,
+        n_fft: int = 2048,
+        hop_samples: int = 512,
+        channels: Sequence[str] = ("mel",),
+        max_length: int | None = None,
+        normalisation: str = "dataset",
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        return_attention_mask: bool = False,
+        **kwargs,
+    ) -> None:
+        for name in channels:
+            if name not in CHANNELS:
+                raise ValueError(f"There is no channel {name!r}; there are {', '.join(CHANNELS)}")
+        if normalisation not in NORMALISATIONS:
+            raise ValueError(f"There is no normalisation {normalisation!r}; there are {', '.join(NORMALISATIONS)}")
+        if padding_value is None:
+            padding_value = FLOOR_DB if normalisation == "none" else 0.0
+        super().__init__(num_mel_bins, sampling_rate, padding_value, **kwargs)
+        self.return_attention_mask = return_attention_mask
+        self.num_mel_bins, self.n_fft, self.hop_samples = num_mel_bins, n_fft, hop_samples
+        self.channels, self.max_length, self.normalisation = list(channels), max_length, normalisation
+        self.mean = np.ravel(mean).tolist() if mean is not None else None
+        self.std = np.ravel(std).tolist() if std is not None else None
+
+    @property
+    def num_channels(self) -> int:
+        """Pictures of one waveform."""
+        return len(self.channels)
+
+    @property
+    def is_stereo(self) -> bool:
+        """Whether left and right are told apart."""
+        return "left" in self.channels or "right" in self.channels
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames of a waveform of `num_samples`: centred ones, so 431 of 5 s at 44,100 Hz every 512 samples."""
+        return 1 + num_samples // self.hop_samples
+
+    def __call__(
+        self,
+        raw_speech: np.ndarray | Sequence[float] | Sequence[np.ndarray],
+        sampling_rate: int | None = None,
+        return_tensors: str | None = None,
+        **kwargs,
+    ) -> BatchFeature:
+        """Spectrograms of one waveform, or of several.
+
+        Args:
+            raw_speech: mono `[samples]`, stereo `[2, samples]`, or a list of them. Where the channels are not left or
+                right, an array of two dimensions is several mono waveforms, as with other extractors.
+
+        Returns:
+            `input_values`, float32: `[batch, frames, bins]` of one channel, `[batch, channels, frames, bins]` of more.
+
+        Raises:
+            ValueError: another sampling rate, more than two channels of sound, or no samples.
+        """
+        if sampling_rate is None:
+            logger.warning("Pass the waveform's `sampling_rate`: a wrong one makes wrong features without an error.")
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(
+                f"This model was trained on sound sampled at {self.sampling_rate} Hz, and this is sampled at "
+                f"{sampling_rate} Hz: resample it first."
+            )
+        windows = [self.extract(waveform) for waveform in _waveforms(raw_speech, self.is_stereo)]
+        return BatchFeature({"input_values": self.normalise(windows)}, tensor_type=return_tensors)
+
+    def extract(self, waveform: np.ndarray) -> np.ndarray:
+        """`[samples]` or `[2, samples]` → float32 `[frames, channels, bins]` in dB: not normalised, not padded."""
+        if self.max_length is not None:
+            waveform = waveform[..., : self.max_length * self.hop_samples - 1]
+        sound = torch.from_numpy(np.array(waveform, dtype=np.float32, ndmin=2))
+        of_mono = sound if len(sound) == 1 else sound.mean(dim=0, keepdim=True)
+        log_mel = self._log_mel_of(sound, of_mono)
+        if "mfcc" in self.channels:
+            log_mel["mfcc"] = log_mel["mel"] @ _cosines(self.num_mel_bins)
+        if "wavelet" in self.channels:
+            log_mel["wavelet"] = scalogram(of_mono[0], self.sampling_rate, self.hop_samples, self.num_mel_bins)
+        return torch.stack([log_mel[name] for name in self.channels], dim=1).numpy()
+
+    def _log_mel_of(self, sound: torch.Tensor, mono: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Those of the channels that are mel spectrograms, `[frames, bins]`, and the one that MFCCs are made of."""
+        sources, settings = {}, (self.sampling_rate, self.n_fft, self.num_mel_bins)
+        if "mel" in self.channels or "mfcc" in self.channels:
+            sources["mel"] = mono[0]
+        sources |= {name: sound[side] for name, side in (("left", 0), ("right", -1)) if name in self.channels}
+        found = {
+            name: decibels(torch.cat([mel_of(power, *settings) for power in self._powers(source)]))
+            for name, source in sources.items()
+        }
+        if "harmonic" in self.channels or "percussive" in self.channels:
+            parts = harmonic_and_percussive(torch.cat(list(self._powers(mono[0]))).sqrt_())
+            for name, part in zip(("harmonic", "percussive"), parts, strict=True):
+                found[name] = decibels(mel_of(part.square_(), *settings))
+        return found
+
+    def _powers(self, waveform: torch.Tensor):
+        """Power spectra `[frames, n_fft // 2 + 1]` of a waveform `[samples]`, some frames at a time."""
+        padded = torch.nn.functional.pad(waveform, (self.n_fft // 2, self.n_fft // 2))
+        hann = _hann(self.n_fft)
+        for frames in padded.unfold(0, self.n_fft, self.hop_samples).split(max(1, SAMPLES_AT_A_TIME // self.n_fft)):
+            squares = torch.view_as_real(torch.fft.rfft(frames * hann)).square_()
+            yield squares[..., 0] + squares[..., 1]
+
+    def normalise(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+        """What `extract` gave, of several waveforms, → float32 as the model reads it, see `__call__`."""
+        num_frames = self.max_length or max(len(window) for window in windows)
+        shape = (len(windows), self.num_channels, num_frames, self.num_mel_bins)
+        batch = np.full(shape, self.padding_value, dtype=np.float32)
+        for row, window in zip(batch, windows, strict=True):
+            window = window[:num_frames].transpose(1, 0, 2)
+            mean, std = self._statistics(window)
+            row[:, : window.shape[1]] = (window - mean) / std
+        return batch[:, 0] if self.num_channels == 1 else batch
+
+    def _statistics(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalised by."""
+        if self.normalisation == "clip":
+            mean = window.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
+            std = window.std(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
+        else:
+            is_plain = self.normalisation == "none"
+            mean = np.float32(0 if is_plain or self.mean is None else self.mean).reshape(-1, 1, 1)
+            std = np.float32(1 if is_plain or self.std is None else self.std).reshape(-1, 1, 1)
+        return mean, np.where(std < LEAST_STD, np.float32(1), std)
+
+
+def mel_of(power: torch.Tensor, sampling_rate: int, n_fft: int, num_mel_bins: int) -> torch.Tensor:
+    """`[frames, n_fft // 2 + 1]` → `[frames, mel bins]`."""
+    blocks = _mel_blocks(sampling_rate, n_fft, num_mel_bins)
+    return torch.cat([power[:, low:high] @ filters for low, high, filters in blocks], dim=1)
+
+
+@lru_cache(maxsize=8)
+def _hann(n_fft: int) -> torch.Tensor:
+    return torch.hann_window(n_fft, periodic=True, dtype=torch.float64).float()
+
+
+@lru_cache(maxsize=8)
+def mel_filters(sampling_rate: int, n_fft: int, num_mel_bins: int) -> np.ndarray:
+    """Slaney's filters, of equal area, as librosa has them: float32 `[n_fft // 2 + 1, mel bins]`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "At least one mel filter has all zero values")
+        filters = mel_filter_bank(
+            n_fft // 2 + 1, num_mel_bins, 0.0, sampling_rate / 2, sampling_rate, norm="slaney", mel_scale="slaney"
+        )
+    return filters.astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _mel_blocks(sampling_rate: int, n_fft: int, num_mel_bins: int) -> list[tuple[int, int, torch.Tensor]]:
+    """(first FFT bin, last + 1, `[FFT bins, filters]`) of neighbouring mel filters."""
+    blocks = []
+    for rows in torch.from_numpy(mel_filters(sampling_rate, n_fft, num_mel_bins)).T.split(FILTERS_A_BLOCK):
+        touched = rows.any(dim=0).nonzero()
+        low, high = (int(touched.min()), int(touched.max()) + 1) if len(touched) else (0, 1)
+        blocks.append((low, high, rows[:, low:high].T.contiguous()))
+    return blocks
+
+
+@lru_cache(maxsize=8)
+def _cosines(size: int) -> torch.Tensor:
+    """The orthonormal DCT-II as a matrix `[mel bins, coefficients]`."""
+    order, place = np.arange(size), np.arange(size)[:, None] + 0.5
+    cosines = np.sqrt(2 / size) * np.cos(np.pi / size * place * order)
+    cosines[:, 0] /= np.sqrt(2)
+    return torch.from_numpy(cosines.astype(np.float32))
+
+
+def _waveforms(raw_speech, is_stereo: bool) -> list[np.ndarray]:
+    """One waveform or several, of numpy, torch or plain numbers, as a list of float32 `[samples]` or `[2, samples]`."""
+    if hasattr(raw_speech, "ndim"):
+        is_one = raw_speech.ndim == 1 or (raw_speech.ndim == 2 and is_stereo and len(raw_speech) == 2)
+    else:
+        is_one = np.ndim(raw_speech[0]) == 0
+    waveforms = [np.asarray(waveform, dtype=np.float32) for waveform in ([raw_speech] if is_one else raw_speech)]
+    for waveform in waveforms:
+        if not waveform.size or not (waveform.ndim == 1 or (waveform.ndim == 2 and len(waveform) <= 2)):
+            shapes = ", ".join(str(waveform.shape) for waveform in waveforms)
+            raise ValueError(f"Expected mono or stereo waveforms of some samples, found arrays of shape {shapes}")
+    return waveforms
+
+
+SpectrogramFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

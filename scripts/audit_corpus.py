@@ -1,0 +1,30 @@
+"""What is wrong with the recordings of a corpus: broken, clipped, silent or duplicated files, and copies that leak.
+
+    python scripts/audit_corpus.py --corpus irmas --data_dir DIR --output_dir audits/irmas
+    python scripts/audit_corpus.py --data_dir recordings --output_dir audits/mine --strict
+    python scripts/audit_corpus.py --data_dir recordings --output_dir audits/mine --write_csv usable.csv
+
+Writes audit.csv (one row a finding) and index.html (to listen to them). A second run measures new or changed files
+only. --write_csv lists what can be used, of copies the first one: train on it with --data_dir usable.csv.
+Exit code 2 with --strict where a clip cannot be used.
+"""
+
+import argparse
+
+import hf_audio
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default="folder", help="corpus module that reads the recordings; default: folder")
+    parser.add_argument("--data_dir", required=True, help="folder with the recordings, or a CSV for corpus=folder")
+    parser.add_argument("--output_dir", default="audits/audit", help="where the report goes")
+    parser.add_argument("--num_workers", type=int, help="processes that decode; default: one a core")
+    parser.add_argument("--strict", action="store_true", help="exit with code 2 where a clip cannot be used")
+    parser.add_argument("--write_csv", help="also write the usable clips as a table for corpus=folder")
+    hf_audio.audit_corpus(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

@@ -1,0 +1,76 @@
+"""Train before and after corrections of labels, and say whether the difference is more than noise.
+
+    python scripts/compare_overrides.py FEATURES_DIR overrides.csv
+    python scripts/compare_overrides.py FEATURES_DIR overrides.csv --recipe recipes/cnn_folder.py --seeds 3 \\
+        --data_dir DIR -- --num_train_epochs 20
+
+FEATURES_DIR has the labels as given. Test labels stay as given too: what the table says of test clips is not used.
+Without a recipe, a linear model is trained on redrawn groups. With one, it is run twice for each seed, with the flags
+behind -- (they must split the corpus as FEATURES_DIR does); finished runs in --output_dir are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from hf_audio import InputError, clear_errors, compare_overrides, load_features
+from hf_audio.analysis.override_comparison import compare_runs, without_test_clips
+from hf_audio.metrics import main_metrics
+
+
+def main() -> None:
+    options = parse_options()
+    features = load_features(options.features)
+    if not options.recipe:
+        print(compare_overrides(features, options.overrides, seeds=options.seeds or 20).as_text())
+        return
+    folder = Path(options.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (options.seeds or 3) < 2:
+        raise InputError("Found --seeds 1; noise shows between 2 seeds or more")
+    table = without_test_clips(options.overrides, features, folder / "overrides_without_test.csv")
+    metric = main_metrics(features.labels.problem_type)[0]
+    scores = {"before": [], "after": []}
+    for seed in range(options.seeds or 3):
+        for name, flags in (("before", []), ("after", ["--label_overrides", str(table)])):
+            flags = [*flags, "--features_dir", str(folder / f"features_{name}"), "--seed", str(seed)]
+            scores[name].append(test_score(options, folder / f"{name}_{seed}", flags, metric))
+    print(compare_runs(metric, scores["before"], scores["after"]).as_text())
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
+    parser.add_argument("overrides", metavar="OVERRIDES_CSV", help="as --label_overrides reads it")
+    parser.add_argument("--seeds", type=int, help="default: 20, with a recipe 3")
+    parser.add_argument("--recipe", help="recipes/NAME.py to train instead of a linear model")
+    parser.add_argument("--data_dir", help="the corpus, as the recipe takes it")
+    parser.add_argument("--output_dir", default="runs/compare_overrides", help="of the recipe; default: %(default)s")
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
+    options.recipe_flags = sys.argv[end + 1 :]
+    if options.recipe and not options.data_dir:
+        parser.error("--recipe needs --data_dir")
+    return options
+
+
+def test_score(options: argparse.Namespace, folder: Path, flags: list[str], metric: str) -> float:
+    """The test score of one run, of an earlier call where it is finished."""
+    if not (folder / "report.json").is_file():
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1"]
+        command += [options.recipe, "--data_dir", options.data_dir, "--output_dir", str(folder)]
+        if subprocess.run([*command, *flags, *options.recipe_flags], check=False).returncode:
+            raise InputError(
+                f"The run {folder.name} failed, see above; finished ones are kept, the same command goes on"
+            )
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report["results"]["model"][report["evaluated_split"]][metric]
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main()

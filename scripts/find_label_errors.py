@@ -1,0 +1,83 @@
+"""Find labels that are probably wrong: clips of which models that never saw them are sure of something else.
+
+    python scripts/find_label_errors.py FEATURES_DIR --data_dir DIR       then open label_errors/NAME/index.html
+    python scripts/find_label_errors.py FEATURES_DIR --model runs/cnn_folder
+    python scripts/find_label_errors.py FEATURES_DIR --splits train test --predictions runs/x_folds/*/predictions.csv
+    python scripts/find_label_errors.py FEATURES_DIR --hold_out clips     few large groups, such as speakers
+
+FEATURES_DIR is a feature dataset (RUN/features, or a Hub name). Predictions are out-of-fold: by quick models that were
+trained without the clip's group. cleanlab decides which labels do not go with them (pip install "hf_audio[audit]").
+Written are label_errors.csv, index.html (to listen and look) and overrides.csv, to be edited and trained with.
+
+--model judges by a trained network's embeddings. A network that was trained on the same clips has learnt their errors
+and agrees with them, so it finds fewer; one that was trained on others, or --predictions of every fold, is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hf_audio import clear_errors, find_label_errors, load_features, write_label_errors
+from hf_audio.analysis.label_errors import FEW_GROUPS, LEAST_AGREEMENT
+
+
+def main() -> None:
+    options = parse_options()
+    features = load_features(options.features)
+    found = find_label_errors(
+        features,
+        splits=options.splits,
+        network=options.model,
+        predictions=options.predictions,
+        hold_out=options.hold_out,
+        seed=options.seed,
+    )
+    folder = Path(options.output_dir or Path("label_errors") / Path(options.features).resolve().parent.name)
+    num_sure = write_label_errors(
+        found,
+        features,
+        folder,
+        data_dir=options.data_dir,
+        least_confidence=options.confidence,
+        num_pictures=options.pictures,
+    )
+    print(
+        f"{len(found.errors)} of {found.num_checked} clips are probably labelled wrong ({found.num_not_checked} could "
+        f"not be checked); the predictions agree with {found.agreement:.0%} of what was given."
+    )
+    if found.agreement < LEAST_AGREEMENT:
+        print(
+            "So they know too little, and most of what they find is labelled right: judge by --model or --predictions."
+        )
+    if options.hold_out == "groups" and found.num_groups < FEW_GROUPS and not options.predictions:
+        print(
+            f"There are {found.num_groups} groups only: where they are speakers and the like, --hold_out clips finds "
+            "more, and rightly."
+        )
+    print(
+        f"Look at {folder / 'index.html'}, delete from {folder / 'overrides.csv'} ({num_sure} rows, at least "
+        f"{options.confidence:g} sure) the rows you disagree with, and train with --label_overrides "
+        f"{folder / 'overrides.csv'}"
+    )
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
+    parser.add_argument("--output_dir", help="default: label_errors/ and the name of the folder above FEATURES_DIR")
+    parser.add_argument("--data_dir", help="the recordings, for players on the page")
+    parser.add_argument("--splits", nargs="+", help="to be checked; default: train and validation")
+    judges = parser.add_mutually_exclusive_group()
+    judges.add_argument("--model", help="judge by embeddings of this network: a run folder or a Hub name")
+    judges.add_argument("--predictions", nargs="+", default=[], help="judge by these predictions.csv of runs")
+    parser.add_argument("--hold_out", choices=("groups", "clips"), default="groups", help="default: %(default)s")
+    parser.add_argument("--confidence", type=float, default=0.5, help="least of overrides.csv; default: %(default)s")
+    parser.add_argument("--pictures", type=int, default=100, help="log-mel pictures on the page; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main()

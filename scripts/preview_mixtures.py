@@ -1,0 +1,40 @@
+"""Some of the mixtures that settings would make, as FLAC files to listen to; their names say what is in them.
+
+    python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --mix_same genre --mix_match tempo
+    python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --preview 50 --preview_dir listen
+
+scripts/build_features.py takes the same --mix_ settings.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import hf_audio
+from hf_audio.config import setting
+
+VALUES = {"mix_fraction": 1.0}
+
+
+@dataclass
+class PreviewConfig:
+    """What is written."""
+
+    _argument_group_name = "run"
+
+    preview: int = setting(20, "How many mixtures to write.")
+    preview_dir: str = setting("mixtures", "Where to.")
+
+
+def main() -> None:
+    data, mixing, preview = hf_audio.parse_settings(
+        hf_audio.DataConfig, hf_audio.MixingConfig, PreviewConfig, values=VALUES, doc=__doc__
+    )
+    clips = hf_audio.corpus_clips(data, mixing).clips
+    mixtures = [clip for clip in clips if clip.parts][: preview.preview]
+    written = hf_audio.write_mixtures(mixtures, Path(preview.preview_dir))
+    print(f"{len(written)} mixtures are in {preview.preview_dir}")
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()

@@ -1,0 +1,119 @@
+"""A process of its own that decodes files it is told of: what crashes, hangs or eats memory there fails a test here.
+
+python decoding_process.py        reads paths from stdin, answers each with one line: "" or what is wrong
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+REPO_ROOT = Path(__file__).resolve().parents[1]
+SAMPLE_RATE = 16_000
+# a file of a few kilobytes: far more than decoding it takes, far less than a lying header can ask for
+MEMORY_BYTES = 400 << 20
+LIMIT_S = 10.0
+
+
+class DecodingProcess:
+    """Started when first asked, and again after it had to be ended. Use as a context."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> DecodingProcess:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._end()
+
+    def fault(self, path: Path) -> str:
+        """What went wrong with decoding the file, "" where it was decoded or refused as it should be."""
+        if self._process is None:
+            environment = os.environ | {"PYTHONPATH": str(REPO_ROOT)}
+            self._process = subprocess.Popen(
+                [sys.executable, __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # the MP3 decoder talks there about every broken frame
+                env=environment,
+            )
+            self._answer(60.0)  # its imports
+        self._process.stdin.write(os.fsencode(path) + b"\n")
+        self._process.stdin.flush()
+        return self._answer(LIMIT_S)
+
+    def _answer(self, limit_s: float) -> str:
+        answers = self._process.stdout
+        if not select.select([answers], [], [], limit_s)[0]:
+            self._end()
+            return f"hangs: no answer after {limit_s:g} s"
+        line = answers.readline()
+        if not line:
+            return f"crashes: the process ended with code {self._end()}"
+        return line.decode().strip().replace("\\n", "\n")
+
+    def _end(self) -> int | None:
+        if self._process is None:
+            return None
+        if self._process.poll() is None and not select.select([self._process.stdout], [], [], 0)[0]:
+            self._process.kill()
+        code = self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process = None
+        return code
+
+
+def check(path: Path) -> str:
+    """Decode a file in every way, and say what is not as it should be."""
+    from hf_audio.data.audio import AudioError, probe, read_audio
+
+    size = path.stat().st_size
+    # even an empty FLAC frame of 65,535 samples takes more than a byte for ten seconds of sound at any usual rate
+    longest_s = 2.0 + 0.1 * size
+    calls = {
+        "probe": lambda: probe(path),
+        "read_audio": lambda: read_audio(path, SAMPLE_RATE),
+        "read_audio of a stretch": lambda: read_audio(path, SAMPLE_RATE, start_s=0.1, end_s=0.2),
+    }
+    for name, call in calls.items():
+        try:
+            answer = call()
+        except AudioError as error:
+            reason = error.reason
+            if not reason.strip() or "\n" in reason or len(reason) > 150 or str(path.parent) in reason:
+                return f"{name}: not a reason in few words: {reason!r}"
+            continue
+        except BaseException:
+            return f"{name}: {traceback.format_exc()}"
+        if name == "probe":
+            if not (0 < answer.duration_s <= longest_s and 0 < answer.channels <= 1024 and answer.sample_rate > 0):
+                return f"{name}: {answer} of {size} bytes"
+        else:
+            longest = SAMPLE_RATE * (longest_s if name == "read_audio" else 0.11)
+            if answer.dtype != "float32" or answer.ndim != 1 or not 0 <= len(answer) <= longest:
+                return f"{name}: {answer.dtype} {answer.shape} of {size} bytes"
+            if not (abs(answer) < float("inf")).all():
+                return f"{name}: values that are not finite"
+    return ""
+
+
+def main() -> None:
+    check(Path(__file__))  # so that all imports are done before memory is counted
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # nothing that a C library prints may look like an answer
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
+    print("ready", file=answers)
+    for line in sys.stdin.buffer:
+        print(check(Path(os.fsdecode(line.rstrip(b"\n")))).replace("\n", "\\n"), file=answers)
+
+
+if __name__ == "__main__":
+    main()

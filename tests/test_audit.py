@@ -1,0 +1,299 @@
+"""The audit: every defect is found with its reason, copies are told from likenesses, and nothing stops it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import soundfile
+
+from hf_audio.analysis.audit_page import MOST_ROWS, audit_corpus
+from hf_audio.corpora.folder import index
+from hf_audio.data.audit import Finding, audit_clips, usable_clips
+from hf_audio.data.fact_store import CRASHED, FactStore
+from hf_audio.data.index import Clip
+from hf_audio.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE = 16_000
+
+
+def recording(seed: int, duration_s: float = 3.0) -> np.ndarray:
+    """Notes of random pitch, length and loudness in noise: no two seeds have a movement in common."""
+    random = np.random.default_rng(seed)
+    samples = 0.003 * random.standard_normal(round(duration_s * RATE))
+    at = 0
+    while at < len(samples):
+        time_s = np.arange(min(random.integers(1500, 8000), len(samples) - at)) / RATE
+        pitch_hz = random.uniform(100, 1500)
+        note = sum(np.sin(2 * np.pi * pitch_hz * harmonic * time_s) / harmonic for harmonic in (1, 2, 3))
+        samples[at : at + len(time_s)] += random.uniform(0.05, 0.3) * note * np.exp(-random.uniform(1, 8) * time_s)
+        at += len(time_s)
+    return samples
+
+
+def write(path: Path, samples: np.ndarray, **options) -> Path:
+    if not options:  # formats round numbers with a point each in its own way
+        samples = np.round(np.clip(samples * 2**15, -(2**15), 2**15 - 1)).astype(np.int16)
+    soundfile.write(path, samples, options.pop("rate", RATE), **options)
+    return path
+
+
+def clip(path: Path, label: str = "x", group: str = "", split: str | None = None) -> Clip:
+    return Clip(path, (label,), group or path.name, path.name, split=split)
+
+
+def opposed(samples: np.ndarray) -> np.ndarray:
+    return np.stack([samples, -0.95 * samples], axis=1)
+
+
+def not_a_number(path: Path) -> Path:
+    return write(path, np.where(np.arange(RATE) == 99, np.nan, recording(1, 1.0)), subtype="FLOAT")
+
+
+def cut_off(path: Path, share: float) -> Path:
+    write(path, recording(2))
+    path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
+    return path
+
+
+# file: how to make it, and what is found
+DEFECTS = {
+    "text.wav": (lambda path: path.write_text("no sound"), "broken", "unreadable: Format not recognised."),
+    "nothing.wav": (lambda path: path.write_bytes(b""), "broken", "empty"),
+    "gone.wav": (lambda path: None, "broken", "missing"),
+    "link.wav": (lambda path: path.symlink_to("nowhere.wav"), "broken", "missing: a link that leads nowhere"),
+    "nan.wav": (not_a_number, "broken", "non-finite samples"),
+    "half.wav": (lambda path: cut_off(path, 0.5), "broken", r"unreadable: it breaks off after 1.50 of 3.00 s"),
+    "nine tenths.wav": (lambda path: cut_off(path, 0.9), "cut off", "10% of the sound"),
+    "zeros.wav": (lambda path: write(path, np.zeros(RATE)), "silent", "silent"),
+    "opposite.wav": (
+        lambda path: write(path, np.stack([recording(3), -recording(3)], axis=1), subtype="FLOAT"),
+        "silent",
+        "silent as mono: its channels cancel each other",
+    ),
+    "opposed.wav": (lambda path: write(path, opposed(recording(4))), "channels cancel", "dB quieter in mono"),
+    "clipped.wav": (lambda path: write(path, np.clip(9 * recording(5), -1, 1)), "clipped", "at full scale"),
+    "clipped 8.wav": (
+        lambda path: write(path, np.clip(9 * recording(6), -1, 1), subtype="PCM_U8"),
+        "clipped",
+        "at full scale",
+    ),
+    "quiet.wav": (
+        lambda path: write(path, 0.005 * recording(7), subtype="FLOAT"),
+        "too quiet",
+        r"peak -\d\d dB, on average -\d\d dB",
+    ),
+    "pause.wav": (lambda path: write(path, np.pad(recording(8, 0.5), (0, 4 * RATE))), "mostly quiet", "% of it"),
+    "left.wav": (
+        lambda path: write(path, np.stack([recording(9), 0 * recording(9)], axis=1)),
+        "dead channel",
+        "1 of 2 channels",
+    ),
+    "offset.wav": (lambda path: write(path, 0.3 * recording(10) - 0.2), "offset", r"is -0\.2"),
+    "called.wav": (lambda path: write(path, recording(11), format="MP3"), "wrong suffix", "MP3 called .wav"),
+    "long.wav": (lambda path: write(path, recording(12, 40.0)), "unlike the rest", "40 s long, half"),
+    "rate.wav": (lambda path: write(path, recording(13), rate=44_100), "unlike the rest", "44100 Hz, "),
+}
+STEREO = {"opposed.wav", "left.wav"}  # which most files here are not, and that is a finding too
+
+
+@pytest.fixture(scope="module")
+def defects(tmp_path_factory) -> tuple[list[Clip], list[Finding]]:
+    folder = tmp_path_factory.mktemp("defects")
+    for name, (make, _, _) in DEFECTS.items():
+        make(folder / name)
+    good = [write(folder / f"good {number}.wav", recording(100 + number)) for number in range(30)]
+    clips = [clip(path) for path in (*(folder / name for name in DEFECTS), *good)]
+    return clips, audit_clips(clips, num_workers=2)
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_every_defect_is_found(defects, name):
+    of_clip = [one for one in defects[1] if one.clip_id == name]
+    _, finding, detail = DEFECTS[name]
+    if name in STEREO:
+        assert of_clip.pop().detail.startswith("2 channel(s), ")
+    assert [one.finding for one in of_clip] == [finding] and re.search(detail, of_clip[0].detail), of_clip
+
+
+def test_nothing_is_found_in_good_recordings(defects):
+    clips, findings = defects
+    assert {one.clip_id for one in findings} == set(DEFECTS)
+    unusable = {name for name, (_, finding, _) in DEFECTS.items() if finding in ("broken", "silent")}
+    assert {one.clip_id for one in clips} - {one.clip_id for one in usable_clips(clips, findings)} == unusable
+    severities = [one.severity for one in findings]
+    assert severities == sorted(severities, key=("error", "warning", "note").index), "errors come first"
+
+
+COPIES = {
+    "same.flac": lambda path, sound: write(path, sound),
+    "small.mp3": lambda path, sound: write(path, sound, compression_level=0.9),
+    "small.ogg": lambda path, sound: write(path, sound, compression_level=0.9),
+    "quiet.wav": lambda path, sound: write(path, 0.1 * sound),
+    "stereo.wav": lambda path, sound: write(path, np.stack([sound, sound], axis=1)),
+    "cut.wav": lambda path, sound: write(path, sound[RATE // 2 :]),
+    "late.wav": lambda path, sound: write(path, np.concatenate([np.zeros(7000), sound])),
+    "everything.mp3": lambda path, sound: write(path, 0.4 * sound[5555:-3000]),
+}
+
+
+def test_copies_are_found_whatever_became_of_them(tmp_path):
+    clips = []
+    for number, (name, make) in enumerate(COPIES.items()):
+        sound = recording(number, 5.0)
+        clips += [clip(write(tmp_path / f"{number}.wav", sound), group=f"g{number}")]
+        make(tmp_path / name, sound)
+        clips += [clip(tmp_path / name, group=f"g{number}")]
+    clips += [clip(write(tmp_path / f"other {seed}.wav", recording(50 + seed, 5.0))) for seed in range(12)]
+    findings = [one for one in audit_clips(clips, num_workers=1) if one.other]
+    assert {(one.clip_id, one.other) for one in findings} == {
+        (name, f"{number}.wav") for number, name in enumerate(COPIES)
+    }
+    assert {one.finding for one in findings if one.clip_id == "same.flac"} == {"duplicate"}
+    assert {one.finding for one in findings if one.clip_id != "same.flac"} == {"near-duplicate"}
+    assert {one.severity for one in findings} == {"warning"}
+
+
+def test_copies_that_disagree_are_leaks(tmp_path):
+    clips = []
+    twins = {"split": [("x", "g", "train"), ("x", "g", "test")], "label": [("x", "g", None), ("y", "g", None)]}
+    for seed, (name, pair) in enumerate({**twins, "group": [("x", "g", "train"), ("x", "h", "train")]}.items()):
+        for suffix, facts in zip(("wav", "flac"), pair, strict=True):
+            clips.append(clip(write(tmp_path / f"{name}.{suffix}", recording(seed)), *facts))
+    clips.append(clip(write(tmp_path / "label.mp3", recording(1)), "z", "g"))
+    leaks = {one.clip_id: one for one in audit_clips(clips, num_workers=1) if one.finding == "leak"}
+    assert leaks["split.flac"].detail == "duplicate (the same samples) in two splits, train and test"
+    assert leaks["label.flac"].detail == "duplicate (the same samples) with two labels, x and y"
+    assert leaks["group.flac"].detail == "duplicate (the same samples) in two groups, g and h"
+    assert re.fullmatch(r"near-duplicate \(\d+% alike\) with two labels, x and z", leaks["label.mp3"].detail)
+    assert {one.severity for one in leaks.values()} == {"error"} and len(leaks) == 4
+
+
+def test_stretches_of_one_recording_are_no_copies(tmp_path):
+    whole = clip(write(tmp_path / "long.wav", recording(0, 8.0)))
+    stretches = [
+        dataclasses.replace(whole, start_s=float(start_s), end_s=start_s + 5.0, clip_id=f"{start_s}")
+        for start_s in (0, 0.3, 3)
+    ]
+    assert audit_clips(stretches, num_workers=1) == []
+
+
+def test_real_recordings_are_told_apart(shared_data, tmp_path):
+    """Of these, ESC-10 itself has one twice under two names; the sample-wise correlation of the two is 0.97."""
+    clips = index(shared_data / "esc10")
+    twice = [one for one in clips if re.search(r"2-(28314|30322)-A", one.clip_id)]
+    sneezes = [one for one in clips if "person_sneeze" in one.clip_id]
+    chosen = [*twice, *sneezes[:15], *[one for one in clips[::10] if one not in twice and one not in sneezes]]
+    findings = [one for one in audit_clips(chosen, num_workers=2) if one.other]
+    assert [(one.finding, one.clip_id[-13:], one.other[-13:]) for one in findings] == [
+        ("leak", "2-30322-A.ogg", "2-28314-A.ogg")
+    ]
+
+
+class DeadlyPath(type(Path())):
+    """Kills the process that it is sent to, as a broken file may do in a C library."""
+
+    def __reduce__(self):
+        return os.kill, (_Receiver(), signal.SIGKILL)
+
+
+class _Receiver:
+    """The number of the process that unpickles it."""
+
+    def __reduce__(self):
+        return os.getpid, ()
+
+
+def test_a_file_that_crashes_the_decoder_is_found(tmp_path):
+    clips = [clip(write(tmp_path / f"{number}.wav", recording(number, 1.0))) for number in range(40)]
+    for number in (3, 25):
+        clips[number] = dataclasses.replace(clips[number], path=DeadlyPath(clips[number].path))
+    findings = audit_clips(clips, num_workers=2)
+    assert [(one.clip_id, one.finding, one.detail) for one in findings] == [
+        ("3.wav", "broken", CRASHED),
+        ("25.wav", "broken", CRASHED),
+    ]
+
+
+def test_an_audit_goes_on_where_it_was_killed(tmp_path):
+    clips = [clip(write(tmp_path / f"{number}.wav", recording(number, 1.0))) for number in range(20)]
+    store = FactStore(tmp_path / "facts.jsonl")
+    clips[0].path.write_bytes(b"")
+    findings = audit_clips(clips, store=store, num_workers=1)
+    lines = store.path.read_bytes().splitlines(keepends=True)
+    store.path.write_bytes(b"".join(lines[:12]) + lines[12][:100])
+    assert audit_clips(clips, store=store.path, num_workers=1) == findings != []
+    assert sorted(store.path.read_bytes().splitlines(keepends=True)) == sorted(lines)
+    write(clips[0].path, recording(99, 1.0))
+    assert audit_clips(clips, store=store.path, num_workers=1) == [], "a file that was mended is heard again"
+    assert len(store.path.read_bytes().splitlines()) == 21
+
+
+def class_folders(root: Path, count: int = 3) -> Path:
+    """A good recording of each class, and many broken ones."""
+    for number in range(count):
+        (root / f"ü & <b>{number}").mkdir(parents=True)
+        write(root / f"ü & <b>{number}" / "a #1 %20.wav", recording(number, 1.0))
+        (root / f"ü & <b>{number}" / "broken.wav").write_bytes(b"?")
+    write(root / "ü & <b>0" / "copy.flac", recording(1, 1.0))
+    return root
+
+
+def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
+    root = class_folders(tmp_path / "recordings")
+    findings = audit_corpus("folder", root, tmp_path / "out" / "audit", num_workers=1)
+    rows = list(csv.DictReader((tmp_path / "out/audit/audit.csv").open(encoding="utf-8")))
+    assert [Finding(**row) for row in rows] == findings and len(findings) == 4
+    page = (tmp_path / "out/audit/index.html").read_text(encoding="utf-8")
+    assert "http" not in page and "<b>" not in page
+    sources = re.findall(r'<audio controls preload="none" src="([^"]+)"', page)
+    assert len(sources) == 5 and all((tmp_path / "out/audit" / unquote(source)).is_file() for source in sources)
+    assert page.count("data:image/png;base64,") == 1, "broken files have no picture"
+    assert "broken            error           3" in (said := capsys.readouterr().out)
+    assert "3 of 7 clips without a finding" in said
+
+
+def test_a_page_stays_small(tmp_path):
+    root = tmp_path / "recordings" / "x"
+    root.mkdir(parents=True)
+    for number in range(MOST_ROWS + 7):
+        (root / f"{number}.wav").write_bytes(b"?")
+    assert len(audit_corpus("folder", root.parent, tmp_path / "out", num_workers=1)) == MOST_ROWS + 7
+    page = (tmp_path / "out/index.html").read_text()
+    assert page.count("<audio") == MOST_ROWS and "7 more in audit.csv" in page and len(page) < 200_000
+
+
+def test_the_script(tmp_path):
+    root = class_folders(tmp_path / "recordings")
+    command = [sys.executable, str(ROOT / "scripts/audit_corpus.py"), "--data_dir", str(root), "--num_workers", "1"]
+    command += ["--output_dir", str(tmp_path / "out"), "--write_csv", str(tmp_path / "usable.csv"), "--strict"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2 and "error: 3 of 7 clips cannot be used, first ü & <b>0/broken.wav" in done.stderr
+    assert "leak              error           1" in done.stdout
+    usable = index(tmp_path / "usable.csv")
+    assert [(one.labels, one.path.name) for one in usable] == [
+        (("ü & <b>0",), "a #1 %20.wav"),
+        (("ü & <b>0",), "copy.flac"),
+        (("ü & <b>2",), "a #1 %20.wav"),
+    ]
+    assert (tmp_path / "out/index.html").is_file()
+
+
+def test_what_cannot_be_audited_gets_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="no clips to audit"):
+        audit_clips([])
+    root = class_folders(tmp_path / "recordings")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"Cannot write .*file.*; choose another"):
+        audit_corpus("folder", root, tmp_path / "file")

@@ -1,0 +1,190 @@
+"""Augmentation of spectrograms in decibels, of one channel and of several: the unit, the padding, what has no sense."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hf_audio.augment import Mixup, Normalisation, Recording, SpecAugment, Warp, augmentation_for
+from hf_audio.config import AugmentConfig
+from hf_audio.errors import InputError
+from hf_audio.extractors.spectrogram import FLOOR_DB, SpectrogramFeatureExtractor
+
+RATE, FRAMES, BINS, REAL = 16_000, 64, 32, 40
+MEAN, STD = [-35.0, -45.0, -20.0], [12.0, 20.0, 30.0]
+
+
+def extractor(*channels: str, **settings) -> SpectrogramFeatureExtractor:
+    sizes = {"sampling_rate": RATE, "num_mel_bins": BINS, "n_fft": 1024, "hop_samples": 256, "max_length": FRAMES}
+    if settings.get("normalisation", "dataset") == "dataset":
+        settings |= {"mean": MEAN[: len(channels)], "std": STD[: len(channels)]}
+    return SpectrogramFeatureExtractor(channels=channels, **sizes, **settings)
+
+
+def sounds(seconds: float = 1.0, count: int = 4) -> list[np.ndarray]:
+    """Stereo noise `[2, samples]`, a different one in each channel."""
+    random, size = np.random.default_rng(0), (count, 2, int(seconds * RATE))
+    return list((random.standard_normal(size) * np.array([[0.1], [0.05]])).astype(np.float32))
+
+
+def batch(source: SpectrogramFeatureExtractor, waveforms) -> torch.Tensor:
+    if not source.is_stereo:
+        waveforms = [waveform.mean(axis=0) for waveform in waveforms]
+    return source(waveforms, sampling_rate=RATE, return_tensors="pt")["input_values"]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+STEREO = extractor("left", "right")
+NORMALISATION = Normalisation.of(STEREO)
+
+
+@pytest.mark.parametrize("normalisation", ["dataset", "clip", "none"])
+@pytest.mark.parametrize("channels", [("mel",), ("left", "right"), ("mel", "mfcc", "wavelet")])
+def test_padding_is_what_the_extractor_pads_with(channels, normalisation):
+    source = extractor(*channels, normalisation=normalisation)
+    short, long = (batch(source, sounds(seconds=seconds, count=1)) for seconds in (0.4, 2.0))
+    of = Normalisation.of(source)
+    assert of.is_padding(short)[0].tolist() == [frame > 0.4 * RATE // 256 for frame in range(FRAMES)]
+    assert not of.is_padding(long).any()
+    assert torch.equal(of.is_padding(short), of.is_padding(short.bfloat16()))
+
+
+def test_silence_in_a_sound_is_no_padding_where_both_are_the_floor():
+    source = extractor("mel", normalisation="none")
+    waveform = sounds(count=1)[0]
+    waveform[:, 4000:9000] = 0
+    found = batch(source, [waveform])
+    assert (found[0, 24] == FLOOR_DB).all()
+    assert Normalisation.of(source).is_padding(found)[0].nonzero().tolist() == [[FRAMES - 1]]  # 1 s has 63 frames
+
+
+def test_decibels_become_natural_logarithms_of_energies_and_again_decibels():
+    features = batch(STEREO, sounds())
+    decibels = torch.from_numpy(np.stack([STEREO.extract(one) for one in sounds()])).transpose(1, 2)
+    energies = NORMALISATION.undo(features)[:, :, : decibels.shape[2]].exp()
+    torch.testing.assert_close(energies, 10 ** (decibels / 10), rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(NORMALISATION.apply(NORMALISATION.undo(features)), features, rtol=1e-4, atol=1e-4)
+    assert NORMALISATION.mean == tuple(MEAN[:2]) and Normalisation.of(extractor("mel")).mean == MEAN[0]
+
+
+def test_gain_is_louder_sound():
+    """Twice the amplitude are 6 dB, whatever the deviation of a channel."""
+    warp = Warp(NORMALISATION, gain_db=20 * math.log10(2), time_shift=False)
+    drawn = warp.draw(4, generator())
+    drawn = type(drawn)(*(torch.zeros(4) for _ in drawn))._replace(gain=torch.ones(4))
+    found, _ = warp.apply(batch(STEREO, sounds()), torch.eye(4), drawn)
+    wanted = batch(STEREO, [2 * sound for sound in sounds()])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_mixing_features_is_mixing_waveforms_in_each_channel():
+    first, second = sounds(seconds=2.0, count=2)
+    second = second[::-1] * 0.5
+    share = torch.tensor([0.8, 0.6])
+    mixup = Mixup(1.0, NORMALISATION)
+    drawn = type(mixup.draw(2, generator()))(share, torch.tensor([1, 0]))
+    mixed, _ = mixup.apply(batch(STEREO, [first, second]), torch.eye(2), drawn)
+    pairs = zip(share.tolist(), (first, second), (second, first), strict=True)
+    wanted = batch(STEREO, [own**0.5 * one + (1 - own) ** 0.5 * other for own, one, other in pairs])
+    difference = (NORMALISATION.undo(mixed) - NORMALISATION.undo(wanted)).mean(dim=(2, 3))
+    assert difference.abs().max() < 0.12  # of natural logarithms, as in test_augment.py
+
+
+def test_noise_is_so_far_below_each_channel_as_asked_for():
+    recording = Recording(NORMALISATION, noise_probability=1.0, noise_snr_db=10.0)
+    drawn = recording.draw(4, generator())._replace(level=torch.zeros(4), tilt=torch.zeros(4))
+    features = batch(STEREO, sounds(seconds=2.0))
+    before, after = (
+        NORMALISATION.undo(one).exp() for one in (features, recording.apply(features, torch.eye(4), drawn)[0])
+    )
+    added = (after - before).mean(dim=(2, 3)) / before.mean(dim=(2, 3))
+    torch.testing.assert_close(added, torch.full((4, 2), 0.1), rtol=0.1, atol=0.0)
+
+
+def test_an_equaliser_bends_both_channels_alike():
+    recording = Recording(NORMALISATION, equaliser_db=6.0)
+    drawn = recording.draw(4, generator())
+    features = batch(STEREO, sounds())
+    change = NORMALISATION.undo(recording.apply(features, torch.eye(4), drawn)[0]) - NORMALISATION.undo(features)
+    change = change[:, :, :REAL] * (10 / math.log(10))
+    torch.testing.assert_close(change, change[:, :1, :1].expand_as(change), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(change[:, 0, 0, 0], 6.0 * drawn.nodes[:, 0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda of: SpecAugment(12, 6, of),
+        lambda of: Warp(of, 0.3, 0.1, 3.0, 6.0),
+        lambda of: Recording(of, 3.0, 1.0, 5.0),
+        lambda of: Mixup(1.0, of),
+    ],
+    ids=["masks", "warp", "recording", "mixup"],
+)
+def test_two_equal_channels_are_augmented_as_one(make):
+    """And one channel in a batch of four dimensions as in one of three."""
+    of = Normalisation(MEAN[0], STD[0], 1.0, 1.0, 0.0)
+    mono = batch(extractor("mel"), sounds(seconds=0.8))
+    mono[1, 20:] = 0.0
+    targets = torch.eye(4)
+    wanted, labels = make(of).apply(mono, targets, make(of).draw(4, generator()))
+    assert not torch.equal(wanted, mono)
+    for channels in (1, 2):
+        several = mono[:, None].repeat(1, channels, 1, 1)
+        found, found_labels = make(of).apply(several, targets, make(of).draw(4, generator()))
+        torch.testing.assert_close(found, wanted[:, None].expand_as(found), rtol=1e-5, atol=1e-5)
+        assert torch.equal(found_labels, labels)
+    assert torch.equal(of.is_padding(wanted)[1], torch.arange(FRAMES) >= (~of.is_padding(wanted)[1]).sum())
+
+
+def test_masks_hide_with_the_mean_of_what_is_not_normalised():
+    source = extractor("left", "right", normalisation="none")
+    features = batch(source, sounds(seconds=0.5))
+    masks = SpecAugment(12, 0, Normalisation.of(source))
+    found, _ = masks.apply(features, torch.eye(4), masks.draw(4, generator()))
+    hidden = found != features
+    real = int(0.5 * RATE / 256) + 1
+    for sample, channel in ((0, 0), (0, 1), (3, 1)):
+        mean = features[sample, channel, :real].mean()
+        values = found[sample, channel][hidden[sample, channel]]
+        assert len(values) and torch.allclose(values, mean.expand_as(values))
+
+
+def test_seconds_are_counted_in_the_extractors_hops():
+    long = SpectrogramFeatureExtractor(sampling_rate=44_100, hop_samples=512, max_length=431, mean=-30.0, std=15.0)
+    steps = augmentation_for(AugmentConfig(time_mask_s=0.3, frequency_mask_bins=6), long).steps
+    assert steps[0].longest_time_mask_frames == 26
+    assert augmentation_for(AugmentConfig(time_mask_s=3.0), long).steps[0].longest_time_mask_frames == 43
+
+
+@pytest.mark.parametrize(
+    ("channels", "normalisation", "setting", "sentence"),
+    [
+        (("mel",), "clip", {"gain_db": 3.0}, "--gain_db needs the energies.*--normalisation dataset"),
+        (("mel",), "clip", {"mixup_alpha": 1.0}, "--mixup_alpha needs the energies"),
+        (("mel", "mfcc"), "dataset", {"noise_probability": 0.5}, "--noise_probability is for energies.*MFCCs are none"),
+        (("mel", "mfcc"), "dataset", {"frequency_shift_bins": 2.0}, "--frequency_shift_bins is for energies"),
+    ],
+)
+def test_what_has_no_sense_is_refused_in_one_sentence(channels, normalisation, setting, sentence):
+    source = extractor(*channels, normalisation=normalisation)
+    with pytest.raises(InputError, match=sentence) as raised:
+        augmentation_for(AugmentConfig(**setting), source)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("channels", "normalisation"), [(("mel",), "clip"), (("mel", "mfcc"), "dataset")])
+def test_masks_and_shifts_stay(channels, normalisation):
+    source = extractor(*channels, normalisation=normalisation)
+    config = AugmentConfig(time_shift=True, time_stretch=0.2, time_mask_s=0.2, frequency_mask_bins=4)
+    augment = augmentation_for(config, source)
+    assert [type(step).__name__ for step in augment.steps] == ["Warp", "SpecAugment"]
+    features = batch(source, sounds())
+    found, _ = augment(features, torch.eye(4), generator())
+    assert found.shape == features.shape and found.isfinite().all() and not torch.equal(found, features)

@@ -1,0 +1,48 @@
+"""Thousands of broken files: each is decoded to finite samples or refused with a reason; nothing crashes or hangs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from decoding_process import DecodingProcess
+from hypothesis import HealthCheck, Phase, given, settings
+from mutated_audio import KINDS, mutated, mutations, original
+
+# The same cases in every run. FUZZING_CASES=100000 pytest tests/test_decoder_fuzzing.py draws others, and more.
+CASES = os.environ.get("FUZZING_CASES")
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with DecodingProcess() as process:
+        yield process
+
+
+@settings(
+    max_examples=int(CASES or 3000),
+    derandomize=CASES is None,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],  # a hang would take minutes to shrink, and the operations are few
+    suppress_health_check=list(HealthCheck),
+)
+@given(mutation=mutations)
+def test_broken_files_are_decoded_or_refused(decoder, tmp_path_factory, mutation):
+    kind, operations, suffix = mutation
+    path = Path(tmp_path_factory.getbasetemp()) / f"mutated.{suffix or kind}"
+    path.write_bytes(mutated(kind, operations))
+    fault = decoder.fault(path)
+    path.unlink()
+    assert not fault, f"{kind} after {operations}, called .{suffix or kind}: {fault}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_originals_are_good(decoder, tmp_path, kind):
+    from hf_audio.data.audio import read_audio
+
+    path = tmp_path / f"good.{kind}"
+    path.write_bytes(original(kind))
+    assert not decoder.fault(path)
+    assert 0.25 * 16_000 < len(read_audio(path, 16_000)) < 0.4 * 16_000

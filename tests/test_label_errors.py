@@ -1,0 +1,247 @@
+"""Planted label errors are found, shown, and put right by what is written for --label_overrides."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+import runpy
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from hf_audio import (
+    DataConfig,
+    InputError,
+    build_corpus_features,
+    compare_overrides,
+    find_label_errors,
+    load_features,
+    read_clip_labels,
+    write_label_errors,
+)
+from hf_audio.analysis.override_comparison import compare_runs, without_test_clips
+
+ROOT = Path(__file__).parents[1]
+PITCH_HZ = {"bell": 2400.0, "flute": 1000.0, "horn": 450.0, "tuba": 150.0}
+NUM_CLIPS, SAMPLE_RATE = 200, 16_000
+NAMES = sorted(PITCH_HZ)
+
+
+def tone(names, seed: int) -> np.ndarray:
+    """Half a second of the named classes' tones at pitches of their own, in noise."""
+    random = np.random.default_rng(seed)
+    time_s = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
+    tones = [np.sin(2 * np.pi * PITCH_HZ[name] * random.uniform(0.8, 1.25) * time_s) for name in names]
+    level = 0.2 * 10 ** (random.uniform(-6, 0) / 20)
+    return level * sum(tones, np.zeros(len(time_s))) + 0.02 * random.standard_normal(len(time_s))
+
+
+def flipped(names: tuple[str, ...], random: np.random.Generator) -> tuple[str, ...]:
+    """One of several labels turned round: dropped, or one that is not heard added."""
+    name = NAMES[random.integers(len(NAMES))]
+    return tuple(sorted({*names} ^ {name}))
+
+
+def build(folder: Path, column: str) -> tuple[Path, dict[str, tuple[str, ...]], set[str]]:
+    """Features of clips of which a tenth is labelled wrong, the truth, and which are wrong."""
+    random = np.random.default_rng(1)
+    corpus, rows, truth, wrong = folder / "my corpus", [], {}, set()
+    planted = random.choice(NUM_CLIPS, NUM_CLIPS // 10, replace=False)
+    corpus.mkdir()
+    for number in range(NUM_CLIPS):
+        names = (NAMES[number % 4],)
+        if column == "labels":
+            names = tuple(name for name in NAMES if random.random() < 0.45)
+        path = f"ö {number:03d}.wav"
+        soundfile.write(corpus / path, tone(names, number), SAMPLE_RATE)
+        given = names
+        if number in planted:
+            given = flipped(names, random) if column == "labels" else (NAMES[(number + random.integers(1, 4)) % 4],)
+            wrong.add(path)
+        truth[path] = names
+        rows.append(f"{path},{';'.join(given)},g{number // 2},{'test' if number % 5 == 4 else 'train'}\n")
+    rows = [re.sub(r",g\d+,", f",g{number // 10}-{number % 5},", row) for number, row in enumerate(rows)]
+    (corpus / "labels.csv").write_text(f"path,{column},group,split\n" + "".join(rows), encoding="utf-8")
+    data = DataConfig(data_dir=str(corpus), validation_fraction=0.0, num_workers=1)
+    return build_corpus_features(data, folder / "features"), truth, wrong
+
+
+@pytest.fixture(scope="module")
+def one_label(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("one"), "label")
+
+
+@pytest.fixture(scope="module")
+def several_labels(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("several"), "labels")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "hold_out", "least_precision", "least_recall"),
+    [
+        ("one_label", "groups", 0.9, 0.9),
+        ("one_label", "clips", 0.9, 0.9),
+        ("several_labels", "groups", 0.7, 0.8),
+    ],
+)
+def test_planted_errors_are_found(request, corpus, hold_out, least_precision, least_recall):
+    folder, truth, wrong = request.getfixturevalue(corpus)
+    found = find_label_errors(load_features(folder), splits=["train", "test"], hold_out=hold_out)
+    names = {error.row["clip_id"] for error in found.errors}
+    hits = names & wrong
+    assert found.num_checked == NUM_CLIPS and found.num_not_checked == 0
+    assert len(hits) >= least_precision * len(names) and len(hits) >= least_recall * len(wrong)
+    right = [error for error in found.errors if error.suggested == truth[error.row["clip_id"]]]
+    assert len(right) >= least_precision * len(found.errors)
+    assert found.agreement > 0.8
+    assert all(error.confidence > error.quality for error in found.errors)
+
+
+def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
+    folder, truth, wrong = one_label
+    features = load_features(folder)
+    found = find_label_errors(features)
+    checked = {clip_id for clip_id in features.splits["train"]["clip_id"]}
+    assert found.num_checked == len(checked), "test labels stay as given unless they are asked for"
+    corpus = folder.parent / "my corpus"
+    out = tmp_path / "out"
+    num_sure = write_label_errors(found, features, out, data_dir=corpus, least_confidence=0.6, num_pictures=3)
+
+    with open(out / "label_errors.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(found.errors) and rows[0]["given"] != rows[0]["suggested"]
+    assert [float(row["quality"]) for row in rows] == sorted(float(row["quality"]) for row in rows)
+    overrides = read_clip_labels(out / "overrides.csv")
+    sure = {row["clip_id"]: row for row in rows if float(row["confidence"]) >= 0.6}
+    assert set(overrides) == set(sure) and num_sure == len(sure)
+    assert all(one.labels == (sure[clip_id]["suggested"],) for clip_id, one in overrides.items())
+
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count("<tr data-classes=") == len(rows) and "http" not in page, "nothing is loaded from elsewhere"
+    sounds = re.findall(r'<audio[^>]* src="([^"]+)"', page)
+    assert len(sounds) == len(rows) and all((out / unquote(sound)).is_file() for sound in sounds)
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 3
+    assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).height == 128
+
+    data = DataConfig(data_dir=str(corpus), num_workers=1, validation_fraction=0.0)
+    data.label_overrides = str(out / "overrides.csv")
+    mended = read_clip_labels(build_corpus_features(data, tmp_path / "mended"))
+    still_wrong = {clip_id for clip_id in checked if mended[clip_id].labels != truth[clip_id]}
+    assert len(still_wrong) < 0.3 * len(wrong & checked)
+
+
+def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):
+    folder, truth, wrong = one_label
+    features = load_features(folder)
+    lines = ["clip_id,labels,decided," + ",".join(NAMES)]
+    for clip_id in dict.fromkeys(features.splits["test"]["clip_id"]):
+        scores = [0.91 if (name,) == truth[clip_id] else 0.03 for name in NAMES]
+        lines.append(f"{clip_id},x,x," + ",".join(map(str, scores)))
+    (tmp_path / "predictions.csv").write_text("\n".join(lines), encoding="utf-8")
+    tables = [tmp_path / "predictions.csv"]
+    found = find_label_errors(features, splits=["train", "test"], predictions=tables)
+    tested = set(features.splits["test"]["clip_id"])
+    assert {error.row["clip_id"] for error in found.errors} == wrong & tested
+    assert found.num_checked == len(tested) and found.num_not_checked == NUM_CLIPS - len(tested)
+    with pytest.raises(InputError, match=r"None of the 160 checked clips is in .*predictions of runs that tested"):
+        find_label_errors(features, predictions=tables)
+    (tmp_path / "predictions.csv").write_text("clip_id,oboe\na,0.5\n")
+    with pytest.raises(
+        InputError, match=r"has no column 'bell'; expected predictions.csv of a run on the same classes"
+    ):
+        find_label_errors(features, predictions=tables)
+
+
+def test_a_class_of_one_group_cannot_be_judged(tmp_path):
+    corpus = tmp_path / "corpus"
+    rows = ["path,label,group,split"]
+    for number in range(40):
+        name = "lonely" if number < 4 else NAMES[number % 2]
+        corpus.mkdir(exist_ok=True)
+        soundfile.write(corpus / f"{number}.wav", tone((NAMES[number % 4],), number), SAMPLE_RATE)
+        rows.append(f"{number}.wav,{name},{'solo' if name == 'lonely' else number},train")
+    (corpus / "labels.csv").write_text("\n".join(rows))
+    data = DataConfig(data_dir=str(corpus), validation_fraction=0.0, test_fraction=0.0, num_workers=1)
+    found = find_label_errors(load_features(build_corpus_features(data, tmp_path / "features")))
+    assert found.num_not_checked == 4 and found.num_checked == 36
+    assert not any(error.given == ("lonely",) for error in found.errors)
+
+
+def test_before_and_after(one_label, tmp_path):
+    folder, truth, wrong = one_label
+    features = load_features(folder)
+    test = set(features.splits["test"]["clip_id"])
+    given = read_clip_labels(folder)
+    right = {clip_id: ";".join(truth[clip_id]) for clip_id in wrong}
+    shuffled = {
+        clip_id: NAMES[(NAMES.index(one.labels[0]) + 1 + number % 3) % 4]
+        for number, (clip_id, one) in enumerate(given.items())
+        if clip_id not in test
+    }
+    tables = {"right": right, "harmful": shuffled}
+    compared = {}
+    for name, labels in tables.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_text("clip_id,label\n" + "".join(f"{one},{label}\n" for one, label in labels.items()))
+        compared[name] = compare_overrides(features, path, seeds=4)
+    assert compared["harmful"].difference < -0.3 and not compared["harmful"].is_noise
+    assert "worse beyond noise" in compared["harmful"].as_text()
+    assert compared["right"].is_noise and abs(compared["right"].difference) < 0.1, (
+        "few errors do a linear model no harm"
+    )
+
+    kept = read_clip_labels(without_test_clips(tmp_path / "right.csv", features, tmp_path / "train.csv"))
+    assert set(kept) == wrong - test, "so that test labels stay as given in a recipe too"
+    (tmp_path / "new.csv").write_text("clip_id,label\nö 000.wav,gong\nö 001.wav,gong\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"has new classes .gong.*nothing to compare"):
+        compare_overrides(features, tmp_path / "new.csv")
+    assert compare_runs("accuracy", [0.5, 0.6, 0.55], [0.6, 0.71, 0.64]).is_noise is False
+    assert compare_runs("accuracy", [0.5, 0.6, 0.55], [0.6, 0.5, 0.57]).is_noise
+
+
+def run_script(name: str, argv: list[str], monkeypatch, cwd: Path) -> None:
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", [f"scripts/{name}", *argv])
+    runpy.run_path(str(ROOT / "scripts" / name), run_name="__main__")
+
+
+def test_from_the_command_line(one_label, tmp_path, monkeypatch, capsys):
+    folder, _, _ = one_label
+    run_script("find_label_errors.py", [str(folder), "--pictures", "0"], monkeypatch, tmp_path)
+    out = Path("label_errors") / folder.parent.name
+    printed = capsys.readouterr().out
+    assert "of 160 clips are probably labelled wrong" in printed
+    assert f"train with --label_overrides {out / 'overrides.csv'}" in printed and "too little" not in printed
+    assert out.joinpath("index.html").is_file()
+    run_script("compare_overrides.py", [str(folder), str(out / "overrides.csv"), "--seeds", "2"], monkeypatch, tmp_path)
+    assert "accuracy, test labels as given, 2 seeds: before 0." in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        run_script("compare_overrides.py", [str(folder), "nowhere.csv"], monkeypatch, tmp_path)
+    assert capsys.readouterr().err.endswith("expected a CSV with clip_id and label\n")
+
+
+def test_spoken_digits_with_planted_errors(shared_data, tmp_path):
+    random = np.random.default_rng(0)
+    lines, wrong = ["path,label,group"], set()
+    with open(shared_data / "fsdd" / "labels.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["group"] in ("jackson", "theo")][::2]
+    for row in rows:
+        label, path = row["label"], str(shared_data / "fsdd" / row["path"])
+        if random.random() < 0.1:
+            label = str((int(label) + random.integers(1, 10)) % 10)
+            wrong.add(path)
+        lines.append(f"{path},{label},{row['path']}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    data = DataConfig(data_dir=str(tmp_path / "labels.csv"), validation_fraction=0.0, num_workers=1)
+    features = load_features(build_corpus_features(data, tmp_path / "features"))
+    found = find_label_errors(features, splits=["train", "test"])
+    hits = wrong & {error.row["clip_id"] for error in found.errors}
+    assert len(hits) >= 0.7 * len(wrong) and len(hits) >= 0.7 * len(found.errors)

@@ -1,0 +1,198 @@
+"""Leak reports: windows that overlap across splits are found, other recordings are not, and what a leak pretends."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hf_audio import Clip, InputError, LabelSpace, leak_report, load_features
+from hf_audio.analysis.pretended_accuracy import train_both_ways
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.near_duplicates import Pairs, similarities, sketch_windows, threshold_above
+from hf_audio.features.classical import ClassicalFeatures
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.waveform import Waveform
+
+ROOT = Path(__file__).parents[1]
+RATE = 16_000
+CLASSES = {"bell": 2400.0, "flute": 800.0}
+
+
+def sound(seed: int, pitch_hz: float, duration_s: float) -> np.ndarray:
+    """Notes of random length and loudness at about one pitch, in noise: no two recordings have the same course."""
+    random, count = np.random.default_rng(seed), round(duration_s * RATE)
+    level = np.repeat(random.uniform(0.02, 0.3, count), random.integers(800, 4000, count))[:count]
+    pitch = pitch_hz * np.repeat(random.uniform(0.8, 1.25, count), random.integers(1600, 6000, count))[:count]
+    return level * np.sin(2 * np.pi * np.cumsum(pitch) / RATE) + 0.01 * random.standard_normal(count)
+
+
+def recordings(folder: Path, count: int, duration_s: float) -> list[Clip]:
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = []
+    for number in range(count):
+        name = list(CLASSES)[number % 2]
+        path = folder / f"{number}.wav"
+        soundfile.write(path, sound(number, CLASSES[name], duration_s), RATE)
+        clips.append(Clip(path, (name,), f"g{number}", path.name))
+    return clips
+
+
+def split_of(number: int) -> str:
+    return "test" if number % 4 in (1, 2) else "train"
+
+
+def cut_and_dealt(clips: list[Clip], duration_s: float, window_s: float, hop_s: float) -> list[Clip]:
+    """What must not be: every window a clip of its own with a group of its own, dealt to splits at random."""
+    random, pieces = np.random.default_rng(0), []
+    for clip in clips:
+        for start_s in np.arange(0, duration_s - window_s + 0.001, hop_s).round(3).tolist():
+            name = f"{clip.clip_id}#{start_s}"
+            piece = {"start_s": start_s, "end_s": start_s + window_s, "clip_id": name, "group": name}
+            pieces.append(dataclasses.replace(clip, split=str(random.choice(["train", "train", "test"])), **piece))
+    return pieces
+
+
+def build(clips: list[Clip], folder: Path, window_s: float, hop_s: float, extractor=None) -> Path:
+    labels = LabelSpace.of_clips(clips)
+    return build_features(
+        clips, labels, folder, extractor or KaldiFbank(), window_s=window_s, hop_s=hop_s, num_workers=1
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[Clip]:
+    return recordings(tmp_path_factory.mktemp("wav"), 8, 12.0)
+
+
+@pytest.fixture(scope="module")
+def honest(files, tmp_path_factory) -> Path:
+    clips = [dataclasses.replace(clip, split=split_of(number)) for number, clip in enumerate(files)]
+    return build(clips, tmp_path_factory.mktemp("honest") / "features", 5.0, 1.0)
+
+
+@pytest.mark.parametrize("extractor", [KaldiFbank(), Waveform()], ids=["fbank", "waveform"])
+def test_windows_of_5_s_every_second_dealt_at_random_are_found(files, tmp_path, extractor):
+    pieces = cut_and_dealt(files, 12.0, 5.0, 1.0)
+    folder = build(pieces, tmp_path / "features", 5.0, 5.0, extractor)
+    report = leak_report(folder)
+    start_of = {clip.clip_id: (clip.path.name, clip.start_s) for clip in pieces}
+    in_test = {clip.clip_id for clip in pieces if clip.split == "test"}
+    (counted,) = report.counts()
+    assert counted["windows"][1] / len(in_test) > 0.95, "nearly every test window has a neighbour in training"
+    for leak in report.leaks:
+        (file_a, start_a), (file_b, start_b) = start_of[leak.clip_a], start_of[leak.clip_b]
+        assert file_a == file_b, f"{leak} are different recordings"
+        assert abs(leak.shift_s - (start_b - start_a)) < 0.1
+        assert (leak.split_a, leak.split_b) == ("train", "test") and leak.same_labels and not leak.same_group
+    assert any(abs(leak.shift_s) >= 3 for leak in report.leaks), "an overlap of two fifths is enough"
+
+
+def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(honest):
+    report = leak_report(honest)
+    assert report.leaks == [] and report.num_others >= 200
+    assert report.known_found == 1.0 and report.num_known >= 50 and 0.4 <= report.threshold < 0.9
+    assert "less than one of different sounds is expected" in report.as_markdown()
+    assert "100.0% are above it" in report.judged_by()
+
+
+def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files, tmp_path):
+    copy = tmp_path / "copy <of> 1.wav"
+    samples, rate = soundfile.read(files[0].path)
+    soundfile.write(copy, 0.3 * samples[round(0.613 * rate) :], rate)
+    clips = [dataclasses.replace(clip, split=split_of(number)) for number, clip in enumerate(files)]
+    clips.append(dataclasses.replace(clips[0], path=copy, clip_id=copy.name, group="copy", split="test"))
+    folder = build(clips, tmp_path / "features", 2.0, 1.0)
+    command = [sys.executable, "scripts/report_leaks.py", str(folder), "--output_dir", str(tmp_path / "leaks")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    assert said.returncode == 0, said.stderr[-2000:]
+    assert "| train: 0.wav | " in said.stdout and " | test: copy <of> 1.wav | " in said.stdout
+    with open(tmp_path / "leaks" / "leaks.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 10 and {(row["clip_a"], row["clip_b"]) for row in rows} == {("0.wav", copy.name)}
+    for row in rows:
+        shift_s = float(row["start_b_s"]) + 0.613 - float(row["start_a_s"])
+        assert abs(float(row["shift_s"]) - shift_s) < 0.06 and float(row["similarity"]) > 0.6
+        assert (row["same_group"], row["same_labels"]) == ("False", "True")
+    page = (tmp_path / "leaks" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 and "copy &lt;of&gt; 1.wav" in page and "<of>" not in page
+
+
+def test_vectors_without_time_find_copies(files, tmp_path):
+    pytest.importorskip("librosa")
+    clips = [dataclasses.replace(clip, split=split_of(number), end_s=3.0) for number, clip in enumerate(files)]
+    clips.append(dataclasses.replace(clips[0], clip_id="copy", group="copy", split="test"))
+    folder = build(clips, tmp_path / "features", 1.5, 1.5, ClassicalFeatures())
+    report = leak_report(folder, tmp_path / "leaks")
+    assert {(leak.clip_a, leak.clip_b) for leak in report.leaks} == {("0.wav", "copy")}
+    assert "img" in (tmp_path / "leaks" / "report.html").read_text()  # of the style only
+
+
+def test_one_split_cannot_leak(honest):
+    features = load_features(honest)
+    with pytest.raises(InputError, match="has the split train only; a leak needs two"):
+        leak_report(dataclasses.replace(features, splits={"train": features.splits["train"]}))
+
+
+def test_stillness_is_not_compared():
+    windows = [np.full((200, 32), -15.0), np.full((200, 32), -15.0), np.random.default_rng(0).normal(size=(200, 32))]
+    sketches = sketch_windows(windows, 3, 200, 100.0)
+    pairs = Pairs(np.array([0, 0, 2]), np.array([1, 2, 2]), np.zeros(3, dtype=int))
+    assert np.isnan(similarities(sketches, pairs)[:2]).all() and similarities(sketches, pairs)[2] > 0.99
+
+
+def test_the_threshold_grows_with_the_number_of_pairs_and_a_few_duplicates_do_not_move_it():
+    random = np.random.default_rng(0)
+    others = np.tanh(random.exponential(0.05, 5000))
+    few, many = threshold_above(others, 100), threshold_above(others, 100_000)
+    assert 0.4 <= few < many < 0.9
+    assert abs(threshold_above(np.concatenate([others, np.full(10, 0.98)]), 100_000) - many) < 0.02
+    assert (np.tanh(random.exponential(0.05, 100_000)) > many).sum() <= 3
+
+
+def test_a_leaky_split_pretends_accuracy(tmp_path):
+    """Speakers with a voice of their own, each saying both words: a random split recognises the voices."""
+    random, clips = np.random.default_rng(0), []
+    for speaker in range(10):
+        for number, word in enumerate(("yes", "no")):
+            pitch_hz = 300.0 * 1.25 ** random.uniform(0, 10)  # which of them is higher says nothing
+            path = tmp_path / f"{speaker}_{word}.wav"
+            soundfile.write(path, sound(100 * speaker + number, pitch_hz, 4.0), RATE)
+            split = "test" if speaker in (3, 7) else "train"
+            clips.append(Clip(path, (word,), f"speaker{speaker}", path.name, split=split))
+    features = load_features(build(clips, tmp_path / "features", 1.0, 0.25))
+    found = train_both_ways(features, num_seeds=3)
+    assert (found.metric, found.num_train, found.num_test) == ("accuracy", 16 * 13, 4 * 13)
+    for model in ("linear", "neighbour"):
+        assert np.mean(found.scores[model]["windows"]) > 0.9, found.as_markdown()
+        assert found.pretended("windows", model) > 20, found.as_markdown()
+        assert len(found.scores[model]["own"]) == 1 and len(found.scores[model]["clips"]) == 3
+    assert "| random windows |" in found.as_markdown() and "drawn 3 times" in found.as_markdown()
+
+
+def test_real_recordings_of_different_sources_are_told_apart(shared_data, tmp_path):
+    with open(shared_data / "esc10" / "labels.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["label"] in ("baby_cry", "dog_bark", "rain")]
+    wanted = [row for row in rows if row["split"] in ("fold3", "fold5")]
+    clips = [
+        Clip(
+            shared_data / "esc10" / row["path"],
+            (row["label"],),
+            row["group"],
+            row["path"],
+            split="test" if row["split"] == "fold3" else "train",
+        )
+        for row in wanted
+    ]
+    report = leak_report(build(clips, tmp_path / "features", 2.0, 0.5))
+    assert report.known_found > 0.95
+    # Listened to: one cry, uploaded twice
+    assert [{leak.clip_a[15:-4], leak.clip_b[15:-4]} for leak in report.clip_pairs()] == [{"5-151085-A", "3-151080-A"}]

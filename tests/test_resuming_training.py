@@ -1,0 +1,192 @@
+"""Runs that are taken up again: after a kill, in another folder, with adapters; and those that must not be."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from training_run import assert_same_weights, batch_of, tiny_model, trainer_of, weights_of
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+from hf_audio.augment import Compose, Mixup, Normalisation
+from hf_audio.data.labels import SINGLE_LABEL
+from hf_audio.errors import InputError
+from hf_audio.models import build_model
+from hf_audio.training.checkpoints import MARKER, delete_incomplete, is_complete, mark_complete, newest_complete
+
+TESTS = Path(__file__).parent
+STEPS = 10  # of an epoch: 38 windows in batches of 4
+
+
+def interrupted(run, step):
+    """Makes a run look as if it had been killed before it reached a step."""
+    for path in (run / "checkpoints").glob("checkpoint-*"):
+        if int(path.name.split("-")[1]) >= step:
+            shutil.rmtree(path)
+
+
+def inputs(batch):
+    return {"input_values": batch["input_values"]}
+
+
+def test_early_stopping_keeps_the_best_epoch_and_a_finished_run_is_not_trained_again(tiny_features, tmp_path):
+    def scripted(trainer):
+        scores = iter([0.5, 0.9, 0.4, 0.3, 0.2, 0.1])
+        trainer.compute_metrics = lambda _: {"accuracy": next(scores)}
+        return trainer
+
+    options = {"arguments": {"num_train_epochs": 6}, "early_stopping_patience": 2}
+    state = scripted(trainer_of(tiny_features, tmp_path, **options)).train_resumable()
+    assert state.global_step == 4 * STEPS and state.best_global_step == 2 * STEPS
+    best = weights_of(tmp_path / "checkpoints" / f"checkpoint-{2 * STEPS}")
+    assert_same_weights(weights_of(tmp_path), best)
+    last = weights_of(tmp_path / "checkpoints" / f"checkpoint-{4 * STEPS}")
+    layer = "audio_spectrogram_transformer.layers.1.mlp.fc2.weight"
+    assert not torch.equal(best[layer], last[layer])  # a deep layer too was trained, saved and loaded
+
+    moved = tmp_path.with_name("moved")
+    shutil.move(tmp_path, moved)
+    (moved / "model.safetensors").unlink()
+    again = trainer_of(tiny_features, moved, model=tiny_model(tiny_features, seed=5), **options)
+    assert again.train_resumable().global_step == 4 * STEPS
+    assert_same_weights(weights_of(moved), best)
+    assert_same_weights(again.model.state_dict(), best)
+    assert [entry["loss"] for entry in again.state.log_history if "loss" in entry]
+
+
+def test_a_resumed_run_has_the_same_random_numbers(tiny_features, tmp_path):
+    """In the middle of an epoch, with dropout, mixup and early stopping's count."""
+    augment = Compose((Mixup(0.4, Normalisation.of(tiny_features.extractor)),))
+    steps = {"save_steps": 6, "eval_steps": 6, "save_strategy": "steps", "eval_strategy": "steps"}
+
+    def start(folder):
+        arguments = {**steps, "num_train_epochs": 2, "save_total_limit": None, "gradient_accumulation_steps": 2}
+        model = tiny_model(tiny_features, dropout=0.2)
+        return trainer_of(tiny_features, folder, model, {**arguments, "logging_steps": 2}, augment=augment)
+
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    trainer = start(whole)
+    trainer.train_resumable()
+    shutil.copytree(whole, resumed)
+    interrupted(resumed, 10)
+    assert newest_complete(resumed / "checkpoints").name == "checkpoint-6"
+    again = start(resumed)
+    torch.manual_seed(99)  # a process that did something else before
+    again.train_resumable()
+    assert again.state.global_step == 10
+    assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
+
+
+def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
+    base, run, resumed = tmp_path / "base", tmp_path / "run", tmp_path / "resumed"
+    tiny_model(tiny_features, seed=7).save_pretrained(base)
+    tiny_features.extractor.save_pretrained(base)
+
+    def start(folder):
+        model = build_model(str(base), tiny_features, lora_rank=2, lora_dropout=0.2)
+        arguments = {"num_train_epochs": 3, "learning_rate": 1e-2, "activation_checkpointing": True}
+        return trainer_of(tiny_features, folder, model, arguments)
+
+    trainer = start(run)
+    trainer.train_resumable()
+    scores = trainer.predict_clips("test").logits
+    config = AutoConfig.from_pretrained(run)
+    stock = AutoModelForAudioClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
+    batch = batch_of(tiny_features, "test")
+    with torch.no_grad():
+        adapted = PeftModel.from_pretrained(stock, str(run), subfolder="adapter").eval()(**inputs(batch)).logits
+        merged = AutoModelForAudioClassification.from_pretrained(run).eval()(**inputs(batch)).logits
+    torch.testing.assert_close(adapted, merged, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scores[0], merged[batch["clip_keys"] == batch["clip_keys"][0]].mean(0), atol=1e-4)
+
+    shutil.copytree(run, resumed)
+    interrupted(resumed, 3 * STEPS)
+    assert newest_complete(resumed / "checkpoints") is not None
+    again = start(resumed)
+    again.train_resumable()
+    assert again.state.global_step == 3 * STEPS
+    trainable = [{n for n, p in t.model.named_parameters() if p.requires_grad} for t in (trainer, again)]
+    assert trainable[0] == trainable[1] and not any("embeddings" in name for name in trainable[1])
+    assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
+    assert any(p.abs().sum() > 0 for n, p in again.model.named_parameters() if "lora_B" in n)  # they had gradients
+
+
+def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(tiny_features, tmp_path):
+    trainer_of(tiny_features, tmp_path, arguments={"max_steps": 2}).train_resumable()
+    arguments = {"max_steps": 2, "learning_rate": 0.5}
+    with pytest.raises(
+        InputError, match=r"run with other settings \(learning_rate was 0\.001 and now is 0\.5\).*--out"
+    ):
+        trainer_of(tiny_features, tmp_path, arguments=arguments).train_resumable()
+    state = trainer_of(tiny_features, tmp_path, arguments=arguments, overwrite_run=True).train_resumable()
+    assert state.global_step == 2
+    settings = json.loads((tmp_path / "checkpoints" / "run.json").read_text())
+    assert settings["learning_rate"] == 0.5 and settings["model.hidden_size"] == 32
+    with pytest.raises(InputError, match="augmentation was None"):
+        augment = Compose((Mixup(0.4, Normalisation.of(tiny_features.extractor)),))
+        trainer_of(tiny_features, tmp_path, arguments=arguments, augment=augment).train_resumable()
+
+
+def test_only_whole_checkpoints_count(tmp_path):
+    for step in (5, 10, 20, 100):
+        folder = tmp_path / f"checkpoint-{step}"
+        (folder / "part").mkdir(parents=True)
+        (folder / "weights").write_bytes(b"x" * step)
+        (folder / "part" / "state").write_bytes(b"y")
+        mark_complete(folder)
+    (tmp_path / "checkpoint-100" / MARKER).unlink()  # killed while it was written
+    (tmp_path / "checkpoint-20" / "part" / "state").unlink()  # killed while it was deleted
+    (tmp_path / "checkpoint-10" / "weights").write_bytes(b"x")  # a disk that was full
+    assert [is_complete(tmp_path / f"checkpoint-{step}") for step in (5, 10, 20, 100)] == [True, False, False, False]
+    assert newest_complete(tmp_path).name == "checkpoint-5"
+    delete_incomplete(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+def start_run(features_folder, run, *flags):
+    arguments = {"num_train_epochs": 8, "per_device_train_batch_size": 4, "logging_steps": 1, "disable_tqdm": True}
+    command = [sys.executable, str(TESTS / "training_run.py"), str(features_folder), str(run), *flags]
+    return subprocess.Popen(
+        [*command, "--arguments", json.dumps(arguments)],
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors[-3000:]
+
+
+@pytest.mark.parametrize(("flags", "kills"), [((), (2, 5)), (("--streaming",), (3,))], ids=["local", "streamed"])
+def test_a_run_that_is_killed_ends_as_an_undisturbed_one(tiny_folders, tmp_path, flags, kills):
+    """SIGKILL as soon as a checkpoint's folder appears, when its files are being written, then the same command."""
+    undisturbed = start_run(tiny_folders[SINGLE_LABEL], tmp_path / "undisturbed", *flags)
+    killed = tmp_path / "killed"
+    for epoch in kills:
+        process = start_run(tiny_folders[SINGLE_LABEL], killed, *flags)
+        while not (killed / "checkpoints" / f"checkpoint-{epoch * STEPS}").exists():
+            assert process.poll() is None, process.stderr.read()[-3000:]
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (killed / "outcome.json").exists()
+    finish(start_run(tiny_folders[SINGLE_LABEL], killed, *flags))
+    finish(undisturbed)
+    outcomes = [json.loads((run / "outcome.json").read_text()) for run in (tmp_path / "undisturbed", killed)]
+    assert outcomes[0]["steps"] == 8 * STEPS
+    assert outcomes[0] == outcomes[1]
+    files = [(run / "model.safetensors").read_bytes() for run in (tmp_path / "undisturbed", killed)]
+    assert files[0] == files[1]

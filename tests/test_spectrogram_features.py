@@ -1,0 +1,300 @@
+"""Features of kind "spectrogram": stored, collated and published as the extractor makes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+import torch
+from chord_sounds import RATE, music, stereo_music
+from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor, Wav2Vec2FeatureExtractor
+
+from hf_audio.analysis.references import window_statistics
+from hf_audio.config import FeatureConfig
+from hf_audio.data.audio import AudioError, read_audio
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.labels import LabelSpace
+from hf_audio.data.waveform_storage import decode_waveform, encode_waveform
+from hf_audio.errors import InputError
+from hf_audio.extractors.spectrogram import CHANNELS
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.spectrogram import Spectrogram
+from hf_audio.features.waveform import Waveform
+from hf_audio.preparation import window_extractor
+from hf_audio.publishing.dataset_card import write_dataset_card
+
+pytestmark = pytest.mark.timeout(60)
+CARD = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True)
+LABELS = LabelSpace(("high", "low"), "single_label_classification")
+ALL = {"sample_rate": RATE, "num_mel_bins": 32, "n_fft": 1024, "hop_samples": 256, "channels": CHANNELS}
+USE_WITHOUT_HF_AUDIO = """
+import json, sys
+sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
+import numpy as np
+from transformers import AutoFeatureExtractor, pipeline
+sound = np.load(sys.argv[2])
+extractor = AutoFeatureExtractor.from_pretrained(sys.argv[1], trust_remote_code=True)
+values = extractor(sound, sampling_rate=22_050, return_tensors="pt")["input_values"]
+classifier = pipeline("audio-classification", model=sys.argv[1], trust_remote_code=True)
+scores = classifier({"raw": sound[0], "sampling_rate": 22_050})
+np.save(sys.argv[3], values.numpy())
+print(json.dumps(scores))
+"""
+
+
+def _write(path: Path, sound: np.ndarray, rate: int = RATE, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound.T, rate, **options)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> list[Clip]:
+    """Stereo files of 1.5 s, a mono one, one whose left and right cancel, and one of 0.6 s."""
+    root = tmp_path_factory.mktemp("recordings")
+    clips = []
+    for number, split in enumerate(["train"] * 4 + ["validation", "test", "test"]):
+        for name, pitch_hz in (("high", 2500.0), ("low", 250.0)):
+            random = np.random.default_rng(number)
+            tone = 0.3 * np.sin(2 * np.pi * pitch_hz * np.arange(round(1.5 * RATE)) / RATE)
+            sound = np.stack([tone, 0.2 * tone]) + 0.01 * random.standard_normal((2, len(tone)))
+            sound = {1: sound[0], 2: np.stack([sound[0], -sound[0]])}.get(number, sound)
+            sound = sound[..., : round(0.6 * RATE)] if number == 6 else sound
+            path = root / name / f"{number}.wav"
+            _write(path, sound, subtype="FLOAT")
+            clips.append(Clip(path, (name,), f"{name}{number}", f"{name}/{number}", split=split))
+    return clips
+
+
+def build(clips: list[Clip], folder: Path, extractor, **options) -> Path:
+    options = {"window_s": 1.0, "hop_s": 0.5, "card": CARD, "num_workers": 1, **options}
+    return build_features(clips, LABELS, folder, extractor, **options)
+
+
+@pytest.fixture(scope="module")
+def folder(corpus, tmp_path_factory) -> Path:
+    return build(corpus, tmp_path_factory.mktemp("features") / "all", Spectrogram(**ALL))
+
+
+def of_sound(features, rows) -> torch.Tensor:
+    """What the extractor makes of the windows' sound."""
+    sounds = []
+    for row in rows:
+        whole = read_audio(Path(row["path"]), RATE, stereo=True)
+        start = round(row["start_s"] * RATE)
+        sounds.append(whole[:, start : start + RATE])
+    return features.extractor(sounds, sampling_rate=RATE, return_tensors="pt")["input_values"]
+
+
+@pytest.mark.parametrize("normalisation", ["dataset", "clip", "none"])
+def test_batches_are_what_the_extractor_makes_of_the_windows(corpus, folder, tmp_path, normalisation):
+    if normalisation != "dataset":
+        folder = build(corpus, tmp_path / "f", Spectrogram(**ALL, normalisation=normalisation))
+    features = load_features(folder, streaming=True)
+    assert (features.kind, features.window_frames, features.num_windows("train")) == ("spectrogram", 87, 16)
+    paths = {clip.clip_id: str(clip.path) for clip in corpus}
+    rows = [{**row, "path": paths[row["clip_id"]]} for split in ("train", "test") for row in features.splits[split]]
+    batch = FeatureCollator(features.extractor, features.labels)(rows)["input_values"]
+    exact = of_sound(features, rows)
+    assert batch.shape == exact.shape == (22, 7, 87, 32) and batch.dtype == torch.float32
+    steps = torch.tensor([row["scales"] for row in rows])  # of 8 bits, in dB
+    if normalisation == "dataset":
+        steps /= torch.tensor(features.extractor.std)
+    elif normalisation == "clip":
+        deviations = torch.stack([torch.from_numpy(features.storage.decode(row)).std(dim=(0, 2)) for row in rows])
+        steps /= deviations.clamp(min=1e-3)  # what cancels as mono is silent there
+    short = [number for number, row in enumerate(rows) if row["num_frames"] < 87]
+    assert len(short) == 2 and rows[short[0]]["num_frames"] == 1 + round(0.6 * RATE) // 256
+    tolerance = 0.55 * steps[:, :, None, None] + (0.02 if normalisation == "clip" else 1e-3)
+    assert ((batch - exact).abs() <= tolerance).all()
+    is_padding = torch.arange(87) >= torch.tensor([row["num_frames"] for row in rows])[:, None]
+    assert (batch.permute(0, 2, 1, 3)[is_padding] == features.extractor.padding_value).all()
+
+
+def test_statistics_are_of_each_channel_over_the_training_windows(folder):
+    features = load_features(folder)
+    values = np.concatenate([features.storage.decode(row) for row in features.splits["train"]])
+    assert values.shape == (16 * 87, 7, 32)
+    np.testing.assert_allclose(features.extractor.mean, values.mean(axis=(0, 2)), atol=0.05)
+    np.testing.assert_allclose(features.extractor.std, values.std(axis=(0, 2)), rtol=0.01)
+    batch = FeatureCollator(features.extractor, features.labels)(list(features.splits["train"]))["input_values"]
+    assert batch.mean(dim=(0, 2, 3)).abs().max() < 0.01
+    assert window_statistics(features, "test")[0].shape == (6, 2 * 7 * 32)
+
+
+def test_stereo_keeps_what_cancels_as_mono(corpus, folder, tmp_path):
+    assert len((folder / "excluded.csv").read_text().splitlines()) == 1
+    mono = build(corpus, tmp_path / "mono", Spectrogram(sample_rate=RATE))
+    excluded = (mono / "excluded.csv").read_text()
+    assert "high/2,silent as mono: its channels cancel each other" in excluded and excluded.count("\n") == 3
+    features = load_features(mono)
+    batch = FeatureCollator(features.extractor, features.labels)([features.splits["train"][0]])
+    assert batch["input_values"].shape == (1, 44, 128)
+
+
+def test_in_stereo_files(tmp_path):
+    sound = stereo_music(0.5)
+    _write(tmp_path / "six.wav", np.concatenate([sound, np.zeros((4, sound.shape[1]))]), subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "six.wav", RATE, stereo=True), sound)
+    _write(tmp_path / "mono.wav", sound[0])
+    left, right = read_audio(tmp_path / "mono.wav", 16_000, 0.1, 0.3, stereo=True)
+    np.testing.assert_array_equal(left, right)
+    np.testing.assert_array_equal(left, read_audio(tmp_path / "mono.wav", 16_000, 0.1, 0.3))
+    _write(tmp_path / "silent.wav", np.zeros((2, 5000)))
+    with pytest.raises(AudioError, match="silent"):
+        read_audio(tmp_path / "silent.wav", RATE, stereo=True)
+    _write(tmp_path / "right.wav", np.stack([0 * sound[0], sound[1]]))
+    assert np.abs(read_audio(tmp_path / "right.wav", 44_100, stereo=True)[0]).max() == 0
+
+
+def test_the_card_shows_the_channels_and_its_code_reads_them(folder, monkeypatch):
+    write_dataset_card(folder)
+    card, names = (folder / "README.md").read_text(), {}
+    assert "{%" not in card and "7 spectrograms on top of each other: mel, left, right, harmonic" in card
+    assert "One window of each of 2 classes, from top to bottom: mel, left" in card
+    monkeypatch.chdir(folder.parent)
+    exec(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], names)
+    features = load_features(folder)
+    row = features.splits["train"][0]
+    np.testing.assert_allclose(names["spectrograms"], features.storage.decode(row).swapaxes(0, 1), atol=1e-4)
+    assert names["labels"] == [LABELS.names[row["labels"][0]]]
+    picture = datasets.load_dataset(str(folder), split="test")[0]["features"]
+    assert picture.size == (87, 7 * 32) and picture.mode == "L"
+
+
+def test_it_can_be_sent_to_processes_and_gives_the_same(corpus, folder, tmp_path):
+    extractor = pickle.loads(pickle.dumps(Spectrogram(**ALL)))
+    assert extractor == Spectrogram(**ALL) and extractor.is_stereo and not Spectrogram().is_stereo
+    again = build(corpus, tmp_path / "again", extractor)
+    for path in folder.glob("data/*.parquet"):
+        assert path.read_bytes() == (again / "data" / path.name).read_bytes()
+
+
+def test_published_beside_a_model_it_needs_no_hf_audio(folder, tmp_path):
+    """Loaded in a process without hf_audio, alone and, with one channel, by the stock pipeline."""
+    extractor = load_features(folder).extractor
+    one = Spectrogram(n_fft=1024, num_mel_bins=32).to_feature_extractor(44, -40.0, 15.0)
+    config = ASTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_mel_bins=32, max_length=44
+    )
+    sound = stereo_music(1.2)
+    np.save(tmp_path / "sound.npy", sound)
+    environment = {**os.environ, "PYTHONPATH": "", "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    for name, published in (("several", extractor), ("one", one)):
+        target = tmp_path / name
+        ASTForAudioClassification(config).save_pretrained(target)
+        published.save_pretrained(target)
+        assert (target / "spectrogram.py").exists() and (target / "decomposition.py").exists()
+    code = USE_WITHOUT_HF_AUDIO.replace("model=sys.argv[1]", "model=sys.argv[1].replace('several', 'one')")
+    command = [sys.executable, "-c", code, tmp_path / "several", tmp_path / "sound.npy", tmp_path / "values.npy"]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr[-2000:]
+    exact = extractor(sound, RATE)["input_values"]
+    np.testing.assert_allclose(np.load(tmp_path / "values.npy"), exact, atol=1e-5)
+    assert exact.shape == (1, 7, 87, 32) and len(json.loads(process.stdout.splitlines()[-1])) == 2
+    loaded = AutoFeatureExtractor.from_pretrained(tmp_path / "several", trust_remote_code=True)
+    check_same_extractor(extractor, loaded)
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": ("mel", "harmonics")}, r"Unknown channel 'harmonics': did you mean 'harmonic'\?"),
+        ({"channels": ("mel", "mel")}, r"must name each channel once, found mel mel; there are mel, left"),
+        ({"channels": ()}, r"must name each channel once, found none"),
+        ({"normalisation": "clips"}, r"Unknown normalisation 'clips': did you mean 'clip'\?"),
+        ({"hop_samples": 4096}, r"--hop_samples must be from 1 to --n_fft \(2048\), .* found 4096: try 512"),
+        ({"n_fft": 1023}, r"--n_fft must be an even number of samples, found 1023"),
+        ({"sample_rate": 0}, r"must be positive, found 0 and 128"),
+        (
+            {"n_fft": 256, "hop_samples": 128},
+            r"128 mel bins are too many for --n_fft 256 at 22050 Hz, \d+ .* --num_mel_bins (\d+) .* (\d+)$",
+        ),
+    ],
+)
+def test_wrong_settings_are_one_sentence(settings, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Spectrogram(**settings)
+    assert "\n" not in str(caught.value) and ". " not in str(caught.value)
+    if "n_fft" in settings and settings["n_fft"] == 256:  # what it says to try does work
+        bins, n_fft = map(int, re.search(message, str(caught.value)).groups())
+        Spectrogram(n_fft=256, hop_samples=128, num_mel_bins=bins), Spectrogram(n_fft=n_fft)
+        with pytest.raises(InputError, match="too many"):
+            Spectrogram(n_fft=256, hop_samples=128, num_mel_bins=bins + 1)
+
+
+def test_from_the_command_lines_settings():
+    made = window_extractor(FeatureConfig(features="spectrogram", channels=["left", "right"], sample_rate=44_100))
+    assert made == Spectrogram(44_100, channels=("left", "right")) and made.parameters["channels"] == ["left", "right"]
+    assert window_extractor(FeatureConfig(normalisation="none")) == KaldiFbank(normalisation="none")
+    assert window_extractor(FeatureConfig(features="waveform", sample_rate=96_000)) == Waveform(96_000)
+    with pytest.raises(InputError, match=r"stored as FLAC, of 1 to 655350 Hz, found --sample_rate 700000: try"):
+        Waveform(700_000)
+    with pytest.raises(InputError, match=r"--channels is for spectrogram features and these are fbank"):
+        window_extractor(FeatureConfig(channels=["mel"]))
+    with pytest.raises(
+        InputError, match=r"--normalisation is for fbank or spectrogram features and these are waveform"
+    ):
+        window_extractor(FeatureConfig(features="waveform", normalisation="clip"))
+    with pytest.raises(InputError, match=r"normalised by their own clip.*give --features spectrogram"):
+        window_extractor(FeatureConfig(normalisation="clip"))
+
+
+def test_extractors_are_compared_by_all_that_decides_the_values(folder):
+    stored = load_features(folder).extractor
+    check_same_extractor(stored, Spectrogram(**ALL).to_feature_extractor(5, 0.0, 1.0))
+    for name, value in {"n_fft": 2048, "hop_samples": 128, "num_mel_bins": 16, "normalisation": "clip"}.items():
+        with pytest.raises(InputError, match=rf"\({name} \w+ there, {value} wanted\)"):
+            check_same_extractor(stored, Spectrogram(**{**ALL, name: value}).to_feature_extractor(5, 0.0, 1.0))
+    with pytest.raises(InputError, match=r"channels \['mel', .*\] there, \['mel'\] wanted"):
+        check_same_extractor(stored, Spectrogram(**{**ALL, "channels": ("mel",)}).to_feature_extractor(5, 0.0, 1.0))
+    with pytest.raises(InputError, match=r"are spectrogram \(spectrograms\) and the model reads log-mel pictures"):
+        check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))
+
+
+# The other kinds
+
+
+def test_fbank_that_is_not_normalised(corpus, tmp_path):
+    extractor = pickle.loads(pickle.dumps(KaldiFbank(normalisation="none")))
+    assert extractor.parameters["normalisation"] == "none" and "normalisation" not in KaldiFbank().parameters
+    features = load_features(build([clip for clip in corpus if "/2" not in clip.clip_id], tmp_path / "f", extractor))
+    assert features.extractor.do_normalize is False
+    rows = list(features.splits["test"])
+    batch = FeatureCollator(features.extractor, features.labels)(rows)["input_values"]
+    for values, row in zip(batch, rows, strict=True):
+        num_frames = row["num_frames"]
+        np.testing.assert_array_equal(values[:num_frames], features.storage.decode(row))
+        assert (values[num_frames:] == 0).all()
+    assert batch.min() < -3 and any(row["num_frames"] < 98 for row in rows)
+    text = write_dataset_card(tmp_path / "f").read_text()
+    assert "Models read these values, not normalised: `preprocessor_config.json`" in text and "2 * std" not in text
+
+
+@pytest.mark.parametrize("rate", [44_100, 96_000, 12_345])
+def test_sound_is_stored_at_any_rate(corpus, tmp_path, rate):
+    sound = np.round(music(0.2, rate) * 32768) / 32768
+    back, found = decode_waveform(encode_waveform(sound.astype(np.float32), rate))
+    np.testing.assert_array_equal(back, sound.astype(np.float32))
+    assert found == rate
+    if rate == 96_000:
+        features = load_features(
+            build([clip for clip in corpus if "/2" not in clip.clip_id], tmp_path / "f", Waveform(rate))
+        )
+        row = features.splits["test"][0]
+        assert len(features.storage.decode(row)) == row["num_frames"] == 96_000
+        with pytest.raises(InputError, match=r"sampling_rate 96000 there, 16000 wanted"):
+            check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor())
