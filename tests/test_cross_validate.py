@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from corpus_trees import write_sound
 
-from hf_audio import InputError
+from hf_audio import InputError, corpus_clips, parse_recipe
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
@@ -77,24 +77,26 @@ def test_without_folds_there_is_nothing_to_leave_out(recordings, tmp_path):
     assert "has 0 folds, expected two or more" in said and said.count("error: ") == 1
 
 
-def test_folds_are_drawn_where_the_corpus_has_none(tmp_path):
-    """Four speakers, two folds: each is tested once, and flags that say something else are refused before anything."""
+def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
+    """The flags that each run gets test on every speaker once."""
     rows = ["path,label,group"]
     for number, name in enumerate(("high", "low")):
         for speaker in ("ann", "bob", "cy", "di"):
-            path = f"{name}_{speaker}.wav"
-            write_sound(tmp_path / "data" / path, 0.6, number, [900.0 - 600.0 * number], 16_000)
-            rows.append(f"{path},{name},{speaker}")
-    (tmp_path / "data" / "labels.csv").write_text("\n".join(rows) + "\n")
-    job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", "data", "--num_folds", "2", "--output_dir", "runs")
-    table = cross_validate(*job, "--", *QUICK, cwd=tmp_path)
-    assert "| fold 1 of 2 | 4 |" in table and "| fold 2 of 2 | 4 |" in table
+            (tmp_path / f"{name}_{speaker}.wav").touch()
+            rows.append(f"{name}_{speaker}.wav,{name},{speaker}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    recipe = str(ROOT / "recipes" / "cnn_folder.py")
+    monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--data_dir", str(tmp_path), "--num_folds", "2"])
+    script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
+    options = script["parse_options"]()
+    chosen = script["left_out"](parse_recipe(values, argv=options.data_flags), options)
+    assert list(chosen) == ["fold 1 of 2", "fold 2 of 2"]
+    assert script["folder_names"](list(chosen)) == ["fold_1_of_2", "fold_2_of_2"]
     tested = []
-    for fold in (1, 2):
-        report = json.loads((tmp_path / "runs" / f"fold_{fold}_of_2" / "report.json").read_text())
-        assert f"Tested on fold {fold} of 2 that were drawn by groups." in report["protocol"]
-        index = (tmp_path / "runs" / f"fold_{fold}_of_2" / "features" / "index.csv").read_text().splitlines()
-        tested += sorted({line.split(",")[1] for line in index if ",test," in line})
+    for flags in chosen.values():
+        clips = corpus_clips(parse_recipe(values, argv=[*options.data_flags, *flags]).data).clips
+        tested += sorted({clip.group for clip in clips if clip.split == "test"})
+        assert {clip.labels[0] for clip in clips if clip.split == "test"} == {"high", "low"}
     assert sorted(tested) == ["ann", "bob", "cy", "di"]
 
 

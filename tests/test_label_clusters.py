@@ -117,6 +117,8 @@ def test_what_was_unknown_of_the_label_is_unknown_of_its_kinds(reference, tmp_pa
     data = DataConfig(data_dir=str(tmp_path / "labels.csv"), validation_fraction=0.0, num_workers=1)
     data.label_overrides = str(tmp_path / "partial.csv")
     features = load_features(build_corpus_features(data, tmp_path / "partial"))
+    errors = find_label_errors(features).errors
+    assert all("guitar" not in error.suggested for error in errors if error.row["clip_id"] in drums[:5]), "not known"
     found = split_label(features, "guitar", load_features(reference), ["nylon", "steel"])
     with open(write_split_label(found, features, tmp_path / "out.csv"), newline="") as file:
         written = {row["clip_id"]: row for row in csv.DictReader(file)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
+import shutil
 from pathlib import Path
 
 import datasets
@@ -67,6 +69,49 @@ def test_unusable_files_are_listed_with_their_reasons(corpus, tmp_path, caplog):
     assert not {row["clip_id"] for row in table(folder, "train")} & set(reasons)
     with pytest.raises(InputError, match="was built with 7 clips left out"):
         build_features(clips, LABELS, folder, KaldiFbank(), strict=True, **options)
+
+
+ODD_BUT_GOOD = {
+    "24 bits.wav": {"subtype": "PCM_24"},
+    "8 bits.wav": {"subtype": "PCM_U8"},
+    "double.wav": {"subtype": "DOUBLE"},
+    "6 channels.wav": {"format": "WAVEX"},
+    "96 kHz.wav": {"samplerate": 96_000},
+    "apple.aiff": {},
+    "mp3 called.wav": {"format": "MP3"},
+    "größer, 🎻.flac": {},
+}
+
+
+def test_odd_files_are_used_and_what_cannot_be_has_its_reason(tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(48_000)
+    for name, options in ODD_BUT_GOOD.items():
+        samples = np.stack([noise] * 6, axis=1) if "channels" in name else noise
+        soundfile.write(folder / name, samples, **{"samplerate": 48_000, **options})
+    (folder / "out of the tree.wav").symlink_to(shutil.copy(folder / "24 bits.wav", tmp_path / "elsewhere.wav"))
+    reasons = {
+        "link.wav": "missing: a link that leads nowhere",
+        "folder.wav": "not a file",
+        "pipe.wav": "not a file",
+        "opposite.wav": "silent as mono: its channels cancel each other",
+        "half.wav": "unreadable: it breaks off after 1.00 of 2.00 s",
+        "noise.raw": "unreadable: Format not recognised.",
+    }
+    (folder / "link.wav").symlink_to("nowhere.wav")
+    (folder / "folder.wav").mkdir()
+    os.mkfifo(folder / "pipe.wav")
+    soundfile.write(folder / "opposite.wav", np.stack([noise, -noise], axis=1), 48_000)
+    soundfile.write(folder / "half.wav", np.tile(noise, 2), 48_000)
+    os.truncate(folder / "half.wav", (folder / "half.wav").stat().st_size // 2 + 22)
+    (folder / "noise.raw").write_bytes(np.random.default_rng(1).bytes(3000))
+    good = [*ODD_BUT_GOOD, "out of the tree.wav"]
+    clips = [Clip(folder / name, ("low",), name, name, split="train") for name in (*good, *reasons)]
+    labels, options = LabelSpace(("low",), LABELS.problem_type), {"window_s": 0.5, "hop_s": 0.5, "card": CARD}
+    built = build_features(clips, labels, tmp_path / "f", KaldiFbank(), **options)
+    assert {row["clip_id"]: row["reason"] for row in csv.DictReader((built / "excluded.csv").open())} == reasons
+    assert {row["clip_id"] for row in table(built, "train")} == set(good)
 
 
 @pytest.mark.parametrize("name", ["missing", "unreadable", "silent", "short", "nan"])

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.near_duplicates import (
+    MOST_SIMILAR,
     Pairs,
     WindowSketches,
     candidate_pairs,
@@ -139,7 +140,7 @@ def _found(features: FeatureDataset, sketches: WindowSketches, facts: _Facts, se
     others = similar[~(facts.has[clips[0]] & facts.has[clips[1]]).any(axis=1) & ~same_group]
     if len(others) < LEAST_OTHERS:
         others = np.concatenate([others, _random_similarities(sketches, facts, seed)])
-    threshold = threshold_above(others, len(similar)) if len(others) else 0.97
+    threshold = threshold_above(others, len(similar)) if len(others) else MOST_SIMILAR
     known = _known_similarities(features, sketches, facts, seed)
     known = known if len(known) >= LEAST_KNOWN else known[:0]
     above = np.flatnonzero(similar >= threshold)

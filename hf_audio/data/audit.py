@@ -114,10 +114,10 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
         yield found("clipped", "warning", f"{facts.clipped:.2%} of the samples are at full scale")
     if facts.peak < QUIET_PEAK or facts.rms < QUIET_RMS:
         yield found("too quiet", "warning", f"peak {_decibels(facts.peak)}, on average {_decibels(facts.rms)}")
+    elif facts.quiet > MOSTLY_QUIET:
+        yield found("mostly quiet", "note", f"{facts.quiet:.0%} of it is below -60 dB")
     if facts.mix_db < CANCELLED_DB and not facts.dead_channels:
         yield found("channels cancel", "warning", f"{-facts.mix_db:.0f} dB quieter in mono than its channels")
-    if facts.quiet > MOSTLY_QUIET:
-        yield found("mostly quiet", "note", f"{facts.quiet:.0%} of it is below -60 dB")
     if facts.dead_channels:
         yield found("dead channel", "note", f"{facts.dead_channels} of {facts.channels} channels are silent")
     if abs(facts.offset) > OFFSET:

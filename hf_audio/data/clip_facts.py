@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import soxr
 
-from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_blocks
+from hf_audio.data.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
 from hf_audio.data.audio_headers import missing_bytes
 from hf_audio.data.fingerprints import PICTURE_S, SAMPLE_RATE, picture
 from hf_audio.data.index import Clip
@@ -87,7 +87,7 @@ class _Measures:
         self.sum: np.ndarray | float = 0.0
         self.squares: np.ndarray | float = 0.0
         self.peaks: np.ndarray | float = 0.0
-        self.mix_squares = 0.0
+        self.mix_squares = self.mix_peak = 0.0
         self.beginning: list[np.ndarray] = []  # mono, as long as a picture
         self.digest = hashlib.blake2b(f"{sample_rate} Hz".encode(), digest_size=16)
 
@@ -106,6 +106,7 @@ class _Measures:
         self.sum = self.sum + block.sum(axis=0, dtype=np.float64)
         self.squares = self.squares + np.square(block, dtype=np.float64).sum(axis=0)
         self.peaks = np.maximum(self.peaks, peaks)
+        self.mix_peak = max(self.mix_peak, float(np.abs(mono).max()))
         self.mix_squares += float(np.square(mono, dtype=np.float64).sum())
         if peaks.max() >= self.full_scale:
             self.clipped += _samples_in_runs(magnitudes >= self.full_scale)
@@ -126,7 +127,7 @@ class _Measures:
         """
         if self.peaks.max() < SILENT_PEAK:
             raise AudioError("silent")
-        if self.mix_squares / self.samples < SILENT_PEAK**2:
+        if self.mix_peak < CANCELLED * self.peaks.max():
             raise AudioError("silent as mono: its channels cancel each other")
         channels = len(self.peaks)
         mean_square = float(self.squares.sum()) / (self.samples * channels)

@@ -31,6 +31,9 @@ TABLES, TABLES_OF_VECTORS = 2, 32
 NEXT_IN_BUCKET = 16  # each window is paired with at most so many that share a code: silence shares its with thousands
 PAIRS_A_WINDOW = 10
 SLACK_FRAMES = 2
+# Thresholds stay between: different sounds of one class are a little more alike than those of two, which a threshold is
+# learnt from; and a copy that went through a codec does not reach 1
+LEAST_SIMILAR, MOST_SIMILAR = 0.6, 0.97
 AT_A_TIME = 256
 
 
@@ -161,7 +164,7 @@ def threshold_above(others: np.ndarray, num_pairs: int) -> float:
     z90, z99 = np.quantile(np.arctanh(np.clip(others, -0.999, 0.999)), [0.9, 0.99])
     decay = max(float(z99 - z90) / np.log(10), 0.02)
     beyond = decay * np.log(max(0.01 * num_pairs / 0.5, 1.0))
-    return float(np.clip(np.tanh(z99 + beyond), 0.4, 0.97))
+    return float(np.clip(np.tanh(z99 + beyond), LEAST_SIMILAR, MOST_SIMILAR))
 
 
 def _movement(frames: np.ndarray, step: int, rate: float) -> np.ndarray:

@@ -89,6 +89,7 @@ def check_disjoint(groups_and_splits: Iterable[tuple[str, str]]) -> None:
 def fold_names(clips: Iterable[Clip]) -> list[str]:
     """Names of the folds that an index has as its splits, fold2 before fold10."""
     named = {clip.split for clip in clips if clip.split} - set(SPLITS)
+    named = sorted(named)
     return sorted(named, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
