@@ -14,10 +14,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from hf_audio.corpora._csv import Row, read_table
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
 
 CATEGORIES = (

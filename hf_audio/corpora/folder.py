@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hf_audio.corpora._csv import Row, read_stretch, read_table
 from hf_audio.corpora._files import files_below
 from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.tables import Row, read_stretch, read_table
 from hf_audio.errors import InputError, nearest_name
 
 CARD = CorpusCard(

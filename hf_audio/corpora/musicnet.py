@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from hf_audio.corpora._activity import Segment, labels_of_many, segments
-from hf_audio.corpora._csv import Row, read_table
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError
 
 INSTRUMENTS = {  # by MIDI program, counted from 1

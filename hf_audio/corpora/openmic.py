@@ -18,10 +18,10 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 
-from hf_audio.corpora._csv import read_table
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.tables import read_table
 from hf_audio.errors import InputError, unknown_name
 
 INSTRUMENTS = (

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.tables import read_table
 from hf_audio.errors import InputError, nearest_name
 
 LEAVE_OUT = "-"
@@ -57,19 +58,18 @@ def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str,
     """
     table = Path(source)
     table = table / "index.csv" if table.is_dir() else table
-    rows = _rows(table)
-    columns = [column] if column else [name for name in ("labels", "label") if name in rows[0][1]][:1]
-    missing = [name for name in ("clip_id", *(columns or ["labels"])) if name not in rows[0][1]]
-    if missing:
-        raise InputError(
-            f"{table} has columns {', '.join(rows[0][1]) or '(none)'} but needs clip_id and label or labels: "
-            f"{missing[0]} is not there"
-        )
+    columns, rows = read_table(table, required=("clip_id",))
+    chosen = column or next((name for name in ("labels", "label") if name in columns), "labels")
+    if chosen not in columns:
+        wanted = column or "label or labels"
+        raise InputError(f"{table} has columns {', '.join(columns)} but needs clip_id and {wanted}")
+    if not rows:
+        raise InputError(f"{table} has no rows; expected one row a clip under a header with clip_id and label")
     found: dict[str, ClipLabels] = {}
     for line, row in rows:
         if row["clip_id"] in found:
             raise InputError(f"{table} line {line}: clip {row['clip_id']!r} is there twice; keep one of its rows")
-        found[row["clip_id"]] = _clip_labels(row, columns[0])
+        found[row["clip_id"]] = _clip_labels(row, chosen)
     return found
 
 
@@ -116,24 +116,6 @@ def overrides_text(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) ->
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
-
-
-def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Each row that is not empty with its line, as people and spreadsheets write them."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{table} is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{table} cannot be read ({error.strerror}); expected a CSV with clip_id and label") from None
-    header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    rows = [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
-    rows = [(line, row) for line, row in rows if any(row.values())]
-    if not rows:
-        raise InputError(f"{table} has no rows; expected one row a clip under a header with clip_id and label")
-    return rows
 
 
 def _clip_labels(row: Mapping[str, str], column: str) -> ClipLabels:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hf_audio import InputError
-from hf_audio.corpora._csv import read_table
+from hf_audio.data.tables import read_table
 
 EXPECTED = [{"path": "a.wav", "label": "x"}, {"path": "c, d.wav", "label": "ü"}]
 COMMAS = 'path,label\na.wav,x\n"c, d.wav",ü\n'
