@@ -80,7 +80,7 @@ def test_without_folds_there_is_nothing_to_leave_out(recordings, tmp_path):
 def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
     """The flags that each run gets test on every speaker once."""
     rows = ["path,label,group"]
-    for number, name in enumerate(("high", "low")):
+    for name in ("high", "low"):
         for speaker in ("ann", "bob", "cy", "di"):
             (tmp_path / f"{name}_{speaker}.wav").touch()
             rows.append(f"{name}_{speaker}.wav,{name},{speaker}")

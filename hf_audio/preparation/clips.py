@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hf_audio.config import DataConfig, MixingConfig
 from hf_audio.corpora import find_corpus
 from hf_audio.data.index import Clip, CorpusCard
-from hf_audio.data.label_overrides import correct_labels
+from hf_audio.data.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixtures import mix_clips
 from hf_audio.data.splits import assign_splits
@@ -36,29 +36,12 @@ def corpus_clips(data: DataConfig, mixing: MixingConfig | None = None) -> Corpus
     corpus = find_corpus(data.corpus)
     clips = _index(corpus, data)
     labels = label_space(corpus.CARD, clips)
-    clips = assign_splits(
-        clips,
-        labels,
-        fold=data.fold,
-        num_folds=data.num_folds,
-        test_groups=data.test_groups,
-        test_fraction=data.test_fraction,
-        validation_fraction=data.validation_fraction,
-        validation_from=data.validation_from,
-        test_to_train=data.test_to_train,
-        seed=data.split_seed,
-    )
-    if data.negatives:
-        clips += _negatives(data, labels)
-    note = ""
-    if (
-        data.label_overrides
-    ):  # splits were drawn by the labels as given, so that scores before and after can be compared
-        clips, labels, note = correct_labels(clips, labels, data.label_overrides)
-    if data.clip_s:
-        clips = [_beginning(clip, data.clip_s) for clip in clips]
-    clips += mix_clips(clips, labels, mixing or MixingConfig())
-    return CorpusClips(clips, labels, _card(corpus, data, sum(bool(clip.parts) for clip in clips), note))
+    clips = _with_splits(clips, labels, data)
+    clips += _negatives(data, labels)
+    clips, labels, note = _corrected(clips, labels, data)
+    clips = [_beginning(clip, data.clip_s) for clip in clips]
+    mixtures = mix_clips(clips, labels, mixing or MixingConfig())
+    return CorpusClips(clips + mixtures, labels, _card(corpus, data, note, len(mixtures)))
 
 
 def label_space(card: CorpusCard, clips: list[Clip]) -> LabelSpace:
@@ -99,8 +82,25 @@ def _index(corpus: ModuleType, data: DataConfig) -> list[Clip]:
     return [dataclasses.replace(clip, split=None) for clip in index(root)]
 
 
+def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> list[Clip]:
+    return assign_splits(
+        clips,
+        labels,
+        fold=data.fold,
+        num_folds=data.num_folds,
+        test_groups=data.test_groups,
+        test_fraction=data.test_fraction,
+        validation_fraction=data.validation_fraction,
+        validation_from=data.validation_from,
+        test_to_train=data.test_to_train,
+        seed=data.split_seed,
+    )
+
+
 def _negatives(data: DataConfig, labels: LabelSpace) -> list[Clip]:
-    """Training clips of another corpus that have none of the classes."""
+    """Training clips of another corpus that have none of the classes; no clips where none is named."""
+    if not data.negatives:
+        return []
     if not labels.is_multi_label:
         raise InputError(
             f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
@@ -122,7 +122,17 @@ def _negatives(data: DataConfig, labels: LabelSpace) -> list[Clip]:
     ]
 
 
-def _card(corpus: ModuleType, data: DataConfig, num_mixtures: int, note: str = "") -> CorpusCard:
+def _corrected(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> CorrectedLabels:
+    """Clips and classes after `--label_overrides`.
+
+    Splits were drawn by the labels as given, so that scores before and after can be compared.
+    """
+    if not data.label_overrides:
+        return CorrectedLabels(clips, labels, "")
+    return correct_labels(clips, labels, data.label_overrides)
+
+
+def _card(corpus: ModuleType, data: DataConfig, corrections: str, num_mixtures: int) -> CorpusCard:
     """What readers must know, of the corpus and of what was done to it here."""
     card, said = corpus.CARD, []
     if data.split == "random":
@@ -138,8 +148,8 @@ def _card(corpus: ModuleType, data: DataConfig, num_mixtures: int, note: str = "
         said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
         redistributable = card.may_redistribute and other.may_redistribute
         card = dataclasses.replace(card, may_redistribute=redistributable)
-    if note:
-        said.append(note)
+    if corrections:
+        said.append(corrections)
     if num_mixtures:
         said.append(f"Training has {num_mixtures:,} mixtures of its own clips beside these.")
     return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
@@ -158,7 +168,9 @@ def _moved_from_test(data: DataConfig) -> list[str]:
     return said
 
 
-def _beginning(clip: Clip, clip_s: float) -> Clip:
-    """The first `clip_s` seconds of a clip; all of it where it is shorter."""
+def _beginning(clip: Clip, clip_s: float | None) -> Clip:
+    """The first `clip_s` seconds of a clip; all of it where it is shorter, or where None is said."""
+    if not clip_s:
+        return clip
     end_s = clip.start_s + clip_s
     return dataclasses.replace(clip, end_s=end_s if clip.end_s is None else min(clip.end_s, end_s))

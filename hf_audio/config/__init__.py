@@ -1,0 +1,24 @@
+"""Every setting of a recipe beyond transformers' TrainingArguments: a unit in each name, help on each field.
+
+The field names are the command-line flags. Values come from the recipe, then `--demo`, then `--config FILE.yaml`, then
+the command line; recipe.py puts them together.
+"""
+
+from hf_audio.config.data import DataConfig, FeatureConfig, MixingConfig
+from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
+from hf_audio.config.run import HubConfig, Recipe, RunConfig
+from hf_audio.config.setting import setting
+
+__all__ = [
+    "AugmentConfig",
+    "ClassicalConfig",
+    "DataConfig",
+    "FeatureConfig",
+    "HubConfig",
+    "MixingConfig",
+    "ModelConfig",
+    "PretrainingConfig",
+    "Recipe",
+    "RunConfig",
+    "setting",
+]

@@ -1,0 +1,124 @@
+"""What is trained on: corpus and splits, features, mixtures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hf_audio.config.setting import setting
+
+
+@dataclass
+class DataConfig:
+    """Where the recordings come from and how they are split."""
+
+    _argument_group_name = "data"
+
+    corpus: str = setting("folder", "Corpus module that reads the recordings; a wrong name lists them all.")
+    data_dir: str | None = setting(
+        None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s)."
+    )
+    features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.")
+    label_overrides: str | None = setting(
+        None, "CSV with clip_id and label(s): what these clips really are, e.g. of scripts/find_label_errors.py."
+    )
+    negatives: str | None = setting(
+        None,
+        "Another corpus whose clips have none of the classes, for training: esc50, so that noise is no instrument.",
+    )
+    negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.")
+    clip_s: float | None = setting(None, "Use only the first so many seconds of each clip. Default: all of it.")
+    split: str = setting(
+        "official", "official: the corpus's own, where it has one. random: by groups only; scores are then others."
+    )
+    fold: str | None = setting(
+        None,
+        "Test on this fold (official, e.g. a value of the CSV's split column; or of --num_folds), train on others.",
+    )
+    num_folds: int | None = setting(
+        None, "Draw so many folds by groups where the corpus has none; test on --fold 1 ..."
+    )
+    test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs ...), train on the others.")
+    test_fraction: float = setting(0.15, "Share of the groups to test on where the corpus has no official test split.")
+    validation_fraction: float = setting(0.15, "Share of the groups to validate on where there is no such split.")
+    validation_from: str = setting("train", "Split that --validation_fraction is drawn from: train or test.")
+    test_to_train: float = setting(0.0, "Share of the test groups (whole songs) to train on instead; 0 is none.")
+    split_seed: int = setting(0, "Seed of the split.")
+    train_fraction: float = setting(1.0, "Share of the training groups to train on; every class keeps at least a clip.")
+    num_workers: int | None = setting(None, "Processes that build features. Default: all cores this process may use.")
+    strict: bool = setting(False, "Stop at the first unreadable, silent or too short file instead of leaving it out.")
+
+
+@dataclass
+class FeatureConfig:
+    """What is stored of the recordings."""
+
+    _argument_group_name = "features"
+
+    features: str = setting(
+        "fbank",
+        "What is stored of each window: fbank (Kaldi log-mel, for AST and others), spectrogram (log-mel as you set it, "
+        "stereo, wavelets ... as channels), waveform (for Wav2Vec2 and others), classical (174 numbers).",
+    )
+    window_s: float | None = setting(
+        None, "Window length in seconds. Default: what nine of ten training clips fit into, at most 5 s."
+    )
+    hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
+    sample_rate: int | None = setting(
+        None, "Sample rate in Hz that sound is resampled to. Default: 16000 (fbank, waveform) or 22050."
+    )
+    normalisation: str = setting(
+        "dataset",
+        "What features are normalised by: the training data's statistics (dataset), their clip's own, or none.",
+    )
+    num_mel_bins: int = setting(128, "Mel bins, for features=fbank and spectrogram.")
+    n_fft: int = setting(2048, "For features=spectrogram: samples under one spectrum.")
+    hop_samples: int = setting(512, "For features=spectrogram: samples from one frame to the next.")
+    channels: list[str] | None = setting(
+        None,
+        "For features=spectrogram: pictures of one window, as channels of one tensor: mel, left, right, harmonic, "
+        "percussive, mfcc, wavelet. Default: mel.",
+    )
+    step_s: float | None = setting(
+        None, "For features=classical: seconds under one vector. Default: one vector for the whole window."
+    )
+    entropy_frame_s: float | None = setting(
+        None, "For features=classical: add the spectral entropy of every so many seconds, e.g. 0.1, to each step."
+    )
+
+
+@dataclass
+class MixingConfig:
+    """How new clips with several labels are mixed from training clips, when features are built."""
+
+    _argument_group_name = "mixing"
+
+    mix_fraction: float = setting(0.0, "Mixtures to make, as a share of the training clips; 0 makes none.")
+    mix_clips: list[int] = field(
+        default_factory=lambda: [2, 4],
+        metadata={"help": "Fewest and most clips in a mixture."},
+    )
+    mix_labels: int = setting(4, "Most classes in a mixture.")
+    mix_same: str | None = setting(None, "Metadata in which the clips of a mixture agree, e.g. genre. Default: any.")
+    mix_overlap: float = setting(
+        0.5, "Every clip of a mixture sounds in at least this share of each window; 1 lets all begin together."
+    )
+    mix_level_db: float = setting(6.0, "Clips of a mixture differ in level by up to so many decibels.")
+    mix_match: str = setting("none", "Bring the clips of a mixture to one tempo or pitch: none, tempo or pitch.")
+    mix_seed: int = setting(0, "Seed of the mixtures.")
+
+    def __post_init__(self) -> None:
+        fewest, most = (*self.mix_clips, 0, 0)[:2]
+        if len(self.mix_clips) != 2 or not 2 <= fewest <= most:
+            found = " ".join(map(str, self.mix_clips))
+            raise ValueError(f"--mix_clips must be the fewest (2 or more) and the most clips, found {found}: try 2 4")
+        if self.mix_labels < fewest:
+            raise ValueError(
+                f"--mix_labels {self.mix_labels} is fewer than the {fewest} clips of a mixture, each of another class: "
+                f"try --mix_labels {most}"
+            )
+        if self.mix_fraction < 0 or self.mix_level_db < 0:
+            raise ValueError("--mix_fraction and --mix_level_db must not be negative: 0 makes no mixtures, all as loud")
+        if not 0 < self.mix_overlap <= 1:
+            raise ValueError(f"--mix_overlap must be above 0 and at most 1, found {self.mix_overlap:g}: try 0.5")
+        if self.mix_match not in ("none", "tempo", "pitch"):
+            raise ValueError(f"--mix_match must be none, tempo or pitch, found {self.mix_match!r}")

@@ -1,0 +1,141 @@
+"""What is trained, and how batches are varied."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hf_audio.config.setting import setting
+
+
+@dataclass
+class ModelConfig:
+    """What is trained."""
+
+    _argument_group_name = "model"
+
+    model: str = setting(
+        "ast-mini",
+        "A checkpoint to fine-tune (Hub name or folder; timm/NAME for image networks), or a preset from scratch: "
+        "ast-mini, cnn, lstm, wav2vec2-mini, mlp ..., any network of timm. A wrong name lists them.",
+    )
+    model_options: dict[str, Any] | str | None = setting(
+        None, """What differs from the preset, as JSON: '{"dropout": 0.2}'. The fields of the model's config."""
+    )
+    head: str | None = setting(
+        None, "Head: linear, deep (--head_sizes 1000 500), fluffy (one a class) or arcface. Default: the preset's."
+    )
+    head_sizes: list[int] | None = setting(None, "Hidden sizes of a deep or fluffy head, without the output.")
+    head_dropout: float | None = setting(None, "Dropout in front of each layer of the head. Default: the preset's.")
+    metadata: list[str] | None = setting(
+        None, "Metadata of the clips to append to the embedding, e.g. genre drums; unknown where a clip has none."
+    )
+    freeze: str = setting(
+        "none", "What is not trained: none, backbone, or convolutional (the first layers of Wav2Vec2 and its like)."
+    )
+    lora_rank: int = setting(0, "Train LoRA adapters of this rank and the head only; 0 trains all weights.")
+    lora_alpha: int | None = setting(None, "LoRA scale. Default: twice the rank.")
+    lora_dropout: float = setting(0.0, "Dropout in front of the adapters.")
+    class_weights: bool = setting(False, "Weigh classes in the loss by their rarity in the train split.")
+    early_stopping_patience: int = setting(0, "Stop after so many evaluations without a better score; 0 never does.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model_options, str):
+            try:
+                self.model_options = json.loads(self.model_options)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"--model_options must be JSON, found {self.model_options!r} ({error})") from None
+        if self.model_options is not None and not isinstance(self.model_options, dict):
+            raise ValueError(f"--model_options must be a JSON object, found {self.model_options!r}")
+
+
+@dataclass
+class PretrainingConfig:
+    """How a spectrogram transformer is pretrained without labels; only recipes that name one of these have them."""
+
+    _argument_group_name = "pretraining"
+
+    objective: str = setting(
+        "masked", "What the model must tell: 'masked' patches' content, or which patches were 'shuffled'."
+    )
+    mask_fraction: float = setting(0.75, "Share of a window's patches that is hidden, for objective=masked.")
+    shuffle_fraction: float = setting(0.15, "Share of a window's patches that changes places, for objective=shuffled.")
+    decoder_width: int | None = setting(None, "Width of objective=masked's decoder. Default: half the encoder's.")
+    decoder_layers: int = setting(2, "Layers of objective=masked's decoder.")
+
+
+@dataclass
+class ClassicalConfig:
+    """How a learner of scikit-learn is trained; only recipes that name one of these have them, in place of a model."""
+
+    _argument_group_name = "learner"
+
+    learner: str = setting("svm", "svm (radial kernel, one a class) or boosting (gradient-boosted trees).")
+    svm_c: float | None = setting(None, "C of learner=svm: what a window on the wrong side costs. Default: 10.")
+    svm_gamma: str | None = setting(
+        None, "Gamma of learner=svm's kernel: a number, or scale (1 / numbers a window), the default."
+    )
+    search: bool = setting(
+        False, "Choose C and gamma, or boosting's learning rate and leaves, by cross-validation over training groups."
+    )
+    network: str | None = setting(
+        None, "Append this network's embedding of each window: a run folder or a Hub name. It is published too."
+    )
+    network_features: str | None = setting(
+        None, "Feature dataset that --network reads, with the same windows. Default: features/ of its run folder."
+    )
+
+    @property
+    def of_svm(self) -> dict[str, Any]:
+        """What is said of C and gamma."""
+        return {key: value for key, value in {"C": self.svm_c, "gamma": self.svm_gamma}.items() if value is not None}
+
+    def __post_init__(self) -> None:
+        if self.svm_c is not None and not self.svm_c > 0:
+            raise ValueError(f"--svm_c must be above 0, found {self.svm_c:g}")
+        if self.learner != "svm" and (self.svm_c is not None or self.svm_gamma is not None):
+            raise ValueError(
+                f"--svm_c and --svm_gamma are for --learner svm and this is {self.learner}: leave them out"
+            )
+        if isinstance(self.svm_gamma, str) and self.svm_gamma != "scale":
+            try:
+                self.svm_gamma = float(self.svm_gamma)
+            except ValueError:
+                raise ValueError(f"--svm_gamma must be a number or scale, found {self.svm_gamma!r}") from None
+        if isinstance(self.svm_gamma, float) and not self.svm_gamma > 0:
+            raise ValueError(f"--svm_gamma must be above 0, found {self.svm_gamma:g}")
+
+
+@dataclass
+class AugmentConfig:
+    """How training batches are varied, on the device, per sample."""
+
+    _argument_group_name = "augmentation"
+
+    time_shift: bool = setting(False, "Warp: a window that is full of sound starts anywhere in it, as a loop.")
+    time_stretch: float = setting(0.0, "Warp: up to so much faster or slower, 0.2 is 20 %%; 0 is off.")
+    frequency_scale: float = setting(0.0, "Warp: the mel axis is scaled up or down by up to so much; 0 is off.")
+    frequency_shift_bins: float = setting(0.0, "Warp: pitch and formants move by up to so many mel bins; 0 is off.")
+    gain_db: float = setting(0.0, "Warp: up to so many decibels louder or quieter; 0 is off.")
+    equaliser_db: float = setting(0.0, "Recording: deviation of a random smooth equalisation in decibels; 0 is off.")
+    noise_probability: float = setting(0.0, "Recording: how likely noise is added to a window; 0 is off.")
+    noise_snr_db: float = setting(5.0, "Recording: the loudest noise is so many decibels below the sound.")
+    combine_probability: float = setting(
+        0.0, "Combine: how likely others of its batch (of any genre) are added to a window, labels joined; 0 is off."
+    )
+    combine_most: int = setting(4, "Combine: most windows, and most classes, in such a mixture.")
+    combine_offset_s: float = setting(
+        0.0, "Combine: the others begin up to so much earlier or later, at most half a window."
+    )
+    combine_level_db: float = setting(6.0, "Combine: the others are up to so many decibels quieter.")
+    time_mask_s: float = setting(
+        0.0, "SpecAugment: longest time mask in seconds, at most a tenth of the window; 0 is off."
+    )
+    frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 switches it off.")
+    mixup_alpha: float = setting(0.0, "Mixup: both parameters of the Beta distribution of the mixing share; 0 is off.")
+    mixup_probability: float = setting(0.5, "Mixup: how likely a clip is mixed with another at all.")
+    mixup_labels: str = setting(
+        "interpolate",
+        "Labels of a mixed clip: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",
+    )

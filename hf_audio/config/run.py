@@ -1,0 +1,60 @@
+"""How a run goes, what goes to the Hub, and all settings together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hf_audio.config.data import DataConfig, FeatureConfig, MixingConfig
+from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
+from hf_audio.config.setting import setting
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+
+@dataclass
+class HubConfig:
+    """What comes from the Hub and goes there, beside transformers' own --push_to_hub and --hub_* flags."""
+
+    _argument_group_name = "hub"
+
+    dataset: str | None = setting(
+        None, "Feature dataset to train from instead of recordings: a Hub name (USER/irmas-fbank) or a folder."
+    )
+    streaming: bool = setting(True, "Stream a Hub dataset's train split instead of downloading it first.")
+    hub_dataset_id: str | None = setting(
+        None, "Hub name of the features built here, pushed with --push_to_hub. Default: <output_dir's name>-features."
+    )
+    public_licence: str | None = setting(
+        None, "Name the corpus's licence here to push its features in public although it forbids redistribution."
+    )
+    licence: str | None = setting(None, "Licence of the published model, e.g. apache-2.0.")
+
+
+@dataclass
+class RunConfig:
+    """How the run itself goes."""
+
+    _argument_group_name = "run"
+
+    config: str | None = setting(None, "YAML file of values for any of these flags; the command line wins over it.")
+    demo: bool = setting(False, "Run on a small corpus rendered on the spot: no download, no GPU, about 5 minutes.")
+    overwrite_run: bool = setting(False, "Throw away what another run left in --output_dir.")
+
+
+@dataclass
+class Recipe:
+    """All settings of one experiment, as the stages read them."""
+
+    data: DataConfig
+    features: FeatureConfig
+    mixing: MixingConfig
+    model: ModelConfig
+    augment: AugmentConfig
+    hub: HubConfig
+    run: RunConfig
+    training: TrainingArguments
+    pretraining: PretrainingConfig | None = None
+    classical: ClassicalConfig | None = None
+    push_to_hub: bool = False  # TrainingArguments' flag, but publishing is a stage of its own here: Trainer gets False
