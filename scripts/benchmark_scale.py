@@ -2,20 +2,22 @@
 
     python scripts/benchmark_scale.py                           # 1,000 and 10,000 clips of 3 s
     python scripts/benchmark_scale.py --num_clips 200           # a quick look
-    python scripts/benchmark_scale.py --parts rates             # only: rates by file format and kind of feature
+    python scripts/benchmark_scale.py --parts rates --data_dir DIR      # only: rates by file format and kind of feature
 
 Memory is what a process and its workers hold for themselves (unique set size, sampled ten times a second), at its peak:
 pages of mapped files, which the system takes back when it needs them, do not count. One process and two take turns,
 on the larger corpus. The larger corpus is the smaller one under ten names a file (hard links): each is decoded and
 built anew.
 
-Rates are seconds of sound that one core gets through in one second of its time, from 44.1 kHz stereo files to finished
-shards, windows of 10 s. From them and the hours of each corpus follow core-hours, bytes and shards.
+Rates are seconds of sound that one core gets through in one second of its own time, from 44.1 kHz stereo files to
+finished shards, windows of 10 s; files of 30 s, of synthesised tones or of the recordings in --data_dir. From them
+and the hours of each corpus follow core-hours, gigabytes and shards.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -31,14 +33,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core
 import numpy as np
 import psutil
 import soundfile
-from benchmark_features import FILE_RATE, folder_bytes, machine, made_up_piece, report
+from benchmark_features import CLIP_S, FILE_RATE, folder_bytes, machine, made_up_piece, recorded_pieces, report
 
 import hf_audio
 from hf_audio.data.feature_plan import WINDOWS_A_SHARD
 
 TIMES = 10
 SAMPLES_A_SECOND = 10
-RATE_WINDOW_S, RATE_FILE_S, RATE_FILES = 10.0, 30.0, 40
+RATE_WINDOW_S, RATE_FILE_S, RATE_FILES, FEW_FILES = 10.0, 30.0, 80, 10
 FORMATS = ("wav", "flac", "ogg", "mp3")
 KINDS = ("fbank", "spectrogram", "waveform", "classical")
 # Hours of sound, and in what files they come. IRMAS: 6,705 clips of 3 s and 2,874 of 5 to 20 s (about 17 s each). FMA
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--num_clips", type=int, default=1000, help="of the smaller corpus (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of one and two processes (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=("memory", "processes", "rates"), help="default: all")
+    parser.add_argument("--data_dir", type=Path, help="recordings to measure rates and bytes with")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a process of its own
     options = parser.parse_args()
     if options.one:
@@ -67,7 +70,7 @@ def main() -> None:
         if "processes" in parts:
             measure_processes(root, options.repeats)
         if "rates" in parts:
-            reckon(measure_rates(root))
+            reckon(measure_rates(root, options.data_dir))
 
 
 def write_corpora(root: Path, num_clips: int) -> None:
@@ -168,33 +171,37 @@ def build(corpus: Path, folder: Path, features: hf_audio.FeatureConfig, num_work
     return hf_audio.build_corpus_features(data, folder, features)
 
 
-def measure_rates(root: Path) -> dict[tuple[str, str], tuple[float, float]]:
+def measure_rates(root: Path, data_dir: Path | None) -> dict[tuple[str, str], tuple[float, float]]:
     """Times real time a core, and bytes a second of sound, by format and kind."""
     found = {}
     print(f"{'times real time a core':24}" + "".join(f"{kind:>14}" for kind in KINDS))
     for name in FORMATS:
-        corpus = root / name
-        for number in range(RATE_FILES):
-            sound = np.resize(made_up_piece(number), round(RATE_FILE_S * FILE_RATE))
-            path = corpus / "ab"[number % 2] / f"{number}.{name}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, np.stack([sound, 0.8 * sound], axis=1).clip(-1, 1), FILE_RATE)
+        write_recordings(root / name / "all", RATE_FILES, name, data_dir)
+        write_recordings(root / name / "few", FEW_FILES, name, data_dir)
         for kind in KINDS:
-            folder = root / f"rates-{name}-{kind}"
             settings = hf_audio.FeatureConfig(features=kind, window_s=RATE_WINDOW_S)
-            clips = RATE_FILES // 4 if kind == "classical" else RATE_FILES  # librosa takes its time
-            for path in sorted(corpus.rglob(f"*.{name}"), key=lambda path: int(path.stem))[clips:]:
-                path.rename(path.with_suffix(".later"))
-            start = time.process_time()
-            build(corpus, folder, settings)
-            spent = time.process_time() - start
-            size = folder_bytes(folder / "data")
-            found[name, kind] = (clips * RATE_FILE_S / spent, size / (clips * RATE_FILE_S))
-            for path in corpus.rglob("*.later"):
-                path.rename(path.with_suffix(f".{name}"))
+            build(root / name / "few", root / f"warm-{name}-{kind}", settings)  # libraries load and compile
+            which, num_files = ("few", FEW_FILES) if kind == "classical" else ("all", RATE_FILES)
+            folder, start = root / f"rates-{name}-{kind}", time.process_time()
+            build(root / name / which, folder, settings)
+            spent, sound_s = time.process_time() - start, num_files * RATE_FILE_S
+            found[name, kind] = (sound_s / spent, folder_bytes(folder / "data") / sound_s)
         print(f"{name:24}" + "".join(f"{found[name, kind][0]:14.0f}" for kind in KINDS), flush=True)
     print(f"{'bytes a second of sound':24}" + "".join(f"{found['wav', kind][1]:14.0f}" for kind in KINDS) + "\n")
     return found
+
+
+def write_recordings(folder: Path, count: int, suffix: str, data_dir: Path | None) -> None:
+    """Stereo files of RATE_FILE_S in two classes."""
+    pieces_a_file = round(RATE_FILE_S / CLIP_S)
+    total = count * pieces_a_file
+    pieces = recorded_pieces(data_dir, total) if data_dir else (made_up_piece(seed) for seed in itertools.count())
+    pieces = itertools.islice(itertools.cycle(itertools.islice(pieces, 200)), total)
+    for number in range(count):
+        sound = np.concatenate(list(itertools.islice(pieces, pieces_a_file)))
+        path = folder / "ab"[number % 2] / f"{number}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.stack([sound, 0.8 * sound], axis=1).clip(-1, 1), FILE_RATE)
 
 
 def reckon(rates: dict[tuple[str, str], tuple[float, float]]) -> None:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors, compare_overrides, load_features
-from hf_audio.analysis.override_comparison import compare_runs, without_test_clips
+from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.metrics import main_metrics
 
 

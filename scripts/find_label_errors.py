@@ -19,7 +19,7 @@ import argparse
 from pathlib import Path
 
 from hf_audio import clear_errors, find_label_errors, load_features, write_label_errors
-from hf_audio.analysis.label_errors import FEW_GROUPS, LEAST_AGREEMENT
+from hf_audio.label_quality.errors import FEW_GROUPS, LEAST_AGREEMENT
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ LEVELS = (
     {"errors", "config", "environment", "extractors"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
-    {"training", "inference", "preparation", "pictures"},
-    {"analysis", "publishing", "pretraining", "learners"},
+    {"training", "inference", "preparation", "pictures", "references"},
+    {"analysis", "publishing", "pretraining", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments"},
 )

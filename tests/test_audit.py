@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_audio.analysis.audit_page import MOST_ROWS, audit_corpus
+from hf_audio.audit.fact_store import CRASHED, FactStore
+from hf_audio.audit.findings import Finding, audit_clips, usable_clips
+from hf_audio.audit.page import MOST_ROWS, audit_corpus
 from hf_audio.corpora.folder import index
-from hf_audio.data.audit import Finding, audit_clips, usable_clips
-from hf_audio.data.fact_store import CRASHED, FactStore
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError
 

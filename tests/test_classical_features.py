@@ -22,7 +22,6 @@ import tone_corpus
 import torch
 from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor
 
-from hf_audio.analysis.references import linear_scores, window_statistics
 from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
@@ -39,6 +38,7 @@ from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
+from hf_audio.references import linear_scores, window_statistics
 
 RATE = 22_050
 CUT = {"window_s": 1.2, "hop_s": 1.2}

@@ -93,7 +93,7 @@ def test_workers_are_started_where_there_is_enough_to_do(corpus, finished, tmp_p
     assert CountingFbank.batches_here >= 10
 
 
-@pytest.mark.parametrize("renames", [1, 2, 3, 11, 20, 21, 22, 23, 24, 25])
+@pytest.mark.parametrize("renames", [1, 2, 11, 21, 22, 25])
 def test_killed_at_any_rename_it_goes_on_to_the_same_result(corpus, finished, tmp_path, processes, renames):
     """Renames: 1 plan, 2 to 21 shards and their notes in turn, 22 to 24 the files beside them, 25 the manifest."""
     for before in (True, False):

@@ -20,7 +20,7 @@ from hf_audio import (
     load_features,
     split_label,
 )
-from hf_audio.analysis.label_clusters import write_split_label
+from hf_audio.label_quality.clusters import write_split_label
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_RATE = 16_000

@@ -26,7 +26,7 @@ from hf_audio import (
     read_clip_labels,
     write_label_errors,
 )
-from hf_audio.analysis.override_comparison import compare_runs, without_test_clips
+from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 
 ROOT = Path(__file__).parents[1]
 PITCH_HZ = {"bell": 2400.0, "flute": 1000.0, "horn": 450.0, "tuba": 150.0}
@@ -225,7 +225,7 @@ def test_from_the_command_line(one_label, tmp_path, monkeypatch, capsys):
     assert "accuracy, test labels as given, 2 seeds: before 0." in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         run_script("compare_overrides.py", [str(folder), "nowhere.csv"], monkeypatch, tmp_path)
-    assert capsys.readouterr().err.endswith("expected a CSV with clip_id and label\n")
+    assert capsys.readouterr().err.endswith("nowhere.csv cannot be read: No such file or directory; expected a CSV\n")
 
 
 def test_spoken_digits_with_planted_errors(shared_data, tmp_path):

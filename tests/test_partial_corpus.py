@@ -25,7 +25,6 @@ from training_run import sound, tiny_model
 
 from hf_audio import load_features, share_of_training
 from hf_audio.analysis.evaluation import evaluate_model
-from hf_audio.analysis.references import linear_scores, window_statistics
 from hf_audio.augment import Compose, Mixup, Normalisation
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
@@ -36,6 +35,7 @@ from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.dataset_card import write_dataset_card
+from hf_audio.references import linear_scores, window_statistics
 from hf_audio.training import AudioTrainer, training_arguments
 
 

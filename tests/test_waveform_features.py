@@ -17,7 +17,6 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
-from hf_audio.analysis.references import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
@@ -29,6 +28,7 @@ from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.features.waveform import Waveform
 from hf_audio.preparation import build_corpus_features, window_extractor
+from hf_audio.references import linear_scores, window_statistics
 
 HALF_A_STEP = 0.5 / 32768 + 1e-7
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from hf_audio.analysis.references import MOST_TRAINING_WINDOWS, window_statistics
 from hf_audio.augment import Compose
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
@@ -28,6 +27,7 @@ from hf_audio.pictures.figures import png
 from hf_audio.pictures.projections import explained_variance_picture, project, projection_picture
 from hf_audio.pictures.variances import FeatureVariance, feature_variances, variance_picture
 from hf_audio.pictures.windows import class_distribution, pictured_classes
+from hf_audio.references import MOST_TRAINING_WINDOWS, window_statistics
 
 MOST_POINTS = 3000  # of a projection: more cover each other, and t-SNE takes minutes
 

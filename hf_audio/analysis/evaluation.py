@@ -19,7 +19,6 @@ from accelerate import PartialState
 
 from hf_audio import __version__
 from hf_audio.analysis.plots import write_plots
-from hf_audio.analysis.references import linear_scores, prior_scores
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
@@ -32,6 +31,7 @@ from hf_audio.metrics import (
     decide,
     main_metrics,
 )
+from hf_audio.references import linear_scores, prior_scores
 
 MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
 OUR_PROTOCOL = (

@@ -49,7 +49,7 @@ def _read_text(table: Path) -> str:
     try:
         content = table.read_bytes()
     except OSError as error:
-        raise InputError(f"{table} cannot be read: {error.strerror}") from None
+        raise InputError(f"{table} cannot be read: {error.strerror}; expected a CSV") from None
     if content.startswith(b"PK\x03\x04"):
         raise InputError(f"{table} is a spreadsheet or an archive, not a text; save it as CSV in UTF-8")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:

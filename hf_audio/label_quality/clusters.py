@@ -17,11 +17,11 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from hf_audio.analysis.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor
 from hf_audio.data.label_overrides import LEAVE_OUT, overrides_text
 from hf_audio.errors import InputError
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
 
 NUM_FOLDS = 5
 FEWEST_CLIPS = 10

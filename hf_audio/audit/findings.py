@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hf_audio.data.clip_facts import ClipFacts
-from hf_audio.data.fact_store import FactStore
-from hf_audio.data.fingerprints import near_duplicates, summary
+from hf_audio.audit.clip_facts import ClipFacts
+from hf_audio.audit.fact_store import FactStore
+from hf_audio.audit.fingerprints import near_duplicates, summary
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hf_audio.analysis.references import window_statistics
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.index import MIXTURE_GROUP
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.inference import embeddings, load_network
+from hf_audio.references import window_statistics
 
 
 class ClipTable(NamedTuple):

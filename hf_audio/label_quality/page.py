@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import torch
 
-from hf_audio.analysis.clip_vectors import windows_of
-from hf_audio.analysis.label_errors import LabelError, LabelErrors
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.label_overrides import overrides_text
 from hf_audio.data.picture_storage import encode_features
 from hf_audio.features.fbank import KaldiFbank
+from hf_audio.label_quality.clip_vectors import windows_of
+from hf_audio.label_quality.errors import LabelError, LabelErrors
 
 COLUMNS = ("clip_id", "given", "suggested", "confidence", "quality", "split", "group")
 TITLES = ("clip", "given", "suggested", "confidence", "quality", "split", "group", "sound", "picture")

@@ -12,14 +12,14 @@ import numpy as np
 from scipy.stats import t as student
 from tqdm.auto import tqdm
 
-from hf_audio.analysis.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
-from hf_audio.analysis.references import MOST_TRAINING_WINDOWS, fit_linear
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.index import Clip
 from hf_audio.data.label_overrides import CorrectedLabels, correct_labels, overrides_text, read_clip_labels
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
 from hf_audio.metrics import METRIC_NAMES, main_metrics, validation_metrics
+from hf_audio.references import MOST_TRAINING_WINDOWS, fit_linear
 
 FEWEST_GROUPS = 20
 

@@ -12,7 +12,8 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.near_duplicates import (
+from hf_audio.features.fbank import HOP_S, KaldiFbank
+from hf_audio.leaks.near_duplicates import (
     MOST_SIMILAR,
     Pairs,
     WindowSketches,
@@ -21,7 +22,6 @@ from hf_audio.data.near_duplicates import (
     sketch_windows,
     threshold_above,
 )
-from hf_audio.features.fbank import HOP_S, KaldiFbank
 
 LEAST_STEPS = 8  # a window of fewer steps is compared as one vector
 LEAST_OTHERS = 200  # pairs that are surely different, to learn a threshold from

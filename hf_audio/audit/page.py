@@ -15,9 +15,9 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from hf_audio.audit.fact_store import FactStore
+from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.corpora import find_corpus
-from hf_audio.data.audit import SEVERITIES, Finding, audit_clips, usable_clips
-from hf_audio.data.fact_store import FactStore
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError

@@ -12,11 +12,11 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from hf_audio.analysis.references import fit_linear, window_statistics
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.metrics import METRIC_NAMES, classification_metrics
+from hf_audio.references import fit_linear, window_statistics
 
 MOST_WINDOWS = 20_000
 MOST_DRAWS = 20

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hf_audio.analysis.leak_search import pictured
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.picture_storage import encode_features
+from hf_audio.leaks.search import pictured
 
 if TYPE_CHECKING:
-    from hf_audio.analysis.leakage import LeakReport
+    from hf_audio.leaks.report import LeakReport
 
 MOST_PICTURES = 20
 STYLE = """

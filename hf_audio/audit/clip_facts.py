@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import soxr
 
+from hf_audio.audit.fingerprints import PICTURE_S, SAMPLE_RATE, picture
 from hf_audio.data.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
 from hf_audio.data.audio_headers import missing_bytes
-from hf_audio.data.fingerprints import PICTURE_S, SAMPLE_RATE, picture
 from hf_audio.data.index import Clip
 
 # The four largest values of 16 bits: one more bit would have been needed. Eight bits end at 127 / 128.

@@ -17,7 +17,7 @@ from typing import overload
 import numpy as np
 from tqdm.auto import tqdm
 
-from hf_audio.data.clip_facts import ClipFacts, examine_clip, fact_names
+from hf_audio.audit.clip_facts import ClipFacts, examine_clip, fact_names
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError
 

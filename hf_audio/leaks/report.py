@@ -12,11 +12,11 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from hf_audio.analysis.leak_search import Leak, find_leaks
-from hf_audio.analysis.pretended_accuracy import PretendedAccuracy, train_both_ways
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.errors import InputError
+from hf_audio.leaks.pretended_accuracy import PretendedAccuracy, train_both_ways
+from hf_audio.leaks.search import Leak, find_leaks
 
 COLUMNS = (
     *("split_a", "clip_a", "start_a_s", "split_b", "clip_b", "start_b_s", "similarity", "shift_s"),
@@ -121,7 +121,7 @@ def leak_report(
 ) -> LeakReport:
     """Finds windows of different splits that hold the same sound, whatever their groups say.
 
-    Memory stays flat: rows are read once, and their sketches (`hf_audio.data.near_duplicates`) lie in a temporary file.
+    Memory stays flat: rows are read once, and their sketches (see `near_duplicates`) lie in a temporary file.
 
     Args:
         features: a dataset of any kind, its folder or its name on the Hub. Windows of classical features are compared
@@ -144,7 +144,7 @@ def leak_report(
         found["pretended"] = train_both_ways(features, num_seeds=num_seeds, seed=seed)
     report = LeakReport(features.source, **found)
     if output_dir is not None:
-        from hf_audio.analysis.leak_page import leak_page
+        from hf_audio.leaks.page import leak_page
 
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)

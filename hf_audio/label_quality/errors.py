@@ -17,11 +17,11 @@ from scipy.optimize import minimize_scalar
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm.auto import tqdm
 
-from hf_audio.analysis.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
-from hf_audio.analysis.references import fit_linear
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.references import fit_linear
 
 NUM_FOLDS = 5
 C = 0.01  # strongly regularised, so that a model hardly learns any error by heart: finds most of planted ones

@@ -4,7 +4,7 @@ Of each window a sketch is kept: its log-mel picture in 16 bands and 50 frames a
 quarter of a second around and less each frame's mean. Level, equalisation and steady sound are gone; what is left is
 the course of this one recording. Every fifth of a second of a sketch gets a code: on which sides of random hyperplanes
 it lies (Charikar 2002). Windows that share a code at one shift are candidates, and the correlation of their sketches
-where they overlap says whether they are the same. (`hf_audio.data.fingerprints` does this for whole files, which begin
+where they overlap says whether they are the same. (`hf_audio.audit.fingerprints` does this for whole files, which begin
 at about the same place; windows overlap by anything.)
 """
 
