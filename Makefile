@@ -1,5 +1,7 @@
 # Two commands do everything, set-up included:  make demo   make test
 VENV ?= .venv
+# Processes that run tests, each with a Hub of its own
+WORKERS ?= 2
 # The first of these that runs and is 3.10 to 3.12; choose another with: make demo PYTHON=/path/to/python
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
@@ -13,7 +15,7 @@ demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate,
 	$(VENV)/bin/accelerate launch recipes/ast_irmas.py --demo
 
 test: lint  ## check the style, then run all tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

@@ -4,6 +4,7 @@
     python scripts/find_label_errors.py FEATURES_DIR --model runs/cnn_folder
     python scripts/find_label_errors.py FEATURES_DIR --splits train test --predictions runs/x_folds/*/predictions.csv
     python scripts/find_label_errors.py FEATURES_DIR --hold_out clips     few large groups, such as speakers
+    python scripts/find_label_errors.py FEATURES_DIR --plant 0.1          how many of planted errors does it find?
 
 FEATURES_DIR is a feature dataset (RUN/features, or a Hub name). Predictions are out-of-fold: by quick models that were
 trained without the clip's group. cleanlab decides which labels do not go with them (pip install "hf_audio[audit]").
@@ -18,13 +19,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hf_audio import clear_errors, find_label_errors, load_features, write_label_errors
+from hf_audio import FeatureDataset, InputError, clear_errors, find_label_errors, load_features, write_label_errors
 from hf_audio.label_quality.errors import FEW_GROUPS, LEAST_AGREEMENT
+from hf_audio.label_quality.planted_errors import find_planted_errors
+
+PLANTED_DRAWS = 3
 
 
 def main() -> None:
     options = parse_options()
     features = load_features(options.features)
+    if options.plant is not None:
+        print_planted(options, features)
+        return
     found = find_label_errors(
         features,
         splits=options.splits,
@@ -62,12 +69,28 @@ def main() -> None:
     )
 
 
+def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None:
+    """Precision and recall over some draws of planted errors."""
+    if options.predictions:
+        raise InputError("--predictions know nothing of labels that --plant turns wrong: leave one of them out")
+    judged = {"splits": options.splits, "network": options.model, "hold_out": options.hold_out}
+    draws = [
+        find_planted_errors(features, options.plant, seed=seed, **judged)
+        for seed in range(options.seed, options.seed + PLANTED_DRAWS)
+    ]
+    print("| draw | planted | found | precision | recall |\n|---:|---:|---:|---:|---:|")
+    for number, draw in enumerate(draws, start=1):
+        print(f"| {number} | {draw.num_planted} | {draw.num_found} | {draw.precision:.2f} | {draw.recall:.2f} |")
+    print("Errors that were there before count as wrongly found; nothing was written.")
+
+
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
     parser.add_argument("--output_dir", help="default: label_errors/ and the name of the folder above FEATURES_DIR")
     parser.add_argument("--data_dir", help="the recordings, for players on the page")
     parser.add_argument("--splits", nargs="+", help="to be checked; default: train and validation")
+    parser.add_argument("--plant", type=float, help="turn this share of the labels wrong and count what is found")
     judges = parser.add_mutually_exclusive_group()
     judges.add_argument("--model", help="judge by embeddings of this network: a run folder or a Hub name")
     judges.add_argument("--predictions", nargs="+", default=[], help="judge by these predictions.csv of runs")

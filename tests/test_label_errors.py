@@ -27,6 +27,7 @@ from hf_audio import (
     write_label_errors,
 )
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
+from hf_audio.label_quality.planted_errors import find_planted_errors, plant
 
 ROOT = Path(__file__).parents[1]
 PITCH_HZ = {"bell": 2400.0, "flute": 1000.0, "horn": 450.0, "tuba": 150.0}
@@ -102,6 +103,30 @@ def test_planted_errors_are_found(request, corpus, hold_out, least_precision, le
     assert len(right) >= least_precision * len(found.errors)
     assert found.agreement > 0.8
     assert all(error.confidence > error.quality for error in found.errors)
+
+
+def test_planting_turns_known_labels_only():
+    targets = np.eye(4, dtype=np.float32)[np.arange(200) % 4]
+    planted, turned = plant(targets, 0.1, is_multi_label=False)
+    assert len(planted) == 20 and (turned.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(np.flatnonzero((turned != targets).any(axis=1)), planted)
+    partial = np.where(np.arange(200)[:, None] % 2 == 0, targets, np.nan)
+    partial[:, 0] = 1
+    planted, turned = plant(partial, 0.5, is_multi_label=True)
+    changed = (turned != partial) & ~np.isnan(partial)
+    np.testing.assert_array_equal(np.isnan(turned), np.isnan(partial))
+    np.testing.assert_array_equal(changed.sum(axis=1), np.isin(np.arange(200), planted))
+
+
+@pytest.mark.parametrize("corpus", ["one_label", "several_labels"])
+def test_how_far_a_search_can_be_trusted(request, corpus):
+    """A tenth is wrong already and counts against precision: of 16 more that are planted, most are found."""
+    features = load_features(request.getfixturevalue(corpus)[0])
+    draw = find_planted_errors(features, 0.1)
+    assert draw.num_planted == 16 and draw.recall > 0.6 and 0.3 < draw.precision < 0.9
+    assert draw.num_found == len(draw.found.errors)
+    with pytest.raises(InputError, match=r"--plant 0\.7 must be above 0 and at most 0\.5"):
+        find_planted_errors(features, 0.7)
 
 
 def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
@@ -223,6 +248,8 @@ def test_from_the_command_line(one_label, tmp_path, monkeypatch, capsys):
     assert out.joinpath("index.html").is_file()
     run_script("compare_overrides.py", [str(folder), str(out / "overrides.csv"), "--seeds", "2"], monkeypatch, tmp_path)
     assert "accuracy, test labels as given, 2 seeds: before 0." in capsys.readouterr().out
+    run_script("find_label_errors.py", [str(folder), "--plant", "0.1"], monkeypatch, tmp_path)
+    assert "| draw | planted | found | precision | recall |" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         run_script("compare_overrides.py", [str(folder), "nowhere.csv"], monkeypatch, tmp_path)
     assert capsys.readouterr().err.endswith("nowhere.csv cannot be read: No such file or directory; expected a CSV\n")

@@ -93,7 +93,28 @@ def find_label_errors(
     Raises:
         InputError: nothing to learn from, a missing split, predictions of other classes, or cleanlab is missing.
     """
-    clips = clips_of(features, splits or [split for split in CHECKED_SPLITS if split in features.splits])
+    clips = clips_of(features, checked_splits(features, splits))
+    return errors_among(
+        features, clips, network=network, predictions=predictions, hold_out=hold_out, seed=seed, token=token
+    )
+
+
+def checked_splits(features: FeatureDataset, splits: Sequence[str] | None) -> Sequence[str]:
+    """What is checked: what was asked for, or training and validation as far as they exist."""
+    return splits or [split for split in CHECKED_SPLITS if split in features.splits]
+
+
+def errors_among(
+    features: FeatureDataset,
+    clips: ClipTable,
+    *,
+    network: str | None = None,
+    predictions: Sequence[str | Path] = (),
+    hold_out: str = "groups",
+    seed: int = 0,
+    token: str | None = None,
+) -> LabelErrors:
+    """The search among these clips, with the targets that they have; arguments as of `find_label_errors`."""
     labels = features.labels
     if predictions:
         probabilities = _read_predictions(predictions, clips, labels)
