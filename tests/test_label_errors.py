@@ -70,7 +70,7 @@ def build(folder: Path, column: str) -> tuple[Path, dict[str, tuple[str, ...]], 
         rows.append(f"{path},{';'.join(given)},g{number // 2},{'test' if number % 5 == 4 else 'train'}\n")
     rows = [re.sub(r",g\d+,", f",g{number // 10}-{number % 5},", row) for number, row in enumerate(rows)]
     (corpus / "labels.csv").write_text(f"path,{column},group,split\n" + "".join(rows), encoding="utf-8")
-    data = DataConfig(data_dir=str(corpus), validation_fraction=0.0, num_workers=1)
+    data = DataConfig(data_dir=str(corpus), validation_fraction=0.1, num_workers=1)
     return build_corpus_features(data, folder / "features"), truth, wrong
 
 
@@ -94,7 +94,7 @@ def several_labels(tmp_path_factory):
 )
 def test_planted_errors_are_found(request, corpus, hold_out, least_precision, least_recall):
     folder, truth, wrong = request.getfixturevalue(corpus)
-    found = find_label_errors(load_features(folder), splits=["train", "test"], hold_out=hold_out)
+    found = find_label_errors(load_features(folder), splits=["train", "validation", "test"], hold_out=hold_out)
     names = {error.row["clip_id"] for error in found.errors}
     hits = names & wrong
     assert found.num_checked == NUM_CLIPS and found.num_not_checked == 0
@@ -133,7 +133,7 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     folder, truth, wrong = one_label
     features = load_features(folder)
     found = find_label_errors(features)
-    checked = {clip_id for clip_id in features.splits["train"]["clip_id"]}
+    checked = {clip_id for split in ("train", "validation") for clip_id in features.splits[split]["clip_id"]}
     assert found.num_checked == len(checked), "test labels stay as given unless they are asked for"
     corpus = folder.parent / "my corpus"
     out = tmp_path / "out"
@@ -172,7 +172,7 @@ def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):
         lines.append(f"{clip_id},x,x," + ",".join(map(str, scores)))
     (tmp_path / "predictions.csv").write_text("\n".join(lines), encoding="utf-8")
     tables = [tmp_path / "predictions.csv"]
-    found = find_label_errors(features, splits=["train", "test"], predictions=tables)
+    found = find_label_errors(features, splits=["train", "validation", "test"], predictions=tables)
     tested = set(features.splits["test"]["clip_id"])
     assert {error.row["clip_id"] for error in found.errors} == wrong & tested
     assert found.num_checked == len(tested) and found.num_not_checked == NUM_CLIPS - len(tested)
@@ -267,7 +267,7 @@ def test_spoken_digits_with_planted_errors(shared_data, tmp_path):
             wrong.add(path)
         lines.append(f"{path},{label},{row['path']}")
     (tmp_path / "labels.csv").write_text("\n".join(lines))
-    data = DataConfig(data_dir=str(tmp_path / "labels.csv"), validation_fraction=0.0, num_workers=1)
+    data = DataConfig(data_dir=str(tmp_path / "labels.csv"), validation_fraction=0.1, num_workers=1)
     features = load_features(build_corpus_features(data, tmp_path / "features"))
     found = find_label_errors(features, splits=["train", "test"])
     hits = wrong & {error.row["clip_id"] for error in found.errors}

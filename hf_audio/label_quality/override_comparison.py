@@ -18,6 +18,7 @@ from hf_audio.data.label_overrides import CorrectedLabels, correct_labels, overr
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.label_quality.errors import checked_splits
 from hf_audio.metrics import METRIC_NAMES, main_metrics, validation_metrics
 from hf_audio.references import MOST_TRAINING_WINDOWS, fit_linear
 
@@ -76,6 +77,8 @@ def compare_overrides(
 ) -> OverrideComparison:
     """Trains the quick model before and after corrections of training labels; test labels stay as given.
 
+    Validation clips are trained on as well: a linear model needs none to stop by, and corrections name them too.
+
     Each seed draws training groups and test groups with replacement (a bootstrap), the same for both, so that the
     deviation of the difference over seeds says how far chance goes.
 
@@ -90,7 +93,7 @@ def compare_overrides(
     if seeds < 2 or "test" not in features.splits:
         problem = f"{seeds} seeds" if seeds < 2 else f"no test split in {features.source}"
         raise InputError(f"Found {problem}; a comparison needs 2 seeds or more, and clips to test on")
-    train, test = clips_of(features, ["train"]), clips_of(features, ["test"])
+    train, test = clips_of(features, checked_splits(features, None)), clips_of(features, ["test"])
     labels = features.labels
     corrected = _corrected_targets(train, test, labels, overrides)
     vectors, clip_of_window = window_vectors(features, train.clip_ids, network, token=token)
