@@ -1,13 +1,12 @@
 """Does building scale: memory at ten times the corpus, two processes beside one, and what large corpora will take.
 
-    python scripts/benchmark_scale.py                           # 1,000 and 10,000 clips of 3 s
+    python scripts/benchmark_scale.py                           # 10,000 and 100,000 clips of 3 s: half an hour
     python scripts/benchmark_scale.py --num_clips 200           # a quick look
     python scripts/benchmark_scale.py --parts rates --data_dir DIR      # only: rates by file format and kind of feature
 
-Memory is what a process and its workers hold for themselves (unique set size, sampled ten times a second), at its peak:
-pages of mapped files, which the system takes back when it needs them, do not count. One process and two take turns,
-on the larger corpus. The larger corpus is the smaller one under ten names a file (hard links): each is decoded and
-built anew.
+Memory is what a process and its workers hold that is no file (anonymous pages, sampled ten times a second), at its
+peak: pages of mapped files, which the system takes back when it needs them, do not count. Linux only. One process and
+two take turns, on the larger corpus. Both corpora are links to a hundred files: every clip is decoded and built anew.
 
 Rates are seconds of sound that one core gets through in one second of its own time, from 44.1 kHz stereo files to
 finished shards, windows of 10 s; files of 30 s, of synthesised tones or of the recordings in --data_dir. From them
@@ -17,6 +16,7 @@ and the hours of each corpus follow core-hours, gigabytes and shards.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -33,12 +33,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core
 import numpy as np
 import psutil
 import soundfile
-from benchmark_features import CLIP_S, FILE_RATE, folder_bytes, machine, made_up_piece, recorded_pieces, report
+from benchmark_features import (
+    CLIP_S,
+    FILE_RATE,
+    folder_bytes,
+    machine,
+    made_up_piece,
+    recorded_pieces,
+    report,
+    write_clips,
+)
 
 import hf_audio
 from hf_audio.data.feature_plan import WINDOWS_A_SHARD
 
 TIMES = 10
+NUM_SOUNDS = 100
 SAMPLES_A_SECOND = 10
 RATE_WINDOW_S, RATE_FILE_S, RATE_FILES, FEW_FILES = 10.0, 30.0, 80, 10
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -50,7 +60,7 @@ LARGE_CORPORA = {"IRMAS": (19.2, "wav"), "FMA full": (8232.0, "mp3"), "AudioSet"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_clips", type=int, default=1000, help="of the smaller corpus (default: %(default)s)")
+    parser.add_argument("--num_clips", type=int, default=10_000, help="of the smaller corpus (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of one and two processes (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=("memory", "processes", "rates"), help="default: all")
     parser.add_argument("--data_dir", type=Path, help="recordings to measure rates and bytes with")
@@ -74,17 +84,13 @@ def main() -> None:
 
 
 def write_corpora(root: Path, num_clips: int) -> None:
-    """`root`/1 with `num_clips` clips of 3 s in two classes, and `root`/10 with ten links to each."""
-    distinct = [made_up_piece(seed) for seed in range(min(50, num_clips))]
-    for number in range(num_clips):
-        piece = np.roll(distinct[number % len(distinct)], 997 * number)
-        path = root / "1" / "ab"[number % 2] / f"{number:06d}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.stack([piece, 0.8 * piece], axis=1).clip(-1, 1), FILE_RATE, subtype="PCM_16")
-        for copy in range(TIMES):
-            other = root / str(TIMES) / path.parent.name / f"{number:06d}-{copy}.wav"
-            other.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, other)
+    """`root`/1 with `num_clips` clips of 3 s in two classes, and `root`/10 with ten times as many."""
+    sounds = write_clips(root / "sounds", min(NUM_SOUNDS, num_clips), None)
+    for size in (1, TIMES):
+        for number in range(size * num_clips):
+            clip = root / str(size) / "ab"[number % 2] / f"{number:06d}.wav"
+            clip.parent.mkdir(parents=True, exist_ok=True)
+            os.link(sounds[number % len(sounds)], clip)
 
 
 def measure_memory(root: Path) -> None:
@@ -120,20 +126,25 @@ def measure_processes(root: Path, repeats: int) -> None:
 def watched(what: str, corpus: Path, settings: dict) -> tuple[float, float]:
     """Runs one measurement in a process of its own: the seconds that it says, and the peak of its memory in bytes."""
     command = [sys.executable, __file__, "--one", what, str(corpus), json.dumps(settings)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    environment = os.environ | {"HF_HOME": str(corpus.parent / "hf_home")}  # gone with the corpora
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     peak, tree = 0, psutil.Process(process.pid)
     while process.poll() is None:
         held = 0
         for one in [tree, *_children(tree)]:
-            try:
-                held += one.memory_full_info().uss
-            except psutil.Error:
-                continue
+            with contextlib.suppress(OSError, psutil.Error):  # it may just have ended
+                held += anonymous_bytes(one.pid)
         peak = max(peak, held)
         time.sleep(1 / SAMPLES_A_SECOND)
     if process.returncode:
         sys.exit(f"error: measuring {what} of {corpus.name} x failed with exit code {process.returncode}")
     return float(process.stdout.read().split()[-1]), float(peak)
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Memory of a process that is no file's."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
 
 def _children(tree: psutil.Process) -> list[psutil.Process]:

@@ -40,7 +40,9 @@ def main() -> None:
         hold_out=options.hold_out,
         seed=options.seed,
     )
-    folder = Path(options.output_dir or Path("label_errors") / Path(options.features).resolve().parent.name)
+    source = Path(options.features).resolve()
+    name = source.parent.name if source.name == "features" else source.name  # of RUN/features, the run's
+    folder = Path(options.output_dir or Path("label_errors") / name)
     num_sure = write_label_errors(
         found,
         features,
@@ -87,7 +89,7 @@ def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
-    parser.add_argument("--output_dir", help="default: label_errors/ and the name of the folder above FEATURES_DIR")
+    parser.add_argument("--output_dir", help="default: label_errors/NAME, of the features or the run")
     parser.add_argument("--data_dir", help="the recordings, for players on the page")
     parser.add_argument("--splits", nargs="+", help="to be checked; default: train and validation")
     parser.add_argument("--plant", type=float, help="turn this share of the labels wrong and count what is found")

@@ -1,0 +1,25 @@
+"""A dataset of classical features as a table: one line a window (or step), for spreadsheets, pandas and R.
+
+    python scripts/export_csv.py feature_sets/classical features.csv
+    python scripts/export_csv.py USER/gtzan-classical features.csv          # from the Hub
+
+Build the dataset with scripts/build_features.py --features classical. Columns: clip_id, group, split, start_s, labels
+(semicolons between several), then one for each feature, by its name and as measured: not standardised.
+"""
+
+import argparse
+
+import hf_audio
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", help="the feature dataset: a folder, or its name on the Hub")
+    parser.add_argument("csv", help="the table to write")
+    options = parser.parse_args()
+    print(hf_audio.features_to_csv(options.features, options.csv))
+
+
+if __name__ == "__main__":
+    with hf_audio.clear_errors():
+        main()
