@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
@@ -65,7 +66,9 @@ def fit_linear(
     """
     scaler = StandardScaler().fit(inputs)
     fit = _fit_one_against_rest if labels.is_multi_label else _fit_multinomial
-    logits_of = fit(scaler.transform(inputs), targets, labels, c)
+    # Steps are short: several threads would mostly wait for each other, on a busy machine a hundred times longer
+    with threadpool_limits(1):
+        logits_of = fit(scaler.transform(inputs), targets, labels, c)
     return lambda others: logits_of(scaler.transform(others))
 
 
@@ -126,10 +129,15 @@ def _evenly_spaced(dataset, num_rows: int, wanted: int) -> Iterator[dict]:
 
 
 def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace, c: float):
-    model = LogisticRegression(C=c, max_iter=300, tol=1e-3).fit(inputs, targets.argmax(axis=1))
+    given = targets.argmax(axis=1)
+    several = len(np.unique(given)) > 1
+    model = LogisticRegression(C=c, max_iter=300, tol=1e-3).fit(inputs, given) if several else None
 
     def logits_of(inputs: np.ndarray) -> np.ndarray:
         logits = np.full((len(inputs), len(labels)), LEAST_LOGIT)  # of classes without a training window
+        if model is None:
+            logits[:, given[0]] = 0.0
+            return logits
         with np.errstate(divide="ignore"):  # a probability may be 0
             logits[:, model.classes_] = np.maximum(model.predict_log_proba(inputs), LEAST_LOGIT)
         return logits

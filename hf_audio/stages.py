@@ -271,6 +271,11 @@ def _check_publishing(recipe: Recipe) -> None:
 def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:
     """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
     wanted = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
+    if features.kind != recipe.features.features:
+        raise InputError(
+            f"{features.source} holds {features.kind} features but this run asks for {recipe.features.features}; "
+            f"give --features {features.kind}, or a dataset of {recipe.features.features} features"
+        )
     check_same_extractor(features.extractor, wanted)
     for name in ("window_s", "hop_s"):
         wanted_s, stored_s = getattr(recipe.features, name), features.manifest[name]

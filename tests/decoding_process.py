@@ -72,7 +72,9 @@ class DecodingProcess:
 
 def check(path: Path) -> str:
     """Decode a file in every way, and say what is not as it should be."""
-    from hf_audio.data.audio import AudioError, probe, read_audio
+    import numpy as np
+
+    from hf_audio.data.audio import AudioError, probe, read_audio, read_blocks
 
     size = path.stat().st_size
     # even an empty FLAC frame of 65,535 samples takes more than a byte for ten seconds of sound at any usual rate
@@ -81,6 +83,8 @@ def check(path: Path) -> str:
         "probe": lambda: probe(path),
         "read_audio": lambda: read_audio(path, SAMPLE_RATE),
         "read_audio of a stretch": lambda: read_audio(path, SAMPLE_RATE, start_s=0.1, end_s=0.2),
+        "read_audio in stereo": lambda: read_audio(path, SAMPLE_RATE, stereo=True),
+        "read_blocks": lambda: np.concatenate([np.abs(block).max(axis=1) for block in read_blocks(path)]),
     }
     for name, call in calls.items():
         try:
@@ -96,10 +100,12 @@ def check(path: Path) -> str:
             if not (0 < answer.duration_s <= longest_s and 0 < answer.channels <= 1024 and answer.sample_rate > 0):
                 return f"{name}: {answer} of {size} bytes"
         else:
-            longest = SAMPLE_RATE * (longest_s if name == "read_audio" else 0.11)
-            if answer.dtype != "float32" or answer.ndim != 1 or not 0 <= len(answer) <= longest:
+            rate = probe(path).sample_rate if name == "read_blocks" else SAMPLE_RATE
+            longest = rate * (0.11 if "stretch" in name else longest_s)
+            dimensions = 2 if "stereo" in name else 1
+            if answer.dtype != "float32" or answer.ndim != dimensions or not 0 <= answer.shape[-1] <= longest:
                 return f"{name}: {answer.dtype} {answer.shape} of {size} bytes"
-            if not (abs(answer) < float("inf")).all():
+            if name != "read_blocks" and not (abs(answer) < float("inf")).all():  # those are as they are in the file
                 return f"{name}: values that are not finite"
     return ""
 

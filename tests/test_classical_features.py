@@ -9,6 +9,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 import warnings
@@ -315,6 +316,9 @@ def test_what_cannot_be_built(corpus, tmp_path, monkeypatch):
         ClassicalFeatures(step_s=0.05)
     with pytest.raises(InputError, match=r"window of 0\.05 s every 0\.1 s is too short"):
         tone_corpus.build(corpus, tmp_path / "f", ClassicalFeatures(), window_s=0.05)
+    with pytest.raises(InputError, match=r"a --sample_rate above 12800, .* found 12800: try 22050"):
+        ClassicalFeatures(sample_rate=12_800)
+    assert ClassicalFeatures(sample_rate=12_801)._extractor.extract(np.ones(4096, np.float32)).shape == (1, 174)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'need librosa, which is not installed: pip install "hf_audio\[classical\]"'):
         ClassicalFeatures()
@@ -323,9 +327,11 @@ def test_what_cannot_be_built(corpus, tmp_path, monkeypatch):
 # What uses it
 
 
-def test_as_a_table(stepped, tmp_path):
-    features = load_features(stepped)
-    with open(features_to_csv(stepped, tmp_path / "features.csv"), newline="") as file:
+def test_as_a_table(stepped, tmp_path, monkeypatch):
+    features, table = load_features(stepped), tmp_path / "tables" / "features.csv"
+    monkeypatch.setattr(sys, "argv", ["export_csv.py", str(stepped), str(table)])
+    runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "export_csv.py"), run_name="__main__")
+    with open(table, newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == ["clip_id", "group", "split", "start_s", "labels", *FEATURE_NAMES]
     assert len(lines) == sum(row["num_frames"] for rows in features.splits.values() for row in rows)

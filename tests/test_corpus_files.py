@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,18 @@ def test_links_that_lead_nowhere_are_named(tmp_path, caplog):
     (tmp_path / "self").symlink_to(tmp_path / "self")
     assert files_below(tmp_path) == [tmp_path / "a.wav"]
     assert f"2 links or folders below {tmp_path} cannot be reached, first {tmp_path / 'audio'}" in caplog.text
+
+
+def test_names_that_no_table_can_hold_are_named(tmp_path, caplog):
+    odd = os.fsdecode(b"caf\xe9")
+    try:
+        (tmp_path / odd).mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    for name in ("a.wav", "кофе, 🎻 x.wav", f"{odd}.wav", f"{odd}/b.wav"):
+        (tmp_path / name).touch()
+    assert [path.name for path in files_below(tmp_path)] == ["a.wav", "кофе, 🎻 x.wav"]
+    assert f"2 names below {tmp_path} are not UTF-8" in caplog.text and "rename them" in caplog.text
 
 
 def test_what_is_no_folder_has_no_files(tmp_path, caplog):

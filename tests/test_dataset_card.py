@@ -1,5 +1,6 @@
 """The card of a feature dataset: what the Hub parses of it, and that what it shows works."""
 
+import dataclasses
 import re
 import shutil
 
@@ -17,7 +18,7 @@ from hf_audio.data.waveform_storage import decode_waveform
 from hf_audio.errors import InputError
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.waveform import Waveform
-from hf_audio.pictures.windows import class_means, feature_groups, one_window_a_class
+from hf_audio.pictures.windows import class_means, feature_groups, one_window_a_class, training_vectors
 from hf_audio.publishing.dataset_card import (
     hub_licence,
     name_repo,
@@ -96,6 +97,19 @@ def sounds(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize(("kind", "value"), [("folder", "log_mel"), ("sounds", "waveform"), ("vectors", "vectors")])
+def test_the_same_lines_read_a_stream(kind, value, request, monkeypatch):
+    folder = request.getfixturevalue(kind)
+    monkeypatch.chdir(folder.parent)
+    code = lines_of_code((folder / "README.md").read_text())
+    found, streamed = {}, {}
+    exec(code, found)
+    exec(code.replace('split="train"', 'split="train", streaming=True'), streamed)
+    assert isinstance(streamed["rows"], datasets.IterableDataset)
+    np.testing.assert_array_equal(streamed[value], found[value])
+    assert streamed["labels"] == found["labels"]
+
+
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory):
     folder = tmp_path_factory.mktemp("card") / "vectors"
@@ -138,7 +152,8 @@ def test_the_card_of_classical_features(vectors, monkeypatch):
     assert "\n|---|---|\n" + lines[0] in card.text and all(line + "\n" in card.text for line in lines)
     assert sum(1 + last - first for first, last, _ in feature_groups({"step_s": None})) == 174
     assert feature_groups({"step_s": 0.4, "entropy_frame_s": 0.1})[-1] == (174, 177, "`entropy_0` ... `entropy_3`")
-    means = class_means(vectors, read_manifest(vectors))
+    manifest = read_manifest(vectors)
+    means = class_means(*training_vectors(vectors, manifest), manifest["label_names"])
     assert means.keys() == PITCH_HZ.keys()
     np.testing.assert_allclose(np.mean(list(means.values()), axis=0), 0, atol=1e-9)  # as many windows of each
     centroid = {name: (values[46:] * np.arange(128)).sum() for name, values in means.items()}
@@ -153,6 +168,9 @@ def test_a_closed_licence_is_named_in_metadata_and_text(tmp_path):
     assert (card.data.license, card.data.license_name) == ("other", "house-licence-1.0")
     assert card.data.license_link == "https://example.org"
     assert "House licence 1.0, which does not let everyone redistribute" in card.text
+    unknown = dataclasses.replace(CLOSED, licence="unknown")
+    card = DatasetCard.load(write_dataset_card(build_small_features(tmp_path / "own", unknown), "alice/tones"))
+    assert "The licence of the recordings is not known, which does not let" in card.text
     assert 'load_dataset("alice/tones"' in card.text and "No clip had to be left out" in card.text
 
 

@@ -377,7 +377,7 @@ def test_what_cannot_be_verified_is_told(tmp_path, esc50_server, monkeypatch, ca
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 2
     assert "holds nothing of ESC-50 that was downloaded by this program" in capsys.readouterr().err
     assert run_script(monkeypatch, "general_midi", "--data_dir", tmp_path, "--verify") == 2
-    assert "General MIDI instruments, which is rendered, so it cannot be verified" in capsys.readouterr().err
+    assert "General MIDI instruments (rendered), so it cannot be verified" in capsys.readouterr().err
     (tmp_path / "ESC-50-master" / FILE_LIST).write_text("nonsense\n1\n")
     with pytest.raises(InputError, match="cannot be read as a list of files"):
         esc50.SOURCE.verify(tmp_path, CARD)

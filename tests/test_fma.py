@@ -75,6 +75,15 @@ def test_the_subset_is_the_folder_that_is_there(tmp_path, caplog):
     assert len(fma.index(root / "fma_medium")) == 7
 
 
+def test_a_folder_of_its_own_name_around_the_tracks(tmp_path):
+    root = make_tree(tmp_path / "unpacked")
+    (root / "fma_small").rename(root / "inner")
+    (root / "fma_small").mkdir()
+    (root / "inner").rename(root / "fma_small" / "fma_small")
+    clips = fma.index(root)
+    assert len(clips) == 5 and fma.index(root / "fma_small") == clips == fma.index(root / "fma_small" / "fma_small")
+
+
 def test_mp3_files_are_read(tmp_path):
     root = make_tree(tmp_path)
     sound = 0.3 * np.sin(np.arange(44_100) * 0.1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_audio import InputError, LabelSpace
+from hf_audio import DataConfig, InputError, LabelSpace, corpus_clips
 from hf_audio.corpora import irmas
 from hf_audio.data.splits import assign_splits
 
@@ -59,6 +59,17 @@ def test_partial_layout_drops_labels_nothing_can_learn(tmp_path, caplog):
     clips = irmas.index(make_tree(tmp_path, ["cel", "gel"]))
     assert {clip.labels for clip in clips if clip.split == "test"} == {("gel",)}
     assert "no training clips of" in caplog.text
+
+
+def test_missing_test_parts_and_labels_are_told(tmp_path, caplog):
+    make_tree(tmp_path, list(irmas.INSTRUMENTS))
+    next(tmp_path.rglob("*.txt")).unlink()
+    assert sum(clip.split == "test" for clip in irmas.index(tmp_path)) == 5
+    assert "1 recordings in" in caplog.text and "no .txt with labels beside them" in caplog.text
+    assert "partial here: 77 of 6705 training clips, 5 of 2874 test excerpts" in caplog.text
+    data = DataConfig(corpus="irmas", data_dir=str(tmp_path / "IRMAS-TrainingData"))
+    assert "NO official test split was there: 15% of the training groups" in corpus_clips(data).card.protocol
+    assert "a test is drawn from training clips" in caplog.text
 
 
 def test_bad_layouts_get_one_sentence(tmp_path):

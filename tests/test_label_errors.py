@@ -232,6 +232,31 @@ def test_before_and_after(one_label, tmp_path):
     assert compare_runs("accuracy", [0.5, 0.6, 0.55], [0.6, 0.5, 0.57]).is_noise
 
 
+@pytest.mark.parametrize("problem_type", ["single_label_classification", "multi_label_classification"])
+def test_predictions_that_know_nothing_agree_with_nothing(problem_type):
+    """Of many classes a clip has few: who says that there is none is right of nearly all."""
+    random, labels = np.random.default_rng(0), LabelSpace(tuple(f"c{number}" for number in range(30)), problem_type)
+    targets = np.eye(30, dtype=np.float32)[random.integers(30, size=200)]
+    clips = ClipTable([{"clip_id": str(n), "group": str(n), "split": "train"} for n in range(200)], targets)
+    vectors = random.normal(size=(200, 8)).astype(np.float32)
+    probabilities = out_of_fold(vectors, np.arange(200), clips, labels)
+    find = _errors_of_each_class if labels.is_multi_label else _errors_of_one_label
+    assert find(clips, probabilities, labels)[1] < LEAST_AGREEMENT
+    assert find(clips, 0.01 + 0.9 * targets, labels)[1] == 1.0
+
+
+def test_one_class_has_no_wrong_labels(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bells").mkdir()
+    for number in range(6):
+        soundfile.write(tmp_path / "bells" / f"{number}.wav", tone(("bell",), number), SAMPLE_RATE)
+    (tmp_path / "bells" / "labels.csv").write_text("path,label\n" + "".join(f"{n}.wav,bell\n" for n in range(6)))
+    data = DataConfig(data_dir=str(tmp_path / "bells"), validation_fraction=0.0, test_fraction=0.0, num_workers=1)
+    folder = build_corpus_features(data, tmp_path / "feature_sets" / "bells")
+    with pytest.raises(SystemExit, match="2"):
+        run_script("find_label_errors.py", [str(folder)], monkeypatch, tmp_path)
+    assert "1 class(es) have clips in two groups or more; expected two" in capsys.readouterr().err
+
+
 def run_script(name: str, argv: list[str], monkeypatch, cwd: Path) -> None:
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, "argv", [f"scripts/{name}", *argv])

@@ -18,7 +18,9 @@ from hf_audio import Clip, InputError, LabelSpace, leak_report, load_features
 from hf_audio.data.feature_building import build_features
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
+from hf_audio.features.spectrogram import Spectrogram
 from hf_audio.features.waveform import Waveform
+from hf_audio.leaks import pretended_accuracy
 from hf_audio.leaks.near_duplicates import Pairs, similarities, sketch_windows, threshold_above
 from hf_audio.leaks.pretended_accuracy import train_both_ways
 
@@ -80,7 +82,11 @@ def honest(files, tmp_path_factory) -> Path:
     return build(clips, tmp_path_factory.mktemp("honest") / "features", 5.0, 1.0)
 
 
-@pytest.mark.parametrize("extractor", [KaldiFbank(), Waveform()], ids=["fbank", "waveform"])
+@pytest.mark.parametrize(
+    "extractor",
+    [KaldiFbank(), Waveform(), Spectrogram(sample_rate=RATE, num_mel_bins=64, channels=("mel", "left"))],
+    ids=["fbank", "waveform", "spectrogram"],
+)
 def test_windows_of_5_s_every_second_dealt_at_random_are_found(files, tmp_path, extractor):
     pieces = cut_and_dealt(files, 12.0, 5.0, 1.0)
     folder = build(pieces, tmp_path / "features", 5.0, 5.0, extractor)
@@ -106,7 +112,7 @@ def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(hones
 
 
 def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files, tmp_path):
-    copy = tmp_path / "copy <of> 1.wav"
+    copy = tmp_path / "copy <of> | 1.wav"
     samples, rate = soundfile.read(files[0].path)
     soundfile.write(copy, 0.3 * samples[round(0.613 * rate) :], rate)
     clips = [dataclasses.replace(clip, split=split_of(number)) for number, clip in enumerate(files)]
@@ -116,7 +122,7 @@ def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files,
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert said.returncode == 0, said.stderr[-2000:]
-    assert "| train: 0.wav | " in said.stdout and " | test: copy <of> 1.wav | " in said.stdout
+    assert "| train: 0.wav | " in said.stdout and r" | test: copy <of> \| 1.wav | " in said.stdout
     with open(tmp_path / "leaks" / "leaks.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 10 and {(row["clip_a"], row["clip_b"]) for row in rows} == {("0.wav", copy.name)}
@@ -125,7 +131,11 @@ def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files,
         assert abs(float(row["shift_s"]) - shift_s) < 0.06 and float(row["similarity"]) > 0.6
         assert (row["same_group"], row["same_labels"]) == ("False", "True")
     page = (tmp_path / "leaks" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2 and "copy &lt;of&gt; 1.wav" in page and "<of>" not in page
+    assert (
+        page.count("data:image/png;base64,") == 2
+        and "<td>test: copy &lt;of&gt; | 1.wav</td>" in page
+        and "<of>" not in page
+    )
 
 
 def test_vectors_without_time_find_copies(files, tmp_path):
@@ -178,6 +188,37 @@ def test_a_leaky_split_pretends_accuracy(tmp_path):
         assert found.pretended("windows", model) > 20, found.as_markdown()
         assert len(found.scores[model]["own"]) == 1 and len(found.scores[model]["clips"]) == 3
     assert "| random windows |" in found.as_markdown() and "drawn 3 times" in found.as_markdown()
+
+
+def test_a_streamed_dataset_is_reported_alike(files, tmp_path):
+    clips = [dataclasses.replace(clip, split=split_of(number), end_s=4.0) for number, clip in enumerate(files)]
+    clips.append(dataclasses.replace(clips[0], clip_id="copy", group="copy", split="test"))
+    folder = build(clips, tmp_path / "features", 1.0, 0.5)
+    reports = {}
+    for streaming in (False, True):
+        features = load_features(folder, streaming=streaming)
+        assert hasattr(features.splits["train"], "select") != streaming
+        reports[streaming] = leak_report(features, tmp_path / str(streaming), both_ways=True, num_seeds=1)
+    assert reports[True] == reports[False] and len(reports[True].leaks) >= 7
+    pages = [(tmp_path / str(streaming) / "report.html").read_bytes() for streaming in (False, True)]
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["local", "streamed"])
+def test_both_ways_with_several_labels_of_more_windows_than_are_learnt_from(files, tmp_path, monkeypatch, streaming):
+    both = [dataclasses.replace(clip, labels=tuple(CLASSES)[: 1 + number % 2]) for number, clip in enumerate(files)]
+    both[0] = dataclasses.replace(both[0], labels=(), unknown=("flute",))
+    clips = [dataclasses.replace(clip, split=split_of(number), end_s=4.0) for number, clip in enumerate(both)]
+    labels = LabelSpace(tuple(CLASSES), "multi_label_classification")
+    options = {"window_s": 1.0, "hop_s": 0.5, "card": FREE, "num_workers": 1}
+    folder = build_features(clips, labels, tmp_path / "features", KaldiFbank(), **options)
+    features = load_features(folder, streaming=streaming)
+    whole = train_both_ways(features, num_seeds=1)
+    assert (whole.metric, whole.num_train, whole.num_test) == ("f1_micro", 28, 28)
+    monkeypatch.setattr(pretended_accuracy, "MOST_WINDOWS", 32)
+    part = train_both_ways(features, num_seeds=1)
+    assert (part.num_train, part.num_test) == (14, 14), "two whole groups of 7 windows each"
+    assert all(0 <= score <= 1 for ways in part.scores.values() for found in ways.values() for score in found)
 
 
 def test_real_recordings_of_different_sources_are_told_apart(shared_data, tmp_path):

@@ -45,6 +45,11 @@ def test_official_split(tmp_path, caplog):
     assert assign_splits(clips, labels) == clips, "nothing is drawn at random"
 
 
+def test_copies_with_two_suffixes(tmp_path):
+    clips = medley_solos.index(make_tree(tmp_path, suffix=".wav.wav"))
+    assert len(clips) == 96 and clips[0].path.name.endswith(".wav.wav")
+
+
 def test_one_folder_and_flac(tmp_path, caplog):
     root = make_tree(tmp_path, "Medley-solos-DB", ".flac")
     next((root / "Medley-solos-DB").glob("*.flac")).unlink()

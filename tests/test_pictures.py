@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tone_corpus
 import torch
+from matplotlib.text import Text
 from PIL import Image
 
 from hf_audio.analysis.data_pictures import draw_features
@@ -20,12 +22,17 @@ from hf_audio.augment import augmentation_for
 from hf_audio.config import AugmentConfig
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import load_features
+from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.features.classical import ClassicalFeatures
+from hf_audio.features.spectrogram import Spectrogram
+from hf_audio.features.waveform import Waveform
 from hf_audio.pictures.augmented import augmented_picture
 from hf_audio.pictures.clips import clip_durations, co_occurrence
+from hf_audio.pictures.figures import png, short_name
 from hf_audio.pictures.projections import project
 from hf_audio.pictures.variances import feature_variances
+from hf_audio.pictures.windows import class_distribution, feature_groups, means_picture, windows_picture
 
 ROOT = Path(__file__).parents[1]
 
@@ -134,6 +141,55 @@ def test_masks_are_seen(stored):
     for number in range(count):
         first, second = planes[count + number], planes[2 * count + number]
         assert (first == 0).sum() > (planes[number] == 0).sum() + 50 and not np.array_equal(first, second)
+
+
+NAMES = ("$a$ and $\\b$", "a very long name of a class, number 1", "a very long name of a class, number 2")
+
+
+def test_names_are_no_formulas_and_do_not_cover_each_other():
+    """Dollar signs would start formulas, which may not even be valid; long names are cut where they are alike."""
+    facts = {"num_clips": 6, "label_counts": dict.fromkeys(NAMES, 2)}
+    windows = {name: np.random.default_rng(0).normal(size=(90, 16)) for name in NAMES}
+    groups = feature_groups({"step_s": None})
+    pictures = {
+        "distribution": class_distribution({"label_names": list(NAMES), "splits": {"train": facts}}),
+        "windows": windows_picture(windows),
+        "means": means_picture({name: np.zeros(174) for name in NAMES}, groups),
+    }
+    for title, figure in pictures.items():
+        assert len(png(figure)) > 1000, title
+        said = {text.get_text() for text in figure.findobj(Text)}
+        assert {short_name(name) for name in NAMES} <= said, title
+        cover = overlapping([*(axis.title for axis in figure.axes), *figure.axes[0].get_xticklabels()])
+        assert not cover, f"{title}: {cover}"
+
+
+def overlapping(texts: list[Text]) -> list[tuple[str, str]]:
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text() and text.get_visible()]
+    return [(one, other) for (one, box), (other, beside) in itertools.combinations(boxes, 2) if box.overlaps(beside)]
+
+
+@pytest.mark.parametrize("extractor", [Spectrogram(channels=("mel", "harmonic")), Waveform()], ids=["two", "sound"])
+def test_pictures_of_other_features_without_some_splits_and_labels(corpus, extractor, tmp_path):
+    """Two channels, and sound; several labels, partly unknown, and clips without any; too few windows to project."""
+    clips = [dataclasses.replace(clip, split="train", unknown=()) for clip in tone_corpus.tone_clips(corpus, 6)]
+    clips[0] = dataclasses.replace(clips[0], labels=(), unknown=("high",))
+    labels = LabelSpace(tone_corpus.LABELS.names, "multi_label_classification")
+    options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.0, "hop_s": 1.0}
+    features = load_features(build_features(clips, labels, tmp_path / "f", extractor, **options))
+    page = draw_features(features, tmp_path / "pictures")
+    names = {path.name for path in page.parent.iterdir()}
+    assert names == {"README.md", "classes.png", "durations.png", "windows.png", "co_occurrence_train.png"}
+
+
+def test_a_dataset_of_the_hub_has_the_same_pictures(stored, hub, token, tmp_path):
+    from hf_audio.publishing.push import push_features
+
+    push_features(stored, "alice/pictured")
+    page = draw_features(load_features("alice/pictured"), tmp_path / "hub", projections=())
+    local = draw_features(load_features(stored), tmp_path / "local", projections=())
+    assert page.read_text() == local.read_text() and "windows.png" in page.read_text()
+    assert (tmp_path / "hub/windows.png").read_bytes() == (tmp_path / "local/windows.png").read_bytes()
 
 
 def test_all_pictures_of_log_mel_features(stored, tmp_path):

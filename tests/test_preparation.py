@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import numpy as np
 import pytest
+import soundfile
 from corpus_trees import TREES
 
-from hf_audio.config import DataConfig, FeatureConfig
+from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.features_dataset import FeatureCollator, load_features
 from hf_audio.errors import InputError
-from hf_audio.preparation import build_corpus_features, corpus_clips
+from hf_audio.preparation import build_corpus_features, corpus_clips, default_window_s
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,51 @@ def test_clips_without_a_class_need_a_corpus_with_several_labels(gtzan, esc50):
         corpus_clips(data)
 
 
+def test_noises_do_not_decide_the_window(irmas, esc50):
+    """ESC-50's clips are longer than IRMAS's; so are these, cut to be."""
+    data = DataConfig(corpus="irmas", data_dir=str(irmas), negatives="esc50", negatives_dir=str(esc50))
+    clips = corpus_clips(data).clips
+    clips = [dataclasses.replace(clip, end_s=None if clip.labels else 4.0) for clip in clips]
+    assert sum(not clip.labels for clip in clips) > 0.1 * len(clips) and default_window_s(clips) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"negatives_dir": "noises"}, "--negatives_dir noises was given without --negatives"),
+        ({"negatives": "irmas"}, "--negatives irmas is the corpus that is trained on"),
+        ({"clip_s": -3.0}, "--clip_s must be above 0, found -3"),
+        ({"clip_s": 0.0}, "--clip_s must be above 0, found 0"),
+    ],
+)
+def test_settings_that_would_do_nothing_or_harm_are_refused(irmas, settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        corpus_clips(DataConfig(corpus="irmas", data_dir=str(irmas), **settings))
+
+
+def test_the_card_says_what_is_tested_on(irmas, esc50):
+    data = DataConfig(corpus="esc50", data_dir=str(esc50), fold="2")
+    assert corpus_clips(data).card.protocol.endswith("mean accuracy over the folds. Tested on fold 2 alone.")
+    groups = sorted({clip.group for clip in corpus_clips(data).clips})[::4]
+    by_group = corpus_clips(dataclasses.replace(data, fold=None, test_groups=groups, validation_fraction=0.0))
+    assert f"Tested on 3 groups that were chosen here: {', '.join(groups)}." in by_group.card.protocol
+    assert "ested on fold" not in by_group.card.protocol and "NO official" not in by_group.card.protocol
+    assert "NO official" not in corpus_clips(DataConfig(corpus="irmas", data_dir=str(irmas))).card.protocol
+
+
+def test_clips_of_one_class_are_mixed_where_several_may_apply(gtzan, esc50):
+    one_class = DataConfig(corpus="gtzan", data_dir=str(gtzan))
+    with pytest.raises(InputError, match="each clip has exactly one class here: add --several_labels"):
+        corpus_clips(one_class, MixingConfig(mix_fraction=0.5))
+    settings = {"several_labels": True, "negatives": "esc50", "negatives_dir": str(esc50)}
+    found = corpus_clips(dataclasses.replace(one_class, **settings), MixingConfig(mix_fraction=0.5, mix_clips=[2, 2]))
+    mixtures = [clip for clip in found.clips if clip.parts]
+    assert mixtures and all(len(clip.labels) == 2 for clip in mixtures)
+    assert any(not clip.labels for clip in found.clips) and found.labels.is_multi_label
+    assert found.labels.names == corpus_clips(one_class).labels.names
+    assert "as if several classes could apply" in found.card.protocol
+
+
 def test_a_random_split_takes_all_tracks_and_is_marked(gtzan, tmp_path):
     official = corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan)))
     drawn = corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan), split="random", test_fraction=0.3))
@@ -74,3 +122,16 @@ def test_splits_that_do_not_fit_together(gtzan, esc50):
         corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan), split="rnadom"))
     with pytest.raises(InputError, match="--fold 1 is an official fold: leave it out"):
         corpus_clips(DataConfig(corpus="esc50", data_dir=str(esc50), split="random", fold="1"))
+
+
+def test_whole_clips_are_one_window_each(tmp_path):
+    for number, num_samples in enumerate((2000, 3500, 5011, 4000, 2500, 3000)):
+        path = tmp_path / "corpus" / "ab"[number % 2] / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.random.default_rng(number).uniform(-0.5, 0.5, num_samples), 8000)
+    data = DataConfig(data_dir=str(tmp_path / "corpus"), num_workers=1, test_fraction=0.3)
+    settings = FeatureConfig(features="waveform", sample_rate=8000, window_s=0)
+    features = load_features(build_corpus_features(data, tmp_path / "features", settings))
+    rows = [row for split in features.splits.values() for row in split]
+    assert sorted(row["num_frames"] for row in rows) == [2000, 2500, 3000, 3500, 4000, 5011]
+    assert features.manifest["window_s"] == 0.63

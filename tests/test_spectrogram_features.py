@@ -163,7 +163,11 @@ def test_the_card_shows_the_channels_and_its_code_reads_them(folder, monkeypatch
     assert "{%" not in card and "7 spectrograms on top of each other: mel, left, right, harmonic" in card
     assert "One window of each of 2 classes, from top to bottom: mel, left" in card
     monkeypatch.chdir(folder.parent)
-    exec(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], names)
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+    exec(code.replace('split="train"', 'split="train", streaming=True'), names)
+    streamed = names["spectrograms"]
+    exec(code, names)
+    np.testing.assert_array_equal(names["spectrograms"], streamed)
     features = load_features(folder)
     row = features.splits["train"][0]
     np.testing.assert_allclose(names["spectrograms"], features.storage.decode(row).swapaxes(0, 1), atol=1e-4)
@@ -266,6 +270,14 @@ def test_extractors_are_compared_by_all_that_decides_the_values(folder):
 
 
 # The other kinds
+
+
+@pytest.mark.parametrize("settings", [{"sample_rate": 0}, {"sample_rate": 999}, {"num_mel_bins": 3}])
+def test_fbank_needs_samples_and_bins(settings):
+    with pytest.raises(InputError, match="--sample_rate of 1000 or more and --num_mel_bins 4 or more, found"):
+        KaldiFbank(**settings)
+    lowest = KaldiFbank(sample_rate=1000, num_mel_bins=4)
+    assert lowest([torch.rand(1000)])[0].shape == (98, 4)
 
 
 def test_fbank_that_is_not_normalised(corpus, tmp_path):

@@ -103,6 +103,25 @@ def test_a_group_in_two_official_splits_is_named():
         check_disjoint([("s", "train"), ("r", "test"), ("s", "validation")])
 
 
+def test_a_group_in_two_folds_is_named_and_not_moved_out_of_the_test():
+    clips = [*make_clips(16, 2, split="fold1"), *numbered(make_clips(16, 2, split="fold2"), 16)]
+    clips.append(Clip(Path("x.wav"), ("a",), "g0", "x", split="fold2"))
+    for seed in range(5):  # whichever groups validation would be drawn from
+        with pytest.raises(InputError, match="Group 'g0' is in two splits"):
+            assign_splits(clips, LabelSpace.of_clips(clips), fold="1", validation_fraction=0.5, seed=seed)
+
+
+def test_shares_out_of_range_and_nothing_to_draw_from_get_one_sentence():
+    clips = make_clips(8, 2)
+    labels = LabelSpace.of_clips(clips)
+    with pytest.raises(InputError, match="--validation_fraction must be at least 0 and below 1, found 1: try"):
+        assign_splits(clips, labels, validation_fraction=1.0)
+    with pytest.raises(InputError, match="--test_fraction must be at least 0 and below 1, found -0"):
+        assign_splits(clips, labels, test_fraction=-0.1)
+    with pytest.raises(InputError, match="cannot be drawn without a leak from the 0 training groups"):
+        assign_splits(make_clips(8, 2, split="test"), labels)
+
+
 def test_a_class_without_training_clips_is_named():
     clips = [*make_clips(8, 2, split="train"), Clip(Path("x.wav"), ("unseen",), "new", "x", split="test")]
     with pytest.raises(InputError, match="Class 'unseen' has no training clip"):

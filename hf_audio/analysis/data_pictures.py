@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,10 +25,17 @@ from hf_audio.pictures.clips import (
     duration_picture,
 )
 from hf_audio.pictures.figures import png
-from hf_audio.pictures.projections import explained_variance_picture, project, projection_picture
+from hf_audio.pictures.projections import FEWEST_POINTS, explained_variance_picture, project, projection_picture
 from hf_audio.pictures.variances import FeatureVariance, feature_variances, variance_picture
-from hf_audio.pictures.windows import class_distribution, pictured_classes
+from hf_audio.pictures.windows import (
+    MOST_PICTURED_CLASSES,
+    class_distribution,
+    pictured_means,
+    pictured_windows,
+)
 from hf_audio.references import MOST_TRAINING_WINDOWS, window_statistics
+
+logger = logging.getLogger(__name__)
 
 MOST_POINTS = 3000  # of a projection: more cover each other, and t-SNE takes minutes
 
@@ -61,6 +69,9 @@ def draw_features(
     folder.mkdir(parents=True, exist_ok=True)
     figures = _of_clips(features) | _of_windows(features, augment, seed)
     vectors, targets, source = _vectors(features, model, seed)
+    if len(vectors) < FEWEST_POINTS and projections:
+        logger.warning("%d training windows are too few for projections: none are drawn", len(vectors))
+        projections = ()
     figures |= _of_vectors(vectors, targets, source, features, projections, seed)
     if model:
         _write_projector(folder, vectors, targets, features.labels.names)
@@ -97,16 +108,27 @@ def _of_clips(features: FeatureDataset) -> Figures:
 
 
 def _of_windows(features: FeatureDataset, augment: Compose | None, seed: int) -> Figures:
-    figures = {}
-    if Path(features.source).is_dir():
-        picture, caption = pictured_classes(Path(features.source), features.manifest)
-        figures["windows.png"] = (picture, caption)
+    if features.kind == "classical":
+        vectors, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
+        figures = {"windows.png": pictured_means(vectors, targets, features.manifest)}
+    else:
+        figures = {"windows.png": pictured_windows(_one_window_a_class(features), features.manifest)}
     if augment is not None:
         figures["augmented.png"] = (
             augmented_picture(features, augment, seed),
             "Training windows as they are stored, and as training sees them",
         )
     return figures
+
+
+def _one_window_a_class(features: FeatureDataset) -> dict[str, np.ndarray]:
+    """The first training window of each class, as it is stored."""
+    rows, first = features.splits["train"], {}
+    for number, labels in enumerate(rows["labels"]):
+        for label in labels:
+            first.setdefault(label, number)
+    chosen = sorted(first.items())[:MOST_PICTURED_CLASSES]
+    return {features.labels.names[label]: features.storage.decode(rows[number]) for label, number in chosen}
 
 
 def _of_vectors(

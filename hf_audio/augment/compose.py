@@ -72,7 +72,10 @@ def augmentation_for(
     """
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
     if config.combine_probability and labels is not None and not labels.is_multi_label:
-        raise InputError("--combine_probability joins labels, but each clip has exactly one class here: leave it out")
+        raise InputError(
+            "--combine_probability joins labels, but each clip has exactly one class here: build features with "
+            "--several_labels, or leave it out"
+        )
     if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("combine_") for name in wanted):
         steps = _combination(config, None, extractor.sampling_rate)
         return Compose(steps) if steps else None
@@ -115,17 +118,19 @@ def _combination(
 
 
 def _refuse_without_sense(wanted: dict[str, Any], extractor: SpectrogramFeatureExtractor) -> None:
-    if extractor.normalisation == "clip":
-        for name in OF_ENERGIES:
-            if wanted.get(name):
-                raise InputError(
-                    f"--{name} needs the energies of the sound, which are not known where each clip is normalised by "
-                    "its own mean and deviation: leave it out, or give --normalisation dataset"
-                )
-    if "mfcc" in extractor.channels:
-        for name in (*OF_ENERGIES, *OF_PITCH):
-            if wanted.get(name):
-                raise InputError(
-                    f"--{name} is for energies in bands of frequency, and MFCCs are none: leave it out (masks, "
-                    f"--time_shift and --time_stretch can stay), or leave mfcc out of --channels"
-                )
+    def switched_off(names: tuple[str, ...]) -> str:
+        """The flags that do without those of `names` that are on: a recipe may have set them."""
+        return " ".join(f"--{name} 0" for name in names if wanted.get(name))
+
+    off = switched_off(OF_ENERGIES)
+    if extractor.normalisation == "clip" and off:
+        raise InputError(
+            f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalised by "
+            f"its own mean and deviation: give {off}, or --normalisation dataset"
+        )
+    off = switched_off((*OF_ENERGIES, *OF_PITCH))
+    if "mfcc" in extractor.channels and off:
+        raise InputError(
+            f"{off.split()[0]} is for energies in bands of frequency, and MFCCs are none: give {off} (masks, "
+            "--time_shift and --time_stretch can stay), or leave mfcc out of --channels"
+        )

@@ -26,6 +26,9 @@ class DataConfig:
         "Another corpus whose clips have none of the classes, for training: esc50, so that noise is no instrument.",
     )
     negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.")
+    several_labels: bool = setting(
+        False, "Let several classes apply to a clip although none here has several: for mixtures and negatives."
+    )
     clip_s: float | None = setting(None, "Use only the first so many seconds of each clip. Default: all of it.")
     split: str = setting(
         "official", "official: the corpus's own, where it has one. random: by groups only; scores are then others."
@@ -60,7 +63,9 @@ class FeatureConfig:
         "stereo, wavelets ... as channels), waveform (for Wav2Vec2 and others), classical (174 numbers).",
     )
     window_s: float | None = setting(
-        None, "Window length in seconds. Default: what nine of ten training clips fit into, at most 5 s."
+        None,
+        "Window length in seconds; 0 is the longest clip's, so that every clip is one window. Default: what nine of ten "
+        "training clips fit into, at most 5 s.",
     )
     hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
     sample_rate: int | None = setting(

@@ -67,8 +67,8 @@ def verify_corpus(name: str, root: Path) -> None:
     corpus = find_corpus(name)
     if not hasattr(corpus, "SOURCE"):
         raise InputError(
-            f"There are no checksums of {corpus.CARD.name}, which is {_how(corpus)}, so it cannot be verified; "
-            "leave out --verify"
+            f"There are no checksums of {corpus.CARD.name} ({_how(corpus)}), so it cannot be verified; leave out "
+            "--verify"
         )
     faults = corpus.SOURCE.verify(root, corpus.CARD)
     if not faults:

@@ -19,7 +19,8 @@ def files_below(root: Path, pattern: str = "*") -> list[Path]:
 
     Links are followed, out of the tree too. A folder that several ways lead to is entered once, by its own name rather
     than a link's, so that no recording comes twice. Hidden folders, such as that of unfinished downloads, and what
-    macOS adds to archives are left out; so is what cannot be reached, with a warning.
+    macOS adds to archives are left out; so are, with a warning, what cannot be reached and names that are not UTF-8,
+    which no table could hold.
     """
     name = pattern.rpartition("/")[2]
     found = (folder / file for folder, files in _walk(root) for file in fnmatch.filter(files, name))
@@ -35,6 +36,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     """Each folder with the names of its files."""
     entered: set[str] = set()
     unreachable: list[Path] = []
+    misnamed: list[Path] = []
     starts = [root]  # grows: links to folders wait until all folders that are none have been entered
     for start in starts:
         folders = [start]
@@ -55,7 +57,9 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             for entry in entries:
                 path = folder / entry.name
                 is_link = entry.is_symlink()
-                if os.path.isdir(path) if is_link else entry.is_dir():
+                if not _is_utf8(entry.name):
+                    misnamed.append(path)
+                elif os.path.isdir(path) if is_link else entry.is_dir():
                     if not entry.name.startswith(".") and entry.name != MACOS_FOLDER:
                         (starts if is_link else folders).append(path)
                 elif os.path.isfile(path) if is_link else entry.is_file():
@@ -69,3 +73,16 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             "%d links or folders below %s cannot be reached, first %s: left out; mend or remove them",
             len(unreachable), root, unreachable[0],
         )  # fmt: skip
+    if misnamed:
+        logger.warning(
+            "%d names below %s are not UTF-8, first %s: left out; rename them, e.g. with convmv",
+            len(misnamed), root, ascii(str(misnamed[0])),
+        )  # fmt: skip
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

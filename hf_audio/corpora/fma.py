@@ -23,6 +23,7 @@ from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
 
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
+TABLE = "fma_metadata/tracks.csv"
 HEADER_LINES = 3
 COLUMNS = (("set", "split"), ("set", "subset"), ("artist", "id"), ("track", "genre_top"))
 # https://github.com/mdeff/fma/wiki, "Excerpts shorter than 30s": those of small and medium without any audio ...
@@ -112,17 +113,20 @@ def _layout(root: Path) -> tuple[Path, Path]:
     """The folder of the subset, and tracks.csv."""
     names = {f"fma_{subset}" for subset in SUBSETS}
     below = root.parent if root.name in names else root
-    folders = [root] if root.name in names else [path for path in folders_below(root) if path.name in names]
-    tables = files_below(below, "fma_metadata/tracks.csv")
+    found = [path for path in (root, *folders_below(root)) if path.name in names]
+    # some copies have fma_small in fma_small: the one that holds the tracks is it
+    folders = [path for path in found if any(path.glob("[0-9][0-9][0-9]/*.mp3"))] or found[:1]
+    near = [path / TABLE for path in (below, below.parent) if (path / TABLE).is_file()]  # else all below is searched
+    tables = near or files_below(below, TABLE)
     if not folders or not tables:
-        absent = " and ".join(name for name, found in (("fma_small", folders), ("fma_metadata", tables)) if not found)
+        absent = " and ".join(name for name, there in (("fma_small", folders), ("fma_metadata", tables)) if not there)
         raise InputError(
             f"{root} holds no {absent}; expected fma_small/000/000002.mp3 (or fma_medium, fma_large) and "
             f"fma_metadata/tracks.csv below it (unpack {URL}/fma_small.zip and {URL}/fma_metadata.zip there)"
         )
     if len(folders) > 1:
-        found = ", ".join(path.name for path in folders)
-        raise InputError(f"{root} holds {found}; name the one to use, e.g. --data_dir {folders[0]}")
+        several = ", ".join(path.relative_to(root).as_posix() for path in folders)
+        raise InputError(f"{root} holds {several}; name the one to use, e.g. --data_dir {folders[0]}")
     return folders[0], tables[0]
 
 

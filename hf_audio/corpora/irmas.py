@@ -32,6 +32,7 @@ INSTRUMENTS = {
     "vio": "violin",
     "voi": "voice",
 }
+NUM_CLIPS = {"train": 6705, "test": 2874}
 GENRES = ("cou_fol", "cla", "pop_roc", "lat_sou", "jaz_blu")
 DRUMS = {"dru": "yes", "nod": "no"}
 
@@ -73,20 +74,34 @@ def index(root: Path) -> list[Clip]:
             f"like 008__[cel][nod][cla]0058__1.wav (from {CARD.homepage})"
         )
     present = {clip.labels[0] for clip in training}
-    test = [
-        _test_clip(root, path, present) for path in files if not _is_training(path) and _labels_file(path).is_file()
-    ]
+    others = [path for path in files if not _is_training(path)]
+    test = [_test_clip(root, path, present) for path in others if _labels_file(path).is_file()]
     missing = [code for code in INSTRUMENTS if code not in present]
     if missing:
         logger.warning(
             "IRMAS is partial here: no training clips of %s; their test labels are ignored", ", ".join(missing)
         )
+    _log_what_is_missing(root, len(training), len(test), len(others))
     return training + test
 
 
 def obtain(root: Path) -> None:
     """Downloads IRMAS (training data and three test parts, about 12 GB) through mirdata and verifies its checksums."""
     SOURCE.obtain(root, CARD)
+
+
+def _log_what_is_missing(root: Path, num_training: int, num_test: int, num_others: int) -> None:
+    if not num_test:
+        logger.warning("%s holds no test part of IRMAS with its labels: a test is drawn from training clips", root)
+    elif num_training < NUM_CLIPS["train"] or num_test < NUM_CLIPS["test"]:
+        logger.warning(
+            "IRMAS is partial here: %d of %d training clips, %d of %d test excerpts",
+            num_training, NUM_CLIPS["train"], num_test, NUM_CLIPS["test"],
+        )  # fmt: skip
+    if num_test < num_others:
+        logger.warning(
+            "%d recordings in %s have no .txt with labels beside them: left out", num_others - num_test, root
+        )
 
 
 def _is_training(path: Path) -> bool:

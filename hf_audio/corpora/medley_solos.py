@@ -59,7 +59,8 @@ def index(root: Path) -> list[Clip]:
     """
     root = Path(root)
     table = min(files_below(root, TABLE), default=None)
-    files = {path.stem: path for path in files_below(root, "Medley-solos-DB_*") if path.suffix.lower() in SUFFIXES}
+    audio = (path for path in files_below(root, "Medley-solos-DB_*") if path.suffix.lower() in SUFFIXES)
+    files = {path.name.partition(".")[0]: path for path in audio}  # some copies call them .wav.wav
     if table is None:
         raise InputError(
             f"{root} holds no Medley-solos-DB; expected {TABLE} and files like Medley-solos-DB_test-0_04cb309e-....wav "

@@ -133,7 +133,7 @@ def index_for_random_split(root: Path) -> list[Clip]:
 def _recordings(root: Path) -> list[_Recording]:
     files = files_below(root, "*.csv")
     tables = {(path.parent.name, path.stem): path for path in files if path.parent.name in PARTS}
-    facts = _read_metadata(next((path for path in files if path.name == METADATA), None), root)
+    facts = _read_metadata(next((path for path in files if path.name == METADATA), None), root) if tables else {}
     recordings = []
     for (part, number), table in sorted(tables.items()):
         data, split = PARTS[part]

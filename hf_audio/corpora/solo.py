@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 from hf_audio.corpora._files import files_below
@@ -51,7 +52,7 @@ def index(root: Path) -> list[Clip]:
             f"{root} holds {found}; expected a folder for each instrument, such as cello/concert.wav, and optionally "
             f"{CUTS} with columns path, start_s, end_s"
         )
-    cuts = _read_cuts(root / CUTS, list(recordings)) if (root / CUTS).is_file() else {}
+    cuts = _read_cuts(root / CUTS, recordings) if (root / CUTS).is_file() else {}
     return [
         _clip(name, path, start_s, end_s)
         for name, path in recordings.items()
@@ -66,7 +67,7 @@ def _clip(name: str, path: Path, start_s: float | None, end_s: float | None) -> 
     return Clip(path, (label,), group=name, clip_id=name + stretch, start_s=start_s or 0.0, end_s=end_s)
 
 
-def _read_cuts(table: Path, names: list[str]) -> dict[str, list[tuple[float | None, float | None]]]:
+def _read_cuts(table: Path, names: Collection[str]) -> dict[str, list[tuple[float | None, float | None]]]:
     """The stretches to keep of each recording that has a row, in order."""
     _, rows = read_table(table, required=("path", "start_s", "end_s"))
     kept = defaultdict(list)
@@ -87,10 +88,10 @@ def _read_cuts(table: Path, names: list[str]) -> dict[str, list[tuple[float | No
     }
 
 
-def _recording(table: Path, line: int, row: Row, names: list[str]) -> str:
+def _recording(table: Path, line: int, row: Row, names: Collection[str]) -> str:
     name = Path(row["path"].replace("\\", "/")).as_posix()
     if name not in names:
         guess = nearest_name(name, names)
-        hint = f"is {guess!r} meant?" if guess else f"expected a path such as {names[0]!r}"
+        hint = f"is {guess!r} meant?" if guess else f"expected a path such as {min(names)!r}"
         raise InputError(f"{table} line {line}: no recording {row['path']!r} in {table.parent}; {hint}")
     return name

@@ -6,11 +6,13 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
+
+from tqdm.auto import tqdm
 
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import SPLITS, Clip, MixPart
@@ -124,8 +126,10 @@ def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False
         InputError: with `strict`, for the first such file.
     """
     paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
-    with ThreadPoolExecutor(num_threads) as threads:  # libsndfile works outside Python's lock
-        found = dict(zip(paths, threads.map(_duration_or_error, paths), strict=True))
+    with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
+        lengths = threads.imap(_duration_or_error, paths, chunksize=64)  # not one task a file: there may be millions
+        shown = tqdm(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
+        found = dict(zip(paths, shown, strict=True))
 
     def seconds(one: Clip | MixPart) -> float:
         file_s = found[one.path]

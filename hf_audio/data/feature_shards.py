@@ -36,7 +36,7 @@ class WindowExtractor(Protocol):
     Attributes:
         sample_rate: of the waveforms it wants, in Hz.
         frame_samples: samples of the shortest clip that can be used.
-        hop_samples: samples from one frame to the next; windows start at whole frames.
+        hop_samples: samples from one frame to the next.
         times_real_time: about how many seconds of sound one core gets through in one second.
         is_stereo: whether it wants left and right, `[2, samples]`, in place of mono `[samples]`.
         parameters: everything that decides the values: `feature_type`, `sampling_rate` and more.

@@ -37,6 +37,7 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["clip_id", "group", "split", "start_s", "labels", *features.extractor.feature_names])
     table.writerows(_lines(features))
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.getvalue())
     return path
 

@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 
 
-def groups_and_counts(clips: Iterable[Clip], labels: LabelSpace) -> tuple[list[str], np.ndarray]:
-    """Names of the groups, sorted, and how many clips of each class they hold, `[groups, classes + 1]`: last all."""
-    members: dict[str, list[Clip]] = defaultdict(list)
+def groups_and_counts(clips: Sequence[Clip], labels: LabelSpace) -> tuple[list[str], sparse.csr_array]:
+    """Names of the groups, sorted, and how many clips of each class they hold, `[groups, classes + 1]`: last all.
+
+    Sparse, for of two million groups and 527 classes nearly all counts are zero.
+    """
+    groups = sorted({clip.group for clip in clips})
+    row_of = {group: row for row, group in enumerate(groups)}
+    rows, columns = [], []
     for clip in clips:
-        members[clip.group].append(clip)
-    groups = sorted(members)
-    counts = np.zeros((len(groups), len(labels) + 1))
-    for row, group in zip(counts, groups, strict=True):
-        for clip in members[group]:
-            row[labels.indices(clip.labels)] += 1
-        row[-1] = len(members[group])
-    return groups, counts
+        found = (*set(labels.indices(clip.labels)), len(labels))
+        rows += [row_of[clip.group]] * len(found)
+        columns += found
+    shape = (len(groups), len(labels) + 1)
+    return groups, sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # which adds up what repeats
 
 
-def divide_groups(counts: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+def divide_groups(counts: sparse.csr_array, shares: Sequence[float], seed: int) -> np.ndarray:
     """Which part each group goes to, so that of every column of counts `[groups, columns]` each part gets its share.
 
     Greedy, groups that hold most of a rare column first: each goes where the sum of squared differences from the
-    shares, each divided by its share, grows least. No part stays empty.
+    shares, each divided by its share, grows least. No part stays empty. The time grows with what is not zero.
     """
-    held_by = np.concatenate([counts, np.ones((len(counts), 1))], axis=1)  # a share of the groups themselves, too
-    held_by = held_by[:, held_by.sum(axis=0) > 0]
-    held_by = held_by / held_by.sum(axis=0)
-    wanted, shuffled = np.array(shares)[:, None], np.random.default_rng(seed).permutation(len(counts))
-    order = shuffled[np.argsort(-held_by[shuffled].max(axis=1), kind="stable")]
-    parts, held = np.zeros(len(counts), dtype=np.int64), np.zeros((len(shares), held_by.shape[1]))
+    num_groups, num_columns = counts.shape
+    totals = counts.sum(axis=0)
+    held_by = sparse.csr_array(counts * (1 / np.where(totals > 0, totals, 1)))
+    held_by = sparse.csr_array(sparse.hstack([held_by, np.full((num_groups, 1), 1 / num_groups)]))  # of the groups, too
+    wanted, shuffled = np.array(shares)[:, None], np.random.default_rng(seed).permutation(num_groups)
+    order = shuffled[np.argsort(-held_by.max(axis=1).toarray().ravel()[shuffled], kind="stable")]
+    parts, held = np.zeros(num_groups, dtype=np.int64), np.zeros((len(shares), num_columns + 1))
     for group in order:
-        growth = (2 * (held - wanted) @ held_by[group] + (held_by[group] ** 2).sum()) / wanted[:, 0]
+        its = slice(held_by.indptr[group], held_by.indptr[group + 1])
+        columns, its_shares = held_by.indices[its], held_by.data[its]
+        growth = (2 * (held[:, columns] - wanted) @ its_shares + (its_shares**2).sum()) / wanted[:, 0]
         parts[group] = growth.argmin()
-        held[parts[group]] += held_by[group]
+        held[parts[group], columns] += its_shares
+    weights = held_by.sum(axis=1)
     for part in range(len(shares)):
         if not (parts == part).any():
             sizes = np.bincount(parts, minlength=len(shares))
-            lightest = min(np.flatnonzero(sizes[parts] > 1), key=lambda group: held_by[group].sum())
+            lightest = min(np.flatnonzero(sizes[parts] > 1), key=lambda group: weights[group])
             parts[lightest] = part
     return parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,11 +45,15 @@ class LabelSpace:
 
     @property
     def label2id(self) -> dict[str, int]:
+        return dict(self._ids)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:  # made once: an index has millions of clips, and AudioSet 527 classes
         return {name: index for index, name in enumerate(self.names)}
 
     def indices(self, labels: Iterable[str]) -> list[int]:
         """Sorted class indices of label names."""
-        ids = self.label2id
+        ids = self._ids
         unknown = [label for label in labels if label not in ids]
         if unknown:
             raise unknown_name("label", unknown[0], self.names)

@@ -52,8 +52,8 @@ def mix_clips(clips: Sequence[Clip], labels: LabelSpace, mixing: MixingConfig) -
         return []
     if not labels.is_multi_label:
         raise InputError(
-            "--mix_fraction mixes clips of several classes, but each clip has exactly one class here: leave it out, or "
-            "take a corpus with several labels a clip"
+            "--mix_fraction makes clips of several classes, but each clip has exactly one class here: add "
+            "--several_labels, or leave it out"
         )
     if mixing.mix_match != "none" and importlib.util.find_spec("librosa") is None:
         raise InputError(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from scipy import sparse
 
 from hf_audio.data.group_division import divide_groups, groups_and_counts
 from hf_audio.data.index import SPLITS, Clip, groups_in
@@ -19,6 +19,7 @@ from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 
 NUM_DRAWS = 16  # splits drawn, of which the one nearest to the class proportions is kept
+MANY_GROUPS = 5000  # from which iterative stratification takes minutes, and chance no longer matters
 
 
 def assign_splits(
@@ -52,6 +53,9 @@ def assign_splits(
             or settings that need a split which is not there.
     """
     clips = list(clips)
+    for flag, share in (("--test_fraction", test_fraction), ("--validation_fraction", validation_fraction)):
+        if not 0 <= share < 1:
+            raise InputError(f"{flag} must be at least 0 and below 1, found {share:g}: try 0.15")
     if test_groups and (fold or num_folds):
         raise InputError("--test_groups and --fold both say what to test on; leave one of them out")
     if num_folds is not None:
@@ -60,12 +64,12 @@ def assign_splits(
     clips = _official(
         clips, fold, test_groups, "This corpus has the official" if num_folds is None else "There are the"
     )
-    check_disjoint((clip.group, clip.split) for clip in clips if clip.split)
+    clips = [dataclasses.replace(clip, split=clip.split or "train") for clip in clips]
+    check_disjoint((clip.group, clip.split) for clip in clips)  # before groups are moved as wholes
     if validation_from != "train" or test_to_train:
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0
         clips = _divide_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
-    clips = [dataclasses.replace(clip, split=clip.split or "train") for clip in clips]
     for split, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if fraction > 0 and not any(clip.split == split for clip in clips):
             clips = _draw(clips, labels, split, fraction, seed)
@@ -112,7 +116,7 @@ def draw_folds(clips: Sequence[Clip], labels: LabelSpace, num_folds: int, seed: 
         raise InputError(
             f"--num_folds {num_folds} cannot be drawn from {len(groups)} groups; expected 2 to {len(groups)}"
         )
-    for name, present in zip(labels.names, (counts[:, :-1] > 0).sum(axis=0), strict=True):
+    for name, present in zip(labels.names, _presence(counts)[:-1], strict=True):
         if present == 1:
             raise InputError(
                 f"Class {name!r} has one group, so the fold that holds it cannot be tested; add recordings of it or "
@@ -131,7 +135,8 @@ def _official(clips: list[Clip], fold: str | None, test_groups: Sequence[str] | 
             f"The split column mixes {', '.join(sorted(named))}; use train, validation, test or names of folds"
         )
     if test_groups:
-        unknown = sorted(set(test_groups) - {clip.group for clip in clips})
+        test_groups = set(test_groups)
+        unknown = sorted(test_groups - {clip.group for clip in clips})
         if unknown:
             known = sorted({clip.group for clip in clips})
             raise InputError(f"--test_groups {unknown[0]} is no group of this corpus; there are {_some(known)}")
@@ -199,31 +204,29 @@ def _divide_test(clips: list[Clip], labels: LabelSpace, shares: dict[str, float]
             f"The test split has {len(groups)} groups, too few to divide among {' and '.join(shares)}; "
             "leave out --test_to_train and --validation_from test"
         )
-    # A song counts by the union of its labels, and by its excerpts
-    parts = divide_groups(np.concatenate([counts > 0, counts], axis=1), list(shares.values()), seed)
+    parts = divide_groups(_union_and_counts(counts), list(shares.values()), seed)
     split_of = {group: list(shares)[part] for group, part in zip(groups, parts.tolist(), strict=True)}
     return [dataclasses.replace(clip, split=split_of[clip.group]) if clip.split == "test" else clip for clip in clips]
 
 
 def _draw(clips: list[Clip], labels: LabelSpace, split: str, fraction: float, seed: int) -> list[Clip]:
     """Moves whole groups, about `fraction` of those in train, from train to `split`."""
-    members: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        if clip.split == "train":
-            members[clip.group].append(clip)
-    groups = sorted(members)
-    # [groups, classes]: how many clips of each class a group holds
-    counts = np.stack(
-        [sum(labels.multi_hot(labels.indices(clip.labels)) for clip in members[group]) for group in groups]
-    )
-    _check_splittable(counts > 0, groups, labels, split, fraction)
+    groups, counts = groups_and_counts([clip for clip in clips if clip.split == "train"], labels)
+    if len(groups) < 2:
+        raise InputError(
+            f"A {split} split cannot be drawn without a leak from the {len(groups)} training groups that are there; "
+            f"add recordings, give an official split, or set --{split}_fraction 0"
+        )
+    counts = counts[:, :-1]  # [groups, classes]
+    _check_splittable(counts, groups, labels, split, fraction)
 
+    num_draws = NUM_DRAWS if len(groups) < MANY_GROUPS else 1
     best = min(
-        (_draw_groups(counts > 0, fraction, seed + attempt) for attempt in range(NUM_DRAWS)),
+        (_draw_groups(counts, fraction, seed + attempt) for attempt in range(num_draws)),
         key=lambda chosen: _imbalance(counts, chosen, fraction),
     )
     absent = labels.names[int(np.argmin(counts[best].sum(axis=0)))]
-    if counts[best].sum(axis=0).min() == 0 and (counts > 0).sum(axis=0).min() > 0:
+    if counts[best].sum(axis=0).min() == 0 and _presence(counts).min() > 0:
         raise InputError(
             f"No group-disjoint {split} split with {fraction:.0%} of {len(groups)} groups holds class {absent!r}; add "
             f"recordings of it, raise --{split}_fraction, or give an official split"
@@ -232,34 +235,49 @@ def _draw(clips: list[Clip], labels: LabelSpace, split: str, fraction: float, se
     return [dataclasses.replace(clip, split=split) if clip.group in moved else clip for clip in clips]
 
 
-def _draw_groups(presence: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Indices of a stratified draw from groups, given which classes each has: bool `[groups, classes]`."""
+def _draw_groups(counts: sparse.csr_array, fraction: float, seed: int) -> np.ndarray:
+    """Indices of a stratified draw from groups, given their clips of each class `[groups, classes]`."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
     from sklearn.model_selection import StratifiedShuffleSplit
 
-    rows = np.zeros((len(presence), 1))
-    num_drawn = max(1, round(fraction * len(presence)))
-    if (presence.sum(axis=1) == 1).all():
-        num_classes = int(presence.any(axis=0).sum())
-        num_drawn = min(max(num_drawn, num_classes), len(presence) - num_classes)  # every class on both sides
-        splitter, target = StratifiedShuffleSplit(1, test_size=num_drawn, random_state=seed), presence.argmax(axis=1)
-    else:  # Sechidis et al. 2011
-        splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=num_drawn / len(presence), random_state=seed)
-        target = presence.astype(int)
-    return next(splitter.split(rows, target))[1]
+    num_groups = counts.shape[0]
+    num_drawn = max(1, round(fraction * num_groups))
+    if (np.diff(counts.indptr) == 1).all():
+        target = counts.indices  # the one class of each group
+        num_classes = len(np.unique(target))
+        num_drawn = min(max(num_drawn, num_classes), num_groups - num_classes)  # every class on both sides
+        splitter = StratifiedShuffleSplit(1, test_size=num_drawn, random_state=seed)
+    elif num_groups < MANY_GROUPS:  # Sechidis et al. 2011
+        splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=num_drawn / num_groups, random_state=seed)
+        target = (counts > 0).toarray().astype(int)
+    else:
+        return np.flatnonzero(divide_groups(_union_and_counts(counts), [fraction, 1 - fraction], seed) == 0)
+    return next(splitter.split(np.zeros((num_groups, 1)), target))[1]
 
 
-def _imbalance(counts: np.ndarray, chosen: np.ndarray, fraction: float) -> float:
+def _union_and_counts(counts: sparse.csr_array) -> sparse.csr_array:
+    """Counts by which a song is stratified: the union of its labels, and its clips."""
+    return sparse.csr_array(sparse.hstack([counts > 0, counts], dtype=float))
+
+
+def _presence(counts: sparse.csr_array) -> np.ndarray:
+    """How many groups have each class."""
+    return np.bincount(counts.indices, minlength=counts.shape[1])
+
+
+def _imbalance(counts: sparse.csr_array, chosen: np.ndarray, fraction: float) -> float:
     """How far a draw's share of each class is from `fraction`; a class it lacks, or takes whole, weighs most."""
     totals = counts.sum(axis=0)
     shares = counts[chosen].sum(axis=0)[totals > 0] / totals[totals > 0]
     return float(np.abs(shares - fraction).sum() + 10 * ((shares == 0) | (shares == 1)).sum())
 
 
-def _check_splittable(presence: np.ndarray, groups: list[str], labels: LabelSpace, split: str, fraction: float) -> None:
-    for name, has in zip(labels.names, presence.T, strict=True):
-        if has.sum() == 1:
-            only = groups[int(has.argmax())]
+def _check_splittable(
+    counts: sparse.csr_array, groups: list[str], labels: LabelSpace, split: str, fraction: float
+) -> None:
+    for index, (name, present) in enumerate(zip(labels.names, _presence(counts), strict=True)):
+        if present == 1:
+            only = groups[int(counts[:, [index]].nonzero()[0][0])]
             raise InputError(
                 f"Class {name!r} has one group, {only!r}, so it cannot be in both train and {split} without a leak; "
                 f"add recordings of it, give an official split, or set --{split}_fraction 0"

@@ -13,6 +13,9 @@ from hf_audio.data.windows import cut_windows
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import HOP_SAMPLES, N_FFT, ClassicalFeatureExtractor, feature_names
 
+# Where the highest of librosa's seven bands of spectral contrast begins
+HIGHEST_CONTRAST_HZ = 6400
+
 
 @dataclass(frozen=True)
 class ClassicalFeatures:
@@ -27,7 +30,7 @@ class ClassicalFeatures:
         entropy_frame_s: seconds of a frame whose spectral entropy is added; None adds none.
 
     Raises:
-        InputError: librosa is missing, a step is shorter than one spectrum, or entropies do not fit into one.
+        InputError: librosa is missing, the sample rate is too low, a step is shorter than one spectrum, or entropies do not fit into one.
     """
 
     sample_rate: int = 22_050
@@ -41,6 +44,11 @@ class ClassicalFeatures:
         if importlib.util.find_spec("librosa") is None:
             raise InputError(
                 'Classical features need librosa, which is not installed: pip install "hf_audio[classical]"'
+            )
+        if self.sample_rate <= HIGHEST_CONTRAST_HZ * 2:
+            raise InputError(
+                f"Classical features need a --sample_rate above {2 * HIGHEST_CONTRAST_HZ}, for the highest band of "
+                f"spectral contrast begins at {HIGHEST_CONTRAST_HZ} Hz, found {self.sample_rate}: try 22050"
             )
         if self.step_s is not None and round(self.step_s * self.sample_rate) < N_FFT:
             raise InputError(

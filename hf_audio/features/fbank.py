@@ -19,6 +19,7 @@ HOP_S = 0.010
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
 NORMALISATIONS = ("dataset", "none")
+LOWEST_RATE, FEWEST_BINS = 1000, 4  # the least that torchaudio makes filters of
 # Kaldi's floor under the logarithm: digital silence becomes log(1.19e-7) = -15.94
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 # What is worked on together: on a CPU the spectra of 1k frames stay in the cache, a third faster than 8k
@@ -42,7 +43,7 @@ class KaldiFbank:
         normalisation: of what models read: "dataset", by the training data's mean and deviation, or "none".
 
     Raises:
-        InputError: another normalisation; the stock extractor knows no other.
+        InputError: another normalisation, for the stock extractor knows no other, or too few samples or bins.
     """
 
     sample_rate: int = 16_000
@@ -60,6 +61,11 @@ class KaldiFbank:
             )
         if self.normalisation not in NORMALISATIONS:
             raise unknown_name("normalisation", self.normalisation, NORMALISATIONS)
+        if self.sample_rate < LOWEST_RATE or self.num_mel_bins < FEWEST_BINS:
+            raise InputError(
+                f"fbank features need a --sample_rate of {LOWEST_RATE} or more and --num_mel_bins {FEWEST_BINS} or "
+                f"more, found {self.sample_rate} and {self.num_mel_bins}: try 16000 and 128"
+            )
 
     @property
     def frame_samples(self) -> int:

@@ -57,8 +57,9 @@ class LabelErrors:
         errors: the likeliest first.
         num_checked: clips that were judged.
         num_not_checked: clips that could not be: no prediction, or no other group has their class.
-        agreement: share of the judged clips (of their known classes where there are several) where the quick model
-            decides for what was given; low where it knows too little to judge.
+        agreement: share of the judged clips where the quick model decides for what was given; low where it knows too
+            little to judge. Several labels: mean of the shares of what was given as present and as absent, since
+            a model that calls everything absent is right of nearly all.
         num_groups: groups of the checked clips.
     """
 
@@ -196,7 +197,7 @@ def _errors_of_one_label(
     judged = ~np.isnan(own)
     classes = np.unique(given[judged])  # cleanlab wants every class among the labels
     if len(classes) < 2:
-        raise InputError(f"Only {len(classes)} classes have clips in two groups or more: there is nothing to compare")
+        raise InputError(f"{len(classes)} class(es) have clips in two groups or more; expected two, or there is nothing to compare")
     found = np.nan_to_num(probabilities[np.ix_(judged, classes)])
     found = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-12)
     flagged = _flagged(np.searchsorted(classes, given[judged]), found)
@@ -238,7 +239,8 @@ def _errors_of_each_class(
         )
         for clip in np.flatnonzero(wrong.any(axis=1))
     ]
-    return known.any(axis=1), float((of_given[known] > 0.5).mean()), errors
+    parts = [of_given[known & (given == value)] for value in (True, False)]
+    return known.any(axis=1), float(np.mean([(part > 0.5).mean() for part in parts if len(part)])), errors
 
 
 def _flagged(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

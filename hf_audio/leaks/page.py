@@ -6,15 +6,11 @@ import base64
 import html
 import itertools
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.picture_storage import encode_features
-from hf_audio.leaks.search import pictured
-
-if TYPE_CHECKING:
-    from hf_audio.leaks.report import LeakReport
+from hf_audio.leaks.search import Leak, pictured
 
 MOST_PICTURES = 20
 STYLE = """
@@ -26,10 +22,10 @@ img { width: 100%; height: 9rem; image-rendering: pixelated; }
 """
 
 
-def leak_page(report: LeakReport, features: FeatureDataset) -> str:
-    """The report as HTML: what `as_markdown` says, then pictures of the worst pairs, as both windows are stored."""
-    body = "".join(_as_html(report.as_markdown(most=100)))
-    pictures = "".join(_pairs(report, features)) if features.kind != "classical" else ""
+def leak_page(report: str, pairs: Sequence[Leak], features: FeatureDataset) -> str:
+    """A report in Markdown as HTML, then pictures of the first of `pairs`, as both windows are stored."""
+    body = "".join(_as_html(report))
+    pictures = "".join(_pairs(pairs[:MOST_PICTURES], features)) if features.kind != "classical" else ""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Leaks</title><style>{STYLE}</style>'
         f"<body>{body}{pictures}</body></html>\n"
@@ -48,13 +44,12 @@ def _as_html(markdown: str) -> Iterator[str]:
         for number, line in enumerate(lines):
             if not re.fullmatch(r"[|:-]+", line):
                 tag = "td" if number else "th"
-                cells = (f"<{tag}>{html.escape(cell.strip())}</{tag}>" for cell in line.strip("|").split(" | "))
-                yield f"<tr>{''.join(cells)}</tr>"
+                cells = (cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+                yield "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
         yield "</table>"
 
 
-def _pairs(report: LeakReport, features: FeatureDataset) -> Iterator[str]:
-    worst = report.clip_pairs()[:MOST_PICTURES]
+def _pairs(worst: Sequence[Leak], features: FeatureDataset) -> Iterator[str]:
     wanted = {(leak.split_a, leak.rows[0]) for leak in worst} | {(leak.split_b, leak.rows[1]) for leak in worst}
     picture, pngs = pictured(features), {}
     for split, rows in features.splits.items():

@@ -125,9 +125,12 @@ def _windows(
     if len(names) > most:
         groups = np.array([number_of[name] for name in names])
         kept = ~_draw(groups, np.zeros((len(groups), 0)), len(groups) - most, seed)
-        rows = rows.select(np.flatnonzero(kept)) if hasattr(rows, "select") else rows
+        if hasattr(rows, "select"):
+            rows = rows.select(np.flatnonzero(kept))
+        else:  # a stream
+            rows = rows.filter(lambda _, number: bool(kept[number]), with_indices=True)
         facts = features.manifest["splits"]
-        facts = {**facts, split: {**facts[split], "num_windows": int(kept.sum()) if hasattr(rows, "select") else most}}
+        facts = {**facts, split: {**facts[split], "num_windows": int(kept.sum())}}
         features = dataclasses.replace(
             features, splits={**features.splits, split: rows}, manifest={**features.manifest, "splits": facts}
         )

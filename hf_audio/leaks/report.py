@@ -15,6 +15,7 @@ from pathlib import Path
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.errors import InputError
+from hf_audio.leaks.page import leak_page
 from hf_audio.leaks.pretended_accuracy import PretendedAccuracy, train_both_ways
 from hf_audio.leaks.search import Leak, find_leaks
 
@@ -84,11 +85,14 @@ class LeakReport:
         if pairs:
             lines += [
                 "",
+                "Look at them: sounds of one class are more alike than the different ones that it was learnt from.",
+                "",
                 "| similarity | a | at | b | at | same group | same labels |",
                 "|---:|---|---:|---|---:|---|---|",
             ]
         for leak in pairs[:most]:
-            a, b = f"{leak.split_a}: {leak.clip_a}", f"{leak.split_b}: {leak.clip_b}"
+            sides = (leak.split_a, leak.clip_a), (leak.split_b, leak.clip_b)
+            a, b = (f"{split}: {clip}".replace("|", r"\|") for split, clip in sides)
             same = ["yes" if value else "no" for value in (leak.same_group, leak.same_labels)]
             starts = f"{leak.start_a_s:.2f} s", f"{leak.start_b_s:.2f} s"
             lines.append(f"| {leak.similarity:.3f} | {a} | {starts[0]} | {b} | {starts[1]} | {' | '.join(same)} |")
@@ -144,12 +148,10 @@ def leak_report(
         found["pretended"] = train_both_ways(features, num_seeds=num_seeds, seed=seed)
     report = LeakReport(features.source, **found)
     if output_dir is not None:
-        from hf_audio.leaks.page import leak_page
-
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "leaks.csv", _csv(report.leaks))
-        write_atomically(folder / "report.html", leak_page(report, features))
+        write_atomically(folder / "report.html", leak_page(report.as_markdown(most=100), report.clip_pairs(), features))
     return report
 
 

@@ -22,8 +22,9 @@ def new_figure(width_inches: float, height_inches: float, rows: int = 1, columns
 
 
 def short_name(name: str, longest: int = 24) -> str:
-    """A name cut to fit beside an axis; a dollar sign would start a formula."""
-    return (name if len(name) <= longest else name[: longest - 1] + "…").replace("$", r"\$")
+    """A name cut to fit beside an axis, in its middle: long names often begin alike; "$" would start a formula."""
+    end = longest // 3
+    return (name if len(name) <= longest else f"{name[: longest - end - 1]}…{name[-end:]}").replace("$", r"\$")
 
 
 def png(figure: Figure) -> bytes:

@@ -17,6 +17,7 @@ METHODS = ("pca", "tsne", "umap")
 MOST_COMPONENTS = 50  # t-SNE and UMAP go by these: distances in more dimensions are mostly noise
 NUM_NEIGHBOURS = 30  # t-SNE's perplexity and UMAP's neighbourhood
 FEWEST_POINTS = 8
+MOST_CLASSES = 60
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projecti
 
 
 def projection_picture(projection: Projection, targets: np.ndarray, names: tuple[str, ...]) -> Figure:
-    """One small plane a class: its points before all others.
+    """One small plane a class, of the first 60: its points before all others.
 
     Args:
         targets: `[points, classes]`, 1 where a point has the class.
     """
+    names = names[:MOST_CLASSES]
     columns = min(5, len(names))
     rows = -(-len(names) // columns)
     figure, axes = new_figure(2.4 * columns, 0.5 + 2.4 * rows, rows, columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from hf_audio.data.feature_storage import storage_of
 from hf_audio.extractors.classical import feature_names
 from hf_audio.features.fbank import HOP_S, KaldiFbank
+from hf_audio.pictures.figures import short_name
 
 MOST_PICTURED_CLASSES = 60
 LARGEST_DEVIATION = 1.5  # of a class's mean, in standard deviations: what is beyond has the strongest colour
@@ -25,13 +26,21 @@ def pictured_classes(folder: Path, manifest: Mapping[str, Any]) -> tuple[Figure,
     Spectrograms of one window of each class, log-mel ones where the sound itself is stored; of classical features, the
     mean over all training windows of each class.
     """
+    if storage_of(manifest["extractor"]).kind == "classical":
+        return pictured_means(*training_vectors(folder, manifest), manifest)
+    return pictured_windows(dict(one_window_a_class(folder, manifest)), manifest)
+
+
+def pictured_means(vectors: np.ndarray, targets: np.ndarray, manifest: Mapping[str, Any]) -> tuple[Figure, str]:
+    """Means of classical features `[windows, features]` by class, and a caption; `targets` as of `class_means`."""
+    means = class_means(vectors, targets, manifest["label_names"])
+    caption = f"Mean of each feature over the training windows of {len(means)} classes"
+    return means_picture(means, feature_groups(manifest["extractor"])), caption
+
+
+def pictured_windows(windows: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> tuple[Figure, str]:
+    """Spectrograms of windows as they are stored, by class, and a caption."""
     kind = storage_of(manifest["extractor"]).kind
-    if kind == "classical":
-        means = class_means(folder, manifest)
-        return means_picture(
-            means, feature_groups(manifest["extractor"])
-        ), f"Mean of each feature over the training windows of {len(means)} classes"
-    windows = dict(one_window_a_class(folder, manifest))
     if kind == "waveform":
         fbank = KaldiFbank(manifest["extractor"]["sampling_rate"])
         windows = {name: fbank([torch.from_numpy(window)])[0].numpy() for name, window in windows.items()}
@@ -64,17 +73,27 @@ def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tu
             missing -= wanted
 
 
-def class_means(folder: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Mean `[features]` of the training windows of each class, in standard deviations from the mean of all."""
-    storage, names = storage_of(manifest["extractor"]), manifest["label_names"]
+def class_means(vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Mean `[features]` of the windows of each class that has any, in standard deviations from the mean of all.
+
+    Args:
+        vectors: `[windows, features]`.
+        targets: `[windows, classes]`, 1 where a window has the class.
+    """
+    spread = vectors.std(axis=0)
+    vectors = (vectors - vectors.mean(axis=0)) / np.where(spread < 1e-6, 1.0, spread)
+    members = {name: one == 1 for name, one in zip(names, targets.T, strict=True)}
+    return {name: vectors[chosen].mean(axis=0) for name, chosen in members.items() if chosen.any()}
+
+
+def training_vectors(folder: Path, manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Each training window's classical features, their mean over steps, and its classes `[windows, classes]`."""
+    storage, num_classes = storage_of(manifest["extractor"]), len(manifest["label_names"])
     rows = []
     for path in sorted((folder / "data").glob("train-*.parquet")):
         rows += pq.read_table(path, columns=["features", "num_frames", "labels"]).to_pylist()
     vectors = np.stack([storage.decode(row).mean(axis=0, dtype=np.float64) for row in rows])
-    spread = vectors.std(axis=0)
-    vectors = (vectors - vectors.mean(axis=0)) / np.where(spread < 1e-6, 1.0, spread)
-    members = {name: [label in row["labels"] for row in rows] for label, name in enumerate(names)}
-    return {name: vectors[chosen].mean(axis=0) for name, chosen in members.items() if any(chosen)}
+    return vectors, np.array([[label in row["labels"] for label in range(num_classes)] for row in rows])
 
 
 def class_distribution(manifest: Mapping[str, Any]) -> Figure:
@@ -89,7 +108,7 @@ def class_distribution(manifest: Mapping[str, Any]) -> Figure:
         axis.margins(x=0.2)  # room for the numbers, which say more than an axis
         axis.set_xticks([])
         axis.spines[["top", "right", "bottom"]].set_visible(False)
-    axes[0].set_yticks(range(len(names)), names, fontsize=8)
+    axes[0].set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
     axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first class on top
     return figure
 
@@ -109,7 +128,7 @@ def windows_picture(windows: Mapping[str, np.ndarray], frame_s: float = HOP_S) -
     for axis, (name, window) in zip(axes, windows.items(), strict=False):
         extent = (0, len(window) * frame_s, 0, window.shape[1])
         axis.imshow(window.T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
-        axis.set_title(name, fontsize=9, parse_math=False)
+        axis.set_title(short_name(name), fontsize=9)
         axis.tick_params(labelsize=6)
     for axis in axes[len(windows) :]:
         axis.set_visible(False)
@@ -126,9 +145,11 @@ def means_picture(means: Mapping[str, np.ndarray], feature_groups: list[tuple[in
     values = np.stack([means[name] for name in names])
     colours = {"cmap": "RdBu_r", "vmin": -LARGEST_DEVIATION, "vmax": LARGEST_DEVIATION, "interpolation": "nearest"}
     image = axis.imshow(values, aspect="auto", **colours)
-    axis.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
-    groups = [(first, last, names.split("_")[0].strip("`")) for first, last, names in feature_groups]
-    axis.set_xticks([first - 0.5 for first, _, _ in groups], [name for _, _, name in groups], fontsize=7, rotation=60)
+    axis.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
+    titles = [names.split("_")[0].strip("`") for _, _, names in feature_groups]
+    middles = [(first + last) / 2 for first, last, _ in feature_groups]  # a single feature may stand beside a hundred
+    axis.set_xticks(middles, titles, fontsize=7, rotation=90)
+    axis.vlines([first - 0.5 for first, _, _ in feature_groups[1:]], -0.5, len(names) - 0.5, color="black", lw=0.5)
     figure.colorbar(image, ax=axis, label="standard deviations", pad=0.01)
     return figure
 

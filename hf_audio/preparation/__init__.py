@@ -10,7 +10,7 @@ from accelerate import PartialState
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.feature_building import build_features
 from hf_audio.preparation.clips import corpus_clips
-from hf_audio.preparation.extractors import default_window_s, window_extractor
+from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
 
 __all__ = ["build_corpus_features", "corpus_clips", "default_window_s", "window_extractor"]
 
@@ -28,7 +28,9 @@ def build_corpus_features(
     features = features or FeatureConfig()
     with state.local_main_process_first():  # a corpus that is not there is downloaded or rendered by one process
         prepared = corpus_clips(data, mixing)
-    window_s = features.window_s or default_window_s(prepared.clips)
+    window_s = features.window_s
+    if not window_s:
+        window_s = default_window_s(prepared.clips) if window_s is None else longest_clip_s(prepared.clips)
     return build_features(
         prepared.clips,
         prepared.labels,

@@ -11,7 +11,7 @@ from hf_audio.config import DataConfig, MixingConfig
 from hf_audio.corpora import find_corpus
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.label_overrides import CorrectedLabels, correct_labels
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.mixtures import mix_clips
 from hf_audio.data.splits import assign_splits
 from hf_audio.errors import InputError
@@ -35,20 +35,21 @@ def corpus_clips(data: DataConfig, mixing: MixingConfig | None = None) -> Corpus
     """
     corpus = find_corpus(data.corpus)
     clips = _index(corpus, data)
-    labels = label_space(corpus.CARD, clips)
+    official = {clip.split for clip in clips}
+    labels = label_space(corpus.CARD, clips, several=data.several_labels)
     clips = _with_splits(clips, labels, data)
     clips += _negatives(data, labels)
     clips, labels, note = _corrected(clips, labels, data)
     clips = [_beginning(clip, data.clip_s) for clip in clips]
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
-    return CorpusClips(clips + mixtures, labels, _card(corpus, data, note, len(mixtures)))
+    return CorpusClips(clips + mixtures, labels, _card(corpus, data, official, note, len(mixtures)))
 
 
-def label_space(card: CorpusCard, clips: list[Clip]) -> LabelSpace:
-    """The classes that the clips have, in the corpus's own order where it has one."""
+def label_space(card: CorpusCard, clips: list[Clip], *, several: bool = False) -> LabelSpace:
+    """The classes that the clips have, in the corpus's own order where it has one; `several` may apply to a clip."""
     found = {label for clip in clips for label in clip.labels}
     names = [name for name in card.label_names if name in found] if card.label_names else None
-    return LabelSpace.of_clips(clips, names=names, problem_type=card.problem_type)
+    return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
 
 
 def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Path:
@@ -100,11 +101,21 @@ def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> lis
 def _negatives(data: DataConfig, labels: LabelSpace) -> list[Clip]:
     """Training clips of another corpus that have none of the classes; no clips where none is named."""
     if not data.negatives:
+        if data.negatives_dir:
+            raise InputError(
+                f"--negatives_dir {data.negatives_dir} was given without --negatives; add the name of the corpus that "
+                "lies there, e.g. --negatives esc50"
+            )
         return []
+    if data.negatives == data.corpus and data.negatives_dir in (None, data.data_dir):
+        raise InputError(
+            f"--negatives {data.negatives} is the corpus that is trained on, whose clips have classes; name one whose "
+            "clips have none of them, e.g. --negatives esc50"
+        )
     if not labels.is_multi_label:
         raise InputError(
             f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
-            "a corpus with several labels a clip, or a class folder of their own"
+            "a corpus with several labels a clip, --several_labels, or a class folder of their own"
         )
     clips = find_corpus(data.negatives).index(recordings(data.negatives, data.negatives_dir, "--negatives_dir"))
     name = data.negatives
@@ -132,17 +143,19 @@ def _corrected(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> Corre
     return correct_labels(clips, labels, data.label_overrides)
 
 
-def _card(corpus: ModuleType, data: DataConfig, corrections: str, num_mixtures: int) -> CorpusCard:
-    """What readers must know, of the corpus and of what was done to it here."""
+def _card(
+    corpus: ModuleType, data: DataConfig, official: set[str | None], corrections: str, num_mixtures: int
+) -> CorpusCard:
+    """What readers must know, of the corpus with its `official` splits and of what was done to it here."""
     card, said = corpus.CARD, []
     if data.split == "random":
         said.append(
             "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and too good where "
             "groups are not known."
         )
-    said += _moved_from_test(data)
-    if data.num_folds:
-        said.append(f"Tested on fold {data.fold} of {data.num_folds} that were drawn by groups.")
+    said += _tested_on(data, official)
+    if data.several_labels:
+        said.append("Trained and scored as if several classes could apply to any clip.")
     if data.negatives:
         other = find_corpus(data.negatives).CARD
         said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
@@ -155,9 +168,18 @@ def _card(corpus: ModuleType, data: DataConfig, corrections: str, num_mixtures: 
     return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
 
 
-def _moved_from_test(data: DataConfig) -> list[str]:
-    """What readers must know where some of the official test split is not tested on."""
+def _tested_on(data: DataConfig, official: set[str | None]) -> list[str]:
+    """What readers must know of the test where it is not the whole of an official split."""
     said = []
+    if data.test_groups:
+        named = ", ".join(data.test_groups[:3]) + (" ..." if len(data.test_groups) > 3 else "")
+        said.append(f"Tested on {len(data.test_groups)} groups that were chosen here: {named}.")
+    elif data.num_folds:
+        said.append(f"Tested on fold {data.fold} of {data.num_folds} that were drawn by groups.")
+    elif data.fold:
+        said.append(f"Tested on fold {data.fold} alone.")
+    elif data.split == "official" and "train" in official and "test" not in official and data.test_fraction:
+        said.append(f"NO official test split was there: {data.test_fraction:.0%} of the training groups are tested on.")
     if data.test_to_train:
         said.append(f"NOT the official split: {data.test_to_train:.0%} of the test groups (songs) are trained on.")
     if data.validation_from == "test":
@@ -170,7 +192,9 @@ def _moved_from_test(data: DataConfig) -> list[str]:
 
 def _beginning(clip: Clip, clip_s: float | None) -> Clip:
     """The first `clip_s` seconds of a clip; all of it where it is shorter, or where None is said."""
-    if not clip_s:
+    if clip_s is None:
         return clip
+    if clip_s <= 0:
+        raise InputError(f"--clip_s must be above 0, found {clip_s:g}; leave it out to use all of each clip")
     end_s = clip.start_s + clip_s
     return dataclasses.replace(clip, end_s=end_s if clip.end_s is None else min(clip.end_s, end_s))

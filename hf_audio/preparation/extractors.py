@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.feature_plan import clip_durations
 from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError, unknown_name
@@ -31,6 +33,7 @@ EXTRACTORS: dict[str, tuple[Callable[..., WindowExtractor], tuple[str, ...]]] = 
 OF_ALL = ("features", "window_s", "hop_s")
 LONGEST_DEFAULT_WINDOW_S = 5.0
 NUM_PROBED_CLIPS = 500  # enough to know how long clips are
+NUM_PROBING_THREADS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +68,8 @@ def default_window_s(clips: Sequence[Clip]) -> float:
 
     So most short clips fit one window without much padding, and long ones are cut into several.
     """
-    training = [clip for clip in clips if clip.split == "train" and not clip.parts]  # mixtures are no longer than these
+    # Without mixtures, which are no longer than these, and negatives, which should not decide
+    training = [clip for clip in clips if clip.split == "train" and clip.labels and not clip.parts]
     lengths = []
     for clip in training[:: max(1, len(training) // NUM_PROBED_CLIPS)]:
         with contextlib.suppress(AudioError):
@@ -77,3 +81,11 @@ def default_window_s(clips: Sequence[Clip]) -> float:
     window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
     logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
     return window_s
+
+
+def longest_clip_s(clips: Sequence[Clip]) -> float:
+    """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole."""
+    longest_s = max(clip_durations(clips, NUM_PROBING_THREADS).values())
+    if not longest_s:
+        raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
+    return math.ceil(100 * round(longest_s, 6)) / 100
