@@ -40,7 +40,7 @@ def main() -> None:
         hold_out=options.hold_out,
         seed=options.seed,
     )
-    source = Path(options.features).resolve()
+    source = Path(options.features).absolute()
     name = source.parent.name if source.name == "features" else source.name  # of RUN/features, the run's
     folder = Path(options.output_dir or Path("label_errors") / name)
     num_sure = write_label_errors(

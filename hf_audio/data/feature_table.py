@@ -15,8 +15,8 @@ from hf_audio.errors import InputError
 def features_to_csv(source: str | Path, path: str | Path) -> Path:
     """Write the classical features of a dataset, not standardised, as CSV: one line a step of a window.
 
-    Columns: clip_id, group, split, start_s (of the step, in its file), labels (";" between several), then one for each
-    of the extractor's `feature_names`.
+    Columns: clip_id, group, split, start_s (of the step, in its file), labels (";" between several), unknown (the
+    classes of which nothing is known, where labels are partial), then one for each of the extractor's `feature_names`.
 
     Args:
         source: what `build_features` made with `ClassicalFeatures`: a folder, or its name on the Hub.
@@ -35,18 +35,25 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
         )
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["clip_id", "group", "split", "start_s", "labels", *features.extractor.feature_names])
+    table.writerow(["clip_id", "group", "split", "start_s", "labels", *_unknown(features), *features.extractor.feature_names])
     table.writerows(_lines(features))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.getvalue())
     return path
 
 
+def _unknown(features: FeatureDataset) -> list[str]:
+    """The name of the column that only partial labels need."""
+    return ["unknown"] if features.unknown else []
+
+
 def _lines(features: FeatureDataset) -> Iterator[list]:
     names, step_s = features.labels.names, features.manifest["extractor"]["step_s"] or 0.0
-    for split, rows in features.splits.items():
-        for row in rows:
-            labels = ";".join(names[label] for label in row["labels"])
-            for number, values in enumerate(features.storage.decode(row)):
-                start_s = round(row["start_s"] + number * step_s, 4)
-                yield [row["clip_id"], row["group"], split, start_s, labels, *(f"{value:.7g}" for value in values)]
+    num_windows = sum(map(len, features.splits.values()))
+    rows = ((split, row) for split, rows in features.splits.items() for row in rows)
+    for split, row in tqdm(rows, total=num_windows, desc="table", unit=" windows"):
+        known = ";".join(names[label] for label in row["labels"])
+        open_ = [";".join(names[label] for label in features.unknown.get(row["clip_id"], ())) for _ in _unknown(features)]
+        for number, values in enumerate(features.storage.decode(row)):
+            start_s = round(row["start_s"] + number * step_s, 4)
+            yield [row["clip_id"], row["group"], split, start_s, known, *open_, *(f"{value:.7g}" for value in values)]

@@ -34,7 +34,7 @@ class MixPart:
     skip: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: there may be millions
 class Clip:
     """One labelled stretch of a recording.
 

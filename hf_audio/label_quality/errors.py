@@ -197,7 +197,9 @@ def _errors_of_one_label(
     judged = ~np.isnan(own)
     classes = np.unique(given[judged])  # cleanlab wants every class among the labels
     if len(classes) < 2:
-        raise InputError(f"{len(classes)} class(es) have clips in two groups or more; expected two, or there is nothing to compare")
+        raise InputError(
+            f"{len(classes)} class(es) have clips in two groups or more; expected two, or there is nothing to compare"
+        )
     found = np.nan_to_num(probabilities[np.ix_(judged, classes)])
     found = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-12)
     flagged = _flagged(np.searchsorted(classes, given[judged]), found)
