@@ -4,6 +4,8 @@
     python scripts/build_features.py --corpus irmas --data_dir DIR --features_dir feature_sets/irmas --window_s 3
     python scripts/build_features.py --corpus irmas --data_dir DIR --features_dir feature_sets/mixed --window_s 3 \
         --mix_fraction 1.0 --mix_clips 2 4 --mix_same genre       # new clips of several instruments, for training
+    python scripts/build_features.py --data_dir DIR --features_dir feature_sets/mix --several_labels --mix_fraction 1.0
+    python scripts/build_features.py --data_dir DIR --features_dir feature_sets/sound --features waveform --window_s 0
     accelerate launch --config_file recipes/accelerate/two_cpu.yaml --num_processes 4 scripts/build_features.py ...
     accelerate launch --num_machines 2 --machine_rank 0 --main_process_ip HOST ... on a folder that both machines see
 

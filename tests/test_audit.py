@@ -61,7 +61,7 @@ def not_a_number(path: Path) -> Path:
 
 
 def cut_off(path: Path, share: float) -> Path:
-    write(path, recording(2))
+    write(path, recording(round(100 * share)))
     path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
     return path
 
@@ -75,6 +75,7 @@ DEFECTS = {
     "nan.wav": (not_a_number, "broken", "non-finite samples"),
     "half.wav": (lambda path: cut_off(path, 0.5), "broken", r"unreadable: it breaks off after 1.50 of 3.00 s"),
     "nine tenths.wav": (lambda path: cut_off(path, 0.9), "cut off", "10% of the sound"),
+    "most.ogg": (lambda path: cut_off(path, 0.7), "cut off", "the last page of an Ogg file is missing"),
     "zeros.wav": (lambda path: write(path, np.zeros(RATE)), "silent", "silent"),
     "opposite.wav": (
         lambda path: write(path, np.stack([recording(3), -recording(3)], axis=1), subtype="FLOAT"),
@@ -88,11 +89,7 @@ DEFECTS = {
         "clipped",
         "at full scale",
     ),
-    "quiet.wav": (
-        lambda path: write(path, 0.005 * recording(7), subtype="FLOAT"),
-        "too quiet",
-        r"peak -\d+ dB, on av",
-    ),
+    "quiet.wav": (lambda path: write(path, 0.005 * recording(7), subtype="FLOAT"), "too quiet", r"peak -\d+ dB, on av"),
     "pause.wav": (lambda path: write(path, np.pad(recording(8, 0.5), (0, 4 * RATE))), "mostly quiet", "% of it"),
     "left.wav": (
         lambda path: write(path, np.stack([recording(9), 0 * recording(9)], axis=1)),
@@ -235,8 +232,9 @@ def test_an_audit_goes_on_where_it_was_killed(tmp_path):
     assert audit_clips(clips, store=store.path, num_workers=1) == findings != []
     assert sorted(store.path.read_bytes().splitlines(keepends=True)) == sorted(lines)
     write(clips[0].path, recording(99, 1.0))
+    store.path.write_bytes(b'{"key": "[1]"}\n' + store.path.read_bytes())  # of a version that measured other things
     assert audit_clips(clips, store=store.path, num_workers=1) == [], "a file that was mended is heard again"
-    assert len(store.path.read_bytes().splitlines()) == 21
+    assert len(store.path.read_bytes().splitlines()) == 22
 
 
 def class_folders(root: Path, count: int = 3) -> Path:

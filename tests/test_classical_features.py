@@ -343,6 +343,19 @@ def test_as_a_table(stepped, tmp_path, monkeypatch):
     np.testing.assert_allclose([float(test[1][name]) for name in FEATURE_NAMES], stored, rtol=1e-6)
 
 
+def test_a_table_of_partial_labels_says_what_is_unknown(corpus, tmp_path):
+    labels = dataclasses.replace(tone_corpus.LABELS, problem_type="multi_label_classification")
+    clips = [
+        dataclasses.replace(clip, unknown=("low", "middle")) if clip.labels == ("high",) else clip
+        for clip in tone_corpus.tone_clips(corpus, 20)
+    ]
+    options = {"card": tone_corpus.CARD, "num_workers": 1, **CUT}
+    folder = build_features(clips, labels, tmp_path / "partial", ClassicalFeatures(), **options)
+    with open(features_to_csv(folder, tmp_path / "f.csv"), newline="") as file:
+        found = {(line["labels"], line["unknown"]) for line in csv.DictReader(file)}
+    assert found == {("high", "low;middle"), ("low", ""), ("middle", "")}
+
+
 def test_a_table_of_other_features_is_refused(corpus, tmp_path):
     folder = tone_corpus.build(corpus, tmp_path / "fbank", **CUT)
     with pytest.raises(InputError, match=r"holds fbank features, which have no names; .*--features classical"):

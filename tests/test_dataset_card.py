@@ -139,6 +139,7 @@ def test_the_card_of_classical_features(vectors, monkeypatch):
     monkeypatch.chdir(vectors.parent)
     card, names = DatasetCard.load(vectors / "README.md"), {}
     assert "its features 174 numbers every 0.5 s by librosa" in card.text and "{%" not in card.text
+    assert "- step_s: 0.5" in card.text and "entropy_frame_s" not in card.text
     exec(lines_of_code(card.text), names)
     features = load_features(vectors)
     row = features.splits["train"][0]

@@ -11,7 +11,7 @@ import soxr
 
 from hf_audio.audit.fingerprints import PICTURE_S, SAMPLE_RATE, picture
 from hf_audio.data.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
-from hf_audio.data.audio_headers import missing_bytes
+from hf_audio.data.audio_headers import lacks_last_page, missing_bytes
 from hf_audio.data.index import Clip
 
 # The four largest values of 16 bits: one more bit would have been needed. Eight bits end at 127 / 128.
@@ -36,6 +36,7 @@ class ClipFacts:
         mix_db: level of the mean of all channels relative to the channels, 0 where they are alike.
         dead_channels: channels that are silent while others are not.
         missing: share of the bytes that the header promises and the file lacks.
+        lacks_end: an Ogg file without its last page.
         digest: equal for equal samples, whatever the container.
         image: of `fingerprints.picture`.
     """
@@ -55,6 +56,7 @@ class ClipFacts:
     mix_db: float = 0.0
     dead_channels: int = 0
     missing: float = 0.0
+    lacks_end: bool = False
     digest: str = ""
     image: np.ndarray = field(default_factory=lambda: np.zeros((0, 32), np.uint8))
 
@@ -68,6 +70,7 @@ def examine_clip(clip: Clip) -> ClipFacts:
             measured.add(block)
         lacking, promised = missing_bytes(clip.path) or (0, 1)
         facts = measured.facts(clip.clip_id)
+        facts.lacks_end = lacks_last_page(clip.path)
     except AudioError as error:
         return ClipFacts(clip.clip_id, error=error.reason)
     except OSError as error:

@@ -21,7 +21,7 @@ from hf_audio.audit.clip_facts import ClipFacts, examine_clip, fact_names
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError
 
-VERSION = 1  # of what is measured: facts of another one are measured anew
+VERSION = 2  # of what is measured: facts of another one are measured anew
 CLIPS_AT_A_TIME = 16
 CRASHED = "unreadable: the decoder crashes on it"
 
@@ -67,7 +67,8 @@ class FactStore(Sequence[np.ndarray]):
                     file.truncate(at)
                     break
                 values = json.loads(line)
-                known[values["key"]] = at, ClipFacts(**{name: values[name] for name in fact_names()})
+                if json.loads(values["key"])[0] == VERSION:
+                    known[values["key"]] = at, ClipFacts(**{name: values[name] for name in fact_names()})
                 at += len(line)
         return known
 

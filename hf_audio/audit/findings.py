@@ -110,6 +110,8 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
         return
     if facts.missing > MISSING:
         yield found("cut off", "warning", f"{facts.missing:.0%} of the sound that the header promises is missing")
+    elif facts.lacks_end:
+        yield found("cut off", "warning", "the last page of an Ogg file is missing, as when a download breaks off")
     if facts.clipped > CLIPPED:
         yield found("clipped", "warning", f"{facts.clipped:.2%} of the samples are at full scale")
     if facts.peak < QUIET_PEAK or facts.rms < QUIET_RMS:

@@ -28,6 +28,7 @@ PICTURE_COLUMNS = 160
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; color: #222 } table { border-collapse: collapse }
 td, th { padding: .3em .8em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: middle }
+td:nth-child(2), td:nth-child(3) { max-width: 22em; overflow-wrap: anywhere }
 td img { height: 48px; image-rendering: pixelated } audio { height: 32px; width: 260px }
 .error { color: #a3201c; font-weight: 600 } .warning { color: #9a6200 } .note { color: #666 }
 button { font: inherit; margin: 0 .4em .4em 0; padding: .2em .7em } button.on { background: #1f6f9f; color: #fff }

@@ -64,8 +64,8 @@ class FeatureConfig:
     )
     window_s: float | None = setting(
         None,
-        "Window length in seconds; 0 is the longest clip's, so that every clip is one window. Default: what nine of ten "
-        "training clips fit into, at most 5 s.",
+        "Window length in seconds; 0 is the longest clip's, so that every clip is one window. Default: what nine of "
+        "ten training clips fit into, at most 5 s.",
     )
     hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
     sample_rate: int | None = setting(

@@ -1,4 +1,4 @@
-"""What the header of a file of uncompressed sound promises: libsndfile quietly reads what is there instead."""
+"""What headers promise and a file lacks: libsndfile quietly reads what is there instead."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _CONTAINERS = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": 
 # Programs that write to a pipe do not know the length and put one of the largest numbers there.
 _UNKNOWN_BYTES = 0x7FFF_0000
 MOST_CHUNKS = 64
+OGG_PAGE_HEADER, LARGEST_OGG_PAGE, LAST_OGG_PAGE = 27, 65_307, 4
 
 
 def missing_bytes(path: str | Path) -> tuple[int, int] | None:
@@ -28,6 +29,26 @@ def missing_bytes(path: str | Path) -> tuple[int, int] | None:
             return None
         offset, promised = found
         return max(0, offset + promised - file.tell()), promised
+
+
+def lacks_last_page(path: str | Path) -> bool:
+    """Whether it is an Ogg file without its last page, as when a download breaks off: its header promises no length.
+
+    Recordings of a running stream may lack it too (RFC 3533).
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(max(0, file.seek(0, 2) - LARGEST_OGG_PAGE))
+        page = file.read()
+    page = page[max(0, page.rfind(b"OggS")) :]
+    if len(page) < OGG_PAGE_HEADER:
+        return True
+    segments = page[OGG_PAGE_HEADER : OGG_PAGE_HEADER + page[26]]
+    return len(page) < OGG_PAGE_HEADER + page[26] + sum(segments) or not page[5] & LAST_OGG_PAGE
 
 
 def _sound_bytes(file: BinaryIO) -> tuple[int, int] | None:

@@ -30,7 +30,8 @@ class ClassicalFeatures:
         entropy_frame_s: seconds of a frame whose spectral entropy is added; None adds none.
 
     Raises:
-        InputError: librosa is missing, the sample rate is too low, a step is shorter than one spectrum, or entropies do not fit into one.
+        InputError: librosa is missing, the sample rate is too low, a step is shorter than one spectrum, or entropies do
+            not fit into one.
     """
 
     sample_rate: int = 22_050

@@ -16,6 +16,7 @@ MOST_PICTURES = 20
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; } td, th { border: 1px solid #ccc; padding: .2rem .6rem; }
+td { overflow-wrap: anywhere; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; margin: 1.5rem 0; }
 .pair h3 { grid-column: 1 / 3; margin: 0; font-size: 1rem; } figure { margin: 0; overflow-wrap: anywhere; }
 img { width: 100%; height: 9rem; image-rendering: pixelated; }

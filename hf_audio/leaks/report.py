@@ -85,7 +85,7 @@ class LeakReport:
         if pairs:
             lines += [
                 "",
-                "Look at them: sounds of one class are more alike than the different ones that it was learnt from.",
+                "Look at them: sounds of one class are more alike than those that the threshold was learnt from.",
                 "",
                 "| similarity | a | at | b | at | same group | same labels |",
                 "|---:|---|---:|---|---:|---|---|",
