@@ -11,6 +11,7 @@ one recording belong into one group: give them the same group in the corpus's CS
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import hf_audio
 
@@ -18,14 +19,17 @@ import hf_audio
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", help="folder of features, or their name on the Hub")
-    parser.add_argument("--output_dir", default="leaks", help="default: %(default)s")
+    parser.add_argument("--output_dir", help="default: leaks/ and the dataset's name")
     parser.add_argument("--train_both_ways", action="store_true", help="also train quick models, honestly and leaking")
     parser.add_argument("--num_seeds", type=int, default=3, help="draws of each leaky split; default: %(default)s")
     options = parser.parse_args()
+    source = Path(options.features)
+    name = source.resolve().parent.name if source.name == "features" else source.name  # of RUN/features, the run's
+    folder = Path(options.output_dir or Path("leaks") / name)
     report = hf_audio.leak_report(
-        options.features, options.output_dir, both_ways=options.train_both_ways, num_seeds=options.num_seeds
+        options.features, folder, both_ways=options.train_both_ways, num_seeds=options.num_seeds
     )
-    print(report.as_markdown(), f"\nPairs and pictures: {options.output_dir}/leaks.csv, report.html", sep="\n")
+    print(report.as_markdown(), f"\nPairs and pictures: {folder / 'leaks.csv'}, report.html", sep="\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from corpus_trees import TREES
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.features_dataset import FeatureCollator, load_features
+from hf_audio.data.index import Clip, with_shared_values
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpus_clips, default_window_s
 
@@ -135,3 +137,15 @@ def test_whole_clips_are_one_window_each(tmp_path):
     rows = [row for split in features.splits.values() for row in split]
     assert sorted(row["num_frames"] for row in rows) == [2000, 2500, 3000, 3500, 4000, 5011]
     assert features.manifest["window_s"] == 0.63
+
+
+def test_equal_values_of_clips_are_one_object():
+    def clip(number: int, labels: tuple[str, ...], metadata: dict[str, str]) -> Clip:
+        name = f"{number}.wav"
+        return Clip(Path(name), labels, "".join(name), "".join(name), metadata=metadata)
+
+    clips = [clip(0, ("metadata",), {}), clip(1, tuple(["metadata"]), {}), clip(2, (), {"genre": "jazz"})]
+    shared = with_shared_values(clips)
+    assert shared == clips
+    assert shared[0].labels is shared[1].labels and shared[0].metadata is shared[1].metadata == {}
+    assert all(one.group is one.clip_id for one in shared) and shared[2].metadata == {"genre": "jazz"}

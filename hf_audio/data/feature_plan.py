@@ -84,8 +84,10 @@ def describe_build(
     """Everything that decides the features, short enough to compare: two builds with equal descriptions are equal."""
 
     def digest(facts: Callable[[Clip], object]) -> str:
-        lines = (json.dumps(facts(clip), sort_keys=True, ensure_ascii=False) for clip in clips)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        found = hashlib.sha256()
+        for clip in clips:
+            found.update(json.dumps(facts(clip), sort_keys=True, ensure_ascii=False).encode() + b"\n")
+        return found.hexdigest()
 
     is_partial = any(clip.unknown for clip in clips)
     return {

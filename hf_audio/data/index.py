@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 SPLITS = ("train", "validation", "test")
 # of a feature dataset's index.csv; what follows them there is metadata
@@ -64,6 +66,27 @@ class Clip:
     unknown: tuple[str, ...] = ()
     parts: tuple[MixPart, ...] = ()
     match: str = "none"
+
+
+def with_shared_values(clips: Iterable[Clip]) -> list[Clip]:
+    """The same clips, equal labels, groups and metadata being one object each: of millions, half the memory."""
+    seen: dict[Any, Any] = {}
+    seen_metadata: dict[tuple, dict[str, str]] = {}
+
+    def shared(value: Any) -> Any:
+        return seen.setdefault(value, value)
+
+    return [
+        dataclasses.replace(
+            clip,
+            clip_id=shared(clip.clip_id),  # where every file is a group of its own, their names are equal
+            group=shared(clip.group),
+            labels=shared(clip.labels),
+            unknown=shared(clip.unknown),
+            metadata=seen_metadata.setdefault(tuple(clip.metadata.items()), clip.metadata),
+        )
+        for clip in clips
+    ]
 
 
 def joined_group(groups: Iterable[str]) -> str:

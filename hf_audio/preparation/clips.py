@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hf_audio.config import DataConfig, MixingConfig
 from hf_audio.corpora import find_corpus
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, with_shared_values
 from hf_audio.data.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.mixtures import mix_clips
@@ -34,7 +34,7 @@ def corpus_clips(data: DataConfig, mixing: MixingConfig | None = None) -> Corpus
         InputError: as the corpus and the split do, or settings that do not fit together.
     """
     corpus = find_corpus(data.corpus)
-    clips = _index(corpus, data)
+    clips = with_shared_values(_index(corpus, data))
     official = {clip.split for clip in clips}
     labels = label_space(corpus.CARD, clips, several=data.several_labels)
     clips = _with_splits(clips, labels, data)
