@@ -105,6 +105,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         shown = action.help and action.default not in (None, argparse.SUPPRESS) and not isinstance(action.default, bool)
+        if isinstance(action.default, list):
+            return f"{action.help} [{' '.join(map(str, action.default))}]"
         return f"{action.help} [%(default)s]" if shown else action.help
 
     def _format_action_invocation(self, action: argparse.Action) -> str:

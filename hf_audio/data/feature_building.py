@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ PLAN = "plan.json"
 # Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
 # of sound where features are log-mel
 WORKER_START_S = 3.6
+# Of so many clips a build is likely to want workers, so that their libraries are loaded while it is planned
+MANY_CLIPS = 2000
 
 
 def build_features(
@@ -88,6 +91,8 @@ def build_features(
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
         with _building_alone(folder) if rank == 0 else contextlib.nullcontext():
+            if len(clips) >= MANY_CLIPS and (num_workers or _num_cores()) > 1:
+                _load_ahead(_worker_context(extractor))
             if rank == 0:
                 _start(folder, clips, described, strict)
             wait_for_everyone()
@@ -178,11 +183,25 @@ def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int, show_pr
             _build_in_workers(builder, shards, num_workers, bar)
 
 
+def _worker_context(extractor: WindowExtractor) -> BaseContext:
+    """How workers start: where it can be, torch is imported once, by a server, instead of by every worker."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([ShardBuilder.__module__, type(extractor).__module__])
+    return context
+
+
+def _load_ahead(context: BaseContext) -> None:
+    """Starts the server that workers will be forked from; it loads its libraries by itself."""
+    if context.get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+
 def _build_in_workers(builder: ShardBuilder, shards: list[Shard], num_workers: int, bar: tqdm) -> None:
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":  # torch is imported once, by the server, instead of by every worker
-        context.set_forkserver_preload([ShardBuilder.__module__, type(builder.extractor).__module__])
+    context = _worker_context(builder.extractor)
     done = context.Value("q", 0)
     workers = ProcessPoolExecutor(num_workers, context, _begin_worker, (done,))
     try:
