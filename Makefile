@@ -23,6 +23,7 @@ lint: $(VENV)/installed
 
 benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
 	$(VENV)/bin/python scripts/benchmark_features.py
+	$(VENV)/bin/python scripts/benchmark_extractors.py
 	$(VENV)/bin/python scripts/benchmark_training.py
 
 $(VENV)/installed: setup.cfg pyproject.toml

@@ -1,0 +1,102 @@
+"""How fast one core computes features, beside librosa, in one run on this machine.
+
+    python scripts/benchmark_extractors.py                      # of synthesised music
+    python scripts/benchmark_extractors.py --data_dir DIR       # of 3 s cut from the recordings in DIR
+
+Both ways compute the same features of the same windows of 3 s (mono, 22,050 Hz); what librosa computes is checked to be
+equal within a tenth of a decibel. The ways take turns; figures are medians of the turns, in seconds of sound for a
+second of processor time. A line that begins with `ratio` is a comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for both ways
+
+import librosa
+import numpy as np
+import soxr
+import torch
+from benchmark_features import CLIP_S, FILE_RATE, machine, made_up_piece, recorded_pieces, report, turns
+
+from hf_audio.extractors.classical import ClassicalFeatureExtractor
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
+
+RATE, N_FFT, HOP, BINS = 22_050, 2048, 512, 128
+FLOOR = 1e-10
+LARGEST_DIFFERENCE_DB = 0.1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, help="recordings to cut windows from; without it they are made up")
+    parser.add_argument("--num_windows", type=int, default=60, help="windows of 3 s (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default: %(default)s)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    count = options.num_windows
+    pieces = recorded_pieces(options.data_dir, count) if options.data_dir else map(made_up_piece, range(count))
+    windows = [soxr.resample(piece, FILE_RATE, RATE).astype(np.float32) for piece in itertools.islice(pieces, count)]
+    print(f"{len(windows)} windows of {CLIP_S:g} s, {options.repeats} turns, {machine()}\n")
+    print(f"{'times real time':28}{'hf_audio':>12}{'librosa':>12}")
+    ratios = {}
+    for what, (ours, theirs) in pairs().items():
+        difference = max(np.abs(ours(window) - theirs(window)).max() for window in windows[:5])
+        assert difference < LARGEST_DIFFERENCE_DB, f"{what} differs by {difference:.3f}"
+        ways = {"ours": lambda ours=ours: [ours(one) for one in windows]}
+        ways["librosa"] = lambda theirs=theirs: [theirs(one) for one in windows]
+        spent = turns(ways, options.repeats, "cpu")
+        rates = {name: len(windows) * CLIP_S / seconds for name, seconds in spent.items()}
+        print(f"{what:28}{rates['ours']:12.0f}{rates['librosa']:12.0f}", flush=True)
+        ratios[what] = rates["ours"] / rates["librosa"]
+    print()
+    for what, ratio in ratios.items():
+        report(f"{what}, ours / librosa", ratio)
+
+
+def pairs() -> dict[str, tuple[Callable, Callable]]:
+    """By name: ours and librosa's way to the same features of a window `[samples]`."""
+    settings = {"sampling_rate": RATE, "n_fft": N_FFT, "hop_samples": HOP, "num_mel_bins": BINS}
+    mel = SpectrogramFeatureExtractor(channels=["mel"], **settings)
+    parts = SpectrogramFeatureExtractor(channels=["harmonic", "percussive"], **settings)
+    classical = ClassicalFeatureExtractor()
+    return {
+        "log-mel": (lambda window: mel.extract(window)[:, 0], librosa_mel),
+        "harmonic and percussive": (parts.extract, librosa_parts),
+        "174 classical features": (lambda window: classical.extract(window)[0], librosa_classical),
+    }
+
+
+def librosa_mel(window: np.ndarray) -> np.ndarray:
+    power = librosa.feature.melspectrogram(y=window, sr=RATE, n_fft=N_FFT, hop_length=HOP, n_mels=BINS)
+    return librosa.power_to_db(power, ref=1.0, amin=FLOOR, top_db=None).T
+
+
+def librosa_parts(window: np.ndarray) -> np.ndarray:
+    parts = librosa.decompose.hpss(np.abs(librosa.stft(window, n_fft=N_FFT, hop_length=HOP)))
+    filters = librosa.filters.mel(sr=RATE, n_fft=N_FFT, n_mels=BINS)
+    mels = [librosa.power_to_db(filters @ part**2, ref=1.0, amin=FLOOR, top_db=None).T for part in parts]
+    return np.stack(mels, axis=1)
+
+
+def librosa_classical(window: np.ndarray) -> np.ndarray:
+    """Each feature by its own function, as its documentation shows it; tonnetz of the same chroma as ours."""
+    chroma = librosa.feature.chroma_stft(y=window, sr=RATE)
+    over_time = (
+        librosa.feature.mfcc(y=window, sr=RATE),
+        chroma,
+        librosa.feature.spectral_contrast(y=window, sr=RATE),
+        librosa.feature.tonnetz(chroma=chroma, sr=RATE),
+        librosa.feature.tempo(y=window, sr=RATE)[:, None],
+        librosa.power_to_db(librosa.feature.melspectrogram(y=window, sr=RATE)),
+    )
+    return np.concatenate([values.mean(axis=1) for values in over_time])
+
+
+if __name__ == "__main__":
+    main()
