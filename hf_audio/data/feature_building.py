@@ -91,8 +91,8 @@ def build_features(
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
         with _building_alone(folder) if rank == 0 else contextlib.nullcontext():
-            if len(clips) >= MANY_CLIPS and (num_workers or _num_cores()) > 1:
-                _load_ahead(_worker_context(extractor))
+            if len(clips) >= MANY_CLIPS:
+                _load_ahead(extractor, num_workers)
             if rank == 0:
                 _start(folder, clips, described, strict)
             wait_for_everyone()
@@ -101,8 +101,7 @@ def build_features(
             builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             if num_workers is None:
-                alone_s = plan["audio_s"] / extractor.times_real_time
-                num_workers = _num_cores() if alone_s >= WORKER_START_S else 1
+                num_workers = _num_cores() if plan["audio_s"] >= WORKER_START_S * extractor.times_real_time else 1
             _build(builder, missing, min(num_workers, len(missing)), show_progress=rank == 0)
             wait_for_everyone()
             if rank == 0:
@@ -192,9 +191,10 @@ def _worker_context(extractor: WindowExtractor) -> BaseContext:
     return context
 
 
-def _load_ahead(context: BaseContext) -> None:
-    """Starts the server that workers will be forked from; it loads its libraries by itself."""
-    if context.get_start_method() == "forkserver":
+def _load_ahead(extractor: WindowExtractor, num_workers: int | None) -> None:
+    """Starts the server that workers will be forked from, if there can be several; it loads its libraries by itself."""
+    context = _worker_context(extractor)
+    if context.get_start_method() == "forkserver" and (num_workers is None or num_workers > 1) and _num_cores() > 1:
         from multiprocessing import forkserver
 
         forkserver.ensure_running()

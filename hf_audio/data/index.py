@@ -69,7 +69,7 @@ class Clip:
 
 
 def with_shared_values(clips: Iterable[Clip]) -> list[Clip]:
-    """The same clips, equal labels, groups and metadata being one object each: of millions, half the memory."""
+    """The same clips, equal names, labels and metadata being one object each: there may be millions."""
     seen: dict[Any, Any] = {}
     seen_metadata: dict[tuple, dict[str, str]] = {}
 

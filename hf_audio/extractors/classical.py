@@ -91,7 +91,7 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         """Features of one mono waveform `[samples]`, or of several.
 
         Returns:
-            `input_values`, float32 `[batch, steps, 174]`.
+            `input_values`, float32 `[batch, steps, features]`.
 
         Raises:
             ValueError: another sampling rate, more than one channel, or no samples.
@@ -127,7 +127,7 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         return max(1, whole + (2 * rest >= self.step_samples(num_samples)))
 
     def standardise(self, features: Sequence[np.ndarray]) -> np.ndarray:
-        """What `extract` gave, of several waveforms, → float32 `[batch, steps, 174]` as the model reads it."""
+        """What `extract` gave, of several waveforms, → float32 `[batch, steps, features]` as the model reads it."""
         num_steps = self.num_steps or max(len(steps) for steps in features)
         batch = np.full((len(features), num_steps, self.feature_size), self.padding_value, dtype=np.float32)
         mean = np.float32(0 if self.mean is None else self.mean)
