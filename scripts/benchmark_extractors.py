@@ -18,13 +18,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for both ways
 
-import librosa
 import numpy as np
 import soxr
 import torch
 from benchmark_features import CLIP_S, FILE_RATE, machine, made_up_piece, recorded_pieces, report, turns
 
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
+from hf_audio.extractors.compiled_librosa import librosa
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 
 RATE, N_FFT, HOP, BINS = 22_050, 2048, 512, 128

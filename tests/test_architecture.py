@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ OPTIONAL_LIBRARIES = {
     "cleanlab",
     "skops",
 }
+# A library's own module, which is imported inside functions in its place.
+BEHIND = {"compiled_librosa": "librosa"}
 # Files a module in models/ may import from, so that a published model carries all of its code.
 PUBLISHABLE = {"torch", "transformers", "timm", "peft", "math", "typing", "collections", "dataclasses", "__future__"}
 SHADOWING = {"evaluate.py", "ast.py", "timm.py", "datasets.py", "datasets", "peft.py", "torch.py", "logging.py"}
@@ -84,7 +87,7 @@ def test_imports_go_to_the_left_only(path):
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_optional_libraries_are_imported_where_they_are_needed(path):
     for module, line, inside in imports(path):
-        if module.split(".")[0] in OPTIONAL_LIBRARIES:
+        if module.split(".")[0] in OPTIONAL_LIBRARIES - {BEHIND.get(path.stem)} or module.split(".")[-1] in BEHIND:
             assert inside, f"{path.relative_to(ROOT)}:{line} imports {module} at the top"
 
 
@@ -95,6 +98,12 @@ def test_an_optional_library_has_one_home():
             if module.split(".")[0] in OPTIONAL_LIBRARIES:
                 homes.setdefault(module.split(".")[0], set()).add(str(path.relative_to(ROOT)))
     assert {library: sorted(where) for library, where in homes.items() if len(where) > 1} == {}
+
+
+def test_librosa_is_imported_by_one_process_at_a_time():
+    direct = re.compile(r"^\s*(import|from) librosa\b", re.MULTILINE)
+    files = [path for folder in ("tests", "scripts", "recipes") for path in (ROOT / folder).glob("*.py")]
+    assert [path.name for path in files if direct.search(path.read_text())] == []
 
 
 def test_names_say_what_lives_there():

@@ -15,12 +15,12 @@ import sys
 import warnings
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pytest
 import scipy.stats
 import tone_corpus
 import torch
+from filelock import FileLock
 from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor
 
 from hf_audio.config import FeatureConfig
@@ -35,6 +35,7 @@ from hf_audio.extractors.classical import (
     classical_features,
     spectral_entropies,
 )
+from hf_audio.extractors.compiled_librosa import librosa
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.models import build_model
@@ -225,7 +226,11 @@ def test_it_is_published_with_its_code(tmp_path):
     mean, std = classical_features(music(), RATE), np.full(174, 2.5)
     extractor = ClassicalFeatureExtractor(step_s=0.1, num_steps=16, mean=mean, std=std)
     extractor.save_pretrained(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["classical.py", "preprocessor_config.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "classical.py",
+        "compiled_librosa.py",
+        "preprocessor_config.json",
+    ]
     assert json.loads((tmp_path / "preprocessor_config.json").read_text())["auto_map"] == {
         "AutoFeatureExtractor": "classical.ClassicalFeatureExtractor"
     }
@@ -380,3 +385,14 @@ def test_extractors_are_compared_by_rate_and_step(stepped):
         check_same_extractor(stored, ClassicalFeatureExtractor())
     with pytest.raises(InputError, match=r"are classical \(classical features\) and the model reads log-mel pictures"):
         check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))
+
+
+def test_processes_import_librosa_one_after_another(tmp_path):
+    """numba's files of two first imports at once do not fit together, and every use of them crashes."""
+    code = "from hf_audio.extractors.compiled_librosa import librosa; print(librosa.__version__)"
+    env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    with FileLock(tmp_path / f"librosa-{os.getuid()}.lock"):
+        process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=6)  # it takes three without the lock
+    assert process.communicate(timeout=120)[0].strip() == librosa.__version__

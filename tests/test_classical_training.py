@@ -306,7 +306,14 @@ def test_cards_of_published_learners_run_where_hf_audio_is_not(
     assert reports["boosting"]["results"]["model"]["test"]["accuracy"] > 0.8
     assert reports["both"]["model"]["network"]["name"] == "cnn"
     published = set(hub.repo("models", "alice/both").paths())
-    assert {"model.skops", "config.json", "preprocessor_config.json", "classical.py", "report.json"} <= published
+    assert {
+        "model.skops",
+        "config.json",
+        "preprocessor_config.json",
+        "classical.py",
+        "compiled_librosa.py",
+        "report.json",
+    } <= published
     assert {"network/model.safetensors", "network/config.json", "network/spectrogram_cnn.py"} <= published
     assert not [path for path in published if path.startswith(("features", "model.safetensors"))]
     card = ModelCard(hub.repo("models", "alice/svm").read("README.md").decode())

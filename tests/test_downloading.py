@@ -252,6 +252,7 @@ ARCHIVE = tarred({"a/x.wav": os.urandom(5000), "a/y.wav": os.urandom(5000)})
         ("x.tar.gz", gzip.compress(b"no tar" * 200)),
         ("x.tar.bz2", b"BZh9" + os.urandom(900)),
     ],
+    ids=lambda value: value if isinstance(value, str) else "bytes",  # the same in every process that collects tests
 )
 def test_damaged_archives_are_removed_and_told(tmp_path, server, name, content):
     server.files[name] = content

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-import librosa
 import numpy as np
 import pytest
 import torch
 from chord_sounds import RATE, music, stereo_music
 
+from hf_audio.extractors.compiled_librosa import librosa
 from hf_audio.extractors.spectrogram import CHANNELS, SpectrogramFeatureExtractor
 from hf_audio.features.spectrogram import Spectrogram
 

@@ -187,7 +187,7 @@ def _worker_context(extractor: WindowExtractor) -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ShardBuilder.__module__, type(extractor).__module__])
+    context.set_forkserver_preload([ShardBuilder.__module__, type(extractor).__module__, *extractor.slow_imports])
     return context
 
 

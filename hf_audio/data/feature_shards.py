@@ -39,6 +39,7 @@ class WindowExtractor(Protocol):
         hop_samples: samples from one frame to the next.
         times_real_time: about how many seconds of sound one core gets through in one second.
         is_stereo: whether it wants left and right, `[2, samples]`, in place of mono `[samples]`.
+        slow_imports: modules that it imports at its first window, which worker processes shall share.
         parameters: everything that decides the values: `feature_type`, `sampling_rate` and more.
     """
 
@@ -47,6 +48,7 @@ class WindowExtractor(Protocol):
     hop_samples: int
     times_real_time: float
     is_stereo: bool
+    slow_imports: tuple[str, ...]
     parameters: dict[str, Any]
 
     def window_frames(self, window_s: float) -> int:

@@ -1,6 +1,6 @@
 """174 classical features of music, and spectral entropies: one vector a window, or one every few seconds.
 
-This file is copied beside published models, so it imports nothing of hf_audio:
+This file and compiled_librosa.py are copied beside published models, so they import nothing of hf_audio:
 
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=22050, return_tensors="pt")["input_values"]    # [1, steps, 174]
@@ -181,7 +181,7 @@ def classical_features(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
 
     librosa computes a spectrum for each of these; here one serves all, and the values are the same.
     """
-    import librosa
+    from .compiled_librosa import librosa
 
     waveform = np.asarray(waveform, dtype=np.float32)
     if len(waveform) < N_FFT:
@@ -209,7 +209,7 @@ def tempo_bpm(waveform: np.ndarray, sampling_rate: int) -> float:
 
     The autocorrelation of onsets every 10 ms, with librosa's preference for tempi around 120.
     """
-    import librosa
+    from .compiled_librosa import librosa
 
     hop_samples = round(sampling_rate / 100)
     onsets = librosa.onset.onset_strength(y=_at_least(waveform, N_FFT), sr=sampling_rate, hop_length=hop_samples)
@@ -220,7 +220,7 @@ def tempo_bpm(waveform: np.ndarray, sampling_rate: int) -> float:
 
 def tuned_chroma(waveform: np.ndarray, sampling_rate: int) -> tuple[float, np.ndarray]:
     """Semitones of `[samples]` above concert pitch, from -0.5 to 0.5, and its pitch classes, float32 `[12]` from C."""
-    import librosa
+    from .compiled_librosa import librosa
 
     fft = {"sr": sampling_rate, "n_fft": 2 ** round(np.log2(0.2 * sampling_rate))}
     waveform = _at_least(waveform, fft["n_fft"])
@@ -237,7 +237,7 @@ def _at_least(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _mel_filters(sampling_rate: int) -> np.ndarray:
-    import librosa
+    from .compiled_librosa import librosa
 
     return librosa.filters.mel(sr=sampling_rate, n_fft=N_FFT, n_mels=NUM_MEL_BANDS)
 

@@ -40,6 +40,7 @@ class ClassicalFeatures:
 
     times_real_time = 200.0  # a core makes features of so many seconds of sound in one second
     is_stereo = False
+    slow_imports = ("hf_audio.extractors.compiled_librosa",)
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("librosa") is None:

@@ -52,6 +52,7 @@ class KaldiFbank:
 
     times_real_time = 1000.0  # a core makes features of so many seconds of sound in one second
     is_stereo = False
+    slow_imports = ()
 
     def __post_init__(self) -> None:
         if self.normalisation == "clip":

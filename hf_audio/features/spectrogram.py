@@ -45,6 +45,8 @@ class Spectrogram:
     channels: tuple[str, ...] = ("mel",)
     normalisation: str = "dataset"
 
+    slow_imports = ()
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
         _check(self)

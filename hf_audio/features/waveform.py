@@ -26,6 +26,7 @@ class Waveform:
 
     times_real_time = 2500.0  # a core reads and writes so many seconds of sound in one second
     is_stereo = False
+    slow_imports = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.sample_rate <= HIGHEST_FLAC_RATE:
