@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +103,15 @@ def test_a_stretch_is_the_stretch_of_the_whole(tmp_path, suffix):
 
 def test_long_files_are_mixed_piece_by_piece(tmp_path, monkeypatch):
     path = write(tmp_path / "long.wav", np.stack([tone(), tone(pitch_hz=90)], axis=1))
-    whole = read_audio(path, 16_000)
+    whole, stereo = read_audio(path, 16_000), read_audio(path, 44_100, stereo=True)
     monkeypatch.setattr(audio, "BLOCK_FRAMES", 1000)
     assert np.array_equal(read_audio(path, 16_000), whole)
+    assert np.array_equal(read_audio(path, 44_100, stereo=True), stereo) and stereo.flags.c_contiguous
+    tracemalloc.start()
+    read_audio(path, 44_100, stereo=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * stereo.nbytes, "a long recording is held once"
 
 
 def not_finite(value: float) -> np.ndarray:

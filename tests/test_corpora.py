@@ -71,7 +71,7 @@ def openmic_archive(tmp_path, monkeypatch) -> Path:
 def test_download_unpacks_verifies_and_is_done_once(tmp_path, openmic_archive):
     openmic.obtain(tmp_path / "corpus")
     (clip,) = openmic.index(tmp_path / "corpus")
-    assert clip.path.read_bytes() == b"sound" and clip.labels == ("flute",)
+    assert Path(clip.path).read_bytes() == b"sound" and clip.labels == ("flute",)
     assert not list((tmp_path / "corpus").rglob("*.tgz"))
     openmic_archive.unlink()
     openmic.obtain(tmp_path / "corpus")  # nothing is downloaded again, for there is nothing left to download

@@ -35,7 +35,7 @@ def test_whole_layout(tmp_path, caplog):
     assert len(clips) == 500 and len({clip.labels for clip in clips}) == 50 and not caplog.text
     first = clips[0]
     assert (first.clip_id, first.labels, first.split) == ("audio/1-100001-A-0.wav", ("dog",), "fold1")
-    assert first.group == clips[1].group == "100001" and first.path.is_file()
+    assert first.group == clips[1].group == "100001" and Path(first.path).is_file()
     assert first.metadata == {"esc10": "yes"} and clips[-1].metadata == {"esc10": "no"}
 
 

@@ -57,7 +57,7 @@ def test_csv_with_everything(tmp_path):
     assert first.labels == ("violin", "piano") and first.group == "s1" and first.split == "validation"
     assert (first.start_s, first.end_s, first.metadata) == (0.5, 2.0, {"mood": "calm"})
     assert second.labels == () and second.end_s is None and second.clip_id != first.clip_id
-    assert third.split == "test" and third.path == tmp_path / "x/b.wav" and third.clip_id == "x/b.wav"
+    assert third.split == "test" and third.path == str(tmp_path / "x/b.wav") and third.clip_id == "x/b.wav"
     assert index(table) == [first, second, third], "the CSV itself can be given too"
 
 

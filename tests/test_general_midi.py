@@ -67,7 +67,7 @@ def test_training_clips_last_3_s_and_have_one_label(corpus):
         info = soundfile.info(clip.path)
         assert (info.samplerate, info.channels, info.subtype) == (44_100, 2, "PCM_16")
         assert info.frames == 3 * 44_100
-        assert clip.path.parent.name == clip.labels[0]
+        assert Path(clip.path).parent.name == clip.labels[0]
         assert clip.metadata["drums"] in ("yes", "no")
 
 

@@ -41,7 +41,7 @@ def test_whole_layout(tmp_path):
     of_one_recording = {clip.group for clip in training if "cel][nod][cou_fol]0002" in clip.clip_id}
     assert len(of_one_recording) == 1, "__1 and __2 are cut from one recording"
     assert len({clip.group for clip in test}) == 2, "excerpts -1, -2, -16 are of one song"
-    by_name = {clip.path.name: clip.metadata for clip in training}
+    by_name = {Path(clip.path).name: clip.metadata for clip in training}
     assert by_name["001__[cel][nod][cou_fol]0001__1.wav"] == {"genre": "cou_fol", "drums": "no"}
     assert by_name["[cel][pop_roc]0900__1.wav"] == {"genre": "pop_roc", "drums": ""}
 

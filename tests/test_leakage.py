@@ -91,7 +91,7 @@ def test_windows_of_5_s_every_second_dealt_at_random_are_found(files, tmp_path, 
     pieces = cut_and_dealt(files, 12.0, 5.0, 1.0)
     folder = build(pieces, tmp_path / "features", 5.0, 5.0, extractor)
     report = leak_report(folder)
-    start_of = {clip.clip_id: (clip.path.name, clip.start_s) for clip in pieces}
+    start_of = {clip.clip_id: (Path(clip.path).name, clip.start_s) for clip in pieces}
     in_test = {clip.clip_id for clip in pieces if clip.split == "test"}
     (counted,) = report.counts()
     assert counted["windows"][1] / len(in_test) > 0.95, "nearly every test window has a neighbour in training"

@@ -40,21 +40,21 @@ def test_official_split(tmp_path, caplog):
     assert len({clip.group for clip in clips}) == 48 == len({clip.clip_id for clip in clips}) / 2
     first = clips[0]
     assert first.labels == ("clarinet",) and first.group == "song-000" and first.split == "test"
-    assert first.path.is_file() and first.clip_id == first.path.name
+    assert Path(first.path).is_file() and first.clip_id == Path(first.path).name
     labels = LabelSpace.of_clips(clips, medley_solos.CARD.label_names, medley_solos.CARD.problem_type)
     assert assign_splits(clips, labels) == clips, "nothing is drawn at random"
 
 
 def test_copies_with_two_suffixes(tmp_path):
     clips = medley_solos.index(make_tree(tmp_path, suffix=".wav.wav"))
-    assert len(clips) == 96 and clips[0].path.name.endswith(".wav.wav")
+    assert len(clips) == 96 and Path(clips[0].path).name.endswith(".wav.wav")
 
 
 def test_one_folder_and_flac(tmp_path, caplog):
     root = make_tree(tmp_path, "Medley-solos-DB", ".flac")
     next((root / "Medley-solos-DB").glob("*.flac")).unlink()
     clips = medley_solos.index(root)
-    assert len(clips) == 95 and clips[0].path.suffix == ".flac"
+    assert len(clips) == 95 and Path(clips[0].path).suffix == ".flac"
     assert "partial here: 95 of 96 clips" in caplog.text
 
 

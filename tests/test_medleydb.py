@@ -67,7 +67,7 @@ def test_segments_are_labelled_with_what_is_active(tmp_path, caplog):
     assert clips["Singer0_Song_MIX.wav#10-20"].labels == ("electric bass", "female singer"), "0.9 s of guitar"
     last = clips["Singer0_Song_MIX.wav#20-26.01"]
     assert last.labels == ("electric bass",) and (last.start_s, last.end_s, last.split) == (20.0, 26.01, None)
-    assert last.path.is_file() and last.group == "artist-singer0"
+    assert Path(last.path).is_file() and last.group == "artist-singer0"
     assert last.metadata == {"genre": "Singer/Songwriter", "bleed": "no"}
 
 
@@ -90,7 +90,7 @@ def test_artists_are_joined_over_both_of_their_names(tmp_path):
     write_song(tmp_path, "ClaraBerryAndWooldog_Stella", "Clara Berry & Wooldog", stems, None)
     write_song(tmp_path, "Debussy_LenfantProdigue", "NYU", stems, None)
     write_song(tmp_path, "Handel_TornamiAVagheggiar", "N.Y.U.", stems, None)
-    group = {clip.path.parent.name: clip.group for clip in medleydb.index(tmp_path)}
+    group = {Path(clip.path).parent.name: clip.group for clip in medleydb.index(tmp_path)}
     assert group["ClaraBerryAndWooldog_Boys"] == group["ClaraBerryAndWooldog_Stella"]
     assert group["Debussy_LenfantProdigue"] == group["Handel_TornamiAVagheggiar"] != group["Singer1_Song"]
     assert {clip.labels for clip in medleydb.index(tmp_path) if "Clara" in clip.clip_id} == {("female singer",)}

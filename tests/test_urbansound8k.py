@@ -37,7 +37,7 @@ def test_whole_layout(tmp_path, caplog):
     assert len(clips) == 200 and len({clip.labels for clip in clips}) == 10 and not caplog.text
     first, second = clips[:2]
     assert (first.clip_id, first.labels, first.split) == ("fold1/100001-0-0-0.wav", ("air_conditioner",), "fold1")
-    assert first.group == second.group == "100001" and first.path.is_file()
+    assert first.group == second.group == "100001" and Path(first.path).is_file()
     assert (first.metadata, second.metadata) == ({"salience": "foreground"}, {"salience": "background"})
 
 
@@ -47,7 +47,7 @@ def test_folds_are_tested_in_turn(tmp_path):
     with pytest.raises(InputError, match="official folds fold1, fold2, fold3"):
         assign_splits(clips, labels)
     split = assign_splits(clips, labels, fold="fold10")
-    assert {clip.path.parent.name for clip in split if clip.split == "test"} == {"fold10"}
+    assert {Path(clip.path).parent.name for clip in split if clip.split == "test"} == {"fold10"}
     assert {clip.labels[0] for clip in split if clip.split == "validation"} == set(urbansound8k.CLASSES)
 
 

@@ -162,7 +162,7 @@ def test_settings_choose_the_extractor():
 @pytest.mark.parametrize("kind", ["fbank", "waveform", "classical"])
 def test_a_corpus_becomes_features_of_the_kind_that_is_asked_for(corpus, tmp_path, kind):
     for clip in tone_corpus.tone_clips(corpus)[:24]:
-        target = tmp_path / "recordings" / clip.labels[0] / clip.path.name
+        target = tmp_path / "recordings" / clip.labels[0] / Path(clip.path).name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(clip.path)
     data = DataConfig(data_dir=str(tmp_path / "recordings"), num_workers=1)

@@ -165,7 +165,7 @@ def _key(clip: Clip) -> str:
         file = [stat.st_size, stat.st_mtime_ns]
     except (OSError, ValueError):
         file = []
-    return json.dumps([VERSION, clip.clip_id, str(clip.path), clip.start_s, clip.end_s, *file])
+    return json.dumps([VERSION, clip.clip_id, clip.path, clip.start_s, clip.end_s, *file])
 
 
 def _line(key: str, facts: ClipFacts) -> bytes:

@@ -124,9 +124,10 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
         yield found("dead channel", "note", f"{facts.dead_channels} of {facts.channels} channels are silent")
     if abs(facts.offset) > OFFSET:
         yield found("offset", "note", f"the mean of the samples is {facts.offset:+.3f}")
-    expected = FORMAT_OF_SUFFIX.get(clip.path.suffix.lower())
+    suffix = os.path.splitext(clip.path)[1]
+    expected = FORMAT_OF_SUFFIX.get(suffix.lower())
     if expected and facts.format not in expected:
-        yield found("wrong suffix", "note", f"{facts.format} called {clip.path.suffix}")
+        yield found("wrong suffix", "note", f"{facts.format} called {suffix}")
 
 
 def _decibels(level: float) -> str:

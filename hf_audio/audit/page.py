@@ -108,7 +108,7 @@ def write_clips(clips: Sequence[Clip], table: Path) -> None:
     metadata = list(dict.fromkeys(name for clip in clips for name in clip.metadata))
     rows = [
         [
-            Path(clip.path).absolute(),
+            os.path.abspath(clip.path),
             ";".join(clip.labels),
             clip.group,
             clip.split or "",

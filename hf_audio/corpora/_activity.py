@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +43,12 @@ def segments(times_s: np.ndarray, active: Mapping[str, np.ndarray]) -> list[Segm
     return found
 
 
-def labels_of_many(groups_and_labels: Iterable[tuple[str, Collection[str]]], least: int) -> tuple[set[str], set[str]]:
-    """Labels that at least `least` groups have, and those that fewer have.
+def labels_of_many(recordings: Iterable[tuple[str, Iterable[Segment]]], least: int) -> tuple[set[str], set[str]]:
+    """Labels that at least `least` groups have, and those that fewer have, from each recording's group and segments.
 
     A class of one or two groups cannot be in training, validation and test without a leak.
     """
-    pairs = {(group, label) for group, labels in groups_and_labels for label in labels}
+    pairs = {(group, label) for group, found in recordings for segment in found for label in segment.labels}
     num_groups = Counter(label for _, label in pairs)
     many = {label for label, number in num_groups.items() if number >= least}
     return many, set(num_groups) - many

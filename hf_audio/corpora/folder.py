@@ -11,6 +11,7 @@ Paths in the CSV are relative to its folder. `split` holds train / validation / 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hf_audio.corpora._files import files_below
@@ -120,7 +121,7 @@ def _clip_of_row(table: Path, line: int, row: Row) -> Clip:
 
 
 def _check_paths(table: Path, lines: list[int], clips: list[Clip]) -> None:
-    unknown = [(line, clip) for line, clip in zip(lines, clips, strict=True) if not clip.path.is_file()]
+    unknown = [(line, clip) for line, clip in zip(lines, clips, strict=True) if not os.path.isfile(clip.path)]
     if unknown:
         line, clip = unknown[0]
         raise InputError(

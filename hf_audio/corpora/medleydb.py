@@ -63,10 +63,6 @@ class _Song:
     facts: dict[str, str]
     segments: list[Segment]
 
-    @property
-    def instruments(self) -> set[str]:
-        return {label for segment in self.segments for label in segment.labels}
-
 
 def index(root: Path) -> list[Clip]:
     """Segments of the mixes that have metadata, or whole mixes where no activations are.
@@ -77,7 +73,7 @@ def index(root: Path) -> list[Clip]:
     root = Path(root)
     songs = _songs(root)
     artist_of = _artists(songs)
-    kept, rare = labels_of_many(((artist_of[song.name], song.instruments) for song in songs), MIN_ARTISTS)
+    kept, rare = labels_of_many(((artist_of[song.name], song.segments) for song in songs), MIN_ARTISTS)
     if not kept:
         raise InputError(
             f"{root} holds songs of {len(set(artist_of.values()))} artists of MedleyDB, and no instrument is played by "

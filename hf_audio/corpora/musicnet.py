@@ -88,10 +88,6 @@ class _Recording:
     ensemble: str
     segments: list[Segment]
 
-    @property
-    def instruments(self) -> set[str]:
-        return {label for segment in self.segments for label in segment.labels}
-
 
 def index(root: Path) -> list[Clip]:
     """Segments of the recordings that have audio and notes; `split` is the official part.
@@ -205,7 +201,7 @@ def _note(table: Path, line: int, row: Row) -> tuple[int, int, str]:
 
 def _learnable(root: Path, recordings: list[_Recording], least: int) -> set[str]:
     """Instruments of enough compositions."""
-    kept, rare = labels_of_many(((one.composition, one.instruments) for one in recordings), least)
+    kept, rare = labels_of_many(((one.composition, one.segments) for one in recordings), least)
     if not kept:
         raise InputError(
             f"{root} holds {len({one.composition for one in recordings})} compositions of MusicNet and no instrument "

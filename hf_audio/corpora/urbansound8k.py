@@ -13,6 +13,7 @@ anew they would be on both sides, and every score too good.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from hf_audio.corpora._files import files_below
@@ -68,7 +69,7 @@ def index(root: Path) -> list[Clip]:
     folder = _audio_folder(table)
     listed = [_clip(table, folder, line, row) for line, row in rows]
     _check_folds(table, listed)
-    clips = [clip for clip in listed if clip.path.is_file()]
+    clips = [clip for clip in listed if os.path.isfile(clip.path)]
     if not clips:
         raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack {URL} again")
     if len(clips) < len(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,8 +78,8 @@ def read_audio(
     """
     with _opened(path) as file:
         mix, file_rate, channels = _front_pair if stereo else _mix_down, file.samplerate, file.channels
-        pieces = [mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s)]
-    sound = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        pieces = (mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s))
+        sound = _joined(pieces, len(_stretch(file, start_s, end_s)))
     peak = max(-float(sound.min()), float(sound.max()))
     if not np.isfinite(peak):
         raise AudioError("non-finite samples")
@@ -89,13 +90,13 @@ def read_audio(
     if peak < SILENT_PEAK:
         raise AudioError("silent")
     if file_rate == sample_rate:
-        return np.ascontiguousarray(sound.T)
-    resampled = soxr.resample(sound, file_rate, sample_rate)
-    if not len(resampled):
-        raise AudioError(f"too short: {len(sound)} samples at {file_rate} Hz")
+        return sound
+    resampled = soxr.resample(sound.T, file_rate, sample_rate).T
+    if not resampled.size:
+        raise AudioError(f"too short: {sound.shape[-1]} samples at {file_rate} Hz")
     if not np.isfinite(resampled).all():  # filters overshoot
         raise AudioError("non-finite samples")
-    return np.ascontiguousarray(resampled.T)
+    return np.ascontiguousarray(resampled)
 
 
 def read_blocks(path: str | Path, start_s: float = 0.0, end_s: float | None = None) -> Iterator[np.ndarray]:
@@ -154,13 +155,31 @@ def _check_is_whole(path: str | Path, file: soundfile.SoundFile) -> None:
         raise AudioError(f"unreadable: it breaks off after {promised_s - missing_s:.2f} of {promised_s:.2f} s")
 
 
+def _stretch(file: soundfile.SoundFile, start_s: float, end_s: float | None) -> range:
+    """The file's own samples from `start_s` to `end_s` seconds, or to its end."""
+    last = file.frames if end_s is None else min(round(end_s * file.samplerate), file.frames)
+    return range(round(start_s * file.samplerate), last)
+
+
+def _joined(pieces: Iterator[np.ndarray], num_samples: int) -> np.ndarray:
+    """Pieces `[..., samples]` in a row, at most `num_samples`, without holding a long recording twice."""
+    sound, filled = next(pieces), 0
+    if sound.shape[-1] == num_samples:
+        return sound
+    first, sound = sound, np.empty((*sound.shape[:-1], num_samples), np.float32)
+    for piece in itertools.chain([first], pieces):
+        sound[..., filled : filled + piece.shape[-1]] = piece
+        filled += piece.shape[-1]
+    return sound if filled == num_samples else np.ascontiguousarray(sound[..., :filled])
+
+
 def _blocks(
     path: str | Path, file: soundfile.SoundFile, start_s: float, end_s: float | None
 ) -> Iterator[tuple[np.ndarray, float]]:
     """A stretch in pieces, at least one: float32 `[samples, channels]`, each with the value that is 1."""
-    first = round(start_s * file.samplerate)
-    last = file.frames if end_s is None else min(round(end_s * file.samplerate), file.frames)
-    if first >= last:
+    stretch = _stretch(file, start_s, end_s)
+    first, last = stretch.start, stretch.stop
+    if not stretch:
         raise AudioError(f"too short: it ends at {file.frames / file.samplerate:.2f} s, before {start_s:.2f} s")
     if end_s is None or end_s * file.samplerate > file.frames:
         _check_is_whole(path, file)
@@ -207,8 +226,8 @@ def _mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
 
 
 def _front_pair(block: np.ndarray, full_scale: float) -> np.ndarray:
-    """`[samples, channels]` → `[samples, 2]` in [-1, 1]."""
-    return block[:, [0, min(1, block.shape[1] - 1)]] * np.float32(1.0 / full_scale)
+    """`[samples, channels]` → `[2, samples]` in [-1, 1]."""
+    return block.T[[0, min(1, block.shape[1] - 1)]] * np.float32(1.0 / full_scale)
 
 
 def _said(error: Exception) -> str:

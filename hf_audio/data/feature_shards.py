@@ -56,7 +56,7 @@ class WindowExtractor(Protocol):
 
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterable[list[tuple[float, np.ndarray]]]:
+    ) -> Iterable[Iterable[tuple[float, np.ndarray]]]:
         """The windows of each waveform, by `window_starts`: (start in seconds, float32 `[frames, ...]`)."""
 
     def to_feature_extractor(self, max_length: int, mean: Any, std: Any) -> FeatureExtractionMixin:
@@ -137,12 +137,12 @@ class ShardBuilder:
             )
         return waveform
 
-    def _add_windows(self, rows: _Rows, clip: Clip, windows: list[tuple[float, np.ndarray]]) -> None:
-        if not all(np.isfinite(window.max()) for _, window in windows):
-            self._exclude(rows, clip, "non-finite features: samples far outside [-1, 1]")
-            return
-        label_indices = self.labels.indices(clip.labels)
-        for start_s, window in windows:
+    def _add_windows(self, rows: _Rows, clip: Clip, windows: Iterable[tuple[float, np.ndarray]]) -> None:
+        label_indices, before = self.labels.indices(clip.labels), rows.mark()
+        for start_s, window in windows:  # made one at a time: overlapping ones of an hour would take gigabytes
+            if not np.isfinite(window.max()):
+                rows.take_back(before)
+                return self._exclude(rows, clip, "non-finite features: samples far outside [-1, 1]")
             rows.add(clip, clip.start_s + start_s, window, label_indices)
 
     def _exclude(self, rows: _Rows, clip: Clip, reason: str) -> None:
@@ -179,8 +179,16 @@ class _Rows:
         self.values.append((clip.clip_id, clip.group, start_s, *stored, len(window), label_indices))
         sums = window.sum(axis=axis, dtype=np.float64)
         self.count += window.size // sums.size
-        self.sum += sums
-        self.sum_of_squares += np.square(window, dtype=np.float64).sum(axis=axis)
+        self.sum = self.sum + sums
+        self.sum_of_squares = self.sum_of_squares + np.square(window, dtype=np.float64).sum(axis=axis)
+
+    def mark(self) -> tuple:
+        """What `take_back` needs to remove the rows that are added from here on."""
+        return len(self.values), self.count, self.sum, self.sum_of_squares
+
+    def take_back(self, mark: tuple) -> None:
+        length, self.count, self.sum, self.sum_of_squares = mark
+        del self.values[length:]
 
 
 def _parquet(rows: _Rows, schema: pa.Schema) -> memoryview:

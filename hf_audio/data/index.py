@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "validation", "test")
@@ -28,7 +28,7 @@ class MixPart:
     """
 
     clip_id: str
-    path: Path
+    path: str
     start_s: float = 0.0
     end_s: float | None = None
     gain_db: float = 0.0
@@ -41,7 +41,7 @@ class Clip:
     """One labelled stretch of a recording.
 
     Attributes:
-        path: the audio file.
+        path: the audio file. Any path is taken and kept as a string, in a third of the memory: there may be millions.
         labels: names of its classes; none at all is a valid multi-label answer.
         group: song, recording or speaker: what must never be in two splits.
         start_s, end_s: the stretch of the file in seconds; `end_s` None reads to its end.
@@ -50,12 +50,12 @@ class Clip:
         metadata: free facts that travel to the feature dataset's index.csv (genre, drums ...).
         unknown: names of classes about which nothing is known for this clip, where labels are partial (multi-label
             only): neither present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
-        parts: what a mixture is made of. It has no file of its own: its path is Path(), and its `group` stands for
-            those of all its parts, see `groups_in`.
+        parts: what a mixture is made of. It has no file of its own: its path is "", and its `group` stands for those of
+            all its parts, see `groups_in`.
         match: what the parts of a mixture are brought to agree in: "none", "tempo" or "pitch".
     """
 
-    path: Path
+    path: str
     labels: tuple[str, ...]
     group: str
     clip_id: str
@@ -66,6 +66,9 @@ class Clip:
     unknown: tuple[str, ...] = ()
     parts: tuple[MixPart, ...] = ()
     match: str = "none"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.fspath(self.path))
 
 
 def with_shared_values(clips: Iterable[Clip]) -> list[Clip]:

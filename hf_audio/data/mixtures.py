@@ -11,7 +11,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -162,7 +161,7 @@ def _mixture(
         )
     first = clips[0].metadata
     return Clip(
-        path=Path(),
+        path="",
         labels=tuple(name for name in labels.names if name in present),
         group=joined_group(clip.group for clip in clips),
         clip_id=clip_id,

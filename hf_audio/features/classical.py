@@ -97,15 +97,15 @@ class ClassicalFeatures:
 
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterator[list[tuple[float, np.ndarray]]]:
+    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         """The windows of each waveform `[samples]`: (start in seconds, float32 `[steps, features]`)."""
         size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
         with threadpool_limits(1, user_api="blas"):  # processes are the parallel unit
             for waveform in waveforms:
-                yield [
+                yield (
                     (start / self.sample_rate, self._extractor.extract(window))
                     for start, window in cut_windows(waveform, size, hop)
-                ]
+                )
 
     def to_feature_extractor(
         self, max_length: int, mean: Sequence[float] | float, std: Sequence[float] | float

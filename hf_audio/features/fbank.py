@@ -103,12 +103,12 @@ class KaldiFbank:
 
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterator[list[tuple[float, np.ndarray]]]:
+    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         """The windows of each waveform `[samples]`, cut out of its features: (start in seconds, `[frames, bins]`)."""
         size, hop = self.window_frames(window_s), round(hop_s * self.sample_rate / self.hop_samples)
         frame_s = self.hop_samples / self.sample_rate
         for features in self([torch.from_numpy(waveform) for waveform in waveforms]):
-            yield [(start * frame_s, window) for start, window in cut_windows(features.numpy(), size, hop)]
+            yield ((start * frame_s, window) for start, window in cut_windows(features.numpy(), size, hop))
 
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> ASTFeatureExtractor:
         """The stock extractor that computes the same from a waveform: a model published with it needs no hf_audio."""

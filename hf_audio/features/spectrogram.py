@@ -90,18 +90,18 @@ class Spectrogram:
 
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterator[list[tuple[float, np.ndarray]]]:
+    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         """The windows of each waveform `[samples]` or `[2, samples]`.
 
         Returns:
-            (start in seconds, float32 `[frames, channels, bins]` in dB) of each.
+            (start in seconds, float32 `[frames, channels, bins]` in dB) of each, made one at a time.
         """
         size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
         for waveform in waveforms:
-            yield [
+            yield (
                 (start / self.sample_rate, self._extractor.extract(window.T))
                 for start, window in cut_windows(waveform.T, size, hop)
-            ]
+            )
 
     def to_feature_extractor(
         self, max_length: int, mean: Sequence[float] | float, std: Sequence[float] | float

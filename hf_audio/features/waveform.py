@@ -60,11 +60,11 @@ class Waveform:
 
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterator[list[tuple[float, np.ndarray]]]:
+    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         """The windows of each waveform `[samples]`: (start in seconds, float32 `[samples]`)."""
         size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
         for waveform in waveforms:
-            yield [(start / self.sample_rate, window) for start, window in cut_windows(waveform, size, hop)]
+            yield ((start / self.sample_rate, window) for start, window in cut_windows(waveform, size, hop))
 
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> Wav2Vec2FeatureExtractor:
         """The stock extractor of Wav2Vec2, HuBERT and WavLM; it standardises each waveform by itself.

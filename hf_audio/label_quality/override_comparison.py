@@ -178,7 +178,7 @@ def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, ov
 
 def _clip(row: dict[str, str]) -> Clip:
     labels, unknown = (tuple(name for name in row[key].split(";") if name) for key in ("labels", "unknown"))
-    return Clip(Path(), labels, row["group"], row["clip_id"], split=row["split"], unknown=unknown)
+    return Clip("", labels, row["group"], row["clip_id"], split=row["split"], unknown=unknown)
 
 
 def _redrawn(random: np.random.Generator, groups: np.ndarray) -> np.ndarray:
