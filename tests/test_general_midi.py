@@ -77,7 +77,7 @@ def test_test_clips_last_5_to_20_s_and_have_1_to_5_labels(corpus):
     for clip in clips:
         assert 5.0 <= soundfile.info(clip.path).duration <= 20.0
         assert 1 <= len(clip.labels) <= 5
-        assert tuple(clip.path.with_suffix(".txt").read_text().split()) == clip.labels
+        assert tuple(Path(clip.path).with_suffix(".txt").read_text().split()) == clip.labels
     assert len({len(clip.labels) for clip in clips}) > 1
     assert {label for clip in clips for label in clip.labels} <= set(LABELLED)
 
@@ -92,7 +92,7 @@ def test_songs_are_groups_of_several_clips_that_no_split_shares(corpus):
     for label in LABELLED:
         assert len({clip.group for clip in clips if clip.split == "train" and clip.labels == (label,)}) >= 3
     assert len({clip.clip_id for clip in clips}) == len(clips)
-    assert all((corpus / clip.clip_id) == clip.path for clip in clips)
+    assert all((corpus / clip.clip_id) == Path(clip.path) for clip in clips)
 
 
 def test_clips_sound_and_do_not_clip(corpus):
