@@ -1,10 +1,11 @@
-"""Checks of the installation that would otherwise end in a stack trace far from the cause."""
+"""The machine and its installation: cores, and checks that would otherwise end in a stack trace far from the cause."""
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 
 
 def require_working_torchaudio() -> None:
@@ -17,11 +18,15 @@ def require_working_torchaudio() -> None:
         import torch  # noqa: F401
         import torchaudio  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"torch {_version('torch')} and torchaudio {_version('torchaudio')} do not work together ({reason}); "
-            'install a pair that does: pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12"'
+            f"torch {_version('torch')} and torchaudio {_version('torchaudio')} do not work together "
+            f'({one_line(error)}); install a pair that does: pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12"'
         ) from None
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str:

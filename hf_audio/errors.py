@@ -31,6 +31,11 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
     return InputError(f"Unknown {kind} {name!r}: {hint}")
 
 
+def one_line(error: object) -> str:
+    """What an exception says, as a message of one sentence can quote it; where it says nothing, its kind."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
     """Ends the program on an InputError with its one sentence on stderr and exit code 2."""

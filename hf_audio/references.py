@@ -7,12 +7,13 @@ what is left for a network to gain.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
 import torch
+from datasets import Dataset, IterableDataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -73,12 +74,16 @@ def fit_linear(
 
 
 def window_statistics(
-    features: FeatureDataset, split: str, most: int | None = None
+    features: FeatureDataset, split: str, most: int | None = None, rows: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each stored window as one vector, un-normalised.
 
     Mean and deviation over time of each bin of what is stored ("fbank", "spectrogram") or of log-mel features of the
     sound ("waveform"); of classical features, which are statistics already, the mean over steps.
+
+    Args:
+        most: at most so many windows, evenly spaced.
+        rows: these windows instead, their places in order.
 
     Returns:
         float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
@@ -92,14 +97,16 @@ def window_statistics(
         return summary, target, clip_key(row["clip_id"])
 
     num_windows = features.num_windows(split)
-    wanted = min(most or num_windows, num_windows)
-    rows = _evenly_spaced(features.splits[split], num_windows, wanted)
+    if rows is None:
+        rows = np.linspace(0, num_windows - 1, min(most or num_windows, num_windows)).round().astype(np.int64)
+    stored = features.splits[split]
+    chosen = iter(rows_at(stored, rows) if len(rows) < num_windows else stored)
     # Pillow, libsndfile and torch work without the interpreter's lock, so threads share the work and nothing is copied
     # to processes
     with ThreadPoolExecutor() as threads:
-        batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(rows, 256)), []))
+        batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(chosen, 256)), []))
         results = (one for batch in batches for one in batch)
-        progress = tqdm(results, desc=f"linear reference, {split}", unit=" windows", total=wanted)
+        progress = tqdm(results, desc=f"linear reference, {split}", unit=" windows", total=len(rows))
         inputs, targets, keys = zip(*progress, strict=True)
     return np.stack(inputs), np.stack(targets), np.array(keys, dtype=np.int64)
 
@@ -118,14 +125,12 @@ def _summary_of(features: FeatureDataset) -> Callable[[np.ndarray], np.ndarray]:
     return {"fbank": mean_and_deviation, "classical": lambda steps: steps.mean(axis=0)}[features.kind]
 
 
-def _evenly_spaced(dataset, num_rows: int, wanted: int) -> Iterator[dict]:
-    """`wanted` rows at even distances, of a dataset on disk or a stream of `num_rows` rows."""
-    picks = np.linspace(0, num_rows - 1, wanted).round().astype(np.int64)
-    if hasattr(dataset, "select"):
-        yield from dataset.select(picks) if wanted < num_rows else dataset
-        return
-    picked = set(picks.tolist())
-    yield from (row for index, row in enumerate(dataset) if index in picked)
+def rows_at(dataset: Dataset | IterableDataset, places: Sequence[int]) -> Iterable[dict]:
+    """The rows at these places, which are in order, of a dataset on disk or a stream."""
+    if isinstance(dataset, Dataset):
+        return dataset.select(places)
+    wanted = set(map(int, places))
+    return (row for place, row in enumerate(dataset) if place in wanted)
 
 
 def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace, c: float):

@@ -17,10 +17,11 @@ from hf_audio import clear_errors, label_agreement, read_clip_labels
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs=2, metavar=("FIRST", "SECOND"), help="a CSV or a feature dataset's folder")
+    parser.add_argument("first", metavar="FIRST", help="a CSV or a feature dataset's folder")
+    parser.add_argument("second", metavar="SECOND", help="likewise")
     parser.add_argument("--columns", nargs=2, default=(None, None), help="columns of the labels; default: label(s)")
     options = parser.parse_args()
-    first, second = map(read_clip_labels, options.tables, options.columns)
+    first, second = map(read_clip_labels, (options.first, options.second), options.columns)
     print(label_agreement(first, second).as_text())
 
 

@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors
-from hf_audio.corpora import corpus_table, obtain_corpus, verify_corpus
+from hf_audio.corpora import corpus_table, find_corpus, obtain_corpus, verify_corpus
 
 
 def main() -> None:
@@ -30,8 +30,9 @@ def main() -> None:
     if options.verify:
         verify_corpus(options.corpus, root)
     else:
-        num_clips = obtain_corpus(options.corpus, root, options.subset)
-        print(f"{num_clips:,} clips; use them with --corpus {options.corpus} --data_dir {root}")
+        folder = obtain_corpus(options.corpus, root, options.subset)
+        num_clips = len(find_corpus(options.corpus).index(folder))  # of a corpus got by hand: says where
+        print(f"{num_clips:,} clips; use them with --corpus {options.corpus} --data_dir {folder}")
 
 
 def parse_options() -> argparse.Namespace:

@@ -11,7 +11,6 @@ how much of that lies between classes. With --model, vectors.tsv and metadata.ts
 """
 
 import argparse
-from pathlib import Path
 
 import hf_audio
 from hf_audio.config import AugmentConfig
@@ -35,7 +34,7 @@ def main() -> None:
         augment = hf_audio.augmentation_for(AugmentConfig(**masks), features.extractor)
     page = hf_audio.draw_features(
         features,
-        options.output_dir or f"{Path(options.features).name}-pictures",
+        options.output_dir or f"{features.name}-pictures",
         projections=options.projections,
         model=options.model,
         augment=augment,

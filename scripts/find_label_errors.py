@@ -40,9 +40,7 @@ def main() -> None:
         hold_out=options.hold_out,
         seed=options.seed,
     )
-    source = Path(options.features).absolute()
-    name = source.parent.name if source.name == "features" else source.name  # of RUN/features, the run's
-    folder = Path(options.output_dir or Path("label_errors") / name)
+    folder = Path(options.output_dir or Path("label_errors") / features.name)
     num_sure = write_label_errors(
         found,
         features,
@@ -75,11 +73,14 @@ def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None
     """Precision and recall over some draws of planted errors."""
     if options.predictions:
         raise InputError("--predictions know nothing of labels that --plant turns wrong: leave one of them out")
-    judged = {"splits": options.splits, "network": options.model, "hold_out": options.hold_out}
-    draws = [
-        find_planted_errors(features, options.plant, seed=seed, **judged)
-        for seed in range(options.seed, options.seed + PLANTED_DRAWS)
-    ]
+    draws = find_planted_errors(
+        features,
+        options.plant,
+        range(options.seed, options.seed + PLANTED_DRAWS),
+        splits=options.splits,
+        network=options.model,
+        hold_out=options.hold_out,
+    )
     print("| draw | planted | found | precision | recall |\n|---:|---:|---:|---:|---:|")
     for number, draw in enumerate(draws, start=1):
         print(f"| {number} | {draw.num_planted} | {draw.num_found} | {draw.precision:.2f} | {draw.recall:.2f} |")

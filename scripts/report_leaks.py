@@ -23,12 +23,9 @@ def main() -> None:
     parser.add_argument("--train_both_ways", action="store_true", help="also train quick models, honestly and leaking")
     parser.add_argument("--num_seeds", type=int, default=3, help="draws of each leaky split; default: %(default)s")
     options = parser.parse_args()
-    source = Path(options.features)
-    name = source.resolve().parent.name if source.name == "features" else source.name  # of RUN/features, the run's
-    folder = Path(options.output_dir or Path("leaks") / name)
-    report = hf_audio.leak_report(
-        options.features, folder, both_ways=options.train_both_ways, num_seeds=options.num_seeds
-    )
+    features = hf_audio.load_features(options.features)
+    folder = Path(options.output_dir or Path("leaks") / features.name)
+    report = hf_audio.leak_report(features, folder, both_ways=options.train_both_ways, num_seeds=options.num_seeds)
     print(report.as_markdown(), f"\nPairs and pictures: {folder / 'leaks.csv'}, report.html", sep="\n")
 
 

@@ -16,7 +16,9 @@ import argparse
 from pathlib import Path
 
 from hf_audio import clear_errors, load_features, split_label
+from hf_audio.data.feature_storage import write_atomically
 from hf_audio.label_quality.clusters import plot_split_label, write_split_label
+from hf_audio.pictures.figures import png
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
     )
     path = write_split_label(split, features, Path(options.output))
     picture = path.with_suffix(".png")
-    plot_split_label(split).savefig(picture, dpi=130)
+    write_atomically(picture, png(plot_split_label(split)))
     for number, name in enumerate(split.names):
         members = split.clusters == number
         print(f"{name}: {members.sum()} clips of {split.label}, {(members & split.kept).sum()} kept")

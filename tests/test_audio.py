@@ -148,36 +148,35 @@ def link_loop(path: Path) -> None:
     path.with_suffix(".other").symlink_to(path)
 
 
-DEFECTS = {
-    "missing": lambda path: None,
-    "empty": lambda path: path.write_bytes(b""),
-    "empty file of audio": lambda path: write(path, np.zeros(0)),
-    "unreadable": lambda path: path.write_bytes(b"not audio, although it is called so"),
-    "unreadable: it breaks off after 1.50 of 3.00 s": cut_off,
-    "unreadable: a sample rate of 1 Hz": lambda path: with_header(path, 24, struct.pack("<I", 1)),
-    "unreadable: a sample rate of 2147483647 Hz": lambda path: with_header(path, 24, b"\xff\xff\xff\x7f"),
-    "unreadable: its header promises 1558265 s in": endless_flac,
-    "missing: a link that leads nowhere": lambda path: path.symlink_to("nowhere.wav"),
-    "missing: a link that leads nowhere, round and round": link_loop,
-    "not a file": lambda path: path.mkdir(),
-    "not a file but a pipe": os.mkfifo,
-    "silent": lambda path: write(path, np.zeros(RATE)),
-    "silent as mono: its channels cancel each other": lambda path: write(path, np.stack([tone(), -tone()], axis=1)),
-    "silent but for dither": lambda path: write(path, np.full(RATE, 3e-6), subtype="FLOAT"),
-    "non-finite": lambda path: write(path, not_finite(np.nan), subtype="FLOAT"),
-    "non-finite infinity": lambda path: write(path, not_finite(np.inf), subtype="FLOAT"),
-}
+DEFECTS = [  # (how the reason begins, what makes the file)
+    ("missing", lambda path: None),
+    ("empty", lambda path: path.write_bytes(b"")),
+    ("empty", lambda path: write(path, np.zeros(0))),
+    ("unreadable: ", lambda path: path.write_bytes(b"not audio, although it is called so")),
+    ("unreadable: it breaks off after 1.50 of 3.00 s", cut_off),
+    ("unreadable: a sample rate of 1 Hz", lambda path: with_header(path, 24, struct.pack("<I", 1))),
+    ("unreadable: a sample rate of 2147483647 Hz", lambda path: with_header(path, 24, b"\xff\xff\xff\x7f")),
+    ("unreadable: its header promises 1558265 s in", endless_flac),
+    ("missing: a link that leads nowhere", lambda path: path.symlink_to("nowhere.wav")),
+    ("missing: a link that leads nowhere", link_loop),
+    ("not a file", lambda path: path.mkdir()),
+    ("not a file", os.mkfifo),
+    ("silent", lambda path: write(path, np.zeros(RATE))),
+    ("silent as mono: its channels cancel each other", lambda path: write(path, np.stack([tone(), -tone()], axis=1))),
+    ("silent", lambda path: write(path, np.full(RATE, 3e-6), subtype="FLOAT")),  # dither
+    ("non-finite samples", lambda path: write(path, not_finite(np.nan), subtype="FLOAT")),
+    ("non-finite samples", lambda path: write(path, not_finite(np.inf), subtype="FLOAT")),
+]
 
 
 @pytest.mark.timeout(20)  # to open a pipe is to wait for its writer
-@pytest.mark.parametrize("name", DEFECTS)
-def test_every_defect_has_its_reason(tmp_path, name):
+@pytest.mark.parametrize(("reason", "make"), DEFECTS)
+def test_every_defect_has_its_reason(tmp_path, reason, make):
     path = tmp_path / "clip.wav"
-    DEFECTS[name](path)
+    make(path)
     with pytest.raises(AudioError) as caught:
         read_audio(path, 16_000)
-    reason = caught.value.reason
-    assert reason.startswith((name, name.split()[0] if ":" not in name else name)) or name.startswith(reason)
+    assert caught.value.reason.startswith(reason)
     assert str(tmp_path) not in caught.value.reason  # the report names clips, not places on one machine
 
 

@@ -312,6 +312,7 @@ def test_cards_of_published_learners_run_where_hf_audio_is_not(
         "preprocessor_config.json",
         "classical.py",
         "compiled_librosa.py",
+        "given_sound.py",
         "report.json",
     } <= published
     assert {"network/model.safetensors", "network/config.json", "network/spectrogram_cnn.py"} <= published

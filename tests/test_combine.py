@@ -110,6 +110,18 @@ def test_padding_is_silence_and_no_gap_arises_in_a_short_window(batch, offset):
         assert not torch.allclose(mixed[0, :10] - features[0, :10], mixed[0, 20:30] - features[0, 20:30], atol=1e-3)
 
 
+@pytest.mark.parametrize("normalisation", [None, Normalisation(0.0, 1.0, 1.0, 1.0, padding=-100.0)], ids=["wave", "dB"])
+def test_a_window_without_sound_stays_as_it_is_and_joins_no_other(normalisation):
+    silence = 0.0 if normalisation is None else normalisation.padding_value
+    features = torch.randn(3, FRAMES, BINS, generator=generator()) - (silence < 0) * 40
+    features = features[:, :, 0] if normalisation is None else features
+    features[1] = silence
+    combine, targets = Combine(normalisation, 1.0), torch.eye(3)
+    mixed, joined = combine.apply(features, targets, pairs([2, 0, 1]))
+    assert torch.equal(mixed[1:], features[1:]) and torch.equal(joined[1:], targets[1:])
+    assert mixed[0].isfinite().all() and not torch.equal(mixed[0], features[0]) and joined[0].tolist() == [1, 0, 1]
+
+
 def test_labels_join_as_far_as_they_are_known_and_no_window_gets_too_many():
     targets = torch.tensor([[1, 0, NAN, 0], [0, NAN, 1, 0], [NAN, 0, NAN, NAN], [1, 1, 0, 1]])
     features = torch.randn(4, FRAMES, BINS, generator=generator())

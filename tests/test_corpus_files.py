@@ -3,59 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
-import test_esc50
-import test_fma
-import test_gtzan
-import test_medley_solos
-import test_medleydb
-import test_musicnet
-import test_nsynth
-import test_openmic
-import test_solo
-import test_speech_commands
-import test_urbansound8k
+from corpus_trees import TREES
 
 from hf_audio.corpora import find_corpus
 from hf_audio.corpora._files import files_below, folders_below
-
-
-def folder_tree(root: Path) -> Path:
-    for name in ("violin/a.wav", "violin/session 1/b.wav", "пианино/d.WAV"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
-def irmas_tree(root: Path) -> Path:
-    for code in ("cel", "voi"):
-        path = root / "IRMAS-TrainingData" / code / f"008__[{code}][nod][cla]0058__1.wav"
-        path.parent.mkdir(parents=True)
-        path.touch()
-    excerpt = root / "IRMAS-TestingData-Part1" / "Part1" / "(02) dont kill the whale-1.wav"
-    excerpt.parent.mkdir(parents=True)
-    excerpt.touch()
-    excerpt.with_suffix(".txt").write_text("voi\n")
-    return root
-
-
-TREES = {
-    "esc50": lambda root: test_esc50.make_tree(root, 1),
-    "fma": test_fma.make_tree,
-    "folder": folder_tree,
-    "gtzan": lambda root: test_gtzan.make_tree(root, ("blues", "pop")),
-    "irmas": irmas_tree,
-    "medley_solos": test_medley_solos.make_tree,
-    "medleydb": lambda root: test_medleydb.make_tree(root, activations=False),
-    "musicnet": lambda root: test_musicnet.make_tree(root, {(1,): 5}),
-    "nsynth": lambda root: test_nsynth.make_tree(root, families=("bass",)),
-    "openmic": lambda root: test_openmic.make_tree(root, [("000046_3840", "train", "7", {"flute": 0.9})]),
-    "solo": test_solo.make_tree,
-    "speech_commands": lambda root: test_speech_commands.make_tree(root, ("yes", "no")),
-    "urbansound8k": lambda root: test_urbansound8k.make_tree(root, 1),
-}
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -125,9 +125,10 @@ def test_planting_turns_known_labels_only():
 def test_how_far_a_search_can_be_trusted(request, corpus):
     """A tenth is wrong already and counts against precision: of 16 more that are planted, most are found."""
     features = load_features(request.getfixturevalue(corpus)[0])
-    draw = find_planted_errors(features, 0.1)
+    draw, again, other = find_planted_errors(features, 0.1, seeds=(0, 0, 1))
     assert draw.num_planted == 16 and draw.recall > 0.6 and 0.3 < draw.precision < 0.9
     assert draw.num_found == len(draw.found.errors)
+    assert draw == again != other, "one draw does not hang on another"
     with pytest.raises(InputError, match=r"--plant 0\.7 must be above 0 and at most 0\.5"):
         find_planted_errors(features, 0.7)
 
@@ -152,6 +153,7 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     assert all(one.labels == (sure[clip_id]["suggested"],) for clip_id, one in overrides.items())
 
     page = (out / "index.html").read_text(encoding="utf-8")
+    assert f"{len(rows)} labels of {folder.parent.name} that are probably wrong" in page
     assert page.count("<tr data-classes=") == len(rows) and "http" not in page, "nothing is loaded from elsewhere"
     sounds = re.findall(r'<audio[^>]* src="([^"]+)"', page)
     assert len(sounds) == len(rows) and all((out / unquote(sound)).is_file() for sound in sounds)

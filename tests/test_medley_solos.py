@@ -53,9 +53,11 @@ def test_copies_with_two_suffixes(tmp_path):
 def test_one_folder_and_flac(tmp_path, caplog):
     root = make_tree(tmp_path, "Medley-solos-DB", ".flac")
     next((root / "Medley-solos-DB").glob("*.flac")).unlink()
+    (root / "lost").symlink_to("/no/such disk")
     clips = medley_solos.index(root)
     assert len(clips) == 95 and Path(clips[0].path).suffix == ".flac"
     assert "partial here: 95 of 96 clips" in caplog.text
+    assert caplog.text.count("cannot be reached") == 1, "the folders are walked once"
 
 
 @pytest.mark.parametrize(

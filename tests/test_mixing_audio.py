@@ -12,8 +12,7 @@ import soundfile
 from hf_audio.data.audio import AudioError
 from hf_audio.data.feature_plan import clip_durations
 from hf_audio.data.index import Clip, MixPart, joined_group
-from hf_audio.data.mixing_audio import read_clip, semitones, shifted, speeds, stretched
-from hf_audio.extractors.classical import tempo_bpm
+from hf_audio.data.mixing_audio import read_clip, semitones, shifted, speeds, stretched, tempo_bpm
 
 RATE = 16_000
 

@@ -30,6 +30,7 @@ from hf_audio.features.waveform import Waveform
 from hf_audio.pictures.augmented import augmented_picture
 from hf_audio.pictures.clips import clip_durations, co_occurrence
 from hf_audio.pictures.figures import png, short_name
+from hf_audio.pictures.inline import player
 from hf_audio.pictures.projections import project
 from hf_audio.pictures.variances import feature_variances
 from hf_audio.pictures.windows import class_distribution, feature_groups, means_picture, windows_picture
@@ -227,28 +228,28 @@ def test_embeddings_of_a_model_for_the_projector(stored, tmp_path):
 
 
 def test_the_script_on_classical_features(classical, tmp_path):
-    command = [
-        sys.executable,
-        ROOT / "scripts" / "draw_features.py",
-        classical,
-        "--output_dir",
-        tmp_path / "p",
-        "--projections",
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "features").symlink_to(classical)
+    command = [sys.executable, ROOT / "scripts" / "draw_features.py", "mine/features", "--projections"]
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    done = subprocess.run(command, **options)
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((tmp_path / "p" / "variances.csv").open()))
+    pictures = tmp_path / "mine-pictures"
+    rows = list(csv.DictReader((pictures / "variances.csv").open()))
     assert len(rows) == 174 and float(rows[0]["between_classes"]) > 0.9  # tones differ in pitch, so in mel bands
-    assert (tmp_path / "p" / "variances.png").is_file() and "variances.png" in (
-        tmp_path / "p" / "README.md"
-    ).read_text()
-    done = subprocess.run(
-        [*command, "spca"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    assert (pictures / "variances.png").is_file() and "variances.png" in (pictures / "README.md").read_text()
+    assert done.stderr.count("linear reference, train:   0%") == 1, "windows are read once"
+    done = subprocess.run([*command, "spca"], **options)
     assert done.returncode == 2 and "projection 'spca'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_players_play_the_clip_alone(tmp_path):
+    page = tmp_path / "out"
+    for stretch, written in (
+        ((0.0, None), ""),
+        ((0.0, 2.5), "#t=0,2.5"),
+        ((1.5, None), "#t=1.5"),
+        ((1.5, 3.0), "#t=1.5,3"),
+    ):
+        assert f'src="../a%20%231.wav{written}"' in player(tmp_path / "a #1.wav", page, *stretch)
+    assert 'src="../%FF.wav"' in player(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav"), page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,16 @@ def test_help_teaches():
     assert "accelerate launch recipes/ast_folder.py --data_dir DIR" in result.stdout
     assert "--window_s" in result.stdout and "[ast-mini]" in result.stdout
     assert "--deepspeed" not in result.stdout, "rare flags only with --help_all"
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_help_of_a_script_shows_its_commands(script, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # benchmarks set it where it is not set, and would leave it behind
+    monkeypatch.syspath_prepend(script.parent)
+    monkeypatch.setattr(sys, "argv", [script.name, "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(script), run_name="__main__")
+    assert end.value.code in (None, 0) and f"python scripts/{script.name}" in capsys.readouterr().out
 
 
 def test_an_input_error_is_one_sentence_and_exit_code_2():

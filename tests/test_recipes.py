@@ -11,6 +11,7 @@ from pathlib import Path
 
 import corpus_trees
 import pytest
+import torch
 from corpus_trees import write_sound
 from huggingface_hub import ModelCard
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
@@ -27,9 +28,10 @@ def launch(script: str, *argv: str, env: dict[str, str], cwd: Path, config: str 
     """Runs `accelerate launch SCRIPT` on the CPU, and returns what it printed."""
     how = ("--config_file", str(ROOT / "recipes" / "accelerate" / config)) if config else ("--num_processes", "1")
     command = ["-m", "accelerate.commands.launch", *how]
+    on_cpu = {"ACCELERATE_USE_CPU": "true"} if torch.accelerator.is_available() else {}  # else they must find out
     result = subprocess.run(
         [sys.executable, *command, str(ROOT / script), *argv],
-        env={**env, "ACCELERATE_USE_CPU": "true"},
+        env={**env, **on_cpu},
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -129,7 +129,7 @@ def test_what_may_be_handed_over():
     mono = extractor_of()
     np.testing.assert_array_equal(mono(sound, RATE)["input_values"][1:], mono(sound[1], RATE)["input_values"])
     np.testing.assert_array_equal(mono(sound[0].tolist(), RATE)["input_values"], mono(sound[0], RATE)["input_values"])
-    for wrong in ([np.zeros((3, 100))], [np.zeros((2, 0))], np.zeros((1, 1, 1, 5))):
+    for wrong in ([np.zeros((3, 100))], [np.zeros((2, 0))], np.zeros((1, 1, 1, 5)), np.array(0.5)):
         with pytest.raises(ValueError, match="mono or stereo waveforms"):
             extractor(wrong, RATE)
     with pytest.raises(ValueError, match="sampled at 22050 Hz, and this is sampled at 16000 Hz"):

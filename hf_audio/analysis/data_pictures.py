@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from matplotlib.figure import Figure
 from hf_audio.augment import Compose
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.inference import embeddings, load_network
 from hf_audio.pictures.augmented import augmented_picture
@@ -67,8 +66,11 @@ def draw_features(
     if any(not hasattr(rows, "select") for rows in features.splits.values()):
         raise InputError(f"{features.source} is streamed; pictures need all of it: load it without streaming")
     folder.mkdir(parents=True, exist_ok=True)
-    figures = _of_clips(features) | _of_windows(features, augment, seed)
-    vectors, targets, source = _vectors(features, model, seed)
+    statistics = None
+    if model is None or features.kind == "classical":
+        statistics = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)[:2]
+    figures = _of_clips(features) | _of_windows(features, statistics, augment, seed)
+    vectors, targets, source = _vectors(features, statistics, model, seed)
     if len(vectors) < FEWEST_POINTS and projections:
         logger.warning("%d training windows are too few for projections: none are drawn", len(vectors))
         projections = ()
@@ -77,7 +79,8 @@ def draw_features(
         _write_projector(folder, vectors, targets, features.labels.names)
     elif features.kind == "classical":
         variances = feature_variances(vectors, targets, features.extractor.feature_names)
-        write_atomically(folder / "variances.csv", _as_csv(variances))
+        rows = ((one.name, *(f"{value:.6g}" for value in one[1:])) for one in variances)
+        write_atomically(folder / "variances.csv", csv_text([FeatureVariance._fields, *rows]))
         figures["variances.png"] = (
             variance_picture(variances),
             "Variance of each feature, and what tells classes apart",
@@ -89,6 +92,7 @@ def draw_features(
 
 
 Figures = dict[str, tuple[Figure, str]]
+Statistics = tuple[np.ndarray, np.ndarray] | None  # of training windows, and their targets
 
 
 def _of_clips(features: FeatureDataset) -> Figures:
@@ -107,10 +111,9 @@ def _of_clips(features: FeatureDataset) -> Figures:
     return figures
 
 
-def _of_windows(features: FeatureDataset, augment: Compose | None, seed: int) -> Figures:
+def _of_windows(features: FeatureDataset, statistics: Statistics, augment: Compose | None, seed: int) -> Figures:
     if features.kind == "classical":
-        vectors, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
-        figures = {"windows.png": pictured_means(vectors, targets, features.manifest)}
+        figures = {"windows.png": pictured_means(*statistics, features.manifest)}
     else:
         figures = {"windows.png": pictured_windows(_one_window_a_class(features), features.manifest)}
     if augment is not None:
@@ -150,10 +153,12 @@ def _of_vectors(
     return figures
 
 
-def _vectors(features: FeatureDataset, model: str | None, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
+def _vectors(
+    features: FeatureDataset, statistics: Statistics, model: str | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
     """One vector a training window, its classes, and what the vectors are, in words."""
     if model is None:
-        vectors, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
+        vectors, targets = statistics
         words = "classical features" if features.kind == "classical" else "mean and deviation of each mel bin"
     else:
         network, extractor = load_network(model, features, seed=seed)
@@ -175,14 +180,6 @@ def _write_projector(folder: Path, vectors: np.ndarray, targets: np.ndarray, nam
     write_atomically(folder / "vectors.tsv", "\n".join(lines) + "\n")
     labels = (";".join(name for name, one in zip(names, row, strict=True) if one == 1) or "(none)" for row in targets)
     write_atomically(folder / "metadata.tsv", "\n".join(labels) + "\n")
-
-
-def _as_csv(variances: list[FeatureVariance]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(FeatureVariance._fields)
-    table.writerows((one.name, *(f"{value:.6g}" for value in one[1:])) for one in variances)
-    return text.getvalue()
 
 
 def _page(features: FeatureDataset, captions: dict[str, str]) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import math
 import platform
@@ -22,6 +20,7 @@ from hf_audio.analysis.plots import write_plots
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.metrics import (
     METRIC_NAMES,
@@ -251,13 +250,11 @@ def _predictions(
 
     Where labels are partial, a column "unknown" behind the labels names the classes of which nothing is known.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     is_partial = np.isnan(targets).any()
-    table.writerow(["clip_id", "labels", *(["unknown"] if is_partial else []), "decided", *labels.names])
+    rows = [["clip_id", "labels", *(["unknown"] if is_partial else []), "decided", *labels.names]]
     names = np.array(labels.names, dtype=object)
     for clip_id, target, decision, scores in zip(clip_ids, targets, decisions, probabilities, strict=True):
         true, decided = ";".join(names[target > 0.5]), ";".join(names[decision > 0])
         unknown = [";".join(names[np.isnan(target)])] if is_partial else []
-        table.writerow([clip_id, true, *unknown, decided, *(f"{score:.4f}" for score in scores)])
-    return text.getvalue()
+        rows.append([clip_id, true, *unknown, decided, *(f"{score:.4f}" for score in scores)])
+    return csv_text(rows)

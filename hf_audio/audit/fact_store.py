@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from hf_audio.audit.clip_facts import ClipFacts, examine_clip, fact_names
 from hf_audio.data.index import Clip
+from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 
 VERSION = 2  # of what is measured: facts of another one are measured anew
@@ -26,8 +26,8 @@ CLIPS_AT_A_TIME = 16
 CRASHED = "unreadable: the decoder crashes on it"
 
 
-class FactStore(Sequence[np.ndarray]):
-    """A file with the facts of one clip a line. As a sequence it holds the pictures, read from disk when asked for."""
+class FactStore:
+    """A file with the facts of one clip a line; pictures stay there until they are asked for."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,13 +40,11 @@ class FactStore(Sequence[np.ndarray]):
         keys = [_key(clip) for clip in clips]
         lines = self._known()
         unknown = [(key, clip) for key, clip in zip(keys, clips, strict=True) if key not in lines]
-        if num_workers is None:
-            num_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         with (
             open(self.path, "ab") as file,
             tqdm(total=len(clips), initial=len(clips) - len(unknown), desc="audit", unit=" clips") as bar,
         ):
-            for key, facts in examine_clips(unknown, num_workers):
+            for key, facts in examine_clips(unknown, num_workers or usable_cores()):
                 lines[key] = (file.tell(), facts)
                 file.write(_line(key, facts))
                 facts.image = facts.image[:0]
@@ -72,19 +70,10 @@ class FactStore(Sequence[np.ndarray]):
                 at += len(line)
         return known
 
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[np.ndarray]: ...
-    def __getitem__(self, index):
-        """The picture uint8 `[frames, 32]` of a clip; without frames where it cannot be used."""
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
+    def picture(self, number: int) -> np.ndarray:
+        """Of a clip, uint8 `[frames, 32]`, read from disk; without frames where it cannot be used."""
         with open(self.path, "rb") as file:
-            file.seek(self._lines[index])
+            file.seek(self._lines[number])
             image = zlib.decompress(base64.b64decode(json.loads(file.readline())["image"]))
         return np.frombuffer(image, np.uint8).reshape(-1, 32)
 

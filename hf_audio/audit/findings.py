@@ -75,7 +75,7 @@ def audit_clips(
     Raises:
         InputError: no clips, or the store's file cannot be written.
     """
-    clips = [clip for clip in clips if not getattr(clip, "parts", ())]
+    clips = [clip for clip in clips if not clip.parts]
     if not clips:
         raise InputError("There are no clips to audit; the index is empty")
     if store is None:
@@ -165,28 +165,15 @@ def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
         for other in others:
             yield _copy(clips[first], clips[other], "duplicate", "the same samples")
     different = [numbers[0] for numbers in same.values()]
-    if len(different) < 2:
+    if not different:
         return
-    summaries = np.stack([summary(store[number]) for number in different])
+    summaries = np.stack([summary(store.picture(number)) for number in different])
     found: set[int] = set()
-    for one, other, alike in near_duplicates(_Chosen(store, different), summaries):
+    for one, other, alike in near_duplicates(lambda clip: store.picture(different[clip]), summaries):
         first, second = clips[different[one]], clips[different[other]]
         if other not in found and first.path != second.path:  # stretches of one recording may overlap on purpose
             found.add(other)
             yield _copy(first, second, "near-duplicate", f"{alike:.0%} alike")
-
-
-class _Chosen(Sequence):
-    """Some entries of a sequence."""
-
-    def __init__(self, entries: Sequence, numbers: Sequence[int]) -> None:
-        self.entries, self.numbers = entries, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index):
-        return self.entries[self.numbers[index]]
 
 
 def _copy(first: Clip, copy: Clip, finding: str, detail: str) -> Finding:

@@ -8,7 +8,7 @@ envelope counts. The few pictures worth comparing are the nearest neighbours of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -79,25 +79,25 @@ def similarity(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     return max(_correlation(first, second, shift) for shift in (best - 1, best, best + 1))
 
 
-def near_duplicates(pictures: Sequence[np.ndarray], summaries: np.ndarray) -> Iterator[tuple[int, int, float]]:
+def near_duplicates(picture_of: Callable[[int], np.ndarray], summaries: np.ndarray) -> Iterator[tuple[int, int, float]]:
     """Pairs (first, second, similarity) of clips that are copies of each other.
 
     Args:
-        pictures: of `picture`; any sequence, one that reads them from disk too.
+        picture_of: the `picture` of a clip, by its place among the summaries.
         summaries: of `summary`, `[clips, numbers]`.
     """
     from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
 
-    if len(pictures) < 2:
+    if len(summaries) < 2:
         return
     with config_context(working_memory=64):  # MiB of distances at a time
-        nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(pictures) - 1), metric="cosine", algorithm="brute")
+        nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(summaries) - 1), metric="cosine", algorithm="brute")
         distances, found = nearest.fit(summaries).kneighbors()
     near = np.argwhere(distances <= 1 - LIKE_SUMMARIES).tolist()
     numbers = [(one, int(found[one, rank])) for one, rank in near]
     for one, other in sorted({(min(pair), max(pair)) for pair in numbers}):
-        alike, sound_s = similarity(pictures[one], pictures[other])
+        alike, sound_s = similarity(picture_of(one), picture_of(other))
         if alike >= min(MOST_SIMILAR, SIMILAR + SIMILAR_A_SECOND / max(sound_s, 0.1)):
             yield one, other, alike
 

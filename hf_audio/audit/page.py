@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import os
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
-from PIL import Image
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.corpora import find_corpus
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import Clip
+from hf_audio.data.picture_storage import grey_png
+from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.pictures.inline import inline_picture, player
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
 MOST_ROWS = 400  # a page that a browser opens at once: a picture takes 3 kB
@@ -63,7 +61,7 @@ def audit_corpus(
     Raises:
         InputError: no such corpus or recordings, a folder that cannot be written, or unusable clips with `strict`.
     """
-    clips = [clip for clip in find_corpus(corpus).index(Path(data_dir)) if not getattr(clip, "parts", ())]
+    clips = find_corpus(corpus).index(Path(data_dir))
     output_dir = Path(output_dir)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -71,9 +69,9 @@ def audit_corpus(
         raise InputError(f"Cannot write {output_dir}: {error.strerror}; choose another --output_dir") from error
     store = FactStore(output_dir / ".audit" / "facts.jsonl")
     findings = audit_clips(clips, store=store, num_workers=num_workers)
-    pictures = {clip.clip_id: number for number, clip in enumerate(clips)}
-    write_atomically(output_dir / "audit.csv", _table(COLUMNS, [[getattr(f, c) for c in COLUMNS] for f in findings]))
-    write_atomically(output_dir / "index.html", _page(corpus, clips, findings, store, pictures, output_dir))
+    rows = ([getattr(one, column) for column in COLUMNS] for one in findings)
+    write_atomically(output_dir / "audit.csv", csv_text([COLUMNS, *rows]))
+    write_atomically(output_dir / "index.html", _page(corpus, clips, findings, store, output_dir))
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
     print(summary_table(clips, findings))
@@ -120,40 +118,28 @@ def write_clips(clips: Sequence[Clip], table: Path) -> None:
     ]
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(table, _table(["path", labels, "group", "split", "start_s", "end_s", *metadata], rows))
+        write_atomically(table, csv_text([["path", labels, "group", "split", "start_s", "end_s", *metadata], *rows]))
     except OSError as error:
         raise InputError(f"Cannot write {table}: {error.strerror}; choose another place") from error
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    written = io.StringIO(newline="")
-    csv.writer(written, lineterminator="\n").writerows([columns, *rows])
-    return written.getvalue()
-
-
-def _page(
-    corpus: str,
-    clips: Sequence[Clip],
-    findings: Sequence[Finding],
-    store: FactStore,
-    numbers: dict[str, int],
-    folder: Path,
-) -> str:
+def _page(corpus: str, clips: Sequence[Clip], findings: Sequence[Finding], store: FactStore, folder: Path) -> str:
     """The page: all of its style, script and pictures are in it, only the recordings are not."""
+    numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
     shown = findings[:MOST_ROWS]
     counts = Counter(one.finding for one in shown)
     buttons = [f'<button class="on" value="">all {len(shown)}</button>']
     buttons += [f'<button value="{html.escape(name)}">{html.escape(name)} {n}</button>' for name, n in counts.items()]
     rows = []
     for one in shown:
-        players = "<br>".join(_player(clips[numbers[name]], folder) for name in (one.clip_id, one.other) if name)
-        of_clip = store[numbers[one.clip_id]]
+        heard = [clips[numbers[name]] for name in (one.clip_id, one.other) if name]
+        of_clip = store.picture(numbers[one.clip_id])
         cells = [
             f'<span class="{one.severity}">{html.escape(one.finding)}</span>',
             html.escape(one.clip_id) + (f"<br>{html.escape(one.other)}" if one.other else ""),
             html.escape(one.detail),
-            html.escape(", ".join(clips[numbers[one.clip_id]].labels)),
-            players,
+            html.escape(", ".join(heard[0].labels)),
+            "<br>".join(player(clip.path, folder, clip.start_s, clip.end_s) for clip in heard),
             _picture(of_clip) if len(of_clip) else "",
         ]
         row = "".join(f"<td>{cell}</td>" for cell in cells)
@@ -169,19 +155,7 @@ def _page(
     )
 
 
-def _player(clip: Clip, folder: Path) -> str:
-    try:
-        path = Path(os.path.relpath(clip.path, folder)).as_posix()
-    except ValueError:  # another drive of Windows
-        path = Path(clip.path).absolute().as_uri()
-    stretch = "" if not clip.start_s and clip.end_s is None else f"#t={clip.start_s:g},{clip.end_s or ''}"
-    address = path if path.startswith("file:") else quote(os.fsencode(path))
-    return f'<audio controls preload="none" src="{html.escape(address + stretch)}"></audio>'
-
-
 def _picture(image: np.ndarray) -> str:
-    """A log-mel picture `[frames, 32]` as an inline PNG, time to the right, high frequencies at the top."""
-    step = max(1, -(-len(image) // PICTURE_COLUMNS))
-    written = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(255 - image[::step].T[::-1])).save(written, "PNG", optimize=True)
-    return f'<img alt="" src="data:image/png;base64,{b64encode(written.getvalue()).decode()}">'
+    """A log-mel picture `[frames, 32]`: time to the right, high frequencies at the top, loud is dark."""
+    step = -(-len(image) // PICTURE_COLUMNS)
+    return inline_picture(grey_png(np.ascontiguousarray(255 - image[::step].T[::-1])))

@@ -30,7 +30,7 @@ class Combine:
     falls off the window is lost, and it is as loud as the window itself or a little quieter; the sum is brought back to
     the level of the window, for else loudness would tell how many there are. Of partial labels (NaN where unknown) a
     class is present where it is in one of them, and absent where it is known to be in all. Only for several labels a
-    window: these are 0, 1 or NaN.
+    window: these are 0, 1 or NaN. Windows without any sound, which have no level, stay as they are and join no other.
 
     Attributes:
         normalisation: of the features `[batch, (channels,) frames, bins]`; None of waveforms `[batch, samples]`.
@@ -66,7 +66,7 @@ class Combine:
         drawn = CombineParameters(*(numbers.to(features.device) for numbers in drawn))
         values, lengths = self._values(features)
         longest = min(self.longest_offset, values.shape[self._time_axis(values)] // 2)
-        levels = self._levels(values, lengths)
+        levels, has_sound = self._levels(values, lengths), lengths > 0
         mixed, joined, is_mixed = values, targets, torch.zeros_like(lengths, dtype=torch.bool)
         for slot in range(drawn.partners.shape[1]):
             partner, offset = drawn.partners[:, slot], (drawn.offsets[:, slot] * (longest + 1)).long()
@@ -75,7 +75,7 @@ class Combine:
             change = levels - levels[partner] - drawn.levels[:, slot] * (self.level_db / NATURAL_DB)
             other = self._later(self._louder(values[partner], change), offset, lengths)
             both = _joined(joined, targets[partner])
-            joins = (drawn.count > slot) & ((both > 0.5).sum(dim=1) <= self.most)
+            joins = (drawn.count > slot) & ((both > 0.5).sum(dim=1) <= self.most) & has_sound & has_sound[partner]
             mixed = torch.where(over_windows(joins, features), self._sum(mixed, other), mixed)
             joined = torch.where(joins[:, None], both, joined)
             is_mixed = is_mixed | joins

@@ -35,8 +35,8 @@ def find_corpus(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def obtain_corpus(name: str, root: Path, subset: str | None = None) -> int:
-    """Downloads or renders what is missing of a corpus; the number of its clips.
+def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:
+    """Downloads or renders what is missing of a corpus, where that can be done; the folder to give as --data_dir.
 
     Args:
         name: of its module.
@@ -44,18 +44,16 @@ def obtain_corpus(name: str, root: Path, subset: str | None = None) -> int:
         subset: a part that can be had alone, such as FMA's "medium"; None is the corpus's default.
 
     Raises:
-        InputError: there is no such subset, the corpus cannot be downloaded, or something went wrong with it.
+        InputError: there is no such subset, or something went wrong with the download.
     """
     corpus = find_corpus(name)
     subsets = _subsets(corpus)
     if subset is not None and len(subsets) < 2:
         raise InputError(f"{corpus.CARD.name} has no subsets to choose from; leave out --subset {subset}")
-    if subset is not None and subset not in subsets:
-        raise unknown_name("subset", subset, subsets)
     if hasattr(corpus, "obtain"):
         corpus.obtain(root, **({} if subset is None else {"subset": subset}))
-    of_subset = root / f"{name}_{subset}"  # FMA's lie side by side, and a folder names the one
-    return len(corpus.index(of_subset if of_subset.is_dir() else root))  # by hand: says where to get it
+    of_subset = root / f"{name}_{subset or next(iter(subsets), '')}"  # FMA's lie side by side: a folder names the one
+    return of_subset if of_subset.is_dir() else root
 
 
 def verify_corpus(name: str, root: Path) -> None:

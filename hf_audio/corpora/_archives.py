@@ -24,7 +24,7 @@ from typing import IO
 from tqdm.auto import tqdm
 
 from hf_audio.corpora._download import as_size, unwritable
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 
 FILE_LIST = ".files.csv"
 COLUMNS = ("path", "bytes", "crc32")
@@ -71,9 +71,7 @@ def unpack(archive: Path, folder: Path) -> None:
         tops = {name.partition("/")[0] if "/" in name else "" for name in rows}
         top = tops.pop() if len(tops) == 1 else ""
         content = scratch / top
-        _write_file_list(
-            content / FILE_LIST, {name[len(top) + 1 :] if top else name: row for name, row in rows.items()}
-        )
+        _write_file_list(content / FILE_LIST, {name.removeprefix(f"{top}/"): row for name, row in rows.items()})
         os.replace(content, folder)
     except DAMAGED as error:
         archive.unlink(missing_ok=True)
@@ -218,8 +216,7 @@ def _write_file_list(path: Path, rows: dict[str, tuple[int, int]]) -> None:
 
 
 def _damaged(archive: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:150] or type(error).__name__
     return InputError(
-        f"{archive.name} is damaged or no archive ({reason}) and was removed; run the same command again to "
+        f"{archive.name} is damaged or no archive ({one_line(error)}) and was removed; run the same command again to "
         "download it anew"
     )

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from tqdm.auto import tqdm
 
 from hf_audio.data.index import CorpusCard
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from requests import Response
@@ -91,7 +91,7 @@ def unwritable(folder: Path, error: OSError) -> InputError:
     """What to say when a file below `folder` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return InputError(f"The disk of {folder} is full; free some space and run the same command again: it goes on")
-    reason = error.strerror or " ".join(str(error).split())
+    reason = error.strerror or one_line(error)
     return InputError(
         f"{error.filename or folder} cannot be written ({reason}); mend that or choose another --data_dir"
     )
@@ -219,4 +219,4 @@ class _ResumingDownloader:
 def _reason(error: Exception) -> str:
     """The innermost cause, in short: requests and urllib3 wrap it several times."""
     inner = error.args[0] if error.args else error
-    return " ".join(str(getattr(inner, "reason", inner)).split())[:150] or type(error).__name__
+    return one_line(getattr(inner, "reason", inner) or error)

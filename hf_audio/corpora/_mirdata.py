@@ -20,7 +20,7 @@ from hf_audio.corpora._download import as_size, fetch
 from hf_audio.corpora._files import DOWNLOADS
 from hf_audio.corpora._source import announce, only_process, require_space
 from hf_audio.data.index import CorpusCard
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 
 VERIFIED = ".verified"  # its presence means that every file was there and right
 SPACE_FACTOR = 1.5  # for archives are removed one by one once they are unpacked
@@ -65,8 +65,8 @@ class Mirdata:
                 raise
             except Exception as error:  # mirdata passes on whatever urllib, zipfile or the operating system raise
                 raise InputError(
-                    f"{card.name} could not be downloaded to {root} ({' '.join(str(error).split())[:200]}); get it "
-                    f"from {card.homepage} and give its folder as --data_dir"
+                    f"{card.name} could not be downloaded to {root} ({one_line(error)}); get it from "
+                    f"{card.homepage} and give its folder as --data_dir"
                 ) from error
             if faults:
                 shutil.rmtree(root / DOWNLOADS, ignore_errors=True)  # so that all of it comes again
@@ -91,7 +91,7 @@ class Mirdata:
         except Exception as error:  # as above
             raise InputError(
                 f"Verifying {card.name} needs mirdata's index of its files, which is not on this machine and could not "
-                f"be downloaded ({' '.join(str(error).split())[:150]}); run this once with a connection"
+                f"be downloaded ({one_line(error)}); run this once with a connection"
             ) from error
         return _faults(dataset)
 

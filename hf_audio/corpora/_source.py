@@ -80,7 +80,7 @@ class Archives:
                 fetch(archive.url, file, archive.checksum, card)
                 unpack(file, root / archive.folder)
                 file.unlink()
-            clear_downloads(root)
+            _clear_downloads(root)
 
     def verify(self, root: Path, card: CorpusCard) -> list[Fault]:
         """Files that are not as they were unpacked, of every subset that is there.
@@ -137,7 +137,7 @@ def announce(card: CorpusCard, num_bytes: float) -> None:
     print(f"Downloading {card.name}, {as_size(num_bytes)}; licence: {card.licence}{publishing}; see {card.homepage}")
 
 
-def clear_downloads(root: Path) -> None:
+def _clear_downloads(root: Path) -> None:
     """Removes what interrupted runs left behind, except for parts of other subsets' files."""
     for path in (root / DOWNLOADS).glob("tmp*"):  # pooch's
         path.unlink(missing_ok=True)

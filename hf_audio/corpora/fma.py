@@ -20,7 +20,7 @@ from hf_audio.corpora._files import files_below, folders_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.corpora.folder import SPLIT_NAMES
 from hf_audio.data.index import Clip, CorpusCard
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
 TABLE = "fma_metadata/tracks.csv"
@@ -151,8 +151,7 @@ def _read_tracks(table: Path) -> dict[int, _Track]:
     except InputError:
         raise
     except (ValueError, KeyError) as error:  # pandas' parser errors are ValueErrors
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{table} is damaged ({reason}); unpack {URL}/fma_metadata.zip again") from error
+        raise InputError(f"{table} is damaged ({one_line(error)}); unpack {URL}/fma_metadata.zip again") from error
 
 
 def _log_what_is_missing(folder: Path, tracks: dict[int, _Track], found: set[int], wanted: set[int]) -> None:

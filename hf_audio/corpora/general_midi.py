@@ -33,6 +33,7 @@ from hf_audio.corpora._midi_songs import SPLITS, Excerpt, Song, compose
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
 from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 
 CARD = CorpusCard(
@@ -218,7 +219,7 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
         folder = root / "testing" if song.split == "test" else root / "training" / song.labels[0]
         folder.mkdir(parents=True, exist_ok=True)
     if num_workers is None:
-        num_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        num_workers = usable_cores()
     with tqdm(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as progress:
         if num_workers == 1:
             for song in songs:

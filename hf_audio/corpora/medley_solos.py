@@ -58,8 +58,9 @@ def index(root: Path) -> list[Clip]:
         InputError: no table or none of its files below `root`, or a table that is not Medley-solos-DB's.
     """
     root = Path(root)
-    table = min(files_below(root, TABLE), default=None)
-    audio = (path for path in files_below(root, "Medley-solos-DB_*") if path.suffix.lower() in SUFFIXES)
+    found = files_below(root, "Medley-solos-DB_*")
+    table = next((path for path in found if path.name == TABLE), None)
+    audio = (path for path in found if path.suffix.lower() in SUFFIXES)
     files = {path.name.partition(".")[0]: path for path in audio}  # some copies call them .wav.wav
     if table is None:
         raise InputError(

@@ -29,7 +29,7 @@ import yaml
 from hf_audio.corpora._activity import Segment, labels_of_many, segments
 from hf_audio.corpora._files import files_below
 from hf_audio.data.index import Clip, CorpusCard
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 
 MIX, METADATA, ACTIVATION = "_MIX.wav", "_METADATA.yaml", "_ACTIVATION_CONF.lab"
 ACTIVE = 0.5  # confidence from which a stem counts as active, as in the paper
@@ -136,10 +136,9 @@ def _read_metadata(table: Path) -> tuple[dict[str, Any], dict[str, tuple[str, ..
             names = [str(instrument).strip().lower() for instrument in played]
             stems[str(number)] = tuple(name for name in names if name and name not in NO_INSTRUMENTS)
     except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{table} is no metadata of MedleyDB ({reason}); expected stems with an instrument each, get it again from "
-            "https://github.com/marl/medleydb"
+            f"{table} is no metadata of MedleyDB ({one_line(error)}); expected stems with an instrument each, get it "
+            "again from https://github.com/marl/medleydb"
         ) from None
     return facts, stems
 
@@ -153,10 +152,9 @@ def _read_activations(table: Path, stems: dict[str, tuple[str, ...]]) -> list[Se
         if damaged or not np.isfinite(values).all() or values[0, 0] < 0:
             raise ValueError("expected columns time, S01, S02 ... with rising times")
     except (OSError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{table} holds no activations of stems ({reason}); get it again from https://github.com/marl/medleydb, or "
-            "remove it to label the whole mix"
+            f"{table} holds no activations of stems ({one_line(error)}); get it again from "
+            "https://github.com/marl/medleydb, or remove it to label the whole mix"
         ) from None
     active: dict[str, np.ndarray] = {}
     for column, confidence in zip(header[1:], values.T[1:], strict=True):

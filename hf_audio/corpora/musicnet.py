@@ -169,14 +169,12 @@ def _read_notes(table: Path) -> list[Segment]:
     if not rows:
         raise InputError(f"{table} has no notes; unpack {URL} again")
     notes = [_note(table, line, row) for line, row in rows]
-    active = {
-        name: np.zeros(max(last for _, last, _ in notes), bool)
-        for name in INSTRUMENTS.values()
-        if any(name == instrument for _, _, instrument in notes)
-    }
+    num_frames = max(last for _, last, _ in notes)
+    sounding = {instrument for _, _, instrument in notes}
+    active = {name: np.zeros(num_frames, bool) for name in INSTRUMENTS.values() if name in sounding}
     for first, last, instrument in notes:
         active[instrument][first:last] = True
-    return segments(np.arange(len(next(iter(active.values())))) / FRAMES_PER_S, active)
+    return segments(np.arange(num_frames) / FRAMES_PER_S, active)
 
 
 def _note(table: Path, line: int, row: Row) -> tuple[int, int, str]:

@@ -25,7 +25,7 @@ from typing import Any
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.errors import InputError, one_line, unknown_name
 
 FAMILIES = (
     "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal",
@@ -70,8 +70,8 @@ def index(root: Path) -> list[Clip]:
         InputError: no part or no audio below `root`, or an examples.json that cannot be read.
     """
     clips = _read_parts(Path(root))
-    instruments = {split: {clip.group for clip in clips if clip.split == split} for split in PARTS.values()}
-    shared = instruments["validation"] & instruments["test"]
+    of_validation, of_test = ({clip.group for clip in clips if clip.split == split} for split in ("validation", "test"))
+    shared = of_validation & of_test
     if shared:
         logger.info("NSynth's validation and test share %d instruments; training has none of them", len(shared))
     tested = {label for clip in clips if clip.split == "test" for label in clip.labels}
@@ -133,9 +133,8 @@ def _read_examples(table: Path) -> dict[str, dict[str, Any]]:
     try:
         examples = json.loads(table.read_text(encoding="utf-8"), object_hook=keep_needed)
     except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{table} cannot be read ({reason}); unpack {table.parent.name}.jsonwav.tar.gz again"
+            f"{table} cannot be read ({one_line(error)}); unpack {table.parent.name}.jsonwav.tar.gz again"
         ) from None
     if not isinstance(examples, dict) or not all(isinstance(facts, dict) for facts in examples.values()):
         raise InputError(

@@ -4,7 +4,7 @@
     DIR/cuts.csv                      optional, columns path, start_s, end_s: stretches to keep
 
 Every row of cuts.csv keeps one stretch of a recording, which is how applause and speech are cut out; an empty end_s
-means to the end. Recordings in no row are kept whole. Windows are cut later (--window_s 5 --hop_s 1 as in the seed):
+means to the end. Recordings in no row are kept whole. Windows are cut later (--window_s 5 --hop_s 1, for example):
 neighbours share most of their sound, so the recordings are split first, and no recording is in two splits.
 """
 

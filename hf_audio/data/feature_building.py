@@ -34,6 +34,7 @@ from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
+from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 
 PLAN = "plan.json"
@@ -152,10 +153,9 @@ def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], stric
 
 
 def _num_cores() -> int:
-    """This process's share of the cores that it may use, which can be fewer than the machine has."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """This process's share of the cores that it may use."""
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun and accelerate launch
-    return max(1, cores // ranks_here)
+    return max(1, usable_cores() // ranks_here)
 
 
 def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import math
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, Clip, CorpusCard, groups_in
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixtures import described_parts
+from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 
 MANIFEST = "manifest.json"
@@ -50,12 +49,12 @@ def finish_dataset(
     """
     scratch = folder / ".build"
     excluded = [(clip_id, reason) for _, note in notes for clip_id, reason in note["excluded"]]
-    write_atomically(folder / "excluded.csv", _csv([("clip_id", "reason"), *excluded]), scratch)
+    write_atomically(folder / "excluded.csv", csv_text([("clip_id", "reason"), *excluded]), scratch)
     left_out = dict(excluded)
     kept = [clip for clip in clips if clip.clip_id not in left_out]
     check_kept(clips, kept, excluded, folder / "excluded.csv")
 
-    write_atomically(folder / "index.csv", _csv(_index_rows(clips)), scratch)
+    write_atomically(folder / "index.csv", csv_text(_index_rows(clips)), scratch)
     mean, std = _mean_and_std([note for shard, note in notes if shard.split == "train"])
     stock = extractor.to_feature_extractor(window_frames, mean, std)
     write_atomically(folder / "preprocessor_config.json", stock.to_json_string(), scratch)
@@ -151,9 +150,3 @@ def _index_rows(clips: Sequence[Clip]) -> Iterator[tuple]:
         row = (clip.clip_id, clip.group, clip.split, *classes, clip.start_s, end_s)
         row += (described_parts(clip),) * has_mixtures
         yield row + tuple(clip.metadata.get(key, "") for key in facts)
-
-
-def _csv(rows: Iterable[tuple]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

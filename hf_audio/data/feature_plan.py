@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -209,16 +209,16 @@ def _check_unknown(clip: Clip, labels: LabelSpace) -> None:
             raise InputError(f"Class {name!r} cannot be unknown: index.csv separates names by semicolons; rename it")
 
 
-def _duration_or_error(path: Path) -> float | AudioError:
+def _duration_or_error(path: str) -> float | AudioError:
     try:
         return probe(path).duration_s
     except AudioError as error:
         return error
 
 
-def _size_bytes(path: Path) -> int | None:
+def _size_bytes(path: str) -> int | None:
     try:
-        return Path(path).stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return None
 

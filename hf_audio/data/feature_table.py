@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from tqdm.auto import tqdm
 
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, load_features
+from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 
 
@@ -36,13 +36,11 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
         raise InputError(
             f"{source} holds {features.kind} features, which have no names; build it with --features classical"
         )
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     labels = ("labels", "unknown") if features.unknown else ("labels",)
-    table.writerow(["clip_id", "group", "split", "start_s", *labels, *features.extractor.feature_names])
-    table.writerows(_lines(features))
+    columns = ["clip_id", "group", "split", "start_s", *labels, *features.extractor.feature_names]
+    text = csv_text(itertools.chain([columns], _lines(features)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.getvalue())
+    write_atomically(path, text)
     return path
 
 

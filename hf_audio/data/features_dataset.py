@@ -48,6 +48,12 @@ class FeatureDataset:
     index: Path | None = None
 
     @property
+    def name(self) -> str:
+        """The last part of its source; of RUN/features, the run's."""
+        source = Path(self.source).absolute()
+        return source.parent.name if source.name == "features" else source.name
+
+    @property
     def storage(self) -> FeatureStorage:
         """How its windows are stored."""
         return storage_of(self.manifest["extractor"])

@@ -8,9 +8,7 @@ Other columns are for people (reason, confidence ...). Without a column `unknown
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +17,7 @@ from typing import NamedTuple
 
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
-from hf_audio.data.tables import read_table
+from hf_audio.data.tables import csv_text, read_table
 from hf_audio.errors import InputError, nearest_name
 
 LEAVE_OUT = "-"
@@ -111,11 +109,7 @@ def correct_labels(clips: Sequence[Clip], labels: LabelSpace, table: str | Path)
 
 def overrides_text(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:
     """The text of a table of corrections; `columns` starts with clip_id and label or labels."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
+    return csv_text([columns, *([row.get(name, "") for name in columns] for row in rows)])
 
 
 def _clip_labels(row: Mapping[str, str], column: str) -> ClipLabels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from hf_audio.data.waveform_storage import encode_waveform
 # Beyond, a stretched or shifted instrument no longer sounds like itself: a quarter faster or slower, a third up or down
 MOST_STRETCH = 1.25
 MOST_SEMITONES = 4
+# Rise of the mean mel band from one frame to the next, below which there are no beats
+LEAST_ONSET_DB = 0.5
+ONSET_FFT = 2048  # samples under one spectrum of librosa's onsets
 FFT_S = 0.08  # under one spectrum of the phase vocoder, rounded to a power of two samples
 FADE_S = 0.01  # a part that begins late fades in, for a step is a click
 FULL_SCALE = 0.999
@@ -146,8 +150,6 @@ def speeds(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
     Twice or half a tempo counts as the same. What would have to be stretched by more than MOST_STRETCH, and what has no
     beat, is left as it is: 1. Beats are not laid onto each other.
     """
-    from hf_audio.extractors.classical import tempo_bpm
-
     tempi = np.array([tempo_bpm(_mono(sound), sample_rate) for sound in sounds])
     if not (tempi > 0).any():
         return [1.0] * len(tempi)
@@ -164,8 +166,6 @@ def semitones(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
 
     The best shift is that whose pitch classes are most alike, by their correlation.
     """
-    from hf_audio.extractors.classical import tuned_chroma
-
     tunings, chromas = zip(*(tuned_chroma(_mono(sound), sample_rate) for sound in sounds), strict=True)
     wanted = [0.0]
     for tuning, chroma in zip(tunings[1:], chromas[1:], strict=True):
@@ -174,6 +174,37 @@ def semitones(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
         step = steps[int(np.argmax(alike))] + tunings[0] - tuning
         wanted.append(float(np.clip(step, -MOST_SEMITONES, MOST_SEMITONES)))
     return wanted
+
+
+def tempo_bpm(waveform: np.ndarray, sampling_rate: int) -> float:
+    """Beats a minute of `[samples]`, to about 1 % at 100; 0 where nothing ever begins. In 3 s of sound it is a guess.
+
+    The autocorrelation of onsets every 10 ms, with librosa's preference for tempi around 120.
+    """
+    from hf_audio.extractors.compiled_librosa import librosa
+
+    hop_samples = round(sampling_rate / 100)
+    onsets = librosa.onset.onset_strength(y=_at_least(waveform, ONSET_FFT), sr=sampling_rate, hop_length=hop_samples)
+    if not (onsets[10:-10] > LEAST_ONSET_DB).any():  # that a recording begins is no beat
+        return 0.0
+    return float(librosa.feature.tempo(onset_envelope=onsets, sr=sampling_rate, hop_length=hop_samples)[0])
+
+
+def tuned_chroma(waveform: np.ndarray, sampling_rate: int) -> tuple[float, np.ndarray]:
+    """Semitones of `[samples]` above concert pitch, from -0.5 to 0.5, and its pitch classes, float32 `[12]` from C."""
+    from hf_audio.extractors.compiled_librosa import librosa
+
+    fft = {"sr": sampling_rate, "n_fft": 2 ** round(np.log2(0.2 * sampling_rate))}
+    waveform = _at_least(waveform, fft["n_fft"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Trying to estimate tuning from empty frequency set")  # silence has none
+        tuning = float(librosa.estimate_tuning(y=waveform, **fft))
+    return tuning, librosa.feature.chroma_stft(y=waveform, tuning=tuning, **fft).mean(axis=1)
+
+
+def _at_least(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+    waveform = np.asarray(waveform, dtype=np.float32)
+    return np.pad(waveform, (0, max(0, num_samples - len(waveform))))
 
 
 def stretched(sound: np.ndarray, speed: float, sample_rate: int) -> np.ndarray:

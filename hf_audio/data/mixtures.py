@@ -89,11 +89,14 @@ class _Pool:
         usable = [clip for clip in clips if len(clip.labels) <= mixing.mix_labels and _agreeing(clip, mixing)]
         if not usable:
             raise _nothing_to_mix(clips, mixing)
+        found: dict[str, list[Clip]] = defaultdict(list)
+        for clip in usable:
+            for name in set(clip.labels):
+                found[name].append(clip)
+        of_class = {name: found[name] for name in labels.names if name in found}
         members: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
-        of_class: dict[str, list[Clip]] = {}
-        for name in labels.names:
-            for clip in (clip for clip in usable if name in clip.labels):
-                of_class.setdefault(name, []).append(clip)
+        for name, its in of_class.items():
+            for clip in its:
                 members[_agreeing(clip, mixing)][name].append(clip)
         return cls(of_class, members, Counter())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hf_audio.errors import InputError
@@ -43,6 +43,13 @@ def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], li
     if missing:
         raise InputError(f"{table} has columns {', '.join(columns) or '(none)'} but needs {', '.join(required)}")
     return columns, [(line, row) for line, row in rows if any(row.values())]
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """The text of a table, column names first."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _read_text(table: Path) -> str:

@@ -1,6 +1,6 @@
 """174 classical features of music, and spectral entropies: one vector a window, or one every few seconds.
 
-This file and compiled_librosa.py are copied beside published models, so they import nothing of hf_audio:
+This file and those it imports are copied beside published models, so they import nothing of hf_audio:
 
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=22050, return_tensors="pt")["input_values"]    # [1, steps, 174]
@@ -17,7 +17,8 @@ from functools import lru_cache
 
 import numpy as np
 from transformers import BatchFeature, SequenceFeatureExtractor
-from transformers.utils import logging
+
+from .given_sound import as_waveforms, check_sampling_rate
 
 N_FFT = 2048
 HOP_SAMPLES = 512
@@ -34,10 +35,6 @@ FEATURE_NAMES = (
 )
 # Below this deviation a feature did not vary in training: it is centred only, as scikit-learn's StandardScaler does
 LEAST_STD = 1e-4
-# Rise of the mean mel band from one frame to the next, below which there are no beats
-LEAST_ONSET_DB = 0.5
-
-logger = logging.get_logger(__name__)
 
 
 class ClassicalFeatureExtractor(SequenceFeatureExtractor):
@@ -96,14 +93,8 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             ValueError: another sampling rate, more than one channel, or no samples.
         """
-        if sampling_rate is None:
-            logger.warning("Pass the waveform's `sampling_rate`: a wrong one makes wrong features without an error.")
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"This model was trained on sound sampled at {self.sampling_rate} Hz, and this is sampled at "
-                f"{sampling_rate} Hz: resample it first."
-            )
-        values = self.standardise([self.extract(waveform) for waveform in _waveforms(raw_speech)])
+        check_sampling_rate(sampling_rate, self.sampling_rate)
+        values = self.standardise([self.extract(waveform) for waveform in as_waveforms(raw_speech)])
         return BatchFeature({"input_values": values}, tensor_type=return_tensors)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
@@ -204,52 +195,11 @@ def classical_features(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
     return np.concatenate([values.mean(axis=1) for values in over_time]).astype(np.float32)
 
 
-def tempo_bpm(waveform: np.ndarray, sampling_rate: int) -> float:
-    """Beats a minute of `[samples]`, to about 1 % at 100; 0 where nothing ever begins. In 3 s of sound it is a guess.
-
-    The autocorrelation of onsets every 10 ms, with librosa's preference for tempi around 120.
-    """
-    from .compiled_librosa import librosa
-
-    hop_samples = round(sampling_rate / 100)
-    onsets = librosa.onset.onset_strength(y=_at_least(waveform, N_FFT), sr=sampling_rate, hop_length=hop_samples)
-    if not (onsets[10:-10] > LEAST_ONSET_DB).any():  # that a recording begins is no beat
-        return 0.0
-    return float(librosa.feature.tempo(onset_envelope=onsets, sr=sampling_rate, hop_length=hop_samples)[0])
-
-
-def tuned_chroma(waveform: np.ndarray, sampling_rate: int) -> tuple[float, np.ndarray]:
-    """Semitones of `[samples]` above concert pitch, from -0.5 to 0.5, and its pitch classes, float32 `[12]` from C."""
-    from .compiled_librosa import librosa
-
-    fft = {"sr": sampling_rate, "n_fft": 2 ** round(np.log2(0.2 * sampling_rate))}
-    waveform = _at_least(waveform, fft["n_fft"])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Trying to estimate tuning from empty frequency set")  # silence has none
-        tuning = float(librosa.estimate_tuning(y=waveform, **fft))
-    return tuning, librosa.feature.chroma_stft(y=waveform, tuning=tuning, **fft).mean(axis=1)
-
-
-def _at_least(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    waveform = np.asarray(waveform, dtype=np.float32)
-    return np.pad(waveform, (0, max(0, num_samples - len(waveform))))
-
-
 @lru_cache(maxsize=4)
 def _mel_filters(sampling_rate: int) -> np.ndarray:
     from .compiled_librosa import librosa
 
     return librosa.filters.mel(sr=sampling_rate, n_fft=N_FFT, n_mels=NUM_MEL_BANDS)
-
-
-def _waveforms(raw_speech) -> list[np.ndarray]:
-    """One waveform or several, of numpy, torch or plain numbers, as a list of float32 `[samples]`."""
-    several = np.ndim(raw_speech) > 1 if hasattr(raw_speech, "ndim") else np.ndim(raw_speech[0]) > 0
-    waveforms = [np.asarray(waveform, dtype=np.float32) for waveform in (raw_speech if several else [raw_speech])]
-    if any(waveform.ndim != 1 or not len(waveform) for waveform in waveforms):
-        shapes = ", ".join(str(waveform.shape) for waveform in waveforms)
-        raise ValueError(f"Expected mono waveforms of at least one sample, found arrays of shape {shapes}")
-    return waveforms
 
 
 ClassicalFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

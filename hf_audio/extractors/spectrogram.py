@@ -1,6 +1,6 @@
 """Spectrograms of sound as channels of one tensor: log-mel, left and right, harmonic, percussive, MFCC, wavelets.
 
-This file and decomposition.py are copied beside published models, so they import nothing of hf_audio:
+This file and those it imports are copied beside published models, so they import nothing of hf_audio:
 
     extractor = AutoFeatureExtractor.from_pretrained("someone/model", trust_remote_code=True)
     extractor(waveform, sampling_rate=44100, return_tensors="pt")["input_values"]    # [1, frames, bins]
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
-from transformers.utils import logging
 
 from .decomposition import FLOOR_DB, decibels, harmonic_and_percussive, scalogram
+from .given_sound import as_waveforms, check_sampling_rate
 
 CHANNELS = ("mel", "left", "right", "harmonic", "percussive", "mfcc", "wavelet")
 NORMALISATIONS = ("dataset", "clip", "none")
@@ -33,8 +33,6 @@ LEAST_STD = 1e-4
 FILTERS_A_BLOCK = 16
 # What is worked on together, so that it stays in a core's cache
 SAMPLES_AT_A_TIME = 1 << 17
-
-logger = logging.get_logger(__name__)
 
 
 class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
@@ -123,14 +121,10 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             ValueError: another sampling rate, more than two channels of sound, or no samples.
         """
-        if sampling_rate is None:
-            logger.warning("Pass the waveform's `sampling_rate`: a wrong one makes wrong features without an error.")
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"This model was trained on sound sampled at {self.sampling_rate} Hz, and this is sampled at "
-                f"{sampling_rate} Hz: resample it first."
-            )
-        windows = [self.extract(waveform) for waveform in _waveforms(raw_speech, self.is_stereo)]
+        check_sampling_rate(sampling_rate, self.sampling_rate)
+        if self.is_stereo and getattr(raw_speech, "shape", ())[:-1] == (2,):
+            raw_speech = [raw_speech]
+        windows = [self.extract(waveform) for waveform in as_waveforms(raw_speech, may_be_stereo=True)]
         return BatchFeature({"input_values": self.normalise(windows)}, tensor_type=return_tensors)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
@@ -217,9 +211,13 @@ def mel_filters(sampling_rate: int, n_fft: int, num_mel_bins: int) -> np.ndarray
 
 @lru_cache(maxsize=8)
 def _mel_blocks(sampling_rate: int, n_fft: int, num_mel_bins: int) -> list[tuple[int, int, torch.Tensor]]:
-    """(first FFT bin, last + 1, `[FFT bins, filters]`) of neighbouring mel filters."""
+    return filter_blocks(torch.from_numpy(mel_filters(sampling_rate, n_fft, num_mel_bins)).T)
+
+
+def filter_blocks(filters: torch.Tensor) -> list[tuple[int, int, torch.Tensor]]:
+    """Filters `[mel bins, FFT bins]` → (first FFT bin, last + 1, `[FFT bins, filters]`) of neighbouring ones."""
     blocks = []
-    for rows in torch.from_numpy(mel_filters(sampling_rate, n_fft, num_mel_bins)).T.split(FILTERS_A_BLOCK):
+    for rows in filters.split(FILTERS_A_BLOCK):
         touched = rows.any(dim=0).nonzero()
         low, high = (int(touched.min()), int(touched.max()) + 1) if len(touched) else (0, 1)
         blocks.append((low, high, rows[:, low:high].T.contiguous()))
@@ -233,20 +231,6 @@ def _cosines(size: int) -> torch.Tensor:
     cosines = np.sqrt(2 / size) * np.cos(np.pi / size * place * order)
     cosines[:, 0] /= np.sqrt(2)
     return torch.from_numpy(cosines.astype(np.float32))
-
-
-def _waveforms(raw_speech, is_stereo: bool) -> list[np.ndarray]:
-    """One waveform or several, of numpy, torch or plain numbers, as a list of float32 `[samples]` or `[2, samples]`."""
-    if hasattr(raw_speech, "ndim"):
-        is_one = raw_speech.ndim == 1 or (raw_speech.ndim == 2 and is_stereo and len(raw_speech) == 2)
-    else:
-        is_one = np.ndim(raw_speech[0]) == 0
-    waveforms = [np.asarray(waveform, dtype=np.float32) for waveform in ([raw_speech] if is_one else raw_speech)]
-    for waveform in waveforms:
-        if not waveform.size or not (waveform.ndim == 1 or (waveform.ndim == 2 and len(waveform) <= 2)):
-            shapes = ", ".join(str(waveform.shape) for waveform in waveforms)
-            raise ValueError(f"Expected mono or stereo waveforms of some samples, found arrays of shape {shapes}")
-    return waveforms
 
 
 SpectrogramFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -120,8 +121,6 @@ class ClassicalFeatures:
             std=std,
         )
 
-    @property
+    @cached_property
     def _extractor(self) -> ClassicalFeatureExtractor:
-        return ClassicalFeatureExtractor(
-            sampling_rate=self.sample_rate, step_s=self.step_s, entropy_frame_s=self.entropy_frame_s
-        )
+        return self.to_feature_extractor(None, None, None)

@@ -13,6 +13,7 @@ from transformers import ASTFeatureExtractor
 
 from hf_audio.data.windows import cut_windows
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.extractors.spectrogram import filter_blocks
 
 FRAME_S = 0.025
 HOP_S = 0.010
@@ -24,8 +25,6 @@ LOWEST_RATE, FEWEST_BINS = 1000, 4  # the least that torchaudio makes filters of
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 # What is worked on together: on a CPU the spectra of 1k frames stay in the cache, a third faster than 8k
 FRAMES_AT_A_TIME = {"cpu": 1024, "other": 65_536}
-# 16 neighbouring mel filters touch 9 to 80 of the 257 FFT bins: thin products do a quarter of the dense one's work
-FILTERS_A_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -187,12 +186,7 @@ class KaldiFbank:
         filters, _ = get_mel_banks(
             self.num_mel_bins, self._fft_samples, float(self.sample_rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0
         )
-        blocks = []
-        for rows in filters.split(FILTERS_A_BLOCK):
-            touched = rows.any(dim=0).nonzero()
-            low, high = (int(touched.min()), int(touched.max()) + 1) if len(touched) else (0, 1)
-            blocks.append((low, high, rows[:, low:high].T.contiguous()))
-        return blocks
+        return filter_blocks(filters)
 
     def __getstate__(self) -> dict[str, int | str]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # tables are made where needed

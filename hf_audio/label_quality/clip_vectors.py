@@ -57,7 +57,8 @@ def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
         raise InputError(f"{features.source} has no clip of its own in {', '.join(splits)}")
     labels = features.labels
     targets = [
-        labels.multi_hot(labels.indices(_names(row["labels"])), labels.indices(_names(row["unknown"]))) for row in rows
+        labels.multi_hot(labels.indices(names_in(row["labels"])), labels.indices(names_in(row["unknown"])))
+        for row in rows
     ]
     return ClipTable(rows, np.stack(targets))
 
@@ -103,13 +104,6 @@ def windows_of(features: FeatureDataset, clip_ids: Collection[str]) -> FeatureDa
     return dataclasses.replace(features, splits=splits, manifest=manifest)
 
 
-def mean_of_clips(values: np.ndarray, clip_of_window: np.ndarray, num_clips: int) -> np.ndarray:
-    """Mean over each clip's windows, float64 `[clips, numbers]`; NaN of clips without any."""
-    sums = np.zeros((num_clips, values.shape[1]))
-    np.add.at(sums, clip_of_window, values)
-    counts = np.bincount(clip_of_window, minlength=num_clips)[:, None]
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-
-def _names(written: str) -> list[str]:
+def names_in(written: str) -> list[str]:
+    """Of a list in index.csv."""
     return [name for name in written.split(";") if name]

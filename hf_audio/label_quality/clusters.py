@@ -21,7 +21,9 @@ from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor
 from hf_audio.data.label_overrides import LEAVE_OUT, overrides_text
 from hf_audio.errors import InputError
-from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, names_in, window_vectors
+from hf_audio.metrics import mean_of_clips
+from hf_audio.pictures.figures import new_figure, short_name
 
 NUM_FOLDS = 5
 FEWEST_CLIPS = 10
@@ -108,11 +110,6 @@ def split_label(
             f"clusters need {FEWEST_CLIPS} clips and 2 of each class at least"
         )
     vectors = [_clip_vectors(*pair, network, token) for pair in ((features, clips), (reference, found))]
-    if vectors[0].shape[1] != vectors[1].shape[1]:
-        raise InputError(
-            f"The features of {reference.source} have another size than those of {features.source}: build both with "
-            "the same features and settings"
-        )
     scaler = StandardScaler().fit(np.concatenate(vectors))
     own, others = (scaler.transform(one) for one in vectors)
     means = _means(others, known, len(names))
@@ -149,8 +146,7 @@ def write_split_label(split: LabelClusters, features: FeatureDataset, path: str 
     rows = []
     for row, cluster, margin, kept in zip(split.clips.rows, split.clusters, split.margins, split.kept, strict=True):
         name = split.names[cluster]
-        labels = [one for one in row["labels"].split(";") if one and one != split.label]
-        unknown = [one for one in row["unknown"].split(";") if one]
+        labels, unknown = _without(split.label, row["labels"]), names_in(row["unknown"])
         if kept:  # a name may be a class that the corpus has already
             labels, unknown = [*labels, name], [one for one in unknown if one != name]
         else:
@@ -165,8 +161,7 @@ def write_split_label(split: LabelClusters, features: FeatureDataset, path: str 
     everything = clips_of(features, list(features.splits))
     for row, target in zip(everything.rows, everything.targets[:, column], strict=True):
         if np.isnan(target):
-            labels = row["labels"].split(";")
-            unknown = [one for one in row["unknown"].split(";") if one != split.label]
+            labels, unknown = names_in(row["labels"]), _without(split.label, row["unknown"])
             unknown += [one for one in split.names if one not in labels and one not in unknown]
             unknown = ";".join(unknown)
             reason = f"{split.label} is unknown"
@@ -179,19 +174,19 @@ def plot_split_label(split: LabelClusters) -> Figure:
     """The clips, the reference and the centres on the two principal components of all of them."""
     components = PCA(2).fit(np.concatenate([split.vectors, split.reference_vectors]))
     clips, reference, centres = map(components.transform, (split.vectors, split.reference_vectors, split.centres))
-    figure = Figure(figsize=(7.5, 6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_figure(7.5, 6)
     for number, name in enumerate(split.names):
         colour, members = f"C{number}", split.clusters == number
         kept, others = members & split.kept, members & ~split.kept
-        axes.scatter(*clips[kept].T, s=18, color=colour, label=f"{name}: {kept.sum()} of {members.sum()} kept")
+        said = f"{short_name(name)}: {kept.sum()} of {members.sum()} kept"
+        axes.scatter(*clips[kept].T, s=18, color=colour, label=said)
         axes.scatter(*clips[others].T, s=14, facecolors="none", edgecolors=colour, alpha=0.4)
         known = reference[split.reference_clusters == number]
         axes.scatter(*known.T, s=22, marker="x", lw=1, color=colour, alpha=0.7, label=f"reference, {len(known)} clips")
         axes.scatter(*centres[number], s=160, marker="*", color=colour, edgecolors="black", zorder=3)
     shares = components.explained_variance_ratio_
     axes.set(xlabel=f"first component ({shares[0]:.0%} of the variance)", ylabel=f"second ({shares[1]:.0%})")
-    axes.set_title(f"{split.label}, told apart (stars: centres; hollow: left undecided)".replace("$", r"\$"))
+    axes.set_title(f"{short_name(split.label)}, told apart (stars: centres; hollow: left undecided)")
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -228,6 +223,11 @@ def _having(clips: ClipTable, columns: Sequence[int]) -> ClipTable:
     """The clips that have exactly one of some classes."""
     chosen = np.flatnonzero((clips.targets[:, columns] == 1).sum(axis=1) == 1)
     return ClipTable([clips.rows[number] for number in chosen], clips.targets[chosen])
+
+
+def _without(label: str, written: str) -> list[str]:
+    """The other names of a list in index.csv."""
+    return [name for name in names_in(written) if name != label]
 
 
 def _clip_vectors(features: FeatureDataset, clips: ClipTable, network: str | None, token: str | None) -> np.ndarray:

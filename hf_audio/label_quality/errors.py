@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
+from hf_audio.metrics import mean_of_clips
 from hf_audio.references import fit_linear
 
 NUM_FOLDS = 5
@@ -94,10 +95,12 @@ def find_label_errors(
     Raises:
         InputError: nothing to learn from, a missing split, predictions of other classes, or cleanlab is missing.
     """
-    clips = clips_of(features, checked_splits(features, splits))
-    return errors_among(
-        features, clips, network=network, predictions=predictions, hold_out=hold_out, seed=seed, token=token
-    )
+    clips, labels = clips_of(features, checked_splits(features, splits)), features.labels
+    if predictions:
+        return errors_among(clips, _read_predictions(predictions, clips, labels), labels)
+    vectors, clip_of_window = window_vectors(features, clips.clip_ids, network, token=token)
+    probabilities = out_of_fold(vectors, clip_of_window, clips, labels, hold_out=hold_out, seed=seed)
+    return errors_among(clips, probabilities, labels)
 
 
 def checked_splits(features: FeatureDataset, splits: Sequence[str] | None) -> Sequence[str]:
@@ -105,23 +108,8 @@ def checked_splits(features: FeatureDataset, splits: Sequence[str] | None) -> Se
     return splits or [split for split in CHECKED_SPLITS if split in features.splits]
 
 
-def errors_among(
-    features: FeatureDataset,
-    clips: ClipTable,
-    *,
-    network: str | None = None,
-    predictions: Sequence[str | Path] = (),
-    hold_out: str = "groups",
-    seed: int = 0,
-    token: str | None = None,
-) -> LabelErrors:
-    """The search among these clips, with the targets that they have; arguments as of `find_label_errors`."""
-    labels = features.labels
-    if predictions:
-        probabilities = _read_predictions(predictions, clips, labels)
-    else:
-        vectors, clip_of_window = window_vectors(features, clips.clip_ids, network, token=token)
-        probabilities = out_of_fold(vectors, clip_of_window, clips, labels, hold_out=hold_out, seed=seed)
+def errors_among(clips: ClipTable, probabilities: np.ndarray, labels: LabelSpace) -> LabelErrors:
+    """What probabilities `[clips, classes]` say of the targets that these clips have; NaN where they say nothing."""
     find = _errors_of_each_class if labels.is_multi_label else _errors_of_one_label
     judged, agreement, errors = find(clips, probabilities, labels)
     errors.sort(key=lambda error: (error.quality, -error.confidence, error.row["clip_id"]))

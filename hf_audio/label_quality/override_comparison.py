@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import sem
 from scipy.stats import t as student
 from tqdm.auto import tqdm
 
+from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.index import Clip
-from hf_audio.data.label_overrides import CorrectedLabels, correct_labels, overrides_text, read_clip_labels
+from hf_audio.data.label_overrides import (
+    LEAVE_OUT,
+    CorrectedLabels,
+    correct_labels,
+    overrides_text,
+    read_clip_labels,
+)
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, mean_of_clips, window_vectors
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, names_in, window_vectors
 from hf_audio.label_quality.errors import checked_splits
-from hf_audio.metrics import METRIC_NAMES, main_metrics, validation_metrics
+from hf_audio.metrics import METRIC_NAMES, main_metrics, mean_of_clips, validation_metrics
 from hf_audio.references import MOST_TRAINING_WINDOWS, fit_linear
 
 FEWEST_GROUPS = 20
@@ -118,12 +125,7 @@ def compare_overrides(
             found = validation_metrics(labels.probabilities(logits), test.targets[test_rows], labels)
             scores[-1].append(found[metric])
     before, after = zip(*scores, strict=True)
-    differences = np.subtract(after, before)
-    reach = float(student.ppf(0.975, seeds - 1)) * float(differences.std(ddof=1))
-    mean = float(differences.mean())
-    return OverrideComparison(
-        metric, before, after, mean, mean - reach, mean + reach, "over redrawn training and test clips"
-    )
+    return _compared(metric, before, after, np.std, "over redrawn training and test clips")
 
 
 def compare_runs(metric: str, before: Sequence[float], after: Sequence[float]) -> OverrideComparison:
@@ -131,10 +133,17 @@ def compare_runs(metric: str, before: Sequence[float], after: Sequence[float]) -
 
     The interval is over seeds alone: what another test set would have said is not in it.
     """
+    return _compared(metric, before, after, sem, "over seeds")
+
+
+def _compared(
+    metric: str, before: Sequence[float], after: Sequence[float], error_of: Callable[..., float], note: str
+) -> OverrideComparison:
+    """With Student's interval around the mean difference, whose standard error is `error_of` the differences."""
     differences = np.subtract(after, before)
-    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    reach, mean = float(student.ppf(0.975, len(differences) - 1)) * error, float(differences.mean())
-    return OverrideComparison(metric, tuple(before), tuple(after), mean, mean - reach, mean + reach, "over seeds")
+    reach = float(student.ppf(0.975, len(differences) - 1) * error_of(differences, ddof=1))
+    mean = float(differences.mean())
+    return OverrideComparison(metric, tuple(before), tuple(after), mean, mean - reach, mean + reach, note)
 
 
 def without_test_clips(overrides: str | Path, features: FeatureDataset, path: str | Path) -> Path:
@@ -145,15 +154,13 @@ def without_test_clips(overrides: str | Path, features: FeatureDataset, path: st
     rows = [
         {
             "clip_id": clip_id,
-            "labels": "-" if one.is_left_out else ";".join(one.labels),
+            "labels": LEAVE_OUT if one.is_left_out else ";".join(one.labels),
             "unknown": ";".join(one.unknown or ()),
         }
         for clip_id, one in kept.items()
     ]
-    Path(path).write_text(
-        overrides_text(rows, ("clip_id", "labels", "unknown") if has_unknown else ("clip_id", "labels")),
-        encoding="utf-8",
-    )
+    columns = ("clip_id", "labels", "unknown") if has_unknown else ("clip_id", "labels")
+    write_atomically(Path(path), overrides_text(rows, columns))
     return Path(path)
 
 
@@ -177,7 +184,7 @@ def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, ov
 
 
 def _clip(row: dict[str, str]) -> Clip:
-    labels, unknown = (tuple(name for name in row[key].split(";") if name) for key in ("labels", "unknown"))
+    labels, unknown = (tuple(names_in(row[key])) for key in ("labels", "unknown"))
     return Clip("", labels, row["group"], row["clip_id"], split=row["split"], unknown=unknown)
 
 

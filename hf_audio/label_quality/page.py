@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote
-
-import torch
 
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.label_overrides import overrides_text
 from hf_audio.data.picture_storage import encode_features
-from hf_audio.features.fbank import KaldiFbank
 from hf_audio.label_quality.clip_vectors import windows_of
 from hf_audio.label_quality.errors import LabelError, LabelErrors
+from hf_audio.pictures.inline import frames_of_rows, inline_picture, player
 
 COLUMNS = ("clip_id", "given", "suggested", "confidence", "quality", "split", "group")
 TITLES = ("clip", "given", "suggested", "confidence", "quality", "split", "group", "sound", "picture")
@@ -49,7 +44,7 @@ def write_label_errors(
     write_atomically(folder / "label_errors.csv", overrides_text(rows, COLUMNS))
     pictures = _pictures(features, [error.row["clip_id"] for error in found.errors[:num_pictures]])
     sounds = _sounds(found.errors, Path(data_dir), folder) if data_dir else {}
-    write_atomically(folder / "index.html", _page(rows, features.labels.names, pictures, sounds, str(features.source)))
+    write_atomically(folder / "index.html", _page(rows, features, pictures, sounds))
     column = "labels" if features.labels.is_multi_label else "label"
     sure = [
         {**row, column: row["suggested"], "reason": _reason(row)}
@@ -79,28 +74,19 @@ def _reason(row: dict[str, str]) -> str:
 
 
 def _pictures(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, str]:
-    """{clip_id: data URL} of the first window of each clip, low frequencies at the bottom."""
+    """{clip_id: element} of the first window of each clip, low frequencies at the bottom."""
     if features.kind == "classical" or not clip_ids:
         return {}
-    fbank = KaldiFbank(features.manifest["extractor"]["sampling_rate"]) if features.kind == "waveform" else None
-    pictures: dict[str, str] = {}
+    frames_of, pictures = frames_of_rows(features), {}
     for rows in windows_of(features, set(clip_ids)).splits.values():
         for number, clip_id in enumerate(rows["clip_id"]):
-            if clip_id in pictures:
-                continue
-            row = rows[number]
-            frames = features.storage.decode(row)[: row["num_frames"]]
-            if fbank is not None:
-                frames = fbank([torch.from_numpy(frames)])[0].numpy()
-            if frames.ndim == 3:  # [frames, channels, bins]: the first of several pictures
-                frames = frames[:, 0]
-            png = encode_features(frames)[0]
-            pictures[clip_id] = "data:image/png;base64," + base64.b64encode(png).decode()
+            if clip_id not in pictures:
+                pictures[clip_id] = inline_picture(encode_features(frames_of(rows[number]))[0])
     return pictures
 
 
 def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[str, str]:
-    """{clip_id: address} of the files that can be found, with the stretch that is the clip."""
+    """{clip_id: player} of the files that can be found, with the stretch that is the clip."""
     by_name: dict[str, Path] | None = None
     sounds = {}
     for error in errors:
@@ -112,21 +98,19 @@ def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[
                 by_name = {file.stem: file for file in files}
             path = by_name.get(Path(name).name) or by_name.get(Path(name).stem)
         if path is not None:
-            start_s, end_s = float(error.row["start_s"] or 0), error.row["end_s"]
-            stretch = f"#t={start_s:g}{f',{float(end_s):g}' if end_s else ''}" if start_s or end_s else ""
-            sounds[error.row["clip_id"]] = quote(Path(os.path.relpath(path, folder)).as_posix()) + stretch
+            start_s, end_s = (float(error.row[key]) if error.row[key] else None for key in ("start_s", "end_s"))
+            sounds[error.row["clip_id"]] = player(path, folder, start_s or 0.0, end_s)
     return sounds
 
 
 def _page(
     rows: Sequence[dict[str, str]],
-    names: Sequence[str],
+    features: FeatureDataset,
     pictures: dict[str, str],
     sounds: dict[str, str],
-    source: str,
 ) -> str:
-    title = f"{len(rows)} labels of {Path(source).name} that are probably wrong"
-    options = "".join(f"<option>{html.escape(name)}</option>" for name in names)
+    title = f"{len(rows)} labels of {features.name} that are probably wrong"
+    options = "".join(f"<option>{html.escape(name)}</option>" for name in features.labels.names)
     head = "".join(f"<th>{name}</th>" for name in TITLES)
     body = "\n".join(_table_rows(rows, pictures, sounds))
     return _PAGE.format(title=html.escape(title), options=options, head=head, body=body)
@@ -135,10 +119,8 @@ def _page(
 def _table_rows(rows: Sequence[dict[str, str]], pictures: dict[str, str], sounds: dict[str, str]) -> Iterator[str]:
     for row in rows:
         clip_id = row["clip_id"]
-        sound, picture = sounds.get(clip_id), pictures.get(clip_id)
         cells = [html.escape(row[name]).replace(";", "; ") if row[name] else "–" for name in COLUMNS]
-        cells.append(f'<audio controls preload="none" src="{html.escape(sound)}"></audio>' if sound else "")
-        cells.append(f'<img src="{picture}" alt="log-mel picture">' if picture else "")
+        cells += [sounds.get(clip_id, ""), pictures.get(clip_id, "")]
         classes = html.escape(";".join([row["given"], row["suggested"]]))
         yield f'<tr data-classes=";{classes};">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
-from hf_audio.label_quality.clip_vectors import ClipTable, clips_of
-from hf_audio.label_quality.errors import LabelErrors, checked_splits, errors_among
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
+from hf_audio.label_quality.errors import LabelErrors, checked_splits, errors_among, out_of_fold
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,41 @@ class PlantedErrors:
         return self.num_right / max(self.num_planted, 1)
 
 
-def find_planted_errors(features: FeatureDataset, fraction: float, *, seed: int = 0, **options: Any) -> PlantedErrors:
+def find_planted_errors(
+    features: FeatureDataset,
+    fraction: float,
+    seeds: Sequence[int] = (0,),
+    *,
+    splits: Sequence[str] | None = None,
+    network: str | None = None,
+    hold_out: str = "groups",
+) -> list[PlantedErrors]:
     """Turns labels of some clips wrong, in memory, and searches for them as `find_label_errors` would.
 
     A clip with one label gets another class, drawn evenly; of one with several, one known class is turned round.
 
     Args:
         fraction: share of the clips to turn wrong.
-        seed: of the clips and classes, and of the folds.
-        options: of `find_label_errors`, but for `predictions`: those know nothing of planted errors.
+        seeds: of the clips and classes, and of the folds; each gives a result.
+        splits, network, hold_out: of `find_label_errors`.
 
     Raises:
         InputError: a share that leaves nothing to learn from, and as `find_label_errors`.
     """
     if not 0 < fraction <= 0.5:
         raise InputError(f"--plant {fraction:g} must be above 0 and at most 0.5: try 0.1")
-    clips = clips_of(features, checked_splits(features, options.pop("splits", None)))
-    planted, targets = plant(clips.targets, fraction, features.labels.is_multi_label, seed)
-    found = errors_among(features, ClipTable(clips.rows, targets), seed=seed, **options)
-    turned = {clips.clip_ids[clip] for clip in planted}
-    called = {error.row["clip_id"] for error in found.errors}
-    return PlantedErrors(len(turned), len(called), len(turned & called), found)
+    clips, labels = clips_of(features, checked_splits(features, splits)), features.labels
+    vectors, clip_of_window = window_vectors(features, clips.clip_ids, network)
+    draws = []
+    for seed in seeds:
+        planted, targets = plant(clips.targets, fraction, labels.is_multi_label, seed)
+        turned = ClipTable(clips.rows, targets)
+        probabilities = out_of_fold(vectors, clip_of_window, turned, labels, hold_out=hold_out, seed=seed)
+        found = errors_among(turned, probabilities, labels)
+        wrong = {clips.clip_ids[clip] for clip in planted}
+        called = {error.row["clip_id"] for error in found.errors}
+        draws.append(PlantedErrors(len(wrong), len(called), len(wrong & called), found))
+    return draws
 
 
 def plant(targets: np.ndarray, fraction: float, is_multi_label: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import itertools
 import re
@@ -10,7 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.picture_storage import encode_features
-from hf_audio.leaks.search import Leak, pictured
+from hf_audio.leaks.search import Leak
+from hf_audio.pictures.inline import frames_of_rows, inline_picture
+from hf_audio.references import rows_at
 
 MOST_PICTURES = 20
 STYLE = """
@@ -52,12 +53,11 @@ def _as_html(markdown: str) -> Iterator[str]:
 
 def _pairs(worst: Sequence[Leak], features: FeatureDataset) -> Iterator[str]:
     wanted = {(leak.split_a, leak.rows[0]) for leak in worst} | {(leak.split_b, leak.rows[1]) for leak in worst}
-    picture, pngs = pictured(features), {}
+    frames_of, pictures = frames_of_rows(features), {}
     for split, rows in features.splits.items():
         positions = sorted(row for name, row in wanted if name == split)
-        for position, row in _chosen(rows, positions):
-            png = encode_features(picture(row))[0]
-            pngs[split, position] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        for position, row in zip(positions, rows_at(rows, positions), strict=True):
+            pictures[split, position] = inline_picture(encode_features(frames_of(row))[0])
     for leak in worst:
         yield f'<div class="pair"><h3>Similarity {leak.similarity:.3f}, shifted by {leak.shift_s:g} s</h3>'
         sides = (
@@ -66,14 +66,5 @@ def _pairs(worst: Sequence[Leak], features: FeatureDataset) -> Iterator[str]:
         )
         for split, clip, start_s, row in sides:
             said = html.escape(f"{split}: {clip}, from {start_s:.2f} s")
-            yield f'<figure><img src="{pngs[split, row]}" alt="log-mel"><figcaption>{said}</figcaption></figure>'
+            yield f"<figure>{pictures[split, row]}<figcaption>{said}</figcaption></figure>"
         yield "</div>"
-
-
-def _chosen(rows, positions: list[int]) -> Iterator[tuple[int, dict]]:
-    """Rows at positions, of a dataset on disk or a stream."""
-    if hasattr(rows, "select"):
-        yield from zip(positions, rows.select(positions), strict=True)
-        return
-    wanted = set(positions)
-    yield from ((position, row) for position, row in enumerate(rows) if position in wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,24 +116,14 @@ def _windows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Statistics, targets, clips and groups of a split's windows; of random whole groups where they are too many."""
     most = MOST_WINDOWS * features.num_windows(split) // sum(map(features.num_windows, features.splits))
-    rows, groups = features.splits[split], []
-    names, group_of = [], {}
-    for row in rows.select_columns(["clip_id", "group"]):
+    rows, names, group_of = None, [], {}
+    for row in features.splits[split].select_columns(["clip_id", "group"]):
         names.append(row["group"])
         group_of[clip_key(row["clip_id"])] = number_of[row["group"]]
     if len(names) > most:
         groups = np.array([number_of[name] for name in names])
-        kept = ~_draw(groups, np.zeros((len(groups), 0)), len(groups) - most, seed)
-        if hasattr(rows, "select"):
-            rows = rows.select(np.flatnonzero(kept))
-        else:  # a stream
-            rows = rows.filter(lambda _, number: bool(kept[number]), with_indices=True)
-        facts = features.manifest["splits"]
-        facts = {**facts, split: {**facts[split], "num_windows": int(kept.sum())}}
-        features = dataclasses.replace(
-            features, splits={**features.splits, split: rows}, manifest={**features.manifest, "splits": facts}
-        )
-    inputs, targets, keys = window_statistics(features, split)
+        rows = np.flatnonzero(~_draw(groups, np.zeros((len(groups), 0)), len(groups) - most, seed))
+    inputs, targets, keys = window_statistics(features, split, rows=rows)
     return inputs, targets, keys, np.array([group_of[key] for key in keys.tolist()])
 
 

@@ -6,14 +6,13 @@ a corpus that was cut into pieces before it came here, makes every score too goo
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, load_features
+from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.leaks.page import leak_page
 from hf_audio.leaks.pretended_accuracy import PretendedAccuracy, train_both_ways
@@ -150,14 +149,7 @@ def leak_report(
     if output_dir is not None:
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "leaks.csv", _csv(report.leaks))
+        rows = ([getattr(leak, column) for column in COLUMNS] for leak in report.leaks)
+        write_atomically(folder / "leaks.csv", csv_text([COLUMNS, *rows]))
         write_atomically(folder / "report.html", leak_page(report.as_markdown(most=100), report.clip_pairs(), features))
     return report
-
-
-def _csv(leaks: list[Leak]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows([getattr(leak, column) for column in COLUMNS] for leak in leaks)
-    return text.getvalue()

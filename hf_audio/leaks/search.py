@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.features.fbank import HOP_S, KaldiFbank
+from hf_audio.features.fbank import HOP_S
 from hf_audio.leaks.near_duplicates import (
     MOST_SIMILAR,
     Pairs,
@@ -22,6 +21,7 @@ from hf_audio.leaks.near_duplicates import (
     sketch_windows,
     threshold_above,
 )
+from hf_audio.pictures.inline import frames_of_rows
 
 LEAST_STEPS = 8  # a window of fewer steps is compared as one vector
 LEAST_OTHERS = 200  # pairs that are surely different, to learn a threshold from
@@ -54,17 +54,6 @@ def find_leaks(features: FeatureDataset, seed: int = 0) -> dict:
     facts = _Facts()
     sketches = _sketches(features, facts)
     return _found(features, sketches, facts.as_arrays(features), seed)
-
-
-def pictured(features: FeatureDataset) -> Callable[[dict], np.ndarray]:
-    """The function that makes `[frames, bins]` of a row: log-mel of waveforms, the first channel of spectrograms."""
-    storage, kind = features.storage, features.kind
-    if kind == "waveform":
-        fbank = KaldiFbank(features.manifest["extractor"]["sampling_rate"])
-        return lambda row: fbank([torch.from_numpy(storage.decode(row)[: row["num_frames"]])])[0].numpy()
-    if kind == "spectrogram":
-        return lambda row: storage.decode(row)[: row["num_frames"], 0]
-    return lambda row: storage.decode(row)[: row["num_frames"]]
 
 
 class _Facts:
@@ -102,7 +91,7 @@ def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
     frames_a_second = _frames_a_second(features)
     frames = int(frames_a_second * features.window_s) + 1
     as_vectors = frames < LEAST_STEPS or features.kind == "classical"
-    picture = pictured(features)
+    frames_of = frames_of_rows(features)
 
     def windows() -> Iterator[np.ndarray]:
         # Pillow, libsndfile and torch work without the interpreter's lock
@@ -112,7 +101,7 @@ def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
                 while batch := list(itertools.islice(rows, ROWS_AT_A_TIME)):
                     for position, row in batch:
                         facts.note(number, position, row)
-                    for window in threads.map(picture, [row for _, row in batch]):
+                    for window in threads.map(frames_of, [row for _, row in batch]):
                         yield window.mean(axis=0, keepdims=True) if as_vectors else window
                     progress.update(len(batch))
 
@@ -122,7 +111,7 @@ def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
 
 
 def _frames_a_second(features: FeatureDataset) -> float:
-    """Of what `pictured` makes."""
+    """Of what `frames_of_rows` makes."""
     extractor = features.manifest["extractor"]
     if "hop_samples" in extractor:
         return extractor["sampling_rate"] / extractor["hop_samples"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -139,11 +138,6 @@ def calibrate(clips: ClipScores | None, classifiers: Classifiers, labels: LabelS
         if name not in classifiers:
             logits[column] = 0.0, LEAST_LOGIT
     return logits
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _platt(values: np.ndarray, targets: np.ndarray) -> tuple[float, float]:

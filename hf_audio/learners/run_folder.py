@@ -4,7 +4,7 @@ run folder/
   model.skops               {class name: pipeline of scikit-learn}
   config.json               classes, and how decision values become logits
   preprocessor_config.json  of ClassicalFeatureExtractor, without statistics: pipelines standardise by themselves
-  classical.py              its code
+  classical.py ...          its code
   network/                  the network whose embeddings the pipelines read, if there is one, with its extractor
 """
 

@@ -10,6 +10,7 @@ import numpy as np
 from accelerate import PartialState
 
 from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.learners.classifiers import (
     GRIDS,
@@ -19,7 +20,6 @@ from hf_audio.learners.classifiers import (
     decision_values,
     fit_classifiers,
     search_settings,
-    usable_cores,
 )
 from hf_audio.learners.window_vectors import Network, VectorReader
 from hf_audio.metrics import ClipScores, average_per_clip

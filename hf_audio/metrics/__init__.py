@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_audio.errors import InputError
-from hf_audio.metrics.clips import ClipScores, average_per_clip
+from hf_audio.metrics.clips import ClipScores, average_per_clip, mean_of_clips
 
 if TYPE_CHECKING:
     import evaluate
@@ -29,6 +29,7 @@ __all__ = [
     "decide",
     "load_metric",
     "main_metrics",
+    "mean_of_clips",
     "validation_metrics",
 ]
 

@@ -48,13 +48,18 @@ def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip
             f"Found {len(window_logits)} window logits, {len(window_targets)} targets and {len(clip_keys)} clip keys; "
             "there must be one of each for every window"
         )
-    keys, first, clip_of_window, num_windows = np.unique(
-        clip_keys, return_index=True, return_inverse=True, return_counts=True
-    )
+    keys, first, clip_of_window = np.unique(clip_keys, return_index=True, return_inverse=True)
     clip_of_window = clip_of_window.reshape(-1)
     if not np.array_equal(window_targets, window_targets[first][clip_of_window], equal_nan=True):
         raise InputError("Windows of one clip carry different labels; rebuild the features, or two clip ids collide")
-    sums = np.zeros((len(keys), window_logits.shape[1]))
-    np.add.at(sums, clip_of_window, window_logits)
     order = np.argsort(first)
-    return ClipScores(keys[order], (sums / num_windows[:, None])[order], window_targets[first[order]])
+    logits = mean_of_clips(window_logits, clip_of_window, len(keys))
+    return ClipScores(keys[order], logits[order], window_targets[first[order]])
+
+
+def mean_of_clips(values: np.ndarray, clip_of_window: np.ndarray, num_clips: int) -> np.ndarray:
+    """Mean over each clip's windows, float64 `[clips, numbers]`; NaN of clips without any."""
+    sums = np.zeros((num_clips, values.shape[1]))
+    np.add.at(sums, clip_of_window, values)
+    counts = np.bincount(clip_of_window, minlength=num_clips)[:, None]
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

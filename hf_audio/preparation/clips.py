@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from hf_audio.config import DataConfig, MixingConfig
-from hf_audio.corpora import find_corpus
+from hf_audio.corpora import find_corpus, obtain_corpus
 from hf_audio.data.index import Clip, CorpusCard, with_shared_values
 from hf_audio.data.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
@@ -56,15 +56,12 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
     """The folder with a corpus's recordings; without `data_dir` they are downloaded or rendered below corpora/."""
     if data_dir:
         return Path(data_dir)
-    corpus, root = find_corpus(name), Path("corpora") / name
-    if hasattr(corpus, "obtain"):
-        corpus.obtain(root)
-    elif name == "folder":
+    if name == "folder":
         raise InputError(
             f"Nothing to train on: give {flag} DIR (class folders, or a CSV with path and label), "
             "or --dataset USER/NAME for features on the Hub"
         )
-    return root  # where nothing is, the index's error says where to get the corpus
+    return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
 
 
 def _index(corpus: ModuleType, data: DataConfig) -> list[Clip]:

@@ -17,6 +17,7 @@ from transformers import IntervalStrategy, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
 from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 
 # The settings that decide what a run learns; a run is resumed only with the same ones.
@@ -31,9 +32,8 @@ def training_defaults() -> dict[str, Any]:
     """TrainingArguments that suit feature datasets on this machine, to be laid under a recipe's own values."""
     on_gpu = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Decoding a window takes 1 ms: a CPU that trains has no use for workers beside itself, a GPU has.
-    workers = min(8, max(1, cores // processes_here - 1)) if on_gpu else 0
+    workers = min(8, max(1, usable_cores() // processes_here - 1)) if on_gpu else 0
     return {
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
@@ -41,6 +41,8 @@ def training_defaults() -> dict[str, Any]:
         "logging_steps": 10,
         "logging_first_step": True,
         "report_to": "tensorboard",
+        # left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator
+        "use_cpu": not torch.accelerator.is_available(),
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,  # below 1: a share of all steps
         "bf16": on_gpu and torch.cuda.is_bf16_supported(),
