@@ -7,14 +7,19 @@ import difflib
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
     """What the user gave cannot be used. The message is one sentence: what was found, what was expected, what to try.
 
-    Recipes and scripts print it alone, without a stack trace, and exit with code 2.
+    Recipes and scripts print it alone, without a stack trace, and exit with code 2. Names of files and classes that it
+    quotes may be a stranger's, so what would move a terminal's cursor or hide a part of it is escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
@@ -29,6 +34,23 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
     guess = nearest_name(name, names)
     hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(names)}"
     return InputError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def printable(text: object) -> str:
+    """A text as a terminal and a log can show it: control, direction and invalid characters are escaped.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if _is_shown(letter) else ascii(letter)[1:-1] for letter in text)
+
+
+def _is_shown(letter: str) -> bool:
+    joiners = "\u200c\u200d"  # which some scripts and emoji are written with
+    return letter.isprintable() or letter in joiners or unicodedata.category(letter) in ("Zs", "Co", "Cn")
 
 
 def one_line(error: object) -> str:

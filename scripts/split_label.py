@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from hf_audio import clear_errors, load_features, split_label
-from hf_audio.data.feature_storage import write_atomically
+from hf_audio.files import write_atomically
 from hf_audio.label_quality.clusters import plot_split_label, write_split_label
 from hf_audio.pictures.figures import png
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
-    {"errors", "config", "environment", "extractors"},
+    {"errors", "files", "config", "environment", "extractors"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation", "pictures", "references"},

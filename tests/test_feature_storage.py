@@ -12,14 +12,7 @@ import torch
 from PIL import Image
 from transformers import WhisperFeatureExtractor
 
-from hf_audio.data.feature_storage import (
-    STORAGES,
-    feature_schema,
-    storage_of,
-    storage_of_extractor,
-    storage_of_row,
-    write_atomically,
-)
+from hf_audio.data.feature_storage import STORAGES, feature_schema, storage_of, storage_of_extractor, storage_of_row
 from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.picture_storage import decode_features, encode_features
 from hf_audio.errors import InputError
@@ -27,6 +20,7 @@ from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.features.spectrogram import Spectrogram
 from hf_audio.features.waveform import Waveform
+from hf_audio.files import write_atomically
 
 NAMES = LabelSpace(("cello", "flute"), SINGLE_LABEL)
 

@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hf_audio.augment import Compose
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.inference import embeddings, load_network
 from hf_audio.pictures.augmented import augmented_picture
 from hf_audio.pictures.clips import (

@@ -17,11 +17,11 @@ from accelerate import PartialState
 
 from hf_audio import __version__
 from hf_audio.analysis.plots import write_plots
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.metrics import (
     METRIC_NAMES,
     ClipScores,

@@ -13,11 +13,11 @@ import numpy as np
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.corpora import find_corpus
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import Clip
 from hf_audio.data.picture_storage import grey_png
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.pictures.inline import inline_picture, player
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")

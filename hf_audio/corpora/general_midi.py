@@ -35,6 +35,7 @@ from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 
 CARD = CorpusCard(
     name="General MIDI instruments",
@@ -99,10 +100,10 @@ def obtain(
         _claim(root, parameters)
         if (root / "manifest.json").is_file():
             return
-        _write(root / MENDED_SOUNDFONT, mended_soundfont(soundfont.read_bytes()))
+        write_atomically(root / MENDED_SOUNDFONT, mended_soundfont(soundfont.read_bytes()))
         _render_all(root, [*_train_songs(num_train_clips, seed), *_test_songs(num_test_clips, seed)], num_workers)
         (root / MENDED_SOUNDFONT).unlink()
-        _write(root / "manifest.json", _as_json(parameters))
+        write_atomically(root / "manifest.json", _as_json(parameters))
     except OSError as error:
         raise InputError(
             f"The corpus cannot be written to {root} ({error.strerror or error}); free space there, or choose a folder "
@@ -204,13 +205,13 @@ def _render_song(root: Path, song: Song) -> int:
         if path.is_file():
             continue
         if song.split == "test":
-            _write(path.with_suffix(".txt"), "".join(f"{label}\n" for label in song.labels).encode())
+            write_atomically(path.with_suffix(".txt"), "".join(f"{label}\n" for label in song.labels).encode())
         synthesizer = load_synthesizer(root / MENDED_SOUNDFONT)
         wave = io.BytesIO()
         soundfile.write(
             wave, render_excerpt(synthesizer, excerpt, song.seed, take), SAMPLE_RATE, subtype="PCM_16", format="WAV"
         )
-        _write(path, wave.getvalue())
+        write_atomically(path, wave.getvalue())
     return song.num_excerpts
 
 
@@ -253,7 +254,7 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     path = root / "parameters.json"
     if not path.is_file():
-        _write(path, _as_json(parameters))
+        write_atomically(path, _as_json(parameters))
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     names = [name for name in parameters if found.get(name) != parameters[name]]
@@ -264,9 +265,3 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
 
 def _as_json(parameters: dict[str, int]) -> bytes:
     return (json.dumps(parameters, indent=2) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

@@ -31,11 +31,11 @@ from hf_audio.data.feature_plan import (
     shards_of,
 )
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 
 PLAN = "plan.json"
 # Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour

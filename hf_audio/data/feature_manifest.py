@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from hf_audio.data.feature_plan import Shard
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, Clip, CorpusCard, groups_in
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixtures import described_parts
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 
 MANIFEST = "manifest.json"
 CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage")

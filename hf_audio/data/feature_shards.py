@@ -17,11 +17,12 @@ from transformers import FeatureExtractionMixin
 
 from hf_audio.data.audio import AudioError
 from hf_audio.data.feature_plan import Shard
-from hf_audio.data.feature_storage import FeatureStorage, feature_schema, storage_of, write_atomically
+from hf_audio.data.feature_storage import FeatureStorage, feature_schema, storage_of
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixing_audio import read_clip
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 
 # clips gathered for one call of the extractor: about 27 of 3 s
 BATCH_S = 80.0

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,23 +105,3 @@ def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any]) -> Feature
             "labels": List(ClassLabel(names=list(labels.names))),
         }
     )
-
-
-def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:
-    """Write a whole file under a temporary name and rename it: readers see all of it or nothing.
-
-    Args:
-        scratch: a folder of the same file system for the temporary file; by default the one of `path`.
-
-    Raises:
-        OSError: of the file system; nothing is left behind under either name.
-    """
-    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

@@ -9,10 +9,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 
 
 def features_to_csv(source: str | Path, path: str | Path) -> Path:

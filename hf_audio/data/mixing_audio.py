@@ -15,10 +15,10 @@ from torchaudio.functional import phase_vocoder
 from tqdm.auto import tqdm
 
 from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_audio
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.index import Clip, MixPart
 from hf_audio.data.mixtures import mixture_s
 from hf_audio.data.waveform_storage import encode_waveform
+from hf_audio.files import write_atomically
 
 # Beyond, a stretched or shifted instrument no longer sounds like itself: a quarter faster or slower, a third up or down
 MOST_STRETCH = 1.25

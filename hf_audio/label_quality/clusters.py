@@ -17,10 +17,10 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor
 from hf_audio.data.label_overrides import LEAVE_OUT, overrides_text
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, names_in, window_vectors
 from hf_audio.metrics import mean_of_clips
 from hf_audio.pictures.figures import new_figure, short_name

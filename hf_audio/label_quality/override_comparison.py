@@ -12,7 +12,6 @@ from scipy.stats import sem
 from scipy.stats import t as student
 from tqdm.auto import tqdm
 
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.index import Clip
 from hf_audio.data.label_overrides import (
@@ -24,6 +23,7 @@ from hf_audio.data.label_overrides import (
 )
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, names_in, window_vectors
 from hf_audio.label_quality.errors import checked_splits
 from hf_audio.metrics import METRIC_NAMES, main_metrics, mean_of_clips, validation_metrics

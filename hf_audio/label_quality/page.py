@@ -6,10 +6,10 @@ import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.label_overrides import overrides_text
 from hf_audio.data.picture_storage import encode_features
+from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import windows_of
 from hf_audio.label_quality.errors import LabelError, LabelErrors
 from hf_audio.pictures.inline import frames_of_rows, inline_picture, player

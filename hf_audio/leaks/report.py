@@ -10,10 +10,10 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.leaks.page import leak_page
 from hf_audio.leaks.pretended_accuracy import PretendedAccuracy, train_both_ways
 from hf_audio.leaks.search import Leak, find_leaks

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_audio.data.feature_storage import write_atomically
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.learners.training import TrainedClassifiers
 from hf_audio.learners.window_vectors import VectorReader
 

@@ -11,9 +11,10 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 from matplotlib.figure import Figure
 
-from hf_audio.data.feature_storage import storage_of, write_atomically
+from hf_audio.data.feature_storage import storage_of
 from hf_audio.data.labels import MULTI_LABEL
 from hf_audio.errors import InputError
+from hf_audio.files import write_atomically
 from hf_audio.pictures.windows import class_distribution, feature_groups, pictured_classes
 
 TEMPLATE = Path(__file__).with_name("dataset_card.md")

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hf_audio.data.feature_storage import write_atomically
+from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 
 TEMPLATE = Path(__file__).with_name("model_card.md")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from hf_audio.data.feature_storage import write_atomically
+from hf_audio.files import write_atomically
 
 if TYPE_CHECKING:
     from hf_audio.pretraining import PretrainingTrainer

@@ -9,7 +9,6 @@ checkpoints/
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 
 from hf_audio.errors import InputError
+from hf_audio.files import write_json
 
 MARKER = "complete.json"
 RUN_FILE = "run.json"
@@ -118,13 +118,3 @@ def require_writable(folder: Path) -> Path:
             return folder
     except OSError as error:
         raise InputError(f"Cannot write to {folder} ({error.strerror}): give another --output_dir") from None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a file that is there in full or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

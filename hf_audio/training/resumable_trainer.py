@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, Trainer
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerState
 
+from hf_audio.files import write_json
 from hf_audio.models.lora import is_lora, merged_model, save_adapter
 from hf_audio.training.checkpoints import (
     RUN_FILE,
@@ -21,7 +22,6 @@ from hf_audio.training.checkpoints import (
     delete_incomplete,
     is_finished,
     newest_complete,
-    write_json,
 )
 
 

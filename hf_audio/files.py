@@ -1,0 +1,100 @@
+"""Files in and out: small ones are read only when they are what they should be, all are written whole or not at all.
+
+What lies in a folder may be a stranger's, or not what its name says: a pipe that never ends, a table of a terabyte, a
+link to somewhere else. So whatever is read as a whole is first found to be a regular file of a limited size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+from hf_audio.errors import InputError, one_line
+
+# Of configs and manifests. The largest that anyone has is a manifest with the classes of AudioSet: some 50 kB.
+MOST_JSON_BYTES = 16 << 20
+# Of tables with a line for each clip: an index of a million clips takes about 150 MB.
+MOST_TABLE_BYTES = 4 << 30
+
+
+def read_whole(path: str | Path, most_bytes: int) -> bytes:
+    """All of a regular file, which is never waited for and never read beyond `most_bytes`.
+
+    Raises:
+        InputError: it is not there, not a regular file, larger, or cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+            content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    if max(status.st_size, len(content)) > most_bytes:
+        raise InputError(
+            f"{path} has {max(status.st_size, len(content)):,} bytes and a file of its kind has at most "
+            f"{most_bytes:,}: it is not what its name says"
+        )
+    return content
+
+
+def read_json(path: str | Path, most_bytes: int = MOST_JSON_BYTES) -> dict[str, Any]:
+    """A JSON object of a small regular file; numbers in it are finite.
+
+    Raises:
+        InputError: see `read_whole`; or it is not UTF-8, not JSON, or not an object.
+    """
+    try:
+        content = json.loads(read_whole(path, most_bytes), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not JSON as it should be: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object {{...}} and holds a {type(content).__name__}")
+    return content
+
+
+def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:
+    """Write a whole file under a temporary name and rename it: readers see all of it or nothing, after a power cut too.
+
+    The temporary name is one that nobody can foresee, and is never followed where it leads elsewhere.
+
+    Args:
+        scratch: a folder of the same file system for the temporary file; by default the one of `path`.
+
+    Raises:
+        OSError: of the file system; nothing is left behind under either name.
+    """
+    temporary = (scratch or path.parent) / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
+    file = open(temporary, "xb")  # noqa: SIM115 - what somebody else has put there is not removed below
+    try:
+        with file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, keys sorted."""
+    write_atomically(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(f"{written} is not a finite number")
+    return number
