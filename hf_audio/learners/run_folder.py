@@ -27,6 +27,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.learners.training import TrainedClassifiers
 from hf_audio.learners.window_vectors import VectorReader
+from hf_audio.models.saving import save_extractor, save_model
 
 MODEL_FILE = "model.skops"
 NETWORK_FOLDER = "network"
@@ -78,7 +79,7 @@ def save_run(trained: TrainedClassifiers, folder: Path) -> None:
     write_atomically(folder / MODEL_FILE, model)
     extractor = copy.deepcopy(trained.features.extractor)
     extractor.mean = extractor.std = None
-    extractor.save_pretrained(folder)
+    save_extractor(extractor, folder)
     _save_network(trained, folder / NETWORK_FOLDER)
     config = json.dumps(_config(trained, sorted(trusted)), indent=1, ensure_ascii=False)
     write_atomically(folder / "config.json", config + "\n")
@@ -119,8 +120,8 @@ def _save_network(trained: TrainedClassifiers, folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     network = trained.reader.network
     if network is not None:
-        network.model.save_pretrained(temporary)
-        network.extractor.save_pretrained(temporary)
+        save_model(network.model, temporary)
+        save_extractor(network.extractor, temporary)
     shutil.rmtree(folder, ignore_errors=True)
     if network is not None:
         os.replace(temporary, folder)
