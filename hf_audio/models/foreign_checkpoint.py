@@ -69,8 +69,11 @@ class Checkpoint:
         self.name, self.token = str(name), token
         self.revision = resolve_revision(self.name, None, token=token)
 
-    def path(self, filename: str) -> Path | None:
+    def path(self, filename: str, *, optional: bool = False) -> Path | None:
         """Where a file is, fetched if need be; None where the checkpoint has none of this name.
+
+        Args:
+            optional: do without it where the Hub is out of reach and only the cache can be asked.
 
         Raises:
             InputError: no such repository, no access to it, or no network.
@@ -82,9 +85,14 @@ class Checkpoint:
                 token=self.token,
                 revision=self.revision,
                 _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=not optional,
             )
         except (OSError, ValueError) as error:  # transformers and huggingface_hub raise these two, wrapping others
-            raise self._unusable(str(error).strip().split("\n")[0].split(". ")[0]) from error
+            reason = str(error).strip().split("\n")[0].split(". ")[0]
+            raise InputError(
+                f"Cannot load checkpoint {self.name!r} ({reason}): check the name, the network, and HF_TOKEN if it is "
+                "private"
+            ) from error
         return None if found is None else Path(found)
 
     @cached_property
@@ -94,12 +102,12 @@ class Checkpoint:
         Raises:
             InputError: there is none, or it is an adapter for some other model.
         """
-        if self.path("adapter_config.json") is not None:
+        path = self.path("config.json")
+        if self.path("adapter_config.json", optional=True) is not None:
             raise InputError(
                 f"{self.name} is an adapter, which names another model that it belongs to: merge the two with peft "
                 "(merge_and_unload), save the result, and give that"
             )
-        path = self.path("config.json")
         if path is None:
             raise self._unusable("it has no config.json")
         return read_json(path)
@@ -112,7 +120,7 @@ class Checkpoint:
     @property
     def extractor(self) -> FeatureExtractionMixin:
         """Its feature extractor, of known classes and fields. Raises InputError where there is none."""
-        nested, alone = self.path("processor_config.json"), self.path("preprocessor_config.json")
+        alone, nested = self.path("preprocessor_config.json"), self.path("processor_config.json", optional=True)
         settings = read_json(nested).get("feature_extractor") if nested else None
         if not isinstance(settings, dict):
             if alone is None:
@@ -207,10 +215,7 @@ class Checkpoint:
             raise self._unusable(f"it would pad every window to {padded:,} values")
 
     def _unusable(self, reason: str) -> InputError:
-        return InputError(
-            f"Cannot load checkpoint {self.name!r} ({reason}): check the name, the network, and HF_TOKEN if it is "
-            "private"
-        )
+        return InputError(f"Cannot load checkpoint {self.name!r} ({reason}): take another, or mend its files")
 
 
 def is_of_head(name: str) -> bool:
@@ -223,12 +228,15 @@ def _no_load_report() -> Iterator[None]:
     """Keeps transformers from listing what of a checkpoint is new or left over, a decoder's hundreds of names among
     it: what of it matters is checked here."""
     logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+
+    def is_worse(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    logger.addFilter(is_worse)  # by its level, transformers would check and list still more
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(is_worse)
 
 
 def _absent(report: dict) -> list[str]:

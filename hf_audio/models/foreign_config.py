@@ -27,6 +27,7 @@ OF_THE_TASK = ("id2label", "label2id", "problem_type")  # declared by the base c
 NEVER_TAKEN = {"architectures", "dtype", "transformers_version", "output_hidden_states", "return_dict"}
 # The largest speech encoders have 48 layers, 1,280 units and vocabularies of 256,000.
 MOST_LAYERS, MOST_NETWORKS, MOST_PLACES, MOST_NUMBER = 256, 64, 4096, 1 << 24
+MOST_FLOAT = 10**12
 MOST_CLASSES = 1 << 16
 MOST_LETTERS = 1000
 # By a part of a field's name: what modules are made for one by one, and what windows are shrunk or padded by.
@@ -112,7 +113,7 @@ def _check_size(name: str, value: Any, source: str, depth: int = 0) -> None:
         return
     else:
         most = next((limit for part, limit in LIMITS.items() if part in name), MOST_NUMBER)
-        most = 1e12 if isinstance(value, float) else most
+        most = MOST_FLOAT if isinstance(value, float) else most
         found, unit = abs(value) if math.isfinite(value) else math.inf, "as a number"
     if found > most:
         raise InputError(f"{source} has {name} of {found:,} {unit} in its config.json, and no model has over {most:,}")
