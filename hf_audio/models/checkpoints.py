@@ -150,7 +150,7 @@ def transformer_from_scratch(kind: str, labels: LabelSpace, *, encoder: str = "f
     config = AutoConfig.for_model(**{**preset, **of_network, **_label_settings(labels)})
     silence(config)
     if stays_stock(encoder, **settings):
-        model = AutoModelForAudioClassification.from_config(config)
+        model = AutoModelForAudioClassification.from_config(config, trust_remote_code=False)
         without_waste(backbone_of(model))
         return model
     return _new_classifier(config, labels, encoder, settings)

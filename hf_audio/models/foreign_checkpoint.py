@@ -171,9 +171,10 @@ class Checkpoint:
             InputError: no safetensors, or files that are none.
         """
         tensors: dict[str, Tensor] = {}
+        header_bytes = 0
         for path in self._weight_files():
-            length = struct.unpack("<Q", read_start(path, 8).ljust(8, b"\xff"))[0]
-            if length > MOST_JSON_BYTES:
+            header_bytes += struct.unpack("<Q", read_start(path, 8).ljust(8, b"\xff"))[0]
+            if header_bytes > MOST_JSON_BYTES:
                 raise self._unusable(f"{path.name} is no safetensors file, or its header is too long")
             try:
                 tensors |= load_file(path)

@@ -53,9 +53,10 @@ def config_from_settings(settings: Mapping[str, Any], source: str) -> Pretrained
     known = {one.model_type: one for one in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING}
     known = {name: one for name, one in known.items() if name in BACKBONES or issubclass(one, AudioClassifierConfig)}
     if not isinstance(kind, str) or kind not in known:
+        found = "names no model_type in its config.json" if kind is None else f"is a {str(kind)[:40]} model"
         raise InputError(
-            f"{source} is a {str(kind)[:40]} model, which classifies no audio: try facebook/wav2vec2-base, "
-            "microsoft/wavlm-base or openai/whisper-base"
+            f"{source} {found}, which classifies no audio: try facebook/wav2vec2-base, microsoft/wavlm-base or "
+            "openai/whisper-base"
         )
     return _made(known[kind], settings, source)
 

@@ -171,12 +171,12 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
                 f"encoder convolutional needs a model that hears waveforms, such as wav2vec2, found {config.model_type}"
             )
         config.num_hidden_layers = 0
-        return without_waste(only_convolutions(AutoModel.from_config(config)))
+        return without_waste(only_convolutions(AutoModel.from_config(config, trust_remote_code=False)))
     if config.model_type == WHISPER:
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         return WhisperEncoder._from_config(config, **chosen)
-    return without_waste(AutoModel.from_config(config, **chosen))
+    return without_waste(AutoModel.from_config(config, trust_remote_code=False, **chosen))
 
 
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
