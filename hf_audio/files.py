@@ -12,8 +12,9 @@ import math
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hf_audio.errors import InputError, one_line
 
@@ -29,21 +30,25 @@ def read_whole(path: str | Path, most_bytes: int) -> bytes:
     Raises:
         InputError: it is not there, not a regular file, larger, or cannot be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
-    try:
-        with open(os.open(path, flags), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
-            content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
-    if max(status.st_size, len(content)) > most_bytes:
+    with _regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most_bytes + 1) if size <= most_bytes else b""
+    if max(size, len(content)) > most_bytes:
         raise InputError(
-            f"{path} has {max(status.st_size, len(content)):,} bytes and a file of its kind has at most "
+            f"{path} has {max(size, len(content)):,} bytes and a file of its kind has at most "
             f"{most_bytes:,}: it is not what its name says"
         )
     return content
+
+
+def read_start(path: str | Path, num_bytes: int) -> bytes:
+    """The first bytes of a regular file, as many as there are, for what a library will then read by itself.
+
+    Raises:
+        InputError: it is not there, not a regular file, or cannot be read.
+    """
+    with _regular(path) as file:
+        return file.read(num_bytes)
 
 
 def read_json(path: str | Path, most_bytes: int = MOST_JSON_BYTES) -> dict[str, Any]:
@@ -91,6 +96,18 @@ def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Pat
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, keys sorted."""
     write_atomically(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def _regular(path: str | Path) -> Iterator[BinaryIO]:
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+            yield file
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
 
 
 def _finite(written: str) -> float:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor
 from hf_audio.errors import InputError
-from hf_audio.models.audio_spectrogram_transformer import load_checkpoint
+from hf_audio.models.foreign_checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -48,11 +47,12 @@ def load_network(
     Raises:
         InputError: no such model, or one that reads other features.
     """
-    extractor = load_checkpoint(AutoFeatureExtractor.from_pretrained, name, token=token)
+    checkpoint = Checkpoint(name, token)
+    extractor = checkpoint.extractor
     check_same_extractor(features.extractor, extractor)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = load_checkpoint(AutoModelForAudioClassification.from_pretrained, name, token=token)
+        model, _ = checkpoint.load(checkpoint.config)
     if not isinstance(getattr(model, "classifier", None), torch.nn.Module):
         raise InputError(
             f"{name} is a {type(model).__name__}, which has no `classifier` to take embeddings in front of"

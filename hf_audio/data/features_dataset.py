@@ -19,6 +19,7 @@ from transformers import FeatureExtractionMixin
 from hf_audio.data.dataset_files import DatasetFiles
 from hf_audio.data.feature_plan import FORMAT_VERSION, shard_names
 from hf_audio.data.feature_storage import FeatureStorage, storage_of, storage_of_extractor, storage_of_row
+from hf_audio.data.foreign_extractor import extractor_from_file
 from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.splits import check_disjoint
@@ -142,7 +143,7 @@ def load_features(
     index = files.path("index.csv")
     check_disjoint_groups(index, str(source))
     storage = storage_of(manifest["extractor"])
-    extractor = storage.extractor_class.from_json_file(files.path("preprocessor_config.json"))
+    extractor = extractor_from_file(storage.extractor_class, files.path("preprocessor_config.json"))
     splits = dict.fromkeys(manifest["splits"])
     for split in sorted(splits, key="train".__eq__):  # train last: `datasets` streams with the token it met last
         facts = manifest["splits"][split]

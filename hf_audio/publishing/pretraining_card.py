@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from hf_audio.files import write_atomically
+from hf_audio.models.saving import needs_own_code
 
 if TYPE_CHECKING:
     from hf_audio.pretraining import PretrainingTrainer
@@ -64,7 +65,7 @@ def write_pretraining_card(
         template_path=str(TEMPLATE),
         name=model_id.split("/")[-1],
         model_id=model_id,
-        trust=", trust_remote_code=True" if trainer.features.kind == "spectrogram" else "",  # its extractor is ours
+        trust=", trust_remote_code=True" if needs_own_code({}, trainer.features.extractor.to_dict()) else "",
         objective=objective,
         corpus=corpus,
         corpus_link=f"[{corpus['name']}]({corpus['homepage']})" if corpus["homepage"] else corpus["name"],
