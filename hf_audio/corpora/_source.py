@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from hf_audio.corpora._download import arrived_bytes, as_size, fetch, unwritable
 from hf_audio.corpora._files import DOWNLOADS
 from hf_audio.data.index import CorpusCard
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.files import locked
 
 LOCK = ".downloading.lock"
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,22 +111,13 @@ class Archives:
 @contextlib.contextmanager
 def only_process(root: Path) -> Iterator[None]:
     """Waits until no other process downloads to `root`, on file systems whose locks all of them see."""
-    from filelock import FileLock, Timeout
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / LOCK)
+    with contextlib.ExitStack() as stack:
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            logger.warning("Another process is downloading to %s; waiting until it has finished", root)
-            lock.acquire()
-    except OSError as error:
-        raise unwritable(root, error) from error
-    try:
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(root / LOCK, f"downloading to {root}"))
+        except OSError as error:
+            raise unwritable(root, error) from error
         yield
-    finally:
-        lock.release()
 
 
 def announce(card: CorpusCard, num_bytes: float) -> None:

@@ -35,7 +35,7 @@ from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically
 
 CARD = CorpusCard(
     name="General MIDI instruments",
@@ -145,7 +145,7 @@ def _testing_clip(root: Path, path: Path) -> Clip:
         raise InputError(f"{path} is no clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it")
     return Clip(
         path=path,
-        labels=tuple(labels_path.read_text(encoding="utf-8").split()),
+        labels=tuple(read_text(labels_path, MOST_LABELS_BYTES).split()),
         group=f"test-{name['song']}",
         clip_id=path.relative_to(root).as_posix(),
         split="test" if int(name["song"]) % VALIDATION_EVERY else "validation",
@@ -256,7 +256,7 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
     if not path.is_file():
         write_atomically(path, _as_json(parameters))
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path)
     names = [name for name in parameters if found.get(name) != parameters[name]]
     if names:
         differences = ", ".join(f"{name} {found.get(name)} instead of {parameters[name]}" for name in names)

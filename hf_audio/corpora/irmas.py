@@ -18,6 +18,7 @@ from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
+from hf_audio.files import MOST_LABELS_BYTES, read_whole
 
 INSTRUMENTS = {
     "cel": "cello",
@@ -127,7 +128,7 @@ def _training_clip(root: Path, path: Path) -> Clip:
 
 
 def _test_clip(root: Path, path: Path, present: set[str]) -> Clip:
-    written = _labels_file(path).read_text(encoding="utf-8", errors="replace").split()
+    written = read_whole(_labels_file(path), MOST_LABELS_BYTES).decode(errors="replace").split()
     unknown = [label for label in written if label not in INSTRUMENTS]
     if unknown:
         raise InputError(f"{_labels_file(path)} names {unknown[0]!r}; IRMAS labels are {', '.join(INSTRUMENTS)}")

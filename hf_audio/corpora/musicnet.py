@@ -19,7 +19,6 @@ the labels, and the official test has no flute and no oboe.
 from __future__ import annotations
 
 import logging
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ INSTRUMENTS = {  # by MIDI program, counted from 1
 }  # fmt: skip
 PARTS = {"train_labels": ("train_data", "train"), "test_labels": ("test_data", "test")}
 LABEL_RATE = 44_100  # samples a second, in which the notes' times are counted
+MOST_RECORDING_S = 86_400
 FRAMES_PER_S = 50
 # Compositions an instrument needs so that a stratified draw of 15 % has one of them; once for validation, twice
 # where the test is drawn too.
@@ -182,7 +182,7 @@ def _note(table: Path, line: int, row: Row) -> tuple[int, int, str]:
     try:
         start, end = (float(row[column]) / LABEL_RATE * FRAMES_PER_S for column in ("start_time", "end_time"))
         program = int(row["instrument"])
-        if not 0 <= start < end < math.inf:
+        if not 0 <= start < end < MOST_RECORDING_S * FRAMES_PER_S:
             raise ValueError
     except ValueError:
         raise InputError(

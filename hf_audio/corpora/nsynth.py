@@ -16,7 +16,6 @@ too.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 from pathlib import Path
@@ -25,13 +24,15 @@ from typing import Any
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
-from hf_audio.errors import InputError, one_line, unknown_name
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.files import read_json
 
 FAMILIES = (
     "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal",
 )  # fmt: skip
 PARTS = {"nsynth-train": "train", "nsynth-valid": "validation", "nsynth-test": "test"}
 FACTS = {"instrument_source_str": "source", "pitch": "pitch", "velocity": "velocity"}
+MOST_EXAMPLES_BYTES = 1 << 30  # of examples.json; the training part has about 200 MB
 NEEDED = ("instrument_str", "instrument_family_str", *FACTS)
 URLS = tuple(f"http://download.magenta.tensorflow.org/datasets/nsynth/{part}.jsonwav.tar.gz" for part in PARTS)
 
@@ -131,12 +132,10 @@ def _read_examples(table: Path) -> dict[str, dict[str, Any]]:
         return {key: entry[key] for key in NEEDED if key in entry} if "note_str" in entry else entry
 
     try:
-        examples = json.loads(table.read_text(encoding="utf-8"), object_hook=keep_needed)
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"{table} cannot be read ({one_line(error)}); unpack {table.parent.name}.jsonwav.tar.gz again"
-        ) from None
-    if not isinstance(examples, dict) or not all(isinstance(facts, dict) for facts in examples.values()):
+        examples = read_json(table, MOST_EXAMPLES_BYTES, keep_needed)
+    except InputError as error:
+        raise InputError(f"{error}; unpack {table.parent.name}.jsonwav.tar.gz again") from error
+    if not all(isinstance(facts, dict) for facts in examples.values()):
         raise InputError(
             f"{table} is no table of NSynth's notes; expected an entry for each, with {', '.join(NEEDED)} (unpack "
             f"{table.parent.name}.jsonwav.tar.gz again)"

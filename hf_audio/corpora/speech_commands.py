@@ -20,6 +20,7 @@ from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
+from hf_audio.files import read_text
 
 NEW_IN_VERSION_2 = ("backward", "follow", "forward", "learn", "visual")
 WORDS = (
@@ -108,11 +109,7 @@ def _read_lists(folder: Path) -> dict[str, str]:
     if missing:
         logger.warning("%s has no %s: split by the hash of the speaker instead", folder, " and no ".join(missing))
         return {}
-    return {
-        clip_id: split
-        for split, name in LISTS.items()
-        for clip_id in (folder / name).read_text(encoding="utf-8-sig").split()
-    }
+    return {clip_id: split for split, name in LISTS.items() for clip_id in read_text(folder / name).split()}
 
 
 def _warn_of_words(words: set[str], folders: set[str]) -> None:

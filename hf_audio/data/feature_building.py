@@ -16,7 +16,6 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
@@ -35,7 +34,7 @@ from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import locked, write_atomically
 
 PLAN = "plan.json"
 # Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
@@ -91,7 +90,9 @@ def build_features(
             if rank == 0:
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
-        with _building_alone(folder) if rank == 0 else contextlib.nullcontext():
+        (folder / ".build").mkdir(parents=True, exist_ok=True)
+        alone = locked(folder / ".build" / "lock", f"building features in {folder}", wait=False)
+        with alone if rank == 0 else contextlib.nullcontext():
             if len(clips) >= MANY_CLIPS:
                 _load_ahead(extractor, num_workers)
             if rank == 0:
@@ -241,24 +242,6 @@ def _build_in_worker(builder: ShardBuilder, shard: Shard) -> None:
             _clips_done.value += clips
 
     builder.build(shard, count)
-
-
-@contextlib.contextmanager
-def _building_alone(folder: Path) -> Iterator[None]:
-    """Keep a second command out of the folder; the system gives the lock back even when this process is killed."""
-    (folder / ".build").mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".build" / "lock", timeout=0)
-    try:
-        with contextlib.suppress(NotImplementedError):  # a file system without locks
-            lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"Another process is building features in {folder}; wait for it, or choose another folder"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
