@@ -18,7 +18,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -38,18 +38,40 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 logger = logging.getLogger(__name__)
 
 
+def open_regular(path: str | Path, mode: str = "rb") -> BinaryIO:
+    """A regular file, opened without waiting as a pipe would, and never for writing through a link.
+
+    Args:
+        mode: binary, as of `open`.
+
+    Raises:
+        InputError: it is a folder, pipe or device, or a link that would be written through.
+        OSError: it is not there, or cannot be opened.
+    """
+    extra = getattr(os, "O_NONBLOCK", 0) | (0 if mode == "rb" else getattr(os, "O_NOFOLLOW", 0))
+    try:
+        file = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path} is a link, through which nothing is written: remove it") from error
+        if error.errno not in (errno.EISDIR, errno.ENXIO):  # what writing to a pipe without a reader is answered
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+
+
 def read_whole(path: str | Path, most_bytes: int) -> bytes:
     """All of a regular file, which is never waited for and never read beyond `most_bytes`.
 
     Raises:
         InputError: it is not there, not a regular file, larger, or cannot be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
     try:
-        with open(os.open(path, flags), "rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
             content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error

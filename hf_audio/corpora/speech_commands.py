@@ -32,7 +32,7 @@ FILE_NAME = re.compile(r"(?P<speaker>[0-9a-z]+)_nohash_[0-9]+\.wav")
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 HASHES = 2**27  # the rule takes a speaker's hash modulo this ...
 VALIDATION_PERCENT, TEST_PERCENT = 10.0, 10.0  # ... and its lowest part for validation, the next for testing
-URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+URL = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 
 CARD = CorpusCard(
     name="Speech Commands",
