@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import getpass
 import json
-import logging
 import math
 import os
 import secrets
-import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
-
-from hf_audio.errors import InputError, one_line, printable
+from hf_audio.errors import InputError, one_line
 
 # Of configs and manifests. The largest that anyone has is a manifest with the classes of AudioSet: some 50 kB.
 MOST_JSON_BYTES = 16 << 20
@@ -31,36 +26,23 @@ MOST_TABLE_BYTES = 4 << 30
 # Of lists of files and of annotations of one recording; and of the names of its classes.
 MOST_TEXT_BYTES = 64 << 20
 MOST_LABELS_BYTES = 1 << 16
-REMINDER_S = 60.0  # how often it is said whom a lock is waited for
-# What systems answer where a file system has no locks: one process at a time is then the user's own concern.
-NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-
-logger = logging.getLogger(__name__)
 
 
-def open_regular(path: str | Path, mode: str = "rb") -> BinaryIO:
-    """A regular file, opened without waiting as a pipe would, and never for writing through a link.
-
-    Args:
-        mode: binary, as of `open`.
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, open for reading; a pipe or device that has its name is never waited for.
 
     Raises:
-        InputError: it is a folder, pipe or device, or a link that would be written through.
-        OSError: it is not there, or cannot be opened.
+        InputError: it is not there, not a regular file, or cannot be read.
     """
-    extra = getattr(os, "O_NONBLOCK", 0) | (0 if mode == "rb" else getattr(os, "O_NOFOLLOW", 0))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
     try:
-        file = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
+        file = open(os.open(path, flags), "rb")  # noqa: SIM115 - the caller's
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise InputError(f"{path} is a link, through which nothing is written: remove it") from error
-        if error.errno not in (errno.EISDIR, errno.ENXIO):  # what writing to a pipe without a reader is answered
-            raise
-    else:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
+        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-    raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+    return file
 
 
 def read_whole(path: str | Path, most_bytes: int) -> bytes:
@@ -69,16 +51,16 @@ def read_whole(path: str | Path, most_bytes: int) -> bytes:
     Raises:
         InputError: it is not there, not a regular file, larger, or cannot be read.
     """
-    try:
-        with open_regular(path) as file:
-            status = os.fstat(file.fileno())
-            content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
-    if max(status.st_size, len(content)) > most_bytes:
+    with open_regular(path) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(most_bytes + 1) if size <= most_bytes else b""
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    if max(size, len(content)) > most_bytes:
         raise InputError(
-            f"{path} has {max(status.st_size, len(content)):,} bytes and a file of its kind has at most "
-            f"{most_bytes:,}: it is not what its name says"
+            f"{path} has {max(size, len(content)):,} bytes and a file of its kind has at most {most_bytes:,}: "
+            "it is not what its name says"
         )
     return content
 
@@ -145,6 +127,31 @@ def read_yaml(path: str | Path, most_bytes: int) -> dict[str, Any]:
     return content
 
 
+def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
+    """A regular file to write to, opened without waiting as a pipe would, and never through a link.
+
+    Args:
+        mode: binary, as of `open`: "xb" for a new file, "ab" to go on, "r+b" to read and mend.
+
+    Raises:
+        InputError: there is something else of its name.
+        OSError: it is there already ("xb"), or cannot be opened.
+    """
+    extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        file = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path} is a link, through which nothing is written: remove it") from error
+        if error.errno not in (errno.EISDIR, errno.ENXIO):  # what writing to a pipe without a reader is answered
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+
+
 def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:
     """Write a whole file under a temporary name and rename it: readers see all of it or nothing, after a power cut too.
 
@@ -180,78 +187,3 @@ def _finite(written: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{written} is not a finite number")
     return number
-
-
-@contextlib.contextmanager
-def locked(path: Path, task: str, *, wait: bool = True) -> Iterator[None]:
-    """Keeps other processes out; the system gives the lock back even when this process is killed.
-
-    Who holds it stands beside it in NAME.holder: it is told to those who wait, at once and then every minute.
-
-    Args:
-        path: the lock; its folder is there.
-        task: what its holder is doing, as messages say it: "downloading to /data".
-        wait: until it is free; else it is an error that it is not.
-
-    Raises:
-        InputError: it is not free and not waited for; or it is a link, or another user's and cannot be taken.
-        OSError: of the file system, e.g. where nothing can be written.
-    """
-    lock, note = FileLock(path), path.with_name(f"{path.name}.holder")
-    _acquire(lock, path, task, wait)
-    with contextlib.suppress(OSError):
-        note.unlink(missing_ok=True)
-        with open(note, "x", encoding="utf-8") as file:
-            file.write(f"process {os.getpid()} of {_user()} on {socket.gethostname()}")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            note.unlink()
-        lock.release()
-
-
-def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
-    wait_s = 0.0
-    while True:
-        try:
-            lock.acquire(timeout=wait_s)
-            return
-        except Timeout as error:
-            who = _holder(path)
-            if not wait:
-                raise InputError(f"Another process is {task} ({who}); wait for it, or choose another folder") from error
-            logger.warning("%s", printable(f"Another process is {task} ({who}); waiting until it has finished"))
-            wait_s = REMINDER_S
-        except NotImplementedError:
-            return
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                return
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP) or not os.path.lexists(path):
-                raise
-            raise InputError(
-                f"{path}, by which one process at a time is {task}, cannot be taken ({error.strerror}): it is "
-                f"{'a link' if path.is_symlink() else _owner(path)}; remove it, or choose another folder"
-            ) from error
-
-
-def _holder(path: Path) -> str:
-    """Who has a lock, as far as it is known."""
-    with contextlib.suppress(InputError):
-        return read_text(path.with_name(f"{path.name}.holder"), 1000)
-    return f"its lock {path} is {_owner(path)}"
-
-
-def _owner(path: Path) -> str:
-    try:
-        return f"{path.owner()}'s"
-    except (OSError, KeyError, NotImplementedError):
-        return "an unknown user's"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a number without a name, as containers have
-        return f"user {os.getuid()}" if hasattr(os, "getuid") else "an unknown user"

@@ -13,6 +13,8 @@ from tqdm.auto import tqdm
 
 from hf_audio.errors import printable
 
+ProgressBar = tqdm
+
 
 def named_logger(name: str) -> logging.Logger:
     """The logger called `name`, each of whose messages is one line that can be printed."""

@@ -20,13 +20,14 @@ from pathlib import Path
 from hf_audio import InputError, clear_errors, compare_overrides, load_features
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.metrics import main_metrics
+from hf_audio.terminal import show
 
 
 def main() -> None:
     options = parse_options()
     features = load_features(options.features)
     if not options.recipe:
-        print(compare_overrides(features, options.overrides, seeds=options.seeds or 20).as_text())
+        show(compare_overrides(features, options.overrides, seeds=options.seeds or 20).as_text())
         return
     folder = Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def main() -> None:
         for name, flags in (("before", []), ("after", ["--label_overrides", str(table)])):
             flags = [*flags, "--features_dir", str(folder / f"features_{name}"), "--seed", str(seed)]
             scores[name].append(test_score(options, folder / f"{name}_{seed}", flags, metric))
-    print(compare_runs(metric, scores["before"], scores["after"]).as_text())
+    show(compare_runs(metric, scores["before"], scores["after"]).as_text())
 
 
 def parse_options() -> argparse.Namespace:

@@ -30,6 +30,7 @@ from hf_audio.data.splits import fold_names
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.preparation.clips import recordings
 from hf_audio.recipe import parse_recipe
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     }
     table = as_table(reports)
     (folder / "folds.md").write_text(table + "\n", encoding="utf-8")
-    print(table)
+    show(table)
 
 
 def parse_options() -> argparse.Namespace:

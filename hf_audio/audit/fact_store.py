@@ -14,12 +14,12 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hf_audio.audit.clip_facts import ClipFacts, examine_clip, fact_names
 from hf_audio.data.index import Clip
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
+from hf_audio.terminal import progress
 
 VERSION = 2  # of what is measured: facts of another one are measured anew
 CLIPS_AT_A_TIME = 16
@@ -42,7 +42,7 @@ class FactStore:
         unknown = [(key, clip) for key, clip in zip(keys, clips, strict=True) if key not in lines]
         with (
             open(self.path, "ab") as file,
-            tqdm(total=len(clips), initial=len(clips) - len(unknown), desc="audit", unit=" clips") as bar,
+            progress(total=len(clips), initial=len(clips) - len(unknown), desc="audit", unit=" clips") as bar,
         ):
             for key, facts in examine_clips(unknown, num_workers or usable_cores()):
                 lines[key] = (file.tell(), facts)

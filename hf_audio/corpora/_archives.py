@@ -25,7 +25,7 @@ from hf_audio.corpora._archive_members import as_name, members_of, refusal
 from hf_audio.corpora._download import as_size, unwritable
 from hf_audio.data.tables import csv_text, written_rows
 from hf_audio.errors import InputError, one_line
-from hf_audio.files import open_regular, write_atomically
+from hf_audio.files import open_for_writing, open_regular, write_atomically
 from hf_audio.terminal import progress
 
 FILE_LIST = ".files.csv"
@@ -136,7 +136,7 @@ def _write_members(
 def _write_member(path: Path, stream: IO[bytes], most_bytes: int) -> tuple[int, int]:
     """Size and CRC-32 of what was written; it is more than `most_bytes` where there is more."""
     size = crc = 0
-    with open_regular(path, "xb") as file:
+    with open_for_writing(path, "xb") as file:
         while size <= most_bytes and (chunk := stream.read(CHUNK_BYTES)):
             file.write(chunk)
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
@@ -172,12 +172,8 @@ def _what_is_wrong(path: Path, size: int, checksum: str) -> str | None:
             crc = 0
             while chunk := file.read(CHUNK_BYTES):
                 crc = zlib.crc32(chunk, crc)
-    except FileNotFoundError:
-        return "missing"
-    except InputError:
-        return "no file but a folder, pipe or device"
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
+    except (OSError, InputError) as error:
+        return one_line(error) if path.exists() else "missing"
     return None if f"{crc:08x}" == checksum else f"changed, CRC-32 {crc:08x}"
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from hf_audio.data.index import CorpusCard
 from hf_audio.errors import InputError, one_line
-from hf_audio.files import open_regular, read_text, write_atomically
+from hf_audio.files import open_for_writing, read_text, write_atomically
 from hf_audio.terminal import progress
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class _ResumingDownloader:
         arrived = start
         try:
             with (
-                open_regular(self.part, "ab") as file,
+                open_for_writing(self.part, "ab") as file,
                 progress(desc=self.name, initial=start, total=total, unit="B", unit_scale=True) as bar,
             ):
                 for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):

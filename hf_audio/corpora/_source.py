@@ -14,7 +14,7 @@ from hf_audio.corpora._download import arrived_bytes, as_size, fetch, unwritable
 from hf_audio.corpora._files import DOWNLOADS
 from hf_audio.data.index import CorpusCard
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.files import locked
+from hf_audio.locks import locked
 from hf_audio.terminal import show
 
 LOCK = ".downloading.lock"

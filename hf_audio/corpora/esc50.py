@@ -11,7 +11,6 @@ one group, and in one fold.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from hf_audio.corpora._files import files_below
@@ -19,6 +18,7 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.terminal import named_logger
 
 CATEGORIES = (
     "dog", "rooster", "pig", "cow", "frog", "cat", "hen", "insects", "sheep", "crow",
@@ -59,7 +59,7 @@ SOURCE = Archives(
     }
 )  # fmt: skip
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:

@@ -13,7 +13,6 @@ these have no top genre and are left out.
 from __future__ import annotations
 
 import io
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from hf_audio.corpora.folder import SPLIT_NAMES
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_TABLE_BYTES, read_whole
+from hf_audio.terminal import named_logger
 
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
 TABLE = "fma_metadata/tracks.csv"
@@ -66,7 +66,7 @@ SOURCE = Archives(
     }
 )
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 @dataclass(frozen=True)

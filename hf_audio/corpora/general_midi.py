@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm.auto import tqdm
 
 from hf_audio.corpora._midi_instruments import LABELLED
 from hf_audio.corpora._midi_mix import render_excerpt
@@ -36,6 +35,7 @@ from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically
+from hf_audio.terminal import progress
 
 CARD = CorpusCard(
     name="General MIDI instruments",
@@ -221,17 +221,17 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if num_workers is None:
         num_workers = usable_cores()
-    with tqdm(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as progress:
+    with progress(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as bar:
         if num_workers == 1:
             for song in songs:
-                progress.update(_render_song(root, song))
+                bar.update(_render_song(root, song))
             return
         # spawned, not forked: the caller may have started threads
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
             try:
                 for done in as_completed([pool.submit(_render_song, root, song) for song in songs]):
-                    progress.update(done.result())
+                    bar.update(done.result())
             except BaseException:
                 pool.shutdown(cancel_futures=True)  # else an error or Ctrl-C would wait for all songs
                 raise

@@ -10,7 +10,6 @@ It is downloaded through mirdata.
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_LABELS_BYTES, read_whole
+from hf_audio.terminal import named_logger
 
 INSTRUMENTS = {
     "cel": "cello",
@@ -55,7 +55,7 @@ CARD = CorpusCard(
 )
 SOURCE = Mirdata("irmas", num_bytes=12e9)
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:

@@ -17,7 +17,6 @@ each have one of them.
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from hf_audio.corpora._files import files_below
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_text, read_yaml
+from hf_audio.terminal import named_logger
 
 MIX, METADATA, ACTIVATION = "_MIX.wav", "_METADATA.yaml", "_ACTIVATION_CONF.lab"
 ACTIVE = 0.5  # confidence from which a stem counts as active, as in the paper
@@ -54,7 +54,7 @@ CARD = CorpusCard(
     problem_type="multi_label_classification",
 )
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 @dataclass(frozen=True)

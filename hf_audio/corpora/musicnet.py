@@ -18,7 +18,6 @@ the labels, and the official test has no flute and no oboe.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError
+from hf_audio.terminal import named_logger
 
 INSTRUMENTS = {  # by MIDI program, counted from 1
     1: "piano", 7: "harpsichord", 41: "violin", 42: "viola", 43: "cello", 44: "contrabass",
@@ -76,7 +76,7 @@ SOURCE = Archives(
     }
 )  # fmt: skip
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 @dataclass(frozen=True)

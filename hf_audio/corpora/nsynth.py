@@ -16,7 +16,6 @@ too.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_json
+from hf_audio.terminal import named_logger
 
 FAMILIES = (
     "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal",
@@ -67,7 +67,7 @@ _TRAIN, _VALID, _TEST = (
 )
 SOURCE = Archives({"all": (_TRAIN, _VALID, _TEST), "train": (_TRAIN,), "valid": (_VALID,), "test": (_TEST,)})
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:

@@ -14,7 +14,6 @@ clips are drawn from its training part by artist too, or by track where the meta
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.tables import read_table
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_text
+from hf_audio.terminal import named_logger
 
 INSTRUMENTS = (
     "accordion", "banjo", "bass", "cello", "clarinet", "cymbals", "drums", "flute", "guitar", "mallet_percussion",
@@ -51,7 +51,7 @@ CARD = CorpusCard(
 )
 SOURCE = Mirdata("openmic2018", num_bytes=2.6e9, folder="openmic-2018")
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:

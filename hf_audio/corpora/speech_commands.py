@@ -12,7 +12,6 @@ speaker said is in one part. _background_noise_ is no word and is left out.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
 from hf_audio.files import read_text
+from hf_audio.terminal import named_logger
 
 NEW_IN_VERSION_2 = ("backward", "follow", "forward", "learn", "visual")
 WORDS = (
@@ -56,7 +56,7 @@ SOURCE = Archives(
     }
 )  # fmt: skip
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:

@@ -16,8 +16,6 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
     Shard,
@@ -34,7 +32,9 @@ from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import locked, write_atomically
+from hf_audio.files import write_atomically
+from hf_audio.locks import locked
+from hf_audio.terminal import ProgressBar, progress
 
 PLAN = "plan.json"
 # Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
@@ -175,7 +175,7 @@ def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int, show_pr
     if not shards:
         return
     num_clips = sum(len(shard.clips) for shard in shards)
-    with tqdm(total=num_clips, desc="features", unit=" clips", disable=not show_progress) as bar:
+    with progress(total=num_clips, desc="features", unit=" clips", disable=not show_progress) as bar:
         if num_workers <= 1:
             for shard in shards:
                 builder.build(shard, bar.update)
@@ -201,7 +201,7 @@ def _load_ahead(extractor: WindowExtractor, num_workers: int | None) -> None:
         forkserver.ensure_running()
 
 
-def _build_in_workers(builder: ShardBuilder, shards: list[Shard], num_workers: int, bar: tqdm) -> None:
+def _build_in_workers(builder: ShardBuilder, shards: list[Shard], num_workers: int, bar: ProgressBar) -> None:
     context = _worker_context(builder.extractor)
     done = context.Value("q", 0)
     workers = ProcessPoolExecutor(num_workers, context, _begin_worker, (done,))

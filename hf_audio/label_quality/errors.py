@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.labels import LabelSpace
@@ -23,6 +22,7 @@ from hf_audio.errors import InputError
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.metrics import mean_of_clips
 from hf_audio.references import fit_linear
+from hf_audio.terminal import progress
 
 NUM_FOLDS = 5
 C = 0.01  # strongly regularised, so that a model hardly learns any error by heart: finds most of planted ones
@@ -147,7 +147,7 @@ def out_of_fold(
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds
         splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
         folds = list(splitter.split(clips.targets, _rarest_class(clips.targets), groups))
-    for train, held_out in tqdm(folds, desc="out-of-fold predictions", unit=" folds"):
+    for train, held_out in progress(folds, desc="out-of-fold predictions", unit=" folds"):
         inside, outside = np.isin(clip_of_window, train), np.isin(clip_of_window, held_out)
         logits[outside] = fit_linear(vectors[inside], window_targets[inside], labels, C)(vectors[outside])
         unlearnt[held_out] = ~(clips.targets[train] == 1).any(axis=0)
