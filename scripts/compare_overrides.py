@@ -12,12 +12,12 @@ behind -- (they must split the corpus as FEATURES_DIR does); finished runs in --
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors, compare_overrides, load_features
+from hf_audio.files import read_json
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.metrics import main_metrics
 from hf_audio.terminal import show
@@ -68,7 +68,7 @@ def test_score(options: argparse.Namespace, folder: Path, flags: list[str], metr
             raise InputError(
                 f"The run {folder.name} failed, see above; finished ones are kept, the same command goes on"
             )
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "report.json")
     return report["results"]["model"][report["evaluated_split"]][metric]
 
 

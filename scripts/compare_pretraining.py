@@ -21,6 +21,7 @@ import numpy as np
 
 import hf_audio
 from hf_audio.config import AugmentConfig, setting
+from hf_audio.files import write_atomically
 from hf_audio.terminal import show
 
 OBJECTIVES = ("masked", "shuffled")
@@ -74,7 +75,7 @@ def compare(compared: Comparison) -> str:
             scores[start].append(max(tried)[1])  # by the score on validation
             show(f"{STARTS[start]}, seed {seed}: mAP %.3f, micro F1 %.3f" % scores[start][-1])
     table = as_table({start: np.array(rows) for start, rows in scores.items()})
-    (folder / "comparison.md").write_text(table + "\n", encoding="utf-8")
+    write_atomically(folder / "comparison.md", table + "\n")
     return table
 
 
