@@ -151,10 +151,11 @@ def _decompressed(packed: IO[bytes]) -> IO[bytes]:
 class _Member(tarfile.TarInfo):
     """A file with holes may have a list of them of any length, which is not even read."""
 
-    def _refuse(self, tar: tarfile.TarFile, *_: object) -> None:
+    def _proc_sparse(self, tar: tarfile.TarFile) -> None:
         raise refusal(tar.fileobj.archive, HOLES)
 
-    _proc_sparse = _proc_gnusparse_10 = _refuse
+    def _proc_gnusparse_10(self, _: tarfile.TarInfo, __: dict[str, str], tar: tarfile.TarFile) -> None:
+        raise refusal(tar.fileobj.archive, HOLES)
 
 
 class _Limited:

@@ -182,9 +182,9 @@ class _ResumingDownloader:
 
         for _ in range(MOST_REDIRECTS):
             self._require_private(url)
-            response = requests.get(
-                url, headers=headers, stream=True, timeout=(CONNECT_S, READ_S), allow_redirects=False
-            )
+            with requests.Session() as session:
+                session.get_redirect_target = lambda response: None  # else what comes with it is read to its end
+                response = session.get(url, headers=headers, stream=True, timeout=(CONNECT_S, READ_S))
             if response.status_code not in REDIRECTED or "Location" not in response.headers:
                 return response
             response.close()
