@@ -10,6 +10,8 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+MOST_COMPARED_LETTERS = 200  # of a name: the time that it takes to compare two grows with the product of their lengths
+
 
 class InputError(ValueError):
     """What the user gave cannot be used. The message is one sentence: what was found, what was expected, what to try.
@@ -24,7 +26,8 @@ class InputError(ValueError):
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """The entry of `names` that looks most like `name`, or None when none is close."""
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    names = [other for other in names if len(other) <= MOST_COMPARED_LETTERS]
+    matches = difflib.get_close_matches(name[:MOST_COMPARED_LETTERS], names, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor
 from hf_audio.errors import InputError
 from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.terminal import progress
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -97,14 +97,14 @@ def embeddings(
     model = model.eval().to(device)
     collate = FeatureCollator(extractor or features.extractor, features.labels)
     values, clip_ids, starts_s = [], [], []
-    with tqdm(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as progress:
+    with progress(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as bar:
         for rows in _batches(features.splits[split], batch_size):
             batch = collate(rows)
             inputs = {key: value.to(device) for key, value in batch.items() if key not in ("labels", "clip_keys")}
             values.append(embed(model, inputs).float().cpu().numpy())
             clip_ids.extend(row["clip_id"] for row in rows)
             starts_s.extend(row["start_s"] for row in rows)
-            progress.update(len(rows))
+            bar.update(len(rows))
     return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
 
 

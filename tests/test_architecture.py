@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
-    {"errors", "files", "config", "environment", "extractors"},
+    {"errors", "files", "locks", "terminal", "config", "environment", "extractors"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation", "pictures", "references"},
@@ -104,6 +104,13 @@ def test_librosa_is_imported_by_one_process_at_a_time():
     direct = re.compile(r"^\s*(import|from) librosa\b", re.MULTILINE)
     files = [path for folder in ("tests", "scripts", "recipes") for path in (ROOT / folder).glob("*.py")]
     assert [path.name for path in files if direct.search(path.read_text())] == []
+
+
+def test_names_of_strangers_reach_a_terminal_and_a_log_through_one_place():
+    raw = re.compile(r"logging\.getLogger\(|import tqdm|(?<![\w.])print\(")
+    own = {"terminal.py", "errors.py"}
+    files = [path for path in modules() if path.name not in own and path.parent.name not in ("models", "extractors")]
+    assert [path.name for path in files if raw.search(path.read_text())] == []
 
 
 def test_names_say_what_lives_there():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import shutil
 from collections import Counter
@@ -21,11 +20,12 @@ from hf_audio.data.mixtures import described_parts
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
+from hf_audio.terminal import named_logger
 
 MANIFEST = "manifest.json"
 CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage")
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def finish_dataset(

@@ -12,8 +12,6 @@ from itertools import accumulate, pairwise
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import SPLITS, Clip, MixPart
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
@@ -21,6 +19,7 @@ from hf_audio.data.mixtures import described_parts, mixture_s
 from hf_audio.data.splits import check_disjoint
 from hf_audio.data.windows import window_starts
 from hf_audio.errors import InputError
+from hf_audio.terminal import progress
 
 FORMAT_VERSION = 1
 # Shards are dealt to ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. About 1,024 windows of
@@ -130,7 +129,7 @@ def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False
     paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
         lengths = threads.imap(_duration_or_error, paths, chunksize=64)  # not one task a file: there may be millions
-        shown = tqdm(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
+        shown = progress(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
         found = dict(zip(paths, shown, strict=True))
 
     def seconds(one: Clip | MixPart) -> float:

@@ -22,7 +22,7 @@ from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixing_audio import read_clip
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import read_json, write_atomically
 
 # clips gathered for one call of the extractor: about 27 of 3 s
 BATCH_S = 80.0
@@ -82,7 +82,7 @@ class ShardBuilder:
 
     def notes(self, shard: Shard) -> dict[str, Any]:
         """What `build` noted of a finished shard: num_windows, excluded, and sums over all values."""
-        return json.loads(self._note_path(shard).read_text(encoding="utf-8"))
+        return read_json(self._note_path(shard))
 
     def build(self, shard: Shard, report: Callable[[int], object] = lambda clips: None) -> None:
         """Write the shard's parquet file, then its note; `report` is told of finished clips.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from huggingface_hub.errors import (
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from hf_audio.errors import InputError
+from hf_audio.terminal import named_logger
 
 TRIES = 6
 FIRST_WAIT_S = 1.0
@@ -42,7 +42,7 @@ PASSING_ERRORS = (
     json.JSONDecodeError,  # a gateway's web page where the client library expects the Hub's answer
 )
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 class HubRepo:
