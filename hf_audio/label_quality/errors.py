@@ -6,7 +6,6 @@ errors of the clips that it was trained on, and agrees with them.
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.metrics import mean_of_clips
@@ -254,11 +254,7 @@ def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: La
     place = {clip_id: number for number, clip_id in enumerate(clips.clip_ids)}
     sums, counts = np.zeros(clips.targets.shape), np.zeros((len(place), 1))
     for table in tables:
-        try:
-            with open(table, newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except OSError as error:
-            raise InputError(f"{table} cannot be read ({error.strerror}); expected a run's predictions.csv") from None
+        rows = list(written_rows(Path(table)))
         missing = [name for name in ("clip_id", *labels.names) if rows and name not in rows[0]]
         if missing or not rows:
             raise InputError(
