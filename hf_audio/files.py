@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hf_audio.errors import InputError, one_line
 
@@ -23,25 +23,39 @@ MOST_JSON_BYTES = 16 << 20
 MOST_TABLE_BYTES = 4 << 30
 
 
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, open for reading; a pipe or device that has its name is never waited for.
+
+    Raises:
+        InputError: it is not there, not a regular file, or cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
+    try:
+        file = open(os.open(path, flags), "rb")  # noqa: SIM115 - the caller's
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+    return file
+
+
 def read_whole(path: str | Path, most_bytes: int) -> bytes:
     """All of a regular file, which is never waited for and never read beyond `most_bytes`.
 
     Raises:
         InputError: it is not there, not a regular file, larger, or cannot be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
-    try:
-        with open(os.open(path, flags), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
-            content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
-    if max(status.st_size, len(content)) > most_bytes:
+    with open_regular(path) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(most_bytes + 1) if size <= most_bytes else b""
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    if max(size, len(content)) > most_bytes:
         raise InputError(
-            f"{path} has {max(status.st_size, len(content)):,} bytes and a file of its kind has at most "
-            f"{most_bytes:,}: it is not what its name says"
+            f"{path} has {max(size, len(content)):,} bytes and a file of its kind has at most {most_bytes:,}: "
+            "it is not what its name says"
         )
     return content
 

@@ -29,6 +29,8 @@ BATCH_S = 80.0
 # A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
 # is, and less than twice as large.
 ROW_GROUP_BYTES = 16 << 20
+# which hold the same value in many rows, and so store it once
+NAME_COLUMNS = ["clip_id", "group"]
 
 
 class WindowExtractor(Protocol):
@@ -200,7 +202,7 @@ def _parquet(rows: _Rows, schema: pa.Schema) -> memoryview:
     )
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        sink, schema, compression="none", use_dictionary=["clip_id", "group"], write_page_index=True
+        sink, schema, compression="none", use_dictionary=NAME_COLUMNS, write_page_index=True
     ) as writer:
         if len(table):  # a shard that lost all its clips has no row group: `datasets` stumbles over empty ones
             num_groups = max(1, table.nbytes // ROW_GROUP_BYTES)
