@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import shutil
@@ -28,14 +27,16 @@ from hf_audio.data.feature_plan import (
     describe_build,
     differences,
     plan_shards,
+    read_plan,
     shards_of,
 )
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
+from hf_audio.data.foreign_manifest import read_manifest
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import read_json, write_atomically
 
 PLAN = "plan.json"
 # Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
@@ -97,7 +98,7 @@ def build_features(
             if rank == 0:
                 _start(folder, clips, described, strict)
             wait_for_everyone()
-            plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+            plan = read_plan(folder / PLAN, clips)
             shards = list(shards_of(clips, plan["shard_bounds"]))
             builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
@@ -120,7 +121,7 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
                 f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    others = differences(json.loads((folder / PLAN).read_text(encoding="utf-8")), described)
+    others = differences(read_json(folder / PLAN), described)
     if others:
         raise InputError(
             f"{folder} holds features of another build, which differs in: {', '.join(others)}; "
@@ -128,7 +129,7 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
         )
     if not (folder / MANIFEST).exists():
         return False
-    num_excluded = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["num_excluded"]
+    num_excluded = read_manifest(folder / MANIFEST)["num_excluded"]
     if strict and num_excluded:
         raise InputError(
             f"{folder} was built with {num_excluded} clips left out, see {folder / 'excluded.csv'}; mend or remove "

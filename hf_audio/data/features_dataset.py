@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.dataset_files import DatasetFiles, versions
-from hf_audio.data.feature_plan import shard_names
+from hf_audio.data.dataset_files import DatasetFiles
 from hf_audio.data.feature_storage import FeatureStorage, storage_of, storage_of_extractor, storage_of_row
-from hf_audio.data.foreign_extractor import extractor_from_file
-from hf_audio.data.foreign_index import IndexedSplit, check_counts, read_index
+from hf_audio.data.foreign_index import check_counts, classes_in, read_index
 from hf_audio.data.foreign_manifest import read_manifest
-from hf_audio.data.foreign_rows import RowRules
+from hf_audio.data.foreign_splits import checked_extractor, read_split
 from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN
 from hf_audio.data.labels import LabelSpace
-from hf_audio.data.shard_reader import ShardReader
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES
@@ -36,8 +32,6 @@ FILES = {
     "index.csv": MOST_TABLE_BYTES,
     "excluded.csv": MOST_TABLE_BYTES,
 }
-# start, length, offset and scale take that much or more, in whatever way a window is stored
-FEWEST_ROW_BYTES = 16
 
 
 @dataclass
@@ -107,9 +101,8 @@ class FeatureDataset:
         """
         if self.index is None or not any("known_counts" in facts for facts in self.manifest["splits"].values()):
             return {}
-        ids = self.labels.label2id
         return {
-            row["clip_id"]: tuple(ids[name] for name in row["unknown"].split(";"))
+            row["clip_id"]: classes_in(row["unknown"], self.labels)
             for row in written_rows(self.index)
             if row["unknown"]
         }
@@ -152,73 +145,12 @@ def load_features(
     labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
     listed = read_index(paths["index.csv"], paths["excluded.csv"], labels, str(source))
     check_counts(manifest, listed, labels, paths["manifest.json"])
-    extractor = _checked_extractor(paths["preprocessor_config.json"], manifest)
+    extractor = checked_extractor(paths["preprocessor_config.json"], manifest)
     splits = {
-        split: _rows(files, split, manifest, listed[split], labels, streaming and split == "train")
+        split: read_split(files, split, manifest, listed[split], labels, streaming and split == "train")
         for split in manifest["splits"]
     }
     return FeatureDataset(splits, labels, extractor, manifest, str(source), paths["index.csv"])
-
-
-def _checked_extractor(path: Path, manifest: Mapping[str, Any]) -> FeatureExtractionMixin:
-    """The extractor of a dataset, if it makes windows as the manifest describes them.
-
-    Raises:
-        InputError: names the setting that differs, or statistics that nothing can be normalised by.
-    """
-    parameters = manifest["extractor"]
-    storage = storage_of(parameters)
-    extractor = extractor_from_file(storage.extractor_class, path)
-    settings = {name: (getattr(extractor, name), parameters[name]) for name in storage.compared}
-    full_frames = storage.full_frames(manifest["window_s"], parameters)
-    settings["length of a window"] = (storage.window_frames(extractor, manifest), full_frames)
-    for name, (found, wanted) in settings.items():
-        if found != wanted:
-            raise InputError(
-                f"{path} is damaged: {name} is {found}, and {wanted} by manifest.json; download or build the dataset "
-                "again"
-            )
-    std = np.ravel(getattr(extractor, "std", None) or 1.0)
-    if not (std > 0).all():
-        raise InputError(
-            f"{path} is damaged: std is {std.min():g}, expected above 0; download or build the dataset again"
-        )
-    return extractor
-
-
-def _rows(
-    files: DatasetFiles,
-    split: str,
-    manifest: Mapping[str, Any],
-    listed: IndexedSplit,
-    labels: LabelSpace,
-    streaming: bool,
-) -> Dataset | IterableDataset:
-    """The rows of a split, each of which is checked by the time it is given."""
-    parameters, facts = manifest["extractor"], manifest["splits"][split]
-    most_frames = storage_of(parameters).full_frames(manifest["window_s"], parameters)
-    rules = RowRules(labels, parameters, most_frames, listed.keys)
-    names = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
-    sizes = files.sizes(names)
-    if facts["num_windows"] * FEWEST_ROW_BYTES > sum(sizes.values()):
-        raise InputError(
-            f"{files.source} is damaged: its {split} split has {sum(sizes.values()):,} bytes, too few for the "
-            f"{facts['num_windows']:,} windows that its manifest counts; download or build it again"
-        )
-    shards = files.shards(names, sizes, streaming)
-    reader = ShardReader(split, shards, files.open, rules, versions(shards))
-    if streaming:
-        return reader.streamed()
-    rows = reader.local()
-    found = {"num_windows": len(rows), "num_clips": pc.count_distinct(rows.data["clip_id"]).as_py()}
-    for name, count in found.items():
-        if facts[name] != count:
-            what = name.removeprefix("num_")
-            raise InputError(
-                f"{files.source} is damaged: its {split} split has {count} {what} but its manifest counts "
-                f"{facts[name]}; download or build it again"
-            )
-    return rows
 
 
 def check_same_extractor(stored: Any, wanted: Any) -> None:

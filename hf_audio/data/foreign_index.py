@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,12 @@ def _groups(
 ) -> Iterator[tuple[str, str]]:
     """Group and split of each line, which is checked and added to its split on the way."""
     seen: set[str] = set()
-    read: dict[str, tuple[int, ...]] = {}
+    classes = lru_cache(maxsize=1 << 16)(lambda written: classes_in(written, labels))
     for line, row in enumerate(written_rows(index, required=INDEX_COLUMNS), start=2):
         clip_id, group, split = row["clip_id"], row["group"], row["split"]
         fault = _fault(row, seen)
         try:
-            given, unknown = (_classes(row[name], labels, read) for name in ("labels", "unknown"))
+            given, unknown = (classes(row[name]) for name in ("labels", "unknown"))
         except InputError as error:
             fault = fault or str(error)
         if fault is None:
@@ -154,15 +155,17 @@ def _seconds(written: str) -> float | None:
     return seconds if 0 <= seconds < math.inf else None
 
 
-def _classes(written: str, labels: LabelSpace, read: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Sorted indices of class names with semicolons between them; a name may hold semicolons itself."""
-    if written not in read:
-        names = [name for name in written.split(";") if name]
-        found = labels.indices([written] if written in labels.names else names)
-        if len(set(found)) != len(found):
-            raise InputError(f"a class is named twice in {written[:100]!r}")
-        read[written] = tuple(found)
-    return read[written]
+def classes_in(written: str, labels: LabelSpace) -> tuple[int, ...]:
+    """Sorted indices of class names with semicolons between them; a single name may hold semicolons itself.
+
+    Raises:
+        InputError: no such class, or one twice.
+    """
+    names = [written] if written in labels.names else [name for name in written.split(";") if name]
+    found = labels.indices(names)
+    if len(set(found)) != len(found):
+        raise InputError(f"A class is named twice in {written[:100]!r}")
+    return tuple(found)
 
 
 def _add(split: IndexedSplit, clip_id: str, group: str, given: tuple[int, ...], unknown: tuple[int, ...]) -> None:

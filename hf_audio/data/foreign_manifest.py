@@ -131,14 +131,18 @@ def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]
 def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
     """Raises InputError where a window would have no frame, or more numbers than any sound needs."""
     parameters = manifest["extractor"]
-    storage = storage_of(parameters)
     if parameters["feature_type"] == "kaldi_fbank" and int(parameters["sampling_rate"] * parameters["hop_s"]) < 1:
         _refuse(path, "extractor.hop_s", parameters["hop_s"], "one sample or more")
-    num_frames = storage.full_frames(manifest["window_s"], parameters)
-    bins = parameters.get("num_mel_bins") or parameters.get("num_features") or 1
-    num_values = num_frames * bins * len(parameters.get("channels") or (1,))
-    if not 0 < num_values <= MOST_VALUES:
+    if not 0 < window_values(manifest) <= MOST_VALUES:
         _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MOST_VALUES:,} numbers")
+
+
+def window_values(manifest: Mapping[str, Any]) -> int:
+    """Numbers of a full window."""
+    parameters = manifest["extractor"]
+    num_frames = storage_of(parameters).full_frames(manifest["window_s"], parameters)
+    bins = parameters.get("num_mel_bins") or parameters.get("num_features") or 1
+    return num_frames * bins * len(parameters.get("channels") or (1,))
 
 
 def _fields(
