@@ -85,7 +85,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         InputError: names the file, the field, what it holds and what it must be.
     """
     manifest = read_json(path)
-    if manifest.get("format_version") != FORMAT_VERSION:
+    if not one_of(FORMAT_VERSION).holds(manifest.get("format_version")):
         raise InputError(
             f"{path} has feature format {_shown(manifest.get('format_version'))}; this hf_audio reads "
             f"{FORMAT_VERSION}, so build the features again or install the hf_audio they were built with"
