@@ -21,7 +21,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        # of one raised in a DataLoader's worker, torch makes another, whose message is the stack trace with ours behind
+        super().__init__(printable(message.rstrip().rpartition(f"{__name__}.InputError: ")[2]))
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:

@@ -24,9 +24,11 @@ from hf_audio.data.feature_plan import (
     describe_build,
     differences,
     plan_shards,
+    read_plan,
     shards_of,
 )
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
+from hf_audio.data.foreign_manifest import read_manifest
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
@@ -97,7 +99,7 @@ def build_features(
             if rank == 0:
                 _start(folder, clips, described, strict)
             wait_for_everyone()
-            plan = read_json(folder / PLAN)
+            plan = read_plan(folder / PLAN, clips)
             shards = list(shards_of(clips, plan["shard_bounds"]))
             builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
@@ -128,7 +130,7 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
         )
     if not (folder / MANIFEST).exists():
         return False
-    num_excluded = read_json(folder / MANIFEST)["num_excluded"]
+    num_excluded = read_manifest(folder / MANIFEST)["num_excluded"]
     if strict and num_excluded:
         raise InputError(
             f"{folder} was built with {num_excluded} clips left out, see {folder / 'excluded.csv'}; mend or remove "

@@ -115,7 +115,10 @@ def as_json(content: dict[str, Any]) -> str:
 
 def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[Any, Any]:
     """Over the real frames of all windows: two numbers, or two lists with one for each feature."""
+    notes = [note for note in notes if note["count"]]  # not of shards that lost all their clips
     count = sum(note["count"] for note in notes)
+    if len({np.shape(note[name]) for note in notes for name in ("sum", "sum_of_squares")}) != 1:
+        raise InputError("The notes of this build's shards contradict each other: remove its folder and build anew")
     sums = np.array([[note["sum"], note["sum_of_squares"]] for note in notes], dtype=np.float64)
     mean, mean_square = np.apply_along_axis(math.fsum, 0, sums) / count
     std = np.sqrt(np.maximum(mean_square - mean**2, 1e-12))
