@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
-    {"errors", "files", "config", "environment", "extractors"},
+    {"errors", "files", "privacy", "config", "environment", "extractors"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation", "pictures", "references"},
