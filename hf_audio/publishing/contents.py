@@ -36,7 +36,7 @@ CODE_FOLDERS = [Path(__file__).parents[1] / name for name in ("models", "extract
 TEXTS = (".json", ".csv", ".md", ".py")
 # What a run folder and a feature folder have beside what is published, so that nobody need be told
 OF_WORK = re.compile(r"features|checkpoints|tensorboard|training_args\.bin|plan\.json|\.build|.*\.tmp")
-MOST_NAMED = 10
+MOST_NAMED = 20
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def shards_in(manifest: Mapping[str, Any]) -> list[str]:
     """
     counts = {split: facts["num_shards"] for split, facts in manifest["splits"].items()}
     for split, count in counts.items():
-        if split not in SPLITS or not isinstance(count, int) or not 1 <= count <= MOST_SHARDS:
+        if split not in SPLITS or type(count) is not int or not 1 <= count <= MOST_SHARDS:
             raise InputError(
                 f"manifest.json says that the split {split!r} has {count!r} shards, expected a number up to "
                 f"{MOST_SHARDS} for each of {', '.join(SPLITS)}: build the features again"
