@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 
 MOST_COMPARED_LETTERS = 200  # of a name: the time that it takes to compare two grows with the product of their lengths
+TOKEN_LIKE = r"\bhf_[A-Za-z0-9]{24,}"  # of the Hugging Face Hub: hf_ and 34 letters today
 
 
 class InputError(ValueError):
@@ -41,12 +43,12 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
 
 
 def printable(text: object) -> str:
-    """A text as a terminal and a log can show it: control, direction and invalid characters are escaped.
+    """A text as a terminal and a log can show it: control, direction and invalid characters escaped, tokens hidden.
 
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
     """
-    text = str(text)
+    text = re.sub(TOKEN_LIKE, "hf_...", str(text))
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if _is_shown(letter) else ascii(letter)[1:-1] for letter in text)

@@ -29,10 +29,14 @@ from hf_audio.config import (
 )
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.files import read_whole
+from hf_audio.privacy import remember_token
 from hf_audio.training.arguments import training_defaults
 
 CONFIG_GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig, ClassicalConfig))
+
+MOST_YAML_BYTES, MOST_YAML_DEPTH = 1 << 18, 8
 
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
 COMMON_TRAINING_FLAGS = {
@@ -68,17 +72,23 @@ def parse_recipe(
         if demo is None:
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
         layers["the recipe's demo values"] = demo
+    own = vars(_parse(parser, layers, []))
     if chosen.config:
-        layers[chosen.config] = _read_yaml(Path(chosen.config))
+        layers[f"--config {chosen.config}"] = _read_yaml(Path(chosen.config))
 
     namespace = _parse(parser, layers, argv)
+    differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
+    token, namespace.hub_token = namespace.hub_token, None
+    remember_token(token)
     found = {kind: _take(kind, namespace) for kind in kinds}
     return Recipe(
         *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
         pretraining=found.get(PretrainingConfig),
         classical=found.get(ClassicalConfig),
         push_to_hub=push_to_hub,
+        token=token,
+        chosen={name: value for name, value in differing.items() if name != "hub_token"},
     )
 
 
@@ -176,13 +186,37 @@ def _only(argv: list[str], *flags: str) -> list[str]:
     return kept
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines can stand for gigabytes, and without depth that no setting has."""
+
+    depth = 0
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not for settings: write the value itself")
+        self.depth += 1
+        if self.depth > MOST_YAML_DEPTH:
+            raise yaml.YAMLError(f"values are nested more than {MOST_YAML_DEPTH} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a file. What it says is never quoted in a complaint: a token may stand in it."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot read --config {path}: {error.strerror}") from None
+        content = yaml.load(read_whole(path, MOST_YAML_BYTES), _PlainLoader)
+    except InputError as error:
+        raise InputError(f"Cannot read --config {path}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"--config {path} is not YAML: {error.problem} in line {line}") from None
+    except yaml.reader.ReaderError as error:
+        raise InputError(f"--config {path} is not YAML: {error.reason} at character {error.position}") from None
     except yaml.YAMLError as error:
-        raise InputError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"--config {path} cannot be used: {error}") from None
+    except ValueError:  # a date or a number that is none
+        raise InputError(f"--config {path} has a value that cannot be read: put it into quotes") from None
     if not isinstance(content, dict):
         raise InputError(f"--config {path} must hold lines of `flag: value`, found {type(content).__name__}")
     return content

@@ -21,7 +21,6 @@ They only hand a recipe's settings to the functions that do the work, which can 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +29,14 @@ import torch
 from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
-from hf_audio.corpora import find_corpus
+from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.data.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.preparation import build_corpus_features, window_extractor
+from hf_audio.preparation import build_corpus_features, corpora_of, window_extractor
+from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
-from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licence
+from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
         _check_publishing(recipe)
     features = _stored_features(recipe) if recipe.hub.dataset else _built_features(recipe, publishes)
     features = share_of_training(features, recipe.data.train_fraction, recipe.data.split_seed)
-    return with_extractor_of(recipe.model.model, features, recipe.training.hub_token)
+    return with_extractor_of(recipe.model.model, features, recipe.token)
 
 
 def _stored_features(recipe: Recipe) -> FeatureDataset:
     streaming = recipe.hub.streaming and recipe.data.train_fraction == 1  # a share is drawn from all that there is
-    features = load_features(recipe.hub.dataset, streaming=streaming, token=recipe.training.hub_token)
+    features = load_features(recipe.hub.dataset, streaming=streaming, token=recipe.token)
     _check_wanted(recipe, features)
     return features
 
@@ -78,9 +78,12 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.data.features_dir or _run_folder(recipe) / "features")
     build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing)
     if publishes:
-        access = {"private": recipe.training.hub_private_repo, "token": recipe.training.hub_token}
         url = push_features(
-            folder, _repo(recipe, "dataset").repo_id, public_licence=recipe.hub.public_licence, **access
+            folder,
+            _repo(recipe, "dataset").repo_id,
+            private=recipe.training.hub_private_repo,
+            public_licence=recipe.hub.public_licence,
+            token=recipe.token,
         )
         show(f"Features: {url}")
     return load_features(folder)
@@ -100,7 +103,7 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
         lora_rank=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        token=recipe.training.hub_token,
+        token=recipe.token,
         seed=recipe.training.seed,
     )
 
@@ -167,7 +170,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     state = PartialState(cpu=not torch.accelerator.is_available())
     network = None
     if settings.network:
-        network = open_network(settings.network, settings.network_features, token=recipe.training.hub_token, seed=seed)
+        network = open_network(settings.network, settings.network_features, token=recipe.token, seed=seed)
     if state.is_main_process:
         claim_folder(folder, recipe.run.overwrite_run)
         trained = train_pipeline(
@@ -188,15 +191,12 @@ def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
     """Scores validation and test by clip beside the reference rows; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
-    of_model = ("classical",) if recipe.classical else ("model", "augment")
-    groups = ("data", "features", "mixing", *of_model)
-    settings = {group: vars(getattr(recipe, group)) for group in groups}
     return evaluate_model(
         trainer,
         trainer.features,
         recipe.training.output_dir,
-        settings=_publishable(settings),
-        command=shlex.join(["accelerate", "launch", f"recipes/{Path(sys.argv[0]).name}", *_publishable(sys.argv[1:])]),
+        settings=reported_settings(recipe),
+        command=reported_command(recipe, sys.argv[0]),
     )
 
 
@@ -213,7 +213,7 @@ def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None
         return
     model_id = _repo(recipe, "model").repo_id
     write_model_card(folder, report, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
-    url = push_model(folder, model_id, private=training.hub_private_repo, token=training.hub_token)
+    url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
     show(f"Model: {url}")
 
 
@@ -230,7 +230,7 @@ def publish_pretrained(recipe: Recipe, trainer: PretrainingTrainer) -> None:
         return
     model_id = _repo(recipe, "model").repo_id
     write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
-    url = push_model(folder, model_id, private=training.hub_private_repo, token=training.hub_token)
+    url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
     show(f"Model: {url}")
 
 
@@ -249,23 +249,23 @@ def _repo(recipe: Recipe, kind: str) -> HubRepo:
     """The repository that this run publishes its "model" or its features ("dataset") to."""
     name = _run_folder(recipe).resolve().name
     wanted = recipe.training.hub_model_id if kind == "model" else recipe.hub.hub_dataset_id
-    return HubRepo(wanted or (name if kind == "model" else f"{name}-features"), kind, recipe.training.hub_token)
+    return HubRepo(wanted or (name if kind == "model" else f"{name}-features"), kind, recipe.token)
 
 
 def _dataset_id(recipe: Recipe) -> str | None:
     """The Hub name of the features, if they have one: a folder of this machine is nothing to a reader."""
     stored = recipe.hub.dataset
     if stored:
-        return None if Path(stored).is_dir() else stored
+        return stored if public_name(stored) == stored else None
     return _repo(recipe, "dataset").repo_id if recipe.push_to_hub else None
 
 
 def _check_publishing(recipe: Recipe) -> None:
-    """Meets every refusal of the Hub and of the corpus's licence before hours are spent, not after."""
+    """Meets every refusal of the Hub and of the corpora's licences before hours are spent, not after."""
     private = recipe.training.hub_private_repo
     if not recipe.hub.dataset:
-        card = dataclasses.asdict(find_corpus(recipe.data.corpus).CARD)
-        require_licence(_repo(recipe, "dataset"), card, private, recipe.hub.public_licence)
+        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.data)]
+        require_licences(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_licence)
     claim_model_repo(_repo(recipe, "model"), private)
 
 
@@ -285,15 +285,3 @@ def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:
                 f"{features.source} was built with {name} {stored_s:g} but this run asks for {wanted_s:g}; "
                 f"give --{name} {stored_s:g}, or build features anew from --data_dir"
             )
-
-
-def _publishable(value: Any) -> Any:
-    """Settings or a command line as they may stand in a report: of a machine's paths only the last name, no token."""
-    if isinstance(value, dict):
-        return {key: _publishable(one) for key, one in value.items()}
-    if isinstance(value, list):
-        tokens = {position + 1 for position, word in enumerate(value) if word == "--hub_token"}
-        return ["..." if position in tokens else _publishable(word) for position, word in enumerate(value)]
-    if isinstance(value, str) and value.startswith("--hub_token="):
-        return "--hub_token=..."
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

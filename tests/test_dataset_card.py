@@ -19,12 +19,8 @@ from hf_audio.errors import InputError
 from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.waveform import Waveform
 from hf_audio.pictures.windows import class_means, feature_groups, one_window_a_class, training_vectors
-from hf_audio.publishing.dataset_card import (
-    hub_licence,
-    name_repo,
-    read_manifest,
-    write_dataset_card,
-)
+from hf_audio.publishing.dataset_card import name_repo, read_manifest, write_dataset_card
+from hf_audio.publishing.licences import hub_licence
 
 pytestmark = pytest.mark.timeout(60)
 CLOSED = CorpusCard(

@@ -199,10 +199,10 @@ def test_code_for_the_adapter_equals_the_merged_model(run, tmp_path):
         torch.testing.assert_close(variables["model"].eval()(values).logits, merged(values).logits, atol=1e-4, rtol=0)
 
 
-def test_a_base_model_on_the_hub_is_in_the_metadata(run, tmp_path):
+def test_a_base_model_on_the_hub_is_in_the_metadata(run, hub, tmp_path):
     _, _, report = run
     name = "MIT/ast-finetuned-audioset-10-10-0.4593"
     report = {**report, "model": {**report["model"], "base_model": name}}
     card = ModelCard.load(write_model_card(tmp_path, report, repo_id=REPO))
     assert card.data.base_model == name
-    assert f"fine-tuned from [{name}](https://huggingface.co/{name})" in card.text
+    assert f"fine-tuned from [{name}]({hub.endpoint}/{name})" in card.text

@@ -21,7 +21,6 @@ from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
 from hf_audio.metrics import (
     METRIC_NAMES,
     ClipScores,
@@ -30,6 +29,7 @@ from hf_audio.metrics import (
     decide,
     main_metrics,
 )
+from hf_audio.privacy import public_name, write_published
 from hf_audio.references import linear_scores, prior_scores
 from hf_audio.terminal import show
 
@@ -154,10 +154,8 @@ def _reference_scores(features: FeatureDataset, scores: Mapping[str, ClipScores]
 
 def _data_facts(features: FeatureDataset) -> dict[str, Any]:
     manifest = features.manifest
-    is_folder = Path(features.source).is_dir()
     return {
-        # A path of the machine that trained says nothing to the reader of a published report
-        "source": Path(features.source).resolve().name if is_folder else str(features.source),
+        "source": public_name(str(features.source)),
         "corpus": manifest["corpus"],
         "window_s": manifest["window_s"],
         "hop_s": manifest["hop_s"],
@@ -229,9 +227,9 @@ def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, feature
         clip_ids = {clip_key(clip_id): clip_id for clip_id in features.splits[split]["clip_id"]}
         names = [clip_ids[int(key)] for key in scores.clip_keys]
         table = _predictions(names, scores.targets, decisions, probabilities, labels)
-        write_atomically(folder / "predictions.csv", table)
+        write_published(folder / "predictions.csv", table)
     text = json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False, default=str)
-    write_atomically(folder / "report.json", text + "\n")
+    write_published(folder / "report.json", text + "\n")
     return json.loads(text)
 
 

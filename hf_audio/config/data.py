@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hf_audio.config.setting import setting
+from hf_audio.config.setting import PATH, setting
 
 
 @dataclass
@@ -15,17 +15,17 @@ class DataConfig:
 
     corpus: str = setting("folder", "Corpus module that reads the recordings; a wrong name lists them all.")
     data_dir: str | None = setting(
-        None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s)."
+        None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s).", PATH
     )
-    features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.")
+    features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.", PATH)
     label_overrides: str | None = setting(
-        None, "CSV with clip_id and label(s): what these clips really are, e.g. of scripts/find_label_errors.py."
+        None, "CSV with clip_id and label(s): what these clips really are, e.g. of scripts/find_label_errors.py.", PATH
     )
     negatives: str | None = setting(
         None,
         "Another corpus whose clips have none of the classes, for training: esc50, so that noise is no instrument.",
     )
-    negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.")
+    negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.", PATH)
     several_labels: bool = setting(
         False, "Let several classes apply to a clip although none here has several: for mixtures and negatives."
     )

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hf_audio.config.setting import setting
+from hf_audio.config.setting import HUB_OR_PATH, setting
 
 
 @dataclass
@@ -19,6 +19,7 @@ class ModelConfig:
         "ast-mini",
         "A checkpoint to fine-tune (Hub name or folder; timm/NAME for image networks), or a preset from scratch: "
         "ast-mini, cnn, lstm, wav2vec2-mini, mlp ..., any network of timm. A wrong name lists them.",
+        HUB_OR_PATH,
     )
     model_options: dict[str, Any] | str | None = setting(
         None, """What differs from the preset, as JSON: '{"dropout": 0.2}'. The fields of the model's config."""
@@ -80,10 +81,14 @@ class ClassicalConfig:
         False, "Choose C and gamma, or boosting's learning rate and leaves, by cross-validation over training groups."
     )
     network: str | None = setting(
-        None, "Append this network's embedding of each window: a run folder or a Hub name. It is published too."
+        None,
+        "Append this network's embedding of each window: a run folder or a Hub name. It is published too.",
+        HUB_OR_PATH,
     )
     network_features: str | None = setting(
-        None, "Feature dataset that --network reads, with the same windows. Default: features/ of its run folder."
+        None,
+        "Feature dataset that --network reads, with the same windows. Default: features/ of its run folder.",
+        HUB_OR_PATH,
     )
 
     @property

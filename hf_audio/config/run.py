@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hf_audio.config.data import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
-from hf_audio.config.setting import setting
+from hf_audio.config.setting import HUB_OR_PATH, PATH, setting
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -20,14 +20,18 @@ class HubConfig:
     _argument_group_name = "hub"
 
     dataset: str | None = setting(
-        None, "Feature dataset to train from instead of recordings: a Hub name (USER/irmas-fbank) or a folder."
+        None,
+        "Feature dataset to train from instead of recordings: a Hub name (USER/irmas-fbank) or a folder.",
+        HUB_OR_PATH,
     )
     streaming: bool = setting(True, "Stream a Hub dataset's train split instead of downloading it first.")
     hub_dataset_id: str | None = setting(
         None, "Hub name of the features built here, pushed with --push_to_hub. Default: <output_dir's name>-features."
     )
-    public_licence: str | None = setting(
-        None, "Name the corpus's licence here to push its features in public although it forbids redistribution."
+    public_licence: list[str] | None = setting(
+        None,
+        "Name the corpus's licence here to push its features in public although it forbids redistribution; with "
+        "--negatives name both.",
     )
     licence: str | None = setting(None, "Licence of the published model, e.g. apache-2.0.")
 
@@ -38,7 +42,9 @@ class RunConfig:
 
     _argument_group_name = "run"
 
-    config: str | None = setting(None, "YAML file of values for any of these flags; the command line wins over it.")
+    config: str | None = setting(
+        None, "YAML file of values for any of these flags; the command line wins over it.", PATH
+    )
     demo: bool = setting(False, "Run on a small corpus rendered on the spot: no download, no GPU, about 5 minutes.")
     overwrite_run: bool = setting(False, "Throw away what another run left in --output_dir.")
 
@@ -57,4 +63,8 @@ class Recipe:
     training: TrainingArguments
     pretraining: PretrainingConfig | None = None
     classical: ClassicalConfig | None = None
-    push_to_hub: bool = False  # TrainingArguments' flag, but publishing is a stage of its own here: Trainer gets False
+    # Two of TrainingArguments' flags, of which Trainer gets nothing: publishing is a stage of its own here, and Trainer
+    # writes its arguments into every checkpoint, where a token would be read by others.
+    push_to_hub: bool = False
+    token: str | None = field(default=None, repr=False)
+    chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own

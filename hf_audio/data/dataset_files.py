@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import tqdm as HubProgressBar
+from huggingface_hub.utils import tqdm as hub_progress_bar
 from huggingface_hub.utils import validate_repo_id
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
@@ -152,13 +152,13 @@ def _download(repo_id: str, name: str, token: str | bool | None, revision: str |
     return _patiently(hf_hub_download, repo_id, name, **options)
 
 
-def _bar_of_at_most(file: str, most_bytes: int) -> type[HubProgressBar]:
+def _bar_of_at_most(file: str, most_bytes: int) -> type[hub_progress_bar]:
     """A progress bar that ends a download which is, or grows, larger than it may be.
 
     It is told the size before the first byte comes, and is the only one who is told of what comes.
     """
 
-    class Bar(HubProgressBar):
+    class Bar(hub_progress_bar):
         def __init__(self, *args: Any, total: float | None = None, initial: float = 0, **options: Any) -> None:
             _check_size(file, total or 0, most_bytes)
             self.received = initial

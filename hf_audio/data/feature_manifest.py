@@ -67,7 +67,7 @@ def finish_dataset(
     manifest = {
         **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
         "extractor": extractor.parameters,
-        "corpus": {key: facts[key] for key in CARD_FACTS},
+        "corpus": {**_public_facts(facts), "others": [_public_facts(other) for other in facts["others"]]},
         "splits": {
             split: {
                 "num_shards": num_shards[split],
@@ -83,6 +83,10 @@ def finish_dataset(
     shutil.rmtree(scratch, ignore_errors=True)
     if excluded:
         logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), folder / "excluded.csv")
+
+
+def _public_facts(card: dict[str, Any]) -> dict[str, Any]:
+    return {key: card[key] for key in CARD_FACTS}
 
 
 def check_kept(

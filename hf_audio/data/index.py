@@ -121,6 +121,7 @@ class CorpusCard:
         protocol: how its users evaluate, in one sentence.
         problem_type: transformers' `problem_type`; None where the labels decide.
         label_names: its classes in their official order; None where the labels decide.
+        others: further corpora that some of the clips come from, such as negatives, each under its own licence.
     """
 
     name: str
@@ -131,3 +132,4 @@ class CorpusCard:
     protocol: str = ""
     problem_type: str | None = None
     label_names: tuple[str, ...] | None = None
+    others: tuple[CorpusCard, ...] = ()

@@ -12,6 +12,7 @@ import numpy as np
 from hf_audio.data.features_dataset import FeatureDataset, clip_key, load_features
 from hf_audio.errors import InputError
 from hf_audio.inference import WindowEmbeddings, embeddings, load_network
+from hf_audio.privacy import public_name
 from hf_audio.terminal import named_logger
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Network:
     @property
     def public_name(self) -> str:
         """Its Hub name; of a folder of this machine the last part only."""
-        return Path(self.name).resolve().name if Path(self.name).is_dir() else self.name
+        return public_name(self.name)
 
     def facts(self) -> dict[str, Any]:
         """What a report and a card say of it."""

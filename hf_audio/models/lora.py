@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.classifier import AudioClassifier
 from hf_audio.models.transformer_classifier import AST, WHISPER, TransformerClassifier
+from hf_audio.privacy import public_name
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -157,15 +158,14 @@ def save_adapter(model: PeftModel, folder: str | Path) -> None:
     It names its base, of a folder only the name: a path of this machine means nothing elsewhere.
     """
     base = str(model.get_base_model().name_or_path)
-    is_folder = Path(base).is_dir()
-    published_base = Path(base).name if is_folder else base
+    published_base = public_name(base)
     config = model.peft_config["default"]
     config.base_model_name_or_path = published_base
     try:
         model.save_pretrained(folder, save_embedding_layers=False)  # the adapter carries them as `modules_to_save`
     finally:
         config.base_model_name_or_path = ""
-    base_line = "" if is_folder else f"base_model: {base}\n"
+    base_line = f"base_model: {base}\n" if published_base == base else ""
     code = _loading_code(model.get_base_model()).replace('"{base}"', json.dumps(published_base, ensure_ascii=False))
     (Path(folder) / "README.md").write_text(ADAPTER_CARD.format(base_line=base_line, code=code), "utf-8")
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from matplotlib.figure import Figure
 
+from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.feature_storage import storage_of
 from hf_audio.extractors.classical import feature_names
 from hf_audio.features.fbank import HOP_S, KaldiFbank
@@ -58,7 +59,7 @@ def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tu
     """(class, its first training window as it was stored); only these windows are read."""
     storage, label_names = storage_of(manifest["extractor"]), manifest["label_names"]
     missing = set(range(min(len(label_names), MOST_PICTURED_CLASSES)))
-    for path in sorted((folder / "data").glob("train-*.parquet")):
+    for path in _train_shards(folder, manifest):
         shard = pq.ParquetFile(path)
         for group in range(shard.num_row_groups):
             if not missing:
@@ -90,10 +91,16 @@ def training_vectors(folder: Path, manifest: Mapping[str, Any]) -> tuple[np.ndar
     """Each training window's classical features, their mean over steps, and its classes `[windows, classes]`."""
     storage, num_classes = storage_of(manifest["extractor"]), len(manifest["label_names"])
     rows = []
-    for path in sorted((folder / "data").glob("train-*.parquet")):
+    for path in _train_shards(folder, manifest):
         rows += pq.read_table(path, columns=["features", "num_frames", "labels"]).to_pylist()
     vectors = np.stack([storage.decode(row).mean(axis=0, dtype=np.float64) for row in rows])
     return vectors, np.array([[label in row["labels"] for label in range(num_classes)] for row in rows])
+
+
+def _train_shards(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """The files of the training windows, as the manifest names them: others may lie beside them."""
+    num_shards = manifest["splits"]["train"]["num_shards"] if "train" in manifest["splits"] else 0
+    return [folder / "data" / f"{name}.parquet" for name in shard_names("train", num_shards)]
 
 
 def class_distribution(manifest: Mapping[str, Any]) -> Figure:

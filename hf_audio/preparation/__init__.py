@@ -9,10 +9,10 @@ from accelerate import PartialState
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.feature_building import build_features
-from hf_audio.preparation.clips import corpus_clips
+from hf_audio.preparation.clips import corpora_of, corpus_clips
 from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
 
-__all__ = ["build_corpus_features", "corpus_clips", "default_window_s", "window_extractor"]
+__all__ = ["build_corpus_features", "corpora_of", "corpus_clips", "default_window_s", "window_extractor"]
 
 
 def build_corpus_features(

@@ -52,6 +52,11 @@ def label_space(card: CorpusCard, clips: list[Clip], *, several: bool = False) -
     return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
 
 
+def corpora_of(data: DataConfig) -> list[CorpusCard]:
+    """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives."""
+    return [find_corpus(name).CARD for name in (data.corpus, data.negatives) if name]
+
+
 def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Path:
     """The folder with a corpus's recordings; without `data_dir` they are downloaded or rendered below corpora/."""
     if data_dir:
@@ -156,8 +161,7 @@ def _card(
     if data.negatives:
         other = find_corpus(data.negatives).CARD
         said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
-        redistributable = card.may_redistribute and other.may_redistribute
-        card = dataclasses.replace(card, may_redistribute=redistributable)
+        card = dataclasses.replace(card, others=(other,))
     if corrections:
         said.append(corrections)
     if num_mixtures:

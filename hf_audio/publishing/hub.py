@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx2
-from huggingface_hub import HfApi, get_session
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -23,9 +24,12 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import filter_repo_objects
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from hf_audio.errors import InputError
+from hf_audio.privacy import remember_token
+from hf_audio.publishing.contents import open_to_publish
 from hf_audio.terminal import named_logger
 
 TRIES = 6
@@ -34,6 +38,7 @@ LONGEST_WAIT_S = 30.0
 SILENCE_S = 120.0  # a commit of many files takes the Hub up to a minute
 # of shards in one commit: a push that broke off goes on with the part that it was at
 BYTES_A_COMMIT = 2 << 30
+FILES_A_COMMIT = 200  # all of them are open at once
 
 PASSING_STATUS = frozenset({408, 412, 429, 500, 502, 503, 504})  # 412: another push came in between
 PASSING_ERRORS = (
@@ -59,6 +64,7 @@ class HubRepo:
     """
 
     def __init__(self, repo_id: str, repo_type: str, token: str | None = None) -> None:
+        remember_token(token)
         self.api = HfApi(token=token)
         self.repo_id, self.repo_type = repo_id, repo_type
         self.account: dict[str, Any] = {}
@@ -92,41 +98,56 @@ class HubRepo:
     def upload(
         self,
         folder: Path,
+        names: Sequence[str],
         message: str,
         *,
         revision: str | None = None,
-        ignore: Sequence[str] = (),
         replace: Sequence[str] = (),
-        ahead: str | None = None,
+        ahead: Sequence[str] = (),
     ) -> None:
         """Upload what the Hub does not have yet; large folders in several commits, of which a repeated push goes on.
 
         Args:
-            folder: its files go to the root of the repository.
+            folder: where the files lie.
+            names: of the files, here and in the repository; nothing else in the folder is looked at.
             message: title of the commit.
             revision: a branch that exists; None is main.
-            ignore: patterns of files that stay here.
-            replace: patterns of files that are deleted from the Hub where the folder does not have them.
-            ahead: pattern of files that may be committed before the others, BYTES_A_COMMIT at a time.
+            replace: patterns of files that are deleted from the Hub where they are not among `names`.
+            ahead: those of `names` that may be committed before the others, BYTES_A_COMMIT at a time.
+
+        Raises:
+            InputError: also where one of the files is not one to be published, see `open_to_publish`.
         """
-
-        def upload_folder(title: str, **chosen: Any) -> None:
-            self.api.upload_folder(
-                folder_path=folder,
-                repo_id=self.repo_id,
-                repo_type=self.repo_type,
-                revision=revision,
-                commit_message=title,
-                ignore_patterns=list(ignore),  # the library adds to it
-                **chosen,
-            )
-
-        parts = _parts(sorted(folder.glob(ahead))) if ahead else []
+        parts = _parts([folder / name for name in ahead])
         if len(parts) > 1:
             for number, part in enumerate(parts, start=1):
-                names = [path.relative_to(folder).as_posix() for path in part]
-                self._patiently(upload_folder, f"{message}: part {number} of {len(parts)}", allow_patterns=names)
-        self._patiently(upload_folder, message, delete_patterns=list(replace))
+                of_part = [path.relative_to(folder).as_posix() for path in part]
+                title = f"{message}: part {number} of {len(parts)}"
+                self._patiently(self._commit, folder, of_part, title, revision, [])
+        last = [name for name in names if len(parts) <= 1 or name not in set(ahead)]
+        self._patiently(self._commit, folder, last, message, revision, replace, kept=names)
+
+    def _commit(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        message: str,
+        revision: str | None,
+        replace: Sequence[str],
+        kept: Sequence[str] = (),
+    ) -> None:
+        """One commit of files, and of the deletion of what matches `replace` and is not among `kept`."""
+        repo = {"repo_id": self.repo_id, "repo_type": self.repo_type, "revision": revision}
+        with contextlib.ExitStack() as opened:
+            operations: list[CommitOperationAdd | CommitOperationDelete] = []
+            named = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+            for name in names:
+                file = opened.enter_context(open_to_publish(folder, name))
+                operations.append(CommitOperationAdd(name, _what_is_open(file, name, named)))
+            if replace:
+                found = filter_repo_objects(self.api.list_repo_files(**repo), allow_patterns=list(replace))
+                operations += [CommitOperationDelete(name, is_folder=False) for name in found if name not in kept]
+            self.api.create_commit(operations=operations, commit_message=message, **repo)
 
     def _patiently(self, call: Callable, *args: Any, **options: Any) -> Any:
         retrying = Retrying(
@@ -195,13 +216,27 @@ class HubRepo:
         )
 
 
+def _what_is_open(file: BinaryIO, name: str, folder: Path) -> str | BinaryIO:
+    """An open file for the client library, which opens paths anew: by then another may lie under the old name.
+
+    Where the system has names for open files, it is given one in a `folder` of ours: from a path the library uploads
+    faster, and its last part is what progress bars show.
+    """
+    descriptor, path = f"/proc/self/fd/{file.fileno()}", folder / name
+    if not os.path.exists(descriptor):
+        return file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(descriptor)
+    return str(path)
+
+
 def _parts(paths: Sequence[Path]) -> list[list[Path]]:
-    """Files in order, in parts of at most BYTES_A_COMMIT, or of one file that is larger."""
+    """Files in order, in parts of at most BYTES_A_COMMIT and FILES_A_COMMIT, or of one file that is larger."""
     parts: list[list[Path]] = []
     room = 0
     for path in paths:
         size = path.stat().st_size
-        if size > room:
+        if not parts or size > room or len(parts[-1]) == FILES_A_COMMIT:
             parts.append([])
             room = BYTES_A_COMMIT
         parts[-1].append(path)

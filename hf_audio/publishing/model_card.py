@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
-from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.saving import needs_own_code
+from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
+from hf_audio.publishing.licences import sources_of
+from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
 
-TEMPLATE = Path(__file__).with_name("model_card.md")
 USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
 HEARD = {
     "kaldi_fbank": "log-mel windows",
@@ -59,24 +59,24 @@ def write_model_card(
 
     Returns:
         The path of the card.
+
+    Raises:
+        InputError: a name that no repository can have.
     """
     folder = Path(run_folder)
     model_id = repo_id or folder.resolve().name
+    require_repo_ids(repo_id, dataset_id)
     facts = _facts(report, model_id, dataset_id, licence, folder)
-    usage = jinja2.Template(TEMPLATE.with_name(USAGE[_library(report)]).read_text(encoding="utf-8"))
-    card = ModelCard.from_template(
-        _metadata(report, model_id, dataset_id, licence),
-        template_path=str(TEMPLATE),
-        **facts,
-        usage=usage.render(**facts).strip(),
-    )
-    write_atomically(folder / "README.md", str(card))
+    head = Markdown(_metadata(report, model_id, dataset_id, licence).to_yaml())
+    usage = Markdown(render(USAGE[_library(report)], **facts).strip())
+    card = ModelCard(render("model_card.md", card_data=head, usage=usage, **facts))
+    write_published(folder / "README.md", str(card))
     return folder / "README.md"
 
 
 def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, licence: str | None) -> ModelCardData:
     base_model = report["model"]["base_model"]
-    corpus, split = report["data"]["corpus"]["name"], report["evaluated_split"]
+    corpus, split = one_plain_line(report["data"]["corpus"]["name"]), report["evaluated_split"]
     scores = report["results"]["model"][split]
     metrics = [name for name in main_metrics(report["task"]["problem_type"]) if scores[name] is not None]
     results = [
@@ -93,10 +93,10 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
         for name in metrics
     ]
     return ModelCardData(
-        license=licence,
+        license=licence and one_plain_line(licence),
         library_name=_library(report),
         pipeline_tag=TASK,
-        base_model=base_model if _is_repo_id(base_model) else None,
+        base_model=base_model if _is_on_hub(base_model) else None,
         datasets=[dataset_id] if dataset_id else None,
         metrics=list(dict.fromkeys(HUB_METRICS[name] for name in metrics)),
         tags=_tags(report),
@@ -137,11 +137,11 @@ def _facts(
         "labels": task["labels"],
         "multi_label": task["problem_type"] == "multi_label_classification",
         "model": model,
-        "base_model_link": f"[{base_model}](https://huggingface.co/{base_model})"
-        if _is_repo_id(base_model)
-        else base_model,
+        "endpoint": HfApi().endpoint,
+        "base_model_link": link(base_model, f"{HfApi().endpoint}/{base_model}" if _is_on_hub(base_model) else None),
         "corpus": corpus,
-        "corpus_link": f"[{corpus['name']}]({corpus['homepage']})" if corpus["homepage"] else corpus["name"],
+        "sources": sources_of(corpus),
+        "corpus_link": link(corpus["name"], corpus["homepage"]),
         "window_s": f"{data['window_s']:g}",
         "hop_s": f"{data['hop_s']:g}",
         "sample_rate": sample_rate,
@@ -178,26 +178,26 @@ def _results_table(report: Mapping[str, Any]) -> str:
         [title, *(_number(report["results"][row][report["evaluated_split"]][name]) for name in metrics)]
         for row, title in report["rows"].items()
     ]
-    return _table(["", *(METRIC_NAMES[name] for name in metrics)], rows)
+    return table(["", *(METRIC_NAMES[name] for name in metrics)], rows)
 
 
 def _class_table(per_class: Mapping[str, Mapping[str, Any]]) -> str:
     columns = {"precision": "precision", "recall": "recall", "f1": "F1", "average_precision": "average precision"}
     rows = [[name, one["support"], *(_number(one[key]) for key in columns)] for name, one in per_class.items()]
-    return _table(["class", "clips", *columns.values()], rows)
+    return table(["class", "clips", *columns.values()], rows)
 
 
 def _split_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         [name, *(f"{one[key]:,}" for key in ("num_clips", "num_groups", "num_windows"))] for name, one in splits.items()
     ]
-    return _table(["split", "clips", "groups", "windows"], rows)
+    return table(["split", "clips", "groups", "windows"], rows)
 
 
 def _training_table(training: Mapping[str, Any]) -> str:
     if "learning_rate" not in training or "steps" not in training:
         facts = {name: value for name, value in training.items() if isinstance(value, str | int | float)}
-        return _table(["", ""], [[name, _plain(value)] for name, value in facts.items()])
+        return table(["", ""], [[name, _plain(value)] for name, value in facts.items()])
     rows = {
         "epochs": _number(training["epochs"], "{:.4g}"),
         "optimiser steps": _number(training["steps"], "{:,}"),
@@ -209,15 +209,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
         "training time": _number(training["seconds"], "{:,.0f} s"),
         "seed": training["seed"],
     }
-    return _table(["", ""], [[name, value] for name, value in rows.items()])
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table: names to the left, numbers to the right."""
-    heads = list(heads)
-    rule = ["---"] + ["---:"] * (len(heads) - 1)
-    lines = [heads, rule, *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
+    return table(["", ""], [[name, value] for name, value in rows.items()])
 
 
 def _number(value: float | None, form: str = "{:.3f}") -> str:
@@ -237,5 +229,6 @@ def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
 
 
-def _is_repo_id(name: str | None) -> bool:
-    return bool(name) and name.count("/") == 1
+def _is_on_hub(name: str | None) -> bool:
+    """Whether a base model's name is one on the Hub, which has a namespace."""
+    return is_repo_id(name) and name.count("/") == 1

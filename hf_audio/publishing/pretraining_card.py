@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import HfApi, ModelCard, ModelCardData
 
-from hf_audio.files import write_atomically
 from hf_audio.models.saving import needs_own_code
+from hf_audio.privacy import require_repo_ids, write_published
+from hf_audio.publishing.licences import sources_of
+from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
 
 if TYPE_CHECKING:
     from hf_audio.pretraining import PretrainingTrainer
 
-TEMPLATE = Path(__file__).with_name("pretraining_card.md")
 OBJECTIVES = {
     "masked": "a masked autoencoder, which saw {seen:.0%} of a window's 16 x 16 patches and drew the others",
     "shuffled": "{moved:.0%} of a window's 16 x 16 patches changed places, and it told which",
@@ -45,6 +45,7 @@ def write_pretraining_card(
     Returns:
         The path of the card.
     """
+    require_repo_ids(repo_id, dataset_id)
     model = trainer.accelerator.unwrap_model(trainer.model)
     manifest, config = trainer.features.manifest, model.config
     model_id = repo_id or Path(run_folder).resolve().name
@@ -53,33 +54,35 @@ def write_pretraining_card(
         seen=1 - settings.get("mask_fraction", 0), moved=settings.get("shuffle_fraction", 0)
     )
     metadata = ModelCardData(
-        license=licence,
+        license=licence and one_plain_line(licence),
         library_name="transformers",
         pipeline_tag="feature-extraction",
         datasets=[dataset_id] if dataset_id else None,
         tags=["audio-spectrogram-transformer", "pretraining", "hf_audio"],
         model_name=model_id.split("/")[-1],
     )
-    card = ModelCard.from_template(
-        metadata,
-        template_path=str(TEMPLATE),
+    card = render(
+        "pretraining_card.md",
+        card_data=Markdown(metadata.to_yaml()),
         name=model_id.split("/")[-1],
         model_id=model_id,
         trust=", trust_remote_code=True" if needs_own_code({}, trainer.features.extractor.to_dict()) else "",
         objective=objective,
         corpus=corpus,
-        corpus_link=f"[{corpus['name']}]({corpus['homepage']})" if corpus["homepage"] else corpus["name"],
+        corpus_link=link(corpus["name"], corpus["homepage"]),
+        sources=sources_of(corpus),
+        endpoint=HfApi().endpoint,
         window_s=f"{manifest['window_s']:g}",
         num_frames=config.max_length,
         num_bins=config.num_mel_bins,
         num_parameters=sum(weights.numel() for weights in model.encoder.parameters()),
         train=manifest["splits"]["train"],
-        training_table=_table(_training_facts(trainer)),
+        training_table=table(["", ""], _training_facts(trainer).items()),
         loss_meaning=LOSS_MEANINGS[settings["objective"]],
         dataset_id=dataset_id,
         licence=licence,
     )
-    write_atomically(Path(run_folder) / "README.md", str(card))
+    write_published(Path(run_folder) / "README.md", str(ModelCard(card)))
     return Path(run_folder) / "README.md"
 
 
@@ -101,7 +104,3 @@ def _training_facts(trainer: PretrainingTrainer) -> dict[str, Any]:
         "seed": args.seed,
         **{name: f"{value:.3f}" for name, value in losses.items() if value is not None},
     }
-
-
-def _table(facts: Mapping[str, Any]) -> str:
-    return "\n".join(["| | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in facts.items())])

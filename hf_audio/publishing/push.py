@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hf_audio.errors import InputError
+from hf_audio.publishing.contents import check_all, features_in, model_in, name_what_stays, shards_in
 from hf_audio.publishing.dataset_card import name_repo, read_manifest, write_dataset_card
 from hf_audio.publishing.hub import HubRepo
+from hf_audio.publishing.licences import refuse_closed, sources_of
 
-UNFINISHED = (".build/*", "*.tmp")
-# What a run folder holds beside the model. Features are a dataset of their own, under the corpus's licence; the rest
-# is Trainer's, for itself, and training_args.bin is a pickle besides.
-NO_PART_OF_THE_MODEL = (
-    "features/*",
-    *("checkpoints/*", "checkpoint-*/*", "tensorboard/*", "runs/*", "training_args.bin", "trainer_state.json"),
-    *("optimizer.*", "scheduler.*", "scaler.*", "rng_state*"),
-)
 # What an earlier push may have left under another name, where it would be loaded in place of the new files, or with
 # them: a dataset that had more shards, a model that was sharded, adapters.
-SHARDS = "data/*.parquet"
-OLD_FEATURES = (SHARDS,)
+OLD_FEATURES = ("data/*.parquet",)
 OLD_WEIGHTS = (
     *("model*.safetensors", "model.safetensors.index.json", "model.skops"),
     *("adapter_*", "adapter/*", "network/*", "plots/*"),
@@ -33,11 +26,14 @@ def push_features(
     repo_id: str,
     *,
     private: bool | None = None,
-    public_licence: str | None = None,
+    public_licence: str | Sequence[str] | None = None,
     token: str | None = None,
     revision: str | None = None,
 ) -> str:
     """Push a finished feature folder as a dataset; a card is written first where it has none.
+
+    Pushed are the files that `build_features` and `write_dataset_card` write, by their names, and nothing that is a
+    link or lies behind one; a warning names what else lies in the folder.
 
     A push that was interrupted is simply repeated: what the Hub has already is not uploaded again. Shards are committed
     2 GB at a time, and the manifest last: until it is there, nobody takes the dataset for whole.
@@ -47,7 +43,8 @@ def push_features(
         repo_id: "name" or "namespace/name"; without a namespace, the user's own.
         private: whether a new repository is private; None leaves it to the Hub, which makes it public.
         public_licence: the corpus's licence, word for word: says that the user knows it and pushes in public although
-            not everyone may redistribute the corpus.
+            not everyone may redistribute the corpus. Of several corpora, such as negatives, the licences of all that
+            forbid it.
         token: a Hub token with write permission; None takes HF_TOKEN or the one of `hf auth login`.
         revision: a branch, made if it does not exist; None is main.
 
@@ -55,13 +52,14 @@ def push_features(
         Address of the dataset.
 
     Raises:
-        InputError: the folder is not finished, the licence forbids it, the token or the name is wrong, permission is
-            missing, or the Hub cannot be reached for minutes.
+        InputError: the folder is not finished, a file in it is a link or holds a token, a licence forbids it, the
+            token or the name is wrong, permission is missing, or the Hub cannot be reached for minutes.
     """
     folder = Path(folder)
-    corpus = read_manifest(folder)["corpus"]
+    manifest = read_manifest(folder)
+    check_all(folder, features_in(folder, manifest))
     repo = HubRepo(repo_id, "dataset", token)
-    require_licence(repo, corpus, private, public_licence)
+    require_licences(repo, sources_of(manifest["corpus"]), private, public_licence)
     repo.create(private)
     if revision is not None:
         repo.create_branch(revision)
@@ -69,24 +67,28 @@ def push_features(
         name_repo(folder, repo.repo_id)
     else:
         write_dataset_card(folder, repo.repo_id)
-    repo.upload(folder, "Upload features", revision=revision, ignore=UNFINISHED, replace=OLD_FEATURES, ahead=SHARDS)
+    names, shards = features_in(folder, manifest), shards_in(manifest)
+    repo.upload(folder, names, "Upload features", revision=revision, replace=OLD_FEATURES, ahead=shards)
+    name_what_stays(folder, names)
     return repo.url
 
 
 def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-    """Push a run folder as a model, without what only serves to resume training.
+    """Push a run folder as a model: the files that training and evaluation write for others, by their names.
 
     Arguments, return value and errors are those of `push_features`.
     """
     folder = Path(folder)
-    weights = [path for pattern in ("*.safetensors", "*.skops") for path in folder.glob(pattern)]
-    if not (folder / "config.json").is_file() or not weights:
+    names = model_in(folder)
+    if "config.json" not in names or not any(name.endswith((".safetensors", ".skops")) for name in names):
         raise InputError(
             f"{folder} has no config.json with *.safetensors or *.skops beside it: run the training to its end first"
         )
+    check_all(folder, names)
     repo = HubRepo(repo_id, "model", token)
     claim_model_repo(repo, private)
-    repo.upload(folder, "Upload model", ignore=UNFINISHED + NO_PART_OF_THE_MODEL, replace=OLD_WEIGHTS)
+    repo.upload(folder, names, "Upload model", replace=OLD_WEIGHTS)
+    name_what_stays(folder, names)
     return repo.url
 
 
@@ -96,17 +98,18 @@ def claim_model_repo(repo: HubRepo, private: bool | None = None) -> None:
     repo.create(private)
 
 
-def require_licence(
-    repo: HubRepo, corpus: Mapping[str, Any], private: bool | None = None, public_licence: str | None = None
+def require_licences(
+    repo: HubRepo,
+    sources: Iterable[Mapping[str, Any]],
+    private: bool | None = None,
+    public_licence: str | Sequence[str] | None = None,
 ) -> None:
-    """Raises InputError where features of this corpus must not go to this repository; see `push_features`.
+    """Raises InputError where features of these corpora must not go to this repository; see `push_features`.
 
     Args:
-        corpus: `name`, `licence` and `may_redistribute` of its card.
+        sources: `name`, `licence` and `may_redistribute` of each corpus.
     """
-    is_private = _visibility(repo, private)
-    if not (is_private or corpus["may_redistribute"] or public_licence == corpus["licence"]):
-        raise InputError(_licence_refusal(repo.repo_id, corpus, public_licence))
+    refuse_closed(repo.repo_id, sources, _visibility(repo, private), public_licence)
 
 
 def _visibility(repo: HubRepo, private: bool | None) -> bool:
@@ -124,13 +127,3 @@ def _visibility(repo: HubRepo, private: bool | None) -> bool:
             "settings on the Hub, or push to another name"
         )
     return is_private
-
-
-def _licence_refusal(repo_id: str, corpus: Mapping[str, Any], public_licence: str | None) -> str:
-    licence = corpus["licence"]
-    named = "" if public_licence is None else f" (not {public_licence!r})"
-    return (
-        f"{repo_id} would be public, but {corpus['name']} is under {licence!r}{named} and not everyone may "
-        "redistribute its audio or features: push to a private repository (private=True, --hub_private_repo), or, if "
-        f"you may publish it, name its licence exactly (public_licence={licence!r}, --public_licence {licence!r})"
-    )

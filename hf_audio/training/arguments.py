@@ -19,6 +19,7 @@ from transformers.trainer_utils import SaveStrategy
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
+from hf_audio.privacy import public_name
 
 # The settings that decide what a run learns; a run is resumed only with the same ones.
 DECISIVE_ARGUMENTS = (
@@ -59,8 +60,18 @@ def training_arguments(run_folder: str | Path, **values: Any) -> TrainingArgumen
 
 
 def own_arguments(args: TrainingArguments, features: FeatureDataset, patience: int) -> TrainingArguments:
-    """A copy of the arguments with what AudioTrainer relies on."""
+    """A copy of the arguments with what AudioTrainer relies on.
+
+    Raises:
+        InputError: Trainer itself is told to publish, or to stop early without scores.
+    """
+    if args.push_to_hub:
+        raise InputError(
+            "Trainer's push_to_hub would publish its checkpoints and all else that lies there: leave it out, and "
+            "publish the finished run with hf_audio.push_model"
+        )
     args = copy.copy(args)
+    args.hub_token = None  # these arguments are written into every checkpoint
     args.output_dir = str(Path(args.output_dir) / "checkpoints")
     args.remove_unused_columns = False  # the collator makes what the model sees
     args.label_names = ["labels", "clip_keys"]
@@ -89,7 +100,7 @@ def own_arguments(args: TrainingArguments, features: FeatureDataset, patience: i
 
 def run_settings(args, model, features, augment, class_weights, patience) -> dict[str, Any]:
     """What decides a run's result, flat and as JSON."""
-    base = str(getattr(model.config, "_name_or_path", "") or "from scratch")
+    base = str(getattr(model.config, "_name_or_path", "") or "")
     config = {key: value for key, value in model.config.to_diff_dict().items() if key not in ("transformers_version",)}
     lora = next(iter(getattr(model, "peft_config", {}).values()), None)
     manifest = json.dumps(features.manifest, sort_keys=True, default=str)
@@ -97,7 +108,7 @@ def run_settings(args, model, features, augment, class_weights, patience) -> dic
         **{name: getattr(args, name, None) for name in DECISIVE_ARGUMENTS},
         **{f"model.{key}": value for key, value in config.items()},
         "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-        "model": Path(base).name if Path(base).is_dir() else base,
+        "model": public_name(base) if base else "from scratch",
         "lora": lora and [lora.r, lora.lora_alpha, lora.lora_dropout, sorted(lora.target_modules)],
         "features": hashlib.sha256(manifest.encode()).hexdigest()[:16],
         "streaming": isinstance(features.splits["train"], datasets.IterableDataset),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from hf_audio.models.lora import is_lora
+from hf_audio.privacy import public_name
 
 if TYPE_CHECKING:
     from hf_audio.training.trainer import AudioTrainer
@@ -28,7 +28,7 @@ def _model_facts(trainer: AudioTrainer) -> dict[str, Any]:
     base = bare.name_or_path  # empty where the model was made from scratch
     return {
         "architecture": type(bare).__name__,
-        "base_model": (Path(base).name if Path(base).is_dir() else base) if base else None,
+        "base_model": public_name(base) if base else None,
         "adapter": "lora" if is_lora(model) else None,
         "num_parameters": sum(weights.numel() for weights in bare.parameters()),
         "num_trainable_parameters": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),

@@ -1,0 +1,77 @@
+"""What a published report says of a run's settings: named ones with their values, never the words that were typed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hf_audio.config.data import DataConfig, FeatureConfig, MixingConfig
+from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
+from hf_audio.config.run import HubConfig, Recipe, RunConfig
+from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
+from hf_audio.privacy import last_name, public_name, public_value
+
+GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, PretrainingConfig, ClassicalConfig)
+SETTINGS = [field for group in GROUPS for field in dataclasses.fields(group)]
+FIELDS = {field.name: field for field in (*SETTINGS, *dataclasses.fields(HubConfig), *dataclasses.fields(RunConfig))}
+# The flags of a reported command: all that say what is trained on what and how. Others stay here: where files lie and
+# go, accounts, and whatever else transformers lets one say.
+REPORTED_FLAGS = (
+    "demo",
+    *(field.name for field in SETTINGS),
+    *("dataset", "streaming"),
+    *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay"),
+    *("optim", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "label_smoothing_factor"),
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
+    *("gradient_checkpointing", "bf16", "fp16", "torch_compile", "seed", "data_seed"),
+    *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
+)
+
+
+def reported_settings(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """All settings of data, features, mixing and of the model or learner, by their groups."""
+    of_model = ("classical",) if recipe.classical else ("model", "augment")
+    groups = {group: vars(getattr(recipe, group)) for group in ("data", "features", "mixing", *of_model)}
+    return {group: {name: _reported(name, value) for name, value in flags.items()} for group, flags in groups.items()}
+
+
+def reported_command(recipe: Recipe, program: str) -> str:
+    """The command line that repeats a run: its recipe, and those flags whose values are not the recipe's own.
+
+    Args:
+        program: path of the recipe.
+    """
+    script = Path(program).name
+    script = script if re.fullmatch(r"[\w-]+\.py", script) else "RECIPE.py"
+    words = ["accelerate", "launch", f"recipes/{script}"]
+    for name in REPORTED_FLAGS:
+        if recipe.chosen.get(name) is not None:
+            words += [f"--{name}", *_words(_reported(name, recipe.chosen[name]))]
+    return shlex.join(words)
+
+
+def _reported(name: str, value: Any) -> Any:
+    """The value of a setting as others may see it."""
+    named = NAMES.get(FIELDS.get(name))
+    if value and named == PATH:
+        return last_name(value)
+    if value and named == HUB_OR_PATH:
+        return public_name(value)
+    return public_value(value.value if isinstance(value, Enum) else value)
+
+
+def _words(value: Any) -> list[str]:
+    """What stands behind a flag."""
+    if value is True:
+        return []
+    if value is False:
+        return ["false"]
+    if isinstance(value, Mapping):
+        return [json.dumps(value, ensure_ascii=False)]
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,150 @@
+"""What is published of a folder: the files that this program writes, by their names, and never what a link leads to.
+
+Whatever else lies there stays: keys and logs, recordings, other runs, features under another licence.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hf_audio.data.feature_plan import shard_names
+from hf_audio.data.index import SPLITS
+from hf_audio.errors import InputError, one_line
+from hf_audio.privacy import require_no_token
+from hf_audio.terminal import named_logger
+
+FEATURES = ("manifest.json", "index.csv", "excluded.csv", "preprocessor_config.json")
+FEATURES_CARD = ("README.md", "pictures/class_distribution.png", "pictures/windows.png")
+MOST_SHARDS = 99_999  # what their names have room for
+
+WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+NETWORK = rf"config\.json|preprocessor_config\.json|{WEIGHTS}"
+MODEL = {  # by sub-folder
+    "": rf"{NETWORK}|model\.skops|README\.md|report\.json|predictions\.csv",
+    "plots": r"(f1_per_class|confusion|roc_pr|training)\.png",
+    "adapter": r"adapter_config\.json|adapter_model\.safetensors|README\.md",
+    "network": NETWORK,
+}
+WITH_CODE = ("", "network")  # the code of models and extractors that transformers does not have
+CODE_FOLDERS = [Path(__file__).parents[1] / name for name in ("models", "extractors")]
+TEXTS = (".json", ".csv", ".md", ".py")
+# What a run folder and a feature folder have beside what is published, so that nobody need be told
+OF_WORK = re.compile(r"features|checkpoints|tensorboard|training_args\.bin|plan\.json|\.build|.*\.tmp")
+MOST_NAMED = 20
+
+logger = named_logger(__name__)
+
+
+def shards_in(manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the data files that a manifest speaks of.
+
+    Raises:
+        InputError: it does not count them as manifests do.
+    """
+    counts = {split: facts["num_shards"] for split, facts in manifest["splits"].items()}
+    for split, count in counts.items():
+        if split not in SPLITS or type(count) is not int or not 1 <= count <= MOST_SHARDS:
+            raise InputError(
+                f"manifest.json says that the split {split!r} has {count!r} shards, expected a number up to "
+                f"{MOST_SHARDS} for each of {', '.join(SPLITS)}: build the features again"
+            )
+    return sorted(f"data/{name}.parquet" for split, count in counts.items() for name in shard_names(split, count))
+
+
+def features_in(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the files of a feature dataset, as a repository has them.
+
+    Raises:
+        InputError: one that it cannot be without is missing.
+    """
+    needed = [*FEATURES, *shards_in(manifest)]
+    for name in needed:
+        if not os.path.lexists(folder / name):
+            raise InputError(f"{folder} is incomplete: {name} is missing; download or build it again")
+    return sorted([*needed, *(name for name in FEATURES_CARD if os.path.lexists(folder / name))])
+
+
+def model_in(folder: Path) -> list[str]:
+    """Names of the files of a model that lie in a run folder."""
+    names = []
+    for below, pattern in MODEL.items():
+        found = os.listdir(folder / below) if (folder / below).is_dir() else []
+        code = _our_code() if below in WITH_CODE else {}
+        names += [(Path(below) / name).as_posix() for name in found if re.fullmatch(pattern, name) or name in code]
+    return sorted(names)
+
+
+def check_all(folder: Path, names: Sequence[str]) -> None:
+    """Finds before any other work what cannot be published; see `open_to_publish`."""
+    for name in names:
+        open_to_publish(folder, name).close()
+
+
+def open_to_publish(folder: Path, name: str) -> BinaryIO:
+    """Opens a file that is to be published: what is looked at here and what is read from it later is the same file.
+
+    Raises:
+        InputError: it is a link, lies behind one, has a second name elsewhere or is no regular file; it holds a token;
+            or it has a name of our code and another content.
+    """
+    path = folder / name
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if Path(os.path.realpath(path)) != Path(os.path.realpath(folder)) / name:
+        raise InputError(
+            f"{path} is a link, or lies in a folder that is one, so what it leads to would be published: put the file "
+            "itself there, or remove it"
+        )
+    try:
+        file = open(os.open(path, flags), "rb")  # noqa: SIM115 - the caller closes it
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    try:
+        _check(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def name_what_stays(folder: Path, names: Sequence[str]) -> None:
+    """Says in one line what else lies in a folder of which `names` were published."""
+    folders = {Path(name).parent.as_posix() for name in names}
+    others = []
+    for below in sorted(folders):
+        for entry in sorted(os.scandir(folder / below), key=lambda entry: entry.name):
+            name = (Path(below) / entry.name).as_posix()
+            if name not in {*names, *folders} and not OF_WORK.fullmatch(entry.name):
+                others.append(f"{name}/" if entry.is_dir(follow_symlinks=False) else name)
+    if others:
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        listed = ", ".join(others[:MOST_NAMED])
+        logger.warning("Not published, since hf_audio did not write it or for itself only: %s%s", listed, more)
+
+
+def _check(file: BinaryIO, path: Path) -> None:
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove it")
+    if status.st_nlink > 1:
+        raise InputError(f"{path} is also a file elsewhere (a hard link), which would be published: put a copy there")
+    if path.suffix in TEXTS and status.st_size:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            require_no_token(content, str(path))
+            ours = _our_code().get(path.name, b"") if path.suffix == ".py" else None
+            if ours is not None and content[:] != ours:
+                raise InputError(
+                    f"{path} is not the {path.name} of this hf_audio, so it would be published as code that nobody "
+                    "here has seen: save the model again, by the same command or by save_pretrained"
+                )
+
+
+def _our_code() -> dict[str, bytes]:
+    """The files of our models and extractors, by name."""
+    paths = [path for folder in CODE_FOLDERS for path in folder.glob("*.py") if not path.name.startswith("__")]
+    return {path.name: path.read_bytes() for path in paths}

@@ -1,0 +1,78 @@
+"""The licences of a dataset's sources: what they let one publish, and how the Hub writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hf_audio.errors import InputError
+from hf_audio.publishing.markdown import one_plain_line, web_address
+
+# Those of the Hub's licence identifiers that recordings come under: https://huggingface.co/docs/hub/repositories-licenses
+HUB_LICENCES = frozenset(
+    "cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 "  # noqa: SIM905
+    "cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 "
+    "cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 c-uda odc-by odbl pddl mit apache-2.0 bsd-3-clause gpl "
+    "gpl-2.0 gpl-3.0 lgpl-3.0 agpl-3.0 artistic-2.0 unlicense wtfpl gfdl unknown".split()
+)
+
+
+def sources_of(corpus: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The corpora that a dataset is made of, from the `corpus` of its manifest: itself, and those mixed into it."""
+    return [corpus, *corpus.get("others", ())]
+
+
+def refuse_closed(
+    repo_id: str, sources: Iterable[Mapping[str, Any]], is_private: bool, public_licence: str | Iterable[str] | None
+) -> None:
+    """Refuses to publish what comes from a source that not everyone may redistribute.
+
+    Args:
+        repo_id: where it would go.
+        sources: `name`, `licence` and `may_redistribute` of each.
+        is_private: whether the repository is.
+        public_licence: the licences that the user named, word for word, and so answers for.
+
+    Raises:
+        InputError: the licence of a source forbids it and is not among those named.
+    """
+    named = [public_licence] if isinstance(public_licence, str) else list(public_licence or ())
+    closed = [one for one in sources if one["may_redistribute"] is not True]
+    if is_private or all(one["licence"] in named for one in closed):
+        return
+    first = next(one for one in closed if one["licence"] not in named)
+    licences = list(dict.fromkeys(one["licence"] for one in closed))
+    given = f" (not {' or '.join(map(repr, named))})" if named else ""
+    in_python = repr(licences[0] if len(licences) == 1 else licences)
+    raise InputError(
+        f"{repo_id} would be public, but {first['name']} is under {first['licence']!r}{given} and not everyone may "
+        "redistribute its audio or features: push to a private repository (private=True, --hub_private_repo), or, if "
+        f"you may publish it, name its licence exactly (public_licence={in_python}, "
+        f"--public_licence {' '.join(map(repr, licences))})"
+    )
+
+
+def hub_licences(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The licences of all sources as metadata: that of all of them, or "other" with their names."""
+    found = {one["licence"]: hub_licence(one["licence"], one.get("homepage")) for one in sources}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return {"license": "other", "license_name": "-and-".join(_slug(licence) or "unknown" for licence in found)}
+
+
+def hub_licence(licence: str, homepage: str | None = None) -> dict[str, str]:
+    """A licence's name as metadata: one of the Hub's identifiers, or "other" with the name beside it.
+
+    >>> hub_licence("CC BY-NC-SA 3.0")
+    {'license': 'cc-by-nc-sa-3.0'}
+    """
+    slug = _slug(licence)
+    if slug in HUB_LICENCES:
+        return {"license": slug}
+    link = {"license_link": web_address(homepage)} if web_address(homepage) else {}
+    return {"license": "other", "license_name": slug or "unknown", **link}
+
+
+def _slug(licence: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", one_plain_line(licence).lower()).strip("-")
