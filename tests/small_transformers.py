@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,13 @@ def save_checkpoints(folder: Path) -> dict[str, str]:
                 weights += 0.02 * torch.randn_like(weights)  # also what starts at zero or one
         model.save_pretrained(folder / kind)
     return {kind: str(folder / kind) for kind in KINDS}
+
+
+def files_of(folder, **changes) -> dict[str, bytes]:
+    """The files of a checkpoint, its config with other fields."""
+    files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    files["config.json"] = json.dumps({**json.loads(files["config.json"]), **changes}).encode()
+    return files
 
 
 def windows(kind: str, seed: int = 1) -> torch.Tensor:
