@@ -10,13 +10,14 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.index import SPLITS
 from hf_audio.errors import InputError, one_line, printable
+from hf_audio.files import read_json
 from hf_audio.privacy import require_no_token
 
 FEATURES = ("manifest.json", "index.csv", "excluded.csv", "preprocessor_config.json")
@@ -86,6 +87,23 @@ def check_all(folder: Path, names: Sequence[str]) -> None:
         open_to_publish(folder, name).close()
 
 
+def check_named_code(folder: Path, names: Sequence[str]) -> None:
+    """Looks at what configs say is to be run by whoever loads the model with `trust_remote_code=True`.
+
+    Raises:
+        InputError: it is not one of our files beside the config.
+    """
+    for name in names:
+        if Path(name).name in ("config.json", "preprocessor_config.json"):
+            for reference in _references(read_json(folder / name).get("auto_map")):
+                file = (Path(name).parent / f"{str(reference).split('.')[0]}.py").as_posix()
+                if file not in names or not isinstance(reference, str):
+                    raise InputError(
+                        f"{folder / name} names code ({reference}) that is not hf_audio's, and would be run by those "
+                        "who load the model: take auto_map out of it, or save the model again"
+                    )
+
+
 def open_to_publish(folder: Path, name: str) -> BinaryIO:
     """Opens a file that is to be published: what is looked at here and what is read from it later is the same file.
 
@@ -142,6 +160,13 @@ def _check(file: BinaryIO, path: Path) -> None:
                     f"{path} is not the {path.name} of this hf_audio, so it would be published as code that nobody "
                     "here has seen: save the model again, by the same command or by save_pretrained"
                 )
+
+
+def _references(auto_map: Any) -> Iterator[Any]:
+    """All classes that an `auto_map` names: one for each of transformers' Auto classes, or several."""
+    values = auto_map.values() if isinstance(auto_map, dict) else [] if auto_map is None else [auto_map]
+    for value in values:
+        yield from (one for one in (value if isinstance(value, list) else [value]) if one is not None)
 
 
 def _our_code() -> dict[str, bytes]:
