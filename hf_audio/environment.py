@@ -11,8 +11,8 @@ from hf_audio.errors import InputError, one_line
 def require_working_torchaudio() -> None:
     """Raises InputError when torch and torchaudio do not fit each other.
 
-    torchaudio's last release, 2.11.0, is built for CUDA 13.0: beside torch 2.15 or a CPU-only torch its import fails
-    on a missing library, and transformers then fails on import of any audio feature extractor.
+    torchaudio's last release, 2.11.1, is built for CUDA: beside a CPU-only torch its import fails on a missing library,
+    and transformers then fails on import of any audio feature extractor. 2.11.0 fails beside torch 2.15 too.
     """
     try:
         import torch  # noqa: F401
@@ -20,7 +20,7 @@ def require_working_torchaudio() -> None:
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(
             f"torch {_version('torch')} and torchaudio {_version('torchaudio')} do not work together "
-            f'({one_line(error)}); install a pair that does: pip install "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12"'
+            f'({one_line(error)}); install a pair that does: pip install "torch>=2.11,<2.16" "torchaudio>=2.11.1,<2.12"'
         ) from None
 
 

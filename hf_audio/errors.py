@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+MOST_COMPARED_LETTERS = 200  # of a name: the time that it takes to compare two grows with the product of their lengths
 TOKEN_LIKE = r"\bhf_[A-Za-z0-9]{24,}"  # of the Hugging Face Hub: hf_ and 34 letters today
 
 
@@ -22,12 +23,14 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        # of one raised in a DataLoader's worker, torch makes another, whose message is the stack trace with ours behind
+        super().__init__(printable(message.rstrip().rpartition(f"{__name__}.InputError: ")[2]))
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """The entry of `names` that looks most like `name`, or None when none is close."""
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    names = [other for other in names if len(other) <= MOST_COMPARED_LETTERS]
+    matches = difflib.get_close_matches(name[:MOST_COMPARED_LETTERS], names, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 

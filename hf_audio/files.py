@@ -7,13 +7,15 @@ link to somewhere else. So whatever is read as a whole is first found to be a re
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hf_audio.errors import InputError, one_line
 
@@ -21,6 +23,26 @@ from hf_audio.errors import InputError, one_line
 MOST_JSON_BYTES = 16 << 20
 # Of tables with a line for each clip: an index of a million clips takes about 150 MB.
 MOST_TABLE_BYTES = 4 << 30
+# Of lists of files and of annotations of one recording; and of the names of its classes.
+MOST_TEXT_BYTES = 64 << 20
+MOST_LABELS_BYTES = 1 << 16
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, open for reading; a pipe or device that has its name is never waited for.
+
+    Raises:
+        InputError: it is not there, not a regular file, or cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
+    try:
+        file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115 - the caller's
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+    return file
 
 
 def read_whole(path: str | Path, most_bytes: int) -> bytes:
@@ -29,31 +51,53 @@ def read_whole(path: str | Path, most_bytes: int) -> bytes:
     Raises:
         InputError: it is not there, not a regular file, larger, or cannot be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
-    try:
-        with open(os.open(path, flags), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
-            content = file.read(most_bytes + 1) if status.st_size <= most_bytes else b""
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
-    if max(status.st_size, len(content)) > most_bytes:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = _read(file, most_bytes + 1) if size <= most_bytes else b""
+    if max(size, len(content)) > most_bytes:
         raise InputError(
-            f"{path} has {max(status.st_size, len(content)):,} bytes and a file of its kind has at most "
-            f"{most_bytes:,}: it is not what its name says"
+            f"{path} has {max(size, len(content)):,} bytes and a file of its kind has at most {most_bytes:,}: "
+            "it is not what its name says"
         )
     return content
 
 
-def read_json(path: str | Path, most_bytes: int = MOST_JSON_BYTES) -> dict[str, Any]:
+def read_start(path: str | Path, num_bytes: int) -> bytes:
+    """The first bytes of a regular file, as many as there are, for what a library will then read by itself.
+
+    Raises:
+        InputError: it is not there, not a regular file, or cannot be read.
+    """
+    with open_regular(path) as file:
+        return _read(file, num_bytes)
+
+
+def read_text(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
+    """The text of a regular file, with a byte-order mark or without.
+
+    Raises:
+        InputError: see `read_whole`; or it is not UTF-8.
+    """
+    try:
+        return read_whole(path, most_bytes).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {one_line(error)}") from error
+
+
+def read_json(
+    path: str | Path, most_bytes: int = MOST_JSON_BYTES, object_hook: Callable[[dict], Any] | None = None
+) -> dict[str, Any]:
     """A JSON object of a small regular file; numbers in it are finite.
+
+    Args:
+        object_hook: makes of each object in it what is kept of it, where a large one is not needed whole.
 
     Raises:
         InputError: see `read_whole`; or it is not UTF-8, not JSON, or not an object.
     """
     try:
-        content = json.loads(read_whole(path, most_bytes), parse_float=_finite, parse_constant=_finite)
+        written = read_whole(path, most_bytes)
+        content = json.loads(written, parse_float=_finite, parse_constant=_finite, object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
@@ -61,6 +105,58 @@ def read_json(path: str | Path, most_bytes: int = MOST_JSON_BYTES) -> dict[str, 
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object {{...}} and holds a {type(content).__name__}")
     return content
+
+
+def read_yaml(path: str | Path, most_bytes: int) -> dict[str, Any]:
+    """A YAML mapping of a small regular file, of plain values and without aliases.
+
+    An alias is a few bytes that stand for a whole branch: a dozen of them, nested, stand for more than any memory has.
+
+    Raises:
+        InputError: see `read_whole`; or it is not UTF-8, not YAML, has an alias, or is not a mapping.
+    """
+    import yaml  # here, for most of those who read files need none
+
+    class PlainLoader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise InputError(f"{path} has an alias (*{self.peek_event().anchor}), as no file of its kind needs")
+            return super().compose_node(parent, index)
+
+    try:
+        content = yaml.load(read_text(path, most_bytes), PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # impossible dates are ValueErrors
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not YAML as it should be: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold lines of `name: value` and holds a {type(content).__name__}")
+    return content
+
+
+def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
+    """A regular file to write to, opened without waiting as a pipe would, and never through a link.
+
+    Args:
+        mode: binary, as of `open`: "xb" for a new file, "ab" to go on, "r+b" to read and mend.
+
+    Raises:
+        InputError: there is something else of its name.
+        OSError: it is there already ("xb"), or cannot be opened.
+    """
+    extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        file = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path} is a link, through which nothing is written: remove it") from error
+        if error.errno not in (errno.EISDIR, errno.ENXIO):  # what writing to a pipe without a reader is answered
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
 
 
 def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:
@@ -91,6 +187,13 @@ def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Pat
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, keys sorted."""
     write_atomically(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _read(file: BinaryIO, num_bytes: int) -> bytes:
+    try:
+        return file.read(num_bytes)
+    except OSError as error:
+        raise InputError(f"{file.name} cannot be read: {error.strerror or one_line(error)}") from error
 
 
 def _finite(written: str) -> float:

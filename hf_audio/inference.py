@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor
 from hf_audio.errors import InputError
-from hf_audio.models.audio_spectrogram_transformer import load_checkpoint
+from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.terminal import progress
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -48,11 +47,12 @@ def load_network(
     Raises:
         InputError: no such model, or one that reads other features.
     """
-    extractor = load_checkpoint(AutoFeatureExtractor.from_pretrained, name, token=token)
+    checkpoint = Checkpoint(name, token)
+    extractor = checkpoint.extractor
     check_same_extractor(features.extractor, extractor)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = load_checkpoint(AutoModelForAudioClassification.from_pretrained, name, token=token)
+        model, _ = checkpoint.load(checkpoint.config)
     if not isinstance(getattr(model, "classifier", None), torch.nn.Module):
         raise InputError(
             f"{name} is a {type(model).__name__}, which has no `classifier` to take embeddings in front of"
@@ -97,14 +97,14 @@ def embeddings(
     model = model.eval().to(device)
     collate = FeatureCollator(extractor or features.extractor, features.labels)
     values, clip_ids, starts_s = [], [], []
-    with tqdm(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as progress:
+    with progress(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as bar:
         for rows in _batches(features.splits[split], batch_size):
             batch = collate(rows)
             inputs = {key: value.to(device) for key, value in batch.items() if key not in ("labels", "clip_keys")}
             values.append(embed(model, inputs).float().cpu().numpy())
             clip_ids.extend(row["clip_id"] for row in rows)
             starts_s.extend(row["start_s"] for row in rows)
-            progress.update(len(rows))
+            bar.update(len(rows))
     return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
 
 

@@ -14,6 +14,7 @@ from transformers import EvalPrediction, TrainingArguments
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.errors import InputError
 from hf_audio.models.presets import SPECTROGRAMS
+from hf_audio.models.saving import save_model
 from hf_audio.models.spectrogram_pretraining import PretrainingModel, PretrainingOutput, stock_classifier
 from hf_audio.training import AudioTrainer
 
@@ -106,7 +107,7 @@ class PretrainingTrainer(AudioTrainer):
 
     def _write_model(self, folder, model, state) -> None:
         stock, encoder_state = stock_classifier(model, state)
-        stock.save_pretrained(folder, state_dict=encoder_state)
+        save_model(stock, folder, encoder_state)
 
 
 def window_noise(window_keys: Sequence[int], num_patches: int, *place: int) -> Tensor:

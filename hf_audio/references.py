@@ -17,12 +17,12 @@ from datasets import Dataset, IterableDataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.metrics.clips import ClipScores, average_per_clip
+from hf_audio.terminal import progress
 
 MOST_TRAINING_WINDOWS = 20_000  # more do not move a linear model of 257 weights a class, but take minutes to read
 LEAST_LOGIT = -30.0  # keeps averages finite where a probability is 0
@@ -106,8 +106,8 @@ def window_statistics(
     with ThreadPoolExecutor() as threads:
         batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(chosen, 256)), []))
         results = (one for batch in batches for one in batch)
-        progress = tqdm(results, desc=f"linear reference, {split}", unit=" windows", total=len(rows))
-        inputs, targets, keys = zip(*progress, strict=True)
+        bar = progress(results, desc=f"linear reference, {split}", unit=" windows", total=len(rows))
+        inputs, targets, keys = zip(*bar, strict=True)
     return np.stack(inputs), np.stack(targets), np.array(keys, dtype=np.int64)
 
 

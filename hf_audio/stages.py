@@ -37,6 +37,7 @@ from hf_audio.preparation import build_corpus_features, corpora_of, window_extra
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
+from hf_audio.terminal import show
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -84,7 +85,7 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
             public_licence=recipe.hub.public_licence,
             token=recipe.token,
         )
-        print(f"Features: {url}", flush=True)
+        show(f"Features: {url}")
     return load_features(folder)
 
 
@@ -208,12 +209,12 @@ def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
         write_model_card(folder, report, dataset_id=_dataset_id(recipe), licence=hub.licence)
-        print(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.", flush=True)
+        show(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.")
         return
     model_id = _repo(recipe, "model").repo_id
     write_model_card(folder, report, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
-    print(f"Model: {url}", flush=True)
+    show(f"Model: {url}")
 
 
 def publish_pretrained(recipe: Recipe, trainer: PretrainingTrainer) -> None:
@@ -225,12 +226,12 @@ def publish_pretrained(recipe: Recipe, trainer: PretrainingTrainer) -> None:
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
         write_pretraining_card(folder, trainer, licence=hub.licence)
-        print(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}", flush=True)
+        show(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}")
         return
     model_id = _repo(recipe, "model").repo_id
     write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
-    print(f"Model: {url}", flush=True)
+    show(f"Model: {url}")
 
 
 def _model_options(settings: ModelConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 
 from hf_audio import clear_errors, label_agreement, read_clip_labels
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--columns", nargs=2, default=(None, None), help="columns of the labels; default: label(s)")
     options = parser.parse_args()
     first, second = map(read_clip_labels, (options.first, options.second), options.columns)
-    print(label_agreement(first, second).as_text())
+    show(label_agreement(first, second).as_text())
 
 
 if __name__ == "__main__":

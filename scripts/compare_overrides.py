@@ -12,21 +12,22 @@ behind -- (they must split the corpus as FEATURES_DIR does); finished runs in --
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors, compare_overrides, load_features
+from hf_audio.files import read_json
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.metrics import main_metrics
+from hf_audio.terminal import show
 
 
 def main() -> None:
     options = parse_options()
     features = load_features(options.features)
     if not options.recipe:
-        print(compare_overrides(features, options.overrides, seeds=options.seeds or 20).as_text())
+        show(compare_overrides(features, options.overrides, seeds=options.seeds or 20).as_text())
         return
     folder = Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def main() -> None:
         for name, flags in (("before", []), ("after", ["--label_overrides", str(table)])):
             flags = [*flags, "--features_dir", str(folder / f"features_{name}"), "--seed", str(seed)]
             scores[name].append(test_score(options, folder / f"{name}_{seed}", flags, metric))
-    print(compare_runs(metric, scores["before"], scores["after"]).as_text())
+    show(compare_runs(metric, scores["before"], scores["after"]).as_text())
 
 
 def parse_options() -> argparse.Namespace:
@@ -67,7 +68,7 @@ def test_score(options: argparse.Namespace, folder: Path, flags: list[str], metr
             raise InputError(
                 f"The run {folder.name} failed, see above; finished ones are kept, the same command goes on"
             )
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "report.json")
     return report["results"]["model"][report["evaluated_split"]][metric]
 
 

@@ -21,6 +21,8 @@ import numpy as np
 
 import hf_audio
 from hf_audio.config import AugmentConfig, setting
+from hf_audio.files import write_atomically
+from hf_audio.terminal import show
 
 OBJECTIVES = ("masked", "shuffled")
 STARTS = {"scratch": "from scratch", "masked": "masked patches", "shuffled": "shuffled patches"}
@@ -50,7 +52,7 @@ class Comparison:
 
 def main() -> None:
     (compared,) = hf_audio.parse_settings(Comparison, values={}, doc=__doc__)
-    print(compare(compared))
+    show(compare(compared))
 
 
 def compare(compared: Comparison) -> str:
@@ -71,9 +73,9 @@ def compare(compared: Comparison) -> str:
                 for rate in compared.finetune_learning_rates or FINETUNE_LEARNING_RATES
             ]
             scores[start].append(max(tried)[1])  # by the score on validation
-            print(f"{STARTS[start]}, seed {seed}: mAP %.3f, micro F1 %.3f" % scores[start][-1], flush=True)
+            show(f"{STARTS[start]}, seed {seed}: mAP %.3f, micro F1 %.3f" % scores[start][-1])
     table = as_table({start: np.array(rows) for start, rows in scores.items()})
-    (folder / "comparison.md").write_text(table + "\n", encoding="utf-8")
+    write_atomically(folder / "comparison.md", table + "\n")
     return table
 
 

@@ -6,7 +6,6 @@ The first argument is a run whose features were built from the recordings in the
 """
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from transformers import AutoModelForAudioClassification
 from hf_audio import KaldiFbank, clear_errors, load_features
 from hf_audio.data.audio import read_audio
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
+from hf_audio.data.tables import written_rows
 from hf_audio.data.windows import window_starts
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, classification_metrics, main_metrics
 
@@ -28,19 +28,18 @@ def exact_windows(features: FeatureDataset, recordings: Path, split: str) -> tup
     extractor, fbank = features.extractor, KaldiFbank(num_mel_bins=features.extractor.num_mel_bins)
     hop_frames = round(features.manifest["hop_s"] * 100)
     windows, keys = [], []
-    with (Path(features.source) / "index.csv").open(newline="", encoding="utf-8") as index:
-        for row in csv.DictReader(index):
-            if row["split"] != split:
-                continue
-            span_s = (float(row["start_s"]), float(row["end_s"]) if row["end_s"] else None)
-            samples = read_audio(recordings / row["clip_id"].partition("#")[0], extractor.sampling_rate, *span_s)
-            frames = fbank([torch.from_numpy(samples)])[0]
-            for start in window_starts(len(frames), extractor.max_length, hop_frames):
-                window = torch.zeros(extractor.max_length, extractor.num_mel_bins)
-                cut = frames[start : start + extractor.max_length]
-                window[: len(cut)] = cut
-                windows.append((window - extractor.mean) / (2 * extractor.std))
-                keys.append(clip_key(row["clip_id"]))
+    for row in written_rows(Path(features.source) / "index.csv"):
+        if row["split"] != split:
+            continue
+        span_s = (float(row["start_s"]), float(row["end_s"]) if row["end_s"] else None)
+        samples = read_audio(recordings / row["clip_id"].partition("#")[0], extractor.sampling_rate, *span_s)
+        frames = fbank([torch.from_numpy(samples)])[0]
+        for start in window_starts(len(frames), extractor.max_length, hop_frames):
+            window = torch.zeros(extractor.max_length, extractor.num_mel_bins)
+            cut = frames[start : start + extractor.max_length]
+            window[: len(cut)] = cut
+            windows.append((window - extractor.mean) / (2 * extractor.std))
+            keys.append(clip_key(row["clip_id"]))
     return torch.stack(windows), keys
 
 

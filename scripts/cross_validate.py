@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 import runpy
 import statistics
@@ -27,9 +26,11 @@ from hf_audio import InputError, clear_errors
 from hf_audio.config import Recipe
 from hf_audio.corpora import find_corpus
 from hf_audio.data.splits import fold_names
+from hf_audio.files import read_json, write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.preparation.clips import recordings
 from hf_audio.recipe import parse_recipe
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -43,8 +44,8 @@ def main() -> None:
         for (name, flags), below in zip(chosen.items(), folder_names(list(chosen)), strict=True)
     }
     table = as_table(reports)
-    (folder / "folds.md").write_text(table + "\n", encoding="utf-8")
-    print(table)
+    write_atomically(folder / "folds.md", table + "\n")
+    show(table)
 
 
 def parse_options() -> argparse.Namespace:
@@ -119,7 +120,7 @@ def run_fold(options: argparse.Namespace, name: str, chosen: list[str], folder: 
         flags = [*options.data_flags, "--output_dir", str(folder), *chosen, *options.recipe_flags]
         if subprocess.run([*command, *flags], check=False).returncode:
             raise InputError(f"The run of {name} failed, see above; finished ones are kept, the same command goes on")
-    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return read_json(folder / "report.json")
 
 
 def as_table(reports: dict[str, dict]) -> str:

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from hf_audio import InputError, clear_errors
 from hf_audio.corpora import corpus_table, find_corpus, obtain_corpus, verify_corpus
+from hf_audio.terminal import show
 
 
 def main() -> None:
     options = parse_options()
     if options.list:
-        print(corpus_table())
+        show(corpus_table())
         return
     if not options.corpus:
         raise InputError("No corpus is named; expected one such as esc50, see them all with --list")
@@ -32,7 +33,7 @@ def main() -> None:
     else:
         folder = obtain_corpus(options.corpus, root, options.subset)
         num_clips = len(find_corpus(options.corpus).index(folder))  # of a corpus got by hand: says where
-        print(f"{num_clips:,} clips; use them with --corpus {options.corpus} --data_dir {folder}")
+        show(f"{num_clips:,} clips; use them with --corpus {options.corpus} --data_dir {folder}")
 
 
 def parse_options() -> argparse.Namespace:

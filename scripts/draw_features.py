@@ -14,6 +14,7 @@ import argparse
 
 import hf_audio
 from hf_audio.config import AugmentConfig
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
         augment=augment,
         seed=options.seed,
     )
-    print(page)
+    show(page)
 
 
 if __name__ == "__main__":

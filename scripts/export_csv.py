@@ -10,6 +10,7 @@ Build the dataset with scripts/build_features.py --features classical. Columns: 
 import argparse
 
 import hf_audio
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     parser.add_argument("features", help="the feature dataset: a folder, or its name on the Hub")
     parser.add_argument("csv", help="the table to write")
     options = parser.parse_args()
-    print(hf_audio.features_to_csv(options.features, options.csv))
+    show(hf_audio.features_to_csv(options.features, options.csv))
 
 
 if __name__ == "__main__":

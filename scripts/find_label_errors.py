@@ -22,6 +22,7 @@ from pathlib import Path
 from hf_audio import FeatureDataset, InputError, clear_errors, find_label_errors, load_features, write_label_errors
 from hf_audio.label_quality.errors import FEW_GROUPS, LEAST_AGREEMENT
 from hf_audio.label_quality.planted_errors import find_planted_errors
+from hf_audio.terminal import show
 
 PLANTED_DRAWS = 3
 
@@ -49,20 +50,20 @@ def main() -> None:
         least_confidence=options.confidence,
         num_pictures=options.pictures,
     )
-    print(
+    show(
         f"{len(found.errors)} of {found.num_checked} clips are probably labelled wrong ({found.num_not_checked} could "
         f"not be checked); the predictions agree with {found.agreement:.0%} of what was given."
     )
     if found.agreement < LEAST_AGREEMENT:
-        print(
+        show(
             "So they know too little, and most of what they find is labelled right: judge by --model or --predictions."
         )
     if options.hold_out == "groups" and found.num_groups < FEW_GROUPS and not options.predictions:
-        print(
+        show(
             f"There are {found.num_groups} groups only: where they are speakers and the like, --hold_out clips finds "
             "more, and rightly."
         )
-    print(
+    show(
         f"Look at {folder / 'index.html'}, delete from {folder / 'overrides.csv'} ({num_sure} rows, at least "
         f"{options.confidence:g} sure) the rows you disagree with, and train with --label_overrides "
         f"{folder / 'overrides.csv'}"
@@ -81,10 +82,10 @@ def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None
         network=options.model,
         hold_out=options.hold_out,
     )
-    print("| draw | planted | found | precision | recall |\n|---:|---:|---:|---:|---:|")
+    show("| draw | planted | found | precision | recall |\n|---:|---:|---:|---:|---:|")
     for number, draw in enumerate(draws, start=1):
-        print(f"| {number} | {draw.num_planted} | {draw.num_found} | {draw.precision:.2f} | {draw.recall:.2f} |")
-    print("Errors that were there before count as wrongly found; nothing was written.")
+        show(f"| {number} | {draw.num_planted} | {draw.num_found} | {draw.precision:.2f} | {draw.recall:.2f} |")
+    show("Errors that were there before count as wrongly found; nothing was written.")
 
 
 def parse_options() -> argparse.Namespace:

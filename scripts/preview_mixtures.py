@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hf_audio
 from hf_audio.config import setting
+from hf_audio.terminal import show
 
 VALUES = {"mix_fraction": 1.0}
 
@@ -32,7 +33,7 @@ def main() -> None:
     clips = hf_audio.corpus_clips(data, mixing).clips
     mixtures = [clip for clip in clips if clip.parts][: preview.preview]
     written = hf_audio.write_mixtures(mixtures, Path(preview.preview_dir))
-    print(f"{len(written)} mixtures are in {preview.preview_dir}")
+    show(f"{len(written)} mixtures are in {preview.preview_dir}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ pushed: what else lies in the folder stays, and is named.
 import argparse
 
 import hf_audio
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--token", help="Hub token with write permission; default: HF_TOKEN or that of hf auth login")
     given = vars(parser.parse_args())
-    print(hf_audio.push_features(given.pop("folder"), given.pop("repo_id"), **given))
+    show(hf_audio.push_features(given.pop("folder"), given.pop("repo_id"), **given))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import hf_audio
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     features = hf_audio.load_features(options.features)
     folder = Path(options.output_dir or Path("leaks") / features.name)
     report = hf_audio.leak_report(features, folder, both_ways=options.train_both_ways, num_seeds=options.num_seeds)
-    print(report.as_markdown(), f"\nPairs and pictures: {folder / 'leaks.csv'}, report.html", sep="\n")
+    show(f"{report.as_markdown()}\n\nPairs and pictures: {folder / 'leaks.csv'}, report.html")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from hf_audio import clear_errors, load_features, split_label
 from hf_audio.files import write_atomically
 from hf_audio.label_quality.clusters import plot_split_label, write_split_label
 from hf_audio.pictures.figures import png
+from hf_audio.terminal import show
 
 
 def main() -> None:
@@ -38,9 +39,9 @@ def main() -> None:
     write_atomically(picture, png(plot_split_label(split)))
     for number, name in enumerate(split.names):
         members = split.clusters == number
-        print(f"{name}: {members.sum()} clips of {split.label}, {(members & split.kept).sum()} kept")
-    print(split.verdict())
-    print(f"Look at {picture}, listen to some of {path}, and train with --label_overrides {path}")
+        show(f"{name}: {members.sum()} clips of {split.label}, {(members & split.kept).sum()} kept")
+    show(split.verdict())
+    show(f"Look at {picture}, listen to some of {path}, and train with --label_overrides {path}")
 
 
 def parse_options() -> argparse.Namespace:

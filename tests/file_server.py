@@ -17,7 +17,8 @@ class FileServer:
         url: its address, without a slash at the end.
         files: what it serves, by name.
         faults: by name, what goes wrong with the next answers, one entry each: ("cut", num_bytes), ("status", code),
-            ("page",), ("slow", seconds_a_chunk), ("stall", num_bytes).
+            ("page",), ("slow", seconds_a_chunk), ("stall", num_bytes), ("redirect", url) with a body without an end,
+            ("endless",) without a length, ("long", num_bytes) with a length that is not so.
         ranges: whether it answers ranges; else it sends whole files, of unknown length.
         log: name and Range header of each request.
     """
@@ -52,6 +53,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.files.faults[name].pop(0) if self.files.faults[name] else ("none",)
         if fault[0] == "status" or name not in self.files.files:
             return self.send_error(fault[1] if fault[0] == "status" else 404)
+        if fault[0] == "redirect":
+            return self._send_endlessly(302, {"Location": fault[1]})
+        if fault[0] == "endless":
+            return self._send_endlessly(200, {})
         if fault[0] == "page":
             return self._send(200, b"<html>Please log in</html>", {"Content-Type": "text/html; charset=utf-8"})
         content = self.files.files[name]
@@ -70,12 +75,24 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return int(asked[1])
 
+    def _send_endlessly(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.close_connection = True
+        while True:
+            try:
+                self.wfile.write(bytes(1 << 16))
+            except OSError:
+                return
+
     def _send(self, status: int, content: bytes, headers: dict[str, str], fault: tuple = ("none",)) -> None:
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
         if self.files.ranges:
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(fault[1] if fault[0] == "long" else len(content)))
         self.end_headers()
         if fault[0] == "cut":
             content = content[: fault[1]]

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
-    {"errors", "files", "privacy", "config", "environment", "extractors"},
+    {"errors", "files", "locks", "privacy", "terminal", "config", "environment", "extractors"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation", "pictures", "references"},
@@ -106,6 +106,13 @@ def test_librosa_is_imported_by_one_process_at_a_time():
     assert [path.name for path in files if direct.search(path.read_text())] == []
 
 
+def test_names_of_strangers_reach_a_terminal_and_a_log_through_one_place():
+    raw = re.compile(r"logging\.getLogger\(|import tqdm$|(?<![\w.])print\(", re.MULTILINE)
+    own = {"terminal.py", "errors.py"}
+    files = [path for path in modules() if path.name not in own and path.parent.name not in ("models", "extractors")]
+    assert [path.name for path in files if raw.search(path.read_text())] == []
+
+
 def test_names_say_what_lives_there():
     names = {path.name for path in (ROOT / "hf_audio").rglob("*")}
     assert not names & {"utils.py", "helpers.py", "common.py", "misc.py"}
@@ -117,3 +124,34 @@ def test_recipes_are_values_and_stages():
         assert len(path.read_text().splitlines()) <= 60, f"{path.name} is longer than 60 lines"
         logic = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.For | ast.While)]
         assert not logic, f"{path.name} has a loop: loops live in the package"
+
+
+# Where trained models come in and go out, and beside those a run's own checkpoints and adapters.
+DOORS = {
+    "from_pretrained": {"models/foreign_checkpoint.py", "training/resumable_trainer.py"},
+    "save_pretrained": {"models/saving.py", "models/lora.py"},
+    "from_json_file": set(),
+    "from_dict": set(),
+}
+
+
+def test_models_and_extractors_come_in_and_go_out_through_their_doors_only():
+    found: dict[str, set[str]] = {name: set() for name in DOORS}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in DOORS:
+                found[node.attr].add(str(path.relative_to(ROOT / "hf_audio")))
+    assert found == DOORS
+
+
+def test_nothing_that_is_loaded_may_bring_code_of_its_own():
+    loaders = {"from_config", "from_pretrained"}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in loaders:
+                trust = [one.value for one in node.keywords if one.arg == "trust_remote_code"]
+                is_auto = "Auto" in ast.dump(node.func.value)
+                assert all(isinstance(one, ast.Constant) and one.value is False for one in trust), f"{path}"
+                assert trust or not is_auto, (
+                    f"{path}:{node.lineno} loads by an Auto class without trust_remote_code=False"
+                )

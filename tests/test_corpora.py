@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import tarfile
@@ -34,92 +35,94 @@ def test_every_corpus_has_a_card(name):
     assert card.may_redistribute or name in ("irmas", "gtzan", "fma", "openmic", "solo", "musicnet", "medleydb")
 
 
-def published(path: Path):
-    """A file as mirdata describes its downloads: a URL and a checksum."""
-    return path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest()
+class Published:
+    """A tiny OpenMIC-2018 where mirdata downloads from: its archive, and mirdata's list of the checksums in it."""
+
+    archive, listing = "openmic-2018-v1.0.0.tgz", "openmic.json"
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        mirdata = pytest.importorskip("mirdata")
+        from mirdata.datasets import openmic2018
+
+        self.server = FileServer()
+        self.files = self.server.files
+        self.files[self.archive] = _archive(folder / "openmic-2018")
+        self.files[self.listing] = _listing(hashlib.md5(b"sound").hexdigest())
+        self.index = mirdata.core.Index(self.listing, *self._remote(self.listing))
+        self.index.indexes_dir = self.index.remote.destination_dir = str(folder / "indexes")
+        self.remote = mirdata.download_utils.RemoteFileMetadata(self.archive, *self._remote(self.archive))
+        monkeypatch.setitem(openmic2018.INDEXES, "1.0", self.index)
+        monkeypatch.setattr(openmic2018, "REMOTES", {"remote_data": self.remote})
+
+    def _remote(self, name: str) -> tuple[str, str]:
+        return f"{self.server.url}/{name}?download=1", hashlib.md5(self.files[name]).hexdigest()
+
+    def replace(self, archive: bytes | None = None, listing: bytes | None = None) -> None:
+        """Publishes others, with their checksums."""
+        for name, content, remote in ((self.archive, archive, self.remote), (self.listing, listing, self.index.remote)):
+            if content is not None:
+                self.files[name] = content
+                remote.checksum = hashlib.md5(content).hexdigest()
+
+
+def _archive(folder: Path) -> bytes:
+    audio = folder / "audio" / "000" / "000046_3840.ogg"
+    audio.parent.mkdir(parents=True)
+    audio.write_bytes(b"sound")
+    (folder / openmic.LABELS).write_text("sample_key,instrument,relevance,num_responses\n000046_3840,flute,0.9,3\n")
+    (folder / "partitions").mkdir()
+    (folder / "partitions" / "split01_train.csv").write_text("000046_3840\n")
+    (folder / "partitions" / "split01_test.csv").touch()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.add(folder, "openmic-2018")
+    return buffer.getvalue()
+
+
+def _listing(checksum: str) -> bytes:
+    tracks = {"000046_3840": {"audio": ["audio/000/000046_3840.ogg", checksum]}}
+    return json.dumps({"version": "1.0", "tracks": tracks}).encode()
 
 
 @pytest.fixture
-def openmic_archive(tmp_path, monkeypatch) -> Path:
-    """A tiny openmic-2018-v1.0.0.tgz, and mirdata's own list of its checksums, both where mirdata downloads from."""
-    mirdata = pytest.importorskip("mirdata")
-    from mirdata.datasets import openmic2018
-
-    source = tmp_path / "source" / "openmic-2018"
-    audio = source / "audio" / "000" / "000046_3840.ogg"
-    audio.parent.mkdir(parents=True)
-    audio.write_bytes(b"sound")
-    (source / openmic.LABELS).write_text("sample_key,instrument,relevance,num_responses\n000046_3840,flute,0.9,3\n")
-    (source / "partitions").mkdir()
-    (source / "partitions" / "split01_train.csv").write_text("000046_3840\n")
-    (source / "partitions" / "split01_test.csv").touch()
-    archive = tmp_path / "openmic-2018-v1.0.0.tgz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(source, "openmic-2018")
-    checksums = {"000046_3840": {"audio": ["audio/000/000046_3840.ogg", hashlib.md5(b"sound").hexdigest()]}}
-    listing = tmp_path / "listing.json"
-    listing.write_text(json.dumps({"version": "1.0", "tracks": checksums}))
-
-    index = mirdata.core.Index("openmic.json", *published(listing))
-    index.indexes_dir = index.remote.destination_dir = str(tmp_path / "indexes")
-    remote = mirdata.download_utils.RemoteFileMetadata(archive.name, *published(archive))
-    monkeypatch.setitem(openmic2018.INDEXES, "1.0", index)
-    monkeypatch.setattr(openmic2018, "REMOTES", {"remote_data": remote})
-    return archive
+def published(tmp_path, monkeypatch) -> Published:
+    published = Published(tmp_path, monkeypatch)
+    yield published
+    published.server.stop()
 
 
-def test_download_unpacks_verifies_and_is_done_once(tmp_path, openmic_archive):
+def test_download_unpacks_verifies_and_is_done_once(tmp_path, published):
     openmic.obtain(tmp_path / "corpus")
     (clip,) = openmic.index(tmp_path / "corpus")
     assert Path(clip.path).read_bytes() == b"sound" and clip.labels == ("flute",)
     assert not list((tmp_path / "corpus").rglob("*.tgz"))
-    openmic_archive.unlink()
+    published.files.clear()
     openmic.obtain(tmp_path / "corpus")  # nothing is downloaded again, for there is nothing left to download
 
 
-def test_damaged_files_and_failed_downloads_get_one_sentence(tmp_path, openmic_archive):
-    listing = tmp_path / "listing.json"
-    listing.write_text(listing.read_text().replace(hashlib.md5(b"sound").hexdigest(), hashlib.md5(b"").hexdigest()))
-    from mirdata.datasets import openmic2018
-
-    openmic2018.INDEXES["1.0"].remote.checksum = hashlib.md5(listing.read_bytes()).hexdigest()
+def test_damaged_files_and_failed_downloads_get_one_sentence(tmp_path, published):
+    published.replace(listing=_listing(hashlib.md5(b"").hexdigest()))
     with pytest.raises(
         InputError, match=r"1 files of OpenMIC-2018 .* their checksum, first \S+000046_3840.ogg; delete"
     ):
         openmic.obtain(tmp_path / "corpus")
-    openmic_archive.unlink()
-    with pytest.raises(InputError, match=r"could not be downloaded .* get it from https://zenodo\.org") as caught:
+    del published.files[published.archive]
+    with pytest.raises(InputError, match=r"answers 404 .* get OpenMIC-2018 from https://zenodo\.org") as caught:
         openmic.obtain(tmp_path / "elsewhere")
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture
-def served_openmic(openmic_archive, tmp_path) -> FileServer:
-    """The archive and the listing over HTTP, where mirdata's own addresses point."""
-    from mirdata.datasets import openmic2018
-
-    server = FileServer()
-    for path, remote in (
-        (openmic_archive, openmic2018.REMOTES["remote_data"]),
-        (tmp_path / "listing.json", openmic2018.INDEXES["1.0"].remote),
-    ):
-        server.files[path.name] = path.read_bytes()
-        remote.url = f"{server.url}/{path.name}?download=1"
-    yield server
-    server.stop()
-
-
-def test_mirdatas_archives_are_taken_up_where_they_broke(tmp_path, served_openmic, openmic_archive):
-    name = openmic_archive.name
-    served_openmic.faults[name] = [("cut", 100), ("status", 404)]
+def test_mirdatas_archives_are_taken_up_where_they_broke(tmp_path, published):
+    name = published.archive
+    published.server.faults[name] = [("cut", 100), ("status", 404)]
     with pytest.raises(InputError, match=r"answers 404 Not Found for .*openmic"):
         openmic.obtain(tmp_path / "corpus")
     openmic.obtain(tmp_path / "corpus")
-    assert served_openmic.asked_ranges(name) == [None, "bytes=100-", "bytes=100-"]
+    assert published.server.asked_ranges(name) == [None, "bytes=100-", "bytes=100-"]
     assert len(openmic.index(tmp_path / "corpus")) == 1 and not (tmp_path / "corpus" / ".downloads").exists()
 
 
-def test_verifying_by_mirdatas_list(tmp_path, served_openmic, openmic_archive, capsys):
+def test_verifying_by_mirdatas_list(tmp_path, published, capsys):
     corpus = tmp_path / "corpus"
     openmic.obtain(corpus)
     verify_corpus("openmic", corpus)
@@ -137,14 +140,14 @@ def test_verifying_by_mirdatas_list(tmp_path, served_openmic, openmic_archive, c
     assert "000046_3840.ogg | missing |" in capsys.readouterr().out
 
 
-def test_verifying_needs_mirdatas_list(tmp_path, served_openmic):
+def test_verifying_needs_mirdatas_list(tmp_path, published):
     """Which it downloads where it is missing or was cut off, and else says so."""
     corpus, listing = tmp_path / "corpus", tmp_path / "indexes" / "openmic.json"
     openmic.obtain(corpus)
     listing.write_bytes(listing.read_bytes()[:20])
     verify_corpus("openmic", corpus)
     listing.unlink()
-    served_openmic.stop()
+    published.server.stop()
     with pytest.raises(InputError) as caught:
         verify_corpus("openmic", corpus)
     assert re.search(

@@ -32,6 +32,10 @@ CARD = esc50.CARD
 NAME = "master.zip"
 
 
+def md5(content: bytes) -> str:
+    return f"md5:{hashlib.md5(content).hexdigest()}"
+
+
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(_download, "FIRST_WAIT_S", 0.01)
@@ -42,6 +46,7 @@ def server(monkeypatch):
 
 def source(server: FileServer, checksum: str | None = None, **sizes: float) -> Archives:
     sizes = {"num_bytes": 1e6, "unpacked_bytes": 1e6} | sizes
+    checksum = checksum or md5(server.files.get(NAME, b""))
     return Archives({"all": (Archive(f"{server.url}/{NAME}?download=1", "ESC-50-master", checksum=checksum, **sizes),)})
 
 
@@ -52,8 +57,7 @@ def esc50_server(server, tmp_path, monkeypatch) -> FileServer:
     files = contents(tree)
     files["ESC-50-master/audio/1-100001-A-0.wav"] = os.urandom(1_000_000)
     server.files[NAME] = zipped(files)
-    md5 = f"md5:{hashlib.md5(server.files[NAME]).hexdigest()}"
-    monkeypatch.setattr(esc50, "SOURCE", source(server, checksum=md5))
+    monkeypatch.setattr(esc50, "SOURCE", source(server))
     shutil.rmtree(tree)
     return server
 
@@ -75,7 +79,7 @@ from pathlib import Path
 from hf_audio.corpora import esc50
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.errors import clear_errors
-archive = Archive("{server.url}/{NAME}", "ESC-50-master", 1e6, 1e6)
+archive = Archive("{server.url}/{NAME}", "ESC-50-master", 1e6, 1e6, "{md5(server.files.get(NAME, b""))}")
 with clear_errors():
     Archives({{"all": (archive,)}}).obtain(Path({str(root)!r}), esc50.CARD)
 """
@@ -308,7 +312,10 @@ def test_subsets_lie_side_by_side(tmp_path, server, monkeypatch, capsys):
         files = contents(test_fma.make_tree(tmp_path / subset, subset))
         for part in ("fma_metadata", f"fma_{subset}"):
             server.files[f"{part}.zip"] = zipped({name: data for name, data in files.items() if name.startswith(part)})
-    archive = {name[:-4]: Archive(f"{server.url}/{name}", name[:-4], 1e6, 1e6) for name in server.files}
+    archive = {
+        name[:-4]: Archive(f"{server.url}/{name}", name[:-4], 1e6, 1e6, md5(file))
+        for name, file in server.files.items()
+    }
     subsets = {name: (archive["fma_metadata"], archive[f"fma_{name}"]) for name in ("small", "medium")}
     monkeypatch.setattr(fma, "SOURCE", Archives(subsets))
     root = tmp_path / "corpora" / "fma"
@@ -349,11 +356,10 @@ def test_addresses_and_checksums_are_well_formed():
     assert len(archives) == 13 and nsynth.SOURCE.subsets["test"][0].name == "nsynth-test.jsonwav.tar.gz"
     digits = {"md5": 32, "sha1": 40, "sha256": 64}
     for archive in archives:
-        assert archive.url.startswith("http") and archive.name and "/" not in archive.folder
+        assert archive.url.startswith("https://") and archive.name and "/" not in archive.folder
         assert 0 < archive.num_bytes <= archive.unpacked_bytes
-        if archive.checksum:
-            kind, _, digest = archive.checksum.partition(":")
-            assert re.fullmatch(f"[0-9a-f]{{{digits[kind]}}}", digest), archive
+        kind, _, digest = archive.checksum.partition(":")
+        assert re.fullmatch(f"[0-9a-f]{{{digits[kind]}}}", digest), archive
 
 
 def test_without_pooch_one_sentence(tmp_path, server):

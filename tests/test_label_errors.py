@@ -280,7 +280,7 @@ def test_from_the_command_line(one_label, tmp_path, monkeypatch, capsys):
     assert "| draw | planted | found | precision | recall |" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         run_script("compare_overrides.py", [str(folder), "nowhere.csv"], monkeypatch, tmp_path)
-    assert capsys.readouterr().err.endswith("nowhere.csv cannot be read: No such file or directory; expected a CSV\n")
+    assert capsys.readouterr().err.endswith("nowhere.csv cannot be read: No such file or directory\n")
 
 
 def test_spoken_digits_with_planted_errors(shared_data, tmp_path):

@@ -371,7 +371,13 @@ class TestContents:
         config = json.loads((model / file).read_text()) if (model / file).exists() else {}
         (model / file).write_text(json.dumps(config | {"auto_map": {"AutoModelForAudioClassification": named}}))
         (model / "modeling.py").write_text("print('not of hf_audio')\n")
-        with pytest.raises(InputError, match=rf"{file} names code .* that is not hf_audio's"):
+        with pytest.raises(InputError, match=rf"{file} leads those who load the model to what is not hf_audio's"):
+            push_model(model, "alice/code")
+        (model / file).write_text(json.dumps(config | {"backbone": [{"deep": {"auto_map": {"AutoModel": named}}}]}))
+        with pytest.raises(InputError, match=rf"{file} leads those"):
+            push_model(model, "alice/code")
+        (model / file).write_text(json.dumps(config | {"backbone": {"_attn_implementation": "evil/kernels"}}))
+        with pytest.raises(InputError, match="_attn_implementation 'evil/kernels'"):
             push_model(model, "alice/code")
         assert ("models", "alice/code") not in hub.storage.repos
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,8 +32,9 @@ from hf_audio.pictures.windows import (
     pictured_windows,
 )
 from hf_audio.references import MOST_TRAINING_WINDOWS, window_statistics
+from hf_audio.terminal import named_logger
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 MOST_POINTS = 3000  # of a projection: more cover each other, and t-SNE takes minutes
 

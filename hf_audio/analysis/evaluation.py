@@ -31,6 +31,7 @@ from hf_audio.metrics import (
 )
 from hf_audio.privacy import public_name, write_published
 from hf_audio.references import linear_scores, prior_scores
+from hf_audio.terminal import show
 
 MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
 OUR_PROTOCOL = (
@@ -104,7 +105,7 @@ def evaluate_model(
         }
         report["notes"] = _notes(report)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
-        print(summary(report), flush=True)
+        show(summary(report))
     PartialState().wait_for_everyone()
     return report
 

@@ -14,15 +14,17 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hf_audio.audit.clip_facts import ClipFacts, examine_clip, fact_names
 from hf_audio.data.index import Clip
 from hf_audio.environment import usable_cores
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import open_for_writing, open_regular
+from hf_audio.terminal import progress
 
 VERSION = 2  # of what is measured: facts of another one are measured anew
 CLIPS_AT_A_TIME = 16
+MOST_LINE_BYTES, MOST_PICTURE_BYTES = 4 << 20, 1 << 20  # both a hundred times what one takes
 CRASHED = "unreadable: the decoder crashes on it"
 
 
@@ -41,8 +43,8 @@ class FactStore:
         lines = self._known()
         unknown = [(key, clip) for key, clip in zip(keys, clips, strict=True) if key not in lines]
         with (
-            open(self.path, "ab") as file,
-            tqdm(total=len(clips), initial=len(clips) - len(unknown), desc="audit", unit=" clips") as bar,
+            open_for_writing(self.path, "ab") as file,
+            progress(total=len(clips), initial=len(clips) - len(unknown), desc="audit", unit=" clips") as bar,
         ):
             for key, facts in examine_clips(unknown, num_workers or usable_cores()):
                 lines[key] = (file.tell(), facts)
@@ -58,23 +60,30 @@ class FactStore:
         known: dict[str, tuple[int, ClipFacts]] = {}
         if not self.path.exists():
             return known
-        with open(self.path, "r+b") as file:
+        with open_for_writing(self.path, "r+b") as file:
             at = 0
-            for line in iter(file.readline, b""):
-                if not line.endswith(b"\n"):
+            for line in iter(lambda: file.readline(MOST_LINE_BYTES), b""):
+                if not line.endswith(b"\n") and len(line) < MOST_LINE_BYTES:
                     file.truncate(at)
                     break
-                values = json.loads(line)
-                if json.loads(values["key"])[0] == VERSION:
-                    known[values["key"]] = at, ClipFacts(**{name: values[name] for name in fact_names()})
+                try:
+                    values = json.loads(line)
+                    if json.loads(values["key"])[0] == VERSION:
+                        known[values["key"]] = at, ClipFacts(**{name: values[name] for name in fact_names()})
+                except (ValueError, LookupError, TypeError, RecursionError) as error:
+                    raise InputError(
+                        f"{self.path} holds something else than what an audit noted ({one_line(error)}); delete it, "
+                        "and all recordings are measured again"
+                    ) from error
                 at += len(line)
         return known
 
     def picture(self, number: int) -> np.ndarray:
         """Of a clip, uint8 `[frames, 32]`, read from disk; without frames where it cannot be used."""
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self._lines[number])
-            image = zlib.decompress(base64.b64decode(json.loads(file.readline())["image"]))
+            packed = base64.b64decode(json.loads(file.readline(MOST_LINE_BYTES))["image"])
+        image = zlib.decompressobj().decompress(packed, MOST_PICTURE_BYTES)
         return np.frombuffer(image, np.uint8).reshape(-1, 32)
 
 

@@ -19,6 +19,7 @@ from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.pictures.inline import inline_picture, player
+from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
 MOST_ROWS = 400  # a page that a browser opens at once: a picture takes 3 kB
@@ -74,8 +75,8 @@ def audit_corpus(
     write_atomically(output_dir / "index.html", _page(corpus, clips, findings, store, output_dir))
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
-    print(summary_table(clips, findings))
-    print(f"Listen to them: {output_dir / 'index.html'}")
+    show(summary_table(clips, findings))
+    show(f"Listen to them: {output_dir / 'index.html'}")
     unusable = [finding for finding in findings if finding.finding in ("broken", "silent")]
     if strict and unusable:
         raise InputError(

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.terminal import show
 
 MOST_FAULTS_SHOWN = 50
 
@@ -70,13 +71,13 @@ def verify_corpus(name: str, root: Path) -> None:
         )
     faults = corpus.SOURCE.verify(root, corpus.CARD)
     if not faults:
-        print(f"{corpus.CARD.name} in {root} is as it was published: every file is there and right")
+        show(f"{corpus.CARD.name} in {root} is as it was published: every file is there and right")
         return
-    print("| file | found | expected |\n|---|---|---|")
+    show("| file | found | expected |\n|---|---|---|")
     for fault in faults[:MOST_FAULTS_SHOWN]:
-        print(f"| {fault.path} | {fault.found} | {fault.expected} |")
+        show(f"| {fault.path} | {fault.found} | {fault.expected} |")
     if len(faults) > MOST_FAULTS_SHOWN:
-        print(f"| and {len(faults) - MOST_FAULTS_SHOWN} more | | |")
+        show(f"| and {len(faults) - MOST_FAULTS_SHOWN} more | | |")
     raise InputError(
         f"{len(faults)} files of {corpus.CARD.name} in {root} are missing or damaged, first {faults[0].path}; "
         f"{corpus.SOURCE.mend(root, faults)} and run scripts/download_corpus.py {name} again without --verify"

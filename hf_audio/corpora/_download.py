@@ -2,7 +2,8 @@
 
 pooch does the checking and keeps finished files; its own downloader starts from nothing each time, so it is given ours.
 What has arrived lies beside the finished file's place as NAME.part, and NAME.part.version says of which version of the
-server's file it is a part.
+server's file it is a part. Every address on the way is https, and a server that sends more than there should be is cut
+off.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-
-from tqdm.auto import tqdm
+from urllib.parse import urljoin, urlsplit
 
 from hf_audio.data.index import CorpusCard
 from hf_audio.errors import InputError, one_line
+from hf_audio.files import open_for_writing, read_text, write_atomically
+from hf_audio.terminal import progress
 
 if TYPE_CHECKING:
     from requests import Response
@@ -30,24 +31,31 @@ MOST_FAILURES = 4  # without a byte of progress in between
 FIRST_WAIT_S = 1.0  # doubled after each failure
 CHUNK_BYTES = 1 << 14  # small, so that little is lost when the connection is
 BUSY = (408, 425, 429)  # answers, beside those from 500 on, that may be another one soon
+REDIRECTED = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 10
+MARGIN, MARGIN_BYTES = 0.1, 1_000_000  # beyond the size that is known of a file, which is mostly rounded
+MOST_VERSION_BYTES = 1_000
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # nobody is on the way to it
 
 
 class _InterruptedError(Exception):
     """The transfer ended early; what has arrived is kept."""
 
 
-def fetch(url: str, path: Path, checksum: str | None, card: CorpusCard) -> None:
+def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCard) -> None:
     """Downloads `url` to `path`, going on from NAME.part where there is one; does nothing where the file is complete.
 
     Args:
-        url: http or https.
+        url: https; http on this machine.
         path: the finished file.
-        checksum: as published, "md5:..." or "sha1:..." or "sha256:..."; None where none is.
+        checksum: "md5:..." or "sha1:..." or "sha256:...".
+        num_bytes: about how large it is; of a tenth more, nothing is taken.
         card: the corpus, for messages.
 
     Raises:
-        InputError: pooch is missing, the server has no such file or cannot be reached, the connection was lost
-            repeatedly, the checksum is another one (the file is then removed), or the disk cannot be written.
+        InputError: pooch is missing, an address is not https, the server has no such file or cannot be reached, it
+            sends too much, the connection was lost repeatedly, the checksum is another one (the file is then removed),
+            or the disk cannot be written.
     """
     try:
         import pooch
@@ -56,7 +64,9 @@ def fetch(url: str, path: Path, checksum: str | None, card: CorpusCard) -> None:
             f'Downloading {card.name} needs pooch: pip install "hf_audio[corpora]", or give --data_dir'
         ) from None
     pooch.get_logger().setLevel(logging.WARNING)
-    downloader = _ResumingDownloader(path, card)
+    downloader = _ResumingDownloader(path, int(with_margin(num_bytes)), card)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise InputError(f"{path} is no file of this program but a link, folder or pipe: remove it")
     try:
         pooch.retrieve(url, known_hash=checksum, fname=path.name, path=path.parent, downloader=downloader)
         downloader.forget()
@@ -78,6 +88,11 @@ def arrived_bytes(path: Path) -> int:
         with contextlib.suppress(OSError):
             return candidate.stat().st_size
     return 0
+
+
+def with_margin(num_bytes: float) -> float:
+    """The most that may come where about `num_bytes` should."""
+    return num_bytes * (1 + MARGIN) + MARGIN_BYTES
 
 
 def as_size(num_bytes: float) -> str:
@@ -104,8 +119,8 @@ def _part(path: Path) -> Path:
 class _ResumingDownloader:
     """What pooch calls to download: asks for the rest of what a former run left, and again when the line breaks."""
 
-    def __init__(self, path: Path, card: CorpusCard) -> None:
-        self.name, self.card, self.part = path.name, card, _part(path)
+    def __init__(self, path: Path, most_bytes: int, card: CorpusCard) -> None:
+        self.name, self.most_bytes, self.card, self.part = path.name, most_bytes, card, _part(path)
         self.version = self.part.with_name(self.part.name + ".version")
 
     def __call__(self, url: str, output_file: str, _: Any) -> None:
@@ -143,21 +158,59 @@ class _ResumingDownloader:
         import urllib3
 
         arrived = self._arrived()
+        self._require_right_size(arrived, url)
         # archives as they are, not packed once more: a range would be one of the packed file
         headers = {"User-Agent": "hf_audio", "Accept-Encoding": "identity"}
         if arrived:
             headers["Range"] = f"bytes={arrived}-"
             if self.version.is_file():  # where the file has changed since, the server then sends all of it
-                headers["If-Range"] = self.version.read_text(encoding="latin-1")
+                headers["If-Range"] = read_text(self.version, MOST_VERSION_BYTES)
         try:
-            with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_S, READ_S)) as response:
+            with self._ask(url, headers) as response:
                 start, total = self._understand(response, url, arrived)
                 if response.status_code != 416:
-                    self._write(response, start, total)
+                    self._require_right_size(total or 0, url)
+                    self._write(response, url, start, total)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _InterruptedError(_reason(error)) from error
         if total is not None and self._arrived() != total:
             raise _InterruptedError(f"{as_size(self._arrived())} of {as_size(total)} came")
+
+    def _ask(self, url: str, headers: dict[str, str]) -> Response:
+        """The answer at the end of redirections: each is looked at first, and what comes with it is not read."""
+        import requests
+
+        for _ in range(MOST_REDIRECTS):
+            self._require_private(url)
+            with requests.Session() as session:
+                session.get_redirect_target = lambda response: None  # else what comes with it is read to its end
+                response = session.get(url, headers=headers, stream=True, timeout=(CONNECT_S, READ_S))
+            if response.status_code not in REDIRECTED or "Location" not in response.headers:
+                return response
+            response.close()
+            try:
+                url = urljoin(url, response.headers["Location"])
+            except ValueError as error:
+                raise _InterruptedError("it sends on to something that is no address") from error
+        raise _InterruptedError("it sends from one address to the next without an end")
+
+    def _require_private(self, url: str) -> None:
+        """Refuse an address where what comes could be replaced, or the question read, on the way."""
+        address = urlsplit(url)
+        if address.scheme != "https" and not (address.scheme == "http" and address.hostname in LOOPBACK):
+            raise InputError(
+                f"{self.name} would come from {url}, which is not https, so that it could be replaced on the way; get "
+                f"{self.card.name} from {self.card.homepage} and give its folder as --data_dir"
+            )
+
+    def _require_right_size(self, num_bytes: int, url: str) -> None:
+        if num_bytes > self.most_bytes:
+            self.forget()
+            raise InputError(
+                f"{urlsplit(url).hostname} sends {as_size(num_bytes)} or more for {self.name} and there should be "
+                f"{as_size(self.most_bytes)} at most, so it is another file; get {self.card.name} from "
+                f"{self.card.homepage} and give its folder as --data_dir"
+            )
 
     def _understand(self, response: Response, url: str, arrived: int) -> tuple[int, int | None]:
         """Where in the file the answer begins, and how long the whole file is where the server says so."""
@@ -165,7 +218,7 @@ class _ResumingDownloader:
         if status >= 500 or status in BUSY:
             raise _InterruptedError(f"it answers {status} {response.reason}")
         if status in (206, 416):  # 416: there is nothing behind what has arrived
-            said = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", headers.get("Content-Range", ""))
+            said = re.fullmatch(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})", headers.get("Content-Range", ""))
             start, total = (int(said[1] or said[2]), int(said[2])) if said else (None, None)
             if start != arrived:
                 self.forget()
@@ -182,19 +235,24 @@ class _ResumingDownloader:
             )
         self.forget()
         versions = (headers.get("ETag", ""), headers.get("Last-Modified", ""))
-        version = next((version for version in versions if version and not version.startswith("W/")), None)
-        if version:  # weak ones, W/..., may not be asked with
-            self.version.write_text(version, encoding="latin-1")
+        # weak ones, W/..., may not be asked with, and what is not printable ASCII is none
+        said = (version for version in versions if re.fullmatch(r"(?!W/)[!-~ ]{1,200}", version))
+        version = next(said, None)
+        if version:
+            write_atomically(self.version, version)
         length = headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else None
+        return 0, int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
 
-    def _write(self, response: Response, start: int, total: int | None) -> None:
+    def _write(self, response: Response, url: str, start: int, total: int | None) -> None:
+        arrived = start
         try:
             with (
-                open(self.part, "ab" if start else "wb") as file,
-                tqdm(desc=self.name, initial=start, total=total, unit="B", unit_scale=True) as bar,
+                open_for_writing(self.part, "ab") as file,
+                progress(desc=self.name, initial=start, total=total, unit="B", unit_scale=True) as bar,
             ):
                 for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                    arrived += len(chunk)
+                    self._require_right_size(arrived, url)
                     file.write(chunk)
                     bar.update(len(chunk))
         except OSError as error:  # what the network does is no OSError here: urllib3 has its own

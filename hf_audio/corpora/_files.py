@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from hf_audio.terminal import named_logger
+
 MACOS_FILE, MACOS_FOLDER = "._", "__MACOSX"  # what macOS puts into archives: begins every such file's name; a folder
 DOWNLOADS = ".downloads"  # below a corpus: what is on its way
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def files_below(root: Path, pattern: str = "*") -> list[Path]:

@@ -1,8 +1,9 @@
 """Downloading through mirdata, for the corpora it has.
 
 mirdata knows the addresses and checksums and serves for nothing else: clips are indexed from the layout on disk,
-without it. Archives come by our own download, which resumes. Its list of every file's checksum must itself be
-downloaded, so nothing can be verified before this was done once.
+without it. Archives come by our own download, which resumes, and are unpacked by our own hand: mirdata would follow
+links and fill the disk. Its list of every file's checksum must itself be downloaded, so nothing can be verified before
+this was done once.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tarfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_audio.corpora._archives import Fault
-from hf_audio.corpora._download import as_size, fetch
+from hf_audio.corpora._archive_members import TAR_SUFFIXES
+from hf_audio.corpora._archives import Fault, unpack_into
+from hf_audio.corpora._download import as_size, fetch, with_margin
 from hf_audio.corpora._files import DOWNLOADS
 from hf_audio.corpora._source import announce, only_process, require_space
 from hf_audio.data.index import CorpusCard
 from hf_audio.errors import InputError, one_line
+from hf_audio.files import MOST_TABLE_BYTES, read_whole
 
 VERIFIED = ".verified"  # its presence means that every file was there and right
 SPACE_FACTOR = 1.5  # for archives are removed one by one once they are unpacked
+MOST_UNPACKED = 2.5  # times what there is to download: more is in no archive of sound
+MOST_INDEX_BYTES = 100e6
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,13 @@ class Mirdata:
         name: what mirdata calls it.
         num_bytes: about how much there is to download.
         folder: the folder in which its archive keeps everything, where mirdata's paths are relative to that folder.
+        addresses: of remote files that are had from elsewhere than mirdata says, by mirdata's names for them.
     """
 
     name: str
     num_bytes: float
     folder: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
     how = "mirdata"
     subsets = ()
 
@@ -85,10 +92,8 @@ class Mirdata:
         """
         dataset = self._dataset(Path(root), card)
         try:
-            _remove_cut_list(dataset)
-            if not Path(dataset.index_path).is_file():
-                dataset.download(partial_download=["index"])
-        except Exception as error:  # as above
+            _fetch_list(dataset, card)
+        except (OSError, InputError) as error:
             raise InputError(
                 f"Verifying {card.name} needs mirdata's index of its files, which is not on this machine and could not "
                 f"be downloaded ({one_line(error)}); run this once with a connection"
@@ -114,28 +119,30 @@ class Mirdata:
         return mirdata.initialize(self.name, data_home=str(root / self.folder))
 
     def _download(self, dataset: Any, root: Path, card: CorpusCard) -> None:
-        """One remote file after the other; which are unpacked is noted, for mirdata would download them again."""
-        _remove_cut_list(dataset)
-        data_home = Path(dataset.data_home)
+        """One remote file after the other; which are unpacked is noted, for their archives are removed then."""
+        _fetch_list(dataset, card)
         (root / DOWNLOADS).mkdir(exist_ok=True)
-        for key in dataset._index_data.partial_download or [key for key in dataset.remotes if key != "index"]:
+        for key in dataset._index_data.partial_download or dataset.remotes:
             unpacked = root / DOWNLOADS / f"{key}.unpacked"
-            if unpacked.is_file():
+            if key == "index" or unpacked.is_file():
                 continue
             remote = dataset.remotes[key]
-            if remote.url.startswith("http"):  # mirdata finds it there, and only unpacks it
-                place = data_home / (remote.destination_dir or "") / remote.filename
-                place.parent.mkdir(parents=True, exist_ok=True)
-                file = root / DOWNLOADS / remote.filename
-                if place.is_file():
-                    os.replace(place, file)
-                fetch(remote.url, file, f"md5:{remote.checksum}", card)
-                os.replace(file, place)
-            dataset.download(partial_download=[key], cleanup=True)
-            for archive in sorted(data_home.glob("*.tgz")):  # mirdata unpacks .zip, .tar and .tar.gz only
-                _unpack(archive, root)
-                archive.unlink()
+            file = root / DOWNLOADS / remote.filename
+            fetch(self.addresses.get(key, remote.url), file, f"md5:{remote.checksum}", self.num_bytes, card)
+            self._put(file, self._place(dataset, root, remote))
             unpacked.touch()
+
+    def _place(self, dataset: Any, root: Path, remote: Any) -> Path:
+        """The folder that a remote file is unpacked to: beside mirdata's where all of its archive is in that one."""
+        return root if self.folder else Path(dataset.data_home) / (remote.destination_dir or "")
+
+    def _put(self, file: Path, place: Path) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        if file.name.lower().endswith((".zip", *TAR_SUFFIXES)):
+            unpack_into(file, place, with_margin(MOST_UNPACKED * self.num_bytes))
+            file.unlink()
+        else:
+            os.replace(file, place / file.name)
 
 
 def _faults(dataset: Any) -> list[Fault]:
@@ -148,13 +155,12 @@ def _faults(dataset: Any) -> list[Fault]:
     ]
 
 
-def _remove_cut_list(dataset: Any) -> None:
-    """Removes mirdata's list where its download was cut off: mirdata itself would keep it and complain for ever."""
+def _fetch_list(dataset: Any, card: CorpusCard) -> None:
+    """Downloads mirdata's list of files where it is not there, or was cut off, of which mirdata would complain."""
     path, remote = Path(dataset.index_path), dataset._index_data.remote
-    if remote and path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() != remote.checksum:
+    if remote is None:
+        return
+    if path.is_file() and hashlib.md5(read_whole(path, MOST_TABLE_BYTES)).hexdigest() != remote.checksum:
         path.unlink()
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python before 3.10.12 has none
-    shutil.unpack_archive(archive, folder, **safely)
+    if not path.is_file():
+        fetch(remote.url, path, f"md5:{remote.checksum}", MOST_INDEX_BYTES, card)

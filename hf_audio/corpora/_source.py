@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hf_audio.corpora._archives import Fault, damaged_files, is_unpacked, unpack
-from hf_audio.corpora._download import arrived_bytes, as_size, fetch, unwritable
+from hf_audio.corpora._download import arrived_bytes, as_size, fetch, unwritable, with_margin
 from hf_audio.corpora._files import DOWNLOADS
 from hf_audio.data.index import CorpusCard
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.locks import locked
+from hf_audio.terminal import show
 
 LOCK = ".downloading.lock"
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,17 +25,17 @@ class Archive:
     """One file to download.
 
     Attributes:
-        url: http or https.
+        url: https.
         folder: what it is unpacked to below the corpus's folder.
-        num_bytes, unpacked_bytes: about how much disk it takes, packed and unpacked.
-        checksum: as published, "md5:..." or "sha1:..." or "sha256:..."; None where none is published.
+        num_bytes, unpacked_bytes: about how much disk it takes, packed and unpacked; a tenth more is refused.
+        checksum: "md5:..." or "sha1:..." or "sha256:...".
     """
 
     url: str
     folder: str
     num_bytes: float
     unpacked_bytes: float
-    checksum: str | None = None
+    checksum: str
 
     @property
     def name(self) -> str:
@@ -77,8 +76,8 @@ class Archives:
             announce(card, sum(archive.num_bytes for archive in missing))
             for archive in missing:
                 file = root / DOWNLOADS / archive.name
-                fetch(archive.url, file, archive.checksum, card)
-                unpack(file, root / archive.folder)
+                fetch(archive.url, file, archive.checksum, archive.num_bytes, card)
+                unpack(file, root / archive.folder, with_margin(archive.unpacked_bytes))
                 file.unlink()
             _clear_downloads(root)
 
@@ -113,28 +112,19 @@ class Archives:
 @contextlib.contextmanager
 def only_process(root: Path) -> Iterator[None]:
     """Waits until no other process downloads to `root`, on file systems whose locks all of them see."""
-    from filelock import FileLock, Timeout
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / LOCK)
+    with contextlib.ExitStack() as stack:
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            logger.warning("Another process is downloading to %s; waiting until it has finished", root)
-            lock.acquire()
-    except OSError as error:
-        raise unwritable(root, error) from error
-    try:
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(root / LOCK, f"downloading to {root}"))
+        except OSError as error:
+            raise unwritable(root, error) from error
         yield
-    finally:
-        lock.release()
 
 
 def announce(card: CorpusCard, num_bytes: float) -> None:
     """Says once, before anything is downloaded, how much it is and under which licence it comes."""
     publishing = "" if card.may_redistribute else "; its audio, or features made of it, may not be published"
-    print(f"Downloading {card.name}, {as_size(num_bytes)}; licence: {card.licence}{publishing}; see {card.homepage}")
+    show(f"Downloading {card.name}, {as_size(num_bytes)}; licence: {card.licence}{publishing}; see {card.homepage}")
 
 
 def _clear_downloads(root: Path) -> None:

@@ -12,7 +12,7 @@ these have no top genre and are left out.
 
 from __future__ import annotations
 
-import logging
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.corpora.folder import SPLIT_NAMES
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, one_line
+from hf_audio.files import MOST_TABLE_BYTES, read_whole
+from hf_audio.terminal import named_logger
 
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
 TABLE = "fma_metadata/tracks.csv"
@@ -64,7 +66,7 @@ SOURCE = Archives(
     }
 )
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,16 @@ def _read_tracks(table: Path) -> dict[int, _Track]:
     import pandas
 
     try:
-        header = pandas.read_csv(table, header=None, nrows=2, dtype=str, keep_default_na=False)
+        text = io.BytesIO(read_whole(table, MOST_TABLE_BYTES))
+        header = pandas.read_csv(text, header=None, nrows=2, dtype=str, keep_default_na=False)
         names = list(zip(header.loc[0], header.loc[1], strict=True))
         missing = [".".join(column) for column in COLUMNS if column not in names]
         if missing:
             raise InputError(f"{table} has no column {missing[0]}; expected tracks.csv of {URL}/fma_metadata.zip")
         columns = [0, *map(names.index, COLUMNS)]
+        text.seek(0)
         rows = pandas.read_csv(
-            table, header=None, skiprows=HEADER_LINES, usecols=columns, dtype=str, keep_default_na=False
+            text, header=None, skiprows=HEADER_LINES, usecols=columns, dtype=str, keep_default_na=False
         )[columns]
         return {
             int(number): _Track(SPLIT_NAMES[split], subset, artist, genre)

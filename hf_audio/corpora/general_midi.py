@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm.auto import tqdm
 
 from hf_audio.corpora._midi_instruments import LABELLED
 from hf_audio.corpora._midi_mix import render_excerpt
@@ -35,7 +34,8 @@ from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically
+from hf_audio.terminal import progress
 
 CARD = CorpusCard(
     name="General MIDI instruments",
@@ -145,7 +145,7 @@ def _testing_clip(root: Path, path: Path) -> Clip:
         raise InputError(f"{path} is no clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it")
     return Clip(
         path=path,
-        labels=tuple(labels_path.read_text(encoding="utf-8").split()),
+        labels=tuple(read_text(labels_path, MOST_LABELS_BYTES).split()),
         group=f"test-{name['song']}",
         clip_id=path.relative_to(root).as_posix(),
         split="test" if int(name["song"]) % VALIDATION_EVERY else "validation",
@@ -221,17 +221,17 @@ def _render_all(root: Path, songs: list[Song], num_workers: int | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if num_workers is None:
         num_workers = usable_cores()
-    with tqdm(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as progress:
+    with progress(total=sum(song.num_excerpts for song in songs), desc="rendering general_midi", unit="clip") as bar:
         if num_workers == 1:
             for song in songs:
-                progress.update(_render_song(root, song))
+                bar.update(_render_song(root, song))
             return
         # spawned, not forked: the caller may have started threads
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
             try:
                 for done in as_completed([pool.submit(_render_song, root, song) for song in songs]):
-                    progress.update(done.result())
+                    bar.update(done.result())
             except BaseException:
                 pool.shutdown(cancel_futures=True)  # else an error or Ctrl-C would wait for all songs
                 raise
@@ -256,7 +256,7 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
     if not path.is_file():
         write_atomically(path, _as_json(parameters))
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path)
     names = [name for name in parameters if found.get(name) != parameters[name]]
     if names:
         differences = ", ".join(f"{name} {found.get(name)} instead of {parameters[name]}" for name in names)

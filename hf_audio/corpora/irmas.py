@@ -10,7 +10,6 @@ It is downloaded through mirdata.
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
+from hf_audio.files import MOST_LABELS_BYTES, read_whole
+from hf_audio.terminal import named_logger
 
 INSTRUMENTS = {
     "cel": "cello",
@@ -54,7 +55,7 @@ CARD = CorpusCard(
 )
 SOURCE = Mirdata("irmas", num_bytes=12e9)
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:
@@ -127,7 +128,7 @@ def _training_clip(root: Path, path: Path) -> Clip:
 
 
 def _test_clip(root: Path, path: Path, present: set[str]) -> Clip:
-    written = _labels_file(path).read_text(encoding="utf-8", errors="replace").split()
+    written = read_whole(_labels_file(path), MOST_LABELS_BYTES).decode(errors="replace").split()
     unknown = [label for label in written if label not in INSTRUMENTS]
     if unknown:
         raise InputError(f"{_labels_file(path)} names {unknown[0]!r}; IRMAS labels are {', '.join(INSTRUMENTS)}")

@@ -11,7 +11,6 @@ group is a song.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from hf_audio.corpora._files import files_below
@@ -20,6 +19,7 @@ from hf_audio.corpora.folder import SPLIT_NAMES
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.terminal import named_logger
 
 INSTRUMENTS = (  # in the order of instrument_id
     "clarinet", "distorted electric guitar", "female singer", "flute",
@@ -48,7 +48,7 @@ CARD = CorpusCard(
 )
 SOURCE = Mirdata("medley_solos_db", num_bytes=7.9e9)
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:

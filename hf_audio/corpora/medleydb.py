@@ -17,23 +17,25 @@ each have one of them.
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from hf_audio.corpora._activity import Segment, labels_of_many, segments
 from hf_audio.corpora._files import files_below
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError, one_line
+from hf_audio.files import read_text, read_yaml
+from hf_audio.terminal import named_logger
 
 MIX, METADATA, ACTIVATION = "_MIX.wav", "_METADATA.yaml", "_ACTIVATION_CONF.lab"
 ACTIVE = 0.5  # confidence from which a stem counts as active, as in the paper
 NO_INSTRUMENTS = frozenset(("unlabeled", "main system"))
+MOST_SONG_S = 86_400.0
+MOST_METADATA_BYTES = 1 << 20  # of a song; they have about 5 kB
 MIN_ARTISTS = 5  # so that two stratified draws of 15 % have one of them each
 
 CARD = CorpusCard(
@@ -52,7 +54,7 @@ CARD = CorpusCard(
     problem_type="multi_label_classification",
 )
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,13 @@ def _song(name: str, mix: Path, table: Path, activation: Path | None) -> _Song:
 def _read_metadata(table: Path) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """What is said of a song, and the instruments of each stem by its number (S01)."""
     try:
-        facts = yaml.safe_load(table.read_text(encoding="utf-8"))
+        facts = read_yaml(table, MOST_METADATA_BYTES)
         stems = {}
         for number, stem in facts["stems"].items():
             played = stem["instrument"] if isinstance(stem["instrument"], list) else [stem["instrument"]]
             names = [str(instrument).strip().lower() for instrument in played]
             stems[str(number)] = tuple(name for name in names if name and name not in NO_INSTRUMENTS)
-    except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{table} is no metadata of MedleyDB ({one_line(error)}); expected stems with an instrument each, get it "
             "again from https://github.com/marl/medleydb"
@@ -145,13 +147,13 @@ def _read_metadata(table: Path) -> tuple[dict[str, Any], dict[str, tuple[str, ..
 
 def _read_activations(table: Path, stems: dict[str, tuple[str, ...]]) -> list[Segment]:
     try:
-        first, *lines = table.read_text(encoding="utf-8").splitlines()
+        first, *lines = read_text(table).splitlines()
         header = [column.strip() for column in first.split(",")]
         values = np.array([line.split(",") for line in lines if line.strip()], float)  # [frames, 1 + stems]
         damaged = header[0] != "time" or values.shape[1] != len(header) or not (np.diff(values[:, 0]) > 0).all()
-        if damaged or not np.isfinite(values).all() or values[0, 0] < 0:
+        if damaged or not np.isfinite(values).all() or not 0 <= values[0, 0] <= values[-1, 0] < MOST_SONG_S:
             raise ValueError("expected columns time, S01, S02 ... with rising times")
-    except (OSError, ValueError, IndexError) as error:
+    except (ValueError, IndexError) as error:
         raise InputError(
             f"{table} holds no activations of stems ({one_line(error)}); get it again from "
             "https://github.com/marl/medleydb, or remove it to label the whole mix"

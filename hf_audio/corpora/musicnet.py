@@ -18,8 +18,6 @@ the labels, and the official test has no flute and no oboe.
 
 from __future__ import annotations
 
-import logging
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +30,7 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError
+from hf_audio.terminal import named_logger
 
 INSTRUMENTS = {  # by MIDI program, counted from 1
     1: "piano", 7: "harpsichord", 41: "violin", 42: "viola", 43: "cello", 44: "contrabass",
@@ -39,6 +38,7 @@ INSTRUMENTS = {  # by MIDI program, counted from 1
 }  # fmt: skip
 PARTS = {"train_labels": ("train_data", "train"), "test_labels": ("test_data", "test")}
 LABEL_RATE = 44_100  # samples a second, in which the notes' times are counted
+MOST_RECORDING_S = 86_400
 FRAMES_PER_S = 50
 # Compositions an instrument needs so that a stratified draw of 15 % has one of them; once for validation, twice
 # where the test is drawn too.
@@ -76,7 +76,7 @@ SOURCE = Archives(
     }
 )  # fmt: skip
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _note(table: Path, line: int, row: Row) -> tuple[int, int, str]:
     try:
         start, end = (float(row[column]) / LABEL_RATE * FRAMES_PER_S for column in ("start_time", "end_time"))
         program = int(row["instrument"])
-        if not 0 <= start < end < math.inf:
+        if not 0 <= start < end < MOST_RECORDING_S * FRAMES_PER_S:
             raise ValueError
     except ValueError:
         raise InputError(

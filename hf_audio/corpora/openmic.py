@@ -14,7 +14,6 @@ clips are drawn from its training part by artist too, or by track where the meta
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.tables import read_table
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.files import read_text
+from hf_audio.terminal import named_logger
 
 INSTRUMENTS = (
     "accordion", "banjo", "bass", "cello", "clarinet", "cymbals", "drums", "flute", "guitar", "mallet_percussion",
@@ -50,7 +51,7 @@ CARD = CorpusCard(
 )
 SOURCE = Mirdata("openmic2018", num_bytes=2.6e9, folder="openmic-2018")
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:
@@ -116,7 +117,7 @@ def _read_partitions(folder: Path) -> dict[str, str]:
         table = folder / "partitions" / f"split01_{split}.csv"
         if not table.is_file():
             raise InputError(f"{table} is missing, so clips have no split; unpack OpenMIC-2018 again, with partitions")
-        split_of.update(dict.fromkeys(table.read_text(encoding="utf-8-sig").split(), split))
+        split_of.update(dict.fromkeys(read_text(table).split(), split))
     return split_of
 
 

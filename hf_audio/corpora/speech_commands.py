@@ -12,7 +12,6 @@ speaker said is in one part. _background_noise_ is no word and is left out.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.errors import InputError
+from hf_audio.files import read_text
+from hf_audio.terminal import named_logger
 
 NEW_IN_VERSION_2 = ("backward", "follow", "forward", "learn", "visual")
 WORDS = (
@@ -31,7 +32,7 @@ FILE_NAME = re.compile(r"(?P<speaker>[0-9a-z]+)_nohash_[0-9]+\.wav")
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 HASHES = 2**27  # the rule takes a speaker's hash modulo this ...
 VALIDATION_PERCENT, TEST_PERCENT = 10.0, 10.0  # ... and its lowest part for validation, the next for testing
-URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+URL = "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 
 CARD = CorpusCard(
     name="Speech Commands",
@@ -55,7 +56,7 @@ SOURCE = Archives(
     }
 )  # fmt: skip
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:
@@ -108,11 +109,7 @@ def _read_lists(folder: Path) -> dict[str, str]:
     if missing:
         logger.warning("%s has no %s: split by the hash of the speaker instead", folder, " and no ".join(missing))
         return {}
-    return {
-        clip_id: split
-        for split, name in LISTS.items()
-        for clip_id in (folder / name).read_text(encoding="utf-8-sig").split()
-    }
+    return {clip_id: split for split, name in LISTS.items() for clip_id in read_text(folder / name).split()}
 
 
 def _warn_of_words(words: set[str], folders: set[str]) -> None:

@@ -12,7 +12,6 @@ anew they would be on both sides, and every score too good.
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.terminal import named_logger
 
 CLASSES = (
     "air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling",
@@ -49,7 +49,7 @@ SOURCE = Archives(
     {"all": (Archive(URL, "UrbanSound8K", 6_023_741_708, 7.1e9, "md5:9aa69802bbf37fb986f71ec1483a196e"),)},
 )
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def index(root: Path) -> list[Clip]:

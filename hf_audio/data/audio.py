@@ -30,6 +30,11 @@ SHORTFALL_S, SHORTFALL = 0.5, 0.25
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 # Silence in FLAC takes about 100 bytes a second: a header that promises more sound for its bytes is broken.
 FEWEST_BYTES_A_SECOND = 10
+# Of a recording held at once, 2 GB of float32: three hours of mono at 44.1 kHz. A few MB of FLAC can hold ten.
+MOST_SAMPLES = 500_000_000
+
+
+FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 
 
 class AudioError(Exception):
@@ -74,9 +79,11 @@ def read_audio(
         float32 `[samples]` at `sample_rate`, in [-1, 1]; in stereo `[2, samples]`.
 
     Raises:
-        AudioError: missing, empty, unreadable, too short, silent, or non-finite samples.
+        AudioError: missing, empty, unreadable, too short, too long (more than MOST_SAMPLES), silent, or non-finite
+            samples.
     """
     with _opened(path) as file:
+        _check_fits(file, _stretch(file, start_s, end_s), sample_rate, 2 if stereo else 1)
         mix, file_rate, channels = _front_pair if stereo else _mix_down, file.samplerate, file.channels
         pieces = (mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s))
         sound = _joined(pieces, len(_stretch(file, start_s, end_s)))
@@ -119,7 +126,7 @@ def _opened(path: str | Path) -> soundfile.SoundFile:
             raise AudioError("empty")
         # By number and not by name: libsndfile takes any bytes for sound without a header when their name ends in .au,
         # .vox or .gsm, and the names of files need not be UTF-8. It closes the number, opened or not.
-        file = soundfile.SoundFile(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), closefd=True)
+        file = soundfile.SoundFile(os.open(path, FLAGS), closefd=True)
     except (OSError, RuntimeError) as error:
         raise AudioError(f"unreadable: {_said(error)}") from error
     reason = _implausible(file, size)
@@ -159,6 +166,16 @@ def _stretch(file: soundfile.SoundFile, start_s: float, end_s: float | None) -> 
     """The file's own samples from `start_s` to `end_s` seconds, or to its end."""
     last = file.frames if end_s is None else min(round(end_s * file.samplerate), file.frames)
     return range(round(start_s * file.samplerate), last)
+
+
+def _check_fits(file: soundfile.SoundFile, stretch: range, sample_rate: int, channels: int) -> None:
+    """Refuse, before anything is decoded, what would fill the memory as it is in the file or once it is resampled."""
+    most_s = MOST_SAMPLES / channels / max(file.samplerate, sample_rate)
+    if len(stretch) / file.samplerate > most_s:
+        raise AudioError(
+            f"too long: {len(stretch) / file.samplerate / 3600:.1f} h, of which at most {most_s / 3600:.1f} h are held "
+            "at once; cut it, or list stretches of it by start_s and end_s"
+        )
 
 
 def _joined(pieces: Iterator[np.ndarray], num_samples: int) -> np.ndarray:

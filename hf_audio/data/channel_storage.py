@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
-from datasets import Dataset, Image, IterableDataset, List, Value
+from datasets import Image, List, Value
 
-from hf_audio.data.picture_storage import grey_png, read_pixels, to_pixels
+from hf_audio.data.picture_storage import grey_png, picture_faults, read_pixels, to_pixels
+from hf_audio.data.stored_values import are_measured, lists_hold
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 
 
@@ -42,8 +44,15 @@ class ChannelStorage:
         pixels, offsets, scales = zip(*(to_pixels(channel) for channel in window.swapaxes(0, 1)), strict=True)
         return {"bytes": grey_png(np.concatenate(pixels)), "path": None}, list(offsets), list(scales)
 
-    def undecoded(self, rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
-        return rows.cast_column("features", Image(decode=False))
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        count = len(parameters["channels"])
+        offsets, scales = rows["offsets"].flatten(), rows["scales"].flatten()
+        are_scales = are_measured(scales) & (scales.to_numpy(zero_copy_only=False) >= 0)
+        hold = lists_hold(rows["offsets"], count, are_measured(offsets)) & lists_hold(rows["scales"], count, are_scales)
+        return {
+            **picture_faults(rows, count * parameters["num_mel_bins"]),
+            f"other offsets or scales than {count} numbers each": ~hold,
+        }
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
         pixels = read_pixels(row["features"])
@@ -52,6 +61,9 @@ class ChannelStorage:
         values = np.multiply(channels.transpose(2, 0, 1), scales, dtype=np.float32)
         values += offsets
         return values
+
+    def full_frames(self, window_s: float, parameters: Mapping[str, Any]) -> int:
+        return 1 + round(window_s * parameters["sampling_rate"]) // parameters["hop_samples"]
 
     def window_frames(self, extractor: SpectrogramFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.max_length

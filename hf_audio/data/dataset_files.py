@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx2
-from datasets import Dataset, IterableDataset, load_dataset
+from datasets import DownloadConfig
+from datasets.utils.file_utils import xopen
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -22,12 +23,17 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import tqdm as hub_progress_bar
 from huggingface_hub.utils import validate_repo_id
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from hf_audio.errors import InputError
+from hf_audio.files import MOST_JSON_BYTES, open_regular
 
 DOWNLOADS_AT_A_TIME = 8
+NAMES_AT_A_TIME = 500
+MOST_SHARD_BYTES = 1 << 37
 TRIES = 4
 
 
@@ -64,33 +70,117 @@ class DatasetFiles:
             # The client libraries silently take an old copy from their caches where the Hub refuses access: ask first.
             with contextlib.suppress(OfflineModeIsEnabled, httpx2.ConnectError):
                 _patiently(HfApi(token=token).dataset_info, source, revision=revision)
-            manifest = Path(_download(source, "manifest.json", token, revision))
+            manifest = Path(_download(source, "manifest.json", token, revision, MOST_JSON_BYTES))
         # the folder of a cached file is named after its commit: everything else is read from the same one
         return cls(source, False, token, manifest.parent.name)
 
-    def path(self, name: str) -> Path:
-        """A local path of one file, downloaded unless the cache has it."""
+    def path(self, name: str, most_bytes: int) -> Path:
+        """A local path of one file, downloaded unless the cache has it.
+
+        Raises:
+            InputError: it is missing, larger than `most_bytes`, or no regular file; or see `of`.
+        """
         if self.is_folder:
             path = Path(self.source) / name
             if not path.exists():
                 raise InputError(f"{self.source} is incomplete: {name} is missing; download or build it again")
-            return path
+            if not path.is_file():  # asked of what a link leads to; a pipe would be waited for
+                raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+        else:
+            with _hub_errors_in_words(self.source, self.revision):
+                path = Path(_download(self.source, name, self.token, self.revision, most_bytes))
+        _check_size(f"{self.source}: {name}", path.stat().st_size, most_bytes)
+        return path
+
+    def sizes(self, names: Sequence[str]) -> dict[str, int]:
+        """Bytes of files, as the folder or the Hub has them; nothing is downloaded, and offline the cache is asked.
+
+        Raises:
+            InputError: one of them is missing or no regular file.
+        """
+        if self.is_folder:
+            return {name: self.path(name, MOST_SHARD_BYTES).stat().st_size for name in names}
+        found: dict[str, int] = {}
         with _hub_errors_in_words(self.source, self.revision):
-            return Path(_download(self.source, name, self.token, self.revision))
+            for first in range(0, len(names), NAMES_AT_A_TIME):
+                part = list(names[first : first + NAMES_AT_A_TIME])
+                try:
+                    told = _patiently(
+                        HfApi(token=self.token).get_paths_info,
+                        *(self.source, part),
+                        repo_type="dataset",
+                        revision=self.revision,
+                    )
+                except (OfflineModeIsEnabled, httpx2.ConnectError):
+                    sizes = {name: self.path(name, MOST_SHARD_BYTES).stat().st_size for name in part}
+                else:
+                    sizes = {one.path: one.size for one in told if isinstance(one, RepoFile)}
+                missing = [name for name in part if name not in sizes]
+                if missing:
+                    raise InputError(
+                        f"{self.source} is incomplete: {missing[0]} is missing; download or build it again"
+                    )
+                found |= sizes
+        return found
 
-    def load(self, split: str, shards: list[str], streaming: bool) -> Dataset | IterableDataset:
-        """One split through plain `datasets`."""
+    def shards(self, names: Sequence[str], sizes: Mapping[str, int], streaming: bool) -> list[str]:
+        """Where `open` finds files of these sizes; unless they are streamed, they are downloaded first."""
         if streaming and not self.is_folder:
-            source, access = self.source, {"token": self.token, "revision": self.revision}
-        else:  # shard by shard: what the cache has needs no connection
-            with ThreadPoolExecutor(DOWNLOADS_AT_A_TIME) as threads:
-                paths = list(threads.map(self.path, shards))
-            source, access = str(paths[0].parents[1]), {}
-        return load_dataset(source, data_files={split: shards}, split=split, streaming=streaming, **access)
+            return [f"hf://datasets/{self.source}@{self.revision}/{name}" for name in names]
+        with ThreadPoolExecutor(
+            DOWNLOADS_AT_A_TIME
+        ) as threads:  # each by itself: what the cache has needs no connection
+            return [str(path.absolute()) for path in threads.map(lambda name: self.path(name, sizes[name]), names)]
+
+    def open(self, shard: str) -> BinaryIO:
+        """One of `shards`, to read from."""
+        if shard.startswith("hf://"):
+            return xopen(shard, "rb", download_config=DownloadConfig(token=self.token))
+        return open_regular(shard)
 
 
-def _download(repo_id: str, name: str, token: str | bool | None, revision: str | None) -> str:
-    return _patiently(hf_hub_download, repo_id, name, repo_type="dataset", token=token, revision=revision)
+def versions(shards: Sequence[str]) -> str:
+    """Changes where a local file does; what is on the Hub has its commit in its address."""
+    facts = [Path(shard).stat() for shard in shards if not shard.startswith("hf://")]
+    return " ".join(f"{one.st_size}:{one.st_mtime_ns}" for one in facts)
+
+
+def _download(repo_id: str, name: str, token: str | bool | None, revision: str | None, most_bytes: int) -> str:
+    """One file into the cache; of one that is larger nothing is downloaded."""
+    bar = _bar_of_at_most(f"{repo_id}: {name}", most_bytes)
+    options = {"repo_type": "dataset", "token": token, "revision": revision, "tqdm_class": bar}
+    return _patiently(hf_hub_download, repo_id, name, **options)
+
+
+def _bar_of_at_most(file: str, most_bytes: int) -> type[hub_progress_bar]:
+    """A progress bar that ends a download which is, or grows, larger than it may be.
+
+    It is told the size before the first byte comes, and is the only one who is told of what comes.
+    """
+
+    class Bar(hub_progress_bar):
+        def __init__(self, *args: Any, total: float | None = None, initial: float = 0, **options: Any) -> None:
+            _check_size(file, total or 0, most_bytes)
+            self.received = initial
+            super().__init__(*args, total=total, initial=initial, **options)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.received += n or 0
+            _check_size(file, self.received, most_bytes)
+            return super().update(n)
+
+        def __del__(self) -> None:  # one that was refused has nothing to close
+            with contextlib.suppress(AttributeError):
+                super().__del__()
+
+    return Bar
+
+
+def _check_size(file: str, num_bytes: float, most_bytes: int) -> None:
+    if num_bytes > most_bytes:
+        raise InputError(
+            f"{file} has {num_bytes:,.0f} bytes, expected at most {most_bytes:,}: it is not what its name says"
+        )
 
 
 def _patiently(call: Callable[..., Any], *args: Any, **options: Any) -> Any:

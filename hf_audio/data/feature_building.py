@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import shutil
@@ -16,9 +15,6 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
-
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
     Shard,
@@ -28,14 +24,18 @@ from hf_audio.data.feature_plan import (
     describe_build,
     differences,
     plan_shards,
+    read_plan,
     shards_of,
 )
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
+from hf_audio.data.foreign_manifest import read_manifest
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import read_json, write_atomically
+from hf_audio.locks import locked
+from hf_audio.terminal import ProgressBar, progress
 
 PLAN = "plan.json"
 # Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
@@ -91,13 +91,15 @@ def build_features(
             if rank == 0:
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
-        with _building_alone(folder) if rank == 0 else contextlib.nullcontext():
+        (folder / ".build").mkdir(parents=True, exist_ok=True)
+        alone = locked(folder / ".build" / "lock", f"building features in {folder}", wait=False)
+        with alone if rank == 0 else contextlib.nullcontext():
             if len(clips) >= MANY_CLIPS:
                 _load_ahead(extractor, num_workers)
             if rank == 0:
                 _start(folder, clips, described, strict)
             wait_for_everyone()
-            plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+            plan = read_plan(folder / PLAN, clips)
             shards = list(shards_of(clips, plan["shard_bounds"]))
             builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
@@ -120,7 +122,7 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
                 f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    others = differences(json.loads((folder / PLAN).read_text(encoding="utf-8")), described)
+    others = differences(read_json(folder / PLAN), described)
     if others:
         raise InputError(
             f"{folder} holds features of another build, which differs in: {', '.join(others)}; "
@@ -128,7 +130,7 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
         )
     if not (folder / MANIFEST).exists():
         return False
-    num_excluded = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["num_excluded"]
+    num_excluded = read_manifest(folder / MANIFEST)["num_excluded"]
     if strict and num_excluded:
         raise InputError(
             f"{folder} was built with {num_excluded} clips left out, see {folder / 'excluded.csv'}; mend or remove "
@@ -174,7 +176,7 @@ def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int, show_pr
     if not shards:
         return
     num_clips = sum(len(shard.clips) for shard in shards)
-    with tqdm(total=num_clips, desc="features", unit=" clips", disable=not show_progress) as bar:
+    with progress(total=num_clips, desc="features", unit=" clips", disable=not show_progress) as bar:
         if num_workers <= 1:
             for shard in shards:
                 builder.build(shard, bar.update)
@@ -200,7 +202,7 @@ def _load_ahead(extractor: WindowExtractor, num_workers: int | None) -> None:
         forkserver.ensure_running()
 
 
-def _build_in_workers(builder: ShardBuilder, shards: list[Shard], num_workers: int, bar: tqdm) -> None:
+def _build_in_workers(builder: ShardBuilder, shards: list[Shard], num_workers: int, bar: ProgressBar) -> None:
     context = _worker_context(builder.extractor)
     done = context.Value("q", 0)
     workers = ProcessPoolExecutor(num_workers, context, _begin_worker, (done,))
@@ -241,24 +243,6 @@ def _build_in_worker(builder: ShardBuilder, shard: Shard) -> None:
             _clips_done.value += clips
 
     builder.build(shard, count)
-
-
-@contextlib.contextmanager
-def _building_alone(folder: Path) -> Iterator[None]:
-    """Keep a second command out of the folder; the system gives the lock back even when this process is killed."""
-    (folder / ".build").mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".build" / "lock", timeout=0)
-    try:
-        with contextlib.suppress(NotImplementedError):  # a file system without locks
-            lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"Another process is building features in {folder}; wait for it, or choose another folder"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import shutil
 from collections import Counter
@@ -21,11 +20,12 @@ from hf_audio.data.mixtures import described_parts
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
+from hf_audio.terminal import named_logger
 
 MANIFEST = "manifest.json"
 CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage")
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def finish_dataset(
@@ -119,7 +119,10 @@ def as_json(content: dict[str, Any]) -> str:
 
 def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[Any, Any]:
     """Over the real frames of all windows: two numbers, or two lists with one for each feature."""
+    notes = [note for note in notes if note["count"]]  # not of shards that lost all their clips
     count = sum(note["count"] for note in notes)
+    if len({np.shape(note[name]) for note in notes for name in ("sum", "sum_of_squares")}) != 1:
+        raise InputError("The notes of this build's shards contradict each other: remove its folder and build anew")
     sums = np.array([[note["sum"], note["sum_of_squares"]] for note in notes], dtype=np.float64)
     mean, mean_square = np.apply_along_axis(math.fsum, 0, sums) / count
     std = np.sqrt(np.maximum(mean_square - mean**2, 1e-12))

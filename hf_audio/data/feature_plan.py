@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any
-
-from tqdm.auto import tqdm
 
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import SPLITS, Clip, MixPart
@@ -21,6 +21,8 @@ from hf_audio.data.mixtures import described_parts, mixture_s
 from hf_audio.data.splits import check_disjoint
 from hf_audio.data.windows import window_starts
 from hf_audio.errors import InputError
+from hf_audio.files import read_json
+from hf_audio.terminal import progress
 
 FORMAT_VERSION = 1
 # Shards are dealt to ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. About 1,024 windows of
@@ -130,7 +132,7 @@ def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False
     paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
         lengths = threads.imap(_duration_or_error, paths, chunksize=64)  # not one task a file: there may be millions
-        shown = tqdm(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
+        shown = progress(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
         found = dict(zip(paths, shown, strict=True))
 
     def seconds(one: Clip | MixPart) -> float:
@@ -180,6 +182,33 @@ def plan_shards(
         cuts = [1 + bisect_left(totals, totals[-1] * cut / num_shards) for cut in range(1, num_shards)]
         bounds[split] = [0, *_increasing(cuts, len(clips_ms)), len(clips_ms)]
     return bounds
+
+
+def read_plan(path: Path, clips: Sequence[Clip]) -> dict[str, Any]:
+    """plan.json of a build, which somebody else may have begun: `shard_bounds` and `audio_s` are those of these clips.
+
+    Raises:
+        InputError: no plan, or one that does not fit.
+    """
+    plan = read_json(path)
+    counts, bounds, audio_s = Counter(clip.split for clip in clips), plan.get("shard_bounds"), plan.get("audio_s")
+    fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
+    if not fits or not all(_are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
+        raise InputError(
+            f"{path} is no plan of a build of these clips: remove its folder, or choose another, and build anew"
+        )
+    return plan
+
+
+def _are_cuts(cuts: Any, num_clips: int) -> bool:
+    """Whether a list goes up from 0 to the number of clips."""
+    return (
+        isinstance(cuts, list)
+        and all(type(cut) is int for cut in cuts)
+        and cuts[:1] == [0]
+        and cuts[-1:] == [num_clips]
+        and all(first < last for first, last in pairwise(cuts))
+    )
 
 
 def shards_of(clips: Sequence[Clip], bounds: dict[str, list[int]]) -> Iterator[Shard]:

@@ -22,13 +22,41 @@ from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixing_audio import read_clip
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import read_json, write_atomically
 
 # clips gathered for one call of the extractor: about 27 of 3 s
 BATCH_S = 80.0
 # A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
 # is, and less than twice as large.
 ROW_GROUP_BYTES = 16 << 20
+# which hold the same value in many rows, and so store it once
+NAME_COLUMNS = ["clip_id", "group"]
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_sums(value: Any) -> bool:
+    """One number, or one of each channel or feature."""
+    return all(type(number) in (int, float) for number in (value if isinstance(value, list) else [value]))
+
+
+def _are_exclusions(value: Any) -> bool:
+    """Pairs of a clip and the reason why it is left out."""
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in value
+    )
+
+
+# of a shard's note: what each fact must be
+NOTED = {
+    "num_windows": _is_count,
+    "excluded": _are_exclusions,
+    "count": _is_count,
+    "sum": _are_sums,
+    "sum_of_squares": _are_sums,
+}
 
 
 class WindowExtractor(Protocol):
@@ -81,8 +109,16 @@ class ShardBuilder:
         return written and not (self.strict and self.notes(shard)["excluded"])
 
     def notes(self, shard: Shard) -> dict[str, Any]:
-        """What `build` noted of a finished shard: num_windows, excluded, and sums over all values."""
-        return json.loads(self._note_path(shard).read_text(encoding="utf-8"))
+        """What `build` noted of a finished shard: num_windows, excluded, and sums over all values.
+
+        Raises:
+            InputError: it is not what `build` writes; somebody else may have begun the build.
+        """
+        path = self._note_path(shard)
+        note = read_json(path)
+        if not (note.keys() == NOTED.keys() and all(holds(note[name]) for name, holds in NOTED.items())):
+            raise InputError(f"{path} is damaged: remove it, and run the same build again")
+        return note
 
     def build(self, shard: Shard, report: Callable[[int], object] = lambda clips: None) -> None:
         """Write the shard's parquet file, then its note; `report` is told of finished clips.
@@ -200,7 +236,7 @@ def _parquet(rows: _Rows, schema: pa.Schema) -> memoryview:
     )
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        sink, schema, compression="none", use_dictionary=["clip_id", "group"], write_page_index=True
+        sink, schema, compression="none", use_dictionary=NAME_COLUMNS, write_page_index=True
     ) as writer:
         if len(table):  # a shard that lost all its clips has no row group: `datasets` stumbles over empty ones
             num_groups = max(1, table.nbytes // ROW_GROUP_BYTES)

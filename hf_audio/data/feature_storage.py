@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import torch
-from datasets import ClassLabel, Dataset, Features, IterableDataset, List, Value
+from datasets import Audio, ClassLabel, Features, Image, List, Value
 from transformers import FeatureExtractionMixin
 
 from hf_audio.data.channel_storage import ChannelStorage
@@ -44,14 +45,22 @@ class FeatureStorage(Protocol):
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple:
         """One value for each of `columns`."""
 
-    def undecoded(self, rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
-        """`rows` without what `datasets` would decode by itself."""
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What stored windows can have that must not be decoded, in words, and bool `[rows]` of those that have it.
+
+        Args:
+            rows: of `columns` and num_frames, without empty values but in `path`.
+            parameters: of the extractor that made them.
+        """
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
         """The window as it was given to `encode`, float32, as far as storing it is exact."""
 
+    def full_frames(self, window_s: float, parameters: Mapping[str, Any]) -> int:
+        """Frames, samples or steps of a full window, by the parameters of the extractor that made it."""
+
     def window_frames(self, extractor: FeatureExtractionMixin, manifest: Mapping[str, Any]) -> int:
-        """Length of a full window: frames, samples or steps."""
+        """Length of a full window as `batch` gives it: frames, samples or steps."""
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
         """A model's inputs, as `extractor` would have made them of the windows' sound."""
@@ -105,3 +114,12 @@ def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any]) -> Feature
             "labels": List(ClassLabel(names=list(labels.names))),
         }
     )
+
+
+def undecoded(schema: Features) -> Features:
+    """The same columns, of which `datasets` decodes none: pictures and sounds as their files' bytes.
+
+    Whatever is stored beside the bytes, such as a path or an address, is then never opened.
+    """
+    file = {"bytes": Value("binary"), "path": Value("string")}
+    return Features({name: file if isinstance(kind, Image | Audio) else kind for name, kind in schema.items()})

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
+from hf_audio.terminal import progress
 
 
 def features_to_csv(source: str | Path, path: str | Path) -> Path:
@@ -47,7 +46,7 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
 def _lines(features: FeatureDataset) -> Iterator[list]:
     step_s = features.manifest["extractor"]["step_s"] or 0.0
     rows = ((split, row) for split, rows in features.splits.items() for row in rows)
-    for split, row in tqdm(rows, total=sum(map(len, features.splits.values())), desc="table", unit=" windows"):
+    for split, row in progress(rows, total=sum(map(len, features.splits.values())), desc="table", unit=" windows"):
         labels = _labels(features, row)
         for number, values in enumerate(features.storage.decode(row)):
             start_s = round(row["start_s"] + number * step_s, 4)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +15,23 @@ from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
 from hf_audio.data.dataset_files import DatasetFiles
-from hf_audio.data.feature_plan import FORMAT_VERSION, shard_names
 from hf_audio.data.feature_storage import FeatureStorage, storage_of, storage_of_extractor, storage_of_row
+from hf_audio.data.foreign_index import check_counts, classes_in, read_index
+from hf_audio.data.foreign_manifest import read_manifest
+from hf_audio.data.foreign_splits import checked_extractor, read_split
 from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN
 from hf_audio.data.labels import LabelSpace
-from hf_audio.data.splits import check_disjoint
+from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
+from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES
+
+# what a dataset has beside its shards, and bytes that it has at most
+FILES = {
+    "manifest.json": MOST_JSON_BYTES,
+    "preprocessor_config.json": MOST_JSON_BYTES,
+    "index.csv": MOST_TABLE_BYTES,
+    "excluded.csv": MOST_TABLE_BYTES,
+}
 
 
 @dataclass
@@ -78,12 +87,11 @@ class FeatureDataset:
         """What the corpus knows of each clip (genre, drums ...): {clip_id: {field: value}}, without empty values."""
         if self.index is None:
             return {}
-        with open(self.index, newline="", encoding="utf-8") as file:
-            own = (*INDEX_COLUMNS, MIXTURE_COLUMN)
-            return {
-                row["clip_id"]: {key: value for key, value in row.items() if value and key not in own}
-                for row in csv.DictReader(file)
-            }
+        own = (*INDEX_COLUMNS, MIXTURE_COLUMN)
+        return {
+            row["clip_id"]: {key: value for key, value in row.items() if value and key not in own}
+            for row in written_rows(self.index)
+        }
 
     @cached_property
     def unknown(self) -> dict[str, tuple[int, ...]]:
@@ -93,13 +101,11 @@ class FeatureDataset:
         """
         if self.index is None or not any("known_counts" in facts for facts in self.manifest["splits"].values()):
             return {}
-        ids = self.labels.label2id
-        with open(self.index, newline="", encoding="utf-8") as file:
-            return {
-                row["clip_id"]: tuple(ids[name] for name in row["unknown"].split(";"))
-                for row in csv.DictReader(file)
-                if row["unknown"]
-            }
+        return {
+            row["clip_id"]: classes_in(row["unknown"], self.labels)
+            for row in written_rows(self.index)
+            if row["unknown"]
+        }
 
     def num_windows(self, split: str) -> int:
         """Rows of a split; known for streamed splits too."""
@@ -130,45 +136,21 @@ def load_features(
 
     Raises:
         InputError: neither a folder nor a repository; no access; an unfinished build; not a feature dataset; a group
-            in two splits.
+            in two splits; files that are not what `build_features` writes, or contradict each other. What is wrong
+            with a streamed row is said when it is read.
     """
     files = DatasetFiles.of(source, token, revision)
-    manifest = json.loads(files.path("manifest.json").read_text(encoding="utf-8"))
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{source} has feature format {manifest.get('format_version')!r}; this hf_audio reads {FORMAT_VERSION}, "
-            "so build the features again or install the hf_audio they were built with"
-        )
-    index = files.path("index.csv")
-    check_disjoint_groups(index, str(source))
-    storage = storage_of(manifest["extractor"])
-    extractor = storage.extractor_class.from_json_file(files.path("preprocessor_config.json"))
-    splits = dict.fromkeys(manifest["splits"])
-    for split in sorted(splits, key="train".__eq__):  # train last: `datasets` streams with the token it met last
-        facts = manifest["splits"][split]
-        shards = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
-        rows = files.load(split, shards, streaming and split == "train")
-        if isinstance(rows, Dataset) and len(rows) != facts["num_windows"]:
-            raise InputError(
-                f"{source} is damaged: its {split} split has {len(rows)} windows but its manifest counts "
-                f"{facts['num_windows']}; download or build it again"
-            )
-        splits[split] = storage.undecoded(rows)
+    paths = {name: files.path(name, most_bytes) for name, most_bytes in FILES.items()}
+    manifest = read_manifest(paths["manifest.json"])
     labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
-    return FeatureDataset(splits, labels, extractor, manifest, str(source), index)
-
-
-def check_disjoint_groups(index: Path, source: str) -> None:
-    """Assert that no group of an index.csv is in two splits.
-
-    Raises:
-        InputError: names the first group that is.
-    """
-    with open(index, newline="", encoding="utf-8") as file:
-        try:
-            check_disjoint((row["group"], row["split"]) for row in csv.DictReader(file))
-        except InputError as error:
-            raise InputError(f"{source} cannot be trained on. {error}") from error
+    listed = read_index(paths["index.csv"], paths["excluded.csv"], labels, str(source))
+    check_counts(manifest, listed, labels, paths["manifest.json"])
+    extractor = checked_extractor(paths["preprocessor_config.json"], manifest)
+    splits = {
+        split: read_split(files, split, manifest, listed[split], labels, streaming and split == "train")
+        for split in manifest["splits"]
+    }
+    return FeatureDataset(splits, labels, extractor, manifest, str(source), paths["index.csv"])
 
 
 def check_same_extractor(stored: Any, wanted: Any) -> None:

@@ -9,7 +9,6 @@ Other columns are for people (reason, confidence ...). Without a column `unknown
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,13 @@ from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.tables import csv_text, read_table
 from hf_audio.errors import InputError, nearest_name
+from hf_audio.terminal import named_logger
 
 LEAVE_OUT = "-"
 FEWEST_CLIPS_OF_A_NEW_CLASS = 2  # a name that one training clip has is more likely a slip of the pen
 MOST_COMPARED_NAMES = 5_000
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 class ClipLabels(NamedTuple):

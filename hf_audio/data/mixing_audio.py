@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,13 +11,13 @@ import numpy as np
 import soxr
 import torch
 from torchaudio.functional import phase_vocoder
-from tqdm.auto import tqdm
 
 from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_audio
 from hf_audio.data.index import Clip, MixPart
 from hf_audio.data.mixtures import mixture_s
 from hf_audio.data.waveform_storage import encode_waveform
 from hf_audio.files import write_atomically
+from hf_audio.terminal import named_logger, progress
 
 # Beyond, a stretched or shifted instrument no longer sounds like itself: a quarter faster or slower, a third up or down
 MOST_STRETCH = 1.25
@@ -31,7 +30,7 @@ FADE_S = 0.01  # a part that begins late fades in, for a step is a click
 FULL_SCALE = 0.999
 NO_FILE_NAME = str.maketrans('/\\:*?"<>|', "_________")
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def read_clip(clip: Clip, sample_rate: int, window_s: float | None = None, *, stereo: bool = False) -> np.ndarray:
@@ -84,7 +83,7 @@ def write_mixtures(mixtures: Sequence[Clip], folder: Path, sample_rate: int = 44
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for clip in tqdm(mixtures, desc="mixtures", unit=" clips"):
+    for clip in progress(mixtures, desc="mixtures", unit=" clips"):
         shared = [value for value in clip.metadata.values() if value]
         name = " ".join([clip.clip_id, "+".join(clip.labels), *shared]).translate(NO_FILE_NAME) + ".flac"
         try:

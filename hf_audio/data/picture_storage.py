@@ -14,12 +14,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from datasets import Dataset, Image, IterableDataset, Value
+from datasets import Image, Value
 from PIL import Image as Pictures
 from transformers import ASTFeatureExtractor
 
+from hf_audio.data.stored_values import are_measured, heads_of
+from hf_audio.errors import InputError, one_line
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# behind the signature: length and kind of the header, then of what follows it; and what is said between them of depth,
+# colour, compression, filters and interlacing
+PNG_HEADER, PNG_PIXELS, PNG_GREY = b"\0\0\0\rIHDR", b"IDAT", bytes((8, 0, 0, 0, 0))
 PNG_SUB_FILTER = 1
 LARGEST_PIXEL = 255
 
@@ -41,11 +49,25 @@ class PictureStorage:
         png, offset, scale = encode_features(window)
         return {"bytes": png, "path": None}, offset, scale
 
-    def undecoded(self, rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
-        return rows.cast_column("features", Image(decode=False))
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        height = parameters["num_mel_bins"]
+        return {
+            **picture_faults(rows, height),
+            "an offset or a scale that is no number": ~(
+                are_measured(rows["offset"])
+                & are_measured(rows["scale"])
+                & pc.greater_equal(rows["scale"], 0).to_numpy(zero_copy_only=False)
+            ),
+        }
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
         return decode_features(row["features"], row["offset"], row["scale"])
+
+    def full_frames(self, window_s: float, parameters: Mapping[str, Any]) -> int:
+        frame_samples, hop_samples = (
+            int(parameters["sampling_rate"] * parameters[name]) for name in ("frame_s", "hop_s")
+        )
+        return 1 + (round(window_s * parameters["sampling_rate"]) - frame_samples) // hop_samples
 
     def window_frames(self, extractor: ASTFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.max_length
@@ -88,11 +110,32 @@ def decode_features(picture: bytes | Pictures.Image | dict[str, Any], offset: fl
     return values
 
 
+def picture_faults(rows: pa.RecordBatch, height: int) -> dict[str, np.ndarray]:
+    """Which rows' `features` are no pictures as `grey_png` writes them, `num_frames` wide: told by their heads."""
+    heads = heads_of(pc.struct_field(rows["features"], "bytes"), 41)
+    widths_and_heights = heads[:, 16:24].copy().view(">u4")
+    parts = ((0, PNG_SIGNATURE + PNG_HEADER), (24, PNG_GREY), (37, PNG_PIXELS))
+    is_grey = np.all([(heads[:, at : at + len(part)] == [*part]).all(axis=1) for at, part in parts], axis=0)
+    fits = (widths_and_heights[:, 0] == rows["num_frames"].to_numpy()) & (widths_and_heights[:, 1] == height)
+    return {f"features that are no 8-bit grey PNG, num_frames wide and {height} high": ~(is_grey & fits)}
+
+
 def read_pixels(picture: bytes | Pictures.Image | dict[str, Any]) -> np.ndarray:
-    """PNG bytes, as `datasets.Image` stores or as it decodes them → uint8 `[height, width]`."""
+    """PNG bytes, as `datasets.Image` stores or as it decodes them → uint8 `[height, width]`.
+
+    Raises:
+        InputError: no grey picture of 8 bits, or a damaged one.
+    """
     if isinstance(picture, dict):
         picture = picture["bytes"]
-    return np.asarray(Pictures.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture)
+    try:
+        if isinstance(picture, bytes):
+            picture = Pictures.open(io.BytesIO(picture), formats=("PNG",))
+        if picture.mode == "L":
+            return np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Pictures.DecompressionBombError) as error:
+        raise InputError(f"A window's picture is damaged ({one_line(error)}): download or build it again") from error
+    raise InputError(f"A window's picture has Pillow's mode {picture.mode}, expected grey of 8 bits: build it again")
 
 
 def grey_png(pixels: np.ndarray) -> bytes:

@@ -1,16 +1,29 @@
-"""Tables as people and programs write them: commas, semicolons or tabs, with a byte-order mark or without."""
+"""Tables as people and programs write them: commas, semicolons or tabs, with a byte-order mark or without.
+
+Names of files and classes may be a stranger's, and a spreadsheet runs a cell that begins like a formula. So such cells
+are written with an apostrophe before them, as spreadsheets themselves mark text, and read without it.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hf_audio.errors import InputError
+from hf_audio.files import MOST_TABLE_BYTES, read_whole
 
 Row = dict[str, str]
+
+# Where a cell begins, also one that a spreadsheet set to semicolons or tabs cuts out of ours.
+_CELL = r"(?<![^;\t\r\n])"
+_FORMULA = r"(?=[' ]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r])"  # the signs in full width too
+_NUMBER = re.compile(r"[-+](?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|inf)?")  # or a sign alone, which computes nothing
+_TO_MARK = re.compile(_CELL + _FORMULA)
+_MARK = re.compile(f"{_CELL}'{_FORMULA}")
 
 
 def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, Row]]]:
@@ -22,41 +35,73 @@ def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], li
     """
     text = _read_text(table)
     before = 0
-    if text.lower().startswith("sep="):  # how spreadsheets are told the separator
+    if text[:4].lower() == "sep=":  # how spreadsheets are told the separator
         text, before = text.partition("\n")[2], 1
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    rows, row = [], {}
     try:
-        columns = [name.strip() for name in reader.fieldnames or ()]
+        columns = [_unmarked(name.strip()) for name in reader.fieldnames or ()]
         reader.fieldnames = columns
-        rows = []
         for row in reader:
             line = before + reader.line_num
-            _check_row(table, line, row, text)
-            rows.append((line, {key: (value or "").strip() for key, value in row.items() if key}))
+            _check_width(table, line, row)
+            rows.append((line, {key: _unmarked((row[key] or "").strip()) for key in columns if key}))
     except csv.Error as error:
         raise InputError(f"{table} line {before + reader.line_num} cannot be read as a table: {error}") from None
-    twice = next((name for name in columns if name and columns.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{table} has {columns.count(twice)} columns called {twice!r}; rename or remove all but one")
-    missing = [name for name in required if name not in columns]
-    if missing:
-        raise InputError(f"{table} has columns {', '.join(columns) or '(none)'} but needs {', '.join(required)}")
+    _check_is_closed(table, before + reader.line_num, row, text)
+    _check_columns(table, columns, required)
     return columns, [(line, row) for line, row in rows if any(row.values())]
 
 
+def written_rows(table: Path, required: Sequence[str] = ()) -> Iterator[Row]:
+    """The rows that `csv_text` wrote, each value exactly as it was given.
+
+    Raises:
+        InputError: no such file, not UTF-8, not such a table, two columns of one name, a row of another length than
+            the first, or a required column is missing.
+    """
+    reader = csv.reader(io.StringIO(_read_text(table), newline=""), strict=True)
+    try:
+        columns = [_unmarked(name) for name in next(reader, ())]
+        _check_columns(table, columns, required)
+        for row in filter(None, reader):
+            if len(row) != len(columns):
+                raise InputError(
+                    f"{table} line {reader.line_num} has {len(row)} values for {len(columns)} columns: it is damaged, "
+                    "or was edited; get it again"
+                )
+            yield dict(zip(columns, map(_unmarked, row), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{table} line {reader.line_num} cannot be read as a table: {error}") from None
+
+
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """The text of a table, column names first."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    """The text of a table, column names first; no text in it is a formula to a spreadsheet."""
+    text = _Lines()
+    csv.writer(text, lineterminator="\r\n").writerows(map(_marked, row) for row in rows)
     return text.getvalue()
 
 
+class _Lines(io.StringIO):
+    """Ends lines by a line feed alone, while the writer still puts cells with a carriage return in quotation marks."""
+
+    def write(self, line: str) -> int:
+        return super().write(line.removesuffix("\r\n") + "\n")
+
+
+def _marked(cell: object) -> object:
+    if cell is None or isinstance(cell, int | float) or _NUMBER.fullmatch(text := str(cell)):
+        return cell
+    return _TO_MARK.sub("'", text)
+
+
+def _unmarked(cell: str) -> str:
+    return _MARK.sub("", cell) if "'" in cell else cell
+
+
 def _read_text(table: Path) -> str:
-    try:
-        content = table.read_bytes()
-    except OSError as error:
-        raise InputError(f"{table} cannot be read: {error.strerror}; expected a CSV") from None
+    content = read_whole(table, MOST_TABLE_BYTES)
     if content.startswith(b"PK\x03\x04"):
         raise InputError(f"{table} is a spreadsheet or an archive, not a text; save it as CSV in UTF-8")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:
@@ -67,14 +112,26 @@ def _read_text(table: Path) -> str:
         raise InputError(f"{table} is not UTF-8 text; save it as UTF-8") from None
 
 
-def _check_row(table: Path, line: int, row: dict[str | None, str | list[str] | None], text: str) -> None:
-    """Refuse rows that would lose something: what is behind the last column, or what a quotation mark swallowed."""
-    surplus = [value for value in row.get(None) or () if value.strip()]
-    if surplus:
+def _check_columns(table: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{table} has {columns.count(twice)} columns called {twice!r}; rename or remove all but one")
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise InputError(f"{table} has columns {', '.join(columns) or '(none)'} but needs {', '.join(required)}")
+
+
+def _check_width(table: Path, line: int, row: dict[str | None, str | list[str] | None]) -> None:
+    """Refuse a row that would lose what is behind the last column."""
+    if any(value.strip() for value in row.get(None) or ()):
         raise InputError(
             f"{table} line {line} has {len(row) - 1 + len(row[None])} values for {len(row) - 1} columns; "
             "put values that hold a separator in quotation marks"
         )
+
+
+def _check_is_closed(table: Path, line: int, row: dict[str | None, str | list[str] | None], text: str) -> None:
+    """Refuse a last row that holds what a quotation mark swallowed."""
     last = [value for value in row.values() if isinstance(value, str)][-1:]
     if last and "\n" in last[0] and text.rstrip().endswith(last[0].rstrip()):
         raise InputError(f"{table} has a quotation mark before line {line} that is never closed; close or remove it")

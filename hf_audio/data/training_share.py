@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 from collections import Counter
 
 import datasets
@@ -13,8 +12,9 @@ import numpy as np
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.index import groups_in
 from hf_audio.errors import InputError
+from hf_audio.terminal import named_logger
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) -> FeatureDataset:

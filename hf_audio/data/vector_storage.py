@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
-from datasets import Dataset, IterableDataset, List, Value
+from datasets import List, Value
 
+from hf_audio.data.stored_values import are_measured, lists_hold
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 
 
@@ -31,11 +33,22 @@ class VectorStorage:
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[np.ndarray]:
         return (window.ravel(),)
 
-    def undecoded(self, rows: Dataset | IterableDataset) -> Dataset | IterableDataset:
-        return rows
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        count = parameters["num_features"]
+        lengths = rows["num_frames"].to_numpy() * count
+        holds = lists_hold(rows["features"], lengths, are_measured(rows["features"].flatten()))
+        return {f"features that are not {count} numbers for each of num_frames": ~holds}
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
         return np.asarray(row["features"], dtype=np.float32).reshape(row["num_frames"], -1)
+
+    def full_frames(self, window_s: float, parameters: Mapping[str, Any]) -> int:
+        num_samples = round(window_s * parameters["sampling_rate"])
+        if parameters["step_s"] is None:
+            return 1
+        return ClassicalFeatureExtractor(parameters["sampling_rate"], step_s=parameters["step_s"]).count_steps(
+            num_samples
+        )
 
     def window_frames(self, extractor: ClassicalFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.num_steps

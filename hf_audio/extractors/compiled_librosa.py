@@ -10,15 +10,51 @@ is copied beside published models, so it imports nothing of hf_audio.
 
 from __future__ import annotations
 
-import getpass
+import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
-user = getattr(os, "getuid", getpass.getuser)()  # a file of its own for each user of the machine
-with FileLock(Path(tempfile.gettempdir()) / f"librosa-{user}.lock"):
+LONGEST_WAIT_S = 600.0  # for some twenty processes that compile one after the other
+
+
+def own_folder() -> Path:
+    """A folder among the temporary files that is this user's alone: in it nobody else can plant a link, or hold a lock.
+
+    Raises:
+        RuntimeError: somebody else has made it first.
+    """
+    user = getattr(os, "getuid", lambda: "user")()  # where there is none, temporary files are each user's own already
+    folder = Path(tempfile.gettempdir()) / f"librosa-{user}.d"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and (user == "user" or (found.st_uid, found.st_mode & 0o022) == (user, 0))
+    if not is_ours:
+        raise RuntimeError(f"{folder} is not a folder of this user alone: remove it, or set TMPDIR to another folder")
+    return folder
+
+
+def next_in_line() -> AcquireReturnProxy:
+    """Waits until no other process of this user imports librosa; the caller then may, within `with`.
+
+    Raises:
+        RuntimeError: it takes longer than LONGEST_WAIT_S, or see `own_folder`.
+    """
+    lock = FileLock(own_folder() / "import.lock")
+    try:
+        return lock.acquire(timeout=LONGEST_WAIT_S)
+    except Timeout:
+        raise RuntimeError(
+            f"Another process has been importing librosa for {LONGEST_WAIT_S:g} s and holds {lock.lock_file}: end it, "
+            "and try again"
+        ) from None
+
+
+with next_in_line():
     import librosa
     import librosa.beat  # librosa loads its modules when they are used; this one brings all that are compiled
 

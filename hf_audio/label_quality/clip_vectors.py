@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.index import MIXTURE_GROUP
+from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.inference import embeddings, load_network
 from hf_audio.references import window_statistics
@@ -47,12 +47,11 @@ def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
         if split not in features.splits:
             raise unknown_name("split", split, features.splits)
     stored = {clip_id for split in splits for clip_id in features.splits[split].unique("clip_id")}
-    with open(features.index, newline="", encoding="utf-8") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file)
-            if row["clip_id"] in stored and not row["group"].startswith(MIXTURE_GROUP)
-        ]
+    rows = [
+        row
+        for row in written_rows(features.index)
+        if row["clip_id"] in stored and not row["group"].startswith(MIXTURE_GROUP)
+    ]
     if not rows:
         raise InputError(f"{features.source} has no clip of its own in {', '.join(splits)}")
     labels = features.labels

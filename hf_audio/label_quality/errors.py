@@ -6,7 +6,6 @@ errors of the clips that it was trained on, and agrees with them.
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +14,15 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.metrics import mean_of_clips
 from hf_audio.references import fit_linear
+from hf_audio.terminal import progress
 
 NUM_FOLDS = 5
 C = 0.01  # strongly regularised, so that a model hardly learns any error by heart: finds most of planted ones
@@ -147,7 +147,7 @@ def out_of_fold(
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds
         splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
         folds = list(splitter.split(clips.targets, _rarest_class(clips.targets), groups))
-    for train, held_out in tqdm(folds, desc="out-of-fold predictions", unit=" folds"):
+    for train, held_out in progress(folds, desc="out-of-fold predictions", unit=" folds"):
         inside, outside = np.isin(clip_of_window, train), np.isin(clip_of_window, held_out)
         logits[outside] = fit_linear(vectors[inside], window_targets[inside], labels, C)(vectors[outside])
         unlearnt[held_out] = ~(clips.targets[train] == 1).any(axis=0)
@@ -254,11 +254,7 @@ def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: La
     place = {clip_id: number for number, clip_id in enumerate(clips.clip_ids)}
     sums, counts = np.zeros(clips.targets.shape), np.zeros((len(place), 1))
     for table in tables:
-        try:
-            with open(table, newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except OSError as error:
-            raise InputError(f"{table} cannot be read ({error.strerror}); expected a run's predictions.csv") from None
+        rows = list(written_rows(Path(table)))
         missing = [name for name in ("clip_id", *labels.names) if rows and name not in rows[0]]
         if missing or not rows:
             raise InputError(

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import sem
 from scipy.stats import t as student
-from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.index import Clip
@@ -28,6 +27,7 @@ from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, names_in, w
 from hf_audio.label_quality.errors import checked_splits
 from hf_audio.metrics import METRIC_NAMES, main_metrics, mean_of_clips, validation_metrics
 from hf_audio.references import MOST_TRAINING_WINDOWS, fit_linear
+from hf_audio.terminal import progress
 
 FEWEST_GROUPS = 20
 
@@ -110,7 +110,7 @@ def compare_overrides(
     mended = _Windows(vectors, corrected[clip_of_window], groups)
     metric = "mean_average_precision" if labels.is_multi_label else main_metrics(labels.problem_type)[0]
     scores = []
-    for seed in tqdm(range(seeds), desc="before and after corrections", unit=" seeds"):
+    for seed in progress(range(seeds), desc="before and after corrections", unit=" seeds"):
         random = np.random.default_rng(seed)
         rows = _redrawn(random, groups)
         test_rows = _redrawn(random, test.groups)

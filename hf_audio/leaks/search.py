@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.features.fbank import HOP_S
@@ -22,6 +21,7 @@ from hf_audio.leaks.near_duplicates import (
     threshold_above,
 )
 from hf_audio.pictures.inline import frames_of_rows
+from hf_audio.terminal import progress
 
 LEAST_STEPS = 8  # a window of fewer steps is compared as one vector
 LEAST_OTHERS = 200  # pairs that are surely different, to learn a threshold from
@@ -95,7 +95,7 @@ def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
 
     def windows() -> Iterator[np.ndarray]:
         # Pillow, libsndfile and torch work without the interpreter's lock
-        with ThreadPoolExecutor() as threads, tqdm(desc="leaks", unit=" windows", total=num_windows) as progress:
+        with ThreadPoolExecutor() as threads, progress(desc="leaks", unit=" windows", total=num_windows) as bar:
             for number, split in enumerate(features.splits):
                 rows = enumerate(features.splits[split])
                 while batch := list(itertools.islice(rows, ROWS_AT_A_TIME)):
@@ -103,7 +103,7 @@ def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
                         facts.note(number, position, row)
                     for window in threads.map(frames_of, [row for _, row in batch]):
                         yield window.mean(axis=0, keepdims=True) if as_vectors else window
-                    progress.update(len(batch))
+                    bar.update(len(batch))
 
     if as_vectors:
         return sketch_windows(windows(), num_windows, 1, 0.0)

@@ -15,13 +15,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from hf_audio.data.index import groups_in
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.learners.window_vectors import WindowVectors
 from hf_audio.metrics import ClipScores, average_per_clip, main_metrics, validation_metrics
+from hf_audio.terminal import progress
 
 GRIDS: dict[str, dict[str, list]] = {
     "svm": {"C": [1.0, 10.0, 100.0], "gamma": ["scale", 1e-3, 1e-2]},
@@ -107,7 +107,7 @@ def search_settings(
     folds = list(GroupKFold(num_folds).split(windows.inputs, groups=windows.groups))
     metric = "mean_average_precision" if labels.is_multi_label else main_metrics(labels.problem_type)[0]
     tried = []
-    for settings in tqdm(list(ParameterGrid(GRIDS[learner])), desc=f"settings of {learner}"):
+    for settings in progress(list(ParameterGrid(GRIDS[learner])), desc=f"settings of {learner}"):
         values = np.zeros(windows.targets.shape)
         for train, held_out in folds:
             fitted = fit_classifiers(learner, settings, windows.take(train), labels, seed=seed, num_jobs=num_jobs)

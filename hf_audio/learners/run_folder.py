@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import io
 import json
 import os
 import platform
@@ -23,10 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import read_json, read_whole, write_atomically
+from hf_audio.learners.checked_pipelines import check_classifiers
+from hf_audio.learners.classifiers import Classifiers
 from hf_audio.learners.training import TrainedClassifiers
 from hf_audio.learners.window_vectors import VectorReader
+from hf_audio.models.saving import save_extractor, save_model
 
 MODEL_FILE = "model.skops"
 NETWORK_FOLDER = "network"
@@ -34,6 +38,9 @@ NETWORK_FOLDER = "network"
 TRUSTED = {
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "a tree of gradient boosting: arrays of nodes",
 }
+# A support vector machine of 20,000 windows and 500 features takes 80 MB a class
+MOST_MODEL_BYTES = 4 << 30
+MOST_DEFLATION, LEAST_BOMB_BYTES = 50, 64 << 20  # trees of gradient boosting shrink to a fifth
 OF_A_NETWORK = ("model.safetensors", "model.safetensors.index.json", "checkpoints")
 
 
@@ -78,20 +85,48 @@ def save_run(trained: TrainedClassifiers, folder: Path) -> None:
     write_atomically(folder / MODEL_FILE, model)
     extractor = copy.deepcopy(trained.features.extractor)
     extractor.mean = extractor.std = None
-    extractor.save_pretrained(folder)
+    save_extractor(extractor, folder)
     _save_network(trained, folder / NETWORK_FOLDER)
     config = json.dumps(_config(trained, sorted(trusted)), indent=1, ensure_ascii=False)
     write_atomically(folder / "config.json", config + "\n")
 
 
 def load_run(folder: Path, reader: VectorReader) -> TrainedClassifiers:
-    """What `save_run` saved, to score the splits of `reader` with."""
+    """What `save_run` saved, to score the splits of `reader` with.
+
+    Raises:
+        InputError: files that `save_run` did not write, or that were changed since.
+    """
+    config = read_json(folder / "config.json")
+    classifiers = read_classifiers(folder / MODEL_FILE)
+    try:
+        logits = np.array([config["logits"][name] for name in config["label2id"]], dtype=np.float64)
+        if logits.shape != (len(logits), 2) or not np.isfinite(logits).all() or not isinstance(config["learner"], str):
+            raise ValueError("logits must have a scale and a bias for each class")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / 'config.json'} is of no run of a learner: {one_line(error)}") from error
+    return TrainedClassifiers(reader, config["learner"], classifiers, logits)
+
+
+def read_classifiers(path: Path) -> Classifiers:
+    """{class name: pipeline} of a model.skops, of known types and checked so far that they can predict.
+
+    Raises:
+        InputError: no such file, one that unpacks to far more than it is, or whose objects are not as they should be.
+    """
     import skops.io
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    classifiers = skops.io.load(folder / MODEL_FILE, trusted=list(TRUSTED))
-    logits = np.array([config["logits"][name] for name in config["label2id"]])
-    return TrainedClassifiers(reader, config["learner"], classifiers, logits)
+    content = read_whole(path, MOST_MODEL_BYTES)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            num_bytes = sum(entry.file_size for entry in archive.infolist())
+        if num_bytes > min(MOST_MODEL_BYTES, LEAST_BOMB_BYTES + MOST_DEFLATION * len(content)):
+            raise ValueError(f"it unpacks to {num_bytes:,} bytes")
+        classifiers = skops.io.loads(content, trusted=list(TRUSTED))
+        check_classifiers(classifiers)
+    except Exception as error:  # skops raises whatever the objects that it fills do
+        raise InputError(f"{path} is no model of a learner: {one_line(error)}") from error
+    return classifiers
 
 
 def _config(trained: TrainedClassifiers, trusted: list[str]) -> dict[str, Any]:
@@ -119,8 +154,8 @@ def _save_network(trained: TrainedClassifiers, folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     network = trained.reader.network
     if network is not None:
-        network.model.save_pretrained(temporary)
-        network.extractor.save_pretrained(temporary)
+        save_model(network.model, temporary)
+        save_extractor(network.extractor, temporary)
     shutil.rmtree(folder, ignore_errors=True)
     if network is not None:
         os.replace(temporary, folder)

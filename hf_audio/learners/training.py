@@ -23,6 +23,7 @@ from hf_audio.learners.classifiers import (
 )
 from hf_audio.learners.window_vectors import Network, VectorReader
 from hf_audio.metrics import ClipScores, average_per_clip
+from hf_audio.terminal import show
 
 TITLES = {
     "svm": "support vector machines with a radial kernel, one a class",
@@ -133,7 +134,7 @@ def train_pipeline(
     chosen = ", ".join(
         f"{name} {value:g}" if name != "gamma" else f"{name} {value}" for name, value in settings.items()
     )
-    print(f"{TITLES[learner]}: {len(windows):,} windows of {windows.inputs.shape[1]} numbers, {chosen}", flush=True)
+    show(f"{TITLES[learner]}: {len(windows):,} windows of {windows.inputs.shape[1]} numbers, {chosen}")
     classifiers = fit_classifiers(learner, settings, windows, labels, seed=seed, num_jobs=num_jobs)
     if not classifiers:
         raise InputError(f"{features.source} has no class that some training windows have and some do not")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from hf_audio.data.features_dataset import FeatureDataset, clip_key, load_featur
 from hf_audio.errors import InputError
 from hf_audio.inference import WindowEmbeddings, embeddings, load_network
 from hf_audio.privacy import public_name
+from hf_audio.terminal import named_logger
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # laid against the clip's end, which is cut to that grid.
 SAME_START_S = 0.05
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
-from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch, load_checkpoint
+from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.checkpoints import (
     TRANSFORMER_PRESETS,
     stays_stock,
@@ -24,6 +24,7 @@ from hf_audio.models.checkpoints import (
 )
 from hf_audio.models.classifier import AudioClassifierConfig
 from hf_audio.models.feature_networks import FeatureCNNConfig, FeatureMLPConfig, FeatureRNNConfig
+from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.models.freezing import freeze as freeze_weights
 from hf_audio.models.lora import add_lora
 from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS, SPECTROGRAMS
@@ -114,7 +115,7 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
         return dataclasses.replace(features, extractor=Wav2Vec2FeatureExtractor(**masked))
     if not _is_trained(name) or name.startswith(TIMM):
         return features
-    wanted = load_checkpoint(AutoFeatureExtractor.from_pretrained, name, token=token)
+    wanted = Checkpoint(name, token).extractor
     check_same_extractor(features.extractor, wanted)
     if features.kind != "waveform":
         return features
@@ -183,8 +184,7 @@ def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: 
         size = {"num_frames": extractor.max_length, "num_bins": extractor.num_mel_bins}
     elif isinstance(extractor, WhisperFeatureExtractor):
         size = {"num_frames": extractor.nb_max_frames}
-    config = load_checkpoint(AutoConfig.from_pretrained, name, token=token)
-    if isinstance(config, AudioClassifierConfig):
+    if isinstance(Checkpoint(name, token).config, AudioClassifierConfig):
         if options:
             raise InputError(f"{name} keeps the settings it was trained with: leave out {', '.join(sorted(options))}")
         return stock_from_checkpoint(name, features.labels, token=token)

@@ -12,10 +12,11 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import ASTConfig, ASTForAudioClassification, AutoConfig
+from transformers import ASTConfig, ASTForAudioClassification
 
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.models.foreign_checkpoint import Checkpoint
 
 MODEL_TYPE = ASTConfig.model_type
 # Of cls, distillation and position embeddings of an untrained model: about the scale of the patches they are added to.
@@ -90,7 +91,8 @@ def ast_from_checkpoint(
     Raises:
         InputError: there is no such checkpoint or no way to reach it, it is no AST, or its number of bins differs.
     """
-    config = load_checkpoint(AutoConfig.from_pretrained, name, token=token)
+    checkpoint = Checkpoint(name, token)
+    config = checkpoint.config
     if config.model_type != MODEL_TYPE:
         raise InputError(
             f"{name} is a {config.model_type} model, not an Audio Spectrogram Transformer: "
@@ -101,9 +103,7 @@ def ast_from_checkpoint(
             f"{name} was trained on {config.num_mel_bins} mel bins and the features have {num_bins}: "
             f"rebuild them with --num_mel_bins {config.num_mel_bins}"
         )
-    model = load_checkpoint(
-        ASTForAudioClassification.from_pretrained, name, token=token, dtype=torch.float32, use_safetensors=True
-    )
+    model, _ = checkpoint.load(config, ASTForAudioClassification)
     embeddings = model.audio_spectrogram_transformer.embeddings
     num_rows, num_columns = embeddings.get_shape(model.config)
     for key, value in {**_label_settings(labels), "max_length": num_frames}.items():
@@ -138,21 +138,6 @@ def resize_positions(positions: Tensor, old_shape: tuple[int, int], new_shape: t
     if grid.shape[2:] != torch.Size(new_shape):
         grid = functional.interpolate(grid, size=new_shape, mode="bilinear")
     return torch.cat([special, grid.flatten(2).transpose(1, 2)], dim=1).contiguous()
-
-
-def load_checkpoint(load, name: str, **kwargs):
-    """`load(name, **kwargs)` of a Hub name or folder, with one sentence instead of a stack trace when it fails.
-
-    Raises:
-        InputError: no such repository, no access to it, no network, or no usable files in it.
-    """
-    try:
-        return load(name, **kwargs)
-    except (OSError, ValueError) as error:  # transformers and huggingface_hub raise these two kinds, wrapping others
-        reason = str(error).strip().split("\n")[0].split(". ")[0]
-        raise InputError(
-            f"Cannot load checkpoint {name!r} ({reason}): check the name, the network, and HF_TOKEN if it is private"
-        ) from error
 
 
 def _label_settings(labels: LabelSpace) -> dict:

@@ -6,25 +6,17 @@ loads without any code of ours. Every other head goes through `TransformerClassi
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
-from transformers import (
-    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
-    AutoConfig,
-    AutoModelForAudioClassification,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModelForAudioClassification, PretrainedConfig, PreTrainedModel
 
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint, load_checkpoint
+from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.classifier import AudioClassifierConfig
+from hf_audio.models.foreign_checkpoint import Checkpoint, is_of_head
 from hf_audio.models.transformer_classifier import (
     AST,
     WHISPER,
@@ -53,7 +45,6 @@ TRANSFORMER_PRESETS: dict[str, dict[str, Any]] = {
         "initializer_range": 128**-0.5,  # the usual 0.02 is meant for widths of 768 and more
     },
 }
-HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; a checkpoint of another task lacks them
 SETTINGS = {"pooling", *inspect.signature(AudioClassifierConfig).parameters} - {"kwargs"}
 FRAMES_PER_POSITION = 2  # of Whisper: its second convolution has stride 2
 
@@ -119,24 +110,20 @@ def stock_from_checkpoint(
     those of `transformer_from_checkpoint`; a checkpoint of one of our own classes, registered in this process, loads
     in the same way.
     """
-    config = load_checkpoint(AutoConfig.from_pretrained, name, token=token)
+    checkpoint = Checkpoint(name, token)
+    config = checkpoint.config
     if config.model_type == AST:
         if num_frames is None or num_bins is None:
             raise ValueError("An AST needs num_frames and num_bins of the windows it will be given")
         return ast_from_checkpoint(name, labels, num_frames, num_bins, token=token)
-    if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
-        raise InputError(
-            f"{name} is a {config.model_type} model, which classifies no audio: try facebook/wav2vec2-base, "
-            "microsoft/wavlm-base or openai/whisper-base"
-        )
     same_classes = list(config.id2label.values()) == list(labels.names)
     for key, value in _label_settings(labels).items():
         setattr(config, key, value)
     silence(config)
     if config.model_type == WHISPER and num_frames is not None:
         config.max_source_positions = -(-num_frames // FRAMES_PER_POSITION)
-    model, report = _load_weights(name, config, token)
-    head_is_whole = not any(is_of_head(key) for key in _absent(report))
+    model, absent = checkpoint.load(config)
+    head_is_whole = not any(is_of_head(key) for key in absent)
     if not (same_classes and head_is_whole):
         for module in model.classifier.modules():
             if hasattr(module, "reset_parameters"):
@@ -163,7 +150,7 @@ def transformer_from_scratch(kind: str, labels: LabelSpace, *, encoder: str = "f
     config = AutoConfig.for_model(**{**preset, **of_network, **_label_settings(labels)})
     silence(config)
     if stays_stock(encoder, **settings):
-        model = AutoModelForAudioClassification.from_config(config)
+        model = AutoModelForAudioClassification.from_config(config, trust_remote_code=False)
         without_waste(backbone_of(model))
         return model
     return _new_classifier(config, labels, encoder, settings)
@@ -207,11 +194,6 @@ def backbone_of(model: PreTrainedModel) -> PreTrainedModel:
     return model.encoder if model.config.model_type == WHISPER else model.base_model
 
 
-def is_of_head(name: str) -> bool:
-    """Whether a weight of an audio classifier, stock or ours, belongs to its head."""
-    return name.split(".")[0] in HEAD_PARTS
-
-
 def _new_classifier(config: PretrainedConfig, labels: LabelSpace, encoder: str, settings: dict):
     try:
         wrapped = TransformerClassifierConfig(
@@ -225,48 +207,6 @@ def _new_classifier(config: PretrainedConfig, labels: LabelSpace, encoder: str, 
 def _check_settings(settings: dict[str, Any], preset: Iterable[str] = ()) -> None:
     for name in settings.keys() - SETTINGS:
         raise unknown_name("model option", name, [*SETTINGS, *preset])
-
-
-def _load_weights(name: str, config: PretrainedConfig, token: str | None) -> tuple[PreTrainedModel, dict]:
-    """The model and what of it the checkpoint lacked. Raises InputError where that is more than a head."""
-    loading = {"config": config, "token": token, "dtype": torch.float32, "use_safetensors": True}
-    loading |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
-    try:
-        with _no_load_report():
-            model, report = load_checkpoint(AutoModelForAudioClassification.from_pretrained, name, **loading)
-    except InputError as error:
-        if "safetensors" not in str(error):
-            raise
-        raise InputError(
-            f"{name} has no model.safetensors, and pickled weights are not loaded: try another checkpoint, or convert "
-            "it first at https://huggingface.co/spaces/safetensors/convert"
-        ) from error
-    lost = [key for key in _absent(report) if not is_of_head(key) and not key.endswith("embed_positions.weight")]
-    if lost:
-        raise InputError(
-            f"{name} lacks {len(lost)} weights of its encoder, such as {lost[0]}: take a checkpoint that was trained "
-            f"as a {config.model_type} model"
-        )
-    return model, report
-
-
-@contextlib.contextmanager
-def _no_load_report() -> Iterator[None]:
-    """Keeps transformers from listing what of a checkpoint is new or left over, a decoder's hundreds of names among
-    it: what of it matters is checked here."""
-    logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _absent(report: dict) -> list[str]:
-    """Names of weights that were not in a checkpoint, or in another shape."""
-    mismatched = [entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]]
-    return sorted({*report["missing_keys"], *mismatched})
 
 
 def _label_settings(labels: LabelSpace) -> dict:

@@ -6,8 +6,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.models.checkpoints import backbone_of, is_of_head
+from hf_audio.models.checkpoints import backbone_of
 from hf_audio.models.classifier import AudioClassifier
+from hf_audio.models.foreign_checkpoint import is_of_head
 from hf_audio.models.transformer_classifier import TransformerClassifier
 
 FREEZABLE = ("none", "backbone", "convolutional")

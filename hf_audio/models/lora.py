@@ -57,9 +57,9 @@ OWN_BASE = """from peft import PeftModel
 from transformers import AutoConfig, AutoModelForAudioClassification
 
 config = AutoConfig.from_pretrained("REPO", trust_remote_code=True)
-base = AutoModelForAudioClassification.from_pretrained(
-    "{base}", config=config, ignore_mismatched_sizes=True, trust_remote_code=True
-)"""
+# the code is REPO's own: of the base come the weights alone
+model_class = type(AutoModelForAudioClassification.from_config(config, trust_remote_code=True))
+base = model_class.from_pretrained("{base}", config=config, ignore_mismatched_sizes=True)"""
 
 STOCK_BACKBONE = """from peft import PeftModel
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
@@ -166,7 +166,7 @@ def save_adapter(model: PeftModel, folder: str | Path) -> None:
     finally:
         config.base_model_name_or_path = ""
     base_line = f"base_model: {base}\n" if published_base == base else ""
-    code = _loading_code(model.get_base_model()).replace('"{base}"', json.dumps(published_base))
+    code = _loading_code(model.get_base_model()).replace('"{base}"', json.dumps(published_base, ensure_ascii=False))
     (Path(folder) / "README.md").write_text(ADAPTER_CARD.format(base_line=base_line, code=code), "utf-8")
 
 

@@ -20,6 +20,11 @@ from .classifier import AudioClassifier, AudioClassifierConfig
 ENCODERS = ("full", "convolutional")
 POOLINGS = ("mean", "cls")
 AST, WHISPER = "audio-spectrogram-transformer", "whisper"
+# The audio encoders that are known to fit: others may fetch code or weights of their own, or hear something else.
+BACKBONES = (
+    *(AST, "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2", "wav2vec2-bert"),
+    *("wav2vec2-conformer", "wavlm", WHISPER),
+)
 NUM_SPECIAL_TOKENS = 2  # AST's cls and distillation tokens, in front of the patches
 # Masks drawn inside the model and layers skipped at random differ between processes and leave weights without gradient:
 # masks are the training's (augmentations), and the adapter layers of speech models shorten what is averaged here.
@@ -30,8 +35,11 @@ SILENCED = {
     "encoder_layerdrop": 0.0,
     "add_adapter": False,
 }
-# What a backbone's config says of another task, or of the machine it was loaded on.
-FOREIGN = ("architectures", "auto_map", "dtype", "id2label", "label2id", "problem_type", "transformers_version")
+# What a backbone's config says of another task, of the machine it was loaded on, or of other code and libraries.
+FOREIGN = (
+    *("architectures", "auto_map", "dtype", "id2label", "label2id", "problem_type", "transformers_version"),
+    *("attn_implementation", "experts_implementation", "quantization_config", "custom_pipelines"),
+)
 
 
 class TransformerClassifierConfig(AudioClassifierConfig):
@@ -149,9 +157,12 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
     """An untrained backbone from its config as a dict; of Whisper its encoder, or the convolutions alone.
 
     Raises:
-        ValueError: no such model type, or one without convolutions on the waveform.
+        ValueError: a model type that is not in BACKBONES, or one without convolutions on the waveform.
     """
-    config = AutoConfig.for_model(**settings)
+    if settings.get("model_type") not in BACKBONES:
+        raise ValueError(f"The backbone must be one of {', '.join(BACKBONES)}, found {settings.get('model_type')!r}")
+    own = {key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
+    config = AutoConfig.for_model(**own)
     silence(config)
     chosen = {"attn_implementation": attention} if attention else {}
     if encoder == "convolutional":
@@ -160,12 +171,12 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
                 f"encoder convolutional needs a model that hears waveforms, such as wav2vec2, found {config.model_type}"
             )
         config.num_hidden_layers = 0
-        return without_waste(only_convolutions(AutoModel.from_config(config)))
+        return without_waste(only_convolutions(AutoModel.from_config(config, trust_remote_code=False)))
     if config.model_type == WHISPER:
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         return WhisperEncoder._from_config(config, **chosen)
-    return without_waste(AutoModel.from_config(config, **chosen))
+    return without_waste(AutoModel.from_config(config, trust_remote_code=False, **chosen))
 
 
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 from collections.abc import Callable, Sequence
 
@@ -19,6 +18,7 @@ from hf_audio.features.classical import ClassicalFeatures
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.features.spectrogram import Spectrogram
 from hf_audio.features.waveform import Waveform
+from hf_audio.terminal import named_logger
 
 # What makes the features of each name that --features can have, and which settings it takes beside the window's.
 EXTRACTORS: dict[str, tuple[Callable[..., WindowExtractor], tuple[str, ...]]] = {
@@ -35,7 +35,7 @@ LONGEST_DEFAULT_WINDOW_S = 5.0
 NUM_PROBED_CLIPS = 500  # enough to know how long clips are
 NUM_PROBING_THREADS = 4
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def window_extractor(settings: FeatureConfig) -> WindowExtractor:

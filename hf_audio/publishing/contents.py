@@ -5,7 +5,6 @@ Whatever else lies there stays: keys and logs, recordings, other runs, features 
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 import re
@@ -16,9 +15,11 @@ from typing import Any, BinaryIO
 
 from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.index import SPLITS
-from hf_audio.errors import InputError, one_line, printable
+from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_json
+from hf_audio.models.saving import LEADS_ELSEWHERE
 from hf_audio.privacy import require_no_token
+from hf_audio.terminal import named_logger
 
 FEATURES = ("manifest.json", "index.csv", "excluded.csv", "preprocessor_config.json")
 FEATURES_CARD = ("README.md", "pictures/class_distribution.png", "pictures/windows.png")
@@ -39,7 +40,7 @@ TEXTS = (".json", ".csv", ".md", ".py")
 OF_WORK = re.compile(r"features|checkpoints|tensorboard|training_args\.bin|plan\.json|\.build|.*\.tmp")
 MOST_NAMED = 20
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 def shards_in(manifest: Mapping[str, Any]) -> list[str]:
@@ -87,20 +88,20 @@ def check_all(folder: Path, names: Sequence[str]) -> None:
         open_to_publish(folder, name).close()
 
 
-def check_named_code(folder: Path, names: Sequence[str]) -> None:
-    """Looks at what configs say is to be run by whoever loads the model with `trust_remote_code=True`.
+def check_configs(folder: Path, names: Sequence[str]) -> None:
+    """Looks at where configs lead those who load the model, at whatever depth: to our code beside them at most.
 
     Raises:
-        InputError: it is not one of our files beside the config.
+        InputError: to code, kernels or weights of others.
     """
     for name in names:
         if Path(name).name in ("config.json", "preprocessor_config.json"):
-            for reference in _references(read_json(folder / name).get("auto_map")):
-                file = (Path(name).parent / f"{str(reference).split('.')[0]}.py").as_posix()
-                if file not in names or not isinstance(reference, str):
+            for key, value in _leading(read_json(folder / name)):
+                code = value.split(".")[0] if key == "auto_map" and isinstance(value, str) else "-"
+                if (Path(name).parent / f"{code}.py").as_posix() not in names:
                     raise InputError(
-                        f"{folder / name} names code ({reference}) that is not hf_audio's, and would be run by those "
-                        "who load the model: take auto_map out of it, or save the model again"
+                        f"{folder / name} leads those who load the model to what is not hf_audio's ({key} {value!r}): "
+                        "take it out, or save the model again"
                     )
 
 
@@ -141,7 +142,7 @@ def name_what_stays(folder: Path, names: Sequence[str]) -> None:
                 others.append(f"{name}/" if entry.is_dir(follow_symlinks=False) else name)
     if others:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        listed = ", ".join(printable(name) for name in others[:MOST_NAMED])
+        listed = ", ".join(others[:MOST_NAMED])
         logger.warning("Not published, since hf_audio did not write it or for itself only: %s%s", listed, more)
 
 
@@ -162,11 +163,16 @@ def _check(file: BinaryIO, path: Path) -> None:
                 )
 
 
-def _references(auto_map: Any) -> Iterator[Any]:
-    """All classes that an `auto_map` names: one for each of transformers' Auto classes, or several."""
-    values = auto_map.values() if isinstance(auto_map, dict) else [] if auto_map is None else [auto_map]
-    for value in values:
-        yield from (one for one in (value if isinstance(value, list) else [value]) if one is not None)
+def _leading(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value) of all in a JSON that leads elsewhere; of an `auto_map` each class that it names."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from _leading(value, key or (name if name in LEADS_ELSEWHERE else ""))
+    elif isinstance(content, list):
+        for value in content:
+            yield from _leading(value, key)
+    elif key and content:
+        yield key, content
 
 
 def _our_code() -> dict[str, bytes]:

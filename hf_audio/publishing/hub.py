@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from hf_audio.errors import InputError
 from hf_audio.privacy import remember_token
 from hf_audio.publishing.contents import open_to_publish
+from hf_audio.terminal import named_logger
 
 TRIES = 6
 FIRST_WAIT_S = 1.0
@@ -47,7 +47,7 @@ PASSING_ERRORS = (
     json.JSONDecodeError,  # a gateway's web page where the client library expects the Hub's answer
 )
 
-logger = logging.getLogger(__name__)
+logger = named_logger(__name__)
 
 
 class HubRepo:

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from hf_audio.metrics import METRIC_NAMES, main_metrics
+from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
 from hf_audio.publishing.licences import sources_of
 from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
@@ -152,7 +153,7 @@ def _facts(
         "cuts": data["extractor"]["feature_type"] in CUTTING,
         "stereo": bool({"left", "right"} & set(data["extractor"].get("channels", ()))),
         "heard": HEARD[data["extractor"]["feature_type"]],
-        "trust": ", trust_remote_code=True" if _has_own_code(network_folder) else "",
+        "trust": ", trust_remote_code=True" if _needs_own_code(network_folder) else "",
         "trusted": _config(folder).get("trusted_types", []),
         "calibrated": bool(report["training"].get("logits calibrated on")),
         "network_window_samples": round(data["window_s"] * network.get("sampling_rate", 0)),
@@ -219,9 +220,9 @@ def _plain(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def _has_own_code(folder: Path) -> bool:
-    """Whether the model or its extractor in a folder is defined by Python files beside it."""
-    return any("auto_map" in _config(folder, name) for name in ("config.json", "preprocessor_config.json"))
+def _needs_own_code(folder: Path) -> bool:
+    """Whether the model or its extractor in a folder is defined by Python files of ours beside it."""
+    return needs_own_code(_config(folder), _config(folder, "preprocessor_config.json"))
 
 
 def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from transformers.trainer_callback import TrainerState
 
 from hf_audio.files import write_json
 from hf_audio.models.lora import is_lora, merged_model, save_adapter
+from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.training.checkpoints import (
     RUN_FILE,
     STATE_FILE,
@@ -91,7 +92,7 @@ class ResumableTrainer(Trainer):
             temporary = self.run_folder / ".model.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
             self._write_model(temporary, model, state)
-            self.processing_class.save_pretrained(temporary)
+            save_extractor(self.processing_class, temporary)
             for path in temporary.iterdir():
                 os.replace(path, self.run_folder / path.name)
             temporary.rmdir()
@@ -102,7 +103,7 @@ class ResumableTrainer(Trainer):
         if is_lora(model):
             save_adapter(model, folder / "adapter")
             model = merged_model(model)
-        model.save_pretrained(folder, state_dict=state)
+        save_model(model, folder, state)
 
     def _restore_finished(self, checkpoint: Path) -> None:
         """Takes up a run that has nothing left to train: its history and its best (else its last) weights."""
@@ -129,7 +130,7 @@ class ResumableTrainer(Trainer):
         if self.is_fsdp_enabled or self.is_deepspeed_enabled or is_lora(target):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype, use_safetensors=True)
             target.load_state_dict(saved.state_dict())
 
     def _load_best_model(self):

@@ -1,0 +1,173 @@
+"""manifest.json of a feature dataset, which may be a stranger's: each field is of its kind and of a sane size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hf_audio.data.feature_plan import FORMAT_VERSION
+from hf_audio.data.feature_storage import storage_of
+from hf_audio.data.foreign_extractor import FIELDS, MOST_VALUES, Field, number, one_of, whole
+from hf_audio.data.index import SPLITS
+from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.errors import InputError
+from hf_audio.files import read_json
+
+MOST_CLASSES = 100_000
+MOST_CLIPS = 1 << 40
+MOST_SHARDS = 99_999  # their numbers have five digits
+LONGEST_WINDOW_S = 86_400
+
+
+def text(most: int, least: int = 0) -> Field:
+    """A string of limited length."""
+    return Field(f"text of {least} to {most:,} characters", lambda value: _is_text(value, least, most))
+
+
+CLASS_NAMES = Field(
+    f"a list of up to {MOST_CLASSES:,} different names",
+    lambda value: (
+        isinstance(value, list)
+        and 0 < len(value) <= MOST_CLASSES
+        and all(_is_text(name, 1, 1000) for name in value)
+        and len(set(value)) == len(value)
+    ),
+)
+OBJECT = Field("an object {...}", lambda value: isinstance(value, dict))
+MANIFEST_FIELDS = {
+    "problem_type": one_of(SINGLE_LABEL, MULTI_LABEL),
+    "label_names": CLASS_NAMES,
+    "window_s": number(1e-4, LONGEST_WINDOW_S),
+    "hop_s": number(1e-4, LONGEST_WINDOW_S),
+    "num_excluded": whole(0, MOST_CLIPS),
+    "extractor": OBJECT,
+    "corpus": OBJECT,
+    "splits": OBJECT,
+}
+CORPUS_FIELDS = {
+    **dict.fromkeys(("name", "licence", "protocol", "citation", "homepage"), text(10_000)),
+    "may_redistribute": one_of(False, True),
+}
+SPLIT_FIELDS = {
+    "num_shards": whole(1, MOST_SHARDS),
+    **dict.fromkeys(("num_windows", "num_clips", "num_groups"), whole(1, MOST_CLIPS)),
+    "label_counts": OBJECT,
+}
+NONE = one_of(None)
+EXTRACTOR_FIELDS: dict[str, dict[str, tuple[Field, ...]]] = {
+    "kaldi_fbank": {
+        **{name: (FIELDS[name],) for name in ("sampling_rate", "num_mel_bins")},
+        **dict.fromkeys(("frame_s", "hop_s"), (number(1e-4, 60),)),
+        "preemphasis": (number(0, 1),),
+        "lowest_hz": (number(0, 1_000_000),),
+    },
+    "spectrogram": {
+        name: (FIELDS[name],)
+        for name in ("sampling_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalisation")
+    },
+    "waveform": {"sampling_rate": (FIELDS["sampling_rate"],)},
+    "classical": {
+        "sampling_rate": (FIELDS["sampling_rate"],),
+        **{name: (FIELDS[name], NONE) for name in ("step_s", "entropy_frame_s")},
+        "num_features": (FIELDS["feature_size"],),
+        **dict.fromkeys(("fft_samples", "fft_hop_samples"), (FIELDS["n_fft"],)),
+    },
+}
+# what a manifest may have beside them
+OPTIONAL_EXTRACTOR_FIELDS = {"kaldi_fbank": {"normalisation": (FIELDS["normalisation"],)}}
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """The fields of a manifest.json that this package knows, each checked; whatever else it holds is left out.
+
+    Raises:
+        InputError: names the file, the field, what it holds and what it must be.
+    """
+    manifest = read_json(path)
+    if not one_of(FORMAT_VERSION).holds(manifest.get("format_version")):
+        raise InputError(
+            f"{path} has feature format {_shown(manifest.get('format_version'))}; this hf_audio reads "
+            f"{FORMAT_VERSION}, so build the features again or install the hf_audio they were built with"
+        )
+    checked = _fields(path, "", manifest, MANIFEST_FIELDS)
+    checked["extractor"] = _extractor(path, checked["extractor"])
+    checked["corpus"] = _fields(path, "corpus.", checked["corpus"], CORPUS_FIELDS)
+    names = checked["label_names"]
+    checked["splits"] = {
+        split: _split(path, f"splits.{split}.", facts, names)
+        for split, facts in _fields(
+            path, "splits.", checked["splits"], _expected_splits(path, checked["splits"])
+        ).items()
+    }
+    _check_window(path, checked)
+    return {"format_version": FORMAT_VERSION, **checked}
+
+
+def _extractor(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
+    kinds = _fields(path, "extractor.", found, {"feature_type": one_of(*EXTRACTOR_FIELDS)})
+    kind = kinds["feature_type"]
+    more = OPTIONAL_EXTRACTOR_FIELDS.get(kind, {})
+    wanted = EXTRACTOR_FIELDS[kind] | {name: field for name, field in more.items() if name in found}
+    return kinds | _fields(path, "extractor.", found, wanted)
+
+
+def _expected_splits(path: str | Path, found: dict[str, Any]) -> dict[str, Field]:
+    if not found or set(found) - set(SPLITS):
+        _refuse(path, "splits", ", ".join(found) or "nothing", f"some of {', '.join(SPLITS)}")
+    return dict.fromkeys(found, OBJECT)
+
+
+def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The facts of a split; numbers of clips are known of all classes in order, or of none."""
+    facts = _fields(path, place, found, SPLIT_FIELDS)
+    partial = {"known_counts": OBJECT} if "known_counts" in found else {}
+    facts |= _fields(path, place, found, partial)
+    for counts in ("label_counts", *partial):
+        facts[counts] = _fields(path, f"{place}{counts}.", facts[counts], dict.fromkeys(names, whole(0, MOST_CLIPS)))
+    return facts
+
+
+def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
+    """Raises InputError where a window would have no frame, or more numbers than any sound needs."""
+    parameters = manifest["extractor"]
+    if parameters["feature_type"] == "kaldi_fbank" and int(parameters["sampling_rate"] * parameters["hop_s"]) < 1:
+        _refuse(path, "extractor.hop_s", parameters["hop_s"], "one sample or more")
+    if not 0 < window_values(manifest) <= MOST_VALUES:
+        _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MOST_VALUES:,} numbers")
+
+
+def window_values(manifest: Mapping[str, Any]) -> int:
+    """Numbers of a full window."""
+    parameters = manifest["extractor"]
+    num_frames = storage_of(parameters).full_frames(manifest["window_s"], parameters)
+    bins = parameters.get("num_mel_bins") or parameters.get("num_features") or 1
+    return num_frames * bins * len(parameters.get("channels") or (1,))
+
+
+def _fields(
+    path: str | Path, place: str, found: Mapping[str, Any], wanted: Mapping[str, Field | tuple[Field, ...]]
+) -> dict[str, Any]:
+    """The wanted fields of an object, each as one of its kinds."""
+    for name, kinds in wanted.items():
+        kinds = (kinds,) if isinstance(kinds, Field) else kinds
+        expected = " or ".join(kind.described for kind in kinds)
+        if name not in found:
+            _refuse(path, place + name, "missing", expected)
+        if not any(kind.holds(found[name]) for kind in kinds):
+            _refuse(path, place + name, _shown(found[name]), expected)
+    return {name: found[name] for name in wanted}
+
+
+def _refuse(path: str | Path, field: str, found: Any, expected: str) -> None:
+    where = field if len(field) <= 200 else f"{field[:200]} ..."
+    raise InputError(f"{path} is damaged: {where} is {found}, expected {expected}; download or build the dataset again")
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    return shown if len(shown) <= 60 else f"{shown[:60]} ..."
+
+
+def _is_text(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, str) and least <= len(value) <= most

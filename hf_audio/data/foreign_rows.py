@@ -1,0 +1,104 @@
+"""What rows of a feature dataset must be before anything decodes them; it may be a stranger's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Features
+
+from hf_audio.data.feature_storage import FeatureStorage, feature_schema, storage_of, undecoded
+from hf_audio.data.foreign_index import clip_fact
+from hf_audio.data.labels import LabelSpace
+from hf_audio.errors import InputError
+
+# of a file or picture that is stored in a row, where nothing is opened by it
+MAY_BE_EMPTY = "path"
+
+
+@dataclass(frozen=True)
+class RowRules:
+    """The rules of one split.
+
+    Attributes:
+        labels: the classes.
+        parameters: of the extractor that made the windows.
+        most_frames: of a window.
+        clips: `clip_fact` of each clip that the index lists in this split, sorted uint64.
+    """
+
+    labels: LabelSpace
+    parameters: Mapping[str, Any]
+    most_frames: int
+    clips: np.ndarray
+
+    @property
+    def storage(self) -> FeatureStorage:
+        return storage_of(self.parameters)
+
+    @property
+    def features(self) -> Features:
+        """The columns that are read, of which `datasets` decodes none."""
+        return undecoded(feature_schema(self.labels, self.parameters))
+
+    @property
+    def digest(self) -> str:
+        """Changes with every rule."""
+        rules = repr((self.labels, sorted(self.parameters.items()), self.most_frames)).encode()
+        return hashlib.sha256(rules + self.clips.tobytes()).hexdigest()
+
+    def check(self, rows: pa.RecordBatch, shard: str, first: int) -> None:
+        """Refuse rows that break a rule.
+
+        Args:
+            rows: of `features`.
+            shard: its name, and `first` the place of the first of them in it, for the message.
+
+        Raises:
+            InputError: names the shard, the row and what is wrong with it.
+        """
+        for fault, is_faulty in self._faults(rows):
+            if is_faulty.any():
+                place = int(is_faulty.argmax())
+                clip_id = str(rows["clip_id"][place].as_py())[:100]
+                raise InputError(
+                    f"{shard} is damaged: row {first + place} (clip {clip_id!r}) has {fault}; download or build the "
+                    "dataset again"
+                )
+
+    def _faults(self, rows: pa.RecordBatch) -> Iterator[tuple[str, np.ndarray]]:
+        """What rows can have that they must not, in words, and bool `[rows]` of those that have it."""
+        for name in rows.schema.names:
+            yield f"an empty value in {name}", _has_nulls(rows[name])
+        num_frames, start_s = rows["num_frames"].to_numpy(), rows["start_s"].to_numpy()
+        yield f"num_frames that is not from 1 to {self.most_frames}", (num_frames < 1) | (num_frames > self.most_frames)
+        yield "a start_s that is no number of seconds", ~(np.isfinite(start_s) & (start_s >= 0))
+        yield "another split, group or labels than index.csv lists for its clip", ~self._are_listed(rows)
+        yield from self.storage.faults(rows, self.parameters).items()
+
+    def _are_listed(self, rows: pa.RecordBatch) -> np.ndarray:
+        columns = (rows[name].to_pylist() for name in ("clip_id", "group", "labels"))
+        facts, last, fact = np.empty(len(rows), dtype=np.uint64), None, 0
+        for place, row in enumerate(zip(*columns, strict=True)):
+            if row != last:  # windows of a clip follow each other
+                fact, last = clip_fact(*row), row
+            facts[place] = fact
+        places = np.searchsorted(self.clips, facts)
+        return (places < len(self.clips)) & (np.take(self.clips, places, mode="clip") == facts)
+
+
+def _has_nulls(column: pa.Array) -> np.ndarray:
+    """Which values are empty, or have an empty one within them: bool `[values]`."""
+    is_null = column.is_null().to_numpy(zero_copy_only=False)
+    if pa.types.is_struct(column.type):
+        for field in column.type:
+            if field.name != MAY_BE_EMPTY:
+                is_null = is_null | _has_nulls(pc.struct_field(column, field.name))
+    elif pa.types.is_list(column.type) and column.flatten().null_count:
+        is_null = is_null | pc.list_value_length(column).is_valid().to_numpy(zero_copy_only=False)
+    return is_null

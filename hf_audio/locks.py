@@ -1,0 +1,100 @@
+"""One process at a time: who holds a lock is told to those who wait, and what cannot be taken is not waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hf_audio.errors import InputError
+from hf_audio.files import read_text
+from hf_audio.terminal import named_logger
+
+REMINDER_S = 60.0  # how often it is said whom a lock is waited for
+# What systems answer where a file system has no locks: one process at a time is then the user's own concern.
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+NOT_OURS = {errno.EACCES, errno.EPERM, errno.ELOOP}
+MOST_NOTE_BYTES = 1_000
+
+logger = named_logger(__name__)
+
+
+@contextlib.contextmanager
+def locked(path: Path, task: str, *, wait: bool = True) -> Iterator[None]:
+    """Keeps other processes out; the system gives the lock back even when this process is killed.
+
+    Who holds it stands beside it in NAME.holder: it is told to those who wait, at once and then every minute.
+
+    Args:
+        path: the lock; its folder is there.
+        task: what its holder is doing, as messages say it: "downloading to /data".
+        wait: until it is free; else it is an error that it is not.
+
+    Raises:
+        InputError: it is not free and not waited for; or it is a link, or another user's and cannot be taken.
+        OSError: of the file system, e.g. where nothing can be written.
+    """
+    lock, note = FileLock(path), path.with_name(f"{path.name}.holder")
+    _acquire(lock, path, task, wait)
+    with contextlib.suppress(OSError):
+        note.unlink(missing_ok=True)
+        with open(note, "x", encoding="utf-8") as file:
+            file.write(f"process {os.getpid()} of {_user()} on {socket.gethostname()}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            note.unlink()
+        lock.release()
+
+
+def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
+    wait_s = 0.0
+    while True:
+        try:
+            lock.acquire(timeout=wait_s)
+            return
+        except Timeout as error:
+            who = _holder(path)
+            if not wait:
+                raise InputError(f"Another process is {task} ({who}); wait for it, or choose another folder") from error
+            logger.warning("Another process is %s (%s); waiting until it has finished", task, who)
+            wait_s = REMINDER_S
+        except NotImplementedError:
+            return
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                return
+            if error.errno not in NOT_OURS or not os.path.lexists(path):
+                raise
+            raise InputError(
+                f"{path}, by which one process at a time is {task}, cannot be taken ({error.strerror}): it is "
+                f"{'a link' if path.is_symlink() else _owner(path)}; remove it, or choose another folder"
+            ) from error
+
+
+def _holder(path: Path) -> str:
+    """Who has a lock, as far as it is known."""
+    with contextlib.suppress(InputError):
+        return read_text(path.with_name(f"{path.name}.holder"), 1000)
+    return f"its lock {path} is {_owner(path)}"
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f"{path.owner()}'s"
+    except (OSError, KeyError, NotImplementedError):
+        return "an unknown user's"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a number without a name, as containers have
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "an unknown user"

@@ -1,0 +1,246 @@
+"""The one door through which a trained model comes in: a folder or a repository of the Hub, which may be a stranger's.
+
+transformers' own `from_pretrained` looks for more than the weights: adapters that redirect it to any other path or
+repository, code, kernels, quantisation, generation settings. So here the files that are wanted are fetched by name,
+all of one commit: the JSON through `foreign_config` and `foreign_extractor`, the weights as safetensors whose header
+is held against what the config asks for. Then the class that the config names is handed these weights as tensors, and
+nothing else of the repository is ever looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import struct
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+    ASTFeatureExtractor,
+    FeatureExtractionMixin,
+    PretrainedConfig,
+    PreTrainedModel,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
+from transformers.utils import cached_file
+from transformers.utils.hub import resolve_revision
+
+from hf_audio.data.foreign_extractor import extractor_class_of, extractor_from_settings
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import MOST_JSON_BYTES, read_json, read_start
+from hf_audio.models.foreign_config import config_from_settings
+from hf_audio.models.transformer_classifier import AST, WHISPER
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
+MOST_SHARDS = 1000
+HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; a checkpoint of another task lacks them
+# What a model may have beyond its checkpoint: a new head, and tables that are not saved. 256 MB.
+MOST_NEW_WEIGHTS = 1 << 26
+# What a network of ours pads a shorter window to.
+MOST_PADDING = 1 << 20
+# Of checkpoints that do not name their extractor.
+USUAL_EXTRACTORS = {
+    AST: ASTFeatureExtractor,
+    WHISPER: WhisperFeatureExtractor,
+    "wav2vec2-bert": SeamlessM4TFeatureExtractor,
+}
+
+
+class Checkpoint:
+    """A trained model's files, of one commit.
+
+    Args:
+        name: of a folder or a repository on the Hub.
+        token: for a private one; the stored one is used where this is None.
+    """
+
+    def __init__(self, name: str, token: str | None = None) -> None:
+        self.name, self.token = str(name), token
+        self.revision = resolve_revision(self.name, None, token=token)
+
+    def path(self, filename: str, *, optional: bool = False) -> Path | None:
+        """Where a file is, fetched if need be; None where the checkpoint has none of this name.
+
+        Args:
+            optional: do without it where the Hub is out of reach and only the cache can be asked.
+
+        Raises:
+            InputError: no such repository, no access to it, or no network.
+        """
+        try:
+            found = cached_file(
+                self.name,
+                filename,
+                token=self.token,
+                revision=self.revision,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=not optional,
+            )
+        except (OSError, ValueError) as error:  # transformers and huggingface_hub raise these two, wrapping others
+            reason = str(error).strip().split("\n")[0].split(". ")[0]
+            raise InputError(
+                f"Cannot load checkpoint {self.name!r} ({reason}): check the name, the network, and HF_TOKEN if it is "
+                "private"
+            ) from error
+        return None if found is None else Path(found)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What config.json holds. It is a stranger's: `config` is what may be used of it.
+
+        Raises:
+            InputError: there is none, or it is an adapter for some other model.
+        """
+        path = self.path("config.json")
+        if self.path("adapter_config.json", optional=True) is not None:
+            raise InputError(
+                f"{self.name} is an adapter, which names another model that it belongs to: merge the two with peft "
+                "(merge_and_unload), save the result, and give that"
+            )
+        if path is None:
+            raise self._unusable("it has no config.json")
+        return read_json(path)
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """A new config, of known fields only. Raises InputError, see `config_from_settings`."""
+        return config_from_settings(self.settings, self.name)
+
+    @property
+    def extractor(self) -> FeatureExtractionMixin:
+        """Its feature extractor, of known classes and fields. Raises InputError where there is none."""
+        alone, nested = self.path("preprocessor_config.json"), self.path("processor_config.json", optional=True)
+        settings = read_json(nested).get("feature_extractor") if nested else None
+        if not isinstance(settings, dict):
+            if alone is None:
+                raise self._unusable("it has no preprocessor_config.json")
+            settings = read_json(alone)
+        if "feature_extractor_type" in settings:
+            extractor_class = extractor_class_of(settings["feature_extractor_type"], self.name)
+        else:
+            extractor_class = USUAL_EXTRACTORS.get(self.config.model_type, Wav2Vec2FeatureExtractor)
+        return extractor_from_settings(extractor_class, settings, self.name)
+
+    def load(self, config: PretrainedConfig, model_class: type[PreTrainedModel] | None = None):
+        """The model of a config, float32, with this checkpoint's weights.
+
+        Args:
+            config: `self.config`, perhaps with other classes.
+            model_class: by default what AutoModelForAudioClassification has for the config.
+
+        Returns:
+            The model, and the names of weights of its head that the checkpoint lacks.
+
+        Raises:
+            InputError: weights missing or pickled, or a config that asks for more than there is.
+        """
+        model_class = model_class or MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(config)]
+        weights = self.weights()
+        self._check_size(model_class, config, sum(one.numel() for one in weights.values()))
+        options = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True}
+        try:
+            with _no_load_report():
+                model, report = model_class.from_pretrained(None, config=config, state_dict=weights, **options)
+        except (ValueError, RuntimeError) as error:
+            raise self._unusable(one_line(error)) from error
+        model.config.name_or_path = model.name_or_path = self.name
+        absent = _absent(report)
+        lost = [key for key in absent if not is_of_head(key) and not key.endswith("embed_positions.weight")]
+        if lost:
+            raise InputError(
+                f"{self.name} lacks {len(lost)} weights of its encoder, such as {lost[0]}: take a checkpoint that was "
+                f"trained as a {config.model_type} model"
+            )
+        return model, absent
+
+    def weights(self) -> dict[str, Tensor]:
+        """All of its tensors, which stay on disk until they are used.
+
+        Raises:
+            InputError: no safetensors, or files that are none.
+        """
+        tensors: dict[str, Tensor] = {}
+        header_bytes = 0
+        for path in self._weight_files():
+            header_bytes += struct.unpack("<Q", read_start(path, 8).ljust(8, b"\xff"))[0]
+            if header_bytes > MOST_JSON_BYTES:
+                raise self._unusable(f"{path.name} is no safetensors file, or its header is too long")
+            try:
+                tensors |= load_file(path)
+            except (SafetensorError, OSError, ValueError, AttributeError) as error:
+                raise self._unusable(f"{path.name} is no safetensors file: {one_line(error)}") from error
+        return tensors
+
+    def _weight_files(self) -> list[Path]:
+        whole = self.path(WEIGHTS)
+        if whole is not None:
+            return [whole]
+        index = self.path(INDEX)
+        if index is None:
+            raise InputError(
+                f"Cannot load checkpoint {self.name!r} (it has no model.safetensors, and pickled weights are not "
+                "loaded): try another, or convert it first at https://huggingface.co/spaces/safetensors/convert"
+            )
+        names = read_json(index).get("weight_map")
+        names = list(names.values()) if isinstance(names, dict) else [None]
+        if not all(isinstance(name, str) and SHARD_NAME.fullmatch(name) for name in names):
+            raise self._unusable(f"{INDEX} must name safetensors files beside it, and names others")
+        files = [self.path(name) for name in sorted(set(names))]
+        if not files or len(files) > MOST_SHARDS or None in files:
+            raise self._unusable(f"{INDEX} names {len(files)} files and they are not all there")
+        return files
+
+    def _check_size(self, model_class: type[PreTrainedModel], config: PretrainedConfig, num_held: int) -> None:
+        """Raises InputError where a model of this config would take far more than the weights that it is for."""
+        try:
+            with torch.device("meta"):
+                model = model_class(config)
+        except Exception as error:  # whatever numbers out of their range lead to
+            raise self._unusable(f"its config.json makes no {model_class.__name__}: {one_line(error)}") from error
+        num_wanted = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
+        if num_wanted > num_held + MOST_NEW_WEIGHTS:
+            raise self._unusable(f"its config.json asks for {num_wanted:,} weights and its files hold {num_held:,}")
+        padded = max(getattr(model, "least_samples", 0), getattr(model, "least_size", 0))
+        if padded > MOST_PADDING:
+            raise self._unusable(f"it would pad every window to {padded:,} values")
+
+    def _unusable(self, reason: str) -> InputError:
+        return InputError(f"Cannot load checkpoint {self.name!r} ({reason}): take another, or mend its files")
+
+
+def is_of_head(name: str) -> bool:
+    """Whether a weight of an audio classifier, stock or ours, belongs to its head."""
+    return name.split(".")[0] in HEAD_PARTS
+
+
+@contextlib.contextmanager
+def _no_load_report() -> Iterator[None]:
+    """Keeps transformers from listing what of a checkpoint is new or left over, a decoder's hundreds of names among
+    it: what of it matters is checked here."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def is_worse(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    logger.addFilter(is_worse)  # by its level, transformers would check and list still more
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_worse)
+
+
+def _absent(report: dict) -> list[str]:
+    """Names of weights that were not in a checkpoint, or in another shape."""
+    mismatched = [entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]]
+    return sorted({*report["missing_keys"], *mismatched})

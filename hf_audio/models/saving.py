@@ -1,0 +1,77 @@
+"""The one door through which a model and its extractor are saved, for what is saved is published.
+
+transformers writes out whatever a config carries, and it may carry what a stranger's checkpoint brought along: an
+`auto_map` to code of somebody else's, which a reader of our card would run. Here the saved JSON names the code that was
+copied beside it, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, FeatureExtractionMixin, PreTrainedModel
+
+from hf_audio.data.foreign_extractor import OWN_EXTRACTORS
+from hf_audio.files import read_json, write_json
+from hf_audio.models.classifier import AudioClassifierConfig
+
+# What makes a reader's transformers fetch code, kernels or weights from elsewhere, at whatever depth it stands.
+LEADS_ELSEWHERE = {
+    *("auto_map", "custom_pipelines", "transformers_weights", "fusion_config", "_name_or_path", "name_or_path"),
+    *("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"),
+    *("_attn_implementation_internal", "_experts_implementation_internal"),
+}
+REMOTE_CODE = "transformers_modules"  # the package that transformers puts code of repositories in
+
+
+def save_model(model: PreTrainedModel, folder: str | Path, state_dict: Mapping[str, Tensor] | None = None) -> None:
+    """Writes weights and config.json, and of a class of ours the files that define it.
+
+    Args:
+        state_dict: the weights, where the model's own are sharded over processes.
+    """
+    model.save_pretrained(folder, state_dict=state_dict)
+    _rewrite(Path(folder) / "config.json", model.config, model)
+
+
+def save_extractor(extractor: FeatureExtractionMixin, folder: str | Path) -> None:
+    """Writes preprocessor_config.json, and of a class of ours the files that define it."""
+    extractor.save_pretrained(folder)
+    _rewrite(Path(folder) / "preprocessor_config.json", extractor)
+
+
+def needs_own_code(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> bool:
+    """Whether a saved model can only be loaded with the Python files beside it, so with trust_remote_code.
+
+    Args:
+        config: what its config.json holds; empty where there is none.
+        extractor: what its preprocessor_config.json holds, or the extractor's `to_dict()`.
+    """
+    own = {one.model_type for one in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING if issubclass(one, AudioClassifierConfig)}
+    own_extractors = {one.__name__ for one in OWN_EXTRACTORS}
+    return config.get("model_type") in own or extractor.get("feature_extractor_type") in own_extractors
+
+
+def _rewrite(path: Path, *objects: Any) -> None:
+    """Takes out of a JSON file what leads elsewhere, and names the code beside it, of these objects' own classes."""
+    content = read_json(path)
+    kept = _without(content)
+    auto_map = {
+        one._auto_class: f"{type(one).__module__.rpartition('.')[2]}.{type(one).__name__}"
+        for one in objects
+        if one._auto_class is not None and not type(one).__module__.startswith(REMOTE_CODE)
+    }
+    if auto_map:
+        kept["auto_map"] = auto_map
+    if kept != content:
+        write_json(path, kept)
+
+
+def _without(content: Any) -> Any:
+    """The same JSON without what leads elsewhere."""
+    if isinstance(content, dict):
+        return {key: _without(value) for key, value in content.items() if key not in LEADS_ELSEWHERE}
+    return [_without(one) for one in content] if isinstance(content, list) else content

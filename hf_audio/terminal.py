@@ -1,0 +1,39 @@
+"""What reaches a terminal or a log: names of strangers' files and classes cannot move its cursor or forge a line.
+
+All of the package logs, prints and shows its progress through these three, so that no place can forget it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from hf_audio.errors import printable
+
+ProgressBar = tqdm
+
+
+def named_logger(name: str) -> logging.Logger:
+    """The logger called `name`, each of whose messages is one line that can be printed."""
+    logger = logging.getLogger(name)
+    if _escape not in logger.filters:
+        logger.addFilter(_escape)
+    return logger
+
+
+def progress(steps: Iterable | None = None, *, desc: str, **settings: Any) -> tqdm:
+    """A progress bar over `steps`, or one that is updated by hand; `settings` as tqdm has them."""
+    return tqdm(steps, desc=printable(desc), **settings)
+
+
+def show(text: object) -> None:
+    """Prints lines of text, now and not when a buffer is full."""
+    print("\n".join(map(printable, str(text).split("\n"))), flush=True)
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True

@@ -1,0 +1,68 @@
+"""setup.cfg names every package that the code imports, and none that it does not."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Used without an import: transformers writes TensorBoard's and safetensors' files, librosa compiles with numba (older
+# ones do not fit numpy 2), and pretty_midi's SoundFont is read from its folder.
+BEHIND_ANOTHER = {"tensorboard", "safetensors", "numba", "pretty-midi"}
+OF_TESTS = {"pytest-timeout", "pytest-xdist", "ruff"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirements() -> dict[str, set[str]]:
+    """Names of packages by where setup.cfg lists them: "" for all users, else the extra."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lists = {"": config["options"]["install_requires"], **config["options.extras_require"]}
+    return {
+        extra: {normal(re.match(r"[\w.-]+", line)[0]) for line in text.split("\n") if line.strip() and line[0] != "#"}
+        for extra, text in lists.items()
+    }
+
+
+def imported(*folders: str) -> dict[str, set[str]]:
+    """Distributions of all imports that are not of the standard library or our own, with a file that has each."""
+    of_import = packages_distributions()
+    found: dict[str, set[str]] = {}
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            for top in {name.split(".")[0] for name in names} - {"hf_audio"} - sys.stdlib_module_names:
+                for distribution in of_import.get(top, []):
+                    found.setdefault(normal(distribution), set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def test_every_imported_package_is_required():
+    listed = requirements()
+    of_tests = listed.pop("test")
+    for_users, for_developers = set().union(*listed.values()), set().union(of_tests, *listed.values())
+    missing = {name: min(files) for name, files in imported("hf_audio", "recipes").items() if name not in for_users}
+    missing |= {name: min(files) for name, files in imported("scripts").items() if name not in for_developers}
+    assert missing == {}
+
+
+def test_every_required_package_is_imported():
+    used = set(imported("hf_audio", "recipes", "scripts", "tests")) | BEHIND_ANOTHER | OF_TESTS
+    listed = requirements()
+    assert {name for names in listed.values() for name in names} - {"hf-audio"} - used == set()
+
+
+@pytest.mark.parametrize("extra", sorted(set(requirements()) - {"", "test"}))
+def test_no_extra_repeats_what_everybody_gets(extra):
+    assert not requirements()[extra] & requirements()[""]

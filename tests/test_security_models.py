@@ -1,0 +1,370 @@
+"""Model repositories that strangers made: what they plant is not run, not followed and not published again."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save
+from small_transformers import KINDS, LABELS, headed_of, save_checkpoints, stock_of, windows
+from training_run import trainer_of
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
+
+from hf_audio.errors import InputError
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
+from hf_audio.models import build_model
+from hf_audio.models.checkpoints import stock_from_checkpoint, transformer_from_checkpoint
+from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.models.lora import add_lora, save_adapter
+from hf_audio.models.saving import needs_own_code, save_extractor, save_model
+from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
+from hf_audio.models.timm_network import TimmClassifierConfig
+from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
+from hf_audio.publishing.model_card import _needs_own_code
+
+EVIL = "evil/x"
+PLANTED = {
+    "auto_map": {
+        "AutoConfig": "evil/code--pwn.Config",
+        "AutoModel": "evil/code--pwn.Model",
+        "AutoModelForAudioClassification": "evil/code--pwn.Model",
+        "AutoFeatureExtractor": "evil/code--pwn.Extractor",
+    },
+    "custom_pipelines": {"audio-classification": {"impl": "evil/code--pwn.Pipeline"}},
+    "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True, "evil": "evil/code"},
+    "attn_implementation": "evil/code",
+    "_attn_implementation": "evil/code",
+    "_attn_implementation_internal": "evil/code",
+    "experts_implementation": "evil/code",
+    "fusion_config": {"evil/code": True},
+    "transformers_weights": "../../evil/code.safetensors",
+    "per_layer_config": {"0": {"hidden_size": 8, "auto_map": {"AutoModel": "evil/code--pwn.Model"}}},
+    "text_config": {"auto_map": {"AutoModel": "evil/code--pwn.Model"}},
+    "backbone_config": {"model_type": "timm_wrapper", "architecture": "evil/code"},
+    "base_model_name_or_path": "evil/code",
+    "_name_or_path": "evil/code",
+    "tokenizer_class": "evil/code--pwn.Tokenizer",
+    "feature_extractor_type": "evil/code--pwn.Extractor",
+    "dtype": "evil",
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory) -> dict[str, str]:
+    return save_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+
+
+def files_of(folder, **changes) -> dict[str, bytes]:
+    """The files of a checkpoint, its config with other fields."""
+    files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    files["config.json"] = json.dumps({**json.loads(files["config.json"]), **changes}).encode()
+    return files
+
+
+def only_asked(hub) -> bool:
+    """Whether no repository but the one asked for was looked at."""
+    return not hub.log.matching(path="code") and bool(hub.log.matching(path=EVIL))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_a_config_plants_is_followed_or_published(hub, checkpoints, kind, tmp_path):
+    hub.create("models", EVIL, files=files_of(checkpoints[kind], **PLANTED))
+    model = stock_from_checkpoint(EVIL, LABELS, **KINDS[kind].size)
+    assert type(model).__module__.startswith("transformers.models.")
+    save_model(model, tmp_path)
+    saved = (tmp_path / "config.json").read_text()
+    assert "evil" not in saved and "pwn" not in saved and "auto_map" not in saved
+    assert model.config._attn_implementation != "evil/code" and only_asked(hub)
+
+
+def test_nothing_that_the_config_of_a_wrapped_encoder_plants_is_followed_or_published(hub, checkpoints, tmp_path):
+    headed_of(checkpoints, "hubert", head="fluffy", head_sizes=[8]).save_pretrained(tmp_path / "ours")
+    backbone = json.loads((tmp_path / "ours" / "config.json").read_text())["backbone"]
+    files = files_of(tmp_path / "ours", **PLANTED, backbone={**backbone, **PLANTED})
+    hub.create("models", EVIL, files=files)
+    model = stock_from_checkpoint(EVIL, LABELS)
+    save_model(model, tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert "evil" not in json.dumps(saved) and "pwn" not in json.dumps(saved)
+    assert saved["auto_map"] == {
+        "AutoConfig": "transformer_classifier.TransformerClassifierConfig",
+        "AutoModelForAudioClassification": "transformer_classifier.TransformerClassifier",
+    }
+    assert model.backbone.config._attn_implementation != "evil/code" and only_asked(hub)
+
+
+def test_a_run_on_a_planted_checkpoint_publishes_no_foreign_code_and_its_card_asks_for_no_trust(
+    hub, checkpoints, tiny_features, tmp_path
+):
+    extractor = {**ASTFeatureExtractor(num_mel_bins=32, max_length=198).to_dict(), **PLANTED}
+    extractor["feature_extractor_type"] = "ASTFeatureExtractor"
+    files = files_of(checkpoints["ast"], **PLANTED)
+    hub.create("models", EVIL, files=files | {"preprocessor_config.json": json.dumps(extractor).encode()})
+    trainer = trainer_of(tiny_features, tmp_path, build_model(EVIL, tiny_features))
+    trainer.save_run_model()
+    saved = [path.read_text() for path in tmp_path.glob("*.json")]
+    assert len(saved) >= 2 and not any("evil/code" in text or "auto_map" in text for text in saved)
+    assert not list(tmp_path.glob("*.py")) and not _needs_own_code(tmp_path)
+    assert only_asked(hub)
+
+
+def test_a_foreign_config_is_cleaned_where_a_model_is_saved_that_came_in_by_another_door(checkpoints, tmp_path):
+    model = stock_of(checkpoints, "wavlm")
+    model.config.auto_map, model.config.custom_pipelines = PLANTED["auto_map"], PLANTED["custom_pipelines"]
+    model.config.nested = {"list": [{"auto_map": PLANTED["auto_map"]}]}
+    save_model(model, tmp_path)
+    extractor = Wav2Vec2FeatureExtractor(auto_map=PLANTED["auto_map"])
+    save_extractor(extractor, tmp_path)
+    assert not any("pwn" in path.read_text() for path in tmp_path.glob("*.json"))
+    own = SpectrogramFeatureExtractor(auto_map=PLANTED["auto_map"])
+    save_extractor(own, tmp_path)
+    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert saved["auto_map"] == {"AutoFeatureExtractor": "spectrogram.SpectrogramFeatureExtractor"}
+    assert _needs_own_code(tmp_path), "a stock model with an extractor of ours"
+
+
+def test_own_code_is_needed_for_classes_of_ours_only():
+    assert not needs_own_code({"model_type": "wav2vec2", **PLANTED}, {**PLANTED})
+    assert not needs_own_code({}, ASTFeatureExtractor().to_dict())
+    assert needs_own_code({"model_type": "hf_audio_timm"}, {})
+    assert needs_own_code({}, SpectrogramFeatureExtractor().to_dict())
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_an_adapter_is_refused_instead_of_following_it_to_another_model(hub, checkpoints, with_config, tiny_features):
+    hub.create("models", "victim/private-code", files=files_of(checkpoints["wav2vec2"]))
+    for base in ("victim/private-code", checkpoints["wav2vec2"]):
+        files = files_of(checkpoints["hubert"]) if with_config else {}
+        config = {"peft_type": "LORA", "base_model_name_or_path": base, "auto_mapping": {"parent_library": "pwn"}}
+        repo = f"{EVIL}{len(base)}"
+        hub.create("models", repo, files=files | {"adapter_config.json": json.dumps(config).encode()})
+        with pytest.raises(InputError, match="is an adapter, which names another model"):
+            stock_from_checkpoint(repo, LABELS)
+        with pytest.raises(InputError, match="is an adapter, which names another model"):
+            Checkpoint(repo).config  # noqa: B018
+    assert not hub.log.matching(path="victim")
+
+
+HOSTILE_SIZES = [
+    {"num_hidden_layers": 10**7},
+    {"num_hidden_layers": 200},
+    {"hidden_size": 10**9},
+    {"hidden_size": 1 << 20},
+    {"intermediate_size": 1 << 24},
+    {"num_hidden_layers": "2"},
+    {"num_hidden_layers": None},
+    {"num_attention_heads": 0},
+    {"conv_dim": [16] * 100_000},
+    {"conv_dim": {"a": 1}},
+    {"conv_kernel": [1 << 20] * 7},
+    {"num_conv_pos_embeddings": -5},
+    {"id2label": {str(number): "a" for number in range(70_000)}},
+    {"id2label": {"x": "a"}},
+    {"id2label": ["a"]},
+    {"id2label": {"0": "a" * 100_000}},
+    {"layer_norm_eps": 1e300},
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("changes", HOSTILE_SIZES, ids=lambda one: f"{next(iter(one))}-{str(one)[-12:]}")
+def test_a_config_beyond_measure_is_refused_at_once(checkpoints, changes, tmp_path):
+    for name, content in files_of(checkpoints["wav2vec2"], **changes).items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        Checkpoint(str(tmp_path)).load(Checkpoint(str(tmp_path)).config)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "config",
+    [
+        SpectrogramCNNConfig(strides=[4096] * 4),
+        SpectrogramCNNConfig(depths=[1, 1, 1, 10**6]),
+        SpectrogramCNNConfig(channels=[4096] * 4, kernel_sizes=[999] * 4),
+        TimmClassifierConfig(timm_name="hf-hub:evil/code"),
+        TimmClassifierConfig(timm_name="local-dir:/tmp"),
+        TimmClassifierConfig(timm_name="vit_giant_patch14_224", max_frames=224, num_mel_bins=224),
+        TimmClassifierConfig(timm_name="resnet18", size_multiple=10**9),
+        TransformerClassifierConfig(backbone={"model_type": "timm_wrapper", "architecture": "evil/code"}),
+        TransformerClassifierConfig(backbone={"model_type": "llama", "num_hidden_layers": 10**7}),
+        TransformerClassifierConfig(backbone={"model_type": "wav2vec2", "num_hidden_layers": 10**7}),
+        TransformerClassifierConfig(backbone={"model_type": "wav2vec2", "conv_stride": [4000] * 7}),
+        TransformerClassifierConfig(backbone={"model_type": ["wav2vec2"]}),
+    ],
+    ids=lambda one: f"{one.model_type}-{str(one.to_dict().get('backbone', ''))[-30:]}",
+)
+def test_a_config_of_our_own_kinds_beyond_measure_is_refused_too(hub, config, tmp_path):
+    pytest.importorskip("timm")
+    config.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(save({"classifier.bias": torch.zeros(2)}))
+    with pytest.raises(InputError):
+        Checkpoint(str(tmp_path)).load(Checkpoint(str(tmp_path)).config)
+    assert not hub.log.matching(path="evil")
+
+
+def test_a_wrapper_takes_no_other_encoder_than_those_on_its_list():
+    for kind in ("timm_wrapper", "llama", None):
+        with pytest.raises(ValueError, match="The backbone must be one of audio-spectrogram-transformer"):
+            TransformerClassifier(TransformerClassifierConfig(backbone={"model_type": kind, "x": 1}))
+
+
+def header(fields: dict, length: int | None = None) -> bytes:
+    text = json.dumps(fields).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+WEIGHT_ATTACKS = {
+    "no header": {"model.safetensors": b"\x80\x04K\x01."},
+    "empty": {"model.safetensors": b""},
+    "a header of a terabyte": {"model.safetensors": header({}, 1 << 40)},
+    "a header of a gigabyte": {"model.safetensors": header({}, 1 << 30)},
+    "data beyond the end": {
+        "model.safetensors": header({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}})
+    },
+    "an overflowing shape": {
+        "model.safetensors": header({"a": {"dtype": "F32", "shape": [1 << 62, 8], "data_offsets": [0, 0]}})
+    },
+    "a pickle only": {"pytorch_model.bin": b"\x80\x04K\x01."},
+    "an index to elsewhere": {
+        "model.safetensors.index.json": b'{"weight_map": {"a": "../../victim/model.safetensors"}}'
+    },
+    "an index to an absolute path": {"model.safetensors.index.json": b'{"weight_map": {"a": "/etc/a.safetensors"}}'},
+    "an index to a pickle": {"model.safetensors.index.json": b'{"weight_map": {"a": "pytorch_model.bin"}}'},
+    "an index to nothing": {"model.safetensors.index.json": b'{"weight_map": {"a": "b.safetensors"}}'},
+    "an index of nothing": {"model.safetensors.index.json": b'{"weight_map": {}}'},
+    "an index that is none": {"model.safetensors.index.json": b'{"weight_map": ["a"]}'},
+    "an index of numbers": {"model.safetensors.index.json": b'{"weight_map": {"a": 1}}'},
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("attack", WEIGHT_ATTACKS)
+@pytest.mark.parametrize("where", ["hub", "folder"])
+def test_weights_that_are_none_are_one_sentence(hub, checkpoints, attack, where, tmp_path):
+    files = {name: one for name, one in files_of(checkpoints["wav2vec2"]).items() if name == "config.json"}
+    files |= WEIGHT_ATTACKS[attack]
+    name = EVIL if where == "hub" else str(tmp_path)
+    if where == "hub":
+        hub.create("models", EVIL, files=files)
+    else:
+        for path, content in files.items():
+            (tmp_path / path).write_bytes(content)
+    with pytest.raises(InputError, match="Cannot load checkpoint") as caught:
+        stock_from_checkpoint(name, LABELS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(checkpoints, file, tmp_path):
+    for name, content in files_of(checkpoints["wav2vec2"]).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / file).unlink()
+    os.mkfifo(tmp_path / file)
+    with pytest.raises(InputError):
+        stock_from_checkpoint(str(tmp_path), LABELS)
+
+
+def test_sharded_weights_are_put_together(checkpoints, tmp_path):
+    for name, content in files_of(checkpoints["hubert"]).items():
+        (tmp_path / name).write_bytes(content)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    names = sorted(tensors)
+    shards = {"a-00001-of-00002.safetensors": names[::2], "a-00002-of-00002.safetensors": names[1::2]}
+    for file, part in shards.items():
+        (tmp_path / file).write_bytes(save({name: tensors[name] for name in part}, {"format": "pt"}))
+    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    one, two = (stock_from_checkpoint(str(name), LABELS) for name in (tmp_path, checkpoints["hubert"]))
+    for name, weights in one.hubert.state_dict().items():
+        assert torch.equal(weights, two.hubert.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"feature_extractor_type": "pwn.Extractor"},
+        {"feature_extractor_type": "SpeechT5FeatureExtractor"},
+        {"sampling_rate": 10**9},
+        {"feature_extractor_type": "WhisperFeatureExtractor", "n_fft": 10**12},
+    ],
+)
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+def test_the_extractor_of_a_repository_comes_in_by_the_same_door(hub, checkpoints, settings, file):
+    settings = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", **PLANTED, **settings}
+    if "sampling_rate" in settings:
+        settings["feature_extractor_type"] = "Wav2Vec2FeatureExtractor"
+    content = {"feature_extractor": settings, **PLANTED} if file == "processor_config.json" else settings
+    hub.create("models", EVIL, files={**files_of(checkpoints["hubert"]), file: json.dumps(content).encode()})
+    with pytest.raises(InputError):
+        Checkpoint(EVIL).extractor  # noqa: B018
+    assert only_asked(hub)
+
+
+def test_all_files_are_of_one_commit(hub, checkpoints):
+    files = files_of(checkpoints["wav2vec2"])
+    repo = hub.create("models", "evil/moving", files=files)
+    checkpoint = Checkpoint("evil/moving")
+    config = checkpoint.config
+    repo.commit({"model.safetensors": b"changed since"})
+    model, _ = checkpoint.load(config)
+    assert torch.equal(
+        model.wav2vec2.feature_extractor.conv_layers[0].conv.weight,
+        load_file(f"{checkpoints['wav2vec2']}/model.safetensors")[
+            "wav2vec2.feature_extractor.conv_layers.0.conv.weight"
+        ],
+    )
+
+
+def test_settings_of_our_own_models_come_back_the_same(tmp_path):
+    config = SpectrogramCNNConfig(dropout=0, channels=(8, 16, 32, 64), metadata={"a": ["b"]}, head="arcface")
+    SpectrogramCNN(config).save_pretrained(tmp_path)
+    again = Checkpoint(str(tmp_path)).config
+    skipped = {"architectures": 0, "auto_map": 0, "dtype": 0}
+    assert {**again.to_dict(), **skipped} == {**config.to_dict(), **skipped}
+
+
+def test_a_headed_model_reads_its_checkpoint_as_before(checkpoints):
+    model = transformer_from_checkpoint(checkpoints["wavlm"], LABELS, head="deep", head_sizes=[8]).eval()
+    assert model.name_or_path == model.config.name_or_path == checkpoints["wavlm"]
+    with torch.no_grad():
+        assert model(windows("wavlm")).logits.shape == (2, 3)
+
+
+LOADS_THE_CARD_S_LINES = """
+import sys
+sys.modules["hf_audio"] = None
+card = open("run/adapter/README.md").read()
+exec(card.split("```python")[1].split("```")[0].replace("REPO", "run"))
+print(type(base).__name__)
+"""
+
+
+def test_the_card_of_an_adapter_runs_no_code_of_its_base(tmp_path, hub_env):
+    pytest.importorskip("peft")
+    settings = {"channels": [4, 8], "kernel_sizes": [3, 3], "strides": [1, 1], "pools": [2, 2], "depths": [1, 1]}
+    base = tmp_path / "base"
+    save_model(SpectrogramCNN(SpectrogramCNNConfig(**settings)), base)
+    (base / "spectrogram_cnn.py").write_text("open('pwned', 'w')\n" + (base / "spectrogram_cnn.py").read_text())
+    model = add_lora(stock_from_checkpoint(str(base), LABELS), 2)
+    save_adapter(model, tmp_path / "run" / "adapter")
+    save_model(model.merge_and_unload(), tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS_THE_CARD_S_LINES],
+        cwd=tmp_path,
+        env=hub_env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "SpectrogramCNN" and not (tmp_path / "pwned").exists()
