@@ -13,6 +13,7 @@ import pytest
 import yaml
 from corpus_trees import irmas_tree, write_sound
 from huggingface_hub import DatasetCard, HfApi, ModelCard
+from markdown_it import MarkdownIt
 from small_features import build_small_features
 from training_run import build_tiny_features, tiny_model, trainer_of
 
@@ -33,6 +34,7 @@ from hf_audio.publishing.push import push_features, push_model
 
 TOKEN = "hf_" + "aSecretThatNobodyMayRead" + "0123456789"
 VALUES = {"output_dir": "runs/x", "corpus": "folder", "window_s": 0.5, "learning_rate": 1e-4}
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 SECRET = b"machine hub login me password s3cret"
 
 
@@ -91,7 +93,7 @@ class TestTokens:
         (tmp_path / "mine.yaml").write_text(content % TOKEN)
         with pytest.raises(InputError, match=r"--config .*mine\.yaml") as error:
             parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
-        assert TOKEN not in str(error.value) and "\n" not in str(error.value)
+        assert "NobodyMayRead" not in str(error.value) and "\n" not in str(error.value)
 
     def test_a_token_is_a_text(self, tmp_path):
         (tmp_path / "mine.yaml").write_text("hub_token: {a: 1}\n")
@@ -361,6 +363,30 @@ class TestContents:
             push_model(model, "alice/code")
         assert ("models", "alice/code") not in hub.storage.repos
 
+    @pytest.mark.parametrize(
+        "named", ["evil/x--modeling.Model", "modeling.Model", ["heads.Head", "../x.Model"], "x", 3]
+    )
+    @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+    def test_a_config_that_names_code_of_others_is_refused(self, hub, token, model, file, named):
+        config = json.loads((model / file).read_text()) if (model / file).exists() else {}
+        (model / file).write_text(json.dumps(config | {"auto_map": {"AutoModelForAudioClassification": named}}))
+        (model / "modeling.py").write_text("print('not of hf_audio')\n")
+        with pytest.raises(InputError, match=rf"{file} leads those who load the model to what is not hf_audio's"):
+            push_model(model, "alice/code")
+        (model / file).write_text(json.dumps(config | {"backbone": [{"deep": {"auto_map": {"AutoModel": named}}}]}))
+        with pytest.raises(InputError, match=rf"{file} leads those"):
+            push_model(model, "alice/code")
+        (model / file).write_text(json.dumps(config | {"backbone": {"_attn_implementation": "evil/kernels"}}))
+        with pytest.raises(InputError, match="_attn_implementation 'evil/kernels'"):
+            push_model(model, "alice/code")
+        assert ("models", "alice/code") not in hub.storage.repos
+
+    def test_a_model_that_was_trained_from_a_published_one_names_its_own_code(self, hub, token, model, tmp_path):
+        push_model(model, "alice/first")
+        SpectrogramCNN.from_pretrained("alice/first").save_pretrained(tmp_path / "second")
+        push_model(tmp_path / "second", "alice/second")
+        assert b"--" not in hub.repo("models", "alice/second").read("config.json")
+
     @pytest.mark.parametrize("count", [0, 10**12, "1", None, True])
     def test_a_manifest_that_counts_wrongly_is_refused(self, token, features, count):
         manifest = json.loads((features / "manifest.json").read_text())
@@ -456,18 +482,17 @@ class TestCards:
     @pytest.mark.parametrize("text", HOSTILE)
     def test_words_stay_words_wherever_they_stand(self, text):
         """By a CommonMark parser with tables: alone on a line, in a cell, as the text of a link."""
-        markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True}).enable("table")
-        alone = markdown.parse(f"{escaped(text)}\n")
+        alone = MARKDOWN.parse(f"{escaped(text)}\n")
         assert {token.type for token in alone} == ALLOWED
         assert {child.type for child in alone[1].children} <= {"text", "text_special"}
         shown = "".join(child.content for child in alone[1].children)
         assert shown == printable(" ".join(text.split())), "and nothing of them is lost"
-        row = markdown.parse(f"| a | b |\n|---|---|\n| {escaped(text)} | 2 |\n")
+        row = MARKDOWN.parse(f"| a | b |\n|---|---|\n| {escaped(text)} | 2 |\n")
         assert [token.type for token in row].count("td_open") == 2
         assert not [
             child for token in row for child in token.children or () if child.type.startswith(("html", "im", "li"))
         ]
-        (linked,) = [token for token in markdown.parse(f"see {link(text, 'https://e.org/a b)c')}") if token.children]
+        (linked,) = [token for token in MARKDOWN.parse(f"see {link(text, 'https://e.org/a b)c')}") if token.children]
         assert [child.attrs["href"] for child in linked.children if child.type == "link_open"] == [
             "https://e.org/a%20b%29c"
         ]
@@ -515,10 +540,9 @@ class TestCards:
         return features
 
     def test_the_card_of_a_hostile_dataset_is_plain(self, hostile_features):
-        markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True}).enable("table")
         card = DatasetCard.load(write_dataset_card(hostile_features, "alice/tones"))
         assert card.data.license == "other" and "javascript" not in str(card.data.to_dict())
-        tokens = markdown.parse(card.text)
+        tokens = MARKDOWN.parse(card.text)
         inline = [child for token in tokens for child in token.children or ()]
         assert not [token for token in [*tokens, *inline] if token.type.startswith("html")]
         assert {child.attrs["src"] for child in inline if child.type == "image"} == {
@@ -531,7 +555,6 @@ class TestCards:
         assert [token.info for token in tokens if token.type == "fence"] == ["python"]
 
     def test_the_card_of_a_hostile_report_is_plain(self, tmp_path):
-        markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True}).enable("table")
         features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
         trainer = trainer_of(features, tmp_path / "run", arguments={"max_steps": 1})
         trainer.train_resumable()
@@ -545,7 +568,7 @@ class TestCards:
         report["notes"], report["model"]["base_model"] = [HOSTILE[8]], "<b>/](javascript:x)"
         card = ModelCard.load(write_model_card(tmp_path / "run", report, repo_id="alice/x", licence="mit\nx: y"))
         assert card.data.base_model is None and card.data.license == "mit x: y" and "x" not in card.data.to_dict()
-        tokens = markdown.parse(card.text)
+        tokens = MARKDOWN.parse(card.text)
         inline = [child for token in tokens for child in token.children or ()]
         assert {token.content.strip() for token in tokens if token.type == "html_block"} == {
             "<details><summary>Scores of each class</summary>",

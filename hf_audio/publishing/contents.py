@@ -9,13 +9,15 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.index import SPLITS
 from hf_audio.errors import InputError, one_line
+from hf_audio.files import read_json
+from hf_audio.models.saving import LEADS_ELSEWHERE
 from hf_audio.privacy import require_no_token
 from hf_audio.terminal import named_logger
 
@@ -86,6 +88,23 @@ def check_all(folder: Path, names: Sequence[str]) -> None:
         open_to_publish(folder, name).close()
 
 
+def check_configs(folder: Path, names: Sequence[str]) -> None:
+    """Looks at where configs lead those who load the model, at whatever depth: to our code beside them at most.
+
+    Raises:
+        InputError: to code, kernels or weights of others.
+    """
+    for name in names:
+        if Path(name).name in ("config.json", "preprocessor_config.json"):
+            for key, value in _leading(read_json(folder / name)):
+                code = value.split(".")[0] if key == "auto_map" and isinstance(value, str) else "-"
+                if (Path(name).parent / f"{code}.py").as_posix() not in names:
+                    raise InputError(
+                        f"{folder / name} leads those who load the model to what is not hf_audio's ({key} {value!r}): "
+                        "take it out, or save the model again"
+                    )
+
+
 def open_to_publish(folder: Path, name: str) -> BinaryIO:
     """Opens a file that is to be published: what is looked at here and what is read from it later is the same file.
 
@@ -142,6 +161,18 @@ def _check(file: BinaryIO, path: Path) -> None:
                     f"{path} is not the {path.name} of this hf_audio, so it would be published as code that nobody "
                     "here has seen: save the model again, by the same command or by save_pretrained"
                 )
+
+
+def _leading(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value) of all in a JSON that leads elsewhere; of an `auto_map` each class that it names."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from _leading(value, key or (name if name in LEADS_ELSEWHERE else ""))
+    elif isinstance(content, list):
+        for value in content:
+            yield from _leading(value, key)
+    elif key and content:
+        yield key, content
 
 
 def _our_code() -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio.errors import InputError
-from hf_audio.publishing.contents import check_all, features_in, model_in, name_what_stays, shards_in
+from hf_audio.publishing.contents import check_all, check_configs, features_in, model_in, name_what_stays, shards_in
 from hf_audio.publishing.dataset_card import name_repo, read_manifest, write_dataset_card
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.licences import refuse_closed, sources_of
@@ -85,6 +85,7 @@ def push_model(folder: str | Path, repo_id: str, *, private: bool | None = None,
             f"{folder} has no config.json with *.safetensors or *.skops beside it: run the training to its end first"
         )
     check_all(folder, names)
+    check_configs(folder, names)
     repo = HubRepo(repo_id, "model", token)
     claim_model_repo(repo, private)
     repo.upload(folder, names, "Upload model", replace=OLD_WEIGHTS)
