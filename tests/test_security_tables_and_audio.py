@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import itertools
+import os
 import random
+import struct
 from pathlib import Path
 
 import pytest
+import test_esc50
+import test_fma
+import test_medleydb
+import test_nsynth
+from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 
 from hf_audio import InputError
+from hf_audio.audit.fact_store import FactStore
+from hf_audio.corpora import find_corpus
+from hf_audio.data.audio import MOST_SAMPLES, AudioError, read_audio
+from hf_audio.data.feature_building import build_features
+from hf_audio.data.index import Clip
+from hf_audio.data.label_overrides import read_clip_labels
 from hf_audio.data.tables import csv_text, read_table, written_rows
+from hf_audio.features.fbank import KaldiFbank
+from hf_audio.files import read_yaml
+from hf_audio.terminal import named_logger, progress, show
 
 FORMULAS = (
     "=HYPERLINK(0)", "+x", "-a.wav", "@SUM(1)", "'=a", "''=a", "\t=1", "\r=1", " =1", "a;=cmd|' /C calc'!A0",
@@ -68,3 +86,168 @@ def test_a_row_of_another_length_is_damage(tmp_path):
     (tmp_path / "t.csv").write_text("clip_id,note\na\n")
     with pytest.raises(InputError, match="line 2 has 1 values for 2 columns"):
         list(written_rows(tmp_path / "t.csv"))
+
+
+# Files that should be small and regular
+
+
+def pipe_in_place_of(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "corpus", "table"),
+    [
+        ("folder", None, "labels.csv"),
+        ("esc50", test_esc50.make_tree, "esc50.csv"),
+        ("fma", test_fma.make_tree, "tracks.csv"),
+        ("nsynth", test_nsynth.make_tree, "examples.json"),
+    ],
+)
+def test_a_pipe_in_place_of_a_table_is_never_waited_for(tmp_path, name, corpus, table):
+    if corpus is None:
+        (tmp_path / table).write_text("")
+    else:
+        corpus(tmp_path)
+    pipe_in_place_of(next(tmp_path.rglob(table)))
+    with contextlib.suppress(InputError):  # NSynth goes on with its other parts
+        assert find_corpus(name).index(tmp_path)
+
+
+def test_a_pipe_in_place_of_corrections_is_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "overrides.csv")
+    with pytest.raises(InputError, match="is not a regular file but a folder, pipe or device"):
+        read_clip_labels(tmp_path / "overrides.csv")
+
+
+def test_a_table_beyond_all_measure_is_not_read(tmp_path):
+    with open(tmp_path / "labels.csv", "wb") as file:
+        file.truncate(10**13)
+    with pytest.raises(InputError, match="has 10,000,000,000,000 bytes and a file of its kind has at most"):
+        read_table(tmp_path / "labels.csv")
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in itertools.pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (LAUGHS, r"has an alias \(\*a\), as no file of its kind needs"),
+        ("a: &a [*a]\n", "has an alias"),
+        ("a: " + "[" * 100_000, "is not YAML as it should be"),
+        ("a: 2020-13-45\n", "is not YAML as it should be"),
+        ("!!python/object/apply:os.system ['true']\n", "is not YAML as it should be"),
+        ("- a\n", "must hold lines of `name: value` and holds a list"),
+        ("a: " + "x" * 2000, "has 2,003 bytes and a file of its kind has at most 1,000"),
+    ],
+    ids=["laughs", "itself", "deep", "date", "object", "list", "long"],
+)
+def test_yaml_is_plain_and_small(tmp_path, content, sentence):
+    (tmp_path / "a.yaml").write_text(content)
+    most_bytes = 1000 if "x" * 2000 in content else 1 << 20
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_yaml(tmp_path / "a.yaml", most_bytes)
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_of_a_corpus_has_no_aliases_either(tmp_path):
+    test_medleydb.make_tree(tmp_path)
+    next(tmp_path.rglob("*_METADATA.yaml")).write_text(LAUGHS + "stems: {S01: {instrument: *l}}\n")
+    with pytest.raises(InputError, match="has an alias"):
+        find_corpus("medleydb").index(tmp_path)
+
+
+@pytest.mark.parametrize("time", ["1e12", "1e300"])
+def test_a_time_beyond_all_measure_fills_no_memory(tmp_path, time):
+    test_medleydb.make_tree(tmp_path)
+    next(tmp_path.rglob("*_ACTIVATION_CONF.lab")).write_text(f"time,S01\n0.0,1.0\n{time},1.0\n")
+    with pytest.raises(InputError, match="holds no activations of stems"):
+        find_corpus("medleydb").index(tmp_path)
+
+
+def test_notes_of_an_audit_that_mean_something_else_are_refused(tmp_path):
+    for written in ("{}\n", "[" * 100_000 + "\n", '{"key": "[2]"}\n', "x" * (5 << 20)):
+        (tmp_path / "facts.jsonl").write_text(written)
+        with pytest.raises(InputError, match="holds something else than what an audit noted"):
+            FactStore(tmp_path / "facts.jsonl").examine([])
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "facts.jsonl").unlink()
+    (tmp_path / "facts.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="is a link, through which nothing is written"):
+        FactStore(tmp_path / "facts.jsonl").examine([])
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_name_that_is_very_long_is_compared_in_no_time():
+    with pytest.raises(InputError, match="Unknown corpus"):
+        find_corpus("esc" * 1_000_000)
+
+
+# Recordings
+
+
+def long_wav(path: Path, hours: float, sample_rate: int) -> Path:
+    """A WAV file of 8 bits that takes no room on the disk; its samples are all -1."""
+    num_bytes = int(hours * 3600 * sample_rate)
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", num_bytes + 36, b"WAVE", b"fmt ", 16, 1, 1, sample_rate,
+                         sample_rate, 1, 8, b"data", num_bytes)  # fmt: skip
+    with open(path, "wb") as file:
+        file.write(header)
+        file.truncate(len(header) + num_bytes)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("hours", "file_rate", "rate"), [(10, 44_100, 16_000), (20, 1_000, 16_000), (3, 44_100, 96_000)]
+)
+def test_a_recording_that_fills_the_memory_is_refused_before_it_is_decoded(tmp_path, hours, file_rate, rate):
+    path = long_wav(tmp_path / "long.wav", hours, file_rate)
+    with pytest.raises(AudioError) as caught:
+        read_audio(path, rate)
+    most_h = MOST_SAMPLES / max(file_rate, rate) / 3600
+    assert caught.value.reason == (
+        f"too long: {hours:.1f} h, of which at most {most_h:.1f} h are held at once; cut it, or list stretches of it "
+        "by start_s and end_s"
+    )
+    assert len(read_audio(path, rate, start_s=3600.0, end_s=3601.0)) == rate
+
+
+def test_in_stereo_half_as_long_is_too_long(tmp_path):
+    path = long_wav(tmp_path / "long.wav", 2, 44_100)
+    with pytest.raises(AudioError, match="too long"):
+        read_audio(path, 44_100, stereo=True)
+
+
+def test_a_recording_that_is_too_long_is_left_out_with_its_reason(tmp_path):
+    clips = tone_clips(tmp_path / "tones")
+    too_long = Clip(long_wav(tmp_path / "=long.wav", 20, 1_000), ("low",), "long", "=long.wav", split="train")
+    folder = build_features(
+        [*clips, too_long], LABELS, tmp_path / "features", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD,
+        num_workers=1,
+    )  # fmt: skip
+    assert b"'=long.wav" in (folder / "excluded.csv").read_bytes()
+    ((excluded, reason),) = ((row["clip_id"], row["reason"]) for row in written_rows(folder / "excluded.csv"))
+    assert excluded == "=long.wav" and reason.startswith("too long: 20.0 h")
+
+
+# Terminals
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\rb", "a\u202eb", "a\x9bb"])
+def test_names_cannot_move_the_cursor_of_a_terminal(name, caplog, capsys):
+    named_logger("hf_audio.test").warning("%s is left out", name)
+    show(f"| {name} |")
+    for _ in progress([1], desc=name):
+        pass
+    written = capsys.readouterr()
+    for text in (caplog.text, written.out, written.err):
+        assert ascii(name)[1:-1].encode().decode("ascii") in text and name not in text
+
+
+def test_a_name_cannot_forge_a_line_of_a_log(caplog):
+    named_logger("hf_audio.test").warning("%s is left out", "a.wav\nERROR all is lost")
+    assert caplog.messages == [r"a.wav\nERROR all is lost is left out"]

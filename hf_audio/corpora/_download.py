@@ -75,7 +75,7 @@ def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCar
     except ValueError as error:  # pooch has found another checksum and removed the file
         downloader.forget()
         raise InputError(
-            f"{path.name} from {urlsplit(url).hostname} differs from its published checksum {checksum} and was "
+            f"{path.name} from {urlsplit(url).hostname} differs from its checksum {checksum} and was "
             f"removed; run the same command again, and if that does not help, get {card.name} from {card.homepage}"
         ) from error
     except OSError as error:

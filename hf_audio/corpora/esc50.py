@@ -73,7 +73,7 @@ def index(root: Path) -> list[Clip]:
     if table is None:
         raise InputError(
             f"{root} holds no ESC-50; expected meta/esc50.csv and audio/1-100032-A-0.wav below it "
-            f"(unpack {CARD.homepage}/archive/master.zip there)"
+            f"(unpack {CARD.homepage}/archive/{COMMIT}.zip there)"
         )
     _, rows = read_table(table, required=("filename", "fold", "category", "src_file"))
     folder = table.parents[1] / "audio"

@@ -16,6 +16,7 @@ from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_audio
 from hf_audio.data.index import Clip, MixPart
 from hf_audio.data.mixtures import mixture_s
 from hf_audio.data.waveform_storage import encode_waveform
+from hf_audio.errors import printable
 from hf_audio.files import write_atomically
 from hf_audio.terminal import named_logger, progress
 
@@ -28,6 +29,7 @@ ONSET_FFT = 2048  # samples under one spectrum of librosa's onsets
 FFT_S = 0.08  # under one spectrum of the phase vocoder, rounded to a power of two samples
 FADE_S = 0.01  # a part that begins late fades in, for a step is a click
 FULL_SCALE = 0.999
+MOST_NAME_BYTES = 200
 NO_FILE_NAME = str.maketrans('/\\:*?"<>|', "_________")
 
 logger = named_logger(__name__)
@@ -85,7 +87,8 @@ def write_mixtures(mixtures: Sequence[Clip], folder: Path, sample_rate: int = 44
     written = []
     for clip in progress(mixtures, desc="mixtures", unit=" clips"):
         shared = [value for value in clip.metadata.values() if value]
-        name = " ".join([clip.clip_id, "+".join(clip.labels), *shared]).translate(NO_FILE_NAME) + ".flac"
+        name = printable(" ".join([clip.clip_id, "+".join(clip.labels), *shared])).translate(NO_FILE_NAME)
+        name = name.encode()[:MOST_NAME_BYTES].decode(errors="ignore") + ".flac"
         try:
             sound = encode_waveform(read_clip(clip, sample_rate), sample_rate)
         except AudioError as error:
