@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import soundfile
+import torch
 from PIL import Image
 
+from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.data.picture_storage import PNG_SIGNATURE, _png_chunk
+from hf_audio.errors import InputError
 
 
 def edit_json(path: Path, place: str, value: Any) -> None:
@@ -117,3 +121,18 @@ def put_on(hub, repo_id: str, folder: Path, **more: bytes) -> str:
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     hub.create("datasets", repo_id, files | more)
     return repo_id
+
+
+def refusal(source: str | Path, **options) -> str:
+    """What is said of a dataset that cannot be used; a streamed one is read to its end."""
+    with pytest.raises(InputError) as caught:
+        features = load_features(source, **options)
+        batches_of(features)
+    message = str(caught.value)
+    assert "\n" not in message and "Traceback" not in message and len(message) < 900, message
+    return message
+
+
+def batches_of(features: FeatureDataset) -> torch.Tensor:
+    collate = FeatureCollator(features.extractor, features.labels)
+    return collate(list(features.splits["train"]))["input_values"]
