@@ -42,6 +42,11 @@ def pytest_unconfigure() -> None:
     _FOLDER.cleanup()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes give no name: archives among them hold the time, and every process that runs tests must name them alike."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def hub() -> Hub:
     """The Hub that HF_ENDPOINT names: see hub_server.py. Users: alice (also of acme), bob, reader (may not write)."""
