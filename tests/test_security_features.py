@@ -23,6 +23,7 @@ from hostile_features import (
 from small_features import build_small_features
 
 from hf_audio.data.features_dataset import load_features
+from hf_audio.data.index import CorpusCard
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.errors import InputError
 
@@ -127,6 +128,7 @@ MANIFESTS = {
     "corpus.name": [None, 3, "x" * 100_000, ...],
     "corpus.may_redistribute": ["no", 1, None, ...],
     "corpus.licence": [[], ...],
+    "corpus.others": [None, {}, [3], [{"name": "x"}], ...],
     "splits": [None, {}, [], {"dev": {}}, {"train": 3}, ...],
     "splits.train": [None, {}],
     "splits.train.num_shards": [0, -1, 10**8, 2, "1", 1.0, ...],
@@ -174,6 +176,14 @@ EXTRACTORS = {
 def test_an_extractor_that_makes_other_windows(folder, field, value):
     edit_json(folder / "preprocessor_config.json", field, value)
     assert "preprocessor_config.json" in refusal(folder)
+
+
+def test_no_field_that_a_build_writes_is_lost_in_reading(folder, tmp_path):
+    other = CorpusCard("Noises", "CC BY-NC 4.0", may_redistribute=False)
+    card = CorpusCard("Tones", "CC0", may_redistribute=True, others=(other,))
+    for source in (folder, build_small_features(tmp_path / "f", card)):
+        assert load_features(source).manifest == json.loads((source / "manifest.json").read_text())
+    assert load_features(source).manifest["corpus"]["others"][0]["licence"] == "CC BY-NC 4.0"
 
 
 INDICES = {

@@ -35,6 +35,10 @@ CLASS_NAMES = Field(
     ),
 )
 OBJECT = Field("an object {...}", lambda value: isinstance(value, dict))
+CORPORA = Field(
+    "a list of up to 100 objects",
+    lambda value: isinstance(value, list) and len(value) <= 100 and all(isinstance(one, dict) for one in value),
+)
 MANIFEST_FIELDS = {
     "problem_type": one_of(SINGLE_LABEL, MULTI_LABEL),
     "label_names": CLASS_NAMES,
@@ -92,7 +96,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         )
     checked = _fields(path, "", manifest, MANIFEST_FIELDS)
     checked["extractor"] = _extractor(path, checked["extractor"])
-    checked["corpus"] = _fields(path, "corpus.", checked["corpus"], CORPUS_FIELDS)
+    checked["corpus"] = _corpus(path, checked["corpus"])
     names = checked["label_names"]
     checked["splits"] = {
         split: _split(path, f"splits.{split}.", facts, names)
@@ -102,6 +106,15 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     }
     _check_window(path, checked)
     return {"format_version": FORMAT_VERSION, **checked}
+
+
+def _corpus(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a corpus, and those of the others that are mixed into it."""
+    others = _fields(path, "corpus.", found, {"others": CORPORA})["others"]
+    facts = _fields(path, "corpus.", found, CORPUS_FIELDS)
+    return facts | {
+        "others": [_fields(path, f"corpus.others.{number}.", one, CORPUS_FIELDS) for number, one in enumerate(others)]
+    }
 
 
 def _extractor(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
