@@ -7,18 +7,20 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
-from hf_audio.corpora import find_corpus
+from hf_audio.config import DataConfig
 from hf_audio.data.index import Clip
 from hf_audio.data.picture_storage import grey_png
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.pictures.inline import inline_picture, player
+from hf_audio.preparation.clips import read_corpus
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
 MOST_ROWS = 400  # a page that a browser opens at once: a picture takes 3 kB
@@ -48,8 +50,11 @@ def audit_corpus(
     num_workers: int | None = None,
     strict: bool = False,
     write_csv: str | Path | None = None,
+    **reading: Any,
 ) -> list[Finding]:
     """Audit the recordings of a corpus and write audit.csv and index.html to `output_dir`; prints a summary.
+
+    How a folder or table of one's own was read is printed first.
 
     Args:
         corpus: name of a corpus module, e.g. "folder".
@@ -57,11 +62,16 @@ def audit_corpus(
         num_workers: processes that decode. Default: one a core.
         strict: make clips that cannot be used an error, once everything is written.
         write_csv: also write the usable clips as a table that corpus="folder" reads.
+        reading: how a folder or table of one's own is to be read, e.g. `group_column`; see `DataConfig`.
 
     Raises:
         InputError: no such corpus or recordings, a folder that cannot be written, or unusable clips with `strict`.
     """
-    clips = find_corpus(corpus).index(Path(data_dir))
+    clips, understanding = read_corpus(DataConfig(corpus=corpus, data_dir=str(data_dir), **reading))
+    if understanding:
+        print(understanding.paragraph())
+        if strict:
+            understanding.require_all_recordings()
     output_dir = Path(output_dir)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)

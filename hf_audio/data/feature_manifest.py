@@ -23,7 +23,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 
 MANIFEST = "manifest.json"
-CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage")
+CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known")
 
 logger = logging.getLogger(__name__)
 

@@ -121,6 +121,8 @@ class CorpusCard:
         protocol: how its users evaluate, in one sentence.
         problem_type: transformers' `problem_type`; None where the labels decide.
         label_names: its classes in their official order; None where the labels decide.
+        groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
+            one singer, song or session out of two splits.
     """
 
     name: str
@@ -131,3 +133,4 @@ class CorpusCard:
     protocol: str = ""
     problem_type: str | None = None
     label_names: tuple[str, ...] | None = None
+    groups_known: bool = True
