@@ -1,4 +1,4 @@
-"""What lies in a folder: recordings, tables, the rest, told apart by suffix and, where that says nothing, by content."""
+"""What lies in a folder: recordings, tables, the rest, told apart by suffix and, where that is mute, by content."""
 
 from __future__ import annotations
 
