@@ -1,4 +1,4 @@
-"""Tables as people and programs write them: commas, semicolons or tabs, with a byte-order mark or without."""
+"""Tables as people and programs write them: commas, semicolons, tabs or bars, with a byte-order mark or without."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], li
     if text.lower().startswith("sep="):  # how spreadsheets are told the separator
         text, before = text.partition("\n")[2], 1
     header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=header.count))
     try:
         columns = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = columns

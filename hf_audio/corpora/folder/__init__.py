@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from hf_audio.corpora.folder.choice import read_folder_or_table
-from hf_audio.corpora.folder.class_names import merged, odd_class_names
+from hf_audio.corpora.folder.class_names import merged, odd_class_names, odd_group_names
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.reading import Reading
 from hf_audio.corpora.folder.split_names import SPLIT_NAMES
@@ -71,5 +71,5 @@ def understand(root: Path, reading: Reading | None = None) -> tuple[list[Clip], 
         splits=read.splits,
         not_used=tuple(read.not_used),
         left_out=tuple(read.left_out),
-        remarks=(*remarks, *odd_class_names(counts)),
+        remarks=(*remarks, *odd_class_names(counts), *odd_group_names(clips)),
     )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hf_audio.corpora.folder.class_folders import read_class_folders
+from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
 from hf_audio.corpora.folder.contents import SPREADSHEET_SUFFIXES, Contents, contents_of
-from hf_audio.corpora.folder.reading import Read, Reading
+from hf_audio.corpora.folder.reading import Read, Reading, UndecidedError
 from hf_audio.corpora.folder.split_names import is_fold, split_called
 from hf_audio.corpora.folder.table_clips import Meaning, meaning_of, read_table_clips
 from hf_audio.corpora.folder.table_files import Table, read_any_table
 from hf_audio.data.understanding import counted
 from hf_audio.errors import InputError
 
+MAYBE_TABLES = frozenset((".txt", ".json"))
 MOST_TABLES_OPENED = 50
 MOST_BASES = 200  # folders that paths of a table are tried to be relative to
 FEWEST_NAMED = 0.5  # a table that names fewer of the recordings than this does not outweigh class folders
@@ -37,7 +40,7 @@ class Opened(NamedTuple):
     def why_not(self) -> str:
         """In a few words, for the list of what is not used."""
         if self.meaning is None:
-            return "not a table of recordings" if self.table else "not readable as a table"
+            return "not a table of recordings and classes" if self.table else "not readable as a table"
         if not self.table.rows:
             return "no rows"
         return "the files it names do not exist" if not self.share_found else "names files that do not exist"
@@ -60,11 +63,14 @@ def read_folder_or_table(root: Path, reading: Reading) -> Read:
     opened = _opened(contents, reading)
     folders, problem = (None, _no_table(root, reading)) if reading.wants_table else _class_folders(contents)
     fitting = [one for one in opened if one.share_found == 1 and one.table.rows]
+    undecided = next((one.error for one in opened if isinstance(one.error, UndecidedError)), None)
+    if undecided and not fitting:
+        raise undecided
     _refuse_undecided(root, opened, fitting, folders)
     chosen = fitting or ([] if folders else _nearest(opened))
     if not chosen:
         if folders is None:
-            raise problem
+            folders = _only_class(contents, problem)
         return _with_tables_named(folders, contents, contents.tables, opened)
     read = _joined([_read(one, reading) for one in chosen], chosen, contents)
     named = {one.path for one in chosen}
@@ -137,6 +143,13 @@ def _class_folders(contents: Contents) -> tuple[Read | None, InputError | None]:
     return (None, None) if len(labels) < 2 and contents.tables else (read, None)
 
 
+def _only_class(contents: Contents, problem: InputError | None) -> Read:
+    """Recordings of one class, where no table says more; an audit can do with them."""
+    if problem:
+        raise problem
+    return read_class_folders(contents)
+
+
 def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Opened], folders: Read | None) -> None:
     """Refuse what can be read in several ways, or what a table says and the folder does not have.
 
@@ -170,14 +183,24 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
 
 
 def _nearest(opened: Sequence[Opened]) -> list[Opened]:
-    """The tables that come nearest to listing the recordings; raises the error of one that cannot be read."""
+    """The tables that come nearest to listing the recordings; raises the error of one that was meant to.
+
+    A text or JSON without any column of a known name was not: README.txt, package.json.
+    """
     with_meaning = [one for one in opened if one.meaning]
-    if with_meaning:
-        return with_meaning if len(with_meaning) > 1 else with_meaning[:1]
-    nearest = [one for one in opened if one.table] or list(opened)
-    if nearest:
-        raise nearest[0].error
-    return []
+    meant = [one for one in opened if _is_meant(one)]
+    if not with_meaning and meant:
+        raise next((one for one in meant if one.table), meant[0]).error
+    return with_meaning
+
+
+def _is_meant(opened: Opened) -> bool:
+    suffix, known = opened.path.suffix.lower(), {*PATHS, *LABELS, *SEVERAL_LABELS}
+    if opened.table is None:
+        return suffix != ".txt"
+    columns = opened.table.columns
+    has_known = any(plain(column) in known or {plain(word) for word in column.split()} <= known for column in columns)
+    return has_known or suffix not in MAYBE_TABLES
 
 
 def _read(opened: Opened, reading: Reading) -> Read:
@@ -223,15 +246,19 @@ def _joined(reads: Sequence[Read], tables: Sequence[Opened], contents: Contents)
 
 def _name_unlisted(read: Read, contents: Contents, folders: Read | None) -> None:
     """Adds recordings that no row names to what a reading of a table does not use."""
-    listed = {Path(clip.path) for clip in read.clips}
-    real = {path.resolve() for path in listed}
-    unlisted = [path for path in contents.audio if path not in listed and path.resolve() not in real]
+    listed = {_identity(clip.path) for clip in read.clips}
+    unlisted = [path for path in contents.audio if _identity(path) not in listed]
     if unlisted:
         read.not_used.append(
             counted(contents.names(unlisted), "recording that no row names", "recordings that no row names")
         )
     if folders is not None:
         read.remarks.append("there are class folders too: --layout folders reads them instead of the table")
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _with_tables_named(read: Read, contents: Contents, tables: Sequence[Path], opened: Sequence[Opened] = ()) -> Read:

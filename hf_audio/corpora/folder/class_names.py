@@ -13,6 +13,7 @@ from hf_audio.data.understanding import some
 from hf_audio.errors import InputError
 
 _SEPARATORS = re.compile(r"\s*[,;|/+&]\s*|\s+and\s+|\s+|_|-")
+_MARKS = re.compile(r"\s*[,;|/+&]\s*")
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|&\w+;|\\[nt\"'u]")
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019"
 _NO_CLASS = frozenset(("none", "na", "unknown", "unlabelled", "unlabeled", "undefined", "?", "-"))
@@ -47,7 +48,7 @@ def odd_class_names(counts: dict[str, int]) -> list[str]:
         "Unicode form only: --merge_classes makes one of them"
         for names in _alike(counts)
     ]
-    joined = [name for name in counts if _is_joined(name, counts)]
+    joined = _joined(counts)
     if joined:
         remarks.append(
             f"class {some([repr(name) for name in joined])} looks joined of other classes: --label_separator says what "
@@ -62,6 +63,13 @@ def odd_class_names(counts: dict[str, int]) -> list[str]:
     return remarks
 
 
+def odd_group_names(clips: Iterable[Clip]) -> list[str]:
+    """Groups whose names differ in spelling only, which may be one speaker or song; a sentence where there are any."""
+    alike = _alike({clip.group for clip in clips if not clip.clip_id.startswith(clip.group)})
+    told = some([" and ".join(map(repr, names)) for names in alike])
+    return [f"groups {told} differ in case, spaces or Unicode form only, and are kept as two"] if alike else []
+
+
 def _alike(names: Iterable[str]) -> list[list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
@@ -70,6 +78,14 @@ def _alike(names: Iterable[str]) -> list[list[str]]:
     return [alike for alike in found.values() if len(alike) > 1]
 
 
-def _is_joined(name: str, names: dict[str, int]) -> bool:
-    parts = [part for part in _SEPARATORS.split(name) if part]
-    return len(parts) > 1 and all(part in names for part in parts)
+def _joined(names: Iterable[str]) -> list[str]:
+    """Names whose parts are names, or whose parts between marks recur in others: rock+pop beside rock and pop+jazz."""
+    parts_of = {name: [part for part in _SEPARATORS.split(name) if part] for name in names}
+    marked = {name: [part for part in _MARKS.split(name) if part] for name in names if _MARKS.search(name)}
+    times = Counter(part for parts in marked.values() for part in set(parts))
+    return [
+        name
+        for name, parts in parts_of.items()
+        if (len(parts) > 1 and all(part in parts_of for part in parts))
+        or any(times[part] > 1 or part in parts_of for part in marked.get(name, []) if len(marked[name]) > 1)
+    ]

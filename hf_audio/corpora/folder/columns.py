@@ -20,7 +20,7 @@ from hf_audio.corpora.folder.column_names import (
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.label_cells import is_nothing, says_yes
 from hf_audio.corpora.folder.locating import Located, locate
-from hf_audio.corpora.folder.reading import NONE, Reading
+from hf_audio.corpora.folder.reading import NONE, Reading, UndecidedError
 from hf_audio.corpora.folder.split_names import is_fold, split_called
 from hf_audio.corpora.folder.table_files import Table
 from hf_audio.errors import InputError, nearest_name, unknown_name
@@ -48,16 +48,20 @@ def path_column(table: Table, reading: Reading, bases: Sequence[Path]) -> tuple[
     if reading.path_column:
         column = _known(table, reading.path_column)
         return column, locate(table.values(column), table.path, bases)
-    candidates = [*_named(table.columns, PATHS)]
-    candidates += [column for column in table.columns if column not in candidates and _holds_audio_names(table, column)]
-    if not candidates:
-        raise _lacking(table, ["path"] if _named(table.columns, (*LABELS, *SEVERAL_LABELS)) else ["path", "label"])
+    named = _named(table.columns, PATHS)
+    candidates = [column for column in named if _holds_audio_names(table, column)]
+    candidates = candidates or [column for column in table.columns if _holds_audio_names(table, column)]
     located = {column: locate(table.values(column), table.path, bases) for column in candidates}
-    best = max(candidates, key=lambda column: located[column].num_found)  # the first of equal ones
-    full = [column for column in candidates if located[column].num_found == len(table.rows) > 0]
+    if not any(one.num_found for one in located.values()):  # names without suffix, perhaps, or in columns like id
+        weaker = [column for column in named if column not in located]
+        located |= {column: locate(table.values(column), table.path, bases) for column in weaker}
+    if not located:
+        raise _lacking(table, ["path"] if _named(table.columns, (*LABELS, *SEVERAL_LABELS)) else ["path", "label"])
+    best = max(located, key=lambda column: located[column].num_found)  # the first of equal ones
+    full = [column for column in candidates if located[column].num_found == len(table.rows)]
     differing = next((column for column in full if _real(located[column]) != _real(located[best])), None)
-    if differing:
-        raise InputError(
+    if differing and best in full:
+        raise UndecidedError(
             f"{table.path} has two columns that name files, {best} and {differing}, and they are not the same files; "
             f"say which to read, e.g. --path_column {best}"
         )
@@ -85,7 +89,7 @@ def label_columns(table: Table, reading: Reading, path: str) -> LabelColumns:
     names = [column for column in candidates if not _is_numeric(table, column)] or candidates
     for other in candidates:
         if not _same_classes(table, names[0], other):
-            raise InputError(
+            raise UndecidedError(
                 f"{table.path} has two columns that could be the classes, {names[0]} and {other}; say which, e.g. "
                 f"--label_column {names[0]}"
             )

@@ -73,7 +73,7 @@ def contents_of(root: Path) -> Contents:
     unreadable = []
     for paths in unknown.values():
         (kinds["audio"] if any(_holds_sound(path) for path in paths[:NUM_OPENED]) else unreadable).extend(paths)
-    recordings = {path.with_suffix("") for path in kinds["audio"]}
+    recordings = {name for path in kinds["audio"] for name in (path, path.with_suffix(""))}  # a.txt, a.wav.json
     tables = [path for path in kinds["table"] if path.with_suffix("") not in recordings]
     beside = [path for path in kinds["table"] if path.with_suffix("") in recordings]
     of_kinds = (kinds["audio"], tables, unreadable, kinds["other"] + beside, folders, hidden)

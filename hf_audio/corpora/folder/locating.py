@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
-from hf_audio.errors import InputError
+from hf_audio.corpora.folder.reading import UndecidedError
 
 NUM_TRIED = 50  # rows by which the way to read all of them is chosen
 MOST_DROPPED_FOLDERS = 12
@@ -64,7 +64,7 @@ def locate(written: Sequence[str], table: Path, bases: Sequence[Path]) -> Locate
         bases: other folders, nearest first.
 
     Raises:
-        InputError: files of these names lie in several folders, none of which is the table's own.
+        UndecidedError: files of these names lie in several folders, none of which is the table's own.
     """
     disk, sample = _Disk(), written[:: max(1, len(written) // NUM_TRIED)]
     way = _best_way(sample, table, bases, disk)
@@ -90,7 +90,7 @@ def _best_way(sample: Sequence[str], table: Path, bases: Sequence[Path], disk: _
             best, most = equal[0], highest
             other = next((way for way in equal if _real(found[way]) != _real(found[best])), None)
             if other and best.base != table.parent:
-                raise InputError(
+                raise UndecidedError(
                     f"{table} names files such as {sample[0]!r} that lie in several folders, "
                     f"{best.base} and {other.base}; write the folder before each name, as in "
                     f"{best.base.name}/{sample[0]}"

@@ -12,6 +12,10 @@ LAYOUTS = ("folders", "table")
 NONE = "none"
 
 
+class UndecidedError(InputError):
+    """It is a table of recordings, but could be read in several ways: only the user can say which."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """Settings of the same names; all are optional, for most folders and tables say it themselves.

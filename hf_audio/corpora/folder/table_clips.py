@@ -18,7 +18,7 @@ from hf_audio.corpora.folder.columns import (
 )
 from hf_audio.corpora.folder.label_cells import Labels, is_nothing, one_hot_labels, one_label, several_labels
 from hf_audio.corpora.folder.locating import Located
-from hf_audio.corpora.folder.reading import NONE, Read, Reading
+from hf_audio.corpora.folder.reading import NONE, Read, Reading, UndecidedError
 from hf_audio.corpora.folder.split_names import split_called
 from hf_audio.corpora.folder.stretches import stretches, time_columns
 from hf_audio.corpora.folder.table_files import Table
@@ -46,10 +46,16 @@ def meaning_of(table: Table, reading: Reading, bases: Sequence[Path]) -> Meaning
     """Columns of paths and classes, and the files that are named.
 
     Raises:
-        InputError: there are no such columns, or it cannot be told which they are.
+        InputError: there are no such columns.
+        UndecidedError: it cannot be told which they are.
     """
     path, located = path_column(table, reading, bases)
-    return Meaning(path, located, label_columns(table, reading, path))
+    try:
+        return Meaning(path, located, label_columns(table, reading, path))
+    except UndecidedError as error:
+        if located.num_found:
+            raise
+        raise InputError(str(error)) from None  # of other files: not a table of these recordings
 
 
 def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:

@@ -37,7 +37,8 @@ def read_any_table(path: Path) -> Table:
         return _of_records(path, _json_records(path))
     if suffix == ".parquet":
         return _of_records(path, _parquet_records(path))
-    return Table(path, *read_table(path))
+    columns, rows = read_table(path)
+    return Table(path, [column for column in columns if column], rows)  # programs write numbers of rows without a name
 
 
 def _json_records(path: Path) -> list[Mapping[str, Any]]:
