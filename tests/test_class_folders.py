@@ -55,6 +55,13 @@ def test_splits_may_lie_in_the_classes(tmp_path):
     assert set(understanding.class_counts) == {"dog", "cat"} and clips["dog/train/ann/0.wav"] == ("dog", "ann", "train")
 
 
+def test_a_recording_beside_the_splits_in_a_class_is_of_none(tmp_path):
+    touch(tmp_path, *classes("dog/train", "dog/test", "cat/train", "cat/test"), "dog/stray.wav")
+    clips, understanding = read(tmp_path)
+    assert len(clips) == 8 and clips["dog/train/0.wav"] == ("dog", "dog/train/0.wav", "train")
+    assert "(dog/stray.wav)" in understanding.left_out[0]
+
+
 def test_a_class_may_be_called_train(tmp_path):
     touch(tmp_path, *classes("train", "bus", "tram"))
     clips, understanding = read(tmp_path)

@@ -12,6 +12,7 @@ import pytest
 from test_folder import touch
 
 from hf_audio import InputError
+from hf_audio.audit.page import write_clips
 from hf_audio.corpora.folder import Reading, understand
 
 NAMES = [f"{number}.wav" for number in range(6)]
@@ -495,3 +496,14 @@ def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
 def test_groups_that_differ_in_spelling_are_named(folder):
     write(folder, rows(group=["Ann", "ann", "Bob", "bob ", "cy", "di"]))
     assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ in case" in read(folder)[1].paragraph()
+
+
+def test_what_an_audit_writes_is_read_as_it_was(tmp_path):
+    touch(tmp_path, "Speech, man/0.wav", "Speech, man/1.wav", "a;b/0.wav", "b/0.wav", "b/ann/1.wav", "a;b/ann/1.wav")
+    clips = read(tmp_path)[0]
+    write_clips(clips, tmp_path / "elsewhere" / "usable.csv")
+    again, understanding = read(tmp_path / "elsewhere" / "usable.csv")
+    assert [(clip.clip_id, clip.labels, clip.group) for clip in again] == [
+        (clip.clip_id, clip.labels, clip.group) for clip in clips
+    ]
+    assert not understanding.groups_known and "4 rows have none" in understanding.groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -112,13 +113,15 @@ def write_clips(clips: Sequence[Clip], table: Path) -> None:
     """
     if any(clip.unknown for clip in clips):
         raise InputError(f"{table} cannot say that labels are unknown, and those of this corpus are in part")
-    labels = "label" if all(len(clip.labels) == 1 for clip in clips) else "labels"
+    # Names that a reader could take for several, or that hold what stands between several, are written as lists
+    as_lists = any(mark in name for clip in clips for name in clip.labels for mark in ",;|[")
+    labels = "label" if all(len(clip.labels) == 1 for clip in clips) and not as_lists else "labels"
     metadata = list(dict.fromkeys(name for clip in clips for name in clip.metadata))
     rows = [
         [
             os.path.abspath(clip.path),
-            ";".join(clip.labels),
-            clip.group,
+            json.dumps(clip.labels, ensure_ascii=False) if as_lists else ";".join(clip.labels),
+            "" if clip.is_group_of_its_file else clip.group,
             clip.split or "",
             repr(clip.start_s) if clip.start_s else "",
             "" if clip.end_s is None else repr(clip.end_s),

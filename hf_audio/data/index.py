@@ -70,6 +70,11 @@ class Clip:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", os.fspath(self.path))
 
+    @property
+    def is_group_of_its_file(self) -> bool:
+        """Whether the group is but the name of the clip's own file, where none is known."""
+        return self.clip_id == self.group or self.clip_id.startswith(f"{self.group}#")
+
 
 def with_shared_values(clips: Iterable[Clip]) -> list[Clip]:
     """The same clips, equal names, labels and metadata being one object each: there may be millions."""

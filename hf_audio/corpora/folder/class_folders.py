@@ -10,12 +10,12 @@ train/train/violin/a.wav        unpacked twice: as train/violin/a.wav
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from hf_audio.corpora.folder.contents import Contents, why_unreadable
-from hf_audio.corpora.folder.reading import Read
+from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, Read
 from hf_audio.corpora.folder.split_names import is_fold, split_called
 from hf_audio.data.index import Clip
 from hf_audio.data.understanding import counted, some
@@ -32,6 +32,15 @@ class Place(NamedTuple):
     split: str | None = None
 
 
+class Layout(NamedTuple):
+    """Recordings in classes; loose ones, above the level of classes; those in folders beside; and all that in words."""
+
+    placed: dict[Parts, Place]
+    loose: list[Parts]
+    beside: list[Parts]
+    how: str
+
+
 def read_class_folders(contents: Contents) -> Read:
     """The recordings of class folders.
 
@@ -44,36 +53,35 @@ def read_class_folders(contents: Contents) -> Read:
             f"{root} holds no audio files; expected class folders such as {root.name}/violin/a.wav, or a labels.csv"
         )
     _check_depth(contents, list(files.values()))
-    splits = _split_folders(list(files.values()))
-    if splits:
-        places, how = _below_splits(contents, files.values(), splits)
-    elif _has_splits_below_classes(files.values()):
-        places = {
-            parts: Place(parts[0], parts[2:-1], _split(parts[1])) if len(parts) > 2 else None
-            for parts in files.values()
-        }
-        how = "class folders with a folder for each split in them"
-    else:
-        places = {parts: Place(parts[0], parts[1:-1]) if len(parts) > 1 else None for parts in files.values()}
-        how = "class folders"
-    placed = {parts: place for parts, place in places.items() if place}
-    loose = [parts for parts, place in places.items() if not place and (len(parts) == 1 or parts[0] in splits)]
-    if len(loose) >= len(placed):
-        _refuse_loose(contents, loose)
-    placed, wrapper = _unwrapped(placed)
-    how += f", through the folder {'/'.join(wrapper)} in each" if wrapper else ""
+    layout = _layout(contents, list(files.values()))
+    if len(layout.loose) >= len(layout.placed):
+        _refuse_loose(contents, layout.loose)
+    placed, wrapper = _unwrapped(layout.placed)
     shared = _shared_groups(placed.values())
-    clips, without_group = [], 0
-    for path, parts in files.items():
-        if parts not in placed:
-            continue
-        place = placed[parts]
-        without_group += not place.below
-        clips.append(Clip(path, (place.label,), _group(place, parts, shared), "/".join(parts), split=place.split))
+    clips = [
+        Clip(path, (place.label,), _group(place, parts, shared), "/".join(parts), split=place.split)
+        for path, parts in files.items()
+        if (place := placed.get(parts))
+    ]
+    how = layout.how + (f", through the folder {'/'.join(wrapper)} in each" if wrapper else "")
+    without_group = sum(not place.below for place in placed.values())
     read = Read(how, clips, _told_groups(placed, shared, without_group), _told_splits(placed), without_group)
-    _name_the_rest(read, contents, [parts for parts, place in places.items() if not place], set(loose))
+    _name_the_rest(read, contents, layout)
     _name_classes_like_splits(read)
     return read
+
+
+def _layout(contents: Contents, files: Sequence[Parts]) -> Layout:
+    splits = _split_folders(files)
+    if splits:
+        return _below_splits(contents, files, splits)
+    if _has_splits_below_classes(files):
+        placed = {parts: Place(parts[0], parts[2:-1], _split(parts[1])) for parts in files if len(parts) > 2}
+        how = "class folders with a folder for each split in them"
+    else:
+        placed = {parts: Place(parts[0], parts[1:-1]) for parts in files if len(parts) > 1}
+        how = "class folders"
+    return Layout(placed, [parts for parts in files if parts not in placed], [], how)
 
 
 def _check_depth(contents: Contents, files: Sequence[Parts]) -> None:
@@ -103,30 +111,32 @@ def _split(folder: str) -> str:
     return split_called(folder) or folder
 
 
-def _has_splits_below_classes(files: Iterable[Parts]) -> bool:
-    seconds = [split_called(parts[1]) if len(parts) > 2 else None for parts in files if len(parts) > 1]
-    return None not in seconds and "train" in seconds and len(set(seconds)) > 1
+def _has_splits_below_classes(files: Sequence[Parts]) -> bool:
+    """Whether all folders in the classes are splits; recordings beside them are of none."""
+    seconds = {split_called(parts[1]) for parts in files if len(parts) > 2}
+    return None not in seconds and "train" in seconds and len(seconds) > 1
 
 
-def _below_splits(
-    contents: Contents, files: Iterable[Parts], splits: set[str]
-) -> tuple[dict[Parts, Place | None], str]:
-    """Places below folders of splits; None for what lies in no class folder, or beside the splits."""
+def _below_splits(contents: Contents, files: Sequence[Parts], splits: set[str]) -> Layout:
+    """Places below folders of splits; loose is what lies there in no class folder, beside is what is in no split."""
     doubled = {split for split in splits if _is_doubled(split, files)}
-    places: dict[Parts, Place | None] = {}
+    placed: dict[Parts, Place] = {}
     for parts in files:
         inner = parts[1:] if parts[0] in doubled and len(parts) > 2 else parts
-        is_placed = parts[0] in splits and len(inner) > 2
-        places[parts] = Place(inner[1], inner[2:-1], _split(parts[0])) if is_placed else None
+        if parts[0] in splits and len(inner) > 2:
+            placed[parts] = Place(inner[1], inner[2:-1], _split(parts[0]))
     found = ", ".join(sorted(splits))
-    if not any(places.values()):
+    if not placed:
         raise InputError(
             f"{contents.root} holds folders named like splits, {found}, but no class folders in them; expected e.g. "
             f"{sorted(splits)[0]}/violin/a.wav, or a table with columns path, label and split"
         )
-    _check_depth_below_splits(contents, [place for place in places.values() if place], found)
+    _check_depth_below_splits(contents, list(placed.values()), found)
     twice = f" ({', '.join(sorted(doubled))} lies in a folder of the same name: read through it)" if doubled else ""
-    return places, f"class folders below the folders {found}{twice}"
+    stray = [parts for parts in files if parts not in placed]
+    beside = [parts for parts in stray if len(parts) > 1 and parts[0] not in splits]
+    loose = [parts for parts in stray if len(parts) == 1 or parts[0] in splits]
+    return Layout(placed, loose, beside, f"class folders below the folders {found}{twice}")
 
 
 def _is_doubled(split: str, files: Iterable[Parts]) -> bool:
@@ -176,7 +186,7 @@ def _group(place: Place, parts: Parts, shared: set[str]) -> str:
 
 def _told_groups(placed: dict[Parts, Place], shared: set[str], without_group: int) -> str:
     if without_group == len(placed):
-        return "no grouping is known, so every file is a group of its own"
+        return NO_GROUPS
     names = {place.below[0] for place in placed.values() if place.below}
     told = f"the {len(names):,} folders below the classes ({some(sorted(names))})"
     if shared:
@@ -188,7 +198,7 @@ def _told_groups(placed: dict[Parts, Place], shared: set[str], without_group: in
 
 def _told_splits(placed: dict[Parts, Place]) -> str:
     found = sorted({place.split for place in placed.values() if place.split})
-    return f"from folders ({', '.join(found)})" if found else "none given, to be drawn"
+    return f"from folders ({', '.join(found)})" if found else NO_SPLITS
 
 
 def _refuse_loose(contents: Contents, loose: Sequence[Parts]) -> None:
@@ -200,13 +210,12 @@ def _refuse_loose(contents: Contents, loose: Sequence[Parts]) -> None:
     )
 
 
-def _name_the_rest(read: Read, contents: Contents, stray: Sequence[Parts], loose: set[Parts]) -> None:
+def _name_the_rest(read: Read, contents: Contents, layout: Layout) -> None:
     """Adds to a reading whatever of the folder it does not use."""
-    if loose:
-        names = sorted("/".join(parts) for parts in loose)
+    if layout.loose:
+        names = sorted("/".join(parts) for parts in layout.loose)
         read.left_out.append(counted(names, "recording that lies in no class folder", "recordings in no class folder"))
-    for top in sorted({parts[0] for parts in stray if parts not in loose}):
-        number = sum(parts[0] == top for parts in stray)
+    for top, number in sorted(Counter(parts[0] for parts in layout.beside).items()):
         read.not_used.append(f"the folder {top} beside the others, with {number:,} recordings")
     if contents.unreadable:
         told = [f"{contents.name(path)}: {why_unreadable(path)}" for path in contents.unreadable[:1]]

@@ -129,7 +129,7 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], has_split
     if reading.group_column:
         return (None if reading.group_column == NONE else _known(table, reading.group_column)), ""
     others = [column for column in table.columns if column not in taken]
-    exact = _named(others, GROUPS)
+    exact = [column for column in _named(others, GROUPS) if not all(map(is_nothing, table.values(column)))]
     if exact:
         return exact[0], ""
     files = len({row[next(iter(taken))] for _, row in table.rows})

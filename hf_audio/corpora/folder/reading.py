@@ -10,6 +10,8 @@ from hf_audio.errors import InputError
 
 LAYOUTS = ("folders", "table")
 NONE = "none"
+NO_GROUPS = "no grouping is known, so every file is a group of its own"
+NO_SPLITS = "none given, to be drawn"
 
 
 class UndecidedError(InputError):

@@ -18,9 +18,9 @@ from hf_audio.corpora.folder.columns import (
 )
 from hf_audio.corpora.folder.label_cells import Labels, is_nothing, one_hot_labels, one_label, several_labels
 from hf_audio.corpora.folder.locating import Located
-from hf_audio.corpora.folder.reading import NONE, Read, Reading, UndecidedError
+from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, NONE, Read, Reading, UndecidedError
 from hf_audio.corpora.folder.split_names import split_called
-from hf_audio.corpora.folder.stretches import stretches, time_columns
+from hf_audio.corpora.folder.stretches import TimeColumns, stretches, time_columns
 from hf_audio.corpora.folder.table_files import Table
 from hf_audio.data.index import Clip
 from hf_audio.data.understanding import counted, some
@@ -40,6 +40,17 @@ class Meaning(NamedTuple):
     @property
     def share_found(self) -> float:
         return self.located.num_found / max(1, len(self.located.files))
+
+
+class Roles(NamedTuple):
+    """What the other columns mean, None where there is none; those of no meaning travel as metadata."""
+
+    split: str | None
+    group: str | None
+    times: TimeColumns
+    metadata: list[str]
+    machine_paths: list[str]
+    remarks: list[str]
 
 
 def meaning_of(table: Table, reading: Reading, bases: Sequence[Path]) -> Meaning:
@@ -67,44 +78,58 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
     if not table.rows:
         raise InputError(f"{table.path} has a header but no rows; expected one row a clip")
     _check_files(table, meaning)
+    roles = _roles(table, meaning, reading)
+    labels, told_labels = _labels(table, meaning.labels, reading)
+    clips = _clips(table, meaning, roles, labels)
+    _check_once(table, clips)
+    read = Read(
+        _told_layout(table, meaning, roles, told_labels),
+        clips,
+        _told_groups(clips, roles.group),
+        _told_splits(clips, roles.split),
+        sum(clip.is_group_of_its_file for clip in clips),
+        remarks=roles.remarks,
+    )
+    if roles.group and not reading.group_column and _is_a_group_a_file(clips):
+        read.num_without_group = len(clips)
+        read.remarks.append(
+            f"column {roles.group} names another group for each file, so that it keeps nothing together"
+        )
+    _name_the_rest(read, roles)
+    return read
+
+
+def _roles(table: Table, meaning: Meaning, reading: Reading) -> Roles:
     taken = [meaning.path, *meaning.labels.columns]
     split, split_remark = split_column(table, reading, taken)
-    group, group_remark = group_column(table, reading, [*taken, *filter(None, [split])], split is not None)
-    taken += filter(None, (split, group))
+    taken += [split] if split else []
+    group, group_remark = group_column(table, reading, taken, split is not None)
+    taken += [group] if group else []
     times = time_columns(table, taken)
-    labels, told_labels = _labels(table, meaning.labels, reading)
-    names, files = meaning.located.names, meaning.located.files
-    kept, machine_paths = _metadata_columns(table, [*taken, *times.columns])
-    clips = [
+    others = [column for column in table.columns if column not in (*taken, *times.columns)]
+    machine_paths = [column for column in others if any(map(_is_of_a_machine, table.values(column)))]
+    metadata = [column for column in others if column not in machine_paths]
+    return Roles(split, group, times, metadata, machine_paths, [*filter(None, (split_remark, group_remark))])
+
+
+def _clips(table: Table, meaning: Meaning, roles: Roles, labels: Labels) -> list[Clip]:
+    files, split, group = meaning.located.files, roles.split, roles.group
+    found = stretches(table, roles.times, files)
+    return [
         Clip(
-            path=files[number],
-            labels=labels[number],
-            group=names[number] if group is None or is_nothing(row[group]) else row[group],
-            clip_id=names[number] + stretch.name,
+            path=file,
+            labels=of_row,
+            group=name if group is None or is_nothing(row[group]) else row[group],
+            clip_id=name + stretch.name,
             start_s=stretch.start_s or 0.0,
             end_s=stretch.end_s,
             split=None if split is None or is_nothing(row[split]) else _split(row[split]),
-            metadata={column: row[column] for column in kept},
+            metadata={column: row[column] for column in roles.metadata},
         )
-        for number, ((_, row), stretch) in enumerate(zip(table.rows, stretches(table, times, files), strict=True))
+        for (_, row), name, file, of_row, stretch in zip(
+            table.rows, meaning.located.names, files, labels, found, strict=True
+        )
     ]
-    _check_once(table, clips)
-    roles = {meaning.path: "the path", **dict.fromkeys(filter(None, [group]), "the group")}
-    told = [f"{column} {role}" for column, role in roles.items() if column != role.split()[-1]]
-    told += [
-        part for part in (meaning.located.told and f"paths {meaning.located.told}", told_labels, times.told) if part
-    ]
-    without_group = sum(group is None or is_nothing(row[group]) for _, row in table.rows)
-    read = Read(
-        f"the table {table.path.name}" + (f" ({'; '.join(told)})" if told else ""),
-        clips,
-        _told_groups(clips, group, without_group),
-        _told_splits(clips, split),
-        without_group,
-        remarks=[remark for remark in (split_remark, group_remark) if remark],
-    )
-    _name_the_rest(read, table, kept, machine_paths, clips)
-    return read
 
 
 def _labels(table: Table, columns: LabelColumns, reading: Reading) -> tuple[Labels, str]:
@@ -121,13 +146,6 @@ def _labels(table: Table, columns: LabelColumns, reading: Reading) -> tuple[Labe
 
 def _split(written: str) -> str:
     return split_called(written) or fold_name(written)
-
-
-def _metadata_columns(table: Table, taken: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Columns that travel on as facts of clips, and those that do not because they hold paths of this machine."""
-    others = [column for column in table.columns if column and column not in taken]
-    machine_paths = [column for column in others if any(_is_of_a_machine(value) for value in table.values(column))]
-    return [column for column in others if column not in machine_paths], machine_paths
 
 
 def _is_of_a_machine(value: str) -> bool:
@@ -161,34 +179,47 @@ def _check_once(table: Table, clips: Sequence[Clip]) -> None:
             )
 
 
-def _told_groups(clips: Sequence[Clip], group: str | None, without_group: int) -> str:
+def _told_layout(table: Table, meaning: Meaning, roles: Roles, told_labels: str) -> str:
+    """The table, and how its columns are read where their names do not say it."""
+    told = [
+        f"{meaning.path} the path" if meaning.path != "path" else "",
+        f"paths {meaning.located.told}" if meaning.located.told else "",
+        told_labels,
+        f"{roles.group} the group" if roles.group not in (None, "group") else "",
+        roles.times.told,
+    ]
+    how = "; ".join(filter(None, told))
+    return f"the table {table.path.name}" + (f" ({how})" if how else "")
+
+
+def _told_groups(clips: Sequence[Clip], group: str | None) -> str:
     if group is None:
-        return "no grouping is known, so every file is a group of its own"
-    number = len({clip.group for clip in clips}) - without_group
-    told = f"column {group} ({number:,} groups)"
-    return f"{told}; {without_group:,} rows have none and are groups of their own" if without_group else told
+        return NO_GROUPS
+    known = {clip.group for clip in clips if not clip.is_group_of_its_file}
+    without = sum(clip.is_group_of_its_file for clip in clips)
+    told = f"column {group} ({len(known):,} groups)"
+    return f"{told}; {without:,} rows have none and are groups of their own" if without else told
 
 
 def _told_splits(clips: Sequence[Clip], split: str | None) -> str:
     if split is None:
-        return "none given, to be drawn"
+        return NO_SPLITS
     without = sum(clip.split is None for clip in clips)
     told = f"column {split} ({some(sorted({clip.split for clip in clips if clip.split}))})"
     return f"{told}; {without:,} rows have none and are trained on" if without else told
 
 
-def _name_the_rest(
-    read: Read, table: Table, kept: Sequence[str], machine_paths: Sequence[str], clips: Sequence[Clip]
-) -> None:
-    if kept:
-        read.not_used.append(counted(kept, "column kept as metadata only", "columns kept as metadata only"))
-    if machine_paths:
-        read.not_used.append(
-            counted(machine_paths, "column of paths of this machine", "columns of paths of this machine")
-        )
-    unlabelled = sum(not clip.labels for clip in clips)
+def _is_a_group_a_file(clips: Sequence[Clip]) -> bool:
+    return len({clip.group for clip in clips}) == len({clip.path for clip in clips})
+
+
+def _name_the_rest(read: Read, roles: Roles) -> None:
+    """Adds to a reading the columns that it does not use, and rows that are examples of nothing."""
+    if roles.metadata:
+        read.not_used.append(counted(roles.metadata, "column kept as metadata only", "columns kept as metadata only"))
+    if roles.machine_paths:
+        paths = counted(roles.machine_paths, "column of paths of this machine", "columns of paths of this machine")
+        read.not_used.append(paths)
+    unlabelled = sum(not clip.labels for clip in read.clips)
     if unlabelled:
         read.remarks.append(f"{unlabelled:,} rows have no label and are examples of no class")
-    groups = len({clip.group for clip in clips})
-    if not read.num_without_group and groups == len({clip.path for clip in clips}):
-        read.remarks.append("the column of groups names another group for each file, so that it keeps nothing together")
