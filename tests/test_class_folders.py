@@ -156,17 +156,38 @@ def test_no_class_vanishes_with_an_unknown_suffix(tmp_path):
     )
 
 
+def test_a_class_of_files_that_nobody_can_read_stops(tmp_path):
+    touch(tmp_path, *classes("train/dog", "train/cat", "test/dog", "test/cat"))
+    (tmp_path / "train/yak").mkdir()
+    for number in range(3):
+        (tmp_path / f"train/yak/{number}.zzz").write_bytes(b"what is this")
+    with pytest.raises(InputError, match=r"train/yak lies beside class folders and its 3 files .* \(0.zzz: Format not"):
+        understand(tmp_path)
+
+
+def test_speakers_whose_names_differ_in_spelling_are_named(tmp_path):
+    touch(tmp_path, *classes("yes/Anna", "no/anna", "yes/bob", "no/bob"))
+    assert "groups 'Anna' and 'anna' differ in case" in read(tmp_path)[1].paragraph()
+
+
 def test_hidden_files_and_those_of_systems_are_left_out_and_counted(tmp_path):
     touch(tmp_path, *classes("dog", "cat"))
     junk = ["dog/.trashed-17-a.wav", "dog/._0.wav", "@eaDir/dog/0.wav", "#recycle/b.wav", "$RECYCLE.BIN/c.wav"]
     junk += ["__MACOSX/dog/0.wav", ".ipynb_checkpoints/a-checkpoint.wav", "cat/.hidden/d.wav", "dog/.cache.flac"]
-    junk += ["cat/@eaDir/0.wav@SynoEAStream.wav", "System Volume Information/e.wav", ".Trash-1000/files/f.wav"]
-    touch(tmp_path, *junk)
+    junk += [
+        "cat/@eaDir/0.wav@SynoEAStream.wav",
+        "cat/0.wav~",
+        "System Volume Information/e.wav",
+        ".Trash-1000/files/f.wav",
+    ]
+    for name in junk:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
     (tmp_path / "Thumbs.db").write_bytes(b"")
     (tmp_path / "dog/desktop.ini").write_bytes(b"")
     clips, understanding = read(tmp_path)
     assert sorted(clips) == sorted(classes("dog", "cat"))
-    assert "14 hidden files or folders" in understanding.paragraph()
+    assert "15 hidden files or folders" in understanding.paragraph()
 
 
 def test_names_of_classes_that_look_like_mistakes_are_named_and_merged_when_asked(tmp_path):

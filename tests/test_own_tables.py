@@ -165,6 +165,8 @@ def test_paths_are_found_wherever_the_table_lies(folder, name, start):
         "C:\\Users\\me\\data\\audio\\{}.wav",
         "D:/x/audio/{}.wav",
         "/Users/me/audio/{}.wav",
+        "/audio/{}.wav",
+        "https://example.org/data/audio/{}.wav",
     ],
 )
 def test_paths_of_windows_and_of_other_machines(folder, written):
@@ -507,3 +509,21 @@ def test_what_an_audit_writes_is_read_as_it_was(tmp_path):
         (clip.clip_id, clip.labels, clip.group) for clip in clips
     ]
     assert not understanding.groups_known and "4 rows have none" in understanding.groups
+
+
+def test_names_alone_are_enough_where_folders_are_no_classes(tmp_path):
+    names = [f"{number}-{label}.wav" for number, label in enumerate(HEARD)]
+    touch(tmp_path, *(f"audio/fold{number % 2}/{name}" for number, name in enumerate(names)))
+    write(tmp_path, {"slice_file_name": names, "class": HEARD}, "metadata/all.csv")
+    clips, understanding = read(tmp_path)
+    assert [Path(clip.path).name for clip in clips] == names and "by their names alone" in understanding.layout
+    touch(tmp_path, f"audio/fold9/{names[0]}")
+    refused(tmp_path, "names 1 of 6 files that do not exist, first '0-dog.wav' in line 2")
+
+
+def test_names_alone_are_not_taken_for_a_table_beside_class_folders(tmp_path):
+    touch(tmp_path, *(f"{label}/{number}.wav" for number, label in enumerate(HEARD)))
+    write(tmp_path, {"filename": NAMES, "tempo": [1] * 6, "label": HEARD}, "features.csv")
+    refused(tmp_path, "features.csv names 3 of 6 files .* --layout folders .* or --layout table")
+    assert read(tmp_path, layout="folders")[1].class_counts == {"cat": 3, "dog": 3}
+    assert "by their names alone" in read(tmp_path, layout="table")[1].layout

@@ -17,6 +17,7 @@ JUNK = frozenset(
     )
 )  # fmt: skip
 HIDDEN = (".", "~$")  # how names begin: of hidden files, .trashed-1-a.wav or ._a.wav among them; of Office's locks
+BACKUP = "~"  # how names of editors' backups end
 DOWNLOADS = ".downloads"  # below a corpus: what is on its way
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, 
                 is_link = entry.is_symlink()
                 if not _is_utf8(entry.name):
                     misnamed.append(path)
-                elif entry.name.startswith(HIDDEN) or entry.name.casefold() in JUNK:
+                elif _is_hidden(entry.name):
                     if hidden is not None:
                         hidden.append(path)
                 elif os.path.isdir(path) if is_link else entry.is_dir():
@@ -95,6 +96,10 @@ def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, 
             "%d names below %s are not UTF-8, first %s: left out; rename them, e.g. with convmv",
             len(misnamed), root, ascii(str(misnamed[0])),
         )  # fmt: skip
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(HIDDEN) or name.endswith(BACKUP) or name.casefold() in JUNK
 
 
 def _is_utf8(name: str) -> bool:

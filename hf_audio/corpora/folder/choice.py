@@ -11,6 +11,7 @@ from typing import NamedTuple
 from hf_audio.corpora.folder.class_folders import read_class_folders
 from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
 from hf_audio.corpora.folder.contents import SPREADSHEET_SUFFIXES, Contents, contents_of
+from hf_audio.corpora.folder.locating import Places, unique_names
 from hf_audio.corpora.folder.reading import Read, Reading, UndecidedError
 from hf_audio.corpora.folder.split_names import is_fold, split_called
 from hf_audio.corpora.folder.table_clips import Meaning, meaning_of, read_table_clips
@@ -62,6 +63,8 @@ def read_folder_or_table(root: Path, reading: Reading) -> Read:
         return _with_tables_named(read_class_folders(contents), contents, contents.tables)
     opened = _opened(contents, reading)
     folders, problem = (None, _no_table(root, reading)) if reading.wants_table else _class_folders(contents)
+    if folders is None and not any(one.share_found == 1 for one in opened):
+        opened = [_open(one.path, contents, reading, by_name=True) if one.meaning else one for one in opened]
     fitting = [one for one in opened if one.share_found == 1 and one.table.rows]
     undecided = next((one.error for one in opened if isinstance(one.error, UndecidedError)), None)
     if undecided and not fitting:
@@ -82,9 +85,9 @@ def _read_given_table(path: Path, reading: Reading) -> Read:
     if reading.layout == "folders":
         raise InputError(f"--data_dir {path} is a file, which --layout folders cannot read; give the folder")
     table = read_any_table(path)
-    meaning = meaning_of(table, reading, [path.parent.parent])
+    meaning = meaning_of(table, reading, Places([path.parent.parent]))
     if meaning.share_found < 1:  # only then is the folder looked through, which may be large
-        meaning = meaning_of(table, reading, _bases(contents_of(path.parent), path))
+        meaning = meaning_of(table, reading, _places(contents_of(path.parent), path, by_name=True))
     return read_table_clips(table, meaning, reading)
 
 
@@ -115,22 +118,23 @@ def _opened(contents: Contents, reading: Reading) -> list[Opened]:
     return opened
 
 
-def _open(path: Path, contents: Contents, reading: Reading) -> Opened:
+def _open(path: Path, contents: Contents, reading: Reading, *, by_name: bool = False) -> Opened:
     try:
         table = read_any_table(path)
     except InputError as error:
         return Opened(path, None, None, error)
     try:
-        return Opened(path, table, meaning_of(table, reading, _bases(contents, path)), None)
+        return Opened(path, table, meaning_of(table, reading, _places(contents, path, by_name=by_name)), None)
     except InputError as error:
         return Opened(path, table, None, error)
 
 
-def _bases(contents: Contents, table: Path) -> list[Path]:
-    """Folders that a table's paths may be relative to, nearest first."""
+def _places(contents: Contents, table: Path, *, by_name: bool) -> Places:
+    """Where files may lie that a table names."""
     holding = dict.fromkeys(folder for path in contents.audio for folder in path.parents)
     within = sorted(folder for folder in holding if contents.root in folder.parents)
-    return [contents.root, table.parent.parent, contents.root.parent, *within[:MOST_BASES]]
+    bases = [contents.root, table.parent.parent, contents.root.parent, *within[:MOST_BASES]]
+    return Places(bases, unique_names(contents.audio) if by_name else {})
 
 
 def _class_folders(contents: Contents) -> tuple[Read | None, InputError | None]:
@@ -172,7 +176,7 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
         raise InputError(
             f"{partly.path} names {located.files.count(None)} of {len(located.files)} files that do not exist, first "
             f"{partly.table.values(partly.meaning.path)[missing]!r}; mend it, or give --layout folders to read the "
-            "class folders instead"
+            "class folders instead, or --layout table to look for the names in all folders"
         )
     listed = len({file for one in fitting for file in one.meaning.located.files})
     if fitting and listed < FEWEST_NAMED * len(folders.clips):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from hf_audio.corpora.folder.contents import Contents, why_unreadable
@@ -22,6 +23,7 @@ from hf_audio.data.understanding import counted, some
 from hf_audio.errors import InputError
 
 Parts = tuple[str, ...]
+FEWEST_OF_A_CLASS = 3  # files of unknown kind in a folder that may have been a class: two are LICENSE and README
 
 
 class Place(NamedTuple):
@@ -56,6 +58,7 @@ def read_class_folders(contents: Contents) -> Read:
     layout = _layout(contents, list(files.values()))
     if len(layout.loose) >= len(layout.placed):
         _refuse_loose(contents, layout.loose)
+    _refuse_vanished(contents, layout)
     placed, wrapper = _unwrapped(layout.placed)
     shared = _shared_groups(placed.values())
     clips = [
@@ -208,6 +211,28 @@ def _refuse_loose(contents: Contents, loose: Sequence[Parts]) -> None:
         f"label, and so do {len(loose):,} of {len(contents.audio):,} recordings; move each into a folder named after "
         "its class, or list them in a labels.csv with columns path and label"
     )
+
+
+def _refuse_vanished(contents: Contents, layout: Layout) -> None:
+    """Refuse a folder beside the classes whose files are no recordings that can be read, but may have been meant to be.
+
+    Raises:
+        InputError: a class would vanish.
+    """
+    of_classes = {parts[: parts.index(place.label) + 1] for parts, place in layout.placed.items()}
+    beside = {parts[:-1] for parts in of_classes}
+    for folder, paths in _by_folder(contents.unreadable).items():
+        parts = folder.relative_to(contents.root).parts
+        if parts[:-1] in beside and parts not in of_classes and len(paths) >= FEWEST_OF_A_CLASS:
+            raise InputError(
+                f"The folder {contents.name(folder)} lies beside class folders and its {len(paths):,} files cannot be "
+                f"read as recordings ({paths[0].name}: {why_unreadable(paths[0])}); convert them, e.g. to FLAC, or "
+                "move the folder elsewhere if it is no class"
+            )
+
+
+def _by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    return {folder: list(found) for folder, found in itertools.groupby(paths, key=lambda path: path.parent)}
 
 
 def _name_the_rest(read: Read, contents: Contents, layout: Layout) -> None:

@@ -65,7 +65,7 @@ def odd_class_names(counts: dict[str, int]) -> list[str]:
 
 def odd_group_names(clips: Iterable[Clip]) -> list[str]:
     """Groups whose names differ in spelling only, which may be one speaker or song; a sentence where there are any."""
-    alike = _alike({clip.group for clip in clips if not clip.is_group_of_its_file})
+    alike = _alike({clip.group.rpartition("/")[2] for clip in clips if not clip.is_group_of_its_file})
     told = some([" and ".join(map(repr, names)) for names in alike])
     return [f"groups {told} differ in case, spaces or Unicode form only, and are kept as two"] if alike else []
 

@@ -19,7 +19,7 @@ from hf_audio.corpora.folder.column_names import (
 )
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.label_cells import is_nothing, says_yes
-from hf_audio.corpora.folder.locating import Located, locate
+from hf_audio.corpora.folder.locating import Located, Places, locate
 from hf_audio.corpora.folder.reading import NONE, Reading, UndecidedError
 from hf_audio.corpora.folder.split_names import is_fold, split_called
 from hf_audio.corpora.folder.table_files import Table
@@ -38,7 +38,7 @@ class LabelColumns(NamedTuple):
     told: str = ""
 
 
-def path_column(table: Table, reading: Reading, bases: Sequence[Path]) -> tuple[str, Located]:
+def path_column(table: Table, reading: Reading, places: Places) -> tuple[str, Located]:
     """The column of paths, and the files that they mean.
 
     Raises:
@@ -47,14 +47,14 @@ def path_column(table: Table, reading: Reading, bases: Sequence[Path]) -> tuple[
     _check_header(table)
     if reading.path_column:
         column = _known(table, reading.path_column)
-        return column, locate(table.values(column), table.path, bases)
+        return column, locate(table.values(column), table.path, places)
     named = _named(table.columns, PATHS)
     candidates = [column for column in named if _holds_audio_names(table, column)]
     candidates = candidates or [column for column in table.columns if _holds_audio_names(table, column)]
-    located = {column: locate(table.values(column), table.path, bases) for column in candidates}
+    located = {column: locate(table.values(column), table.path, places) for column in candidates}
     if not any(one.num_found for one in located.values()):  # names without suffix, perhaps, or in columns like id
         weaker = [column for column in named if column not in located]
-        located |= {column: locate(table.values(column), table.path, bases) for column in weaker}
+        located |= {column: locate(table.values(column), table.path, places) for column in weaker}
     if not located:
         raise _lacking(table, ["path"] if _named(table.columns, (*LABELS, *SEVERAL_LABELS)) else ["path", "label"])
     best = max(located, key=lambda column: located[column].num_found)  # the first of equal ones

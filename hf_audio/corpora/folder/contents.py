@@ -25,7 +25,9 @@ OTHER_SUFFIXES = frozenset((
     ".py", ".ipynb", ".m", ".r", ".sh", ".bat", ".c", ".h", ".js", ".css", ".npy", ".npz", ".mat", ".pkl",
     ".pt", ".pth", ".h5", ".hdf5", ".arrow", ".safetensors", ".zip", ".tar", ".gz", ".bz2", ".xz", ".7z",
     ".rar", ".mid", ".midi", ".lab", ".textgrid", ".jams", ".eaf", ".srt", ".db", ".sqlite", ".lock", ".md5",
-    ".sha1", ".sha256", ".part", ".crdownload", ".tmp", ".bak", ".asd", ".pk", ".reapeaks", ".sfk",
+    ".sha1", ".sha256", ".part", ".crdownload", ".tmp", ".bak", ".asd", ".pk", ".reapeaks",
+    ".lnk", ".url", ".torrent", ".nfo", ".sfv", ".cue",
+    ".m3u", ".m3u8", ".pek", ".als", ".aup", ".aup3", ".sfk",
 ))  # fmt: skip
 NUM_OPENED = 3  # files of one suffix in one folder that are opened to see whether they hold sound
 

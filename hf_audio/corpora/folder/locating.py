@@ -6,8 +6,10 @@ import contextlib
 import itertools
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -36,6 +38,18 @@ class Located(NamedTuple):
         return sum(file is not None for file in self.files)
 
 
+class Places(NamedTuple):
+    """Where files may lie that a table names.
+
+    Attributes:
+        bases: folders that paths may be relative to, nearest first.
+        by_name: recordings of a name that is nowhere else; empty where names alone are not enough to go by.
+    """
+
+    bases: Sequence[Path]
+    by_name: Mapping[str, str] = MappingProxyType({})
+
+
 class Way(NamedTuple):
     """One way to read paths: relative to a folder, separators and escapes changed or not, first folders dropped."""
 
@@ -51,25 +65,30 @@ class Way(NamedTuple):
         name = unquote(name) if self.escapes else name
         if not self.dropped:
             return name
-        parts = [part for part in name.split("/") if part]
+        parts = name.split("/")  # of which the first is empty where it is an absolute path
         return "/".join(parts[self.dropped :]) if len(parts) > self.dropped else None
 
 
-def locate(written: Sequence[str], table: Path, bases: Sequence[Path]) -> Located:
+def locate(written: Sequence[str], table: Path, places: Places) -> Located:
     """The files that all paths of a table mean, by the one way of reading that finds most of them.
 
     Args:
         written: the paths as they are written.
         table: relative paths are relative to its folder, unless another of `bases` holds more of them.
-        bases: other folders, nearest first.
+        places: where else to look.
 
     Raises:
         UndecidedError: files of these names lie in several folders, none of which is the table's own.
     """
     disk, sample = _Disk(), written[:: max(1, len(written) // NUM_TRIED)]
-    way = _best_way(sample, table, bases, disk)
+    way = _best_way(sample, table, places.bases, disk)
     files = [disk.find(way, one) for one in written]
     names = [way.name(one) or one for one in written]
+    if None in files and places.by_name:
+        last_parts = [_last_part(one) for one in written]
+        by_name = [places.by_name.get(_composed(name)) for name in last_parts]
+        if _score(written, by_name) > len(files) - files.count(None):
+            return Located(by_name, last_parts, f"by their names alone, in all folders of {places.bases[0].name}")
     told = _told(way, table.parent, sum(map(_is_another_name, files, names)))
     if any(file and os.path.isabs(name) for file, name in zip(files, names, strict=True)):
         names = _below_common_folder(files, names)
@@ -88,7 +107,7 @@ def _best_way(sample: Sequence[str], table: Path, bases: Sequence[Path], disk: _
         if highest > most:
             equal = [way for way, score in scores.items() if score == highest]
             best, most = equal[0], highest
-            other = next((way for way in equal if _real(found[way]) != _real(found[best])), None)
+            other = next((way for way in equal if _disagree(found[way], found[best])), None)
             if other and best.base != table.parent:
                 raise UndecidedError(
                     f"{table} names files such as {sample[0]!r} that lie in several folders, "
@@ -106,8 +125,10 @@ def _score(written: Sequence[str], found: Sequence[str | None]) -> int:
     return len(hits) if len({name for name, _ in hits}) == len({file for _, file in hits}) else 0
 
 
-def _real(files: Sequence[str | None]) -> list[str]:
-    return [os.path.realpath(file) for file in files if file]
+def _disagree(files: Sequence[str | None], others: Sequence[str | None]) -> bool:
+    """Whether two ways to read paths find a path in two places."""
+    both = [(one, other) for one, other in zip(files, others, strict=True) if one and other]
+    return any(os.path.realpath(one) != os.path.realpath(other) for one, other in both)
 
 
 def _ways(sample: Sequence[str], bases: Sequence[Path]) -> Iterator[list[Way]]:
@@ -167,6 +188,16 @@ def _names_by_plain(folder: str) -> dict[str, list[str]]:
             if suffix.lower() in AUDIO_SUFFIXES:
                 found.setdefault(_plain(stem) + "/", []).append(name)
     return found
+
+
+def unique_names(paths: Sequence[Path]) -> dict[str, str]:
+    """Recordings by their file names, without those that several have."""
+    times = Counter(_composed(path.name) for path in paths)
+    return {_composed(path.name): str(path) for path in paths if times[_composed(path.name)] == 1}
+
+
+def _last_part(written: str) -> str:
+    return written.replace("\\", "/").rpartition("/")[2]
 
 
 def _composed(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from hf_audio.corpora.folder.columns import (
@@ -17,7 +16,7 @@ from hf_audio.corpora.folder.columns import (
     split_column,
 )
 from hf_audio.corpora.folder.label_cells import Labels, is_nothing, one_hot_labels, one_label, several_labels
-from hf_audio.corpora.folder.locating import Located
+from hf_audio.corpora.folder.locating import Located, Places
 from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, NONE, Read, Reading, UndecidedError
 from hf_audio.corpora.folder.split_names import split_called
 from hf_audio.corpora.folder.stretches import TimeColumns, stretches, time_columns
@@ -53,14 +52,14 @@ class Roles(NamedTuple):
     remarks: list[str]
 
 
-def meaning_of(table: Table, reading: Reading, bases: Sequence[Path]) -> Meaning:
+def meaning_of(table: Table, reading: Reading, places: Places) -> Meaning:
     """Columns of paths and classes, and the files that are named.
 
     Raises:
         InputError: there are no such columns.
         UndecidedError: it cannot be told which they are.
     """
-    path, located = path_column(table, reading, bases)
+    path, located = path_column(table, reading, places)
     try:
         return Meaning(path, located, label_columns(table, reading, path))
     except UndecidedError as error:
