@@ -35,13 +35,16 @@ def open_regular(path: str | Path) -> BinaryIO:
         InputError: it is not there, not a regular file, or cannot be read.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
+    unfit = InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
     try:
         file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115 - the caller's
+    except IsADirectoryError as error:
+        raise unfit from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+        raise unfit
     return file
 
 

@@ -10,18 +10,25 @@ Exit code 2 with --strict where a clip cannot be used.
 """
 
 import argparse
+import dataclasses
 
 import hf_audio
+
+READING = ("layout", "path_column", "label_column", "label_separator", "group_column", "split_column", "merge_classes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", default="folder", help="corpus module that reads the recordings; default: folder")
-    parser.add_argument("--data_dir", required=True, help="folder with the recordings, or a CSV for corpus=folder")
+    parser.add_argument("--data_dir", required=True, help="folder with the recordings, or a table for corpus=folder")
     parser.add_argument("--output_dir", default="audits/audit", help="where the report goes")
     parser.add_argument("--num_workers", type=int, help="processes that decode; default: one a core")
     parser.add_argument("--strict", action="store_true", help="exit with code 2 where a clip cannot be used")
     parser.add_argument("--write_csv", help="also write the usable clips as a table for corpus=folder")
+    for field in dataclasses.fields(hf_audio.DataConfig):
+        if field.name in READING:
+            kind = {"label_column": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
+            parser.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
     hf_audio.audit_corpus(**vars(parser.parse_args()))
 
 

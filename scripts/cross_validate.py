@@ -24,11 +24,10 @@ from pathlib import Path
 
 from hf_audio import InputError, clear_errors
 from hf_audio.config import Recipe
-from hf_audio.corpora import find_corpus
 from hf_audio.data.splits import fold_names
 from hf_audio.files import read_json, write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.preparation.clips import recordings
+from hf_audio.preparation.clips import read_corpus
 from hf_audio.recipe import parse_recipe
 from hf_audio.terminal import show
 
@@ -76,16 +75,15 @@ def left_out(settings: Recipe, options: argparse.Namespace) -> dict[str, list[st
             raise InputError(f"--num_folds must be 2 or more, found {options.num_folds}: try 5")
         drawn, folds = ["--num_folds", str(options.num_folds)], range(1, options.num_folds + 1)
         return {f"fold {fold} of {options.num_folds}": [*drawn, "--fold", str(fold)] for fold in folds}
-    root = recordings(settings.data.corpus, settings.data.data_dir)
-    clips = find_corpus(settings.data.corpus).index(root)
+    clips, _ = read_corpus(settings.data)
     if options.leave_out == "folds":
         names, flag = fold_names(clips), "--fold"
     else:
         names, flag = sorted({clip.group for clip in clips}), "--test_groups"
     if len(names) < 2:
         raise InputError(
-            f"{root} has {len(names)} {options.leave_out}, expected two or more: name folds in the CSV's split column, "
-            "draw some with --num_folds 5, or give --leave_out groups"
+            f"{settings.data.data_dir or settings.data.corpus} has {len(names)} {options.leave_out}, expected two or "
+            "more: name folds in the table's split column, draw some with --num_folds 5, or give --leave_out groups"
         )
     return {name: [flag, name] for name in names}
 

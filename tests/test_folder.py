@@ -73,7 +73,7 @@ def test_csv_with_byte_order_mark_and_semicolons(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("file,label\na.wav,x\n", r"has columns file, label but needs path"),
+        ("thing,label\na,x\n", r"has columns thing, label but needs path"),
         ("path,lable\na.wav,x\n", r"needs label \(or labels\); is 'lable' meant as 'label'\?"),
         ("path,label\n", "has a header but no rows"),
         ("path,label\na.wav,x\ngone.wav,y\n", "1 of 2 files that do not exist, first 'gone.wav' in line 3"),

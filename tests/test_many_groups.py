@@ -12,7 +12,8 @@ import pytest
 from hf_audio import Clip, LabelSpace, assign_splits
 from hf_audio.data.group_division import groups_and_counts
 from hf_audio.data.labels import MULTI_LABEL
-from hf_audio.data.splits import MANY_GROUPS, draw_folds
+from hf_audio.data.split_drawing import MANY_GROUPS
+from hf_audio.data.splits import draw_folds
 
 NUM_CLASSES = 300
 

@@ -163,7 +163,8 @@ def _data_facts(features: FeatureDataset) -> dict[str, Any]:
         "extractor": manifest["extractor"],
         "splits": manifest["splits"],
         "num_excluded": manifest.get("num_excluded", 0),
-        "group_disjoint": True,  # load_features refuses anything else
+        # load_features refuses groups in two splits; where none are known, that says nothing
+        "group_disjoint": manifest["corpus"].get("groups_known", True),
     }
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
-from hf_audio.corpora import find_corpus
+from hf_audio.config import DataConfig
 from hf_audio.data.index import Clip
 from hf_audio.data.picture_storage import grey_png
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.pictures.inline import inline_picture, player
+from hf_audio.preparation.clips import read_corpus
 from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
@@ -49,8 +52,11 @@ def audit_corpus(
     num_workers: int | None = None,
     strict: bool = False,
     write_csv: str | Path | None = None,
+    **reading: Any,
 ) -> list[Finding]:
     """Audit the recordings of a corpus and write audit.csv and index.html to `output_dir`; prints a summary.
+
+    How a folder or table of one's own was read is printed first.
 
     Args:
         corpus: name of a corpus module, e.g. "folder".
@@ -58,11 +64,16 @@ def audit_corpus(
         num_workers: processes that decode. Default: one a core.
         strict: make clips that cannot be used an error, once everything is written.
         write_csv: also write the usable clips as a table that corpus="folder" reads.
+        reading: how a folder or table of one's own is to be read, e.g. `group_column`; see `DataConfig`.
 
     Raises:
         InputError: no such corpus or recordings, a folder that cannot be written, or unusable clips with `strict`.
     """
-    clips = find_corpus(corpus).index(Path(data_dir))
+    clips, understanding = read_corpus(DataConfig(corpus=corpus, data_dir=str(data_dir), **reading))
+    if understanding:
+        show(understanding.paragraph())
+        if strict:
+            understanding.require_all_recordings()
     output_dir = Path(output_dir)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -103,13 +114,15 @@ def write_clips(clips: Sequence[Clip], table: Path) -> None:
     """
     if any(clip.unknown for clip in clips):
         raise InputError(f"{table} cannot say that labels are unknown, and those of this corpus are in part")
-    labels = "label" if all(len(clip.labels) == 1 for clip in clips) else "labels"
+    # Names that a reader could take for several, or that hold what stands between several, are written as lists
+    as_lists = any(mark in name for clip in clips for name in clip.labels for mark in ",;|[")
+    labels = "label" if all(len(clip.labels) == 1 for clip in clips) and not as_lists else "labels"
     metadata = list(dict.fromkeys(name for clip in clips for name in clip.metadata))
     rows = [
         [
             os.path.abspath(clip.path),
-            ";".join(clip.labels),
-            clip.group,
+            json.dumps(clip.labels, ensure_ascii=False) if as_lists else ";".join(clip.labels),
+            "" if clip.is_group_of_its_file else clip.group,
             clip.split or "",
             repr(clip.start_s) if clip.start_s else "",
             "" if clip.end_s is None else repr(clip.end_s),

@@ -15,7 +15,32 @@ class DataConfig:
 
     corpus: str = setting("folder", "Corpus module that reads the recordings; a wrong name lists them all.")
     data_dir: str | None = setting(
-        None, "Folder with the recordings. For corpus=folder: class folders, or a CSV with path and label(s).", PATH
+        None, "Folder with the recordings. For corpus=folder: class folders, or a table with path and label(s).", PATH
+    )
+    layout: str | None = setting(
+        None, "For corpus=folder with class folders and a table: folders or table says which is read. Default: decided."
+    )
+    path_column: str | None = setting(
+        None, "Column of your table that names the files. Default: path, filename, file ..., by what is found there."
+    )
+    label_column: list[str] | None = setting(
+        None,
+        "Column of your table that holds the class; several columns are a class each, with 0 or 1. Default: label, "
+        "category, genre ... (one class a row), labels, tags ... (several).",
+    )
+    label_separator: str | None = setting(
+        None, "What stands between several labels in a cell of your table; none: a cell is one name, commas and all."
+    )
+    group_column: str | None = setting(
+        None,
+        "Column of your table that says what belongs together (speaker, song, session ...) and must not be in two "
+        "splits; none: every file is by itself. Default: group.",
+    )
+    split_column: str | None = setting(
+        None, "Column of your table with train, validation, test, or with folds; none: none. Default: split, fold ..."
+    )
+    merge_classes: bool = setting(
+        False, "For corpus=folder: make one class of names that differ in case, spaces or Unicode form only (Dog, dog)."
     )
     features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.", PATH)
     label_overrides: str | None = setting(
@@ -35,7 +60,7 @@ class DataConfig:
     )
     fold: str | None = setting(
         None,
-        "Test on this fold (official, e.g. a value of the CSV's split column; or of --num_folds), train on others.",
+        "Test on this fold (official, e.g. a value of the table's split column; or of --num_folds), train on others.",
     )
     num_folds: int | None = setting(
         None, "Draw so many folds by groups where the corpus has none; test on --fold 1 ..."

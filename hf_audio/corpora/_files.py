@@ -9,7 +9,16 @@ from pathlib import Path
 
 from hf_audio.terminal import named_logger
 
-MACOS_FILE, MACOS_FOLDER = "._", "__MACOSX"  # what macOS puts into archives: begins every such file's name; a folder
+# What systems put beside people's files: macOS into archives, Synology, QNAP and Windows as indexes and waste bins.
+JUNK = frozenset(
+    name.casefold()
+    for name in (
+        "__MACOSX", "@eaDir", "@tmp", "@SynoResource", "#recycle", "#snapshot", "@Recycle", "$RECYCLE.BIN", "RECYCLER",
+        "System Volume Information", "lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r",
+    )
+)  # fmt: skip
+HIDDEN = (".", "~$")  # how names begin: of hidden files, .trashed-1-a.wav or ._a.wav among them; of Office's locks
+BACKUP = "~"  # how names of editors' backups end
 DOWNLOADS = ".downloads"  # below a corpus: what is on its way
 
 logger = named_logger(__name__)
@@ -19,8 +28,8 @@ def files_below(root: Path, pattern: str = "*") -> list[Path]:
     """Sorted files below `root` whose paths end like `pattern`, such as "*.wav" or "meta/esc50.csv".
 
     Links are followed, out of the tree too. A folder that several ways lead to is entered once, by its own name rather
-    than a link's, so that no recording comes twice. Hidden folders, such as that of unfinished downloads, and what
-    macOS adds to archives are left out; so are, with a warning, what cannot be reached and names that are not UTF-8,
+    than a link's, so that no recording comes twice. What is hidden, such as unfinished downloads, and what systems put
+    beside people's files are left out; so are, with a warning, what cannot be reached and names that are not UTF-8,
     which no table could hold.
     """
     name = pattern.rpartition("/")[2]
@@ -33,8 +42,16 @@ def folders_below(root: Path) -> list[Path]:
     return sorted(folder for folder, _ in _walk(root) if folder != root)
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the names of its files."""
+def everything_below(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Sorted files and folders below `root` by the same rules, and what is hidden or a system's own."""
+    hidden: list[Path] = []
+    found = list(_walk(root, hidden))
+    files = sorted(folder / file for folder, names in found for file in names)
+    return files, sorted(folder for folder, _ in found if folder != root), sorted(hidden)
+
+
+def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder with the names of its files; appends to `hidden` what is hidden or a system's own."""
     entered: set[str] = set()
     unreachable: list[Path] = []
     misnamed: list[Path] = []
@@ -60,12 +77,13 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
                 is_link = entry.is_symlink()
                 if not _is_utf8(entry.name):
                     misnamed.append(path)
+                elif _is_hidden(entry.name):
+                    if hidden is not None:
+                        hidden.append(path)
                 elif os.path.isdir(path) if is_link else entry.is_dir():
-                    if not entry.name.startswith(".") and entry.name != MACOS_FOLDER:
-                        (starts if is_link else folders).append(path)
+                    (starts if is_link else folders).append(path)
                 elif os.path.isfile(path) if is_link else entry.is_file():
-                    if not entry.name.startswith(MACOS_FILE):
-                        files.append(entry.name)
+                    files.append(entry.name)
                 elif is_link:
                     unreachable.append(path)
             yield folder, files
@@ -79,6 +97,10 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             "%d names below %s are not UTF-8, first %s: left out; rename them, e.g. with convmv",
             len(misnamed), root, ascii(str(misnamed[0])),
         )  # fmt: skip
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(HIDDEN) or name.endswith(BACKUP) or name.casefold() in JUNK
 
 
 def _is_utf8(name: str) -> bool:

@@ -51,7 +51,7 @@ MANIFEST_FIELDS = {
 }
 CORPUS_FIELDS = {
     **dict.fromkeys(("name", "licence", "protocol", "citation", "homepage"), text(10_000)),
-    "may_redistribute": one_of(False, True),
+    **dict.fromkeys(("may_redistribute", "groups_known"), one_of(False, True)),
 }
 SPLIT_FIELDS = {
     "num_shards": whole(1, MOST_SHARDS),

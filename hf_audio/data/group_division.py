@@ -53,3 +53,13 @@ def divide_groups(counts: sparse.csr_array, shares: Sequence[float], seed: int) 
             lightest = min(np.flatnonzero(sizes[parts] > 1), key=lambda group: weights[group])
             parts[lightest] = part
     return parts
+
+
+def union_and_counts(counts: sparse.csr_array) -> sparse.csr_array:
+    """Counts by which a song is stratified: the union of its labels, and its clips."""
+    return sparse.csr_array(sparse.hstack([counts > 0, counts], dtype=float))
+
+
+def presence(counts: sparse.csr_array) -> np.ndarray:
+    """How many groups have each class."""
+    return np.bincount(counts.indices, minlength=counts.shape[1])

@@ -70,6 +70,11 @@ class Clip:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", os.fspath(self.path))
 
+    @property
+    def is_group_of_its_file(self) -> bool:
+        """Whether the group is but the name of the clip's own file, where none is known."""
+        return self.clip_id == self.group or self.clip_id.startswith(f"{self.group}#")
+
 
 def with_shared_values(clips: Iterable[Clip]) -> list[Clip]:
     """The same clips, equal names, labels and metadata being one object each: there may be millions."""
@@ -122,6 +127,8 @@ class CorpusCard:
         problem_type: transformers' `problem_type`; None where the labels decide.
         label_names: its classes in their official order; None where the labels decide.
         others: further corpora that some of the clips come from, such as negatives, each under its own licence.
+        groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
+            one singer, song or session out of two splits.
     """
 
     name: str
@@ -133,3 +140,4 @@ class CorpusCard:
     problem_type: str | None = None
     label_names: tuple[str, ...] | None = None
     others: tuple[CorpusCard, ...] = ()
+    groups_known: bool = True

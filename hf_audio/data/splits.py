@@ -10,16 +10,11 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-from scipy import sparse
-
-from hf_audio.data.group_division import divide_groups, groups_and_counts
+from hf_audio.data.group_division import divide_groups, groups_and_counts, presence, union_and_counts
 from hf_audio.data.index import SPLITS, Clip, groups_in
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.split_drawing import draw_split
 from hf_audio.errors import InputError
-
-NUM_DRAWS = 16  # splits drawn, of which the one nearest to the class proportions is kept
-MANY_GROUPS = 5000  # from which iterative stratification takes minutes, and chance no longer matters
 
 
 def assign_splits(
@@ -70,9 +65,11 @@ def assign_splits(
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0
         clips = _divide_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
-    for split, fraction in (("test", test_fraction), ("validation", validation_fraction)):
-        if fraction > 0 and not any(clip.split == split for clip in clips):
-            clips = _draw(clips, labels, split, fraction, seed)
+    shares = {"test": test_fraction, "validation": validation_fraction}
+    there = {clip.split for clip in clips}
+    missing = [split for split, share in shares.items() if share > 0 and split not in there]
+    for number, split in enumerate(missing, start=1):
+        clips = draw_split(clips, labels, split, shares[split], seed, later=missing[number:])
     check_disjoint((clip.group, clip.split) for clip in clips)
     _check_training(clips, labels)
     return clips
@@ -116,7 +113,7 @@ def draw_folds(clips: Sequence[Clip], labels: LabelSpace, num_folds: int, seed: 
         raise InputError(
             f"--num_folds {num_folds} cannot be drawn from {len(groups)} groups; expected 2 to {len(groups)}"
         )
-    for name, present in zip(labels.names, _presence(counts)[:-1], strict=True):
+    for name, present in zip(labels.names, presence(counts)[:-1], strict=True):
         if present == 1:
             raise InputError(
                 f"Class {name!r} has one group, so the fold that holds it cannot be tested; add recordings of it or "
@@ -204,84 +201,9 @@ def _divide_test(clips: list[Clip], labels: LabelSpace, shares: dict[str, float]
             f"The test split has {len(groups)} groups, too few to divide among {' and '.join(shares)}; "
             "leave out --test_to_train and --validation_from test"
         )
-    parts = divide_groups(_union_and_counts(counts), list(shares.values()), seed)
+    parts = divide_groups(union_and_counts(counts), list(shares.values()), seed)
     split_of = {group: list(shares)[part] for group, part in zip(groups, parts.tolist(), strict=True)}
     return [dataclasses.replace(clip, split=split_of[clip.group]) if clip.split == "test" else clip for clip in clips]
-
-
-def _draw(clips: list[Clip], labels: LabelSpace, split: str, fraction: float, seed: int) -> list[Clip]:
-    """Moves whole groups, about `fraction` of those in train, from train to `split`."""
-    groups, counts = groups_and_counts([clip for clip in clips if clip.split == "train"], labels)
-    if len(groups) < 2:
-        raise InputError(
-            f"A {split} split cannot be drawn without a leak from the {len(groups)} training groups that are there; "
-            f"add recordings, give an official split, or set --{split}_fraction 0"
-        )
-    counts = counts[:, :-1]  # [groups, classes]
-    _check_splittable(counts, groups, labels, split, fraction)
-
-    num_draws = NUM_DRAWS if len(groups) < MANY_GROUPS else 1
-    best = min(
-        (_draw_groups(counts, fraction, seed + attempt) for attempt in range(num_draws)),
-        key=lambda chosen: _imbalance(counts, chosen, fraction),
-    )
-    absent = labels.names[int(np.argmin(counts[best].sum(axis=0)))]
-    if counts[best].sum(axis=0).min() == 0 and _presence(counts).min() > 0:
-        raise InputError(
-            f"No group-disjoint {split} split with {fraction:.0%} of {len(groups)} groups holds class {absent!r}; add "
-            f"recordings of it, raise --{split}_fraction, or give an official split"
-        )
-    moved = {groups[index] for index in best}
-    return [dataclasses.replace(clip, split=split) if clip.group in moved else clip for clip in clips]
-
-
-def _draw_groups(counts: sparse.csr_array, fraction: float, seed: int) -> np.ndarray:
-    """Indices of a stratified draw from groups, given their clips of each class `[groups, classes]`."""
-    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
-    from sklearn.model_selection import StratifiedShuffleSplit
-
-    num_groups = counts.shape[0]
-    num_drawn = max(1, round(fraction * num_groups))
-    if (np.diff(counts.indptr) == 1).all():
-        target = counts.indices  # the one class of each group
-        num_classes = len(np.unique(target))
-        num_drawn = min(max(num_drawn, num_classes), num_groups - num_classes)  # every class on both sides
-        splitter = StratifiedShuffleSplit(1, test_size=num_drawn, random_state=seed)
-    elif num_groups < MANY_GROUPS:  # Sechidis et al. 2011
-        splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=num_drawn / num_groups, random_state=seed)
-        target = (counts > 0).toarray().astype(int)
-    else:
-        return np.flatnonzero(divide_groups(_union_and_counts(counts), [fraction, 1 - fraction], seed) == 0)
-    return next(splitter.split(np.zeros((num_groups, 1)), target))[1]
-
-
-def _union_and_counts(counts: sparse.csr_array) -> sparse.csr_array:
-    """Counts by which a song is stratified: the union of its labels, and its clips."""
-    return sparse.csr_array(sparse.hstack([counts > 0, counts], dtype=float))
-
-
-def _presence(counts: sparse.csr_array) -> np.ndarray:
-    """How many groups have each class."""
-    return np.bincount(counts.indices, minlength=counts.shape[1])
-
-
-def _imbalance(counts: sparse.csr_array, chosen: np.ndarray, fraction: float) -> float:
-    """How far a draw's share of each class is from `fraction`; a class it lacks, or takes whole, weighs most."""
-    totals = counts.sum(axis=0)
-    shares = counts[chosen].sum(axis=0)[totals > 0] / totals[totals > 0]
-    return float(np.abs(shares - fraction).sum() + 10 * ((shares == 0) | (shares == 1)).sum())
-
-
-def _check_splittable(
-    counts: sparse.csr_array, groups: list[str], labels: LabelSpace, split: str, fraction: float
-) -> None:
-    for index, (name, present) in enumerate(zip(labels.names, _presence(counts), strict=True)):
-        if present == 1:
-            only = groups[int(counts[:, [index]].nonzero()[0][0])]
-            raise InputError(
-                f"Class {name!r} has one group, {only!r}, so it cannot be in both train and {split} without a leak; "
-                f"add recordings of it, give an official split, or set --{split}_fraction 0"
-            )
 
 
 def _check_training(clips: Iterable[Clip], labels: LabelSpace) -> None:

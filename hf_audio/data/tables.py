@@ -1,4 +1,4 @@
-"""Tables as people and programs write them: commas, semicolons or tabs, with a byte-order mark or without.
+"""Tables as people and programs write them: commas, semicolons, tabs or bars, with a byte-order mark or without.
 
 Names of files and classes may be a stranger's, and a spreadsheet runs a cell that begins like a formula. So such cells
 are written with an apostrophe before them, as spreadsheets themselves mark text, and read without it.
@@ -38,7 +38,7 @@ def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], li
     if text[:4].lower() == "sep=":  # how spreadsheets are told the separator
         text, before = text.partition("\n")[2], 1
     header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=header.count))
     rows, row = [], {}
     try:
         columns = [_unmarked(name.strip()) for name in reader.fieldnames or ()]

@@ -11,6 +11,7 @@ from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.feature_building import build_features
 from hf_audio.preparation.clips import corpora_of, corpus_clips
 from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
+from hf_audio.terminal import show
 
 __all__ = ["build_corpus_features", "corpora_of", "corpus_clips", "default_window_s", "window_extractor"]
 
@@ -20,14 +21,22 @@ def build_corpus_features(
 ) -> Path:
     """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
 
+    How a folder or table of one's own was read is printed first, in one paragraph.
+
     Raises:
         InputError: as the corpus, the split, mixing and building do.
     """
     # Left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator.
     state = PartialState(cpu=not torch.accelerator.is_available())
     features = features or FeatureConfig()
+    extractor = window_extractor(features)
     with state.local_main_process_first():  # a corpus that is not there is downloaded or rendered by one process
-        prepared = corpus_clips(data, mixing)
+        prepared = corpus_clips(
+            data,
+            mixing,
+            sample_rate=extractor.parameters["sampling_rate"],
+            tell=show if state.is_main_process else None,
+        )
     window_s = features.window_s
     if not window_s:
         window_s = default_window_s(prepared.clips) if window_s is None else longest_clip_s(prepared.clips)
@@ -35,7 +44,7 @@ def build_corpus_features(
         prepared.clips,
         prepared.labels,
         folder,
-        window_extractor(features),
+        extractor,
         window_s=window_s,
         hop_s=features.hop_s or window_s,
         card=prepared.card,

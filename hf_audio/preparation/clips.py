@@ -3,46 +3,75 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from hf_audio.config import DataConfig, MixingConfig
 from hf_audio.corpora import find_corpus, obtain_corpus
+from hf_audio.corpora.folder import Reading
 from hf_audio.data.index import Clip, CorpusCard, with_shared_values
 from hf_audio.data.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.mixtures import mix_clips
 from hf_audio.data.splits import assign_splits
+from hf_audio.data.understanding import Understanding
 from hf_audio.errors import InputError
+from hf_audio.preparation.sample_rates import with_low_rates
 
 SPLIT_KINDS = ("official", "random")
 
 
 class CorpusClips(NamedTuple):
-    """A corpus as it will be trained on: every clip with its split, the classes, and what readers must know of it."""
+    """A corpus as it will be trained on: every clip with its split, the classes, and what readers must know of it.
+
+    `understanding` says how a folder or table was read, and is None for corpora whose layout is known beforehand.
+    """
 
     clips: list[Clip]
     labels: LabelSpace
     card: CorpusCard
+    understanding: Understanding | None = None
 
 
-def corpus_clips(data: DataConfig, mixing: MixingConfig | None = None) -> CorpusClips:
+def corpus_clips(
+    data: DataConfig,
+    mixing: MixingConfig | None = None,
+    *,
+    sample_rate: int | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> CorpusClips:
     """The clips that `data` asks for, from the recordings on disk; a corpus that is not there is obtained first.
+
+    Args:
+        data: what is asked for.
+        mixing: mixtures that are to be made of the training clips.
+        sample_rate: of the features in Hz; that many recordings lie below it is worth a remark.
+        tell: takes, before anything is decided, the paragraph on how a folder or table was read.
 
     Raises:
         InputError: as the corpus and the split do, or settings that do not fit together.
     """
     corpus = find_corpus(data.corpus)
-    clips = with_shared_values(_index(corpus, data))
+    clips, understanding = read_corpus(data)
+    if understanding:
+        understanding = with_low_rates(understanding, clips, sample_rate)
+        if tell:
+            tell(understanding.paragraph())
+        if data.strict:
+            understanding.require_all_recordings()
+    clips = with_shared_values(clips)
     official = {clip.split for clip in clips}
     labels = label_space(corpus.CARD, clips, several=data.several_labels)
+    _check_classes(labels, clips)
     clips = _with_splits(clips, labels, data)
-    clips += _negatives(data, labels)
+    clips += _negatives(data, labels, tell)
     clips, labels, note = _corrected(clips, labels, data)
     clips = [_beginning(clip, data.clip_s) for clip in clips]
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
-    return CorpusClips(clips + mixtures, labels, _card(corpus, data, official, note, len(mixtures)))
+    card = _card(_understood(corpus.CARD, understanding), data, official, note, len(mixtures))
+    return CorpusClips(clips + mixtures, labels, card, understanding)
 
 
 def label_space(card: CorpusCard, clips: list[Clip], *, several: bool = False) -> LabelSpace:
@@ -63,26 +92,65 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
         return Path(data_dir)
     if name == "folder":
         raise InputError(
-            f"Nothing to train on: give {flag} DIR (class folders, or a CSV with path and label), "
+            f"Nothing to train on: give {flag} DIR (class folders, or a table with path and label), "
             "or --dataset USER/NAME for features on the Hub"
         )
     return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
 
 
-def _index(corpus: ModuleType, data: DataConfig) -> list[Clip]:
-    """The clips as the corpus has them, `split` official, the name of a fold, or None."""
+def read_corpus(data: DataConfig) -> tuple[list[Clip], Understanding | None]:
+    """The clips as the corpus has them, `split` official, the name of a fold, or None; and how they were read.
+
+    Raises:
+        InputError: as the corpus does, an unknown kind of split, or settings for folders and tables of one's own.
+    """
     if data.split not in SPLIT_KINDS:
         raise InputError(f"--split {data.split} is unknown; expected {' or '.join(SPLIT_KINDS)}")
+    corpus, reading = find_corpus(data.corpus), _reading(data)
     root = recordings(data.corpus, data.data_dir)
     if data.split == "official":
-        return corpus.index(root)
+        return _understand(corpus, root, reading)
     if data.fold and not data.num_folds:
         raise InputError(
             f"--fold {data.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 to "
             "draw five others"
         )
-    index = getattr(corpus, "index_for_random_split", corpus.index)
-    return [dataclasses.replace(clip, split=None) for clip in index(root)]
+    if hasattr(corpus, "index_for_random_split"):
+        clips, understanding = corpus.index_for_random_split(root), None
+    else:
+        clips, understanding = _understand(corpus, root, reading)
+    return [dataclasses.replace(clip, split=None) for clip in clips], understanding
+
+
+def _reading(data: DataConfig) -> Reading:
+    """What the settings say of a folder or table of the user's own; they are refused for corpora of a known layout."""
+    reading = Reading(**{field.name: getattr(data, field.name) for field in dataclasses.fields(Reading)})
+    if reading != Reading() and not hasattr(find_corpus(data.corpus), "understand"):
+        given = next(name for name, value in vars(reading).items() if value != getattr(Reading(), name))
+        raise InputError(f"--{given} is for --corpus folder, and the layout of {data.corpus} is known; leave it out")
+    return reading
+
+
+def _understand(corpus: ModuleType, root: Path, reading: Reading) -> tuple[list[Clip], Understanding | None]:
+    return corpus.understand(root, reading) if hasattr(corpus, "understand") else (corpus.index(root), None)
+
+
+def _check_classes(labels: LabelSpace, clips: list[Clip]) -> None:
+    """Refuse what no classifier can be trained on, before anything is built."""
+    if len(labels) == 1 and not labels.is_multi_label:
+        raise InputError(
+            f"All {len(clips):,} clips are of one class, {labels.names[0]!r}, and a classifier needs two or more; give "
+            "the folder that holds a folder for each class, or a table with path and label"
+        )
+
+
+def _understood(card: CorpusCard, understanding: Understanding | None) -> CorpusCard:
+    """The card of a corpus with what is known of its groups."""
+    if understanding is None:
+        return card
+    known = "Group-disjoint split" if understanding.groups_known else "Split by files, of which no grouping is known"
+    protocol = f"{known}; {card.protocol[0].lower()}{card.protocol[1:]}"
+    return dataclasses.replace(card, groups_known=understanding.groups_known, protocol=protocol)
 
 
 def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> list[Clip]:
@@ -100,7 +168,7 @@ def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> lis
     )
 
 
-def _negatives(data: DataConfig, labels: LabelSpace) -> list[Clip]:
+def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> list[Clip]:
     """Training clips of another corpus that have none of the classes; no clips where none is named."""
     if not data.negatives:
         if data.negatives_dir:
@@ -119,8 +187,11 @@ def _negatives(data: DataConfig, labels: LabelSpace) -> list[Clip]:
             f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
             "a corpus with several labels a clip, --several_labels, or a class folder of their own"
         )
-    clips = find_corpus(data.negatives).index(recordings(data.negatives, data.negatives_dir, "--negatives_dir"))
     name = data.negatives
+    root = recordings(name, data.negatives_dir, "--negatives_dir")
+    clips, understanding = _understand(find_corpus(name), root, Reading())
+    if understanding and tell:
+        tell(f"Of --negatives {name}: {understanding.paragraph()}")
     return [
         dataclasses.replace(
             clip,
@@ -146,10 +217,10 @@ def _corrected(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> Corre
 
 
 def _card(
-    corpus: ModuleType, data: DataConfig, official: set[str | None], corrections: str, num_mixtures: int
+    card: CorpusCard, data: DataConfig, official: set[str | None], corrections: str, num_mixtures: int
 ) -> CorpusCard:
     """What readers must know, of the corpus with its `official` splits and of what was done to it here."""
-    card, said = corpus.CARD, []
+    said = []
     if data.split == "random":
         said.append(
             "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and too good where "

@@ -1,0 +1,75 @@
+"""Your own recordings: class folders, or a table.
+
+    DIR/violin/a.wav                      label = folder, every file its own group
+    DIR/violin/ann/a.wav                  label = folder, group = the folder below it, one across classes
+    DIR/train/violin/a.wav                with official splits: train, validation (valid, val, dev), test, or folds
+    DIR/labels.csv                        columns path, label (or labels: "violin;piano"),
+                                          optional group, split, start_s, end_s; others become metadata
+
+A table may be CSV, TSV, JSON, JSON lines or Parquet, and its columns may have the names that people give them:
+filename, category, fold, start_ms ... Whatever was understood, and whatever was not used, is told in one paragraph.
+
+`split` holds train / validation / test, or names of folds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from hf_audio.corpora.folder.choice import read_folder_or_table
+from hf_audio.corpora.folder.class_names import merged, odd_class_names, odd_group_names
+from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
+from hf_audio.corpora.folder.reading import Reading
+from hf_audio.corpora.folder.split_names import SPLIT_NAMES
+from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.understanding import Understanding
+
+__all__ = ["AUDIO_SUFFIXES", "CARD", "SPLIT_NAMES", "Reading", "index", "understand"]
+
+CARD = CorpusCard(
+    name="Own recordings",
+    licence="unknown",
+    may_redistribute=True,  # the recordings are the user's; only the user can know
+    protocol="Window scores averaged per clip.",
+)
+
+
+def index(root: Path, reading: Reading | None = None) -> list[Clip]:
+    """Clips of a folder with a table or class folders, or of a table itself.
+
+    Raises:
+        InputError: see `understand`.
+    """
+    return understand(root, reading)[0]
+
+
+def understand(root: Path, reading: Reading | None = None) -> tuple[list[Clip], Understanding]:
+    """The clips, and how they were read.
+
+    Args:
+        root: the folder or table.
+        reading: what the user says of it.
+
+    Raises:
+        InputError: nothing there, no audio, no or several ways to read it, missing columns, unknown paths, or cells
+            that are not what their column is for.
+    """
+    reading = reading or Reading()
+    read = read_folder_or_table(Path(root), reading)
+    clips, remarks = read.clips, read.remarks
+    if reading.merge_classes:
+        clips, merging = merged(clips)
+        remarks = [*remarks, merging]
+    counts = dict(sorted(Counter(label for clip in clips for label in clip.labels).items()))
+    return clips, Understanding(
+        layout=read.layout,
+        class_counts=counts,
+        num_clips=len(clips),
+        groups=read.groups,
+        groups_known=read.num_without_group == 0,
+        splits=read.splits,
+        not_used=tuple(read.not_used),
+        left_out=tuple(read.left_out),
+        remarks=(*remarks, *odd_class_names(counts), *odd_group_names(clips)),
+    )

@@ -1,0 +1,248 @@
+"""Which column of a table means what: by the user's word, by its name, and by what it holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hf_audio.corpora.folder.column_names import (
+    GROUPS,
+    LABELS,
+    MORE_SPLITS,
+    PATHS,
+    SEVERAL_LABELS,
+    SPLITS,
+    is_grouping,
+    plain,
+)
+from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
+from hf_audio.corpora.folder.label_cells import is_nothing, says_yes
+from hf_audio.corpora.folder.locating import Located, Places, locate
+from hf_audio.corpora.folder.reading import NONE, Reading, UndecidedError
+from hf_audio.corpora.folder.split_names import is_fold, split_called
+from hf_audio.corpora.folder.table_files import Table
+from hf_audio.errors import InputError, nearest_name, unknown_name
+
+OWN_COLUMNS = ("path", "label", "labels", "group", "split", "start_s", "end_s")
+MOST_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is no column of classes
+
+
+class LabelColumns(NamedTuple):
+    """Columns of classes: one for all of them, or one for each class; and why, where that is not plain."""
+
+    columns: tuple[str, ...]
+    one_hot: bool = False
+    several: bool = False
+    told: str = ""
+
+
+def path_column(table: Table, reading: Reading, places: Places) -> tuple[str, Located]:
+    """The column of paths, and the files that they mean.
+
+    Raises:
+        InputError: no such column, or two that mean different files.
+    """
+    _check_header(table)
+    if reading.path_column:
+        column = _known(table, reading.path_column)
+        return column, locate(table.values(column), table.path, places)
+    named = _named(table.columns, PATHS)
+    candidates = [column for column in named if _holds_audio_names(table, column)]
+    candidates = candidates or [column for column in table.columns if _holds_audio_names(table, column)]
+    located = {column: locate(table.values(column), table.path, places) for column in candidates}
+    if not any(one.num_found for one in located.values()):  # names without suffix, perhaps, or in columns like id
+        weaker = [column for column in named if column not in located]
+        located |= {column: locate(table.values(column), table.path, places) for column in weaker}
+    if not located:
+        raise _lacking(table, ["path"] if _named(table.columns, (*LABELS, *SEVERAL_LABELS)) else ["path", "label"])
+    best = max(located, key=lambda column: located[column].num_found)  # the first of equal ones
+    full = [column for column in candidates if located[column].num_found == len(table.rows)]
+    differing = next((column for column in full if _real(located[column]) != _real(located[best])), None)
+    if differing and best in full:
+        raise UndecidedError(
+            f"{table.path} has two columns that name files, {best} and {differing}, and they are not the same files; "
+            f"say which to read, e.g. --path_column {best}"
+        )
+    return best, located[best]
+
+
+def label_columns(table: Table, reading: Reading, path: str) -> LabelColumns:
+    """The column of classes, or a column of yes and no for each.
+
+    Raises:
+        InputError: no such column, or several of which each could be the one.
+    """
+    if reading.label_column:
+        columns = tuple(_known(table, column) for column in reading.label_column)
+        if len(columns) > 1:
+            return LabelColumns(columns, one_hot=True)
+        return LabelColumns(columns, several=plain(columns[0]) in SEVERAL_LABELS)
+    others = [column for column in table.columns if column != path]
+    exact = [column for column in others if column in ("label", "labels")] or [
+        column for column in others if plain(column) in ("label", "labels")
+    ]
+    candidates = exact or _named(others, (*LABELS, *SEVERAL_LABELS))
+    if not candidates:
+        return _one_hot(table, others)
+    names = [column for column in candidates if not _is_numeric(table, column)] or candidates
+    for other in candidates:
+        if not _same_classes(table, names[0], other):
+            raise UndecidedError(
+                f"{table.path} has two columns that could be the classes, {names[0]} and {other}; say which, e.g. "
+                f"--label_column {names[0]}"
+            )
+    same = [column for column in candidates if column != names[0]]
+    told = f" (column {', '.join(same)} says the same)" if same else ""
+    return LabelColumns((names[0],), several=plain(names[0]) in SEVERAL_LABELS, told=told)
+
+
+def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[str | None, str]:
+    """The column of splits or folds, and a remark on another that could be it.
+
+    Raises:
+        InputError: several that could be it.
+    """
+    if reading.split_column:
+        return (None if reading.split_column == NONE else _known(table, reading.split_column)), ""
+    others = [column for column in table.columns if column not in taken]
+    more = [column for column in _named(others, MORE_SPLITS) if _holds_splits(table, column)]
+    exact = _named(others, SPLITS)
+    if not exact and len(more) > 1:
+        raise InputError(
+            f"{table.path} has two columns that could be the splits, {more[0]} and {more[1]}; say which, e.g. "
+            f"--split_column {more[0]}"
+        )
+    column = (exact or more or [None])[0]
+    unused = [one for one in more if one != column]
+    remark = f"column {unused[0]} could be the splits too: --split_column {unused[0]} takes it" if unused else ""
+    return column, remark
+
+
+def group_column(table: Table, reading: Reading, taken: Iterable[str], has_splits: bool) -> tuple[str | None, str]:
+    """The column of groups, and a remark on one that could be it.
+
+    Raises:
+        InputError: columns such as speaker or session that could be it, and splits that are still to be drawn.
+    """
+    if reading.group_column:
+        return (None if reading.group_column == NONE else _known(table, reading.group_column)), ""
+    others = [column for column in table.columns if column not in taken]
+    exact = [column for column in _named(others, GROUPS) if not all(map(is_nothing, table.values(column)))]
+    if exact:
+        return exact[0], ""
+    files = len({row[next(iter(taken))] for _, row in table.rows})
+    distinct = {column: len(set(table.values(column)) - {""}) for column in others if is_grouping(column)}
+    offered = sorted((column for column, number in distinct.items() if 1 < number < files), key=distinct.get)
+    if not offered:
+        return None, ""
+    flag = f"--group_column {offered[0]}"
+    if has_splits:
+        return None, f"column {', '.join(offered)} could be the groups: {flag} keeps each in one split"
+    raise InputError(
+        f"{table.path} has no column group, and column {' or '.join(offered)} could be it: give {flag}, so that no "
+        f"{offered[0]} is in training and test, or --group_column {NONE} if every file is to be a group of its own"
+    )
+
+
+def _check_header(table: Table) -> None:
+    """Refuse a table whose first line is a row, or whose columns stand apart by spaces."""
+    if table.path.suffix.lower() in (".json", ".jsonl", ".ndjson", ".parquet"):
+        return
+    if any(Path(column).suffix.lower() in AUDIO_SUFFIXES for column in table.columns):
+        raise InputError(
+            f"{table.path} has no header: its first line names a file; add a first line with the names of the columns, "
+            "such as path,label"
+        )
+    words = [plain(word) for word in table.columns[0].split()] if len(table.columns) == 1 else []
+    if len(words) > 1 and set(words) & {*PATHS, *LABELS}:
+        raise InputError(
+            f"{table.path} has the one column {table.columns[0]!r}: put commas or tabs between its columns, not spaces"
+        )
+
+
+def _known(table: Table, column: str) -> str:
+    if column in table.columns:
+        return column
+    raise unknown_name(f"column of {table.path.name}", column, table.columns)
+
+
+def _named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The columns of these names, in the order of the names."""
+    columns = list(columns)
+    found = sorted((column for column in columns if plain(column) in names), key=lambda one: names.index(plain(one)))
+    return found
+
+
+def _holds_audio_names(table: Table, column: str) -> bool:
+    values = table.values(column)
+    return bool(values) and 2 * sum(Path(value).suffix.lower() in AUDIO_SUFFIXES for value in values) > len(values)
+
+
+def _real(located: Located) -> list[str]:
+    return [os.path.realpath(file) for file in located.files if file]
+
+
+def _is_numeric(table: Table, column: str) -> bool:
+    return all(value.lstrip("-").replace(".", "", 1).isdigit() for value in table.values(column))
+
+
+def _same_classes(table: Table, first: str, second: str) -> bool:
+    """Whether two columns tell the same rows apart: names of classes and their numbers."""
+    pairs = {(row[first], row[second]) for _, row in table.rows}
+    return len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
+
+
+def _one_hot(table: Table, others: Sequence[str]) -> LabelColumns:
+    binary = [column for column in others if _is_binary(table, column)]
+    words = [column for column in others if _could_be_classes(table, column)]
+    if len(binary) < 2 or words:
+        raise _lacking(table, ["label (or labels)"], [*words, *binary])
+    return LabelColumns(tuple(binary), one_hot=True)
+
+
+def _is_binary(table: Table, column: str) -> bool:
+    values = table.values(column)
+    return not _has_role(column) and bool(values) and all(says_yes(value) is not None for value in values)
+
+
+def _could_be_classes(table: Table, column: str) -> bool:
+    """Whether a column without a telling name holds words that recur."""
+    if _has_role(column) or _is_numeric(table, column) or _is_binary(table, column):
+        return False
+    words = {value for value in table.values(column) if not is_nothing(value)}
+    return 1 < len(words) <= MOST_CLASS_WORDS * len(table.rows)
+
+
+def _has_role(column: str) -> bool:
+    return plain(column) in (*GROUPS, *SPLITS, *MORE_SPLITS, *PATHS) or is_grouping(column)
+
+
+def _holds_splits(table: Table, column: str) -> bool:
+    """Whether the values of a column are splits, or numbers or names of folds."""
+    values = {value for value in table.values(column) if not is_nothing(value)}
+    by_name = all(split_called(value) or is_fold(value) for value in values)
+    numbered = "fold" in plain(column) or plain(column) in ("set", "subset", "partition")
+    return len(values) > 1 and (by_name or (numbered and all(fold_name(value).isdigit() for value in values)))
+
+
+def fold_name(value: str) -> str:
+    """A fold's number without the point that programs write behind it: "1.0" is "1"."""
+    return value.removesuffix(".0")
+
+
+def _lacking(table: Table, missing: Sequence[str], offered: Sequence[str] = ()) -> InputError:
+    """The error for columns that are not there, with those that may have been meant."""
+    if offered:
+        hint = f"; say which column holds the classes, e.g. --label_column {offered[0]}"
+        if len(offered) > 1:
+            hint += f", or which columns are a class each, with 0 or 1: --label_column {' '.join(offered[:3])}"
+    else:
+        guesses = [(column, nearest_name(column, OWN_COLUMNS)) for column in table.columns if column not in OWN_COLUMNS]
+        hint = "".join(f"; is {column!r} meant as {guess!r}?" for column, guess in guesses if guess)
+    flags = " and ".join(f"--{name.split()[0]}_column" for name in missing)
+    return InputError(
+        f"{table.path} has columns {', '.join(table.columns) or '(none)'} but needs {' and '.join(missing)}"
+        f"{hint or f'; rename a column, or name it by {flags}'}"
+    )

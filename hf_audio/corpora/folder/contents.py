@@ -1,0 +1,95 @@
+"""What lies in a folder: recordings, tables, the rest, told apart by suffix and, where that is mute, by content."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hf_audio.corpora._files import everything_below
+from hf_audio.data.audio import AudioError, probe
+
+# What people call audio; what soundfile cannot read of it is reported file by file when features are built.
+AUDIO_SUFFIXES = frozenset((
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64",
+    ".rf64", ".m4a", ".aac", ".wma", ".webm", ".weba", ".mka", ".mp2", ".mp4", ".m4b", ".amr", ".3gp", ".ape",
+    ".wv", ".ac3", ".snd", ".sph", ".voc", ".bwf",
+))  # fmt: skip
+TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"))
+SPREADSHEET_SUFFIXES = frozenset((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"))
+# Known to be no sound, so that they are never opened to see
+OTHER_SUFFIXES = frozenset((
+    ".md", ".rst", ".pdf", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".doc",
+    ".docx", ".rtf", ".tex", ".bib", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".svg", ".webp", ".tif", ".tiff",
+    ".py", ".ipynb", ".m", ".r", ".sh", ".bat", ".c", ".h", ".js", ".css", ".npy", ".npz", ".mat", ".pkl",
+    ".pt", ".pth", ".h5", ".hdf5", ".arrow", ".safetensors", ".zip", ".tar", ".gz", ".bz2", ".xz", ".7z",
+    ".rar", ".mid", ".midi", ".lab", ".textgrid", ".jams", ".eaf", ".srt", ".db", ".sqlite", ".lock", ".md5",
+    ".sha1", ".sha256", ".part", ".crdownload", ".tmp", ".bak", ".asd", ".pk", ".reapeaks",
+    ".lnk", ".url", ".torrent", ".nfo", ".sfv", ".cue",
+    ".m3u", ".m3u8", ".pek", ".als", ".aup", ".aup3", ".sfk",
+))  # fmt: skip
+NUM_OPENED = 3  # files of one suffix in one folder that are opened to see whether they hold sound
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Sorted files and folders below `root`.
+
+    Attributes:
+        audio: recordings, by their suffix or because soundfile can read others of their suffix and folder.
+        tables: what could list recordings; not the texts that lie beside a recording of the same name.
+        unreadable: of a suffix that says nothing, and no sound that could be read.
+        others: known not to be recordings.
+        hidden: hidden, or a system's own.
+    """
+
+    root: Path
+    audio: tuple[Path, ...]
+    tables: tuple[Path, ...]
+    unreadable: tuple[Path, ...]
+    others: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    hidden: tuple[Path, ...]
+
+    def name(self, path: Path) -> str:
+        """A path as seen from the root, with slashes."""
+        return path.relative_to(self.root).as_posix()
+
+    def names(self, paths: Iterable[Path]) -> list[str]:
+        return [self.name(path) for path in paths]
+
+
+def contents_of(root: Path) -> Contents:
+    """All that lies below a folder; what has a suffix that says nothing is opened, a few files of each."""
+    files, folders, hidden = everything_below(root)
+    kinds: dict[str, list[Path]] = {"audio": [], "table": [], "other": []}
+    unknown: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for path in files:
+        suffix = path.suffix.lower()
+        kind = "audio" if suffix in AUDIO_SUFFIXES else "table" if suffix in TABLE_SUFFIXES else "other"
+        if kind == "other" and suffix not in OTHER_SUFFIXES | SPREADSHEET_SUFFIXES:
+            unknown[path.parent, suffix].append(path)
+        else:
+            kinds[kind].append(path)
+    unreadable = []
+    for paths in unknown.values():
+        (kinds["audio"] if any(_holds_sound(path) for path in paths[:NUM_OPENED]) else unreadable).extend(paths)
+    recordings = {name for path in kinds["audio"] for name in (path, path.with_suffix(""))}  # a.txt, a.wav.json
+    tables = [path for path in kinds["table"] if path.with_suffix("") not in recordings]
+    beside = [path for path in kinds["table"] if path.with_suffix("") in recordings]
+    of_kinds = (kinds["audio"], tables, unreadable, kinds["other"] + beside, folders, hidden)
+    return Contents(root, *(tuple(sorted(paths)) for paths in of_kinds))
+
+
+def why_unreadable(path: Path) -> str:
+    """Why a file is no recording, in a few words."""
+    try:
+        probe(path)
+    except AudioError as error:
+        return error.reason.removeprefix("unreadable: ").rstrip(".")
+    return "readable"
+
+
+def _holds_sound(path: Path) -> bool:
+    return why_unreadable(path) == "readable"

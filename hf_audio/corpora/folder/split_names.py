@@ -1,0 +1,24 @@
+"""What people call splits and folds, as folders, files and values of a column."""
+
+from __future__ import annotations
+
+import re
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "validate"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+_DECORATION = re.compile(r"[\s_-]*(set|data|split|subset|audio|wavs?|files|samples)$")
+_FOLD = re.compile(r"fold[\s_-]*\d{1,3}|fold[\s_-]+[a-z]")
+
+
+def split_called(name: str) -> str | None:
+    """The split that a name stands for, whatever its case: "Training_set" is "train"; None where it is no split's."""
+    plain = name.strip().casefold()
+    return SPLIT_NAMES.get(plain) or SPLIT_NAMES.get(_DECORATION.sub("", plain))
+
+
+def is_fold(name: str) -> bool:
+    """Whether a name is a fold's, such as "fold3" or "Fold_03"."""
+    return bool(_FOLD.fullmatch(name.strip().casefold()))

@@ -1,0 +1,143 @@
+"""Where in its file each row of a table lies, in seconds, whatever the columns are called and counted in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from hf_audio.corpora.folder.column_names import counts_no_seconds, time_column
+from hf_audio.corpora.folder.label_cells import is_nothing
+from hf_audio.corpora.folder.table_files import Table
+from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.tables import Row, read_stretch
+from hf_audio.errors import InputError
+
+NUM_COMPARED = 50  # rows whose stretch is compared with the length of their file
+MOST_OUTSIDE = 0.5  # share of them that may lie outside, as where files were cut off
+FREE_S = 0.5  # that a stretch may end after its file, by rounding
+
+
+class TimeColumns(NamedTuple):
+    """Columns of a stretch's start, end and length, each with the seconds of its unit; None where there is none."""
+
+    start: tuple[str, float] | None = None
+    end: tuple[str, float] | None = None
+    duration: tuple[str, float] | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        return [column[0] for column in self if column]
+
+    @property
+    def told(self) -> str:
+        """How the columns are read, where they are not called start_s and end_s."""
+        words = ("the start", "the end", "the length")
+        unit = {1.0: "seconds", 0.001: "milliseconds"}
+        return ", ".join(
+            f"{column[0]} {word} in {unit[column[1]]}"
+            for word, column in zip(words, self, strict=True)
+            if column and column[0] not in ("start_s", "end_s")
+        )
+
+
+class Stretch(NamedTuple):
+    """A part of a file in seconds, and what tells it apart from others of the file; None, None, "" is all of it."""
+
+    start_s: float | None
+    end_s: float | None
+    name: str
+
+
+def time_columns(table: Table, taken: Collection[str]) -> TimeColumns:
+    """The columns that say where stretches lie.
+
+    Raises:
+        InputError: they count samples or frames, or two say the same.
+    """
+    found: dict[str, tuple[str, float]] = {}
+    for column in (column for column in table.columns if column not in taken):
+        if counts_no_seconds(column):
+            raise InputError(
+                f"{table.path} has a column {column!r}, which says where stretches lie but not in seconds; convert it "
+                "to columns start_s and end_s, or rename it to something else to read whole files"
+            )
+        meaning = time_column(column)
+        if not meaning:
+            continue
+        word, unit = meaning
+        first = found.get(word)
+        if first and {first[0], column} & {"start_s", "end_s"}:
+            found[word] = (first[0] if first[0].endswith("_s") else column, 1.0)
+        elif first:
+            raise InputError(f"{table.path} has two columns of the {word}, {first[0]} and {column}; rename one of them")
+        else:
+            found[word] = (column, unit)
+    offset = found.pop("offset", None)  # DCASE's is an end, librosa's a start
+    if offset:
+        found.setdefault("end" if "start" in found else "start", offset)
+    if "start" not in found and "end" not in found:
+        return TimeColumns()  # a duration alone is a fact of the file
+    return TimeColumns(found.get("start"), found.get("end"), None if "end" in found else found.get("duration"))
+
+
+def stretches(table: Table, columns: TimeColumns, files: Sequence[str]) -> list[Stretch]:
+    """The stretch of each row.
+
+    Raises:
+        InputError: not a number, an end that is not after its start, or stretches that do not lie in their files.
+    """
+    found = [_stretch(table, line, row, columns) for line, row in table.rows]
+    if columns.told:
+        _check_inside(table, columns, found, files)
+    return found
+
+
+def _stretch(table: Table, line: int, row: Row, columns: TimeColumns) -> Stretch:
+    seconds = {
+        name: "" if column is None or is_nothing(row[column[0]]) else _in_seconds(row[column[0]], column[1])
+        for name, column in zip(("start_s", "end_s", "duration_s"), columns, strict=True)
+    }
+    start_s, end_s = read_stretch(table.path, line, seconds)
+    duration_s, _ = read_stretch(table.path, line, {"start_s": seconds["duration_s"]})
+    if duration_s is not None:
+        if duration_s <= 0:
+            raise InputError(f"{table.path} line {line}: the length of the stretch is 0; expected seconds above 0")
+        end_s = (start_s or 0.0) + duration_s
+    written = [row[column[0]] if column else "" for column in (columns.start, columns.end or columns.duration)]
+    return Stretch(start_s, end_s, "" if start_s is None and end_s is None else f"#{written[0]}-{written[1]}")
+
+
+def _in_seconds(written: str, unit: float) -> str:
+    """A number in seconds as a text, what is no number as it is: reading it says so."""
+    if unit == 1.0:
+        return written
+    try:
+        return repr(unit * float(written.replace(",", ".")))
+    except ValueError:
+        return written
+
+
+def _check_inside(table: Table, columns: TimeColumns, found: Sequence[Stretch], files: Sequence[str]) -> None:
+    """Refuse stretches that do not lie in their files: of the recording a file was cut from, or in another unit."""
+    compared = range(0, len(found), max(1, len(found) // NUM_COMPARED))
+    outside = [
+        (number, length_s) for number in compared if (length_s := _length_if_outside(found[number], files[number]))
+    ]
+    if len(outside) > MOST_OUTSIDE * len(compared):
+        number, length_s = outside[0]
+        line, stretch = table.rows[number][0], found[number]
+        at_s = stretch.end_s if stretch.end_s is not None else stretch.start_s
+        raise InputError(
+            f"{table.path} line {line}: read as {columns.told}, the stretch reaches to {at_s:g} s and its file lasts "
+            f"{length_s:.2f} s; rename the columns with their unit (start_s, end_s or start_ms, end_ms), or, if files "
+            "are to be read whole, to something else"
+        )
+
+
+def _length_if_outside(stretch: Stretch, file: str) -> float | None:
+    try:
+        length_s = probe(file).duration_s
+    except AudioError:
+        return None
+    late_s = max(stretch.end_s or 0.0, (stretch.start_s or 0.0) + FREE_S)
+    return length_s if late_s > length_s + FREE_S else None

@@ -1,0 +1,224 @@
+"""From a table to clips: each column in the meaning that was found for it, and a word on every other."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hf_audio.corpora.folder.columns import (
+    LabelColumns,
+    fold_name,
+    group_column,
+    label_columns,
+    path_column,
+    split_column,
+)
+from hf_audio.corpora.folder.label_cells import Labels, is_nothing, one_hot_labels, one_label, several_labels
+from hf_audio.corpora.folder.locating import Located, Places
+from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, NONE, Read, Reading, UndecidedError
+from hf_audio.corpora.folder.split_names import split_called
+from hf_audio.corpora.folder.stretches import TimeColumns, stretches, time_columns
+from hf_audio.corpora.folder.table_files import Table
+from hf_audio.data.index import Clip
+from hf_audio.data.understanding import counted, some
+from hf_audio.errors import InputError
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\\w")
+_TOP_FOLDERS = frozenset(("home", "Users", "Volumes", "mnt", "media", "data", "root", "scratch", "content", "kaggle"))
+
+
+class Meaning(NamedTuple):
+    """What the first columns of a table mean, which decides whether it is one of recordings at all."""
+
+    path: str
+    located: Located
+    labels: LabelColumns
+
+    @property
+    def share_found(self) -> float:
+        return self.located.num_found / max(1, len(self.located.files))
+
+
+class Roles(NamedTuple):
+    """What the other columns mean, None where there is none; those of no meaning travel as metadata."""
+
+    split: str | None
+    group: str | None
+    times: TimeColumns
+    metadata: list[str]
+    machine_paths: list[str]
+    remarks: list[str]
+
+
+def meaning_of(table: Table, reading: Reading, places: Places) -> Meaning:
+    """Columns of paths and classes, and the files that are named.
+
+    Raises:
+        InputError: there are no such columns.
+        UndecidedError: it cannot be told which they are.
+    """
+    path, located = path_column(table, reading, places)
+    try:
+        return Meaning(path, located, label_columns(table, reading, path))
+    except UndecidedError as error:
+        if located.num_found:
+            raise
+        raise InputError(str(error)) from None  # of other files: not a table of these recordings
+
+
+def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
+    """The clips of a table, one a row.
+
+    Raises:
+        InputError: no rows, files that do not exist, a row twice, or cells that are not what their column is for.
+    """
+    if not table.rows:
+        raise InputError(f"{table.path} has a header but no rows; expected one row a clip")
+    _check_files(table, meaning)
+    roles = _roles(table, meaning, reading)
+    labels, told_labels = _labels(table, meaning.labels, reading)
+    clips = _clips(table, meaning, roles, labels)
+    _check_once(table, clips)
+    read = Read(
+        _told_layout(table, meaning, roles, told_labels),
+        clips,
+        _told_groups(clips, roles.group),
+        _told_splits(clips, roles.split),
+        sum(clip.is_group_of_its_file for clip in clips),
+        remarks=roles.remarks,
+    )
+    if roles.group and not reading.group_column and _is_a_group_a_file(clips):
+        read.num_without_group = len(clips)
+        read.remarks.append(
+            f"column {roles.group} names another group for each file, so that it keeps nothing together"
+        )
+    _name_the_rest(read, roles)
+    return read
+
+
+def _roles(table: Table, meaning: Meaning, reading: Reading) -> Roles:
+    taken = [meaning.path, *meaning.labels.columns]
+    split, split_remark = split_column(table, reading, taken)
+    taken += [split] if split else []
+    group, group_remark = group_column(table, reading, taken, split is not None)
+    taken += [group] if group else []
+    times = time_columns(table, taken)
+    others = [column for column in table.columns if column not in (*taken, *times.columns)]
+    machine_paths = [column for column in others if any(map(_is_of_a_machine, table.values(column)))]
+    metadata = [column for column in others if column not in machine_paths]
+    return Roles(split, group, times, metadata, machine_paths, [*filter(None, (split_remark, group_remark))])
+
+
+def _clips(table: Table, meaning: Meaning, roles: Roles, labels: Labels) -> list[Clip]:
+    files, split, group = meaning.located.files, roles.split, roles.group
+    found = stretches(table, roles.times, files)
+    return [
+        Clip(
+            path=file,
+            labels=of_row,
+            group=name if group is None or is_nothing(row[group]) else row[group],
+            clip_id=name + stretch.name,
+            start_s=stretch.start_s or 0.0,
+            end_s=stretch.end_s,
+            split=None if split is None or is_nothing(row[split]) else _split(row[split]),
+            metadata={column: row[column] for column in roles.metadata},
+        )
+        for (_, row), name, file, of_row, stretch in zip(
+            table.rows, meaning.located.names, files, labels, found, strict=True
+        )
+    ]
+
+
+def _labels(table: Table, columns: LabelColumns, reading: Reading) -> tuple[Labels, str]:
+    """The labels of each row, and how they were read where that is not plain."""
+    if columns.one_hot:
+        return one_hot_labels(table, columns.columns), f"columns {some(columns.columns)} a class each"
+    column, separator = columns.columns[0], reading.label_separator
+    told = "" if column in ("label", "labels") else f"{column} the class{columns.told}"
+    if separator == NONE or (separator is None and not columns.several):
+        return one_label(table, column, separator), told
+    labels, how = several_labels(table, column, separator)
+    return labels, "; ".join(filter(None, [told, how and f"several labels {how}"]))
+
+
+def _split(written: str) -> str:
+    return split_called(written) or fold_name(written)
+
+
+def _is_of_a_machine(value: str) -> bool:
+    """Whether a value is the path of a file on some machine, and not, like AudioSet's /m/04rlf, a name with slashes."""
+    if value.startswith("file://") or _DRIVE.match(value):
+        return True
+    top = value.split("/")[1:2]
+    return value.startswith("/") and bool(top[0]) and (top[0] in _TOP_FOLDERS or os.path.isdir(f"/{top[0]}"))
+
+
+def _check_files(table: Table, meaning: Meaning) -> None:
+    located = meaning.located
+    unknown = [number for number, file in enumerate(located.files) if file is None]
+    if unknown:
+        raise InputError(
+            f"{table.path} names {len(unknown)} of {len(located.files)} files that do not exist, first "
+            f"{table.rows[unknown[0]][1][meaning.path]!r} in line {table.rows[unknown[0]][0]}; paths are read relative "
+            f"to {table.path.parent}"
+        )
+
+
+def _check_once(table: Table, clips: Sequence[Clip]) -> None:
+    lines: dict[tuple, int] = {}
+    for (line, _), clip in zip(table.rows, clips, strict=True):
+        first = lines.setdefault((os.path.abspath(clip.path), clip.start_s, clip.end_s), line)
+        if first != line:
+            raise InputError(
+                f"{table.path} lists {clip.clip_id!r} twice, in lines {first} and {line}; give several labels of one "
+                "clip in one row of a column labels, separated by semicolons, or tell stretches apart by start_s and "
+                "end_s"
+            )
+
+
+def _told_layout(table: Table, meaning: Meaning, roles: Roles, told_labels: str) -> str:
+    """The table, and how its columns are read where their names do not say it."""
+    told = [
+        f"{meaning.path} the path" if meaning.path != "path" else "",
+        f"paths {meaning.located.told}" if meaning.located.told else "",
+        told_labels,
+        f"{roles.group} the group" if roles.group not in (None, "group") else "",
+        roles.times.told,
+    ]
+    how = "; ".join(filter(None, told))
+    return f"the table {table.path.name}" + (f" ({how})" if how else "")
+
+
+def _told_groups(clips: Sequence[Clip], group: str | None) -> str:
+    if group is None:
+        return NO_GROUPS
+    known = {clip.group for clip in clips if not clip.is_group_of_its_file}
+    without = sum(clip.is_group_of_its_file for clip in clips)
+    told = f"column {group} ({len(known):,} groups)"
+    return f"{told}; {without:,} rows have none and are groups of their own" if without else told
+
+
+def _told_splits(clips: Sequence[Clip], split: str | None) -> str:
+    if split is None:
+        return NO_SPLITS
+    without = sum(clip.split is None for clip in clips)
+    told = f"column {split} ({some(sorted({clip.split for clip in clips if clip.split}))})"
+    return f"{told}; {without:,} rows have none and are trained on" if without else told
+
+
+def _is_a_group_a_file(clips: Sequence[Clip]) -> bool:
+    return len({clip.group for clip in clips}) == len({clip.path for clip in clips})
+
+
+def _name_the_rest(read: Read, roles: Roles) -> None:
+    """Adds to a reading the columns that it does not use, and rows that are examples of nothing."""
+    if roles.metadata:
+        read.not_used.append(counted(roles.metadata, "column kept as metadata only", "columns kept as metadata only"))
+    if roles.machine_paths:
+        paths = counted(roles.machine_paths, "column of paths of this machine", "columns of paths of this machine")
+        read.not_used.append(paths)
+    unlabelled = sum(not clip.labels for clip in read.clips)
+    if unlabelled:
+        read.remarks.append(f"{unlabelled:,} rows have no label and are examples of no class")

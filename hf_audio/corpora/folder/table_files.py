@@ -1,0 +1,132 @@
+"""Tables of any kind as rows of texts: CSV in all its forms, JSON, JSON lines, Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hf_audio.data.tables import Row, read_table
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import MOST_TABLE_BYTES, read_whole
+
+
+class Table(NamedTuple):
+    """Columns in their order, and each row that is not empty with the number of its line (JSON, Parquet: its number).
+
+    All values are stripped texts; a list is its JSON, so that what it holds can be told apart.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: list[tuple[int, Row]]
+
+    def values(self, column: str) -> list[str]:
+        return [row[column] for _, row in self.rows]
+
+
+def read_any_table(path: Path) -> Table:
+    """A table, read by its suffix; what is no JSON and no Parquet is read as CSV.
+
+    Raises:
+        InputError: see `hf_audio.data.tables.read_table`; not JSON or Parquet as its suffix says; sound in its cells.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        return _of_records(path, _json_records(path))
+    if suffix == ".parquet":
+        return _of_records(path, _parquet_records(path))
+    columns, rows = read_table(path)
+    return Table(path, [column for column in columns if column], rows)  # programs write numbers of rows without a name
+
+
+def _json_records(path: Path) -> list[Mapping[str, Any]]:
+    """Rows of JSON in any of the forms that programs write."""
+    try:
+        text = read_whole(path, MOST_TABLE_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    try:
+        records = _records(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        records = _json_lines(path, text, error)
+    if records is None or not all(isinstance(record, Mapping) for record in records):
+        raise InputError(f'{path} is not a table; expected a list of rows such as [{{"path": "a.wav", "label": "x"}}]')
+    return records
+
+
+def _json_lines(path: Path, text: str, error: Exception) -> list[Any]:
+    records = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            records += [json.loads(line)] if line.strip() else []
+        except (ValueError, RecursionError):
+            said = f"line {number} is" if records else f"({one_line(error)}) is"
+            raise InputError(f"{path} {said} not JSON as it should be; mend it, or save the table as CSV") from None
+    return records
+
+
+def _records(content: Any) -> list[Any] | None:
+    """A list of rows; of {"rows": [...]}; of columns, as lists or by row numbers; of {file: label} or {file: row}."""
+    if isinstance(content, list):
+        return content
+    if not isinstance(content, Mapping) or not content:
+        return None
+    values = list(content.values())
+    lists = [value for value in values if isinstance(value, list)]
+    if len(lists) == 1 and lists[0] and all(isinstance(row, Mapping) for row in lists[0]):
+        return lists[0]
+    if len(lists) == len(values) and len({len(value) for value in lists}) == 1:
+        return [dict(zip(content, row, strict=True)) for row in zip(*lists, strict=True)]
+    if all(isinstance(value, Mapping) for value in values):
+        if len({tuple(value) for value in values}) == 1 and all(key.isdigit() for key in values[0]):
+            return [{name: column[key] for name, column in content.items()} for key in values[0]]
+        return [{"path": name, **row} for name, row in content.items()]
+    if not any(isinstance(value, Mapping) for value in values) and any("." in key for key in content):
+        several = any(isinstance(value, list) for value in values)
+        return [{"path": name, "labels" if several else "label": value} for name, value in content.items()]
+    return [content]
+
+
+def _parquet_records(path: Path) -> list[Mapping[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        sounds = [one.name for one in table.schema if pyarrow.types.is_struct(one.type) or _is_binary(one.type)]
+        if sounds:
+            raise InputError(
+                f"{path} holds sound itself, in its column {sounds[0]!r}, which cannot be read from a table; write it "
+                "to files beside a table with columns path and label"
+            )
+        return table.to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as Parquet: {one_line(error)}; save it as CSV") from None
+
+
+def _is_binary(kind: Any) -> bool:
+    import pyarrow
+
+    return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
+
+
+def _of_records(path: Path, records: Iterable[Mapping[str, Any]]) -> Table:
+    records = list(records)
+    columns = list(dict.fromkeys(str(name).strip() for record in records for name in record))
+    rows = []
+    for number, record in enumerate(records, start=1):
+        row = {column: "" for column in columns}
+        row |= {str(name).strip(): _as_text(value) for name, value in record.items()}
+        if any(row.values()):
+            rows.append((number, row))
+    return Table(path, columns, rows)
+
+
+def _as_text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value).strip()

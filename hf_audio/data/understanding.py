@@ -1,0 +1,70 @@
+"""What was understood of a user's folder or table, in one short paragraph that is told before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hf_audio.errors import InputError, printable
+
+MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """How a corpus was read. Whatever was not used is named here, so that nothing is dropped without a word.
+
+    Attributes:
+        layout: what was read, and how.
+        class_counts: clips of each class, by name.
+        num_clips: of all classes; a clip of several classes counts once.
+        groups: where groups come from.
+        groups_known: whether every clip has a group that is known, rather than being a group for want of better.
+        splits: where splits come from.
+        not_used: files, folders and columns that play no part, a phrase each.
+        left_out: recordings that were left out although they lie where recordings are expected, a phrase each.
+        remarks: what looks like a mistake, a sentence each.
+    """
+
+    layout: str
+    class_counts: dict[str, int]
+    num_clips: int
+    groups: str
+    groups_known: bool
+    splits: str
+    not_used: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def paragraph(self) -> str:
+        """All of it as text of one paragraph."""
+        counts = [f"{name} {count:,}" for name, count in self.class_counts.items()]
+        said = [
+            f"Read {self.layout}: {self.num_clips:,} clips, {len(counts):,} classes ({some(counts, 12)}).",
+            f"Groups: {self.groups}.",
+            f"Splits: {self.splits}.",
+        ]
+        said += [f"Not used: {'; '.join(self.not_used)}."] if self.not_used else []
+        said += [f"Left out: {'; '.join(self.left_out)}."] if self.left_out else []
+        said += [f"Look at this: {remark}." for remark in self.remarks]
+        return printable(" ".join(said))
+
+    def require_all_recordings(self) -> None:
+        """Refuse what was left out, for builds that are to be strict.
+
+        Raises:
+            InputError: recordings were left out.
+        """
+        if self.left_out:
+            raise InputError(f"{'; '.join(self.left_out)}: move or remove what is no recording, or leave out --strict")
+
+
+def some(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """The first names of a list and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def counted(names: Sequence[str], one: str, several: str | None = None) -> str:
+    """How many there are of what, with the first names: "3 tables (a.csv, b.csv, c.csv)"."""
+    return f"{len(names):,} {one if len(names) == 1 else several or one + 's'} ({some(names)})"

@@ -1,0 +1,31 @@
+"""Recordings whose sample rate lies below the features': what is above half of it was never recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+
+from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.index import Clip
+from hf_audio.data.understanding import Understanding
+
+NUM_PROBED_FILES = 200
+
+
+def with_low_rates(understanding: Understanding, clips: Sequence[Clip], sample_rate: int | None) -> Understanding:
+    """The understanding with a remark where recordings, of a sample of them, lie below `sample_rate` in Hz."""
+    if sample_rate is None:
+        return understanding
+    rates = []
+    for clip in clips[:: max(1, len(clips) // NUM_PROBED_FILES)]:
+        with contextlib.suppress(AudioError):
+            rates.append(probe(clip.path).sample_rate)
+    low = [rate for rate in rates if rate < sample_rate]
+    if not low:
+        return understanding
+    remark = (
+        f"{len(low):,} of {len(rates):,} recordings looked at have a sample rate below the features' {sample_rate} Hz "
+        f"(the lowest {min(low)}): what lies above half of it is silent there, and --sample_rate {max(low)} would do"
+    )
+    return dataclasses.replace(understanding, remarks=(*understanding.remarks, remark))

@@ -1,0 +1,164 @@
+"""Folders and tables rebuilt from public trouble reports: what is understood of each, or the sentence that refuses it.
+
+They lie beside the repository, with a README.md that tells each story.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hf_audio import InputError
+from hf_audio.config import DataConfig, FeatureConfig
+from hf_audio.corpora.folder import Reading, understand
+from hf_audio.data.understanding import Understanding
+from hf_audio.preparation import build_corpus_features, corpus_clips
+
+THREE = {"0": 6, "1": 6, "2": 6}
+NO_GROUPS = "Groups: no grouping is known, so every file is a group of its own."
+SEVERAL = {"d0": 10, "d1": 10, "d2": 10, "digit": 15}
+
+# case: clips of each class, and phrases of the paragraph
+UNDERSTOOD = {
+    "split_dirs_and_stray_file": (THREE, ["below the folders test, train", "train/intro.wav"]),
+    "split_dirs_and_extra_folder": (THREE, ["from folders (test, train)", "the folder unlabelled beside the others"]),
+    "train_in_train": (THREE, ["lies in a folder of the same name: read through it"]),
+    "speaker_folders_in_classes": ({str(n): 60 for n in range(10)}, ["the 6 folders below the classes", "6 lie below"]),
+    "fold_column": (THREE, ["Splits: column fold (1, 2, 3)."]),
+    "start_end_columns": (THREE, ["start the start in seconds, end the end in seconds"]),
+    "esc50_columns": (
+        {"c0": 6, "c1": 6, "c2": 6},
+        ["filename the path; paths relative to audio; category the class", "column fold (1, 2, 3, 4, 5)", "src_file"],
+    ),
+    "audiofolder_metadata_csv": (THREE, ["table metadata.csv (file_name the path)"]),
+    "audiofolder_metadata_jsonl": (THREE, ["table metadata.jsonl (file_name the path)"]),
+    "csv_below_a_folder": (THREE, ["table labels.csv (paths relative to data)"]),
+    "csv_capital_extension": (THREE, ["table LABELS.CSV"]),
+    "tsv_file": (THREE, ["table train.tsv"]),
+    "json_beside_audio": (THREE, ["table labels.json"]),
+    "class_folders_and_one_other_csv": (THREE, ["Read class folders", "1 table (features_30_sec.csv: the files it"]),
+    "class_folders_and_other_csvs": (THREE, ["Read class folders", "2 tables (features_30_sec.csv: the files it"]),
+    "class_only_webm": (THREE, ["Read class folders"]),
+    "class_without_suffix": (THREE, ["Read class folders"]),
+    "hidden_files": (THREE, ["17 hidden files or folders (.ipynb_checkpoints, 0/.DS_Store"]),
+    "labels_comma_separated": (SEVERAL, ["several labels separated by commas"]),
+    "labels_python_list": (SEVERAL, ["several labels as lists"]),
+    "one_hot_columns": ({"one": 6, "two": 6, "zero": 6}, ["columns zero, one, two a class each"]),
+    "class_names_by_case": (
+        {"1": 6, "2": 6, "Zero": 4, "zero": 2},
+        ["classes 'Zero' (4 clips) and 'zero' (2 clips) differ in case", "--merge_classes makes one of them"],
+    ),
+    "nfd_file_names": (THREE, ["table labels.csv:"]),
+    "windows_paths": (THREE, [r"paths with \ read as /"]),
+    "long_tail": ({"0": 40, "1": 40, "2": 3, "3": 3, "4": 3}, [NO_GROUPS]),
+    "upsampled_8k": ({str(n): 40 for n in range(5)}, [NO_GROUPS]),
+    "seventeen_windows": ({"0": 10, "1": 10}, ["column split (test, train)"]),
+}
+
+REFUSED = {
+    "split_dirs_without_classes": "holds folders named like splits, test, train, but no class folders in them",
+    "one_folder_too_many": r"genres_original, which would be the only class, .* give --data_dir .*_original$",
+    "speaker_column": "column speaker could be it: give --group_column speaker, .* or --group_column none",
+    "one_row_without_label": r"labels.csv line 6: 1 of 18 rows have no label in column 'label' \(found ''\)",
+    "one_row_nan_label": r"labels.csv line 6: 3 of 18 rows have no label in column 'label' \(found 'nan'\)",
+    "labels_all_empty": "labels.csv: no row has a label in column 'labels'",
+    "labels_semicolon_in_label_column": "line 3: 'digit;d0' in column 'label' looks like several labels",
+    "saved_to_disk": "holds a dataset saved by the library datasets",
+}
+ELSEWHERE = {"absolute_paths", "wav_data_size_zero"}
+
+
+@pytest.fixture(scope="module")
+def cases() -> Path:
+    folder = Path(__file__).resolve().parents[2] / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"the cases are missing: {folder}")
+    return folder
+
+
+def test_every_case_has_its_place_here(cases):
+    found = {path.name for path in cases.iterdir() if path.is_dir()}
+    assert found == {*UNDERSTOOD, *REFUSED, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("name", UNDERSTOOD)
+def test_what_is_understood(cases, name):
+    counts, phrases = UNDERSTOOD[name]
+    clips, understanding = understand(cases / name / "data")
+    assert understanding.class_counts == counts == Counter(label for clip in clips for label in clip.labels)
+    paragraph = understanding.paragraph()
+    assert [phrase for phrase in phrases if phrase not in paragraph] == [], paragraph
+    assert "\n" not in paragraph and str(cases) not in paragraph
+    assert all(Path(clip.path).is_file() for clip in clips)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(cases, name):
+    with pytest.raises(InputError, match=REFUSED[name]) as caught:
+        understand(cases / name / "data")
+    assert "\n" not in str(caught.value)
+
+
+def read(cases: Path, name: str, **reading) -> Understanding:
+    return understand(cases / name / "data", Reading(**reading))[1]
+
+
+def test_the_flags_that_sentences_name_do_what_they_say(cases):
+    assert read(cases, "speaker_column", group_column="speaker").groups == "column speaker (6 groups)"
+    assert not read(cases, "speaker_column", group_column="none").groups_known
+    assert read(cases, "labels_semicolon_in_label_column", label_separator=";").class_counts == SEVERAL
+    assert read(cases, "class_names_by_case", merge_classes=True).class_counts == {"1": 6, "2": 6, "Zero": 6}
+    assert read(cases, "class_folders_and_one_other_csv", layout="folders").class_counts == THREE
+    with pytest.raises(InputError, match=r"features_30_sec.csv names \d of \d files that do not exist"):
+        read(cases, "class_folders_and_one_other_csv", layout="table")
+    inner = cases / "one_folder_too_many" / "data" / "genres_original"
+    assert understand(inner)[1].class_counts == THREE
+
+
+def test_groups_of_class_folders_and_of_a_table_are_the_same(cases):
+    folder = cases / "speaker_folders_in_classes"
+    by_folder = {Path(clip.path).resolve(): clip.group for clip in understand(folder / "data")[0]}
+    by_table = {Path(clip.path).resolve(): clip.group for clip in understand(folder / "csv")[0]}
+    assert by_folder == by_table and len(set(by_folder.values())) == 6
+
+
+def test_absolute_paths_are_published_nowhere(cases, tmp_path):
+    shutil.copytree(cases / "absolute_paths" / "data", tmp_path / "data")
+    table = tmp_path / "data" / "labels.csv"
+    table.write_text(table.read_text().replace("@ROOT@", str(tmp_path / "data")))
+    data = DataConfig(data_dir=str(tmp_path / "data"), num_workers=1)
+    folder = build_corpus_features(data, tmp_path / "features", FeatureConfig(num_mel_bins=16))
+    for path in folder.rglob("*"):
+        assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
+    rows = list(csv.DictReader((folder / "index.csv").open()))
+    assert rows[0]["clip_id"] == rows[0]["group"] == "0_george_0.wav"
+
+
+def test_every_class_of_a_long_tail_is_in_every_split(cases):
+    clips = corpus_clips(DataConfig(data_dir=str(cases / "long_tail" / "data"))).clips
+    counts = Counter((clip.split, clip.labels[0]) for clip in clips)
+    assert all(counts[split, label] for split in ("train", "validation", "test") for label in "01234"), counts
+    assert abs(sum(clip.split == "test" for clip in clips) - 0.15 * len(clips)) < 1
+
+
+def test_a_class_that_no_decoder_reads_stops_the_build_with_its_files_listed(cases, tmp_path):
+    data = DataConfig(data_dir=str(cases / "class_only_webm" / "data"), num_workers=1)
+    with pytest.raises(InputError, match=r"Class 2 lost all its training clips.* see .*excluded.csv"):
+        build_corpus_features(data, tmp_path / "features", FeatureConfig(window_s=0.3, num_mel_bins=16))
+    assert "2/2_george_0.webm" in (tmp_path / "features" / "excluded.csv").read_text()
+
+
+def test_strict_stops_at_a_stray_file_and_low_rates_are_told(cases, capsys, tmp_path):
+    data = DataConfig(data_dir=str(cases / "split_dirs_and_stray_file" / "data"), strict=True)
+    with pytest.raises(InputError, match=r"\(train/intro.wav\): move or remove"):
+        corpus_clips(data)
+    told: list[str] = []
+    data = DataConfig(data_dir=str(cases / "upsampled_8k" / "data"))
+    prepared = corpus_clips(data, sample_rate=16_000, tell=told.append)
+    assert told == [prepared.understanding.paragraph()]
+    assert "200 of 200 recordings looked at have a sample rate below the features' 16000 Hz" in told[0]
+    assert prepared.card.protocol.startswith("Split by files, of which no grouping is known")

@@ -1,0 +1,258 @@
+"""Class folders as people have them: splits, speakers, wrappers, strays and junk; each is read, or named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from test_folder import touch
+
+from hf_audio import InputError
+from hf_audio.corpora.folder import Reading, understand
+from hf_audio.data.understanding import Understanding
+
+
+def read(root: Path, **reading) -> tuple[dict[str, tuple], Understanding]:
+    """{clip_id: (label, group, split)}, and how it was read."""
+    clips, understanding = understand(root, Reading(**reading))
+    return {clip.clip_id: (clip.labels[0], clip.group, clip.split) for clip in clips}, understanding
+
+
+def classes(*names: str, files: int = 2) -> list[str]:
+    return [f"{name}/{number}.wav" for name in names for number in range(files)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("train", "test"), ("Training", "Testing"), ("TRAIN", "eval"), ("train_set", "valid"), ("training data", "dev")],
+)
+def test_folders_named_like_splits_are_splits(tmp_path, first, second):
+    touch(tmp_path, *classes(f"{first}/dog", f"{first}/cat", f"{second}/dog", f"{second}/cat"))
+    clips, understanding = read(tmp_path)
+    assert set(understanding.class_counts) == {"dog", "cat"}
+    assert {split for _, _, split in clips.values()} == {
+        "train",
+        "test" if second[:2] in ("te", "Te", "ev") else "validation",
+    }
+    assert first in understanding.layout and "from folders" in understanding.splits
+
+
+def test_folders_of_folds_are_folds(tmp_path):
+    touch(tmp_path, *classes("fold1/dog", "fold1/cat", "fold2/dog", "fold2/cat"))
+    clips, understanding = read(tmp_path)
+    assert {split for _, _, split in clips.values()} == {"fold1", "fold2"} and len(understanding.class_counts) == 2
+
+
+def test_splits_may_lie_in_the_classes(tmp_path):
+    touch(tmp_path, *classes("dog/train/ann", "dog/test/bob", "cat/train/ann", "cat/test/bob"))
+    clips, understanding = read(tmp_path)
+    assert set(understanding.class_counts) == {"dog", "cat"} and clips["dog/train/ann/0.wav"] == ("dog", "ann", "train")
+
+
+def test_a_recording_beside_the_splits_in_a_class_is_of_none(tmp_path):
+    touch(tmp_path, *classes("dog/train", "dog/test", "cat/train", "cat/test"), "dog/stray.wav")
+    clips, understanding = read(tmp_path)
+    assert len(clips) == 8 and clips["dog/train/0.wav"] == ("dog", "dog/train/0.wav", "train")
+    assert "(dog/stray.wav)" in understanding.left_out[0]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    touch(tmp_path, *classes("train", "bus", "tram"))
+    clips, understanding = read(tmp_path)
+    assert set(understanding.class_counts) == {"train", "bus", "tram"} and clips["train/0.wav"][2] is None
+    assert "class train is named like a split" in understanding.paragraph()
+
+
+def test_what_lies_beside_splits_or_above_classes_is_named_and_strict_builds_stop(tmp_path):
+    touch(
+        tmp_path, *classes("train/dog", "train/cat", "val/dog", "val/cat"), "train/intro.wav", "raw/x.wav", "raw/y.wav"
+    )
+    clips, understanding = read(tmp_path)
+    assert len(clips) == 8 and not any("raw" in name or "intro" in name for name in clips)
+    assert "the folder raw beside the others, with 2 recordings" in understanding.paragraph()
+    assert "1 recording that lies in no class folder (train/intro.wav)" in understanding.paragraph()
+    with pytest.raises(
+        InputError, match=r"train/intro.wav\): move or remove what is no recording, or leave out --strict"
+    ):
+        understanding.require_all_recordings()
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (classes("train", "valid", "test"), "named like splits, test, train, valid, but no class folders in them"),
+        (
+            classes("audio/dog", "audio/cat"),
+            r"one folder of recordings, audio, .* \(cat, dog\); give --data_dir .*/audio$",
+        ),
+        (classes("a/b/dog", "a/b/cat"), r"seem to lie in it \(cat, dog\); give --data_dir .*/a/b$"),
+        (classes("all/train/dog", "all/test/dog"), r"seem to lie in it \(test, train\); give --data_dir .*/all$"),
+        (
+            classes("train/audio/dog", "train/audio/cat", "test/audio/dog"),
+            "hold one folder each, audio, .* move them up",
+        ),
+        ([*classes("dog", files=1), "a.wav", "b.wav"], "a.wav lies in .* itself, so it has no label, and so do 2 of 3"),
+    ],
+)
+def test_what_cannot_be_read_gets_one_sentence(tmp_path, names, sentence):
+    touch(tmp_path, *names)
+    with pytest.raises(InputError, match=sentence) as caught:
+        understand(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("inner", ["train", "Training", "train_set"])
+def test_a_split_unpacked_twice_is_read_through(tmp_path, inner):
+    touch(tmp_path, *classes(f"train/{inner}/dog", f"train/{inner}/cat", "test/dog", "test/cat"), "train/intro.wav")
+    clips, understanding = read(tmp_path)
+    assert set(understanding.class_counts) == {"dog", "cat"} and clips[f"train/{inner}/dog/0.wav"][2] == "train"
+    assert "read through it" in understanding.layout and understanding.left_out
+
+
+def test_a_folder_below_several_classes_is_one_group_and_the_first_below_a_class_decides(tmp_path):
+    touch(tmp_path, *classes("yes/anna", "no/anna", "yes/bob/cd1", "yes/bob/cd2", files=1), "no/loose.wav")
+    clips, understanding = read(tmp_path)
+    assert clips["yes/anna/0.wav"][1] == clips["no/anna/0.wav"][1]
+    assert clips["yes/bob/cd1/0.wav"][1] == clips["yes/bob/cd2/0.wav"][1] != clips["yes/anna/0.wav"][1]
+    assert clips["no/loose.wav"][1] == "no/loose.wav"
+    assert (
+        "1 lie below several classes" in understanding.groups
+        and "no grouping is known of 1 files" in understanding.groups
+    )
+    assert not understanding.groups_known
+
+
+def test_one_folder_of_the_same_name_in_each_class_is_no_group(tmp_path):
+    touch(tmp_path, *classes("dog/wav", "cat/wav"))
+    clips, understanding = read(tmp_path)
+    assert len({group for _, group, _ in clips.values()}) == 4 and "through the folder wav" in understanding.layout
+    assert "no grouping is known" in understanding.groups
+
+
+def test_no_class_vanishes_with_an_unknown_suffix(tmp_path):
+    touch(tmp_path, *classes("dog", "cat"))
+    (tmp_path / "emu").mkdir()
+    for number in range(3):
+        (tmp_path / f"cat/{number}.wav").exists() and (tmp_path / f"cat/{number}.wav").rename(
+            tmp_path / f"cat/{number}.xyz"
+        )
+        (tmp_path / f"emu/{number}.webm").write_bytes(b"\x1aE\xdf\xa3 no sound that libsndfile knows")
+    (tmp_path / "dog/README").write_text("a text without suffix")
+    (tmp_path / "yak").mkdir()
+    (tmp_path / "yak/0.zzz").write_bytes(b"what is this")
+    _, understanding = read(tmp_path)
+    assert understanding.class_counts == {"cat": 2, "dog": 2, "emu": 3}, "by content, or listed when features are built"
+    told = understanding.paragraph()
+    assert (
+        "dog/README: Format not recognised" in told
+        and "yak/0.zzz" in told
+        and "1 folder without recordings (yak)" in told
+    )
+
+
+def test_a_class_of_files_that_nobody_can_read_stops(tmp_path):
+    touch(tmp_path, *classes("train/dog", "train/cat", "test/dog", "test/cat"))
+    (tmp_path / "train/yak").mkdir()
+    for number in range(3):
+        (tmp_path / f"train/yak/{number}.zzz").write_bytes(b"what is this")
+    with pytest.raises(InputError, match=r"train/yak lies beside class folders and its 3 files .* \(0.zzz: Format not"):
+        understand(tmp_path)
+
+
+def test_speakers_whose_names_differ_in_spelling_are_named(tmp_path):
+    touch(tmp_path, *classes("yes/Anna", "no/anna", "yes/bob", "no/bob"))
+    assert "groups 'Anna' and 'anna' differ in case" in read(tmp_path)[1].paragraph()
+
+
+def test_hidden_files_and_those_of_systems_are_left_out_and_counted(tmp_path):
+    touch(tmp_path, *classes("dog", "cat"))
+    junk = ["dog/.trashed-17-a.wav", "dog/._0.wav", "@eaDir/dog/0.wav", "#recycle/b.wav", "$RECYCLE.BIN/c.wav"]
+    junk += ["__MACOSX/dog/0.wav", ".ipynb_checkpoints/a-checkpoint.wav", "cat/.hidden/d.wav", "dog/.cache.flac"]
+    junk += [
+        "cat/@eaDir/0.wav@SynoEAStream.wav",
+        "cat/0.wav~",
+        "System Volume Information/e.wav",
+        ".Trash-1000/files/f.wav",
+    ]
+    for name in junk:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "dog/desktop.ini").write_bytes(b"")
+    clips, understanding = read(tmp_path)
+    assert sorted(clips) == sorted(classes("dog", "cat"))
+    assert "15 hidden files or folders" in understanding.paragraph()
+
+
+def test_names_of_classes_that_look_like_mistakes_are_named_and_merged_when_asked(tmp_path):
+    touch(
+        tmp_path,
+        *classes("Dog", "dog", "ca\u0301t", "c\u00e1t", "acoustic guitar", "acoustic_guitar", "emu"),
+        "dog/9.wav",
+    )
+    _, understanding = read(tmp_path)
+    assert len(understanding.class_counts) == 7
+    assert (
+        understanding.paragraph().count("--merge_classes") == 3
+        and "'Dog' (2 clips) and 'dog' (3" in understanding.paragraph()
+    )
+    _, understanding = read(tmp_path, merge_classes=True)
+    assert len(understanding.class_counts) == 4 and understanding.class_counts["dog"] == 5
+    assert (
+        "'Dog' and 'dog' are 'dog'" in understanding.paragraph()
+        and "--merge_classes makes" not in understanding.paragraph()
+    )
+    touch(tmp_path / "plain", *classes("a", "b"))
+    with pytest.raises(InputError, match="--merge_classes would merge nothing"):
+        read(tmp_path / "plain", merge_classes=True)
+
+
+def test_joined_and_escaped_names_of_classes_are_named(tmp_path):
+    touch(tmp_path, *classes("rock", "pop", "rock+pop", "drum%20and%20bass", "'emu'"))
+    _, understanding = read(tmp_path)
+    assert "'rock+pop' looks joined of other classes" in understanding.paragraph()
+    assert "has quotation marks or escapes" in understanding.paragraph()
+
+
+def test_the_paragraph_is_one_line_whatever_names_hold(tmp_path):
+    touch(tmp_path, *classes("a\x1b[2Jb", "c\nd"))
+    _, understanding = read(tmp_path)
+    assert understanding.paragraph().isprintable()
+
+
+def test_a_thousand_classes_make_a_short_paragraph(tmp_path):
+    for number in range(1000):
+        (tmp_path / f"{number:04d}").mkdir()
+        (tmp_path / f"{number:04d}" / "a.wav").write_bytes(b"")
+    _, understanding = read(tmp_path)
+    assert "1,000 classes (0000 1, 0001 1" in understanding.paragraph() and len(understanding.paragraph()) < 600
+
+
+def test_a_build_begins_with_the_paragraph_and_claims_no_groups_that_are_not_known(tmp_path):
+    for label in ("dog", "cat"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(6):
+            noise = 0.1 * np.random.default_rng(number).standard_normal(4000)
+            soundfile.write(tmp_path / "data" / label / f"{number}.wav", noise, 8000)
+    command = [sys.executable, "scripts/build_features.py", "--data_dir", str(tmp_path / "data"), "--num_workers", "1"]
+    command += ["--features_dir", str(tmp_path / "features")]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "Read class folders: 12 clips, 2 classes (cat 6, dog 6). Groups: no grouping is known"
+    )
+    assert "12 of 12 recordings looked at have a sample rate below the features' 16000 Hz" in done.stdout
+    manifest = json.loads((tmp_path / "features/manifest.json").read_text())
+    assert manifest["corpus"]["groups_known"] is False
+    assert manifest["corpus"]["protocol"].startswith("Split by files, of which no grouping is known")
+    card = (tmp_path / "features/README.md").read_text()
+    assert "No grouping of the recordings is known" in card and "no group is." not in card
