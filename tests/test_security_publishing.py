@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -644,7 +645,8 @@ def test_every_flag_of_a_path_is_known_as_one():
         for name, field in FIELDS.items()
         if name.endswith(("_dir", "_file", "_path"))
         or any(
-            word in re.sub("corpus=folder|class folders", "", field.metadata.get("help", "").lower()) for word in words
+            word in re.sub("corpus=folder|class folders|folders or table", "", field.metadata.get("help", "").lower())
+            for word in words
         )
     }
     assert {"data_dir", "label_overrides", "model", "dataset", "network_features"} < suspects
