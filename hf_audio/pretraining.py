@@ -13,7 +13,7 @@ from transformers import EvalPrediction, TrainingArguments
 
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.errors import InputError
-from hf_audio.models.presets import SPECTROGRAMS
+from hf_audio.kinds import Form
 from hf_audio.models.saving import save_model
 from hf_audio.models.spectrogram_pretraining import PretrainingModel, PretrainingOutput, stock_classifier
 from hf_audio.training import AudioTrainer
@@ -143,9 +143,9 @@ def _judged_by_loss(args: TrainingArguments, features: FeatureDataset) -> Traini
 
 
 def _check_features(model: PretrainingModel, features: FeatureDataset) -> None:
-    if features.kind not in SPECTROGRAMS:
+    if features.kind.form is not Form.PICTURE:
         raise InputError(
-            f"Pretraining is for log-mel features, found {features.kind}: build them with --features fbank"
+            f"Pretraining is for log-mel features, found {features.kind.name}: build them with --features fbank"
         )
     found = (features.extractor.max_length, features.extractor.num_mel_bins)
     wanted = (model.config.max_length, model.config.num_mel_bins)

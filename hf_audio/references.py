@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
-import torch
 from datasets import Dataset, IterableDataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -20,7 +19,6 @@ from threadpoolctl import threadpool_limits
 
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
-from hf_audio.features.fbank import KaldiFbank
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 from hf_audio.terminal import progress
 
@@ -78,8 +76,8 @@ def window_statistics(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each stored window as one vector, un-normalised.
 
-    Mean and deviation over time of each bin of what is stored ("fbank", "spectrogram") or of log-mel features of the
-    sound ("waveform"); of classical features, which are statistics already, the mean over steps.
+    Mean and deviation over time of each bin of pictures, or of log-mel features of sound; of vectors, which are
+    statistics already, the mean over steps.
 
     Args:
         most: at most so many windows, evenly spaced.
@@ -89,10 +87,10 @@ def window_statistics(
         float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
         `[windows]`.
     """
-    summarise, storage, unknown = _summary_of(features), features.storage, features.unknown
+    kind, parameters, unknown = features.kind, features.parameters, features.unknown
 
     def statistics(row: dict) -> tuple[np.ndarray, np.ndarray, int]:
-        summary = summarise(storage.decode(row)[: row["num_frames"]])
+        summary = kind.summary(kind.decode(row)[: row["num_frames"]], parameters)
         target = features.labels.multi_hot(row["labels"], unknown.get(row["clip_id"], ()))
         return summary, target, clip_key(row["clip_id"])
 
@@ -109,20 +107,6 @@ def window_statistics(
         bar = progress(results, desc=f"linear reference, {split}", unit=" windows", total=len(rows))
         inputs, targets, keys = zip(*bar, strict=True)
     return np.stack(inputs), np.stack(targets), np.array(keys, dtype=np.int64)
-
-
-def _summary_of(features: FeatureDataset) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that makes one vector of a window of these features."""
-
-    def mean_and_deviation(frames: np.ndarray) -> np.ndarray:
-        return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
-
-    if features.kind == "waveform":
-        fbank = KaldiFbank(features.manifest["extractor"]["sampling_rate"])
-        return lambda waveform: mean_and_deviation(fbank([torch.from_numpy(waveform)])[0].numpy())
-    if features.kind == "spectrogram":
-        return lambda window: mean_and_deviation(window.reshape(len(window), -1))
-    return {"fbank": mean_and_deviation, "classical": lambda steps: steps.mean(axis=0)}[features.kind]
 
 
 def rows_at(dataset: Dataset | IterableDataset, places: Sequence[int]) -> Iterable[dict]:

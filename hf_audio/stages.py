@@ -272,10 +272,10 @@ def _check_publishing(recipe: Recipe) -> None:
 def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:
     """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
     wanted = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
-    if features.kind != recipe.features.features:
+    if features.kind.name != recipe.features.features:
         raise InputError(
-            f"{features.source} holds {features.kind} features but this run asks for {recipe.features.features}; "
-            f"give --features {features.kind}, or a dataset of {recipe.features.features} features"
+            f"{features.source} holds {features.kind.name} features but this run asks for {recipe.features.features}; "
+            f"give --features {features.kind.name}, or a dataset of {recipe.features.features} features"
         )
     check_same_extractor(features.extractor, wanted)
     for name in ("window_s", "hop_s"):

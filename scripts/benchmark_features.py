@@ -41,8 +41,8 @@ from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import FeatureCollator, load_features
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
-from hf_audio.data.picture_storage import decode_features, encode_features
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.grey_pictures import decode_features, encode_features
+from hf_audio.kinds.fbank import KaldiFbank
 
 CLIP_S, FILE_RATE, RATE, BATCH = 3.0, 44_100, 16_000, 32
 HUB_SERVER = Path(__file__).resolve().parents[1] / "tests" / "hub_server.py"

@@ -230,8 +230,8 @@ def stock_whole_way(options: argparse.Namespace) -> Speed:
 def our_whole_way(options: argparse.Namespace) -> Speed:
     """Stored windows decoded by ours."""
     from hf_audio.data.features_dataset import FeatureDataset
-    from hf_audio.data.picture_storage import encode_features
-    from hf_audio.features.fbank import KaldiFbank
+    from hf_audio.grey_pictures import encode_features
+    from hf_audio.kinds.fbank import KaldiFbank
     from hf_audio.training import AudioTrainer
 
     length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size

@@ -17,8 +17,8 @@ from hf_audio import KaldiFbank, clear_errors, load_features
 from hf_audio.data.audio import read_audio
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.data.tables import written_rows
-from hf_audio.data.windows import window_starts
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, classification_metrics, main_metrics
+from hf_audio.windows import window_starts
 
 BATCH_SIZE = 64
 

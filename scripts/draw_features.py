@@ -14,6 +14,7 @@ import argparse
 
 import hf_audio
 from hf_audio.config import AugmentConfig
+from hf_audio.kinds import Form
 from hf_audio.terminal import show
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     features = hf_audio.load_features(options.features)
     augment = None
-    if features.kind in ("fbank", "spectrogram"):
+    if features.kind.form is Form.PICTURE:
         masks = {name: getattr(options, name) for name in ("time_mask_s", "frequency_mask_bins", "mixup_alpha")}
         augment = hf_audio.augmentation_for(AugmentConfig(**masks), features.extractor)
     page = hf_audio.draw_features(

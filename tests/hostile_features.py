@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, load_features
-from hf_audio.data.picture_storage import PNG_SIGNATURE, _png_chunk
 from hf_audio.errors import InputError
+from hf_audio.grey_pictures import PNG_SIGNATURE, _png_chunk
 
 
 def edit_json(path: Path, place: str, value: Any) -> None:

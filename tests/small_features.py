@@ -8,10 +8,10 @@ import numpy as np
 import soundfile
 
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds import WindowExtractor
+from hf_audio.kinds.fbank import KaldiFbank
 
 PITCH_HZ = {"bell": 3000.0, "flute": 900.0, "tuba": 120.0}
 SAMPLE_RATE = 16_000

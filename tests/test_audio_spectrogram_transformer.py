@@ -17,6 +17,7 @@ from transformers import (
 
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.kinds import KINDS
 from hf_audio.losses import loss_for
 from hf_audio.models import PRESETS, build_model
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint, ast_from_scratch, resize_positions
@@ -146,7 +147,7 @@ def test_a_3_s_window_costs_a_third_of_the_padded_10_s_one():
 
 def features_of(labels=LABELS, **extractor):
     settings = {"max_length": 98, "num_mel_bins": 128, **extractor}
-    return SimpleNamespace(kind="fbank", labels=labels, extractor=ASTFeatureExtractor(**settings))
+    return SimpleNamespace(kind=KINDS["fbank"], labels=labels, extractor=ASTFeatureExtractor(**settings))
 
 
 def test_a_preset_is_built_for_the_features():

@@ -7,7 +7,7 @@ from transformers import ASTFeatureExtractor
 from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment, augmentation_for
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds.fbank import KaldiFbank
 
 MEAN, STD = -5.0, 3.5
 NORMALISATION = Normalisation(MEAN, STD)

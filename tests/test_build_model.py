@@ -14,9 +14,10 @@ from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
-from hf_audio.features.classical import ClassicalFeatures
-from hf_audio.features.fbank import KaldiFbank
-from hf_audio.features.waveform import Waveform
+from hf_audio.kinds import KINDS, Form
+from hf_audio.kinds.classical import ClassicalFeatures
+from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds.waveform import Waveform
 from hf_audio.models import PRESETS, build_model, with_extractor_of
 from hf_audio.models.presets import NETWORKS
 from hf_audio.models.timm_backbone import ParallelTimmClassifier, TimmClassifier
@@ -38,14 +39,16 @@ def features_of(kind: str, labels: LabelSpace = LABELS) -> FeatureDataset:
 
 
 def kind_of(name: str) -> str:
-    return NETWORKS[name].kinds[0] if name in NETWORKS else "waveform" if name.startswith("wav2vec2") else "fbank"
+    if name in NETWORKS:
+        return "classical" if NETWORKS[name].form is Form.VECTORS else "fbank"
+    return "waveform" if name.startswith("wav2vec2") else "fbank"
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("ast-small", "ast-base")])
 def test_a_preset_reads_its_features_and_knows_the_classes(name):
     features = features_of(kind_of(name))
     model = build_model(name, features).eval()
-    logits = model(torch.randn(2, *WINDOW[features.kind])).logits
+    logits = model(torch.randn(2, *WINDOW[features.kind.name])).logits
     assert logits.shape == (2, 3)
     assert list(model.config.id2label.values()) == list(LABELS.names) and model.config.problem_type == MULTI_LABEL
     assert model.config.num_labels == 3
@@ -56,7 +59,7 @@ def test_every_head_goes_on_every_model(name):
     features = features_of(kind_of(name))
     for options in ({"head": "fluffy", "head_sizes": [4]}, {"head": "arcface"}, {"head": "deep", "head_sizes": [5]}):
         model = build_model(name, features, options=options).eval()
-        assert model(torch.randn(2, *WINDOW[features.kind])).logits.shape == (2, 3)
+        assert model(torch.randn(2, *WINDOW[features.kind.name])).logits.shape == (2, 3)
         assert model.config.head == options["head"]
 
 
@@ -162,10 +165,10 @@ def test_what_does_not_fit_gets_one_sentence(name, kind, settings, sentence):
 def spectrograms(*channels: str, labels: LabelSpace = LABELS) -> SimpleNamespace:
     """Windows of 1 s: 44 frames of 64 bins in each channel."""
     extractor = SpectrogramFeatureExtractor(num_mel_bins=64, channels=channels, max_length=44, mean=-30.0, std=15.0)
-    return SimpleNamespace(kind="spectrogram", labels=labels, extractor=extractor, window_s=1.0)
+    return SimpleNamespace(kind=KINDS["spectrogram"], labels=labels, extractor=extractor, window_s=1.0)
 
 
-READ_SPECTROGRAMS = [name for name, network in NETWORKS.items() if "spectrogram" in network.kinds]
+READ_SPECTROGRAMS = [name for name, network in NETWORKS.items() if network.form is Form.PICTURE]
 
 
 @pytest.mark.parametrize("name", [*READ_SPECTROGRAMS, "ast-mini", "ast-tiny", "test_efficientnet", "test_vit"])
@@ -249,5 +252,5 @@ def test_a_trained_ast_reads_what_it_was_trained_on(tmp_path):
 
 def test_no_more_is_asked_of_features_than_they_have():
     """`build_model` takes anything with these, so that a model can be made without a dataset."""
-    bare = SimpleNamespace(kind="fbank", labels=LABELS, extractor=ASTFeatureExtractor(max_length=98))
+    bare = SimpleNamespace(kind=KINDS["fbank"], labels=LABELS, extractor=ASTFeatureExtractor(max_length=98))
     assert build_model("cnn-concert", bare).num_labels == 3

@@ -25,8 +25,8 @@ from hf_audio.data.feature_table import features_to_csv
 from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import FEATURE_NAMES, ClassicalFeatureExtractor, spectral_entropies
-from hf_audio.features.classical import ClassicalFeatures
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds.classical import ClassicalFeatures
+from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
 from hf_audio.references import linear_scores, window_statistics
@@ -59,7 +59,7 @@ def stepped(corpus, tmp_path_factory) -> Path:
 
 def test_stored_and_collated_it_is_what_the_extractor_gives(corpus, folder):
     features = load_features(folder)
-    assert (features.kind, features.window_s, features.window_frames) == ("classical", 1.2, 1)
+    assert (features.kind.name, features.window_s, features.window_frames) == ("classical", 1.2, 1)
     assert {split: len(rows) for split, rows in features.splits.items()} == {"train": 56, "validation": 8, "test": 16}
     rows = [features.splits["test"][number] for number in range(4)]
     batch = FeatureCollator(features.extractor, features.labels)(rows)
@@ -86,7 +86,7 @@ def test_short_windows_have_fewer_steps_and_are_padded(corpus, stepped):
 def test_statistics_are_of_each_feature_over_the_training_steps(folder, stepped):
     for source, steps in ((folder, 56), (stepped, 14 * 3)):
         features = load_features(source)
-        values = np.concatenate([features.storage.decode(row) for row in features.splits["train"]])
+        values = np.concatenate([features.kind.decode(row) for row in features.splits["train"]])
         assert values.shape == (steps, 174)
         np.testing.assert_allclose(features.extractor.mean, values.mean(axis=0), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(features.extractor.std, values.std(axis=0), rtol=1e-3, atol=1e-4)
@@ -177,7 +177,7 @@ def test_as_a_table(stepped, tmp_path, monkeypatch):
     row = features.splits["test"][0]
     assert [float(line["start_s"]) for line in test[:2]] == [0.0, 0.4]
     assert test[0]["labels"] == features.labels.names[row["labels"][0]] and test[0]["group"] == row["group"]
-    stored = features.storage.decode(row)[1]
+    stored = features.kind.decode(row)[1]
     np.testing.assert_allclose([float(test[1][name]) for name in FEATURE_NAMES], stored, rtol=1e-6)
 
 
@@ -206,7 +206,7 @@ def test_the_linear_reference_reads_the_vectors(stepped, folder):
     values, targets, _ = window_statistics(features, "test")
     row = features.splits["test"][0]
     assert values.shape == (4, 174) and targets.shape == (4, 3)
-    np.testing.assert_allclose(values[0], features.storage.decode(row).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(values[0], features.kind.decode(row).mean(axis=0), rtol=1e-5)
     scores = linear_scores(load_features(folder), ["test"])["test"]
     assert (scores.logits.argmax(axis=1) == scores.targets.argmax(axis=1)).mean() > 0.9
 

@@ -15,7 +15,7 @@ from hf_audio.augment.combine import CombineParameters
 from hf_audio.config import AugmentConfig
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.training import AudioTrainer, training_arguments
 
 MEAN, STD = -5.0, 3.5

@@ -13,11 +13,10 @@ from small_features import PITCH_HZ, build_small_features
 
 from hf_audio.data.features_dataset import load_features
 from hf_audio.data.index import CorpusCard
-from hf_audio.data.picture_storage import decode_features
-from hf_audio.data.waveform_storage import decode_waveform
 from hf_audio.errors import InputError
-from hf_audio.features.classical import ClassicalFeatures
-from hf_audio.features.waveform import Waveform
+from hf_audio.grey_pictures import decode_features
+from hf_audio.kinds.classical import ClassicalFeatures
+from hf_audio.kinds.waveform import Waveform, decode_waveform
 from hf_audio.pictures.windows import class_means, feature_groups, one_window_a_class, training_vectors
 from hf_audio.publishing.dataset_card import name_repo, read_manifest, write_dataset_card
 from hf_audio.publishing.licences import hub_licence
@@ -139,7 +138,7 @@ def test_the_card_of_classical_features(vectors, monkeypatch):
     exec(lines_of_code(card.text), names)
     features = load_features(vectors)
     row = features.splits["train"][0]
-    np.testing.assert_array_equal(names["vectors"], features.storage.decode(row))
+    np.testing.assert_array_equal(names["vectors"], features.kind.decode(row))
     assert names["vectors"].shape == (2, 174) and names["labels"] == [row["clip_id"].split("/")[0]]
     lines = [
         "| 0 to 19 | `mfcc_0` ... `mfcc_19` |",
@@ -147,8 +146,9 @@ def test_the_card_of_classical_features(vectors, monkeypatch):
         "| 46 to 173 | `mel_0_db` ... `mel_127_db` |",
     ]
     assert "\n|---|---|\n" + lines[0] in card.text and all(line + "\n" in card.text for line in lines)
-    assert sum(1 + last - first for first, last, _ in feature_groups({"step_s": None})) == 174
-    assert feature_groups({"step_s": 0.4, "entropy_frame_s": 0.1})[-1] == (174, 177, "`entropy_0` ... `entropy_3`")
+    assert sum(1 + last - first for first, last, _ in feature_groups(ClassicalFeatures().parameters)) == 174
+    entropies = ClassicalFeatures(step_s=0.4, entropy_frame_s=0.1).parameters
+    assert feature_groups(entropies)[-1] == (174, 177, "`entropy_0` ... `entropy_3`")
     manifest = read_manifest(vectors)
     means = class_means(*training_vectors(vectors, manifest), manifest["label_names"])
     assert means.keys() == PITCH_HZ.keys()

@@ -7,11 +7,18 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from transformers import ASTFeatureExtractor
+from torchaudio.compliance.kaldi import get_mel_banks
+from transformers import ASTFeatureExtractor, AutoFeatureExtractor
+from transformers.models.audio_spectrogram_transformer import feature_extraction_audio_spectrogram_transformer
 
 from hf_audio.data.audio import read_audio
-from hf_audio.features import fbank as fbank_module
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.data.foreign_extractor import own_extractors
+from hf_audio.extractors import fbank as fbank_module
+from hf_audio.extractors.fbank import FbankFeatureExtractor
+from hf_audio.kinds import kind_of_extractor
+from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.models.saving import save_extractor
+from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 
 TOLERANCE = 1e-4
 
@@ -125,3 +132,50 @@ def test_on_a_gpu():
         # another FFT rounds otherwise, which shows in bins 80 dB below the loudest
         loud = here > here.max(dim=1, keepdim=True).values - 18
         assert (here - remote.cpu())[loud].abs().max() < TOLERANCE, name
+
+
+@pytest.mark.parametrize(("sample_rate", "num_mel_bins"), [(16_000, 128), (8000, 40), (22_050, 80), (44_100, 128)])
+def test_filters_are_torchaudios_to_the_bit(sample_rate, num_mel_bins):
+    size = 1 << (int(0.025 * sample_rate) - 1).bit_length()
+    theirs, _ = get_mel_banks(num_mel_bins, size, float(sample_rate), 20.0, 0.0, 100.0, -500.0, 1.0)
+    assert torch.equal(fbank_module.kaldi_mel_filters(sample_rate, size, num_mel_bins), theirs)
+
+
+@pytest.mark.parametrize("has_torchaudio", [True, False])
+@pytest.mark.parametrize("sample_rate", [8000, 16_000, 22_050, 44_100])
+def test_what_is_published_computes_what_was_trained_on(tmp_path, monkeypatch, sample_rate, has_torchaudio):
+    monkeypatch.setattr(feature_extraction_audio_spectrogram_transformer, "is_speech_available", lambda: has_torchaudio)
+    fbank = KaldiFbank(sample_rate, 80)
+    waveform = made_up_waveforms()["noise 0.3"]
+    trained_on = fbank([torch.from_numpy(waveform)])[0].numpy()
+    save_extractor(fbank.to_feature_extractor(len(trained_on) + 20, -4.0, 3.0), tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.py")) == (
+        [] if sample_rate == 16_000 else ["fbank.py", "filter_blocks.py"]
+    )
+    published = AutoFeatureExtractor.from_pretrained(tmp_path, trust_remote_code=sample_rate != 16_000)
+    values = published(waveform, sampling_rate=sample_rate, return_tensors="np")["input_values"][0]
+    np.testing.assert_allclose(values[: len(trained_on)], (trained_on + 4) / 6, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(values[len(trained_on) :], 4 / 6, atol=TOLERANCE)
+    with pytest.raises(ValueError, match="sampling"):
+        published(waveform, sampling_rate=sample_rate + 1)
+
+
+def test_beside_hf_audio_the_published_extractor_is_found_by_its_name(tmp_path):
+    SpectrogramCNNConfig().save_pretrained(tmp_path)  # whose own kind is another
+    save_extractor(KaldiFbank(22_050, 40).to_feature_extractor(30, -4.0, 3.0), tmp_path)
+    found = AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert type(found) is FbankFeatureExtractor and (found.sampling_rate, found.max_length) == (22_050, 30)
+
+
+def test_the_published_extractor_cuts_pads_and_takes_several_waveforms():
+    extractor = KaldiFbank(22_050, 40).to_feature_extractor(30, 0.0, 0.5)
+    long, short = np.ones(22_050, np.float32), np.ones(3000, np.float64)
+    values = extractor([long, short], sampling_rate=22_050, return_tensors="pt")["input_values"]
+    assert values.shape == (2, 30, 40) and values.dtype == torch.float32
+    assert (values[1, KaldiFbank(22_050).num_frames(3000) :] == 0).all() and (values[0] != 0).all()
+    with pytest.raises(ValueError, match="A waveform of 550 samples has no frame; at least 551 are needed"):
+        extractor(long[:550], sampling_rate=22_050)
+    assert (
+        kind_of_extractor(extractor).name == "fbank"
+        and extractor.to_dict()["feature_extractor_type"] in own_extractors()
+    )

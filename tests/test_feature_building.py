@@ -18,9 +18,9 @@ from transformers import AutoFeatureExtractor
 
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.picture_storage import decode_features
 from hf_audio.errors import InputError
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.grey_pictures import decode_features
+from hf_audio.kinds.fbank import KaldiFbank
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,17 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import WhisperFeatureExtractor
 
-from hf_audio.data.feature_storage import STORAGES, feature_schema, storage_of, storage_of_extractor, storage_of_row
+from hf_audio.data.feature_storage import feature_schema
 from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
-from hf_audio.data.picture_storage import decode_features, encode_features
-from hf_audio.errors import InputError
-from hf_audio.features.classical import ClassicalFeatures
-from hf_audio.features.fbank import KaldiFbank
-from hf_audio.features.spectrogram import Spectrogram
-from hf_audio.features.waveform import Waveform
 from hf_audio.files import write_atomically
+from hf_audio.grey_pictures import decode_features, encode_features
+from hf_audio.kinds.fbank import KaldiFbank
 
 NAMES = LabelSpace(("cello", "flute"), SINGLE_LABEL)
 
@@ -94,26 +89,6 @@ def test_schema_carries_class_names():
     assert schema["labels"].feature.names == ["cello", "flute"]
     assert isinstance(schema["features"], datasets.Image)
     assert datasets.Features.from_arrow_schema(schema.arrow_schema) == schema
-
-
-def test_the_storage_of_each_kind_is_found_by_what_is_at_hand():
-    extractors = {
-        "fbank": KaldiFbank(),
-        "spectrogram": Spectrogram(),
-        "waveform": Waveform(),
-        "classical": ClassicalFeatures(),
-    }
-    assert extractors.keys() == STORAGES.keys()
-    for kind, extractor in extractors.items():
-        storage = STORAGES[kind]
-        published = extractor.to_feature_extractor(98, 0.0, 1.0)
-        assert storage_of(extractor.parameters) is storage_of_extractor(published) is storage
-        assert storage_of_row(dict.fromkeys(feature_schema(NAMES, extractor.parameters))) is storage
-    assert storage_of_extractor(WhisperFeatureExtractor()) is STORAGES["waveform"]
-    with pytest.raises(InputError, match="Unknown feature_type 'kaldi_fbanks': did you mean 'kaldi_fbank'"):
-        storage_of({"feature_type": "kaldi_fbanks"})
-    with pytest.raises(ValueError, match="A row with the columns text, label is of no known kind of feature"):
-        storage_of_row({"text": "", "label": 0})
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

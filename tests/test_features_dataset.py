@@ -21,7 +21,7 @@ from hf_audio.data.audio import read_audio
 from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, clip_key, load_features
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds.fbank import KaldiFbank
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_a_missing_shard(copy):
 def test_a_format_of_another_time(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
-    with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 1"):
+    with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 2"):
         load_features(copy)
 
 
@@ -266,7 +266,7 @@ def test_rows_with_decoded_pictures_and_several_labels(folder):
 
 def test_facts_about_a_dataset(folder):
     features = load_features(folder)
-    assert (features.kind, features.window_s, features.window_frames) == ("fbank", 0.3, 28)
+    assert (features.kind.name, features.window_s, features.window_frames) == ("fbank", 0.3, 28)
     assert len(features.metadata) == 80 and features.metadata["middle_005.wav"] == {"take": "5"}
     batch = FeatureCollator(features.extractor, features.labels, {"take": ["8"]}, features.metadata)(
         [features.splits["test"][number] for number in (0, 20)]

@@ -21,6 +21,7 @@ from transformers import (
 
 from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.kinds import kind_named
 from hf_audio.models import build_model
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.checkpoints import headed_from_checkpoint, stock_from_checkpoint
@@ -134,7 +135,7 @@ def test_gradients_pass_through_checkpointed_layers(base):
 
 def test_build_model_adds_adapters_to_checkpoints_only(base):
     extractor = ASTFeatureExtractor(max_length=FRAMES, num_mel_bins=BINS)
-    features = SimpleNamespace(kind="fbank", labels=LABELS, extractor=extractor)
+    features = SimpleNamespace(kind=kind_named("fbank"), labels=LABELS, extractor=extractor)
     assert is_lora(build_model(base, features, lora_rank=RANK))
     with pytest.raises(InputError, match="LoRA adapts a trained checkpoint and ast-tiny is untrained"):
         build_model("ast-tiny", features, lora_rank=RANK)

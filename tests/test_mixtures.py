@@ -27,7 +27,7 @@ from hf_audio.data.feature_plan import describe_build, differences
 from hf_audio.data.index import Clip, CorpusCard, groups_in, joined_group
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.splits import check_disjoint
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.learners.classifiers import search_settings
 from hf_audio.learners.window_vectors import WindowVectors
 from hf_audio.preparation import build_corpus_features

@@ -21,12 +21,12 @@ from transformers import AutoModelForAudioClassification
 from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.data.features_dataset import load_features
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
-from hf_audio.data.windows import window_starts
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.lora import add_lora
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.windows import window_starts
 
 REPO = "someone/tiny-sounds"
 

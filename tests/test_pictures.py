@@ -24,9 +24,9 @@ from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import load_features
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.features.classical import ClassicalFeatures
-from hf_audio.features.spectrogram import Spectrogram
-from hf_audio.features.waveform import Waveform
+from hf_audio.kinds.classical import ClassicalFeatures
+from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds.waveform import Waveform
 from hf_audio.pictures.augmented import augmented_picture
 from hf_audio.pictures.clips import clip_durations, co_occurrence
 from hf_audio.pictures.figures import png, short_name
@@ -151,10 +151,10 @@ def test_names_are_no_formulas_and_do_not_cover_each_other():
     """Dollar signs would start formulas, which may not even be valid; long names are cut where they are alike."""
     facts = {"num_clips": 6, "label_counts": dict.fromkeys(NAMES, 2)}
     windows = {name: np.random.default_rng(0).normal(size=(90, 16)) for name in NAMES}
-    groups = feature_groups({"step_s": None})
+    groups = feature_groups(ClassicalFeatures().parameters)
     pictures = {
         "distribution": class_distribution({"label_names": list(NAMES), "splits": {"train": facts}}),
-        "windows": windows_picture(windows),
+        "windows": windows_picture(windows, 0.01),
         "means": means_picture({name: np.zeros(174) for name in NAMES}, groups),
     }
     for title, figure in pictures.items():

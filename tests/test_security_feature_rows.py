@@ -31,13 +31,12 @@ from training_run import trainer_of
 
 from hf_audio.data.features_dataset import FeatureCollator, load_features
 from hf_audio.data.labels import SINGLE_LABEL
-from hf_audio.data.picture_storage import decode_features, read_pixels
 from hf_audio.data.streaming import StreamedWindows
-from hf_audio.data.waveform_storage import decode_waveform
 from hf_audio.errors import InputError
-from hf_audio.features.classical import ClassicalFeatures
-from hf_audio.features.spectrogram import Spectrogram
-from hf_audio.features.waveform import Waveform
+from hf_audio.grey_pictures import decode_features, read_pixels
+from hf_audio.kinds.classical import ClassicalFeatures
+from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds.waveform import Waveform, decode_waveform
 
 ELSEWHERE = "http://127.0.0.1:9/picture.png"
 

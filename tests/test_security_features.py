@@ -110,7 +110,7 @@ def test_a_column_of_another_type_is_not_turned_into_ours(folder):
 # manifest.json, index.csv, preprocessor_config.json
 
 MANIFESTS = {
-    "format_version": ["1", None, True, 2, ...],
+    "format_version": ["2", None, True, 1, ...],
     "problem_type": ["regression", None, ["single_label_classification"], ...],
     "label_names": [
         *([], "bell", ["bell", "hiss"], ["bell", "hiss", "hiss"], ["bell", "hiss", 3], ["bell", "hiss", ""]),
@@ -119,11 +119,12 @@ MANIFESTS = {
     "window_s": [0, -1, "0.4", None, 1e-9, 1e9, 3600, True, ...],
     "hop_s": [0, None, [], ...],
     "num_excluded": [-1, 0.5, "many", ...],
-    "extractor": [None, [], "kaldi_fbank", ...],
-    "extractor.feature_type": ["raw", None, [], ...],
+    "extractor": [None, [], "fbank", ...],
+    "extractor.kind": ["raw", None, [], "waveform", ...],
     "extractor.sampling_rate": [0, 1e9, 10**12, "16000", 16000.5, ...],
     "extractor.num_mel_bins": [0, -1, 10**9, None, 64, ...],
-    "extractor.hop_s": [0, 1e-9, "x", 1e-4 / 2, ...],
+    "extractor.hop_s": [0, 1e-9, "x", 0.02, ...],
+    "extractor.normalisation": ["clip", None, ...],
     "corpus": [None, [], ...],
     "corpus.name": [None, 3, "x" * 100_000, ...],
     "corpus.may_redistribute": ["no", 1, None, ...],

@@ -26,8 +26,8 @@ from hf_audio.data.feature_building import build_features
 from hf_audio.data.index import Clip
 from hf_audio.data.label_overrides import read_clip_labels
 from hf_audio.data.tables import csv_text, read_table, written_rows
-from hf_audio.features.fbank import KaldiFbank
 from hf_audio.files import read_yaml
+from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.terminal import named_logger, progress, show
 
 FORMULAS = (

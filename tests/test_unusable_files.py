@@ -22,7 +22,7 @@ from hf_audio.data.features_dataset import load_features
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds.fbank import KaldiFbank
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hf_audio.data.windows import window_starts
+from hf_audio.windows import window_starts
 
 
 @pytest.mark.parametrize(

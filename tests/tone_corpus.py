@@ -13,11 +13,11 @@ import numpy as np
 import soundfile
 
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.features.fbank import KaldiFbank
+from hf_audio.kinds import WindowExtractor
+from hf_audio.kinds.fbank import KaldiFbank
 
 CARD = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True)
 LABELS = LabelSpace(("high", "low", "middle"), "single_label_classification")

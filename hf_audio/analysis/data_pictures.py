@@ -14,6 +14,7 @@ from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.inference import embeddings, load_network
+from hf_audio.kinds import Form
 from hf_audio.pictures.augmented import augmented_picture
 from hf_audio.pictures.clips import (
     clip_durations,
@@ -67,7 +68,7 @@ def draw_features(
         raise InputError(f"{features.source} is streamed; pictures need all of it: load it without streaming")
     folder.mkdir(parents=True, exist_ok=True)
     statistics = None
-    if model is None or features.kind == "classical":
+    if model is None or features.kind.form is Form.VECTORS:
         statistics = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)[:2]
     figures = _of_clips(features) | _of_windows(features, statistics, augment, seed)
     vectors, targets, source = _vectors(features, statistics, model, seed)
@@ -77,8 +78,8 @@ def draw_features(
     figures |= _of_vectors(vectors, targets, source, features, projections, seed)
     if model:
         _write_projector(folder, vectors, targets, features.labels.names)
-    elif features.kind == "classical":
-        variances = feature_variances(vectors, targets, features.extractor.feature_names)
+    elif features.kind.form is Form.VECTORS:
+        variances = feature_variances(vectors, targets, features.kind.feature_names(features.parameters))
         rows = ((one.name, *(f"{value:.6g}" for value in one[1:])) for one in variances)
         write_atomically(folder / "variances.csv", csv_text([FeatureVariance._fields, *rows]))
         figures["variances.png"] = (
@@ -112,7 +113,7 @@ def _of_clips(features: FeatureDataset) -> Figures:
 
 
 def _of_windows(features: FeatureDataset, statistics: Statistics, augment: Compose | None, seed: int) -> Figures:
-    if features.kind == "classical":
+    if features.kind.form is Form.VECTORS:
         figures = {"windows.png": pictured_means(*statistics, features.manifest)}
     else:
         figures = {"windows.png": pictured_windows(_one_window_a_class(features), features.manifest)}
@@ -131,7 +132,7 @@ def _one_window_a_class(features: FeatureDataset) -> dict[str, np.ndarray]:
         for label in labels:
             first.setdefault(label, number)
     chosen = sorted(first.items())[:MOST_PICTURED_CLASSES]
-    return {features.labels.names[label]: features.storage.decode(rows[number]) for label, number in chosen}
+    return {features.labels.names[label]: features.kind.decode(rows[number]) for label, number in chosen}
 
 
 def _of_vectors(
@@ -159,7 +160,9 @@ def _vectors(
     """One vector a training window, its classes, and what the vectors are, in words."""
     if model is None:
         vectors, targets = statistics
-        words = "classical features" if features.kind == "classical" else "mean and deviation of each mel bin"
+        words = "mean and deviation of each mel bin"
+        if features.kind.form is Form.VECTORS:
+            words = features.kind.described
     else:
         network, extractor = load_network(model, features, seed=seed)
         vectors = embeddings(network, features, "train", extractor=extractor).values

@@ -16,10 +16,10 @@ from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.config import DataConfig
 from hf_audio.data.index import Clip
-from hf_audio.data.picture_storage import grey_png
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
+from hf_audio.grey_pictures import grey_png
 from hf_audio.pictures.inline import inline_picture, player
 from hf_audio.preparation.clips import read_corpus
 from hf_audio.terminal import show

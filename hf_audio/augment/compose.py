@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import ASTFeatureExtractor, FeatureExtractionMixin, Wav2Vec2FeatureExtractor
+from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
 from hf_audio.augment.combine import Combine
 from hf_audio.augment.recording import Recording
@@ -16,12 +16,11 @@ from hf_audio.augment.warp import Warp
 from hf_audio.config import AugmentConfig
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
+from hf_audio.kinds import Form, kind_of_extractor, names_of
 
 # What adds energies or multiplies them, and what moves pitches
 OF_ENERGIES = ("combine_probability", "gain_db", "equaliser_db", "noise_probability", "mixup_alpha")
 OF_PITCH = ("frequency_scale", "frequency_shift_bins")
-FBANK_FRAMES_A_SECOND = 100.0
 FEWEST_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
 
 
@@ -79,17 +78,16 @@ def augmentation_for(
     if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("combine_") for name in wanted):
         steps = _combination(config, None, extractor.sampling_rate)
         return Compose(steps) if steps else None
-    if not isinstance(extractor, ASTFeatureExtractor | SpectrogramFeatureExtractor):
+    scale = kind_of_extractor(extractor).scale(extractor)
+    if scale is None:
         if wanted:
             raise InputError(
-                f"--{next(iter(wanted))} augments log-mel features (--features fbank or spectrogram), and this run "
+                f"--{next(iter(wanted))} augments log-mel features (--features {names_of(Form.PICTURE)}), and this run "
                 "reads others: leave it out"
             )
         return None
-    frames_a_second = FBANK_FRAMES_A_SECOND
-    if isinstance(extractor, SpectrogramFeatureExtractor):
-        _refuse_without_sense(wanted, extractor)
-        frames_a_second = extractor.sampling_rate / extractor.hop_samples
+    _refuse_without_sense(wanted, extractor)
+    frames_a_second = 1 / scale.frame_s
     normalisation = Normalisation.of(extractor)
     steps: list[Augmentation] = []
     moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
@@ -117,19 +115,19 @@ def _combination(
     return (Combine(normalisation, config.combine_probability, config.combine_most, offset, config.combine_level_db),)
 
 
-def _refuse_without_sense(wanted: dict[str, Any], extractor: SpectrogramFeatureExtractor) -> None:
+def _refuse_without_sense(wanted: dict[str, Any], extractor: FeatureExtractionMixin) -> None:
     def switched_off(names: tuple[str, ...]) -> str:
         """The flags that do without those of `names` that are on: a recipe may have set them."""
         return " ".join(f"--{name} 0" for name in names if wanted.get(name))
 
     off = switched_off(OF_ENERGIES)
-    if extractor.normalisation == "clip" and off:
+    if getattr(extractor, "normalisation", None) == "clip" and off:
         raise InputError(
             f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalised by "
             f"its own mean and deviation: give {off}, or --normalisation dataset"
         )
     off = switched_off((*OF_ENERGIES, *OF_PITCH))
-    if "mfcc" in extractor.channels and off:
+    if "mfcc" in getattr(extractor, "channels", ()) and off:
         raise InputError(
             f"{off.split()[0]} is for energies in bands of frequency, and MFCCs are none: give {off} (masks, "
             "--time_shift and --time_stretch can stay), or leave mfcc out of --channels"

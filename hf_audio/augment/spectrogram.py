@@ -12,19 +12,17 @@ padding as silence.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import ASTFeatureExtractor
+from transformers import FeatureExtractionMixin
 
 from hf_audio.errors import unknown_name
-from hf_audio.extractors.spectrogram import LEAST_STD, SpectrogramFeatureExtractor
-
-NATURAL_DB = 10 / math.log(10)  # decibels of a factor e of energy, 4.343
+from hf_audio.kinds import kind_of_extractor
+from hf_audio.kinds.fbank import NATURAL_DB
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,9 @@ class Normalisation:
     is_centred: bool = True
 
     @classmethod
-    def of(cls, extractor: ASTFeatureExtractor | SpectrogramFeatureExtractor) -> Normalisation:
-        """The normalisation that an extractor applies; of one by clips, whose statistics nobody knows, none."""
-        if not isinstance(extractor, SpectrogramFeatureExtractor):
-            return cls(extractor.mean, extractor.std) if extractor.do_normalize else cls(0.0, 0.5, is_centred=False)
-        mean, std = (0.0,), (1.0,)
-        if extractor.normalisation == "dataset" and extractor.mean is not None:
-            mean, std = tuple(extractor.mean), tuple(1.0 if one < LEAST_STD else one for one in extractor.std)
-        is_centred = extractor.normalisation == "clip" or mean != (0.0,)
-        mean, std = (one[0] if len(one) == 1 else one for one in (mean, std))
-        return cls(mean, std, 1.0, 1.0, extractor.padding_value, is_centred)
+    def of(cls, extractor: FeatureExtractionMixin) -> Normalisation:
+        """The normalisation that an extractor of pictures applies; of one by clips, none."""
+        return cls(*kind_of_extractor(extractor).scale(extractor)[:-1])
 
     @property
     def padding_value(self) -> float:

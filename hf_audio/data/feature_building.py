@@ -27,13 +27,14 @@ from hf_audio.data.feature_plan import (
     read_plan,
     shards_of,
 )
-from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
+from hf_audio.data.feature_shards import ShardBuilder
 from hf_audio.data.foreign_manifest import read_manifest
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
+from hf_audio.kinds import WindowExtractor
 from hf_audio.locks import locked
 from hf_audio.terminal import ProgressBar, progress
 
@@ -68,7 +69,7 @@ def build_features(
     Args:
         clips, labels: the index, every clip with its split, and its classes.
         folder: the same for all ranks; it may hold an unfinished build of the same description.
-        extractor: what makes the features: `KaldiFbank`, `Spectrogram`, `Waveform` or `ClassicalFeatures`.
+        extractor: what makes the features: `KaldiFbank`, `Spectrogram` or another kind's.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
         card: what readers must know of the corpus.
         num_workers: processes of this rank; by default its share of the cores, or one where there is so little audio

@@ -19,12 +19,12 @@ from hf_audio.data.index import SPLITS, Clip, MixPart
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.mixtures import described_parts, mixture_s
 from hf_audio.data.splits import check_disjoint
-from hf_audio.data.windows import window_starts
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
 from hf_audio.terminal import progress
+from hf_audio.windows import window_starts
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Shards are dealt to ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. About 1,024 windows of
 # 3 s are 25 MB: few requests for a reader, little work lost with an interrupted shard.
 SHARDS_MULTIPLE = 8

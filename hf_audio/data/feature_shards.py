@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from transformers import FeatureExtractionMixin
 
 from hf_audio.data.audio import AudioError
 from hf_audio.data.feature_plan import Shard
-from hf_audio.data.feature_storage import FeatureStorage, feature_schema, storage_of
+from hf_audio.data.feature_storage import feature_schema
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixing_audio import read_clip
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
+from hf_audio.kinds import Kind, WindowExtractor, kind_of
 
 # clips gathered for one call of the extractor: about 27 of 3 s
 BATCH_S = 80.0
@@ -57,39 +57,6 @@ NOTED = {
     "sum": _are_sums,
     "sum_of_squares": _are_sums,
 }
-
-
-class WindowExtractor(Protocol):
-    """What makes the features of a dataset: one of the classes in hf_audio/features/.
-
-    Attributes:
-        sample_rate: of the waveforms it wants, in Hz.
-        frame_samples: samples of the shortest clip that can be used.
-        hop_samples: samples from one frame to the next.
-        times_real_time: about how many seconds of sound one core gets through in one second.
-        is_stereo: whether it wants left and right, `[2, samples]`, in place of mono `[samples]`.
-        slow_imports: modules that it imports at its first window, which worker processes shall share.
-        parameters: everything that decides the values: `feature_type`, `sampling_rate` and more.
-    """
-
-    sample_rate: int
-    frame_samples: int
-    hop_samples: int
-    times_real_time: float
-    is_stereo: bool
-    slow_imports: tuple[str, ...]
-    parameters: dict[str, Any]
-
-    def window_frames(self, window_s: float) -> int:
-        """Frames (samples, steps) of a full window; 0 where it is too short to have any."""
-
-    def windows(
-        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterable[Iterable[tuple[float, np.ndarray]]]:
-        """The windows of each waveform, by `window_starts`: (start in seconds, float32 `[frames, ...]`)."""
-
-    def to_feature_extractor(self, max_length: int, mean: Any, std: Any) -> FeatureExtractionMixin:
-        """What makes the same of a waveform without hf_audio, for windows of `max_length` frames."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +94,7 @@ class ShardBuilder:
             InputError: a file is unusable and `strict` is set.
             OSError: the file system refuses to write.
         """
-        rows = _Rows(storage_of(self.extractor.parameters), self.extractor.sample_rate)
+        rows = _Rows(kind_of(self.extractor.parameters), self.extractor.sample_rate)
         with _one_torch_thread():
             for batch in self._batches(shard, rows, report):
                 waveforms = [waveform for _, waveform in batch]
@@ -203,7 +170,7 @@ class ShardBuilder:
 class _Rows:
     """Rows of a shard, each a tuple of the schema's columns, and what the shard's note says."""
 
-    storage: FeatureStorage
+    kind: Kind
     sample_rate: int
     values: list[tuple] = field(default_factory=list)
     excluded: list[list[str]] = field(default_factory=list)
@@ -212,7 +179,7 @@ class _Rows:
     sum_of_squares: np.ndarray | float = 0.0
 
     def add(self, clip: Clip, start_s: float, window: np.ndarray, label_indices: list[int]) -> None:
-        stored, axis = self.storage.encode(window, self.sample_rate), self.storage.statistics_axis
+        stored, axis = self.kind.encode(window, self.sample_rate), self.kind.statistics_axis
         self.values.append((clip.clip_id, clip.group, start_s, *stored, len(window), label_indices))
         sums = window.sum(axis=axis, dtype=np.float64)
         self.count += window.size // sums.size

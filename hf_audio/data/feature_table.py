@@ -1,4 +1,4 @@
-"""Classical features as a plain table, for spreadsheets, pandas and R."""
+"""Features that have names (classical ones) as a plain table, for spreadsheets, pandas and R."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
+from hf_audio.kinds import Form, names_of
 from hf_audio.terminal import progress
 
 
 def features_to_csv(source: str | Path, path: str | Path) -> Path:
-    """Write the classical features of a dataset, not standardised, as CSV: one line a step of a window.
+    """Write the features of a dataset, not standardised, as CSV: one line a step of a window.
 
     Columns: clip_id, group, split, start_s (of the step, in its file), labels (";" between several), where labels are
-    partial also unknown (the classes of which nothing is known), then one for each of the extractor's `feature_names`.
+    partial also unknown (the classes of which nothing is known), then one for each of the kind's `feature_names`.
 
     Args:
-        source: what `build_features` made with `ClassicalFeatures`: a folder, or its name on the Hub.
+        source: what `build_features` made of vectors, as `ClassicalFeatures` are: a folder, or its name on the Hub.
         path: the CSV file.
 
     Returns:
@@ -31,12 +32,13 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
         InputError: the dataset holds other features, or cannot be loaded.
     """
     features, path = load_features(source), Path(path)
-    if features.kind != "classical":
+    if features.kind.form is not Form.VECTORS:
         raise InputError(
-            f"{source} holds {features.kind} features, which have no names; build it with --features classical"
+            f"{source} holds {features.kind.name} features, which have no names; build it with --features "
+            f"{names_of(Form.VECTORS)}"
         )
     labels = ("labels", "unknown") if features.unknown else ("labels",)
-    columns = ["clip_id", "group", "split", "start_s", *labels, *features.extractor.feature_names]
+    columns = ["clip_id", "group", "split", "start_s", *labels, *features.kind.feature_names(features.parameters)]
     text = csv_text(itertools.chain([columns], _lines(features)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)
@@ -44,11 +46,11 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
 
 
 def _lines(features: FeatureDataset) -> Iterator[list]:
-    step_s = features.manifest["extractor"]["step_s"] or 0.0
+    step_s = features.kind.frame_s(features.manifest)
     rows = ((split, row) for split, rows in features.splits.items() for row in rows)
     for split, row in progress(rows, total=sum(map(len, features.splits.values())), desc="table", unit=" windows"):
         labels = _labels(features, row)
-        for number, values in enumerate(features.storage.decode(row)):
+        for number, values in enumerate(features.kind.decode(row)):
             start_s = round(row["start_s"] + number * step_s, 4)
             yield [row["clip_id"], row["group"], split, start_s, *labels, *(f"{value:.7g}" for value in values)]
 

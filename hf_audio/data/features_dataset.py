@@ -15,7 +15,6 @@ from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
 from hf_audio.data.dataset_files import DatasetFiles
-from hf_audio.data.feature_storage import FeatureStorage, storage_of, storage_of_extractor, storage_of_row
 from hf_audio.data.foreign_index import check_counts, classes_in, read_index
 from hf_audio.data.foreign_manifest import read_manifest
 from hf_audio.data.foreign_splits import checked_extractor, read_split
@@ -24,6 +23,7 @@ from hf_audio.data.labels import LabelSpace
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES
+from hf_audio.kinds import Kind, kind_of, kind_of_extractor
 
 # what a dataset has beside its shards, and bytes that it has at most
 FILES = {
@@ -63,14 +63,14 @@ class FeatureDataset:
         return source.parent.name if source.name == "features" else source.name
 
     @property
-    def storage(self) -> FeatureStorage:
-        """How its windows are stored."""
-        return storage_of(self.manifest["extractor"])
+    def kind(self) -> Kind:
+        """What its features are: fbank, spectrogram, waveform, classical ..."""
+        return kind_of(self.parameters)
 
     @property
-    def kind(self) -> str:
-        """What its features are: "fbank", "spectrogram", "waveform" or "classical"."""
-        return self.storage.kind
+    def parameters(self) -> dict[str, Any]:
+        """Of what made the features: everything that decides their values."""
+        return self.manifest["extractor"]
 
     @property
     def window_s(self) -> float:
@@ -80,7 +80,7 @@ class FeatureDataset:
     @property
     def window_frames(self) -> int:
         """Length of a full window: frames (fbank, spectrogram), samples (waveform) or steps (classical)."""
-        return self.storage.window_frames(self.extractor, self.manifest)
+        return self.kind.window_frames(self.extractor, self.manifest)
 
     @cached_property
     def metadata(self) -> dict[str, dict[str, str]]:
@@ -160,16 +160,16 @@ def check_same_extractor(stored: Any, wanted: Any) -> None:
 
     Args:
         stored: extractor of the feature dataset.
-        wanted: extractor of the model. One that is neither ASTFeatureExtractor nor our own reads waveforms.
+        wanted: extractor of the model; one that is of no kind's reads waveforms.
 
     Raises:
         InputError: names every difference.
     """
-    there, here = storage_of_extractor(stored), storage_of_extractor(wanted)
+    there, here = kind_of_extractor(stored), kind_of_extractor(wanted)
     if there is not here:
         raise InputError(
-            f"The features are {there.kind} ({there.described}) and the model reads {here.described}, by its "
-            f"{type(wanted).__name__}: give --features {here.kind}, or choose a model that reads {there.described}"
+            f"The features are {there.name} ({there.described}) and the model reads {here.described}, by its "
+            f"{type(wanted).__name__}: give --features {here.name}, or choose a model that reads {there.described}"
         )
     stored, wanted = stored.to_dict(), wanted.to_dict()
     others = [
@@ -209,7 +209,7 @@ class FeatureCollator:
         metadata: Mapping[str, Mapping[str, str]] | None = None,
         unknown: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        self.extractor = extractor
+        self.extractor, self.kind = extractor, kind_of_extractor(extractor)
         self.labels = labels
         self.metadata, self.unknown = metadata or {}, unknown or {}
         self.metadata_ids = {
@@ -229,7 +229,7 @@ class FeatureCollator:
             where a clip's value is not known, else its place among the field's values, from 1.
         """
         batch = {
-            **storage_of_row(rows[0]).batch(rows, self.extractor),
+            **self.kind.batch(rows, self.extractor),
             "labels": torch.from_numpy(np.stack([self._target_of(row) for row in rows])),
             "clip_keys": torch.tensor([clip_key(row["clip_id"]) for row in rows], dtype=torch.int64),
         }

@@ -9,97 +9,18 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from transformers import (
-    ASTFeatureExtractor,
-    FeatureExtractionMixin,
-    SeamlessM4TFeatureExtractor,
-    Wav2Vec2FeatureExtractor,
-    WhisperFeatureExtractor,
-)
+from transformers import FeatureExtractionMixin, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.extractors.classical import ClassicalFeatureExtractor
-from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 from hf_audio.files import read_json
+from hf_audio.kinds import KINDS, kind_of_extractor
+from hf_audio.limits import FIELDS, MOST_VALUES
 
-OWN_EXTRACTORS = (ClassicalFeatureExtractor, SpectrogramFeatureExtractor)
-EXTRACTORS: dict[str, type[FeatureExtractionMixin]] = {
-    one.__name__: one
-    for one in (
-        *OWN_EXTRACTORS,
-        *(ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor, SeamlessM4TFeatureExtractor),
-    )
-}
-# Numbers of the largest array that an extractor may make before it has heard anything, or of one window that it pads:
-# an hour in hundredths of a second by 128 bins is 46 million.
-MOST_VALUES = 1 << 26
-MOST_STATISTICS = 1 << 16  # of a feature each
-
-
-class Field(NamedTuple):
-    """What a setting may be."""
-
-    described: str
-    holds: Callable[[Any], bool]
-
-
-def whole(low: int, high: int) -> Field:
-    """An integer from `low` to `high`."""
-    return Field(f"a whole number from {low:,} to {high:,}", lambda value: type(value) is int and low <= value <= high)
-
-
-def number(low: float, high: float) -> Field:
-    """An integer or float from `low` to `high`; bool is none."""
-    return Field(f"a number from {low:g} to {high:g}", lambda value: _is_number(value) and low <= value <= high)
-
-
-def one_of(*names: Any) -> Field:
-    """One of these values, and of their type."""
-    return Field(
-        f"one of {', '.join(map(str, names))}",
-        lambda value: any(type(value) is type(name) and value == name for name in names),
-    )
-
-
-STATISTICS = Field(
-    f"a number or a list of up to {MOST_STATISTICS:,}",
-    lambda value: (
-        _is_number(value)
-        or (isinstance(value, list) and 0 < len(value) <= MOST_STATISTICS and all(map(_is_number, value)))
-    ),
-)
-NAMES = Field(
-    "a list of up to 16 names",
-    lambda value: isinstance(value, list) and 0 < len(value) <= 16 and all(isinstance(name, str) for name in value),
-)
-SWITCH = one_of(False, True)
-FIELDS: dict[str, Field] = {
-    "sampling_rate": whole(1, 1_000_000),
-    "feature_size": whole(1, 1 << 16),
-    "num_mel_bins": whole(1, 1 << 12),
-    "n_fft": whole(2, 1 << 17),
-    "hop_samples": whole(1, 1 << 20),
-    "hop_length": whole(1, 1 << 20),
-    "max_length": whole(1, MOST_VALUES),
-    "num_steps": whole(1, MOST_VALUES),
-    "chunk_length": whole(1, 86_400),
-    "stride": whole(1, 64),
-    "step_s": number(1e-3, 86_400),
-    "entropy_frame_s": number(1e-3, 86_400),
-    "padding_value": number(-1e9, 1e9),
-    "dither": number(0, 1),
-    "mean": STATISTICS,
-    "std": STATISTICS,
-    "channels": NAMES,
-    "normalisation": one_of("dataset", "clip", "none"),
-    "padding_side": one_of("right", "left"),
-    "do_normalize": SWITCH,
-    "return_attention_mask": SWITCH,
-}
+OF_WAVEFORMS = (WhisperFeatureExtractor, SeamlessM4TFeatureExtractor)  # of models, beside those of the kinds
 OF_ALL = {"padding_side": "right", "return_attention_mask": True}  # what the base class reads without declaring it
 
 
@@ -148,9 +69,21 @@ def extractor_class_of(name: Any, source: str) -> type[FeatureExtractionMixin]:
     Raises:
         InputError: a name that is not on it.
     """
-    if not isinstance(name, str) or name not in EXTRACTORS:
-        raise unknown_name(f"feature extractor of {source}", _shown(name), EXTRACTORS)
-    return EXTRACTORS[name]
+    known = known_extractors()
+    if not isinstance(name, str) or name not in known:
+        raise unknown_name(f"feature extractor of {source}", _shown(name), known)
+    return known[name]
+
+
+def known_extractors() -> dict[str, type[FeatureExtractionMixin]]:
+    """The classes that this package can use, by their names: those of the kinds of features, and those of models."""
+    of_kinds = [one for kind in KINDS.values() for one in kind.published]
+    return {one.__name__: one for one in (*of_kinds, *OF_WAVEFORMS)}
+
+
+def own_extractors() -> set[str]:
+    """Names of the extractor classes that are defined by files of ours, which are copied beside what is published."""
+    return {one.__name__ for kind in KINDS.values() for one in kind.published if one._auto_class is not None}
 
 
 def declared(extractor_class: type[FeatureExtractionMixin]) -> dict[str, Any]:
@@ -173,14 +106,11 @@ def _largest_array(settings: Mapping[str, Any]) -> int:
 def _check_statistics(extractor: FeatureExtractionMixin, source: str) -> None:
     """Raises InputError where mean or std are not one number, or one a channel or feature: they would be broadcast."""
     count = getattr(extractor, "num_channels", extractor.feature_size)
+    may_be_lists = kind_of_extractor(extractor).statistics_axis is not None
     for name in ("mean", "std"):
         values = getattr(extractor, name, None)
-        if isinstance(values, list) and (len(values) not in (1, count) or not isinstance(extractor, OWN_EXTRACTORS)):
+        if isinstance(values, list) and (len(values) not in (1, count) or not may_be_lists):
             raise InputError(f"{source} has {len(values)} numbers of {name}, expected 1 or {count}: correct it")
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e300
 
 
 def _shown(value: Any) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_audio.data.feature_plan import FORMAT_VERSION
-from hf_audio.data.feature_storage import storage_of
-from hf_audio.data.foreign_extractor import FIELDS, MOST_VALUES, Field, number, one_of, whole
 from hf_audio.data.index import SPLITS
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
+from hf_audio.kinds import KINDS, kind_of
+from hf_audio.limits import MOST_VALUES, Field, number, one_of, whole
 
 MOST_CLASSES = 100_000
 MOST_CLIPS = 1 << 40
@@ -58,28 +59,6 @@ SPLIT_FIELDS = {
     **dict.fromkeys(("num_windows", "num_clips", "num_groups"), whole(1, MOST_CLIPS)),
     "label_counts": OBJECT,
 }
-NONE = one_of(None)
-EXTRACTOR_FIELDS: dict[str, dict[str, tuple[Field, ...]]] = {
-    "kaldi_fbank": {
-        **{name: (FIELDS[name],) for name in ("sampling_rate", "num_mel_bins")},
-        **dict.fromkeys(("frame_s", "hop_s"), (number(1e-4, 60),)),
-        "preemphasis": (number(0, 1),),
-        "lowest_hz": (number(0, 1_000_000),),
-    },
-    "spectrogram": {
-        name: (FIELDS[name],)
-        for name in ("sampling_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalisation")
-    },
-    "waveform": {"sampling_rate": (FIELDS["sampling_rate"],)},
-    "classical": {
-        "sampling_rate": (FIELDS["sampling_rate"],),
-        **{name: (FIELDS[name], NONE) for name in ("step_s", "entropy_frame_s")},
-        "num_features": (FIELDS["feature_size"],),
-        **dict.fromkeys(("fft_samples", "fft_hop_samples"), (FIELDS["n_fft"],)),
-    },
-}
-# what a manifest may have beside them
-OPTIONAL_EXTRACTOR_FIELDS = {"kaldi_fbank": {"normalisation": (FIELDS["normalisation"],)}}
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -118,11 +97,8 @@ def _corpus(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extractor(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
-    kinds = _fields(path, "extractor.", found, {"feature_type": one_of(*EXTRACTOR_FIELDS)})
-    kind = kinds["feature_type"]
-    more = OPTIONAL_EXTRACTOR_FIELDS.get(kind, {})
-    wanted = EXTRACTOR_FIELDS[kind] | {name: field for name, field in more.items() if name in found}
-    return kinds | _fields(path, "extractor.", found, wanted)
+    named = _fields(path, "extractor.", found, {"kind": one_of(*KINDS)})
+    return named | _fields(path, "extractor.", found, kind_of(named).limits)
 
 
 def _expected_splits(path: str | Path, found: dict[str, Any]) -> dict[str, Field]:
@@ -143,9 +119,6 @@ def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]
 
 def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
     """Raises InputError where a window would have no frame, or more numbers than any sound needs."""
-    parameters = manifest["extractor"]
-    if parameters["feature_type"] == "kaldi_fbank" and int(parameters["sampling_rate"] * parameters["hop_s"]) < 1:
-        _refuse(path, "extractor.hop_s", parameters["hop_s"], "one sample or more")
     if not 0 < window_values(manifest) <= MOST_VALUES:
         _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MOST_VALUES:,} numbers")
 
@@ -153,9 +126,7 @@ def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
 def window_values(manifest: Mapping[str, Any]) -> int:
     """Numbers of a full window."""
     parameters = manifest["extractor"]
-    num_frames = storage_of(parameters).full_frames(manifest["window_s"], parameters)
-    bins = parameters.get("num_mel_bins") or parameters.get("num_features") or 1
-    return num_frames * bins * len(parameters.get("channels") or (1,))
+    return math.prod(kind_of(parameters).window_shape(manifest["window_s"], parameters))
 
 
 def _fields(

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Features
 
-from hf_audio.data.feature_storage import FeatureStorage, feature_schema, storage_of, undecoded
+from hf_audio.data.feature_storage import feature_schema, undecoded
 from hf_audio.data.foreign_index import clip_fact
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.kinds import kind_of
 
 # of a file or picture that is stored in a row, where nothing is opened by it
 MAY_BE_EMPTY = "path"
@@ -36,10 +37,6 @@ class RowRules:
     parameters: Mapping[str, Any]
     most_frames: int
     clips: np.ndarray
-
-    @property
-    def storage(self) -> FeatureStorage:
-        return storage_of(self.parameters)
 
     @property
     def features(self) -> Features:
@@ -79,7 +76,7 @@ class RowRules:
         yield f"num_frames that is not from 1 to {self.most_frames}", (num_frames < 1) | (num_frames > self.most_frames)
         yield "a start_s that is no number of seconds", ~(np.isfinite(start_s) & (start_s >= 0))
         yield "another split, group or labels than index.csv lists for its clip", ~self._are_listed(rows)
-        yield from self.storage.faults(rows, self.parameters).items()
+        yield from kind_of(self.parameters).faults(rows, self.parameters).items()
 
     def _are_listed(self, rows: pa.RecordBatch) -> np.ndarray:
         columns = (rows[name].to_pylist() for name in ("clip_id", "group", "labels"))

@@ -13,7 +13,6 @@ from transformers import FeatureExtractionMixin
 
 from hf_audio.data.dataset_files import DatasetFiles, versions
 from hf_audio.data.feature_plan import shard_names
-from hf_audio.data.feature_storage import storage_of
 from hf_audio.data.foreign_extractor import extractor_from_file
 from hf_audio.data.foreign_index import IndexedSplit
 from hf_audio.data.foreign_manifest import window_values
@@ -21,6 +20,7 @@ from hf_audio.data.foreign_rows import RowRules
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.shard_reader import ShardReader
 from hf_audio.errors import InputError
+from hf_audio.kinds import kind_of
 
 # start, length, offset and scale take that much or more, in whatever way a window is stored
 FEWEST_ROW_BYTES = 16
@@ -36,11 +36,11 @@ def checked_extractor(path: Path, manifest: Mapping[str, Any]) -> FeatureExtract
         InputError: names the setting that differs, or statistics that nothing can be normalised by.
     """
     parameters = manifest["extractor"]
-    storage = storage_of(parameters)
-    extractor = extractor_from_file(storage.extractor_class, path)
-    settings = {name: (getattr(extractor, name), parameters[name]) for name in storage.compared}
-    full_frames = storage.full_frames(manifest["window_s"], parameters)
-    settings["length of a window"] = (storage.window_frames(extractor, manifest), full_frames)
+    kind = kind_of(parameters)
+    extractor = extractor_from_file(kind.published_class(parameters), path)
+    settings = {name: (getattr(extractor, name), parameters[name]) for name in kind.compared}
+    full_frames = kind.window_shape(manifest["window_s"], parameters)[0]
+    settings["length of a window"] = (kind.window_frames(extractor, manifest), full_frames)
     for name, (found, wanted) in settings.items():
         if found != wanted:
             raise InputError(
@@ -73,7 +73,7 @@ def read_split(
         InputError: see `load_features`.
     """
     parameters, facts = manifest["extractor"], manifest["splits"][split]
-    most_frames = storage_of(parameters).full_frames(manifest["window_s"], parameters)
+    most_frames = kind_of(parameters).window_shape(manifest["window_s"], parameters)[0]
     rules = RowRules(labels, parameters, most_frames, listed.keys)
     names = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
     sizes = files.sizes(names)

@@ -15,9 +15,9 @@ from torchaudio.functional import phase_vocoder
 from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_audio
 from hf_audio.data.index import Clip, MixPart
 from hf_audio.data.mixtures import mixture_s
-from hf_audio.data.waveform_storage import encode_waveform
 from hf_audio.errors import printable
 from hf_audio.files import write_atomically
+from hf_audio.kinds.waveform import encode_waveform
 from hf_audio.terminal import named_logger, progress
 
 # Beyond, a stretched or shifted instrument no longer sounds like itself: a quarter faster or slower, a third up or down

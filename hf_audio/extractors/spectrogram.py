@@ -23,14 +23,13 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
 from .decomposition import FLOOR_DB, decibels, harmonic_and_percussive, scalogram
+from .filter_blocks import filter_blocks
 from .given_sound import as_waveforms, check_sampling_rate
 
 CHANNELS = ("mel", "left", "right", "harmonic", "percussive", "mfcc", "wavelet")
 NORMALISATIONS = ("dataset", "clip", "none")
 # Below this deviation a channel does not vary: it is centred only
 LEAST_STD = 1e-4
-# 16 neighbouring mel filters touch few FFT bins: thin products do a quarter of the dense one's work
-FILTERS_A_BLOCK = 16
 # What is worked on together, so that it stays in a core's cache
 SAMPLES_AT_A_TIME = 1 << 17
 
@@ -212,16 +211,6 @@ def mel_filters(sampling_rate: int, n_fft: int, num_mel_bins: int) -> np.ndarray
 @lru_cache(maxsize=8)
 def _mel_blocks(sampling_rate: int, n_fft: int, num_mel_bins: int) -> list[tuple[int, int, torch.Tensor]]:
     return filter_blocks(torch.from_numpy(mel_filters(sampling_rate, n_fft, num_mel_bins)).T)
-
-
-def filter_blocks(filters: torch.Tensor) -> list[tuple[int, int, torch.Tensor]]:
-    """Filters `[mel bins, FFT bins]` → (first FFT bin, last + 1, `[FFT bins, filters]`) of neighbouring ones."""
-    blocks = []
-    for rows in filters.split(FILTERS_A_BLOCK):
-        touched = rows.any(dim=0).nonzero()
-        low, high = (int(touched.min()), int(touched.max()) + 1) if len(touched) else (0, 1)
-        blocks.append((low, high, rows[:, low:high].T.contiguous()))
-    return blocks
 
 
 @lru_cache(maxsize=8)

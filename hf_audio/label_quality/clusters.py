@@ -214,8 +214,8 @@ def _check(
         check_same_extractor(reference.extractor, features.extractor)
     except InputError:
         raise InputError(
-            f"{features.source} has {features.kind} features and {reference.source} has {reference.kind}, or with "
-            "other settings: build both with the same features"
+            f"{features.source} has {features.kind.name} features and {reference.source} has {reference.kind.name}, or "
+            "with other settings: build both with the same features"
         ) from None
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.label_overrides import overrides_text
-from hf_audio.data.picture_storage import encode_features
 from hf_audio.files import write_atomically
+from hf_audio.grey_pictures import encode_features
+from hf_audio.kinds import Form
 from hf_audio.label_quality.clip_vectors import windows_of
 from hf_audio.label_quality.errors import LabelError, LabelErrors
 from hf_audio.pictures.inline import frames_of_rows, inline_picture, player
@@ -75,7 +76,7 @@ def _reason(row: dict[str, str]) -> str:
 
 def _pictures(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, str]:
     """{clip_id: element} of the first window of each clip, low frequencies at the bottom."""
-    if features.kind == "classical" or not clip_ids:
+    if features.kind.form is Form.VECTORS or not clip_ids:
         return {}
     frames_of, pictures = frames_of_rows(features), {}
     for rows in windows_of(features, set(clip_ids)).splits.values():

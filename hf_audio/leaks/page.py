@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.picture_storage import encode_features
+from hf_audio.grey_pictures import encode_features
+from hf_audio.kinds import Form
 from hf_audio.leaks.search import Leak
 from hf_audio.pictures.inline import frames_of_rows, inline_picture
 from hf_audio.references import rows_at
@@ -27,7 +28,7 @@ img { width: 100%; height: 9rem; image-rendering: pixelated; }
 def leak_page(report: str, pairs: Sequence[Leak], features: FeatureDataset) -> str:
     """A report in Markdown as HTML, then pictures of the first of `pairs`, as both windows are stored."""
     body = "".join(_as_html(report))
-    pictures = "".join(_pairs(pairs[:MOST_PICTURES], features)) if features.kind != "classical" else ""
+    pictures = "".join(_pairs(pairs[:MOST_PICTURES], features)) if features.kind.form is not Form.VECTORS else ""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Leaks</title><style>{STYLE}</style>'
         f"<body>{body}{pictures}</body></html>\n"

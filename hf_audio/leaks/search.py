@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.features.fbank import HOP_S
+from hf_audio.kinds import Form
 from hf_audio.leaks.near_duplicates import (
     MOST_SIMILAR,
     Pairs,
@@ -88,9 +88,9 @@ class _Facts:
 
 def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
     num_windows = sum(features.num_windows(split) for split in features.splits)
-    frames_a_second = _frames_a_second(features)
+    frames_a_second = 1 / features.kind.frame_s(features.manifest)
     frames = int(frames_a_second * features.window_s) + 1
-    as_vectors = frames < LEAST_STEPS or features.kind == "classical"
+    as_vectors = frames < LEAST_STEPS or features.kind.form is Form.VECTORS
     frames_of = frames_of_rows(features)
 
     def windows() -> Iterator[np.ndarray]:
@@ -108,14 +108,6 @@ def _sketches(features: FeatureDataset, facts: _Facts) -> WindowSketches:
     if as_vectors:
         return sketch_windows(windows(), num_windows, 1, 0.0)
     return sketch_windows(windows(), num_windows, frames, frames_a_second)
-
-
-def _frames_a_second(features: FeatureDataset) -> float:
-    """Of what `frames_of_rows` makes."""
-    extractor = features.manifest["extractor"]
-    if "hop_samples" in extractor:
-        return extractor["sampling_rate"] / extractor["hop_samples"]
-    return 1 / HOP_S
 
 
 def _found(features: FeatureDataset, sketches: WindowSketches, facts: _Facts, seed: int) -> dict:

@@ -12,6 +12,7 @@ import numpy as np
 from hf_audio.data.features_dataset import FeatureDataset, clip_key, load_features
 from hf_audio.errors import InputError
 from hf_audio.inference import WindowEmbeddings, embeddings, load_network
+from hf_audio.kinds import Form, names_of
 from hf_audio.privacy import public_name
 from hf_audio.terminal import named_logger
 
@@ -91,7 +92,7 @@ class VectorReader:
     """Reads windows of a dataset as vectors, each split once.
 
     Args:
-        features: of kind "classical".
+        features: vectors, such as classical features.
         network: its embedding of the same window is appended.
 
     Raises:
@@ -99,10 +100,10 @@ class VectorReader:
     """
 
     def __init__(self, features: FeatureDataset, network: Network | None = None) -> None:
-        if features.kind != "classical":
+        if features.kind.form is not Form.VECTORS:
             raise InputError(
-                f"SVM and boosting read classical features and {features.source} has {features.kind}: "
-                "give --features classical"
+                f"SVM and boosting read {names_of(Form.VECTORS)} features and {features.source} has "
+                f"{features.kind.name}: give --features {names_of(Form.VECTORS)}"
             )
         self.features, self.network = features, network
         self._read: dict[str, WindowVectors] = {}
@@ -141,10 +142,10 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
 
 def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:
     """Mean over steps of the stored features of each window, as measured."""
-    storage, unknown = features.storage, features.unknown
+    kind, unknown = features.kind, features.unknown
     inputs, targets, clip_ids, groups, starts_s = [], [], [], [], []
     for row in features.splits[split]:
-        inputs.append(storage.decode(row)[: row["num_frames"]].mean(axis=0))
+        inputs.append(kind.decode(row)[: row["num_frames"]].mean(axis=0))
         targets.append(features.labels.multi_hot(row["labels"], unknown.get(row["clip_id"], ())))
         clip_ids.append(row["clip_id"])
         groups.append(row["group"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor, Whisper
 
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
+from hf_audio.extractors.fbank import FbankFeatureExtractor
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
+from hf_audio.kinds import Form, names_of
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.checkpoints import (
     TRANSFORMER_PRESETS,
@@ -27,11 +29,12 @@ from hf_audio.models.feature_networks import FeatureCNNConfig, FeatureMLPConfig,
 from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.models.freezing import freeze as freeze_weights
 from hf_audio.models.lora import add_lora
-from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS, SPECTROGRAMS
+from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
 from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 from hf_audio.models.spectrogram_lstm import SpectrogramLSTMConfig
 from hf_audio.models.timm_backbone import ParallelTimmConfig, TimmClassifier, timm_from_pretrained
 from hf_audio.models.timm_network import TimmClassifierConfig, import_timm
+from hf_audio.models.transformer_classifier import TransformerClassifierConfig
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -44,6 +47,7 @@ for _config in (FeatureMLPConfig, FeatureCNNConfig, FeatureRNNConfig):
     AutoFeatureExtractor.register(_config, ClassicalFeatureExtractor, exist_ok=True)
 for _config in (SpectrogramCNNConfig, SpectrogramLSTMConfig, TimmClassifierConfig, ParallelTimmConfig):
     AutoFeatureExtractor.register(_config, SpectrogramFeatureExtractor, exist_ok=True)
+AutoFeatureExtractor.register(TransformerClassifierConfig, FbankFeatureExtractor, exist_ok=True)
 
 __all__ = ["PRESETS", "build_model", "with_extractor_of"]
 
@@ -110,14 +114,14 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
     """
     from hf_audio.data.features_dataset import check_same_extractor
 
-    if name in TRANSFORMER_PRESETS and features.kind == "waveform":
+    if name in TRANSFORMER_PRESETS and features.kind.form is Form.SOUND:
         masked = {**features.extractor.to_dict(), "return_attention_mask": True}  # they are of the layer-norm kind
         return dataclasses.replace(features, extractor=Wav2Vec2FeatureExtractor(**masked))
     if not _is_trained(name) or name.startswith(TIMM):
         return features
     wanted = Checkpoint(name, token).extractor
     check_same_extractor(features.extractor, wanted)
-    if features.kind != "waveform":
+    if features.kind.form is not Form.SOUND:
         return features
     if isinstance(wanted, WhisperFeatureExtractor):  # made for 30 s; shorter windows need not be padded to that
         seconds = max(1, -(-round(1000 * features.window_s) // 1000))
@@ -152,7 +156,7 @@ def _is_timm(name: str) -> bool:
 def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], token: str | None) -> PreTrainedModel:
     labels = features.labels
     if name in AST_PRESETS:
-        _require_kind(name, SPECTROGRAMS, features)
+        _require_form(name, Form.PICTURE, features)
         _require_one_channel(name, features)
         size = (features.extractor.max_length, features.extractor.num_mel_bins)
         of_head, of_network = _split(options, AST_PRESETS[name])
@@ -160,27 +164,27 @@ def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], 
         return model if stays_stock(**of_head) else with_head(model, labels, **of_head)
     if name in NETWORKS:
         network = NETWORKS[name]
-        _require_kind(name, network.kinds, features)
+        _require_form(name, network.form, features)
         settings = {**network.settings, **options}
         return network.model_class(_config_of(network.model_class.config_class, features, settings))
     if name in PRESETS:
-        _require_kind(name, ("waveform",), features)
+        _require_form(name, Form.SOUND, features)
         return transformer_from_scratch(name, labels, **options)
     if name not in import_timm().list_models():
         raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
-    _require_kind(name, SPECTROGRAMS, features)
+    _require_form(name, Form.PICTURE, features)
     return TimmClassifier(_config_of(TimmClassifierConfig, features, {"timm_name": name, **options}))
 
 
 def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: str | None) -> PreTrainedModel:
     if name.startswith(TIMM):
-        _require_kind(name, SPECTROGRAMS, features)
+        _require_form(name, Form.PICTURE, features)
         kind = ParallelTimmConfig if {"num_backbones", "groups"} & options.keys() else TimmClassifierConfig
         return timm_from_pretrained(_config_of(kind, features, {"timm_name": name.removeprefix(TIMM), **options}))
     features = with_extractor_of(name, features, token)
     extractor = features.extractor
     size = {}
-    if features.kind in SPECTROGRAMS:
+    if features.kind.form is Form.PICTURE:
         size = {"num_frames": extractor.max_length, "num_bins": extractor.num_mel_bins}
     elif isinstance(extractor, WhisperFeatureExtractor):
         size = {"num_frames": extractor.nb_max_frames}
@@ -207,7 +211,7 @@ def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDatas
         size = {"num_frames": extractor.max_length, "num_mel_bins": extractor.num_mel_bins}
     elif issubclass(config_class, TimmClassifierConfig):
         size = {"max_frames": extractor.max_length, "num_mel_bins": extractor.num_mel_bins}
-    elif features.kind == "classical":
+    elif features.kind.form is Form.VECTORS:
         size = {"num_features": extractor.feature_size}
     if "num_channels" in known:
         size["num_channels"] = _num_channels(features)
@@ -245,7 +249,7 @@ def _require_one_channel(name: str, features: FeatureDataset) -> None:
         )
 
 
-def _require_kind(name: str, kinds: Iterable[str], features: FeatureDataset) -> None:
-    if features.kind not in kinds:
-        kinds = " or ".join(kinds)
-        raise InputError(f"{name} reads {kinds} features and these are {features.kind}: give --features {kinds}")
+def _require_form(name: str, form: Form, features: FeatureDataset) -> None:
+    if features.kind.form is not form:
+        kinds = names_of(form)
+        raise InputError(f"{name} reads {kinds} features and these are {features.kind.name}: give --features {kinds}")

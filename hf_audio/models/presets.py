@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from hf_audio.kinds import Form
 from hf_audio.models.checkpoints import TRANSFORMER_PRESETS
 from hf_audio.models.classifier import AudioClassifier
 from hf_audio.models.feature_networks import FeatureCNN, FeatureMLP, FeatureRNN
@@ -11,15 +12,13 @@ from hf_audio.models.spectrogram_cnn import SpectrogramCNN
 from hf_audio.models.spectrogram_lstm import SpectrogramLSTM
 from hf_audio.models.timm_backbone import ParallelTimmClassifier
 
-SPECTROGRAMS = ("fbank", "spectrogram")  # kinds of features that are pictures of frames and bins
-
 
 class Network(NamedTuple):
-    """A class of ours, the fields of its config that make the preset, and the kinds of features it reads."""
+    """A class of ours, the fields of its config that make the preset, and the form of features it reads."""
 
     model_class: type[AudioClassifier]
     settings: dict[str, Any]
-    kinds: tuple[str, ...] = SPECTROGRAMS
+    form: Form = Form.PICTURE
 
 
 # Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes. Patches of 16 x 16 overlap only
@@ -72,9 +71,9 @@ NETWORKS = {
     ),
     "mobilenets": Network(ParallelTimmClassifier, {"timm_name": "mobilenetv3_small_050", "num_backbones": 4}),
     # on classical features, after github.com/Mathieeeu/data832_projet
-    "mlp": Network(FeatureMLP, {}, ("classical",)),
-    "feature-cnn": Network(FeatureCNN, {}, ("classical",)),
-    "rnn": Network(FeatureRNN, {}, ("classical",)),
+    "mlp": Network(FeatureMLP, {}, Form.VECTORS),
+    "feature-cnn": Network(FeatureCNN, {}, Form.VECTORS),
+    "rnn": Network(FeatureRNN, {}, Form.VECTORS),
 }
 
 PRESETS = (*AST_PRESETS, *NETWORKS, *TRANSFORMER_PRESETS)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, FeatureExtractionMixin, PreTrainedModel
 
-from hf_audio.data.foreign_extractor import OWN_EXTRACTORS
+from hf_audio.data.foreign_extractor import own_extractors
 from hf_audio.files import read_json, write_json
 from hf_audio.models.classifier import AudioClassifierConfig
 
@@ -51,8 +51,7 @@ def needs_own_code(config: Mapping[str, Any], extractor: Mapping[str, Any]) -> b
         extractor: what its preprocessor_config.json holds, or the extractor's `to_dict()`.
     """
     own = {one.model_type for one in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING if issubclass(one, AudioClassifierConfig)}
-    own_extractors = {one.__name__ for one in OWN_EXTRACTORS}
-    return config.get("model_type") in own or extractor.get("feature_extractor_type") in own_extractors
+    return config.get("model_type") in own or extractor.get("feature_extractor_type") in own_extractors()
 
 
 def _rewrite(path: Path, *objects: Any) -> None:

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from matplotlib.figure import Figure
 
 from hf_audio.data.feature_plan import shard_names
-from hf_audio.data.feature_storage import storage_of
-from hf_audio.extractors.classical import feature_names
-from hf_audio.features.fbank import HOP_S, KaldiFbank
+from hf_audio.kinds import Form, kind_of
 from hf_audio.pictures.figures import short_name
 
 MOST_PICTURED_CLASSES = 60
@@ -24,16 +21,16 @@ LARGEST_DEVIATION = 1.5  # of a class's mean, in standard deviations: what is be
 def pictured_classes(folder: Path, manifest: Mapping[str, Any]) -> tuple[Figure, str]:
     """What the classes of a dataset look like, and a caption for it.
 
-    Spectrograms of one window of each class, log-mel ones where the sound itself is stored; of classical features, the
-    mean over all training windows of each class.
+    Spectrograms of one window of each class, log-mel ones where the sound itself is stored; of vectors, the mean over
+    all training windows of each class.
     """
-    if storage_of(manifest["extractor"]).kind == "classical":
+    if kind_of(manifest["extractor"]).form is Form.VECTORS:
         return pictured_means(*training_vectors(folder, manifest), manifest)
     return pictured_windows(dict(one_window_a_class(folder, manifest)), manifest)
 
 
 def pictured_means(vectors: np.ndarray, targets: np.ndarray, manifest: Mapping[str, Any]) -> tuple[Figure, str]:
-    """Means of classical features `[windows, features]` by class, and a caption; `targets` as of `class_means`."""
+    """Means of vectors `[windows, features]` by class, and a caption; `targets` as of `class_means`."""
     means = class_means(vectors, targets, manifest["label_names"])
     caption = f"Mean of each feature over the training windows of {len(means)} classes"
     return means_picture(means, feature_groups(manifest["extractor"])), caption
@@ -41,23 +38,18 @@ def pictured_means(vectors: np.ndarray, targets: np.ndarray, manifest: Mapping[s
 
 def pictured_windows(windows: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> tuple[Figure, str]:
     """Spectrograms of windows as they are stored, by class, and a caption."""
-    kind = storage_of(manifest["extractor"]).kind
-    if kind == "waveform":
-        fbank = KaldiFbank(manifest["extractor"]["sampling_rate"])
-        windows = {name: fbank([torch.from_numpy(window)])[0].numpy() for name, window in windows.items()}
-    caption = f"One window of each of {len(windows)} classes"
-    if kind == "spectrogram":
-        settings = manifest["extractor"]
-        pictures = {name: stacked_channels(window) for name, window in windows.items()}
-        if len(settings["channels"]) > 1:
-            caption += f", from top to bottom: {', '.join(settings['channels'])}"
-        return windows_picture(pictures, settings["hop_samples"] / settings["sampling_rate"]), caption
-    return windows_picture(windows), caption
+    parameters = manifest["extractor"]
+    kind = kind_of(parameters)
+    pictures = {name: kind.drawn(window, parameters) for name, window in windows.items()}
+    caption, channels = f"One window of each of {len(windows)} classes", kind.channels(parameters)
+    if len(channels) > 1:
+        caption += f", from top to bottom: {', '.join(channels)}"
+    return windows_picture(pictures, kind.frame_s(manifest)), caption
 
 
 def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     """(class, its first training window as it was stored); only these windows are read."""
-    storage, label_names = storage_of(manifest["extractor"]), manifest["label_names"]
+    kind, label_names = kind_of(manifest["extractor"]), manifest["label_names"]
     missing = set(range(min(len(label_names), MOST_PICTURED_CLASSES)))
     for path in _train_shards(folder, manifest):
         shard = pq.ParquetFile(path)
@@ -68,9 +60,9 @@ def one_window_a_class(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tu
             first_rows = {label: row for row, found in reversed(list(enumerate(labels))) for label in found}
             wanted = missing & set(first_rows)
             if wanted:
-                table = shard.read_row_group(group, columns=[*storage.columns(0), "num_frames"])
+                table = shard.read_row_group(group, columns=[*kind.columns(0), "num_frames"])
                 for label in sorted(wanted):
-                    yield label_names[label], storage.decode(table.slice(first_rows[label], 1).to_pylist()[0])
+                    yield label_names[label], kind.decode(table.slice(first_rows[label], 1).to_pylist()[0])
             missing -= wanted
 
 
@@ -88,12 +80,12 @@ def class_means(vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) 
 
 
 def training_vectors(folder: Path, manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Each training window's classical features, their mean over steps, and its classes `[windows, classes]`."""
-    storage, num_classes = storage_of(manifest["extractor"]), len(manifest["label_names"])
+    """Each training window's vectors, their mean over steps, and its classes `[windows, classes]`."""
+    kind, num_classes = kind_of(manifest["extractor"]), len(manifest["label_names"])
     rows = []
     for path in _train_shards(folder, manifest):
-        rows += pq.read_table(path, columns=["features", "num_frames", "labels"]).to_pylist()
-    vectors = np.stack([storage.decode(row).mean(axis=0, dtype=np.float64) for row in rows])
+        rows += pq.read_table(path, columns=[*kind.columns(0), "num_frames", "labels"]).to_pylist()
+    vectors = np.stack([kind.decode(row).mean(axis=0, dtype=np.float64) for row in rows])
     return vectors, np.array([[label in row["labels"] for label in range(num_classes)] for row in rows])
 
 
@@ -120,13 +112,7 @@ def class_distribution(manifest: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def stacked_channels(window: np.ndarray) -> np.ndarray:
-    """`[frames, channels, bins]` → `[frames, channels * bins]`: each from 0 to 1, the first one last (on top)."""
-    low, high = window.min(axis=(0, 2), keepdims=True), window.max(axis=(0, 2), keepdims=True)
-    return ((window - low) / np.maximum(high - low, 1e-6))[:, ::-1].reshape(len(window), -1)
-
-
-def windows_picture(windows: Mapping[str, np.ndarray], frame_s: float = HOP_S) -> Figure:
+def windows_picture(windows: Mapping[str, np.ndarray], frame_s: float) -> Figure:
     """Log-mel features `[frames, bins]` by class, every `frame_s` seconds: time to the right, low tones below."""
     columns = min(5, max(1, len(windows)))
     rows = -(-len(windows) // columns) or 1
@@ -145,7 +131,7 @@ def windows_picture(windows: Mapping[str, np.ndarray], frame_s: float = HOP_S) -
 
 
 def means_picture(means: Mapping[str, np.ndarray], feature_groups: list[tuple[int, int, str]]) -> Figure:
-    """Standardised classical features `[features]` by class: a line a class, blue below the mean of all, red above."""
+    """Standardised vectors `[features]` by class: a line a class, blue below the mean of all, red above."""
     names = list(means)[:MOST_PICTURED_CLASSES]
     figure = Figure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
     axis = figure.subplots()
@@ -162,8 +148,8 @@ def means_picture(means: Mapping[str, np.ndarray], feature_groups: list[tuple[in
 
 
 def feature_groups(parameters: Mapping[str, Any]) -> list[tuple[int, int, str]]:
-    """(first, last, names) of the classical features that belong together; `parameters` are of the build."""
-    feature_list = feature_names(parameters["step_s"], parameters.get("entropy_frame_s"))
+    """(first, last, names) of the features of a vector that belong together; `parameters` are of the build."""
+    feature_list = kind_of(parameters).feature_names(parameters)
     prefixes = [name.split("_")[0] for name in feature_list]
     groups = []
     for prefix in dict.fromkeys(prefixes):

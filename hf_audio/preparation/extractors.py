@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.feature_plan import clip_durations
-from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.features.classical import ClassicalFeatures
-from hf_audio.features.fbank import KaldiFbank
-from hf_audio.features.spectrogram import Spectrogram
-from hf_audio.features.waveform import Waveform
+from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.terminal import named_logger
 
-# What makes the features of each name that --features can have, and which settings it takes beside the window's.
-EXTRACTORS: dict[str, tuple[Callable[..., WindowExtractor], tuple[str, ...]]] = {
-    "fbank": (KaldiFbank, ("sample_rate", "num_mel_bins", "normalisation")),
-    "spectrogram": (
-        Spectrogram,
-        ("sample_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalisation"),
-    ),
-    "waveform": (Waveform, ("sample_rate",)),
-    "classical": (ClassicalFeatures, ("sample_rate", "step_s", "entropy_frame_s")),
-}
 OF_ALL = ("features", "window_s", "hop_s")
 LONGEST_DEFAULT_WINDOW_S = 5.0
 NUM_PROBED_CLIPS = 500  # enough to know how long clips are
@@ -44,23 +30,23 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
     Raises:
         InputError: there are no features of that name, or a setting of other features is given.
     """
-    if settings.features not in EXTRACTORS:
-        raise unknown_name("features", settings.features, EXTRACTORS)
-    make, takes = EXTRACTORS[settings.features]
+    if settings.features not in KINDS:
+        raise unknown_name("features", settings.features, KINDS)
+    kind = KINDS[settings.features]
     default = FeatureConfig()
     given = {
         name: value
         for name, value in vars(settings).items()
-        if name not in OF_ALL and value is not None and (name in takes or value != getattr(default, name))
+        if name not in OF_ALL and value is not None and (name in kind.settings or value != getattr(default, name))
     }
     for name in given:
-        if name not in takes:
-            others = " or ".join(kind for kind, (_, taken) in EXTRACTORS.items() if name in taken)
+        if name not in kind.settings:
+            others = " or ".join(other.name for other in KINDS.values() if name in other.settings)
             raise InputError(
                 f"--{name} is for {others} features and these are {settings.features}: give --features "
                 f"{others}, or leave it out"
             )
-    return make(**given)
+    return kind.extractor(**given)
 
 
 def default_window_s(clips: Sequence[Clip]) -> float:

@@ -10,30 +10,17 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 from matplotlib.figure import Figure
 
-from hf_audio.data.feature_storage import storage_of
 from hf_audio.data.labels import MULTI_LABEL
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, read_whole, write_atomically
+from hf_audio.kinds import CardText, Form, kind_of
 from hf_audio.pictures.windows import class_distribution, feature_groups, pictured_classes
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.licences import hub_licences, sources_of
-from hf_audio.publishing.markdown import Markdown, one_plain_line, render
+from hf_audio.publishing.markdown import Markdown, fill, one_plain_line, render
 
 MOST_CARD_BYTES = 1 << 20
 SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
-# what the features of each kind are called in titles, and what the Hub finds them by
-TITLES = {
-    "fbank": "log-mel features",
-    "spectrogram": "spectrograms",
-    "waveform": "waveforms",
-    "classical": "classical features",
-}
-TAGS = {
-    "fbank": ["spectrogram"],
-    "spectrogram": ["spectrogram"],
-    "waveform": [],
-    "classical": ["librosa", "tabular"],
-}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -70,20 +57,17 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
     _save(class_distribution(manifest), folder / "pictures" / "class_distribution.png")
     picture, caption = pictured_classes(folder, manifest)
     _save(picture, folder / "pictures" / "windows.png")
-    kind = storage_of(manifest["extractor"]).kind
-    card = render(
-        "dataset_card.md",
-        card_data=Markdown(card_metadata(manifest).to_yaml()),
-        source=repo_id or f"./{folder.resolve().name}",  # load_dataset(".") fails: it wants a name
-        multi_label=manifest["problem_type"] == MULTI_LABEL,
-        kind=kind,
-        title=TITLES[kind],
-        caption=caption,
-        feature_groups=_feature_groups(manifest) if kind == "classical" else (),
-        preprocessor=read_json(folder / "preprocessor_config.json"),
-        sources=sources_of(manifest["corpus"]),
+    facts = {
+        "source": repo_id or f"./{folder.resolve().name}",  # load_dataset(".") fails: it wants a name
+        "multi_label": manifest["problem_type"] == MULTI_LABEL,
+        "caption": caption,
+        "feature_groups": _feature_groups(manifest),
+        "preprocessor": read_json(folder / "preprocessor_config.json"),
+        "sources": sources_of(manifest["corpus"]),
         **manifest,
-    )
+    }
+    card_data = Markdown(card_metadata(manifest).to_yaml())
+    card = render("dataset_card.md", card_data=card_data, kind=_of_kind(manifest, facts), **facts)
     write_published(folder / "README.md", str(DatasetCard(card)))
     return folder / "README.md"
 
@@ -101,19 +85,31 @@ def card_metadata(manifest: dict[str, Any]) -> DatasetCardData:
     """The YAML head: what the Hub's search, viewer and `load_dataset` go by."""
     num_windows = sum(split["num_windows"] for split in manifest["splits"].values())
     size = next((name for limit, name in SIZE_CATEGORIES.items() if num_windows < limit), "n>1T")
-    kind = storage_of(manifest["extractor"]).kind
+    of_kind = kind_of(manifest["extractor"]).card
     files = [{"split": split, "path": f"data/{split}-*"} for split in manifest["splits"]]
     return DatasetCardData(
-        pretty_name=one_plain_line(f"{manifest['corpus']['name']}: {TITLES[kind]}"),
+        pretty_name=one_plain_line(f"{manifest['corpus']['name']}: {of_kind.title}"),
         task_categories=["audio-classification"],
-        tags=["audio-classification", "audio", *TAGS[kind], "hf_audio"],
+        tags=["audio-classification", "audio", *of_kind.tags, "hf_audio"],
         size_categories=[size],
         configs=[{"config_name": "default", "data_files": files}],
         **hub_licences(sources_of(manifest["corpus"])),
     )
 
 
+def _of_kind(manifest: dict[str, Any], facts: dict[str, Any]) -> CardText:
+    """What the kind of features says of itself, with these facts."""
+    of_kind = kind_of(manifest["extractor"]).card
+    return of_kind._replace(
+        imports=Markdown(of_kind.imports),
+        **{name: fill(getattr(of_kind, name), **facts) for name in ("row", "code", "values", "columns")},
+    )
+
+
 def _feature_groups(manifest: dict[str, Any]) -> list[tuple[int, int, Markdown]]:
+    """Of vectors, which numbers belong together."""
+    if kind_of(manifest["extractor"]).form is not Form.VECTORS:
+        return []
     return [(first, last, Markdown(names)) for first, last, names in feature_groups(manifest["extractor"])]
 
 

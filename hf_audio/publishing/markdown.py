@@ -98,6 +98,11 @@ def render(template: str, **values: Any) -> Markdown:
     return Markdown(_ENVIRONMENT.get_template(template).render(**values))
 
 
+def fill(text: str, **values: Any) -> Markdown:
+    """A template that is given as text, filled."""
+    return Markdown(_ENVIRONMENT.from_string(text).render(**values))
+
+
 def _escape(letter: str) -> str:
     """A letter as an escape sequence of Python."""
     if letter in '"\\':

@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
+from hf_audio.kinds import kind_of
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
@@ -16,13 +17,6 @@ from hf_audio.publishing.licences import sources_of
 from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
 
 USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
-HEARD = {
-    "kaldi_fbank": "log-mel windows",
-    "spectrogram": "spectrograms of windows",
-    "waveform": "windows",
-    "classical": "classical features of windows",
-}
-CUTTING = ("kaldi_fbank", "spectrogram")  # their extractors cut what is longer than a window
 TASK = "audio-classification"
 HUB_METRICS = {  # the Hub's metric ids
     "accuracy": "accuracy",
@@ -127,7 +121,7 @@ def _facts(
     data, model, task = report["data"], report["model"], report["task"]
     corpus, split = data["corpus"], report["evaluated_split"]
     scores = report["results"]["model"][split]
-    sample_rate = data["extractor"]["sampling_rate"]
+    kind, sample_rate = kind_of(data["extractor"]), data["extractor"]["sampling_rate"]
     base_model = model["base_model"]
     network = model.get("network") or {}
     network_folder = folder / "network" if network else folder
@@ -150,9 +144,9 @@ def _facts(
         "threshold": scores.get("threshold"),
         "threshold_chosen": "validation" in data["splits"],
         "has_adapter": (folder / "adapter").is_dir(),
-        "cuts": data["extractor"]["feature_type"] in CUTTING,
-        "stereo": bool({"left", "right"} & set(data["extractor"].get("channels", ()))),
-        "heard": HEARD[data["extractor"]["feature_type"]],
+        "cuts": kind.cuts,
+        "stereo": bool({"left", "right"} & set(kind.channels(data["extractor"]))),
+        "heard": kind.card.heard,
         "trust": ", trust_remote_code=True" if _needs_own_code(network_folder) else "",
         "trusted": _config(folder).get("trusted_types", []),
         "calibrated": bool(report["training"].get("logits calibrated on")),

@@ -1,21 +1,64 @@
-"""Classical features of music (MFCC, chroma, spectral contrast, tonnetz, tempo, mel bands) by librosa, for building."""
+"""Kind "classical": MFCC, chroma, spectral contrast, tonnetz, tempo, mel bands and more, by librosa.
+
+A window is a row with a plain list of float32, un-normalised:
+
+    steps = np.reshape(row["features"], (row["num_frames"], -1))    # [steps, features]
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import torch
+from datasets import List, Value
 from threadpoolctl import threadpool_limits
 
-from hf_audio.data.windows import cut_windows
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import HOP_SAMPLES, N_FFT, ClassicalFeatureExtractor, feature_names
+from hf_audio.kinds._kind import CardText, Form, Kind
+from hf_audio.kinds._stored_values import are_measured, lists_hold
+from hf_audio.limits import FIELDS, NONE
+from hf_audio.windows import cut_windows
 
 # Where the highest of librosa's seven bands of spectral contrast begins
 HIGHEST_CONTRAST_HZ = 6400
+
+LIMITS = {
+    "sampling_rate": FIELDS["sampling_rate"],
+    **{name: (FIELDS[name], NONE) for name in ("step_s", "entropy_frame_s")},
+    "num_features": FIELDS["feature_size"],
+    **dict.fromkeys(("fft_samples", "fft_hop_samples"), FIELDS["n_fft"]),
+}
+CARD = CardText(
+    title="classical features",
+    tags=("librosa", "tabular"),
+    heard="classical features of windows",
+    row="""\
+its features {{ extractor.num_features }} numbers{% if extractor.step_s %} every {{ "%g" | format(extractor.step_s) }} \
+s{% endif %} by librosa""",
+    library="numpy",
+    imports="import numpy as np\nfrom datasets import load_dataset",
+    code="""row = next(iter(rows))
+vectors = np.reshape(row["features"], (row["num_frames"], -1))  # [steps, features]""",
+    values="""\
+Values are as they were measured. Models read `(vectors - mean) / std`, with the lists of \
+{{ extractor.num_features }} that `preprocessor_config.json` holds of the train split.
+
+| features | |
+|---|---|
+{% for first, last, names in feature_groups -%}
+| {{ first }}{% if last > first %} to {{ last }}{% endif %} | {{ names }} |
+{% endfor %}""",
+    columns="""\
+| `features` | {{ extractor.num_features }} numbers for each step, one step after the other |
+| `num_frames` | steps of the window |""",
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +122,7 @@ class ClassicalFeatures:
     def parameters(self) -> dict[str, float | int | str | None]:
         """Everything that decides the values, for a manifest."""
         return {
-            "feature_type": "classical",
+            "kind": "classical",
             "sampling_rate": self.sample_rate,
             "step_s": self.step_s,
             "entropy_frame_s": self.entropy_frame_s,
@@ -124,3 +167,55 @@ class ClassicalFeatures:
     @cached_property
     def _extractor(self) -> ClassicalFeatureExtractor:
         return self.to_feature_extractor(None, None, None)
+
+
+class Classical(Kind):
+    """See `Kind` for what each part is."""
+
+    name = "classical"
+    form = Form.VECTORS
+    described = "classical features"
+    extractor = ClassicalFeatures
+    published = (ClassicalFeatureExtractor,)
+    compared = ("sampling_rate", "step_s", "entropy_frame_s")
+    statistics_axis = 0
+    limits = LIMITS
+    card = CARD
+
+    def columns(self, sample_rate: int) -> dict[str, Any]:
+        return {"features": List(Value("float32"))}
+
+    def encode(self, window: np.ndarray, sample_rate: int) -> tuple[np.ndarray]:
+        return (window.ravel(),)
+
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        count = parameters["num_features"]
+        lengths = rows["num_frames"].to_numpy() * count
+        holds = lists_hold(rows["features"], lengths, are_measured(rows["features"].flatten()))
+        return {f"features that are not {count} numbers for each of num_frames": ~holds}
+
+    def decode(self, row: Mapping[str, Any]) -> np.ndarray:
+        return np.asarray(row["features"], dtype=np.float32).reshape(row["num_frames"], -1)
+
+    def window_shape(self, window_s: float, parameters: Mapping[str, Any]) -> tuple[int, int]:
+        num_steps = 1
+        if parameters["step_s"] is not None:
+            extractor = ClassicalFeatureExtractor(parameters["sampling_rate"], step_s=parameters["step_s"])
+            num_steps = extractor.count_steps(round(window_s * parameters["sampling_rate"]))
+        return num_steps, parameters["num_features"]
+
+    def window_frames(self, extractor: ClassicalFeatureExtractor, manifest: Mapping[str, Any]) -> int:
+        return extractor.num_steps
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ClassicalFeatureExtractor) -> dict[str, torch.Tensor]:
+        """Standardised, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
+        return {"input_values": torch.from_numpy(extractor.standardise([self.decode(row) for row in rows]))}
+
+    def frame_s(self, manifest: Mapping[str, Any]) -> float:
+        return manifest["extractor"]["step_s"] or manifest["window_s"]
+
+    def feature_names(self, parameters: Mapping[str, Any]) -> Sequence[str]:
+        return feature_names(parameters["step_s"], parameters["entropy_frame_s"])
+
+
+KIND = Classical()

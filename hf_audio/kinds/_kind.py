@@ -1,0 +1,206 @@
+"""What everything else knows of a kind of feature."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import FeatureExtractionMixin
+
+from hf_audio.limits import Field
+
+
+class Form(Enum):
+    """What a window is to a model or a picture, whatever its numbers mean: models say which form they read."""
+
+    PICTURE = "a picture: [frames, bins], or [frames, channels, bins]"
+    SOUND = "sound: [samples]"
+    VECTORS = "vectors of named numbers: [steps, features]"
+
+
+class WindowExtractor(Protocol):
+    """What makes the features of a dataset; a dataclass whose fields are the settings of its kind.
+
+    Attributes:
+        sample_rate: of the waveforms it wants, in Hz.
+        frame_samples: samples of the shortest clip that can be used.
+        hop_samples: samples from one frame to the next.
+        times_real_time: about how many seconds of sound one core gets through in one second.
+        is_stereo: whether it wants left and right, `[2, samples]`, in place of mono `[samples]`.
+        slow_imports: modules that it imports at its first window, which worker processes shall share.
+        parameters: everything that decides the values: `kind`, `sampling_rate` and more.
+    """
+
+    sample_rate: int
+    frame_samples: int
+    hop_samples: int
+    times_real_time: float
+    is_stereo: bool
+    slow_imports: tuple[str, ...]
+    parameters: dict[str, Any]
+
+    def window_frames(self, window_s: float) -> int:
+        """Frames (samples, steps) of a full window; 0 where it is too short to have any."""
+
+    def windows(
+        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
+    ) -> Iterable[Iterable[tuple[float, np.ndarray]]]:
+        """The windows of each waveform, by `window_starts`: (start in seconds, float32 `[frames, ...]`)."""
+
+    def to_feature_extractor(self, max_length: int, mean: Any, std: Any) -> FeatureExtractionMixin:
+        """What makes the same of a waveform without hf_audio, for windows of `max_length` frames."""
+
+
+class Scale(NamedTuple):
+    """How stored values of a picture become a model's inputs: (value - mean) / (deviations * std).
+
+    Attributes:
+        mean, std: of the stored values; one number, or one for each channel.
+        deviations: by how many standard deviations is divided.
+        unit_db: decibels of one unit of the stored values.
+        padding: input value of frames behind a clip's end; None is that of a stored 0.
+        is_centred: whether an input of 0 is the mean of the training data, or of its own clip.
+        frame_s: seconds from one frame to the next.
+    """
+
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
+    deviations: float
+    unit_db: float
+    padding: float | None
+    is_centred: bool
+    frame_s: float
+
+
+class CardText(NamedTuple):
+    """What cards say of a kind. The last five are templates, filled as a dataset's card is.
+
+    Attributes:
+        title: what the features are called.
+        tags: what the Hub finds them by.
+        heard: what a model hears, in "it hears ...".
+        row: how a window is stored, behind "Each window is one row, ".
+        library: what reads a row beside `datasets`.
+        imports: of the code that reads a row.
+        code: from `rows` to the values of the first row.
+        values: what the values are and how models normalise them.
+        columns: lines of the table of columns.
+    """
+
+    title: str
+    tags: tuple[str, ...]
+    heard: str
+    row: str
+    library: str
+    imports: str
+    code: str
+    values: str
+    columns: str
+
+
+class Kind(ABC):
+    """One kind of feature. It has no state; windows are float32, as WindowExtractor makes them.
+
+    Attributes:
+        name: in settings, manifests, messages and the registry.
+        form: of its windows.
+        described: what it is, in words.
+        extractor: what makes its windows; the fields are the settings that the kind takes, with their defaults.
+        published: classes of extractors that make the same of a waveform without hf_audio, see `published_class`.
+        compared: settings of those which a model cannot be adapted to.
+        statistics_axis: what mean and deviation are taken over: None everything, 0 all steps of each feature,
+            (0, 2) all frames and bins of each channel.
+        limits: what each of the extractor's parameters in a manifest can be, which may be a stranger's.
+        cuts: whether the published extractor cuts what is longer than a window.
+        card: what cards say.
+    """
+
+    name: str
+    form: Form
+    described: str
+    extractor: type[WindowExtractor]
+    published: tuple[type[FeatureExtractionMixin], ...]
+    compared: tuple[str, ...]
+    statistics_axis: int | tuple[int, ...] | None = None
+    limits: Mapping[str, Field | tuple[Field, ...]]
+    cuts: bool = False
+    card: CardText
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Which of FeatureConfig's fields it takes, beside those of the window."""
+        return tuple(field.name for field in fields(self.extractor))
+
+    def published_class(self, parameters: Mapping[str, Any]) -> type[FeatureExtractionMixin]:
+        """The class of the extractor that is published with these parameters."""
+        return self.published[0]
+
+    @abstractmethod
+    def columns(self, sample_rate: int) -> dict[str, Any]:
+        """The columns of a window and their `datasets` types."""
+
+    @abstractmethod
+    def encode(self, window: np.ndarray, sample_rate: int) -> tuple:
+        """One value for each of `columns`."""
+
+    @abstractmethod
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What stored windows can have that must not be decoded, in words, and bool `[rows]` of those that have it.
+
+        Args:
+            rows: of `columns` and num_frames, without empty values but in `path`.
+            parameters: of the extractor that made them.
+        """
+
+    @abstractmethod
+    def decode(self, row: Mapping[str, Any]) -> np.ndarray:
+        """The window as it was given to `encode`, float32, as far as storing it is exact."""
+
+    @abstractmethod
+    def window_shape(self, window_s: float, parameters: Mapping[str, Any]) -> tuple[int, ...]:
+        """Shape of a full window, by the parameters of the extractor that made it; frames (samples, steps) first."""
+
+    def window_frames(self, extractor: FeatureExtractionMixin, manifest: Mapping[str, Any]) -> int:
+        """Length of a full window as `batch` gives it: frames, samples or steps."""
+        return self.window_shape(manifest["window_s"], manifest["extractor"])[0]
+
+    @abstractmethod
+    def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
+        """A model's inputs, as `extractor` would have made them of the windows' sound."""
+
+    def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
+        """What sounds when, `[frames, bins]`, for pictures and finding copies: log-mel, or what is nearest."""
+        return window
+
+    @abstractmethod
+    def frame_s(self, manifest: Mapping[str, Any]) -> float:
+        """Seconds from one of `frames` to the next."""
+
+    def summary(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
+        """A window as one vector, un-normalised: mean and deviation of frames over time, the mean of vectors."""
+        if self.form is Form.VECTORS:
+            return window.mean(axis=0)
+        frames = self.frames(window, parameters) if self.form is Form.SOUND else window.reshape(len(window), -1)
+        return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+
+    def scale(self, extractor: FeatureExtractionMixin) -> Scale | None:
+        """Of pictures of log energies, which can be augmented: how a published extractor makes inputs of them."""
+        return None
+
+    def drawn(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
+        """What the picture of a window in a card shows: `[frames, bins]`, and all channels if there are several."""
+        return self.frames(window, parameters)
+
+    def channels(self, parameters: Mapping[str, Any]) -> Sequence[str]:
+        """Names of a window's channels, as `drawn` has them from top to bottom; empty where they have none."""
+        return ()
+
+    def feature_names(self, parameters: Mapping[str, Any]) -> Sequence[str]:
+        """What each number of a vector is, in order; parts of one thing share the word before an underscore."""
+        return ()

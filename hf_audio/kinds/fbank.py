@@ -1,0 +1,260 @@
+"""Kind "fbank": Kaldi's log-mel filterbanks, equal to what transformers' ASTFeatureExtractor computes per clip.
+
+A window is a row with an 8-bit grey PNG, an offset and a scale:
+
+    log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T    # [frames, bins]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from datasets import Image, Value
+from transformers import ASTFeatureExtractor, FeatureExtractionMixin
+
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.extractors.fbank import (
+    FRAME_S,
+    HOP_S,
+    LOWEST_HZ,
+    PREEMPHASIS,
+    FbankFeatureExtractor,
+    frame_samples_at,
+    hop_samples_at,
+    kaldi_log_mel,
+)
+from hf_audio.grey_pictures import decode_features, encode_features
+from hf_audio.kinds._kind import CardText, Form, Kind, Scale
+from hf_audio.kinds._stored_values import are_measured, picture_faults
+from hf_audio.limits import FIELDS, one_of, whole
+from hf_audio.windows import cut_windows
+
+NORMALISATIONS = ("dataset", "none")
+LOWEST_RATE, FEWEST_BINS = 1000, 4  # below, filters are empty
+NATURAL_DB = 10 / math.log(10)  # decibels of a factor e of energy, 4.343
+STOCK_RATE = 16_000  # the only one at which the stock extractor needs no torchaudio to compute the same
+
+LIMITS = {
+    "sampling_rate": whole(LOWEST_RATE, 1_000_000),
+    "num_mel_bins": FIELDS["num_mel_bins"],
+    "frame_s": one_of(FRAME_S),
+    "hop_s": one_of(HOP_S),
+    "preemphasis": one_of(PREEMPHASIS),
+    "lowest_hz": one_of(LOWEST_HZ),
+    "normalisation": one_of(*NORMALISATIONS),
+}
+CARD = CardText(
+    title="log-mel features",
+    tags=("spectrogram",),
+    heard="log-mel windows",
+    row="its features an 8-bit grey picture that the viewer shows",
+    library="numpy",
+    imports="import numpy as np\nfrom datasets import load_dataset",
+    code="""row = next(iter(rows))
+log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T  # [frames, mel bins]""",
+    values="""\
+{% if preprocessor.do_normalize %}Models read `(log_mel - mean) / (2 * std)`, with mean \
+{{ "%.4f" | format(preprocessor.mean) }} and standard deviation {{ "%.4f" | format(preprocessor.std) }} of the train \
+split:{% else %}Models read these values, not normalised:{% endif %} `preprocessor_config.json` is that of \
+{% if extractor.sampling_rate == 16000 %}the transformers ASTFeatureExtractor that computes the same from a waveform.\
+{% else %}hf_audio's FbankFeatureExtractor, which computes the same from a waveform and is published with every model \
+that uses it.{% endif %}""",
+    columns="""\
+| `features` | picture: time along the width, low frequencies at the bottom |
+| `offset`, `scale` | value = offset + scale * pixel |
+| `num_frames` | frames of the window: a clip shorter than the window is not padded |""",
+)
+
+
+@dataclass(frozen=True)
+class KaldiFbank:
+    """Log-mel filterbank energies of mono waveforms in [-1, 1], un-normalised.
+
+    25 ms Hann windows every 10 ms, per-frame mean removal, pre-emphasis of 0.97, power spectrum, triangular mel
+    filters from 20 Hz to half the sample rate, natural logarithm: `torchaudio.compliance.kaldi.fbank` with the
+    arguments that ASTFeatureExtractor gives it, without its mean and standard deviation. Frames are independent of
+    each other, so a slice of a recording's frames equals the frames of the cut recording.
+
+    Args:
+        sample_rate: in Hz.
+        num_mel_bins: mel filters.
+        normalisation: of what models read: "dataset", by the training data's mean and deviation, or "none".
+
+    Raises:
+        InputError: another normalisation, for the stock extractor knows no other, or too few samples or bins.
+    """
+
+    sample_rate: int = 16_000
+    num_mel_bins: int = 128
+    normalisation: str = "dataset"
+
+    times_real_time = 1000.0  # a core makes features of so many seconds of sound in one second
+    is_stereo = False
+    slow_imports = ()
+
+    def __post_init__(self) -> None:
+        if self.normalisation == "clip":
+            raise InputError(
+                "fbank features cannot be normalised by their own clip, since the AST's extractor does not do that: "
+                "give --features spectrogram, or --normalisation dataset or none"
+            )
+        if self.normalisation not in NORMALISATIONS:
+            raise unknown_name("normalisation", self.normalisation, NORMALISATIONS)
+        if self.sample_rate < LOWEST_RATE or self.num_mel_bins < FEWEST_BINS:
+            raise InputError(
+                f"fbank features need a --sample_rate of {LOWEST_RATE} or more and --num_mel_bins {FEWEST_BINS} or "
+                f"more, found {self.sample_rate} and {self.num_mel_bins}: try 16000 and 128"
+            )
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples under one frame, and so the shortest waveform that has a frame at all."""
+        return frame_samples_at(self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one frame to the next."""
+        return hop_samples_at(self.sample_rate)
+
+    @property
+    def parameters(self) -> dict[str, float | int | str]:
+        """Everything that decides the values, for a manifest."""
+        return {
+            "kind": "fbank",
+            "sampling_rate": self.sample_rate,
+            "num_mel_bins": self.num_mel_bins,
+            "frame_s": FRAME_S,
+            "hop_s": HOP_S,
+            "preemphasis": PREEMPHASIS,
+            "lowest_hz": LOWEST_HZ,
+            "normalisation": self.normalisation,
+        }
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames that fit wholly into `num_samples`; 0 below one frame."""
+        return max(0, 1 + (num_samples - self.frame_samples) // self.hop_samples)
+
+    def window_frames(self, window_s: float) -> int:
+        """Frames of a window of `window_s` seconds: 298 for 3 s."""
+        return self.num_frames(round(window_s * self.sample_rate))
+
+    def windows(
+        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
+    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
+        """The windows of each waveform `[samples]`, cut out of its features: (start in seconds, `[frames, bins]`)."""
+        size, hop = self.window_frames(window_s), round(hop_s * self.sample_rate / self.hop_samples)
+        frame_s = fbank_frame_s(self.sample_rate)
+        for features in self([torch.from_numpy(waveform) for waveform in waveforms]):
+            yield ((start * frame_s, window) for start, window in cut_windows(features.numpy(), size, hop))
+
+    def to_feature_extractor(self, max_length: int, mean: float, std: float) -> ASTFeatureExtractor:
+        """What computes the same from a waveform: at 16 kHz the stock extractor, at other rates our own.
+
+        Without torchaudio, the stock one computes something else at other rates.
+        """
+        return KIND.published_class(self.parameters)(
+            sampling_rate=self.sample_rate,
+            num_mel_bins=self.num_mel_bins,
+            max_length=max_length,
+            do_normalize=self.normalisation == "dataset",
+            mean=mean,
+            std=std,
+        )
+
+    def __call__(self, waveforms: Sequence[torch.Tensor] | torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
+        """Features of a batch, on the device of its waveforms.
+
+        Args:
+            waveforms: float32 `[batch, samples]`, or a list of `[samples]` of any lengths.
+
+        Returns:
+            float32 `[batch, frames, bins]`, or a list of `[frames, bins]`.
+
+        Raises:
+            ValueError: a waveform is shorter than one frame.
+        """
+        features = kaldi_log_mel(list(waveforms), self.sample_rate, self.num_mel_bins)
+        if isinstance(waveforms, torch.Tensor):
+            return torch.stack(features) if features else waveforms.new_zeros(0, 0, self.num_mel_bins)
+        return features
+
+
+class Fbank(Kind):
+    """See `Kind` for what each part is."""
+
+    name = "fbank"
+    form = Form.PICTURE
+    described = "log-mel pictures"
+    extractor = KaldiFbank
+    published = (ASTFeatureExtractor, FbankFeatureExtractor)
+    compared = ("sampling_rate", "num_mel_bins")
+    statistics_axis = None  # one mean and deviation over all bins, as AST's authors take them
+    limits = LIMITS
+    cuts = True
+    card = CARD
+
+    def published_class(self, parameters: Mapping[str, Any]) -> type[FeatureExtractionMixin]:
+        is_stock = parameters["sampling_rate"] == STOCK_RATE
+        return ASTFeatureExtractor if is_stock else FbankFeatureExtractor
+
+    def columns(self, sample_rate: int) -> dict[str, Any]:
+        return {"features": Image(), "offset": Value("float32"), "scale": Value("float32")}
+
+    def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any], float, float]:
+        png, offset, scale = encode_features(window)
+        return {"bytes": png, "path": None}, offset, scale
+
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        height = parameters["num_mel_bins"]
+        return {
+            **picture_faults(rows, height),
+            "an offset or a scale that is no number": ~(
+                are_measured(rows["offset"])
+                & are_measured(rows["scale"])
+                & pc.greater_equal(rows["scale"], 0).to_numpy(zero_copy_only=False)
+            ),
+        }
+
+    def decode(self, row: Mapping[str, Any]) -> np.ndarray:
+        return decode_features(row["features"], row["offset"], row["scale"])
+
+    def window_shape(self, window_s: float, parameters: Mapping[str, Any]) -> tuple[int, ...]:
+        fbank = KaldiFbank(parameters["sampling_rate"])
+        return fbank.window_frames(window_s), parameters["num_mel_bins"]
+
+    def window_frames(self, extractor: ASTFeatureExtractor, manifest: Mapping[str, Any]) -> int:
+        return extractor.max_length
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
+        """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalising."""
+        values = np.zeros((len(rows), extractor.max_length, extractor.num_mel_bins), dtype=np.float32)
+        for window, row in zip(values, rows, strict=True):
+            frames = self.decode(row)[: len(window)]
+            window[: len(frames)] = frames
+        if extractor.do_normalize:
+            values -= np.float32(extractor.mean)
+            values /= np.float32(2 * extractor.std)
+        return {"input_values": torch.from_numpy(values)}
+
+    def scale(self, extractor: ASTFeatureExtractor) -> Scale:
+        mean, std = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)
+        frame_s = fbank_frame_s(extractor.sampling_rate)
+        return Scale(mean, std, 2.0, NATURAL_DB, None, extractor.do_normalize, frame_s)
+
+    def frame_s(self, manifest: Mapping[str, Any]) -> float:
+        return fbank_frame_s(manifest["extractor"]["sampling_rate"])
+
+
+def fbank_frame_s(sample_rate: int) -> float:
+    """Seconds from one frame to the next: 10 ms, in whole samples."""
+    return hop_samples_at(sample_rate) / sample_rate
+
+
+KIND = Fbank()

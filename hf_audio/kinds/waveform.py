@@ -1,0 +1,214 @@
+"""Kind "waveform": the sound itself, for models that compute their own features.
+
+A window is a row with a FLAC file of 16 bits, which the Hub's viewer plays and soundfile reads:
+
+    waveform, sample_rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")    # [samples]
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import soundfile
+import torch
+from datasets import Audio
+from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
+
+from hf_audio.errors import InputError, one_line
+from hf_audio.kinds._kind import CardText, Form, Kind
+from hf_audio.kinds._stored_values import heads_of
+from hf_audio.kinds.fbank import KaldiFbank, fbank_frame_s
+from hf_audio.limits import FIELDS
+from hf_audio.windows import cut_windows
+
+HIGHEST_FLAC_RATE = 655_350
+FULL_SCALE = 32768
+# a FLAC file's first bytes: the name, then kind (0, but for a bit that says whether it is the last) and length of its
+# first block, which describes the stream
+FLAC_NAME, FLAC_STREAM = b"fLaC", b"\0\0\x22"
+# the viewer tells formats by the ending of a name
+FILE_NAME = "window.flac"
+
+LIMITS = {"sampling_rate": FIELDS["sampling_rate"]}
+CARD = CardText(
+    title="waveforms",
+    tags=(),
+    heard="windows",
+    row="its sound a FLAC file that the viewer plays",
+    library="soundfile",
+    imports="import io\nimport soundfile\nfrom datasets import Audio, load_dataset",
+    code="""row = next(iter(rows.cast_column("audio", Audio(decode=False))))
+waveform, sample_rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")  # [samples]""",
+    values="""\
+Without `Audio(decode=False)`, `datasets` decodes by itself where torchcodec and FFmpeg are installed. Samples are \
+mono, of 16 bits, and not normalised.""",
+    columns="""\
+| `audio` | sound of the window: FLAC of 16 bits, mono, {{ extractor.sampling_rate }} Hz |
+| `num_frames` | samples of the window: a clip shorter than the window is not padded |""",
+)
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono waveforms in [-1, 1], at one sample rate, unchanged: a frame is a sample.
+
+    Raises:
+        InputError: a sample rate that FLAC, as which windows are stored, does not have.
+    """
+
+    sample_rate: int = 16_000
+
+    times_real_time = 2500.0  # a core reads and writes so many seconds of sound in one second
+    is_stereo = False
+    slow_imports = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sample_rate <= HIGHEST_FLAC_RATE:
+            raise InputError(
+                f"Sound is stored as FLAC, of 1 to {HIGHEST_FLAC_RATE} Hz, found --sample_rate {self.sample_rate}: "
+                "try the rate of the recordings, e.g. 44100"
+            )
+
+    @property
+    def frame_samples(self) -> int:
+        """The shortest waveform worth storing: 25 ms, what the convolutions of Wav2Vec2 and its like need."""
+        return round(0.025 * self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one frame to the next."""
+        return 1
+
+    @property
+    def parameters(self) -> dict[str, float | int | str]:
+        """Everything that decides the values, for a manifest."""
+        return {"kind": "waveform", "sampling_rate": self.sample_rate}
+
+    def num_frames(self, num_samples: int) -> int:
+        """Samples of `num_samples` that make a window; 0 below `frame_samples`."""
+        return num_samples if num_samples >= self.frame_samples else 0
+
+    def window_frames(self, window_s: float) -> int:
+        """Samples of a window of `window_s` seconds."""
+        return self.num_frames(round(window_s * self.sample_rate))
+
+    def windows(
+        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
+    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
+        """The windows of each waveform `[samples]`: (start in seconds, float32 `[samples]`)."""
+        size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+        for waveform in waveforms:
+            yield ((start / self.sample_rate, window) for start, window in cut_windows(waveform, size, hop))
+
+    def to_feature_extractor(self, max_length: int, mean: float, std: float) -> Wav2Vec2FeatureExtractor:
+        """The stock extractor of Wav2Vec2, HuBERT and WavLM; it standardises each waveform by itself.
+
+        Models that want another one (Whisper's) bring it along; length and statistics of the training data decide
+        nothing here.
+        """
+        return Wav2Vec2FeatureExtractor(sampling_rate=self.sample_rate, do_normalize=True)
+
+
+class SoundItself(Kind):
+    """See `Kind` for what each part is."""
+
+    name = "waveform"
+    form = Form.SOUND
+    described = "waveforms"
+    extractor = Waveform
+    published = (Wav2Vec2FeatureExtractor,)
+    compared = ("sampling_rate",)
+    limits = LIMITS
+    card = CARD
+
+    def columns(self, sample_rate: int) -> dict[str, Any]:
+        return {"audio": Audio(sampling_rate=sample_rate)}
+
+    def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any]]:
+        return ({"bytes": encode_waveform(window, sample_rate), "path": FILE_NAME},)
+
+    def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        rate = parameters["sampling_rate"]
+        fits = are_flac(pc.struct_field(rows["audio"], "bytes"), rate, rows["num_frames"].to_numpy())
+        return {f"audio that is no FLAC of num_frames samples, mono, 16 bits, {rate} Hz": ~fits}
+
+    def decode(self, row: Mapping[str, Any]) -> np.ndarray:
+        return decode_waveform(row["audio"]["bytes"], row["num_frames"])[0]
+
+    def window_shape(self, window_s: float, parameters: Mapping[str, Any]) -> tuple[int]:
+        return (round(window_s * parameters["sampling_rate"]),)
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
+        """Whatever a stock extractor gives: `input_values` or `input_features`, and `attention_mask` if it has one.
+
+        Each window goes through the extractor by itself, as in the stock pipeline, and is then padded to the longest
+        of the batch, unless the extractor pads to a length of its own (Whisper's). Handed over together, Wav2Vec2's
+        would normalise a short window over its padding too, so that its values hung on its neighbours in the batch.
+        """
+        waveforms, rates = zip(
+            *(decode_waveform(row["audio"]["bytes"], row["num_frames"]) for row in rows), strict=True
+        )
+        extracted = extractor(list(waveforms), sampling_rate=rates[0])
+        return dict(extractor.pad(extracted, padding=True, return_tensors="pt"))
+
+    def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
+        return _fbank(parameters["sampling_rate"])([torch.from_numpy(window)])[0].numpy()
+
+    def frame_s(self, manifest: Mapping[str, Any]) -> float:
+        return fbank_frame_s(manifest["extractor"]["sampling_rate"])
+
+
+@lru_cache(maxsize=4)
+def _fbank(sample_rate: int) -> KaldiFbank:
+    return KaldiFbank(sample_rate)
+
+
+def encode_waveform(waveform: np.ndarray, sample_rate: int) -> bytes:
+    """float32 `[samples]` → FLAC of 16 bits, mono; what lies outside [-1, 1] is clipped.
+
+    The error is at most half a step, 1.5e-5; samples that came from a 16-bit file come back as they were.
+    """
+    levels = np.clip(np.rint(waveform * np.float32(FULL_SCALE)), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, levels, sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def are_flac(files: pa.Array, sample_rate: int, num_samples: np.ndarray) -> np.ndarray:
+    """Which files say of themselves that they are mono FLAC of 16 bits, of this rate and length; nothing is decoded."""
+    heads = heads_of(files, 26)
+    begins = (heads[:, :4] == [*FLAC_NAME]).all(axis=1) & (heads[:, 4] & 0x7F == 0)
+    begins &= (heads[:, 5:8] == [*FLAC_STREAM]).all(axis=1)
+    # 20 bits of rate, 3 of channels less 1, 5 of bits a sample less 1, 36 of length
+    wanted = (sample_rate << 44 | 0 << 41 | 15 << 36) + num_samples.astype(np.uint64)
+    return begins & (heads[:, 18:26].copy().view(">u8")[:, 0] == wanted)
+
+
+def decode_waveform(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
+    """FLAC bytes → float32 `[num_samples]` in [-1, 1], and their sample rate in Hz.
+
+    Raises:
+        InputError: no FLAC, or not of this length; no more of it is decoded, whatever there is.
+    """
+    try:
+        if not flac.startswith(FLAC_NAME):
+            raise ValueError("it is no FLAC")
+        with soundfile.SoundFile(io.BytesIO(flac)) as file:
+            if file.channels != 1 or file.frames != num_samples:
+                raise ValueError(f"{file.frames} samples of {file.channels} channel(s), not {num_samples} of one")
+            levels, sample_rate = file.read(num_samples, dtype="int16"), file.samplerate
+        if len(levels) != num_samples:
+            raise ValueError(f"{len(levels)} samples, not {num_samples}")
+    except (soundfile.SoundFileError, ValueError) as error:
+        raise InputError(f"A window's sound is damaged ({one_line(error)}): download or build it again") from error
+    return levels.astype(np.float32) * np.float32(1 / FULL_SCALE), sample_rate
+
+
+KIND = SoundItself()
