@@ -432,6 +432,12 @@ def test_tables_of_one_split_each_are_read_together(folder):
     assert [clip.split for clip in clips] == ["test"] * 2 + [
         "train"
     ] * 4 and "tables test.csv, train.csv" in understanding.layout
+    write(folder, {key: values[3:] for key, values in columns.items()}, "test.csv")
+    refused(
+        folder, "'audio/3.wav' is listed in test.csv and in train.csv, which are two splits|'audio/3.wav' is listed"
+    )
+    write(folder, {"file": columns["path"][4:], "label": HEARD[4:]}, "test.csv")
+    refused(folder, "test.csv and train.csv are tables of two splits, but their columns are read in different ways")
     write(folder, columns, "other.csv")
     refused(folder, r"holds 3 CSV files \(other.csv, test.csv, train.csv\); pass the one to use, e.g. --data_dir")
 
