@@ -143,11 +143,17 @@ def _class_folders(contents: Contents) -> tuple[Read | None, InputError | None]:
     except InputError as error:
         return None, error
     labels = {label for clip in read.clips for label in clip.labels}
-    return (None, None) if len(labels) < 2 and contents.tables else (read, None)
+    return (None, None) if len(labels) < 2 and (contents.tables or contents.spreadsheets) else (read, None)
 
 
 def _only_class(contents: Contents, problem: InputError | None) -> Read:
     """Recordings of one class, where no table says more; an audit can do with them."""
+    if contents.spreadsheets:
+        without = problem or "the folders hold one class only"
+        raise InputError(
+            f"{contents.spreadsheets[0]} is a spreadsheet, which cannot be read (save it as CSV in UTF-8, with columns "
+            f"path and label), and without it: {without}"
+        )
     if problem:
         raise problem
     return read_class_folders(contents)

@@ -53,6 +53,10 @@ class Contents:
     folders: tuple[Path, ...]
     hidden: tuple[Path, ...]
 
+    @property
+    def spreadsheets(self) -> list[Path]:
+        return [path for path in self.others if path.suffix.lower() in SPREADSHEET_SUFFIXES]
+
     @cached_property
     def folders_with_audio(self) -> set[Path]:
         """Folders that hold a recording, however deep below them."""

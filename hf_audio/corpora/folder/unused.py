@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hf_audio.corpora.folder.contents import SPREADSHEET_SUFFIXES, Contents
+from hf_audio.corpora.folder.contents import Contents
 from hf_audio.corpora.folder.reading import Read
 from hf_audio.data.understanding import counted
 
@@ -22,8 +22,8 @@ def name_unlisted(read: Read, contents: Contents) -> None:
 
 def name_other_files(read: Read, contents: Contents, tables: Sequence[Path], why: Mapping[Path, str]) -> Read:
     """The reading with all other files named: tables and why they are not read, the rest, and what is hidden."""
-    sheets = [path for path in contents.others if path.suffix.lower() in SPREADSHEET_SUFFIXES]
-    others = [path for path in contents.others if path.suffix.lower() not in SPREADSHEET_SUFFIXES]
+    sheets = contents.spreadsheets
+    others = sorted(set(contents.others) - set(sheets))
     reasons = [f": {why[path]}" if path in why else "" for path in tables]
     told = [name + reason for name, reason in zip(contents.names(tables), reasons, strict=True)]
     for names, one, several in (
