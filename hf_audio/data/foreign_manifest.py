@@ -16,6 +16,7 @@ from hf_audio.files import read_json
 
 MOST_CLASSES = 100_000
 MOST_CLIPS = 1 << 40
+MOST_OTHERS = 100  # corpora that clips come from, beside the first
 MOST_SHARDS = 99_999  # their numbers have five digits
 LONGEST_WINDOW_S = 86_400
 
@@ -35,6 +36,10 @@ CLASS_NAMES = Field(
     ),
 )
 OBJECT = Field("an object {...}", lambda value: isinstance(value, dict))
+OTHERS = Field(
+    f"a list of up to {MOST_OTHERS} objects {{...}}",
+    lambda value: isinstance(value, list) and len(value) <= MOST_OTHERS and all(isinstance(one, dict) for one in value),
+)
 MANIFEST_FIELDS = {
     "problem_type": one_of(SINGLE_LABEL, MULTI_LABEL),
     "label_names": CLASS_NAMES,
@@ -92,7 +97,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         )
     checked = _fields(path, "", manifest, MANIFEST_FIELDS)
     checked["extractor"] = _extractor(path, checked["extractor"])
-    checked["corpus"] = _fields(path, "corpus.", checked["corpus"], CORPUS_FIELDS)
+    checked["corpus"] = _corpus(path, checked["corpus"])
     names = checked["label_names"]
     checked["splits"] = {
         split: _split(path, f"splits.{split}.", facts, names)
@@ -102,6 +107,14 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     }
     _check_window(path, checked)
     return {"format_version": FORMAT_VERSION, **checked}
+
+
+def _corpus(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the corpus, and of those that some clips come from, each of which has its own licence."""
+    others = _fields(path, "corpus.", found, {"others": OTHERS})["others"] if "others" in found else []
+    return _fields(path, "corpus.", found, CORPUS_FIELDS) | {
+        "others": [_fields(path, f"corpus.others.{n}.", other, CORPUS_FIELDS) for n, other in enumerate(others)]
+    }
 
 
 def _extractor(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
