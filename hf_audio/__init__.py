@@ -43,6 +43,7 @@ _HOME_OF = {
     "ClassicalFeatures": "kinds.classical",
     "ClassicalFeatureExtractor": "extractors.classical",
     "SpectrogramFeatureExtractor": "extractors.spectrogram",
+    "FbankFeatureExtractor": "extractors.fbank",
     "FeatureCollator": "data.features_dataset",
     "features_to_csv": "data.feature_table",
     "audit_clips": "audit.findings",

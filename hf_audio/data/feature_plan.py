@@ -58,7 +58,8 @@ def check_clips(clips: Sequence[Clip], labels: LabelSpace) -> None:
 
     Raises:
         InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip; an unknown label; partial labels that contradict themselves or the task.
+            training clip, or whose name could be two; an unknown label; partial labels that contradict themselves or
+            the task.
     """
     if not clips:
         raise InputError("There are no clips to build features from; the index is empty")
@@ -75,6 +76,12 @@ def check_clips(clips: Sequence[Clip], labels: LabelSpace) -> None:
         if clip.split == "train":
             trained.update(clip.labels)
     check_disjoint((clip.group, clip.split) for clip in clips)
+    joined = [name for name in labels.names if ";" in name] if labels.is_multi_label else []
+    if joined:
+        raise InputError(
+            f"Class {joined[0]!r} has a semicolon in its name, by which index.csv separates the classes of a clip: "
+            "rename it where clips may have several"
+        )
     untrained = [name for name in labels.names if name not in trained]
     if untrained:
         raise InputError(f"Class {untrained[0]} has no training clip; add some, or leave the class out of the labels")
@@ -234,8 +241,6 @@ def _check_unknown(clip: Clip, labels: LabelSpace) -> None:
     for name in clip.unknown:
         if name in clip.labels:
             raise InputError(f"Clip {clip.clip_id} has class {name} and it is unknown whether it has it; take one back")
-        if ";" in name:
-            raise InputError(f"Class {name!r} cannot be unknown: index.csv separates names by semicolons; rename it")
 
 
 def _duration_or_error(path: str) -> float | AudioError:
