@@ -14,6 +14,7 @@ from test_folder import touch
 from hf_audio import InputError
 from hf_audio.audit.page import write_clips
 from hf_audio.corpora.folder import Reading, understand
+from hf_audio.data.index import index_of, rows_of
 
 NAMES = [f"{number}.wav" for number in range(6)]
 HEARD = ["dog", "dog", "dog", "cat", "cat", "cat"]
@@ -37,7 +38,8 @@ def rows(**columns: list) -> dict[str, list]:
 
 
 def read(root: Path, **reading):
-    return understand(root, Reading(**reading))
+    clips, understanding = understand(root, Reading(**reading))
+    return list(rows_of(clips)), understanding
 
 
 def refused(root: Path, sentence: str, **reading) -> None:
@@ -503,7 +505,7 @@ def test_groups_that_differ_in_spelling_are_named(folder):
 def test_what_an_audit_writes_is_read_as_it_was(tmp_path):
     touch(tmp_path, "Speech, man/0.wav", "Speech, man/1.wav", "a;b/0.wav", "b/0.wav", "b/ann/1.wav", "a;b/ann/1.wav")
     clips = read(tmp_path)[0]
-    write_clips(clips, tmp_path / "elsewhere" / "usable.csv")
+    write_clips(index_of(clips), tmp_path / "elsewhere" / "usable.csv")
     again, understanding = read(tmp_path / "elsewhere" / "usable.csv")
     assert [(clip.clip_id, clip.labels, clip.group) for clip in again] == [
         (clip.clip_id, clip.labels, clip.group) for clip in clips
