@@ -26,6 +26,7 @@ MOST_TABLE_BYTES = 4 << 30
 # Of lists of files and of annotations of one recording; and of the names of its classes.
 MOST_TEXT_BYTES = 64 << 20
 MOST_LABELS_BYTES = 1 << 16
+MOST_YAML_DEPTH = 10  # the annotations of MedleyDB have 6
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -111,27 +112,42 @@ def read_json(
 
 
 def read_yaml(path: str | Path, most_bytes: int) -> dict[str, Any]:
-    """A YAML mapping of a small regular file, of plain values and without aliases.
+    """A YAML mapping of a small regular file, of plain values, without aliases and without depth that no settings have.
 
     An alias is a few bytes that stand for a whole branch: a dozen of them, nested, stand for more than any memory has.
+    What the file says is never quoted in a complaint: a token may stand in it.
 
     Raises:
-        InputError: see `read_whole`; or it is not UTF-8, not YAML, has an alias, or is not a mapping.
+        InputError: see `read_whole`; or it is not UTF-8, not YAML, has an alias, is nested deep, or is not a mapping.
     """
     import yaml  # here, for most of those who read files need none
 
     class PlainLoader(yaml.SafeLoader):
+        depth = 0
+
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
-                raise InputError(f"{path} has an alias (*{self.peek_event().anchor}), as no file of its kind needs")
-            return super().compose_node(parent, index)
+                raise yaml.YAMLError("it has an alias (*name), for which the value itself should stand")
+            self.depth += 1
+            if self.depth > MOST_YAML_DEPTH:
+                raise yaml.YAMLError(f"its values are nested more than {MOST_YAML_DEPTH} deep")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
     try:
         content = yaml.load(read_text(path, most_bytes), PlainLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # impossible dates are ValueErrors
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path} is not YAML: {error.problem} in line {line}") from None
+    except yaml.reader.ReaderError as error:
+        raise InputError(f"{path} is not YAML: {error.reason} at character {error.position}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
+    except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not YAML as it should be: {one_line(error)}") from error
+        raise InputError(f"{path} has a date or number that is none: put it into quotes") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold lines of `name: value` and holds a {type(content).__name__}")
     return content

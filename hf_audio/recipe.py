@@ -9,10 +9,8 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_audio.config import (
@@ -29,14 +27,14 @@ from hf_audio.config import (
 )
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.files import read_whole
+from hf_audio.files import read_yaml
 from hf_audio.privacy import remember_token
 from hf_audio.training.arguments import training_defaults
 
 CONFIG_GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig, ClassicalConfig))
 
-MOST_YAML_BYTES, MOST_YAML_DEPTH = 1 << 18, 8
+MOST_YAML_BYTES = 1 << 18
 
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
 COMMON_TRAINING_FLAGS = {
@@ -74,7 +72,7 @@ def parse_recipe(
         layers["the recipe's demo values"] = demo
     own = vars(_parse(parser, layers, []))
     if chosen.config:
-        layers[f"--config {chosen.config}"] = _read_yaml(Path(chosen.config))
+        layers[f"--config {chosen.config}"] = _read_config(chosen.config)
 
     namespace = _parse(parser, layers, argv)
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
@@ -186,40 +184,11 @@ def _only(argv: list[str], *flags: str) -> list[str]:
     return kept
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, by which a few lines can stand for gigabytes, and without depth that no setting has."""
-
-    depth = 0
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not for settings: write the value itself")
-        self.depth += 1
-        if self.depth > MOST_YAML_DEPTH:
-            raise yaml.YAMLError(f"values are nested more than {MOST_YAML_DEPTH} deep")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a file. What it says is never quoted in a complaint: a token may stand in it."""
+def _read_config(path: str) -> dict[str, Any]:
     try:
-        content = yaml.load(read_whole(path, MOST_YAML_BYTES), _PlainLoader)
+        return read_yaml(path, MOST_YAML_BYTES)
     except InputError as error:
-        raise InputError(f"Cannot read --config {path}: {error}") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"--config {path} is not YAML: {error.problem} in line {line}") from None
-    except yaml.reader.ReaderError as error:
-        raise InputError(f"--config {path} is not YAML: {error.reason} at character {error.position}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"--config {path} cannot be used: {error}") from None
-    except ValueError:  # a date or a number that is none
-        raise InputError(f"--config {path} has a value that cannot be read: put it into quotes") from None
-    if not isinstance(content, dict):
-        raise InputError(f"--config {path} must hold lines of `flag: value`, found {type(content).__name__}")
-    return content
+        raise InputError(f"--config {error}") from None
 
 
 def _take(kind: type, namespace: argparse.Namespace) -> Any:

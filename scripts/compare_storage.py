@@ -6,19 +6,19 @@ The first argument is a run whose features were built from the recordings in the
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForAudioClassification
 
 from hf_audio import KaldiFbank, clear_errors, load_features
 from hf_audio.data.audio import read_audio
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.data.tables import written_rows
 from hf_audio.data.windows import window_starts
+from hf_audio.files import read_json
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, classification_metrics, main_metrics
+from hf_audio.models.foreign_checkpoint import Checkpoint
 
 BATCH_SIZE = 64
 
@@ -58,10 +58,11 @@ def main() -> None:
     parser.add_argument("recordings", type=Path, help="the corpus that the features were built from")
     given = parser.parse_args()
     features = load_features(given.run / "features")
-    report = json.loads((given.run / "report.json").read_text(encoding="utf-8"))
+    report = read_json(given.run / "report.json")
     split = report["evaluated_split"]
     threshold = report["results"]["model"][split].get("threshold", 0.5)
-    model = AutoModelForAudioClassification.from_pretrained(given.run).eval()
+    checkpoint = Checkpoint(str(given.run))
+    model = checkpoint.load(checkpoint.config)[0].eval()
 
     collate = FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
     stored = collate(list(features.splits[split]))

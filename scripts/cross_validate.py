@@ -29,8 +29,11 @@ from hf_audio.data.splits import fold_names
 from hf_audio.files import read_json, write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.preparation.clips import read_corpus
+from hf_audio.publishing.markdown import Markdown, escaped, table
 from hf_audio.recipe import parse_recipe
 from hf_audio.terminal import show
+
+LONGEST_NAME = 100
 
 
 def main() -> None:
@@ -43,9 +46,9 @@ def main() -> None:
         name: run_fold(options, name, flags, folder / below)
         for (name, flags), below in zip(chosen.items(), folder_names(list(chosen)), strict=True)
     }
-    table = as_table(reports)
-    write_atomically(folder / "folds.md", table + "\n")
-    show(table)
+    written = as_table(reports)
+    write_atomically(folder / "folds.md", written + "\n")
+    show(written)
 
 
 def parse_options() -> argparse.Namespace:
@@ -86,7 +89,7 @@ def left_out(settings: Recipe, options: argparse.Namespace) -> dict[str, list[st
             f"{settings.data.data_dir or settings.data.corpus} has {len(names)} {options.leave_out}, expected two or "
             "more: name folds in the table's split column, draw some with --num_folds 5, or give --leave_out groups"
         )
-    return {name: [flag, name] for name in names}
+    return {name: [f"{flag}={name}"] for name in names}  # one word: a name may look like a flag itself
 
 
 def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
@@ -103,7 +106,7 @@ def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
 
 def folder_names(names: list[str]) -> list[str]:
     """A folder for each name; those that would share one are told apart by a hash."""
-    plain = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+    plain = [re.sub(r"[^\w.-]+|^\.+", "_", name)[:LONGEST_NAME] or "_" for name in names]
     shared = {name for name, count in Counter(name.casefold() for name in plain).items() if count > 1}
     return [
         f"{below}-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if below.casefold() in shared else below
@@ -126,19 +129,16 @@ def as_table(reports: dict[str, dict]) -> str:
     """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its references."""
     some = next(iter(reports.values()))
     metrics = main_metrics(some["task"]["problem_type"])
-    lines = [
-        "| left out | clips | " + " | ".join(METRIC_NAMES[name] for name in metrics) + " |",
-        "|---|---:|" + "---:|" * len(metrics),
-    ]
+    rows = []
     for name, report in reports.items():
         split = report["evaluated_split"]
         scores = report["results"]["model"][split]
-        cells = [f"{scores[metric]:.3f}" for metric in metrics]
-        lines.append(f"| {name} | {report['data']['splits'][split]['num_clips']} | " + " | ".join(cells) + " |")
+        num_clips = report["data"]["splits"][split]["num_clips"]
+        rows.append([name, num_clips, *(f"{scores[metric]:.3f}" for metric in metrics)])
     for row, title in some["rows"].items():
-        cells = [_mean_and_deviation(reports, row, metric) for metric in metrics]
-        lines.append(f"| **mean (sd), {title}** | | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        found = [_mean_and_deviation(reports, row, metric) for metric in metrics]
+        rows.append([Markdown(f"**mean (sd), {escaped(title)}**"), "", *found])
+    return table(["left out", "clips", *(METRIC_NAMES[name] for name in metrics)], rows)
 
 
 def _mean_and_deviation(reports: dict[str, dict], row: str, metric: str) -> str:

@@ -291,3 +291,14 @@ def test_recordings(shared_data):
         waveform = read_audio(path, 16_000)
         assert 0.3 * length_s < len(waveform) / 16_000 < 3 * length_s
         assert 0.001 < np.abs(waveform).max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "said"), [(0, "empty"), (8000, "empty by its header, which 8,000 bytes of sound")]
+)
+def test_a_header_that_was_never_finished_is_told_from_an_empty_file(tmp_path, num_bytes, said):
+    header = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data\0\0\0\0"
+    (tmp_path / "a.wav").write_bytes(header + bytes(num_bytes))
+    with pytest.raises(AudioError) as caught:
+        probe(tmp_path / "a.wav")
+    assert caught.value.reason.startswith(said) and (num_bytes or caught.value.reason == said)

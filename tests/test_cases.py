@@ -15,6 +15,7 @@ import pytest
 from hf_audio import InputError
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora.folder import Reading, understand
+from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import rows_of
 from hf_audio.data.understanding import Understanding
 from hf_audio.preparation import build_corpus_features, corpus_clips
@@ -164,3 +165,10 @@ def test_strict_stops_at_a_stray_file_and_low_rates_are_told(cases, capsys, tmp_
     assert told == [prepared.understanding.paragraph()]
     assert "200 of 200 recordings looked at have a sample rate below the features' 16000 Hz" in told[0]
     assert prepared.card.protocol.startswith("Split by files, of which no grouping is known")
+
+
+def test_a_recorder_that_lost_power_is_told_from_an_empty_file(cases):
+    folder = cases / "wav_data_size_zero" / "data"
+    assert probe(folder / "0" / "0_george_0.wav").duration_s > 0.2
+    with pytest.raises(AudioError, match=r"empty by its header, which 9,096 bytes of sound follow"):
+        probe(folder / "1" / "1_george_0.wav")

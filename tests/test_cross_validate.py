@@ -64,7 +64,7 @@ def test_each_speaker_is_left_out_once(recordings, tmp_path):
     scores = [report["results"]["model"]["test"]["accuracy"] for report in reports.values()]
     table = (tmp_path / "runs" / "folds.md").read_text()
     assert table in printed + "\n"
-    expected = f"| **mean (sd), this model** | | {statistics.mean(scores):.3f} ({statistics.stdev(scores):.3f}) |"
+    expected = f"| **mean (sd), this model** |  | {statistics.mean(scores):.3f} ({statistics.stdev(scores):.3f}) |"
     assert expected in table and "| ann | 6 |" in table and "linear on mean and deviation" in table
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
@@ -124,3 +124,26 @@ def test_names_that_would_share_a_folder_are_told_apart():
     folder_names = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py"))["folder_names"]
     names = folder_names(["fold1", "a b", "a_b", "A_B"])
     assert names[0] == "fold1" and len({name.casefold() for name in names}) == 4
+
+
+def test_a_group_that_is_named_like_a_flag_or_a_folder_above_is_only_a_name(tmp_path, monkeypatch):
+    groups = ("--push_to_hub", "--hub_model_id=evil/x", "..", "../../x", "-", "x" * 300)
+    rows = ["path,label,group"]
+    for group in range(len(groups)):
+        for name in ("high", "low"):
+            (tmp_path / f"{name}_{group}.wav").touch()
+            rows.append(f"{name}_{group}.wav,{name},{groups[group]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    recipe = str(ROOT / "recipes" / "cnn_folder.py")
+    words = ["cross_validate.py", recipe, "--data_dir", str(tmp_path), "--leave_out", "groups"]
+    monkeypatch.setattr(sys, "argv", words)
+    script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
+    options = script["parse_options"]()
+    chosen = script["left_out"](parse_recipe(values, argv=options.data_flags), options)
+    assert sorted(chosen) == sorted(groups)
+    for group, flags in chosen.items():
+        parsed = parse_recipe(values, argv=[*options.data_flags, *flags])
+        assert parsed.data.test_groups == [group]
+        assert not parsed.push_to_hub and parsed.training.hub_model_id is None
+    for name in script["folder_names"](list(chosen)):
+        assert not name.startswith(".") and "/" not in name and len(name) < 120

@@ -18,10 +18,13 @@ from transformers import AutoFeatureExtractor
 
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
+from hf_audio.data.features_dataset import load_features
 from hf_audio.data.index import index_of
+from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.picture_storage import decode_features
 from hf_audio.errors import InputError
 from hf_audio.features.fbank import KaldiFbank
+from hf_audio.label_quality.clip_vectors import clips_of
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
 
@@ -230,3 +233,15 @@ def test_no_clips_and_no_training_clips(corpus, tmp_path):
     clips = [clip for clip in tone_clips(corpus) if "low" not in clip.labels or clip.split != "train"]
     with pytest.raises(InputError, match="Class low has no training clip"):
         build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), **options)
+
+
+def test_a_class_may_have_a_semicolon_in_its_name_where_a_clip_has_one_class_only(corpus, tmp_path):
+    renamed = LabelSpace(("high;up", "low", "middle"), SINGLE_LABEL)
+    clips = [
+        dataclasses.replace(clip, labels=(clip.labels[0].replace("high", "high;up"),)) for clip in tone_clips(corpus)
+    ]
+    options = {"window_s": 0.3, "hop_s": 0.3, "card": CARD, "num_workers": 1}
+    features = load_features(build_features(index_of(clips), renamed, tmp_path / "f", KaldiFbank(), **options))
+    assert clips_of(features, ["train"]).targets.sum() == features.manifest["splits"]["train"]["num_clips"]
+    with pytest.raises(InputError, match="Class 'high;up' has a semicolon in its name"):
+        build_features(index_of(clips), LabelSpace(renamed.names, MULTI_LABEL), tmp_path / "g", KaldiFbank(), **options)

@@ -106,6 +106,16 @@ def test_the_text_tells_what_a_reader_needs(run):
     assert not re.search(r"\n\n\n", text), "empty lines pile up"
 
 
+def test_groups_that_are_not_known_are_not_claimed(run, tmp_path):
+    _, folder, report = run
+    assert report["data"]["group_disjoint"] is True
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    corpus = {**report["data"]["corpus"], "groups_known": False}
+    path = write_model_card(tmp_path / "run", {**report, "data": {**report["data"], "corpus": corpus}})
+    assert "No grouping of the recordings is known" in path.read_text()
+    assert "is in two splits;" not in path.read_text()
+
+
 def test_code_for_samples_equals_the_model(run, recording):
     features, folder, report = run
     card = write_model_card(folder, report, repo_id=REPO)

@@ -1,4 +1,4 @@
-"""Tables as people have them: other names, suffixes, separators, paths and cells; each is read, or named."""
+"""Tables as people have them: other names, suffixes, forms and paths, beside folders; each is read, or named."""
 
 from __future__ import annotations
 
@@ -9,43 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from own_tables import HEARD, NAMES, read, recordings, refused, rows, write
 from test_folder import touch
 
-from hf_audio import InputError
 from hf_audio.audit.page import write_clips
-from hf_audio.corpora.folder import Reading, understand
-from hf_audio.data.index import index_of, rows_of
-
-NAMES = [f"{number}.wav" for number in range(6)]
-HEARD = ["dog", "dog", "dog", "cat", "cat", "cat"]
+from hf_audio.data.index import index_of
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    touch(tmp_path / "data", *(f"audio/{name}" for name in NAMES))
-    return tmp_path / "data"
-
-
-def write(folder: Path, columns: dict[str, list], name: str = "labels.csv", separator: str = ",") -> Path:
-    lines = [separator.join(columns), *(separator.join(map(str, row)) for row in zip(*columns.values(), strict=True))]
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / name
-
-
-def rows(**columns: list) -> dict[str, list]:
-    return {"path": [f"audio/{name}" for name in NAMES], "label": HEARD, **columns}
-
-
-def read(root: Path, **reading):
-    clips, understanding = understand(root, Reading(**reading))
-    return list(rows_of(clips)), understanding
-
-
-def refused(root: Path, sentence: str, **reading) -> None:
-    with pytest.raises(InputError, match=sentence) as caught:
-        read(root, **reading)
-    assert "\n" not in str(caught.value)
+    return recordings(tmp_path)
 
 
 def test_a_plain_table_is_understood_as_it_stands(folder):
@@ -197,7 +170,9 @@ def test_unicode_forms_of_names_are_one(tmp_path, in_table, on_disk):
 def test_escapes_case_and_missing_suffixes_are_found_and_told(tmp_path):
     touch(tmp_path, "my sounds/A 1.WAV", "my sounds/B 2.WAV")
     write(tmp_path, {"path": ["my%20sounds/A%201.WAV", "my%20sounds/B%202.WAV"], "label": ["a", "b"]})
-    assert "with % escapes decoded" in read(tmp_path)[1].layout
+    assert "without % escapes and quotation marks" in read(tmp_path)[1].layout
+    write(tmp_path, {"path": ["'my sounds/A 1.WAV'", "'my sounds/B 2.WAV'"], "label": ["a", "b"]})
+    assert read(tmp_path)[0][0].clip_id == "my sounds/A 1.WAV"
     write(tmp_path, {"path": ["My Sounds/a 1.wav", "My Sounds/b 2.wav"], "label": ["a", "b"]})
     assert "2 by another case or without suffix" in read(tmp_path)[1].layout
     write(tmp_path, {"id": ["A 1", "B 2"], "label": ["a", "b"]})
@@ -214,205 +189,6 @@ def test_names_that_lie_in_two_folders_are_not_guessed(folder):
 def test_files_that_differ_in_a_dropped_folder_only_are_not_mixed_up(folder):
     write(folder, {"path": [f"{'ab'[n % 2]}/{n // 2}.wav" for n in range(6)], "label": HEARD})
     refused(folder, "names 6 of 6 files that do not exist, first 'a/0.wav' in line 2")
-
-
-@pytest.mark.parametrize(
-    "column", ["speaker", "Singer", "artist_id", "recording", "session", "song", "album", "client_id"]
-)
-def test_columns_that_could_be_groups_are_offered(folder, column):
-    write(folder, rows(**{column: list("aabbcc")}))
-    refused(folder, f"column {column} could be it: give --group_column {column}, so that .* or --group_column none")
-    clips, understanding = read(folder, group_column=column)
-    assert [clip.group for clip in clips] == list("aabbcc") and understanding.groups == f"column {column} (3 groups)"
-    assert understanding.groups_known and not clips[0].metadata
-    clips, understanding = read(folder, group_column="none")
-    assert clips[0].group == "audio/0.wav" and clips[0].metadata == {column: "a"} and not understanding.groups_known
-    refused(folder, f"Unknown column of labels.csv 'nobody': there are: .*{column}", group_column="nobody")
-
-
-def test_the_widest_of_several_groups_is_offered_and_one_of_each_file_is_not(folder):
-    write(folder, rows(song=list("aabbcd"), artist=list("xxyyyy"), recording=list("uvwxyz")))
-    refused(folder, "column artist or song could be it: give --group_column artist")
-    write(folder, rows(recording=list("uvwxyz")))
-    assert "recording" in read(folder)[0][0].metadata
-
-
-def test_groups_that_keep_nothing_together_or_are_missing_are_named(folder):
-    write(folder, rows(group=list("abcdef")))
-    assert "names another group for each file" in read(folder)[1].paragraph()
-    write(folder, rows(group=["a", "a", "nan", "b", "b", ""]))
-    clips, understanding = read(folder)
-    assert (
-        clips[2].group == "audio/2.wav"
-        and "2 rows have none" in understanding.groups
-        and not understanding.groups_known
-    )
-
-
-@pytest.mark.parametrize("column", ["fold", "Fold", "folds", "cv_fold", "subset", "partition", "split"])
-@pytest.mark.parametrize("values", [list("123123"), ["1.0", "2.0"] * 3, ["fold1", "fold2"] * 3])
-def test_folds_are_official(folder, column, values):
-    write(folder, rows(**{column: values}))
-    clips, understanding = read(folder)
-    assert [clip.split for clip in clips] == [value.removesuffix(".0") for value in values]
-    assert understanding.splits.startswith(f"column {column} (")
-
-
-def test_values_of_splits_have_other_spellings_and_gaps_are_told(folder):
-    write(folder, rows(subset=["Training", "TRAIN", "valid", "dev", "Testing", "eval"]))
-    clips, _ = read(folder)
-    assert [clip.split for clip in clips] == ["train", "train", "validation", "validation", "test", "test"]
-    write(folder, rows(subset=["train", "", "train", "test", "test", ""]))
-    assert "2 rows have none and are trained on" in read(folder)[1].splits
-    write(folder, rows(subset=["small", "large"] * 3))
-    assert read(folder)[0][0].split is None and read(folder)[0][0].metadata == {"subset": "small"}
-
-
-def test_two_columns_of_splits(folder):
-    write(folder, rows(split=["train", "test"] * 3, fold=list("123123")))
-    assert "column fold could be the splits too: --split_column fold takes it" in read(folder)[1].paragraph()
-    assert (
-        read(folder, split_column="fold")[0][0].split == "1" and read(folder, split_column="none")[0][0].split is None
-    )
-    write(folder, rows(subset=["train", "test"] * 3, fold=list("123123")))
-    refused(folder, "two columns that could be the splits, .* say which, e.g. --split_column")
-
-
-@pytest.mark.parametrize(
-    ("columns", "expected"),
-    [
-        ({"start": [0.01] * 6, "end": [0.05] * 6}, (0.01, 0.05)),
-        ({"Start Time (s)": [0.01] * 6, "End Time (s)": [0.05] * 6}, (0.01, 0.05)),
-        ({"start_ms": [10] * 6, "end_ms": [50] * 6}, (0.01, 0.05)),
-        ({"begin_sec": [0.01] * 6, "stop_sec": [0.05] * 6}, (0.01, 0.05)),
-        ({"onset": [0.01] * 6, "offset": [0.05] * 6}, (0.01, 0.05)),
-        ({"offset": [0.01] * 6, "duration": [0.04] * 6}, (0.01, 0.05)),
-        ({"start": [0.01] * 6, "duration_ms": [40] * 6}, (0.01, 0.05)),
-        ({"t_start": [0.01] * 6}, (0.01, None)),
-        ({"start": ["", "nan"] * 3}, (0.0, None)),
-        ({"duration": [0.1] * 6}, (0.0, None)),
-    ],
-)
-def test_stretches_in_other_words_and_units(folder, columns, expected):
-    write(folder, rows(**columns))
-    clips, understanding = read(folder)
-    assert (clips[0].start_s, clips[0].end_s) == pytest.approx(expected)
-    assert len({clip.clip_id for clip in clips}) == 6
-    used = set(columns) - set(clips[0].metadata)
-    assert all(f"{column} the " in understanding.layout for column in used)
-
-
-@pytest.mark.parametrize(
-    ("columns", "sentence"),
-    [
-        (
-            {"start": [10] * 6, "end": [50] * 6},
-            "reaches to 50 s and its file lasts 0.10 s; rename the columns with their",
-        ),
-        ({"start": [54.5] * 6}, "start the start in seconds, the stretch reaches to 54.5 s"),
-        ({"start_sample": [1] * 6}, "'start_sample', which says where stretches lie but not in seconds"),
-        ({"start": [0] * 6, "onset": [0] * 6}, "two columns of the start, start and onset"),
-        ({"begin": ["0:01"] * 6}, "line 2: start_s '0:01' is not a number of seconds"),
-    ],
-)
-def test_stretches_that_cannot_be_meant_get_one_sentence(folder, columns, sentence):
-    write(folder, rows(**columns))
-    refused(folder, sentence)
-
-
-def test_numbers_of_classes_beside_their_names(folder):
-    names = {"fname": NAMES, "target": [0, 0, 0, 1, 1, 1], "category": HEARD}
-    write(folder, names)
-    clips, understanding = read(folder)
-    assert clips[0].labels == ("dog",) and "category the class (column target says the same)" in understanding.layout
-    write(folder, {**names, "genre": list("xyxyxy")})
-    refused(folder, "two columns that could be the classes, category and genre|genre and category")
-    assert read(folder, label_column=["genre"])[1].class_counts == {"x": 3, "y": 3}
-
-
-@pytest.mark.parametrize(("no", "yes"), [(0, 1), ("0.0", "1.0"), ("False", "True"), ("no", "yes"), ("FALSE", "TRUE")])
-def test_a_column_of_yes_and_no_for_each_class(folder, no, yes):
-    columns = {"dog": [yes, yes, no, no, no, no], "cat": [no, yes, no, yes, yes, yes], "gnu": [no] * 5 + [yes]}
-    write(folder, {"path": rows()["path"], "length": [1, 2, 3, 4, 5, 6], **columns})
-    clips, understanding = read(folder)
-    assert [clip.labels for clip in clips] == [("dog",), ("dog", "cat"), (), ("cat",), ("cat",), ("cat", "gnu")]
-    assert "columns dog, cat, gnu a class each" in understanding.layout
-    assert "1 rows have no label and are examples of no class" in understanding.paragraph()
-    write(folder, {"path": rows()["path"], "what": HEARD, **columns})
-    refused(
-        folder, "needs label .* --label_column what, or which columns are a class each.*--label_column what dog cat"
-    )
-    assert read(folder, label_column=["dog", "cat"])[0][1].labels == ("dog", "cat")
-    columns["cat"][2] = "perhaps"
-    write(folder, {"path": rows()["path"], **columns})
-    refused(folder, "line 4: column 'cat' holds 'perhaps'.* must say 0 or 1", label_column=["dog", "cat"])
-
-
-def cells(*labels: str) -> list[str]:
-    return [f'"{label}"' if "," in label or " " in label else label for label in labels]
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        "dog;pet",
-        "dog|pet",
-        "dog,pet",
-        "dog , pet",
-        "['dog', 'pet']",
-        '[""dog"", ""pet""]',
-        "('dog', 'pet')",
-        "{'dog', 'pet'}",
-        "['dog' 'pet']",
-    ],
-)
-@pytest.mark.parametrize("column", ["labels", "tags", "Genres"])
-def test_several_labels_of_a_cell(folder, written, column):
-    plain = written.replace('""', '"')
-    single = plain.replace("dog", "cat").replace(", 'pet'", "").replace(" 'pet'", "").replace(', "pet"', "")
-    single = single if "[" in plain or "(" in plain or "{" in plain else "cat"
-    values = [f'"{written}"'] * 3 + ['"{}"'.format(single.replace('"', '""'))] * 2 + ["nan"]
-    write(folder, {"path": rows()["path"], column: values})
-    clips, _ = read(folder)
-    assert [clip.labels for clip in clips] == [("dog", "pet")] * 3 + [("cat",)] * 2 + [()]
-
-
-@pytest.mark.parametrize("written", ["dog;pet", "dog|pet", "dog,pet", "['dog', 'pet']"])
-def test_several_labels_where_one_is_meant_are_refused_with_the_remedy(folder, written):
-    write(folder, {"path": rows()["path"], "category": [f'"{written}"', *HEARD[1:]]})
-    refused(folder, "line 2: .* looks like several labels .* rename it to labels or give --label_separator")
-    assert read(folder, label_separator="none")[0][0].labels == (written,)
-
-
-def test_names_with_commas_are_one_name_where_nothing_says_otherwise(folder):
-    write(folder, rows(label=['"Speech, man"'] * 3 + ['"Laughter, child"'] * 3))
-    assert read(folder)[1].class_counts == {"Laughter, child": 3, "Speech, man": 3}
-    write(folder, {"path": rows()["path"], "labels": ['"Speech, man;Music"'] * 3 + ["Music"] * 3})
-    assert read(folder)[0][0].labels == ("Speech, man", "Music")
-    write(folder, {"path": rows()["path"], "labels": ['"Speech, man"'] * 3 + ["Music"] * 3})
-    assert read(folder, label_separator="none")[0][0].labels == ("Speech, man",)
-    write(folder, rows(label=["dog/cat"] * 3 + ["cat"] * 2 + ["dog"]))
-    assert "'dog/cat' looks joined" in read(folder)[1].paragraph()
-    assert read(folder, label_separator="/")[0][0].labels == ("dog", "cat")
-
-
-@pytest.mark.parametrize("nothing", ["", "nan", "NaN", "null", "None", "N/A", "<NA>", "NA"])
-def test_a_row_without_a_label_stops_where_one_is_meant(folder, nothing):
-    write(folder, rows(label=["dog", "dog", nothing, "cat", "cat", nothing]))
-    refused(folder, rf"line 4: 2 of 6 rows have no label in column 'label' \(found '{nothing}'\)")
-    write(folder, rows(label=[nothing] * 6))
-    refused(folder, "no row has a label in column 'label'")
-    write(folder, {"path": rows()["path"], "labels": [nothing] * 6})
-    refused(folder, "no row has a label in column 'labels'")
-
-
-def test_a_class_called_none_stays_one_and_is_named(folder):
-    write(folder, rows(label=["none"] * 3 + ["cat"] * 3))
-    _, understanding = read(folder)
-    assert (
-        understanding.class_counts == {"cat": 3, "none": 3}
-        and "'none' may mean that there is no label" in understanding.paragraph()
-    )
 
 
 def test_recordings_and_files_that_no_row_names_are_named(folder):
@@ -434,6 +210,10 @@ def test_tables_of_one_split_each_are_read_together(folder):
     assert [clip.split for clip in clips] == ["test"] * 2 + [
         "train"
     ] * 4 and "tables test.csv, train.csv" in understanding.layout
+    write(folder, {key: values[3:] for key, values in columns.items()}, "test.csv")
+    refused(folder, "'audio/3.wav' is listed in test.csv and in train.csv, which are two splits")
+    write(folder, {"file": columns["path"][4:], "label": HEARD[4:]}, "test.csv")
+    refused(folder, "test.csv and train.csv are tables of two splits, but their columns are read in different ways")
     write(folder, columns, "other.csv")
     refused(folder, r"holds 3 CSV files \(other.csv, test.csv, train.csv\); pass the one to use, e.g. --data_dir")
 
@@ -486,6 +266,13 @@ def test_numbers_of_rows_and_of_tracks_are_no_names_of_files(folder):
     assert [Path(clip.path).name for clip in clips] == NAMES
 
 
+@pytest.mark.parametrize("audio", ["audio/", ""])
+def test_a_spreadsheet_beside_recordings_is_to_be_saved_as_csv(tmp_path, audio):
+    touch(tmp_path, *(audio + name for name in NAMES))
+    (tmp_path / "labels.xlsx").write_bytes(b"PK\x03\x04")
+    refused(tmp_path, r"labels.xlsx is a spreadsheet, which cannot be read \(save it as CSV .* and without it: ")
+
+
 def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
     touch(tmp_path, *(f"audio/{name}" for name in NAMES))
     (tmp_path / "README.txt").write_text("My recordings, made in May.\nThey are, all of them, loud.\n")
@@ -495,11 +282,6 @@ def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
     assert understanding.class_counts == {"audio": 6} and "README.txt: not readable as" in understanding.paragraph()
     touch(tmp_path, "loose.wav", *NAMES)
     refused(tmp_path, "0.wav lies in .* itself, so it has no label")
-
-
-def test_groups_that_differ_in_spelling_are_named(folder):
-    write(folder, rows(group=["Ann", "ann", "Bob", "bob ", "cy", "di"]))
-    assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ in case" in read(folder)[1].paragraph()
 
 
 def test_what_an_audit_writes_is_read_as_it_was(tmp_path):

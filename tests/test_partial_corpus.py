@@ -145,7 +145,7 @@ def test_a_build_knows_what_was_unknown():
         (THREE, ("voise",), "did you mean 'voice'"),
         (THREE, ("flute",), "has class flute and it is unknown whether it has it"),
         (LabelSpace(NAMES, SINGLE_LABEL), ("voice",), "Clip a has unknown classes, but each clip has exactly one"),
-        (LabelSpace(("flute", "a;b"), MULTI_LABEL), ("a;b",), "separates names by semicolons"),
+        (LabelSpace(("flute", "a;b"), MULTI_LABEL), ("a;b",), "'a;b' has a semicolon in its name"),
     ],
 )
 def test_contradictions_get_one_sentence(labels, unknown, sentence):

@@ -42,7 +42,7 @@ def test_publishing_is_not_left_to_trainer():
         (["--window_s", "long"], "--window_s.*invalid float value: 'long'"),
         (["recordings"], "Unexpected argument 'recordings'"),
         (["--demo"], "no demo"),
-        (["--config", "nowhere.yaml"], "Cannot read --config nowhere.yaml"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml cannot be read: No such file"),
     ],
 )
 def test_typos_name_the_nearest_flag(argv, sentence):
@@ -57,7 +57,7 @@ def test_unknown_keys_of_recipe_and_file_are_refused(tmp_path):
     with pytest.raises(InputError, match="'mixup_alfa': did you mean 'mixup_alpha'"):
         parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
     (tmp_path / "c.yaml").write_text("just text\n")
-    with pytest.raises(InputError, match="must hold lines of `flag: value`, found str"):
+    with pytest.raises(InputError, match="must hold lines of `name: value` and holds a str"):
         parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
 
 

@@ -152,6 +152,8 @@ HOSTILE_SIZES = [
     {"num_attention_heads": 0},
     {"conv_dim": [16] * 100_000},
     {"conv_dim": {"a": 1}},
+    {"conv_dim": [0] * 7},
+    {"conv_dim": [0] * 7, "feat_extract_norm": "layer"},
     {"conv_kernel": [1 << 20] * 7},
     {"num_conv_pos_embeddings": -5},
     {"id2label": {str(number): "a" for number in range(70_000)}},

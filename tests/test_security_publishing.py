@@ -393,14 +393,14 @@ class TestContents:
         manifest = json.loads((features / "manifest.json").read_text())
         manifest["splits"]["train"]["num_shards"] = count
         (features / "manifest.json").write_text(json.dumps(manifest))
-        with pytest.raises(InputError, match="shards, expected a number"):
+        with pytest.raises(InputError, match=r"splits\.train\.num_shards is .*, expected a whole number"):
             push_features(features, "alice/x")
 
     def test_a_split_that_leads_elsewhere_is_refused(self, token, features):
         manifest = json.loads((features / "manifest.json").read_text())
         manifest["splits"]["../../train"] = manifest["splits"].pop("train")
         (features / "manifest.json").write_text(json.dumps(manifest))
-        with pytest.raises(InputError, match="shards, expected a number"):
+        with pytest.raises(InputError, match=r"splits is .*, expected some of train, validation, test"):
             push_features(features, "alice/x")
 
 
@@ -447,7 +447,7 @@ class TestLicences:
         manifest = json.loads((features / "manifest.json").read_text())
         manifest["corpus"]["may_redistribute"] = "no"
         (features / "manifest.json").write_text(json.dumps(manifest))
-        with pytest.raises(InputError, match="would be public"):
+        with pytest.raises(InputError, match=r"corpus\.may_redistribute is 'no'"):
             push_features(features, "alice/x")
 
     def test_a_card_names_one_licence_or_all(self):
@@ -608,9 +608,9 @@ class TestFilesOfSettings:
         laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
         for level in range(1, 10):
             laughs += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n"
-        with pytest.raises(InputError, match="aliases"):
+        with pytest.raises(InputError, match="has an alias"):
             self.read(tmp_path, f"{laughs}test_groups: *a9\n")
-        with pytest.raises(InputError, match="aliases"):
+        with pytest.raises(InputError, match="has an alias"):
             self.read(tmp_path, "model_options: &m {x: *m}\n")  # which would hold itself
 
     def test_depth_size_and_kind_are_limited(self, tmp_path):
@@ -618,7 +618,7 @@ class TestFilesOfSettings:
             self.read(tmp_path, "model_options: " + "[" * 5000)
         with pytest.raises(InputError, match="has at most"):
             self.read(tmp_path, "# " + "x" * (1 << 20))
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match="has a date or number that is none"):
             self.read(tmp_path, "fold: 2001-99-99\n")
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(InputError, match="not a regular file"):

@@ -136,11 +136,11 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (LAUGHS, r"has an alias \(\*a\), as no file of its kind needs"),
+        (LAUGHS, "has an alias"),
         ("a: &a [*a]\n", "has an alias"),
-        ("a: " + "[" * 100_000, "is not YAML as it should be"),
-        ("a: 2020-13-45\n", "is not YAML as it should be"),
-        ("!!python/object/apply:os.system ['true']\n", "is not YAML as it should be"),
+        ("a: " + "[" * 100_000, "nested more than 10 deep"),
+        ("a: 2020-13-45\n", "has a date or number that is none"),
+        ("!!python/object/apply:os.system ['true']\n", "is not YAML: could not determine a constructor"),
         ("- a\n", "must hold lines of `name: value` and holds a list"),
         ("a: " + "x" * 2000, "has 2,003 bytes and a file of its kind has at most 1,000"),
     ],

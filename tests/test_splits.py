@@ -327,3 +327,31 @@ def test_the_card_says_what_is_not_official(tmp_path):
     prepared = corpus_clips(data)
     assert "Tested on fold 2 of 4 that were drawn by groups." in prepared.card.protocol
     assert sum(clip.split == "test" for clip in rows_of(prepared.clips)) == 6
+
+
+@pytest.mark.parametrize("num_rare", [2, 3])
+def test_a_rare_class_is_in_training_and_test_before_it_is_in_validation(num_rare, caplog):
+    groups_of = {"a": 30, "b": 20, "rare": num_rare, "rarer": 2}
+    clips = [
+        Clip(Path(f"{name}{number}.wav"), (name,), f"{name}{number}", f"{name}{number}")
+        for name, count in groups_of.items()
+        for number in range(count)
+    ]
+    for seed in range(3):
+        split = list(rows_of(assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), seed=seed)))
+        found = {(clip.split, clip.labels[0]) for clip in split}
+        assert {(part, name) for part in ("train", "test") for name in groups_of} <= found
+        validated = {name for part, name in found if part == "validation"}
+        assert validated == {"a", "b"} | ({"rare"} if num_rare == 3 else set())
+        assert "validated on" in caplog.text and "rarer" in caplog.text
+
+
+def test_groups_that_alone_have_a_class_among_several_stay_in_training():
+    clips = [Clip(Path(f"{n}.wav"), ("a", "b") if n % 2 else ("a",), f"g{n}", f"{n}", split="train") for n in range(12)]
+    clips += [Clip(Path("rare.wav"), ("a", "rare"), "lonely", "rare", split="train")]
+    clips += [Clip(Path("t.wav"), ("a", "b", "rare"), "tested", "t", split="test")]
+    split = {
+        clip.clip_id: clip.split
+        for clip in rows_of(assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips))))
+    }
+    assert split["rare"] == "train" and list(split.values()).count("validation") >= 1

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from hf_audio.data.audio_headers import missing_bytes
+from hf_audio.data.audio_headers import missing_bytes, unpromised_bytes
 
 # below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
 SILENT_PEAK = 1e-5
@@ -129,7 +129,7 @@ def _opened(path: str | Path) -> soundfile.SoundFile:
         file = soundfile.SoundFile(os.open(path, FLAGS), closefd=True)
     except (OSError, RuntimeError) as error:
         raise AudioError(f"unreadable: {_said(error)}") from error
-    reason = _implausible(file, size)
+    reason = _implausible(path, file, size)
     if reason:
         file.close()
         raise AudioError(reason)
@@ -142,12 +142,15 @@ def _what_is_there(path: Path) -> str:
     return "not a file" if path.exists() else "missing"
 
 
-def _implausible(file: soundfile.SoundFile, size: int) -> str | None:
+def _implausible(path: str | Path, file: soundfile.SoundFile, size: int) -> str | None:
     """What is wrong with a header, before anything is decoded that it promises."""
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         return f"unreadable: a sample rate of {file.samplerate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}"
-    if not 0 < file.frames < UNKNOWN_FRAMES:
-        return "empty" if file.frames <= 0 else "unreadable: its length is unknown"
+    if file.frames <= 0:
+        following = unpromised_bytes(path)
+        return f"empty by its header, which {following:,} bytes of sound follow: mend it" if following else "empty"
+    if file.frames >= UNKNOWN_FRAMES:
+        return "unreadable: its length is unknown"
     if file.frames / file.samplerate > 1 + size / FEWEST_BYTES_A_SECOND:
         return f"unreadable: its header promises {file.frames / file.samplerate:.0f} s in {size} bytes"
     return None

@@ -31,6 +31,19 @@ def missing_bytes(path: str | Path) -> tuple[int, int] | None:
         return max(0, offset + promised - file.tell()), promised
 
 
+def unpromised_bytes(path: str | Path) -> int:
+    """Bytes of sound that follow a header which promises none, as where a recorder lost power before it was finished.
+
+    `sox --ignore-length broken.wav mended.wav` writes such a file anew.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        found = _sound_bytes(file)
+        return 0 if found is None or found[1] > 0 else max(0, file.seek(0, 2) - found[0])
+
+
 def lacks_last_page(path: str | Path) -> bool:
     """Whether it is an Ogg file without its last page, as when a download breaks off: its header promises no length.
 

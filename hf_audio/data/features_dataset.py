@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from transformers import FeatureExtractionMixin
 
 from hf_audio.data.dataset_files import DatasetFiles
 from hf_audio.data.feature_storage import FeatureStorage, storage_of, storage_of_extractor, storage_of_row
-from hf_audio.data.foreign_index import check_counts, classes_in, read_index
+from hf_audio.data.foreign_index import IndexedSplit, check_counts, classes_in, read_index
 from hf_audio.data.foreign_manifest import read_manifest
-from hf_audio.data.foreign_splits import checked_extractor, read_split
+from hf_audio.data.foreign_splits import check_split, checked_extractor, read_split
 from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.tables import written_rows
@@ -140,17 +140,44 @@ def load_features(
             with a streamed row is said when it is read.
     """
     files = DatasetFiles.of(source, token, revision)
+    facts = _read_facts(files)
+    splits = {
+        split: read_split(files, split, facts.manifest, listed, facts.labels, streaming and split == "train")
+        for split, listed in facts.listed.items()
+    }
+    return FeatureDataset(splits, facts.labels, facts.extractor, facts.manifest, str(source), facts.index)
+
+
+def check_features(folder: str | Path) -> None:
+    """Refuses a folder that `load_features` would refuse; all of it is read once, and nothing is kept.
+
+    Raises:
+        InputError: see `load_features`.
+    """
+    files = DatasetFiles(str(folder), is_folder=True)
+    facts = _read_facts(files)
+    for split, listed in facts.listed.items():
+        check_split(files, split, facts.manifest, listed, facts.labels)
+
+
+class _Facts(NamedTuple):
+    """What a dataset says beside its rows, found to fit together; `listed` has what the index lists of each split."""
+
+    manifest: dict[str, Any]
+    labels: LabelSpace
+    listed: dict[str, IndexedSplit]
+    extractor: FeatureExtractionMixin
+    index: Path
+
+
+def _read_facts(files: DatasetFiles) -> _Facts:
     paths = {name: files.path(name, most_bytes) for name, most_bytes in FILES.items()}
     manifest = read_manifest(paths["manifest.json"])
     labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
-    listed = read_index(paths["index.csv"], paths["excluded.csv"], labels, str(source))
+    listed = read_index(paths["index.csv"], paths["excluded.csv"], labels, files.source)
     check_counts(manifest, listed, labels, paths["manifest.json"])
     extractor = checked_extractor(paths["preprocessor_config.json"], manifest)
-    splits = {
-        split: read_split(files, split, manifest, listed[split], labels, streaming and split == "train")
-        for split in manifest["splits"]
-    }
-    return FeatureDataset(splits, labels, extractor, manifest, str(source), paths["index.csv"])
+    return _Facts(manifest, labels, {name: listed[name] for name in manifest["splits"]}, extractor, paths["index.csv"])
 
 
 def check_same_extractor(stored: Any, wanted: Any) -> None:

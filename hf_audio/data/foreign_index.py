@@ -158,16 +158,20 @@ def _seconds(written: str) -> float | None:
 
 
 def classes_in(written: str, labels: LabelSpace) -> tuple[int, ...]:
-    """Sorted indices of class names with semicolons between them; a single name may hold semicolons itself.
+    """Sorted indices of the classes that `names_in` finds.
 
     Raises:
         InputError: no such class, or one twice.
     """
-    names = [written] if written in labels.names else [name for name in written.split(";") if name]
-    found = labels.indices(names)
+    found = labels.indices(names_in(written, labels))
     if len(set(found)) != len(found):
         raise InputError(f"A class is named twice in {written[:100]!r}")
     return tuple(found)
+
+
+def names_in(written: str, labels: LabelSpace) -> list[str]:
+    """Names of classes with semicolons between them; a single name may hold semicolons itself."""
+    return [written] if written in labels.names else [name for name in written.split(";") if name]
 
 
 def _add(split: IndexedSplit, clip_id: str, group: str, given: tuple[int, ...], unknown: tuple[int, ...]) -> None:

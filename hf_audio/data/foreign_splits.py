@@ -72,6 +72,33 @@ def read_split(
     Raises:
         InputError: see `load_features`.
     """
+    reader = _reader(files, split, manifest, listed, labels, streaming)
+    if streaming:
+        return reader.streamed()
+    rows = reader.local()
+    _check_counts(files.source, split, manifest, len(rows), pc.count_distinct(rows.data["clip_id"]).as_py())
+    return rows
+
+
+def check_split(
+    files: DatasetFiles, split: str, manifest: Mapping[str, Any], listed: IndexedSplit, labels: LabelSpace
+) -> None:
+    """Reads a split once and keeps nothing of it; arguments and errors are those of `read_split`."""
+    num_windows, clip_ids = 0, set()
+    for rows in _reader(files, split, manifest, listed, labels, streaming=False).tables():
+        num_windows += len(rows)
+        clip_ids.update(pc.unique(rows["clip_id"]).to_pylist())
+    _check_counts(files.source, split, manifest, num_windows, len(clip_ids))
+
+
+def _reader(
+    files: DatasetFiles,
+    split: str,
+    manifest: Mapping[str, Any],
+    listed: IndexedSplit,
+    labels: LabelSpace,
+    streaming: bool,
+) -> ShardReader:
     parameters, facts = manifest["extractor"], manifest["splits"][split]
     most_frames = storage_of(parameters).full_frames(manifest["window_s"], parameters)
     rules = RowRules(labels, parameters, most_frames, listed.keys)
@@ -79,19 +106,18 @@ def read_split(
     sizes = files.sizes(names)
     _check_size(files.source, split, sum(sizes.values()), manifest)
     shards = files.shards(names, sizes, streaming)
-    reader = ShardReader(split, shards, files.open, rules, versions(shards))
-    if streaming:
-        return reader.streamed()
-    rows = reader.local()
-    found = {"num_windows": len(rows), "num_clips": pc.count_distinct(rows.data["clip_id"]).as_py()}
-    for name, count in found.items():
-        if facts[name] != count:
-            what = name.removeprefix("num_")
+    return ShardReader(split, shards, files.open, rules, versions(shards))
+
+
+def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_windows: int, num_clips: int) -> None:
+    """Raises InputError where the rows of a split are more or fewer than its manifest counts."""
+    for name, count in {"windows": num_windows, "clips": num_clips}.items():
+        counted = manifest["splits"][split][f"num_{name}"]
+        if counted != count:
             raise InputError(
-                f"{files.source} is damaged: its {split} split has {count} {what} but its manifest counts "
-                f"{facts[name]}; download or build it again"
+                f"{source} is damaged: its {split} split has {count} {name} but its manifest counts {counted}; "
+                "download or build it again"
             )
-    return rows
 
 
 def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, Any]) -> None:

@@ -59,6 +59,14 @@ class ShardReader(ArrowBasedBuilder):
         """The rows as they are read; errors come with the row that has them."""
         return self.as_streaming_dataset(self.split)
 
+    def tables(self) -> Iterator[Table]:
+        """The rows a piece at a time, without a cache.
+
+        Raises:
+            InputError: see `local`.
+        """
+        return (rows for _, rows in self._generate_tables(self.shards))
+
     def _info(self) -> DatasetInfo:
         return DatasetInfo(features=self.rules.features)
 

@@ -12,11 +12,15 @@ from hf_audio.data.group_division import divide_groups, groups_and_counts, prese
 from hf_audio.data.index_columns import is_one_of, of_split, with_split
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.terminal import named_logger
 
 NUM_DRAWS = 16  # splits drawn, of which the one nearest to the class proportions is kept
 MANY_GROUPS = 5000  # from which iterative stratification takes minutes, and chance no longer matters
 MOST_SOLVING_S = 60.0
+MOST_NAMED = 6  # classes in a warning
 INFEASIBLE = 2  # scipy's status where it is proven that there is no solution
+
+logger = named_logger(__name__)
 
 
 def draw_split(
@@ -24,11 +28,14 @@ def draw_split(
 ) -> pa.Table:
     """Moves whole groups, about `fraction` of those in train, from train to `split`.
 
+    Every class is in training and test. Validation goes without those that have no group left for it, and says so.
+
     Args:
-        later: splits that are still to be drawn from what stays in train, which leaves a group of each class for them.
+        later: splits that are still to be drawn from what stays in train, which leaves a group of each class for them
+            where it has enough.
 
     Raises:
-        InputError: a class has too few groups for all of these splits, or its groups cannot be parted.
+        InputError: a class has one group and is to be tested, or the groups of several classes cannot be parted.
     """
     groups, counts = groups_and_counts(of_split(clips, "train"), labels)
     if len(groups) < 2:
@@ -37,16 +44,24 @@ def draw_split(
             f"add recordings, give an official split, or set --{split}_fraction 0"
         )
     counts = counts[:, :-1]  # [groups, classes]
-    _check_splittable(counts, groups, labels, split, later)
+    num_groups_of = presence(counts)
+    _check_single_groups(counts, groups, labels, split)
+    free = np.flatnonzero(counts @ (num_groups_of == 1) == 0)  # whoever alone has a class stays in training
+    if not len(free):
+        raise InputError(
+            f"A {split} split cannot be drawn: each of the {len(groups)} training groups alone has a class; add "
+            f"recordings, or set --{split}_fraction 0"
+        )
+    counts = counts[free]
     num_draws = NUM_DRAWS if len(groups) < MANY_GROUPS else 1
     chosen = min(
         (_draw_groups(counts, fraction, seed + attempt) for attempt in range(num_draws)),
         key=lambda chosen: _imbalance(counts, chosen, fraction),
     )
-    most = np.maximum(presence(counts) - 1 - len(later), 0)  # of a class's groups
+    most = np.minimum(np.maximum(num_groups_of - 1 - len(later), 1), presence(counts))  # of a class's groups
     if _lacking(counts, chosen, most).any():
         chosen = _covering(counts, chosen, most, labels, split, seed)
-    return with_split(clips, split, is_one_of(clips["group"], (groups[index] for index in chosen)))
+    return with_split(clips, split, is_one_of(clips["group"], (groups[free[index]] for index in chosen)))
 
 
 def _draw_groups(counts: sparse.csr_array, fraction: float, seed: int) -> np.ndarray:
@@ -117,19 +132,22 @@ def _imbalance(counts: sparse.csr_array, chosen: np.ndarray, fraction: float) ->
     return float(np.abs(shares - fraction).sum() + 10 * ((shares == 0) | (shares == 1)).sum())
 
 
-def _check_splittable(
-    counts: sparse.csr_array, groups: list[str], labels: LabelSpace, split: str, later: Sequence[str]
-) -> None:
-    """Refuse classes with fewer groups than there are splits that must have one."""
-    wanted = ["train", split, *later]
-    for index, (name, present) in enumerate(zip(labels.names, presence(counts), strict=True)):
-        if not 0 < present < len(wanted):
-            continue
-        names = [groups[group] for group in counts[:, [index]].nonzero()[0]]
-        has = f"one group, {names[0]!r}" if present == 1 else f"{present} groups, {', '.join(map(repr, names))}"
-        splits = f"both train and {split}" if present == 1 else f"all of {', '.join(wanted)}"
-        unset = split if present == 1 else later[-1]
-        raise InputError(
-            f"Class {name!r} has {has}, so it cannot be in {splits} without a leak; add recordings of it, give an "
-            f"official split, or set --{unset}_fraction 0"
+def _check_single_groups(counts: sparse.csr_array, groups: list[str], labels: LabelSpace, split: str) -> None:
+    """Refuses a class of one group where it is to be tested on, and says where it will not be validated on."""
+    single = np.flatnonzero(presence(counts) == 1)
+    if not len(single):
+        return
+    names = [labels.names[index] for index in single]
+    only = groups[int(counts[:, [single[0]]].nonzero()[0][0])]
+    if split == "validation":
+        logger.warning(
+            "No group of %s is left for validation: trained on, but not validated on; add recordings of it, or set "
+            "--validation_fraction 0",
+            ", ".join(names[:MOST_NAMED])
+            + (f" and {len(names) - MOST_NAMED} more classes" * (len(names) > MOST_NAMED)),
         )
+        return
+    raise InputError(
+        f"Class {names[0]!r} has one group, {only!r}, so it cannot be in both train and {split} without a leak; add "
+        f"recordings of it, give an official split, or set --{split}_fraction 0"
+    )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.foreign_index import classes_in
 from hf_audio.data.index import MIXTURE_GROUP
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError, unknown_name
@@ -55,10 +56,7 @@ def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
     if not rows:
         raise InputError(f"{features.source} has no clip of its own in {', '.join(splits)}")
     labels = features.labels
-    targets = [
-        labels.multi_hot(labels.indices(names_in(row["labels"])), labels.indices(names_in(row["unknown"])))
-        for row in rows
-    ]
+    targets = [labels.multi_hot(*(classes_in(row[name], labels) for name in ("labels", "unknown"))) for row in rows]
     return ClipTable(rows, np.stack(targets))
 
 
@@ -101,8 +99,3 @@ def windows_of(features: FeatureDataset, clip_ids: Collection[str]) -> FeatureDa
             splits[split] = rows.select(kept)
             manifest["splits"][split]["num_windows"] = len(kept)
     return dataclasses.replace(features, splits=splits, manifest=manifest)
-
-
-def names_in(written: str) -> list[str]:
-    """Of a list in index.csv."""
-    return [name for name in written.split(";") if name]

@@ -18,10 +18,11 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor
+from hf_audio.data.foreign_index import names_in
 from hf_audio.data.label_overrides import LEAVE_OUT, overrides_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
-from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, names_in, window_vectors
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.metrics import mean_of_clips
 from hf_audio.pictures.figures import new_figure, short_name
 
@@ -146,7 +147,8 @@ def write_split_label(split: LabelClusters, features: FeatureDataset, path: str 
     rows = []
     for row, cluster, margin, kept in zip(split.clips.rows, split.clusters, split.margins, split.kept, strict=True):
         name = split.names[cluster]
-        labels, unknown = _without(split.label, row["labels"]), names_in(row["unknown"])
+        labels, unknown = (names_in(row[key], features.labels) for key in ("labels", "unknown"))
+        labels.remove(split.label)
         if kept:  # a name may be a class that the corpus has already
             labels, unknown = [*labels, name], [one for one in unknown if one != name]
         else:
@@ -161,7 +163,8 @@ def write_split_label(split: LabelClusters, features: FeatureDataset, path: str 
     everything = clips_of(features, list(features.splits))
     for row, target in zip(everything.rows, everything.targets[:, column], strict=True):
         if np.isnan(target):
-            labels, unknown = names_in(row["labels"]), _without(split.label, row["unknown"])
+            labels, unknown = (names_in(row[key], features.labels) for key in ("labels", "unknown"))
+            unknown.remove(split.label)
             unknown += [one for one in split.names if one not in labels and one not in unknown]
             unknown = ";".join(unknown)
             reason = f"{split.label} is unknown"
@@ -223,11 +226,6 @@ def _having(clips: ClipTable, columns: Sequence[int]) -> ClipTable:
     """The clips that have exactly one of some classes."""
     chosen = np.flatnonzero((clips.targets[:, columns] == 1).sum(axis=1) == 1)
     return ClipTable([clips.rows[number] for number in chosen], clips.targets[chosen])
-
-
-def _without(label: str, written: str) -> list[str]:
-    """The other names of a list in index.csv."""
-    return [name for name in names_in(written) if name != label]
 
 
 def _clip_vectors(features: FeatureDataset, clips: ClipTable, network: str | None, token: str | None) -> np.ndarray:

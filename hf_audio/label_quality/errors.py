@@ -263,11 +263,12 @@ def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: La
             )
         for row in (row for row in rows if row["clip_id"] in place):
             try:
-                sums[place[row["clip_id"]]] += [float(row[name]) for name in labels.names]
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"{table} is damaged at clip {row['clip_id']!r}: expected a number for each class"
-                ) from None
+                scores = [float(row[name]) for name in labels.names]
+            except ValueError:
+                scores = [np.nan]
+            if not np.isfinite(scores).all():
+                raise InputError(f"{table} is damaged at clip {row['clip_id']!r}: expected a number for each class")
+            sums[place[row["clip_id"]]] += scores
             counts[place[row["clip_id"]]] += 1
     if not counts.any():
         raise InputError(

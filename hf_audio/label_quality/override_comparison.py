@@ -12,6 +12,7 @@ from scipy.stats import sem
 from scipy.stats import t as student
 
 from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.foreign_index import names_in
 from hf_audio.data.index import Clip, index_of, rows_of
 from hf_audio.data.label_overrides import (
     LEAVE_OUT,
@@ -23,7 +24,7 @@ from hf_audio.data.label_overrides import (
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
-from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, names_in, window_vectors
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.label_quality.errors import checked_splits
 from hf_audio.metrics import METRIC_NAMES, main_metrics, mean_of_clips, validation_metrics
 from hf_audio.references import MOST_TRAINING_WINDOWS, fit_linear
@@ -166,7 +167,7 @@ def without_test_clips(overrides: str | Path, features: FeatureDataset, path: st
 
 def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, overrides: str | Path) -> np.ndarray:
     """Targets of the training clips after corrections; infinite for clips that are left out."""
-    clips = index_of(_clip(row) for row in (*train.rows, *test.rows))
+    clips = index_of(_clip(row, labels) for row in (*train.rows, *test.rows))
     corrected: CorrectedLabels = correct_labels(clips, labels, overrides)
     new = [name for name in corrected.labels.names if name not in labels.names]
     if new:
@@ -183,9 +184,9 @@ def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, ov
     return targets
 
 
-def _clip(row: dict[str, str]) -> Clip:
-    labels, unknown = (tuple(names_in(row[key])) for key in ("labels", "unknown"))
-    return Clip("", labels, row["group"], row["clip_id"], split=row["split"], unknown=unknown)
+def _clip(row: dict[str, str], labels: LabelSpace) -> Clip:
+    given, unknown = (tuple(names_in(row[key], labels)) for key in ("labels", "unknown"))
+    return Clip("", given, row["group"], row["clip_id"], split=row["split"], unknown=unknown)
 
 
 def _redrawn(random: np.random.Generator, groups: np.ndarray) -> np.ndarray:

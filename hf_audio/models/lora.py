@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.classifier import AudioClassifier
 from hf_audio.models.transformer_classifier import AST, WHISPER, TransformerClassifier
-from hf_audio.privacy import public_name
+from hf_audio.privacy import public_name, write_published
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -167,7 +167,7 @@ def save_adapter(model: PeftModel, folder: str | Path) -> None:
         config.base_model_name_or_path = ""
     base_line = f"base_model: {base}\n" if published_base == base else ""
     code = _loading_code(model.get_base_model()).replace('"{base}"', json.dumps(published_base, ensure_ascii=False))
-    (Path(folder) / "README.md").write_text(ADAPTER_CARD.format(base_line=base_line, code=code), "utf-8")
+    write_published(Path(folder) / "README.md", ADAPTER_CARD.format(base_line=base_line, code=code))
 
 
 def merged_model(model: PeftModel) -> PreTrainedModel:

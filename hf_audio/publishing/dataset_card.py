@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from huggingface_hub import DatasetCard, DatasetCardData
 from matplotlib.figure import Figure
 
+from hf_audio.data import foreign_manifest
 from hf_audio.data.feature_storage import storage_of
 from hf_audio.data.labels import MULTI_LABEL
 from hf_audio.errors import InputError
@@ -40,12 +43,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """What `build_features` writes last.
 
     Raises:
-        InputError: it is not there, so the folder is not a finished feature dataset.
+        InputError: it is not there, so the folder is not a finished feature dataset; or it is not as it should be.
     """
     path = folder / "manifest.json"
     if not path.is_file():
         raise InputError(f"{folder} has no manifest.json, so it is no finished feature dataset: build it to its end")
-    return read_json(path)
+    return foreign_manifest.read_manifest(path)
 
 
 def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
@@ -86,6 +89,26 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
     )
     write_published(folder / "README.md", str(DatasetCard(card)))
     return folder / "README.md"
+
+
+def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Looks at where the head of a card that is there already leads `load_dataset`: to this dataset's shards only.
+
+    Raises:
+        InputError: elsewhere, or it has no head that can be read.
+    """
+    path = folder / "README.md"
+    try:
+        configs = DatasetCard(read_whole(path, MOST_CARD_BYTES).decode()).data.get("configs")
+    except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is no card with a head of YAML: mend it, or remove it for a new one") from error
+    if configs not in (None, card_metadata(manifest).configs):
+        raise InputError(
+            f"{path} leads those who load the dataset to other files than its own, by the configs in its head: take "
+            "them out, or remove it for a new one"
+        )
 
 
 def name_repo(folder: Path, repo_id: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
+from hf_audio.files import read_json
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
@@ -226,7 +226,7 @@ def _needs_own_code(folder: Path) -> bool:
 
 
 def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
-    return json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+    return read_json(folder / name) if (folder / name).is_file() else {}
 
 
 def _is_on_hub(name: str | None) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_audio.data.features_dataset import check_features
 from hf_audio.errors import InputError
 from hf_audio.publishing.contents import check_all, check_configs, features_in, model_in, name_what_stays, shards_in
-from hf_audio.publishing.dataset_card import name_repo, read_manifest, write_dataset_card
+from hf_audio.publishing.dataset_card import check_card, name_repo, read_manifest, write_dataset_card
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.licences import refuse_closed, sources_of
 
@@ -52,18 +53,25 @@ def push_features(
         Address of the dataset.
 
     Raises:
-        InputError: the folder is not finished, a file in it is a link or holds a token, a licence forbids it, the
-            token or the name is wrong, permission is missing, or the Hub cannot be reached for minutes.
+        InputError: the folder is not finished or not what `load_features` would read, a file in it is a link, holds a
+            token or leads elsewhere, a licence forbids it, the token or the name is wrong, permission is missing, or
+            the Hub cannot be reached for minutes.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    check_all(folder, features_in(folder, manifest))
+    names = features_in(folder, manifest)
+    check_all(folder, names)
+    check_configs(folder, names)
+    has_card = "README.md" in names
+    if has_card:
+        check_card(folder, manifest)
     repo = HubRepo(repo_id, "dataset", token)
     require_licences(repo, sources_of(manifest["corpus"]), private, public_licence)
+    check_features(folder)
     repo.create(private)
     if revision is not None:
         repo.create_branch(revision)
-    if (folder / "README.md").is_file():
+    if has_card:
         name_repo(folder, repo.repo_id)
     else:
         write_dataset_card(folder, repo.repo_id)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hf_audio.corpora.folder.class_folders import read_class_folders
 from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
-from hf_audio.corpora.folder.contents import SPREADSHEET_SUFFIXES, Contents, contents_of
+from hf_audio.corpora.folder.contents import Contents, contents_of
 from hf_audio.corpora.folder.locating import Places, unique_names
 from hf_audio.corpora.folder.reading import Read, Reading, UndecidedError
-from hf_audio.corpora.folder.split_names import is_fold, split_called
+from hf_audio.corpora.folder.split_tables import are_splits, joined_splits
 from hf_audio.corpora.folder.table_clips import Meaning, meaning_of, read_table_clips
 from hf_audio.corpora.folder.table_files import Table, read_any_table
-from hf_audio.data.understanding import counted
+from hf_audio.corpora.folder.unused import name_other_files, name_unlisted
 from hf_audio.errors import InputError
 
 MAYBE_TABLES = frozenset((".txt", ".json"))
@@ -60,7 +58,7 @@ def read_folder_or_table(root: Path, reading: Reading) -> Read:
     contents = contents_of(root)
     _refuse_saved_dataset(contents)
     if reading.layout == "folders":
-        return _with_tables_named(read_class_folders(contents), contents, contents.tables)
+        return name_other_files(read_class_folders(contents), contents, contents.tables, {})
     opened = _opened(contents, reading)
     folders, problem = (None, _no_table(root, reading)) if reading.wants_table else _class_folders(contents)
     if folders is None and not any(one.share_found == 1 for one in opened):
@@ -74,11 +72,13 @@ def read_folder_or_table(root: Path, reading: Reading) -> Read:
     if not chosen:
         if folders is None:
             folders = _only_class(contents, problem)
-        return _with_tables_named(folders, contents, contents.tables, opened)
-    read = _joined([_read(one, reading) for one in chosen], chosen, contents)
-    named = {one.path for one in chosen}
-    _name_unlisted(read, contents, folders)
-    return _with_tables_named(read, contents, [path for path in contents.tables if path not in named], opened)
+        return name_other_files(folders, contents, contents.tables, _why_not(opened))
+    reads = {one.path: read_table_clips(one.table, one.meaning, reading) for one in chosen}
+    read = joined_splits(reads, root) if len(reads) > 1 else reads[chosen[0].path]
+    name_unlisted(read, contents)
+    if folders is not None:
+        read.remarks.append("there are class folders too: --layout folders reads them instead of the table")
+    return name_other_files(read, contents, [path for path in contents.tables if path not in reads], _why_not(opened))
 
 
 def _read_given_table(path: Path, reading: Reading) -> Read:
@@ -131,8 +131,7 @@ def _open(path: Path, contents: Contents, reading: Reading, *, by_name: bool = F
 
 def _places(contents: Contents, table: Path, *, by_name: bool) -> Places:
     """Where files may lie that a table names."""
-    holding = dict.fromkeys(folder for path in contents.audio for folder in path.parents)
-    within = sorted(folder for folder in holding if contents.root in folder.parents)
+    within = sorted(folder for folder in contents.folders_with_audio if contents.root in folder.parents)
     bases = [contents.root, table.parent.parent, contents.root.parent, *within[:MOST_BASES]]
     return Places(bases, unique_names(contents.audio) if by_name else {})
 
@@ -144,11 +143,17 @@ def _class_folders(contents: Contents) -> tuple[Read | None, InputError | None]:
     except InputError as error:
         return None, error
     labels = {label for clip in read.clips for label in clip.labels}
-    return (None, None) if len(labels) < 2 and contents.tables else (read, None)
+    return (None, None) if len(labels) < 2 and (contents.tables or contents.spreadsheets) else (read, None)
 
 
 def _only_class(contents: Contents, problem: InputError | None) -> Read:
     """Recordings of one class, where no table says more; an audit can do with them."""
+    if contents.spreadsheets:
+        without = problem or "the folders hold one class only"
+        raise InputError(
+            f"{contents.spreadsheets[0]} is a spreadsheet, which cannot be read (save it as CSV in UTF-8, with columns "
+            f"path and label), and without it: {without}"
+        )
     if problem:
         raise problem
     return read_class_folders(contents)
@@ -161,7 +166,7 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
         InputError: several tables that are no splits, a table that names files in part, or too few of them.
     """
     several = fitting or [one for one in opened if one.meaning and not folders]
-    if len(several) > 1 and not _are_splits(several, root):
+    if len(several) > 1 and not are_splits([one.path for one in several], root):
         kind = "CSV files" if all(one.path.suffix == ".csv" for one in several) else "tables"
         raise InputError(
             f"{root} holds {len(several)} {kind} ({', '.join(one.path.name for one in several)}); pass the one to use, "
@@ -207,76 +212,5 @@ def _is_meant(opened: Opened) -> bool:
     return has_known or suffix not in MAYBE_TABLES
 
 
-def _read(opened: Opened, reading: Reading) -> Read:
-    return read_table_clips(opened.table, opened.meaning, reading)
-
-
-def _split_of_table(path: Path, root: Path) -> str | None:
-    """The split that a table's name says, or that of a folder it lies in: train.csv, test/metadata.csv."""
-    within = path.relative_to(root)
-    names = (within.stem, *reversed(within.parts[:-1]))
-    return next((split_called(name) or name for name in names if split_called(name) or is_fold(name)), None)
-
-
-def _are_splits(tables: Sequence[Opened], root: Path) -> bool:
-    splits = [_split_of_table(one.path, root) for one in tables]
-    return None not in splits and len(set(splits)) == len(splits)
-
-
-def _joined(reads: Sequence[Read], tables: Sequence[Opened], contents: Contents) -> Read:
-    """Tables of one split each as one reading; a single table as it is."""
-    if len(reads) == 1:
-        return reads[0]
-    clips, names = [], [contents.name(one.path) for one in tables]
-    for read, one in zip(reads, tables, strict=True):
-        split = _split_of_table(one.path, contents.root)
-        folder = one.path.parent.relative_to(contents.root).as_posix()
-        for clip in read.clips:
-            name = clip.clip_id if folder == "." else f"{folder}/{clip.clip_id}"
-            group = name if clip.group == clip.clip_id else clip.group
-            clips.append(dataclasses.replace(clip, clip_id=name, group=group, split=clip.split or split))
-    return Read(
-        f"the tables {', '.join(names)}, each as {reads[0].layout}",
-        clips,
-        reads[0].groups,
-        f"from the tables' names ({', '.join(dict.fromkeys(clip.split for clip in clips))})",
-        sum(read.num_without_group for read in reads),
-        *(
-            list(dict.fromkeys(word for read in reads for word in getattr(read, name)))
-            for name in ("not_used", "left_out", "remarks")
-        ),
-    )
-
-
-def _name_unlisted(read: Read, contents: Contents, folders: Read | None) -> None:
-    """Adds recordings that no row names to what a reading of a table does not use."""
-    listed = {_identity(clip.path) for clip in read.clips}
-    unlisted = [path for path in contents.audio if _identity(path) not in listed]
-    if unlisted:
-        read.not_used.append(
-            counted(contents.names(unlisted), "recording that no row names", "recordings that no row names")
-        )
-    if folders is not None:
-        read.remarks.append("there are class folders too: --layout folders reads them instead of the table")
-
-
-def _identity(path: str | Path) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
-def _with_tables_named(read: Read, contents: Contents, tables: Sequence[Path], opened: Sequence[Opened] = ()) -> Read:
-    """A reading with all other files named: tables with the reason why they are not used, the rest, what is hidden."""
-    why = {one.path: one.why_not for one in opened}
-    told = [f"{contents.name(path)}: {why[path]}" if path in why else contents.name(path) for path in tables]
-    if told:
-        read.not_used.append(counted(told, "table"))
-    sheets = [path for path in contents.others if path.suffix.lower() in SPREADSHEET_SUFFIXES]
-    if sheets:
-        read.not_used.append(counted(contents.names(sheets), "spreadsheet (save as CSV)", "spreadsheets (save as CSV)"))
-    others = [path for path in contents.others if path not in set(sheets)]
-    if others:
-        read.not_used.append(counted(contents.names(others), "other file"))
-    if contents.hidden:
-        read.not_used.append(counted(contents.names(contents.hidden), "hidden file", "hidden files or folders"))
-    return read
+def _why_not(opened: Sequence[Opened]) -> dict[Path, str]:
+    return {one.path: one.why_not for one in opened}

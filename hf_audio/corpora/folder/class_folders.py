@@ -248,8 +248,8 @@ def _name_the_rest(read: Read, contents: Contents, layout: Layout) -> None:
         read.left_out.append(
             counted(told, "file that is no readable recording", "files that are no readable recordings")
         )
-    with_sound = {folder for path in contents.audio for folder in path.parents}
-    silent = [folder for folder in contents.folders if folder not in with_sound and folder.parent in with_sound]
+    sound = contents.folders_with_audio
+    silent = [folder for folder in contents.folders if folder not in sound and folder.parent in sound]
     if silent:
         read.not_used.append(counted(contents.names(silent), "folder without recordings", "folders without recordings"))
 

@@ -58,9 +58,9 @@ def path_column(table: Table, reading: Reading, places: Places) -> tuple[str, Lo
     if not located:
         raise _lacking(table, ["path"] if _named(table.columns, (*LABELS, *SEVERAL_LABELS)) else ["path", "label"])
     best = max(located, key=lambda column: located[column].num_found)  # the first of equal ones
-    full = [column for column in candidates if located[column].num_found == len(table.rows)]
+    full = [column for column in candidates if located[column].num_found == len(table.rows) and column != best]
     differing = next((column for column in full if _real(located[column]) != _real(located[best])), None)
-    if differing and best in full:
+    if differing and located[best].num_found == len(table.rows):
         raise UndecidedError(
             f"{table.path} has two columns that name files, {best} and {differing}, and they are not the same files; "
             f"say which to read, e.g. --path_column {best}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hf_audio.corpora._files import everything_below
@@ -51,6 +52,16 @@ class Contents:
     others: tuple[Path, ...]
     folders: tuple[Path, ...]
     hidden: tuple[Path, ...]
+
+    @property
+    def spreadsheets(self) -> list[Path]:
+        return [path for path in self.others if path.suffix.lower() in SPREADSHEET_SUFFIXES]
+
+    @cached_property
+    def folders_with_audio(self) -> set[Path]:
+        """Folders that hold a recording, however deep below them."""
+        holding = {path.parent for path in self.audio}
+        return holding.union(*(folder.parents for folder in holding))
 
     def name(self, path: Path) -> str:
         """A path as seen from the root, with slashes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import Counter
@@ -131,11 +132,10 @@ def _of_list(cell: str) -> list[str]:
     """Names in a list as JSON, Python or numpy write it; a cell that is no list is one name."""
     if not _LIST.fullmatch(cell):
         return [cell]
-    try:
+    with contextlib.suppress(ValueError):
         found = json.loads(cell)
         if isinstance(found, list):
             return [str(name) for name in found if name is not None]
-    except ValueError:
-        pass
     quoted = [first or second for first, second in _QUOTED.findall(cell)]
-    return quoted or [part for part in re.split(r"[,;]\s*|\s+" if "," not in cell else r",", cell[1:-1])]
+    inner = cell[1:-1]
+    return quoted or (inner.split(",") if "," in inner else inner.split())

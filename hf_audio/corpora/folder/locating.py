@@ -62,7 +62,7 @@ class Way(NamedTuple):
         """The path as it is looked for; None where this way cannot have been meant."""
         name = written.removeprefix("file://")
         name = name.replace("\\", "/") if self.separators else name
-        name = unquote(name) if self.escapes else name
+        name = unquote(name).strip("'\"") if self.escapes else name
         if not self.dropped:
             return name
         parts = name.split("/")  # of which the first is empty where it is an absolute path
@@ -134,7 +134,7 @@ def _disagree(files: Sequence[str | None], others: Sequence[str | None]) -> bool
 def _ways(sample: Sequence[str], bases: Sequence[Path]) -> Iterator[list[Way]]:
     """Ways to read paths, as many folders of which are dropped; then with one more."""
     separators = (False, True) if any("\\" in one for one in sample) else (False,)
-    escapes = (False, True) if any("%" in one for one in sample) else (False,)
+    escapes = (False, True) if any("%" in one or one.startswith(("'", '"')) for one in sample) else (False,)
     deepest = max((one.replace("\\", "/").count("/") for one in sample), default=0)
     for dropped in range(min(deepest, MOST_DROPPED_FOLDERS) + 1):
         choices = itertools.product(dict.fromkeys(bases), escapes, separators)
@@ -230,7 +230,7 @@ def _told(way: Way, folder: Path, num_renamed: int) -> str:
     if way.separators:
         told.append("with \\ read as /")
     if way.escapes:
-        told.append("with % escapes decoded")
+        told.append("without % escapes and quotation marks")
     if way.dropped:
         told.append(f"without their first {way.dropped} folders, which are not there")
     if num_renamed:

@@ -1,0 +1,89 @@
+"""A table for each split: train.csv and test.csv, or train/metadata.csv and test/metadata.csv."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hf_audio.corpora.folder.reading import Read
+from hf_audio.corpora.folder.split_names import is_fold, split_called
+from hf_audio.data.index import Clip
+from hf_audio.errors import InputError
+
+
+def are_splits(tables: Sequence[Path], root: Path) -> bool:
+    """Whether the names of tables, or of the folders they lie in, are each another split."""
+    splits = [_split(table, root) for table in tables]
+    return None not in splits and len(set(splits)) == len(splits)
+
+
+def joined_splits(reads: Mapping[Path, Read], root: Path) -> Read:
+    """Readings of tables of one split each as one reading.
+
+    Raises:
+        InputError: a file in two tables, or columns that are read in different ways.
+    """
+    _check_apart(reads, root)
+    _check_alike(reads, root)
+    clips = [_clip_of_split(clip, table, root) for table, read in reads.items() for clip in read.clips]
+    found = dict.fromkeys(clip.split for clip in clips)
+    columns = next(iter(reads.values())).layout.partition(" (")[1:]
+    return Read(
+        f"the tables {', '.join(_name(table, root) for table in reads)}{''.join(columns)}",
+        clips,
+        next(iter(reads.values())).groups.partition(" (")[0],
+        f"from the names of the tables ({', '.join(found)})",
+        sum(read.num_without_group for read in reads.values()),
+        **{
+            name: list(dict.fromkeys(told for read in reads.values() for told in getattr(read, name)))
+            for name in ("not_used", "left_out", "remarks")
+        },
+    )
+
+
+def _split(table: Path, root: Path) -> str | None:
+    within = table.relative_to(root)
+    names = (within.stem, *reversed(within.parts[:-1]))
+    return next((split_called(name) or name for name in names if split_called(name) or is_fold(name)), None)
+
+
+def _name(table: Path, root: Path) -> str:
+    return table.relative_to(root).as_posix()
+
+
+def _clip_of_split(clip: Clip, table: Path, root: Path) -> Clip:
+    """A clip under a name that is its own among those of all tables, in the split of its table."""
+    folder = table.parent.relative_to(root).as_posix()
+    before = "" if folder == "." else f"{folder}/"
+    return dataclasses.replace(
+        clip,
+        clip_id=before + clip.clip_id,
+        group=before + clip.group if clip.is_group_of_its_file else clip.group,
+        split=clip.split or _split(table, root),
+    )
+
+
+def _check_apart(reads: Mapping[Path, Read], root: Path) -> None:
+    table_of: dict[str, Path] = {}
+    for table, read in reads.items():
+        for clip in read.clips:
+            first = table_of.setdefault(os.path.realpath(clip.path), table)
+            if first != table:
+                raise InputError(
+                    f"{clip.clip_id!r} is listed in {_name(first, root)} and in {_name(table, root)}, which are two "
+                    "splits: it would be known before the test; list it in one of them"
+                )
+
+
+def _check_alike(reads: Mapping[Path, Read], root: Path) -> None:
+    """Columns of all tables are read in one way: what is told of one is then true of all."""
+    ways = {table: (*read.layout.partition(" (")[1:], read.groups.partition(" (")[0]) for table, read in reads.items()}
+    first, *others = ways
+    for table in others:
+        if ways[table] != ways[first]:
+            raise InputError(
+                f"{_name(first, root)} and {_name(table, root)} are tables of two splits, but their columns are read "
+                f"in different ways ({reads[first].layout}; {reads[table].layout}); give them the same columns"
+            )

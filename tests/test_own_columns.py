@@ -1,0 +1,213 @@
+"""What columns and cells of people's tables mean: groups, splits, stretches, one label or several; read, or named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from own_tables import HEARD, NAMES, read, recordings, refused, rows, write
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return recordings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "column", ["speaker", "Singer", "artist_id", "recording", "session", "song", "album", "client_id"]
+)
+def test_columns_that_could_be_groups_are_offered(folder, column):
+    write(folder, rows(**{column: list("aabbcc")}))
+    refused(folder, f"column {column} could be it: give --group_column {column}, so that .* or --group_column none")
+    clips, understanding = read(folder, group_column=column)
+    assert [clip.group for clip in clips] == list("aabbcc") and understanding.groups == f"column {column} (3 groups)"
+    assert understanding.groups_known and not clips[0].metadata
+    clips, understanding = read(folder, group_column="none")
+    assert clips[0].group == "audio/0.wav" and clips[0].metadata == {column: "a"} and not understanding.groups_known
+    refused(folder, f"Unknown column of labels.csv 'nobody': there are: .*{column}", group_column="nobody")
+
+
+def test_the_widest_of_several_groups_is_offered_and_one_of_each_file_is_not(folder):
+    write(folder, rows(song=list("aabbcd"), artist=list("xxyyyy"), recording=list("uvwxyz")))
+    refused(folder, "column artist or song could be it: give --group_column artist")
+    write(folder, rows(recording=list("uvwxyz")))
+    assert "recording" in read(folder)[0][0].metadata
+
+
+def test_groups_that_keep_nothing_together_or_are_missing_are_named(folder):
+    write(folder, rows(group=list("abcdef")))
+    assert "names another group for each file" in read(folder)[1].paragraph()
+    write(folder, rows(group=["a", "a", "nan", "b", "b", ""]))
+    clips, understanding = read(folder)
+    assert (
+        clips[2].group == "audio/2.wav"
+        and "2 rows have none" in understanding.groups
+        and not understanding.groups_known
+    )
+
+
+@pytest.mark.parametrize("column", ["fold", "Fold", "folds", "cv_fold", "subset", "partition", "split"])
+@pytest.mark.parametrize("values", [list("123123"), ["1.0", "2.0"] * 3, ["fold1", "fold2"] * 3])
+def test_folds_are_official(folder, column, values):
+    write(folder, rows(**{column: values}))
+    clips, understanding = read(folder)
+    assert [clip.split for clip in clips] == [value.removesuffix(".0") for value in values]
+    assert understanding.splits.startswith(f"column {column} (")
+
+
+def test_values_of_splits_have_other_spellings_and_gaps_are_told(folder):
+    write(folder, rows(subset=["Training", "TRAIN", "valid", "dev", "Testing", "eval"]))
+    clips, _ = read(folder)
+    assert [clip.split for clip in clips] == ["train", "train", "validation", "validation", "test", "test"]
+    write(folder, rows(subset=["train", "", "train", "test", "test", ""]))
+    assert "2 rows have none and are trained on" in read(folder)[1].splits
+    write(folder, rows(subset=["small", "large"] * 3))
+    assert read(folder)[0][0].split is None and read(folder)[0][0].metadata == {"subset": "small"}
+
+
+def test_two_columns_of_splits(folder):
+    write(folder, rows(split=["train", "test"] * 3, fold=list("123123")))
+    assert "column fold could be the splits too: --split_column fold takes it" in read(folder)[1].paragraph()
+    assert (
+        read(folder, split_column="fold")[0][0].split == "1" and read(folder, split_column="none")[0][0].split is None
+    )
+    write(folder, rows(subset=["train", "test"] * 3, fold=list("123123")))
+    refused(folder, "two columns that could be the splits, .* say which, e.g. --split_column")
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"start": [0.01] * 6, "end": [0.05] * 6}, (0.01, 0.05)),
+        ({"Start Time (s)": [0.01] * 6, "End Time (s)": [0.05] * 6}, (0.01, 0.05)),
+        ({"start_ms": [10] * 6, "end_ms": [50] * 6}, (0.01, 0.05)),
+        ({"begin_sec": [0.01] * 6, "stop_sec": [0.05] * 6}, (0.01, 0.05)),
+        ({"onset": [0.01] * 6, "offset": [0.05] * 6}, (0.01, 0.05)),
+        ({"offset": [0.01] * 6, "duration": [0.04] * 6}, (0.01, 0.05)),
+        ({"start": [0.01] * 6, "duration_ms": [40] * 6}, (0.01, 0.05)),
+        ({"t_start": [0.01] * 6}, (0.01, None)),
+        ({"start": ["", "nan"] * 3}, (0.0, None)),
+        ({"duration": [0.1] * 6}, (0.0, None)),
+    ],
+)
+def test_stretches_in_other_words_and_units(folder, columns, expected):
+    write(folder, rows(**columns))
+    clips, understanding = read(folder)
+    assert (clips[0].start_s, clips[0].end_s) == pytest.approx(expected)
+    assert len({clip.clip_id for clip in clips}) == 6
+    used = set(columns) - set(clips[0].metadata)
+    assert all(f"{column} the " in understanding.layout for column in used)
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        (
+            {"start": [10] * 6, "end": [50] * 6},
+            "reaches to 50 s and its file lasts 0.10 s; rename the columns with their",
+        ),
+        ({"start": [54.5] * 6}, "start the start in seconds, the stretch reaches to 54.5 s"),
+        ({"start_sample": [1] * 6}, "'start_sample', which says where stretches lie but not in seconds"),
+        ({"start": [0] * 6, "onset": [0] * 6}, "two columns of the start, start and onset"),
+        ({"begin": ["0:01"] * 6}, "line 2: start_s '0:01' is not a number of seconds"),
+    ],
+)
+def test_stretches_that_cannot_be_meant_get_one_sentence(folder, columns, sentence):
+    write(folder, rows(**columns))
+    refused(folder, sentence)
+
+
+def test_numbers_of_classes_beside_their_names(folder):
+    names = {"fname": NAMES, "target": [0, 0, 0, 1, 1, 1], "category": HEARD}
+    write(folder, names)
+    clips, understanding = read(folder)
+    assert clips[0].labels == ("dog",) and "category the class (column target says the same)" in understanding.layout
+    write(folder, {**names, "genre": list("xyxyxy")})
+    refused(folder, "two columns that could be the classes, category and genre|genre and category")
+    assert read(folder, label_column=["genre"])[1].class_counts == {"x": 3, "y": 3}
+
+
+@pytest.mark.parametrize(("no", "yes"), [(0, 1), ("0.0", "1.0"), ("False", "True"), ("no", "yes"), ("FALSE", "TRUE")])
+def test_a_column_of_yes_and_no_for_each_class(folder, no, yes):
+    columns = {"dog": [yes, yes, no, no, no, no], "cat": [no, yes, no, yes, yes, yes], "gnu": [no] * 5 + [yes]}
+    write(folder, {"path": rows()["path"], "length": [1, 2, 3, 4, 5, 6], **columns})
+    clips, understanding = read(folder)
+    assert [clip.labels for clip in clips] == [("dog",), ("dog", "cat"), (), ("cat",), ("cat",), ("cat", "gnu")]
+    assert "columns dog, cat, gnu a class each" in understanding.layout
+    assert "1 rows have no label and are examples of no class" in understanding.paragraph()
+    write(folder, {"path": rows()["path"], "what": HEARD, **columns})
+    refused(
+        folder, "needs label .* --label_column what, or which columns are a class each.*--label_column what dog cat"
+    )
+    assert read(folder, label_column=["dog", "cat"])[0][1].labels == ("dog", "cat")
+    columns["cat"][2] = "perhaps"
+    write(folder, {"path": rows()["path"], **columns})
+    refused(folder, "line 4: column 'cat' holds 'perhaps'.* must say 0 or 1", label_column=["dog", "cat"])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "dog;pet",
+        "dog|pet",
+        "dog,pet",
+        "dog , pet",
+        "['dog', 'pet']",
+        '[""dog"", ""pet""]',
+        "('dog', 'pet')",
+        "{'dog', 'pet'}",
+        "['dog' 'pet']",
+    ],
+)
+@pytest.mark.parametrize("column", ["labels", "tags", "Genres"])
+def test_several_labels_of_a_cell(folder, written, column):
+    plain = written.replace('""', '"')
+    single = plain.replace("dog", "cat").replace(", 'pet'", "").replace(" 'pet'", "").replace(', "pet"', "")
+    single = single if "[" in plain or "(" in plain or "{" in plain else "cat"
+    values = [f'"{written}"'] * 3 + ['"{}"'.format(single.replace('"', '""'))] * 2 + ["nan"]
+    write(folder, {"path": rows()["path"], column: values})
+    clips, _ = read(folder)
+    assert [clip.labels for clip in clips] == [("dog", "pet")] * 3 + [("cat",)] * 2 + [()]
+
+
+@pytest.mark.parametrize("written", ["dog;pet", "dog|pet", "dog,pet", "['dog', 'pet']"])
+def test_several_labels_where_one_is_meant_are_refused_with_the_remedy(folder, written):
+    write(folder, {"path": rows()["path"], "category": [f'"{written}"', *HEARD[1:]]})
+    refused(folder, "line 2: .* looks like several labels .* rename it to labels or give --label_separator")
+    assert read(folder, label_separator="none")[0][0].labels == (written,)
+
+
+def test_names_with_commas_are_one_name_where_nothing_says_otherwise(folder):
+    write(folder, rows(label=['"Speech, man"'] * 3 + ['"Laughter, child"'] * 3))
+    assert read(folder)[1].class_counts == {"Laughter, child": 3, "Speech, man": 3}
+    write(folder, {"path": rows()["path"], "labels": ['"Speech, man;Music"'] * 3 + ["Music"] * 3})
+    assert read(folder)[0][0].labels == ("Speech, man", "Music")
+    write(folder, {"path": rows()["path"], "labels": ['"Speech, man"'] * 3 + ["Music"] * 3})
+    assert read(folder, label_separator="none")[0][0].labels == ("Speech, man",)
+    write(folder, rows(label=["dog/cat"] * 3 + ["cat"] * 2 + ["dog"]))
+    assert "'dog/cat' looks joined" in read(folder)[1].paragraph()
+    assert read(folder, label_separator="/")[0][0].labels == ("dog", "cat")
+
+
+@pytest.mark.parametrize("nothing", ["", "nan", "NaN", "null", "None", "N/A", "<NA>", "NA"])
+def test_a_row_without_a_label_stops_where_one_is_meant(folder, nothing):
+    write(folder, rows(label=["dog", "dog", nothing, "cat", "cat", nothing]))
+    refused(folder, rf"line 4: 2 of 6 rows have no label in column 'label' \(found '{nothing}'\)")
+    write(folder, rows(label=[nothing] * 6))
+    refused(folder, "no row has a label in column 'label'")
+    write(folder, {"path": rows()["path"], "labels": [nothing] * 6})
+    refused(folder, "no row has a label in column 'labels'")
+
+
+def test_a_class_called_none_stays_one_and_is_named(folder):
+    write(folder, rows(label=["none"] * 3 + ["cat"] * 3))
+    _, understanding = read(folder)
+    assert (
+        understanding.class_counts == {"cat": 3, "none": 3}
+        and "'none' may mean that there is no label" in understanding.paragraph()
+    )
+
+
+def test_groups_that_differ_in_spelling_are_named(folder):
+    write(folder, rows(group=["Ann", "ann", "Bob", "bob ", "cy", "di"]))
+    assert "groups 'Ann' and 'ann', 'Bob' and 'bob' differ in case" in read(folder)[1].paragraph()

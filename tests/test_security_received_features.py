@@ -1,0 +1,108 @@
+"""A feature folder that came from somebody else, pushed under one's own name: only what `load_features` would read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hostile_features import edit_index, edit_json, edit_rows, first_row, shard_of, write_shard
+from huggingface_hub import ModelCard
+from training_run import trainer_of
+
+from hf_audio import InputError
+from hf_audio.analysis.evaluation import evaluate_model
+from hf_audio.data.features_dataset import check_features, load_features
+from hf_audio.data.labels import SINGLE_LABEL
+from hf_audio.publishing.dataset_card import write_dataset_card
+from hf_audio.publishing.model_card import write_model_card
+from hf_audio.publishing.push import push_features
+
+ELSEWHERE = "http://127.0.0.1:9/picture.png"
+OTHER = {"name": "Noises", "licence": "CC BY-NC-SA 3.0", "may_redistribute": False}
+OTHER |= {"citation": "Somebody: Noises.", "homepage": "", "protocol": ""}
+
+
+@pytest.fixture
+def folder(tiny_folders, tmp_path) -> Path:
+    return Path(shutil.copytree(tiny_folders[SINGLE_LABEL], tmp_path / "received"))
+
+
+def with_addresses(folder: Path) -> None:
+    table = pq.read_table(shard_of(folder))
+    pictures = [{"bytes": None, "path": ELSEWHERE}] * len(table)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    write_shard(folder, table.append_column("cover", pa.array(pictures, kind)))
+
+
+def with_card(head: str):
+    return lambda folder: (folder / "README.md").write_text(f"---\n{head}\n---\n# Features\n")
+
+
+SPOILT = {
+    "an extractor of somebody's code": (
+        lambda folder: edit_json(
+            folder / "preprocessor_config.json", "auto_map", {"AutoFeatureExtractor": "evil/code--x.X"}
+        ),
+        "leads those who load",
+    ),
+    "a column of addresses": (with_addresses, "has other columns than its manifest says: 'cover'"),
+    "a picture at an address": (
+        lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
+        "has an empty value in features",
+    ),
+    "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.csv lists"),
+    "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "but its manifest counts"),
+    "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.csv lists"),
+    "a card that reads other files": (
+        with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
+        "leads those who load the dataset to other files",
+    ),
+    "a card with no head": (with_card("a: [b"), "is no card with a head of YAML"),
+    **{
+        f"a manifest whose {place} is {value!r}": (
+            lambda folder, place=place, value=value: edit_json(folder / "manifest.json", place, value),
+            rf"manifest\.json is damaged: {place.split('.')[0]}",
+        )
+        for place, value in (
+            *((place, ...) for place in ("splits", "corpus", "corpus.licence", "extractor", "label_names")),
+            *((place, []) for place in ("splits", "corpus", "extractor", "splits.train.label_counts")),
+            *(("splits.train", 3), ("splits.train.num_windows", "x"), ("window_s", "x"), ("label_names", 5)),
+            *(("corpus.others", 5), ("corpus.others", [1]), ("corpus.others", [{}]), ("corpus.others", [OTHER] * 101)),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_load_features_would_refuse_is_not_pushed(hub, token, folder, what):
+    spoil, said = SPOILT[what]
+    spoil(folder)
+    with pytest.raises(InputError, match=said):
+        push_features(folder, "alice/received")
+    assert ("datasets", "alice/received") not in hub.storage.repos
+
+
+def test_a_whole_folder_is_found_whole_and_no_row_of_it_is_copied(folder, monkeypatch):
+    monkeypatch.setattr("hf_audio.data.shard_reader.ShardReader.download_and_prepare", None)
+    check_features(folder)
+
+
+def test_a_card_that_its_owner_has_written_is_kept(hub, token, folder):
+    write_dataset_card(folder, "alice/received")
+    card = (folder / "README.md").read_text() + "\nMine.\n"
+    (folder / "README.md").write_text(card)
+    push_features(folder, "alice/received")
+    assert hub.repo("datasets", "alice/received").read("README.md").decode() == card
+
+
+def test_the_licence_of_every_source_comes_through_to_the_cards(folder, tmp_path):
+    edit_json(folder / "manifest.json", "corpus.others", [OTHER])
+    features = load_features(folder)
+    assert features.manifest["corpus"]["others"] == [OTHER]
+    trainer = trainer_of(features, tmp_path / "run", arguments={"max_steps": 1, "save_strategy": "no"})
+    write_model_card(tmp_path / "run", evaluate_model(trainer, features, tmp_path / "run", settings={}, command="x"))
+    for card in (tmp_path / "run" / "README.md", write_dataset_card(folder)):
+        assert "Noises" in ModelCard.load(card).text and "CC BY-NC-SA 3.0" in ModelCard.load(card).text
