@@ -23,7 +23,7 @@ from hf_audio.audit.fact_store import FactStore
 from hf_audio.corpora import find_corpus
 from hf_audio.data.audio import MOST_SAMPLES, AudioError, read_audio
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import Clip
+from hf_audio.data.index import Clip, index_of, rows_of
 from hf_audio.data.label_overrides import ClipLabels, read_clip_labels
 from hf_audio.data.tables import csv_text, read_table, written_rows
 from hf_audio.errors import as_html
@@ -114,7 +114,7 @@ def test_a_pipe_in_place_of_a_table_is_never_waited_for(tmp_path, name, corpus, 
         corpus(tmp_path)
     pipe_in_place_of(next(tmp_path.rglob(table)))
     with contextlib.suppress(InputError):  # NSynth goes on with its other parts
-        assert find_corpus(name).index(tmp_path)
+        assert list(rows_of(find_corpus(name).index(tmp_path)))
 
 
 def test_a_pipe_in_place_of_corrections_is_never_waited_for(tmp_path):
@@ -227,9 +227,9 @@ def test_in_stereo_half_as_long_is_too_long(tmp_path):
 def test_a_recording_that_is_too_long_is_left_out_with_its_reason(tmp_path):
     clips = tone_clips(tmp_path / "tones")
     too_long = Clip(long_wav(tmp_path / "=long.wav", 20, 1_000), ("low",), "long", "=long.wav", split="train")
+    index = index_of([*clips, too_long])
     folder = build_features(
-        [*clips, too_long], LABELS, tmp_path / "features", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD,
-        num_workers=1,
+        index, LABELS, tmp_path / "features", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD, num_workers=1,
     )  # fmt: skip
     assert b"'=long.wav" in (folder / "excluded.csv").read_bytes()
     ((excluded, reason),) = ((row["clip_id"], row["reason"]) for row in written_rows(folder / "excluded.csv"))

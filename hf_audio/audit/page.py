@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.config import DataConfig
-from hf_audio.data.index import Clip
+from hf_audio.data.index import rows_of
 from hf_audio.data.picture_storage import grey_png
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError, as_html
@@ -86,7 +87,7 @@ def audit_corpus(
     write_atomically(output_dir / "index.html", _page(corpus, clips, findings, store, output_dir))
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
-    show(summary_table(clips, findings))
+    show(summary_table(index, findings))
     show(f"Listen to them: {output_dir / 'index.html'}")
     unusable = [finding for finding in findings if finding.finding in ("broken", "silent")]
     if strict and unusable:
@@ -97,7 +98,7 @@ def audit_corpus(
     return findings
 
 
-def summary_table(clips: Sequence[Clip], findings: Sequence[Finding]) -> str:
+def summary_table(clips: pa.Table, findings: Sequence[Finding]) -> str:
     """What was found how often, as lines of text."""
     counts = Counter((SEVERITIES.index(one.severity), one.finding) for one in findings)
     lines = [f"{'finding':<18}{'severity':<10}{'times':>7}"]
@@ -106,12 +107,13 @@ def summary_table(clips: Sequence[Clip], findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, f"{clean} of {len(clips)} clips without a finding"])
 
 
-def write_clips(clips: Sequence[Clip], table: Path) -> None:
+def write_clips(clips: pa.Table, table: Path) -> None:
     """Write an index as a table that the folder corpus reads, with paths that are true wherever it lies.
 
     Raises:
         InputError: partial labels, which such a table cannot hold, or a place that cannot be written.
     """
+    clips = list(rows_of(clips))
     if any(clip.unknown for clip in clips):
         raise InputError(f"{table} cannot say that labels are unknown, and those of this corpus are in part")
     # Names that a reader could take for several, or that hold what stands between several, are written as lists
@@ -137,8 +139,9 @@ def write_clips(clips: Sequence[Clip], table: Path) -> None:
         raise InputError(f"Cannot write {table}: {error.strerror}; choose another place") from error
 
 
-def _page(corpus: str, clips: Sequence[Clip], findings: Sequence[Finding], store: FactStore, folder: Path) -> str:
+def _page(corpus: str, index: pa.Table, findings: Sequence[Finding], store: FactStore, folder: Path) -> str:
     """The page: all of its style, script and pictures are in it, only the recordings are not."""
+    clips = list(rows_of(index))
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
     shown = findings[:MOST_ROWS]
     counts = Counter(one.finding for one in shown)
@@ -163,7 +166,7 @@ def _page(corpus: str, clips: Sequence[Clip], findings: Sequence[Finding], store
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Audit of {as_html(corpus)}</title>'
         f"<style>{STYLE}</style></head><body><h1>Audit of {as_html(corpus)}</h1>"
-        f"<pre>{html.escape(summary_table(clips, findings))}</pre><p>{''.join(buttons)}</p>"
+        f"<pre>{html.escape(summary_table(index, findings))}</pre><p>{''.join(buttons)}</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}"
         f"<script>{SCRIPT}</script></body></html>\n"
     )
