@@ -87,7 +87,7 @@ def audit_corpus(
     write_atomically(output_dir / "index.html", _page(corpus, clips, findings, store, output_dir))
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
-    show(summary_table(index, findings))
+    show(summary_table(clips, findings))
     show(f"Listen to them: {output_dir / 'index.html'}")
     unusable = [finding for finding in findings if finding.finding in ("broken", "silent")]
     if strict and unusable:
