@@ -39,7 +39,7 @@ from transformers import ASTFeatureExtractor
 from hf_audio.data.audio import AudioError, read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import FeatureCollator, load_features
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.grey_pictures import decode_features, encode_features
 from hf_audio.kinds.fbank import KaldiFbank
@@ -159,7 +159,7 @@ def stock_read(folder: Path, count: int) -> None:
 
 def our_build(paths: list[Path], folder: Path, processes: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    clips = [Clip(path, ("ab"[i % 2],), str(i), path.name, split="train") for i, path in enumerate(paths)]
+    clips = index_of(Clip(path, ("ab"[i % 2],), str(i), path.name, split="train") for i, path in enumerate(paths))
     options = {"window_s": CLIP_S, "hop_s": CLIP_S, "card": CorpusCard("benchmark", "none", True)}
     build_features(clips, LabelSpace.of_clips(clips), folder, KaldiFbank(), num_workers=processes, **options)
 

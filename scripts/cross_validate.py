@@ -24,6 +24,7 @@ from pathlib import Path
 
 from hf_audio import InputError, clear_errors
 from hf_audio.config import Recipe
+from hf_audio.data.index_columns import names_in
 from hf_audio.data.splits import fold_names
 from hf_audio.files import read_json, write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
@@ -82,7 +83,7 @@ def left_out(settings: Recipe, options: argparse.Namespace) -> dict[str, list[st
     if options.leave_out == "folds":
         names, flag = fold_names(clips), "--fold"
     else:
-        names, flag = sorted({clip.group for clip in clips}), "--test_groups"
+        names, flag = names_in(clips["group"]), "--test_groups"
     if len(names) < 2:
         raise InputError(
             f"{settings.data.data_dir or settings.data.corpus} has {len(names)} {options.leave_out}, expected two or "

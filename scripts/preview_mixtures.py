@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hf_audio
 from hf_audio.config import setting
+from hf_audio.data.index_columns import mixtures_in
 from hf_audio.terminal import show
 
 VALUES = {"mix_fraction": 1.0}
@@ -31,8 +32,7 @@ def main() -> None:
         hf_audio.DataConfig, hf_audio.MixingConfig, PreviewConfig, values=VALUES, doc=__doc__
     )
     clips = hf_audio.corpus_clips(data, mixing).clips
-    mixtures = [clip for clip in clips if clip.parts][: preview.preview]
-    written = hf_audio.write_mixtures(mixtures, Path(preview.preview_dir))
+    written = hf_audio.write_mixtures(mixtures_in(clips).slice(0, preview.preview), Path(preview.preview_dir))
     show(f"{len(written)} mixtures are in {preview.preview_dir}")
 
 

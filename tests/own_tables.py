@@ -9,7 +9,7 @@ from test_folder import touch
 
 from hf_audio import InputError
 from hf_audio.corpora.folder import Reading, understand
-from hf_audio.data.index import Clip
+from hf_audio.data.index import Clip, rows_of
 from hf_audio.data.understanding import Understanding
 
 NAMES = [f"{number}.wav" for number in range(6)]
@@ -35,7 +35,8 @@ def rows(**columns: list) -> dict[str, list]:
 
 
 def read(root: Path, **reading) -> tuple[list[Clip], Understanding]:
-    return understand(root, Reading(**reading))
+    clips, understanding = understand(root, Reading(**reading))
+    return list(rows_of(clips)), understanding
 
 
 def refused(root: Path, sentence: str, **reading) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.kinds import WindowExtractor
 from hf_audio.kinds.fbank import KaldiFbank
@@ -36,5 +36,7 @@ def build_small_features(
         path = folder.parent / "wav" / f"broken{number}.wav"
         path.write_bytes(b"no sound")
         clips.append(Clip(path, ("tuba",), f"broken{number}", f"broken{number}", split="train"))
-    labels = LabelSpace.of_clips(clips)
-    return build_features(clips, labels, folder, extractor or KaldiFbank(), window_s=1.0, hop_s=0.5, card=card)
+    labels = LabelSpace.of_clips(index_of(clips))
+    return build_features(
+        index_of(clips), labels, folder, extractor or KaldiFbank(), window_s=1.0, hop_s=0.5, card=card
+    )

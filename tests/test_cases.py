@@ -16,6 +16,7 @@ from hf_audio import InputError
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora.folder import Reading, understand
 from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.index import rows_of
 from hf_audio.data.understanding import Understanding
 from hf_audio.preparation import build_corpus_features, corpus_clips
 
@@ -89,7 +90,8 @@ def test_every_case_has_its_place_here(cases):
 @pytest.mark.parametrize("name", UNDERSTOOD)
 def test_what_is_understood(cases, name):
     counts, phrases = UNDERSTOOD[name]
-    clips, understanding = understand(cases / name / "data")
+    index, understanding = understand(cases / name / "data")
+    clips = list(rows_of(index))
     assert understanding.class_counts == counts == Counter(label for clip in clips for label in clip.labels)
     paragraph = understanding.paragraph()
     assert [phrase for phrase in phrases if phrase not in paragraph] == [], paragraph
@@ -122,8 +124,8 @@ def test_the_flags_that_sentences_name_do_what_they_say(cases):
 
 def test_groups_of_class_folders_and_of_a_table_are_the_same(cases):
     folder = cases / "speaker_folders_in_classes"
-    by_folder = {Path(clip.path).resolve(): clip.group for clip in understand(folder / "data")[0]}
-    by_table = {Path(clip.path).resolve(): clip.group for clip in understand(folder / "csv")[0]}
+    by_folder = {Path(clip.path).resolve(): clip.group for clip in rows_of(understand(folder / "data")[0])}
+    by_table = {Path(clip.path).resolve(): clip.group for clip in rows_of(understand(folder / "csv")[0])}
     assert by_folder == by_table and len(set(by_folder.values())) == 6
 
 
@@ -140,7 +142,7 @@ def test_absolute_paths_are_published_nowhere(cases, tmp_path):
 
 
 def test_every_class_of_a_long_tail_is_in_every_split(cases):
-    clips = corpus_clips(DataConfig(data_dir=str(cases / "long_tail" / "data"))).clips
+    clips = list(rows_of(corpus_clips(DataConfig(data_dir=str(cases / "long_tail" / "data"))).clips))
     counts = Counter((clip.split, clip.labels[0]) for clip in clips)
     assert all(counts[split, label] for split in ("train", "validation", "test") for label in "01234"), counts
     assert abs(sum(clip.split == "test" for clip in clips) - 0.15 * len(clips)) < 1

@@ -15,13 +15,14 @@ from test_folder import touch
 
 from hf_audio import InputError
 from hf_audio.corpora.folder import Reading, understand
+from hf_audio.data.index import rows_of
 from hf_audio.data.understanding import Understanding
 
 
 def read(root: Path, **reading) -> tuple[dict[str, tuple], Understanding]:
     """{clip_id: (label, group, split)}, and how it was read."""
-    clips, understanding = understand(root, Reading(**reading))
-    return {clip.clip_id: (clip.labels[0], clip.group, clip.split) for clip in clips}, understanding
+    index, understanding = understand(root, Reading(**reading))
+    return {clip.clip_id: (clip.labels[0], clip.group, clip.split) for clip in rows_of(index)}, understanding
 
 
 def classes(*names: str, files: int = 2) -> list[str]:

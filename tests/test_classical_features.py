@@ -23,6 +23,7 @@ from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.feature_table import features_to_csv
 from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.index import index_of
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import FEATURE_NAMES, ClassicalFeatureExtractor, spectral_entropies
 from hf_audio.kinds.classical import ClassicalFeatures
@@ -51,7 +52,7 @@ def stepped(corpus, tmp_path_factory) -> Path:
     clips = [dataclasses.replace(clip, end_s=0.8) if clip.split == "test" else clip for clip in clips]
     target = tmp_path_factory.mktemp("features") / "stepped"
     options = {"card": tone_corpus.CARD, "num_workers": 1, **CUT}
-    return build_features(clips, tone_corpus.LABELS, target, ClassicalFeatures(step_s=0.4), **options)
+    return build_features(index_of(clips), tone_corpus.LABELS, target, ClassicalFeatures(step_s=0.4), **options)
 
 
 # Building, loading, collating
@@ -139,7 +140,7 @@ def test_entropies_stand_behind_the_other_features(corpus, tmp_path):
     settings = FeatureConfig(features="classical", window_s=0.4, step_s=0.4, entropy_frame_s=0.1)
     clips = tone_corpus.tone_clips(corpus, 20)
     options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 0.4, "hop_s": 0.4}
-    folder = build_features(clips, tone_corpus.LABELS, tmp_path / "f", window_extractor(settings), **options)
+    folder = build_features(index_of(clips), tone_corpus.LABELS, tmp_path / "f", window_extractor(settings), **options)
     stored = load_features(folder)
     assert stored.extractor.to_dict() == ClassicalFeatureExtractor.from_pretrained(folder).to_dict()
     assert len(stored.extractor.mean) == 178 and stored.extractor.feature_names == extractor.feature_names
@@ -188,7 +189,7 @@ def test_a_table_of_partial_labels_says_what_is_unknown(corpus, tmp_path):
         for clip in tone_corpus.tone_clips(corpus, 20)
     ]
     options = {"card": tone_corpus.CARD, "num_workers": 1, **CUT}
-    folder = build_features(clips, labels, tmp_path / "partial", ClassicalFeatures(), **options)
+    folder = build_features(index_of(clips), labels, tmp_path / "partial", ClassicalFeatures(), **options)
     with open(features_to_csv(folder, tmp_path / "f.csv"), newline="") as file:
         found = {(line["labels"], line["unknown"]) for line in csv.DictReader(file)}
     assert found == {("high", "low;middle"), ("low", ""), ("middle", "")}

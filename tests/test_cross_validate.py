@@ -14,6 +14,7 @@ import pytest
 from corpus_trees import write_sound
 
 from hf_audio import InputError, corpus_clips, parse_recipe
+from hf_audio.data.index import rows_of
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
@@ -94,7 +95,8 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
     assert script["folder_names"](list(chosen)) == ["fold_1_of_2", "fold_2_of_2"]
     tested = []
     for flags in chosen.values():
-        clips = corpus_clips(parse_recipe(values, argv=[*options.data_flags, *flags]).data).clips
+        prepared = corpus_clips(parse_recipe(values, argv=[*options.data_flags, *flags]).data)
+        clips = list(rows_of(prepared.clips))
         tested += sorted({clip.group for clip in clips if clip.split == "test"})
         assert {clip.labels[0] for clip in clips if clip.split == "test"} == {"high", "low"}
     assert sorted(tested) == ["ann", "bob", "cy", "di"]

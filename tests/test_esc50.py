@@ -8,6 +8,7 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import esc50
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 HEADER = "filename,fold,target,category,esc10,src_file,take\n"
@@ -31,7 +32,7 @@ def make_tree(root: Path, categories: int = 50) -> Path:
 
 
 def test_whole_layout(tmp_path, caplog):
-    clips = esc50.index(make_tree(tmp_path))
+    clips = list(rows_of(esc50.index(make_tree(tmp_path))))
     assert len(clips) == 500 and len({clip.labels for clip in clips}) == 50 and not caplog.text
     first = clips[0]
     assert (first.clip_id, first.labels, first.split) == ("audio/1-100001-A-0.wav", ("dog",), "fold1")
@@ -40,11 +41,11 @@ def test_whole_layout(tmp_path, caplog):
 
 
 def test_folds_are_tested_in_turn(tmp_path):
-    clips = esc50.index(make_tree(tmp_path))
-    labels = LabelSpace.of_clips(clips, esc50.CARD.label_names, esc50.CARD.problem_type)
+    clips = list(rows_of(esc50.index(make_tree(tmp_path))))
+    labels = LabelSpace.of_clips(index_of(clips), esc50.CARD.label_names, esc50.CARD.problem_type)
     with pytest.raises(InputError, match="official folds fold1, fold2, fold3, fold4, fold5; choose"):
-        assign_splits(clips, labels)
-    split = assign_splits(clips, labels, fold="fold3")
+        assign_splits(index_of(clips), labels)
+    split = list(rows_of(assign_splits(index_of(clips), labels, fold="fold3")))
     assert {clip.clip_id[6] for clip in split if clip.split == "test"} == {"3"}
     assert {clip.labels[0] for clip in split if clip.split == "validation"} == set(esc50.CATEGORIES)
 

@@ -19,6 +19,7 @@ from transformers import AutoFeatureExtractor
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import load_features
+from hf_audio.data.index import index_of
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.grey_pictures import decode_features
@@ -148,14 +149,14 @@ def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypat
 
 def test_clips_shorter_than_the_window_are_stored_short(corpus, tmp_path):
     clips = [dataclasses.replace(clip, end_s=0.5 if clip.split == "test" else None) for clip in tone_clips(corpus)]
-    folder = build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=1.0, hop_s=1.0, card=CARD)
+    folder = build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=1.0, hop_s=1.0, card=CARD)
     assert {row["num_frames"] for row in table(folder, "test")} == {48}
     assert {row["num_frames"] for row in table(folder, "train")} == {98}
 
 
 def test_stretches_of_one_file_know_their_place(corpus, tmp_path):
     clips = [dataclasses.replace(clip, start_s=0.25, end_s=0.95) for clip in tone_clips(corpus)]
-    folder = build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.25, card=CARD)
+    folder = build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.25, card=CARD)
     starts = [row["start_s"] for row in table(folder, "test")][:3]
     assert starts == pytest.approx([0.25, 0.5, 0.65])  # the last one lies against the end: 68 frames
 
@@ -183,11 +184,11 @@ def test_changed_recordings_and_labels_are_noticed(corpus, finished, tmp_path):
     options = {"window_s": WINDOW_S, "hop_s": HOP_S, "card": CARD}
     relabelled = [dataclasses.replace(clips[0], labels=("low",)), *clips[1:]]
     with pytest.raises(InputError, match="differs in: clip labels;"):
-        build_features(relabelled, LABELS, finished, KaldiFbank(), **options)
+        build_features(index_of(relabelled), LABELS, finished, KaldiFbank(), **options)
     soundfile.write(tmp_path / "longer.wav", np.full(99_999, 0.1), 16_000)
     replaced = [dataclasses.replace(clips[0], path=tmp_path / "longer.wav"), *clips[1:]]
     with pytest.raises(InputError, match="differs in: file sizes;"):
-        build_features(replaced, LABELS, finished, KaldiFbank(), **options)
+        build_features(index_of(replaced), LABELS, finished, KaldiFbank(), **options)
 
 
 def test_features_of_unknown_origin_are_not_touched(corpus, finished, tmp_path):
@@ -222,16 +223,16 @@ def test_an_index_that_makes_no_sense(corpus, tmp_path, change, said):
     clips = tone_clips(corpus)
     clips[0] = dataclasses.replace(clips[0], **change)
     with pytest.raises(InputError, match=said):
-        build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.1, card=CARD)
+        build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=0.3, hop_s=0.1, card=CARD)
 
 
 def test_no_clips_and_no_training_clips(corpus, tmp_path):
     options = {"window_s": 0.3, "hop_s": 0.1, "card": CARD}
     with pytest.raises(InputError, match="There are no clips"):
-        build_features([], LABELS, tmp_path / "f", KaldiFbank(), **options)
+        build_features(index_of([]), LABELS, tmp_path / "f", KaldiFbank(), **options)
     clips = [clip for clip in tone_clips(corpus) if "low" not in clip.labels or clip.split != "train"]
     with pytest.raises(InputError, match="Class low has no training clip"):
-        build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), **options)
+        build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), **options)
 
 
 def test_a_class_may_have_a_semicolon_in_its_name_where_a_clip_has_one_class_only(corpus, tmp_path):
@@ -240,7 +241,7 @@ def test_a_class_may_have_a_semicolon_in_its_name_where_a_clip_has_one_class_onl
         dataclasses.replace(clip, labels=(clip.labels[0].replace("high", "high;up"),)) for clip in tone_clips(corpus)
     ]
     options = {"window_s": 0.3, "hop_s": 0.3, "card": CARD, "num_workers": 1}
-    features = load_features(build_features(clips, renamed, tmp_path / "f", KaldiFbank(), **options))
+    features = load_features(build_features(index_of(clips), renamed, tmp_path / "f", KaldiFbank(), **options))
     assert clips_of(features, ["train"]).targets.sum() == features.manifest["splits"]["train"]["num_clips"]
     with pytest.raises(InputError, match="Class 'high;up' has a semicolon in its name"):
-        build_features(clips, LabelSpace(renamed.names, MULTI_LABEL), tmp_path / "g", KaldiFbank(), **options)
+        build_features(index_of(clips), LabelSpace(renamed.names, MULTI_LABEL), tmp_path / "g", KaldiFbank(), **options)

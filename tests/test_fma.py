@@ -13,6 +13,7 @@ import soundfile
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import fma
 from hf_audio.data.audio import read_audio
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 # track, artist, split, subset, top genre
@@ -53,20 +54,20 @@ def make_tree(root: Path, subset: str = "small") -> Path:
 
 
 def test_small_with_its_official_split(tmp_path, caplog):
-    clips = {clip.clip_id: clip for clip in fma.index(make_tree(tmp_path))}
+    clips = {clip.clip_id: clip for clip in list(rows_of(fma.index(make_tree(tmp_path))))}
     assert list(clips) == ["000/000002.mp3", "000/000005.mp3", "000/000010.mp3", "000/000140.mp3", "000/000182.mp3"]
     assert [clip.split for clip in clips.values()] == ["train", "train", "train", "validation", "test"]
     assert clips["000/000002.mp3"].group == clips["000/000005.mp3"].group == "artist-1"
     assert clips["000/000010.mp3"].labels == ("Old-Time / Historic",)
     assert not caplog.text, "the tracks known to hold nothing are there but left out"
-    labels = LabelSpace.of_clips(clips.values(), fma.CARD.label_names, fma.CARD.problem_type)
-    assert assign_splits(list(clips.values()), labels) == list(clips.values())
+    labels = LabelSpace.of_clips(index_of(clips.values()), fma.CARD.label_names, fma.CARD.problem_type)
+    assert list(rows_of(assign_splits(index_of(list(clips.values())), labels))) == list(clips.values())
 
 
 def test_the_subset_is_the_folder_that_is_there(tmp_path, caplog):
     root = make_tree(tmp_path, "large")
     with caplog.at_level(logging.INFO):
-        clips = fma.index(root)
+        clips = list(rows_of(fma.index(root)))
     assert len(clips) == 7, "a track without a top genre is left out"
     assert "3 files of FMA large left out" in caplog.text
     make_tree(tmp_path, "medium")
@@ -80,15 +81,17 @@ def test_a_folder_of_its_own_name_around_the_tracks(tmp_path):
     (root / "fma_small").rename(root / "inner")
     (root / "fma_small").mkdir()
     (root / "inner").rename(root / "fma_small" / "fma_small")
-    clips = fma.index(root)
-    assert len(clips) == 5 and fma.index(root / "fma_small") == clips == fma.index(root / "fma_small" / "fma_small")
+    clips = list(rows_of(fma.index(root)))
+    assert len(clips) == 5 and list(rows_of(fma.index(root / "fma_small"))) == clips == list(
+        rows_of(fma.index(root / "fma_small" / "fma_small"))
+    )
 
 
 def test_mp3_files_are_read(tmp_path):
     root = make_tree(tmp_path)
     sound = 0.3 * np.sin(np.arange(44_100) * 0.1)
     soundfile.write(root / "fma_small/000/000002.mp3", np.stack([sound, sound], axis=1), 44_100, format="MP3")
-    assert read_audio(fma.index(root)[0].path, 16_000).shape == pytest.approx((16_000,), rel=0.1)
+    assert read_audio(fma.index(root)["audio"][0].as_py(), 16_000).shape == pytest.approx((16_000,), rel=0.1)
 
 
 def test_partial_layout_warns(tmp_path, caplog):

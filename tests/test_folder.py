@@ -9,8 +9,12 @@ import pytest
 import soundfile
 
 from hf_audio import InputError
-from hf_audio.corpora import corpus_names, find_corpus
-from hf_audio.corpora.folder import index
+from hf_audio.corpora import corpus_names, find_corpus, folder
+from hf_audio.data.index import Clip, rows_of
+
+
+def index(root) -> list[Clip]:
+    return list(rows_of(folder.index(root)))
 
 
 def touch(root: Path, *names: str) -> None:

@@ -24,6 +24,7 @@ from hf_audio.corpora._midi_mix import ACCOMPANIMENT_UNDER_LEAD_DB, LEAD_SPREAD_
 from hf_audio.corpora._midi_songs import PHRASE_NOTES, PRE_ROLL_S, Song, compose
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
 from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
+from hf_audio.data.index import rows_of
 from hf_audio.errors import InputError
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def test_it_is_found_as_a_corpus_and_its_own_parts_are_not():
 
 
 def test_training_clips_last_3_s_and_have_one_label(corpus):
-    clips = [clip for clip in general_midi.index(corpus) if clip.split == "train"]
+    clips = [clip for clip in rows_of(general_midi.index(corpus)) if clip.split == "train"]
     assert Counter(clip.labels for clip in clips) == {(label,): 6 for label in general_midi.CARD.label_names}
     for clip in clips:
         info = soundfile.info(clip.path)
@@ -72,7 +73,7 @@ def test_training_clips_last_3_s_and_have_one_label(corpus):
 
 
 def test_test_clips_last_5_to_20_s_and_have_1_to_5_labels(corpus):
-    clips = [clip for clip in general_midi.index(corpus) if clip.split != "train"]
+    clips = [clip for clip in rows_of(general_midi.index(corpus)) if clip.split != "train"]
     assert len(clips) == 11 and {clip.split for clip in clips} == {"validation", "test"}
     for clip in clips:
         assert 5.0 <= soundfile.info(clip.path).duration <= 20.0
@@ -83,7 +84,7 @@ def test_test_clips_last_5_to_20_s_and_have_1_to_5_labels(corpus):
 
 
 def test_songs_are_groups_of_several_clips_that_no_split_shares(corpus):
-    clips = general_midi.index(corpus)
+    clips = list(rows_of(general_midi.index(corpus)))
     groups = defaultdict(set)
     for clip in clips:
         groups[clip.group].add(clip.split)
@@ -96,7 +97,7 @@ def test_songs_are_groups_of_several_clips_that_no_split_shares(corpus):
 
 
 def test_clips_sound_and_do_not_clip(corpus):
-    for clip in general_midi.index(corpus):
+    for clip in list(rows_of(general_midi.index(corpus))):
         samples, _ = soundfile.read(clip.path, dtype="int16")
         assert 32768 * 10 ** (-15 / 20) < np.abs(samples.astype(np.int32)).max() < 32767
         thirds = np.array_split(samples.astype(np.float64), 3)

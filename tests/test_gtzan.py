@@ -13,6 +13,7 @@ import soundfile
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import gtzan
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 PARTS = {"train": "train", "validation": "valid", "test": "test"}
@@ -33,13 +34,13 @@ def test_whole_layout_follows_the_lists(tmp_path, caplog):
     root = make_tree(tmp_path)
     soundfile.write(root / "genres_original/jazz/jazz.00054.wav", np.ones(800) / 2, 22050, format="WAV")
     with caplog.at_level(logging.INFO):
-        clips = gtzan.index(root)
+        clips = list(rows_of(gtzan.index(root)))
     assert Counter(clip.split for clip in clips) == {"train": 443, "validation": 197, "test": 290}
     assert {clip.labels[0] for clip in clips} == set(gtzan.GENRES)
     assert len({clip.group for clip in clips}) == len({clip.clip_id for clip in clips}) == 930
     assert "70 GTZAN tracks are faulty" in caplog.text and "partial" not in caplog.text
-    labels = LabelSpace.of_clips(clips, gtzan.CARD.label_names, gtzan.CARD.problem_type)
-    assert assign_splits(clips, labels) == clips, "nothing is drawn at random"
+    labels = LabelSpace.of_clips(index_of(clips), gtzan.CARD.label_names, gtzan.CARD.problem_type)
+    assert list(rows_of(assign_splits(index_of(clips), labels))) == clips, "nothing is drawn at random"
 
 
 def test_lists_are_those_of_the_authors(shared_data):
@@ -51,17 +52,17 @@ def test_lists_are_those_of_the_authors(shared_data):
 
 def test_broken_file_is_left_out(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        clips = gtzan.index(make_tree(tmp_path, ["jazz"]))
+        clips = list(rows_of(gtzan.index(make_tree(tmp_path, ["jazz"]))))
     assert "jazz.00054" not in {clip.group for clip in clips}
     assert "jazz.00054.wav is broken" in caplog.text and "86 of the 930 listed tracks" in caplog.text
 
 
 def test_original_au_files_and_copies_side_by_side(tmp_path):
     make_tree(tmp_path / "genres", ["blues"], suffix="au")
-    clips = gtzan.index(tmp_path)
+    clips = list(rows_of(gtzan.index(tmp_path)))
     assert len(clips) == 100 and Path(clips[0].path).suffix == ".au" and clips[0].clip_id == "blues/blues.00000.au"
     make_tree(tmp_path / "Data", ["blues"])
-    assert {Path(clip.path).suffix for clip in gtzan.index(tmp_path)} == {".wav"}, "one file a track"
+    assert {Path(clip.path).suffix for clip in list(rows_of(gtzan.index(tmp_path)))} == {".wav"}, "one file a track"
 
 
 def test_nothing_there_gets_one_sentence(tmp_path):
@@ -77,11 +78,11 @@ def test_nothing_there_gets_one_sentence(tmp_path):
 
 def test_random_split_takes_all_tracks_that_can_be_read(tmp_path, caplog):
     root = make_tree(tmp_path)
-    clips = gtzan.index_for_random_split(root)
+    clips = list(rows_of(gtzan.index_for_random_split(root)))
     assert len(clips) == 999 and {clip.split for clip in clips} == {None}, "all but the broken one"
     assert "about 10 points too good" in caplog.text and "partial" not in caplog.text
-    labels = LabelSpace.of_clips(clips, gtzan.CARD.label_names, gtzan.CARD.problem_type)
-    splits = Counter(clip.split for clip in assign_splits(clips, labels))
+    labels = LabelSpace.of_clips(index_of(clips), gtzan.CARD.label_names, gtzan.CARD.problem_type)
+    splits = Counter(clip.split for clip in list(rows_of(assign_splits(index_of(clips), labels))))
     assert splits["train"] > 700 and min(splits["validation"], splits["test"]) > 100
     (root / "genres_original" / "blues" / "blues.00000.wav").unlink()
     gtzan.index_for_random_split(root)

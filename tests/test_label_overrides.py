@@ -10,6 +10,7 @@ import pytest
 from corpus_trees import openmic_tree, write_sound
 
 from hf_audio import Clip, DataConfig, InputError, LabelSpace, build_corpus_features, corpus_clips, read_clip_labels
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.label_overrides import correct_labels
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
@@ -76,11 +77,13 @@ def test_tables_that_are_none(tmp_path, text, sentence):
 
 def test_what_is_unknown_stays_so_unless_said(tmp_path):
     text = "clip_id,labels\na/2.wav,guitar;voice\na/3.wav,guitar;voice\n"
-    clips = correct_labels(BAND, BAND_LABELS, table(tmp_path, text)).clips
+    clips = correct_labels(index_of(BAND), BAND_LABELS, table(tmp_path, text)).clips
+    clips = list(rows_of(clips))
     assert clips[1].labels == ("guitar", "voice") and clips[1].unknown == (), "voice is known now"
     assert clips[2].unknown == ("flute",)
     text = "clip_id,labels,unknown\na/3.wav,,voice\n"
-    clips = correct_labels(BAND, BAND_LABELS, table(tmp_path, text)).clips
+    clips = correct_labels(index_of(BAND), BAND_LABELS, table(tmp_path, text)).clips
+    clips = list(rows_of(clips))
     assert clips[2].labels == () and clips[2].unknown == ("voice",)
     assert [one.split for one in clips] == [one.split for one in BAND]
 
@@ -94,17 +97,17 @@ a/5.wav,electric;acoustic,
 a/1.wav,electric,guitar
 a/4.wav,electric;voice,
 """
-    corrected = correct_labels(BAND, BAND_LABELS, table(tmp_path, text))
+    corrected = correct_labels(index_of(BAND), BAND_LABELS, table(tmp_path, text))
     assert corrected.labels == LabelSpace(("voice", "flute", "acoustic", "electric"), MULTI)
-    assert corrected.clips[0].unknown == (), "nothing can be unknown of a class that is gone"
+    assert corrected.clips["unknown"][0].as_py() == [], "nothing can be unknown of a class that is gone"
     assert corrected.note == "Labels of 5 clips corrected (1 of them test)."
     assert "new classes: acoustic, electric" in caplog.text and "No clip is left of guitar" in caplog.text
 
 
 def test_clips_are_left_out_and_rows_that_change_nothing_do_not_count(tmp_path):
     text = "clip_id,label\n1.wav,oboe\n2.wav,tuba\n4.wav,-\n"
-    corrected = correct_labels(ORCHESTRA, ORCHESTRA_LABELS, table(tmp_path, text))
-    assert [(one.clip_id, one.labels[0]) for one in corrected.clips] == [
+    corrected = correct_labels(index_of(ORCHESTRA), ORCHESTRA_LABELS, table(tmp_path, text))
+    assert [(one.clip_id, one.labels[0]) for one in rows_of(corrected.clips)] == [
         ("1.wav", "oboe"),
         ("2.wav", "tuba"),
         ("3.wav", "oboe"),
@@ -129,7 +132,7 @@ def test_clips_are_left_out_and_rows_that_change_nothing_do_not_count(tmp_path):
 )
 def test_what_is_refused(tmp_path, text, sentence):
     with pytest.raises(InputError, match=sentence):
-        correct_labels(ORCHESTRA, ORCHESTRA_LABELS, table(tmp_path, text))
+        correct_labels(index_of(ORCHESTRA), ORCHESTRA_LABELS, table(tmp_path, text))
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +146,15 @@ def recordings(tmp_path_factory) -> Path:
 
 def test_splits_stay_and_the_card_says_so(recordings, tmp_path):
     before = corpus_clips(DataConfig(data_dir=str(recordings)))
-    train = [one.clip_id for one in before.clips if one.split == "train" and one.labels == ("bell",)]
-    test = next(one.clip_id for one in before.clips if one.split == "test" and one.labels == ("flute",))
+    train = [one.clip_id for one in rows_of(before.clips) if one.split == "train" and one.labels == ("bell",)]
+    test = next(one.clip_id for one in rows_of(before.clips) if one.split == "test" and one.labels == ("flute",))
     rows = "".join(f"{name},gong\n" for name in train[:2])
     path = table(tmp_path, f"clip_id,label\n{rows}{test},tuba\n")
     data = DataConfig(data_dir=str(recordings), label_overrides=str(path), num_workers=1)
     after = corpus_clips(data)
-    assert {one.clip_id: one.split for one in after.clips} == {one.clip_id: one.split for one in before.clips}
+    assert {one.clip_id: one.split for one in rows_of(after.clips)} == {
+        one.clip_id: one.split for one in rows_of(before.clips)
+    }
     assert after.labels.names == ("bell", "flute", "tuba", "gong") and not after.labels.is_multi_label
 
     folder = build_corpus_features(data, tmp_path / "features")
@@ -164,10 +169,10 @@ def test_splits_stay_and_the_card_says_so(recordings, tmp_path):
 def test_partial_labels_of_a_corpus_with_an_order_of_its_own(tmp_path):
     root = openmic_tree(tmp_path / "openmic")
     before = corpus_clips(DataConfig(corpus="openmic", data_dir=str(root)))
-    flutes = [one for one in before.clips if "flute" in one.labels]
+    flutes = [one for one in rows_of(before.clips) if "flute" in one.labels]
     lines = [f"{one.clip_id},{';'.join({*one.labels, 'alto flute'} - {'flute'})},\n" for one in flutes]
     path = table(tmp_path, "clip_id,labels,unknown\n" + "".join(lines))
     after = corpus_clips(DataConfig(corpus="openmic", data_dir=str(root), label_overrides=str(path)))
     kept = tuple(name for name in before.labels.names if name != "flute")
     assert after.labels.names == (*kept, "alto flute")
-    assert all("flute" not in (*one.labels, *one.unknown) for one in after.clips)
+    assert all("flute" not in (*one.labels, *one.unknown) for one in rows_of(after.clips))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hf_audio import Clip, InputError, LabelSpace
+from hf_audio.data.index import index_of
 
 
 def clip(*labels: str) -> Clip:
@@ -16,10 +17,16 @@ def clip(*labels: str) -> Clip:
 
 
 def test_problem_type_follows_the_labels():
-    assert LabelSpace.of_clips([clip("b"), clip("a")]) == LabelSpace(("a", "b"), "single_label_classification")
-    assert LabelSpace.of_clips([clip("b"), clip("a", "b")]).is_multi_label
-    assert LabelSpace.of_clips([clip("b"), clip()]).is_multi_label, "a clip without labels is a multi-label answer"
-    assert LabelSpace.of_clips([clip("b"), clip("a")], problem_type="multi_label_classification").is_multi_label
+    assert LabelSpace.of_clips(index_of([clip("b"), clip("a")])) == LabelSpace(
+        ("a", "b"), "single_label_classification"
+    )
+    assert LabelSpace.of_clips(index_of([clip("b"), clip("a", "b")])).is_multi_label
+    assert LabelSpace.of_clips(index_of([clip("b"), clip()])).is_multi_label, (
+        "a clip without labels is a multi-label answer"
+    )
+    assert LabelSpace.of_clips(
+        index_of([clip("b"), clip("a")]), problem_type="multi_label_classification"
+    ).is_multi_label
 
 
 def test_targets_are_float32_multi_hot():

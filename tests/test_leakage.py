@@ -16,6 +16,7 @@ from small_features import FREE
 
 from hf_audio import Clip, InputError, LabelSpace, leak_report, load_features
 from hf_audio.data.feature_building import build_features
+from hf_audio.data.index import index_of
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.spectrogram import Spectrogram
@@ -65,9 +66,16 @@ def cut_and_dealt(clips: list[Clip], duration_s: float, window_s: float, hop_s: 
 
 
 def build(clips: list[Clip], folder: Path, window_s: float, hop_s: float, extractor=None) -> Path:
-    labels = LabelSpace.of_clips(clips)
+    labels = LabelSpace.of_clips(index_of(clips))
     return build_features(
-        clips, labels, folder, extractor or KaldiFbank(), window_s=window_s, hop_s=hop_s, card=FREE, num_workers=1
+        index_of(clips),
+        labels,
+        folder,
+        extractor or KaldiFbank(),
+        window_s=window_s,
+        hop_s=hop_s,
+        card=FREE,
+        num_workers=1,
     )
 
 
@@ -211,7 +219,7 @@ def test_both_ways_with_several_labels_of_more_windows_than_are_learnt_from(file
     clips = [dataclasses.replace(clip, split=split_of(number), end_s=4.0) for number, clip in enumerate(both)]
     labels = LabelSpace(tuple(CLASSES), "multi_label_classification")
     options = {"window_s": 1.0, "hop_s": 0.5, "card": FREE, "num_workers": 1}
-    folder = build_features(clips, labels, tmp_path / "features", KaldiFbank(), **options)
+    folder = build_features(index_of(clips), labels, tmp_path / "features", KaldiFbank(), **options)
     features = load_features(folder, streaming=streaming)
     whole = train_both_ways(features, num_seeds=1)
     assert (whole.metric, whole.num_train, whole.num_test) == ("f1_micro", 28, 28)

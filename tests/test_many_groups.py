@@ -11,6 +11,7 @@ import pytest
 
 from hf_audio import Clip, LabelSpace, assign_splits
 from hf_audio.data.group_division import groups_and_counts
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.labels import MULTI_LABEL
 from hf_audio.data.split_drawing import MANY_GROUPS
 from hf_audio.data.splits import draw_folds
@@ -31,25 +32,25 @@ def clips() -> list[Clip]:
 
 
 def test_many_groups_of_several_labels_are_drawn_by_their_classes_at_once(clips):
-    labels = LabelSpace.of_clips(clips, problem_type=MULTI_LABEL)
+    labels = LabelSpace.of_clips(index_of(clips), problem_type=MULTI_LABEL)
     assert len(clips) > MANY_GROUPS and len(labels) == NUM_CLASSES
     start_s = time.process_time()
-    split = assign_splits(clips, labels, test_fraction=0.2, validation_fraction=0.1)
+    split = list(rows_of(assign_splits(index_of(clips), labels, test_fraction=0.2, validation_fraction=0.1)))
     assert time.process_time() - start_s < 15, "iterative stratification takes minutes here"
     totals = Counter(label for clip in clips for label in clip.labels)
     for name, share in (("test", 0.2), ("validation", 0.08)):
         held = Counter(label for clip in split if clip.split == name for label in clip.labels)
         assert all(abs(held[label] - share * total) <= 1 + 0.3 * share * total for label, total in totals.items())
-    assert split == assign_splits(clips[:], labels, test_fraction=0.2, validation_fraction=0.1)
+    assert split == list(rows_of(assign_splits(index_of(clips[:]), labels, test_fraction=0.2, validation_fraction=0.1)))
 
 
 def test_many_groups_are_divided_among_folds_and_chosen_for_a_test_at_once(clips):
-    labels = LabelSpace.of_clips(clips, problem_type=MULTI_LABEL)
+    labels = LabelSpace.of_clips(index_of(clips), problem_type=MULTI_LABEL)
     start_s = time.process_time()
-    folds = Counter(clip.split for clip in draw_folds(clips, labels, 5))
+    folds = Counter(clip.split for clip in list(rows_of(draw_folds(index_of(clips), labels, 5))))
     assert len(folds) == 5 and max(folds.values()) - min(folds.values()) < 60
     chosen = [clip.group for clip in clips[::2]]
-    split = assign_splits(clips, labels, test_groups=chosen)
+    split = list(rows_of(assign_splits(index_of(clips), labels, test_groups=chosen)))
     assert sum(clip.split == "test" for clip in split) == 6000
     assert time.process_time() - start_s < 15
 
@@ -57,5 +58,5 @@ def test_many_groups_are_divided_among_folds_and_chosen_for_a_test_at_once(clips
 def test_counts_are_of_clips_and_stored_where_there_are_any(clips):
     labels = LabelSpace(("a", "b"), MULTI_LABEL)
     some = [Clip(Path("x"), found, group, "") for group, found in (("g2", ("a",)), ("g1", ("b", "b")), ("g2", ("a",)))]
-    groups, counts = groups_and_counts(some, labels)
+    groups, counts = groups_and_counts(index_of(some), labels)
     assert groups == ["g1", "g2"] and counts.toarray().tolist() == [[0, 1, 1], [2, 0, 2]] and counts.nnz == 4

@@ -10,7 +10,9 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import medley_solos
-from hf_audio.data.splits import assign_splits, check_disjoint
+from hf_audio.data.index import index_of, rows_of
+from hf_audio.data.index_columns import check_disjoint, groups_and_splits
+from hf_audio.data.splits import assign_splits
 
 HEADER = "subset,instrument,instrument_id,song_id,uuid4\n"
 
@@ -34,19 +36,19 @@ def make_tree(root: Path, folder: str = "audio", suffix: str = ".wav") -> Path:
 
 
 def test_official_split(tmp_path, caplog):
-    clips = medley_solos.index(make_tree(tmp_path))
+    clips = list(rows_of(medley_solos.index(make_tree(tmp_path))))
     assert Counter(clip.split for clip in clips) == {"train": 32, "validation": 32, "test": 32} and not caplog.text
-    check_disjoint((clip.group, clip.split) for clip in clips)
+    check_disjoint(groups_and_splits(index_of(clips)))
     assert len({clip.group for clip in clips}) == 48 == len({clip.clip_id for clip in clips}) / 2
     first = clips[0]
     assert first.labels == ("clarinet",) and first.group == "song-000" and first.split == "test"
     assert Path(first.path).is_file() and first.clip_id == Path(first.path).name
-    labels = LabelSpace.of_clips(clips, medley_solos.CARD.label_names, medley_solos.CARD.problem_type)
-    assert assign_splits(clips, labels) == clips, "nothing is drawn at random"
+    labels = LabelSpace.of_clips(index_of(clips), medley_solos.CARD.label_names, medley_solos.CARD.problem_type)
+    assert list(rows_of(assign_splits(index_of(clips), labels))) == clips, "nothing is drawn at random"
 
 
 def test_copies_with_two_suffixes(tmp_path):
-    clips = medley_solos.index(make_tree(tmp_path, suffix=".wav.wav"))
+    clips = list(rows_of(medley_solos.index(make_tree(tmp_path, suffix=".wav.wav"))))
     assert len(clips) == 96 and Path(clips[0].path).name.endswith(".wav.wav")
 
 
@@ -54,7 +56,7 @@ def test_one_folder_and_flac(tmp_path, caplog):
     root = make_tree(tmp_path, "Medley-solos-DB", ".flac")
     next((root / "Medley-solos-DB").glob("*.flac")).unlink()
     (root / "lost").symlink_to("/no/such disk")
-    clips = medley_solos.index(root)
+    clips = list(rows_of(medley_solos.index(root)))
     assert len(clips) == 95 and Path(clips[0].path).suffix == ".flac"
     assert "partial here: 95 of 96 clips" in caplog.text
     assert caplog.text.count("cannot be reached") == 1, "the folders are walked once"

@@ -9,6 +9,7 @@ import yaml
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import medleydb
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 FRAME_S = 2048 / 44_100
@@ -61,7 +62,7 @@ def make_tree(root: Path, artists: int = 12, activations: bool = True) -> Path:
 
 def test_segments_are_labelled_with_what_is_active(tmp_path, caplog):
     root = make_tree(tmp_path / "Musik für alle")
-    clips = {clip.clip_id: clip for clip in medleydb.index(root)}
+    clips = {clip.clip_id: clip for clip in list(rows_of(medleydb.index(root)))}
     assert len(clips) == 12 * 3 and "Fewer than 5 artists of MedleyDB play tuba here" in caplog.text
     assert clips["Singer0_Song_MIX.wav#0-10"].labels == ("electric bass", "female singer")
     assert clips["Singer0_Song_MIX.wav#10-20"].labels == ("electric bass", "female singer"), "0.9 s of guitar"
@@ -72,14 +73,14 @@ def test_segments_are_labelled_with_what_is_active(tmp_path, caplog):
 
 
 def test_whole_mixes_without_activations(tmp_path, caplog):
-    clips = medleydb.index(make_tree(tmp_path, activations=False))
+    clips = list(rows_of(medleydb.index(make_tree(tmp_path, activations=False))))
     assert "12 songs of MedleyDB have no activations, first Singer0_Song: one clip each" in caplog.text
     assert [clip.clip_id for clip in clips][:2] == ["Singer0_Song_MIX.wav", "Singer10_Song_MIX.wav"]
     assert clips[0].labels == ("clean electric guitar", "electric bass", "female singer")
     assert clips[0].end_s is None
-    labels = LabelSpace.of_clips(clips, None, medleydb.CARD.problem_type)
+    labels = LabelSpace.of_clips(index_of(clips), None, medleydb.CARD.problem_type)
     for split in ("train", "validation", "test"):
-        clips_of = [clip for clip in assign_splits(clips, labels) if clip.split == split]
+        clips_of = [clip for clip in rows_of(assign_splits(index_of(clips), labels)) if clip.split == split]
         assert {label for clip in clips_of for label in clip.labels} == set(labels.names), split
 
 
@@ -90,10 +91,12 @@ def test_artists_are_joined_over_both_of_their_names(tmp_path):
     write_song(tmp_path, "ClaraBerryAndWooldog_Stella", "Clara Berry & Wooldog", stems, None)
     write_song(tmp_path, "Debussy_LenfantProdigue", "NYU", stems, None)
     write_song(tmp_path, "Handel_TornamiAVagheggiar", "N.Y.U.", stems, None)
-    group = {Path(clip.path).parent.name: clip.group for clip in medleydb.index(tmp_path)}
+    group = {Path(clip.path).parent.name: clip.group for clip in list(rows_of(medleydb.index(tmp_path)))}
     assert group["ClaraBerryAndWooldog_Boys"] == group["ClaraBerryAndWooldog_Stella"]
     assert group["Debussy_LenfantProdigue"] == group["Handel_TornamiAVagheggiar"] != group["Singer1_Song"]
-    assert {clip.labels for clip in medleydb.index(tmp_path) if "Clara" in clip.clip_id} == {("female singer",)}
+    assert {clip.labels for clip in rows_of(medleydb.index(tmp_path)) if "Clara" in clip.clip_id} == {
+        ("female singer",)
+    }
 
 
 def test_misnamed_activations_are_found(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import musicnet
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 PIANO, HARPSICHORD, VIOLIN, VIOLA, CELLO, CONTRABASS, HORN, OBOE, BASSOON, CLARINET, FLUTE = musicnet.INSTRUMENTS
@@ -54,7 +55,7 @@ def make_tree(root: Path, compositions=COMPOSITIONS, tested=TESTED, duration_s: 
 def label_space(clips) -> LabelSpace:
     found = {label for clip in clips for label in clip.labels}
     names = [name for name in musicnet.CARD.label_names if name in found]
-    return LabelSpace.of_clips(clips, names=names, problem_type=musicnet.CARD.problem_type)
+    return LabelSpace.of_clips(index_of(clips), names=names, problem_type=musicnet.CARD.problem_type)
 
 
 def test_segments_are_labelled_with_what_sounds_in_a_tenth_of_them(tmp_path):
@@ -64,7 +65,7 @@ def test_segments_are_labelled_with_what_sounds_in_a_tenth_of_them(tmp_path):
     )  # fmt: skip
     for number in (2, 3, 4):  # instruments of one composition alone would be left out
         write_recording(tmp_path, number, [(0.0, 16.0, PIANO), (0.0, 8.0, VIOLIN), (8.0, 16.0, CELLO)])
-    clips = {clip.clip_id: clip for clip in musicnet.index(tmp_path)}
+    clips = {clip.clip_id: clip for clip in list(rows_of(musicnet.index(tmp_path)))}
     found = {name: (clip.start_s, clip.end_s, set(clip.labels)) for name, clip in clips.items() if "/1.wav" in name}
     assert found == {
         "train_data/1.wav#0-10": (0.0, 10.0, {"piano"}),  # half a second of violin is too little
@@ -76,7 +77,7 @@ def test_segments_are_labelled_with_what_sounds_in_a_tenth_of_them(tmp_path):
 
 
 def test_official_test_shares_compositions_and_is_respected(tmp_path, caplog):
-    clips = musicnet.index(make_tree(tmp_path))
+    clips = list(rows_of(musicnet.index(make_tree(tmp_path))))
     assert "2 compositions of MusicNet's official test are in training too" in caplog.text
     assert "fewer than 4 compositions with contrabass, harpsichord here; left out" in caplog.text
     groups = {clip.clip_id: clip.group for clip in clips}
@@ -84,7 +85,7 @@ def test_official_test_shares_compositions_and_is_respected(tmp_path, caplog):
     assert groups["test_data/3727.wav#0-8"] == "test/Bach: WTK I, No 0 OP0"
     assert groups["train_data/1728.wav#0-8"] == "Bach: WTK I, No 1 OP1"
     assert groups["test_data/4227.wav#0-8"] == "Bach: WTK I, No 500 OP500"
-    split = assign_splits(clips, label_space(clips))
+    split = list(rows_of(assign_splits(index_of(clips), label_space(clips))))
     assert {Path(clip.path).stem for clip in split if clip.split == "test"} == {"3727", "3787", "4227"}
     validated = {label for clip in split if clip.split == "validation" for label in clip.labels}
     assert validated == set(musicnet.INSTRUMENTS.values()) - {"contrabass", "harpsichord"}
@@ -92,9 +93,11 @@ def test_official_test_shares_compositions_and_is_respected(tmp_path, caplog):
 
 
 def test_random_split_keeps_compositions_apart(tmp_path):
-    clips = musicnet.index_for_random_split(make_tree(tmp_path))
+    clips = list(rows_of(musicnet.index_for_random_split(make_tree(tmp_path))))
     assert {clip.split for clip in clips} == {None}
-    split_of = {Path(clip.path).stem: clip.split for clip in assign_splits(clips, label_space(clips))}
+    split_of = {
+        Path(clip.path).stem: clip.split for clip in list(rows_of(assign_splits(index_of(clips), label_space(clips))))
+    }
     assert set(split_of.values()) == {"train", "validation", "test"}
     assert split_of["1727"] == split_of["3727"] and split_of["1787"] == split_of["3787"]
 
@@ -103,7 +106,7 @@ def test_partial_layouts_warn(tmp_path, caplog):
     root = make_tree(tmp_path / "größer als nötig", {(PIANO,): 6}, ())
     (root / "musicnet/train_data/1727.wav").unlink()
     (root / "musicnet_metadata.csv").unlink()
-    clips = musicnet.index(root)
+    clips = list(rows_of(musicnet.index(root)))
     assert "partial here: 5 of 6 recordings have audio" in caplog.text
     assert "holds no musicnet_metadata.csv, so each movement counts as a composition" in caplog.text
     assert [clip.group for clip in clips][:1] == ["recording 1728"]

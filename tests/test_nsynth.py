@@ -12,6 +12,7 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import nsynth
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 FIRST_INSTRUMENT = {"nsynth-train": 0, "nsynth-valid": 100, "nsynth-test": 100}  # validation and test share theirs
@@ -47,7 +48,7 @@ def make_tree(root: Path, parts=tuple(nsynth.PARTS), families=nsynth.FAMILIES) -
 
 def test_official_split(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        clips = nsynth.index(make_tree(tmp_path))
+        clips = list(rows_of(nsynth.index(make_tree(tmp_path))))
     assert Counter(clip.split for clip in clips) == {"train": 132, "validation": 40, "test": 40}
     assert "test has no notes of synth_lead: learnt, but never tested" in caplog.text
     assert "validation and test share 20 instruments; training has none of them" in caplog.text
@@ -55,16 +56,18 @@ def test_official_split(tmp_path, caplog):
     by_id = {clip.clip_id: clip for clip in clips}
     note = by_id["nsynth-train/audio/bass_acoustic_000-060-075.wav"]
     assert Path(note.path).is_file() and note.labels == ("bass",) and note.group == "bass_acoustic_000"
-    assert note.metadata == {"source": "acoustic", "pitch": "60", "velocity": "75"}
-    labels = LabelSpace.of_clips(clips, nsynth.CARD.label_names, nsynth.CARD.problem_type)
-    assert assign_splits(clips, labels) == clips, "the official split stands, and no group is in two parts"
+    assert note.metadata == {"source": "acoustic", "pitch": 60, "velocity": 75}
+    labels = LabelSpace.of_clips(index_of(clips), nsynth.CARD.label_names, nsynth.CARD.problem_type)
+    assert list(rows_of(assign_splits(index_of(clips), labels))) == clips, (
+        "the official split stands, and no group is in two parts"
+    )
 
 
 def test_random_split_keeps_every_instrument_in_one_part(tmp_path):
-    clips = nsynth.index_for_random_split(make_tree(tmp_path))
-    labels = LabelSpace.of_clips(clips, nsynth.CARD.label_names, nsynth.CARD.problem_type)
+    clips = list(rows_of(nsynth.index_for_random_split(make_tree(tmp_path))))
+    labels = LabelSpace.of_clips(index_of(clips), nsynth.CARD.label_names, nsynth.CARD.problem_type)
     splits = {}
-    for clip in assign_splits(clips, labels):
+    for clip in list(rows_of(assign_splits(index_of(clips), labels))):
         splits.setdefault(clip.metadata["source"] + Path(clip.path).name.partition("-")[0], set()).add(clip.split)
     assert {len(found) for found in splits.values()} == {1}
     assert {split for name, found in splits.items() if "synth_lead" in name for split in found} >= {"train", "test"}
@@ -75,7 +78,7 @@ def test_partial_layouts_warn(tmp_path, caplog):
     (root / "nsynth-test/audio/bass_acoustic_100-060-075.wav").unlink()
     assert len(nsynth.index(root)) == 39 + 132
     assert "no nsynth-valid" in caplog.text and "nsynth-test is partial here: 39 of 40 notes" in caplog.text
-    assert {clip.split for clip in nsynth.index(root / "nsynth-test")} == {"test"}
+    assert {clip.split for clip in list(rows_of(nsynth.index(root / "nsynth-test")))} == {"test"}
 
 
 def damage_entry(table: Path, **changes) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import openmic
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 # sample key, split, artist, relevance of the instruments that somebody was asked about
@@ -43,7 +44,7 @@ def make_tree(root: Path, clips=CLIPS) -> Path:
 
 
 def test_labels_are_present_absent_or_unknown(tmp_path, caplog):
-    clips = {clip.clip_id: clip for clip in openmic.index(make_tree(tmp_path))}
+    clips = {clip.clip_id: clip for clip in list(rows_of(openmic.index(make_tree(tmp_path))))}
     first = clips["audio/000/000046_3840.ogg"]
     assert first.labels == ("trumpet",) and first.unknown == ("voice",), "flute is known to be absent"
     assert clips["audio/000/000135_483840.ogg"].labels == ("flute", "voice"), "0.5 counts as present"
@@ -53,7 +54,7 @@ def test_labels_are_present_absent_or_unknown(tmp_path, caplog):
 
 
 def test_instruments_that_nothing_could_learn_are_dropped(tmp_path, caplog):
-    clips = openmic.index(make_tree(tmp_path))
+    clips = list(rows_of(openmic.index(make_tree(tmp_path))))
     assert "no training clip with accordion" in caplog.text
     names = {name for clip in clips for name in (*clip.labels, *clip.unknown)}
     assert names == {"flute", "trumpet", "voice"}, "the clarinet is in test clips only"
@@ -62,16 +63,16 @@ def test_instruments_that_nothing_could_learn_are_dropped(tmp_path, caplog):
 
 def test_groups_are_artists_where_the_split_keeps_them_apart(tmp_path):
     root = make_tree(tmp_path)
-    groups = {Path(clip.path).stem: clip.group for clip in openmic.index(root)}
+    groups = {Path(clip.path).stem: clip.group for clip in list(rows_of(openmic.index(root)))}
     assert groups["000135_483840"] == groups["000139_119040"] == "artist-52"
     assert groups["000046_3840"] == "track-000046", "artist 4 is on both sides"
-    clips = openmic.index(root)
-    labels = LabelSpace.of_clips(clips, ["flute", "trumpet", "voice"], openmic.CARD.problem_type)
-    split = assign_splits(clips, labels, validation_fraction=0.5)
+    clips = list(rows_of(openmic.index(root)))
+    labels = LabelSpace.of_clips(index_of(clips), ["flute", "trumpet", "voice"], openmic.CARD.problem_type)
+    split = list(rows_of(assign_splits(index_of(clips), labels, validation_fraction=0.5)))
     assert [Path(clip.path).stem for clip in split if clip.split == "test"] == ["000178_3840"]
     assert all(clip.unknown == before.unknown for clip, before in zip(split, clips, strict=True))
     (root / "openmic-2018" / openmic.METADATA).unlink()
-    assert {clip.group for clip in openmic.index(root)} == {f"track-{key[:6]}" for key, *_ in CLIPS[:6]}
+    assert {clip.group for clip in list(rows_of(openmic.index(root)))} == {f"track-{key[:6]}" for key, *_ in CLIPS[:6]}
 
 
 def test_partial_layout_warns(tmp_path, caplog):

@@ -13,6 +13,7 @@ from own_tables import HEARD, NAMES, read, recordings, refused, rows, write
 from test_folder import touch
 
 from hf_audio.audit.page import write_clips
+from hf_audio.data.index import index_of
 
 
 @pytest.fixture
@@ -286,7 +287,7 @@ def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
 def test_what_an_audit_writes_is_read_as_it_was(tmp_path):
     touch(tmp_path, "Speech, man/0.wav", "Speech, man/1.wav", "a;b/0.wav", "b/0.wav", "b/ann/1.wav", "a;b/ann/1.wav")
     clips = read(tmp_path)[0]
-    write_clips(clips, tmp_path / "elsewhere" / "usable.csv")
+    write_clips(index_of(clips), tmp_path / "elsewhere" / "usable.csv")
     again, understanding = read(tmp_path / "elsewhere" / "usable.csv")
     assert [(clip.clip_id, clip.labels, clip.group) for clip in again] == [
         (clip.clip_id, clip.labels, clip.group) for clip in clips

@@ -22,6 +22,7 @@ from hf_audio.augment import augmentation_for
 from hf_audio.config import AugmentConfig
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import load_features
+from hf_audio.data.index import index_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds.classical import ClassicalFeatures
@@ -53,7 +54,7 @@ def classical(corpus, tmp_path_factory) -> Path:
     clips = tone_corpus.tone_clips(corpus, 40)
     options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.2, "hop_s": 1.2}
     folder = tmp_path_factory.mktemp("features") / "classical"
-    return build_features(clips, tone_corpus.LABELS, folder, ClassicalFeatures(), **options)
+    return build_features(index_of(clips), tone_corpus.LABELS, folder, ClassicalFeatures(), **options)
 
 
 def clusters(num_points: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +128,7 @@ def test_durations_are_those_of_the_files(corpus, stored, tmp_path):
     }
     short = [dataclasses.replace(clip, end_s=0.5 if clip.split == "test" else None) for clip in clips]
     options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.0, "hop_s": 1.0}
-    folder = build_features(short, tone_corpus.LABELS, tmp_path / "f", tone_corpus.KaldiFbank(), **options)
+    folder = build_features(index_of(short), tone_corpus.LABELS, tmp_path / "f", tone_corpus.KaldiFbank(), **options)
     durations_s = clip_durations(load_features(folder))
     np.testing.assert_allclose(durations_s["test"], 0.5, atol=0.02)
     assert (durations_s["train"] >= 1.0).all()
@@ -177,7 +178,7 @@ def test_pictures_of_other_features_without_some_splits_and_labels(corpus, extra
     clips[0] = dataclasses.replace(clips[0], labels=(), unknown=("high",))
     labels = LabelSpace(tone_corpus.LABELS.names, "multi_label_classification")
     options = {"card": tone_corpus.CARD, "num_workers": 1, "window_s": 1.0, "hop_s": 1.0}
-    features = load_features(build_features(clips, labels, tmp_path / "f", extractor, **options))
+    features = load_features(build_features(index_of(clips), labels, tmp_path / "f", extractor, **options))
     page = draw_features(features, tmp_path / "pictures")
     names = {path.name for path in page.parent.iterdir()}
     assert names == {"README.md", "classes.png", "durations.png", "windows.png", "co_occurrence_train.png"}

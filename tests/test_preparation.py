@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from corpus_trees import TREES
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.features_dataset import FeatureCollator, load_features
-from hf_audio.data.index import Clip, with_shared_values
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpus_clips, default_window_s
 
@@ -40,10 +39,10 @@ def test_noises_train_as_clips_without_any_instrument(irmas, esc50, tmp_path):
     )
     prepared = corpus_clips(data)
     assert prepared.labels == alone.labels, "noises bring no class with them"
-    noises = [clip for clip in prepared.clips if clip.clip_id.startswith("esc50/")]
+    noises = [clip for clip in rows_of(prepared.clips) if clip.clip_id.startswith("esc50/")]
     assert noises and len(prepared.clips) == len(alone.clips) + len(noises)
     assert {(clip.labels, clip.unknown, clip.split) for clip in noises} == {((), (), "train")}
-    assert not {clip.group for clip in noises} & {clip.group for clip in alone.clips}
+    assert not {clip.group for clip in noises} & {clip.group for clip in rows_of(alone.clips)}
 
     folder = build_corpus_features(data, tmp_path / "features", FeatureConfig(window_s=1.0, num_mel_bins=32))
     features = load_features(folder)
@@ -66,9 +65,9 @@ def test_clips_without_a_class_need_a_corpus_with_several_labels(gtzan, esc50):
 def test_noises_do_not_decide_the_window(irmas, esc50):
     """ESC-50's clips are longer than IRMAS's; so are these, cut to be."""
     data = DataConfig(corpus="irmas", data_dir=str(irmas), negatives="esc50", negatives_dir=str(esc50))
-    clips = corpus_clips(data).clips
+    clips = rows_of(corpus_clips(data).clips)
     clips = [dataclasses.replace(clip, end_s=None if clip.labels else 4.0) for clip in clips]
-    assert sum(not clip.labels for clip in clips) > 0.1 * len(clips) and default_window_s(clips) == 1.0
+    assert sum(not clip.labels for clip in clips) > 0.1 * len(clips) and default_window_s(index_of(clips)) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -88,7 +87,7 @@ def test_settings_that_would_do_nothing_or_harm_are_refused(irmas, settings, sen
 def test_the_card_says_what_is_tested_on(irmas, esc50):
     data = DataConfig(corpus="esc50", data_dir=str(esc50), fold="2")
     assert corpus_clips(data).card.protocol.endswith("mean accuracy over the folds. Tested on fold 2 alone.")
-    groups = sorted({clip.group for clip in corpus_clips(data).clips})[::4]
+    groups = sorted({clip.group for clip in rows_of(corpus_clips(data).clips)})[::4]
     by_group = corpus_clips(dataclasses.replace(data, fold=None, test_groups=groups, validation_fraction=0.0))
     assert f"Tested on 3 groups that were chosen here: {', '.join(groups)}." in by_group.card.protocol
     assert "ested on fold" not in by_group.card.protocol and "NO official" not in by_group.card.protocol
@@ -101,9 +100,9 @@ def test_clips_of_one_class_are_mixed_where_several_may_apply(gtzan, esc50):
         corpus_clips(one_class, MixingConfig(mix_fraction=0.5))
     settings = {"several_labels": True, "negatives": "esc50", "negatives_dir": str(esc50)}
     found = corpus_clips(dataclasses.replace(one_class, **settings), MixingConfig(mix_fraction=0.5, mix_clips=[2, 2]))
-    mixtures = [clip for clip in found.clips if clip.parts]
+    mixtures = [clip for clip in rows_of(found.clips) if clip.parts]
     assert mixtures and all(len(clip.labels) == 2 for clip in mixtures)
-    assert any(not clip.labels for clip in found.clips) and found.labels.is_multi_label
+    assert any(not clip.labels for clip in rows_of(found.clips)) and found.labels.is_multi_label
     assert found.labels.names == corpus_clips(one_class).labels.names
     assert "as if several classes could apply" in found.card.protocol
 
@@ -112,10 +111,13 @@ def test_a_random_split_takes_all_tracks_and_is_marked(gtzan, tmp_path):
     official = corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan)))
     drawn = corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan), split="random", test_fraction=0.3))
     assert "RANDOM SPLIT" in drawn.card.protocol and "RANDOM" not in official.card.protocol
-    split_of = {clip.clip_id: clip.split for clip in official.clips}
-    assert {clip.clip_id for clip in drawn.clips} >= split_of.keys()
-    assert any(clip.split != split_of[clip.clip_id] for clip in drawn.clips if clip.clip_id in split_of)
-    groups = [{clip.group for clip in drawn.clips if clip.split == split} for split in ("train", "validation", "test")]
+    split_of = {clip.clip_id: clip.split for clip in rows_of(official.clips)}
+    assert {clip.clip_id for clip in rows_of(drawn.clips)} >= split_of.keys()
+    assert any(clip.split != split_of[clip.clip_id] for clip in rows_of(drawn.clips) if clip.clip_id in split_of)
+    groups = [
+        {clip.group for clip in rows_of(drawn.clips) if clip.split == split}
+        for split in ("train", "validation", "test")
+    ]
     assert all(groups) and sum(map(len, groups)) == len(set.union(*groups))
 
 
@@ -137,15 +139,3 @@ def test_whole_clips_are_one_window_each(tmp_path):
     rows = [row for split in features.splits.values() for row in split]
     assert sorted(row["num_frames"] for row in rows) == [2000, 2500, 3000, 3500, 4000, 5011]
     assert features.manifest["window_s"] == 0.63
-
-
-def test_equal_values_of_clips_are_one_object():
-    def clip(number: int, labels: tuple[str, ...], metadata: dict[str, str]) -> Clip:
-        name = f"{number}.wav"
-        return Clip(Path(name), labels, "".join(name), "".join(name), metadata=metadata)
-
-    clips = [clip(0, ("metadata",), {}), clip(1, tuple(["metadata"]), {}), clip(2, (), {"genre": "jazz"})]
-    shared = with_shared_values(clips)
-    assert shared == clips
-    assert shared[0].labels is shared[1].labels and shared[0].metadata is shared[1].metadata == {}
-    assert all(one.group is one.clip_id for one in shared) and shared[2].metadata == {"genre": "jazz"}

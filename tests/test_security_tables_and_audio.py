@@ -23,11 +23,13 @@ from hf_audio.audit.fact_store import FactStore
 from hf_audio.corpora import find_corpus
 from hf_audio.data.audio import MOST_SAMPLES, AudioError, read_audio
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import Clip
-from hf_audio.data.label_overrides import read_clip_labels
+from hf_audio.data.index import Clip, index_of, rows_of
+from hf_audio.data.label_overrides import ClipLabels, read_clip_labels
 from hf_audio.data.tables import csv_text, read_table, written_rows
+from hf_audio.errors import as_html
 from hf_audio.files import read_yaml
 from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.label_quality.agreement import label_agreement
 from hf_audio.terminal import named_logger, progress, show
 
 FORMULAS = (
@@ -112,7 +114,7 @@ def test_a_pipe_in_place_of_a_table_is_never_waited_for(tmp_path, name, corpus, 
         corpus(tmp_path)
     pipe_in_place_of(next(tmp_path.rglob(table)))
     with contextlib.suppress(InputError):  # NSynth goes on with its other parts
-        assert find_corpus(name).index(tmp_path)
+        assert list(rows_of(find_corpus(name).index(tmp_path)))
 
 
 def test_a_pipe_in_place_of_corrections_is_never_waited_for(tmp_path):
@@ -225,9 +227,9 @@ def test_in_stereo_half_as_long_is_too_long(tmp_path):
 def test_a_recording_that_is_too_long_is_left_out_with_its_reason(tmp_path):
     clips = tone_clips(tmp_path / "tones")
     too_long = Clip(long_wav(tmp_path / "=long.wav", 20, 1_000), ("low",), "long", "=long.wav", split="train")
+    index = index_of([*clips, too_long])
     folder = build_features(
-        [*clips, too_long], LABELS, tmp_path / "features", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD,
-        num_workers=1,
+        index, LABELS, tmp_path / "features", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD, num_workers=1,
     )  # fmt: skip
     assert b"'=long.wav" in (folder / "excluded.csv").read_bytes()
     ((excluded, reason),) = ((row["clip_id"], row["reason"]) for row in written_rows(folder / "excluded.csv"))
@@ -251,3 +253,10 @@ def test_names_cannot_move_the_cursor_of_a_terminal(name, caplog, capsys):
 def test_a_name_cannot_forge_a_line_of_a_log(caplog):
     named_logger("hf_audio.test").warning("%s is left out", "a.wav\nERROR all is lost")
     assert caplog.messages == [r"a.wav\nERROR all is lost is left out"]
+
+
+def test_names_in_printed_tables_and_on_pages_forge_no_line_and_no_tag():
+    name = 'a\nFORGED | \x1b[2J <b>\u202e"'
+    table = label_agreement(*[{"clip": ClipLabels((name,))}] * 2).as_text()
+    assert not [line for line in table.splitlines() if line.startswith("FORGED")] and "\x1b" not in table
+    assert as_html(name) == "a\\nFORGED | \\x1b[2J &lt;b&gt;\\u202e&quot;"

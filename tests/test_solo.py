@@ -8,6 +8,7 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import solo
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 RECORDINGS = ("cello/bach.wav", "cello/élgar 2.flac", "piano/2019/satie.mp3", "piano/ravel.ogg", "violin/a.wav")
@@ -25,7 +26,7 @@ def make_tree(root: Path, cuts: str | None = None, encoding: str = "utf-8") -> P
 
 
 def test_whole_recordings(tmp_path):
-    clips = solo.index(make_tree(tmp_path))
+    clips = list(rows_of(solo.index(make_tree(tmp_path))))
     assert [clip.clip_id for clip in clips] == sorted(RECORDINGS) == [clip.group for clip in clips]
     assert {(clip.start_s, clip.end_s, clip.split) for clip in clips} == {(0.0, None, None)}
     assert [clip.labels[0] for clip in clips] == ["cello", "cello", "piano", "piano", "violin"]
@@ -36,7 +37,7 @@ def test_cuts_keep_several_stretches_of_a_recording(tmp_path):
         "path,start_s,end_s,why\ncello/bach.wav,130.5,,after the applause\ncello/bach.wav,12,100,\n\n"
         "piano/2019/satie.mp3,,60,\n"
     )
-    clips = {clip.clip_id: clip for clip in solo.index(make_tree(tmp_path, table))}
+    clips = {clip.clip_id: clip for clip in list(rows_of(solo.index(make_tree(tmp_path, table))))}
     assert len(clips) == 6
     first, second = clips["cello/bach.wav#12-100"], clips["cello/bach.wav#130.5-"]
     assert (first.start_s, first.end_s) == (12.0, 100.0) and (second.start_s, second.end_s) == (130.5, None)
@@ -48,7 +49,7 @@ def test_cuts_keep_several_stretches_of_a_recording(tmp_path):
 
 def test_a_spreadsheet_with_byte_order_mark_semicolons_and_decimal_commas(tmp_path):
     table = "path;start_s;end_s\r\ncello\\élgar 2.flac;1,5;30\r\n;;\r\n"
-    clips = {clip.clip_id: clip for clip in solo.index(make_tree(tmp_path, table, encoding="utf-8-sig"))}
+    clips = {clip.clip_id: clip for clip in list(rows_of(solo.index(make_tree(tmp_path, table, encoding="utf-8-sig"))))}
     assert (clips["cello/élgar 2.flac#1.5-30"].start_s, clips["cello/élgar 2.flac#1.5-30"].end_s) == (1.5, 30.0)
 
 
@@ -64,8 +65,14 @@ def test_stretches_of_a_recording_stay_in_one_split(tmp_path):
         for number in range(6):
             (tmp_path / label / f"{number}.wav").touch()
     (tmp_path / "cuts.csv").write_text("path,start_s,end_s\n" + rows)
-    clips = solo.index(tmp_path)
-    split = assign_splits(clips, LabelSpace.of_clips(clips), test_fraction=0.2, validation_fraction=0.2)
+    clips = list(rows_of(solo.index(tmp_path)))
+    split = list(
+        rows_of(
+            assign_splits(
+                index_of(clips), LabelSpace.of_clips(index_of(clips)), test_fraction=0.2, validation_fraction=0.2
+            )
+        )
+    )
     assert len(clips) == 36
     for group in {clip.group for clip in split}:
         assert len({clip.split for clip in split if clip.group == group}) == 1

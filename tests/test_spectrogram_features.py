@@ -22,7 +22,7 @@ from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import AudioError, read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.extractors.spectrogram import CHANNELS
@@ -77,7 +77,7 @@ def corpus(tmp_path_factory) -> list[Clip]:
 
 def build(clips: list[Clip], folder: Path, extractor, **options) -> Path:
     options = {"window_s": 1.0, "hop_s": 0.5, "card": CARD, "num_workers": 1, **options}
-    return build_features(clips, LABELS, folder, extractor, **options)
+    return build_features(index_of(clips), LABELS, folder, extractor, **options)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import speech_commands
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 # speakers of the published lists, and of neither of them
@@ -29,18 +30,18 @@ def make_tree(root: Path, words=speech_commands.WORDS, lists: bool = True) -> Pa
 
 
 def test_whole_layout(tmp_path, caplog):
-    clips = speech_commands.index(make_tree(tmp_path / "speech_commands_v0.02"))
+    clips = list(rows_of(speech_commands.index(make_tree(tmp_path / "speech_commands_v0.02"))))
     assert len(clips) == 35 * 12 and {clip.labels[0] for clip in clips} == set(speech_commands.WORDS)
     assert Counter(clip.split for clip in clips) == {"train": 140, "validation": 140, "test": 140}
     assert {clip.group for clip in clips if clip.split == "test"} == set(SPEAKERS["test"])
     assert clips[0].clip_id == "backward/026290a7_nohash_0.wav" and not caplog.text
-    labels = LabelSpace.of_clips(clips, speech_commands.CARD.label_names, speech_commands.CARD.problem_type)
-    assert assign_splits(clips, labels) == clips
+    labels = LabelSpace.of_clips(index_of(clips), speech_commands.CARD.label_names, speech_commands.CARD.problem_type)
+    assert list(rows_of(assign_splits(index_of(clips), labels))) == clips
 
 
 def test_the_rule_gives_what_the_lists_give(tmp_path, caplog):
-    with_lists = speech_commands.index(make_tree(tmp_path / "with"))
-    without = speech_commands.index(make_tree(tmp_path / "without", lists=False))
+    with_lists = list(rows_of(speech_commands.index(make_tree(tmp_path / "with"))))
+    without = list(rows_of(speech_commands.index(make_tree(tmp_path / "without", lists=False))))
     assert [(clip.clip_id, clip.split) for clip in with_lists] == [(clip.clip_id, clip.split) for clip in without]
     assert "no validation_list.txt and no testing_list.txt" in caplog.text
     shares = Counter(speech_commands.split_of_speaker(f"{number:08x}") for number in range(4000))
@@ -52,7 +53,7 @@ def test_lists_win_over_the_rule(tmp_path):
     for name in speech_commands.LISTS.values():
         (root / name).write_text("")
     (root / "testing_list.txt").write_text("bed/026290a7_nohash_0.wav\nbed/026290a7_nohash_1.wav\n")
-    clips = speech_commands.index(root)
+    clips = list(rows_of(speech_commands.index(root)))
     assert {clip.group for clip in clips if clip.split == "test"} == {"026290a7"}
     assert {clip.split for clip in clips} == {"train", "test"}
 
@@ -62,7 +63,7 @@ def test_version_1_and_partial_layouts(tmp_path, caplog):
     assert len(words) == 30 and len(speech_commands.index(make_tree(tmp_path / "v1", words))) == 30 * 12
     assert not caplog.text
     root = make_tree(tmp_path / "part", ["bed", "yes", "computer"])
-    assert {clip.labels[0] for clip in speech_commands.index(root)} == {"bed", "yes"}
+    assert {clip.labels[0] for clip in list(rows_of(speech_commands.index(root)))} == {"bed", "yes"}
     assert "partial here: no clips of backward" in caplog.text and "left out: computer" in caplog.text
 
 

@@ -7,11 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from corpus_trees import folder_tree, irmas_tree
 
 from hf_audio import Clip, DataConfig, InputError, LabelSpace, assign_splits, corpus_clips
-from hf_audio.data.splits import check_disjoint, draw_folds, fold_names
+from hf_audio.data.index import index_of, rows_of
+from hf_audio.data.index_columns import check_disjoint
+from hf_audio.data.splits import draw_folds, fold_names
 
 
 def make_clips(num_groups: int, clips_each: int, classes: str = "abcd", split: str | None = None) -> list[Clip]:
@@ -31,15 +34,17 @@ def splits_of_groups(clips: list[Clip]) -> dict[str, set[str]]:
 
 def test_single_label_split_is_disjoint_stratified_and_reproducible():
     clips = make_clips(80, 3)
-    labels = LabelSpace.of_clips(clips)
-    split = assign_splits(clips, labels, test_fraction=0.2, validation_fraction=0.1)
+    labels = LabelSpace.of_clips(index_of(clips))
+    split = list(rows_of(assign_splits(index_of(clips), labels, test_fraction=0.2, validation_fraction=0.1)))
     assert all(len(splits) == 1 for splits in splits_of_groups(split).values())
     for name, expected in (("test", 16 * 3), ("validation", 6 * 3)):
         counts = Counter(clip.labels[0] for clip in split if clip.split == name)
         assert sum(counts.values()) == expected
         assert max(counts.values()) - min(counts.values()) <= 3, f"{name} is not stratified: {counts}"
-    assert split == assign_splits(clips, labels, test_fraction=0.2, validation_fraction=0.1)
-    assert split != assign_splits(clips, labels, test_fraction=0.2, validation_fraction=0.1, seed=1)
+    assert split == list(rows_of(assign_splits(index_of(clips), labels, test_fraction=0.2, validation_fraction=0.1)))
+    assert split != list(
+        rows_of(assign_splits(index_of(clips), labels, test_fraction=0.2, validation_fraction=0.1, seed=1))
+    )
 
 
 def test_multi_label_split_keeps_every_class_and_its_share():
@@ -50,7 +55,13 @@ def test_multi_label_split_keeps_every_class_and_its_share():
             name for name, share in zip("abcde", (0.5, 0.3, 0.2, 0.1, 0.06), strict=True) if random.random() < share
         )
         clips += [Clip(Path(f"{group}.wav"), labels, f"g{group}", f"{group}-{part}") for part in range(2)]
-    split = assign_splits(clips, LabelSpace.of_clips(clips), test_fraction=0.25, validation_fraction=0.0)
+    split = list(
+        rows_of(
+            assign_splits(
+                index_of(clips), LabelSpace.of_clips(index_of(clips)), test_fraction=0.25, validation_fraction=0.0
+            )
+        )
+    )
     total = Counter(label for clip in clips for label in clip.labels)
     test = Counter(label for clip in split if clip.split == "test" for label in clip.labels)
     for label in total:
@@ -62,25 +73,25 @@ def test_official_splits_are_respected_and_validation_comes_out_of_train():
     clips = make_clips(40, 2, split="train") + [
         Clip(Path("t.wav"), ("a",), f"test{n}", f"t{n}", split="test") for n in range(4)
     ]
-    split = assign_splits(clips, LabelSpace.of_clips(clips))
+    split = list(rows_of(assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)))))
     assert [clip.clip_id for clip in split if clip.split == "test"] == ["t0", "t1", "t2", "t3"]
     assert {clip.labels[0] for clip in split if clip.split == "validation"} == set("abcd")
 
 
 def test_folds_and_test_groups():
     clips = [*make_clips(8, 2, split="fold1"), *(c for c in make_clips(40, 2, split="fold2") if int(c.group[1:]) >= 8)]
-    labels = LabelSpace.of_clips(clips)
+    labels = LabelSpace.of_clips(index_of(clips))
     with pytest.raises(InputError, match=r"official folds fold1, fold2; choose .* --fold fold1"):
-        assign_splits(clips, labels)
+        assign_splits(index_of(clips), labels)
     with pytest.raises(InputError, match="--fold 3 is none of them"):
-        assign_splits(clips, labels, fold="3")
-    split = assign_splits(clips, labels, fold="fold1")
+        assign_splits(index_of(clips), labels, fold="3")
+    split = list(rows_of(assign_splits(index_of(clips), labels, fold="fold1")))
     assert {clip.group for clip in split if clip.split == "test"} == {f"g{n}" for n in range(8)}
 
-    split = assign_splits(make_clips(40, 2), labels, test_groups=["g3", "g4"])
+    split = list(rows_of(assign_splits(index_of(make_clips(40, 2)), labels, test_groups=["g3", "g4"])))
     assert {clip.group for clip in split if clip.split == "test"} == {"g3", "g4"}
     with pytest.raises(InputError, match="--test_groups nobody is no group"):
-        assign_splits(make_clips(40, 2), labels, test_groups=["nobody"])
+        assign_splits(index_of(make_clips(40, 2)), labels, test_groups=["nobody"])
 
 
 def test_a_class_with_one_group_is_named():
@@ -92,15 +103,15 @@ def test_a_class_with_one_group_is_named():
     with pytest.raises(
         InputError, match="Class 'rare' has one group, 'lonely', so it cannot be in both train and test"
     ):
-        assign_splits(clips, LabelSpace.of_clips(clips))
+        assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)))
 
 
 def test_a_group_in_two_official_splits_is_named():
     clips = [*make_clips(8, 2, split="train"), Clip(Path("x.wav"), ("a",), "g0", "x", split="test")]
     with pytest.raises(InputError, match="Group 'g0' is in two splits, train and test"):
-        assign_splits(clips, LabelSpace.of_clips(clips))
+        assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)))
     with pytest.raises(InputError, match="Group 's' is in two splits"):
-        check_disjoint([("s", "train"), ("r", "test"), ("s", "validation")])
+        check_disjoint(pa.table({"group": ["s", "r", "s"], "split": ["train", "test", "validation"]}))
 
 
 def test_a_group_in_two_folds_is_named_and_not_moved_out_of_the_test():
@@ -108,29 +119,37 @@ def test_a_group_in_two_folds_is_named_and_not_moved_out_of_the_test():
     clips.append(Clip(Path("x.wav"), ("a",), "g0", "x", split="fold2"))
     for seed in range(5):  # whichever groups validation would be drawn from
         with pytest.raises(InputError, match="Group 'g0' is in two splits"):
-            assign_splits(clips, LabelSpace.of_clips(clips), fold="1", validation_fraction=0.5, seed=seed)
+            assign_splits(
+                index_of(clips), LabelSpace.of_clips(index_of(clips)), fold="1", validation_fraction=0.5, seed=seed
+            )
 
 
 def test_shares_out_of_range_and_nothing_to_draw_from_get_one_sentence():
     clips = make_clips(8, 2)
-    labels = LabelSpace.of_clips(clips)
+    labels = LabelSpace.of_clips(index_of(clips))
     with pytest.raises(InputError, match="--validation_fraction must be at least 0 and below 1, found 1: try"):
-        assign_splits(clips, labels, validation_fraction=1.0)
+        assign_splits(index_of(clips), labels, validation_fraction=1.0)
     with pytest.raises(InputError, match="--test_fraction must be at least 0 and below 1, found -0"):
-        assign_splits(clips, labels, test_fraction=-0.1)
+        assign_splits(index_of(clips), labels, test_fraction=-0.1)
     with pytest.raises(InputError, match="cannot be drawn without a leak from the 0 training groups"):
-        assign_splits(make_clips(8, 2, split="test"), labels)
+        assign_splits(index_of(make_clips(8, 2, split="test")), labels)
 
 
 def test_a_class_without_training_clips_is_named():
     clips = [*make_clips(8, 2, split="train"), Clip(Path("x.wav"), ("unseen",), "new", "x", split="test")]
     with pytest.raises(InputError, match="Class 'unseen' has no training clip"):
-        assign_splits(clips, LabelSpace.of_clips(clips), validation_fraction=0)
+        assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), validation_fraction=0)
 
 
 def test_every_class_is_on_both_sides_even_when_groups_are_few():
     clips = make_clips(8, 3)  # two groups a class
-    split = assign_splits(clips, LabelSpace.of_clips(clips), test_fraction=0.5, validation_fraction=0)
+    split = list(
+        rows_of(
+            assign_splits(
+                index_of(clips), LabelSpace.of_clips(index_of(clips)), test_fraction=0.5, validation_fraction=0
+            )
+        )
+    )
     for name in ("train", "test"):
         assert {clip.labels[0] for clip in split if clip.split == name} == set("abcd")
 
@@ -146,7 +165,11 @@ def test_every_class_is_on_both_sides_even_when_groups_are_few():
 )
 def test_a_fold_is_found_by_its_number(named, wanted, found):
     clips = [clip for number, name in enumerate(named) for clip in numbered(make_clips(8, 1, split=name), 8 * number)]
-    split = assign_splits(clips, LabelSpace.of_clips(clips), fold=wanted, validation_fraction=0)
+    split = list(
+        rows_of(
+            assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), fold=wanted, validation_fraction=0)
+        )
+    )
     expected = {clip.group for clip in clips if clip.split == found}
     assert expected and {clip.group for clip in split if clip.split == "test"} == expected
 
@@ -160,27 +183,32 @@ def numbered(clips: list[Clip], first: int) -> list[Clip]:
 
 def test_folds_are_listed_by_number_and_an_ambiguous_one_is_refused():
     clips = numbered(make_clips(8, 1, split="fold2"), 0) + numbered(make_clips(8, 1, split="fold10"), 8)
-    assert fold_names(clips) == ["fold2", "fold10"]
+    assert fold_names(index_of(clips)) == ["fold2", "fold10"]
     clips += numbered(make_clips(8, 1, split="fold02"), 16)
     with pytest.raises(InputError, match=r"official folds fold02, fold2, fold10; --fold 2 is none of them"):
-        assign_splits(clips, LabelSpace.of_clips(clips), fold="2")
+        assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), fold="2")
 
 
 def test_drawn_folds_are_disjoint_stratified_and_the_same_in_any_order():
     clips = [clip for clip in make_clips(62, 3) if clip.clip_id not in ("7-0", "9-1")]  # groups of different sizes
-    labels = LabelSpace.of_clips(clips)
-    folds = draw_folds(clips, labels, 5, seed=3)
+    labels = LabelSpace.of_clips(index_of(clips))
+    folds = list(rows_of(draw_folds(index_of(clips), labels, 5, seed=3)))
     assert all(len(splits) == 1 for splits in splits_of_groups(folds).values())
-    counts = {name: Counter(clip.labels[0] for clip in folds if clip.split == name) for name in fold_names(folds)}
+    counts = {
+        name: Counter(clip.labels[0] for clip in folds if clip.split == name) for name in fold_names(index_of(folds))
+    }
     assert list(counts) == [f"fold{number}" for number in range(1, 6)]
     for label in "abcd":
         held = [count[label] for count in counts.values()]
         assert max(held) - min(held) <= 3, f"class {label} is not spread: {held}"
-    again = draw_folds(clips[::-1], labels, 5, seed=3)
+    again = list(rows_of(draw_folds(index_of(clips[::-1]), labels, 5, seed=3)))
     assert {clip.clip_id: clip.split for clip in again} == {clip.clip_id: clip.split for clip in folds}
-    assert draw_folds(clips, labels, 5, seed=4) != folds
+    assert list(rows_of(draw_folds(index_of(clips), labels, 5, seed=4))) != folds
 
-    tested = [assign_splits(clips, labels, num_folds=5, fold=str(number), seed=3) for number in range(1, 6)]
+    tested = [
+        list(rows_of(assign_splits(index_of(clips), labels, num_folds=5, fold=str(number), seed=3)))
+        for number in range(1, 6)
+    ]
     groups = [{clip.group for clip in split if clip.split == "test"} for split in tested]
     assert sum(map(len, groups)) == 62 and len(set.union(*groups)) == 62, "each group is tested once"
     assert all({clip.split for clip in split} == {"train", "validation", "test"} for split in tested)
@@ -193,7 +221,7 @@ def test_multi_label_folds_spread_rare_classes_and_groups_of_many_clips():
         labels = tuple(name for name, share in zip("abc", (0.6, 0.3, 0.1), strict=True) if random.random() < share)
         size = 1 + group % 7
         clips += [Clip(Path(f"{group}.wav"), labels, f"g{group}", f"{group}-{part}") for part in range(size)]
-    folds = draw_folds(clips, LabelSpace.of_clips(clips), 4)
+    folds = list(rows_of(draw_folds(index_of(clips), LabelSpace.of_clips(index_of(clips)), 4)))
     sizes = Counter(clip.split for clip in folds)
     assert max(sizes.values()) - min(sizes.values()) <= 4, sizes
     for label in "abc":
@@ -203,7 +231,7 @@ def test_multi_label_folds_spread_rare_classes_and_groups_of_many_clips():
 
 def test_folds_that_cannot_be_drawn_say_why():
     clips = make_clips(8, 2)
-    labels = LabelSpace.of_clips(clips)
+    labels = LabelSpace.of_clips(index_of(clips))
     for wrong, sentence in (
         ({"num_folds": 9, "fold": "1"}, "--num_folds 9 cannot be drawn from 8 groups; expected 2 to 8"),
         ({"num_folds": 4}, r"There are the folds fold1, fold2, fold3, fold4; choose .* --fold fold1"),
@@ -211,11 +239,11 @@ def test_folds_that_cannot_be_drawn_say_why():
         ({"fold": "1"}, "the corpus has no folds; add --num_folds 5"),
     ):
         with pytest.raises(InputError, match=sentence):
-            assign_splits(clips, labels, **wrong)
+            assign_splits(index_of(clips), labels, **wrong)
     with pytest.raises(InputError, match="has the official splits train, so --num_folds would not draw others"):
-        assign_splits(make_clips(8, 2, split="train"), labels, num_folds=2, fold="1")
+        assign_splits(index_of(make_clips(8, 2, split="train")), labels, num_folds=2, fold="1")
     with pytest.raises(InputError, match="Class 'a' has one group"):
-        assign_splits(make_clips(4, 2), labels, num_folds=2, fold="1")
+        assign_splits(index_of(make_clips(4, 2)), labels, num_folds=2, fold="1")
 
 
 def songs_for_testing(count: int = 60) -> list[Clip]:
@@ -230,8 +258,12 @@ def songs_for_testing(count: int = 60) -> list[Clip]:
 
 def test_validation_and_training_material_come_out_of_the_test_split_by_whole_songs():
     clips = songs_for_testing()
-    labels = LabelSpace.of_clips(clips)
-    split = assign_splits(clips, labels, validation_from="test", validation_fraction=0.2, test_to_train=0.3)
+    labels = LabelSpace.of_clips(index_of(clips))
+    split = list(
+        rows_of(
+            assign_splits(index_of(clips), labels, validation_from="test", validation_fraction=0.2, test_to_train=0.3)
+        )
+    )
     found = splits_of_groups(split)
     assert all(len(splits) == 1 for splits in found.values())
     songs = Counter(next(iter(found[group])) for group in found if group.startswith("song"))
@@ -242,12 +274,16 @@ def test_validation_and_training_material_come_out_of_the_test_split_by_whole_so
         for label in "abcd":
             held = np.mean([clip.split == name for clip in of_test if label in clip.labels])
             assert abs(held - share) < 0.12, f"{label} is not stratified in {name}: {held:.2f} of {share}"
-    assert split == assign_splits(clips, labels, validation_from="test", validation_fraction=0.2, test_to_train=0.3)
+    assert split == list(
+        rows_of(
+            assign_splits(index_of(clips), labels, validation_from="test", validation_fraction=0.2, test_to_train=0.3)
+        )
+    )
 
 
 def test_moved_test_songs_leave_validation_to_be_drawn_from_train():
     clips = songs_for_testing()
-    split = assign_splits(clips, LabelSpace.of_clips(clips), test_to_train=0.5)
+    split = list(rows_of(assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), test_to_train=0.5)))
     found = splits_of_groups(split)
     assert sum(found[f"song{song}"] == {"test"} for song in range(60)) in range(28, 33)
     assert {name for splits in found.values() for name in splits} == {"train", "validation", "test"}
@@ -268,13 +304,13 @@ def test_moved_test_songs_leave_validation_to_be_drawn_from_train():
 )
 def test_settings_of_the_test_split_that_cannot_be_met_say_why(clips, settings, sentence):
     with pytest.raises(InputError, match=sentence):
-        assign_splits(clips, LabelSpace.of_clips(clips), **settings)
+        assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), **settings)
 
 
 def test_folds_are_no_official_test_split():
     clips = [clip for number in (1, 2) for clip in numbered(make_clips(8, 1, split=f"fold{number}"), 8 * number)]
     with pytest.raises(InputError, match="--validation_from test needs an official test split"):
-        assign_splits(clips, LabelSpace.of_clips(clips), fold="1", validation_from="test")
+        assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), fold="1", validation_from="test")
 
 
 def test_the_card_says_what_is_not_official(tmp_path):
@@ -282,7 +318,7 @@ def test_the_card_says_what_is_not_official(tmp_path):
     data = DataConfig(corpus="irmas", data_dir=str(tmp_path / "irmas"), validation_from="test", validation_fraction=0.4)
     prepared = corpus_clips(data)
     assert "NOT the whole official test split: 40% of its groups (songs) are validated on" in prepared.card.protocol
-    assert {clip.split for clip in prepared.clips if clip.group.startswith("test/")} == {"test", "validation"}
+    assert {clip.split for clip in rows_of(prepared.clips) if clip.group.startswith("test/")} == {"test", "validation"}
     data = dataclasses.replace(data, validation_from="train", validation_fraction=0.0, test_to_train=0.3)
     assert "NOT the official split: 30% of the test groups (songs) are trained on." in corpus_clips(data).card.protocol
 
@@ -290,7 +326,7 @@ def test_the_card_says_what_is_not_official(tmp_path):
     data = DataConfig(data_dir=str(tmp_path / "folder"), num_folds=4, fold="2")
     prepared = corpus_clips(data)
     assert "Tested on fold 2 of 4 that were drawn by groups." in prepared.card.protocol
-    assert sum(clip.split == "test" for clip in prepared.clips) == 6
+    assert sum(clip.split == "test" for clip in rows_of(prepared.clips)) == 6
 
 
 @pytest.mark.parametrize("num_rare", [2, 3])
@@ -302,7 +338,7 @@ def test_a_rare_class_is_in_training_and_test_before_it_is_in_validation(num_rar
         for number in range(count)
     ]
     for seed in range(3):
-        split = assign_splits(clips, LabelSpace.of_clips(clips), seed=seed)
+        split = list(rows_of(assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips)), seed=seed)))
         found = {(clip.split, clip.labels[0]) for clip in split}
         assert {(part, name) for part in ("train", "test") for name in groups_of} <= found
         validated = {name for part, name in found if part == "validation"}
@@ -314,5 +350,8 @@ def test_groups_that_alone_have_a_class_among_several_stay_in_training():
     clips = [Clip(Path(f"{n}.wav"), ("a", "b") if n % 2 else ("a",), f"g{n}", f"{n}", split="train") for n in range(12)]
     clips += [Clip(Path("rare.wav"), ("a", "rare"), "lonely", "rare", split="train")]
     clips += [Clip(Path("t.wav"), ("a", "b", "rare"), "tested", "t", split="test")]
-    split = {clip.clip_id: clip.split for clip in assign_splits(clips, LabelSpace.of_clips(clips))}
+    split = {
+        clip.clip_id: clip.split
+        for clip in rows_of(assign_splits(index_of(clips), LabelSpace.of_clips(index_of(clips))))
+    }
     assert split["rare"] == "train" and list(split.values()).count("validation") >= 1

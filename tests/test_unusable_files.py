@@ -17,9 +17,9 @@ import soundfile
 from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_plan import clips_in_order
+from hf_audio.data.feature_plan import places_in_order
 from hf_audio.data.features_dataset import load_features
-from hf_audio.data.index import Clip
+from hf_audio.data.index import Clip, index_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds.fbank import KaldiFbank
@@ -53,7 +53,7 @@ def broken_clips(folder: Path, label: str = "low") -> list[Clip]:
 def test_unusable_files_are_listed_with_their_reasons(corpus, tmp_path, caplog):
     clips = tone_clips(corpus) + broken_clips(tmp_path / "broken")
     options = {"window_s": WINDOW_S, "hop_s": HOP_S, "card": CARD}
-    folder = build_features(clips, LABELS, tmp_path / "features", KaldiFbank(), **options)
+    folder = build_features(index_of(clips), LABELS, tmp_path / "features", KaldiFbank(), **options)
     reasons = {row["clip_id"]: row["reason"] for row in csv.DictReader((folder / "excluded.csv").open())}
     assert reasons == {
         "missing.wav": "missing",
@@ -68,11 +68,11 @@ def test_unusable_files_are_listed_with_their_reasons(corpus, tmp_path, caplog):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["num_excluded"] == 7 and manifest["splits"]["train"]["num_clips"] == 56
     assert not {row["clip_id"] for row in table(folder, "train")} & set(reasons)
-    clean = build_features(tone_clips(corpus), LABELS, tmp_path / "clean", KaldiFbank(), **options)
+    clean = build_features(index_of(tone_clips(corpus)), LABELS, tmp_path / "clean", KaldiFbank(), **options)
     statistics = [json.loads((each / "preprocessor_config.json").read_text()) for each in (folder, clean)]
     assert statistics[0] == pytest.approx(statistics[1]), "clips left out count nowhere"
     with pytest.raises(InputError, match="was built with 7 clips left out"):
-        build_features(clips, LABELS, folder, KaldiFbank(), strict=True, **options)
+        build_features(index_of(clips), LABELS, folder, KaldiFbank(), strict=True, **options)
 
 
 ODD_BUT_GOOD = {
@@ -113,7 +113,7 @@ def test_odd_files_are_used_and_what_cannot_be_has_its_reason(tmp_path):
     good = [*ODD_BUT_GOOD, "out of the tree.wav"]
     clips = [Clip(folder / name, ("low",), name, name, split="train") for name in (*good, *reasons)]
     labels, options = LabelSpace(("low",), LABELS.problem_type), {"window_s": 0.5, "hop_s": 0.5, "card": CARD}
-    built = build_features(clips, labels, tmp_path / "f", KaldiFbank(), **options)
+    built = build_features(index_of(clips), labels, tmp_path / "f", KaldiFbank(), **options)
     assert {row["clip_id"]: row["reason"] for row in csv.DictReader((built / "excluded.csv").open())} == reasons
     assert {row["clip_id"] for row in table(built, "train")} == set(good)
 
@@ -123,7 +123,7 @@ def test_strict_stops_at_an_unusable_file(corpus, tmp_path, name):
     (clip,) = (clip for clip in broken_clips(tmp_path / "broken") if clip.group == name)
     with pytest.raises(InputError, match=rf"{name}.wav is \w+"):
         build_features(
-            [*tone_clips(corpus), clip],
+            index_of([*tone_clips(corpus), clip]),
             LABELS,
             tmp_path / "features",
             KaldiFbank(),
@@ -138,32 +138,34 @@ def test_a_class_that_loses_all_its_training_clips(corpus, tmp_path):
     labels = LabelSpace((*LABELS.names, "lost"), LABELS.problem_type)
     clips = tone_clips(corpus) + broken_clips(tmp_path / "broken", label="lost")
     with pytest.raises(InputError, match=r"Class lost lost all its training clips.*excluded.csv"):
-        build_features(clips, labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+        build_features(index_of(clips), labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
     assert len((tmp_path / "f/excluded.csv").read_text().splitlines()) == 8
     assert not (tmp_path / "f/manifest.json").exists()
 
 
 def test_no_clip_can_be_used(tmp_path):
     clips = broken_clips(tmp_path / "broken")
-    labels = LabelSpace.of_clips(clips)
+    labels = LabelSpace.of_clips(index_of(clips))
     with pytest.raises(InputError, match=r"None of the 7 clips can be used: .* is .*excluded.csv"):
-        build_features(clips, labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+        build_features(index_of(clips), labels, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
 
 
 def test_a_split_that_is_lost_whole(corpus, tmp_path):
     broken = [dataclasses.replace(clip, split="test") for clip in broken_clips(tmp_path / "broken")]
     clips = [clip for clip in tone_clips(corpus) if clip.split != "test"] + broken
     with pytest.raises(InputError, match="Every clip of the test split had to be left out"):
-        build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+        build_features(index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
 
 
 def test_a_shard_that_is_lost_whole_is_an_empty_file(corpus, tmp_path):
     clips = [clip for clip in tone_clips(corpus) if clip.split != "validation"]
-    first = {clip.clip_id for clip in clips_in_order(clips, "train")[:7]}
+    first = {clips[place].clip_id for place in places_in_order(index_of(clips), "train")[:7]}
     soundfile.write(tmp_path / "silence.wav", np.zeros(round(1.3 * 16_000)), 16_000)
     silence = tmp_path / "silence.wav"
     clips = [dataclasses.replace(clip, path=silence) if clip.clip_id in first else clip for clip in clips]
-    folder = build_features(clips, LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD)
+    folder = build_features(
+        index_of(clips), LABELS, tmp_path / "f", KaldiFbank(), window_s=WINDOW_S, hop_s=HOP_S, card=CARD
+    )
     assert pq.read_table(folder / "data/train-00000-of-00008.parquet").num_rows == 0
     features = load_features(folder, streaming=True)
     assert len(datasets.load_dataset(str(folder), split="train")) == len(list(features.splits["train"])) == 49 * 11

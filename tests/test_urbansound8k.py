@@ -8,6 +8,7 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import urbansound8k
+from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.splits import assign_splits
 
 HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
@@ -33,7 +34,7 @@ def make_tree(root: Path, classes: int = 10) -> Path:
 
 
 def test_whole_layout(tmp_path, caplog):
-    clips = urbansound8k.index(make_tree(tmp_path))
+    clips = list(rows_of(urbansound8k.index(make_tree(tmp_path))))
     assert len(clips) == 200 and len({clip.labels for clip in clips}) == 10 and not caplog.text
     first, second = clips[:2]
     assert (first.clip_id, first.labels, first.split) == ("fold1/100001-0-0-0.wav", ("air_conditioner",), "fold1")
@@ -42,11 +43,11 @@ def test_whole_layout(tmp_path, caplog):
 
 
 def test_folds_are_tested_in_turn(tmp_path):
-    clips = urbansound8k.index(make_tree(tmp_path))
-    labels = LabelSpace.of_clips(clips, urbansound8k.CARD.label_names, urbansound8k.CARD.problem_type)
+    clips = list(rows_of(urbansound8k.index(make_tree(tmp_path))))
+    labels = LabelSpace.of_clips(index_of(clips), urbansound8k.CARD.label_names, urbansound8k.CARD.problem_type)
     with pytest.raises(InputError, match="official folds fold1, fold2, fold3"):
-        assign_splits(clips, labels)
-    split = assign_splits(clips, labels, fold="fold10")
+        assign_splits(index_of(clips), labels)
+    split = list(rows_of(assign_splits(index_of(clips), labels, fold="fold10")))
     assert {Path(clip.path).parent.name for clip in split if clip.split == "test"} == {"fold10"}
     assert {clip.labels[0] for clip in split if clip.split == "validation"} == set(urbansound8k.CLASSES)
 

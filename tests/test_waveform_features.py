@@ -21,6 +21,7 @@ from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.audio import read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.index import index_of
 from hf_audio.data.streaming import StreamedWindows
 from hf_audio.errors import InputError
 from hf_audio.kinds.classical import ClassicalFeatures
@@ -111,7 +112,7 @@ def test_other_rates_short_clips_and_too_short_ones(tmp_path):
     options = {"window_s": 2.0, "hop_s": 1.0, "card": tone_corpus.CARD, "num_workers": 1}
     soundfile.write(clips[0].path, 0.1 * np.ones(5 * 8000), 8000)
     features = load_features(
-        build_features(clips, tone_corpus.LABELS, tmp_path / "f", Waveform(sample_rate=8000), **options)
+        build_features(index_of(clips), tone_corpus.LABELS, tmp_path / "f", Waveform(sample_rate=8000), **options)
     )
     train = {row["clip_id"]: row["num_frames"] for row in features.splits["train"]}
     assert train.pop(clips[0].clip_id) == features.window_frames == 16_000

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import WindowExtractor
@@ -46,7 +46,7 @@ def tone_clips(folder: Path, count: int = 80) -> list[Clip]:
 def build(corpus: Path, folder: Path, extractor: WindowExtractor | None = None, **options) -> Path:
     """The whole corpus in windows of 0.3 s."""
     options = {"num_workers": 1, "card": CARD, "window_s": WINDOW_S, "hop_s": HOP_S} | options
-    return build_features(tone_clips(corpus), LABELS, folder, extractor or KaldiFbank(), **options)
+    return build_features(index_of(tone_clips(corpus)), LABELS, folder, extractor or KaldiFbank(), **options)
 
 
 class SlowFbank(KaldiFbank):

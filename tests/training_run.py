@@ -16,7 +16,7 @@ from transformers import ASTForAudioClassification
 
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, load_features
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
@@ -44,7 +44,14 @@ def build_tiny_features(folder: Path, problem_type: str, clips_per_split: dict[s
     card = CorpusCard("tiny", "CC0", may_redistribute=True)
     space = LabelSpace(CLASSES, problem_type)
     return build_features(
-        clips, space, folder, KaldiFbank(num_mel_bins=32), window_s=WINDOW_S, hop_s=WINDOW_S, card=card, num_workers=1
+        index_of(clips),
+        space,
+        folder,
+        KaldiFbank(num_mel_bins=32),
+        window_s=WINDOW_S,
+        hop_s=WINDOW_S,
+        card=card,
+        num_workers=1,
     )
 
 

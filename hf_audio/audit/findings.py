@@ -10,11 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.audit.clip_facts import ClipFacts
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.fingerprints import near_duplicates, summary
-from hf_audio.data.index import Clip
+from hf_audio.data.index import Clip, rows_of
+from hf_audio.data.index_columns import is_one_of, without_mixtures
 from hf_audio.errors import InputError
 
 SEVERITIES = ("error", "warning", "note")
@@ -61,7 +64,7 @@ class Finding:
 
 
 def audit_clips(
-    clips: Sequence[Clip], *, store: FactStore | Path | None = None, num_workers: int | None = None
+    clips: pa.Table, *, store: FactStore | Path | None = None, num_workers: int | None = None
 ) -> list[Finding]:
     """Listen to every clip of an index and say what is wrong with it, errors first.
 
@@ -75,12 +78,12 @@ def audit_clips(
     Raises:
         InputError: no clips, or the store's file cannot be written.
     """
-    clips = [clip for clip in clips if not clip.parts]
-    if not clips:
-        raise InputError("There are no clips to audit; the index is empty")
     if store is None:
         with TemporaryDirectory() as folder:
             return audit_clips(clips, store=Path(folder) / "facts.jsonl", num_workers=num_workers)
+    clips = list(rows_of(without_mixtures(clips)))
+    if not clips:
+        raise InputError("There are no clips to audit; the index is empty")
     store = store if isinstance(store, FactStore) else FactStore(store)
     try:
         facts = store.examine(clips, num_workers)
@@ -95,10 +98,10 @@ def audit_clips(
     return sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), one.finding, order[one.clip_id]))
 
 
-def usable_clips(clips: Sequence[Clip], findings: Sequence[Finding]) -> list[Clip]:
+def usable_clips(clips: pa.Table, findings: Sequence[Finding]) -> pa.Table:
     """The clips that can be decoded, of copies the first one only."""
     dropped = {one.clip_id for one in findings if one.finding in ("broken", "silent") or one.other}
-    return [clip for clip in clips if clip.clip_id not in dropped]
+    return clips.filter(pc.invert(is_one_of(clips["clip_id"], dropped)))
 
 
 def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:

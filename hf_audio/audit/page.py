@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.config import DataConfig
-from hf_audio.data.index import Clip
+from hf_audio.data.index import rows_of
 from hf_audio.data.tables import csv_text
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, as_html
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import grey_png
 from hf_audio.pictures.inline import inline_picture, player
@@ -97,7 +98,7 @@ def audit_corpus(
     return findings
 
 
-def summary_table(clips: Sequence[Clip], findings: Sequence[Finding]) -> str:
+def summary_table(clips: pa.Table, findings: Sequence[Finding]) -> str:
     """What was found how often, as lines of text."""
     counts = Counter((SEVERITIES.index(one.severity), one.finding) for one in findings)
     lines = [f"{'finding':<18}{'severity':<10}{'times':>7}"]
@@ -106,12 +107,13 @@ def summary_table(clips: Sequence[Clip], findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, f"{clean} of {len(clips)} clips without a finding"])
 
 
-def write_clips(clips: Sequence[Clip], table: Path) -> None:
+def write_clips(clips: pa.Table, table: Path) -> None:
     """Write an index as a table that the folder corpus reads, with paths that are true wherever it lies.
 
     Raises:
         InputError: partial labels, which such a table cannot hold, or a place that cannot be written.
     """
+    clips = list(rows_of(clips))
     if any(clip.unknown for clip in clips):
         raise InputError(f"{table} cannot say that labels are unknown, and those of this corpus are in part")
     # Names that a reader could take for several, or that hold what stands between several, are written as lists
@@ -137,33 +139,34 @@ def write_clips(clips: Sequence[Clip], table: Path) -> None:
         raise InputError(f"Cannot write {table}: {error.strerror}; choose another place") from error
 
 
-def _page(corpus: str, clips: Sequence[Clip], findings: Sequence[Finding], store: FactStore, folder: Path) -> str:
+def _page(corpus: str, index: pa.Table, findings: Sequence[Finding], store: FactStore, folder: Path) -> str:
     """The page: all of its style, script and pictures are in it, only the recordings are not."""
+    clips = list(rows_of(index))
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
     shown = findings[:MOST_ROWS]
     counts = Counter(one.finding for one in shown)
     buttons = [f'<button class="on" value="">all {len(shown)}</button>']
-    buttons += [f'<button value="{html.escape(name)}">{html.escape(name)} {n}</button>' for name, n in counts.items()]
+    buttons += [f'<button value="{as_html(name)}">{as_html(name)} {n}</button>' for name, n in counts.items()]
     rows = []
     for one in shown:
         heard = [clips[numbers[name]] for name in (one.clip_id, one.other) if name]
         of_clip = store.picture(numbers[one.clip_id])
         cells = [
-            f'<span class="{one.severity}">{html.escape(one.finding)}</span>',
-            html.escape(one.clip_id) + (f"<br>{html.escape(one.other)}" if one.other else ""),
-            html.escape(one.detail),
-            html.escape(", ".join(heard[0].labels)),
+            f'<span class="{one.severity}">{as_html(one.finding)}</span>',
+            as_html(one.clip_id) + (f"<br>{as_html(one.other)}" if one.other else ""),
+            as_html(one.detail),
+            as_html(", ".join(heard[0].labels)),
             "<br>".join(player(clip.path, folder, clip.start_s, clip.end_s) for clip in heard),
             _picture(of_clip) if len(of_clip) else "",
         ]
         row = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr data-finding="{html.escape(one.finding)}">{row}</tr>')
+        rows.append(f'<tr data-finding="{as_html(one.finding)}">{row}</tr>')
     more = f"<p>{len(findings) - MOST_ROWS} more in audit.csv.</p>" if len(findings) > MOST_ROWS else ""
     head = "".join(f"<th>{name}</th>" for name in ("finding", "clip", "detail", "labels", "listen", "10 s, to 3.6 kHz"))
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Audit of {html.escape(corpus)}</title>'
-        f"<style>{STYLE}</style></head><body><h1>Audit of {html.escape(corpus)}</h1>"
-        f"<pre>{html.escape(summary_table(clips, findings))}</pre><p>{''.join(buttons)}</p>"
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Audit of {as_html(corpus)}</title>'
+        f"<style>{STYLE}</style></head><body><h1>Audit of {as_html(corpus)}</h1>"
+        f"<pre>{html.escape(summary_table(index, findings))}</pre><p>{''.join(buttons)}</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}"
         f"<script>{SCRIPT}</script></body></html>\n"
     )

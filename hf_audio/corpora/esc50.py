@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.terminal import named_logger
@@ -62,7 +64,7 @@ SOURCE = Archives(
 logger = named_logger(__name__)
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips of the table whose files are there; `split` is the name of the fold.
 
     Raises:
@@ -82,7 +84,7 @@ def index(root: Path) -> list[Clip]:
         raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack all of ESC-50 again")
     if len(clips) < len(rows):
         logger.warning("ESC-50 is partial here: %d of %d clips are there", len(clips), len(rows))
-    return clips
+    return index_of(clips)
 
 
 def obtain(root: Path) -> None:

@@ -16,10 +16,12 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below, folders_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.corpora.folder import SPLIT_NAMES
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_TABLE_BYTES, read_whole
 from hf_audio.terminal import named_logger
@@ -77,7 +79,7 @@ class _Track:
     genre: str
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips of one subset: its files that have a top genre, without those known to hold no audio or next to none.
 
     Raises:
@@ -94,7 +96,7 @@ def index(root: Path) -> list[Clip]:
             f"(unpack {URL}/{folder.name}.zip again)"
         )
     _log_what_is_missing(folder, tracks, set(files), wanted)
-    return [
+    return index_of(
         Clip(
             path=files[number],
             labels=(tracks[number].genre,),
@@ -103,7 +105,7 @@ def index(root: Path) -> list[Clip]:
             split=tracks[number].split,
         )
         for number in sorted(wanted)
-    ]
+    )
 
 
 def obtain(root: Path, subset: str | None = None) -> None:

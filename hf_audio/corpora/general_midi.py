@@ -24,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import soundfile
 
 from hf_audio.corpora._midi_instruments import LABELLED
@@ -31,7 +32,7 @@ from hf_audio.corpora._midi_mix import render_excerpt
 from hf_audio.corpora._midi_songs import SPLITS, Excerpt, Song, compose
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
 from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically
@@ -111,7 +112,7 @@ def obtain(
         ) from error
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """All clips that are on disk: training clips, and excerpts with their .txt with split "validation" or "test"."""
     root = Path(root)
     clips = [_training_clip(root, path) for path in sorted(root.glob("training/*/*.wav"))]
@@ -121,7 +122,7 @@ def index(root: Path) -> list[Clip]:
             f"{root} holds no rendered corpus: expected training/CLASS/*.wav and testing/*.wav; render it with "
             "obtain(root) or choose another folder"
         )
-    return clips
+    return index_of(clips)
 
 
 def _training_clip(root: Path, path: Path) -> Clip:

@@ -17,10 +17,12 @@ import csv
 import re
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
@@ -54,7 +56,7 @@ SOURCE = Mirdata("gtzan_genre", num_bytes=1.3e9, addresses={"all": MIRROR})
 logger = named_logger(__name__)
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips of the listed tracks that are there; tracks in none of the lists are left out.
 
     Raises:
@@ -71,10 +73,10 @@ def index(root: Path) -> list[Clip]:
         logger.info("%d GTZAN tracks are faulty or repeat an artist: in none of the split's lists, left out", unlisted)
     if len(clips) < len(split_of):
         logger.warning("GTZAN is partial here: %d of the %d listed tracks can be used", len(clips), len(split_of))
-    return clips
+    return index_of(clips)
 
 
-def index_for_random_split(root: Path) -> list[Clip]:
+def index_for_random_split(root: Path) -> pa.Table:
     """All tracks that can be read, of which the split is drawn at random (`--split random`).
 
     Only for comparing with published scores on random splits: these are about 10 points too good, for artists,
@@ -90,7 +92,7 @@ def index_for_random_split(root: Path) -> list[Clip]:
     logger.warning("GTZAN split at random scores about 10 points too good: artists and repeats are on both sides")
     if len(clips) < NUM_TRACKS - 1:
         logger.warning("GTZAN is partial here: %d of %d tracks can be used", len(clips), NUM_TRACKS)
-    return clips
+    return index_of(clips)
 
 
 def obtain(root: Path) -> None:

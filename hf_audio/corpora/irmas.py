@@ -13,9 +13,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_LABELS_BYTES, read_whole
 from hf_audio.terminal import named_logger
@@ -58,7 +60,7 @@ SOURCE = Mirdata("irmas", num_bytes=12e9)
 logger = named_logger(__name__)
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips of the training class folders and of whichever test parts are there.
 
     Test labels of a class whose training folder is missing are dropped with a warning: nothing could learn them.
@@ -83,7 +85,7 @@ def index(root: Path) -> list[Clip]:
             "IRMAS is partial here: no training clips of %s; their test labels are ignored", ", ".join(missing)
         )
     _log_what_is_missing(root, len(training), len(test), len(others))
-    return training + test
+    return index_of(training + test)
 
 
 def obtain(root: Path) -> None:

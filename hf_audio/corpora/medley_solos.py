@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.corpora.folder import SPLIT_NAMES
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.terminal import named_logger
@@ -51,7 +53,7 @@ SOURCE = Mirdata("medley_solos_db", num_bytes=7.9e9)
 logger = named_logger(__name__)
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips of the table whose files are there.
 
     Raises:
@@ -77,7 +79,7 @@ def index(root: Path) -> list[Clip]:
         )
     if len(clips) < len(rows):
         logger.warning("Medley-solos-DB is partial here: %d of %d clips are there", len(clips), len(rows))
-    return clips
+    return index_of(clips)
 
 
 def obtain(root: Path) -> None:

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hf_audio.corpora._activity import Segment, labels_of_many, segments
 from hf_audio.corpora._files import files_below
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_text, read_yaml
 from hf_audio.terminal import named_logger
@@ -66,7 +67,7 @@ class _Song:
     segments: list[Segment]
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Segments of the mixes that have metadata, or whole mixes where no activations are.
 
     Raises:
@@ -84,7 +85,7 @@ def index(root: Path) -> list[Clip]:
     if rare:
         names = ", ".join(sorted(rare))
         logger.warning("Fewer than %d artists of MedleyDB play %s here; left out of the labels", MIN_ARTISTS, names)
-    return [_clip(song, segment, artist_of[song.name], kept) for song in songs for segment in song.segments]
+    return index_of(_clip(song, segment, artist_of[song.name], kept) for song in songs for segment in song.segments)
 
 
 def _songs(root: Path) -> list[_Song]:

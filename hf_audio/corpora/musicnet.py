@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from hf_audio.corpora._activity import Segment, labels_of_many, segments
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
@@ -89,7 +90,7 @@ class _Recording:
     segments: list[Segment]
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Segments of the recordings that have audio and notes; `split` is the official part.
 
     Raises:
@@ -107,11 +108,11 @@ def index(root: Path) -> list[Clip]:
         )  # fmt: skip
     training = [recording for recording in recordings if recording.split == "train"] or recordings
     kept = _learnable(Path(root), training, MIN_COMPOSITIONS)
-    return [
+    return index_of(
         _clip(recording, segment, kept, shared, recording.split)
         for recording in recordings
         for segment in recording.segments
-    ]
+    )
 
 
 def obtain(root: Path) -> None:
@@ -119,11 +120,11 @@ def obtain(root: Path) -> None:
     SOURCE.obtain(root, CARD)
 
 
-def index_for_random_split(root: Path) -> list[Clip]:
+def index_for_random_split(root: Path) -> pa.Table:
     """All segments, without their official split and with the composition as group."""
     recordings = _recordings(Path(root))
     kept = _learnable(Path(root), recordings, MIN_COMPOSITIONS_RANDOM)
-    return [_clip(recording, segment, kept) for recording in recordings for segment in recording.segments]
+    return index_of(_clip(recording, segment, kept) for recording in recordings for segment in recording.segments)
 
 
 def _recordings(root: Path) -> list[_Recording]:

@@ -20,9 +20,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_json
 from hf_audio.terminal import named_logger
@@ -70,7 +72,7 @@ SOURCE = Archives({"all": (_TRAIN, _VALID, _TEST), "train": (_TRAIN,), "valid": 
 logger = named_logger(__name__)
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips of the parts that are there; `split` is the part.
 
     Raises:
@@ -87,10 +89,10 @@ def index(root: Path) -> list[Clip]:
         logger.warning(
             "NSynth's test has no notes of %s: learnt, but never tested", ", ".join(sorted(trained - tested))
         )
-    return [
+    return index_of(
         dataclasses.replace(clip, group=f"{clip.split}/{clip.group}") if clip.group in shared else clip
         for clip in clips
-    ]
+    )
 
 
 def obtain(root: Path, subset: str | None = None) -> None:
@@ -98,9 +100,9 @@ def obtain(root: Path, subset: str | None = None) -> None:
     SOURCE.obtain(root, CARD, subset)
 
 
-def index_for_random_split(root: Path) -> list[Clip]:
+def index_for_random_split(root: Path) -> pa.Table:
     """All notes, without their official split and with the instrument as group."""
-    return [dataclasses.replace(clip, split=None) for clip in _read_parts(Path(root))]
+    return index_of(dataclasses.replace(clip, split=None) for clip in _read_parts(Path(root)))
 
 
 def _read_parts(root: Path) -> list[Clip]:

@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.tables import read_table
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_text
@@ -54,7 +56,7 @@ SOURCE = Mirdata("openmic2018", num_bytes=2.6e9, folder="openmic-2018")
 logger = named_logger(__name__)
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips that have a file, a split and labels; `unknown` names the instruments nobody was asked about.
 
     Instruments that no training clip has are dropped with a warning: nothing could learn them.
@@ -89,7 +91,7 @@ def index(root: Path) -> list[Clip]:
         if len(unknown) < len(learnable):
             clip_id = f"audio/{files[key].parent.name}/{files[key].name}"
             clips.append(Clip(files[key], labels, groups[key], clip_id, split=split_of[key], unknown=unknown))
-    return clips
+    return index_of(clips)
 
 
 def obtain(root: Path) -> None:

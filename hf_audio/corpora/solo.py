@@ -16,9 +16,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora.folder import AUDIO_SUFFIXES
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.data.tables import Row, read_stretch, read_table
 from hf_audio.errors import InputError, nearest_name
 
@@ -33,7 +35,7 @@ CARD = CorpusCard(
 )
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """One clip a kept stretch.
 
     Raises:
@@ -53,11 +55,11 @@ def index(root: Path) -> list[Clip]:
             f"{CUTS} with columns path, start_s, end_s"
         )
     cuts = _read_cuts(root / CUTS, recordings) if (root / CUTS).is_file() else {}
-    return [
+    return index_of(
         _clip(name, path, start_s, end_s)
         for name, path in recordings.items()
         for start_s, end_s in cuts.get(name, [(None, None)])
-    ]
+    )
 
 
 def _clip(name: str, path: Path, start_s: float | None, end_s: float | None) -> Clip:

@@ -15,9 +15,11 @@ import hashlib
 import re
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError
 from hf_audio.files import read_text
 from hf_audio.terminal import named_logger
@@ -59,7 +61,7 @@ SOURCE = Archives(
 logger = named_logger(__name__)
 
 
-def index(root: Path) -> list[Clip]:
+def index(root: Path) -> pa.Table:
     """Clips of all words that are there.
 
     Raises:
@@ -86,7 +88,7 @@ def index(root: Path) -> list[Clip]:
         clip_id = f"{path.parent.name}/{path.name}"
         split = listed.get(clip_id, "train") if listed else split_of_speaker(speaker)
         clips.append(Clip(path, (path.parent.name,), group=speaker, clip_id=clip_id, split=split))
-    return clips
+    return index_of(clips)
 
 
 def obtain(root: Path) -> None:

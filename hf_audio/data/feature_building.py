@@ -8,19 +8,21 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from hf_audio.data.clip_lengths import clip_durations
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
     Shard,
     check_clips,
     check_window,
-    clip_durations,
     describe_build,
     differences,
     plan_shards,
@@ -29,7 +31,7 @@ from hf_audio.data.feature_plan import (
 )
 from hf_audio.data.feature_shards import ShardBuilder
 from hf_audio.data.foreign_manifest import read_manifest
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
@@ -47,7 +49,7 @@ MANY_CLIPS = 2000
 
 
 def build_features(
-    clips: Sequence[Clip],
+    clips: pa.Table,
     labels: LabelSpace,
     folder: str | Path,
     extractor: WindowExtractor,
@@ -67,7 +69,7 @@ def build_features(
     with their reasons in excluded.csv.
 
     Args:
-        clips, labels: the index, every clip with its split, and its classes.
+        clips, labels: the index (`hf_audio.data.index`), every clip with its split, and its classes.
         folder: the same for all ranks; it may hold an unfinished build of the same description.
         extractor: what makes the features: `KaldiFbank`, `Spectrogram` or another kind's.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).
@@ -140,7 +142,7 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
     return True
 
 
-def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], strict: bool) -> None:
+def _start(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool) -> None:
     """Make the folder and, unless an interrupted build left it, the plan that every rank follows."""
     (folder / "data").mkdir(exist_ok=True)
     if not (folder / PLAN).exists():
@@ -149,7 +151,7 @@ def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], stric
         check_window(window_s, durations_s)
         plan = {
             **described,
-            "audio_s": round(sum(durations_s.values()), 3),
+            "audio_s": round(float(durations_s.sum()), 3),
             "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
         }
         write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")

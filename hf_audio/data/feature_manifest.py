@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.data.feature_plan import Shard
-from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, Clip, CorpusCard, groups_in
+from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, CorpusCard, metadata_columns, rows_of
+from hf_audio.data.index_columns import groups_and_splits, has_mixtures, is_one_of, names_in, of_split, untrained
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixtures import described_parts
 from hf_audio.data.tables import csv_text
@@ -30,7 +33,7 @@ logger = named_logger(__name__)
 
 def finish_dataset(
     folder: Path,
-    clips: Sequence[Clip],
+    clips: pa.Table,
     labels: LabelSpace,
     card: CorpusCard,
     described: dict[str, Any],
@@ -50,8 +53,7 @@ def finish_dataset(
     scratch = folder / ".build"
     excluded = [(clip_id, reason) for _, note in notes for clip_id, reason in note["excluded"]]
     write_atomically(folder / "excluded.csv", csv_text([("clip_id", "reason"), *excluded]), scratch)
-    left_out = dict(excluded)
-    kept = [clip for clip in clips if clip.clip_id not in left_out]
+    kept = clips.filter(pc.invert(is_one_of(clips["clip_id"], (clip_id for clip_id, _ in excluded))))
     check_kept(clips, kept, excluded, folder / "excluded.csv")
 
     write_atomically(folder / "index.csv", csv_text(_index_rows(clips)), scratch)
@@ -63,7 +65,7 @@ def finish_dataset(
     for shard, note in notes:
         num_windows[shard.split] += note["num_windows"]
         num_shards[shard.split] += 1
-    facts, is_partial = asdict(card), any(clip.unknown for clip in clips)
+    facts, is_partial = asdict(card), bool(names_in(clips["unknown"]))
     manifest = {
         **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
         "extractor": extractor.parameters,
@@ -72,7 +74,7 @@ def finish_dataset(
             split: {
                 "num_shards": num_shards[split],
                 "num_windows": num_windows[split],
-                **_clip_facts([clip for clip in kept if clip.split == split], labels, is_partial),
+                **_clip_facts(of_split(kept, split), labels, is_partial),
             }
             for split in SPLITS
             if num_windows[split]
@@ -89,23 +91,21 @@ def _public_facts(card: dict[str, Any]) -> dict[str, Any]:
     return {key: card[key] for key in CARD_FACTS}
 
 
-def check_kept(
-    clips: Sequence[Clip], kept: Sequence[Clip], excluded: Sequence[tuple[str, str]], listed_in: Path
-) -> None:
+def check_kept(clips: pa.Table, kept: pa.Table, excluded: Sequence[tuple[str, str]], listed_in: Path) -> None:
     """Refuse to finish a dataset that lost what it cannot be without.
 
     Raises:
         InputError: no clip, no clip of a split, or no training clip of a class could be used.
     """
-    if not kept:
+    if not len(kept):
         raise InputError(
             f"None of the {len(clips)} clips can be used: {excluded[0][0]} is {excluded[0][1]}; see {listed_in}"
         )
-    for split in SPLITS:
-        if any(clip.split == split for clip in clips) and not any(clip.split == split for clip in kept):
+    still_there = names_in(kept["split"])
+    for split in names_in(clips["split"]):
+        if split not in still_there:
             raise InputError(f"Every clip of the {split} split had to be left out; see {listed_in}")
-    trained = {name for clip in kept if clip.split == "train" for name in clip.labels}
-    lost = [name for clip in clips if clip.split == "train" for name in clip.labels if name not in trained]
+    lost = untrained(kept, names_in(of_split(clips, "train")["labels"]))
     if lost:
         raise InputError(
             f"Class {lost[0]} lost all its training clips because their files cannot be used; see {listed_in}"
@@ -133,27 +133,26 @@ def _rounded(numbers: np.ndarray) -> Any:
     return round(float(numbers), 7) if numbers.ndim == 0 else [round(number, 7) for number in numbers.tolist()]
 
 
-def _clip_facts(clips: list[Clip], labels: LabelSpace, is_partial: bool) -> dict[str, Any]:
+def _clip_facts(clips: pa.Table, labels: LabelSpace, is_partial: bool) -> dict[str, Any]:
     """Counts of a split's clips; where labels are partial also how many clips each class is known of."""
-    counts = Counter(name for clip in clips for name in clip.labels)
-    unknown = Counter(name for clip in clips for name in clip.unknown)
+    counts, known = labels.counts(clips["labels"]), len(clips) - labels.counts(clips["unknown"])
     return {
         "num_clips": len(clips),
-        "num_groups": len({group for clip in clips for group in groups_in(clip.group)}),
-        "label_counts": {name: counts[name] for name in labels.names},
-        **({"known_counts": {name: len(clips) - unknown[name] for name in labels.names}} if is_partial else {}),
+        "num_groups": len(names_in(groups_and_splits(clips)["group"])),
+        "label_counts": dict(zip(labels.names, counts.tolist(), strict=True)),
+        **({"known_counts": dict(zip(labels.names, known.tolist(), strict=True))} if is_partial else {}),
     }
 
 
-def _index_rows(clips: Sequence[Clip]) -> Iterator[tuple]:
-    facts = sorted({key for clip in clips for key in clip.metadata})
-    has_mixtures = any(clip.parts for clip in clips)
-    columns = INDEX_COLUMNS + (MIXTURE_COLUMN,) * has_mixtures
+def _index_rows(clips: pa.Table) -> Iterator[tuple]:
+    facts = sorted(metadata_columns(clips).values())
+    is_mixed = has_mixtures(clips)
+    columns = INDEX_COLUMNS + (MIXTURE_COLUMN,) * is_mixed
     taken = (*INDEX_COLUMNS, MIXTURE_COLUMN)
     yield columns + tuple(f"metadata_{key}" if key in taken else key for key in facts)
-    for clip in clips:
+    for clip in rows_of(clips):
         end_s = "" if clip.end_s is None else clip.end_s
         classes = (";".join(clip.labels), ";".join(clip.unknown))
         row = (clip.clip_id, clip.group, clip.split, *classes, clip.start_s, end_s)
-        row += (described_parts(clip),) * has_mixtures
+        row += (described_parts(clip),) * is_mixed
         yield row + tuple(clip.metadata.get(key, "") for key in facts)

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from multiprocessing.pool import ThreadPool
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.index import SPLITS, Clip, MixPart
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.index import SPLITS, metadata_columns
+from hf_audio.data.index_columns import (
+    check_disjoint,
+    digest,
+    groups_and_splits,
+    has_mixtures,
+    is_one_of,
+    mixed_parts,
+    untrained,
+    without_mixtures,
+)
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
-from hf_audio.data.mixtures import described_parts, mixture_s
-from hf_audio.data.splits import check_disjoint
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
-from hf_audio.terminal import progress
 from hf_audio.windows import window_starts
 
 FORMAT_VERSION = 2
@@ -34,26 +41,31 @@ FEWEST_WINDOWS_TO_SPLIT = 512
 
 @dataclass(frozen=True)
 class Shard:
-    """One parquet file: its name without suffix, and the clips whose windows it holds, in order."""
+    """One parquet file: its name without suffix, and the clips whose windows it holds, in order.
+
+    The clips are a table of their own and no view of the index, for what goes to a worker process goes as a whole.
+    """
 
     name: str
     split: str
-    clips: tuple[Clip, ...]
+    clips: pa.Table
 
 
-def clips_in_order(clips: Iterable[Clip], split: str) -> list[Clip]:
-    """Clips of a split as they are stored.
+def places_in_order(clips: pa.Table, split: str) -> np.ndarray:
+    """Rows of a split's clips in the order in which they are stored.
 
     Training clips are mixed by a hash of their names, because readers that stream can only shuffle within a buffer and
     an index is usually sorted by class. Validation and test keep the order of the index.
     """
-    chosen = [clip for clip in clips if clip.split == split]
-    if split == "train":
-        chosen.sort(key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest())
-    return chosen
+    rows = np.flatnonzero(pc.equal(clips["split"], split).to_numpy())
+    if split != "train":
+        return rows
+    names = clips["clip_id"].take(pa.array(rows)).to_pylist()
+    hashes = [hashlib.sha256(name.encode()).digest() for name in names]
+    return rows[sorted(range(len(rows)), key=hashes.__getitem__)]
 
 
-def check_clips(clips: Sequence[Clip], labels: LabelSpace) -> None:
+def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
     """Refuse an index that cannot become a feature dataset.
 
     Raises:
@@ -61,44 +73,44 @@ def check_clips(clips: Sequence[Clip], labels: LabelSpace) -> None:
             training clip, or whose name could be two; an unknown label; partial labels that contradict themselves or
             the task.
     """
-    if not clips:
+    if not len(clips):
         raise InputError("There are no clips to build features from; the index is empty")
-    seen: set[str] = set()
-    trained: set[str] = set()
-    for clip in clips:
-        labels.indices(clip.labels)
-        _check_unknown(clip, labels)
-        if clip.split not in SPLITS:
-            raise InputError(f"Clip {clip.clip_id} has split {clip.split!r}; expected one of {', '.join(SPLITS)}")
-        if clip.clip_id in seen:
-            raise InputError(f"Clip {clip.clip_id} is in the index twice; clip_id must be unique")
-        seen.add(clip.clip_id)
-        if clip.split == "train":
-            trained.update(clip.labels)
-    check_disjoint((clip.group, clip.split) for clip in clips)
+    given = labels.places(clips["labels"])
+    _check_unknown(clips, labels, given)
+    elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
+    if len(elsewhere):
+        raise InputError(
+            f"Clip {elsewhere['clip_id'][0]} has split {elsewhere['split'][0].as_py()!r}; expected one of "
+            f"{', '.join(SPLITS)}"
+        )
+    counts = pc.value_counts(clips["clip_id"])
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
+    check_disjoint(groups_and_splits(clips))
     joined = [name for name in labels.names if ";" in name] if labels.is_multi_label else []
     if joined:
         raise InputError(
             f"Class {joined[0]!r} has a semicolon in its name, by which index.csv separates the classes of a clip: "
             "rename it where clips may have several"
         )
-    untrained = [name for name in labels.names if name not in trained]
-    if untrained:
-        raise InputError(f"Class {untrained[0]} has no training clip; add some, or leave the class out of the labels")
+    lacking = untrained(clips, labels.names)
+    if lacking:
+        raise InputError(f"Class {lacking[0]} has no training clip; add some, or leave the class out of the labels")
 
 
 def describe_build(
-    clips: Sequence[Clip], labels: LabelSpace, extractor_parameters: dict[str, Any], window_s: float, hop_s: float
+    clips: pa.Table, labels: LabelSpace, extractor_parameters: dict[str, Any], window_s: float, hop_s: float
 ) -> dict[str, Any]:
     """Everything that decides the features, short enough to compare: two builds with equal descriptions are equal."""
 
-    def digest(facts: Callable[[Clip], object]) -> str:
-        found = hashlib.sha256()
-        for clip in clips:
-            found.update(json.dumps(facts(clip), sort_keys=True, ensure_ascii=False).encode() + b"\n")
-        return found.hexdigest()
+    def digest_of(*columns: str) -> str:
+        return hashlib.sha256("".join(name + digest(clips[name]) for name in columns).encode()).hexdigest()
 
-    is_partial = any(clip.unknown for clip in clips)
+    def digest_of_names(column: str) -> str:  # of the same names in any order
+        return digest(pa.array(np.concatenate(labels.places(clips[column]))))
+
+    is_mixed = has_mixtures(clips)
     return {
         "format_version": FORMAT_VERSION,
         "window_s": window_s,
@@ -106,17 +118,23 @@ def describe_build(
         "extractor": extractor_parameters,
         "problem_type": labels.problem_type,
         "label_names": list(labels.names),
-        "clips": digest(lambda clip: [clip.clip_id, clip.start_s, clip.end_s]),
-        "clip labels": digest(lambda clip: sorted(clip.labels)),
-        # None where there is none, as in the plans of builds from before labels could be partial
-        "unknown labels": digest(lambda clip: sorted(clip.unknown)) if is_partial else None,
-        "splits": digest(lambda clip: clip.split),
-        "groups": digest(lambda clip: clip.group),
-        "metadata": digest(lambda clip: clip.metadata),
-        "file sizes": digest(lambda clip: None if clip.parts else _size_bytes(clip.path)),
-        # whose parts are clips, of which all is said above
-        "mixtures": digest(described_parts) if any(clip.parts for clip in clips) else None,
+        "clips": digest_of("clip_id", "start_s", "end_s"),
+        "clip labels": digest_of_names("labels"),
+        "unknown labels": digest_of_names("unknown"),
+        "splits": digest_of("split"),
+        "groups": digest_of("group"),
+        "metadata": digest_of(*sorted(metadata_columns(clips))),
+        "file sizes": digest(_sizes_bytes(without_mixtures(clips)["audio"])),
+        "mixtures": _digest_of_mixtures(clips) if is_mixed else None,
     }
+
+
+def _digest_of_mixtures(clips: pa.Table) -> str:
+    """Of what they are made of, and how, wherever it lies: their parts are clips, of which all else is said."""
+    rows, parts = mixed_parts(clips)
+    columns = [parts[name] for name in ("clip_id", "gain_db", "late", "skip")]
+    found = [digest(pa.array(rows)), digest(clips["match"]), *map(digest, columns)]
+    return hashlib.sha256("".join(found).encode()).hexdigest()
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -130,40 +148,13 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return words
 
 
-def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False) -> dict[str, float]:
-    """Seconds of each clip, by clip_id, as the file headers say; 0 for files that cannot be read.
-
-    Raises:
-        InputError: with `strict`, for the first such file.
-    """
-    paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
-    with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
-        lengths = threads.imap(_duration_or_error, paths, chunksize=64)  # not one task a file: there may be millions
-        shown = progress(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
-        found = dict(zip(paths, shown, strict=True))
-
-    def seconds(one: Clip | MixPart) -> float:
-        file_s = found[one.path]
-        if isinstance(file_s, AudioError):
-            if strict:
-                raise InputError(f"{one.path} is {file_s.reason}; mend or remove it, or build without --strict")
-            file_s = 0.0
-        end_s = file_s if one.end_s is None else min(one.end_s, file_s)
-        return max(0.0, end_s - one.start_s)
-
-    return {
-        clip.clip_id: mixture_s([seconds(part) for part in clip.parts]) if clip.parts else seconds(clip)
-        for clip in clips
-    }
-
-
-def check_window(window_s: float, durations_s: dict[str, float]) -> None:
+def check_window(window_s: float, durations_s: np.ndarray) -> None:
     """Refuse a window that no clip fills.
 
     Raises:
         InputError: names the longest clip.
     """
-    longest_s = max(durations_s.values())
+    longest_s = float(durations_s.max())
     if 0 < longest_s < window_s - 0.02:  # files that end a few samples early are as long as the window
         raise InputError(
             f"The window of {window_s:g} s is longer than every clip: the longest is {longest_s:.2f} s; "
@@ -171,34 +162,35 @@ def check_window(window_s: float, durations_s: dict[str, float]) -> None:
         )
 
 
-def plan_shards(
-    clips: Sequence[Clip], durations_s: dict[str, float], window_s: float, hop_s: float
-) -> dict[str, list[int]]:
+def plan_shards(clips: pa.Table, durations_s: np.ndarray, window_s: float, hop_s: float) -> dict[str, list[int]]:
     """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}."""
     window_ms, hop_ms = max(1, round(1000 * window_s)), max(1, round(1000 * hop_s))
+    lengths_ms, length_of_clip = np.unique(np.maximum(1, np.rint(1000 * durations_s)).astype(int), return_inverse=True)
+    num_windows = np.array([len(window_starts(length, window_ms, hop_ms)) for length in lengths_ms.tolist()])
     bounds = {}
     for split in SPLITS:
-        clips_ms = [max(1, round(1000 * durations_s[clip.clip_id])) for clip in clips_in_order(clips, split)]
-        if not clips_ms:
+        rows = places_in_order(clips, split)
+        if not len(rows):
             continue
-        totals = list(accumulate(len(window_starts(clip_ms, window_ms, hop_ms)) for clip_ms in clips_ms))
+        totals = np.cumsum(num_windows[length_of_clip[rows]]).tolist()
         num_shards = 1
-        if totals[-1] >= FEWEST_WINDOWS_TO_SPLIT and len(clips_ms) >= SHARDS_MULTIPLE:
+        if totals[-1] >= FEWEST_WINDOWS_TO_SPLIT and len(rows) >= SHARDS_MULTIPLE:
             num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * WINDOWS_A_SHARD))
-            num_shards = min(num_shards, len(clips_ms) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
+            num_shards = min(num_shards, len(rows) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
         cuts = [1 + bisect_left(totals, totals[-1] * cut / num_shards) for cut in range(1, num_shards)]
-        bounds[split] = [0, *_increasing(cuts, len(clips_ms)), len(clips_ms)]
+        bounds[split] = [0, *_increasing(cuts, len(rows)), len(rows)]
     return bounds
 
 
-def read_plan(path: Path, clips: Sequence[Clip]) -> dict[str, Any]:
+def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
     """plan.json of a build, which somebody else may have begun: `shard_bounds` and `audio_s` are those of these clips.
 
     Raises:
         InputError: no plan, or one that does not fit.
     """
     plan = read_json(path)
-    counts, bounds, audio_s = Counter(clip.split for clip in clips), plan.get("shard_bounds"), plan.get("audio_s")
+    counts = {one["values"].as_py(): one["counts"].as_py() for one in pc.value_counts(clips["split"])}
+    bounds, audio_s = plan.get("shard_bounds"), plan.get("audio_s")
     fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
     if not fits or not all(_are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
@@ -218,12 +210,12 @@ def _are_cuts(cuts: Any, num_clips: int) -> bool:
     )
 
 
-def shards_of(clips: Sequence[Clip], bounds: dict[str, list[int]]) -> Iterator[Shard]:
+def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
     """The shards that `plan_shards` cut."""
     for split, cuts in bounds.items():
-        ordered = clips_in_order(clips, split)
+        rows = places_in_order(clips, split)
         for name, (first, last) in zip(shard_names(split, len(cuts) - 1), pairwise(cuts), strict=True):
-            yield Shard(name, split, tuple(ordered[first:last]))
+            yield Shard(name, split, clips.take(pa.array(rows[first:last])))
 
 
 def shard_names(split: str, num_shards: int) -> list[str]:
@@ -231,23 +223,25 @@ def shard_names(split: str, num_shards: int) -> list[str]:
     return [f"{split}-{number:05d}-of-{num_shards:05d}" for number in range(num_shards)]
 
 
-def _check_unknown(clip: Clip, labels: LabelSpace) -> None:
-    labels.indices(clip.unknown)
-    if clip.unknown and not labels.is_multi_label:
+def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuse unknown classes that contradict the task, or the classes that are `given`."""
+    rows, classes = labels.places(clips["unknown"])
+    if len(rows) and not labels.is_multi_label:
         raise InputError(
-            f"Clip {clip.clip_id} has unknown classes, but each clip has exactly one class here; only independent "
-            f"classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
+            f"Clip {clips['clip_id'][int(rows[0])]} has unknown classes, but each clip has exactly one class here; "
+            f"only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
         )
-    for name in clip.unknown:
-        if name in clip.labels:
-            raise InputError(f"Clip {clip.clip_id} has class {name} and it is unknown whether it has it; take one back")
+    both = np.intersect1d(rows * len(labels) + classes, given[0] * len(labels) + given[1])
+    if len(both):
+        row, label = divmod(int(both[0]), len(labels))
+        raise InputError(
+            f"Clip {clips['clip_id'][row]} has class {labels.names[label]} and it is unknown whether it has it; take "
+            "one back"
+        )
 
 
-def _duration_or_error(path: str) -> float | AudioError:
-    try:
-        return probe(path).duration_s
-    except AudioError as error:
-        return error
+def _sizes_bytes(paths: pa.ChunkedArray) -> pa.Array:
+    return pa.array([_size_bytes(path) for path in paths.to_pylist()], pa.int64())
 
 
 def _size_bytes(path: str) -> int | None:

@@ -17,7 +17,7 @@ import torch
 from hf_audio.data.audio import AudioError
 from hf_audio.data.feature_plan import Shard
 from hf_audio.data.feature_storage import feature_schema
-from hf_audio.data.index import Clip
+from hf_audio.data.index import Clip, rows_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixing_audio import read_clip
 from hf_audio.errors import InputError
@@ -116,7 +116,7 @@ class ShardBuilder:
         self, shard: Shard, rows: _Rows, report: Callable[[int], object]
     ) -> Iterator[list[tuple[Clip, np.ndarray]]]:
         batch, batch_samples = [], 0
-        for clip in shard.clips:
+        for clip in rows_of(shard.clips):
             try:
                 waveform = self._waveform(clip)
             except AudioError as error:

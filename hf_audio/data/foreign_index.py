@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from hf_audio.data.index import INDEX_COLUMNS, SPLITS, groups_in
+from hf_audio.data.index_columns import check_disjoint
 from hf_audio.data.labels import LabelSpace
-from hf_audio.data.splits import check_disjoint
 from hf_audio.data.tables import Row, written_rows
 from hf_audio.errors import InputError
 
@@ -55,7 +56,8 @@ def read_index(index: Path, excluded: Path, labels: LabelSpace, source: str) -> 
     left_out = {row["clip_id"] for row in written_rows(excluded, required=("clip_id", "reason"))}
     splits: dict[str, IndexedSplit] = {}
     try:
-        check_disjoint(_groups(index, left_out, labels, splits))
+        pairs = [(one, split) for group, split in _groups(index, left_out, labels, splits) for one in groups_in(group)]
+        check_disjoint(pa.table({"group": [one for one, _ in pairs], "split": [split for _, split in pairs]}))
     except _DamageError as damage:
         raise InputError(f"{damage}; download or build the dataset again") from None
     except InputError as error:
@@ -168,8 +170,8 @@ def classes_in(written: str, labels: LabelSpace) -> tuple[int, ...]:
 
 
 def names_in(written: str, labels: LabelSpace) -> list[str]:
-    """Names of classes with semicolons between them; a single name may hold semicolons itself."""
-    return [written] if written in labels.names else [name for name in written.split(";") if name]
+    """Names of classes with semicolons between them; where each clip has one class, its name may hold semicolons."""
+    return [name for name in (written.split(";") if labels.is_multi_label else [written]) if name]
 
 
 def _add(split: IndexedSplit, clip_id: str, group: str, given: tuple[int, ...], unknown: tuple[int, ...]) -> None:

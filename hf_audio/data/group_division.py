@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from scipy import sparse
 
-from hf_audio.data.index import Clip
+from hf_audio.data.index_columns import names_in, places_of
 from hf_audio.data.labels import LabelSpace
 
 
-def groups_and_counts(clips: Sequence[Clip], labels: LabelSpace) -> tuple[list[str], sparse.csr_array]:
+def groups_and_counts(clips: pa.Table, labels: LabelSpace) -> tuple[list[str], sparse.csr_array]:
     """Names of the groups, sorted, and how many clips of each class they hold, `[groups, classes + 1]`: last all.
 
     Sparse, for of two million groups and 527 classes nearly all counts are zero.
     """
-    groups = sorted({clip.group for clip in clips})
-    row_of = {group: row for row, group in enumerate(groups)}
-    rows, columns = [], []
-    for clip in clips:
-        found = (*set(labels.indices(clip.labels)), len(labels))
-        rows += [row_of[clip.group]] * len(found)
-        columns += found
+    groups = names_in(clips["group"])
+    row_of_clip = places_of(clips["group"], groups)
+    clip_of_label, label = labels.places(clips["labels"])
+    pairs = np.unique(clip_of_label * len(labels) + label)  # a label counts once a clip
+    rows = np.concatenate([row_of_clip[pairs // len(labels)], row_of_clip])
+    columns = np.concatenate([pairs % len(labels), np.full(len(clips), len(labels))])
     shape = (len(groups), len(labels) + 1)
     return groups, sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # which adds up what repeats
 

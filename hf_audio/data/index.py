@@ -1,12 +1,18 @@
-"""The index: what a corpus is to everything that comes after it."""
+"""The index: what a corpus is to everything that comes after it: a table with a row for each clip.
+
+A million rows are common, so what looks at all of them looks at columns (`hf_audio.data.index_columns`); `Clip` is one
+row, to write tables by and to read what is to be heard.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import Any
+
+import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
 # of a feature dataset's index.csv; what follows them there is metadata
@@ -21,7 +27,7 @@ class MixPart:
     """A clip as it sounds in a mixture; see `hf_audio.data.mixing_audio` for how they are put together.
 
     Attributes:
-        clip_id, path, start_s, end_s: of the clip.
+        clip_id, path, group, start_s, end_s: of the clip.
         gain_db: its level in the mixture, beside the others'.
         late: it begins so late, as a share of a window, or of a mixture shorter than a window.
         skip: where in a longer clip the stretch lies that is heard, from 0 (its beginning) to 1 (its end).
@@ -29,6 +35,7 @@ class MixPart:
 
     clip_id: str
     path: str
+    group: str = ""
     start_s: float = 0.0
     end_s: float | None = None
     gain_db: float = 0.0
@@ -36,18 +43,39 @@ class MixPart:
     skip: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)  # slots: there may be millions
+PART = pa.struct([(one.name, pa.float64() if "float" in one.type else pa.string()) for one in fields(MixPart)])
+# Columns of every index, by the names of `Clip`'s attributes where they differ; all others are metadata
+CLIP_COLUMNS = pa.schema(
+    [
+        pa.field("clip_id", pa.string()),
+        pa.field("audio", pa.string()),
+        pa.field("labels", pa.list_(pa.string())),
+        pa.field("unknown", pa.list_(pa.string())),
+        pa.field("group", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("start_s", pa.float64()),
+        pa.field("end_s", pa.float64()),
+    ]
+)
+# where there are mixtures; null for all other clips
+MIXTURE_COLUMNS = pa.schema([pa.field("parts", pa.list_(PART)), pa.field("match", pa.string())])
+OWN_COLUMNS = (*CLIP_COLUMNS.names, *MIXTURE_COLUMNS.names)
+RENAMED = "metadata_"  # before metadata that are called like one of them
+ROWS_AT_A_TIME = 1 << 14  # as Python's objects
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
-    """One labelled stretch of a recording.
+    """One labelled stretch of a recording: a row of the index.
 
     Attributes:
-        path: the audio file. Any path is taken and kept as a string, in a third of the memory: there may be millions.
+        path: the audio file. Any path is taken and kept as a string.
         labels: names of its classes; none at all is a valid multi-label answer.
         group: song, recording or speaker: what must never be in two splits.
         start_s, end_s: the stretch of the file in seconds; `end_s` None reads to its end.
         split: "train", "validation" or "test" where the corpus has an official one, else None.
         clip_id: name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
-        metadata: free facts that travel to the feature dataset's index.csv (genre, drums ...).
+        metadata: free facts that travel to the feature dataset (genre, drums ...): texts or numbers.
         unknown: names of classes about which nothing is known for this clip, where labels are partial (multi-label
             only): neither present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
         parts: what a mixture is made of. It has no file of its own: its path is "", and its `group` stands for those of
@@ -62,7 +90,7 @@ class Clip:
     start_s: float = 0.0
     end_s: float | None = None
     split: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     parts: tuple[MixPart, ...] = ()
     match: str = "none"
@@ -75,26 +103,97 @@ class Clip:
         """Whether the group is but the name of the clip's own file, where none is known."""
         return self.clip_id == self.group or self.clip_id.startswith(f"{self.group}#")
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What must never be in two splits: the clip's group, or those of all parts of a mixture."""
+        return tuple(part.group for part in self.parts) or (self.group,)
 
-def with_shared_values(clips: Iterable[Clip]) -> list[Clip]:
-    """The same clips, equal names, labels and metadata being one object each: there may be millions."""
-    seen: dict[Any, Any] = {}
-    seen_metadata: dict[tuple, dict[str, str]] = {}
 
-    def shared(value: Any) -> Any:
-        return seen.setdefault(value, value)
+def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
+    """The table of clips, in their order: CLIP_COLUMNS, MIXTURE_COLUMNS where there are any, and metadata.
 
-    return [
-        dataclasses.replace(
-            clip,
-            clip_id=shared(clip.clip_id),  # where every file is a group of its own, their names are equal
-            group=shared(clip.group),
-            labels=shared(clip.labels),
-            unknown=shared(clip.unknown),
-            metadata=seen_metadata.setdefault(tuple(clip.metadata.items()), clip.metadata),
-        )
-        for clip in clips
-    ]
+    Metadata are numbers where every one that is given is written as a number is (120, 0.5, and not 007), else texts;
+    what is empty is null.
+
+    Args:
+        clips: taken as they come, so that there need not be all of them at once.
+        like: of an index that these clips will be added to: their metadata get its types.
+    """
+    rows, tables = iter(clips), [CLIP_COLUMNS.empty_table()]
+    while some := list(islice(rows, ROWS_AT_A_TIME)):
+        tables.append(_table(some))
+    table = pa.concat_tables(tables, promote_options="default")
+    for place, name in enumerate(table.column_names):
+        if name not in OWN_COLUMNS:
+            kind = like.field(name).type if like else _type_of(table[name])
+            table = table.set_column(place, name, table[name].cast(kind))
+    return table
+
+
+def rows_of(clips: pa.Table) -> Iterator[Clip]:
+    """The rows of an index, in their order; metadata that are null are left out."""
+    facts = metadata_columns(clips)
+    for batch in clips.to_batches(max_chunksize=ROWS_AT_A_TIME):
+        for row in batch.to_pylist():
+            its = {name: row[column] for column, name in facts.items() if row[column] is not None}
+            yield Clip(
+                path=row["audio"],
+                labels=tuple(row["labels"]),
+                group=row["group"],
+                clip_id=row["clip_id"],
+                start_s=row["start_s"],
+                end_s=row["end_s"],
+                split=row["split"],
+                metadata=its,
+                unknown=tuple(row["unknown"]),
+                parts=tuple(MixPart(**part) for part in row.get("parts") or ()),
+                match=row.get("match") or "none",
+            )
+
+
+def metadata_columns(clips: pa.Table) -> dict[str, str]:
+    """The columns of metadata, and the name that each fact has."""
+    names = [name for name in clips.column_names if name not in OWN_COLUMNS]
+    return {name: own if (own := name.removeprefix(RENAMED)) in OWN_COLUMNS else name for name in names}
+
+
+def _table(clips: list[Clip]) -> pa.Table:
+    """A few clips as a table; metadata as texts."""
+    columns = {
+        name: [getattr(clip, "path" if name == "audio" else name) for clip in clips] for name in CLIP_COLUMNS.names
+    }
+    schema = CLIP_COLUMNS
+    if any(clip.parts for clip in clips):
+        schema = pa.unify_schemas([CLIP_COLUMNS, MIXTURE_COLUMNS])
+        columns["parts"] = [[_facts(part) for part in clip.parts] or None for clip in clips]
+        columns["match"] = [clip.match if clip.parts else None for clip in clips]
+    table = pa.table(columns, schema)
+    for key in dict.fromkeys(key for clip in clips for key in clip.metadata):
+        values = [clip.metadata.get(key) for clip in clips]
+        texts = [None if value in (None, "") else str(value) for value in values]
+        table = table.append_column(RENAMED + key if key in OWN_COLUMNS else key, pa.array(texts, pa.string()))
+    return table
+
+
+def _facts(part: MixPart) -> dict[str, Any]:
+    return {one.name: getattr(part, one.name) for one in fields(part)}
+
+
+def _type_of(texts: pa.ChunkedArray) -> pa.DataType:
+    """int64 or float64 where each text is written as such numbers are, so that nothing is lost; else string."""
+    values = texts.unique().drop_null().to_pylist()
+    if values and all(_is_written_as(int, value) and abs(int(value)) < 1 << 63 for value in values):
+        return pa.int64()
+    if values and all(_is_written_as(float, value) or _is_written_as(int, value) for value in values):
+        return pa.float64()
+    return pa.string()
+
+
+def _is_written_as(kind: type, text: str) -> bool:
+    try:
+        return str(number := kind(text)) == text and number - number == 0  # which no infinity fulfils
+    except (ValueError, OverflowError):
+        return False
 
 
 def joined_group(groups: Iterable[str]) -> str:

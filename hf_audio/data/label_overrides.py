@@ -8,13 +8,16 @@ Other columns are for people (reason, confidence ...). Without a column `unknown
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hf_audio.data.index import Clip
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.index_columns import is_one_of, names_in, of_split, places_of, whole, with_values
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.tables import csv_text, read_table
 from hf_audio.errors import InputError, nearest_name
@@ -38,7 +41,7 @@ class ClipLabels(NamedTuple):
 class CorrectedLabels(NamedTuple):
     """Clips and classes after corrections, and a sentence for the corpus's card on what was done."""
 
-    clips: list[Clip]
+    clips: pa.Table
     labels: LabelSpace
     note: str
 
@@ -71,7 +74,7 @@ def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str,
     return found
 
 
-def correct_labels(clips: Sequence[Clip], labels: LabelSpace, table: str | Path) -> CorrectedLabels:
+def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> CorrectedLabels:
     """The clips with the labels that the table gives them; splits stay as they are.
 
     A class that the corpus does not have is a new one, behind the others, if two training clips or more get it. A class
@@ -88,16 +91,17 @@ def correct_labels(clips: Sequence[Clip], labels: LabelSpace, table: str | Path)
     overrides = read_clip_labels(table)
     _check_clip_ids(overrides, clips, table)
     _check_number_of_labels(overrides, labels, table)
-    corrected = [_corrected(clip, overrides.get(clip.clip_id)) for clip in clips]
-    _check_names(corrected, labels, table)
-    changed = [(old, new) for old, new in zip(clips, corrected, strict=True) if _differs(old, new)]
-    kept = [clip for clip in corrected if clip is not None]
-    found = {name for clip in kept for name in clip.labels}
-    new = sorted(found - set(labels.names))
+    left_out = is_one_of(clips["clip_id"], (name for name, one in overrides.items() if one.is_left_out))
+    corrected = _joined(clips, overrides)
+    kept = corrected.filter(pc.invert(left_out))
+    _check_names(kept, labels, table)
+    found = names_in(kept["labels"])
+    new = [name for name in found if name not in labels.names]
     lost = [name for name in labels.names if name not in found]
     if lost:  # nobody can ask for what no clip has
-        kept = [dataclasses.replace(clip, unknown=_without(clip.unknown, lost)) for clip in kept]
-    note = _note(changed)
+        kept = with_values(kept, "unknown", [_without(names, lost) for names in kept["unknown"].to_pylist()])
+    named = is_one_of(clips["clip_id"], overrides)
+    note = _note(clips.filter(named), corrected.filter(named), left_out.filter(named))
     logger.info("%s", note.rstrip("."))
     if new:
         logger.warning("%s has new classes: %s", table, ", ".join(new))
@@ -124,46 +128,60 @@ def _names(written: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in written.replace("|", ";").split(";") if name.strip()))
 
 
-def _corrected(clip: Clip, override: ClipLabels | None) -> Clip | None:
-    """None where the clip is to be left out."""
-    if override is None:
-        return clip
-    if override.is_left_out:
-        return None
-    unknown = override.unknown
-    if unknown is None:
-        unknown = _without(clip.unknown, override.labels)
-    return dataclasses.replace(clip, labels=override.labels, unknown=unknown)
+def _joined(clips: pa.Table, overrides: Mapping[str, ClipLabels]) -> pa.Table:
+    """The clips, those of which the overrides say something with what they say."""
+    names = list(overrides)
+    place = places_of(clips["clip_id"], names)
+    rows = np.flatnonzero(place >= 0)
+    said = [overrides[names[at]] for at in place[rows].tolist()]
+    before = clips["unknown"].take(pa.array(rows)).to_pylist()
+    unknown = [
+        _without(names, one.labels) if one.unknown is None else one.unknown
+        for names, one in zip(before, said, strict=True)
+    ]
+    clips = _replaced(clips, "labels", rows, [one.labels for one in said])
+    return _replaced(clips, "unknown", rows, unknown)
 
 
-def _differs(old: Clip, new: Clip | None) -> bool:
-    return new is None or set(old.labels) != set(new.labels) or set(old.unknown) != set(new.unknown)
+def _replaced(clips: pa.Table, column: str, rows: np.ndarray, values: Sequence[Sequence[str]]) -> pa.Table:
+    """The clips with lists of names put in the place of others."""
+    both = pa.concat_arrays([whole(clips[column]), pa.array(values, clips[column].type)])
+    taken = np.arange(len(clips))
+    taken[rows] = len(clips) + np.arange(len(rows))
+    return with_values(clips, column, both.take(pa.array(taken)))
 
 
 def _without(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in others)
 
 
-def _note(changed: Sequence[tuple[Clip, Clip | None]]) -> str:
-    relabelled = [old for old, new in changed if new is not None]
-    in_test = sum(clip.split == "test" for clip in relabelled)
-    note = f"Labels of {len(relabelled)} clips corrected ({in_test} of them test)"
-    left_out = [old for old, new in changed if new is None]
-    if left_out:
-        note += f", {len(left_out)} clips left out ({sum(clip.split == 'test' for clip in left_out)} of them test)"
+def _note(before: pa.Table, after: pa.Table, left_out: pa.ChunkedArray) -> str:
+    """What was done to the clips that are named."""
+    same_names = pc.and_(*(pc.equal(_sorted(before[name]), _sorted(after[name])) for name in ("labels", "unknown")))
+    relabelled = before.filter(pc.and_not(pc.invert(same_names), left_out))
+    note = f"Labels of {len(relabelled)} clips corrected ({len(of_split(relabelled, 'test'))} of them test)"
+    gone = before.filter(left_out)
+    if len(gone):
+        note += f", {len(gone)} clips left out ({len(of_split(gone, 'test'))} of them test)"
     return note + "."
 
 
-def _check_clip_ids(overrides: Mapping[str, ClipLabels], clips: Sequence[Clip], table: str | Path) -> None:
-    known = {clip.clip_id for clip in clips}
-    unknown = [clip_id for clip_id in overrides if clip_id not in known]
+def _sorted(column: pa.ChunkedArray) -> pa.Array:
+    """A text for each list of names, equal for the same names in any order."""
+    return pa.array(["\0".join(sorted(set(names))) for names in column.to_pylist()], pa.string())
+
+
+def _check_clip_ids(overrides: Mapping[str, ClipLabels], clips: pa.Table, table: str | Path) -> None:
+    known = names_in(clips["clip_id"])
+    there = set(known)
+    unknown = [name for name in overrides if name not in there]
     if not unknown:
         return
     # Comparing with every name of a large corpus takes minutes; mistakes are mostly in the folder
     file_name = unknown[0].rpartition("/")[2]
-    alike = [clip_id for clip_id in sorted(known) if clip_id.endswith(file_name)]
-    guess = nearest_name(unknown[0], alike or sorted(known)[:MOST_COMPARED_NAMES])
-    hint = f"did you mean {guess!r}" if guess else f"its clips are named like {sorted(known)[0]!r}"
+    alike = [clip_id for clip_id in known if clip_id.endswith(file_name)]
+    guess = nearest_name(unknown[0], alike or known[:MOST_COMPARED_NAMES])
+    hint = f"did you mean {guess!r}" if guess else f"its clips are named like {known[0]!r}"
     raise InputError(
         f"{table} names {len(unknown)} of {len(overrides)} clips that the corpus does not have, first {unknown[0]!r}: "
         f"{hint}?"
@@ -182,11 +200,10 @@ def _check_number_of_labels(overrides: Mapping[str, ClipLabels], labels: LabelSp
             )
 
 
-def _check_names(clips: Sequence[Clip | None], labels: LabelSpace, table: str | Path) -> None:
+def _check_names(clips: pa.Table, labels: LabelSpace, table: str | Path) -> None:
     """Every name is a class, or plainly meant as a new one."""
-    kept = [clip for clip in clips if clip is not None]
-    counts = Counter(name for clip in kept if clip.split == "train" for name in clip.labels)
-    used = {name: None for clip in kept for name in (*clip.labels, *clip.unknown)}  # in their order
+    used = dict.fromkeys(names_in(clips["labels"]) + names_in(clips["unknown"]))
+    counts = Counter(pc.list_flatten(of_split(clips, "train")["labels"]).to_pylist())
     by_folded = {name.casefold(): name for name in labels.names}
     for name in (name for name in used if name not in labels.names):
         same = by_folded.get(name.casefold())

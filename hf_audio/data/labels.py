@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from hf_audio.data.index import Clip
+from hf_audio.data.index_columns import names_in, places_of, whole
 from hf_audio.errors import InputError, unknown_name
 
 SINGLE_LABEL = "single_label_classification"
@@ -59,6 +61,26 @@ class LabelSpace:
             raise unknown_name("label", unknown[0], self.names)
         return sorted(ids[label] for label in labels)
 
+    def places(self, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+        """Of a column of label names: clip and class of each name, as two arrays, in the order of both.
+
+        Raises:
+            InputError: a name that is no class.
+        """
+        lists = whole(column)
+        clips, flat = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
+        classes = places_of(flat, self.names)
+        if (classes < 0).any():
+            raise unknown_name("label", flat[int(np.argmax(classes < 0))].as_py(), self.names)
+        order = np.lexsort((classes, clips))
+        return clips[order], classes[order]
+
+    def counts(self, column: pa.ChunkedArray) -> np.ndarray:
+        """How many clips have each class, int `[classes]`, of a column of label names."""
+        clips, classes = self.places(column)
+        pairs = np.unique(clips * len(self) + classes)
+        return np.bincount(pairs % len(self), minlength=len(self))
+
     def multi_hot(self, indices: Sequence[int], unknown: Sequence[int] = ()) -> np.ndarray:
         """float32 `[classes]` with 1 at each of `indices` and NaN at each of `unknown`."""
         target = np.zeros(len(self.names), dtype=np.float32)
@@ -76,12 +98,12 @@ class LabelSpace:
 
     @classmethod
     def of_clips(
-        cls, clips: Iterable[Clip], names: Sequence[str] | None = None, problem_type: str | None = None
+        cls, clips: pa.Table, names: Sequence[str] | None = None, problem_type: str | None = None
     ) -> LabelSpace:
         """The label space of an index: all names sorted, single-label if every clip has exactly one label."""
-        clips = list(clips)
         if names is None:
-            names = sorted({label for clip in clips for label in clip.labels})
+            names = names_in(clips["labels"])
         if problem_type is None:
-            problem_type = SINGLE_LABEL if all(len(clip.labels) == 1 for clip in clips) else MULTI_LABEL
+            each_has_one = pc.all(pc.equal(pc.list_value_length(clips["labels"]), 1), min_count=0).as_py()
+            problem_type = SINGLE_LABEL if each_has_one else MULTI_LABEL
         return cls(tuple(names), problem_type)

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import soxr
 import torch
 from torchaudio.functional import phase_vocoder
 
 from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_audio
-from hf_audio.data.index import Clip, MixPart
+from hf_audio.data.index import Clip, MixPart, rows_of
 from hf_audio.data.mixtures import mixture_s
 from hf_audio.errors import printable
 from hf_audio.files import write_atomically
@@ -77,7 +78,7 @@ def read_clip(clip: Clip, sample_rate: int, window_s: float | None = None, *, st
     return mixture * np.float32(min(level / max(_rms(mixture), SILENT_PEAK), FULL_SCALE / max(peak, SILENT_PEAK)))
 
 
-def write_mixtures(mixtures: Sequence[Clip], folder: Path, sample_rate: int = 44_100) -> list[Path]:
+def write_mixtures(mixtures: pa.Table, folder: Path, sample_rate: int = 44_100) -> list[Path]:
     """Writes mixtures as FLAC files for listening, each named after its number, its classes and what its parts share.
 
     Returns:
@@ -85,8 +86,8 @@ def write_mixtures(mixtures: Sequence[Clip], folder: Path, sample_rate: int = 44
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for clip in progress(mixtures, desc="mixtures", unit=" clips"):
-        shared = [value for value in clip.metadata.values() if value]
+    for clip in progress(rows_of(mixtures), total=len(mixtures), desc="mixtures", unit=" clips"):
+        shared = map(str, clip.metadata.values())
         name = printable(" ".join([clip.clip_id, "+".join(clip.labels), *shared])).translate(NO_FILE_NAME)
         name = name.encode()[:MOST_NAME_BYTES].decode(errors="ignore") + ".flac"
         try:

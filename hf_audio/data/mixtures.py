@@ -13,9 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.config import MixingConfig
-from hf_audio.data.index import Clip, MixPart, groups_in, joined_group
+from hf_audio.data.index import Clip, MixPart, index_of, joined_group, rows_of
+from hf_audio.data.index_columns import check_disjoint, groups_and_splits, of_split, without_mixtures
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError, nearest_name
 
@@ -25,13 +28,13 @@ MOST_ATTEMPTS = 200  # for one mixture: where so many fail, there are no clips t
 MOST_DRAWS = 20  # of a clip of one class, until one fits
 
 
-def mix_clips(clips: Sequence[Clip], labels: LabelSpace, mixing: MixingConfig) -> list[Clip]:
+def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.Table:
     """Mixtures of the training clips that have a class; validation and test are not touched.
 
     Each clip of a mixture brings a class that it has not yet, and no two are of one group. Classes are drawn evenly,
     not by how frequent they are: the first at random, its partners' always the least used so far. Labels are joined; a
     class is known to be absent only where it is of all parts. A mixture carries the metadata in which all agree, and
-    its group stands for the groups of all of them (`groups_in`), so that no split of it can leak.
+    is of the groups of all of them (`Clip.groups`), so that no split of it can leak.
 
     Args:
         clips: every clip with its split.
@@ -45,10 +48,10 @@ def mix_clips(clips: Sequence[Clip], labels: LabelSpace, mixing: MixingConfig) -
         InputError: one class a clip, metadata that no clip has, clips that do not go together, or no librosa to match
             them by.
     """
-    training = sorted((clip for clip in clips if clip.split == "train"), key=lambda clip: clip.clip_id)
+    training = of_split(clips, "train")
     count = round(mixing.mix_fraction * len(training))
     if not count:
-        return []
+        return clips.schema.empty_table()
     if not labels.is_multi_label:
         raise InputError(
             "--mix_fraction makes clips of several classes, but each clip has exactly one class here: add "
@@ -59,14 +62,14 @@ def mix_clips(clips: Sequence[Clip], labels: LabelSpace, mixing: MixingConfig) -
             f"--mix_match {mixing.mix_match} needs librosa, which is not installed: pip install "
             '"hf_audio[classical]", or give --mix_match none'
         )
-    pool = _Pool.of([clip for clip in training if clip.labels and not clip.parts], labels, mixing)
+    usable = without_mixtures(training.filter(pc.greater(pc.list_value_length(training["labels"]), 0)))
+    pool = _Pool.of(list(rows_of(usable.sort_by("clip_id"))), labels, mixing)
     random = np.random.default_rng(mixing.mix_seed)
-    mixtures = [
-        _mixture(f"mix/{number:06d}", pool.draw(random, mixing), labels, mixing, random) for number in range(count)
-    ]
-    elsewhere = {one for clip in clips if clip.split != "train" for one in groups_in(clip.group)}
-    leaked = next((one for clip in mixtures for one in groups_in(clip.group) if one in elsewhere), None)
-    assert leaked is None, f"group {leaked} is in a mixture and not in training alone"
+    mixtures = index_of(
+        (_mixture(f"mix/{number:06d}", pool.draw(random, mixing), labels, mixing, random) for number in range(count)),
+        like=clips.schema,
+    )
+    check_disjoint(pa.concat_tables([groups_and_splits(clips), groups_and_splits(mixtures)]))
     return mixtures
 
 
@@ -139,7 +142,7 @@ class _Pool:
 
 def _agreeing(clip: Clip, mixing: MixingConfig) -> str:
     """What the clips of a mixture must agree in; nothing where it is not known of this one."""
-    return clip.metadata.get(mixing.mix_same, "") if mixing.mix_same else "any"
+    return str(clip.metadata.get(mixing.mix_same, "")) if mixing.mix_same else "any"
 
 
 def _mixture(
@@ -155,6 +158,7 @@ def _mixture(
             MixPart(
                 clip_id=clip.clip_id,
                 path=clip.path,
+                group=clip.group,
                 start_s=clip.start_s,
                 end_s=clip.end_s,
                 gain_db=round(-mixing.mix_level_db * gain, 2),
@@ -193,7 +197,7 @@ def described_parts(clip: Clip) -> str:
 
 def _nothing_to_mix(clips: Sequence[Clip], mixing: MixingConfig) -> InputError:
     same = mixing.mix_same
-    fields = sorted({key for clip in clips for key, value in clip.metadata.items() if value})
+    fields = sorted({key for clip in clips for key in clip.metadata})
     if same and same not in fields:
         guess = nearest_name(same, fields)
         there = f"did you mean {guess}?" if guess else f"there is {', '.join(fields) or 'none'}"

@@ -6,19 +6,33 @@ checked again before anything is trained.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.data.group_division import divide_groups, groups_and_counts, presence, union_and_counts
-from hf_audio.data.index import SPLITS, Clip, groups_in
+from hf_audio.data.index import SPLITS
+from hf_audio.data.index_columns import (
+    check_disjoint,
+    groups_and_splits,
+    is_one_of,
+    names_in,
+    of_split,
+    places_of,
+    untrained,
+    with_split,
+    with_values,
+)
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.split_drawing import draw_split
 from hf_audio.errors import InputError
 
 
 def assign_splits(
-    clips: Sequence[Clip],
+    clips: pa.Table,
     labels: LabelSpace,
     *,
     fold: str | None = None,
@@ -29,7 +43,7 @@ def assign_splits(
     validation_from: str = "train",
     test_to_train: float = 0.0,
     seed: int = 0,
-) -> list[Clip]:
+) -> pa.Table:
     """Gives every clip its split: "train", "validation" or "test".
 
     Args:
@@ -47,7 +61,6 @@ def assign_splits(
         InputError: a group in two splits, an unknown fold or group, a class that cannot be split or is not in training,
             or settings that need a split which is not there.
     """
-    clips = list(clips)
     for flag, share in (("--test_fraction", test_fraction), ("--validation_fraction", validation_fraction)):
         if not 0 <= share < 1:
             raise InputError(f"{flag} must be at least 0 and below 1, found {share:g}: try 0.15")
@@ -55,46 +68,33 @@ def assign_splits(
         raise InputError("--test_groups and --fold both say what to test on; leave one of them out")
     if num_folds is not None:
         clips = draw_folds(clips, labels, num_folds, seed)
-    has_test = any(clip.split == "test" for clip in clips) and not test_groups
+    has_test = "test" in names_in(clips["split"]) and not test_groups
     clips = _official(
         clips, fold, test_groups, "This corpus has the official" if num_folds is None else "There are the"
     )
-    clips = [dataclasses.replace(clip, split=clip.split or "train") for clip in clips]
-    check_disjoint((clip.group, clip.split) for clip in clips)  # before groups are moved as wholes
+    clips = with_values(clips, "split", pc.fill_null(clips["split"], "train"))
+    check_disjoint(groups_and_splits(clips))  # before groups are moved as wholes
     if validation_from != "train" or test_to_train:
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0
         clips = _divide_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
     shares = {"test": test_fraction, "validation": validation_fraction}
-    there = {clip.split for clip in clips}
+    there = names_in(clips["split"])
     missing = [split for split, share in shares.items() if share > 0 and split not in there]
     for number, split in enumerate(missing, start=1):
         clips = draw_split(clips, labels, split, shares[split], seed, later=missing[number:])
-    check_disjoint((clip.group, clip.split) for clip in clips)
+    check_disjoint(groups_and_splits(clips))
     _check_training(clips, labels)
     return clips
 
 
-def check_disjoint(groups_and_splits: Iterable[tuple[str, str]]) -> None:
-    """Raises InputError naming the first group that is in two splits; a mixture is of the groups of all its parts."""
-    split_of: dict[str, str] = {}
-    for group, split in ((group, split) for joined, split in groups_and_splits for group in groups_in(joined)):
-        first = split_of.setdefault(group, split)
-        if first != split:
-            raise InputError(
-                f"Group {group!r} is in two splits, {first} and {split}: its clips would be known before the test; "
-                "move all of its clips to one split"
-            )
-
-
-def fold_names(clips: Iterable[Clip]) -> list[str]:
+def fold_names(clips: pa.Table) -> list[str]:
     """Names of the folds that an index has as its splits, fold2 before fold10."""
-    named = {clip.split for clip in clips if clip.split} - set(SPLITS)
-    named = sorted(named)
+    named = [name for name in names_in(clips["split"]) if name not in SPLITS]
     return sorted(named, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
-def draw_folds(clips: Sequence[Clip], labels: LabelSpace, num_folds: int, seed: int = 0) -> list[Clip]:
+def draw_folds(clips: pa.Table, labels: LabelSpace, num_folds: int, seed: int = 0) -> pa.Table:
     """The clips with `split` "fold1" to "foldK": whole groups, each class spread as evenly as its groups allow.
 
     The same clips, number of folds and seed give the same folds, whatever the order of the clips.
@@ -102,7 +102,7 @@ def draw_folds(clips: Sequence[Clip], labels: LabelSpace, num_folds: int, seed: 
     Raises:
         InputError: fewer than two folds, more than there are groups, a class with one group, or an official split.
     """
-    official = sorted({clip.split for clip in clips if clip.split})
+    official = names_in(clips["split"])
     if official:
         raise InputError(
             f"This corpus has the official splits {_some(official)}, so --num_folds would not draw others; leave it "
@@ -120,30 +120,27 @@ def draw_folds(clips: Sequence[Clip], labels: LabelSpace, num_folds: int, seed: 
                 "take it out of the labels"
             )
     parts = divide_groups(counts, [1 / num_folds] * num_folds, seed)
-    fold_of = {group: f"fold{part + 1}" for group, part in zip(groups, parts.tolist(), strict=True)}
-    return [dataclasses.replace(clip, split=fold_of[clip.group]) for clip in clips]
+    names = pa.array([f"fold{number}" for number in range(1, num_folds + 1)])
+    return with_values(clips, "split", names.take(pa.array(parts[places_of(clips["group"], groups)])))
 
 
-def _official(clips: list[Clip], fold: str | None, test_groups: Sequence[str] | None, whose: str) -> list[Clip]:
+def _official(clips: pa.Table, fold: str | None, test_groups: Sequence[str] | None, whose: str) -> pa.Table:
     """The clips with `split` None, or one of SPLITS as the corpus or the user says."""
-    named, folds = {clip.split for clip in clips if clip.split}, fold_names(clips)
-    if folds and named & set(SPLITS):
-        raise InputError(
-            f"The split column mixes {', '.join(sorted(named))}; use train, validation, test or names of folds"
-        )
+    named, folds = names_in(clips["split"]), fold_names(clips)
+    if folds and len(folds) < len(named):
+        raise InputError(f"The split column mixes {', '.join(named)}; use train, validation, test or names of folds")
     if test_groups:
-        test_groups = set(test_groups)
-        unknown = sorted(test_groups - {clip.group for clip in clips})
+        known = names_in(clips["group"])
+        unknown = sorted(set(test_groups).difference(known))
         if unknown:
-            known = sorted({clip.group for clip in clips})
             raise InputError(f"--test_groups {unknown[0]} is no group of this corpus; there are {_some(known)}")
-        return [dataclasses.replace(clip, split="test" if clip.group in test_groups else None) for clip in clips]
+        return with_split(with_split(clips, None), "test", is_one_of(clips["group"], test_groups))
     if folds:
         tested = _find_fold(folds, fold)
         if tested is None:
             found = f"--fold {fold} is none of them" if fold else "choose the one to test on with --fold"
             raise InputError(f"{whose} folds {_some(folds)}; {found}, e.g. --fold {folds[0]}")
-        return [dataclasses.replace(clip, split="test" if clip.split == tested else None) for clip in clips]
+        return with_split(with_split(clips, None), "test", is_one_of(clips["split"], [tested]))
     if fold:
         raise InputError(
             f"--fold {fold} was given but the corpus has no folds; add --num_folds 5 to draw five, or leave it out"
@@ -164,7 +161,7 @@ def _find_fold(folds: Sequence[str], wanted: str | None) -> str | None:
 
 
 def _check_dividing(
-    clips: Sequence[Clip], has_test: bool, validation_from: str, validation_fraction: float, test_to_train: float
+    clips: pa.Table, has_test: bool, validation_from: str, validation_fraction: float, test_to_train: float
 ) -> None:
     """Refuses settings about the official test split that cannot be met."""
     if validation_from not in ("train", "test"):
@@ -178,7 +175,7 @@ def _check_dividing(
             "--test_groups; leave it out"
         )
     if validation_from == "test":
-        if any(clip.split == "validation" for clip in clips):
+        if "validation" in names_in(clips["split"]):
             raise InputError(
                 "--validation_from test was given but the corpus has its own validation split; leave it out"
             )
@@ -191,27 +188,28 @@ def _check_dividing(
             )
 
 
-def _divide_test(clips: list[Clip], labels: LabelSpace, shares: dict[str, float], seed: int) -> list[Clip]:
+def _divide_test(clips: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> pa.Table:
     """Moves whole groups of the test split to other splits, these shares of them; the rest stays."""
     shares = {split: share for split, share in shares.items() if share > 0}
     shares["test"] = 1 - sum(shares.values())
-    groups, counts = groups_and_counts([clip for clip in clips if clip.split == "test"], labels)
+    groups, counts = groups_and_counts(of_split(clips, "test"), labels)
     if len(groups) < len(shares):
         raise InputError(
             f"The test split has {len(groups)} groups, too few to divide among {' and '.join(shares)}; "
             "leave out --test_to_train and --validation_from test"
         )
     parts = divide_groups(union_and_counts(counts), list(shares.values()), seed)
-    split_of = {group: list(shares)[part] for group, part in zip(groups, parts.tolist(), strict=True)}
-    return [dataclasses.replace(clip, split=split_of[clip.group]) if clip.split == "test" else clip for clip in clips]
+    for part, split in enumerate(shares):
+        its_groups = (groups[place] for place in np.flatnonzero(parts == part))
+        clips = with_split(clips, split, is_one_of(clips["group"], its_groups))
+    return clips
 
 
-def _check_training(clips: Iterable[Clip], labels: LabelSpace) -> None:
-    trained = {label for clip in clips if clip.split == "train" for label in clip.labels}
-    untrained = [name for name in labels.names if name not in trained]
-    if untrained:
+def _check_training(clips: pa.Table, labels: LabelSpace) -> None:
+    lacking = untrained(clips, labels.names)
+    if lacking:
         raise InputError(
-            f"Class {untrained[0]!r} has no training clip, so it cannot be learnt ({len(untrained)} of {len(labels)} "
+            f"Class {lacking[0]!r} has no training clip, so it cannot be learnt ({len(lacking)} of {len(labels)} "
             "classes); move clips of it to train or take it out of the labels"
         )
 

@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.foreign_index import names_in
-from hf_audio.data.index import Clip
+from hf_audio.data.index import Clip, index_of, rows_of
 from hf_audio.data.label_overrides import (
     LEAVE_OUT,
     CorrectedLabels,
@@ -167,7 +167,7 @@ def without_test_clips(overrides: str | Path, features: FeatureDataset, path: st
 
 def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, overrides: str | Path) -> np.ndarray:
     """Targets of the training clips after corrections; infinite for clips that are left out."""
-    clips = [_clip(row, labels) for row in (*train.rows, *test.rows)]
+    clips = index_of(_clip(row, labels) for row in (*train.rows, *test.rows))
     corrected: CorrectedLabels = correct_labels(clips, labels, overrides)
     new = [name for name in corrected.labels.names if name not in labels.names]
     if new:
@@ -175,7 +175,7 @@ def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, ov
             f"{overrides} has new classes ({', '.join(new)}), which the test labels do not know: there is nothing to "
             "compare"
         )
-    after = {clip.clip_id: clip for clip in corrected.clips}
+    after = {clip.clip_id: clip for clip in rows_of(corrected.clips)}
     targets = np.full(train.targets.shape, np.inf, dtype=np.float32)
     for target, row in zip(targets, train.rows, strict=True):
         clip = after.get(row["clip_id"])

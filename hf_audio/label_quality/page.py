@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.label_overrides import overrides_text
+from hf_audio.errors import as_html
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import encode_features
 from hf_audio.kinds import Form
@@ -111,18 +111,18 @@ def _page(
     sounds: dict[str, str],
 ) -> str:
     title = f"{len(rows)} labels of {features.name} that are probably wrong"
-    options = "".join(f"<option>{html.escape(name)}</option>" for name in features.labels.names)
+    options = "".join(f"<option>{as_html(name)}</option>" for name in features.labels.names)
     head = "".join(f"<th>{name}</th>" for name in TITLES)
     body = "\n".join(_table_rows(rows, pictures, sounds))
-    return _PAGE.format(title=html.escape(title), options=options, head=head, body=body)
+    return _PAGE.format(title=as_html(title), options=options, head=head, body=body)
 
 
 def _table_rows(rows: Sequence[dict[str, str]], pictures: dict[str, str], sounds: dict[str, str]) -> Iterator[str]:
     for row in rows:
         clip_id = row["clip_id"]
-        cells = [html.escape(row[name]).replace(";", "; ") if row[name] else "–" for name in COLUMNS]
+        cells = [as_html(row[name]).replace(";", "; ") if row[name] else "–" for name in COLUMNS]
         cells += [sounds.get(clip_id, ""), pictures.get(clip_id, "")]
-        classes = html.escape(";".join([row["given"], row["suggested"]]))
+        classes = as_html(";".join([row["given"], row["suggested"]]))
         yield f'<tr data-classes=";{classes};">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 
 from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.errors import as_html
 from hf_audio.grey_pictures import encode_features
 from hf_audio.kinds import Form
 from hf_audio.leaks.search import Leak
@@ -41,14 +41,14 @@ def _as_html(markdown: str) -> Iterator[str]:
         if not is_table:
             for line in filter(None, lines):
                 tag = "h1" if line.startswith("# ") else "p"
-                yield f"<{tag}>{html.escape(line.removeprefix('# '))}</{tag}>"
+                yield f"<{tag}>{as_html(line.removeprefix('# '))}</{tag}>"
             continue
         yield "<table>"
         for number, line in enumerate(lines):
             if not re.fullmatch(r"[|:-]+", line):
                 tag = "td" if number else "th"
                 cells = (cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1])
-                yield "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+                yield "<tr>" + "".join(f"<{tag}>{as_html(cell)}</{tag}>" for cell in cells) + "</tr>"
         yield "</table>"
 
 
@@ -66,6 +66,6 @@ def _pairs(worst: Sequence[Leak], features: FeatureDataset) -> Iterator[str]:
             (leak.split_b, leak.clip_b, leak.start_b_s, leak.rows[1]),
         )
         for split, clip, start_s, row in sides:
-            said = html.escape(f"{split}: {clip}, from {start_s:.2f} s")
+            said = as_html(f"{split}: {clip}, from {start_s:.2f} s")
             yield f"<figure>{pictures[split, row]}<figcaption>{said}</figcaption></figure>"
         yield "</div>"

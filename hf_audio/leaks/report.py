@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.data.tables import csv_text
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, printable
 from hf_audio.files import write_atomically
 from hf_audio.leaks.page import leak_page
 from hf_audio.leaks.pretended_accuracy import PretendedAccuracy, train_both_ways
@@ -91,7 +91,7 @@ class LeakReport:
             ]
         for leak in pairs[:most]:
             sides = (leak.split_a, leak.clip_a), (leak.split_b, leak.clip_b)
-            a, b = (f"{split}: {clip}".replace("|", r"\|") for split, clip in sides)
+            a, b = (printable(f"{split}: {clip}").replace("|", r"\|") for split, clip in sides)
             same = ["yes" if value else "no" for value in (leak.same_group, leak.same_labels)]
             starts = f"{leak.start_a_s:.2f} s", f"{leak.start_b_s:.2f} s"
             lines.append(f"| {leak.similarity:.3f} | {a} | {starts[0]} | {b} | {starts[1]} | {' | '.join(same)} |")

@@ -98,6 +98,8 @@ def build_model(
         torch.manual_seed(seed)
         try:
             model = (_from_checkpoint if trained else _from_scratch)(name, features, options, token)
+        except InputError:
+            raise
         except (TypeError, ValueError) as error:  # of our configs and models, one sentence each
             raise InputError(f"{name} cannot be made with {options}: {error}") from error
         freeze_weights(model, freeze)

@@ -8,10 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from hf_audio.config import DataConfig, MixingConfig
 from hf_audio.corpora import find_corpus, obtain_corpus
 from hf_audio.corpora.folder import Reading
-from hf_audio.data.index import Clip, CorpusCard, with_shared_values
+from hf_audio.data.index import CLIP_COLUMNS, CorpusCard
+from hf_audio.data.index_columns import names_in, with_split, with_values
 from hf_audio.data.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.mixtures import mix_clips
@@ -24,12 +28,12 @@ SPLIT_KINDS = ("official", "random")
 
 
 class CorpusClips(NamedTuple):
-    """A corpus as it will be trained on: every clip with its split, the classes, and what readers must know of it.
+    """A corpus as it will be trained on: its index with splits, the classes, and what readers must know of it.
 
     `understanding` says how a folder or table was read, and is None for corpora whose layout is known beforehand.
     """
 
-    clips: list[Clip]
+    clips: pa.Table
     labels: LabelSpace
     card: CorpusCard
     understanding: Understanding | None = None
@@ -61,22 +65,21 @@ def corpus_clips(
             tell(understanding.paragraph())
         if data.strict:
             understanding.require_all_recordings()
-    clips = with_shared_values(clips)
-    official = {clip.split for clip in clips}
+    official = set(names_in(clips["split"]))
     labels = label_space(corpus.CARD, clips, several=data.several_labels)
     _check_classes(labels, clips)
     clips = _with_splits(clips, labels, data)
-    clips += _negatives(data, labels, tell)
+    clips = _added(clips, _negatives(data, labels, tell))
     clips, labels, note = _corrected(clips, labels, data)
-    clips = [_beginning(clip, data.clip_s) for clip in clips]
+    clips = _beginnings(clips, data.clip_s)
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
     card = _card(_understood(corpus.CARD, understanding), data, official, note, len(mixtures))
-    return CorpusClips(clips + mixtures, labels, card, understanding)
+    return CorpusClips(_added(clips, mixtures), labels, card, understanding)
 
 
-def label_space(card: CorpusCard, clips: list[Clip], *, several: bool = False) -> LabelSpace:
+def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> LabelSpace:
     """The classes that the clips have, in the corpus's own order where it has one; `several` may apply to a clip."""
-    found = {label for clip in clips for label in clip.labels}
+    found = names_in(clips["labels"])
     names = [name for name in card.label_names if name in found] if card.label_names else None
     return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
 
@@ -98,7 +101,7 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
     return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
 
 
-def read_corpus(data: DataConfig) -> tuple[list[Clip], Understanding | None]:
+def read_corpus(data: DataConfig) -> tuple[pa.Table, Understanding | None]:
     """The clips as the corpus has them, `split` official, the name of a fold, or None; and how they were read.
 
     Raises:
@@ -119,7 +122,7 @@ def read_corpus(data: DataConfig) -> tuple[list[Clip], Understanding | None]:
         clips, understanding = corpus.index_for_random_split(root), None
     else:
         clips, understanding = _understand(corpus, root, reading)
-    return [dataclasses.replace(clip, split=None) for clip in clips], understanding
+    return with_split(clips, None), understanding
 
 
 def _reading(data: DataConfig) -> Reading:
@@ -131,11 +134,11 @@ def _reading(data: DataConfig) -> Reading:
     return reading
 
 
-def _understand(corpus: ModuleType, root: Path, reading: Reading) -> tuple[list[Clip], Understanding | None]:
+def _understand(corpus: ModuleType, root: Path, reading: Reading) -> tuple[pa.Table, Understanding | None]:
     return corpus.understand(root, reading) if hasattr(corpus, "understand") else (corpus.index(root), None)
 
 
-def _check_classes(labels: LabelSpace, clips: list[Clip]) -> None:
+def _check_classes(labels: LabelSpace, clips: pa.Table) -> None:
     """Refuse what no classifier can be trained on, before anything is built."""
     if len(labels) == 1 and not labels.is_multi_label:
         raise InputError(
@@ -153,7 +156,7 @@ def _understood(card: CorpusCard, understanding: Understanding | None) -> Corpus
     return dataclasses.replace(card, groups_known=understanding.groups_known, protocol=protocol)
 
 
-def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> list[Clip]:
+def _with_splits(clips: pa.Table, labels: LabelSpace, data: DataConfig) -> pa.Table:
     return assign_splits(
         clips,
         labels,
@@ -168,7 +171,7 @@ def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> lis
     )
 
 
-def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> list[Clip]:
+def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> pa.Table:
     """Training clips of another corpus that have none of the classes; no clips where none is named."""
     if not data.negatives:
         if data.negatives_dir:
@@ -176,7 +179,7 @@ def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], objec
                 f"--negatives_dir {data.negatives_dir} was given without --negatives; add the name of the corpus that "
                 "lies there, e.g. --negatives esc50"
             )
-        return []
+        return CLIP_COLUMNS.empty_table()
     if data.negatives == data.corpus and data.negatives_dir in (None, data.data_dir):
         raise InputError(
             f"--negatives {data.negatives} is the corpus that is trained on, whose clips have classes; name one whose "
@@ -192,21 +195,15 @@ def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], objec
     clips, understanding = _understand(find_corpus(name), root, Reading())
     if understanding and tell:
         tell(f"Of --negatives {name}: {understanding.paragraph()}")
-    return [
-        dataclasses.replace(
-            clip,
-            clip_id=f"{name}/{clip.clip_id}",
-            group=f"{name}/{clip.group}",
-            labels=(),
-            unknown=(),
-            split="train",
-            metadata={},
-        )
-        for clip in clips
-    ]
+    clips = with_split(clips.select(CLIP_COLUMNS.names), "train")
+    for column in ("clip_id", "group"):
+        clips = with_values(clips, column, pc.binary_join_element_wise(name, clips[column], "/"))
+    for column in ("labels", "unknown"):
+        clips = with_values(clips, column, [()] * len(clips))
+    return clips
 
 
-def _corrected(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> CorrectedLabels:
+def _corrected(clips: pa.Table, labels: LabelSpace, data: DataConfig) -> CorrectedLabels:
     """Clips and classes after `--label_overrides`.
 
     Splits were drawn by the labels as given, so that scores before and after can be compared.
@@ -216,9 +213,7 @@ def _corrected(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> Corre
     return correct_labels(clips, labels, data.label_overrides)
 
 
-def _card(
-    card: CorpusCard, data: DataConfig, official: set[str | None], corrections: str, num_mixtures: int
-) -> CorpusCard:
+def _card(card: CorpusCard, data: DataConfig, official: set[str], corrections: str, num_mixtures: int) -> CorpusCard:
     """What readers must know, of the corpus with its `official` splits and of what was done to it here."""
     said = []
     if data.split == "random":
@@ -240,7 +235,7 @@ def _card(
     return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
 
 
-def _tested_on(data: DataConfig, official: set[str | None]) -> list[str]:
+def _tested_on(data: DataConfig, official: set[str]) -> list[str]:
     """What readers must know of the test where it is not the whole of an official split."""
     said = []
     if data.test_groups:
@@ -262,11 +257,15 @@ def _tested_on(data: DataConfig, official: set[str | None]) -> list[str]:
     return said
 
 
-def _beginning(clip: Clip, clip_s: float | None) -> Clip:
-    """The first `clip_s` seconds of a clip; all of it where it is shorter, or where None is said."""
+def _added(clips: pa.Table, others: pa.Table) -> pa.Table:
+    """The clips, and others behind them; metadata that either lacks are null."""
+    return pa.concat_tables([clips, others], promote_options="default")
+
+
+def _beginnings(clips: pa.Table, clip_s: float | None) -> pa.Table:
+    """The first `clip_s` seconds of each clip; all of it where it is shorter, or where None is said."""
     if clip_s is None:
-        return clip
+        return clips
     if clip_s <= 0:
         raise InputError(f"--clip_s must be above 0, found {clip_s:g}; leave it out to use all of each clip")
-    end_s = clip.start_s + clip_s
-    return dataclasses.replace(clip, end_s=end_s if clip.end_s is None else min(clip.end_s, end_s))
+    return with_values(clips, "end_s", pc.min_element_wise(clips["end_s"], pc.add(clips["start_s"], clip_s)))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.feature_plan import clip_durations
-from hf_audio.data.index import Clip
+from hf_audio.data.clip_lengths import clip_durations
+from hf_audio.data.index import rows_of
+from hf_audio.data.index_columns import of_split, spread_over, without_mixtures
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.terminal import named_logger
@@ -49,15 +51,16 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
     return kind.extractor(**given)
 
 
-def default_window_s(clips: Sequence[Clip]) -> float:
+def default_window_s(clips: pa.Table) -> float:
     """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
 
     So most short clips fit one window without much padding, and long ones are cut into several.
     """
     # Without mixtures, which are no longer than these, and negatives, which should not decide
-    training = [clip for clip in clips if clip.split == "train" and clip.labels and not clip.parts]
+    training = of_split(without_mixtures(clips), "train")
+    training = training.filter(pc.greater(pc.list_value_length(training["labels"]), 0))
     lengths = []
-    for clip in training[:: max(1, len(training) // NUM_PROBED_CLIPS)]:
+    for clip in rows_of(spread_over(training, NUM_PROBED_CLIPS)):
         with contextlib.suppress(AudioError):
             lengths.append((clip.end_s or probe(clip.path).duration_s) - clip.start_s)
     if not lengths:
@@ -69,9 +72,9 @@ def default_window_s(clips: Sequence[Clip]) -> float:
     return window_s
 
 
-def longest_clip_s(clips: Sequence[Clip]) -> float:
+def longest_clip_s(clips: pa.Table) -> float:
     """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole."""
-    longest_s = max(clip_durations(clips, NUM_PROBING_THREADS).values())
+    longest_s = float(clip_durations(clips, NUM_PROBING_THREADS).max())
     if not longest_s:
         raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
     return math.ceil(100 * round(longest_s, 6)) / 100

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+
+import pyarrow as pa
 
 from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.index import Clip
+from hf_audio.data.index_columns import spread_over
 from hf_audio.data.understanding import Understanding
 
 NUM_PROBED_FILES = 200
 
 
-def with_low_rates(understanding: Understanding, clips: Sequence[Clip], sample_rate: int | None) -> Understanding:
+def with_low_rates(understanding: Understanding, clips: pa.Table, sample_rate: int | None) -> Understanding:
     """The understanding with a remark where recordings, of a sample of them, lie below `sample_rate` in Hz."""
     if sample_rate is None:
         return understanding
     rates = []
-    for clip in clips[:: max(1, len(clips) // NUM_PROBED_FILES)]:
+    for path in spread_over(clips, NUM_PROBED_FILES)["audio"].to_pylist():
         with contextlib.suppress(AudioError):
-            rates.append(probe(clip.path).sample_rate)
+            rates.append(probe(path).sample_rate)
     low = [rate for rate in rates if rate < sample_rate]
     if not low:
         return understanding

@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+
 from hf_audio.corpora.folder.choice import read_folder_or_table
 from hf_audio.corpora.folder.class_names import merged, odd_class_names, odd_group_names
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.reading import Reading
 from hf_audio.corpora.folder.split_names import SPLIT_NAMES
-from hf_audio.data.index import Clip, CorpusCard
+from hf_audio.data.index import CorpusCard, index_of
 from hf_audio.data.understanding import Understanding
 
 __all__ = ["AUDIO_SUFFIXES", "CARD", "SPLIT_NAMES", "Reading", "index", "understand"]
@@ -35,7 +37,7 @@ CARD = CorpusCard(
 )
 
 
-def index(root: Path, reading: Reading | None = None) -> list[Clip]:
+def index(root: Path, reading: Reading | None = None) -> pa.Table:
     """Clips of a folder with a table or class folders, or of a table itself.
 
     Raises:
@@ -44,7 +46,7 @@ def index(root: Path, reading: Reading | None = None) -> list[Clip]:
     return understand(root, reading)[0]
 
 
-def understand(root: Path, reading: Reading | None = None) -> tuple[list[Clip], Understanding]:
+def understand(root: Path, reading: Reading | None = None) -> tuple[pa.Table, Understanding]:
     """The clips, and how they were read.
 
     Args:
@@ -62,7 +64,7 @@ def understand(root: Path, reading: Reading | None = None) -> tuple[list[Clip], 
         clips, merging = merged(clips)
         remarks = [*remarks, merging]
     counts = dict(sorted(Counter(label for clip in clips for label in clip.labels).items()))
-    return clips, Understanding(
+    return index_of(clips), Understanding(
         layout=read.layout,
         class_counts=counts,
         num_clips=len(clips),

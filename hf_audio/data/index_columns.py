@@ -1,0 +1,144 @@
+"""Columns of an index looked at as wholes: what is said of a million clips at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.index import CLIP_COLUMNS
+from hf_audio.errors import InputError
+
+
+def of_split(clips: pa.Table, split: str | None) -> pa.Table:
+    """The clips of one split; of those without any, where None is said."""
+    column = clips["split"]
+    return clips.filter(pc.is_null(column) if split is None else pc.equal(column, split))
+
+
+def with_values(clips: pa.Table, column: str, values: pa.Array | pa.ChunkedArray | Sequence | np.ndarray) -> pa.Table:
+    """The clips with other values in one of CLIP_COLUMNS."""
+    kind = CLIP_COLUMNS.field(column)
+    if not isinstance(values, pa.Array | pa.ChunkedArray):
+        values = pa.array(values, kind.type)
+    return clips.set_column(clips.column_names.index(column), kind, values)
+
+
+def with_split(clips: pa.Table, split: str | None, where: pa.ChunkedArray | None = None) -> pa.Table:
+    """The clips moved to a split: all of them, or those `where` is true."""
+    value = pa.scalar(split, pa.string())
+    everywhere = pa.repeat(value, len(clips))
+    return with_values(clips, "split", everywhere if where is None else pc.if_else(where, value, clips["split"]))
+
+
+def spread_over(clips: pa.Table, most: int) -> pa.Table:
+    """Some of the clips, from all over the index: about `most`, and fewer than twice as many."""
+    return clips.take(pa.array(np.arange(0, len(clips), max(1, len(clips) // most))))
+
+
+def untrained(clips: pa.Table, names: Sequence[str]) -> list[str]:
+    """The classes of which no training clip is."""
+    trained = set(names_in(of_split(clips, "train")["labels"]))
+    return [name for name in names if name not in trained]
+
+
+def names_in(column: pa.ChunkedArray) -> list[str]:
+    """The names that a column of texts, or of lists of them, holds, sorted."""
+    texts = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+    return sorted(texts.unique().drop_null().to_pylist())
+
+
+def places_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
+    """The place of each text among `names`, and -1 where it is none of them."""
+    return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()
+
+
+def is_one_of(column: pa.ChunkedArray, names: Iterable[str]) -> pa.ChunkedArray:
+    """Whether each text is one of `names`."""
+    return pc.is_in(column, pa.array(list(names), pa.string()))
+
+
+def has_mixtures(clips: pa.Table) -> bool:
+    return "parts" in clips.column_names and clips["parts"].null_count < len(clips)
+
+
+def is_mixture(clips: pa.Table) -> np.ndarray:
+    """Which clips are made of others, bool `[clips]`."""
+    if not has_mixtures(clips):
+        return np.zeros(len(clips), dtype=bool)
+    return pc.is_valid(clips["parts"]).to_numpy()
+
+
+def mixtures_in(clips: pa.Table) -> pa.Table:
+    """The clips that are made of others."""
+    return clips.filter(pa.array(is_mixture(clips)))
+
+
+def without_mixtures(clips: pa.Table) -> pa.Table:
+    return clips.filter(pa.array(~is_mixture(clips)))
+
+
+def mixed_parts(clips: pa.Table) -> tuple[np.ndarray, pa.Table]:
+    """The parts of all mixtures, a row each with MixPart's attributes as columns, and the row of its mixture."""
+    lists = whole(clips["parts"])
+    parts = pa.Table.from_struct_array(pc.list_flatten(lists))
+    return pc.list_parent_indices(lists).to_numpy(), parts
+
+
+def groups_and_splits(clips: pa.Table) -> pa.Table:
+    """The group and split of each clip; of a mixture, those of all its parts, a row each."""
+    if not has_mixtures(clips):
+        return clips.select(["group", "split"])
+    rows, parts = mixed_parts(clips)
+    of_parts = pa.table({"group": parts["group"], "split": clips["split"].take(pa.array(rows))})
+    return pa.concat_tables([without_mixtures(clips).select(["group", "split"]), of_parts])
+
+
+def check_disjoint(groups: pa.Table) -> None:
+    """Raises InputError naming a group that is in two splits; `groups` is what `groups_and_splits` says."""
+    pairs = groups.group_by(["group", "split"], use_threads=False).aggregate([])
+    counts = pairs.group_by("group", use_threads=False).aggregate([("split", "count")])
+    several = counts.filter(pc.greater(counts["split_count"], 1))["group"]
+    if len(several):
+        group = several[0].as_py()
+        first, split, *_ = pairs.filter(pc.equal(pairs["group"], group))["split"].to_pylist()
+        raise InputError(
+            f"Group {group!r} is in two splits, {first} and {split}: its clips would be known before the test; "
+            "move all of its clips to one split"
+        )
+
+
+def digest(values: pa.Array | pa.ChunkedArray) -> str:
+    """SHA-256 of a column's values in their order, however they lie in memory."""
+    found = hashlib.sha256()
+    _feed(found, whole(values))
+    return found.hexdigest()
+
+
+def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _feed(found: hashlib._Hash, values: pa.Array) -> None:
+    """Which values there are, how long each is, and their bytes."""
+    kind = values.type
+    found.update(f"{kind} {len(values)} ".encode())
+    found.update(np.packbits(pc.is_valid(values).to_numpy(zero_copy_only=False)).tobytes())
+    values = values.drop_null()
+    if pa.types.is_list(kind):
+        found.update(pc.list_value_length(values).to_numpy().tobytes())
+        _feed(found, pc.list_flatten(values))
+    elif pa.types.is_struct(kind):
+        for child in values.flatten():
+            _feed(found, child)
+    elif pa.types.is_string(kind):
+        found.update(pc.binary_length(values).to_numpy().tobytes())
+        if len(values):
+            ends = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+            found.update(values.buffers()[2][int(ends[0]) : int(ends[-1])] if ends[-1] > ends[0] else b"")
+    else:
+        found.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).tobytes())
