@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from bisect import bisect_left
 from collections import Counter
@@ -14,6 +13,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
+from hf_audio import finished_work
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import SPLITS, Clip, MixPart
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
@@ -86,10 +86,7 @@ def describe_build(
     """Everything that decides the features, short enough to compare: two builds with equal descriptions are equal."""
 
     def digest(facts: Callable[[Clip], object]) -> str:
-        found = hashlib.sha256()
-        for clip in clips:
-            found.update(json.dumps(facts(clip), sort_keys=True, ensure_ascii=False).encode() + b"\n")
-        return found.hexdigest()
+        return finished_work.digest(map(facts, clips))
 
     is_partial = any(clip.unknown for clip in clips)
     return {
@@ -110,17 +107,6 @@ def describe_build(
         # whose parts are clips, of which all is said above
         "mixtures": digest(described_parts) if any(clip.parts for clip in clips) else None,
     }
-
-
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """What two descriptions disagree on, in words."""
-    words = []
-    for key in wanted:
-        if found.get(key) == wanted[key]:
-            continue
-        both = f"{found.get(key)} there, {wanted[key]} now"
-        words.append(f"{key} ({both})" if len(both) < 60 else key)
-    return words
 
 
 def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False) -> dict[str, float]:

@@ -19,6 +19,7 @@ from transformers.trainer_utils import SaveStrategy
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
+from hf_audio.finished_work import digest_of_folder
 from hf_audio.privacy import public_name
 
 # The settings that decide what a run learns; a run is resumed only with the same ones.
@@ -109,6 +110,7 @@ def run_settings(args, model, features, augment, class_weights, patience) -> dic
         **{f"model.{key}": value for key, value in config.items()},
         "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "model": public_name(base) if base else "from scratch",
+        "weights that it starts from": digest_of_folder(Path(base)) if base and Path(base).is_dir() else None,
         "lora": lora and [lora.r, lora.lora_alpha, lora.lora_dropout, sorted(lora.target_modules)],
         "features": hashlib.sha256(manifest.encode()).hexdigest()[:16],
         "streaming": isinstance(features.splits["train"], datasets.IterableDataset),
