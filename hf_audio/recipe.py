@@ -27,10 +27,12 @@ from hf_audio.config import (
     Recipe,
     RunConfig,
 )
+from hf_audio.config.acting import require_acting
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_whole
 from hf_audio.privacy import remember_token
+from hf_audio.training.argument_checks import require_of_learners, require_useful
 from hf_audio.training.arguments import training_defaults
 
 CONFIG_GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
@@ -73,10 +75,10 @@ def parse_recipe(
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
         layers["the recipe's demo values"] = demo
     own = vars(_parse(parser, layers, []))
-    if chosen.config:
-        layers[f"--config {chosen.config}"] = _read_yaml(Path(chosen.config))
-
+    written = _read_yaml(Path(chosen.config)) if chosen.config else {}
+    layers |= {f"--config {chosen.config}": written} if written else {}
     namespace = _parse(parser, layers, argv)
+    _check(namespace, {*written, *_typed(parser, argv)})
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
@@ -90,6 +92,15 @@ def parse_recipe(
         token=token,
         chosen={name: value for name, value in differing.items() if name != "hub_token"},
     )
+
+
+def _check(namespace: argparse.Namespace, given: set[str]) -> None:
+    """Refuses what was given and would do nothing, or cannot be, before anything is read or built."""
+    values = vars(namespace)
+    require_useful(given, values)
+    require_acting(given, values)
+    if "learner" in values:
+        require_of_learners(given)
 
 
 def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
@@ -174,6 +185,15 @@ def _parse(parser: _Parser, layers: Mapping[str, Mapping[str, Any]], argv: list[
     return namespace
 
 
+def _typed(parser: _Parser, argv: list[str]) -> set[str]:
+    """The settings that a command line names, whatever their values."""
+    defaults, not_typed = {action.dest: action.default for action in parser._actions}, object()
+    parser.set_defaults(**dict.fromkeys(defaults, not_typed))
+    typed = parser.parse_known_args(argv)[0]
+    parser.set_defaults(**defaults)
+    return {name for name, value in vars(typed).items() if value is not not_typed}
+
+
 def _only(argv: list[str], *flags: str) -> list[str]:
     """The part of a command line that is about `flags`, so that they can be read before anything else is checked."""
     kept = []
@@ -227,5 +247,5 @@ def _take(kind: type, namespace: argparse.Namespace) -> Any:
     names = [field.name for field in dataclasses.fields(kind) if field.init]
     try:
         return kind(**{name: getattr(namespace, name) for name in names})
-    except ValueError as error:
-        raise InputError(" ".join(str(error).split())) from None
+    except (ValueError, TypeError, OSError, ImportError) as error:  # of TrainingArguments: of every kind
+        raise InputError(" ".join(str(error).split()) or type(error).__name__) from None

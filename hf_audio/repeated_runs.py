@@ -21,12 +21,11 @@ from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
 from hf_audio.finished_work import claim, digest, digest_of_files, digest_of_folder
 from hf_audio.preparation.clips import read_corpus
 from hf_audio.recipe import parse_recipe
-from hf_audio.training.arguments import DECISIVE_ARGUMENTS
+from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
 GROUPS = ("data", "features", "mixing", "model", "augment", "hub", "pretraining", "classical")
 # Settings that no score hangs on: where things lie, how fast they are made, who may see them
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_licence", "licence"}
-BATCH_ARGUMENTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 class RepeatedRuns:

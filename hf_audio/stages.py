@@ -34,6 +34,7 @@ from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor,
 from hf_audio.data.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, window_extractor
+from hf_audio.preparation.extractors import settings_of
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
@@ -57,8 +58,10 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     Raises:
         InputError: as the corpus, the split, building, loading and the Hub do.
     """
-    from hf_audio.models import with_extractor_of
+    from hf_audio.models import require_checkpointing, with_extractor_of
 
+    if recipe.training.gradient_checkpointing and not recipe.classical:
+        require_checkpointing(recipe.model.model)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)
@@ -195,7 +198,7 @@ def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
         trainer,
         trainer.features,
         recipe.training.output_dir,
-        settings=reported_settings(recipe),
+        settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
     )
 

@@ -21,13 +21,7 @@ from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.finished_work import digest_of_folder
 from hf_audio.privacy import public_name
-
-# The settings that decide what a run learns; a run is resumed only with the same ones.
-DECISIVE_ARGUMENTS = (
-    *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
-    *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
-    *("bf16", "fp16", "seed", "data_seed", "metric_for_best_model", "eval_strategy", "save_strategy"),
-)
+from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
 
 
 def training_defaults() -> dict[str, Any]:
