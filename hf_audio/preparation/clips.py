@@ -19,8 +19,10 @@ from hf_audio.data.splits import assign_splits
 from hf_audio.data.understanding import Understanding
 from hf_audio.errors import InputError
 from hf_audio.preparation.sample_rates import with_low_rates
+from hf_audio.privacy import public_value
 
 SPLIT_KINDS = ("official", "random")
+MOST_UNDERSTOOD = 5_000  # letters in a card
 
 
 class CorpusClips(NamedTuple):
@@ -63,6 +65,7 @@ def corpus_clips(
             understanding.require_all_recordings()
     clips = with_shared_values(clips)
     official = {clip.split for clip in clips}
+    card = _understood(corpus.CARD, clips, understanding)
     labels = label_space(corpus.CARD, clips, several=data.several_labels)
     _check_classes(labels, clips)
     clips = _with_splits(clips, labels, data)
@@ -70,7 +73,7 @@ def corpus_clips(
     clips, labels, note = _corrected(clips, labels, data)
     clips = [_beginning(clip, data.clip_s) for clip in clips]
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
-    card = _card(_understood(corpus.CARD, understanding), data, official, note, len(mixtures))
+    card = _card(card, data, official, note, len(mixtures))
     return CorpusClips(clips + mixtures, labels, card, understanding)
 
 
@@ -144,13 +147,22 @@ def _check_classes(labels: LabelSpace, clips: list[Clip]) -> None:
         )
 
 
-def _understood(card: CorpusCard, understanding: Understanding | None) -> CorpusCard:
-    """The card of a corpus with what is known of its groups."""
+def _understood(card: CorpusCard, clips: list[Clip], understanding: Understanding | None) -> CorpusCard:
+    """The card of a corpus with what is known of its groups, and with how it was read where that had to be found out.
+
+    Where every file is a group, whatever they are called, groups keep nothing apart.
+    """
+    known = len({clip.group for clip in clips}) < len({clip.path for clip in clips})
     if understanding is None:
-        return card
-    known = "Group-disjoint split" if understanding.groups_known else "Split by files, of which no grouping is known"
-    protocol = f"{known}; {card.protocol[0].lower()}{card.protocol[1:]}"
-    return dataclasses.replace(card, groups_known=understanding.groups_known, protocol=protocol)
+        return dataclasses.replace(card, groups_known=known)
+    known &= understanding.groups_known
+    split_by = "Group-disjoint split" if known else "Split by files, of which no grouping is known"
+    return dataclasses.replace(
+        card,
+        groups_known=known,
+        protocol=f"{split_by}; {card.protocol[0].lower()}{card.protocol[1:]}",
+        understood=str(public_value(understanding.paragraph()))[:MOST_UNDERSTOOD],
+    )
 
 
 def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> list[Clip]:
