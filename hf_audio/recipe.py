@@ -17,7 +17,9 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from hf_audio.config import (
     AugmentConfig,
+    BuildConfig,
     ClassicalConfig,
+    CorpusConfig,
     DataConfig,
     FeatureConfig,
     HubConfig,
@@ -26,6 +28,7 @@ from hf_audio.config import (
     PretrainingConfig,
     Recipe,
     RunConfig,
+    SplitConfig,
 )
 from hf_audio.config.acting import require_acting
 from hf_audio.environment import require_working_torchaudio
@@ -35,8 +38,10 @@ from hf_audio.privacy import remember_token
 from hf_audio.training.argument_checks import require_of_learners, require_useful
 from hf_audio.training.arguments import training_defaults
 
-CONFIG_GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
-OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig, ClassicalConfig))
+RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
+CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, HubConfig, RunConfig)
+ALL_GROUPS = (DataConfig, *CONFIG_GROUPS, PretrainingConfig, ClassicalConfig)
+OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MOST_YAML_BYTES, MOST_YAML_DEPTH = 1 << 18, 8
 
@@ -117,7 +122,7 @@ def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
         return any(field.name in values for field in dataclasses.fields(group))
 
     if names_one_of(ClassicalConfig):
-        return (DataConfig, FeatureConfig, MixingConfig, ClassicalConfig, HubConfig, RunConfig)
+        return (*RECORDING_GROUPS, ClassicalConfig, HubConfig, RunConfig)
     return (*CONFIG_GROUPS, *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
 
 

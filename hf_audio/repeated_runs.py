@@ -23,7 +23,7 @@ from hf_audio.preparation.clips import read_corpus
 from hf_audio.recipe import parse_recipe
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
-GROUPS = ("data", "features", "mixing", "model", "augment", "hub", "pretraining", "classical")
+GROUPS = ("corpus", "split", "building", "features", "mixing", "model", "augment", "hub", "pretraining", "classical")
 # Settings that no score hangs on: where things lie, how fast they are made, who may see them
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_licence", "licence"}
 

@@ -66,19 +66,19 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     if publishes:
         _check_publishing(recipe)
     features = _stored_features(recipe) if recipe.hub.dataset else _built_features(recipe, publishes)
-    features = share_of_training(features, recipe.data.train_fraction, recipe.data.split_seed)
+    features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     return with_extractor_of(recipe.model.model, features, recipe.token)
 
 
 def _stored_features(recipe: Recipe) -> FeatureDataset:
-    streaming = recipe.hub.streaming and recipe.data.train_fraction == 1  # a share is drawn from all that there is
+    streaming = recipe.hub.streaming and recipe.split.train_fraction == 1  # a share is drawn from all that there is
     features = load_features(recipe.hub.dataset, streaming=streaming, token=recipe.token)
     _check_wanted(recipe, features)
     return features
 
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
-    folder = Path(recipe.data.features_dir or _run_folder(recipe) / "features")
+    folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
     build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing)
     if publishes:
         url = push_features(
@@ -183,7 +183,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
             search=settings.search,
             network=network,
             seed=seed,
-            num_jobs=recipe.data.num_workers,
+            num_jobs=recipe.building.num_workers,
         )
         save_run(trained, folder)
     state.wait_for_everyone()
@@ -267,7 +267,7 @@ def _check_publishing(recipe: Recipe) -> None:
     """Meets every refusal of the Hub and of the corpora's licences before hours are spent, not after."""
     private = recipe.training.hub_private_repo
     if not recipe.hub.dataset:
-        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.data)]
+        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus)]
         require_licences(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_licence)
     claim_model_repo(_repo(recipe, "model"), private)
 

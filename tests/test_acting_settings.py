@@ -105,17 +105,17 @@ def test_a_stored_dataset_takes_nothing_that_is_of_recordings(flags, tmp_path):
 
 def test_a_report_holds_what_acted():
     of_recordings = reported_settings(parse_recipe(VALUES, argv=[]))
-    assert of_recordings["data"]["corpus"] == "irmas" and of_recordings["mixing"]["mix_labels"] == 3
+    assert of_recordings["corpus"]["corpus"] == "irmas" and of_recordings["mixing"]["mix_labels"] == 3
     assert "lora_alpha" not in of_recordings["model"] and "mixup_labels" not in of_recordings["augment"]
     stored = reported_settings(
         parse_recipe(VALUES, argv=["--dataset", "F", "--train_fraction", "0.5", "--split_seed", "3"]),
         ("features", "window_s"),
     )
-    assert stored["data"] == {"train_fraction": 0.5, "split_seed": 3, "num_workers": None}
-    assert "mixing" not in stored and stored["features"].keys() == {"features", "window_s"}
+    assert stored["split"] == {"train_fraction": 0.5, "split_seed": 3} and stored["building"] == {"num_workers": None}
+    assert not {"corpus", "mixing"} & stored.keys() and stored["features"].keys() == {"features", "window_s"}
     assert "irmas" not in json.dumps(stored)
     whole = reported_settings(parse_recipe(VALUES, argv=["--dataset", "F"]))
-    assert whole["data"] == {"train_fraction": 1.0, "num_workers": None}
+    assert whole["split"] == {"train_fraction": 1.0}
 
 
 def test_a_learner_takes_no_flags_of_networks():

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from hf_audio.config import DataConfig, MixingConfig
+from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
 from hf_audio.corpora import find_corpus, obtain_corpus
 from hf_audio.corpora.folder import Reading
 from hf_audio.data.index import Clip, CorpusCard, with_shared_values
@@ -21,7 +21,6 @@ from hf_audio.errors import InputError
 from hf_audio.preparation.sample_rates import with_low_rates
 from hf_audio.privacy import public_value
 
-SPLIT_KINDS = ("official", "random")
 MOST_UNDERSTOOD = 5_000  # letters in a card
 
 
@@ -84,7 +83,7 @@ def label_space(card: CorpusCard, clips: list[Clip], *, several: bool = False) -
     return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
 
 
-def corpora_of(data: DataConfig) -> list[CorpusCard]:
+def corpora_of(data: CorpusConfig) -> list[CorpusCard]:
     """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives."""
     return [find_corpus(name).CARD for name in (data.corpus, data.negatives) if name]
 
@@ -105,19 +104,12 @@ def read_corpus(data: DataConfig) -> tuple[list[Clip], Understanding | None]:
     """The clips as the corpus has them, `split` official, the name of a fold, or None; and how they were read.
 
     Raises:
-        InputError: as the corpus does, an unknown kind of split, or settings for folders and tables of one's own.
+        InputError: as the corpus does, or settings for folders and tables of one's own.
     """
-    if data.split not in SPLIT_KINDS:
-        raise InputError(f"--split {data.split} is unknown; expected {' or '.join(SPLIT_KINDS)}")
     corpus, reading = find_corpus(data.corpus), _reading(data)
     root = recordings(data.corpus, data.data_dir)
     if data.split == "official":
         return _understand(corpus, root, reading)
-    if data.fold and not data.num_folds:
-        raise InputError(
-            f"--fold {data.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 to "
-            "draw five others"
-        )
     if hasattr(corpus, "index_for_random_split"):
         clips, understanding = corpus.index_for_random_split(root), None
     else:
@@ -125,7 +117,7 @@ def read_corpus(data: DataConfig) -> tuple[list[Clip], Understanding | None]:
     return [dataclasses.replace(clip, split=None) for clip in clips], understanding
 
 
-def _reading(data: DataConfig) -> Reading:
+def _reading(data: CorpusConfig) -> Reading:
     """What the settings say of a folder or table of the user's own; they are refused for corpora of a known layout."""
     reading = Reading(**{field.name: getattr(data, field.name) for field in dataclasses.fields(Reading)})
     if reading != Reading() and not hasattr(find_corpus(data.corpus), "understand"):
@@ -165,7 +157,7 @@ def _understood(card: CorpusCard, clips: list[Clip], understanding: Understandin
     )
 
 
-def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> list[Clip]:
+def _with_splits(clips: list[Clip], labels: LabelSpace, data: SplitConfig) -> list[Clip]:
     return assign_splits(
         clips,
         labels,
@@ -180,20 +172,10 @@ def _with_splits(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> lis
     )
 
 
-def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> list[Clip]:
+def _negatives(data: CorpusConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> list[Clip]:
     """Training clips of another corpus that have none of the classes; no clips where none is named."""
     if not data.negatives:
-        if data.negatives_dir:
-            raise InputError(
-                f"--negatives_dir {data.negatives_dir} was given without --negatives; add the name of the corpus that "
-                "lies there, e.g. --negatives esc50"
-            )
         return []
-    if data.negatives == data.corpus and data.negatives_dir in (None, data.data_dir):
-        raise InputError(
-            f"--negatives {data.negatives} is the corpus that is trained on, whose clips have classes; name one whose "
-            "clips have none of them, e.g. --negatives esc50"
-        )
     if not labels.is_multi_label:
         raise InputError(
             f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
@@ -218,7 +200,7 @@ def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], objec
     ]
 
 
-def _corrected(clips: list[Clip], labels: LabelSpace, data: DataConfig) -> CorrectedLabels:
+def _corrected(clips: list[Clip], labels: LabelSpace, data: CorpusConfig) -> CorrectedLabels:
     """Clips and classes after `--label_overrides`.
 
     Splits were drawn by the labels as given, so that scores before and after can be compared.
@@ -252,7 +234,7 @@ def _card(
     return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
 
 
-def _tested_on(data: DataConfig, official: set[str | None]) -> list[str]:
+def _tested_on(data: SplitConfig, official: set[str | None]) -> list[str]:
     """What readers must know of the test where it is not the whole of an official split."""
     said = []
     if data.test_groups:
@@ -278,7 +260,5 @@ def _beginning(clip: Clip, clip_s: float | None) -> Clip:
     """The first `clip_s` seconds of a clip; all of it where it is shorter, or where None is said."""
     if clip_s is None:
         return clip
-    if clip_s <= 0:
-        raise InputError(f"--clip_s must be above 0, found {clip_s:g}; leave it out to use all of each clip")
     end_s = clip.start_s + clip_s
     return dataclasses.replace(clip, end_s=end_s if clip.end_s is None else min(clip.end_s, end_s))
