@@ -188,14 +188,14 @@ class TestPaths:
         (tmp_path / "private" / "acme").mkdir(parents=True)
         argv = ["--data-dir=private/acme", "--output_dir", "/home/alice/x", "--model_options", '{"f": "/home/alice/w"}']
         argv += ["--test_groups", "a b", "/srv/c", "--learning_rate", "1e-4", "--hub_model_id", "me/x", "--push_to_hub"]
-        argv += ["--class_weights", "--streaming", "false", "--weight_decay", "0.5", "--negatives_dir", "../noise"]
+        argv += ["--class_weights", "--weight_decay", "0.5", "--negatives", "esc50", "--negatives_dir", "../noise"]
         argv += ["--label_overrides", "fixes/mine.csv", "--logging_nan_inf_filter", "false"]
         recipe = parse_recipe(VALUES, argv=argv)
         command = reported_command(recipe, "/home/alice/recipes/cnn_folder.py")
         assert shlex.split(command) == [
             *("accelerate", "launch", "recipes/cnn_folder.py", "--data_dir", "acme", "--label_overrides", "mine.csv"),
-            *("--negatives_dir", "noise", "--test_groups", "a b", "c", "--model_options", '{"f": "w"}'),
-            *("--class_weights", "--streaming", "false", "--weight_decay", "0.5"),
+            *("--negatives", "esc50", "--negatives_dir", "noise", "--test_groups", "a b", "c"),
+            *("--model_options", '{"f": "w"}', "--class_weights", "--weight_decay", "0.5"),
         ]
         again = parse_recipe(VALUES, argv=shlex.split(command)[3:])
         assert reported_command(again, "cnn_folder.py") == command
@@ -470,7 +470,7 @@ class TestLicences:
         assert not (tmp_path / "run").exists() and ("models", "alice/m") not in hub.storage.repos
 
     def test_several_licences_can_be_named(self):
-        recipe = parse_recipe(VALUES, argv=["--public_licence", "CC BY 4.0", "CC BY-NC-SA 3.0"])
+        recipe = parse_recipe(VALUES, argv=["--push_to_hub", "--public_licence", "CC BY 4.0", "CC BY-NC-SA 3.0"])
         assert recipe.hub.public_licence == ["CC BY 4.0", "CC BY-NC-SA 3.0"]
 
     def test_what_a_manifest_does_not_allow_in_so_many_words_is_forbidden(self, hub, token, features):
