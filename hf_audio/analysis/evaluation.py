@@ -35,9 +35,10 @@ from hf_audio.terminal import show
 
 MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
 OUR_PROTOCOL = (
-    "Window logits are averaged per clip; thresholds are chosen on validation; no group is in two splits; classes "
-    "without a clip are left out of averages over classes."
+    "Window logits are averaged per clip; thresholds are chosen on validation; {groups}; classes without a clip "
+    "are left out of averages over classes."
 )
+APART = {True: "no group is in two splits", False: "no grouping of the recordings is known"}
 ROW_TITLES = {"model": "this model", "linear": "linear on mean and deviation", "prior": "prior alone"}
 
 
@@ -91,7 +92,7 @@ def evaluate_model(
         report = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": command,
-            "protocol": " ".join([features.manifest["corpus"]["protocol"], OUR_PROTOCOL]).strip(),
+            "protocol": _protocol(features.manifest["corpus"]),
             "evaluated_split": splits[-1],
             "rows": ROW_TITLES,
             "results": {name: judge(row, features.labels) for name, row in rows.items()},
@@ -164,8 +165,13 @@ def _data_facts(features: FeatureDataset) -> dict[str, Any]:
         "splits": manifest["splits"],
         "num_excluded": manifest.get("num_excluded", 0),
         # load_features refuses groups in two splits; where none are known, that says nothing
-        "group_disjoint": manifest["corpus"].get("groups_known", True),
+        "group_disjoint": manifest["corpus"]["groups_known"],
     }
+
+
+def _protocol(corpus: Mapping[str, Any]) -> str:
+    """How the corpus's users evaluate, and how it is done here."""
+    return f"{corpus['protocol']} {OUR_PROTOCOL.format(groups=APART[corpus['groups_known']])}".strip()
 
 
 def _versions() -> dict[str, str]:

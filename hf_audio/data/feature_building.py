@@ -24,7 +24,6 @@ from hf_audio.data.feature_plan import (
     check_clips,
     check_window,
     describe_build,
-    differences,
     plan_shards,
     read_plan,
     shards_of,
@@ -36,6 +35,7 @@ from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
+from hf_audio.finished_work import require_same
 from hf_audio.locks import locked
 from hf_audio.terminal import ProgressBar, progress
 
@@ -124,12 +124,13 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
                 f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    others = differences(read_json(folder / PLAN), described)
-    if others:
-        raise InputError(
-            f"{folder} holds features of another build, which differs in: {', '.join(others)}; "
-            "choose another folder, or remove this one to build anew"
-        )
+    plan = read_json(folder / PLAN)
+    require_same(
+        f"{folder} holds features of another build, which",
+        {name: plan.get(name) for name in described},
+        described,
+        "choose another folder, or remove this one to build anew",
+    )
     if not (folder / MANIFEST).exists():
         return False
     num_excluded = read_manifest(folder / MANIFEST)["num_excluded"]

@@ -137,17 +137,6 @@ def _digest_of_mixtures(clips: pa.Table) -> str:
     return hashlib.sha256("".join(found).encode()).hexdigest()
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """What two descriptions disagree on, in words."""
-    words = []
-    for key in wanted:
-        if found.get(key) == wanted[key]:
-            continue
-        both = f"{found.get(key)} there, {wanted[key]} now"
-        words.append(f"{key} ({both})" if len(both) < 60 else key)
-    return words
-
-
 def check_window(window_s: float, durations_s: np.ndarray) -> None:
     """Refuse a window that no clip fills.
 

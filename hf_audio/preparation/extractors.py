@@ -66,6 +66,11 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
     return make(**given)
 
 
+def settings_of(kind: str) -> tuple[str, ...]:
+    """The settings that features of a kind have."""
+    return (*OF_ALL, *EXTRACTORS[kind][1])
+
+
 def default_window_s(clips: pa.Table) -> float:
     """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
 

@@ -65,6 +65,8 @@ class AudioTrainer(ResumableTrainer):
         overwrite_run: bool = False,
         callbacks: list | None = None,
     ) -> None:
+        if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
+            raise InputError(f"{type(model).__name__} cannot recompute its layers: leave out --gradient_checkpointing")
         self.features, self.augment = features, augment
         run_folder = require_writable(Path(args.output_dir))
         self.label_smoothing = args.label_smoothing_factor
