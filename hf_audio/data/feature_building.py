@@ -24,8 +24,10 @@ from hf_audio.data.feature_plan import (
     describe_build,
     differences,
     plan_shards,
+    read_headers,
     read_plan,
     shards_of,
+    source_rates,
 )
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
 from hf_audio.data.foreign_manifest import read_manifest
@@ -109,7 +111,8 @@ def build_features(
             wait_for_everyone()
             if rank == 0:
                 notes = [(shard, builder.notes(shard)) for shard in shards]
-                finish_dataset(folder, clips, labels, card, described, notes, extractor, window_frames)
+                rates = plan["source_rates"]
+                finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
 
@@ -144,11 +147,13 @@ def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], stric
     (folder / "data").mkdir(exist_ok=True)
     if not (folder / PLAN).exists():
         window_s, hop_s = described["window_s"], described["hop_s"]
-        durations_s = clip_durations(clips, _num_cores(), strict)
+        headers = read_headers(clips, _num_cores())
+        durations_s = clip_durations(clips, headers, strict)
         check_window(window_s, durations_s)
         plan = {
             **described,
             "audio_s": round(sum(durations_s.values()), 3),
+            "source_rates": source_rates(clips, headers),
             "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
         }
         write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")

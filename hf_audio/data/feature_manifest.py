@@ -34,6 +34,7 @@ def finish_dataset(
     labels: LabelSpace,
     card: CorpusCard,
     described: dict[str, Any],
+    rates: dict[str, dict[str, int]],
     notes: list[tuple[Shard, dict[str, Any]]],
     extractor: Any,
     window_frames: int,
@@ -42,6 +43,7 @@ def finish_dataset(
 
     Args:
         described: what `describe_build` says of this build.
+        rates: what `source_rates` says of its recordings.
         notes: every shard with what its building noted.
 
     Raises:
@@ -73,6 +75,7 @@ def finish_dataset(
                 "num_shards": num_shards[split],
                 "num_windows": num_windows[split],
                 **_clip_facts([clip for clip in kept if clip.split == split], labels, is_partial),
+                "source_rates": rates[split],
             }
             for split in SPLITS
             if num_windows[split]

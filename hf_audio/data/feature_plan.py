@@ -14,7 +14,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
-from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.audio import HIGHEST_RATE, LOWEST_RATE, AudioError, AudioInfo, probe
 from hf_audio.data.index import SPLITS, Clip, MixPart
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.mixtures import described_parts, mixture_s
@@ -30,6 +30,9 @@ FORMAT_VERSION = 1
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
 FEWEST_WINDOWS_TO_SPLIT = 512
+MOST_CLIPS = 1 << 40
+
+Headers = dict[str | Path, AudioInfo | AudioError]  # by path
 
 
 @dataclass(frozen=True)
@@ -123,24 +126,36 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return words
 
 
-def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False) -> dict[str, float]:
+def read_headers(clips: Sequence[Clip], num_threads: int) -> Headers:
+    """What the headers of all files of the clips say, or why they cannot be read."""
+    paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
+    with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
+        headers = threads.imap(_info_or_error, paths, chunksize=64)  # not one task a file: there may be millions
+        shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)
+        return dict(zip(paths, shown, strict=True))
+
+
+def source_rates(clips: Sequence[Clip], headers: Headers) -> dict[str, dict[str, int]]:
+    """{split: {sample rate of the recording in Hz, as text: clips}}, of those that are no mixture and can be read."""
+    rates = {split: Counter() for split in SPLITS if any(clip.split == split for clip in clips)}
+    for clip in clips:
+        if not clip.parts and isinstance(headers[clip.path], AudioInfo):
+            rates[clip.split][headers[clip.path].sample_rate] += 1
+    return {split: {str(rate): counts[rate] for rate in sorted(counts)} for split, counts in rates.items()}
+
+
+def clip_durations(clips: Sequence[Clip], headers: Headers, strict: bool = False) -> dict[str, float]:
     """Seconds of each clip, by clip_id, as the file headers say; 0 for files that cannot be read.
 
     Raises:
         InputError: with `strict`, for the first such file.
     """
-    paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
-    with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
-        lengths = threads.imap(_duration_or_error, paths, chunksize=64)  # not one task a file: there may be millions
-        shown = progress(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
-        found = dict(zip(paths, shown, strict=True))
 
     def seconds(one: Clip | MixPart) -> float:
-        file_s = found[one.path]
-        if isinstance(file_s, AudioError):
-            if strict:
-                raise InputError(f"{one.path} is {file_s.reason}; mend or remove it, or build without --strict")
-            file_s = 0.0
+        header = headers[one.path]
+        if strict and isinstance(header, AudioError):
+            raise InputError(f"{one.path} is {header.reason}; mend or remove it, or build without --strict")
+        file_s = header.duration_s if isinstance(header, AudioInfo) else 0.0
         end_s = file_s if one.end_s is None else min(one.end_s, file_s)
         return max(0.0, end_s - one.start_s)
 
@@ -185,7 +200,7 @@ def plan_shards(
 
 
 def read_plan(path: Path, clips: Sequence[Clip]) -> dict[str, Any]:
-    """plan.json of a build, which somebody else may have begun: `shard_bounds` and `audio_s` are those of these clips.
+    """plan.json of a build, which somebody else may have begun: what it says beside the description fits these clips.
 
     Raises:
         InputError: no plan, or one that does not fit.
@@ -193,11 +208,26 @@ def read_plan(path: Path, clips: Sequence[Clip]) -> dict[str, Any]:
     plan = read_json(path)
     counts, bounds, audio_s = Counter(clip.split for clip in clips), plan.get("shard_bounds"), plan.get("audio_s")
     fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
+    rates = plan.get("source_rates")
+    fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
     if not fits or not all(_are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
             f"{path} is no plan of a build of these clips: remove its folder, or choose another, and build anew"
         )
     return plan
+
+
+def are_rates(value: Any) -> bool:
+    """Whether it is {sample rate in Hz, as text: clips}, as `source_rates` has it of a split."""
+    return isinstance(value, dict) and all(
+        rate.isascii()
+        and rate.isdigit()
+        and len(rate) <= len(str(HIGHEST_RATE))
+        and LOWEST_RATE <= int(rate) <= HIGHEST_RATE
+        and type(count) is int
+        and 0 < count <= MOST_CLIPS
+        for rate, count in value.items()
+    )
 
 
 def _are_cuts(cuts: Any, num_clips: int) -> bool:
@@ -238,9 +268,9 @@ def _check_unknown(clip: Clip, labels: LabelSpace) -> None:
             raise InputError(f"Class {name!r} cannot be unknown: index.csv separates names by semicolons; rename it")
 
 
-def _duration_or_error(path: str) -> float | AudioError:
+def _info_or_error(path: str) -> AudioInfo | AudioError:
     try:
-        return probe(path).duration_s
+        return probe(path)
     except AudioError as error:
         return error
 

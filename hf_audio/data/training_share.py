@@ -60,6 +60,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         "num_groups": len(kept),
         "label_counts": dict(zip(features.labels.names, label_counts.tolist(), strict=True)),
     }
+    facts.pop("source_rates", None)  # which are those of all clips
     if "known_counts" in facts:
         unknown = Counter(index for clip_id in clips for index in features.unknown.get(clip_id, ()))
         facts["known_counts"] = {name: len(clips) - unknown[index] for index, name in features.labels.id2label.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.feature_plan import clip_durations
+from hf_audio.data.feature_plan import clip_durations, read_headers
 from hf_audio.data.feature_shards import WindowExtractor
 from hf_audio.data.index import Clip
 from hf_audio.errors import InputError, unknown_name
@@ -85,7 +85,7 @@ def default_window_s(clips: Sequence[Clip]) -> float:
 
 def longest_clip_s(clips: Sequence[Clip]) -> float:
     """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole."""
-    longest_s = max(clip_durations(clips, NUM_PROBING_THREADS).values())
+    longest_s = max(clip_durations(clips, read_headers(clips, NUM_PROBING_THREADS)).values())
     if not longest_s:
         raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
     return math.ceil(100 * round(longest_s, 6)) / 100
