@@ -15,6 +15,7 @@ from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.metrics import METRIC_NAMES, classification_metrics
+from hf_audio.pictures.page import Row, Table
 from hf_audio.references import fit_linear, window_statistics
 
 MOST_WINDOWS = 20_000
@@ -42,20 +43,15 @@ class PretendedAccuracy:
         of = self.scores[model]
         return 100 * (statistics.mean(of[way]) - statistics.mean(of["groups"]))
 
-    def as_markdown(self) -> str:
-        """One Markdown table: each way of splitting, its scores, and how much better than whole groups it looks."""
+    def contents(self) -> list[str | Table]:
+        """A paragraph, and a table of each way of splitting: scores, and how much better than whole groups it looks."""
         num_seeds = len(self.scores["linear"]["windows"])
-        lines = [
+        rows = [Row([title, *(self._cell(way, model) for model in MODELS)]) for way, title in WAYS.items()]
+        return [
             f"{METRIC_NAMES[self.metric].capitalize()} by window, {self.num_train} to train on and {self.num_test} to "
             f"test on, drawn {num_seeds} times: mean (sd), points above random groups",
-            "",
-            "| split | " + " | ".join(MODELS.values()) + " |",
-            "|---|" + "---:|" * len(MODELS),
+            Table(("split", *MODELS.values()), rows),
         ]
-        for way, title in WAYS.items():
-            cells = [self._cell(way, model) for model in MODELS]
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
-        return "\n".join(lines)
 
     def _cell(self, way: str, model: str) -> str:
         found = self.scores[model][way]
