@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from hf_audio.data.group_division import divide_groups, groups_and_counts, presence, union_and_counts
+from hf_audio.data.group_drawing import divide_groups, groups_and_counts, presence, union_and_counts
 from hf_audio.data.index import Clip
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError

@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 
-from hf_audio.data.group_division import divide_groups, groups_and_counts, presence, union_and_counts
+from hf_audio.data.group_drawing import divide_groups, groups_and_counts, presence, union_and_counts
 from hf_audio.data.index import SPLITS, Clip, groups_in
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.split_drawing import draw_split
