@@ -33,7 +33,7 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.data.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.preparation import build_corpus_features, corpora_of, window_extractor
+from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips, window_extractor
 from hf_audio.preparation.extractors import settings_of
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
@@ -200,6 +200,7 @@ def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
         recipe.training.output_dir,
         settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
+        recordings=None if recipe.hub.dataset else lambda: corpus_clips(recipe.data).clips,
     )
 
 

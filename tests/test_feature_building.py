@@ -130,6 +130,7 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
         "num_clips": 8,
         "num_groups": 8,
         "label_counts": {"high": 2, "low": 3, "middle": 3},
+        "source_rates": {"16000": 8},
     }
     rows = list(csv.DictReader((finished / "index.csv").open()))
     assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in tone_clips(corpus)]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hf_audio.data.clip_lengths import clip_durations
+from hf_audio.data.clip_lengths import clip_durations, read_headers, source_rates
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
     Shard,
@@ -111,7 +111,8 @@ def build_features(
             wait_for_everyone()
             if rank == 0:
                 notes = [(shard, builder.notes(shard)) for shard in shards]
-                finish_dataset(folder, clips, labels, card, described, notes, extractor, window_frames)
+                rates = plan["source_rates"]
+                finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
 
@@ -147,11 +148,13 @@ def _start(folder: Path, clips: pa.Table, described: dict[str, Any], strict: boo
     (folder / "data").mkdir(exist_ok=True)
     if not (folder / PLAN).exists():
         window_s, hop_s = described["window_s"], described["hop_s"]
-        durations_s = clip_durations(clips, _num_cores(), strict)
+        headers = read_headers(clips, _num_cores())
+        durations_s = clip_durations(clips, headers, strict)
         check_window(window_s, durations_s)
         plan = {
             **described,
             "audio_s": round(float(durations_s.sum()), 3),
+            "source_rates": source_rates(clips, headers),
             "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
         }
         write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
