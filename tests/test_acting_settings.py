@@ -67,6 +67,9 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: no mixtures are made"),
         (["--streaming", "false"], "--streaming would do nothing here: it is for --dataset"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
+        (["--greater_is_better", "true"], "it is of --metric_for_best_model"),
+        (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it always is"),
+        (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
         (["--project", "x"], "it is for --report_to trackio"),
     ],
 )
