@@ -111,7 +111,9 @@ def _check(namespace: argparse.Namespace, given: set[str]) -> None:
 def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
     """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe."""
     require_working_torchaudio()
-    namespace = _parse(_parser(doc, kinds), {"the script": values}, sys.argv[1:] if argv is None else argv)
+    argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds)
+    namespace = _parse(parser, {"the script": values}, argv)
+    require_acting(_typed(parser, argv), vars(namespace))
     return [_take(kind, namespace) for kind in kinds]
 
 

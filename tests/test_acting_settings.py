@@ -8,6 +8,7 @@ import json
 import pytest
 from transformers import TrainingArguments
 
+import hf_audio
 from hf_audio import InputError, parse_recipe
 from hf_audio.config.reported import reported_settings
 from hf_audio.training import argument_roles
@@ -119,6 +120,35 @@ def test_a_report_holds_what_acted():
     assert "irmas" not in json.dumps(stored)
     whole = reported_settings(parse_recipe(VALUES, argv=["--dataset", "F"]))
     assert whole["split"] == {"train_fraction": 1.0}
+
+
+def test_scripts_ask_the_same():
+    groups = (hf_audio.DataConfig, hf_audio.MixingConfig)
+    with pytest.raises(InputError, match="--mix_seed would do nothing here: no mixtures are made"):
+        hf_audio.parse_settings(*groups, values={}, argv=["--mix_seed", "3"])
+    _, mixing = hf_audio.parse_settings(*groups, values={"mix_fraction": 0.5}, argv=["--mix_seed", "3"])
+    assert mixing.mix_seed == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"split": "rnadom"}, "--split rnadom is unknown; expected official or random"),
+        ({"test_fraction": 1.0}, "--test_fraction must be at least 0 and below 1, found 1"),
+        ({"validation_fraction": -0.1}, "--validation_fraction must be at least 0"),
+        ({"train_fraction": 0.0}, "--train_fraction must be above 0 and at most 1"),
+        ({"split_seed": -1}, "--split_seed must be 0 or more"),
+        ({"num_workers": 0}, "--num_workers must be 1 or more, found 0"),
+        ({"clip_s": 0.0}, "--clip_s must be above 0"),
+        ({"negatives_dir": "x"}, "without --negatives"),
+        ({"split": "random", "fold": "1"}, "--fold 1 is an official fold"),
+    ],
+)
+def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        hf_audio.DataConfig(**settings)
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe({"output_dir": "runs/x", **settings}, argv=[])
 
 
 def test_a_learner_takes_no_flags_of_networks():
