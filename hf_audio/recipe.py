@@ -88,6 +88,10 @@ def parse_recipe(
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
     remember_token(token)
+    for kind in ("", "_kwargs"):  # transformers warns of their first names, and keeps them equal
+        if getattr(namespace, f"activation_checkpointing{kind}") is None:
+            setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
+        setattr(namespace, f"gradient_checkpointing{kind}", None)
     found = {kind: _take(kind, namespace) for kind in kinds}
     return Recipe(
         *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
