@@ -86,6 +86,10 @@ def parse_recipe(
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
     remember_token(token)
+    for kind in ("", "_kwargs"):  # transformers warns of their first names, and keeps them equal
+        if getattr(namespace, f"activation_checkpointing{kind}") is None:
+            setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
+        setattr(namespace, f"gradient_checkpointing{kind}", None)
     found = {kind: _take(kind, namespace) for kind in kinds}
     return Recipe(
         *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
@@ -109,7 +113,9 @@ def _check(namespace: argparse.Namespace, given: set[str]) -> None:
 def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
     """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe."""
     require_working_torchaudio()
-    namespace = _parse(_parser(doc, kinds), {"the script": values}, sys.argv[1:] if argv is None else argv)
+    argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds)
+    namespace = _parse(parser, {"the script": values}, argv)
+    require_acting(_typed(parser, argv), vars(namespace))
     return [_take(kind, namespace) for kind in kinds]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 
 import pytest
 from transformers import TrainingArguments
 
+import hf_audio
 from hf_audio import InputError, parse_recipe
 from hf_audio.config.reported import reported_settings
 from hf_audio.training import argument_roles
@@ -67,6 +69,9 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: no mixtures are made"),
         (["--streaming", "false"], "--streaming would do nothing here: it is for --dataset"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
+        (["--greater_is_better", "true"], "it is of --metric_for_best_model"),
+        (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it always is"),
+        (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
         (["--project", "x"], "it is for --report_to trackio"),
     ],
 )
@@ -118,6 +123,35 @@ def test_a_report_holds_what_acted():
     assert whole["split"] == {"train_fraction": 1.0}
 
 
+def test_scripts_ask_the_same():
+    groups = (hf_audio.DataConfig, hf_audio.MixingConfig)
+    with pytest.raises(InputError, match="--mix_seed would do nothing here: no mixtures are made"):
+        hf_audio.parse_settings(*groups, values={}, argv=["--mix_seed", "3"])
+    _, mixing = hf_audio.parse_settings(*groups, values={"mix_fraction": 0.5}, argv=["--mix_seed", "3"])
+    assert mixing.mix_seed == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"split": "rnadom"}, "--split rnadom is unknown; expected official or random"),
+        ({"test_fraction": 1.0}, "--test_fraction must be at least 0 and below 1, found 1"),
+        ({"validation_fraction": -0.1}, "--validation_fraction must be at least 0"),
+        ({"train_fraction": 0.0}, "--train_fraction must be above 0 and at most 1"),
+        ({"split_seed": -1}, "--split_seed must be 0 or more"),
+        ({"num_workers": 0}, "--num_workers must be 1 or more, found 0"),
+        ({"clip_s": 0.0}, "--clip_s must be above 0"),
+        ({"negatives_dir": "x"}, "without --negatives"),
+        ({"split": "random", "fold": "1"}, "--fold 1 is an official fold"),
+    ],
+)
+def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        hf_audio.DataConfig(**settings)
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe({"output_dir": "runs/x", **settings}, argv=[])
+
+
 def test_a_learner_takes_no_flags_of_networks():
     recipe = parse_recipe(LEARNER, argv=["--seed", "3", "--report_to", "none"])
     assert recipe.training.seed == 3
@@ -140,8 +174,10 @@ def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
 def test_networks_that_cannot_recompute_say_so_before_anything_is_built():
     from hf_audio import prepare_features
 
-    recipe = parse_recipe(
-        {"output_dir": "x", "data_dir": "/nowhere"}, argv=["--model", "lstm", "--gradient_checkpointing"]
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing but the sentence is to be read
+        recipe = parse_recipe(
+            {"output_dir": "x", "data_dir": "/nowhere"}, argv=["--model", "lstm", "--gradient_checkpointing"]
+        )
     with pytest.raises(InputError, match=r"lstm cannot compute its layers again.*leave out --gradient_checkpointing"):
         prepare_features(recipe)

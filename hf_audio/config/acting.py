@@ -90,6 +90,11 @@ NEEDS = (
         for what in ("eval", "save", "logging")
     ),
     Needs(
+        ("greater_is_better",),
+        lambda run: run.metric_for_best_model,
+        "it is of --metric_for_best_model: give that too, or leave it out",
+    ),
+    Needs(
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,
         "it is for --report_to trackio: give that too, or leave it out",

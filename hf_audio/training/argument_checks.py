@@ -43,6 +43,8 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
     metrics = OF_PRETRAINING if "objective" in values else METRICS
     if metric is not None and metric.removeprefix("eval_") not in metrics:
         raise InputError(f"--metric_for_best_model {metric} is none that is computed: give one of {', '.join(metrics)}")
+    if values.get("train_sampling_strategy") not in ("random", "sequential"):
+        raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
     _check_reporting(values.get("report_to"))
 
 

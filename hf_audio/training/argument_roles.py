@@ -12,7 +12,7 @@ DECISIVE_ARGUMENTS = (
     *("max_grad_norm", "label_smoothing_factor", "bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32"),
     *("seed", "data_seed", "full_determinism", "train_sampling_strategy", "dataloader_drop_last"),
     *("eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"),
-    *("metric_for_best_model", "greater_is_better", "load_best_model_at_end", "ignore_data_skip"),
+    *("metric_for_best_model", "greater_is_better", "ignore_data_skip"),
 )
 # Their product with the number of processes decides; how it is divided does not.
 BATCH_ARGUMENTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
@@ -50,6 +50,8 @@ REFUSED_ARGUMENTS = {
     **dict.fromkeys(("include_num_input_tokens_seen", "average_tokens_across_devices", "length_column_name"), _TOKENS),
     **dict.fromkeys(("prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object"), _METRICS),
     **dict.fromkeys(("include_for_metrics", "batch_eval_metrics"), _METRICS),
+    "load_best_model_at_end": "it always is, by --metric_for_best_model, where --eval_strategy and --save_strategy are "
+    "one; leave it out",
     "auto_find_batch_size": "the report says the batch size that was asked for; give a smaller "
     "--per_device_train_batch_size and more --gradient_accumulation_steps",
     "save_only_model": "checkpoints without the optimiser cannot be gone on from; give --save_total_limit 1 to save "

@@ -81,10 +81,11 @@ def own_arguments(args: TrainingArguments, features: FeatureDataset, patience: i
         setattr(args, name, {"use_reentrant": False, **(getattr(args, name, None) or {})})
     if "validation" not in features.splits:
         args.eval_strategy = "no"
-    if args.eval_strategy != "no" and args.eval_strategy == args.save_strategy and args.metric_for_best_model is None:
-        args.load_best_model_at_end = True
-        args.metric_for_best_model = "mean_average_precision" if features.labels.is_multi_label else "accuracy"
-        args.greater_is_better = True
+    if args.eval_strategy != "no" and args.eval_strategy == args.save_strategy:
+        args.load_best_model_at_end = True  # by whatever metric: else the last one would be what is reported
+        if args.metric_for_best_model is None:
+            args.metric_for_best_model = "mean_average_precision" if features.labels.is_multi_label else "accuracy"
+            args.greater_is_better = True
     if patience and args.metric_for_best_model is None:
         raise InputError(
             f"Early stopping needs scores, found --eval_strategy {IntervalStrategy(args.eval_strategy).value} and "

@@ -225,6 +225,11 @@ def _train_dataset(features: FeatureDataset, args: TrainingArguments) -> dataset
     train = features.splits["train"]
     if not isinstance(train, datasets.IterableDataset):
         return train
+    if args.dataloader_drop_last or args.train_sampling_strategy != "random":
+        raise InputError(
+            "A stream is read in batches of one size and in random order: give --streaming false, or leave out "
+            "--dataloader_drop_last and --train_sampling_strategy"
+        )
     return StreamedWindows(
         train,
         features.num_windows("train"),
