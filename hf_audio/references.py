@@ -89,12 +89,11 @@ def window_statistics(
         float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
         `[windows]`.
     """
-    summarise, storage, unknown = _summary_of(features), features.storage, features.unknown
+    summarise, storage = _summary_of(features), features.storage
 
     def statistics(row: dict) -> tuple[np.ndarray, np.ndarray, int]:
         summary = summarise(storage.decode(row)[: row["num_frames"]])
-        target = features.labels.multi_hot(row["labels"], unknown.get(row["clip_id"], ()))
-        return summary, target, clip_key(row["clip_id"])
+        return summary, features.labels.target_of(row), clip_key(row["clip_id"])
 
     num_windows = features.num_windows(split)
     if rows is None:

@@ -2,6 +2,7 @@
 
     python scripts/benchmark_scale.py                           # 10,000 and 100,000 clips of 3 s: half an hour
     python scripts/benchmark_scale.py --num_clips 200           # a quick look
+    python scripts/benchmark_scale.py --parts index             # an index of a million clips, from rows to plan
     python scripts/benchmark_scale.py --parts rates --data_dir DIR      # only: rates by file format and kind of feature
 
 Memory is what a process and its workers hold that is no file (anonymous pages, sampled ten times a second), at its
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core
@@ -45,8 +47,10 @@ from benchmark_features import (
 )
 
 import hf_audio
-from hf_audio.data.feature_plan import WINDOWS_A_SHARD
+from hf_audio.data.feature_plan import WINDOWS_A_SHARD, check_clips, describe_build, plan_shards, shards_of
+from hf_audio.data.index import Clip, index_of
 
+PARTS = ("memory", "processes", "index", "rates")
 TIMES = 10
 NUM_SOUNDS = 100
 SAMPLES_A_SECOND = 10
@@ -62,14 +66,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_clips", type=int, default=10_000, help="of the smaller corpus (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of one and two processes (default: %(default)s)")
-    parser.add_argument("--parts", nargs="+", choices=("memory", "processes", "rates"), help="default: all")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all")
+    parser.add_argument("--num_rows", type=int, default=1_000_000, help="of the index (default: %(default)s)")
     parser.add_argument("--data_dir", type=Path, help="recordings to measure rates and bytes with")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a process of its own
     options = parser.parse_args()
     if options.one:
         ONE[options.one[0]](Path(options.one[1]), json.loads(options.one[2]))
         return
-    parts = options.parts or ("memory", "processes", "rates")
+    parts = options.parts or PARTS
     print(f"{machine()}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -79,6 +84,8 @@ def main() -> None:
             measure_memory(root)
         if "processes" in parts:
             measure_processes(root, options.repeats)
+        if "index" in parts:
+            measure_index(root, options.num_rows)
         if "rates" in parts:
             reckon(measure_rates(root, options.data_dir))
 
@@ -167,14 +174,57 @@ def read_one(corpus: Path, settings: dict) -> None:
     rows = features.splits["train"]
     if settings.get("streaming"):
         rows = rows.to_iterable_dataset(num_shards=8)
-    collate = hf_audio.FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
+    collate = hf_audio.FeatureCollator(features.extractor, features.labels)
     for batch in rows.iter(batch_size=32):
         names = list(batch)
         collate([dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True)])
     print(time.perf_counter() - start)
 
 
-ONE = {"build": build_one, "read": read_one}
+def measure_index(root: Path, num_rows: int) -> None:
+    """Seconds and peak memory of an index from its rows to the plan of a build; files are neither there nor read."""
+    seconds, peak = watched("index", root / "index", {"num_rows": num_rows})
+    print(f"{num_rows:,} clips, rows to plan: {seconds:.1f} s, peak {peak / 1e6:.0f} MB\n", flush=True)
+
+
+def index_one(_: Path, settings: dict) -> None:
+    """Each stage's seconds go to standard error, the sum to standard output."""
+    num_rows, stages = settings["num_rows"], {}
+
+    @contextlib.contextmanager
+    def stage(name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        stages[name] = time.perf_counter() - start
+
+    with stage("rows to table"):
+        clips = index_of(
+            Clip(
+                f"/corpus/audio/{number // 1000:05d}/{number:08d}.wav",
+                (f"class {number % 50}",),
+                f"speaker {number // 100}",
+                f"audio/{number // 1000:05d}/{number:08d}.wav",
+                metadata={"take": str(number % 7), "room": "ab"[number % 2]},
+            )
+            for number in range(num_rows)
+        )
+    with stage("classes"):
+        labels = hf_audio.LabelSpace.of_clips(clips)
+    with stage("splits"):
+        clips = hf_audio.assign_splits(clips, labels)
+    with stage("checks"):
+        check_clips(clips, labels)
+    with stage("description"):
+        describe_build(clips, labels, {}, 1.0, 1.0)
+    with stage("plan"):
+        bounds = plan_shards(clips, np.full(num_rows, 3.0), 1.0, 1.0)
+    with stage("shards"):
+        num_shards = sum(1 for _ in shards_of(clips, bounds))
+    print(", ".join(f"{name} {taken:.1f}" for name, taken in stages.items()), f"{num_shards} shards", file=sys.stderr)
+    print(sum(stages.values()))
+
+
+ONE = {"build": build_one, "read": read_one, "index": index_one}
 
 
 def build(corpus: Path, folder: Path, features: hf_audio.FeatureConfig, num_workers: int = 1) -> Path:

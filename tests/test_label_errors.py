@@ -68,7 +68,7 @@ def build(folder: Path, column: str) -> tuple[Path, dict[str, tuple[str, ...]], 
         given = names
         if number in planted:
             given = flipped(names, random) if column == "labels" else (NAMES[(number + random.integers(1, 4)) % 4],)
-            wrong.add(path)
+            wrong.add(Path(path).name)
         truth[path] = names
         rows.append(f"{path},{';'.join(given)},g{number // 2},{'test' if number % 5 == 4 else 'train'}\n")
     rows = [re.sub(r",g\d+,", f",g{number // 10}-{number % 5},", row) for number, row in enumerate(rows)]

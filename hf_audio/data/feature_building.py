@@ -31,6 +31,7 @@ from hf_audio.data.feature_plan import (
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
 from hf_audio.data.foreign_manifest import read_manifest
 from hf_audio.data.index import CorpusCard
+from hf_audio.data.index_columns import names_in
 from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
@@ -103,7 +104,7 @@ def build_features(
             wait_for_everyone()
             plan = read_plan(folder / PLAN, clips)
             shards = list(shards_of(clips, plan["shard_bounds"]))
-            builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict)
+            builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict, bool(names_in(clips["unknown"])))
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             if num_workers is None:
                 num_workers = _num_cores() if plan["audio_s"] >= WORKER_START_S * extractor.times_real_time else 1

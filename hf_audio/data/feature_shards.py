@@ -102,6 +102,7 @@ class ShardBuilder:
     window_s: float
     hop_s: float
     strict: bool = False
+    is_partial: bool = False
 
     def is_built(self, shard: Shard) -> bool:
         """Whether the shard's file and the note written after it are there; with `strict`, without exclusions."""
@@ -175,12 +176,17 @@ class ShardBuilder:
         return waveform
 
     def _add_windows(self, rows: _Rows, clip: Clip, windows: Iterable[tuple[float, np.ndarray]]) -> None:
-        label_indices, before = self.labels.indices(clip.labels), rows.mark()
+        label_values, before = self._label_values(clip), rows.mark()
         for start_s, window in windows:  # made one at a time: overlapping ones of an hour would take gigabytes
             if not np.isfinite(window.max()):
                 rows.take_back(before)
                 return self._exclude(rows, clip, "non-finite features: samples far outside [-1, 1]")
-            rows.add(clip, clip.start_s + start_s, window, label_indices)
+            rows.add(clip, clip.start_s + start_s, window, label_values)
+
+    def _label_values(self, clip: Clip) -> tuple:
+        """What the columns of labels hold, see `feature_schema`."""
+        given, unknown = self.labels.indices(clip.labels), self.labels.indices(clip.unknown)
+        return (given, *((unknown,) if self.is_partial else ()), *(() if self.labels.is_multi_label else given))
 
     def _exclude(self, rows: _Rows, clip: Clip, reason: str) -> None:
         if self.strict:
@@ -190,7 +196,7 @@ class ShardBuilder:
 
     def _schema(self) -> pa.Schema:
         """Carries what `datasets` knows of the columns (pictures, audio, names of classes) as metadata."""
-        return feature_schema(self.labels, self.extractor.parameters).arrow_schema
+        return feature_schema(self.labels, self.extractor.parameters, self.is_partial).arrow_schema
 
     def _shard_path(self, shard: Shard) -> Path:
         return self.folder / "data" / f"{shard.name}.parquet"
@@ -211,9 +217,9 @@ class _Rows:
     sum: np.ndarray | float = 0.0
     sum_of_squares: np.ndarray | float = 0.0
 
-    def add(self, clip: Clip, start_s: float, window: np.ndarray, label_indices: list[int]) -> None:
+    def add(self, clip: Clip, start_s: float, window: np.ndarray, label_values: tuple) -> None:
         stored, axis = self.storage.encode(window, self.sample_rate), self.storage.statistics_axis
-        self.values.append((clip.clip_id, clip.group, start_s, *stored, len(window), label_indices))
+        self.values.append((clip.clip_id, clip.group, start_s, *stored, len(window), *label_values))
         sums = window.sum(axis=axis, dtype=np.float64)
         self.count += window.size // sums.size
         self.sum = self.sum + sums

@@ -18,6 +18,9 @@ from hf_audio.data.vector_storage import VectorStorage
 from hf_audio.data.waveform_storage import WaveformStorage
 from hf_audio.errors import unknown_name
 
+# which hold classes; `feature_schema` says when each is there
+LABEL_COLUMNS = ("labels", "unknown", "label")
+
 
 class FeatureStorage(Protocol):
     """What the data side must know of one kind of feature. It has no state.
@@ -97,13 +100,18 @@ def storage_of_extractor(extractor: FeatureExtractionMixin) -> FeatureStorage:
     return next(kinds, STORAGES["waveform"])
 
 
-def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any]) -> Features:
+def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any], is_partial: bool = False) -> Features:
     """The columns of a feature dataset; names of the classes travel in it.
+
+    Whoever reads the rows alone finds `label` where each clip has one class, and `unknown` where labels are partial:
+    the classes of which nothing is known, so that they are not taken for absent.
 
     Args:
         labels: the classes.
         parameters: of the extractor.
+        is_partial: whether something is unknown of some clip.
     """
+    classes = ClassLabel(names=list(labels.names))
     return Features(
         {
             "clip_id": Value("string"),
@@ -111,7 +119,9 @@ def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any]) -> Feature
             "start_s": Value("float32"),
             **storage_of(parameters).columns(parameters["sampling_rate"]),
             "num_frames": Value("int32"),
-            "labels": List(ClassLabel(names=list(labels.names))),
+            "labels": List(classes),
+            **({"unknown": List(classes)} if is_partial else {}),
+            **({} if labels.is_multi_label else {"label": classes}),
         }
     )
 

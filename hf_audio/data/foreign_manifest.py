@@ -154,6 +154,11 @@ def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
         _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MOST_VALUES:,} numbers")
 
 
+def is_partial(manifest: Mapping[str, Any]) -> bool:
+    """Whether something is unknown of some clip, so that it is counted of how many each class is known."""
+    return any("known_counts" in facts for facts in manifest["splits"].values())
+
+
 def window_values(manifest: Mapping[str, Any]) -> int:
     """Numbers of a full window."""
     parameters = manifest["extractor"]

@@ -16,7 +16,7 @@ from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.feature_storage import storage_of
 from hf_audio.data.foreign_extractor import extractor_from_file
 from hf_audio.data.foreign_index import IndexedSplit
-from hf_audio.data.foreign_manifest import window_values
+from hf_audio.data.foreign_manifest import is_partial, window_values
 from hf_audio.data.foreign_rows import RowRules
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.shard_reader import ShardReader
@@ -101,7 +101,7 @@ def _reader(
 ) -> ShardReader:
     parameters, facts = manifest["extractor"], manifest["splits"][split]
     most_frames = storage_of(parameters).full_frames(manifest["window_s"], parameters)
-    rules = RowRules(labels, parameters, most_frames, listed.keys)
+    rules = RowRules(labels, parameters, most_frames, listed.keys, is_partial(manifest))
     names = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
     sizes = files.sizes(names)
     _check_size(files.source, split, sum(sizes.values()), manifest)
@@ -123,7 +123,7 @@ def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_wind
 def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, Any]) -> None:
     """Raises InputError where shards are smaller, or much larger, than the windows that the manifest counts."""
     facts = manifest["splits"][split]
-    most_row_bytes = 4 * window_values(manifest) + 8 * len(manifest["label_names"]) + NAME_BYTES
+    most_row_bytes = 4 * window_values(manifest) + 16 * len(manifest["label_names"]) + NAME_BYTES
     most_bytes = facts["num_windows"] * most_row_bytes + facts["num_shards"] * FOOTER_BYTES
     least_bytes = facts["num_windows"] * FEWEST_ROW_BYTES
     if not least_bytes <= num_bytes <= most_bytes:

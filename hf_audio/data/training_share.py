@@ -39,7 +39,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     train = features.splits["train"]
     if isinstance(train, datasets.IterableDataset):
         raise InputError("A share of the training groups cannot be streamed: give --streaming false")
-    columns = train.select_columns(["group", "clip_id", "labels"]).to_dict()
+    columns = train.select_columns(["group", "clip_id", *features.label_columns]).to_dict()
     labels_of = dict(zip(columns["clip_id"], columns["labels"], strict=True))
     group_of = dict(zip(columns["clip_id"], columns["group"], strict=True))
     groups = sorted({one for group in group_of.values() for one in groups_in(group)})
@@ -63,6 +63,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     }
     facts.pop("source_rates", None)  # which are those of all clips
     if "known_counts" in facts:
-        unknown = Counter(index for clip_id in clips for index in features.unknown.get(clip_id, ()))
+        unknown_of = dict(zip(columns["clip_id"], columns["unknown"], strict=True))
+        unknown = Counter(index for clip_id in clips for index in unknown_of[clip_id])
         facts["known_counts"] = {name: len(clips) - unknown[index] for index, name in features.labels.id2label.items()}
     return dataclasses.replace(features, splits={**features.splits, "train": train.select(rows)}, manifest=manifest)

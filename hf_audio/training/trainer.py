@@ -81,7 +81,7 @@ class AudioTrainer(ResumableTrainer):
             model=model,
             args=args,
             data_collator=FeatureCollator(
-                features.extractor, features.labels, fields, features.metadata if fields else None, features.unknown
+                features.extractor, features.labels, fields, features.metadata if fields else None
             ),
             train_dataset=_train_dataset(features, args),
             eval_dataset=features.splits.get("validation"),
