@@ -17,6 +17,7 @@ from typing import Any
 
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
+    FILE_CONTENTS,
     Shard,
     check_clips,
     check_window,
@@ -25,12 +26,15 @@ from hf_audio.data.feature_plan import (
     differences,
     plan_shards,
     read_plan,
+    recordings_of,
     shards_of,
+    were_replaced,
 )
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
 from hf_audio.data.foreign_manifest import read_manifest
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.recording_stamps import contents_digest
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
@@ -87,7 +91,7 @@ def build_features(
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
     window_frames = _window_frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
-        if _is_finished(folder, described, strict):
+        if _is_finished(folder, clips, described, strict):
             if rank == 0:
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
@@ -114,7 +118,7 @@ def build_features(
     return folder
 
 
-def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
+def _is_finished(folder: Path, clips: Sequence[Clip], described: dict[str, Any], strict: bool) -> bool:
     """Whether the dataset is complete; an InputError where the folder holds another one."""
     if not (folder / PLAN).exists():
         if (folder / MANIFEST).exists() or any(folder.glob("data/*.parquet")):
@@ -122,7 +126,10 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
                 f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    others = differences(read_json(folder / PLAN), described)
+    found = read_json(folder / PLAN)
+    others = differences(found, described)
+    if not others and were_replaced(found, described, clips, _num_cores()):
+        others = [f"{FILE_CONTENTS} (recordings were replaced by others of the same size)"]
     if others:
         raise InputError(
             f"{folder} holds features of another build, which differs in: {', '.join(others)}; "
@@ -148,6 +155,7 @@ def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], stric
         check_window(window_s, durations_s)
         plan = {
             **described,
+            FILE_CONTENTS: contents_digest(recordings_of(clips), _num_cores()),
             "audio_s": round(sum(durations_s.values()), 3),
             "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
         }

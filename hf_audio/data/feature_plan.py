@@ -18,6 +18,7 @@ from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import SPLITS, Clip, MixPart
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.mixtures import described_parts, mixture_s
+from hf_audio.data.recording_stamps import contents_digest, times_digest
 from hf_audio.data.splits import check_disjoint
 from hf_audio.data.windows import window_starts
 from hf_audio.errors import InputError
@@ -30,6 +31,8 @@ FORMAT_VERSION = 1
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
 FEWEST_WINDOWS_TO_SPLIT = 512
+# Of a plan: where times differ, recordings may have been copied or replaced, and their contents tell which.
+FILE_TIMES, FILE_CONTENTS = "file times", "file contents"
 
 
 @dataclass(frozen=True)
@@ -107,20 +110,36 @@ def describe_build(
         "groups": digest(lambda clip: clip.group),
         "metadata": digest(lambda clip: clip.metadata),
         "file sizes": digest(lambda clip: None if clip.parts else _size_bytes(clip.path)),
+        FILE_TIMES: times_digest(recordings_of(clips)),
         # whose parts are clips, of which all is said above
         "mixtures": digest(described_parts) if any(clip.parts for clip in clips) else None,
     }
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """What two descriptions disagree on, in words."""
+    """What two descriptions disagree on, in words; times alone make no difference."""
     words = []
     for key in wanted:
-        if found.get(key) == wanted[key]:
+        if key == FILE_TIMES or found.get(key) == wanted[key]:
             continue
         both = f"{found.get(key)} there, {wanted[key]} now"
         words.append(f"{key} ({both})" if len(both) < 60 else key)
     return words
+
+
+def recordings_of(clips: Iterable[Clip]) -> list[str]:
+    """The files that clips and the parts of mixtures are stretches of, each once."""
+    return list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
+
+
+def were_replaced(found: dict[str, Any], described: dict[str, Any], clips: Sequence[Clip], num_threads: int) -> bool:
+    """Whether recordings are others, of the same sizes, than those of the build that `found` describes.
+
+    They are read, in a few places each, only where their times differ, as those of copies do.
+    """
+    if found.get(FILE_TIMES) == described[FILE_TIMES]:
+        return False
+    return found.get(FILE_CONTENTS) != contents_digest(recordings_of(clips), num_threads)
 
 
 def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False) -> dict[str, float]:
@@ -129,7 +148,7 @@ def clip_durations(clips: Sequence[Clip], num_threads: int, strict: bool = False
     Raises:
         InputError: with `strict`, for the first such file.
     """
-    paths = list(dict.fromkeys(one.path for clip in clips for one in (clip.parts or (clip,))))
+    paths = recordings_of(clips)
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
         lengths = threads.imap(_duration_or_error, paths, chunksize=64)  # not one task a file: there may be millions
         shown = progress(lengths, total=len(paths), desc="lengths", unit=" files", delay=2)
