@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
-    {"errors", "files", "locks", "privacy", "terminal", "config", "environment", "extractors"},
+    {"errors", "files", "locks", "privacy", "terminal", "config", "environment", "extractors", "ranks"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation", "pictures", "references"},

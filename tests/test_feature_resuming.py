@@ -216,3 +216,15 @@ def test_a_folder_that_is_a_file(corpus, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(InputError, match=r"Cannot write features to .*taken"):
         build(corpus, tmp_path / "taken")
+
+
+# Ranks
+
+
+def test_ranks_wait_for_one_that_works_longer_than_their_group_waits(corpus, finished, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(REPO_ROOT), "OMP_NUM_THREADS": "1"}
+    arguments = [str(REPO_ROOT / "tests/rank_run.py"), str(corpus), str(tmp_path / "features")]
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert_same(tmp_path / "features", finished)

@@ -80,7 +80,7 @@ def build_features(
             A script that has more must guard its main program by `if __name__ == "__main__":`, as always in Python.
         strict: make the first unusable file an error.
         rank, world_size: which share of the shards is built here.
-        wait_for_everyone: a barrier over the ranks, e.g. `accelerate.PartialState().wait_for_everyone`.
+        wait_for_everyone: a barrier over the ranks that does not give up, e.g. `hf_audio.ranks.wait_for_everyone`.
 
     Raises:
         InputError: an unusable index; a folder with another dataset; a window longer than every clip; an unusable

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.dataset_files import DatasetFiles, versions
+from hf_audio.data.dataset_files import DatasetFiles
 from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.feature_storage import storage_of
 from hf_audio.data.foreign_extractor import extractor_from_file
@@ -20,6 +20,7 @@ from hf_audio.data.foreign_manifest import window_values
 from hf_audio.data.foreign_rows import RowRules
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.shard_reader import ShardReader
+from hf_audio.data.values_in_place import file_version
 from hf_audio.errors import InputError
 
 # start, length, offset and scale take that much or more, in whatever way a window is stored
@@ -79,10 +80,9 @@ def read_split(
     sizes = files.sizes(names)
     _check_size(files.source, split, sum(sizes.values()), manifest)
     shards = files.shards(names, sizes, streaming)
-    reader = ShardReader(split, shards, files.open, rules, versions(shards))
     if streaming:
-        return reader.streamed()
-    rows = reader.local()
+        return ShardReader(split, shards, files.open, rules).streamed()
+    rows = ShardReader(split, shards, files.open, rules, [file_version(shard) for shard in shards]).local()
     found = {"num_windows": len(rows), "num_clips": pc.count_distinct(rows.data["clip_id"]).as_py()}
     for name, count in found.items():
         if facts[name] != count:
