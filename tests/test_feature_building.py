@@ -139,7 +139,7 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
 
 
 def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_audio.data.feature_shards.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("hf_audio.data.shard_writing.ROW_GROUP_BYTES", 100_000)
     folder = build(corpus, tmp_path / "features")
     metadata = pq.ParquetFile(folder / "data/test-00000-of-00001.parquet").metadata
     assert metadata.num_row_groups > 1

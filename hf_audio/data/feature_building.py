@@ -31,7 +31,7 @@ from hf_audio.data.feature_plan import (
     were_replaced,
 )
 from hf_audio.data.feature_shards import ShardBuilder, WindowExtractor
-from hf_audio.data.foreign_manifest import read_manifest
+from hf_audio.data.foreign_manifest import read_manifest, window_values
 from hf_audio.data.index import Clip, CorpusCard
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.recording_stamps import contents_digest
@@ -157,7 +157,7 @@ def _start(folder: Path, clips: Sequence[Clip], described: dict[str, Any], stric
             **described,
             FILE_CONTENTS: contents_digest(recordings_of(clips), _num_cores()),
             "audio_s": round(sum(durations_s.values()), 3),
-            "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
+            "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s, window_values(described)),
         }
         write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
 

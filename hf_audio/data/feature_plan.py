@@ -31,6 +31,8 @@ FORMAT_VERSION = 1
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
 FEWEST_WINDOWS_TO_SPLIT = 512
+# Of long windows fewer make a shard: of the songs of a corpus, as sound, 1,024 would be 10 GB.
+SHARD_BYTES = 128 << 20
 # Of a plan: where times differ, recordings may have been copied or replaced, and their contents tell which.
 FILE_TIMES, FILE_CONTENTS = "file times", "file contents"
 
@@ -184,9 +186,14 @@ def check_window(window_s: float, durations_s: dict[str, float]) -> None:
 
 
 def plan_shards(
-    clips: Sequence[Clip], durations_s: dict[str, float], window_s: float, hop_s: float
+    clips: Sequence[Clip], durations_s: dict[str, float], window_s: float, hop_s: float, window_bytes: int
 ) -> dict[str, list[int]]:
-    """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}."""
+    """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}.
+
+    Args:
+        window_bytes: what a stored window takes at most, about.
+    """
+    windows_a_shard = windows_in_a_shard(window_bytes)
     window_ms, hop_ms = max(1, round(1000 * window_s)), max(1, round(1000 * hop_s))
     bounds = {}
     for split in SPLITS:
@@ -195,12 +202,17 @@ def plan_shards(
             continue
         totals = list(accumulate(len(window_starts(clip_ms, window_ms, hop_ms)) for clip_ms in clips_ms))
         num_shards = 1
-        if totals[-1] >= FEWEST_WINDOWS_TO_SPLIT and len(clips_ms) >= SHARDS_MULTIPLE:
-            num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * WINDOWS_A_SHARD))
+        if totals[-1] >= min(FEWEST_WINDOWS_TO_SPLIT, windows_a_shard) and len(clips_ms) >= SHARDS_MULTIPLE:
+            num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * windows_a_shard))
             num_shards = min(num_shards, len(clips_ms) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
         cuts = [1 + bisect_left(totals, totals[-1] * cut / num_shards) for cut in range(1, num_shards)]
         bounds[split] = [0, *_increasing(cuts, len(clips_ms)), len(clips_ms)]
     return bounds
+
+
+def windows_in_a_shard(window_bytes: int) -> int:
+    """How many windows of that size are about as many as a shard has."""
+    return max(1, min(WINDOWS_A_SHARD, SHARD_BYTES // window_bytes))
 
 
 def read_plan(path: Path, clips: Sequence[Clip]) -> dict[str, Any]:
