@@ -25,7 +25,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
@@ -38,6 +37,7 @@ from hf_audio.preparation.extractors import settings_of
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
+from hf_audio.ranks import process_state, wait_for_everyone
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
@@ -66,12 +66,15 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     if publishes:
         _check_publishing(recipe)
     features = _stored_features(recipe) if recipe.hub.dataset else _built_features(recipe, publishes)
+    wait_for_everyone()  # one may still be publishing or downloading
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     return with_extractor_of(recipe.model.model, features, recipe.token)
 
 
 def _stored_features(recipe: Recipe) -> FeatureDataset:
-    streaming = recipe.hub.streaming and recipe.split.train_fraction == 1  # a share is drawn from all that there is
+    # A share is drawn from all that there is; a folder's rows are shuffled whole, a stream's within a buffer.
+    is_folder = Path(recipe.hub.dataset).expanduser().is_dir()
+    streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
     features = load_features(recipe.hub.dataset, streaming=streaming, token=recipe.token)
     _check_wanted(recipe, features)
     return features
@@ -170,7 +173,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
 
     require_skops()
     settings, folder, seed = recipe.classical or ClassicalConfig(), _run_folder(recipe), recipe.training.seed
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = process_state()
     network = None
     if settings.network:
         network = open_network(settings.network, settings.network_features, token=recipe.token, seed=seed)
@@ -186,7 +189,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
             num_jobs=recipe.building.num_workers,
         )
         save_run(trained, folder)
-    state.wait_for_everyone()
+    wait_for_everyone()
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 

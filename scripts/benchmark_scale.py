@@ -4,6 +4,7 @@
     python scripts/benchmark_scale.py --num_clips 200           # a quick look
     python scripts/benchmark_scale.py --parts index             # an index of a million clips, from rows to plan
     python scripts/benchmark_scale.py --parts rates --data_dir DIR      # only: rates by file format and kind of feature
+    python scripts/benchmark_scale.py --parts long              # only: memory with a recording of 10 h and whole songs
 
 Memory is what a process and its workers hold that is no file (anonymous pages, sampled ten times a second), at its
 peak: pages of mapped files, which the system takes back when it needs them, do not count. Linux only. One process and
@@ -47,12 +48,19 @@ from benchmark_features import (
 )
 
 import hf_audio
-from hf_audio.data.feature_plan import WINDOWS_A_SHARD, check_clips, describe_build, plan_shards, shards_of
+from hf_audio.data.feature_plan import (
+    check_clips,
+    describe_build,
+    plan_shards,
+    shards_of,
+    windows_in_a_shard,
+)
 from hf_audio.data.index import Clip, index_of
 
-PARTS = ("memory", "processes", "index", "rates")
+PARTS = ("memory", "processes", "index", "long", "rates")
 TIMES = 10
 NUM_SOUNDS = 100
+LONG_H, SONG_S, NUM_SONGS = 10.0, 270.0, 40
 SAMPLES_A_SECOND = 10
 RATE_WINDOW_S, RATE_FILE_S, RATE_FILES, FEW_FILES = 10.0, 30.0, 80, 10
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -86,6 +94,8 @@ def main() -> None:
             measure_processes(root, options.repeats)
         if "index" in parts:
             measure_index(root, options.num_rows)
+        if "long" in parts:
+            measure_long(root)
         if "rates" in parts:
             reckon(measure_rates(root, options.data_dir))
 
@@ -115,6 +125,27 @@ def measure_memory(root: Path) -> None:
     for what, (small, large) in peaks.items():
         report(f"memory to {what}, {TIMES} x / 1 x", large / small, "below 1.1")
     print(flush=True)
+
+
+def measure_long(root: Path) -> None:
+    """Peak memory of one process, with one recording of ten hours among short ones, and with whole songs as windows."""
+    minute = np.concatenate([made_up_piece(seed) for seed in range(round(60 / CLIP_S))]).clip(-1, 1)
+    for number in range(NUM_SONGS):
+        write_minutes(root / "songs" / "ab"[number % 2] / f"{number}.wav", minute, SONG_S / 60)
+        write_minutes(root / "day" / "ab"[number % 2] / f"{number}.wav", minute, LONG_H * 60 if number == 0 else 0.5)
+    print(f"{'':8}{'':12}{'window, s':>12}{'peak memory, MB':>18}{'seconds':>10}", flush=True)
+    for corpus, kind, window_s in (("day", "fbank", 3.0), ("day", "waveform", 30.0), ("songs", "waveform", SONG_S)):
+        seconds, peak = watched("build", root / corpus, {"features": kind, "window_s": window_s})
+        print(f"{corpus:8}{kind:12}{window_s:12g}{peak / 1e6:18.0f}{seconds:10.0f}", flush=True)
+
+
+def write_minutes(path: Path, minute: np.ndarray, count: float) -> None:
+    """A mono file of the same minute so many times."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(path, "w", FILE_RATE, 1, "PCM_16") as file:
+        for _ in range(int(count)):
+            file.write(minute)
+        file.write(minute[: round(count % 1 * len(minute))])
 
 
 def measure_processes(root: Path, repeats: int) -> None:
@@ -163,7 +194,11 @@ def _children(tree: psutil.Process) -> list[psutil.Process]:
 
 def build_one(corpus: Path, settings: dict) -> None:
     start = time.perf_counter()
-    build(corpus, corpus.parent / f"features-{corpus.name}", hf_audio.FeatureConfig(window_s=3.0), **settings)
+    num_workers = settings.pop("num_workers", 1)
+    features = hf_audio.FeatureConfig(**{"window_s": CLIP_S} | settings)
+    folder = corpus.parent / f"features-{corpus.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    build(corpus, folder, features, num_workers)
     print(time.perf_counter() - start)
 
 
@@ -217,7 +252,7 @@ def index_one(_: Path, settings: dict) -> None:
     with stage("description"):
         describe_build(clips, labels, {}, 1.0, 1.0)
     with stage("plan"):
-        bounds = plan_shards(clips, np.full(num_rows, 3.0), 1.0, 1.0)
+        bounds = plan_shards(clips, np.full(num_rows, 3.0), 1.0, 1.0, window_bytes=16_000)
     with stage("shards"):
         num_shards = sum(1 for _ in shards_of(clips, bounds))
     print(", ".join(f"{name} {taken:.1f}" for name, taken in stages.items()), f"{num_shards} shards", file=sys.stderr)
@@ -274,7 +309,7 @@ def reckon(rates: dict[tuple[str, str], tuple[float, float]]) -> None:
             rate, bytes_a_second = rates[name, kind]
             windows = hours * 3600 / RATE_WINDOW_S
             cells = (f"{hours / rate:,.1f}", f"{hours * 3600 * bytes_a_second / 1e9:,.1f}", f"{windows:,.0f}")
-            shards = 8 * -(-windows // (8 * WINDOWS_A_SHARD))
+            shards = 8 * -(-windows // (8 * windows_in_a_shard(round(bytes_a_second * RATE_WINDOW_S))))
             print(f"| {corpus} | {hours:,.0f} | {kind} | {' | '.join(cells)} | {shards:,.0f} |")
 
 

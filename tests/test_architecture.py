@@ -10,7 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
-    {"errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"},
+    {
+        "errors",
+        "files",
+        "finished_work",
+        "locks",
+        "privacy",
+        "terminal",
+        "config",
+        "environment",
+        "extractors",
+        "ranks",
+    },
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
     {"training", "inference", "preparation", "pictures", "references"},

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from accelerate import PartialState
 
 from hf_audio import __version__
 from hf_audio.analysis.plots import write_plots
@@ -32,6 +31,7 @@ from hf_audio.metrics import (
     main_metrics,
 )
 from hf_audio.privacy import public_name, write_published
+from hf_audio.ranks import wait_for_everyone
 from hf_audio.references import linear_scores, prior_scores
 from hf_audio.terminal import show
 
@@ -114,7 +114,7 @@ def evaluate_model(
         report["notes"] = _notes(report)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         show(summary(report))
-    PartialState().wait_for_everyone()
+    wait_for_everyone()
     return report
 
 

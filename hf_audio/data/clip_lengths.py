@@ -18,9 +18,14 @@ from hf_audio.terminal import progress
 Headers = dict[str, AudioInfo | AudioError]  # by path
 
 
+def recordings_of(clips: pa.Table) -> list[str]:
+    """The files that clips and the parts of mixtures are stretches of, each once."""
+    return _stretches(clips)["audio"].unique().to_pylist()
+
+
 def read_headers(clips: pa.Table, num_threads: int) -> Headers:
     """What the headers of all files of the clips say, or why they cannot be read."""
-    paths = _stretches(clips)["audio"].unique().to_pylist()
+    paths = recordings_of(clips)
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
         headers = threads.imap(_info_or_error, paths, chunksize=64)  # not one task a file: there may be millions
         shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)

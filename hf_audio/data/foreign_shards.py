@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hf_audio.data.feature_shards import NAME_COLUMNS
 from hf_audio.data.feature_storage import LABEL_COLUMNS
 from hf_audio.data.foreign_index import MOST_GROUP
 from hf_audio.data.foreign_rows import RowRules
+from hf_audio.data.shard_writing import NAME_COLUMNS
 from hf_audio.errors import InputError, one_line
 
 # Ours are 16 MB, or one window
@@ -23,8 +23,8 @@ PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
 NAME_ENCODINGS = PLAIN_ENCODINGS | {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
-def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[pa.Table]:
-    """The row groups of a shard, one after the other.
+def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[tuple[pq.RowGroupMetaData, pa.Table]]:
+    """The row groups of a shard, one after the other, each with where its columns lie.
 
     Raises:
         InputError: no Parquet file, other columns, or values packed otherwise than `build_features` does; or see
@@ -41,7 +41,7 @@ def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[pa.T
         for rows in table.combine_chunks().to_batches():
             rules.check(rows, shard, first)
             first += len(rows)
-        yield table
+        yield parquet.metadata.row_group(group), table
 
 
 def _in_words(shard: str, read: Callable[[], pa.Table | pq.ParquetFile]) -> pa.Table | pq.ParquetFile:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.dataset_files import DatasetFiles, versions
+from hf_audio.data.dataset_files import DatasetFiles
 from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.feature_storage import storage_of
 from hf_audio.data.foreign_extractor import extractor_from_file
@@ -20,6 +20,7 @@ from hf_audio.data.foreign_manifest import is_partial, window_values
 from hf_audio.data.foreign_rows import RowRules
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.shard_reader import ShardReader
+from hf_audio.data.values_in_place import file_version
 from hf_audio.errors import InputError
 
 # start, length, offset and scale take that much or more, in whatever way a window is stored
@@ -106,7 +107,7 @@ def _reader(
     sizes = files.sizes(names)
     _check_size(files.source, split, sum(sizes.values()), manifest)
     shards = files.shards(names, sizes, streaming)
-    return ShardReader(split, shards, files.open, rules, versions(shards))
+    return ShardReader(split, shards, files.open, rules, [] if streaming else [file_version(shard) for shard in shards])
 
 
 def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_windows: int, num_clips: int) -> None:
