@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from hf_audio.data.audio_channels import front_pair, mix_down
 from hf_audio.data.audio_headers import missing_bytes, unpromised_bytes
 
 # below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
@@ -100,7 +101,7 @@ def read_pieces(
         if len(_stretch(file, start_s, end_s)) <= WHOLE_S * file.samplerate:
             yield _whole(path, file, sample_rate, start_s, end_s, stereo)
             return
-        mix, file_rate, peak = _front_pair if stereo else _mix_down, file.samplerate, 0.0
+        mix, file_rate, peak = front_pair if stereo else mix_down, file.samplerate, 0.0
         resampled = soxr.ResampleStream(file_rate, sample_rate, 2 if stereo else 1, dtype="float32")
         for block, full_scale in _blocks(path, file, start_s, end_s):
             sound = mix(block, full_scale)
@@ -118,7 +119,7 @@ def _whole(
 ) -> np.ndarray:
     stretch = _stretch(file, start_s, end_s)
     _check_fits(file, stretch, sample_rate, 2 if stereo else 1)
-    mix, file_rate = _front_pair if stereo else _mix_down, file.samplerate
+    mix, file_rate = front_pair if stereo else mix_down, file.samplerate
     sound = _joined((mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s)), len(stretch))
     _check_heard(_finite_peak(sound), path, file.channels, start_s, end_s, stereo)
     if file_rate == sample_rate:
@@ -286,21 +287,6 @@ def _check_can_seek(path: str | Path, file: soundfile.SoundFile) -> None:
         with _opened(path) as another:  # once a sample was read, jumps in the same file land beside their mark
             if not len(another.read(1)):
                 raise AudioError("unreadable: no sample could be decoded")
-
-
-def _mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
-    """`[samples, channels]` → `[samples]` in [-1, 1]; numpy's mean over so short an axis is seven times slower."""
-    mono = block[:, 0].copy()
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found by the caller
-        for channel in range(1, block.shape[1]):
-            mono += block[:, channel]
-        mono *= np.float32(1.0 / (full_scale * block.shape[1]))
-    return mono
-
-
-def _front_pair(block: np.ndarray, full_scale: float) -> np.ndarray:
-    """`[samples, channels]` → `[2, samples]` in [-1, 1]."""
-    return block.T[[0, min(1, block.shape[1] - 1)]] * np.float32(1.0 / full_scale)
 
 
 def _said(error: Exception) -> str:
