@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import html
 import os
 import re
 import sys
@@ -52,6 +53,11 @@ def printable(text: object) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if _is_shown(letter) else ascii(letter)[1:-1] for letter in text)
+
+
+def as_html(text: object) -> str:
+    """One line of text as a page can show it, between tags or in an attribute, by the same rule."""
+    return html.escape(printable(text))
 
 
 def _is_shown(letter: str) -> bool:

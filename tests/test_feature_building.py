@@ -130,6 +130,7 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
         "num_clips": 8,
         "num_groups": 8,
         "label_counts": {"high": 2, "low": 3, "middle": 3},
+        "source_rates": {"16000": 8},
     }
     rows = list(csv.DictReader((finished / "index.csv").open()))
     assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in tone_clips(corpus)]
@@ -167,8 +168,8 @@ def test_stretches_of_one_file_know_their_place(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"window_s": 0.4}, r"window_s \(0.3 there, 0.4 now\)"),
-        ({"hop_s": 0.2}, r"hop_s \(0.1 there, 0.2 now\)"),
+        ({"window_s": 0.4}, "window_s was 0.3 and now is 0.4"),
+        ({"hop_s": 0.2}, "hop_s was 0.1 and now is 0.2"),
         ({"extractor": KaldiFbank(num_mel_bins=64)}, "extractor"),
     ],
 )

@@ -154,7 +154,7 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
 
     page = (out / "index.html").read_text(encoding="utf-8")
     assert f"{len(rows)} labels of {folder.parent.name} that are probably wrong" in page
-    assert page.count("<tr data-classes=") == len(rows) and "http" not in page, "nothing is loaded from elsewhere"
+    assert page.count("<tr data-tags=") == len(rows) and "http" not in page, "nothing is loaded from elsewhere"
     sounds = re.findall(r'<audio[^>]* src="([^"]+)"', page)
     assert len(sounds) == len(rows) and all((out / unquote(sound)).is_file() for sound in sounds)
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)

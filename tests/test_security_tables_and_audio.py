@@ -24,10 +24,12 @@ from hf_audio.corpora import find_corpus
 from hf_audio.data.audio import MOST_SAMPLES, AudioError, read_audio
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.index import Clip, index_of, rows_of
-from hf_audio.data.label_overrides import read_clip_labels
+from hf_audio.data.label_overrides import ClipLabels, read_clip_labels
 from hf_audio.data.tables import csv_text, read_table, written_rows
+from hf_audio.errors import as_html
 from hf_audio.features.fbank import KaldiFbank
 from hf_audio.files import read_yaml
+from hf_audio.label_quality.agreement import label_agreement
 from hf_audio.terminal import named_logger, progress, show
 
 FORMULAS = (
@@ -251,3 +253,10 @@ def test_names_cannot_move_the_cursor_of_a_terminal(name, caplog, capsys):
 def test_a_name_cannot_forge_a_line_of_a_log(caplog):
     named_logger("hf_audio.test").warning("%s is left out", "a.wav\nERROR all is lost")
     assert caplog.messages == [r"a.wav\nERROR all is lost is left out"]
+
+
+def test_names_in_printed_tables_and_on_pages_forge_no_line_and_no_tag():
+    name = 'a\nFORGED | \x1b[2J <b>\u202e"'
+    table = label_agreement(*[{"clip": ClipLabels((name,))}] * 2).as_text()
+    assert not [line for line in table.splitlines() if line.startswith("FORGED")] and "\x1b" not in table
+    assert as_html(name) == "a\\nFORGED | \\x1b[2J &lt;b&gt;\\u202e&quot;"

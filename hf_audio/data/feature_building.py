@@ -17,14 +17,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from hf_audio.data.clip_lengths import clip_durations
+from hf_audio.data.clip_lengths import clip_durations, read_headers, source_rates
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
     Shard,
     check_clips,
     check_window,
     describe_build,
-    differences,
     plan_shards,
     read_plan,
     shards_of,
@@ -37,6 +36,7 @@ from hf_audio.data.labels import LabelSpace
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
+from hf_audio.finished_work import require_same
 from hf_audio.locks import locked
 from hf_audio.terminal import ProgressBar, progress
 
@@ -112,7 +112,8 @@ def build_features(
             wait_for_everyone()
             if rank == 0:
                 notes = [(shard, builder.notes(shard)) for shard in shards]
-                finish_dataset(folder, clips, labels, card, described, notes, extractor, window_frames)
+                rates = plan["source_rates"]
+                finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
 
@@ -125,12 +126,13 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
                 f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    others = differences(read_json(folder / PLAN), described)
-    if others:
-        raise InputError(
-            f"{folder} holds features of another build, which differs in: {', '.join(others)}; "
-            "choose another folder, or remove this one to build anew"
-        )
+    plan = read_json(folder / PLAN)
+    require_same(
+        f"{folder} holds features of another build, which",
+        {name: plan.get(name) for name in described},
+        described,
+        "choose another folder, or remove this one to build anew",
+    )
     if not (folder / MANIFEST).exists():
         return False
     num_excluded = read_manifest(folder / MANIFEST)["num_excluded"]
@@ -147,11 +149,13 @@ def _start(folder: Path, clips: pa.Table, described: dict[str, Any], strict: boo
     (folder / "data").mkdir(exist_ok=True)
     if not (folder / PLAN).exists():
         window_s, hop_s = described["window_s"], described["hop_s"]
-        durations_s = clip_durations(clips, _num_cores(), strict)
+        headers = read_headers(clips, _num_cores())
+        durations_s = clip_durations(clips, headers, strict)
         check_window(window_s, durations_s)
         plan = {
             **described,
             "audio_s": round(float(durations_s.sum()), 3),
+            "source_rates": source_rates(clips, headers),
             "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
         }
         write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hf_audio.data.audio import HIGHEST_RATE, LOWEST_RATE
 from hf_audio.data.index import SPLITS, metadata_columns
 from hf_audio.data.index_columns import (
     check_disjoint,
@@ -37,6 +38,7 @@ FORMAT_VERSION = 1
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
 FEWEST_WINDOWS_TO_SPLIT = 512
+MOST_CLIPS = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -137,17 +139,6 @@ def _digest_of_mixtures(clips: pa.Table) -> str:
     return hashlib.sha256("".join(found).encode()).hexdigest()
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """What two descriptions disagree on, in words."""
-    words = []
-    for key in wanted:
-        if found.get(key) == wanted[key]:
-            continue
-        both = f"{found.get(key)} there, {wanted[key]} now"
-        words.append(f"{key} ({both})" if len(both) < 60 else key)
-    return words
-
-
 def check_window(window_s: float, durations_s: np.ndarray) -> None:
     """Refuse a window that no clip fills.
 
@@ -183,7 +174,7 @@ def plan_shards(clips: pa.Table, durations_s: np.ndarray, window_s: float, hop_s
 
 
 def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
-    """plan.json of a build, which somebody else may have begun: `shard_bounds` and `audio_s` are those of these clips.
+    """plan.json of a build, which somebody else may have begun: what it says beside the description fits these clips.
 
     Raises:
         InputError: no plan, or one that does not fit.
@@ -192,11 +183,26 @@ def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
     counts = {one["values"].as_py(): one["counts"].as_py() for one in pc.value_counts(clips["split"])}
     bounds, audio_s = plan.get("shard_bounds"), plan.get("audio_s")
     fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
+    rates = plan.get("source_rates")
+    fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
     if not fits or not all(_are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
             f"{path} is no plan of a build of these clips: remove its folder, or choose another, and build anew"
         )
     return plan
+
+
+def are_rates(value: Any) -> bool:
+    """Whether it is {sample rate in Hz, as text: clips}, as `source_rates` has it of a split."""
+    return isinstance(value, dict) and all(
+        rate.isascii()
+        and rate.isdigit()
+        and len(rate) <= len(str(HIGHEST_RATE))
+        and LOWEST_RATE <= int(rate) <= HIGHEST_RATE
+        and type(count) is int
+        and 0 < count <= MOST_CLIPS
+        for rate, count in value.items()
+    )
 
 
 def _are_cuts(cuts: Any, num_clips: int) -> bool:

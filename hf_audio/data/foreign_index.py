@@ -170,8 +170,8 @@ def classes_in(written: str, labels: LabelSpace) -> tuple[int, ...]:
 
 
 def names_in(written: str, labels: LabelSpace) -> list[str]:
-    """Names of classes with semicolons between them; a single name may hold semicolons itself."""
-    return [written] if written in labels.names else [name for name in written.split(";") if name]
+    """Names of classes with semicolons between them; where each clip has one class, its name may hold semicolons."""
+    return [name for name in (written.split(";") if labels.is_multi_label else [written]) if name]
 
 
 def _add(split: IndexedSplit, clip_id: str, group: str, given: tuple[int, ...], unknown: tuple[int, ...]) -> None:

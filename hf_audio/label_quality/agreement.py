@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_audio.data.label_overrides import ClipLabels, read_clip_labels
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, printable
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LabelAgreement:
         ]
         for name, one in self.per_class.items():
             shares = (_share(one.precision), _share(one.recall), _share(one.kappa))
-            cells = (name, one.known, one.in_a, one.in_b, one.in_both, *shares)
+            cells = (printable(name), one.known, one.in_a, one.in_b, one.in_both, *shares)
             lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
         return "\n".join(lines)
 
