@@ -248,9 +248,14 @@ def _are_cuts(cuts: Any, num_clips: int) -> bool:
 def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
     """The shards that `plan_shards` cut."""
     for split, cuts in bounds.items():
-        rows = places_in_order(clips, split)
+        ordered = clips.take(pa.array(places_in_order(clips, split))).combine_chunks()
         for name, (first, last) in zip(shard_names(split, len(cuts) - 1), pairwise(cuts), strict=True):
-            yield Shard(name, split, clips.take(pa.array(rows[first:last])))
+            yield Shard(name, split, _apart(ordered.slice(first, last - first)))
+
+
+def _apart(clips: pa.Table) -> pa.Table:
+    """The same rows without the table that they are a view of, all of which would else be pickled with them."""
+    return clips.take(pa.array(np.arange(len(clips))))
 
 
 def shard_names(split: str, num_shards: int) -> list[str]:
