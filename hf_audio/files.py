@@ -13,7 +13,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -178,8 +178,9 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
     raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
 
 
-def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:
-    """Write a whole file under a temporary name and rename it: readers see all of it or nothing, after a power cut too.
+@contextlib.contextmanager
+def atomic_file(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
+    """A new file to write to, renamed to `path` at the end: readers see all of it or nothing, after a power cut too.
 
     The temporary name is one that nobody can foresee, and is never followed where it leads elsewhere.
 
@@ -193,14 +194,20 @@ def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Pat
     file = open(temporary, "xb")  # noqa: SIM115 - what somebody else has put there is not removed below
     try:
         with file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Path | None = None) -> None:
+    """Write a whole file at once, see `atomic_file`."""
+    with atomic_file(path, scratch) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, content: Any) -> None:

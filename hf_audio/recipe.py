@@ -15,7 +15,9 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from hf_audio.config import (
     AugmentConfig,
+    BuildConfig,
     ClassicalConfig,
+    CorpusConfig,
     DataConfig,
     FeatureConfig,
     HubConfig,
@@ -24,15 +26,20 @@ from hf_audio.config import (
     PretrainingConfig,
     Recipe,
     RunConfig,
+    SplitConfig,
 )
+from hf_audio.config.acting import require_acting
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_yaml
 from hf_audio.privacy import remember_token
+from hf_audio.training.argument_checks import require_of_learners, require_useful
 from hf_audio.training.arguments import training_defaults
 
-CONFIG_GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, HubConfig, RunConfig)
-OUR_GROUPS = frozenset(group._argument_group_name for group in (*CONFIG_GROUPS, PretrainingConfig, ClassicalConfig))
+RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
+CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, HubConfig, RunConfig)
+ALL_GROUPS = (DataConfig, *CONFIG_GROUPS, PretrainingConfig, ClassicalConfig)
+OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MOST_YAML_BYTES = 1 << 18
 
@@ -71,14 +78,18 @@ def parse_recipe(
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
         layers["the recipe's demo values"] = demo
     own = vars(_parse(parser, layers, []))
-    if chosen.config:
-        layers[f"--config {chosen.config}"] = _read_config(chosen.config)
-
+    written = _read_config(chosen.config) if chosen.config else {}
+    layers |= {f"--config {chosen.config}": written} if written else {}
     namespace = _parse(parser, layers, argv)
+    _check(namespace, {*written, *_typed(parser, argv)})
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
     remember_token(token)
+    for kind in ("", "_kwargs"):  # transformers warns of their first names, and keeps them equal
+        if getattr(namespace, f"activation_checkpointing{kind}") is None:
+            setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
+        setattr(namespace, f"gradient_checkpointing{kind}", None)
     found = {kind: _take(kind, namespace) for kind in kinds}
     return Recipe(
         *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
@@ -90,10 +101,21 @@ def parse_recipe(
     )
 
 
+def _check(namespace: argparse.Namespace, given: set[str]) -> None:
+    """Refuses what was given and would do nothing, or cannot be, before anything is read or built."""
+    values = vars(namespace)
+    require_useful(given, values)
+    require_acting(given, values)
+    if "learner" in values:
+        require_of_learners(given)
+
+
 def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
     """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe."""
     require_working_torchaudio()
-    namespace = _parse(_parser(doc, kinds), {"the script": values}, sys.argv[1:] if argv is None else argv)
+    argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds)
+    namespace = _parse(parser, {"the script": values}, argv)
+    require_acting(_typed(parser, argv), vars(namespace))
     return [_take(kind, namespace) for kind in kinds]
 
 
@@ -104,7 +126,7 @@ def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
         return any(field.name in values for field in dataclasses.fields(group))
 
     if names_one_of(ClassicalConfig):
-        return (DataConfig, FeatureConfig, MixingConfig, ClassicalConfig, HubConfig, RunConfig)
+        return (*RECORDING_GROUPS, ClassicalConfig, HubConfig, RunConfig)
     return (*CONFIG_GROUPS, *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
 
 
@@ -172,6 +194,15 @@ def _parse(parser: _Parser, layers: Mapping[str, Mapping[str, Any]], argv: list[
     return namespace
 
 
+def _typed(parser: _Parser, argv: list[str]) -> set[str]:
+    """The settings that a command line names, whatever their values."""
+    defaults, not_typed = {action.dest: action.default for action in parser._actions}, object()
+    parser.set_defaults(**dict.fromkeys(defaults, not_typed))
+    typed = parser.parse_known_args(argv)[0]
+    parser.set_defaults(**defaults)
+    return {name for name, value in vars(typed).items() if value is not not_typed}
+
+
 def _only(argv: list[str], *flags: str) -> list[str]:
     """The part of a command line that is about `flags`, so that they can be read before anything else is checked."""
     kept = []
@@ -196,5 +227,5 @@ def _take(kind: type, namespace: argparse.Namespace) -> Any:
     names = [field.name for field in dataclasses.fields(kind) if field.init]
     try:
         return kind(**{name: getattr(namespace, name) for name in names})
-    except ValueError as error:
-        raise InputError(" ".join(str(error).split())) from None
+    except (ValueError, TypeError, OSError, ImportError) as error:  # of TrainingArguments: of every kind
+        raise InputError(" ".join(str(error).split()) or type(error).__name__) from None

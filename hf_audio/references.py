@@ -87,12 +87,11 @@ def window_statistics(
         float32 `[windows, numbers]`, targets float32 `[windows, classes]` (NaN where unknown), clip keys int64
         `[windows]`.
     """
-    kind, parameters, unknown = features.kind, features.parameters, features.unknown
+    kind, parameters = features.kind, features.parameters
 
     def statistics(row: dict) -> tuple[np.ndarray, np.ndarray, int]:
         summary = kind.summary(kind.decode(row)[: row["num_frames"]], parameters)
-        target = features.labels.multi_hot(row["labels"], unknown.get(row["clip_id"], ()))
-        return summary, target, clip_key(row["clip_id"])
+        return summary, features.labels.target_of(row), clip_key(row["clip_id"])
 
     num_windows = features.num_windows(split)
     if rows is None:

@@ -25,7 +25,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
@@ -33,10 +32,12 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.data.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.preparation import build_corpus_features, corpora_of, window_extractor
+from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips, window_extractor
+from hf_audio.preparation.extractors import settings_of
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
+from hf_audio.ranks import process_state, wait_for_everyone
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
@@ -57,25 +58,30 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     Raises:
         InputError: as the corpus, the split, building, loading and the Hub do.
     """
-    from hf_audio.models import with_extractor_of
+    from hf_audio.models import require_checkpointing, with_extractor_of
 
+    if recipe.training.gradient_checkpointing and not recipe.classical:
+        require_checkpointing(recipe.model.model)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)
     features = _stored_features(recipe) if recipe.hub.dataset else _built_features(recipe, publishes)
-    features = share_of_training(features, recipe.data.train_fraction, recipe.data.split_seed)
+    wait_for_everyone()  # one may still be publishing or downloading
+    features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     return with_extractor_of(recipe.model.model, features, recipe.token)
 
 
 def _stored_features(recipe: Recipe) -> FeatureDataset:
-    streaming = recipe.hub.streaming and recipe.data.train_fraction == 1  # a share is drawn from all that there is
+    # A share is drawn from all that there is; a folder's rows are shuffled whole, a stream's within a buffer.
+    is_folder = Path(recipe.hub.dataset).expanduser().is_dir()
+    streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
     features = load_features(recipe.hub.dataset, streaming=streaming, token=recipe.token)
     _check_wanted(recipe, features)
     return features
 
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
-    folder = Path(recipe.data.features_dir or _run_folder(recipe) / "features")
+    folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
     build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing)
     if publishes:
         url = push_features(
@@ -167,7 +173,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
 
     require_skops()
     settings, folder, seed = recipe.classical or ClassicalConfig(), _run_folder(recipe), recipe.training.seed
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = process_state()
     network = None
     if settings.network:
         network = open_network(settings.network, settings.network_features, token=recipe.token, seed=seed)
@@ -180,10 +186,10 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
             search=settings.search,
             network=network,
             seed=seed,
-            num_jobs=recipe.data.num_workers,
+            num_jobs=recipe.building.num_workers,
         )
         save_run(trained, folder)
-    state.wait_for_everyone()
+    wait_for_everyone()
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 
@@ -195,8 +201,9 @@ def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
         trainer,
         trainer.features,
         recipe.training.output_dir,
-        settings=reported_settings(recipe),
+        settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
+        recordings=None if recipe.hub.dataset else lambda: corpus_clips(recipe.data).clips,
     )
 
 
@@ -264,7 +271,7 @@ def _check_publishing(recipe: Recipe) -> None:
     """Meets every refusal of the Hub and of the corpora's licences before hours are spent, not after."""
     private = recipe.training.hub_private_repo
     if not recipe.hub.dataset:
-        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.data)]
+        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus)]
         require_licences(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_licence)
     claim_model_repo(_repo(recipe, "model"), private)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -33,3 +33,28 @@ def cut_windows(frames: np.ndarray, window_frames: int, hop_frames: int) -> Iter
     """(first frame, frames) of each window of a clip: views of `[frames, ...]` along its first axis."""
     for start in window_starts(len(frames), window_frames, hop_frames):
         yield start, frames[start : start + window_frames]
+
+
+def stretches(pieces: Iterable[np.ndarray], size: int, hop: int, num_windows: int) -> Iterator[tuple[int, np.ndarray]]:
+    """A sound in pieces → stretches that together have the windows of the whole, and none of them twice.
+
+    Args:
+        pieces: `[..., samples]`, one behind the other.
+        size, hop: samples of a window, and from one to the next.
+        num_windows: of each stretch but the last.
+
+    Returns:
+        (first sample, `[..., samples]`) of each.
+    """
+    first, step = 0, num_windows * hop
+    held, num_held = [], 0
+    for piece in pieces:
+        held.append(piece)
+        num_held += piece.shape[-1]
+        if num_held >= step + size:  # a whole window is left, so the rule for the last one finds what it needs
+            sound = np.concatenate(held, axis=-1)
+            while sound.shape[-1] >= step + size:
+                yield first, sound[..., : step - hop + size]
+                first, sound = first + step, sound[..., step:]
+            held, num_held = [sound], sound.shape[-1]
+    yield first, np.concatenate(held, axis=-1) if len(held) > 1 else held[0]

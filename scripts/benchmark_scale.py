@@ -2,7 +2,9 @@
 
     python scripts/benchmark_scale.py                           # 10,000 and 100,000 clips of 3 s: half an hour
     python scripts/benchmark_scale.py --num_clips 200           # a quick look
+    python scripts/benchmark_scale.py --parts index             # an index of a million clips, from rows to plan
     python scripts/benchmark_scale.py --parts rates --data_dir DIR      # only: rates by file format and kind of feature
+    python scripts/benchmark_scale.py --parts long              # only: memory with a recording of 10 h and whole songs
 
 Memory is what a process and its workers hold that is no file (anonymous pages, sampled ten times a second), at its
 peak: pages of mapped files, which the system takes back when it needs them, do not count. Linux only. One process and
@@ -26,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core
@@ -45,10 +48,19 @@ from benchmark_features import (
 )
 
 import hf_audio
-from hf_audio.data.feature_plan import WINDOWS_A_SHARD
+from hf_audio.data.feature_plan import (
+    check_clips,
+    describe_build,
+    plan_shards,
+    shards_of,
+    windows_in_a_shard,
+)
+from hf_audio.data.index import Clip, index_of
 
+PARTS = ("memory", "processes", "index", "long", "rates")
 TIMES = 10
 NUM_SOUNDS = 100
+LONG_H, SONG_S, NUM_SONGS = 10.0, 270.0, 40
 SAMPLES_A_SECOND = 10
 RATE_WINDOW_S, RATE_FILE_S, RATE_FILES, FEW_FILES = 10.0, 30.0, 80, 10
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -62,14 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_clips", type=int, default=10_000, help="of the smaller corpus (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of one and two processes (default: %(default)s)")
-    parser.add_argument("--parts", nargs="+", choices=("memory", "processes", "rates"), help="default: all")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all")
+    parser.add_argument("--num_rows", type=int, default=1_000_000, help="of the index (default: %(default)s)")
     parser.add_argument("--data_dir", type=Path, help="recordings to measure rates and bytes with")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a process of its own
     options = parser.parse_args()
     if options.one:
         ONE[options.one[0]](Path(options.one[1]), json.loads(options.one[2]))
         return
-    parts = options.parts or ("memory", "processes", "rates")
+    parts = options.parts or PARTS
     print(f"{machine()}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -79,6 +92,10 @@ def main() -> None:
             measure_memory(root)
         if "processes" in parts:
             measure_processes(root, options.repeats)
+        if "index" in parts:
+            measure_index(root, options.num_rows)
+        if "long" in parts:
+            measure_long(root)
         if "rates" in parts:
             reckon(measure_rates(root, options.data_dir))
 
@@ -108,6 +125,27 @@ def measure_memory(root: Path) -> None:
     for what, (small, large) in peaks.items():
         report(f"memory to {what}, {TIMES} x / 1 x", large / small, "below 1.1")
     print(flush=True)
+
+
+def measure_long(root: Path) -> None:
+    """Peak memory of one process, with one recording of ten hours among short ones, and with whole songs as windows."""
+    minute = np.concatenate([made_up_piece(seed) for seed in range(round(60 / CLIP_S))]).clip(-1, 1)
+    for number in range(NUM_SONGS):
+        write_minutes(root / "songs" / "ab"[number % 2] / f"{number}.wav", minute, SONG_S / 60)
+        write_minutes(root / "day" / "ab"[number % 2] / f"{number}.wav", minute, LONG_H * 60 if number == 0 else 0.5)
+    print(f"{'':8}{'':12}{'window, s':>12}{'peak memory, MB':>18}{'seconds':>10}", flush=True)
+    for corpus, kind, window_s in (("day", "fbank", 3.0), ("day", "waveform", 30.0), ("songs", "waveform", SONG_S)):
+        seconds, peak = watched("build", root / corpus, {"features": kind, "window_s": window_s})
+        print(f"{corpus:8}{kind:12}{window_s:12g}{peak / 1e6:18.0f}{seconds:10.0f}", flush=True)
+
+
+def write_minutes(path: Path, minute: np.ndarray, count: float) -> None:
+    """A mono file of the same minute so many times."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(path, "w", FILE_RATE, 1, "PCM_16") as file:
+        for _ in range(int(count)):
+            file.write(minute)
+        file.write(minute[: round(count % 1 * len(minute))])
 
 
 def measure_processes(root: Path, repeats: int) -> None:
@@ -156,7 +194,11 @@ def _children(tree: psutil.Process) -> list[psutil.Process]:
 
 def build_one(corpus: Path, settings: dict) -> None:
     start = time.perf_counter()
-    build(corpus, corpus.parent / f"features-{corpus.name}", hf_audio.FeatureConfig(window_s=3.0), **settings)
+    num_workers = settings.pop("num_workers", 1)
+    features = hf_audio.FeatureConfig(**{"window_s": CLIP_S} | settings)
+    folder = corpus.parent / f"features-{corpus.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    build(corpus, folder, features, num_workers)
     print(time.perf_counter() - start)
 
 
@@ -167,14 +209,57 @@ def read_one(corpus: Path, settings: dict) -> None:
     rows = features.splits["train"]
     if settings.get("streaming"):
         rows = rows.to_iterable_dataset(num_shards=8)
-    collate = hf_audio.FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
+    collate = hf_audio.FeatureCollator(features.extractor, features.labels)
     for batch in rows.iter(batch_size=32):
         names = list(batch)
         collate([dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True)])
     print(time.perf_counter() - start)
 
 
-ONE = {"build": build_one, "read": read_one}
+def measure_index(root: Path, num_rows: int) -> None:
+    """Seconds and peak memory of an index from its rows to the plan of a build; files are neither there nor read."""
+    seconds, peak = watched("index", root / "index", {"num_rows": num_rows})
+    print(f"{num_rows:,} clips, rows to plan: {seconds:.1f} s, peak {peak / 1e6:.0f} MB\n", flush=True)
+
+
+def index_one(_: Path, settings: dict) -> None:
+    """Each stage's seconds of processor time go to standard error, the sum to standard output."""
+    num_rows, stages = settings["num_rows"], {}
+
+    @contextlib.contextmanager
+    def stage(name: str) -> Iterator[None]:
+        start = time.process_time()
+        yield
+        stages[name] = time.process_time() - start
+
+    with stage("rows to table"):
+        clips = index_of(
+            Clip(
+                f"/corpus/audio/{number // 1000:05d}/{number:08d}.wav",
+                (f"class {number % 50}",),
+                f"speaker {number // 100}",
+                f"audio/{number // 1000:05d}/{number:08d}.wav",
+                metadata={"take": str(number % 7), "room": "ab"[number % 2]},
+            )
+            for number in range(num_rows)
+        )
+    with stage("classes"):
+        labels = hf_audio.LabelSpace.of_clips(clips)
+    with stage("splits"):
+        clips = hf_audio.assign_splits(clips, labels)
+    with stage("checks"):
+        check_clips(clips, labels)
+    with stage("description"):
+        describe_build(clips, labels, {}, 1.0, 1.0)
+    with stage("plan"):
+        bounds = plan_shards(clips, np.full(num_rows, 3.0), 1.0, 1.0, window_bytes=16_000)
+    with stage("shards"):
+        num_shards = sum(1 for _ in shards_of(clips, bounds))
+    print(", ".join(f"{name} {taken:.1f}" for name, taken in stages.items()), f"{num_shards} shards", file=sys.stderr)
+    print(sum(stages.values()))
+
+
+ONE = {"build": build_one, "read": read_one, "index": index_one}
 
 
 def build(corpus: Path, folder: Path, features: hf_audio.FeatureConfig, num_workers: int = 1) -> Path:
@@ -224,7 +309,7 @@ def reckon(rates: dict[tuple[str, str], tuple[float, float]]) -> None:
             rate, bytes_a_second = rates[name, kind]
             windows = hours * 3600 / RATE_WINDOW_S
             cells = (f"{hours / rate:,.1f}", f"{hours * 3600 * bytes_a_second / 1e9:,.1f}", f"{windows:,.0f}")
-            shards = 8 * -(-windows // (8 * WINDOWS_A_SHARD))
+            shards = 8 * -(-windows // (8 * windows_in_a_shard(round(bytes_a_second * RATE_WINDOW_S))))
             print(f"| {corpus} | {hours:,.0f} | {kind} | {' | '.join(cells)} | {shards:,.0f} |")
 
 

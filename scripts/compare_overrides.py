@@ -6,20 +6,20 @@
 
 FEATURES_DIR has the labels as given. Test labels stay as given too: what the table says of test clips is not used.
 Without a recipe, a linear model is trained on redrawn groups. With one, it is run twice for each seed, with the flags
-behind -- (they must split the corpus as FEATURES_DIR does); finished runs in --output_dir are kept.
+behind -- (they must split the corpus as FEATURES_DIR does); finished runs in --output_dir are kept, each with what it
+came from beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors, compare_overrides, load_features
-from hf_audio.files import read_json
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.metrics import main_metrics
+from hf_audio.repeated_runs import RepeatedRuns
 from hf_audio.terminal import show
 
 
@@ -35,11 +35,13 @@ def main() -> None:
         raise InputError("Found --seeds 1; noise shows between 2 seeds or more")
     table = without_test_clips(options.overrides, features, folder / "overrides_without_test.csv")
     metric = main_metrics(features.labels.problem_type)[0]
+    runs = RepeatedRuns(options.recipe, ["--data_dir", options.data_dir, *options.recipe_flags])
     scores = {"before": [], "after": []}
     for seed in range(options.seeds or 3):
         for name, flags in (("before", []), ("after", ["--label_overrides", str(table)])):
             flags = [*flags, "--features_dir", str(folder / f"features_{name}"), "--seed", str(seed)]
-            scores[name].append(test_score(options, folder / f"{name}_{seed}", flags, metric))
+            report = runs.report(f"The run {name}_{seed}", folder / f"{name}_{seed}", flags)
+            scores[name].append(report["results"]["model"][report["evaluated_split"]][metric])
     show(compare_runs(metric, scores["before"], scores["after"]).as_text())
 
 
@@ -57,19 +59,6 @@ def parse_options() -> argparse.Namespace:
     if options.recipe and not options.data_dir:
         parser.error("--recipe needs --data_dir")
     return options
-
-
-def test_score(options: argparse.Namespace, folder: Path, flags: list[str], metric: str) -> float:
-    """The test score of one run, of an earlier call where it is finished."""
-    if not (folder / "report.json").is_file():
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1"]
-        command += [options.recipe, "--data_dir", options.data_dir, "--output_dir", str(folder)]
-        if subprocess.run([*command, *flags, *options.recipe_flags], check=False).returncode:
-            raise InputError(
-                f"The run {folder.name} failed, see above; finished ones are kept, the same command goes on"
-            )
-    report = read_json(folder / "report.json")
-    return report["results"]["model"][report["evaluated_split"]][metric]
 
 
 if __name__ == "__main__":

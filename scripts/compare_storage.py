@@ -64,7 +64,7 @@ def main() -> None:
     checkpoint = Checkpoint(str(given.run))
     model = checkpoint.load(checkpoint.config)[0].eval()
 
-    collate = FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
+    collate = FeatureCollator(features.extractor, features.labels)
     stored = collate(list(features.splits[split]))
     targets, stored_keys = stored["labels"].numpy(), stored["clip_keys"].tolist()
     windows, keys = exact_windows(features, given.recordings, split)

@@ -5,8 +5,9 @@
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --leave_out groups
     python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR -- --lora_rank 8     flags of the recipe
 
-Folds that are finished are kept: an interrupted run goes on by the same command. Reports land in OUTPUT_DIR/FOLD, and
-what is printed, one Markdown table, in OUTPUT_DIR/folds.md. Without --data_dir the corpus is obtained as the recipe
+Folds that are finished are kept: an interrupted run goes on by the same command. Reports land in OUTPUT_DIR/FOLD, what
+each came from (settings, clips, files) in OUTPUT_DIR/FOLD.json: a fold of another corpus is never taken for it. What is
+printed, one Markdown table, is in OUTPUT_DIR/folds.md too. Without --data_dir the corpus is obtained as the recipe
 obtains it, once.
 """
 
@@ -15,9 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import runpy
 import statistics
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -26,11 +25,10 @@ from hf_audio import InputError, clear_errors
 from hf_audio.config import Recipe
 from hf_audio.data.index_columns import names_in
 from hf_audio.data.splits import fold_names
-from hf_audio.files import read_json, write_atomically
+from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.preparation.clips import read_corpus
 from hf_audio.publishing.markdown import Markdown, escaped, table
-from hf_audio.recipe import parse_recipe
+from hf_audio.repeated_runs import RepeatedRuns
 from hf_audio.terminal import show
 
 LONGEST_NAME = 100
@@ -38,12 +36,11 @@ LONGEST_NAME = 100
 
 def main() -> None:
     options = parse_options()
-    recipe = runpy.run_path(options.recipe, run_name="read")
-    settings = parse_recipe(recipe["VALUES"], recipe.get("DEMO"), argv=[*options.data_flags, *options.recipe_flags])
-    chosen = left_out(settings, options)
-    folder = Path(options.output_dir or f"{settings.training.output_dir}_folds")
+    runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags], options.config_file)
+    chosen = left_out(runs, options)
+    folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_folds")
     reports = {
-        name: run_fold(options, name, flags, folder / below)
+        name: runs.report(f"The run of {name}", folder / below, flags)
         for (name, flags), below in zip(chosen.items(), folder_names(list(chosen)), strict=True)
     }
     written = as_table(reports)
@@ -67,23 +64,23 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
-def left_out(settings: Recipe, options: argparse.Namespace) -> dict[str, list[str]]:
+def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[str]]:
     """What is tested on in turn: {name: flags of the recipe}.
 
     Raises:
         InputError: fewer than two, so that there is nothing to leave out, or flags that say something else.
     """
+    settings = runs.settings
     check_flags(settings, options)
     if options.num_folds is not None:
         if options.num_folds < 2:
             raise InputError(f"--num_folds must be 2 or more, found {options.num_folds}: try 5")
         drawn, folds = ["--num_folds", str(options.num_folds)], range(1, options.num_folds + 1)
         return {f"fold {fold} of {options.num_folds}": [*drawn, "--fold", str(fold)] for fold in folds}
-    clips, _ = read_corpus(settings.data)
     if options.leave_out == "folds":
-        names, flag = fold_names(clips), "--fold"
+        names, flag = fold_names(runs.clips), "--fold"
     else:
-        names, flag = names_in(clips["group"]), "--test_groups"
+        names, flag = names_in(runs.clips["group"]), "--test_groups"
     if len(names) < 2:
         raise InputError(
             f"{settings.data.data_dir or settings.data.corpus} has {len(names)} {options.leave_out}, expected two or "
@@ -112,17 +109,6 @@ def folder_names(names: list[str]) -> list[str]:
         f"{below}-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if below.casefold() in shared else below
         for name, below in zip(names, plain, strict=True)
     ]
-
-
-def run_fold(options: argparse.Namespace, name: str, chosen: list[str], folder: Path) -> dict:
-    """The report of one fold, of an earlier run where it is finished."""
-    if not (folder / "report.json").is_file():
-        how = ["--config_file", options.config_file] if options.config_file else ["--num_processes", "1"]
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, options.recipe]
-        flags = [*options.data_flags, "--output_dir", str(folder), *chosen, *options.recipe_flags]
-        if subprocess.run([*command, *flags], check=False).returncode:
-            raise InputError(f"The run of {name} failed, see above; finished ones are kept, the same command goes on")
-    return read_json(folder / "report.json")
 
 
 def as_table(reports: dict[str, dict]) -> str:

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
-        *("errors", "files", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("limits", "windows", "grey_pictures"),
+        *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
+        *("ranks", "limits", "windows", "grey_pictures"),
     },
     {"kinds"},
     {"data", "losses", "metrics"},
@@ -20,7 +20,7 @@ LEVELS = (
     {"training", "inference", "preparation", "pictures", "references"},
     {"analysis", "publishing", "pretraining", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
-    {"experiments"},
+    {"experiments", "repeated_runs"},
 )
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.

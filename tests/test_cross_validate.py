@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from corpus_trees import write_sound
 
 from hf_audio import InputError, corpus_clips, parse_recipe
 from hf_audio.data.index import rows_of
+from hf_audio.repeated_runs import RepeatedRuns
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
@@ -71,6 +73,18 @@ def test_each_speaker_is_left_out_once(recordings, tmp_path):
     assert cross_validate(*job, cwd=tmp_path).strip().endswith(table.strip())
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
 
+    other = tmp_path / "other"
+    shutil.copytree(recordings, other)
+    write_sound(other / "high_ann_0.wav", 0.7, 9, [500.0], 16_000)
+    said = cross_validate(job[0], "--data_dir", str(other), *job[3:], cwd=tmp_path, ok=False)
+    assert "ann holds another run, which differs in: data_dir" in said and "recordings; give another" in said
+    assert said.count("error: ") == 1 and "Traceback" not in said
+    said = cross_validate(*job, "--seed", "5", cwd=tmp_path, ok=False)
+    assert "ann holds another run, which differs in: seed was 42 and now is 5; give another --output_dir" in said
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
+    (tmp_path / "runs" / "ann.json").unlink()
+    assert "nothing says what it is a report of" in cross_validate(*job, cwd=tmp_path, ok=False)
+
 
 def test_without_folds_there_is_nothing_to_leave_out(recordings, tmp_path):
     job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", str(recordings))
@@ -90,7 +104,7 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--data_dir", str(tmp_path), "--num_folds", "2"])
     script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
     options = script["parse_options"]()
-    chosen = script["left_out"](parse_recipe(values, argv=options.data_flags), options)
+    chosen = script["left_out"](RepeatedRuns(recipe, options.data_flags), options)
     assert list(chosen) == ["fold 1 of 2", "fold 2 of 2"]
     assert script["folder_names"](list(chosen)) == ["fold_1_of_2", "fold_2_of_2"]
     tested = []
@@ -139,7 +153,7 @@ def test_a_group_that_is_named_like_a_flag_or_a_folder_above_is_only_a_name(tmp_
     monkeypatch.setattr(sys, "argv", words)
     script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
     options = script["parse_options"]()
-    chosen = script["left_out"](parse_recipe(values, argv=options.data_flags), options)
+    chosen = script["left_out"](RepeatedRuns(recipe, options.data_flags), options)
     assert sorted(chosen) == sorted(groups)
     for group, flags in chosen.items():
         parsed = parse_recipe(values, argv=[*options.data_flags, *flags])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
+import shutil
 from pathlib import Path
 
 import datasets
@@ -17,10 +19,12 @@ from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
 from transformers import AutoFeatureExtractor
 
 from hf_audio.data.audio import read_audio
+from hf_audio.data.clip_lengths import recordings_of
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.features_dataset import load_features
-from hf_audio.data.index import index_of
+from hf_audio.data.index import Clip, MixPart, index_of
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.recording_stamps import contents_digest
 from hf_audio.errors import InputError
 from hf_audio.grey_pictures import decode_features
 from hf_audio.kinds.fbank import KaldiFbank
@@ -130,6 +134,7 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
         "num_clips": 8,
         "num_groups": 8,
         "label_counts": {"high": 2, "low": 3, "middle": 3},
+        "source_rates": {"16000": 8},
     }
     rows = list(csv.DictReader((finished / "index.csv").open()))
     assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in tone_clips(corpus)]
@@ -138,7 +143,7 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
 
 
 def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_audio.data.feature_shards.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("hf_audio.data.shard_writing.ROW_GROUP_BYTES", 100_000)
     folder = build(corpus, tmp_path / "features")
     metadata = pq.ParquetFile(folder / "data/test-00000-of-00001.parquet").metadata
     assert metadata.num_row_groups > 1
@@ -167,8 +172,8 @@ def test_stretches_of_one_file_know_their_place(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"window_s": 0.4}, r"window_s \(0.3 there, 0.4 now\)"),
-        ({"hop_s": 0.2}, r"hop_s \(0.1 there, 0.2 now\)"),
+        ({"window_s": 0.4}, "window_s was 0.3 and now is 0.4"),
+        ({"hop_s": 0.2}, "hop_s was 0.1 and now is 0.2"),
         ({"extractor": KaldiFbank(num_mel_bins=64)}, "extractor"),
     ],
 )
@@ -189,6 +194,48 @@ def test_changed_recordings_and_labels_are_noticed(corpus, finished, tmp_path):
     replaced = [dataclasses.replace(clips[0], path=tmp_path / "longer.wav"), *clips[1:]]
     with pytest.raises(InputError, match="differs in: file sizes;"):
         build_features(index_of(replaced), LABELS, finished, KaldiFbank(), **options)
+
+
+@pytest.mark.parametrize("keeps_time", [False, True])
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "interrupted"])
+def test_recordings_replaced_by_others_of_equal_size_are_noticed(tmp_path, keeps_time, finished):
+    corpus, folder = tmp_path / "tones", tmp_path / "features"
+    tone_clips(corpus)
+    build(corpus, folder)
+    if not finished:
+        (folder / "manifest.json").unlink()
+    target, before = corpus / "low_001.wav", (corpus / "low_001.wav").stat()
+    sound, rate = soundfile.read(target, dtype="int16")
+    soundfile.write(target, sound[::-1], rate, subtype="PCM_16")
+    assert target.stat().st_size == before.st_size
+    if keeps_time:
+        os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(
+        InputError, match=r"differs in: file contents \(recordings were replaced by others of the same s"
+    ):
+        build(corpus, folder)
+
+
+def test_a_corpus_that_is_copied_elsewhere_is_not_another(tmp_path):
+    folder = tmp_path / "features"
+    tone_clips(tmp_path / "tones")
+    build(tmp_path / "tones", folder)
+    before = stamps(folder)
+    shutil.copytree(tmp_path / "tones", tmp_path / "copy", copy_function=shutil.copyfile)
+    build(tmp_path / "copy", folder)
+    assert stamps(folder) == before
+
+
+def test_parts_of_mixtures_are_recordings_too(tmp_path):
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for path in paths:
+        path.write_bytes(b"1" * 100_000)
+    parts = tuple(MixPart(path.stem, str(path)) for path in paths)
+    recordings = recordings_of(index_of([Clip("", ("low",), "g", "mixture", split="train", parts=parts)]))
+    assert recordings == [str(path) for path in paths]
+    found = contents_digest(recordings, 1)
+    paths[1].write_bytes(b"1" * 99_999 + b"2")
+    assert contents_digest(recordings, 2) != found
 
 
 def test_features_of_unknown_origin_are_not_touched(corpus, finished, tmp_path):

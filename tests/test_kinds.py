@@ -84,6 +84,9 @@ class LoudnessFrames:
     def window_frames(self, window_s: float) -> int:
         return round(window_s * self.sample_rate) // self.frame_samples
 
+    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
+        return self.window_frames(window_s) * self.frame_samples, round(hop_s / FRAME_S) * self.frame_samples
+
     def windows(self, waveforms, window_s: float, hop_s: float) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         for waveform in waveforms:
             cut = cut_windows(

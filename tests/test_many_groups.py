@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hf_audio import Clip, LabelSpace, assign_splits
-from hf_audio.data.group_division import groups_and_counts
+from hf_audio.data.group_drawing import groups_and_counts
 from hf_audio.data.index import index_of, rows_of
 from hf_audio.data.labels import MULTI_LABEL
 from hf_audio.data.split_drawing import MANY_GROUPS

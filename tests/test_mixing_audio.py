@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from hf_audio.data.audio import AudioError
-from hf_audio.data.clip_lengths import clip_durations
+from hf_audio.data.clip_lengths import clip_durations, read_headers
 from hf_audio.data.index import Clip, MixPart, index_of, joined_group
 from hf_audio.data.mixing_audio import read_clip, semitones, shifted, speeds, stretched, tempo_bpm
 
@@ -67,7 +67,8 @@ def test_a_long_part_gives_a_stretch_and_nothing_leaves_full_scale(tmp_path):
     assert np.abs(read_clip(mixture_of(*parts), RATE)).max() < 1
     stretch = dataclasses.replace(parts[0], start_s=0.2, end_s=0.5)
     assert len(read_clip(mixture_of(stretch, parts[1]), RATE)) == round(0.3 * RATE)
-    durations = clip_durations(index_of([mixture_of(stretch, parts[1])]), 1)
+    mixtures = index_of([mixture_of(stretch, parts[1])])
+    durations = clip_durations(mixtures, read_headers(mixtures, 1))
     assert durations == pytest.approx([0.3])
 
 

@@ -23,10 +23,11 @@ from test_mixing_audio import noise, write
 from hf_audio import InputError, load_features, mix_clips, share_of_training
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_plan import describe_build, differences
+from hf_audio.data.feature_plan import describe_build
 from hf_audio.data.index import Clip, CorpusCard, MixPart, groups_in, index_of, joined_group, rows_of
 from hf_audio.data.index_columns import check_disjoint, groups_and_splits
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.finished_work import differences
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.learners.classifiers import search_settings
 from hf_audio.learners.window_vectors import WindowVectors

@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
+from datasets import load_dataset
 from model_cases import cnn
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
@@ -28,11 +28,12 @@ from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.augment import Compose, Mixup, Normalisation
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
-from hf_audio.data.feature_plan import check_clips, describe_build, differences
+from hf_audio.data.feature_plan import check_clips, describe_build
 from hf_audio.data.features_dataset import FeatureCollator
 from hf_audio.data.index import Clip, index_of, rows_of
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
+from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.dataset_card import write_dataset_card
 from hf_audio.references import linear_scores, window_statistics
@@ -77,7 +78,7 @@ def trainer_of(features, folder: Path, model=None, augment=None, **arguments) ->
 # Storage and batches
 
 
-def test_what_is_unknown_is_stored_beside_the_shards(corpus, folder, features):
+def test_what_is_unknown_is_stored_in_the_rows_and_the_index(corpus, folder, features, tmp_path):
     clips = {clip.clip_id: clip for clip in list(rows_of(openmic.index(corpus)))}
     with open(folder / "index.csv", newline="") as file:
         rows = {row["clip_id"]: row for row in csv.DictReader(file)}
@@ -85,39 +86,38 @@ def test_what_is_unknown_is_stored_beside_the_shards(corpus, folder, features):
         name: clip.unknown for name, clip in clips.items()
     }
     assert not any("unknown" in facts for facts in features.metadata.values()), "it is no metadata"
-    assert "unknown" not in pq.read_schema(folder / "data/test-00000-of-00001.parquet").names
     names = features.labels.names
-    found = {clip_id: tuple(names[index] for index in one) for clip_id, one in features.unknown.items()}
-    assert found == {name: clip.unknown for name, clip in clips.items() if clip.unknown} and 0 < len(found) < 24
+    alone = load_dataset("parquet", data_dir=str(folder / "data"), cache_dir=str(tmp_path))
+    as_names = alone["train"].features["unknown"].feature.int2str
+    found = {row["clip_id"]: tuple(as_names(row["unknown"])) for rows in alone.values() for row in rows}
+    assert found == {name: clip.unknown for name, clip in clips.items()} and len(list(filter(None, found.values()))) > 0
     for split in features.splits:
         inside = [clip for name, clip in clips.items() if rows[name]["split"] == split]
         present, known = features.class_counts(split)
         assert present.tolist() == [sum(name in clip.labels for clip in inside) for name in names]
         assert known.tolist() == [sum(name not in clip.unknown for clip in inside) for name in names]
         assert (present < known).all() and (known < len(inside)).all()
-    assert "Labels are partial: its column `unknown`" in write_dataset_card(folder).read_text()
+    assert "Labels are partial: the column `unknown`, here and in the rows," in write_dataset_card(folder).read_text()
 
 
 def test_a_batch_has_nan_where_nothing_is_known(features):
     rows = list(features.splits["train"])
-    collate = FeatureCollator(features.extractor, features.labels, unknown=features.unknown)
+    collate = FeatureCollator(features.extractor, features.labels)
     labels = collate(rows)["labels"]
     assert labels.dtype == torch.float32
     for row, target in zip(rows, labels, strict=True):
         kind = int(row["clip_id"].rpartition("/")[2][:6]) % 3
         assert target[kind] == 1 and row["labels"] == [kind]
-        assert target.isnan().nonzero().flatten().tolist() == list(features.unknown.get(row["clip_id"], ()))
+        assert target.isnan().nonzero().flatten().tolist() == row["unknown"]
         assert ((target == 0) | (target == 1) | target.isnan()).all()
-    plain = FeatureCollator(features.extractor, features.labels)(rows)["labels"]
-    assert torch.equal(labels.nan_to_num(0.0), plain)
 
 
-def test_complete_labels_do_not_read_the_index(features, tmp_path):
+def test_where_labels_are_complete_every_class_is_known_of_every_clip(features):
     manifest = json.loads(json.dumps(features.manifest))
     for facts in manifest["splits"].values():
         del facts["known_counts"]
-    complete = dataclasses.replace(features, manifest=manifest, index=tmp_path / "is not there")
-    assert complete.unknown == {}
+    complete = dataclasses.replace(features, manifest=manifest)
+    assert complete.label_columns == ["labels"]
     present, known = complete.class_counts("train")
     facts = manifest["splits"]["train"]
     assert known.tolist() == [facts["num_clips"]] * 3 and present.tolist() == list(facts["label_counts"].values())
@@ -126,7 +126,8 @@ def test_complete_labels_do_not_read_the_index(features, tmp_path):
 def test_a_share_of_training_counts_what_is_known_in_it(features):
     few = share_of_training(features, 0.4, seed=2)
     kept = set(few.splits["train"]["clip_id"])
-    wanted = [sum(index not in features.unknown.get(clip_id, ()) for clip_id in kept) for index in range(3)]
+    unknown = {row["clip_id"]: row["unknown"] for row in few.splits["train"]}
+    wanted = [sum(index not in unknown[clip_id] for clip_id in kept) for index in range(3)]
     present, known = few.class_counts("train")
     assert known.tolist() == wanted and (known < features.class_counts("train")[1]).all()
     assert present.sum() == len(kept)

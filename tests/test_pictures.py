@@ -31,7 +31,7 @@ from hf_audio.kinds.waveform import Waveform
 from hf_audio.pictures.augmented import augmented_picture
 from hf_audio.pictures.clips import clip_durations, co_occurrence
 from hf_audio.pictures.figures import png, short_name
-from hf_audio.pictures.inline import player
+from hf_audio.pictures.page import player
 from hf_audio.pictures.projections import project
 from hf_audio.pictures.variances import feature_variances
 from hf_audio.pictures.windows import class_distribution, feature_groups, means_picture, windows_picture

@@ -125,7 +125,7 @@ def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(tiny_
     trainer_of(tiny_features, tmp_path, arguments={"max_steps": 2}).train_resumable()
     arguments = {"max_steps": 2, "learning_rate": 0.5}
     with pytest.raises(
-        InputError, match=r"run with other settings \(learning_rate was 0\.001 and now is 0\.5\).*--out"
+        InputError, match=r"run with other settings, .*learning_rate was 0\.001 and now is 0\.5;.*--out"
     ):
         trainer_of(tiny_features, tmp_path, arguments=arguments).train_resumable()
     state = trainer_of(tiny_features, tmp_path, arguments=arguments, overwrite_run=True).train_resumable()

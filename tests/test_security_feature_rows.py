@@ -172,6 +172,10 @@ ROWS = {
     "two labels": (first_row("labels", [0, 1]), "another split, group or labels than index.csv lists"),
     "a label twice": (lambda rows: rows[0].update(labels=rows[0]["labels"] * 2), "another split, group or labels"),
     "an empty label": (first_row("labels", [None]), "an empty value in labels"),
+    "another plain label": (
+        lambda rows: rows[0].update(label=(rows[0]["label"] + 1) % 3),
+        "a label that is not the one in labels",
+    ),
     "another clip": (first_row("clip_id", "nobody"), "another split, group or labels than index.csv lists"),
     "a clip of the test": (first_row("clip_id", "test-0"), "another split, group or labels than index.csv lists"),
     "another group": (first_row("group", "test-0"), "another split, group or labels than index.csv lists"),

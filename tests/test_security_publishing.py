@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from corpus_trees import irmas_tree, write_sound
@@ -185,14 +188,14 @@ class TestPaths:
         (tmp_path / "private" / "acme").mkdir(parents=True)
         argv = ["--data-dir=private/acme", "--output_dir", "/home/alice/x", "--model_options", '{"f": "/home/alice/w"}']
         argv += ["--test_groups", "a b", "/srv/c", "--learning_rate", "1e-4", "--hub_model_id", "me/x", "--push_to_hub"]
-        argv += ["--class_weights", "--streaming", "false", "--weight_decay", "0.5", "--negatives_dir", "../noise"]
+        argv += ["--class_weights", "--weight_decay", "0.5", "--negatives", "esc50", "--negatives_dir", "../noise"]
         argv += ["--label_overrides", "fixes/mine.csv", "--logging_nan_inf_filter", "false"]
         recipe = parse_recipe(VALUES, argv=argv)
         command = reported_command(recipe, "/home/alice/recipes/cnn_folder.py")
         assert shlex.split(command) == [
             *("accelerate", "launch", "recipes/cnn_folder.py", "--data_dir", "acme", "--label_overrides", "mine.csv"),
-            *("--negatives_dir", "noise", "--test_groups", "a b", "c", "--model_options", '{"f": "w"}'),
-            *("--class_weights", "--streaming", "false", "--weight_decay", "0.5"),
+            *("--negatives", "esc50", "--negatives_dir", "noise", "--test_groups", "a b", "c"),
+            *("--model_options", '{"f": "w"}', "--class_weights", "--weight_decay", "0.5"),
         ]
         again = parse_recipe(VALUES, argv=shlex.split(command)[3:])
         assert reported_command(again, "cnn_folder.py") == command
@@ -214,14 +217,30 @@ def recordings(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, monkeypatch):
+def named(kind: str, recordings: Path, folder: Path) -> Path:
+    """The same recordings as a user may name them: their folder, a table of absolute paths, or what an audit wrote."""
+    if kind == "folder":
+        return recordings
+    table = folder / "clients" / "list.csv"
+    if kind == "audited":
+        hf_audio.audit_corpus("folder", recordings, folder / "audit", num_workers=1, write_csv=table)
+        return table
+    table.parent.mkdir()
+    rows = ["path,label,original", *(f"{path},{path.parent.name},{path}" for path in sorted(recordings.rglob("*.wav")))]
+    table.write_text("\n".join(rows) + "\n")
+    return table
+
+
+@pytest.mark.parametrize("kind", ["folder", "table", "audited"])
+def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, monkeypatch, kind):
     """From recordings and a checkpoint in folders with names of their own, tokens in every place one can give them."""
+    data_dir = named(kind, recordings, tmp_path)
     monkeypatch.setenv("HF_TOKEN", hub.token("alice"))
     secret_token = hub.token("alice")
     features = load_features(build_tiny_features(tmp_path / "for the base", SINGLE_LABEL))
     tiny_model(features).save_pretrained(tmp_path / "private" / "base")
     features.extractor.save_pretrained(tmp_path / "private" / "base")
-    argv = [f"--data_dir={recordings}", "--model", str(tmp_path / "private" / "base"), "--output_dir"]
+    argv = [f"--data_dir={data_dir}", "--model", str(tmp_path / "private" / "base"), "--output_dir"]
     argv += [str(tmp_path / "out" / "run"), f"--hub-token={secret_token}", "--push_to_hub", "--num_workers", "1"]
     argv += ["--hub_model_id", "alice/clean", "--hub_dataset_id", "alice/clean-features", "--max_steps", "1"]
     argv += ["--num_mel_bins", "32", "--lora_rank", "2", "--report_to", "tensorboard", "--use_cpu", "true"]
@@ -233,9 +252,20 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
     assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.csv"} <= set(
         published
     )
+    assert {"predictions.csv", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
+    index = list(csv.DictReader(published["data/index.csv"].decode().splitlines()))
+    assert min(row["clip_id"] for row in index) == "bell/0.wav" and len(index) == 24
+    shards = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
+    assert {name for shard in shards.values() for name in shard["clip_id"].to_pylist()} == {
+        row["clip_id"] for row in index
+    }
+    for name, shard in shards.items():  # which is compressed: its texts are looked at by themselves
+        published[f"{name} in words"] = str([shard.drop_columns("features").to_pylist(), shard.schema]).encode()
     own = (secret_token, str(tmp_path), str(recordings), recordings.parent.name, "/home/alice")
     assert [(name, word) for name, content in published.items() for word in own if word.encode() in content] == []
-    assert "--data_dir acme --num_workers 1 --num_mel_bins 32 --model base" in published["README.md"].decode()
+    assert (
+        f"--data_dir {data_dir.name} --num_workers 1 --num_mel_bins 32 --model base" in published["README.md"].decode()
+    )
     local = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert "training_args.bin" in {path.name for path in local}
     assert [path for path in local if secret_token.encode() in path.read_bytes()] == []
@@ -440,7 +470,7 @@ class TestLicences:
         assert not (tmp_path / "run").exists() and ("models", "alice/m") not in hub.storage.repos
 
     def test_several_licences_can_be_named(self):
-        recipe = parse_recipe(VALUES, argv=["--public_licence", "CC BY 4.0", "CC BY-NC-SA 3.0"])
+        recipe = parse_recipe(VALUES, argv=["--push_to_hub", "--public_licence", "CC BY 4.0", "CC BY-NC-SA 3.0"])
         assert recipe.hub.public_licence == ["CC BY 4.0", "CC BY-NC-SA 3.0"]
 
     def test_what_a_manifest_does_not_allow_in_so_many_words_is_forbidden(self, hub, token, features):

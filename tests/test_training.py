@@ -48,6 +48,13 @@ def test_it_learns_and_leaves_a_model_anyone_can_load(tiny_folders, tmp_path, ta
     }
 
 
+def test_the_best_checkpoint_is_kept_by_whatever_metric_it_is_chosen(tiny_features, tmp_path):
+    for metric, greater_is_better in (("f1_macro", True), ("hamming_loss", False), ("loss", False)):
+        args = trainer_of(tiny_features, tmp_path, arguments={"metric_for_best_model": metric}).args
+        found = (args.load_best_model_at_end, args.metric_for_best_model, args.greater_is_better)
+        assert found == (True, metric, greater_is_better)
+
+
 def test_evaluation_is_by_clip_and_its_loss_over_all_windows(tiny_features, tmp_path):
     trainer = trainer_of(tiny_features, tmp_path, arguments={"per_device_eval_batch_size": 4})
     metrics = trainer.evaluate()

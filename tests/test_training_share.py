@@ -7,25 +7,25 @@ import pytest
 from training_run import build_tiny_features
 
 from hf_audio import InputError, load_features, share_of_training
+from hf_audio.data.group_drawing import draw_share
 from hf_audio.data.labels import MULTI_LABEL
-from hf_audio.data.training_share import choose_groups
 
 
 def test_classes_keep_their_shares():
     random = np.random.default_rng(1)
     classes = random.choice(4, size=1000, p=(0.6, 0.3, 0.08, 0.02))
     counts = np.eye(4, dtype=int)[classes] * random.integers(1, 4, size=(1000, 1))
-    kept = choose_groups(counts, 0.1, seed=0)
+    kept = draw_share(counts, 0.1, seed=0)
     assert len(kept) == 100 and kept == sorted(set(kept))
     shares = counts[kept].sum(axis=0) / counts.sum(axis=0)
     np.testing.assert_allclose(shares, 0.1, atol=0.03)
-    assert kept == choose_groups(counts, 0.1, seed=0) != choose_groups(counts, 0.1, seed=1)
-    assert choose_groups(counts, 0.999999) == list(range(1000))
+    assert kept == draw_share(counts, 0.1, seed=0) != draw_share(counts, 0.1, seed=1)
+    assert draw_share(counts, 0.999999) == list(range(1000))
 
 
 def test_every_class_keeps_a_clip_although_the_share_is_smaller():
     counts = np.eye(11, dtype=int)[np.arange(66) % 11]
-    kept = choose_groups(counts, 0.05)
+    kept = draw_share(counts, 0.05)
     assert len(kept) == 11 and (counts[kept].sum(axis=0) == 1).all()
 
 
@@ -33,7 +33,7 @@ def test_several_labels_a_group_and_groups_without_any():
     random = np.random.default_rng(2)
     counts = (random.random((400, 5)) < (0.5, 0.3, 0.2, 0.05, 0.01)).astype(int) * 2
     counts[:100] = 0
-    kept = choose_groups(counts, 0.25, seed=3)
+    kept = draw_share(counts, 0.25, seed=3)
     assert len(kept) == 100 and sum(group < 100 for group in kept) == pytest.approx(25, abs=10)
     shares = counts[kept].sum(axis=0) / counts.sum(axis=0)
     assert (shares > 0).all() and abs(shares[:3] - 0.25).max() < 0.1

@@ -166,10 +166,8 @@ def _vectors(
     else:
         network, extractor = load_network(model, features, seed=seed)
         vectors = embeddings(network, features, "train", extractor=extractor).values
-        rows = features.splits["train"].select_columns(["clip_id", "labels"])
-        targets = np.stack(
-            [features.labels.multi_hot(row["labels"], features.unknown.get(row["clip_id"], ())) for row in rows]
-        )
+        rows = features.splits["train"].select_columns(features.label_columns)
+        targets = np.stack([features.labels.target_of(row) for row in rows])
         words = f"embeddings of {Path(model).name}"
     if len(vectors) > MOST_POINTS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(vectors), MOST_POINTS, replace=False))

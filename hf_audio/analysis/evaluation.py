@@ -6,17 +6,18 @@ import contextlib
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from accelerate import PartialState
+import pyarrow as pa
 
 from hf_audio import __version__
 from hf_audio.analysis.plots import write_plots
+from hf_audio.analysis.resampling import low_rates_note, resampling_facts
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.tables import csv_text
@@ -30,14 +31,16 @@ from hf_audio.metrics import (
     main_metrics,
 )
 from hf_audio.privacy import public_name, write_published
+from hf_audio.ranks import wait_for_everyone
 from hf_audio.references import linear_scores, prior_scores
 from hf_audio.terminal import show
 
 MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
 OUR_PROTOCOL = (
-    "Window logits are averaged per clip; thresholds are chosen on validation; no group is in two splits; classes "
-    "without a clip are left out of averages over classes."
+    "Window logits are averaged per clip; thresholds are chosen on validation; {groups}; classes without a clip "
+    "are left out of averages over classes."
 )
+APART = {True: "no group is in two splits", False: "no grouping of the recordings is known"}
 ROW_TITLES = {"model": "this model", "linear": "linear on mean and deviation", "prior": "prior alone"}
 
 
@@ -63,6 +66,7 @@ def evaluate_model(
     *,
     settings: Mapping[str, Any] | None = None,
     command: str | None = None,
+    recordings: Callable[[], pa.Table] | None = None,
 ) -> dict[str, Any]:
     """Scores a trained model on validation and test, and writes report.json, predictions.csv and plots/.
 
@@ -76,6 +80,8 @@ def evaluate_model(
     Args:
         settings: what the run was told beyond transformers' arguments, JSON-able; it is published with the report.
         command: the command line that repeats the run.
+        recordings: gives the clips that the features were made of, where they are on this machine. It is asked only
+            where recordings were resampled, to measure how much the resampler matters to the model's answers.
 
     Raises:
         InputError: there is neither a validation nor a test split, or the model's scores are not finite.
@@ -91,7 +97,7 @@ def evaluate_model(
         report = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": command,
-            "protocol": " ".join([features.manifest["corpus"]["protocol"], OUR_PROTOCOL]).strip(),
+            "protocol": _protocol(features.manifest["corpus"]),
             "evaluated_split": splits[-1],
             "rows": ROW_TITLES,
             "results": {name: judge(row, features.labels) for name, row in rows.items()},
@@ -103,10 +109,12 @@ def evaluate_model(
             "versions": _versions(),
             "log_history": facts["log_history"],
         }
+        threshold = report["results"]["model"][splits[-1]].get("threshold", 0.5)
+        report["resampling"] = resampling_facts(trainer, features, splits[-1], recordings, threshold)
         report["notes"] = _notes(report)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         show(summary(report))
-    PartialState().wait_for_everyone()
+    wait_for_everyone()
     return report
 
 
@@ -164,8 +172,13 @@ def _data_facts(features: FeatureDataset) -> dict[str, Any]:
         "splits": manifest["splits"],
         "num_excluded": manifest.get("num_excluded", 0),
         # load_features refuses groups in two splits; where none are known, that says nothing
-        "group_disjoint": manifest["corpus"].get("groups_known", True),
+        "group_disjoint": manifest["corpus"]["groups_known"],
     }
+
+
+def _protocol(corpus: Mapping[str, Any]) -> str:
+    """How the corpus's users evaluate, and how it is done here."""
+    return f"{corpus['protocol']} {OUR_PROTOCOL.format(groups=APART[corpus['groups_known']])}".strip()
 
 
 def _versions() -> dict[str, str]:
@@ -201,6 +214,8 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
         )
     if report["data"]["num_excluded"]:
         notes.append(f"{report['data']['num_excluded']} clips could not be used; the features' excluded.csv says why.")
+    data = report["data"]
+    notes += low_rates_note(data["splits"][split].get("source_rates", {}), data["extractor"]["sampling_rate"], split)
     for name in ("linear", "prior"):
         if results["model"][split][metric] <= results[name][split][metric]:
             notes.append(f"The model is no better than a reference row ({ROW_TITLES[name]}) in {METRIC_NAMES[metric]}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections import Counter
@@ -12,37 +11,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from markupsafe import Markup
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.config import DataConfig
 from hf_audio.data.index import rows_of
 from hf_audio.data.tables import csv_text
-from hf_audio.errors import InputError, as_html
+from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import grey_png
-from hf_audio.pictures.inline import inline_picture, player
+from hf_audio.pictures.page import Row, Table, inline_picture, lines, page, player
 from hf_audio.preparation.clips import read_corpus
 from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
 MOST_ROWS = 400  # a page that a browser opens at once: a picture takes 3 kB
 PICTURE_COLUMNS = 160
-STYLE = """
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; color: #222 } table { border-collapse: collapse }
-td, th { padding: .3em .8em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: middle }
-td:nth-child(2), td:nth-child(3) { max-width: 22em; overflow-wrap: anywhere }
-td img { height: 48px; image-rendering: pixelated } audio { height: 32px; width: 260px }
-.error { color: #a3201c; font-weight: 600 } .warning { color: #9a6200 } .note { color: #666 }
-button { font: inherit; margin: 0 .4em .4em 0; padding: .2em .7em } button.on { background: #1f6f9f; color: #fff }
-"""
-SCRIPT = """
-for (const button of document.querySelectorAll('button')) button.onclick = () => {
-  for (const other of document.querySelectorAll('button')) other.classList.toggle('on', other === button);
-  for (const row of document.querySelectorAll('tbody tr'))
-    row.hidden = button.value !== '' && row.dataset.finding !== button.value;
-};
-"""
 
 
 def audit_corpus(
@@ -140,39 +125,27 @@ def write_clips(clips: pa.Table, table: Path) -> None:
 
 
 def _page(corpus: str, index: pa.Table, findings: Sequence[Finding], store: FactStore, folder: Path) -> str:
-    """The page: all of its style, script and pictures are in it, only the recordings are not."""
     clips = list(rows_of(index))
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
-    shown = findings[:MOST_ROWS]
-    counts = Counter(one.finding for one in shown)
-    buttons = [f'<button class="on" value="">all {len(shown)}</button>']
-    buttons += [f'<button value="{as_html(name)}">{as_html(name)} {n}</button>' for name, n in counts.items()]
     rows = []
-    for one in shown:
+    for one in findings[:MOST_ROWS]:
         heard = [clips[numbers[name]] for name in (one.clip_id, one.other) if name]
         of_clip = store.picture(numbers[one.clip_id])
         cells = [
-            f'<span class="{one.severity}">{as_html(one.finding)}</span>',
-            as_html(one.clip_id) + (f"<br>{as_html(one.other)}" if one.other else ""),
-            as_html(one.detail),
-            as_html(", ".join(heard[0].labels)),
-            "<br>".join(player(clip.path, folder, clip.start_s, clip.end_s) for clip in heard),
+            one.finding,
+            lines(*filter(None, (one.clip_id, one.other))),
+            one.detail,
+            ", ".join(heard[0].labels),
+            lines(*(player(clip.path, folder, clip.start_s, clip.end_s) for clip in heard)),
             _picture(of_clip) if len(of_clip) else "",
         ]
-        row = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr data-finding="{as_html(one.finding)}">{row}</tr>')
-    more = f"<p>{len(findings) - MOST_ROWS} more in audit.csv.</p>" if len(findings) > MOST_ROWS else ""
-    head = "".join(f"<th>{name}</th>" for name in ("finding", "clip", "detail", "labels", "listen", "10 s, to 3.6 kHz"))
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Audit of {as_html(corpus)}</title>'
-        f"<style>{STYLE}</style></head><body><h1>Audit of {as_html(corpus)}</h1>"
-        f"<pre>{html.escape(summary_table(index, findings))}</pre><p>{''.join(buttons)}</p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}"
-        f"<script>{SCRIPT}</script></body></html>\n"
-    )
+        rows.append(Row(cells, tags=[one.finding], level=one.severity))
+    table = Table(("finding", "clip", "detail", "labels", "listen", "10 s, to 3.6 kHz"), rows, tagged=True)
+    more = [f"{len(findings) - MOST_ROWS} more in audit.csv."] if len(findings) > MOST_ROWS else []
+    return page(f"Audit of {corpus}", summary_table(index, findings), table, *more)
 
 
-def _picture(image: np.ndarray) -> str:
+def _picture(image: np.ndarray) -> Markup:
     """A log-mel picture `[frames, 32]`: time to the right, high frequencies at the top, loud is dark."""
     step = -(-len(image) // PICTURE_COLUMNS)
     return inline_picture(grey_png(np.ascontiguousarray(255 - image[::step].T[::-1])))

@@ -4,14 +4,16 @@ The field names are the command-line flags. Values come from the recipe, then `-
 the command line; recipe.py puts them together.
 """
 
-from hf_audio.config.data import DataConfig, FeatureConfig, MixingConfig
+from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.run import HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import setting
 
 __all__ = [
     "AugmentConfig",
+    "BuildConfig",
     "ClassicalConfig",
+    "CorpusConfig",
     "DataConfig",
     "FeatureConfig",
     "HubConfig",
@@ -20,5 +22,6 @@ __all__ = [
     "PretrainingConfig",
     "Recipe",
     "RunConfig",
+    "SplitConfig",
     "setting",
 ]

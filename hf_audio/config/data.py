@@ -1,17 +1,20 @@
-"""What is trained on: corpus and splits, features, mixtures."""
+"""What is trained on: corpus, splits and their building, features, mixtures. Each group checks its own values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from hf_audio.config.setting import PATH, setting
+from hf_audio.errors import InputError
+
+SPLIT_KINDS = ("official", "random")
 
 
 @dataclass
-class DataConfig:
-    """Where the recordings come from and how they are split."""
+class CorpusConfig:
+    """Where the recordings come from, how they are read, and what of them is used."""
 
-    _argument_group_name = "data"
+    _argument_group_name = "corpus"
 
     corpus: str = setting("folder", "Corpus module that reads the recordings; a wrong name lists them all.")
     data_dir: str | None = setting(
@@ -42,7 +45,6 @@ class DataConfig:
     merge_classes: bool = setting(
         False, "For corpus=folder: make one class of names that differ in case, spaces or Unicode form only (Dog, dog)."
     )
-    features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.", PATH)
     label_overrides: str | None = setting(
         None, "CSV with clip_id and label(s): what these clips really are, e.g. of scripts/find_label_errors.py.", PATH
     )
@@ -55,6 +57,28 @@ class DataConfig:
         False, "Let several classes apply to a clip although none here has several: for mixtures and negatives."
     )
     clip_s: float | None = setting(None, "Use only the first so many seconds of each clip. Default: all of it.")
+
+    def __post_init__(self) -> None:
+        if self.clip_s is not None and not self.clip_s > 0:
+            raise InputError(f"--clip_s must be above 0, found {self.clip_s:g}; leave it out to use all of each clip")
+        if self.negatives_dir and not self.negatives:
+            raise InputError(
+                f"--negatives_dir {self.negatives_dir} was given without --negatives; add the name of the corpus that "
+                "lies there, e.g. --negatives esc50"
+            )
+        if self.negatives and self.negatives == self.corpus and self.negatives_dir in (None, self.data_dir):
+            raise InputError(
+                f"--negatives {self.negatives} is the corpus that is trained on, whose clips have classes; name one "
+                "whose clips have none of them, e.g. --negatives esc50"
+            )
+
+
+@dataclass
+class SplitConfig:
+    """What is tested, validated and trained on."""
+
+    _argument_group_name = "split"
+
     split: str = setting(
         "official", "official: the corpus's own, where it has one. random: by groups only; scores are then others."
     )
@@ -72,8 +96,50 @@ class DataConfig:
     test_to_train: float = setting(0.0, "Share of the test groups (whole songs) to train on instead; 0 is none.")
     split_seed: int = setting(0, "Seed of the split.")
     train_fraction: float = setting(1.0, "Share of the training groups to train on; every class keeps at least a clip.")
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLIT_KINDS:
+            raise InputError(f"--split {self.split} is unknown; expected {' or '.join(SPLIT_KINDS)}")
+        if self.split == "random" and self.fold and not self.num_folds:
+            raise InputError(
+                f"--fold {self.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 "
+                "to draw five others"
+            )
+        for name in ("test_fraction", "validation_fraction", "test_to_train"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"--{name} must be at least 0 and below 1, found {getattr(self, name):g}: try 0.15")
+        if not 0 < self.train_fraction <= 1:
+            raise InputError(f"--train_fraction must be above 0 and at most 1, found {self.train_fraction:g}: try 0.05")
+        if self.split_seed < 0:
+            raise InputError(f"--split_seed must be 0 or more, found {self.split_seed}")
+
+
+@dataclass
+class BuildConfig:
+    """Where and how features are built."""
+
+    _argument_group_name = "building"
+
+    features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.", PATH)
     num_workers: int | None = setting(None, "Processes that build features. Default: all cores this process may use.")
     strict: bool = setting(False, "Stop at the first unreadable, silent or too short file instead of leaving it out.")
+
+    def __post_init__(self) -> None:
+        if self.num_workers is not None and self.num_workers < 1:
+            raise InputError(
+                f"--num_workers must be 1 or more, found {self.num_workers}; leave it out to use all cores"
+            )
+
+
+@dataclass
+class DataConfig(CorpusConfig, SplitConfig, BuildConfig):
+    """All that is said of recordings, of which clips and features are made."""
+
+    _argument_group_name = "data"
+
+    def __post_init__(self) -> None:
+        for group in DataConfig.__bases__:
+            group.__post_init__(self)
 
 
 @dataclass

@@ -6,18 +6,20 @@ import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from hf_audio.config.data import DataConfig, FeatureConfig, MixingConfig
+from hf_audio.config.acting import idle
+from hf_audio.config.data import BuildConfig, CorpusConfig, FeatureConfig, MixingConfig, SplitConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.run import HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
 from hf_audio.privacy import last_name, public_name, public_value
 
-GROUPS = (DataConfig, FeatureConfig, MixingConfig, ModelConfig, AugmentConfig, PretrainingConfig, ClassicalConfig)
+OF_RECORDINGS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
+GROUPS = (*OF_RECORDINGS, ModelConfig, AugmentConfig, PretrainingConfig, ClassicalConfig)
 SETTINGS = [field for group in GROUPS for field in dataclasses.fields(group)]
 FIELDS = {field.name: field for field in (*SETTINGS, *dataclasses.fields(HubConfig), *dataclasses.fields(RunConfig))}
 # The flags of a reported command: all that say what is trained on what and how. Others stay here: where files lie and
@@ -34,11 +36,32 @@ REPORTED_FLAGS = (
 )
 
 
-def reported_settings(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """All settings of data, features, mixing and of the model or learner, by their groups."""
+def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+    """The settings that acted, by their groups: of recordings, features, mixtures and the model or learner.
+
+    Args:
+        of_features: the settings of features that their kind has; without them all are said.
+    """
     of_model = ("classical",) if recipe.classical else ("model", "augment")
-    groups = {group: vars(getattr(recipe, group)) for group in ("data", "features", "mixing", *of_model)}
-    return {group: {name: _reported(name, value) for name, value in flags.items()} for group, flags in groups.items()}
+    groups = {
+        group: vars(getattr(recipe, group))
+        for group in ("corpus", "split", "building", "features", "mixing", *of_model)
+    }
+    idle_ones = {name for name, _ in idle(_flat(recipe))}
+    if of_features is not None:
+        idle_ones |= groups["features"].keys() - set(of_features)
+    acted = {
+        group: {name: _reported(name, value) for name, value in flags.items() if name not in idle_ones}
+        for group, flags in groups.items()
+    }
+    return {group: flags for group, flags in acted.items() if flags}
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """All settings of our own by their names."""
+    groups = (recipe.data, recipe.features, recipe.mixing, recipe.model, recipe.augment, recipe.hub, recipe.classical)
+    found = {name: value for group in groups if group for name, value in vars(group).items()}
+    return found | {"push_to_hub": recipe.push_to_hub}
 
 
 def reported_command(recipe: Recipe, program: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hf_audio.config.data import DataConfig, FeatureConfig, MixingConfig
+from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.setting import HUB_OR_PATH, PATH, setting
 
@@ -53,7 +53,9 @@ class RunConfig:
 class Recipe:
     """All settings of one experiment, as the stages read them."""
 
-    data: DataConfig
+    corpus: CorpusConfig
+    split: SplitConfig
+    building: BuildConfig
     features: FeatureConfig
     mixing: MixingConfig
     model: ModelConfig
@@ -68,3 +70,8 @@ class Recipe:
     push_to_hub: bool = False
     token: str | None = field(default=None, repr=False)
     chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own
+
+    @property
+    def data(self) -> DataConfig:
+        """All that is said of recordings."""
+        return DataConfig(**vars(self.corpus), **vars(self.split), **vars(self.building))

@@ -14,7 +14,6 @@ Clips __1 __2 __3 (or -1 -2) of one number are of one song: same band, key, temp
 from __future__ import annotations
 
 import io
-import json
 import multiprocessing
 import os
 import re
@@ -35,7 +34,9 @@ from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index import Clip, CorpusCard, index_of
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically
+from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically, write_json
+from hf_audio.finished_work import require_same
+from hf_audio.locks import locked
 from hf_audio.terminal import progress
 
 CARD = CorpusCard(
@@ -98,13 +99,10 @@ def obtain(
         "seed": seed,
     }
     try:
-        _claim(root, parameters)
-        if (root / "manifest.json").is_file():
-            return
-        write_atomically(root / MENDED_SOUNDFONT, mended_soundfont(soundfont.read_bytes()))
-        _render_all(root, [*_train_songs(num_train_clips, seed), *_test_songs(num_test_clips, seed)], num_workers)
-        (root / MENDED_SOUNDFONT).unlink()
-        write_atomically(root / "manifest.json", _as_json(parameters))
+        root.mkdir(parents=True, exist_ok=True)
+        if not _is_complete(root, parameters):
+            with locked(root / ".lock", f"rendering General MIDI in {root}"):
+                _render(root, parameters, soundfont, num_workers)
     except OSError as error:
         raise InputError(
             f"The corpus cannot be written to {root} ({error.strerror or error}); free space there, or choose a folder "
@@ -152,6 +150,27 @@ def _testing_clip(root: Path, path: Path) -> Clip:
         split="test" if int(name["song"]) % VALIDATION_EVERY else "validation",
         metadata={"drums": DRUM_TAGS[name["drums"]]},
     )
+
+
+def _is_complete(root: Path, parameters: dict[str, int]) -> bool:
+    """Whether all of it is there. Raises InputError where it is, or was begun, with other parameters."""
+    path = root / "parameters.json"
+    if path.exists():
+        what, otherwise = f"{root} holds a corpus that", "choose another folder or delete this one"
+        require_same(what, read_json(path), parameters, otherwise)
+    return (root / "manifest.json").is_file()
+
+
+def _render(root: Path, parameters: dict[str, int], soundfont: Path, num_workers: int | None) -> None:
+    """Renders what is missing, alone in the folder: whoever waited for another process may find all of it done."""
+    if _is_complete(root, parameters):
+        return
+    write_json(root / "parameters.json", parameters)
+    write_atomically(root / MENDED_SOUNDFONT, mended_soundfont(soundfont.read_bytes()))
+    sizes, seed = (parameters["num_train_clips"], parameters["num_test_clips"]), parameters["seed"]
+    _render_all(root, [*_train_songs(sizes[0], seed), *_test_songs(sizes[1], seed)], num_workers)
+    (root / MENDED_SOUNDFONT).unlink()
+    write_json(root / "manifest.json", parameters)
 
 
 def _train_songs(num_clips: int, seed: int) -> Iterator[Song]:
@@ -248,21 +267,3 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _claim(root: Path, parameters: dict[str, int]) -> None:
-    """Write down what `root` is for before anything is rendered; something else there is an InputError."""
-    root.mkdir(parents=True, exist_ok=True)
-    path = root / "parameters.json"
-    if not path.is_file():
-        write_atomically(path, _as_json(parameters))
-        return
-    found = read_json(path)
-    names = [name for name in parameters if found.get(name) != parameters[name]]
-    if names:
-        differences = ", ".join(f"{name} {found.get(name)} instead of {parameters[name]}" for name in names)
-        raise InputError(f"{root} holds a corpus rendered with {differences}; choose another folder or delete this one")
-
-
-def _as_json(parameters: dict[str, int]) -> bytes:
-    return (json.dumps(parameters, indent=2) + "\n").encode()

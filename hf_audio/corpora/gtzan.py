@@ -13,7 +13,6 @@ comparison with published scores, and is as much too good as those.
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.audio import AudioError, probe
 from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
@@ -102,12 +102,11 @@ def obtain(root: Path) -> None:
 
 def split_of_tracks() -> dict[str, str]:
     """The split of each track of the fault-filtered lists, by names such as "blues.00029"."""
-    with SPLIT_TABLE.open(encoding="utf-8", newline="") as table:
-        return {
-            f"{row['genre']}.{int(number):05d}": row["split"]
-            for row in csv.DictReader(table)
-            for number in row["tracks"].split()
-        }
+    return {
+        f"{row['genre']}.{int(number):05d}": row["split"]
+        for row in written_rows(SPLIT_TABLE)
+        for number in row["tracks"].split()
+    }
 
 
 def _no_tracks(root: Path, found: str) -> InputError:

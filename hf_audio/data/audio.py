@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from hf_audio.data.audio_channels import front_pair, mix_down
 from hf_audio.data.audio_headers import missing_bytes, unpromised_bytes
 
 # below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
@@ -32,6 +33,8 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 FEWEST_BYTES_A_SECOND = 10
 # Of a recording held at once, 2 GB of float32: three hours of mono at 44.1 kHz. A few MB of FLAC can hold ten.
 MOST_SAMPLES = 500_000_000
+# Longer stretches come in pieces where they can: 53 MB of mono at 44.1 kHz
+WHOLE_S = 300.0
 
 
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
@@ -83,27 +86,78 @@ def read_audio(
             samples.
     """
     with _opened(path) as file:
-        _check_fits(file, _stretch(file, start_s, end_s), sample_rate, 2 if stereo else 1)
-        mix, file_rate, channels = _front_pair if stereo else _mix_down, file.samplerate, file.channels
-        pieces = (mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s))
-        sound = _joined(pieces, len(_stretch(file, start_s, end_s)))
+        return _whole(path, file, sample_rate, start_s, end_s, stereo)
+
+
+def read_pieces(
+    path: str | Path, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
+) -> Iterator[np.ndarray]:
+    """What `read_audio` gives, of any length: the same samples in pieces, one where it is short.
+
+    Raises:
+        AudioError: see `read_audio`; what can only be known at the end, such as silence, is said there.
+    """
+    with _opened(path) as file:
+        if len(_stretch(file, start_s, end_s)) <= WHOLE_S * file.samplerate:
+            yield _whole(path, file, sample_rate, start_s, end_s, stereo)
+            return
+        mix, file_rate, peak = front_pair if stereo else mix_down, file.samplerate, 0.0
+        resampled = soxr.ResampleStream(file_rate, sample_rate, 2 if stereo else 1, dtype="float32")
+        for block, full_scale in _blocks(path, file, start_s, end_s):
+            sound = mix(block, full_scale)
+            peak = max(peak, _finite_peak(sound))
+            yield sound if file_rate == sample_rate else _finite(resampled.resample_chunk(_upright(sound)).T)
+        channels = file.channels
+    _check_heard(peak, path, channels, start_s, end_s, stereo)
+    if file_rate != sample_rate:
+        rest = np.empty((0, 2) if stereo else 0, np.float32)
+        yield _finite(resampled.resample_chunk(rest, last=True).T)
+
+
+def _whole(
+    path: str | Path, file: soundfile.SoundFile, sample_rate: int, start_s: float, end_s: float | None, stereo: bool
+) -> np.ndarray:
+    stretch = _stretch(file, start_s, end_s)
+    _check_fits(file, stretch, sample_rate, 2 if stereo else 1)
+    mix, file_rate = front_pair if stereo else mix_down, file.samplerate
+    sound = _joined((mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s)), len(stretch))
+    _check_heard(_finite_peak(sound), path, file.channels, start_s, end_s, stereo)
+    if file_rate == sample_rate:
+        return sound
+    resampled = soxr.resample(_upright(sound), file_rate, sample_rate).T
+    if not resampled.size:
+        raise AudioError(f"too short: {sound.shape[-1]} samples at {file_rate} Hz")
+    return np.ascontiguousarray(_finite(resampled))
+
+
+def _upright(sound: np.ndarray) -> np.ndarray:
+    """`[samples]` or `[2, samples]` → `[samples]` or `[samples, 2]`, as soxr wants them."""
+    return np.ascontiguousarray(sound.T)
+
+
+def _finite_peak(sound: np.ndarray) -> float:
     peak = max(-float(sound.min()), float(sound.max()))
     if not np.isfinite(peak):
         raise AudioError("non-finite samples")
+    return peak
+
+
+def _finite(sound: np.ndarray) -> np.ndarray:
+    if not np.isfinite(sound).all():  # filters overshoot
+        raise AudioError("non-finite samples")
+    return sound
+
+
+def _check_heard(
+    peak: float, path: str | Path, channels: int, start_s: float, end_s: float | None, stereo: bool
+) -> None:
+    """Refuse silence, and channels that cancel each other."""
     if channels > 1 and not stereo and peak < CANCELLED:
         loudest = max(float(abs(block).max()) for block in read_blocks(path, start_s, end_s))
         if peak < CANCELLED * loudest and loudest >= SILENT_PEAK:
             raise AudioError("silent as mono: its channels cancel each other")
     if peak < SILENT_PEAK:
         raise AudioError("silent")
-    if file_rate == sample_rate:
-        return sound
-    resampled = soxr.resample(sound.T, file_rate, sample_rate).T
-    if not resampled.size:
-        raise AudioError(f"too short: {sound.shape[-1]} samples at {file_rate} Hz")
-    if not np.isfinite(resampled).all():  # filters overshoot
-        raise AudioError("non-finite samples")
-    return np.ascontiguousarray(resampled)
 
 
 def read_blocks(path: str | Path, start_s: float = 0.0, end_s: float | None = None) -> Iterator[np.ndarray]:
@@ -233,21 +287,6 @@ def _check_can_seek(path: str | Path, file: soundfile.SoundFile) -> None:
         with _opened(path) as another:  # once a sample was read, jumps in the same file land beside their mark
             if not len(another.read(1)):
                 raise AudioError("unreadable: no sample could be decoded")
-
-
-def _mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
-    """`[samples, channels]` → `[samples]` in [-1, 1]; numpy's mean over so short an axis is seven times slower."""
-    mono = block[:, 0].copy()
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found by the caller
-        for channel in range(1, block.shape[1]):
-            mono += block[:, channel]
-        mono *= np.float32(1.0 / (full_scale * block.shape[1]))
-    return mono
-
-
-def _front_pair(block: np.ndarray, full_scale: float) -> np.ndarray:
-    """`[samples, channels]` → `[2, samples]` in [-1, 1]."""
-    return block.T[[0, min(1, block.shape[1] - 1)]] * np.float32(1.0 / full_scale)
 
 
 def _said(error: Exception) -> str:

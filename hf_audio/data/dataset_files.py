@@ -139,12 +139,6 @@ class DatasetFiles:
         return open_regular(shard)
 
 
-def versions(shards: Sequence[str]) -> str:
-    """Changes where a local file does; what is on the Hub has its commit in its address."""
-    facts = [Path(shard).stat() for shard in shards if not shard.startswith("hf://")]
-    return " ".join(f"{one.st_size}:{one.st_mtime_ns}" for one in facts)
-
-
 def _download(repo_id: str, name: str, token: str | bool | None, revision: str | None, most_bytes: int) -> str:
     """One file into the cache; of one that is larger nothing is downloaded."""
     bar = _bar_of_at_most(f"{repo_id}: {name}", most_bytes)

@@ -17,25 +17,30 @@ from typing import Any
 
 import pyarrow as pa
 
-from hf_audio.data.clip_lengths import clip_durations
+from hf_audio.data.clip_lengths import clip_durations, read_headers, recordings_of, source_rates
 from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
 from hf_audio.data.feature_plan import (
+    FILE_CONTENTS,
+    FILE_TIMES,
     Shard,
     check_clips,
     check_window,
     describe_build,
-    differences,
     plan_shards,
     read_plan,
     shards_of,
+    were_replaced,
 )
 from hf_audio.data.feature_shards import ShardBuilder
-from hf_audio.data.foreign_manifest import read_manifest
+from hf_audio.data.foreign_manifest import read_manifest, window_values
 from hf_audio.data.index import CorpusCard
+from hf_audio.data.index_columns import names_in
 from hf_audio.data.labels import LabelSpace
+from hf_audio.data.recording_stamps import contents_digest
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
+from hf_audio.finished_work import require_same
 from hf_audio.kinds import WindowExtractor
 from hf_audio.locks import locked
 from hf_audio.terminal import ProgressBar, progress
@@ -79,7 +84,7 @@ def build_features(
             A script that has more must guard its main program by `if __name__ == "__main__":`, as always in Python.
         strict: make the first unusable file an error.
         rank, world_size: which share of the shards is built here.
-        wait_for_everyone: a barrier over the ranks, e.g. `accelerate.PartialState().wait_for_everyone`.
+        wait_for_everyone: a barrier over the ranks that does not give up, e.g. `hf_audio.ranks.wait_for_everyone`.
 
     Raises:
         InputError: an unusable index; a folder with another dataset; a window longer than every clip; an unusable
@@ -90,7 +95,7 @@ def build_features(
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
     window_frames = _window_frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
-        if _is_finished(folder, described, strict):
+        if _is_finished(folder, clips, described, strict):
             if rank == 0:
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
@@ -104,7 +109,7 @@ def build_features(
             wait_for_everyone()
             plan = read_plan(folder / PLAN, clips)
             shards = list(shards_of(clips, plan["shard_bounds"]))
-            builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict)
+            builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict, bool(names_in(clips["unknown"])))
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             if num_workers is None:
                 num_workers = _num_cores() if plan["audio_s"] >= WORKER_START_S * extractor.times_real_time else 1
@@ -112,12 +117,13 @@ def build_features(
             wait_for_everyone()
             if rank == 0:
                 notes = [(shard, builder.notes(shard)) for shard in shards]
-                finish_dataset(folder, clips, labels, card, described, notes, extractor, window_frames)
+                rates = plan["source_rates"]
+                finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
 
 
-def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
+def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool) -> bool:
     """Whether the dataset is complete; an InputError where the folder holds another one."""
     if not (folder / PLAN).exists():
         if (folder / MANIFEST).exists() or any(folder.glob("data/*.parquet")):
@@ -125,11 +131,14 @@ def _is_finished(folder: Path, described: dict[str, Any], strict: bool) -> bool:
                 f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    others = differences(read_json(folder / PLAN), described)
-    if others:
+    plan = read_json(folder / PLAN)
+    decides = {name: value for name, value in described.items() if name != FILE_TIMES}
+    build, otherwise = f"{folder} holds features of another build, which", "choose another folder, or remove this one"
+    require_same(build, {name: plan.get(name) for name in decides}, decides, f"{otherwise} to build anew")
+    if were_replaced(plan, described, clips, _num_cores()):
         raise InputError(
-            f"{folder} holds features of another build, which differs in: {', '.join(others)}; "
-            "choose another folder, or remove this one to build anew"
+            f"{build} differs in: {FILE_CONTENTS} (recordings were replaced by others of the same size); {otherwise} "
+            "to build anew"
         )
     if not (folder / MANIFEST).exists():
         return False
@@ -147,12 +156,15 @@ def _start(folder: Path, clips: pa.Table, described: dict[str, Any], strict: boo
     (folder / "data").mkdir(exist_ok=True)
     if not (folder / PLAN).exists():
         window_s, hop_s = described["window_s"], described["hop_s"]
-        durations_s = clip_durations(clips, _num_cores(), strict)
+        headers = read_headers(clips, _num_cores())
+        durations_s = clip_durations(clips, headers, strict)
         check_window(window_s, durations_s)
         plan = {
             **described,
             "audio_s": round(float(durations_s.sum()), 3),
-            "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s),
+            "source_rates": source_rates(clips, headers),
+            FILE_CONTENTS: contents_digest(recordings_of(clips), _num_cores()),
+            "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s, window_values(described)),
         }
         write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
 

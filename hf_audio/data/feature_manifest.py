@@ -26,7 +26,7 @@ from hf_audio.files import write_atomically
 from hf_audio.terminal import named_logger
 
 MANIFEST = "manifest.json"
-CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known")
+CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known", "understood")
 
 logger = named_logger(__name__)
 
@@ -37,6 +37,7 @@ def finish_dataset(
     labels: LabelSpace,
     card: CorpusCard,
     described: dict[str, Any],
+    rates: dict[str, dict[str, int]],
     notes: list[tuple[Shard, dict[str, Any]]],
     extractor: Any,
     window_frames: int,
@@ -45,6 +46,7 @@ def finish_dataset(
 
     Args:
         described: what `describe_build` says of this build.
+        rates: what `source_rates` says of its recordings.
         notes: every shard with what its building noted.
 
     Raises:
@@ -75,6 +77,7 @@ def finish_dataset(
                 "num_shards": num_shards[split],
                 "num_windows": num_windows[split],
                 **_clip_facts(of_split(kept, split), labels, is_partial),
+                "source_rates": rates[split],
             }
             for split in SPLITS
             if num_windows[split]

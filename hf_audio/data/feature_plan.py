@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hf_audio.data.audio import HIGHEST_RATE, LOWEST_RATE
+from hf_audio.data.clip_lengths import recordings_of
 from hf_audio.data.index import SPLITS, metadata_columns
 from hf_audio.data.index_columns import (
     check_disjoint,
@@ -27,6 +29,7 @@ from hf_audio.data.index_columns import (
     without_mixtures,
 )
 from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.recording_stamps import contents_digest, times_digest
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
 from hf_audio.windows import window_starts
@@ -37,6 +40,11 @@ FORMAT_VERSION = 2
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
 FEWEST_WINDOWS_TO_SPLIT = 512
+MOST_CLIPS = 1 << 40
+# Of long windows fewer make a shard: of the songs of a corpus, as sound, 1,024 would be 10 GB.
+SHARD_BYTES = 128 << 20
+# Of a plan: where times differ, recordings may have been copied or replaced, and their contents tell which.
+FILE_TIMES, FILE_CONTENTS = "file times", "file contents"
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,7 @@ def describe_build(
         "groups": digest_of("group"),
         "metadata": digest_of(*sorted(metadata_columns(clips))),
         "file sizes": digest(_sizes_bytes(without_mixtures(clips)["audio"])),
+        FILE_TIMES: times_digest(recordings_of(clips)),
         "mixtures": _digest_of_mixtures(clips) if is_mixed else None,
     }
 
@@ -137,15 +146,14 @@ def _digest_of_mixtures(clips: pa.Table) -> str:
     return hashlib.sha256("".join(found).encode()).hexdigest()
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """What two descriptions disagree on, in words."""
-    words = []
-    for key in wanted:
-        if found.get(key) == wanted[key]:
-            continue
-        both = f"{found.get(key)} there, {wanted[key]} now"
-        words.append(f"{key} ({both})" if len(both) < 60 else key)
-    return words
+def were_replaced(found: dict[str, Any], described: dict[str, Any], clips: pa.Table, num_threads: int) -> bool:
+    """Whether recordings are others, of the same sizes, than those of the build that `found` describes.
+
+    They are read, in a few places each, only where their times differ, as those of copies do.
+    """
+    if found.get(FILE_TIMES) == described[FILE_TIMES]:
+        return False
+    return found.get(FILE_CONTENTS) != contents_digest(recordings_of(clips), num_threads)
 
 
 def check_window(window_s: float, durations_s: np.ndarray) -> None:
@@ -162,8 +170,15 @@ def check_window(window_s: float, durations_s: np.ndarray) -> None:
         )
 
 
-def plan_shards(clips: pa.Table, durations_s: np.ndarray, window_s: float, hop_s: float) -> dict[str, list[int]]:
-    """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}."""
+def plan_shards(
+    clips: pa.Table, durations_s: np.ndarray, window_s: float, hop_s: float, window_bytes: int
+) -> dict[str, list[int]]:
+    """Where to cut each split's clips into shards of nearly equal numbers of windows: {split: [0, ..., clips]}.
+
+    Args:
+        window_bytes: what a stored window takes at most, about.
+    """
+    windows_a_shard = windows_in_a_shard(window_bytes)
     window_ms, hop_ms = max(1, round(1000 * window_s)), max(1, round(1000 * hop_s))
     lengths_ms, length_of_clip = np.unique(np.maximum(1, np.rint(1000 * durations_s)).astype(int), return_inverse=True)
     num_windows = np.array([len(window_starts(length, window_ms, hop_ms)) for length in lengths_ms.tolist()])
@@ -174,16 +189,21 @@ def plan_shards(clips: pa.Table, durations_s: np.ndarray, window_s: float, hop_s
             continue
         totals = np.cumsum(num_windows[length_of_clip[rows]]).tolist()
         num_shards = 1
-        if totals[-1] >= FEWEST_WINDOWS_TO_SPLIT and len(rows) >= SHARDS_MULTIPLE:
-            num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * WINDOWS_A_SHARD))
+        if totals[-1] >= min(FEWEST_WINDOWS_TO_SPLIT, windows_a_shard) and len(rows) >= SHARDS_MULTIPLE:
+            num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * windows_a_shard))
             num_shards = min(num_shards, len(rows) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
         cuts = [1 + bisect_left(totals, totals[-1] * cut / num_shards) for cut in range(1, num_shards)]
         bounds[split] = [0, *_increasing(cuts, len(rows)), len(rows)]
     return bounds
 
 
+def windows_in_a_shard(window_bytes: int) -> int:
+    """How many windows of that size are about as many as a shard has."""
+    return max(1, min(WINDOWS_A_SHARD, SHARD_BYTES // window_bytes))
+
+
 def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
-    """plan.json of a build, which somebody else may have begun: `shard_bounds` and `audio_s` are those of these clips.
+    """plan.json of a build, which somebody else may have begun: what it says beside the description fits these clips.
 
     Raises:
         InputError: no plan, or one that does not fit.
@@ -192,11 +212,26 @@ def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
     counts = {one["values"].as_py(): one["counts"].as_py() for one in pc.value_counts(clips["split"])}
     bounds, audio_s = plan.get("shard_bounds"), plan.get("audio_s")
     fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
+    rates = plan.get("source_rates")
+    fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
     if not fits or not all(_are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
             f"{path} is no plan of a build of these clips: remove its folder, or choose another, and build anew"
         )
     return plan
+
+
+def are_rates(value: Any) -> bool:
+    """Whether it is {sample rate in Hz, as text: clips}, as `source_rates` has it of a split."""
+    return isinstance(value, dict) and all(
+        rate.isascii()
+        and rate.isdigit()
+        and len(rate) <= len(str(HIGHEST_RATE))
+        and LOWEST_RATE <= int(rate) <= HIGHEST_RATE
+        and type(count) is int
+        and 0 < count <= MOST_CLIPS
+        for rate, count in value.items()
+    )
 
 
 def _are_cuts(cuts: Any, num_clips: int) -> bool:
@@ -213,9 +248,14 @@ def _are_cuts(cuts: Any, num_clips: int) -> bool:
 def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
     """The shards that `plan_shards` cut."""
     for split, cuts in bounds.items():
-        rows = places_in_order(clips, split)
+        ordered = clips.take(pa.array(places_in_order(clips, split))).combine_chunks()
         for name, (first, last) in zip(shard_names(split, len(cuts) - 1), pairwise(cuts), strict=True):
-            yield Shard(name, split, clips.take(pa.array(rows[first:last])))
+            yield Shard(name, split, _apart(ordered.slice(first, last - first)))
+
+
+def _apart(clips: pa.Table) -> pa.Table:
+    """The same rows without the table that they are a view of, all of which would else be pickled with them."""
+    return clips.take(pa.array(np.arange(len(clips))))
 
 
 def shard_names(split: str, num_shards: int) -> list[str]:

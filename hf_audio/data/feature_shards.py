@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from hf_audio.data.audio import AudioError
+from hf_audio.data.audio import MOST_SAMPLES, AudioError, read_pieces
 from hf_audio.data.feature_plan import Shard
 from hf_audio.data.feature_storage import feature_schema
 from hf_audio.data.index import Clip, rows_of
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.mixing_audio import read_clip
+from hf_audio.data.shard_writing import ShardRows, UnusableClipError, shard_writer
 from hf_audio.errors import InputError
-from hf_audio.files import read_json, write_atomically
-from hf_audio.kinds import Kind, WindowExtractor, kind_of
+from hf_audio.files import atomic_file, read_json, write_atomically
+from hf_audio.kinds import WindowExtractor, kind_of
+from hf_audio.windows import stretches
 
 # clips gathered for one call of the extractor: about 27 of 3 s
 BATCH_S = 80.0
-# A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
-# is, and less than twice as large.
-ROW_GROUP_BYTES = 16 << 20
-# which hold the same value in many rows, and so store it once
-NAME_COLUMNS = ["clip_id", "group"]
 
 
 def _is_count(value: Any) -> bool:
@@ -69,6 +65,7 @@ class ShardBuilder:
     window_s: float
     hop_s: float
     strict: bool = False
+    is_partial: bool = False
 
     def is_built(self, shard: Shard) -> bool:
         """Whether the shard's file and the note written after it are there; with `strict`, without exclusions."""
@@ -94,121 +91,120 @@ class ShardBuilder:
             InputError: a file is unusable and `strict` is set.
             OSError: the file system refuses to write.
         """
-        rows = _Rows(kind_of(self.extractor.parameters), self.extractor.sample_rate)
-        with _one_torch_thread():
-            for batch in self._batches(shard, rows, report):
-                waveforms = [waveform for _, waveform in batch]
-                windows = self.extractor.windows(waveforms, self.window_s, self.hop_s)
-                for (clip, _), of_clip in zip(batch, windows, strict=True):
-                    self._add_windows(rows, clip, of_clip)
-        scratch = self.folder / ".build"
-        write_atomically(self._shard_path(shard), _parquet(rows, self._schema()), scratch)
-        note = {
-            "num_windows": len(rows.values),
-            "excluded": rows.excluded,
+        unusable: dict[str, str] = {}  # known from an attempt
+        while True:
+            try:
+                note = self._write(shard, unusable, report)
+                break
+            except UnusableClipError as error:  # rare: a long recording that ends in the middle, or is silent
+                unusable[error.clip_id] = error.reason
+                report = lambda clips: None  # noqa: E731 - the clips were counted
+        write_atomically(self._note_path(shard), json.dumps(note), self.folder / ".build")
+
+    def _write(self, shard: Shard, unusable: Mapping[str, str], report: Callable[[int], object]) -> dict[str, Any]:
+        """The shard's file, without the clips that are known to be unusable; what its note says."""
+        excluded: dict[str, str] = {}
+        with (
+            _one_torch_thread(),
+            atomic_file(self._shard_path(shard), self.folder / ".build") as file,
+            shard_writer(file, self._schema()) as writer,
+        ):
+            rows = ShardRows(kind_of(self.extractor.parameters), self.extractor.sample_rate, writer)
+            for batch in self._batches(shard, rows, excluded, unusable, report):
+                windows = self.extractor.windows([sound for _, _, sound in batch], self.window_s, self.hop_s)
+                for (clip, first, _), of_stretch in zip(batch, windows, strict=True):
+                    if clip.clip_id not in excluded:
+                        self._add_windows(rows, clip, first, of_stretch, excluded)
+            rows.finish()
+        return {
+            "num_windows": rows.num_rows,
+            "excluded": [list(pair) for pair in excluded.items()],
             "count": rows.count,
             "sum": np.asarray(rows.sum).tolist(),
             "sum_of_squares": np.asarray(rows.sum_of_squares).tolist(),
         }
-        write_atomically(self._note_path(shard), json.dumps(note), scratch)
 
     def _batches(
-        self, shard: Shard, rows: _Rows, report: Callable[[int], object]
-    ) -> Iterator[list[tuple[Clip, np.ndarray]]]:
+        self,
+        shard: Shard,
+        rows: ShardRows,
+        excluded: dict[str, str],
+        unusable: Mapping[str, str],
+        report: Callable[[int], object],
+    ) -> Iterator[list[tuple[Clip, int, np.ndarray]]]:
+        """Stretches of the clips, with their first samples, as many as one call of the extractor is to get."""
         batch, batch_samples = [], 0
         for clip in rows_of(shard.clips):
             try:
-                waveform = self._waveform(clip)
+                if clip.clip_id in unusable:
+                    raise AudioError(unusable[clip.clip_id])
+                for first, sound in self._stretches(clip):
+                    batch.append((clip, first, sound))
+                    batch_samples += sound.shape[-1]
+                    if batch_samples >= BATCH_S * self.extractor.sample_rate:
+                        yield batch
+                        batch, batch_samples = [], 0
             except AudioError as error:
-                self._exclude(rows, clip, error.reason)
-            else:
-                batch.append((clip, waveform))
-                batch_samples += waveform.shape[-1]
+                batch = [one for one in batch if one[0] is not clip]
+                self._exclude(rows, clip, error.reason, excluded)
             report(1)
-            if batch_samples >= BATCH_S * self.extractor.sample_rate:
-                yield batch
-                batch, batch_samples = [], 0
         if batch:
             yield batch
 
-    def _waveform(self, clip: Clip) -> np.ndarray:
+    def _stretches(self, clip: Clip) -> Iterator[tuple[int, np.ndarray]]:
+        """The sound of a clip, of a long one in several pieces that have its windows, each with its first sample."""
         wanted = self.extractor
-        waveform = read_clip(clip, wanted.sample_rate, self.window_s, stereo=wanted.is_stereo)
-        if waveform.shape[-1] < wanted.frame_samples:
-            raise AudioError(
-                f"too short: {waveform.shape[-1]} samples at {wanted.sample_rate} Hz, "
-                f"one frame takes {wanted.frame_samples}"
-            )
-        return waveform
+        size, hop = wanted.window_samples(self.window_s, self.hop_s)
+        num_windows = max(1, 1 + int(BATCH_S * wanted.sample_rate - size) // hop)
+        if clip.parts or num_windows * hop + size > MOST_SAMPLES:
+            pieces = [read_clip(clip, wanted.sample_rate, self.window_s, stereo=wanted.is_stereo)]
+        else:
+            pieces = read_pieces(clip.path, wanted.sample_rate, clip.start_s, clip.end_s, stereo=wanted.is_stereo)
+        for first, sound in stretches(pieces, size, hop, num_windows):
+            if sound.shape[-1] < wanted.frame_samples:
+                raise AudioError(
+                    f"too short: {sound.shape[-1]} samples at {wanted.sample_rate} Hz, "
+                    f"one frame takes {wanted.frame_samples}"
+                )
+            yield first, sound
 
-    def _add_windows(self, rows: _Rows, clip: Clip, windows: Iterable[tuple[float, np.ndarray]]) -> None:
-        label_indices, before = self.labels.indices(clip.labels), rows.mark()
+    def _add_windows(
+        self,
+        rows: ShardRows,
+        clip: Clip,
+        first: int,
+        windows: Iterable[tuple[float, np.ndarray]],
+        excluded: dict[str, str],
+    ) -> None:
+        label_values, first_s = self._label_values(clip), first / self.extractor.sample_rate
+        if first == 0:
+            rows.begin(clip)
         for start_s, window in windows:  # made one at a time: overlapping ones of an hour would take gigabytes
             if not np.isfinite(window.max()):
-                rows.take_back(before)
-                return self._exclude(rows, clip, "non-finite features: samples far outside [-1, 1]")
-            rows.add(clip, clip.start_s + start_s, window, label_indices)
+                return self._exclude(rows, clip, "non-finite features: samples far outside [-1, 1]", excluded)
+            rows.add(clip, clip.start_s + first_s + start_s, window, label_values)
 
-    def _exclude(self, rows: _Rows, clip: Clip, reason: str) -> None:
+    def _label_values(self, clip: Clip) -> tuple:
+        """What the columns of labels hold, see `feature_schema`."""
+        given, unknown = self.labels.indices(clip.labels), self.labels.indices(clip.unknown)
+        return (given, *((unknown,) if self.is_partial else ()), *(() if self.labels.is_multi_label else given))
+
+    def _exclude(self, rows: ShardRows, clip: Clip, reason: str, excluded: dict[str, str]) -> None:
         if self.strict:
             what = f"Mixture {clip.clip_id}" if clip.parts else clip.path
             raise InputError(f"{what} is {reason}; mend or remove it, or build without --strict")
-        rows.excluded.append([clip.clip_id, reason])
+        rows.take_back(clip, reason)
+        excluded[clip.clip_id] = reason
 
     def _schema(self) -> pa.Schema:
         """Carries what `datasets` knows of the columns (pictures, audio, names of classes) as metadata."""
-        return feature_schema(self.labels, self.extractor.parameters).arrow_schema
+        return feature_schema(self.labels, self.extractor.parameters, self.is_partial).arrow_schema
 
     def _shard_path(self, shard: Shard) -> Path:
         return self.folder / "data" / f"{shard.name}.parquet"
 
     def _note_path(self, shard: Shard) -> Path:
         return self.folder / ".build" / f"{shard.name}.json"
-
-
-@dataclass
-class _Rows:
-    """Rows of a shard, each a tuple of the schema's columns, and what the shard's note says."""
-
-    kind: Kind
-    sample_rate: int
-    values: list[tuple] = field(default_factory=list)
-    excluded: list[list[str]] = field(default_factory=list)
-    count: int = 0
-    sum: np.ndarray | float = 0.0
-    sum_of_squares: np.ndarray | float = 0.0
-
-    def add(self, clip: Clip, start_s: float, window: np.ndarray, label_indices: list[int]) -> None:
-        stored, axis = self.kind.encode(window, self.sample_rate), self.kind.statistics_axis
-        self.values.append((clip.clip_id, clip.group, start_s, *stored, len(window), label_indices))
-        sums = window.sum(axis=axis, dtype=np.float64)
-        self.count += window.size // sums.size
-        self.sum = self.sum + sums
-        self.sum_of_squares = self.sum_of_squares + np.square(window, dtype=np.float64).sum(axis=axis)
-
-    def mark(self) -> tuple:
-        """What `take_back` needs to remove the rows that are added from here on."""
-        return len(self.values), self.count, self.sum, self.sum_of_squares
-
-    def take_back(self, mark: tuple) -> None:
-        length, self.count, self.sum, self.sum_of_squares = mark
-        del self.values[length:]
-
-
-def _parquet(rows: _Rows, schema: pa.Schema) -> memoryview:
-    """The shard's file: written to memory first, so that a full disk is an error of one plain write."""
-    columns = zip(*rows.values, strict=True) if rows.values else ([] for _ in schema)
-    table = pa.Table.from_arrays(
-        [pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)], schema=schema
-    )
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink, schema, compression="none", use_dictionary=NAME_COLUMNS, write_page_index=True
-    ) as writer:
-        if len(table):  # a shard that lost all its clips has no row group: `datasets` stumbles over empty ones
-            num_groups = max(1, table.nbytes // ROW_GROUP_BYTES)
-            writer.write_table(table, row_group_size=-(-len(table) // num_groups))
-    return memoryview(sink.getvalue())
 
 
 @contextlib.contextmanager

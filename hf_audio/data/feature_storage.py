@@ -10,14 +10,22 @@ from datasets import Audio, ClassLabel, Features, Image, List, Value
 from hf_audio.data.labels import LabelSpace
 from hf_audio.kinds import kind_of
 
+# which hold classes; `feature_schema` says when each is there
+LABEL_COLUMNS = ("labels", "unknown", "label")
 
-def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any]) -> Features:
+
+def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any], is_partial: bool = False) -> Features:
     """The columns of a feature dataset; names of the classes travel in it.
+
+    Whoever reads the rows alone finds `label` where each clip has one class, and `unknown` where labels are partial:
+    the classes of which nothing is known, so that they are not taken for absent.
 
     Args:
         labels: the classes.
         parameters: of the extractor.
+        is_partial: whether something is unknown of some clip.
     """
+    classes = ClassLabel(names=list(labels.names))
     return Features(
         {
             "clip_id": Value("string"),
@@ -25,7 +33,9 @@ def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any]) -> Feature
             "start_s": Value("float32"),
             **kind_of(parameters).columns(parameters["sampling_rate"]),
             "num_frames": Value("int32"),
-            "labels": List(ClassLabel(names=list(labels.names))),
+            "labels": List(classes),
+            **({"unknown": List(classes)} if is_partial else {}),
+            **({} if labels.is_multi_label else {"label": classes}),
         }
     )
 

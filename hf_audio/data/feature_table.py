@@ -37,8 +37,8 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
             f"{source} holds {features.kind.name} features, which have no names; build it with --features "
             f"{names_of(Form.VECTORS)}"
         )
-    labels = ("labels", "unknown") if features.unknown else ("labels",)
-    columns = ["clip_id", "group", "split", "start_s", *labels, *features.kind.feature_names(features.parameters)]
+    names = features.kind.feature_names(features.parameters)
+    columns = ["clip_id", "group", "split", "start_s", *features.label_columns, *names]
     text = csv_text(itertools.chain([columns], _lines(features)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)
@@ -56,5 +56,4 @@ def _lines(features: FeatureDataset) -> Iterator[list]:
 
 
 def _labels(features: FeatureDataset, row: Mapping[str, Any]) -> list[str]:
-    known_and_not = [row["labels"], features.unknown.get(row["clip_id"], ())][: 1 + bool(features.unknown)]
-    return [";".join(features.labels.names[label] for label in labels) for labels in known_and_not]
+    return [";".join(features.labels.names[label] for label in row[column]) for column in features.label_columns]

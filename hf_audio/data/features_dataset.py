@@ -15,8 +15,8 @@ from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
 from hf_audio.data.dataset_files import DatasetFiles
-from hf_audio.data.foreign_index import IndexedSplit, check_counts, classes_in, read_index
-from hf_audio.data.foreign_manifest import read_manifest
+from hf_audio.data.foreign_index import IndexedSplit, check_counts, read_index
+from hf_audio.data.foreign_manifest import is_partial, read_manifest
 from hf_audio.data.foreign_splits import check_split, checked_extractor, read_split
 from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN
 from hf_audio.data.labels import LabelSpace
@@ -40,7 +40,8 @@ class FeatureDataset:
 
     Attributes:
         splits: "train", "validation" and "test" as far as they exist. Rows have clip_id, group, start_s, num_frames,
-            labels (class indices) and the columns of their kind, undecoded; FeatureCollator makes batches of them.
+            labels (class indices), unknown where labels are partial, label where a clip has one class, and the columns
+            of their kind, undecoded; FeatureCollator makes batches of them.
         labels: the classes.
         extractor: the published extractor that makes the same features of a waveform, with this dataset's statistics.
             For waveforms, it may be replaced by the one of the model to be trained.
@@ -93,19 +94,10 @@ class FeatureDataset:
             for row in written_rows(self.index)
         }
 
-    @cached_property
-    def unknown(self) -> dict[str, tuple[int, ...]]:
-        """Classes of which nothing is known: {clip_id: class indices}, of the clips that have any.
-
-        Empty, without looking into the index, where labels are complete.
-        """
-        if self.index is None or not any("known_counts" in facts for facts in self.manifest["splits"].values()):
-            return {}
-        return {
-            row["clip_id"]: classes_in(row["unknown"], self.labels)
-            for row in written_rows(self.index)
-            if row["unknown"]
-        }
+    @property
+    def label_columns(self) -> list[str]:
+        """The columns that `LabelSpace.target_of` reads."""
+        return ["labels", "unknown"] if is_partial(self.manifest) else ["labels"]
 
     def num_windows(self, split: str) -> int:
         """Rows of a split; known for streamed splits too."""
@@ -224,8 +216,6 @@ class FeatureCollator:
         labels: the classes.
         metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field.
         metadata: of the clips, as `FeatureDataset.metadata` has it.
-        unknown: classes of which nothing is known of a clip, as `FeatureDataset.unknown` has them; without it, a class
-            that a clip does not carry counts as absent.
     """
 
     def __init__(
@@ -234,11 +224,10 @@ class FeatureCollator:
         labels: LabelSpace,
         metadata_fields: Mapping[str, Sequence[str]] | None = None,
         metadata: Mapping[str, Mapping[str, str]] | None = None,
-        unknown: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.extractor, self.kind = extractor, kind_of_extractor(extractor)
         self.labels = labels
-        self.metadata, self.unknown = metadata or {}, unknown or {}
+        self.metadata = metadata or {}
         self.metadata_ids = {
             field: {value: number for number, value in enumerate(values, start=1)}
             for field, values in (metadata_fields or {}).items()
@@ -257,15 +246,12 @@ class FeatureCollator:
         """
         batch = {
             **self.kind.batch(rows, self.extractor),
-            "labels": torch.from_numpy(np.stack([self._target_of(row) for row in rows])),
+            "labels": torch.from_numpy(np.stack([self.labels.target_of(row) for row in rows])),
             "clip_keys": torch.tensor([clip_key(row["clip_id"]) for row in rows], dtype=torch.int64),
         }
         if self.metadata_ids:
             batch["metadata"] = torch.tensor([self._metadata_of(row) for row in rows], dtype=torch.int64)
         return batch
-
-    def _target_of(self, row: dict[str, Any]) -> np.ndarray:
-        return self.labels.multi_hot(row["labels"], self.unknown.get(row["clip_id"], ()))
 
     def _metadata_of(self, row: dict[str, Any]) -> list[int]:
         facts = self.metadata.get(row["clip_id"], {})

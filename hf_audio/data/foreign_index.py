@@ -41,9 +41,9 @@ class IndexedSplit:
     keys: Any = field(default_factory=list)
 
 
-def clip_fact(clip_id: str, group: str, labels: Sequence[int]) -> int:
+def clip_fact(clip_id: str, group: str, labels: Sequence[int], unknown: Sequence[int] = ()) -> int:
     """A 64-bit number that stands for a clip with its group and classes: what rows and index are compared by."""
-    fact = "\0".join((clip_id, group, *map(str, labels)))
+    fact = "\0".join((clip_id, group, *map(str, labels), *(f"?{label}" for label in unknown)))
     return int.from_bytes(hashlib.blake2b(fact.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
@@ -179,7 +179,7 @@ def _add(split: IndexedSplit, clip_id: str, group: str, given: tuple[int, ...], 
     split.label_counts.update(given)
     split.unknown_counts.update(unknown)
     split.groups.update(groups_in(group))
-    split.keys.append(clip_fact(clip_id, group, given))
+    split.keys.append(clip_fact(clip_id, group, given, unknown))
 
 
 def _first_difference(found: Mapping[str, int] | None, wanted: Mapping[str, int]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_audio.data.feature_plan import FORMAT_VERSION
+from hf_audio.data.feature_plan import FORMAT_VERSION, MOST_CLIPS, are_rates
 from hf_audio.data.index import SPLITS
 from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.errors import InputError
@@ -16,7 +16,6 @@ from hf_audio.kinds import KINDS, kind_of
 from hf_audio.limits import MOST_VALUES, Field, number, one_of, whole
 
 MOST_CLASSES = 100_000
-MOST_CLIPS = 1 << 40
 MOST_SHARDS = 99_999  # their numbers have five digits
 LONGEST_WINDOW_S = 86_400
 
@@ -51,13 +50,18 @@ MANIFEST_FIELDS = {
     "splits": OBJECT,
 }
 CORPUS_FIELDS = {
-    **dict.fromkeys(("name", "licence", "protocol", "citation", "homepage"), text(10_000)),
+    **dict.fromkeys(("name", "licence", "protocol", "citation", "homepage", "understood"), text(10_000)),
     **dict.fromkeys(("may_redistribute", "groups_known"), one_of(False, True)),
 }
 SPLIT_FIELDS = {
     "num_shards": whole(1, MOST_SHARDS),
     **dict.fromkeys(("num_windows", "num_clips", "num_groups"), whole(1, MOST_CLIPS)),
     "label_counts": OBJECT,
+}
+# what a split may have beside them
+OPTIONAL_SPLIT_FIELDS = {
+    "known_counts": OBJECT,
+    "source_rates": Field("an object of sample rates in Hz with the clips of each", are_rates),
 }
 
 
@@ -110,9 +114,9 @@ def _expected_splits(path: str | Path, found: dict[str, Any]) -> dict[str, Field
 def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """The facts of a split; numbers of clips are known of all classes in order, or of none."""
     facts = _fields(path, place, found, SPLIT_FIELDS)
-    partial = {"known_counts": OBJECT} if "known_counts" in found else {}
-    facts |= _fields(path, place, found, partial)
-    for counts in ("label_counts", *partial):
+    more = {name: field for name, field in OPTIONAL_SPLIT_FIELDS.items() if name in found}
+    facts |= _fields(path, place, found, more)
+    for counts in [name for name in facts if name in ("label_counts", "known_counts")]:
         facts[counts] = _fields(path, f"{place}{counts}.", facts[counts], dict.fromkeys(names, whole(0, MOST_CLIPS)))
     return facts
 
@@ -121,6 +125,11 @@ def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
     """Raises InputError where a window would have no frame, or more numbers than any sound needs."""
     if not 0 < window_values(manifest) <= MOST_VALUES:
         _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MOST_VALUES:,} numbers")
+
+
+def is_partial(manifest: Mapping[str, Any]) -> bool:
+    """Whether something is unknown of some clip, so that it is counted of how many each class is known."""
+    return any("known_counts" in facts for facts in manifest["splits"].values())
 
 
 def window_values(manifest: Mapping[str, Any]) -> int:

@@ -30,6 +30,7 @@ class RowRules:
         labels: the classes.
         parameters: of the extractor that made the windows.
         most_frames: of a window.
+        is_partial: whether rows say what is unknown of their clip.
         clips: `clip_fact` of each clip that the index lists in this split, sorted uint64.
     """
 
@@ -37,16 +38,17 @@ class RowRules:
     parameters: Mapping[str, Any]
     most_frames: int
     clips: np.ndarray
+    is_partial: bool = False
 
     @property
     def features(self) -> Features:
         """The columns that are read, of which `datasets` decodes none."""
-        return undecoded(feature_schema(self.labels, self.parameters))
+        return undecoded(feature_schema(self.labels, self.parameters, self.is_partial))
 
     @property
     def digest(self) -> str:
         """Changes with every rule."""
-        rules = repr((self.labels, sorted(self.parameters.items()), self.most_frames)).encode()
+        rules = repr((self.labels, sorted(self.parameters.items()), self.most_frames, self.is_partial)).encode()
         return hashlib.sha256(rules + self.clips.tobytes()).hexdigest()
 
     def check(self, rows: pa.RecordBatch, shard: str, first: int) -> None:
@@ -76,10 +78,14 @@ class RowRules:
         yield f"num_frames that is not from 1 to {self.most_frames}", (num_frames < 1) | (num_frames > self.most_frames)
         yield "a start_s that is no number of seconds", ~(np.isfinite(start_s) & (start_s >= 0))
         yield "another split, group or labels than index.csv lists for its clip", ~self._are_listed(rows)
+        if not self.labels.is_multi_label:
+            first = pc.list_element(rows["labels"], 0).to_numpy()  # of one, as they are listed
+            yield "a label that is not the one in labels", rows["label"].to_numpy() != first
         yield from kind_of(self.parameters).faults(rows, self.parameters).items()
 
     def _are_listed(self, rows: pa.RecordBatch) -> np.ndarray:
-        columns = (rows[name].to_pylist() for name in ("clip_id", "group", "labels"))
+        names = ("clip_id", "group", "labels", *(("unknown",) if self.is_partial else ()))
+        columns = (rows[name].to_pylist() for name in names)
         facts, last, fact = np.empty(len(rows), dtype=np.uint64), None, 0
         for place, row in enumerate(zip(*columns, strict=True)):
             if row != last:  # windows of a clip follow each other

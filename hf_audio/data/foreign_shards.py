@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hf_audio.data.feature_shards import NAME_COLUMNS
+from hf_audio.data.feature_storage import LABEL_COLUMNS
 from hf_audio.data.foreign_index import MOST_GROUP
 from hf_audio.data.foreign_rows import RowRules
+from hf_audio.data.shard_writing import NAME_COLUMNS
 from hf_audio.errors import InputError, one_line
 
 # Ours are 16 MB, or one window
@@ -22,8 +23,8 @@ PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
 NAME_ENCODINGS = PLAIN_ENCODINGS | {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
-def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[pa.Table]:
-    """The row groups of a shard, one after the other.
+def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[tuple[pq.RowGroupMetaData, pa.Table]]:
+    """The row groups of a shard, one after the other, each with where its columns lie.
 
     Raises:
         InputError: no Parquet file, other columns, or values packed otherwise than `build_features` does; or see
@@ -32,7 +33,7 @@ def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[pa.T
     schema, first = rules.features.arrow_schema, 0
     parquet = _in_words(shard, lambda: pq.ParquetFile(file, read_dictionary=NAME_COLUMNS, pre_buffer=True))
     _check_columns(parquet.schema_arrow, schema, shard)
-    _check_class_names(parquet.schema_arrow, rules.labels.names, shard)
+    _check_class_names(parquet.schema_arrow, schema, shard)
     for group in range(parquet.num_row_groups):
         _check_packing(parquet.metadata.row_group(group), shard)
         table = _in_words(shard, lambda group=group: parquet.read_row_group(group, schema.names, use_threads=False))
@@ -40,7 +41,7 @@ def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[pa.T
         for rows in table.combine_chunks().to_batches():
             rules.check(rows, shard, first)
             first += len(rows)
-        yield table
+        yield parquet.metadata.row_group(group), table
 
 
 def _in_words(shard: str, read: Callable[[], pa.Table | pq.ParquetFile]) -> pa.Table | pq.ParquetFile:
@@ -66,13 +67,18 @@ def _check_columns(found: pa.Schema, wanted: pa.Schema, shard: str) -> None:
         )
 
 
-def _check_class_names(found: pa.Schema, names: Sequence[str], shard: str) -> None:
+def _check_class_names(found: pa.Schema, wanted: pa.Schema, shard: str) -> None:
     """Raises InputError where the names of classes that travel in a shard are others, or in another order."""
     try:
-        told = json.loads((found.metadata or {})[b"huggingface"])["info"]["features"]["labels"]["feature"]["names"]
+        told, expected = (
+            {name: columns[name] for name in LABEL_COLUMNS if name in wanted.names}
+            for columns in (
+                json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"] for schema in (found, wanted)
+            )
+        )
     except (ValueError, KeyError, TypeError, RecursionError):
-        told = None
-    if told != list(names):
+        told, expected = None, {}
+    if told != expected:
         raise InputError(
             f"{shard} was built with other classes than manifest.json names, or with the same in another order; "
             "download or build the dataset again"

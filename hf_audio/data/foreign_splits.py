@@ -11,14 +11,15 @@ import pyarrow.compute as pc
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.dataset_files import DatasetFiles, versions
+from hf_audio.data.dataset_files import DatasetFiles
 from hf_audio.data.feature_plan import shard_names
 from hf_audio.data.foreign_extractor import extractor_from_file
 from hf_audio.data.foreign_index import IndexedSplit
-from hf_audio.data.foreign_manifest import window_values
+from hf_audio.data.foreign_manifest import is_partial, window_values
 from hf_audio.data.foreign_rows import RowRules
 from hf_audio.data.labels import LabelSpace
 from hf_audio.data.shard_reader import ShardReader
+from hf_audio.data.values_in_place import file_version
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
@@ -101,12 +102,12 @@ def _reader(
 ) -> ShardReader:
     parameters, facts = manifest["extractor"], manifest["splits"][split]
     most_frames = kind_of(parameters).window_shape(manifest["window_s"], parameters)[0]
-    rules = RowRules(labels, parameters, most_frames, listed.keys)
+    rules = RowRules(labels, parameters, most_frames, listed.keys, is_partial(manifest))
     names = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
     sizes = files.sizes(names)
     _check_size(files.source, split, sum(sizes.values()), manifest)
     shards = files.shards(names, sizes, streaming)
-    return ShardReader(split, shards, files.open, rules, versions(shards))
+    return ShardReader(split, shards, files.open, rules, [] if streaming else [file_version(shard) for shard in shards])
 
 
 def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_windows: int, num_clips: int) -> None:
@@ -123,7 +124,7 @@ def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_wind
 def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, Any]) -> None:
     """Raises InputError where shards are smaller, or much larger, than the windows that the manifest counts."""
     facts = manifest["splits"][split]
-    most_row_bytes = 4 * window_values(manifest) + 8 * len(manifest["label_names"]) + NAME_BYTES
+    most_row_bytes = 4 * window_values(manifest) + 16 * len(manifest["label_names"]) + NAME_BYTES
     most_bytes = facts["num_windows"] * most_row_bytes + facts["num_shards"] * FOOTER_BYTES
     least_bytes = facts["num_windows"] * FEWEST_ROW_BYTES
     if not least_bytes <= num_bytes <= most_bytes:

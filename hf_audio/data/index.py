@@ -228,6 +228,7 @@ class CorpusCard:
         others: further corpora that some of the clips come from, such as negatives, each under its own licence.
         groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
             one singer, song or session out of two splits.
+        understood: how a folder or table of one's own was read, in one paragraph.
     """
 
     name: str
@@ -240,3 +241,4 @@ class CorpusCard:
     label_names: tuple[str, ...] | None = None
     others: tuple[CorpusCard, ...] = ()
     groups_known: bool = True
+    understood: str = ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,6 +88,10 @@ class LabelSpace:
         target[list(indices)] = 1.0
         target[list(unknown)] = np.nan
         return target
+
+    def target_of(self, row: Mapping[str, Any]) -> np.ndarray:
+        """float32 `[classes]` of a row of a feature dataset, with `labels` and, where labels are partial, `unknown`."""
+        return self.multi_hot(row["labels"], row.get("unknown") or ())
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Sigmoid (multi-label) or softmax (single-label) of logits `[..., classes]`, as stock pipelines apply them."""

@@ -1,4 +1,4 @@
-"""Shards of a feature dataset as `datasets` rows: into the local cache, or streamed.
+"""Shards of a feature dataset as `datasets` rows: in place where they are local files, or streamed.
 
 `datasets` alone would read whatever stands there: by the card's settings, more columns than ours, addresses that it
 opens as pictures. Here the columns, their types and the way they are packed are those that `build_features` writes, and
@@ -20,6 +20,7 @@ from pyarrow import Table
 
 from hf_audio.data.foreign_rows import RowRules
 from hf_audio.data.foreign_shards import checked_groups
+from hf_audio.data.values_in_place import placed, with_places
 from hf_audio.errors import InputError
 
 
@@ -31,18 +32,27 @@ class ShardReader(ArrowBasedBuilder):
         shards: what `open_shard` opens, in order.
         open_shard: gives the file of a shard; it goes to the processes that read.
         rules: what every row must keep.
-        version: changes where a shard does, so that a copy in the cache is not taken for another.
+        versions: of shards that are local files, one each: they change where a file does.
     """
 
     def __init__(
-        self, split: str, shards: Sequence[str], open_shard: Callable[[str], BinaryIO], rules: RowRules, version: str
+        self,
+        split: str,
+        shards: Sequence[str],
+        open_shard: Callable[[str], BinaryIO],
+        rules: RowRules,
+        versions: Sequence[str] = (),
     ) -> None:
         self.split, self.shards, self.open_shard, self.rules = split, list(shards), open_shard, rules
-        identity = hashlib.sha256("\0".join((split, *shards, version, rules.digest)).encode()).hexdigest()
-        super().__init__(dataset_name="hf_audio_features", config_id=identity[:32])
+        self.files = tuple(zip(self.shards, versions, strict=True)) if versions else ()
+        identity = hashlib.sha256("\0".join((split, *shards, *versions, rules.digest)).encode()).hexdigest()
+        super().__init__(dataset_name="hf_audio_places" if versions else "hf_audio_features", config_id=identity[:32])
 
     def local(self) -> Dataset:
-        """All rows, once they are in the cache of `datasets`.
+        """All rows of local files, which stay where they are.
+
+        They are read and checked once. What the cache of `datasets` then has of them, a hundredth of their size, are
+        their small columns and the places of the large ones.
 
         Raises:
             InputError: a shard or a row that is not as it should be.
@@ -53,7 +63,9 @@ class ShardReader(ArrowBasedBuilder):
             if isinstance(error.__cause__, InputError):
                 raise error.__cause__ from None
             raise
-        return self.as_dataset(self.split)
+        places = self.as_dataset(self.split)
+        info = DatasetInfo(features=with_places(self.rules.features, self.files))
+        return Dataset(places.data, info=info, split=places.split)
 
     def streamed(self) -> IterableDataset:
         """The rows as they are read; errors come with the row that has them."""
@@ -68,7 +80,8 @@ class ShardReader(ArrowBasedBuilder):
         return (rows for _, rows in self._generate_tables(self.shards))
 
     def _info(self) -> DatasetInfo:
-        return DatasetInfo(features=self.rules.features)
+        features = self.rules.features
+        return DatasetInfo(features=with_places(features) if self.files else features)
 
     def _split_generators(self, dl_manager: object) -> list[SplitGenerator]:
         return [SplitGenerator(name=self.split, gen_kwargs={"shards": self.shards})]
@@ -76,5 +89,8 @@ class ShardReader(ArrowBasedBuilder):
     def _generate_tables(self, shards: list[str]) -> Iterator[tuple[Key, Table]]:
         for number, shard in enumerate(shards):
             with self.open_shard(shard) as file:
-                for group, rows in enumerate(checked_groups(file, shard, self.rules)):
-                    yield Key(number, group), rows
+                for group, (stored, rows) in enumerate(checked_groups(file, shard, self.rules)):
+                    yield (
+                        Key(number, group),
+                        placed(rows, stored, number, shard, self.info.features) if self.files else rows,
+                    )

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.group_division import divide_groups, groups_and_counts, presence, union_and_counts
+from hf_audio.data.group_drawing import divide_groups, groups_and_counts, presence, union_and_counts
 from hf_audio.data.index import SPLITS
 from hf_audio.data.index_columns import (
     check_disjoint,

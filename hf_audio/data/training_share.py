@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 
 from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.group_drawing import draw_share
 from hf_audio.data.index import groups_in
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
@@ -26,7 +27,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     Args:
         features: with a local train split.
         fraction: share of the training groups to keep; 1 returns `features` itself.
-        seed: of the draw, see `choose_groups`.
+        seed: of the draw, see `draw_share`.
 
     Raises:
         InputError: a fraction out of range, or a train split that is streamed.
@@ -38,7 +39,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     train = features.splits["train"]
     if isinstance(train, datasets.IterableDataset):
         raise InputError("A share of the training groups cannot be streamed: give --streaming false")
-    columns = train.select_columns(["group", "clip_id", "labels"]).to_dict()
+    columns = train.select_columns(["group", "clip_id", *features.label_columns]).to_dict()
     labels_of = dict(zip(columns["clip_id"], columns["labels"], strict=True))
     group_of = dict(zip(columns["clip_id"], columns["group"], strict=True))
     groups = sorted({one for group in group_of.values() for one in groups_in(group)})
@@ -47,7 +48,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     for clip_id, group in group_of.items():
         if group in index_of:  # mixtures go by their parts' groups
             counts[index_of[group], labels_of[clip_id]] += 1
-    kept = {groups[index] for index in choose_groups(counts, fraction, seed)}
+    kept = {groups[index] for index in draw_share(counts, fraction, seed)}
     rows = [row for row, group in enumerate(columns["group"]) if kept.issuperset(groups_in(group))]
     clips = [clip_id for clip_id, group in group_of.items() if kept.issuperset(groups_in(group))]
     logger.info("Training on %d of %d groups, %d clips", len(kept), len(groups), len(clips))
@@ -60,36 +61,9 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         "num_groups": len(kept),
         "label_counts": dict(zip(features.labels.names, label_counts.tolist(), strict=True)),
     }
+    facts.pop("source_rates", None)  # which are those of all clips
     if "known_counts" in facts:
-        unknown = Counter(index for clip_id in clips for index in features.unknown.get(clip_id, ()))
+        unknown_of = dict(zip(columns["clip_id"], columns["unknown"], strict=True))
+        unknown = Counter(index for clip_id in clips for index in unknown_of[clip_id])
         facts["known_counts"] = {name: len(clips) - unknown[index] for index, name in features.labels.id2label.items()}
     return dataclasses.replace(features, splits={**features.splits, "train": train.select(rows)}, manifest=manifest)
-
-
-def choose_groups(counts: np.ndarray, fraction: float, seed: int = 0) -> list[int]:
-    """Draws about `fraction` of the groups so that each class keeps about that share of its clips, and at least one.
-
-    One group after the other, always of the class that lacks most of its share, the rarest first. Where classes are
-    more than the groups asked for, more groups are drawn. The seed alone decides which.
-
-    Args:
-        counts: int `[groups, classes]`, how many clips of each class a group holds.
-
-    Returns:
-        Indices of the groups, sorted.
-    """
-    # Clips without any label are a class of their own
-    counts = np.concatenate([counts, counts.sum(axis=1, keepdims=True) == 0], axis=1)
-    counts = counts[:, counts.sum(axis=0) > 0]
-    totals, held = counts.sum(axis=0), np.zeros(counts.shape[1])
-    order = np.random.default_rng(seed).permutation(len(counts))[::-1]
-    waiting = [[int(group) for group in order if counts[group, index]] for index in range(len(totals))]
-    chosen: set[int] = set()
-    while len(chosen) < round(fraction * len(counts)) or not held.all():
-        lacking = 1 - held / (fraction * totals)
-        index = min((index for index, left in enumerate(waiting) if left), key=lambda i: (-lacking[i], totals[i]))
-        group = waiting[index].pop()
-        if group not in chosen:
-            chosen.add(group)
-            held += counts[group]
-    return sorted(chosen)

@@ -48,6 +48,9 @@ class WindowExtractor(Protocol):
     def window_frames(self, window_s: float) -> int:
         """Frames (samples, steps) of a full window; 0 where it is too short to have any."""
 
+    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
+        """Samples of a window, and from one window to the next."""
+
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterable[Iterable[tuple[float, np.ndarray]]]:

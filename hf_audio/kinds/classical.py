@@ -139,11 +139,15 @@ class ClassicalFeatures:
         """Steps of a window of `window_s` seconds."""
         return self.num_frames(round(window_s * self.sample_rate))
 
+    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
+        """Samples of a window, and from one window to the next."""
+        return round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         """The windows of each waveform `[samples]`: (start in seconds, float32 `[steps, features]`)."""
-        size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+        size, hop = self.window_samples(window_s, hop_s)
         with threadpool_limits(1, user_api="blas"):  # processes are the parallel unit
             for waveform in waveforms:
                 yield (

@@ -145,6 +145,12 @@ class KaldiFbank:
         """Frames of a window of `window_s` seconds: 298 for 3 s."""
         return self.num_frames(round(window_s * self.sample_rate))
 
+    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
+        """Samples of a window, and from one window to the next."""
+        hop_frames = round(hop_s * self.sample_rate / self.hop_samples)
+        last_frame = (self.window_frames(window_s) - 1) * self.hop_samples
+        return last_frame + self.frame_samples, hop_frames * self.hop_samples
+
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:

@@ -149,6 +149,10 @@ class Spectrogram:
         """Frames of a window of `window_s` seconds: 431 for 5 s at 44,100 Hz, 1,292 for 30 s at 22,050 Hz."""
         return self.num_frames(round(window_s * self.sample_rate))
 
+    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
+        """Samples of a window, and from one window to the next."""
+        return round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
@@ -157,7 +161,7 @@ class Spectrogram:
         Returns:
             (start in seconds, float32 `[frames, channels, bins]` in dB) of each, made one at a time.
         """
-        size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+        size, hop = self.window_samples(window_s, hop_s)
         for waveform in waveforms:
             yield (
                 (start / self.sample_rate, self._extractor.extract(window.T))

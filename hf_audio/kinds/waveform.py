@@ -99,11 +99,15 @@ class Waveform:
         """Samples of a window of `window_s` seconds."""
         return self.num_frames(round(window_s * self.sample_rate))
 
+    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
+        """Samples of a window, and from one window to the next."""
+        return round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
         """The windows of each waveform `[samples]`: (start in seconds, float32 `[samples]`)."""
-        size, hop = round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+        size, hop = self.window_samples(window_s, hop_s)
         for waveform in waveforms:
             yield ((start / self.sample_rate, window) for start, window in cut_windows(waveform, size, hop))
 

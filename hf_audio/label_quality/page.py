@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from markupsafe import Markup
 
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.data.label_overrides import overrides_text
-from hf_audio.errors import as_html
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import encode_features
 from hf_audio.kinds import Form
 from hf_audio.label_quality.clip_vectors import windows_of
 from hf_audio.label_quality.errors import LabelError, LabelErrors
-from hf_audio.pictures.inline import frames_of_rows, inline_picture, player
+from hf_audio.pictures.frames import frames_of_rows
+from hf_audio.pictures.page import Row, Table, inline_picture, page, player
 
 COLUMNS = ("clip_id", "given", "suggested", "confidence", "quality", "split", "group")
 TITLES = ("clip", "given", "suggested", "confidence", "quality", "split", "group", "sound", "picture")
@@ -74,7 +76,7 @@ def _reason(row: dict[str, str]) -> str:
     return f"given {row['given'] or 'nothing'}, which has a probability of {row['quality']}"
 
 
-def _pictures(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, str]:
+def _pictures(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, Markup]:
     """{clip_id: element} of the first window of each clip, low frequencies at the bottom."""
     if features.kind.form is Form.VECTORS or not clip_ids:
         return {}
@@ -86,7 +88,7 @@ def _pictures(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, st
     return pictures
 
 
-def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[str, str]:
+def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[str, Markup]:
     """{clip_id: player} of the files that can be found, with the stretch that is the clip."""
     by_name: dict[str, Path] | None = None
     sounds = {}
@@ -107,66 +109,23 @@ def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[
 def _page(
     rows: Sequence[dict[str, str]],
     features: FeatureDataset,
-    pictures: dict[str, str],
-    sounds: dict[str, str],
+    pictures: dict[str, Markup],
+    sounds: dict[str, Markup],
 ) -> str:
-    title = f"{len(rows)} labels of {features.name} that are probably wrong"
-    options = "".join(f"<option>{as_html(name)}</option>" for name in features.labels.names)
-    head = "".join(f"<th>{name}</th>" for name in TITLES)
-    body = "\n".join(_table_rows(rows, pictures, sounds))
-    return _PAGE.format(title=as_html(title), options=options, head=head, body=body)
-
-
-def _table_rows(rows: Sequence[dict[str, str]], pictures: dict[str, str], sounds: dict[str, str]) -> Iterator[str]:
-    for row in rows:
-        clip_id = row["clip_id"]
-        cells = [as_html(row[name]).replace(";", "; ") if row[name] else "–" for name in COLUMNS]
-        cells += [sounds.get(clip_id, ""), pictures.get(clip_id, "")]
-        classes = as_html(";".join([row["given"], row["suggested"]]))
-        yield f'<tr data-classes=";{classes};">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 14px sans-serif; margin: 1.5em; color: #222 }}
-table {{ border-collapse: collapse }}
-th {{ cursor: pointer; text-align: left; position: sticky; top: 0; background: #eef2f5 }}
-th, td {{ padding: .3em .7em; border-bottom: 1px solid #dde; vertical-align: middle }}
-td:nth-child(1) {{ max-width: 22em; overflow-wrap: anywhere }}
-img {{ width: 240px; height: 90px; image-rendering: pixelated }}
-</style></head><body>
-<h1>{title}</h1>
-<p>The likeliest errors come first. Delete the rows of overrides.csv that you disagree with, then train with
-<code>--label_overrides overrides.csv</code>.</p>
-<p>Class <select id="of_class"><option value="">all</option>{options}</select>
-at least <input id="confidence" type="number" min="0" max="1" step="0.05" value="0"> sure:
-<span id="shown"></span> rows. A click on a heading sorts.</p>
-<table><thead><tr>{head}</tr></thead><tbody>
-{body}
-</tbody></table>
-<script>
-const rows = [...document.querySelectorAll("tbody tr")], body = document.querySelector("tbody");
-const of_class = document.getElementById("of_class"), confidence = document.getElementById("confidence");
-function filter() {{
-  let shown = 0;
-  for (const row of rows) {{
-    row.hidden = !(row.dataset.classes.includes(of_class.value ? ";" + of_class.value + ";" : "")
-      && Number(row.cells[3].textContent) >= Number(confidence.value));
-    shown += !row.hidden;
-  }}
-  document.getElementById("shown").textContent = shown + " of " + rows.length;
-}}
-let last = -1, direction = 1;
-document.querySelectorAll("th").forEach((heading, column) => heading.addEventListener("click", () => {{
-  direction = column === last ? -direction : 1;
-  last = column;
-  const text = row => row.cells[column].textContent;
-  rows.sort((a, b) => direction * text(a).localeCompare(text(b), undefined, {{numeric: true}}));
-  body.append(...rows);
-}}));
-of_class.addEventListener("input", filter);
-confidence.addEventListener("input", filter);
-filter();
-</script></body></html>
-"""
+    shown = [
+        Row(
+            [
+                *(row[name].replace(";", "; ") or "–" for name in COLUMNS),
+                sounds.get(row["clip_id"], ""),
+                pictures.get(row["clip_id"], ""),
+            ],
+            tags=[name for column in ("given", "suggested") for name in row[column].split(";") if name],
+        )
+        for row in rows
+    ]
+    return page(
+        f"{len(rows)} labels of {features.name} that are probably wrong",
+        "The likeliest errors come first. Delete the rows of overrides.csv that you disagree with, then train with "
+        "--label_overrides overrides.csv.",
+        Table(TITLES, shown, tagged=True, least="confidence"),
+    )

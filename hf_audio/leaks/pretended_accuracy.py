@@ -12,13 +12,14 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from hf_audio.data.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.group_drawing import draw_at_random
 from hf_audio.data.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.metrics import METRIC_NAMES, classification_metrics
+from hf_audio.pictures.page import Row, Table
 from hf_audio.references import fit_linear, window_statistics
 
 MOST_WINDOWS = 20_000
-MOST_DRAWS = 20
 MODELS = {"linear": "linear on mean and deviation", "neighbour": "nearest neighbour on the same"}
 WAYS = {
     "own": "its own split",
@@ -42,20 +43,15 @@ class PretendedAccuracy:
         of = self.scores[model]
         return 100 * (statistics.mean(of[way]) - statistics.mean(of["groups"]))
 
-    def as_markdown(self) -> str:
-        """One Markdown table: each way of splitting, its scores, and how much better than whole groups it looks."""
+    def contents(self) -> list[str | Table]:
+        """A paragraph, and a table of each way of splitting: scores, and how much better than whole groups it looks."""
         num_seeds = len(self.scores["linear"]["windows"])
-        lines = [
+        rows = [Row([title, *(self._cell(way, model) for model in MODELS)]) for way, title in WAYS.items()]
+        return [
             f"{METRIC_NAMES[self.metric].capitalize()} by window, {self.num_train} to train on and {self.num_test} to "
             f"test on, drawn {num_seeds} times: mean (sd), points above random groups",
-            "",
-            "| split | " + " | ".join(MODELS.values()) + " |",
-            "|---|" + "---:|" * len(MODELS),
+            Table(("split", *MODELS.values()), rows),
         ]
-        for way, title in WAYS.items():
-            cells = [self._cell(way, model) for model in MODELS]
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
-        return "\n".join(lines)
 
     def _cell(self, way: str, model: str) -> str:
         found = self.scores[model][way]
@@ -89,7 +85,7 @@ def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int =
     units = {"groups": groups, "clips": clips, "windows": np.arange(len(inputs))}
     splits = {"own": [np.arange(len(inputs)) >= num_train]}
     for way, unit in units.items():
-        splits[way] = [_draw(unit, targets, num_test, seed + number) for number in range(num_seeds)]
+        splits[way] = [draw_at_random(unit, targets, num_test, seed + number) for number in range(num_seeds)]
     metric = "f1_micro" if features.labels.is_multi_label else "accuracy"
     fits = {"linear": fit_linear, "neighbour": _fit_neighbour}
     with threadpool_limits(1):  # the matrices are small: threads would mostly wait for each other
@@ -122,24 +118,9 @@ def _windows(
         group_of[clip_key(row["clip_id"])] = number_of[row["group"]]
     if len(names) > most:
         groups = np.array([number_of[name] for name in names])
-        rows = np.flatnonzero(~_draw(groups, np.zeros((len(groups), 0)), len(groups) - most, seed))
+        rows = np.flatnonzero(~draw_at_random(groups, np.zeros((len(groups), 0)), len(groups) - most, seed))
     inputs, targets, keys = window_statistics(features, split, rows=rows)
     return inputs, targets, keys, np.array([group_of[key] for key in keys.tolist()])
-
-
-def _draw(unit: np.ndarray, targets: np.ndarray, num_test: int, seed: int) -> np.ndarray:
-    """Which windows are tested on, bool: random whole units, about `num_test` windows, every class left in training."""
-    random = np.random.default_rng(seed)
-    _, numbers, sizes = np.unique(unit, return_inverse=True, return_counts=True)
-    present = np.nansum(targets, axis=0) > 0
-    for _ in range(MOST_DRAWS):
-        order = random.permutation(len(sizes))
-        reached = np.concatenate([[0], np.cumsum(sizes[order])])
-        count = int(np.clip(np.abs(reached - num_test).argmin(), 1, max(len(sizes) - 1, 1)))
-        is_test = np.isin(numbers, order[:count])
-        if (np.nansum(targets[~is_test], axis=0) > 0)[present].all():
-            break
-    return is_test
 
 
 def _fit_neighbour(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> Callable[[np.ndarray], np.ndarray]:

@@ -7,16 +7,18 @@ a corpus that was cut into pieces before it came here, makes every score too goo
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hf_audio.data.features_dataset import FeatureDataset, load_features
 from hf_audio.data.tables import csv_text
-from hf_audio.errors import InputError, printable
+from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.leaks.page import leak_page
 from hf_audio.leaks.pretended_accuracy import PretendedAccuracy, train_both_ways
 from hf_audio.leaks.search import Leak, find_leaks
+from hf_audio.pictures.page import Row, Table
 
 COLUMNS = (
     *("split_a", "clip_a", "start_a_s", "split_b", "clip_b", "start_b_s", "similarity", "shift_s"),
@@ -68,38 +70,38 @@ class LeakReport:
             rows.append({"splits": (a, b), "pairs": len(found), "clips": clips, "windows": tuple(windows)})
         return rows
 
+    @property
+    def title(self) -> str:
+        """Of the report."""
+        return f"Leaks between the splits of {self.source}"
+
     def as_markdown(self, most: int = 20) -> str:
-        """The whole report as text: how it was judged, counts, the worst pairs of clips."""
-        lines = [f"# Leaks between the splits of {self.source}", "", self.judged_by(), ""]
-        lines += [
-            "| splits | pairs of windows | pairs of clips | windows with a double in the other |",
-            "|---|---:|---:|---|",
-        ]
-        for row in self.counts():
-            (a, b), (in_a, in_b) = row["splits"], row["windows"]
-            share_a, share_b = in_a / max(self.num_windows[a], 1), in_b / max(self.num_windows[b], 1)
-            doubles = f"{in_a} ({share_a:.1%}) of {a}, {in_b} ({share_b:.1%}) of {b}"
-            lines.append(f"| {a}, {b} | {row['pairs']} | {row['clips']} | {doubles} |")
+        """The whole report as text, with the worst pairs of clips."""
+        parts = (part.as_markdown() if isinstance(part, Table) else part for part in self.contents(most))
+        return "\n\n".join([f"# {self.title}", *parts])
+
+    def contents(self, most: int) -> list[str | Table]:
+        """Paragraphs and tables: how it was judged, counts, the worst pairs of clips, what they pretend."""
         pairs = self.clip_pairs()
+        parts: list[str | Table] = [self.judged_by(), self._counts_table()]
         if pairs:
-            lines += [
-                "",
+            parts += [
                 "Look at them: sounds of one class are more alike than those that the threshold was learnt from.",
-                "",
-                "| similarity | a | at | b | at | same group | same labels |",
-                "|---:|---|---:|---|---:|---|---|",
+                _pairs_table(pairs[:most]),
             ]
-        for leak in pairs[:most]:
-            sides = (leak.split_a, leak.clip_a), (leak.split_b, leak.clip_b)
-            a, b = (printable(f"{split}: {clip}").replace("|", r"\|") for split, clip in sides)
-            same = ["yes" if value else "no" for value in (leak.same_group, leak.same_labels)]
-            starts = f"{leak.start_a_s:.2f} s", f"{leak.start_b_s:.2f} s"
-            lines.append(f"| {leak.similarity:.3f} | {a} | {starts[0]} | {b} | {starts[1]} | {' | '.join(same)} |")
         if len(pairs) > most:
-            lines.append(f"\n{len(pairs) - most} more pairs of clips, see leaks.csv.")
-        if self.pretended:
-            lines += ["", self.pretended.as_markdown()]
-        return "\n".join(lines)
+            parts.append(f"{len(pairs) - most} more pairs of clips, see leaks.csv.")
+        return parts + (self.pretended.contents() if self.pretended else [])
+
+    def _counts_table(self) -> Table:
+        rows = []
+        for row in self.counts():
+            doubles = [
+                f"{found} ({found / max(self.num_windows[split], 1):.1%}) of {split}"
+                for split, found in zip(row["splits"], row["windows"], strict=True)
+            ]
+            rows.append(Row([", ".join(row["splits"]), str(row["pairs"]), str(row["clips"]), ", ".join(doubles)]))
+        return Table(("splits", "pairs of windows", "pairs of clips", "windows with a double in the other"), rows)
 
     def judged_by(self) -> str:
         """How the threshold came about, in two sentences."""
@@ -112,6 +114,16 @@ class LeakReport:
             return f"{said} Too few windows of one clip overlap here to say how many real ones it finds."
         known = f"{self.num_known} pairs of windows of one clip that overlap"
         return f"{said} Of {known}, {self.known_found:.1%} are above it."
+
+
+def _pairs_table(pairs: Sequence[Leak]) -> Table:
+    rows = []
+    for leak in pairs:
+        a, b = f"{leak.split_a}: {leak.clip_a}", f"{leak.split_b}: {leak.clip_b}"
+        same = ["yes" if value else "no" for value in (leak.same_group, leak.same_labels)]
+        starts = f"{leak.start_a_s:.2f} s", f"{leak.start_b_s:.2f} s"
+        rows.append(Row([f"{leak.similarity:.3f}", a, starts[0], b, starts[1], *same]))
+    return Table(("similarity", "a", "at", "b", "at", "same group", "same labels"), rows)
 
 
 def leak_report(
@@ -151,5 +163,7 @@ def leak_report(
         folder.mkdir(parents=True, exist_ok=True)
         rows = ([getattr(leak, column) for column in COLUMNS] for leak in report.leaks)
         write_atomically(folder / "leaks.csv", csv_text([COLUMNS, *rows]))
-        write_atomically(folder / "report.html", leak_page(report.as_markdown(most=100), report.clip_pairs(), features))
+        write_atomically(
+            folder / "report.html", leak_page(report.title, report.contents(100), report.clip_pairs(), features)
+        )
     return report

@@ -20,7 +20,7 @@ from hf_audio.leaks.near_duplicates import (
     sketch_windows,
     threshold_above,
 )
-from hf_audio.pictures.inline import frames_of_rows
+from hf_audio.pictures.frames import frames_of_rows
 from hf_audio.terminal import progress
 
 LEAST_STEPS = 8  # a window of fewer steps is compared as one vector

@@ -142,11 +142,11 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
 
 def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:
     """Mean over steps of the stored features of each window, as measured."""
-    kind, unknown = features.kind, features.unknown
+    kind = features.kind
     inputs, targets, clip_ids, groups, starts_s = [], [], [], [], []
     for row in features.splits[split]:
         inputs.append(kind.decode(row)[: row["num_frames"]].mean(axis=0))
-        targets.append(features.labels.multi_hot(row["labels"], unknown.get(row["clip_id"], ())))
+        targets.append(features.labels.target_of(row))
         clip_ids.append(row["clip_id"])
         groups.append(row["group"])
         starts_s.append(row["start_s"])

@@ -49,7 +49,7 @@ for _config in (SpectrogramCNNConfig, SpectrogramLSTMConfig, TimmClassifierConfi
     AutoFeatureExtractor.register(_config, SpectrogramFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(TransformerClassifierConfig, FbankFeatureExtractor, exist_ok=True)
 
-__all__ = ["PRESETS", "build_model", "with_extractor_of"]
+__all__ = ["PRESETS", "build_model", "require_checkpointing", "with_extractor_of"]
 
 TIMM = "timm/"  # timm's own namespace on the Hub
 
@@ -145,6 +145,18 @@ def metadata_values(features: FeatureDataset, fields: Sequence[str]) -> dict[str
         if field not in found:
             raise unknown_name("metadata field", field, sorted(found))
     return {field: sorted(found[field]) for field in fields}
+
+
+def require_checkpointing(name: str) -> None:
+    """Refuses --gradient_checkpointing for networks of ours that keep all they compute.
+
+    Raises:
+        InputError: it is one of those.
+    """
+    if name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
+        raise InputError(
+            f"{name} cannot compute its layers again in place of keeping them: leave out --gradient_checkpointing"
+        )
 
 
 def _is_trained(name: str) -> bool:

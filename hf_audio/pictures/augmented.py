@@ -25,7 +25,7 @@ def augmented_picture(features: FeatureDataset, augment: Compose, seed: int = 0)
     rows = features.splits["train"]
     chosen = np.random.default_rng(seed).choice(len(rows), min(NUM_WINDOWS, len(rows)), replace=False)
     picked = [rows[int(index)] for index in np.sort(chosen)]
-    batch = FeatureCollator(features.extractor, features.labels, unknown=features.unknown)(picked)
+    batch = FeatureCollator(features.extractor, features.labels)(picked)
     inputs, targets = batch["input_values"], batch["labels"]
     generator = torch.Generator().manual_seed(seed)
     drawn = [augment.apply(inputs.clone(), targets, augment.draw(len(inputs), generator))[0] for _ in range(NUM_DRAWS)]

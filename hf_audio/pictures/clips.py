@@ -31,10 +31,9 @@ def clip_durations(features: FeatureDataset) -> dict[str, np.ndarray]:
 def clip_targets(features: FeatureDataset, split: str) -> np.ndarray:
     """Classes of each clip of a split: float32 `[clips, classes]`, 1 present, 0 absent, NaN unknown."""
     targets: dict[str, np.ndarray] = {}
-    for row in features.splits[split].select_columns(["clip_id", "labels"]):
+    for row in features.splits[split].select_columns(["clip_id", *features.label_columns]):
         if row["clip_id"] not in targets:
-            unknown = features.unknown.get(row["clip_id"], ())
-            targets[row["clip_id"]] = features.labels.multi_hot(row["labels"], unknown)
+            targets[row["clip_id"]] = features.labels.target_of(row)
     return np.stack(list(targets.values()))
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from accelerate import PartialState
-
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.feature_building import build_features
 from hf_audio.preparation.clips import corpora_of, corpus_clips
 from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
+from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
 from hf_audio.terminal import show
 
 __all__ = ["build_corpus_features", "corpora_of", "corpus_clips", "default_window_s", "window_extractor"]
@@ -26,11 +24,10 @@ def build_corpus_features(
     Raises:
         InputError: as the corpus, the split, mixing and building do.
     """
-    # Left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator.
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = process_state()
     features = features or FeatureConfig()
     extractor = window_extractor(features)
-    with state.local_main_process_first():  # a corpus that is not there is downloaded or rendered by one process
+    with main_process_first(state):  # a corpus that is not there is downloaded or rendered by one process
         prepared = corpus_clips(
             data,
             mixing,
@@ -52,5 +49,5 @@ def build_corpus_features(
         strict=data.strict,
         rank=state.process_index,
         world_size=state.num_processes,
-        wait_for_everyone=state.wait_for_everyone,
+        wait_for_everyone=wait_for_everyone,
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.config import DataConfig, MixingConfig
+from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
 from hf_audio.corpora import find_corpus, obtain_corpus
 from hf_audio.corpora.folder import Reading
 from hf_audio.data.index import CLIP_COLUMNS, CorpusCard
@@ -23,8 +23,9 @@ from hf_audio.data.splits import assign_splits
 from hf_audio.data.understanding import Understanding
 from hf_audio.errors import InputError
 from hf_audio.preparation.sample_rates import with_low_rates
+from hf_audio.privacy import public_value
 
-SPLIT_KINDS = ("official", "random")
+MOST_UNDERSTOOD = 5_000  # letters in a card
 
 
 class CorpusClips(NamedTuple):
@@ -66,6 +67,7 @@ def corpus_clips(
         if data.strict:
             understanding.require_all_recordings()
     official = set(names_in(clips["split"]))
+    card = _understood(corpus.CARD, clips, understanding)
     labels = label_space(corpus.CARD, clips, several=data.several_labels)
     _check_classes(labels, clips)
     clips = _with_splits(clips, labels, data)
@@ -73,7 +75,7 @@ def corpus_clips(
     clips, labels, note = _corrected(clips, labels, data)
     clips = _beginnings(clips, data.clip_s)
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
-    card = _card(_understood(corpus.CARD, understanding), data, official, note, len(mixtures))
+    card = _card(card, data, official, note, len(mixtures))
     return CorpusClips(_added(clips, mixtures), labels, card, understanding)
 
 
@@ -84,7 +86,7 @@ def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> 
     return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
 
 
-def corpora_of(data: DataConfig) -> list[CorpusCard]:
+def corpora_of(data: CorpusConfig) -> list[CorpusCard]:
     """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives."""
     return [find_corpus(name).CARD for name in (data.corpus, data.negatives) if name]
 
@@ -105,19 +107,12 @@ def read_corpus(data: DataConfig) -> tuple[pa.Table, Understanding | None]:
     """The clips as the corpus has them, `split` official, the name of a fold, or None; and how they were read.
 
     Raises:
-        InputError: as the corpus does, an unknown kind of split, or settings for folders and tables of one's own.
+        InputError: as the corpus does, or settings for folders and tables of one's own.
     """
-    if data.split not in SPLIT_KINDS:
-        raise InputError(f"--split {data.split} is unknown; expected {' or '.join(SPLIT_KINDS)}")
     corpus, reading = find_corpus(data.corpus), _reading(data)
     root = recordings(data.corpus, data.data_dir)
     if data.split == "official":
         return _understand(corpus, root, reading)
-    if data.fold and not data.num_folds:
-        raise InputError(
-            f"--fold {data.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 to "
-            "draw five others"
-        )
     if hasattr(corpus, "index_for_random_split"):
         clips, understanding = corpus.index_for_random_split(root), None
     else:
@@ -125,7 +120,7 @@ def read_corpus(data: DataConfig) -> tuple[pa.Table, Understanding | None]:
     return with_split(clips, None), understanding
 
 
-def _reading(data: DataConfig) -> Reading:
+def _reading(data: CorpusConfig) -> Reading:
     """What the settings say of a folder or table of the user's own; they are refused for corpora of a known layout."""
     reading = Reading(**{field.name: getattr(data, field.name) for field in dataclasses.fields(Reading)})
     if reading != Reading() and not hasattr(find_corpus(data.corpus), "understand"):
@@ -147,16 +142,25 @@ def _check_classes(labels: LabelSpace, clips: pa.Table) -> None:
         )
 
 
-def _understood(card: CorpusCard, understanding: Understanding | None) -> CorpusCard:
-    """The card of a corpus with what is known of its groups."""
+def _understood(card: CorpusCard, clips: pa.Table, understanding: Understanding | None) -> CorpusCard:
+    """The card of a corpus with what is known of its groups, and with how it was read where that had to be found out.
+
+    Where every file is a group, whatever they are called, groups keep nothing apart.
+    """
+    known = pc.count_distinct(clips["group"]).as_py() < pc.count_distinct(clips["audio"]).as_py()
     if understanding is None:
-        return card
-    known = "Group-disjoint split" if understanding.groups_known else "Split by files, of which no grouping is known"
-    protocol = f"{known}; {card.protocol[0].lower()}{card.protocol[1:]}"
-    return dataclasses.replace(card, groups_known=understanding.groups_known, protocol=protocol)
+        return dataclasses.replace(card, groups_known=known)
+    known &= understanding.groups_known
+    split_by = "Group-disjoint split" if known else "Split by files, of which no grouping is known"
+    return dataclasses.replace(
+        card,
+        groups_known=known,
+        protocol=f"{split_by}; {card.protocol[0].lower()}{card.protocol[1:]}",
+        understood=str(public_value(understanding.paragraph()))[:MOST_UNDERSTOOD],
+    )
 
 
-def _with_splits(clips: pa.Table, labels: LabelSpace, data: DataConfig) -> pa.Table:
+def _with_splits(clips: pa.Table, labels: LabelSpace, data: SplitConfig) -> pa.Table:
     return assign_splits(
         clips,
         labels,
@@ -171,20 +175,10 @@ def _with_splits(clips: pa.Table, labels: LabelSpace, data: DataConfig) -> pa.Ta
     )
 
 
-def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> pa.Table:
+def _negatives(data: CorpusConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> pa.Table:
     """Training clips of another corpus that have none of the classes; no clips where none is named."""
     if not data.negatives:
-        if data.negatives_dir:
-            raise InputError(
-                f"--negatives_dir {data.negatives_dir} was given without --negatives; add the name of the corpus that "
-                "lies there, e.g. --negatives esc50"
-            )
         return CLIP_COLUMNS.empty_table()
-    if data.negatives == data.corpus and data.negatives_dir in (None, data.data_dir):
-        raise InputError(
-            f"--negatives {data.negatives} is the corpus that is trained on, whose clips have classes; name one whose "
-            "clips have none of them, e.g. --negatives esc50"
-        )
     if not labels.is_multi_label:
         raise InputError(
             f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
@@ -203,7 +197,7 @@ def _negatives(data: DataConfig, labels: LabelSpace, tell: Callable[[str], objec
     return clips
 
 
-def _corrected(clips: pa.Table, labels: LabelSpace, data: DataConfig) -> CorrectedLabels:
+def _corrected(clips: pa.Table, labels: LabelSpace, data: CorpusConfig) -> CorrectedLabels:
     """Clips and classes after `--label_overrides`.
 
     Splits were drawn by the labels as given, so that scores before and after can be compared.
@@ -235,7 +229,7 @@ def _card(card: CorpusCard, data: DataConfig, official: set[str], corrections: s
     return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
 
 
-def _tested_on(data: DataConfig, official: set[str]) -> list[str]:
+def _tested_on(data: SplitConfig, official: set[str]) -> list[str]:
     """What readers must know of the test where it is not the whole of an official split."""
     said = []
     if data.test_groups:
@@ -266,6 +260,4 @@ def _beginnings(clips: pa.Table, clip_s: float | None) -> pa.Table:
     """The first `clip_s` seconds of each clip; all of it where it is shorter, or where None is said."""
     if clip_s is None:
         return clips
-    if clip_s <= 0:
-        raise InputError(f"--clip_s must be above 0, found {clip_s:g}; leave it out to use all of each clip")
     return with_values(clips, "end_s", pc.min_element_wise(clips["end_s"], pc.add(clips["start_s"], clip_s)))

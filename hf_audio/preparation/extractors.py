@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from hf_audio.config import FeatureConfig
 from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.clip_lengths import clip_durations
+from hf_audio.data.clip_lengths import clip_durations, read_headers
 from hf_audio.data.index import rows_of
 from hf_audio.data.index_columns import of_split, spread_over, without_mixtures
 from hf_audio.errors import InputError, unknown_name
@@ -51,6 +51,11 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
     return kind.extractor(**given)
 
 
+def settings_of(kind: str) -> tuple[str, ...]:
+    """The settings that features of a kind have."""
+    return (*OF_ALL, *KINDS[kind].settings)
+
+
 def default_window_s(clips: pa.Table) -> float:
     """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
 
@@ -74,7 +79,7 @@ def default_window_s(clips: pa.Table) -> float:
 
 def longest_clip_s(clips: pa.Table) -> float:
     """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole."""
-    longest_s = float(clip_durations(clips, NUM_PROBING_THREADS).max())
+    longest_s = float(clip_durations(clips, read_headers(clips, NUM_PROBING_THREADS)).max())
     if not longest_s:
         raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
     return math.ceil(100 * round(longest_s, 6)) / 100

@@ -155,6 +155,7 @@ def _facts(
         "split": split,
         "splits": data["splits"],
         "notes": report["notes"],
+        "resampling": report.get("resampling"),
         "pictures": [(name, text) for name, text in PICTURES.items() if name in report["plots"]],
         "command": report["command"],
         "licence": licence,

@@ -19,14 +19,9 @@ from transformers.trainer_utils import SaveStrategy
 from hf_audio.data.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
+from hf_audio.finished_work import digest_of_folder
 from hf_audio.privacy import public_name
-
-# The settings that decide what a run learns; a run is resumed only with the same ones.
-DECISIVE_ARGUMENTS = (
-    *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
-    *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
-    *("bf16", "fp16", "seed", "data_seed", "metric_for_best_model", "eval_strategy", "save_strategy"),
-)
+from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
 
 
 def training_defaults() -> dict[str, Any]:
@@ -86,10 +81,11 @@ def own_arguments(args: TrainingArguments, features: FeatureDataset, patience: i
         setattr(args, name, {"use_reentrant": False, **(getattr(args, name, None) or {})})
     if "validation" not in features.splits:
         args.eval_strategy = "no"
-    if args.eval_strategy != "no" and args.eval_strategy == args.save_strategy and args.metric_for_best_model is None:
-        args.load_best_model_at_end = True
-        args.metric_for_best_model = "mean_average_precision" if features.labels.is_multi_label else "accuracy"
-        args.greater_is_better = True
+    if args.eval_strategy != "no" and args.eval_strategy == args.save_strategy:
+        args.load_best_model_at_end = True  # by whatever metric: else the last one would be what is reported
+        if args.metric_for_best_model is None:
+            args.metric_for_best_model = "mean_average_precision" if features.labels.is_multi_label else "accuracy"
+            args.greater_is_better = True
     if patience and args.metric_for_best_model is None:
         raise InputError(
             f"Early stopping needs scores, found --eval_strategy {IntervalStrategy(args.eval_strategy).value} and "
@@ -109,6 +105,7 @@ def run_settings(args, model, features, augment, class_weights, patience) -> dic
         **{f"model.{key}": value for key, value in config.items()},
         "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "model": public_name(base) if base else "from scratch",
+        "weights that it starts from": digest_of_folder(Path(base)) if base and Path(base).is_dir() else None,
         "lora": lora and [lora.r, lora.lora_alpha, lora.lora_dropout, sorted(lora.target_modules)],
         "features": hashlib.sha256(manifest.encode()).hexdigest()[:16],
         "streaming": isinstance(features.splits["train"], datasets.IterableDataset),

@@ -20,6 +20,7 @@ from transformers import TrainerCallback
 
 from hf_audio.errors import InputError
 from hf_audio.files import write_json
+from hf_audio.finished_work import require_same
 
 MARKER = "complete.json"
 RUN_FILE = "run.json"
@@ -97,17 +98,12 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
         found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    differing = [
-        f"{name} was {found.get(name)!r} and now is {settings.get(name)!r}"
-        for name in sorted(found.keys() | settings.keys())
-        if found.get(name) != settings.get(name)
-    ]
-    if differing:
-        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise InputError(
-            f"{folder.parent} holds a run with other settings ({'; '.join(differing[:3])}{more}): "
-            "give another --output_dir, or --overwrite_run true to start it anew"
-        )
+    require_same(
+        f"{folder.parent} holds a run with other settings, which",
+        found,
+        settings,
+        "give another --output_dir, or --overwrite_run true to start it anew",
+    )
 
 
 def require_writable(folder: Path) -> Path:

@@ -65,6 +65,8 @@ class AudioTrainer(ResumableTrainer):
         overwrite_run: bool = False,
         callbacks: list | None = None,
     ) -> None:
+        if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
+            raise InputError(f"{type(model).__name__} cannot recompute its layers: leave out --gradient_checkpointing")
         self.features, self.augment = features, augment
         run_folder = require_writable(Path(args.output_dir))
         self.label_smoothing = args.label_smoothing_factor
@@ -79,7 +81,7 @@ class AudioTrainer(ResumableTrainer):
             model=model,
             args=args,
             data_collator=FeatureCollator(
-                features.extractor, features.labels, fields, features.metadata if fields else None, features.unknown
+                features.extractor, features.labels, fields, features.metadata if fields else None
             ),
             train_dataset=_train_dataset(features, args),
             eval_dataset=features.splits.get("validation"),
@@ -223,6 +225,11 @@ def _train_dataset(features: FeatureDataset, args: TrainingArguments) -> dataset
     train = features.splits["train"]
     if not isinstance(train, datasets.IterableDataset):
         return train
+    if args.dataloader_drop_last or args.train_sampling_strategy != "random":
+        raise InputError(
+            "A stream is read in batches of one size and in random order: give --streaming false, or leave out "
+            "--dataloader_drop_last and --train_sampling_strategy"
+        )
     return StreamedWindows(
         train,
         features.num_windows("train"),

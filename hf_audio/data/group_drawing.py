@@ -1,4 +1,7 @@
-"""Whole groups divided among parts, each class in the shares that are asked for."""
+"""Drawing whole groups: divided among parts with each class in the shares asked for, a share of them, or at random.
+
+What is drawn for a split, where classes must be on both sides, is in `split_drawing`, which begins with these.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from scipy import sparse
 
 from hf_audio.data.index_columns import names_in, places_of
 from hf_audio.data.labels import LabelSpace
+
+MOST_DRAWS = 20
 
 
 def groups_and_counts(clips: pa.Table, labels: LabelSpace) -> tuple[list[str], sparse.csr_array]:
@@ -53,6 +58,57 @@ def divide_groups(counts: sparse.csr_array, shares: Sequence[float], seed: int) 
             lightest = min(np.flatnonzero(sizes[parts] > 1), key=lambda group: weights[group])
             parts[lightest] = part
     return parts
+
+
+def draw_share(counts: np.ndarray, fraction: float, seed: int = 0) -> list[int]:
+    """Draws about `fraction` of the groups so that each class keeps about that share of its clips, and at least one.
+
+    One group after the other, always of the class that lacks most of its share, the rarest first. Where classes are
+    more than the groups asked for, more groups are drawn. The seed alone decides which.
+
+    Args:
+        counts: int `[groups, classes]`, how many clips of each class a group holds.
+
+    Returns:
+        Indices of the groups, sorted.
+    """
+    # Clips without any label are a class of their own
+    counts = np.concatenate([counts, counts.sum(axis=1, keepdims=True) == 0], axis=1)
+    counts = counts[:, counts.sum(axis=0) > 0]
+    totals, held = counts.sum(axis=0), np.zeros(counts.shape[1])
+    order = np.random.default_rng(seed).permutation(len(counts))[::-1]
+    waiting = [[int(group) for group in order if counts[group, index]] for index in range(len(totals))]
+    chosen: set[int] = set()
+    while len(chosen) < round(fraction * len(counts)) or not held.all():
+        lacking = 1 - held / (fraction * totals)
+        index = min((index for index, left in enumerate(waiting) if left), key=lambda i: (-lacking[i], totals[i]))
+        group = waiting[index].pop()
+        if group not in chosen:
+            chosen.add(group)
+            held += counts[group]
+    return sorted(chosen)
+
+
+def draw_at_random(groups: np.ndarray, targets: np.ndarray, num_rows: int, seed: int) -> np.ndarray:
+    """Which rows are drawn, bool `[rows]`: those of random whole groups, about `num_rows`, whatever their classes.
+
+    Of some draws the first that leaves a row of every class.
+
+    Args:
+        groups: `[rows]`, the group of each.
+        targets: float `[rows, classes]`, above 0 where a row has a class, NaN where that is unknown.
+    """
+    random = np.random.default_rng(seed)
+    _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    present = np.nansum(targets, axis=0) > 0
+    for _ in range(MOST_DRAWS):
+        order = random.permutation(len(sizes))
+        reached = np.concatenate([[0], np.cumsum(sizes[order])])
+        count = int(np.clip(np.abs(reached - num_rows).argmin(), 1, max(len(sizes) - 1, 1)))
+        drawn = np.isin(numbers, order[:count])
+        if (np.nansum(targets[~drawn], axis=0) > 0)[present].all():
+            break
+    return drawn
 
 
 def union_and_counts(counts: sparse.csr_array) -> sparse.csr_array:

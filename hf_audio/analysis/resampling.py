@@ -1,0 +1,121 @@
+"""Whether a model's answers depend on the resampler: soxr, as in training, beside what a stock pipeline takes.
+
+A recording below the model's rate has nothing in its upper bands but what the resampler leaves there, and logarithms
+make much of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import soxr
+import torch
+from torchaudio.functional import resample
+
+from hf_audio.data.audio import AudioError, probe, read_audio
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.index import Clip, rows_of
+from hf_audio.data.index_columns import is_one_of, of_split, without_mixtures
+from hf_audio.metrics import decide
+from hf_audio.windows import window_starts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+STOCK = "torchaudio.functional.resample"
+MOST_CLIPS, MOST_S = 64, 30.0  # of each clip its beginning
+MOST_HEADERS = 5_000  # looked at to find them
+LARGEST_FILTER = 20_000_000  # numbers of torchaudio's filter: between rates such as 44,101 and 16,000 Hz it has more
+
+
+def resampling_facts(
+    scorer: Any,
+    features: FeatureDataset,
+    split: str,
+    recordings: Callable[[], pa.Table] | None,
+    threshold: float,
+) -> dict[str, Any] | None:
+    """How many answers change when recordings are resampled as `AudioClassificationPipeline` does.
+
+    Args:
+        scorer: what was trained. Only a network (`scorer.model`) is published for that pipeline.
+        split: the evaluated one.
+        recordings: gives the clips the features were made of; None where they are not on this machine.
+        threshold: of multi-label decisions.
+
+    Returns:
+        For the report: `source_rates` of the split's recordings, and of a sample of those at another rate than the
+        model's `num_clips` and `num_other_answers` (None without recordings). None where nothing was resampled.
+    """
+    rate = features.extractor.sampling_rate
+    rates = features.manifest["splits"][split].get("source_rates", {})
+    model = getattr(scorer, "model", None)
+    if model is None or (rates and set(rates) == {str(rate)}):
+        return None
+    facts = {"source_rates": rates, "stock_resampler": STOCK, "num_clips": 0, "num_other_answers": None}
+    if recordings is None:
+        return facts
+    kept = set(features.splits[split]["clip_id"])
+    clips = of_split(without_mixtures(recordings()), split)
+    clips = list(rows_of(clips.filter(is_one_of(clips["clip_id"], kept))))
+    differ = []
+    for clip in _at_another_rate(clips, rate):
+        with contextlib.suppress(AudioError):  # its beginning may be silent
+            answers = [_answer(model, features, sound, threshold) for sound in _both_ways(clip, features)]
+            differ.append(not np.array_equal(*answers))
+    return facts | {"num_clips": len(differ), "num_other_answers": sum(differ) if differ else None}
+
+
+def low_rates_note(rates: Mapping[str, int], sample_rate: int, split: str) -> list[str]:
+    """A sentence where most recordings of a split, counted by their rates, lie below the features' rate in Hz."""
+    low = {int(rate): count for rate, count in rates.items() if int(rate) < sample_rate}
+    num_low, num_clips = sum(low.values()), sum(rates.values())
+    if 2 * num_low <= num_clips:
+        return []
+    return [
+        f"{num_low:,} of {num_clips:,} {split} recordings have a sample rate below the model's {sample_rate:,} Hz, "
+        f"most of them {max(low, key=low.get):,} Hz: nothing lies above half of it in them, and recordings in which "
+        "something does are others than those scored here."
+    ]
+
+
+def _at_another_rate(clips: Sequence[Clip], sample_rate: int) -> Iterator[Clip]:
+    """A sample of the clips whose recordings are at another rate and can be read."""
+    found = 0
+    for number in np.random.default_rng(0).permutation(len(clips))[:MOST_HEADERS]:
+        try:
+            own = probe(clips[number].path).sample_rate
+        except AudioError:
+            continue
+        if own != sample_rate and own * sample_rate <= LARGEST_FILTER * math.gcd(own, sample_rate) ** 2:
+            yield clips[number]
+            found += 1
+        if found == MOST_CLIPS:
+            return
+
+
+def _both_ways(clip: Clip, features: FeatureDataset) -> tuple[np.ndarray, np.ndarray]:
+    """The clip's beginning at the model's rate, `[samples]` or in stereo `[2, samples]`: by soxr, and by torchaudio."""
+    rate, own = features.extractor.sampling_rate, probe(clip.path).sample_rate
+    stereo = bool({"left", "right"} & set(features.manifest["extractor"].get("channels", ())))
+    end_s = clip.start_s + MOST_S if clip.end_s is None else min(clip.end_s, clip.start_s + MOST_S)
+    sound = read_audio(clip.path, own, clip.start_s, end_s, stereo=stereo)
+    return soxr.resample(sound.T, own, rate).T, resample(torch.from_numpy(sound), own, rate).numpy()
+
+
+def _answer(model: PreTrainedModel, features: FeatureDataset, sound: np.ndarray, threshold: float) -> np.ndarray:
+    """What is decided of a whole recording, `[classes]`, as the model card's code does it."""
+    rate, manifest = features.extractor.sampling_rate, features.manifest
+    window, hop = (max(1, round(manifest[name] * rate)) for name in ("window_s", "hop_s"))
+    windows = [sound[..., start : start + window] for start in window_starts(sound.shape[-1], window, hop)]
+    inputs = features.extractor(windows, sampling_rate=rate, return_tensors="pt")
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        logits = model.eval()(**{name: values.to(device) for name, values in inputs.items()}).logits
+    probabilities = features.labels.probabilities(logits.float().mean(dim=0, keepdim=True).cpu().numpy())
+    return decide(probabilities, features.labels, threshold)[0]

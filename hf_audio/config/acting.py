@@ -1,0 +1,129 @@
+"""Settings that would do nothing: each is an error that says what to do, for a report must only hold what acted.
+
+Which setting needs which is a line here, whatever groups they are of. Only what a user gives is asked about; a recipe's
+own values may wait for the setting that they need.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from hf_audio.config.data import DataConfig, MixingConfig
+from hf_audio.errors import InputError
+
+
+def names_of(*groups: type) -> frozenset[str]:
+    """The settings of some groups."""
+    return frozenset(field.name for group in groups for field in dataclasses.fields(group))
+
+
+class Needs(NamedTuple):
+    """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
+
+    settings: Collection[str]
+    holds: Callable[[Any], Any]
+    otherwise: str
+
+
+# A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
+OF_RECORDINGS = names_of(DataConfig, MixingConfig) - {"train_fraction", "split_seed", "num_workers"}
+OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "class_weights", "label_smoothing_factor")
+
+NEEDS = (
+    Needs(
+        (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_licence"),
+        lambda run: not run.dataset,
+        "a stored --dataset has its clips, labels, splits and mixtures already: leave it out, or build features anew, "
+        "with --data_dir in place of --dataset",
+    ),
+    Needs(
+        ("split_seed",),
+        lambda run: not run.dataset or run.train_fraction < 1,
+        "a stored --dataset has its splits already: leave it out, or give --train_fraction too, which it then draws",
+    ),
+    Needs(("streaming",), lambda run: run.dataset, "it is for --dataset: give one, or leave it out"),
+    Needs(
+        ("hub_dataset_id", "public_licence", "hub_model_id", "hub_private_repo"),
+        lambda run: run.push_to_hub,
+        "nothing is published without --push_to_hub: give that too, or leave it out",
+    ),
+    Needs(
+        sorted(names_of(MixingConfig) - {"mix_fraction"}),
+        lambda run: run.mix_fraction > 0,
+        "no mixtures are made: give --mix_fraction too, e.g. 0.5, or leave it out",
+    ),
+    Needs(("lora_alpha", "lora_dropout"), lambda run: run.lora_rank > 0, "give --lora_rank too, or leave it out"),
+    Needs(
+        ("mixup_probability", "mixup_labels"),
+        lambda run: run.mixup_alpha > 0,
+        "mixup is off: give --mixup_alpha too, or leave it out",
+    ),
+    Needs(
+        ("noise_snr_db",),
+        lambda run: run.noise_probability > 0,
+        "no noise is added: give --noise_probability too, or leave it out",
+    ),
+    Needs(
+        ("combine_most", "combine_offset_s", "combine_level_db"),
+        lambda run: run.combine_probability > 0,
+        "nothing is combined: give --combine_probability too, or leave it out",
+    ),
+    Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
+    Needs(
+        ("mask_fraction", "decoder_width", "decoder_layers"),
+        lambda run: run.objective == "masked",
+        "it is of --objective masked: leave it out",
+    ),
+    Needs(
+        ("shuffle_fraction",), lambda run: run.objective == "shuffled", "it is of --objective shuffled: leave it out"
+    ),
+    Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
+    *(
+        Needs(
+            (f"{what}_steps",),
+            lambda run, what=what: getattr(run, f"{what}_strategy") == "steps",
+            f"it is of --{what}_strategy steps: give that too, or leave it out",
+        )
+        for what in ("eval", "save", "logging")
+    ),
+    Needs(
+        ("greater_is_better",),
+        lambda run: run.metric_for_best_model,
+        "it is of --metric_for_best_model: give that too, or leave it out",
+    ),
+    Needs(
+        ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+        lambda run: "trackio" in run.report_to,
+        "it is for --report_to trackio: give that too, or leave it out",
+    ),
+)
+
+
+def require_acting(given: Collection[str], settings: Mapping[str, Any]) -> None:
+    """Refuses the first setting given that would do nothing.
+
+    Args:
+        given: names of the settings that a user gave, on the command line or in a file.
+        settings: all settings of the run by their names.
+
+    Raises:
+        InputError: says why it would do nothing, and what to do.
+    """
+    for name, otherwise in idle(settings):
+        if name in given:
+            raise InputError(f"--{name} would do nothing here: {otherwise}")
+
+
+def idle(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings that do nothing in a run, each with what to do about it."""
+    run = SimpleNamespace(**settings)
+    for rule in NEEDS:
+        try:
+            holds = rule.holds(run)
+        except AttributeError:  # a run without the setting that is needed: another rule, or none, is about it
+            continue
+        if not holds:
+            yield from ((name, rule.otherwise) for name in rule.settings if name in settings)

@@ -1,0 +1,20 @@
+"""Blocks of a file as it is → blocks of the channels that are wanted, in [-1, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mix_down(block: np.ndarray, full_scale: float) -> np.ndarray:
+    """`[samples, channels]` → `[samples]` in [-1, 1]; numpy's mean over so short an axis is seven times slower."""
+    mono = block[:, 0].copy()
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found by the caller
+        for channel in range(1, block.shape[1]):
+            mono += block[:, channel]
+        mono *= np.float32(1.0 / (full_scale * block.shape[1]))
+    return mono
+
+
+def front_pair(block: np.ndarray, full_scale: float) -> np.ndarray:
+    """`[samples, channels]` → `[2, samples]` in [-1, 1]."""
+    return block.T[[0, min(1, block.shape[1] - 1)]] * np.float32(1.0 / full_scale)

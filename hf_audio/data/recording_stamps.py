@@ -1,0 +1,60 @@
+"""Whether recordings are still those that features were made of: told by their times, else by a few of their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from multiprocessing.pool import ThreadPool
+
+from hf_audio.errors import InputError
+from hf_audio.files import open_regular
+from hf_audio.terminal import progress
+
+# Read of a file, at its head, its tail and three places between. Files of up to PLACES times so many are read whole.
+PLACE_BYTES, PLACES = 4096, 5
+FILES_AT_A_TIME = 64  # not one task a file: there may be millions
+
+
+def times_digest(paths: Iterable[str]) -> str:
+    """Changes whenever one of the files is written or replaced, and when all are copied elsewhere.
+
+    The time of the last change of its entry counts as well, since whoever replaces a file can keep its other time.
+    """
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            facts = os.stat(path)
+        except OSError:
+            found.update(b"missing\n")
+        else:
+            found.update(f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\n".encode())
+    return found.hexdigest()
+
+
+def contents_digest(paths: Sequence[str], num_threads: int) -> str:
+    """Changes with what is sampled of the files' bytes; the same wherever they lie, and whenever they were copied."""
+    found = hashlib.sha256()
+    with ThreadPool(num_threads) as threads:
+        sampled = threads.imap(_sampled_digest, paths, chunksize=FILES_AT_A_TIME)
+        for digest in progress(sampled, total=len(paths), desc="contents", unit=" files", delay=2):
+            found.update(digest)
+    return found.hexdigest()
+
+
+def _sampled_digest(path: str) -> bytes:
+    """Of a file's size and, as far as it can be read, its bytes at PLACES places that are evenly apart."""
+    found = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            found.update(f"{size}\n".encode())
+            if size <= PLACES * PLACE_BYTES:
+                found.update(file.read(PLACES * PLACE_BYTES))
+            else:
+                for place in range(PLACES):
+                    file.seek(place * (size - PLACE_BYTES) // (PLACES - 1))
+                    found.update(file.read(PLACE_BYTES))
+    except (InputError, OSError) as error:
+        found.update(type(error).__name__.encode())
+    return found.digest()

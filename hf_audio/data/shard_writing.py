@@ -1,0 +1,110 @@
+"""Rows of a shard, written a row group at a time, and what the shard's note says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hf_audio.data.index import Clip
+from hf_audio.kinds import Kind
+
+# A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
+# is, and less than twice as large.
+ROW_GROUP_BYTES = 16 << 20
+# which hold the same value in many rows, and so store it once
+NAME_COLUMNS = ["clip_id", "group"]
+
+
+class UnusableClipError(Exception):
+    """Some rows of a clip are written, and then it turns out that it cannot be used."""
+
+    def __init__(self, clip_id: str, reason: str) -> None:
+        super().__init__(clip_id, reason)
+        self.clip_id, self.reason = clip_id, reason
+
+
+@dataclass
+class ShardRows:
+    """Rows that are not written yet, each a tuple of the schema's columns, and sums over all that were added."""
+
+    kind: Kind
+    sample_rate: int
+    writer: pq.ParquetWriter
+    waiting: list[tuple] = field(default_factory=list)
+    waiting_bytes: list[int] = field(default_factory=list)
+    num_bytes: int = 0
+    num_written: int = 0
+    count: int = 0
+    sum: np.ndarray | float = 0.0
+    sum_of_squares: np.ndarray | float = 0.0
+    begun: tuple[str, tuple] | None = None
+
+    @property
+    def num_rows(self) -> int:
+        return self.num_written + len(self.waiting)
+
+    def begin(self, clip: Clip) -> None:
+        """What is added from here on is of this clip."""
+        self.begun = (clip.clip_id, (self.num_rows, self.count, self.sum, self.sum_of_squares))
+
+    def add(self, clip: Clip, start_s: float, window: np.ndarray, label_values: tuple) -> None:
+        stored, axis = self.kind.encode(window, self.sample_rate), self.kind.statistics_axis
+        self.waiting.append((clip.clip_id, clip.group, start_s, *stored, len(window), *label_values))
+        self.waiting_bytes.append(sum(map(_num_bytes, stored)))
+        self.num_bytes += self.waiting_bytes[-1]
+        sums = window.sum(axis=axis, dtype=np.float64)
+        self.count += window.size // sums.size
+        self.sum = self.sum + sums
+        self.sum_of_squares = self.sum_of_squares + np.square(window, dtype=np.float64).sum(axis=axis)
+        if self.num_bytes >= 2 * ROW_GROUP_BYTES:
+            self._write_group()
+
+    def take_back(self, clip: Clip, reason: str) -> None:
+        """Removes the rows of a clip, if it was the last that was begun.
+
+        Raises:
+            UnusableClipError: some of them are written.
+        """
+        if self.begun is None or self.begun[0] != clip.clip_id:
+            return
+        length = self.begun[1][0] - self.num_written
+        if length < 0:
+            raise UnusableClipError(clip.clip_id, reason)
+        _, self.count, self.sum, self.sum_of_squares = self.begun[1]
+        del self.waiting[length:], self.waiting_bytes[length:]
+        self.num_bytes, self.begun = sum(self.waiting_bytes), None
+
+    def finish(self) -> None:
+        """Writes what is left; nothing where all clips were lost, for `datasets` stumbles over empty row groups."""
+        if self.waiting:
+            self._write(len(self.waiting))
+
+    def _write_group(self) -> None:
+        """As many rows as make a group; the rest, about as much, waits for more of its kind."""
+        num_rows = 1 + int(np.searchsorted(np.cumsum(self.waiting_bytes), ROW_GROUP_BYTES))
+        self._write(min(num_rows, len(self.waiting)))
+
+    def _write(self, num_rows: int) -> None:
+        schema = self.writer.schema
+        columns = zip(*self.waiting[:num_rows], strict=True)
+        arrays = [pa.array(values, column.type) for values, column in zip(columns, schema, strict=True)]
+        self.writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=num_rows)
+        del self.waiting[:num_rows], self.waiting_bytes[:num_rows]
+        self.num_written, self.num_bytes = self.num_written + num_rows, sum(self.waiting_bytes)
+
+
+def shard_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes rows as shards have them: not packed, with an index of their pages."""
+    return pq.ParquetWriter(file, schema, compression="none", use_dictionary=NAME_COLUMNS, write_page_index=True)
+
+
+def _num_bytes(value: Any) -> int:
+    """About what a stored value takes."""
+    if isinstance(value, Mapping):
+        return len(value["bytes"])
+    return 4 * len(value) if isinstance(value, Sequence | np.ndarray) else 4

@@ -1,0 +1,148 @@
+"""One recipe run several times by a script, each run once: what decided its report is written beside its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hf_audio import __version__, finished_work
+from hf_audio.config import Recipe
+from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
+from hf_audio.data.index import metadata_columns
+from hf_audio.data.index_columns import digest
+from hf_audio.errors import InputError
+from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
+from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
+from hf_audio.preparation.clips import read_corpus
+from hf_audio.recipe import parse_recipe
+from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
+
+GROUPS = ("corpus", "split", "building", "features", "mixing", "model", "augment", "hub", "pretraining", "classical")
+# Settings that no score hangs on: where things lie, how fast they are made, who may see them
+INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_licence", "licence"}
+
+
+class RepeatedRuns:
+    """A recipe with the flags that all its runs share.
+
+    Args:
+        recipe: path of the recipe.
+        flags: of all runs, as on its command line.
+        config_file: of accelerate; without one a run is one process.
+
+    Raises:
+        InputError: as parse_recipe does.
+    """
+
+    def __init__(self, recipe: str, flags: Sequence[str], config_file: str | None = None) -> None:
+        self.recipe, self.flags, self.config_file = recipe, list(flags), config_file
+        self.values = runpy.run_path(recipe, run_name="read")
+        self.settings = self._parsed([])
+
+    @cached_property
+    def clips(self) -> pa.Table:
+        """The corpus as its index has it."""
+        return read_corpus(self.settings.data)[0]
+
+    def report(self, what: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
+        """The report of one run in a folder: of an earlier call where that had the same settings, clips and files.
+
+        Args:
+            what: the run, as messages call it.
+            flags: those of this run alone.
+
+        Raises:
+            InputError: the folder holds another run, or one that nothing is known of; or the run failed.
+        """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        facts, written = folder.with_name(f"{folder.name}.json"), folder / "report.json"
+        otherwise = f"give another --output_dir, or remove {folder} and {facts.name} to run it anew"
+        if written.exists() and not facts.exists():
+            raise InputError(f"{written} is there and nothing says what it is a report of; {otherwise}")
+        claim(facts, f"{folder} holds another run, which", self.decides(flags), otherwise)
+        if not written.exists():
+            self._run(what, folder, flags)
+        return read_json(written)
+
+    def decides(self, flags: Sequence[str]) -> dict[str, Any]:
+        """Everything that the scores of a run hang on, as facts to compare."""
+        settings = self._parsed(flags)
+        processes = "one" if self.config_file is None else _hash(self.config_file)
+        return {
+            **_settings(settings),
+            **self._corpora,
+            "recipe": Path(self.recipe).name,
+            "recipe's text": _hash(self.recipe),
+            "hf_audio": __version__,
+            "processes": processes,
+        }
+
+    @cached_property
+    def _corpora(self) -> dict[str, str]:
+        """Facts of the clips that the recipe's corpus has, and of its negatives', before any are split."""
+        facts, data = described_clips(self.clips), self.settings.data
+        if data.negatives:
+            others = dataclasses.replace(type(data)(), corpus=data.negatives, data_dir=data.negatives_dir)
+            more = described_clips(read_corpus(others)[0])
+            facts |= {f"{name} of negatives": value for name, value in more.items()}
+        return facts
+
+    def _parsed(self, flags: Sequence[str]) -> Recipe:
+        return parse_recipe(self.values["VALUES"], self.values.get("DEMO"), argv=[*self.flags, *flags])
+
+    def _run(self, what: str, folder: Path, flags: Sequence[str]) -> None:
+        how = ["--config_file", self.config_file] if self.config_file else ["--num_processes", "1"]
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, self.recipe]
+        command += [*self.flags, "--output_dir", str(folder), *flags]
+        if subprocess.run(command, check=False).returncode:
+            raise InputError(f"{what} failed, see above; finished runs are kept, the same command goes on")
+
+
+def described_clips(clips: pa.Table) -> dict[str, str]:
+    """What decides of an index, by names that people know."""
+    parts = {
+        "clips": ("clip_id", "start_s", "end_s"),
+        "labels": ("labels", "unknown"),
+        "groups": ("group",),
+        "official splits": ("split",),
+        "metadata of clips": tuple(metadata_columns(clips)),
+    }
+    found = {
+        name: finished_work.digest([one, digest(clips[one])] for one in columns) for name, columns in parts.items()
+    }
+    return {**found, "recordings": digest_of_files(clips["audio"].unique().to_pylist())}
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide; of files and folders of this machine what is in them."""
+    arguments = (*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS)
+    decides = {name: getattr(recipe.training, name, None) for name in arguments}
+    for group in GROUPS:
+        settings = getattr(recipe, group)
+        for field in dataclasses.fields(settings) if settings is not None else ():
+            if field.name not in INDECISIVE:
+                decides[field.name] = _content(getattr(settings, field.name), NAMES.get(field))
+    return decides
+
+
+def _content(value: Any, named: str | None) -> Any:
+    """A setting as it is compared: a folder of recordings by its place, for its clips are compared by themselves."""
+    if not value or named not in (PATH, HUB_OR_PATH):
+        return value
+    path = Path(value).expanduser()
+    if named == HUB_OR_PATH:
+        return digest_of_folder(path) if path.is_dir() else value
+    return _hash(path) if path.suffix == ".csv" and path.is_file() else str(path.resolve())
+
+
+def _hash(path: str | Path) -> str:
+    return hashlib.sha256(read_whole(path, MOST_TEXT_BYTES)).hexdigest()

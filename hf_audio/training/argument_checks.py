@@ -1,0 +1,88 @@
+"""Refusing TrainingArguments that do nothing, or cannot be, before anything is read or built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.metrics import METRIC_NAMES
+from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS, REFUSED_ARGUMENTS
+
+# What an evaluation gives: Trainer would look for it after the first epoch
+METRICS = ("loss", *METRIC_NAMES)
+OF_PRETRAINING = ("loss", "accuracy", "balanced_accuracy", "roc_auc")
+WHOLE_NUMBERS = {
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
+    **dict.fromkeys(("save_total_limit",), 1),
+    **dict.fromkeys(("seed", "data_seed", "dataloader_num_workers"), 0),
+}
+NOT_NEGATIVE = (
+    *("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "label_smoothing_factor", "eval_delay"),
+    *("adam_beta1", "adam_beta2", "adam_epsilon"),
+)
+ABOVE_0 = ("num_train_epochs", "eval_steps", "save_steps", "logging_steps")
+MOST_SEED = 2**32 - 1  # numpy's
+OF_LEARNERS = {"seed"}
+
+
+def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
+    """Refuses arguments by what a user gave and by their values, as TrainingArguments take them.
+
+    Raises:
+        InputError: one that does nothing here, a number that cannot be, a metric that nothing computes, or a place to
+            report to whose package is not installed.
+    """
+    for name in sorted(REFUSED_ARGUMENTS.keys() & set(given)):
+        raise InputError(f"--{name} is not for runs here: {REFUSED_ARGUMENTS[name]}")
+    _check_numbers(values)
+    metric = values.get("metric_for_best_model")
+    metrics = OF_PRETRAINING if "objective" in values else METRICS
+    if metric is not None and metric.removeprefix("eval_") not in metrics:
+        raise InputError(f"--metric_for_best_model {metric} is none that is computed: give one of {', '.join(metrics)}")
+    if values.get("train_sampling_strategy") not in ("random", "sequential"):
+        raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
+    _check_reporting(values.get("report_to"))
+
+
+def require_of_learners(given: Collection[str]) -> None:
+    """Refuses what says how a network is trained, where a learner of scikit-learn is. Raises InputError."""
+    for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS} - OF_LEARNERS):
+        raise InputError(f"--{name} is for networks, and this recipe trains --learner by scikit-learn: leave it out")
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    for name, least in WHOLE_NUMBERS.items():
+        value = values.get(name)
+        if value is not None and (type(value) is not int or value < least):
+            raise InputError(f"--{name} must be a whole number of {least} or more, found {value!r}")
+    for name in ("seed", "data_seed"):
+        if (values.get(name) or 0) > MOST_SEED:
+            raise InputError(f"--{name} must be at most {MOST_SEED}, found {values[name]}")
+    for name in (*NOT_NEGATIVE, *ABOVE_0):
+        value = values.get(name)
+        is_number = isinstance(value, int | float) and math.isfinite(value)
+        if value is not None and not (is_number and (value > 0 if name in ABOVE_0 else value >= 0)):
+            raise InputError(f"--{name} must be {'above 0' if name in ABOVE_0 else '0 or more'}, found {value!r}")
+    for name in ("adam_beta1", "adam_beta2", "label_smoothing_factor"):
+        if values.get(name, 0) >= 1:
+            raise InputError(f"--{name} must be below 1, found {values[name]!r}")
+    max_steps = values.get("max_steps", -1)
+    if type(max_steps) is not int or (max_steps < 1 and max_steps != -1):
+        raise InputError(f"--max_steps must be 1 or more, found {max_steps!r}; -1 goes by --num_train_epochs")
+
+
+def _check_reporting(named: str | list[str] | None) -> None:
+    names = [named] if isinstance(named, str) else named or []
+    for name in names:
+        if name in ("all", "none"):
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise unknown_name("name in --report_to", name, ["none", *INTEGRATION_TO_CALLBACK])
+        if name not in get_available_reporting_integrations():
+            raise InputError(
+                f"--report_to {name} needs a package that is not installed: install {name}, or give --report_to none"
+            )

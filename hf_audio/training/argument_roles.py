@@ -1,0 +1,61 @@
+"""What each of transformers' TrainingArguments is to a run here: it decides, it is of the machine, or it is refused.
+
+Every field has one role, so that none is taken and then ignored; a test compares them with the installed transformers.
+"""
+
+from __future__ import annotations
+
+# Decide what is learnt, and which of it is kept: a run is the same only with the same ones.
+DECISIVE_ARGUMENTS = (
+    *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
+    *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
+    *("max_grad_norm", "label_smoothing_factor", "bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32"),
+    *("seed", "data_seed", "full_determinism", "train_sampling_strategy", "dataloader_drop_last"),
+    *("eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"),
+    *("metric_for_best_model", "greater_is_better", "ignore_data_skip"),
+)
+# Their product with the number of processes decides; how it is divided does not.
+BATCH_ARGUMENTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
+# How this machine is used and what it tells meanwhile; the result hangs on none of them.
+MACHINE_ARGUMENTS = (
+    *("output_dir", "per_device_eval_batch_size", "eval_accumulation_steps", "eval_on_start", "save_total_limit"),
+    *("gradient_checkpointing", "gradient_checkpointing_kwargs", "torch_compile", "torch_compile_backend"),
+    *("activation_checkpointing", "activation_checkpointing_kwargs", "torch_compile_mode", "torch_empty_cache_steps"),
+    *("logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node", "logging_nan_inf_filter"),
+    *("log_level", "log_level_replica", "disable_tqdm", "report_to", "run_name", "project", "trackio_space_id"),
+    *("trackio_bucket_id", "trackio_static_space_id", "debug", "skip_memory_metrics", "save_on_each_node"),
+    *("use_cpu", "accelerator_config", "parallelism_config", "dataloader_num_workers", "dataloader_pin_memory"),
+    *("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context"),
+    *("dataloader_in_order", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers"),
+    *("ddp_static_graph", "ddp_backend", "ddp_timeout", "fsdp", "fsdp_config", "deepspeed", "local_rank"),
+)
+# Read by publishing, which is a stage of its own here.
+PUBLISHING_ARGUMENTS = ("push_to_hub", "hub_token", "hub_private_repo", "hub_model_id")
+
+_STAGES = "a recipe trains, evaluates and tests by itself; leave it out"
+_SET_HERE = "it is set here, as feature datasets need it; leave it out"
+_PUSHED_ONCE = "the finished run is published once, by --push_to_hub; leave it out"
+_TOKENS = "it is for models of text; leave it out"
+_METRICS = "clips are scored over all windows of a split at once; leave it out"
+# Would do nothing, or break what is promised: that a run which was killed ends as one that was not, and that what a
+# report says is what was done. What to do instead.
+REFUSED_ARGUMENTS = {
+    **dict.fromkeys(("do_train", "do_eval", "do_predict"), _STAGES),
+    "resume_from_checkpoint": "a run goes on by itself from the newest whole checkpoint in its --output_dir; leave it "
+    "out, or give the checkpoint's folder as --model to start from its weights",
+    "restore_callback_states_from_checkpoint": _SET_HERE,
+    **dict.fromkeys(("remove_unused_columns", "label_names"), _SET_HERE),
+    **dict.fromkeys(("hub_strategy", "hub_always_push", "hub_revision"), _PUSHED_ONCE),
+    **dict.fromkeys(("use_liger_kernel", "liger_kernel_config", "use_cache", "neftune_noise_alpha"), _TOKENS),
+    **dict.fromkeys(("include_num_input_tokens_seen", "average_tokens_across_devices", "length_column_name"), _TOKENS),
+    **dict.fromkeys(("prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object"), _METRICS),
+    **dict.fromkeys(("include_for_metrics", "batch_eval_metrics"), _METRICS),
+    "load_best_model_at_end": "it always is, by --metric_for_best_model, where --eval_strategy and --save_strategy are "
+    "one; leave it out",
+    "auto_find_batch_size": "the report says the batch size that was asked for; give a smaller "
+    "--per_device_train_batch_size and more --gradient_accumulation_steps",
+    "save_only_model": "checkpoints without the optimiser cannot be gone on from; give --save_total_limit 1 to save "
+    "space",
+    "enable_jit_checkpoint": "a run goes on from its newest whole checkpoint; give --save_strategy steps for more of "
+    "them",
+}

@@ -1,0 +1,45 @@
+"""One process of two whose group gives up after 2 s, of which the first works longer: a target for torchrun.
+
+python tests/rank_run.py CORPUS FEATURES
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from tone_corpus import build
+from torch.distributed.distributed_c10d import _set_pg_timeout
+
+import hf_audio.data.feature_building as building
+from hf_audio.ranks import main_process_first, wait_for_everyone
+
+TIMEOUT_S = 2
+
+
+def main() -> None:
+    state = PartialState(cpu=True)
+    assert state.num_processes == 2
+    _set_pg_timeout(timedelta(seconds=TIMEOUT_S))  # processes that start one after the other must meet before
+    with main_process_first(state):
+        if state.is_main_process:
+            time.sleep(2 * TIMEOUT_S)
+    durations = building.clip_durations
+
+    def slow_durations(*arguments, **options):
+        time.sleep(2 * TIMEOUT_S)
+        return durations(*arguments, **options)
+
+    building.clip_durations = slow_durations
+    options = {"rank": state.process_index, "world_size": 2, "wait_for_everyone": wait_for_everyone}
+    build(Path(sys.argv[1]), Path(sys.argv[2]), **options)
+    state.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

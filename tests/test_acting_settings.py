@@ -1,0 +1,183 @@
+"""A setting that would do nothing is an error that says what to do, and reports hold what acted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+
+import pytest
+from transformers import TrainingArguments
+
+import hf_audio
+from hf_audio import InputError, parse_recipe
+from hf_audio.config.reported import reported_settings
+from hf_audio.training import argument_roles
+
+VALUES = {"output_dir": "runs/x", "corpus": "irmas", "mix_fraction": 0.5, "mix_labels": 3, "fold": "2"}
+LEARNER = {"output_dir": "runs/x", "learner": "svm", "features": "classical"}
+PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
+
+
+def test_each_training_argument_has_one_role():
+    """A new transformers with a new argument fails here: somebody must say what it does."""
+    fields = [field.name for field in dataclasses.fields(TrainingArguments)]
+    roles = [
+        *argument_roles.DECISIVE_ARGUMENTS,
+        *argument_roles.BATCH_ARGUMENTS,
+        *argument_roles.MACHINE_ARGUMENTS,
+        *argument_roles.PUBLISHING_ARGUMENTS,
+        *argument_roles.REFUSED_ARGUMENTS,
+    ]
+    assert sorted(roles) == sorted(fields)
+
+
+@pytest.mark.parametrize("name", sorted(argument_roles.REFUSED_ARGUMENTS))
+def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(name):
+    default = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}[name]
+    for value in (str(default), "1"):
+        with pytest.raises(InputError) as error:
+            parse_recipe(VALUES, argv=[f"--{name}", value])
+        if "invalid" not in str(error.value):
+            assert f"--{name} is not for runs here: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not for runs here: a run goes on by"),
+        (["--do_train", "false"], "--do_train is not for runs here: a recipe trains, evaluates and tests by itself"),
+        (["--metric_for_best_model", "f1"], "--metric_for_best_model f1 is none .* f1_macro"),
+        (["--report_to", "neptune"], "--report_to neptune needs a package that is not installed"),
+        (["--report_to", "tensorbord"], "did you mean 'tensorboard'"),
+        (["--seed", "-1"], "--seed must be a whole number of 0 or more, found -1"),
+        (["--seed", str(2**32)], "--seed must be at most"),
+        (["--per_device_train_batch_size", "0"], "--per_device_train_batch_size must be a whole number of 1 or more"),
+        (["--gradient_accumulation_steps", "0"], "--gradient_accumulation_steps must be a whole number of 1 or more"),
+        (["--num_train_epochs", "0"], "--num_train_epochs must be above 0"),
+        (["--max_steps", "0"], "--max_steps must be 1 or more, found 0"),
+        (["--learning_rate", "nan"], "--learning_rate must be 0 or more, found nan"),
+        (["--label_smoothing_factor", "1"], "--label_smoothing_factor must be below 1"),
+        (["--optim", "adamm"], "adamm"),
+        (["--accelerator_config", "nowhere.json"], "nowhere.json"),
+        (["--eval_steps", "5"], "--eval_steps would do nothing here: it is of --eval_strategy steps"),
+        (["--save_steps", "5"], "--save_steps would do nothing here"),
+        (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),
+        (["--mixup_labels", "union"], "mixup is off: give --mixup_alpha too"),
+        (["--noise_snr_db", "5"], "give --noise_probability too"),
+        (["--combine_most", "3"], "give --combine_probability too"),
+        (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: no mixtures are made"),
+        (["--streaming", "false"], "--streaming would do nothing here: it is for --dataset"),
+        (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
+        (["--greater_is_better", "true"], "it is of --metric_for_best_model"),
+        (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it always is"),
+        (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
+        (["--project", "x"], "it is for --report_to trackio"),
+    ],
+)
+def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe(VALUES, argv=argv)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--label_overrides", "o.csv"),
+        ("--fold", "1"),
+        ("--fold", "2"),
+        ("--split", "official"),
+        ("--mix_fraction", "0.5"),
+        ("--mix_seed", "3"),
+        ("--clip_s", "1"),
+        ("--data_dir", "x"),
+        ("--corpus", "irmas"),
+        ("--negatives", "esc50"),
+        ("--features_dir", "x"),
+        ("--strict",),
+        ("--hub_dataset_id", "me/x", "--push_to_hub"),
+        ("--split_seed", "3"),
+    ],
+    ids=" ".join,
+)
+def test_a_stored_dataset_takes_nothing_that_is_of_recordings(flags, tmp_path):
+    with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: a stored --dataset has its"):
+        parse_recipe(VALUES, argv=["--dataset", "F", *flags])
+    (tmp_path / "c.yaml").write_text(f"{flags[0][2:]}: {flags[1] if len(flags) > 1 else 'true'}\n")
+    with pytest.raises(InputError, match=f"{flags[0]} would do nothing here"):
+        parse_recipe(VALUES, argv=["--dataset", "F", "--config", str(tmp_path / "c.yaml"), *flags[2:]])
+
+
+def test_a_report_holds_what_acted():
+    of_recordings = reported_settings(parse_recipe(VALUES, argv=[]))
+    assert of_recordings["corpus"]["corpus"] == "irmas" and of_recordings["mixing"]["mix_labels"] == 3
+    assert "lora_alpha" not in of_recordings["model"] and "mixup_labels" not in of_recordings["augment"]
+    stored = reported_settings(
+        parse_recipe(VALUES, argv=["--dataset", "F", "--train_fraction", "0.5", "--split_seed", "3"]),
+        ("features", "window_s"),
+    )
+    assert stored["split"] == {"train_fraction": 0.5, "split_seed": 3} and stored["building"] == {"num_workers": None}
+    assert not {"corpus", "mixing"} & stored.keys() and stored["features"].keys() == {"features", "window_s"}
+    assert "irmas" not in json.dumps(stored)
+    whole = reported_settings(parse_recipe(VALUES, argv=["--dataset", "F"]))
+    assert whole["split"] == {"train_fraction": 1.0}
+
+
+def test_scripts_ask_the_same():
+    groups = (hf_audio.DataConfig, hf_audio.MixingConfig)
+    with pytest.raises(InputError, match="--mix_seed would do nothing here: no mixtures are made"):
+        hf_audio.parse_settings(*groups, values={}, argv=["--mix_seed", "3"])
+    _, mixing = hf_audio.parse_settings(*groups, values={"mix_fraction": 0.5}, argv=["--mix_seed", "3"])
+    assert mixing.mix_seed == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"split": "rnadom"}, "--split rnadom is unknown; expected official or random"),
+        ({"test_fraction": 1.0}, "--test_fraction must be at least 0 and below 1, found 1"),
+        ({"validation_fraction": -0.1}, "--validation_fraction must be at least 0"),
+        ({"train_fraction": 0.0}, "--train_fraction must be above 0 and at most 1"),
+        ({"split_seed": -1}, "--split_seed must be 0 or more"),
+        ({"num_workers": 0}, "--num_workers must be 1 or more, found 0"),
+        ({"clip_s": 0.0}, "--clip_s must be above 0"),
+        ({"negatives_dir": "x"}, "without --negatives"),
+        ({"split": "random", "fold": "1"}, "--fold 1 is an official fold"),
+    ],
+)
+def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        hf_audio.DataConfig(**settings)
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe({"output_dir": "runs/x", **settings}, argv=[])
+
+
+def test_a_learner_takes_no_flags_of_networks():
+    recipe = parse_recipe(LEARNER, argv=["--seed", "3", "--report_to", "none"])
+    assert recipe.training.seed == 3
+    for flags in (["--learning_rate", "1e-3"], ["--max_steps", "2"], ["--per_device_train_batch_size", "4"]):
+        with pytest.raises(InputError, match=f"{flags[0]} is for networks, and this recipe trains --learner"):
+            parse_recipe(LEARNER, argv=flags)
+    with pytest.raises(InputError, match="--network_features would do nothing here: it is read by --network"):
+        parse_recipe(LEARNER, argv=["--network_features", "x"])
+
+
+def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
+    with pytest.raises(InputError, match="--shuffle_fraction would do nothing here: it is of --objective shuffled"):
+        parse_recipe(PRETRAINING, argv=["--shuffle_fraction", "0.2"])
+    with pytest.raises(InputError, match="--class_weights would do nothing here: pretraining looks at no labels"):
+        parse_recipe(PRETRAINING, argv=["--class_weights"])
+    with pytest.raises(InputError, match="--metric_for_best_model f1_macro is none"):
+        parse_recipe(PRETRAINING, argv=["--metric_for_best_model", "f1_macro"])
+
+
+def test_networks_that_cannot_recompute_say_so_before_anything_is_built():
+    from hf_audio import prepare_features
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing but the sentence is to be read
+        recipe = parse_recipe(
+            {"output_dir": "x", "data_dir": "/nowhere"}, argv=["--model", "lstm", "--gradient_checkpointing"]
+        )
+    with pytest.raises(InputError, match=r"lstm cannot compute its layers again.*leave out --gradient_checkpointing"):
+        prepare_features(recipe)

@@ -1,0 +1,59 @@
+"""Finished work is known by what decided it, and what differs is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+
+from hf_audio import InputError
+from hf_audio.finished_work import claim, differences, digest, digest_of_files, digest_of_folder
+
+
+def test_the_same_facts_claim_the_same_work_and_others_are_named(tmp_path):
+    path = tmp_path / "fold.json"
+    facts = {"window_s": 3.0, "channels": ("left", "right"), "clips": digest(["a", "b"])}
+    claim(path, "The run", facts, "choose another folder")
+    written = path.stat().st_mtime_ns
+    claim(path, "The run", facts, "choose another folder")
+    assert path.stat().st_mtime_ns == written and json.loads(path.read_text())["channels"] == ["left", "right"]
+    others = {**facts, "window_s": 2.0, "clips": digest(["a", "c"])}
+    with pytest.raises(InputError) as error:
+        claim(path, "The run", others, "choose another folder")
+    assert str(error.value) == "The run differs in: clips, window_s was 3.0 and now is 2.0; choose another folder"
+    assert json.loads(path.read_text())["window_s"] == 3.0, "what lies there still says what it is"
+
+
+def test_a_fact_that_only_one_side_has_is_a_difference():
+    assert differences({"a": 1, "b": None}, {"a": 1}) == []
+    assert differences({"a": 1}, {"a": 1, "b": 2}) == ["b was None and now is 2"]
+    assert differences({"a": 1, "b": 2}, {"a": 1}) == ["b was 2 and now is None"]
+    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c was 2 and now is 3"]
+
+
+def test_recordings_that_are_written_anew_are_others(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"1234")
+    before = digest_of_files([path])
+    assert digest_of_files([str(path)]) == before
+    os.utime(path, (1, 1))
+    assert digest_of_files([path]) != before
+    path.unlink()
+    assert digest_of_files([path]) != before
+
+
+def test_a_model_is_what_its_weights_are_wherever_it_lies(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"weights")
+    before = digest_of_folder(model)
+    (model / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    (model / "checkpoints" / "checkpoint-1" / "model.safetensors").write_bytes(b"others")
+    (model / "report.json").write_text("{}")
+    shutil.copytree(model, tmp_path / "copy")
+    assert digest_of_folder(model) == digest_of_folder(tmp_path / "copy") == before
+    (model / "model.safetensors").write_bytes(b"WEIGHTS")
+    assert digest_of_folder(model) != before
