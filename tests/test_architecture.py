@@ -13,7 +13,7 @@ LEVELS = (
     {"errors", "files", "locks", "privacy", "terminal", "config", "environment", "extractors"},
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
-    {"training", "inference", "preparation", "pictures", "references"},
+    {"training", "inference", "preparation", "pictures", "references", "copies"},
     {"analysis", "publishing", "pretraining", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments"},
