@@ -24,7 +24,7 @@ LEVELS = (
     },
     {"data", "losses", "metrics"},
     {"features", "augment", "models", "corpora"},
-    {"training", "inference", "preparation", "pictures", "references"},
+    {"training", "inference", "preparation", "pictures", "references", "copies"},
     {"analysis", "publishing", "pretraining", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
