@@ -17,7 +17,7 @@ LEVELS = (
     {"kinds"},
     {"data", "losses", "metrics"},
     {"augment", "models", "corpora"},
-    {"training", "inference", "preparation", "pictures", "references"},
+    {"training", "inference", "preparation", "pictures", "references", "copies"},
     {"analysis", "publishing", "pretraining", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},

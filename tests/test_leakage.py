@@ -15,6 +15,7 @@ import soundfile
 from small_features import FREE
 
 from hf_audio import Clip, InputError, LabelSpace, leak_report, load_features
+from hf_audio.copies import Pairs, similarities, sketch_windows, threshold_above
 from hf_audio.data.feature_building import build_features
 from hf_audio.data.index import index_of
 from hf_audio.kinds.classical import ClassicalFeatures
@@ -22,7 +23,6 @@ from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.leaks import pretended_accuracy
-from hf_audio.leaks.near_duplicates import Pairs, similarities, sketch_windows, threshold_above
 from hf_audio.leaks.pretended_accuracy import train_both_ways
 
 ROOT = Path(__file__).parents[1]

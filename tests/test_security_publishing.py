@@ -607,7 +607,7 @@ class TestCards:
         }
         assert not [child for child in inline if child.type.startswith("html")]
         assert {child.attrs["href"] for child in inline if child.type == "link_open"} == {"report.json"}
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"] * 3 + [""]
+        assert [token.info for token in tokens if token.type == "fence"] == ["python"] * 2 + [""]
 
     @pytest.mark.parametrize("name", [r"\g<0>", "a/b/c", 'x", trust_remote_code=True, y="', "../x", "a\nb", ""])
     def test_names_that_no_repository_can_have_are_refused(self, features, tmp_path, name):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from hf_audio.audit.clip_facts import ClipFacts
 from hf_audio.audit.fact_store import FactStore
-from hf_audio.audit.fingerprints import near_duplicates, summary
+from hf_audio.audit.fingerprints import copies
 from hf_audio.data.index import Clip, rows_of
 from hf_audio.data.index_columns import is_one_of, without_mixtures
 from hf_audio.errors import InputError
@@ -168,11 +168,9 @@ def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
         for other in others:
             yield _copy(clips[first], clips[other], "duplicate", "the same samples")
     different = [numbers[0] for numbers in same.values()]
-    if not different:
-        return
-    summaries = np.stack([summary(store.picture(number)) for number in different])
+    pictures = (store.picture(number) for number in different)
     found: set[int] = set()
-    for one, other, alike in near_duplicates(lambda clip: store.picture(different[clip]), summaries):
+    for one, other, alike in copies(pictures, len(different)):
         first, second = clips[different[one]], clips[different[other]]
         if other not in found and first.path != second.path:  # stretches of one recording may overlap on purpose
             found.add(other)

@@ -136,7 +136,7 @@ def leak_report(
 ) -> LeakReport:
     """Finds windows of different splits that hold the same sound, whatever their groups say.
 
-    Memory stays flat: rows are read once, and their sketches (see `near_duplicates`) lie in a temporary file.
+    Memory stays flat: rows are read once, and their sketches (see `hf_audio.copies`) lie in a temporary file.
 
     Args:
         features: a dataset of any kind, its folder or its name on the Hub. Windows of classical features are compared

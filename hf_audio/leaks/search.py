@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.kinds import Form
-from hf_audio.leaks.near_duplicates import (
+from hf_audio.copies import (
     MOST_SIMILAR,
     Pairs,
     WindowSketches,
@@ -20,6 +18,8 @@ from hf_audio.leaks.near_duplicates import (
     sketch_windows,
     threshold_above,
 )
+from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.kinds import Form
 from hf_audio.pictures.frames import frames_of_rows
 from hf_audio.terminal import progress
 

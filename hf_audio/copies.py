@@ -1,11 +1,10 @@
-"""Windows that hold the same sound, found without comparing every window with every other.
+"""Windows, or whole recordings, that hold the same sound, found without comparing every one with every other.
 
 Of each window a sketch is kept: its log-mel picture in 16 bands and 50 frames a second, less each band's mean over the
 quarter of a second around and less each frame's mean. Level, equalisation and steady sound are gone; what is left is
 the course of this one recording. Every fifth of a second of a sketch gets a code: on which sides of random hyperplanes
 it lies (Charikar 2002). Windows that share a code at one shift are candidates, and the correlation of their sketches
-where they overlap says whether they are the same. (`hf_audio.audit.fingerprints` does this for whole files, which begin
-at about the same place; windows overlap by anything.)
+where they overlap, by whatever shift, says whether they are the same. Whole recordings are windows that are as long.
 """
 
 from __future__ import annotations
@@ -25,16 +24,37 @@ CONTEXT_S = 0.25
 LARGEST = 3.0
 PATCH_FRAMES = 10
 LEAST_ENERGY = 0.05  # mean square in those units; below it there is nothing to compare
-LEAST_COMMON_S = 0.4  # two windows must have so much sound in common, or half a window
-CODES_A_WINDOW = 64
-TABLES, TABLES_OF_VECTORS = 2, 32
+TABLES_OF_VECTORS = 32
 NEXT_IN_BUCKET = 16  # each window is paired with at most so many that share a code: silence shares its with thousands
-PAIRS_A_WINDOW = 10
 SLACK_FRAMES = 2
 # Thresholds stay between: different sounds of one class are a little more alike than those of two, which a threshold is
 # learnt from; and a copy that went through a codec does not reach 1
 LEAST_SIMILAR, MOST_SIMILAR = 0.6, 0.97
 AT_A_TIME = 256
+
+
+class Thoroughness(NamedTuple):
+    """How hard copies are looked for.
+
+    Attributes:
+        tables: codes of each patch.
+        codes_a_window: about so many codes are kept of each window ...
+        most_codes: ... and of all together, which bounds the memory.
+        pairs_a_window: candidates.
+        least_common_s: two windows must have so much sound in common, or half a window.
+        least_overlap: share of the shorter one that must lie within the other.
+    """
+
+    tables: int
+    codes_a_window: int
+    most_codes: int
+    pairs_a_window: int
+    least_common_s: float
+    least_overlap: float
+
+
+OF_WINDOWS = Thoroughness(2, 64, 1 << 62, 10, 0.4, 0.0)
+OF_RECORDINGS = Thoroughness(6, 600, 20_000_000, 20, 0.08, 0.5)  # each may have passed a codec of its own
 
 
 @dataclass
@@ -47,6 +67,7 @@ class WindowSketches:
         rate: frames a second; 0 where a window is one vector of numbers without time (classical features).
         centre, scale: what values are normalised by.
         least_frames: how many frames two windows must have in common.
+        thoroughness: of the search.
     """
 
     values: np.ndarray
@@ -55,6 +76,7 @@ class WindowSketches:
     centre: np.ndarray
     scale: np.ndarray
     least_frames: float
+    thoroughness: Thoroughness = OF_WINDOWS
 
     def __len__(self) -> int:
         return len(self.values)
@@ -77,7 +99,11 @@ class Pairs(NamedTuple):
 
 
 def sketch_windows(
-    windows: Iterable[np.ndarray], num_windows: int, window_frames: int, frames_a_second: float
+    windows: Iterable[np.ndarray],
+    num_windows: int,
+    window_frames: int,
+    frames_a_second: float,
+    thoroughness: Thoroughness = OF_WINDOWS,
 ) -> WindowSketches:
     """Sketches of windows `[frames, bins]` of log-mel or another logarithmic spectrum, or of vectors `[1, numbers]`.
 
@@ -104,12 +130,14 @@ def sketch_windows(
     else:
         centre, scale = values.mean(axis=(0, 1), dtype=np.float64), values.std(axis=(0, 1), dtype=np.float64)
         centre, scale = centre.astype(np.float32), np.maximum(scale, 1e-6).astype(np.float32)
-    least_frames = min(LEAST_COMMON_S * rate, most / 2) if rate else 1.0
-    return WindowSketches(values, lengths, rate, centre, scale, least_frames)
+    least_frames = min(thoroughness.least_common_s * rate, most / 2) if rate else 1.0
+    return WindowSketches(values, lengths, rate, centre, scale, least_frames, thoroughness)
 
 
 def candidate_pairs(sketches: WindowSketches, splits: np.ndarray, clips: np.ndarray, seed: int = 0) -> Pairs:
     """Pairs of windows of different splits and clips that share a code, those that share most first.
+
+    Of recordings, whatever their splits, give each its own number as both.
 
     Args:
         splits, clips: int `[windows]`, the number of each window's split and clip.
@@ -129,9 +157,9 @@ def candidate_pairs(sketches: WindowSketches, splits: np.ndarray, clips: np.ndar
         found.append((one * len(sketches) + other) * width + shift + width // 2)
     keys, votes = np.unique(np.concatenate(found), return_counts=True)
     pair, shift = keys // width, keys % width - width // 2
-    order = np.argsort(-votes, kind="stable")[: 4 * PAIRS_A_WINDOW * len(sketches)]
+    order = np.argsort(-votes, kind="stable")[: 4 * sketches.thoroughness.pairs_a_window * len(sketches)]
     order = order[np.sort(np.unique(pair[order], return_index=True)[1])]  # of each pair the shift with most votes
-    order = order[: PAIRS_A_WINDOW * len(sketches)]
+    order = order[: sketches.thoroughness.pairs_a_window * len(sketches)]
     return Pairs(pair[order] // len(sketches), pair[order] % len(sketches), shift[order])
 
 
@@ -146,7 +174,10 @@ def similarities(sketches: WindowSketches, pairs: Pairs) -> np.ndarray:
         one, other = sketches.read(batch.first), sketches.read(batch.second)
         lengths = sketches.lengths[batch.first], sketches.lengths[batch.second]
         slack = range(-SLACK_FRAMES, SLACK_FRAMES + 1) if sketches.rate else (0,)
-        tried = [_correlation(one, other, *lengths, batch.shift + off, sketches.least_frames) for off in slack]
+        shortest = sketches.thoroughness.least_overlap * np.minimum(*lengths)
+        tried = [
+            _correlation(one, other, *lengths, batch.shift + off, sketches.least_frames, shortest) for off in slack
+        ]
         best = np.max(np.nan_to_num(tried, nan=-2.0), axis=0)
         found.append(np.where(best < -1.5, np.nan, best).astype(np.float32))
     return np.concatenate(found)
@@ -186,9 +217,10 @@ def _codes(sketches: WindowSketches, seed: int) -> tuple[np.ndarray, np.ndarray,
     """Codes of patches, and the window and frame of each: int64, int64, int64 `[codes]`."""
     num_windows, most, bands = sketches.values.shape
     patch = max(1, min(PATCH_FRAMES, most // 2))
-    num_tables = TABLES if sketches.rate else TABLES_OF_VECTORS
+    wanted = sketches.thoroughness
+    num_tables = wanted.tables if sketches.rate else TABLES_OF_VECTORS
     per_window = num_tables * (most - patch + 1)
-    one_in = max(1, round(per_window / CODES_A_WINDOW))
+    one_in = max(1, round(per_window / min(wanted.codes_a_window, wanted.most_codes / max(num_windows, 1))))
     expected = max(2, num_windows * per_window // one_in // num_tables)
     bits = int(np.clip(np.ceil(np.log2(expected)), 10, 30))
     planes = np.random.default_rng(seed).standard_normal((patch * bands, num_tables * bits)).astype(np.float32)
@@ -219,7 +251,13 @@ def _blocks(count: int) -> Iterator[tuple[int, int]]:
 
 
 def _correlation(
-    one: np.ndarray, other: np.ndarray, length: np.ndarray, length_of_other: np.ndarray, shift: np.ndarray, least: float
+    one: np.ndarray,
+    other: np.ndarray,
+    length: np.ndarray,
+    length_of_other: np.ndarray,
+    shift: np.ndarray,
+    least: float,
+    shortest: np.ndarray,
 ) -> np.ndarray:
     """Of sketches `[pairs, frames, bands]`: frame i of `one` against i - shift of `other`; NaN where too little."""
     here = np.arange(one.shape[1])[None]
@@ -232,7 +270,7 @@ def _correlation(
     sounding = np.square(joint.sum(axis=1)) / np.maximum(np.square(joint).sum(axis=1), 1e-9)  # frames that carry it
     energy = joint.sum(axis=1) / np.maximum(common.sum(axis=1), 1) / one.shape[2]
     scale = np.sqrt(powers[0].sum(axis=1) * powers[1].sum(axis=1))
-    enough = (sounding >= least) & (energy > LEAST_ENERGY)
+    enough = (sounding >= least) & (energy > LEAST_ENERGY) & (common.sum(axis=1) >= shortest)
     return np.where(enough, products.sum(axis=1) / np.maximum(scale, 1e-9), np.nan)
 
 
