@@ -21,9 +21,9 @@ def test_every_corpus_is_read_through_links_out_of_its_tree(tmp_path, name):
     for number, folder in enumerate(folders):
         elsewhere = folder.rename(tmp_path / "other disk" / str(number))
         folder.symlink_to(elsewhere, target_is_directory=True)
-    assert folders and index(root) == before
+    assert folders and index(root).equals(before)
     (tmp_path / "link").symlink_to(root)
-    assert [clip.clip_id for clip in index(tmp_path / "link")] == [clip.clip_id for clip in before]
+    assert index(tmp_path / "link")["clip_id"].equals(before["clip_id"])
 
 
 def test_circles_end_and_no_folder_comes_twice(tmp_path, caplog):

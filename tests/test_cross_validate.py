@@ -55,12 +55,13 @@ def test_each_speaker_is_left_out_once(recordings, tmp_path):
     printed = cross_validate(*job, cwd=tmp_path)
     reports = {name: json.loads((tmp_path / "runs" / name / "report.json").read_text()) for name in ("ann", "bob")}
     for report in reports.values():
-        assert report["data"]["splits"]["test"] | {"label_counts": 0} == {
+        assert report["data"]["splits"]["test"] | {"label_counts": 0, "source_rates": 0} == {
             "num_shards": 1,
             "num_windows": 6,
             "num_clips": 6,
             "num_groups": 1,
             "label_counts": 0,
+            "source_rates": 0,
         }
         assert report["training"]["steps"] == 2, "flags behind -- are the recipe's"
     scores = [report["results"]["model"]["test"]["accuracy"] for report in reports.values()]
