@@ -180,7 +180,9 @@ def test_processes_import_librosa_one_after_another(tmp_path):
     """numba's files of two first imports at once do not fit together, and every use of them crashes."""
     code = "from hf_audio.extractors.compiled_librosa import librosa; print(librosa.__version__)"
     env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
-    with FileLock(tmp_path / f"librosa-{os.getuid()}.lock"):
+    own = tmp_path / f"librosa-{os.getuid()}.d"
+    own.mkdir(mode=0o700)
+    with FileLock(own / "import.lock"):
         process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=6)  # it takes three without the lock

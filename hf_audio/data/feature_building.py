@@ -112,15 +112,19 @@ def build_features(
             builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict, bool(names_in(clips["unknown"])))
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             if num_workers is None:
-                num_workers = _num_cores() if plan["audio_s"] >= WORKER_START_S * extractor.times_real_time else 1
+                num_workers = _workers_for(plan["audio_s"], extractor)
             _build(builder, missing, min(num_workers, len(missing)), show_progress=rank == 0)
             wait_for_everyone()
             if rank == 0:
-                notes = [(shard, builder.notes(shard)) for shard in shards]
-                rates = plan["source_rates"]
+                notes, rates = [(shard, builder.notes(shard)) for shard in shards], plan["source_rates"]
                 finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
+
+
+def _workers_for(audio_s: float, extractor: WindowExtractor) -> int:
+    """All cores of this rank; one where there is so little sound that it is done before others have started."""
+    return _num_cores() if audio_s >= WORKER_START_S * extractor.times_real_time else 1
 
 
 def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool) -> bool:
