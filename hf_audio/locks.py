@@ -82,7 +82,7 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
 def _holder(path: Path) -> str:
     """Who has a lock, as far as it is known."""
     with contextlib.suppress(InputError):
-        return read_text(path.with_name(f"{path.name}.holder"), 1000)
+        return read_text(path.with_name(f"{path.name}.holder"), MOST_NOTE_BYTES)
     return f"its lock {path} is {_owner(path)}"
 
 

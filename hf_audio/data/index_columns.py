@@ -62,6 +62,7 @@ def is_one_of(column: pa.ChunkedArray, names: Iterable[str]) -> pa.ChunkedArray:
 
 
 def has_mixtures(clips: pa.Table) -> bool:
+    """Whether any clip is made of others."""
     return "parts" in clips.column_names and clips["parts"].null_count < len(clips)
 
 
@@ -78,6 +79,7 @@ def mixtures_in(clips: pa.Table) -> pa.Table:
 
 
 def without_mixtures(clips: pa.Table) -> pa.Table:
+    """The clips that have a file of their own."""
     return clips.filter(pa.array(~is_mixture(clips)))
 
 
