@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor
 from hf_audio.errors import InputError
 from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.terminal import progress

@@ -19,7 +19,7 @@ from torch.nn import functional
 from hf_audio.errors import InputError
 
 if TYPE_CHECKING:
-    from hf_audio.data.labels import LabelSpace
+    from hf_audio.data.index.labels import LabelSpace
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

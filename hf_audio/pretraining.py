@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction, TrainingArguments
 
-from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, clip_key
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form
 from hf_audio.models.saving import save_model

@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from hf_audio.data.features_dataset import FeatureDataset, clip_key
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 from hf_audio.terminal import progress
 

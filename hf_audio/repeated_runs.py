@@ -17,8 +17,8 @@ import pyarrow as pa
 from hf_audio import __version__, finished_work
 from hf_audio.config import Recipe
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
-from hf_audio.data.index import metadata_columns
-from hf_audio.data.index_columns import digest
+from hf_audio.data.index.columns import digest
+from hf_audio.data.index.table import metadata_columns
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder

@@ -29,8 +29,8 @@ from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
 from hf_audio.config.reported import reported_command, reported_settings
-from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor, load_features
-from hf_audio.data.training_share import share_of_training
+from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor, load_features
+from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips, window_extractor
 from hf_audio.preparation.extractors import settings_of

@@ -36,11 +36,11 @@ import soxr
 import torch
 from transformers import ASTFeatureExtractor
 
-from hf_audio.data.audio import AudioError, read_audio
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import FeatureCollator, load_features
-from hf_audio.data.index import Clip, CorpusCard, index_of
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
+from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.grey_pictures import decode_features, encode_features
 from hf_audio.kinds.fbank import KaldiFbank
 

@@ -48,14 +48,14 @@ from benchmark_features import (
 )
 
 import hf_audio
-from hf_audio.data.feature_plan import (
+from hf_audio.data.building.plan import (
     check_clips,
     describe_build,
     plan_shards,
     shards_of,
     windows_in_a_shard,
 )
-from hf_audio.data.index import Clip, index_of
+from hf_audio.data.index.table import Clip, index_of
 
 PARTS = ("memory", "processes", "index", "long", "rates")
 TIMES = 10

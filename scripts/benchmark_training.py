@@ -45,7 +45,7 @@ from transformers import (
 )
 
 from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment
-from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.losses import loss_for
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.presets import AST_PRESETS, NETWORKS
@@ -229,7 +229,7 @@ def stock_whole_way(options: argparse.Namespace) -> Speed:
 
 def our_whole_way(options: argparse.Namespace) -> Speed:
     """Stored windows decoded by ours."""
-    from hf_audio.data.features_dataset import FeatureDataset
+    from hf_audio.data.loading.features_dataset import FeatureDataset
     from hf_audio.grey_pictures import encode_features
     from hf_audio.kinds.fbank import KaldiFbank
     from hf_audio.training import AudioTrainer

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from hf_audio import InputError, clear_errors
 from hf_audio.config import Recipe
-from hf_audio.data.index_columns import names_in
-from hf_audio.data.splits import fold_names
+from hf_audio.data.index.columns import names_in
+from hf_audio.data.splits.assigning import fold_names
 from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.publishing.markdown import Markdown, escaped, table

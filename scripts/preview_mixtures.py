@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hf_audio
 from hf_audio.config import setting
-from hf_audio.data.index_columns import mixtures_in
+from hf_audio.data.index.columns import mixtures_in
 from hf_audio.terminal import show
 
 VALUES = {"mix_fraction": 1.0}

@@ -94,7 +94,7 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Tiny feature datasets by their problem type, only to be read: see training_run.py."""
     from training_run import build_tiny_features
 
-    from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+    from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 
     folder = tmp_path_factory.mktemp("features")
     return {task: build_tiny_features(folder / task, task) for task in (SINGLE_LABEL, MULTI_LABEL)}
@@ -103,7 +103,7 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def tiny_features(tiny_folders: dict[str, Path]):
     """The single-label one of them."""
-    from hf_audio.data.features_dataset import load_features
-    from hf_audio.data.labels import SINGLE_LABEL
+    from hf_audio.data.index.labels import SINGLE_LABEL
+    from hf_audio.data.loading.features_dataset import load_features
 
     return load_features(tiny_folders[SINGLE_LABEL])

@@ -74,7 +74,7 @@ def check(path: Path) -> str:
     """Decode a file in every way, and say what is not as it should be."""
     import numpy as np
 
-    from hf_audio.data.audio import AudioError, probe, read_audio, read_blocks
+    from hf_audio.data.recordings.audio import AudioError, probe, read_audio, read_blocks
 
     size = path.stat().st_size
     # even an empty FLAC frame of 65,535 samples takes more than a byte for ten seconds of sound at any usual rate

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from training_run import tiny_model
 from transformers import TrainerCallback
 
-from hf_audio.data.features_dataset import load_features
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.training import AudioTrainer, training_arguments
 
 GLOBAL_BATCH = 8

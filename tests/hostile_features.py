@@ -19,7 +19,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, load_features
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.errors import InputError
 from hf_audio.grey_pictures import PNG_SIGNATURE, _png_chunk
 

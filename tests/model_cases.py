@@ -22,7 +22,7 @@ from model_extractors import classical, log_mel, mel, stereo, waveform, whisper_
 from torch import Tensor
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.losses import loss_for
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.checkpoints import transformer_from_scratch

@@ -9,8 +9,8 @@ from test_folder import touch
 
 from hf_audio import InputError
 from hf_audio.corpora.folder import Reading, understand
-from hf_audio.data.index import Clip, rows_of
-from hf_audio.data.understanding import Understanding
+from hf_audio.data.index.table import Clip, rows_of
+from hf_audio.data.index.understanding import Understanding
 
 NAMES = [f"{number}.wav" for number in range(6)]
 HEARD = ["dog", "dog", "dog", "cat", "cat", "cat"]

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from tone_corpus import build
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
-import hf_audio.data.feature_building as building
+import hf_audio.data.building.build as building
 from hf_audio.ranks import main_process_first, wait_for_everyone
 
 TIMEOUT_S = 2

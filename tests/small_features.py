@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import Clip, CorpusCard, index_of
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.kinds import WindowExtractor
 from hf_audio.kinds.fbank import KaldiFbank
 

@@ -20,7 +20,7 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.models.checkpoints import headed_from_checkpoint, stock_from_checkpoint
 
 SPEECH = {

@@ -22,6 +22,8 @@ LEVELS = (
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
 )
+# Inside data/, likewise.
+DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "loading")
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.
 OPTIONAL_LIBRARIES = {
@@ -86,6 +88,17 @@ def test_imports_go_to_the_left_only(path):
         assert LEVEL_OF[other] < LEVEL_OF[own] or LEVEL_OF[own] == 0, (
             f"{path.relative_to(ROOT)}:{line} imports {module}, which is not to the left of {own}"
         )
+
+
+def test_packages_of_data_import_to_the_left_only():
+    for path in (ROOT / "hf_audio/data").rglob("*.py"):
+        own = path.relative_to(ROOT / "hf_audio/data").parts[0].removesuffix(".py")
+        for module, line, _ in imports(path):
+            if module.startswith("hf_audio.data."):
+                other = module.split(".")[2]
+                assert other == own or DATA_LEVELS.index(other) < DATA_LEVELS.index(own), (
+                    f"{path.relative_to(ROOT)}:{line} imports {module}, which is not to the left of data/{own}"
+                )
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

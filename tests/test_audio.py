@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_audio.data import audio
-from hf_audio.data.audio import AudioError, probe, read_audio
+from hf_audio.data.recordings import audio
+from hf_audio.data.recordings.audio import AudioError, probe, read_audio
 
 RATE = 44_100
 

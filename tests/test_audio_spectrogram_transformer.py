@@ -15,7 +15,7 @@ from transformers import (
     pipeline,
 )
 
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS
 from hf_audio.losses import loss_for

@@ -20,7 +20,7 @@ from hf_audio.audit.fact_store import CRASHED, FactStore
 from hf_audio.audit.findings import Finding, audit_clips, usable_clips
 from hf_audio.audit.page import MOST_ROWS, audit_corpus
 from hf_audio.corpora.folder import index
-from hf_audio.data.index import Clip, index_of, rows_of
+from hf_audio.data.index.table import Clip, index_of, rows_of
 from hf_audio.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

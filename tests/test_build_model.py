@@ -9,8 +9,8 @@ import torch
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperConfig, WhisperFeatureExtractor
 from transformers import WhisperForAudioClassification as WhisperClassifier
 
-from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor

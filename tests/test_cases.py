@@ -15,9 +15,9 @@ import pytest
 from hf_audio import InputError
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora.folder import Reading, understand
-from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.index import rows_of
-from hf_audio.data.understanding import Understanding
+from hf_audio.data.index.table import rows_of
+from hf_audio.data.index.understanding import Understanding
+from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.preparation import build_corpus_features, corpus_clips
 
 THREE = {"0": 6, "1": 6, "2": 6}

@@ -15,8 +15,8 @@ from test_folder import touch
 
 from hf_audio import InputError
 from hf_audio.corpora.folder import Reading, understand
-from hf_audio.data.index import rows_of
-from hf_audio.data.understanding import Understanding
+from hf_audio.data.index.table import rows_of
+from hf_audio.data.index.understanding import Understanding
 
 
 def read(root: Path, **reading) -> tuple[dict[str, tuple], Understanding]:

@@ -23,7 +23,7 @@ from training_run import CLASSES, sound, tiny_model
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
 import hf_audio
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.inference import embed, embeddings
 from hf_audio.learners.classifiers import GRIDS, LEAST_LOGIT, calibrate, decision_values, fit_classifiers

@@ -13,7 +13,7 @@ from hf_audio import InputError, load_features
 from hf_audio.augment import Combine, Compose, Normalisation, SpecAugment, augmentation_for
 from hf_audio.augment.combine import CombineParameters
 from hf_audio.config import AugmentConfig
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.training import AudioTrainer, training_arguments

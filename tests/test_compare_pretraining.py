@@ -10,7 +10,7 @@ import pytest
 from training_run import build_tiny_features
 
 from hf_audio import InputError, load_features
-from hf_audio.data.labels import MULTI_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL
 
 ROOT = Path(__file__).parents[1]
 

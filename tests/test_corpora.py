@@ -14,7 +14,7 @@ from file_server import FileServer
 
 from hf_audio import InputError
 from hf_audio.corpora import corpus_names, find_corpus, openmic, verify_corpus
-from hf_audio.data.index import CorpusCard, rows_of
+from hf_audio.data.index.table import CorpusCard, rows_of
 
 
 @pytest.mark.parametrize("name", corpus_names())

@@ -15,7 +15,7 @@ import pytest
 from corpus_trees import write_sound
 
 from hf_audio import InputError, corpus_clips, parse_recipe
-from hf_audio.data.index import rows_of
+from hf_audio.data.index.table import rows_of
 from hf_audio.repeated_runs import RepeatedRuns
 
 ROOT = Path(__file__).parents[1]

@@ -11,8 +11,8 @@ from huggingface_hub import DatasetCard
 from PIL import Image
 from small_features import PITCH_HZ, build_small_features
 
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.index import CorpusCard
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.grey_pictures import decode_features
 from hf_audio.kinds.classical import ClassicalFeatures

@@ -40,7 +40,7 @@ def test_broken_files_are_decoded_or_refused(decoder, tmp_path_factory, mutation
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_originals_are_good(decoder, tmp_path, kind):
-    from hf_audio.data.audio import read_audio
+    from hf_audio.data.recordings.audio import read_audio
 
     path = tmp_path / f"good.{kind}"
     path.write_bytes(original(kind))

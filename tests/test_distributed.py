@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from training_run import build_tiny_features, tiny_model
 from transformers import AutoModelForAudioClassification
 
-from hf_audio.data.features_dataset import FeatureCollator, load_features
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
 from hf_audio.losses import loss_for
 from hf_audio.metrics import average_per_clip
 

@@ -11,8 +11,8 @@ from torchaudio.compliance.kaldi import get_mel_banks
 from transformers import ASTFeatureExtractor, AutoFeatureExtractor
 from transformers.models.audio_spectrogram_transformer import feature_extraction_audio_spectrogram_transformer
 
-from hf_audio.data.audio import read_audio
-from hf_audio.data.foreign_extractor import own_extractors
+from hf_audio.data.foreign.extractor import own_extractors
+from hf_audio.data.recordings.audio import read_audio
 from hf_audio.extractors import fbank as fbank_module
 from hf_audio.extractors.fbank import FbankFeatureExtractor
 from hf_audio.kinds import kind_of_extractor

@@ -18,13 +18,13 @@ import torch
 from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
 from transformers import AutoFeatureExtractor
 
-from hf_audio.data.audio import read_audio
-from hf_audio.data.clip_lengths import recordings_of
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.index import Clip, MixPart, index_of
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
-from hf_audio.data.recording_stamps import contents_digest
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.table import Clip, MixPart, index_of
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.data.recordings.audio import read_audio
+from hf_audio.data.recordings.lengths import recordings_of
+from hf_audio.data.recordings.stamps import contents_digest
 from hf_audio.errors import InputError
 from hf_audio.grey_pictures import decode_features
 from hf_audio.kinds.fbank import KaldiFbank
@@ -143,7 +143,7 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
 
 
 def test_row_groups_stay_small_and_have_a_page_index(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_audio.data.shard_writing.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("hf_audio.data.building.shard_rows.ROW_GROUP_BYTES", 100_000)
     folder = build(corpus, tmp_path / "features")
     metadata = pq.ParquetFile(folder / "data/test-00000-of-00001.parquet").metadata
     assert metadata.num_row_groups > 1

@@ -18,7 +18,7 @@ import tone_corpus
 from filelock import FileLock
 from tone_corpus import CountingFbank, DyingFbank, build, tone_clips
 
-from hf_audio.data import feature_building
+from hf_audio.data.building import build as feature_building
 from hf_audio.errors import InputError
 
 REPO_ROOT = Path(__file__).resolve().parents[1]

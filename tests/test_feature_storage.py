@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hf_audio.data.feature_storage import feature_schema
-from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.feature_format import feature_schema
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import decode_features, encode_features
 from hf_audio.kinds.fbank import KaldiFbank
@@ -76,7 +76,7 @@ def test_low_frequencies_are_at_the_bottom_and_time_runs_to_the_right():
 
 
 def test_a_window_of_music_takes_a_fraction_of_its_pixels(shared_data):
-    from hf_audio.data.audio import read_audio
+    from hf_audio.data.recordings.audio import read_audio
 
     path = sorted((shared_data / "philharmonia_mini").rglob("violin*phrase*.mp3"))[0]
     (features,) = KaldiFbank()([torch.from_numpy(read_audio(path, 16_000))])

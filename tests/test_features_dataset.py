@@ -17,9 +17,9 @@ from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
-from hf_audio.data.audio import read_audio
-from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, clip_key, load_features
-from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, clip_key, load_features
+from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
 from hf_audio.kinds.fbank import KaldiFbank
 
@@ -127,7 +127,7 @@ def test_a_cached_dataset_is_read_in_offline_mode(hub, folder):
     repo = put_on(hub, "alice/offline", folder)
     load_features(repo)
     code = (
-        "import sys; from hf_audio.data.features_dataset import load_features; load_features(sys.argv[1]); "
+        "import sys; from hf_audio.data.loading.features_dataset import load_features; load_features(sys.argv[1]); "
         "load_features('alice/new')"
     )
     hub.log.clear()

@@ -12,9 +12,9 @@ import soundfile
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import fma
-from hf_audio.data.audio import read_audio
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.recordings.audio import read_audio
+from hf_audio.data.splits.assigning import assign_splits
 
 # track, artist, split, subset, top genre
 TRACKS = [

@@ -10,7 +10,7 @@ import soundfile
 
 from hf_audio import InputError
 from hf_audio.corpora import corpus_names, find_corpus, folder
-from hf_audio.data.index import Clip, rows_of
+from hf_audio.data.index.table import Clip, rows_of
 
 
 def index(root) -> list[Clip]:

@@ -24,7 +24,7 @@ from hf_audio.corpora._midi_mix import ACCOMPANIMENT_UNDER_LEAD_DB, LEAD_SPREAD_
 from hf_audio.corpora._midi_songs import PHRASE_NOTES, PRE_ROLL_S, Song, compose
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
 from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
-from hf_audio.data.index import rows_of
+from hf_audio.data.index.table import rows_of
 from hf_audio.errors import InputError
 
 REPO_ROOT = Path(__file__).resolve().parents[1]

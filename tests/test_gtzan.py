@@ -13,8 +13,8 @@ import soundfile
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import gtzan
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 PARTS = {"train": "train", "validation": "valid", "test": "test"}
 

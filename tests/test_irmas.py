@@ -10,8 +10,8 @@ import pytest
 
 from hf_audio import DataConfig, InputError, LabelSpace, corpus_clips
 from hf_audio.corpora import irmas
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 
 def make_tree(root: Path, instruments: list[str]) -> Path:

@@ -18,8 +18,8 @@ from transformers import BatchFeature, SequenceFeatureExtractor, WhisperFeatureE
 
 from hf_audio.analysis.data_pictures import draw_features
 from hf_audio.config import FeatureConfig
-from hf_audio.data.feature_table import features_to_csv
-from hf_audio.data.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_table import features_to_csv
+from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS, CardText, Form, Kind, WindowExtractor, kind_named, kind_of, kind_of_extractor
 from hf_audio.learners.window_vectors import VectorReader

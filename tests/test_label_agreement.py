@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics
 
 from hf_audio import InputError, label_agreement
-from hf_audio.data.label_overrides import ClipLabels
+from hf_audio.data.index.label_overrides import ClipLabels
 
 ROOT = Path(__file__).parents[1]
 

@@ -26,7 +26,7 @@ from hf_audio import (
     read_clip_labels,
     write_label_errors,
 )
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.label_quality.clip_vectors import ClipTable
 from hf_audio.label_quality.errors import LEAST_AGREEMENT, _errors_of_each_class, _errors_of_one_label, out_of_fold
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips

@@ -10,8 +10,8 @@ import pytest
 from corpus_trees import openmic_tree, write_sound
 
 from hf_audio import Clip, DataConfig, InputError, LabelSpace, build_corpus_features, corpus_clips, read_clip_labels
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.label_overrides import correct_labels
+from hf_audio.data.index.label_overrides import correct_labels
+from hf_audio.data.index.table import index_of, rows_of
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 

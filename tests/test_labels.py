@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hf_audio import Clip, InputError, LabelSpace
-from hf_audio.data.index import index_of
+from hf_audio.data.index.table import index_of
 
 
 def clip(*labels: str) -> Clip:

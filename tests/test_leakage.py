@@ -16,8 +16,8 @@ from small_features import FREE
 
 from hf_audio import Clip, InputError, LabelSpace, leak_report, load_features
 from hf_audio.copies import Pairs, similarities, sketch_windows, threshold_above
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import index_of
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.table import index_of
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.spectrogram import Spectrogram

@@ -10,10 +10,12 @@ import pytest
 import soundfile
 from tone_corpus import CARD, LABELS
 
-from hf_audio.data import audio, feature_shards, shard_writing
-from hf_audio.data.audio import AudioError, read_audio, read_pieces
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import Clip, index_of
+from hf_audio.data.building import shard_rows as shard_writing
+from hf_audio.data.building import shards as feature_shards
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.table import Clip, index_of
+from hf_audio.data.recordings import audio
+from hf_audio.data.recordings.audio import AudioError, read_audio, read_pieces
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.spectrogram import Spectrogram
@@ -140,7 +142,7 @@ def test_a_recording_longer_than_is_held_at_once_is_built(tmp_path, in_pieces, m
 
 
 def test_large_windows_make_more_shards():
-    from hf_audio.data.feature_plan import plan_shards
+    from hf_audio.data.building.plan import plan_shards
 
     clips = index_of(Clip(f"{number}.wav", ("low",), "g", str(number), split="train") for number in range(2000))
     durations = np.full(len(clips), 30.0)

@@ -19,7 +19,7 @@ from transformers import (
     AutoModelForAudioClassification,
 )
 
-from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_named
 from hf_audio.models import build_model

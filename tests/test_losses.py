@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses import class_weights_from_counts, loss_for, smooth_targets
 

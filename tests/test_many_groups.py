@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from hf_audio import Clip, LabelSpace, assign_splits
-from hf_audio.data.group_drawing import groups_and_counts
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.labels import MULTI_LABEL
-from hf_audio.data.split_drawing import MANY_GROUPS
-from hf_audio.data.splits import draw_folds
+from hf_audio.data.index.labels import MULTI_LABEL
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import draw_folds
+from hf_audio.data.splits.drawing import MANY_GROUPS
+from hf_audio.data.splits.groups import groups_and_counts
 
 NUM_CLASSES = 300
 

@@ -10,9 +10,9 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import medley_solos
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.index_columns import check_disjoint, groups_and_splits
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.columns import check_disjoint, groups_and_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 HEADER = "subset,instrument,instrument_id,song_id,uuid4\n"
 

@@ -9,8 +9,8 @@ import yaml
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import medleydb
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 FRAME_S = 2048 / 44_100
 

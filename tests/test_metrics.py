@@ -13,7 +13,7 @@ from huggingface_hub import metadata_load
 from sklearn import metrics as sklearn_metrics
 
 import hf_audio.metrics
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.metrics import (
     average_per_clip,

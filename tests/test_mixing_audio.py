@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_audio.data.audio import AudioError
-from hf_audio.data.clip_lengths import clip_durations, read_headers
-from hf_audio.data.index import Clip, MixPart, index_of, joined_group
-from hf_audio.data.mixing_audio import read_clip, semitones, shifted, speeds, stretched, tempo_bpm
+from hf_audio.data.index.table import Clip, MixPart, index_of, joined_group
+from hf_audio.data.recordings.audio import AudioError
+from hf_audio.data.recordings.lengths import clip_durations, read_headers
+from hf_audio.data.recordings.mixing import read_clip, semitones, shifted, speeds, stretched, tempo_bpm
 
 RATE = 16_000
 

@@ -22,11 +22,11 @@ from test_mixing_audio import noise, write
 
 from hf_audio import InputError, load_features, mix_clips, share_of_training
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_plan import describe_build
-from hf_audio.data.index import Clip, CorpusCard, MixPart, groups_in, index_of, joined_group, rows_of
-from hf_audio.data.index_columns import check_disjoint, groups_and_splits
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.building.plan import describe_build
+from hf_audio.data.index.columns import check_disjoint, groups_and_splits
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.table import Clip, CorpusCard, MixPart, groups_in, index_of, joined_group, rows_of
 from hf_audio.finished_work import differences
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.learners.classifiers import search_settings
@@ -89,9 +89,9 @@ PLAN = """
 import random, sys
 from pathlib import Path
 from hf_audio.config import MixingConfig
-from hf_audio.data.index import Clip, index_of, rows_of
-from hf_audio.data.labels import LabelSpace
-from hf_audio.data.mixtures import mix_clips
+from hf_audio.data.index.table import Clip, index_of, rows_of
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.mixtures import mix_clips
 names = ("bell", "drum", "flute", "tuba")
 clips = [Clip(Path(), (name,), f"{name}-{n // 2}", f"{name}/{n}", split="train") for name in names for n in range(12)]
 random.Random(sys.argv[1]).shuffle(clips)

@@ -19,9 +19,9 @@ from training_run import build_tiny_features, sound, tiny_model
 from transformers import AutoModelForAudioClassification
 
 from hf_audio.analysis.evaluation import evaluate_model
-from hf_audio.data.audio import read_audio
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.data.recordings.audio import read_audio
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.lora import add_lora

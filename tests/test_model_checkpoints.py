@@ -27,7 +27,7 @@ from transformers import (
     pipeline,
 )
 
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses import loss_for
 from hf_audio.models.checkpoints import (

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from test_distributed import launch
 from transformers import AutoModelForAudioClassification
 
-from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses import loss_for
 from hf_audio.models.lora import add_lora, is_lora, merged_model

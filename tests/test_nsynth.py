@@ -12,8 +12,8 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import nsynth
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 FIRST_INSTRUMENT = {"nsynth-train": 0, "nsynth-valid": 100, "nsynth-test": 100}  # validation and test share theirs
 

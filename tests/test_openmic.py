@@ -8,8 +8,8 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import openmic
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 # sample key, split, artist, relevance of the instruments that somebody was asked about
 CLIPS = [

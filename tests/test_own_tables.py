@@ -13,7 +13,7 @@ from own_tables import HEARD, NAMES, read, recordings, refused, rows, write
 from test_folder import touch
 
 from hf_audio.audit.page import write_clips
-from hf_audio.data.index import index_of
+from hf_audio.data.index.table import index_of
 
 
 @pytest.fixture

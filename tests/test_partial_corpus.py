@@ -28,10 +28,10 @@ from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.augment import Compose, Mixup, Normalisation
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
-from hf_audio.data.feature_plan import check_clips, describe_build
-from hf_audio.data.features_dataset import FeatureCollator
-from hf_audio.data.index import Clip, index_of, rows_of
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.building.plan import check_clips, describe_build
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.table import Clip, index_of, rows_of
+from hf_audio.data.loading.features_dataset import FeatureCollator
 from hf_audio.errors import InputError
 from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features

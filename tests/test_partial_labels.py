@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 from hf_audio.analysis.evaluation import _predictions
 from hf_audio.analysis.plots import confusion_shares, plot_roc_pr
 from hf_audio.augment import Mixup, Normalisation
-from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses import class_weights_from_counts, loss_for, smooth_targets
 from hf_audio.metrics import average_per_clip, choose_threshold, classification_metrics, validation_metrics

@@ -20,10 +20,10 @@ from PIL import Image
 from hf_audio.analysis.data_pictures import draw_features
 from hf_audio.augment import augmentation_for
 from hf_audio.config import AugmentConfig
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.index import index_of
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import index_of
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.spectrogram import Spectrogram

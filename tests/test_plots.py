@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hf_audio.analysis.plots import confusion_shares, plot_f1_per_class, plot_roc_pr, plot_training, write_plots
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.metrics import classification_metrics, decide
 
 HISTORY = [{"loss": 1.0 / (1 + step), "step": step, "epoch": step / 4} for step in range(1, 9)] + [

@@ -21,7 +21,7 @@ from training_run import build_tiny_features, tiny_model
 from transformers import AutoModelForAudioClassification
 
 from hf_audio import InputError, load_features, parse_recipe, pretrain_model, pretraining_model
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.models import build_model
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch, resize_positions
 from hf_audio.models.patch_choice import share_of, sine_positions

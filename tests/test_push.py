@@ -15,7 +15,7 @@ import pytest
 from huggingface_hub import get_session
 from small_features import build_small_features
 
-from hf_audio.data.index import CorpusCard
+from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError
 from hf_audio.publishing import hub as publishing_hub
 from hf_audio.publishing.push import push_features, push_model

@@ -15,11 +15,11 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.foreign_manifest import read_manifest
-from hf_audio.data.index import Clip, CorpusCard, index_of, rows_of
-from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.foreign.manifest import read_manifest
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.table import Clip, CorpusCard, index_of, rows_of
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.publishing.model_card import write_model_card

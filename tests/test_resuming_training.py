@@ -19,7 +19,7 @@ from training_run import assert_same_weights, batch_of, tiny_model, trainer_of, 
 from transformers import AutoConfig, AutoModelForAudioClassification
 
 from hf_audio.augment import Compose, Mixup, Normalisation
-from hf_audio.data.labels import SINGLE_LABEL
+from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.models import build_model
 from hf_audio.training.checkpoints import MARKER, delete_incomplete, is_complete, mark_complete, newest_complete

@@ -8,8 +8,8 @@ import pytest
 from small_features import build_small_features
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.foreign_extractor import declared, extractor_class_of, extractor_from_file, known_extractors
+from hf_audio.data.foreign.extractor import declared, extractor_class_of, extractor_from_file, known_extractors
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor

@@ -29,9 +29,9 @@ from small_features import build_small_features
 from torch.utils.data import DataLoader
 from training_run import trainer_of
 
-from hf_audio.data.features_dataset import FeatureCollator, load_features
-from hf_audio.data.labels import SINGLE_LABEL
-from hf_audio.data.streaming import StreamedWindows
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.streaming import StreamedWindows
 from hf_audio.errors import InputError
 from hf_audio.grey_pictures import decode_features, read_pixels
 from hf_audio.kinds.classical import ClassicalFeatures

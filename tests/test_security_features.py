@@ -22,9 +22,10 @@ from hostile_features import (
 )
 from small_features import build_small_features
 
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.index import CorpusCard
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.data.loading import features_dataset
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 
 ELSEWHERE = "http://127.0.0.1:9/picture.png"
@@ -253,7 +254,7 @@ def test_a_manifest_of_gigabytes_is_not_downloaded(hub, folder):
 
 
 def test_a_hub_that_says_less_than_it_sends_is_stopped(hub, folder, monkeypatch):
-    monkeypatch.setitem(__import__("hf_audio.data.features_dataset", fromlist=["FILES"]).FILES, "index.csv", 100)
+    monkeypatch.setitem(features_dataset.FILES, "index.csv", 100)
     assert "index.csv has" in refusal(put_on(hub, "evil/more", folder))
 
 

@@ -25,8 +25,8 @@ import hf_audio
 from hf_audio import InputError, parse_recipe
 from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.config.reported import reported_command, reported_settings
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import printable
 from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 from hf_audio.privacy import public_name, public_value, write_published

@@ -14,8 +14,8 @@ from training_run import trainer_of
 
 from hf_audio import InputError
 from hf_audio.analysis.evaluation import evaluate_model
-from hf_audio.data.features_dataset import check_features, load_features
-from hf_audio.data.labels import SINGLE_LABEL
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import check_features, load_features
 from hf_audio.publishing.dataset_card import write_dataset_card
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.publishing.push import push_features
@@ -86,7 +86,7 @@ def test_what_load_features_would_refuse_is_not_pushed(hub, token, folder, what)
 
 
 def test_a_whole_folder_is_found_whole_and_no_row_of_it_is_copied(folder, monkeypatch):
-    monkeypatch.setattr("hf_audio.data.shard_reader.ShardReader.download_and_prepare", None)
+    monkeypatch.setattr("hf_audio.data.loading.shard_reader.ShardReader.download_and_prepare", None)
     check_features(folder)
 
 

@@ -21,11 +21,12 @@ from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 from hf_audio import InputError
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.corpora import find_corpus
-from hf_audio.data import audio, feature_shards
-from hf_audio.data.audio import MOST_SAMPLES, AudioError, read_audio
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.index import Clip, index_of, rows_of
-from hf_audio.data.label_overrides import ClipLabels, read_clip_labels
+from hf_audio.data.building import shards as feature_shards
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.label_overrides import ClipLabels, read_clip_labels
+from hf_audio.data.index.table import Clip, index_of, rows_of
+from hf_audio.data.recordings import audio
+from hf_audio.data.recordings.audio import MOST_SAMPLES, AudioError, read_audio
 from hf_audio.data.tables import csv_text, read_table, written_rows
 from hf_audio.errors import as_html
 from hf_audio.files import read_yaml

@@ -8,8 +8,8 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import solo
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 RECORDINGS = ("cello/bach.wav", "cello/élgar 2.flac", "piano/2019/satie.mp3", "piano/ravel.ogg", "violin/a.wav")
 

@@ -19,11 +19,11 @@ from chord_sounds import RATE, music, stereo_music
 from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from hf_audio.config import FeatureConfig
-from hf_audio.data.audio import AudioError, read_audio
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
-from hf_audio.data.index import Clip, CorpusCard, index_of
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
+from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.errors import InputError
 from hf_audio.extractors.spectrogram import CHANNELS
 from hf_audio.kinds.fbank import KaldiFbank

@@ -9,8 +9,8 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import speech_commands
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 # speakers of the published lists, and of neither of them
 SPEAKERS = {"validation": ["026290a7", "060cd039"], "test": ["bb05582b", "0c40e715"], "train": ["0c2ca723", "c50f55b8"]}

@@ -12,9 +12,9 @@ import pytest
 from corpus_trees import folder_tree, irmas_tree
 
 from hf_audio import Clip, DataConfig, InputError, LabelSpace, assign_splits, corpus_clips
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.index_columns import check_disjoint
-from hf_audio.data.splits import draw_folds, fold_names
+from hf_audio.data.index.columns import check_disjoint
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import draw_folds, fold_names
 
 
 def make_clips(num_groups: int, clips_each: int, classes: str = "abcd", split: str | None = None) -> list[Clip]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hf_audio.data.streaming import StreamedWindows, max_workers
+from hf_audio.data.loading.streaming import StreamedWindows, max_workers
 
 SHARD_SIZES = (30, 10, 20, 5, 15)  # 80 windows
 BATCH = 4

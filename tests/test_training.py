@@ -10,8 +10,8 @@ import torch
 from training_run import batch_of, tiny_model, trainer_of
 from transformers import ASTFeatureExtractor, AutoFeatureExtractor, AutoModelForAudioClassification, TrainerCallback
 
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.losses import loss_for
 

@@ -7,8 +7,8 @@ import pytest
 from training_run import build_tiny_features
 
 from hf_audio import InputError, load_features, share_of_training
-from hf_audio.data.group_drawing import draw_share
-from hf_audio.data.labels import MULTI_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL
+from hf_audio.data.splits.groups import draw_share
 
 
 def test_classes_keep_their_shares():

@@ -22,7 +22,7 @@ from transformers import (
     Wav2Vec2Config,
 )
 
-from hf_audio.data.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.losses import loss_for
 from hf_audio.models.checkpoints import (
     headed_from_checkpoint,

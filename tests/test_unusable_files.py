@@ -16,11 +16,11 @@ import pytest
 import soundfile
 from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.feature_plan import places_in_order
-from hf_audio.data.features_dataset import load_features
-from hf_audio.data.index import Clip, index_of
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.building.plan import places_in_order
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, index_of
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds.fbank import KaldiFbank
 

@@ -8,8 +8,8 @@ import pytest
 
 from hf_audio import InputError, LabelSpace
 from hf_audio.corpora import urbansound8k
-from hf_audio.data.index import index_of, rows_of
-from hf_audio.data.splits import assign_splits
+from hf_audio.data.index.table import index_of, rows_of
+from hf_audio.data.splits.assigning import assign_splits
 
 HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
 

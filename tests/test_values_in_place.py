@@ -12,9 +12,9 @@ import pytest
 import tone_corpus
 from torch.utils.data import DataLoader
 
-from hf_audio.data import values_in_place
-from hf_audio.data.features_dataset import FeatureCollator, clip_key, load_features
-from hf_audio.data.values_in_place import file_version
+from hf_audio.data.loading import values_in_place
+from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, load_features
+from hf_audio.data.loading.values_in_place import file_version
 from hf_audio.errors import InputError
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.recipe import parse_recipe
@@ -69,7 +69,7 @@ def test_ten_rebuilds_do_not_take_ten_times_the_disk(corpus, tmp_path, monkeypat
 def test_rows_are_checked_once_and_again_where_a_shard_changed(folder, monkeypatch):
     load_features(folder)
     checked = []
-    monkeypatch.setattr("hf_audio.data.shard_reader.placed", lambda rows, *_: checked.append(rows) or rows)
+    monkeypatch.setattr("hf_audio.data.loading.shard_reader.placed", lambda rows, *_: checked.append(rows) or rows)
     load_features(folder)
     assert not checked
 

@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from hf_audio.config import DataConfig, FeatureConfig
-from hf_audio.data.audio import read_audio
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import FeatureCollator, check_same_extractor, load_features
-from hf_audio.data.index import index_of
-from hf_audio.data.streaming import StreamedWindows
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.table import index_of
+from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.loading.streaming import StreamedWindows
+from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank

@@ -14,10 +14,10 @@ import soundfile
 import torch
 from transformers import ASTForAudioClassification
 
-from hf_audio.data.feature_building import build_features
-from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset, load_features
-from hf_audio.data.index import Clip, CorpusCard, index_of
-from hf_audio.data.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.training import AudioTrainer, training_arguments

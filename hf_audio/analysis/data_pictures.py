@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hf_audio.augment import Compose
-from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically

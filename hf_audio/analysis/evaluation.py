@@ -18,8 +18,8 @@ import pyarrow as pa
 from hf_audio import __version__
 from hf_audio.analysis.plots import write_plots
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
-from hf_audio.data.features_dataset import FeatureDataset, clip_key
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.metrics import (

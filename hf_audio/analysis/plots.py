@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn import metrics
 
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.pictures.figures import BLUE, GREY, ORANGE, new_figure, png, short_name

@@ -17,10 +17,10 @@ import soxr
 import torch
 from torchaudio.functional import resample
 
-from hf_audio.data.audio import AudioError, probe, read_audio
-from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.index import Clip, rows_of
-from hf_audio.data.index_columns import is_one_of, of_split, without_mixtures
+from hf_audio.data.index.columns import is_one_of, of_split, without_mixtures
+from hf_audio.data.index.table import Clip, rows_of
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.recordings.audio import AudioError, probe, read_audio
 from hf_audio.metrics import decide
 from hf_audio.windows import window_starts
 

@@ -10,9 +10,9 @@ import numpy as np
 import soxr
 
 from hf_audio.audit.fingerprints import PICTURE_S, SAMPLE_RATE, picture
-from hf_audio.data.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
-from hf_audio.data.audio_headers import lacks_last_page, missing_bytes
-from hf_audio.data.index import Clip
+from hf_audio.data.index.table import Clip
+from hf_audio.data.recordings.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
+from hf_audio.data.recordings.headers import lacks_last_page, missing_bytes
 
 # The four largest values of 16 bits: one more bit would have been needed. Eight bits end at 127 / 128.
 FULL_SCALE, FULL_SCALE_8_BITS = 0.9999, 0.99

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_audio.audit.clip_facts import ClipFacts, examine_clip, fact_names
-from hf_audio.data.index import Clip
+from hf_audio.data.index.table import Clip
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import open_for_writing, open_regular

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from hf_audio.audit.clip_facts import ClipFacts
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.fingerprints import copies
-from hf_audio.data.index import Clip, rows_of
-from hf_audio.data.index_columns import is_one_of, without_mixtures
+from hf_audio.data.index.columns import is_one_of, without_mixtures
+from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.errors import InputError
 
 SEVERITIES = ("error", "warning", "note")

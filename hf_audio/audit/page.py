@@ -16,7 +16,7 @@ from markupsafe import Markup
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
 from hf_audio.config import DataConfig
-from hf_audio.data.index import rows_of
+from hf_audio.data.index.table import rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically

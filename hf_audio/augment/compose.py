@@ -14,7 +14,7 @@ from hf_audio.augment.recording import Recording
 from hf_audio.augment.spectrogram import Mixup, Normalisation, SpecAugment
 from hf_audio.augment.warp import Warp
 from hf_audio.config import AugmentConfig
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form, kind_of_extractor, names_of
 

@@ -3,7 +3,7 @@
 A corpus module has
 
     CARD: CorpusCard                      its licence, citation and protocol
-    index(root: Path) -> pyarrow.Table    every clip, a row each, see hf_audio.data.index, from the layout on disk
+    index(root: Path) -> pyarrow.Table    every clip, a row each, see hf_audio.data.index.table, from the layout on disk
     understand(root, reading)             optional: clips, and how a layout was read that is not known beforehand
     index_for_random_split(root)          optional: the same without official splits, where more than these change
     SOURCE: Archives or Mirdata           optional: where it is downloaded from, and what its files should be

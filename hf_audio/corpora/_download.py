@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from hf_audio.data.index import CorpusCard
+from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import open_for_writing, read_text, write_atomically
 from hf_audio.terminal import progress

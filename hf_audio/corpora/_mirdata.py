@@ -21,7 +21,7 @@ from hf_audio.corpora._archives import Fault, unpack_into
 from hf_audio.corpora._download import as_size, fetch, with_margin
 from hf_audio.corpora._files import DOWNLOADS
 from hf_audio.corpora._source import announce, only_process, require_space
-from hf_audio.data.index import CorpusCard
+from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_TABLE_BYTES, read_whole
 

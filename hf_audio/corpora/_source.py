@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from hf_audio.corpora._archives import Fault, damaged_files, is_unpacked, unpack
 from hf_audio.corpora._download import arrived_bytes, as_size, fetch, unwritable, with_margin
 from hf_audio.corpora._files import DOWNLOADS
-from hf_audio.data.index import CorpusCard
+from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.locks import locked
 from hf_audio.terminal import show

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.terminal import named_logger

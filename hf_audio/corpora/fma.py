@@ -21,7 +21,7 @@ import pyarrow as pa
 from hf_audio.corpora._files import files_below, folders_below
 from hf_audio.corpora._source import Archive, Archives
 from hf_audio.corpora.folder import SPLIT_NAMES
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_TABLE_BYTES, read_whole
 from hf_audio.terminal import named_logger

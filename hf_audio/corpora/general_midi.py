@@ -31,7 +31,7 @@ from hf_audio.corpora._midi_mix import render_excerpt
 from hf_audio.corpora._midi_songs import SPLITS, Excerpt, Song, compose
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
 from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically, write_json

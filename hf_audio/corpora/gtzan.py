@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
-from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
+from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_LABELS_BYTES, read_whole
 from hf_audio.terminal import named_logger

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from hf_audio.corpora._activity import Segment, labels_of_many, segments
 from hf_audio.corpora._files import files_below
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_text, read_yaml
 from hf_audio.terminal import named_logger

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.tables import read_table
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_text

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora.folder import AUDIO_SUFFIXES
-from hf_audio.data.index import Clip, CorpusCard, index_of
+from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.tables import Row, read_stretch, read_table
 from hf_audio.errors import InputError, nearest_name
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_audio.data.label_overrides import ClipLabels, read_clip_labels
+from hf_audio.data.index.label_overrides import ClipLabels, read_clip_labels
 from hf_audio.errors import InputError, printable
 
 

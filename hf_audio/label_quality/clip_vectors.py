@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hf_audio.data.features_dataset import FeatureDataset, clip_key
-from hf_audio.data.foreign_index import classes_in
-from hf_audio.data.index import MIXTURE_GROUP
+from hf_audio.data.foreign.index import classes_in
+from hf_audio.data.index.table import MIXTURE_GROUP
+from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.inference import embeddings, load_network

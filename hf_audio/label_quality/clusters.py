@@ -17,9 +17,9 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from hf_audio.data.features_dataset import FeatureDataset, check_same_extractor
-from hf_audio.data.foreign_index import names_in
-from hf_audio.data.label_overrides import LEAVE_OUT, overrides_text
+from hf_audio.data.foreign.index import names_in
+from hf_audio.data.index.label_overrides import LEAVE_OUT, overrides_text
+from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import StratifiedGroupKFold
 
-from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors

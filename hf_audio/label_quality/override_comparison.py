@@ -11,17 +11,17 @@ import numpy as np
 from scipy.stats import sem
 from scipy.stats import t as student
 
-from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.foreign_index import names_in
-from hf_audio.data.index import Clip, index_of, rows_of
-from hf_audio.data.label_overrides import (
+from hf_audio.data.foreign.index import names_in
+from hf_audio.data.index.label_overrides import (
     LEAVE_OUT,
     CorrectedLabels,
     correct_labels,
     overrides_text,
     read_clip_labels,
 )
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, index_of, rows_of
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.label_overrides import overrides_text
+from hf_audio.data.index.label_overrides import overrides_text
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import encode_features
 from hf_audio.kinds import Form

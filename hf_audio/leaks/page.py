@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.grey_pictures import encode_features
 from hf_audio.kinds import Form
 from hf_audio.leaks.search import Leak

@@ -18,7 +18,7 @@ from hf_audio.copies import (
     sketch_windows,
     threshold_above,
 )
-from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.kinds import Form
 from hf_audio.pictures.frames import frames_of_rows
 from hf_audio.terminal import progress

@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from hf_audio.data.index import groups_in
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import groups_in
 from hf_audio.errors import InputError
 from hf_audio.learners.window_vectors import WindowVectors
 from hf_audio.metrics import ClipScores, average_per_clip, main_metrics, validation_metrics

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
-from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.learners.classifiers import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_audio.data.features_dataset import FeatureDataset, clip_key, load_features
+from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key, load_features
 from hf_audio.errors import InputError
 from hf_audio.inference import WindowEmbeddings, embeddings, load_network
 from hf_audio.kinds import Form, names_of

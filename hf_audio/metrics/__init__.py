@@ -18,7 +18,7 @@ from hf_audio.metrics.clips import ClipScores, average_per_clip, mean_of_clips
 if TYPE_CHECKING:
     import evaluate
 
-    from hf_audio.data.labels import LabelSpace
+    from hf_audio.data.index.labels import LabelSpace
 
 __all__ = [
     "METRIC_NAMES",

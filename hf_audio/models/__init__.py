@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from hf_audio.data.features_dataset import FeatureDataset
+    from hf_audio.data.loading.features_dataset import FeatureDataset
 
 # so that checkpoints load our extractors from here; by their names too, where stock networks were trained on them
 for _config in (FeatureMLPConfig, FeatureCNNConfig, FeatureRNNConfig):
@@ -114,7 +114,7 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
     Raises:
         InputError: the checkpoint reads something else than these features.
     """
-    from hf_audio.data.features_dataset import check_same_extractor
+    from hf_audio.data.loading.features_dataset import check_same_extractor
 
     if name in TRANSFORMER_PRESETS and features.kind.form is Form.SOUND:
         masked = {**features.extractor.to_dict(), "return_attention_mask": True}  # they are of the layer-norm kind

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ASTConfig, ASTForAudioClassification
 
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.models.foreign_checkpoint import Checkpoint
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModelForAudioClassification, PretrainedConfig, PreTrainedModel
 
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.classifier import AudioClassifierConfig

@@ -35,7 +35,7 @@ from transformers import (
 from transformers.utils import cached_file
 from transformers.utils.hub import resolve_revision
 
-from hf_audio.data.foreign_extractor import extractor_class_of, extractor_from_settings
+from hf_audio.data.foreign.extractor import extractor_class_of, extractor_from_settings
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_JSON_BYTES, read_json, read_start
 from hf_audio.models.foreign_config import config_from_settings

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, FeatureExtractionMixin, PreTrainedModel
 
-from hf_audio.data.foreign_extractor import own_extractors
+from hf_audio.data.foreign.extractor import own_extractors
 from hf_audio.files import read_json, write_json
 from hf_audio.models.classifier import AudioClassifierConfig
 

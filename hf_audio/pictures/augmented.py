@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from hf_audio.augment import Compose
-from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.pictures.figures import new_figure, short_name
 
 NUM_WINDOWS = 5

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 from matplotlib.figure import Figure
 
-from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.pictures.figures import BLUE, new_figure, short_name
 
 MOST_NAMED_CLASSES = 60

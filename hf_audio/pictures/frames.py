@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureDataset
 
 
 def frames_of_rows(features: FeatureDataset) -> Callable[[dict], np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from hf_audio.data.feature_plan import shard_names
+from hf_audio.data.feature_format import shard_names
 from hf_audio.kinds import Form, kind_of
 from hf_audio.pictures.figures import short_name
 

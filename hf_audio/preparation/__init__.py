@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
-from hf_audio.data.feature_building import build_features
+from hf_audio.data.building.build import build_features
 from hf_audio.preparation.clips import corpora_of, corpus_clips
 from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
 from hf_audio.corpora import find_corpus, obtain_corpus
 from hf_audio.corpora.folder import Reading
-from hf_audio.data.index import CLIP_COLUMNS, CorpusCard
-from hf_audio.data.index_columns import names_in, with_split, with_values
-from hf_audio.data.label_overrides import CorrectedLabels, correct_labels
-from hf_audio.data.labels import MULTI_LABEL, LabelSpace
-from hf_audio.data.mixtures import mix_clips
-from hf_audio.data.splits import assign_splits
-from hf_audio.data.understanding import Understanding
+from hf_audio.data.index.columns import names_in, with_split, with_values
+from hf_audio.data.index.label_overrides import CorrectedLabels, correct_labels
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.mixtures import mix_clips
+from hf_audio.data.index.table import CLIP_COLUMNS, CorpusCard
+from hf_audio.data.index.understanding import Understanding
+from hf_audio.data.splits.assigning import assign_splits
 from hf_audio.errors import InputError
 from hf_audio.preparation.sample_rates import with_low_rates
 from hf_audio.privacy import public_value

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import FeatureConfig
-from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.clip_lengths import clip_durations, read_headers
-from hf_audio.data.index import rows_of
-from hf_audio.data.index_columns import of_split, spread_over, without_mixtures
+from hf_audio.data.index.columns import of_split, spread_over, without_mixtures
+from hf_audio.data.index.table import rows_of
+from hf_audio.data.recordings.audio import AudioError, probe
+from hf_audio.data.recordings.lengths import clip_durations, read_headers
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.terminal import named_logger

@@ -7,9 +7,9 @@ import dataclasses
 
 import pyarrow as pa
 
-from hf_audio.data.audio import AudioError, probe
-from hf_audio.data.index_columns import spread_over
-from hf_audio.data.understanding import Understanding
+from hf_audio.data.index.columns import spread_over
+from hf_audio.data.index.understanding import Understanding
+from hf_audio.data.recordings.audio import AudioError, probe
 
 NUM_PROBED_FILES = 200
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hf_audio.data.feature_plan import shard_names
+from hf_audio.data.feature_format import shard_names
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_json
 from hf_audio.models.saving import LEADS_ELSEWHERE

@@ -12,8 +12,8 @@ import yaml
 from huggingface_hub import DatasetCard, DatasetCardData
 from matplotlib.figure import Figure
 
-from hf_audio.data import foreign_manifest
-from hf_audio.data.labels import MULTI_LABEL
+from hf_audio.data.foreign import manifest as foreign_manifest
+from hf_audio.data.index.labels import MULTI_LABEL
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, read_whole, write_atomically
 from hf_audio.kinds import CardText, Form, kind_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_audio.data.features_dataset import check_features
+from hf_audio.data.loading.features_dataset import check_features
 from hf_audio.errors import InputError
 from hf_audio.publishing.contents import check_all, check_configs, features_in, model_in, name_what_stays, shards_in
 from hf_audio.publishing.dataset_card import check_card, name_repo, read_manifest, write_dataset_card

@@ -16,7 +16,7 @@ from accelerate.utils import parse_flag_from_env
 from transformers import IntervalStrategy, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from hf_audio.data.features_dataset import FeatureDataset
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.finished_work import digest_of_folder

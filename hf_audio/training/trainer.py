@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, TrainingArguments
 
-from hf_audio.data.features_dataset import FeatureCollator, FeatureDataset
-from hf_audio.data.streaming import StreamedWindows, max_workers
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
+from hf_audio.data.loading.streaming import StreamedWindows, max_workers
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.losses import loss_for, smooth_targets
 from hf_audio.metrics import ClipScores, average_per_clip, validation_metrics

@@ -24,8 +24,8 @@ from hf_audio.corpora.folder.class_names import merged, odd_class_names, odd_gro
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.reading import Reading
 from hf_audio.corpora.folder.split_names import SPLIT_NAMES
-from hf_audio.data.index import CorpusCard, index_of
-from hf_audio.data.understanding import Understanding
+from hf_audio.data.index.table import CorpusCard, index_of
+from hf_audio.data.index.understanding import Understanding
 
 __all__ = ["AUDIO_SUFFIXES", "CARD", "SPLIT_NAMES", "Reading", "index", "understand"]
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from hf_audio.corpora.folder.contents import Contents, why_unreadable
 from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, Read
 from hf_audio.corpora.folder.split_names import is_fold, split_called
-from hf_audio.data.index import Clip
-from hf_audio.data.understanding import counted, some
+from hf_audio.data.index.table import Clip
+from hf_audio.data.index.understanding import counted, some
 from hf_audio.errors import InputError
 
 Parts = tuple[str, ...]

@@ -8,8 +8,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from hf_audio.data.index import Clip
-from hf_audio.data.understanding import some
+from hf_audio.data.index.table import Clip
+from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
 
 _SEPARATORS = re.compile(r"\s*[,;|/+&]\s*|\s+and\s+|\s+|_|-")

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hf_audio.corpora._files import everything_below
-from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.recordings.audio import AudioError, probe
 
 # What people call audio; what soundfile cannot read of it is reported file by file when features are built.
 AUDIO_SUFFIXES = frozenset((

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hf_audio.data.index import Clip
+from hf_audio.data.index.table import Clip
 from hf_audio.errors import InputError
 
 LAYOUTS = ("folders", "table")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hf_audio.corpora.folder.reading import Read
 from hf_audio.corpora.folder.split_names import is_fold, split_called
-from hf_audio.data.index import Clip
+from hf_audio.data.index.table import Clip
 from hf_audio.errors import InputError
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hf_audio.corpora.folder.column_names import counts_no_seconds, time_column
 from hf_audio.corpora.folder.label_cells import is_nothing
 from hf_audio.corpora.folder.table_files import Table
-from hf_audio.data.audio import AudioError, probe
+from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.data.tables import Row, read_stretch
 from hf_audio.errors import InputError
 

@@ -21,8 +21,8 @@ from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, NONE, Read, Re
 from hf_audio.corpora.folder.split_names import split_called
 from hf_audio.corpora.folder.stretches import TimeColumns, stretches, time_columns
 from hf_audio.corpora.folder.table_files import Table
-from hf_audio.data.index import Clip
-from hf_audio.data.understanding import counted, some
+from hf_audio.data.index.table import Clip
+from hf_audio.data.index.understanding import counted, some
 from hf_audio.errors import InputError
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\\w")

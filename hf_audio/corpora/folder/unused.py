@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hf_audio.corpora.folder.contents import Contents
 from hf_audio.corpora.folder.reading import Read
-from hf_audio.data.understanding import counted
+from hf_audio.data.index.understanding import counted
 
 
 def name_unlisted(read: Read, contents: Contents) -> None:

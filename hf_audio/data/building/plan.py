@@ -15,10 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.audio import HIGHEST_RATE, LOWEST_RATE
-from hf_audio.data.clip_lengths import recordings_of
-from hf_audio.data.index import SPLITS, metadata_columns
-from hf_audio.data.index_columns import (
+from hf_audio.data.feature_format import FORMAT_VERSION, are_rates, shard_names
+from hf_audio.data.index.columns import (
     check_disjoint,
     digest,
     groups_and_splits,
@@ -28,19 +26,19 @@ from hf_audio.data.index_columns import (
     untrained,
     without_mixtures,
 )
-from hf_audio.data.labels import MULTI_LABEL, LabelSpace
-from hf_audio.data.recording_stamps import contents_digest, times_digest
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.table import SPLITS, metadata_columns
+from hf_audio.data.recordings.lengths import recordings_of
+from hf_audio.data.recordings.stamps import contents_digest, times_digest
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
 from hf_audio.windows import window_starts
 
-FORMAT_VERSION = 2
 # Shards are dealt to ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. About 1,024 windows of
 # 3 s are 25 MB: few requests for a reader, little work lost with an interrupted shard.
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
 FEWEST_WINDOWS_TO_SPLIT = 512
-MOST_CLIPS = 1 << 40
 # Of long windows fewer make a shard: of the songs of a corpus, as sound, 1,024 would be 10 GB.
 SHARD_BYTES = 128 << 20
 # Of a plan: where times differ, recordings may have been copied or replaced, and their contents tell which.
@@ -221,19 +219,6 @@ def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
     return plan
 
 
-def are_rates(value: Any) -> bool:
-    """Whether it is {sample rate in Hz, as text: clips}, as `source_rates` has it of a split."""
-    return isinstance(value, dict) and all(
-        rate.isascii()
-        and rate.isdigit()
-        and len(rate) <= len(str(HIGHEST_RATE))
-        and LOWEST_RATE <= int(rate) <= HIGHEST_RATE
-        and type(count) is int
-        and 0 < count <= MOST_CLIPS
-        for rate, count in value.items()
-    )
-
-
 def _are_cuts(cuts: Any, num_clips: int) -> bool:
     """Whether a list goes up from 0 to the number of clips."""
     return (
@@ -256,11 +241,6 @@ def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
 def _apart(clips: pa.Table) -> pa.Table:
     """The same rows without the table that they are a view of, all of which would else be pickled with them."""
     return clips.take(pa.array(np.arange(len(clips))))
-
-
-def shard_names(split: str, num_shards: int) -> list[str]:
-    """Names of a split's files without suffix, as `datasets` finds splits by: train-00000-of-00008 ..."""
-    return [f"{split}-{number:05d}-of-{num_shards:05d}" for number in range(num_shards)]
 
 
 def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:

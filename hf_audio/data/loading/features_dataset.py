@@ -14,12 +14,12 @@ import torch
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.dataset_files import DatasetFiles
-from hf_audio.data.foreign_index import IndexedSplit, check_counts, read_index
-from hf_audio.data.foreign_manifest import is_partial, read_manifest
-from hf_audio.data.foreign_splits import check_split, checked_extractor, read_split
-from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.foreign.index import IndexedSplit, check_counts, read_index
+from hf_audio.data.foreign.manifest import is_partial, read_manifest
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import INDEX_COLUMNS, MIXTURE_COLUMN
+from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split
+from hf_audio.data.loading.dataset_files import DatasetFiles
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES

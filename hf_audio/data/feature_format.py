@@ -1,4 +1,4 @@
-"""The columns of a feature dataset."""
+"""What a feature dataset is made of: its version, the names of its shards, their columns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 
 from datasets import Audio, ClassLabel, Features, Image, List, Value
 
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.recordings.audio import HIGHEST_RATE, LOWEST_RATE
 from hf_audio.kinds import kind_of
 
+FORMAT_VERSION = 2
+MOST_CLIPS = 1 << 40
+# Columns that hold the same value in many rows, and so store it once.
+NAME_COLUMNS = ["clip_id", "group"]
 # which hold classes; `feature_schema` says when each is there
 LABEL_COLUMNS = ("labels", "unknown", "label")
 
@@ -47,3 +52,21 @@ def undecoded(schema: Features) -> Features:
     """
     file = {"bytes": Value("binary"), "path": Value("string")}
     return Features({name: file if isinstance(kind, Image | Audio) else kind for name, kind in schema.items()})
+
+
+def shard_names(split: str, num_shards: int) -> list[str]:
+    """Names of a split's files without suffix, as `datasets` finds splits by: train-00000-of-00008 ..."""
+    return [f"{split}-{number:05d}-of-{num_shards:05d}" for number in range(num_shards)]
+
+
+def are_rates(value: Any) -> bool:
+    """Whether it is {sample rate in Hz, as text: clips}, as `source_rates` has it of a split."""
+    return isinstance(value, dict) and all(
+        rate.isascii()
+        and rate.isdigit()
+        and len(rate) <= len(str(HIGHEST_RATE))
+        and LOWEST_RATE <= int(rate) <= HIGHEST_RATE
+        and type(count) is int
+        and 0 < count <= MOST_CLIPS
+        for rate, count in value.items()
+    )

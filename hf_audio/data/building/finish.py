@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.feature_plan import Shard
-from hf_audio.data.index import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, CorpusCard, metadata_columns, rows_of
-from hf_audio.data.index_columns import groups_and_splits, has_mixtures, is_one_of, names_in, of_split, untrained
-from hf_audio.data.labels import LabelSpace
-from hf_audio.data.mixtures import described_parts
+from hf_audio.data.building.plan import Shard
+from hf_audio.data.index.columns import groups_and_splits, has_mixtures, is_one_of, names_in, of_split, untrained
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.mixtures import described_parts
+from hf_audio.data.index.table import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, CorpusCard, metadata_columns, rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically

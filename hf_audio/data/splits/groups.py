@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from hf_audio.data.index_columns import names_in, places_of
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.columns import names_in, places_of
+from hf_audio.data.index.labels import LabelSpace
 
 MOST_DRAWS = 20
 

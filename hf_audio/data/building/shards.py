@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from hf_audio.data.audio import MOST_SAMPLES, AudioError, read_pieces
-from hf_audio.data.feature_plan import Shard
-from hf_audio.data.feature_storage import feature_schema
-from hf_audio.data.index import Clip, rows_of
-from hf_audio.data.labels import LabelSpace
-from hf_audio.data.mixing_audio import read_clip
-from hf_audio.data.shard_writing import ShardRows, UnusableClipError, shard_writer
+from hf_audio.data.building.plan import Shard
+from hf_audio.data.building.shard_rows import ShardRows, UnusableClipError, shard_writer
+from hf_audio.data.feature_format import feature_schema
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, rows_of
+from hf_audio.data.recordings.audio import MOST_SAMPLES, AudioError, read_pieces
+from hf_audio.data.recordings.mixing import read_clip
 from hf_audio.errors import InputError
 from hf_audio.files import atomic_file, read_json, write_atomically
 from hf_audio.kinds import WindowExtractor, kind_of

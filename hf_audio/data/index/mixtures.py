@@ -1,7 +1,7 @@
 """Planning mixtures: new training clips with several classes, made of clips with few.
 
-Only the plan is made here, from names alone; `hf_audio.data.mixing_audio` makes the sound when features are built. The
-same clips and settings give the same plan on every machine.
+Only the plan is made here, from names alone; `hf_audio.data.recordings.mixing` makes the sound when features are
+built. The same clips and settings give the same plan on every machine.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import MixingConfig
-from hf_audio.data.index import Clip, MixPart, index_of, joined_group, rows_of
-from hf_audio.data.index_columns import check_disjoint, groups_and_splits, of_split, without_mixtures
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.columns import check_disjoint, groups_and_splits, of_split, without_mixtures
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, MixPart, index_of, joined_group, rows_of
 from hf_audio.errors import InputError, nearest_name
 
 # Longer recordings are mixed over so many seconds of each: more would only take memory

@@ -9,9 +9,9 @@ from collections import Counter
 import datasets
 import numpy as np
 
-from hf_audio.data.features_dataset import FeatureDataset
-from hf_audio.data.group_drawing import draw_share
-from hf_audio.data.index import groups_in
+from hf_audio.data.index.table import groups_in
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.splits.groups import draw_share
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index_columns import names_in, places_of, whole
+from hf_audio.data.index.columns import names_in, places_of, whole
 from hf_audio.errors import InputError, unknown_name
 
 SINGLE_LABEL = "single_label_classification"

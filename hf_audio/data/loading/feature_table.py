@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_audio.data.features_dataset import FeatureDataset, load_features
+from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically

@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hf_audio.data.index import Clip
+from hf_audio.data.feature_format import NAME_COLUMNS
+from hf_audio.data.index.table import Clip
 from hf_audio.kinds import Kind
 
 # A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
 # is, and less than twice as large.
 ROW_GROUP_BYTES = 16 << 20
-# which hold the same value in many rows, and so store it once
-NAME_COLUMNS = ["clip_id", "group"]
 
 
 class UnusableClipError(Exception):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index import CLIP_COLUMNS
+from hf_audio.data.index.table import CLIP_COLUMNS
 from hf_audio.errors import InputError
 
 

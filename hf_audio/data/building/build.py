@@ -17,9 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from hf_audio.data.clip_lengths import clip_durations, read_headers, recordings_of, source_rates
-from hf_audio.data.feature_manifest import MANIFEST, as_json, finish_dataset
-from hf_audio.data.feature_plan import (
+from hf_audio.data.building.finish import MANIFEST, as_json, finish_dataset
+from hf_audio.data.building.plan import (
     FILE_CONTENTS,
     FILE_TIMES,
     Shard,
@@ -31,12 +30,13 @@ from hf_audio.data.feature_plan import (
     shards_of,
     were_replaced,
 )
-from hf_audio.data.feature_shards import ShardBuilder
-from hf_audio.data.foreign_manifest import read_manifest, window_values
-from hf_audio.data.index import CorpusCard
-from hf_audio.data.index_columns import names_in
-from hf_audio.data.labels import LabelSpace
-from hf_audio.data.recording_stamps import contents_digest
+from hf_audio.data.building.shards import ShardBuilder
+from hf_audio.data.foreign.manifest import read_manifest, window_values
+from hf_audio.data.index.columns import names_in
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.data.recordings.lengths import clip_durations, read_headers, recordings_of, source_rates
+from hf_audio.data.recordings.stamps import contents_digest
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
@@ -74,7 +74,7 @@ def build_features(
     with their reasons in excluded.csv.
 
     Args:
-        clips, labels: the index (`hf_audio.data.index`), every clip with its split, and its classes.
+        clips, labels: the index (`hf_audio.data.index.table`), every clip with its split, and its classes.
         folder: the same for all ranks; it may hold an unfinished build of the same description.
         extractor: what makes the features: `KaldiFbank`, `Spectrogram` or another kind's.
         window_s, hop_s: length of a window and step between windows in seconds (multiples of 10 ms).

@@ -18,9 +18,9 @@ from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import Table
 
-from hf_audio.data.foreign_rows import RowRules
-from hf_audio.data.foreign_shards import checked_groups
-from hf_audio.data.values_in_place import placed, with_places
+from hf_audio.data.foreign.rows import RowRules
+from hf_audio.data.foreign.shards import checked_groups
+from hf_audio.data.loading.values_in_place import placed, with_places
 from hf_audio.errors import InputError
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_audio.data.feature_plan import FORMAT_VERSION, MOST_CLIPS, are_rates
-from hf_audio.data.index import SPLITS
-from hf_audio.data.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.feature_format import FORMAT_VERSION, MOST_CLIPS, are_rates
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.index.table import SPLITS
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
 from hf_audio.kinds import KINDS, kind_of

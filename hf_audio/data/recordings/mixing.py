@@ -13,9 +13,9 @@ import soxr
 import torch
 from torchaudio.functional import phase_vocoder
 
-from hf_audio.data.audio import SILENT_PEAK, AudioError, probe, read_audio
-from hf_audio.data.index import Clip, MixPart, rows_of
-from hf_audio.data.mixtures import mixture_s
+from hf_audio.data.index.mixtures import mixture_s
+from hf_audio.data.index.table import Clip, MixPart, rows_of
+from hf_audio.data.recordings.audio import SILENT_PEAK, AudioError, probe, read_audio
 from hf_audio.errors import printable
 from hf_audio.files import write_atomically
 from hf_audio.kinds.waveform import encode_waveform

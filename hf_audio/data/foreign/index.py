@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hf_audio.data.index import INDEX_COLUMNS, SPLITS, groups_in
-from hf_audio.data.index_columns import check_disjoint
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.columns import check_disjoint
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import INDEX_COLUMNS, SPLITS, groups_in
 from hf_audio.data.tables import Row, written_rows
 from hf_audio.errors import InputError
 

@@ -11,15 +11,15 @@ import pyarrow.compute as pc
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.dataset_files import DatasetFiles
-from hf_audio.data.feature_plan import shard_names
-from hf_audio.data.foreign_extractor import extractor_from_file
-from hf_audio.data.foreign_index import IndexedSplit
-from hf_audio.data.foreign_manifest import is_partial, window_values
-from hf_audio.data.foreign_rows import RowRules
-from hf_audio.data.labels import LabelSpace
-from hf_audio.data.shard_reader import ShardReader
-from hf_audio.data.values_in_place import file_version
+from hf_audio.data.feature_format import shard_names
+from hf_audio.data.foreign.extractor import extractor_from_file
+from hf_audio.data.foreign.index import IndexedSplit
+from hf_audio.data.foreign.manifest import is_partial, window_values
+from hf_audio.data.foreign.rows import RowRules
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.dataset_files import DatasetFiles
+from hf_audio.data.loading.shard_reader import ShardReader
+from hf_audio.data.loading.values_in_place import file_version
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 

@@ -1,6 +1,6 @@
 """The index: what a corpus is to everything that comes after it: a table with a row for each clip.
 
-A million rows are common, so what looks at all of them looks at columns (`hf_audio.data.index_columns`); `Clip` is one
+A million rows are common, so what looks at all of them looks at columns (`hf_audio.data.index.columns`); `Clip` is one
 row, to write tables by and to read what is to be heard.
 """
 
@@ -24,7 +24,7 @@ MIXTURE_GROUP = "mix:"
 
 @dataclass(frozen=True)
 class MixPart:
-    """A clip as it sounds in a mixture; see `hf_audio.data.mixing_audio` for how they are put together.
+    """A clip as it sounds in a mixture; see `hf_audio.data.recordings.mixing` for how they are put together.
 
     Attributes:
         clip_id, path, group, start_s, end_s: of the clip.

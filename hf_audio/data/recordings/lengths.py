@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.audio import AudioError, AudioInfo, probe
-from hf_audio.data.index import SPLITS
-from hf_audio.data.index_columns import is_mixture, mixed_parts, of_split, places_of, without_mixtures
-from hf_audio.data.mixtures import mixture_s
+from hf_audio.data.index.columns import is_mixture, mixed_parts, of_split, places_of, without_mixtures
+from hf_audio.data.index.mixtures import mixture_s
+from hf_audio.data.index.table import SPLITS
+from hf_audio.data.recordings.audio import AudioError, AudioInfo, probe
 from hf_audio.errors import InputError
 from hf_audio.terminal import progress
 

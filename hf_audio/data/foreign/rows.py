@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Features
 
-from hf_audio.data.feature_storage import feature_schema, undecoded
-from hf_audio.data.foreign_index import clip_fact
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.feature_format import feature_schema, undecoded
+from hf_audio.data.foreign.index import clip_fact
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 

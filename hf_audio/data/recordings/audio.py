@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from hf_audio.data.audio_channels import front_pair, mix_down
-from hf_audio.data.audio_headers import missing_bytes, unpromised_bytes
+from hf_audio.data.recordings.channels import front_pair, mix_down
+from hf_audio.data.recordings.headers import missing_bytes, unpromised_bytes
 
 # below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
 SILENT_PEAK = 1e-5

@@ -13,9 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.group_drawing import divide_groups, groups_and_counts, presence, union_and_counts
-from hf_audio.data.index import SPLITS
-from hf_audio.data.index_columns import (
+from hf_audio.data.index.columns import (
     check_disjoint,
     groups_and_splits,
     is_one_of,
@@ -26,8 +24,10 @@ from hf_audio.data.index_columns import (
     with_split,
     with_values,
 )
-from hf_audio.data.labels import LabelSpace
-from hf_audio.data.split_drawing import draw_split
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import SPLITS
+from hf_audio.data.splits.drawing import draw_split
+from hf_audio.data.splits.groups import divide_groups, groups_and_counts, presence, union_and_counts
 from hf_audio.errors import InputError
 
 

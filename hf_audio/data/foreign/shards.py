@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hf_audio.data.feature_storage import LABEL_COLUMNS
-from hf_audio.data.foreign_index import MOST_GROUP
-from hf_audio.data.foreign_rows import RowRules
-from hf_audio.data.shard_writing import NAME_COLUMNS
+from hf_audio.data.feature_format import LABEL_COLUMNS, NAME_COLUMNS
+from hf_audio.data.foreign.index import MOST_GROUP
+from hf_audio.data.foreign.rows import RowRules
 from hf_audio.errors import InputError, one_line
 
 # Ours are 16 MB, or one window

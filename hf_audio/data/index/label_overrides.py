@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index_columns import is_one_of, names_in, of_split, places_of, whole, with_values
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.columns import is_one_of, names_in, of_split, places_of, whole, with_values
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.tables import csv_text, read_table
 from hf_audio.errors import InputError, nearest_name
 from hf_audio.terminal import named_logger

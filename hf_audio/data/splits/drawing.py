@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from hf_audio.data.group_drawing import divide_groups, groups_and_counts, presence, union_and_counts
-from hf_audio.data.index_columns import is_one_of, of_split, with_split
-from hf_audio.data.labels import LabelSpace
+from hf_audio.data.index.columns import is_one_of, of_split, with_split
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.splits.groups import divide_groups, groups_and_counts, presence, union_and_counts
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
