@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -20,6 +20,20 @@ INDEX_COLUMNS = ("clip_id", "group", "split", "labels", "unknown", "start_s", "e
 # beside them where there are mixtures: what each is made of, as JSON
 MIXTURE_COLUMN = "mixture_of"
 MIXTURE_GROUP = "mix:"
+
+
+class Recording(NamedTuple):
+    """Where the sound of a clip is: a file, or a place in a file that holds many recordings.
+
+    Attributes:
+        path: of a file on this machine, or its address on the Hub, `hf://datasets/USER/NAME@COMMIT/FILE`.
+        row: which of the recordings of a Parquet, Arrow or tar file, from 0; None where the file is one recording.
+        field: the column of a Parquet or Arrow file, or the suffix of a tar's members, that holds the sound; else None.
+    """
+
+    path: str
+    row: int | None = None
+    field: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,8 @@ CLIP_COLUMNS = pa.schema(
     [
         pa.field("clip_id", pa.string()),
         pa.field("audio", pa.string()),
+        pa.field("audio_row", pa.int64()),
+        pa.field("audio_field", pa.string()),
         pa.field("labels", pa.list_(pa.string())),
         pa.field("unknown", pa.list_(pa.string())),
         pa.field("group", pa.string()),
@@ -69,7 +85,8 @@ class Clip:
     """One labelled stretch of a recording: a row of the index.
 
     Attributes:
-        path: the audio file. Any path is taken and kept as a string.
+        path: the audio file, or the file that holds it among others. Any path is taken and kept as a string.
+        audio_row, audio_field: where in that file, see `Recording`; None where it is one recording.
         labels: names of its classes; none at all is a valid multi-label answer.
         group: song, recording or speaker: what must never be in two splits.
         start_s, end_s: the stretch of the file in seconds; `end_s` None reads to its end.
@@ -94,9 +111,16 @@ class Clip:
     unknown: tuple[str, ...] = ()
     parts: tuple[MixPart, ...] = ()
     match: str = "none"
+    audio_row: int | None = None
+    audio_field: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", os.fspath(self.path))
+
+    @property
+    def recording(self) -> Recording:
+        """Where its sound is."""
+        return Recording(self.path, self.audio_row, self.audio_field)
 
     @property
     def is_group_of_its_file(self) -> bool:
@@ -138,6 +162,8 @@ def rows_of(clips: pa.Table) -> Iterator[Clip]:
             its = {name: row[column] for column, name in facts.items() if row[column] is not None}
             yield Clip(
                 path=row["audio"],
+                audio_row=row["audio_row"],
+                audio_field=row["audio_field"],
                 labels=tuple(row["labels"]),
                 group=row["group"],
                 clip_id=row["clip_id"],
