@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
@@ -20,10 +21,12 @@ def build_corpus_features(
     features: FeatureConfig | None = None,
     mixing: MixingConfig | None = None,
     token: str | bool | None = None,
+    given: Collection[str] | None = None,
 ) -> Path:
     """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
 
-    How a folder, table or dataset was read is printed first, in one paragraph; `token` is for datasets on the Hub.
+    How a folder, table or dataset was read is printed first, in one paragraph. `token` is for datasets on the Hub;
+    `given` names the settings that a user gave, which must do something; None those that are not their defaults.
 
     Raises:
         InputError: as the corpus, the split, mixing and building do.
@@ -37,6 +40,7 @@ def build_corpus_features(
             mixing,
             sample_rate=extractor.parameters["sampling_rate"],
             token=token,
+            given=given,
             tell=show if state.is_main_process else None,
         )
     window_s = features.window_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
 from hf_audio.corpora import corpus_named, obtain_corpus
 from hf_audio.corpora._dataset import Place, read_card, read_dataset
 from hf_audio.corpora.folder import Reading
-from hf_audio.data.index.columns import names_in, with_split, with_values
+from hf_audio.data.index.columns import names_in, num_recordings, with_split, with_values
 from hf_audio.data.index.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.mixtures import mix_clips
@@ -22,6 +22,7 @@ from hf_audio.data.index.table import CLIP_COLUMNS, CorpusCard
 from hf_audio.data.index.understanding import Understanding
 from hf_audio.data.splits.assigning import assign_splits
 from hf_audio.errors import InputError
+from hf_audio.preparation.acting_splits import require_acting_splits
 from hf_audio.preparation.sample_rates import with_low_rates
 from hf_audio.preparation.sources import DATASET, FEATURES, reading_of_dataset, reading_of_files, source_of
 from hf_audio.privacy import public_value
@@ -47,6 +48,7 @@ def corpus_clips(
     *,
     sample_rate: int | None = None,
     token: str | bool | None = None,
+    given: Collection[str] | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> CorpusClips:
     """The clips that `data` asks for, from the recordings on disk; a corpus that is not there is obtained first.
@@ -56,6 +58,8 @@ def corpus_clips(
         mixing: mixtures that are to be made of the training clips.
         sample_rate: of the features in Hz; that many recordings lie below it is worth a remark.
         token: Hub token, for a dataset there; by default HF_TOKEN or the one that is logged in.
+        given: names of the settings that a user gave, which must do something; None takes those that differ from
+            their defaults.
         tell: takes, before anything is decided, the paragraph on how a folder or table was read.
 
     Raises:
@@ -69,11 +73,16 @@ def corpus_clips(
         if data.strict:
             understanding.require_all_recordings()
     official = set(names_in(clips["split"]))
+    require_acting_splits(data, official, given)
     card = _understood(card, clips, understanding)
     labels = label_space(card, clips, several=data.several_labels)
     _check_classes(labels, clips)
     clips = _with_splits(clips, labels, data)
-    clips = _added(clips, _negatives(data, labels, tell))
+    negatives, told = _negatives(data, labels)
+    if told and tell:
+        tell(told)
+    clips = _added(clips, negatives)
+    card = _also_understood(card, told)
     clips, labels, note = _corrected(clips, labels, data)
     clips = _beginnings(clips, data.clip_s)
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
@@ -204,7 +213,7 @@ def _understood(card: CorpusCard, clips: pa.Table, understanding: Understanding 
 
     Where every file is a group, whatever they are called, groups keep nothing apart.
     """
-    known = pc.count_distinct(clips["group"]).as_py() < pc.count_distinct(clips["audio"]).as_py()
+    known = pc.count_distinct(clips["group"]).as_py() < num_recordings(clips)
     if understanding is None:
         return dataclasses.replace(card, groups_known=known)
     known &= understanding.groups_known
@@ -215,6 +224,14 @@ def _understood(card: CorpusCard, clips: pa.Table, understanding: Understanding 
         protocol=f"{split_by}; {card.protocol[0].lower()}{card.protocol[1:]}",
         understood=str(public_value(understanding.paragraph()))[:MOST_UNDERSTOOD],
     )
+
+
+def _also_understood(card: CorpusCard, told: str) -> CorpusCard:
+    """The card with how another corpus was read."""
+    if not told:
+        return card
+    words = f"{card.understood} {public_value(told)}".strip()
+    return dataclasses.replace(card, understood=words[:MOST_UNDERSTOOD])
 
 
 def _with_splits(clips: pa.Table, labels: LabelSpace, data: SplitConfig) -> pa.Table:
@@ -232,10 +249,10 @@ def _with_splits(clips: pa.Table, labels: LabelSpace, data: SplitConfig) -> pa.T
     )
 
 
-def _negatives(data: CorpusConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> pa.Table:
-    """Training clips of another corpus that have none of the classes; no clips where none is named."""
+def _negatives(data: CorpusConfig, labels: LabelSpace) -> tuple[pa.Table, str]:
+    """Training clips of another corpus that have none of the classes, none where none is named, and how it was read."""
     if not data.negatives:
-        return CLIP_COLUMNS.empty_table()
+        return CLIP_COLUMNS.empty_table(), ""
     if not labels.is_multi_label:
         raise InputError(
             f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
@@ -244,14 +261,13 @@ def _negatives(data: CorpusConfig, labels: LabelSpace, tell: Callable[[str], obj
     name = data.negatives
     root = recordings(name, data.negatives_dir, "--negatives_dir")
     clips, understanding = corpus_named(name).read(root, Reading())
-    if understanding and tell:
-        tell(f"Of --negatives {name}: {understanding.paragraph()}")
+    told = f"Of --negatives {name}: {understanding.paragraph()}" if understanding else ""
     clips = with_split(clips.select(CLIP_COLUMNS.names), "train")
     for column in ("clip_id", "group"):
         clips = with_values(clips, column, pc.binary_join_element_wise(name, clips[column], "/"))
     for column in ("labels", "unknown"):
         clips = with_values(clips, column, [()] * len(clips))
-    return clips
+    return clips, told
 
 
 def _corrected(clips: pa.Table, labels: LabelSpace, data: CorpusConfig) -> CorrectedLabels:
