@@ -63,7 +63,7 @@ def corpus_clips(
     """
     clips, understanding, card = read_corpus(data, token)
     if understanding:
-        understanding = with_low_rates(understanding, clips, sample_rate)
+        understanding = with_low_rates(understanding, clips, sample_rate, token)
         if tell:
             tell(understanding.paragraph())
         if data.strict:
