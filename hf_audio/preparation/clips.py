@@ -20,6 +20,7 @@ from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.mixtures import mix_clips
 from hf_audio.data.index.table import CLIP_COLUMNS, CorpusCard
 from hf_audio.data.index.understanding import Understanding
+from hf_audio.data.sharing.columns import as_stored
 from hf_audio.data.splits.assigning import assign_splits
 from hf_audio.errors import InputError
 from hf_audio.preparation.sample_rates import with_low_rates
@@ -58,17 +59,8 @@ def corpus_clips(
     Raises:
         InputError: as the corpus and the split do, or settings that do not fit together.
     """
-    corpus = find_corpus(data.corpus)
-    clips, understanding = read_corpus(data)
-    if understanding:
-        understanding = with_low_rates(understanding, clips, sample_rate)
-        if tell:
-            tell(understanding.paragraph())
-        if data.strict:
-            understanding.require_all_recordings()
+    clips, labels, card, understanding = _described(data, sample_rate, tell)
     official = set(names_in(clips["split"]))
-    card = _understood(corpus.CARD, clips, understanding)
-    labels = label_space(corpus.CARD, clips, several=data.several_labels)
     _check_classes(labels, clips)
     clips = _with_splits(clips, labels, data)
     clips = _added(clips, _negatives(data, labels, tell))
@@ -77,6 +69,41 @@ def corpus_clips(
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
     card = _card(card, data, official, note, len(mixtures))
     return CorpusClips(_added(clips, mixtures), labels, card, understanding)
+
+
+def corpus_as_it_is(data: DataConfig, *, tell: Callable[[str], object] | None = None) -> CorpusClips:
+    """The clips of a corpus with its own splits or folds, see `as_stored`, and corrected labels; nothing is drawn.
+
+    Args:
+        data, tell: see `corpus_clips`.
+
+    Raises:
+        InputError: as the corpus does, or negatives, which are clips of another corpus.
+    """
+    if data.negatives:
+        raise InputError(
+            f"--negatives {data.negatives} are added where features are built, and are no recordings of this corpus: "
+            "leave them out"
+        )
+    clips, labels, card, understanding = _described(data, None, tell)
+    clips, labels, note = _corrected(as_stored(clips), labels, data)
+    said = [card.protocol if understanding is None else "", note]
+    card = dataclasses.replace(card, protocol=" ".join(filter(None, said)))
+    return CorpusClips(_beginnings(clips, data.clip_s), labels, card, understanding)
+
+
+def _described(data: DataConfig, sample_rate: int | None, tell: Callable[[str], object] | None) -> CorpusClips:
+    """A corpus as it was read, which is told."""
+    corpus = find_corpus(data.corpus)
+    clips, understanding = read_corpus(data)
+    if understanding:
+        understanding = with_low_rates(understanding, clips, sample_rate)
+        if tell:
+            tell(understanding.paragraph())
+        if data.strict:
+            understanding.require_all_recordings()
+    labels = label_space(corpus.CARD, clips, several=data.several_labels)
+    return CorpusClips(clips, labels, _understood(corpus.CARD, clips, understanding), understanding)
 
 
 def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> LabelSpace:
