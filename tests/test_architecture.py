@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "grey_pictures"),
+        *("ranks", "limits", "windows", "grey_pictures", "hub_access"),
     },
     {"kinds"},
     {"data", "losses", "metrics"},

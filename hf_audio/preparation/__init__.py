@@ -22,11 +22,15 @@ __all__ = [
 
 
 def build_corpus_features(
-    data: DataConfig, folder: Path, features: FeatureConfig | None = None, mixing: MixingConfig | None = None
+    data: DataConfig,
+    folder: Path,
+    features: FeatureConfig | None = None,
+    mixing: MixingConfig | None = None,
+    token: str | bool | None = None,
 ) -> Path:
     """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
 
-    How a folder or table of one's own was read is printed first, in one paragraph.
+    How a folder, table or dataset was read is printed first, in one paragraph; `token` is for datasets on the Hub.
 
     Raises:
         InputError: as the corpus, the split, mixing and building do.
@@ -39,6 +43,7 @@ def build_corpus_features(
             data,
             mixing,
             sample_rate=extractor.parameters["sampling_rate"],
+            token=token,
             tell=show if state.is_main_process else None,
         )
     window_s = features.window_s

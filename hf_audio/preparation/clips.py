@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
-from hf_audio.corpora import find_corpus, obtain_corpus
+from hf_audio.corpora import corpus_named, obtain_corpus
+from hf_audio.corpora._dataset import Place, read_card, read_dataset
 from hf_audio.corpora.folder import Reading
 from hf_audio.data.index.columns import names_in, with_split, with_values
 from hf_audio.data.index.label_overrides import CorrectedLabels, correct_labels
@@ -24,6 +24,7 @@ from hf_audio.data.sharing.columns import as_stored
 from hf_audio.data.splits.assigning import assign_splits
 from hf_audio.errors import InputError
 from hf_audio.preparation.sample_rates import with_low_rates
+from hf_audio.preparation.sources import DATASET, FEATURES, reading_of_dataset, reading_of_files, source_of
 from hf_audio.privacy import public_value
 
 MOST_UNDERSTOOD = 5_000  # letters in a card
@@ -46,6 +47,7 @@ def corpus_clips(
     mixing: MixingConfig | None = None,
     *,
     sample_rate: int | None = None,
+    token: str | bool | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> CorpusClips:
     """The clips that `data` asks for, from the recordings on disk; a corpus that is not there is obtained first.
@@ -54,12 +56,13 @@ def corpus_clips(
         data: what is asked for.
         mixing: mixtures that are to be made of the training clips.
         sample_rate: of the features in Hz; that many recordings lie below it is worth a remark.
+        token: Hub token, for a dataset there; by default HF_TOKEN or the one that is logged in.
         tell: takes, before anything is decided, the paragraph on how a folder or table was read.
 
     Raises:
         InputError: as the corpus and the split do, or settings that do not fit together.
     """
-    clips, labels, card, understanding = _described(data, sample_rate, tell)
+    clips, labels, card, understanding = _described(data, sample_rate, token, tell)
     official = set(names_in(clips["split"]))
     _check_classes(labels, clips)
     clips = _with_splits(clips, labels, data)
@@ -71,11 +74,13 @@ def corpus_clips(
     return CorpusClips(_added(clips, mixtures), labels, card, understanding)
 
 
-def corpus_as_it_is(data: DataConfig, *, tell: Callable[[str], object] | None = None) -> CorpusClips:
+def corpus_as_it_is(
+    data: DataConfig, *, token: str | bool | None = None, tell: Callable[[str], object] | None = None
+) -> CorpusClips:
     """The clips of a corpus with its own splits or folds, see `as_stored`, and corrected labels; nothing is drawn.
 
     Args:
-        data, tell: see `corpus_clips`.
+        data, token, tell: see `corpus_clips`.
 
     Raises:
         InputError: as the corpus does, or negatives, which are clips of another corpus.
@@ -85,25 +90,26 @@ def corpus_as_it_is(data: DataConfig, *, tell: Callable[[str], object] | None = 
             f"--negatives {data.negatives} are added where features are built, and are no recordings of this corpus: "
             "leave them out"
         )
-    clips, labels, card, understanding = _described(data, None, tell)
+    clips, labels, card, understanding = _described(data, None, token, tell)
     clips, labels, note = _corrected(as_stored(clips), labels, data)
     said = [card.protocol if understanding is None else "", note]
     card = dataclasses.replace(card, protocol=" ".join(filter(None, said)))
     return CorpusClips(_beginnings(clips, data.clip_s), labels, card, understanding)
 
 
-def _described(data: DataConfig, sample_rate: int | None, tell: Callable[[str], object] | None) -> CorpusClips:
+def _described(
+    data: DataConfig, sample_rate: int | None, token: str | bool | None, tell: Callable[[str], object] | None
+) -> CorpusClips:
     """A corpus as it was read, which is told."""
-    corpus = find_corpus(data.corpus)
-    clips, understanding = read_corpus(data)
+    clips, understanding, card = read_corpus(data, token)
     if understanding:
         understanding = with_low_rates(understanding, clips, sample_rate)
         if tell:
             tell(understanding.paragraph())
         if data.strict:
             understanding.require_all_recordings()
-    labels = label_space(corpus.CARD, clips, several=data.several_labels)
-    return CorpusClips(clips, labels, _understood(corpus.CARD, clips, understanding), understanding)
+    card = _understood(card, clips, understanding)
+    return CorpusClips(clips, label_space(card, clips, several=data.several_labels), card, understanding)
 
 
 def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> LabelSpace:
@@ -113,9 +119,17 @@ def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> 
     return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
 
 
-def corpora_of(data: CorpusConfig) -> list[CorpusCard]:
-    """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives."""
-    return [find_corpus(name).CARD for name in (data.corpus, data.negatives) if name]
+def corpora_of(data: CorpusConfig, token: str | bool | None = None) -> list[CorpusCard]:
+    """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives.
+
+    Args:
+        token: Hub token, for the card of a dataset there.
+    """
+    source = source_of(data, token)
+    own = corpus_named(data.corpus).card
+    if source.kind == DATASET:
+        own = _card_of_dataset(data, read_card(source.place, reading_of_dataset(data)))
+    return [own, *([corpus_named(data.negatives).card] if data.negatives else [])]
 
 
 def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Path:
@@ -124,40 +138,87 @@ def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Pat
         return Path(data_dir)
     if name == "folder":
         raise InputError(
-            f"Nothing to train on: give {flag} DIR (class folders, or a table with path and label), "
-            "or --dataset USER/NAME for features on the Hub"
+            f"Nothing to train on: give {flag} DIR (class folders, or a table with path and label), or --dataset "
+            "USER/NAME for a dataset on the Hub, of recordings or of features"
         )
     return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
 
 
-def read_corpus(data: DataConfig) -> tuple[pa.Table, Understanding | None]:
-    """The clips as the corpus has them, `split` official, the name of a fold, or None; and how they were read.
+class ReadCorpus(NamedTuple):
+    """Clips as a corpus has them, `split` official, the name of a fold, or None; how they were read; and its card."""
+
+    clips: pa.Table
+    understanding: Understanding | None
+    card: CorpusCard
+
+
+def read_corpus(data: DataConfig, token: str | bool | None = None) -> ReadCorpus:
+    """The clips as the corpus has them.
+
+    Args:
+        token: Hub token; by default HF_TOKEN or the one that is logged in.
 
     Raises:
-        InputError: as the corpus does, or settings for folders and tables of one's own.
+        InputError: as the corpus or the dataset does, or settings that are for the one and not for the other.
     """
-    corpus, reading = find_corpus(data.corpus), _reading(data)
-    root = recordings(data.corpus, data.data_dir)
-    if data.split == "official":
-        return _understand(corpus, root, reading)
-    if hasattr(corpus, "index_for_random_split"):
-        clips, understanding = corpus.index_for_random_split(root), None
+    source, official = source_of(data, token), data.split == "official"
+    if source.kind == FEATURES:
+        raise InputError(f"{data.dataset} holds features, not recordings: give --data_dir, or a dataset with sound")
+    if source.kind == DATASET:
+        read = _read_dataset(data, source.place, official)
     else:
-        clips, understanding = _understand(corpus, root, reading)
-    return with_split(clips, None), understanding
+        read = _read_files(data, source.data_dir, official)
+    return read if official else read._replace(clips=with_split(read.clips, None))
 
 
-def _reading(data: CorpusConfig) -> Reading:
-    """What the settings say of a folder or table of the user's own; they are refused for corpora of a known layout."""
-    reading = Reading(**{field.name: getattr(data, field.name) for field in dataclasses.fields(Reading)})
-    if reading != Reading() and not hasattr(find_corpus(data.corpus), "understand"):
+def _read_dataset(data: CorpusConfig, place: Place, official: bool) -> ReadCorpus:
+    corpus = corpus_named(data.corpus)
+    if data.corpus != "folder" and corpus.of_dataset is None:
+        raise InputError(
+            f"--corpus {data.corpus} knows its files and nothing of datasets such as {place.name}: add --corpus folder "
+            "to read it as any other, or give --data_dir in place of --dataset"
+        )
+    clips, understanding, card = read_dataset(place, reading_of_dataset(data))
+    if corpus.of_dataset and official:
+        known = corpus.of_dataset(clips)
+        understanding = _as_known(understanding, data.corpus, clips, known)
+        clips = known
+    return ReadCorpus(clips, understanding, _card_of_dataset(data, card))
+
+
+def _card_of_dataset(data: CorpusConfig, card: CorpusCard) -> CorpusCard:
+    """The card of a dataset; of a copy of a corpus that is known, its authors', with where the copy lies."""
+    if data.corpus == "folder":
+        return card
+    return dataclasses.replace(corpus_named(data.corpus).card, source=card.source, revision=card.revision)
+
+
+def _as_known(understanding: Understanding, name: str, clips: pa.Table, known: pa.Table) -> Understanding:
+    """How a copy of a corpus was read, after its module had its say."""
+    flat = pc.value_counts(pc.list_flatten(known["labels"])).to_pylist()
+    counts = pc.value_counts(pc.fill_null(known["split"], "none")).to_pylist()
+    splits = [f"{one['values']} {one['counts']:,}" for one in counts]
+    left_out = (
+        [f"{len(clips) - len(known):,} clips that are in no list of --corpus {name}"] if len(known) < len(clips) else []
+    )
+    return dataclasses.replace(
+        understanding,
+        class_counts=dict(sorted((one["values"], one["counts"]) for one in flat)),
+        num_clips=len(known),
+        groups=f"as --corpus {name} knows them ({pc.count_distinct(known['group']).as_py():,} groups)",
+        groups_known=True,
+        splits=f"as --corpus {name} knows them ({', '.join(splits)})",
+        left_out=(*understanding.left_out, *left_out),
+    )
+
+
+def _read_files(data: CorpusConfig, data_dir: str | None, official: bool) -> ReadCorpus:
+    corpus, reading = corpus_named(data.corpus), reading_of_files(data)
+    if reading != Reading() and not corpus.understand:
         given = next(name for name, value in vars(reading).items() if value != getattr(Reading(), name))
         raise InputError(f"--{given} is for --corpus folder, and the layout of {data.corpus} is known; leave it out")
-    return reading
-
-
-def _understand(corpus: ModuleType, root: Path, reading: Reading) -> tuple[pa.Table, Understanding | None]:
-    return corpus.understand(root, reading) if hasattr(corpus, "understand") else (corpus.index(root), None)
+    clips, understanding = corpus.read(recordings(data.corpus, data_dir), reading, official=official)
+    return ReadCorpus(clips, understanding, corpus.card)
 
 
 def _check_classes(labels: LabelSpace, clips: pa.Table) -> None:
@@ -213,7 +274,7 @@ def _negatives(data: CorpusConfig, labels: LabelSpace, tell: Callable[[str], obj
         )
     name = data.negatives
     root = recordings(name, data.negatives_dir, "--negatives_dir")
-    clips, understanding = _understand(find_corpus(name), root, Reading())
+    clips, understanding = corpus_named(name).read(root, Reading())
     if understanding and tell:
         tell(f"Of --negatives {name}: {understanding.paragraph()}")
     clips = with_split(clips.select(CLIP_COLUMNS.names), "train")
@@ -246,7 +307,7 @@ def _card(card: CorpusCard, data: DataConfig, official: set[str], corrections: s
     if data.several_labels:
         said.append("Trained and scored as if several classes could apply to any clip.")
     if data.negatives:
-        other = find_corpus(data.negatives).CARD
+        other = corpus_named(data.negatives).card
         said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
         card = dataclasses.replace(card, others=(other,))
     if corrections:

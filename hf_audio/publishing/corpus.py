@@ -33,13 +33,13 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
     """
     if process_state().num_processes > 1:
         raise InputError("One process shares recordings, by several threads: run it with python, not accelerate launch")
-    cards = [_licensed(card, sharing) for card in corpora_of(corpus)]
+    cards = [_licensed(card, sharing) for card in corpora_of(corpus, sharing.hub_token)]
     private = sharing.hub_private_repo or None
     if sharing.hub_dataset_id:
         repo = HubRepo(sharing.hub_dataset_id, "dataset", sharing.hub_token)
         require_licences(repo, map(dataclasses.asdict, cards), private, sharing.public_licence)
     data = DataConfig(**vars(corpus), strict=sharing.strict)
-    found = corpus_as_it_is(data, tell=show)
+    found = corpus_as_it_is(data, token=sharing.hub_token, tell=show)
     card = _licensed(found.card, sharing)
     if corpus.corpus == "folder":  # which has no name of its own
         card = dataclasses.replace(card, name=last_name(sharing.hub_dataset_id or sharing.output_dir))

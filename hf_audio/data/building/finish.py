@@ -26,7 +26,10 @@ from hf_audio.files import write_atomically
 from hf_audio.terminal import named_logger
 
 MANIFEST = "manifest.json"
-CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known", "understood")
+CARD_FACTS = (
+    *("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known", "understood"),
+    *("source", "revision"),
+)
 
 logger = named_logger(__name__)
 

@@ -254,7 +254,9 @@ class CorpusCard:
         others: further corpora that some of the clips come from, such as negatives, each under its own licence.
         groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
             one singer, song or session out of two splits.
-        understood: how a folder or table of one's own was read, in one paragraph.
+        understood: how a folder, table or dataset was read, in one paragraph.
+        source, revision: the dataset on the Hub, or the name of the folder, that the recordings come from, and its
+            commit; empty for what lies in files of a known layout.
     """
 
     name: str
@@ -268,3 +270,5 @@ class CorpusCard:
     others: tuple[CorpusCard, ...] = ()
     groups_known: bool = True
     understood: str = ""
+    source: str = ""
+    revision: str = ""

@@ -38,9 +38,11 @@ def check_shareable(clips: pa.Table, labels: LabelSpace, audio_format: str) -> N
         raise InputError(f"--audio_format {audio_format} is unknown; expected {' or '.join(AUDIO_FORMATS)}")
     if not len(clips):
         raise InputError("There are no recordings to share; the index is empty")
-    if has_mixtures(clips) or clips["audio_row"].null_count < len(clips):
+    elsewhere = pc.or_(pc.is_valid(clips["audio_row"]), pc.starts_with(clips["audio"], "hf://"))
+    if has_mixtures(clips) or pc.any(elsewhere).as_py():
         raise InputError(
-            "These recordings lie in a dataset already, or are mixtures of others: give the files themselves"
+            "These recordings lie in a dataset already, or are mixtures of others: give the files themselves, by "
+            "--data_dir"
         )
     counts = pc.value_counts(clips["clip_id"])
     twice = counts.filter(pc.greater(counts.field("counts"), 1))

@@ -1,0 +1,135 @@
+"""The rows of all splits of a dataset as one table, whatever its files are."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from datasets import DatasetInfo, Features
+
+from hf_audio.corpora._dataset.columns import audio_column, small_columns
+from hf_audio.corpora._dataset.declared import Declared, declared_by, saved_info
+from hf_audio.corpora._dataset.layout import ARROW, SAVED_SPLITS, Layout, layout_of
+from hf_audio.corpora._dataset.place import Place
+from hf_audio.corpora._dataset.reading import DatasetReading
+from hf_audio.corpora._dataset.rows import Rows, joined, rows, schemas
+from hf_audio.corpora._dataset.splits import Splits, splits_of
+from hf_audio.errors import InputError, one_line
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a dataset holds.
+
+    Attributes:
+        layout, declared, info: its files, and what its card and `datasets` say of it.
+        features: the types of all columns.
+        audio: the column of the sound; "" where that is files.
+        places: where the sound of each row lies, see `rows.PLACES`.
+        values: the small columns, as they are stored.
+        split_of: what each of its splits is for: train, validation, test, a fold, or None.
+        their_splits: the dataset's own name of the split of each row.
+        row_in_split: its place in that split, int64 `[rows]`.
+        unused_splits: splits that are for nothing.
+    """
+
+    layout: Layout
+    declared: Declared
+    info: DatasetInfo
+    features: Features
+    audio: str
+    places: pa.Table
+    values: pa.Table
+    split_of: dict[str, str | None]
+    their_splits: pa.Array
+    row_in_split: np.ndarray
+    unused_splits: tuple[str, ...] = ()
+
+    @property
+    def our_splits(self) -> pa.Array:
+        """Of each row: train, validation, test, a fold, or null."""
+        names = list(self.split_of)
+        ours = pa.array([self.split_of[name] for name in names], pa.string())
+        return ours.take(pa.compute.index_in(self.their_splits, pa.array(names, pa.string())))
+
+    def only(self, kept: np.ndarray) -> Contents:
+        """Some of the rows, by a bool a row."""
+        mask = pa.array(kept)
+        splits = self.their_splits.filter(mask)
+        there = set(splits.unique().to_pylist())
+        return dataclasses.replace(
+            self,
+            places=self.places.filter(mask),
+            values=self.values.filter(mask),
+            split_of={name: split for name, split in self.split_of.items() if name in there},
+            their_splits=splits,
+            row_in_split=self.row_in_split[kept],
+        )
+
+
+def contents_of(place: Place, reading: DatasetReading) -> Contents:
+    """All rows of a dataset, of the configuration and splits that are wanted.
+
+    Raises:
+        InputError: see `layout_of`, `splits_of`, `audio_column` and `rows`.
+    """
+    declared = declared_by(place)
+    layout = layout_of(place, declared, reading.dataset_config_name)
+    splits = splits_of(list(layout.files), reading, place)
+    found, info = _schema(place, declared, layout)
+    features = _features(place, declared, layout, found)
+    audio = audio_column(features, reading, place)
+    columns = small_columns(features, audio, reading)
+    of_split = {name: rows(place, layout.kind, layout.files[name], audio, columns) for name in splits.of}
+    return _contents(place, layout, declared, info, features, audio, of_split, splits)
+
+
+def _contents(
+    place: Place,
+    layout: Layout,
+    declared: Declared,
+    info: DatasetInfo,
+    features: Features,
+    audio: str,
+    of_split: dict[str, Rows],
+    splits: Splits,
+) -> Contents:
+    counts = {name: len(found.places) for name, found in of_split.items()}
+    if not any(counts.values()):
+        raise InputError(f"{place.name} has no rows; expected one a clip")
+    whole = joined(place, list(of_split.values()))
+    names = pa.array(list(counts), pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), list(counts.values()))))
+    numbers = np.concatenate([np.arange(count) for count in counts.values()])
+    return Contents(
+        layout, declared, info, features, audio, whole.places, whole.values, splits.of, names, numbers, splits.left_out
+    )
+
+
+def _schema(place: Place, declared: Declared, layout: Layout) -> tuple[pa.Schema, DatasetInfo]:
+    """The columns of the first file of each split, found alike, and the description of the dataset."""
+    first = schemas(place, layout.kind, [files[0] for files in layout.files.values()])
+    info = declared.info(layout.config)
+    if layout.kind == ARROW:
+        split = next(iter(layout.files)) if place.holds(SAVED_SPLITS) else ""
+        info = saved_info(place, f"{split}/dataset_info.json".lstrip("/")) or info
+    try:
+        return pa.unify_schemas([one.remove_metadata() for one in first], promote_options="permissive").with_metadata(
+            first[0].metadata
+        ), info
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(
+            f"The splits of {place.name} have columns of different types ({one_line(error)}); choose a configuration "
+            "with --dataset_config_name, or ask its authors to mend it"
+        ) from error
+
+
+def _features(place: Place, declared: Declared, layout: Layout, schema: pa.Schema) -> Features:
+    """The type of each column: as the card declares it, else as `datasets` noted it in the file, else as stored."""
+    try:
+        found = Features.from_arrow_schema(schema)
+    except Exception:  # what a stranger's note says can be wrong in any way: the columns themselves are then looked at
+        found = Features.from_arrow_schema(schema.remove_metadata())
+    told = declared.features(layout.config)
+    return Features({name: told.get(name, feature) for name, feature in found.items()})
