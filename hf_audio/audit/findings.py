@@ -39,6 +39,8 @@ FORMAT_OF_SUFFIX = {
     **dict.fromkeys((".aif", ".aiff", ".aifc"), ("AIFF",)),
     **dict.fromkeys((".ogg", ".oga", ".opus"), ("OGG",)),
     **dict.fromkeys((".au", ".snd"), ("AU",)),
+    **dict.fromkeys((".m4a", ".m4b", ".mp4", ".mov", ".3gp"), ("MP4",)),
+    **dict.fromkeys((".webm", ".weba", ".mkv", ".mka"), ("MATROSKA",)),
     **{f".{name}": (name.upper(),) for name in ("flac", "mp3", "caf", "w64", "rf64")},
 }
 
