@@ -15,7 +15,7 @@ from hf_audio.corpora._dataset.card import card_of
 from hf_audio.corpora._dataset.columns import is_list, mask_column
 from hf_audio.corpora._dataset.contents import Contents, contents_of
 from hf_audio.corpora._dataset.declared import declared_by
-from hf_audio.corpora._dataset.facts import clip_ids, metadata, single_values, stretches
+from hf_audio.corpora._dataset.facts import clip_ids, file_ids, metadata, single_values, stretches
 from hf_audio.corpora._dataset.groups import Groups, groups_of
 from hf_audio.corpora._dataset.labels import Labels, labels_of
 from hf_audio.corpora._dataset.masks import unknown_classes
@@ -71,7 +71,7 @@ def read_dataset(place: Place, reading: DatasetReading | None = None) -> ReadDat
     contents, labels, left_out = _with_labels(contents, labels, place)
     meanings = _meanings(contents, labels, reading, place)
     clips = _index(contents, meanings)
-    card = card_of(place, contents.declared, contents.info)
+    card = card_of(place, contents.told.declared, contents.told.info)
     if labels.names is not None:
         card = dataclasses.replace(card, label_names=labels.names)
     return ReadDataset(clips, _understanding(contents, meanings, clips, left_out, place), card)
@@ -95,7 +95,7 @@ def _with_labels(contents: Contents, labels: Labels, place: Place) -> tuple[Cont
     """
     left_out = [
         f"split {name}, which is neither train, validation nor test (--train_split_name and others take it)"
-        for name in contents.unused_splits
+        for name in contents.told.unused_splits
     ]
     if not labels.unlabelled.any():
         return contents, labels, left_out
@@ -144,9 +144,13 @@ def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place
     by_column = split_column(single, free, reading, place, has_splits=len(contents.split_of) > 1)
     splits = ours if by_column.values is None else by_column.values
     free = [name for name in free if name != by_column.column]
-    ids, told_ids = clip_ids(contents.places, single, contents.their_splits, contents.row_in_split)
-    groups = groups_of(features, single, free, ids, splits, reading, place)
     start_s, end_s = stretches(single, place)
+    if contents.are_files:
+        ids, told_ids = file_ids(contents.places["name"], start_s, end_s), "the paths of their files"
+    else:
+        ids, told_ids = clip_ids(contents.places, single, contents.their_splits, contents.row_in_split)
+    by_itself = contents.places["name"].combine_chunks() if contents.are_files else ids
+    groups = groups_of(features, single, free, by_itself, splits, reading, place)
     kept, machine_paths = metadata(single, [name for name in free if name != groups.column])
     told = [
         f"sound: column {contents.audio}" if contents.audio else "",
@@ -192,7 +196,7 @@ def _understanding(
     flat = pc.value_counts(pc.list_flatten(found.labels.values)).to_pylist()
     counts = {one["values"]: one["counts"] for one in sorted(flat, key=lambda one: one["values"])}
     where = f"the dataset {place.name}" + (f" at commit {place.commit[:COMMIT_LETTERS]}" if place.commit else "")
-    config = [f"configuration {contents.layout.config}"] if contents.layout.config else []
+    config = [f"configuration {contents.told.layout.config}"] if contents.told.layout.config else []
     splits = Counter(clips["split"].to_pylist() if found.split_column.column else contents.their_splits.to_pylist())
     listed = {name or "none": splits[name] for name in sorted(splits, key=lambda one: (one not in SPLITS, str(one)))}
     remarks = [found.split_column.remark, found.groups.remark]
@@ -202,8 +206,9 @@ def _understanding(
     if without:
         remarks.append(f"{without:,} rows have no label and are examples of no class")
     not_used = list(found.not_used)
-    if contents.layout.not_used:
-        not_used.append(counted(contents.layout.not_used, "other file"))
+    not_used += contents.told.not_used
+    if contents.told.layout.not_used:
+        not_used.append(counted(contents.told.layout.not_used, "other file"))
     return Understanding(
         layout=f"{where} ({'; '.join([*config, *found.told])})",
         class_counts=counts,

@@ -66,9 +66,9 @@ def label_candidates(features: Features, columns: Sequence[str]) -> list[str]:
     exact = exact or [name for name in columns if plain(name) in ("label", "labels")]
     if exact:
         return exact
-    named = [name for name in columns if plain(name) in (*LABELS, *SEVERAL_LABELS)]
+    named = [name for name in columns if plain(name) in (*LABELS, *SEVERAL_LABELS, "cls")]
     typed = [name for name in columns if isinstance(element(features[name]), ClassLabel)]
-    return [name for name in named if name in typed] or named or typed
+    return [name for name in named if name in typed] or named or typed or [name for name in columns if name == "txt"]
 
 
 def mask_column(features: Features, columns: Sequence[str], reading: DatasetReading, place: Place) -> str | None:

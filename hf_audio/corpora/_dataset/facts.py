@@ -49,6 +49,16 @@ def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndar
     return pc.binary_join_element_wise(splits, numbers, "/"), "split and row"
 
 
+def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array) -> pa.Array:
+    """The paths of files as names of rows, with the stretch where a file has several rows."""
+    names = names.combine_chunks()
+    if pc.count_distinct(names).as_py() == len(names):
+        return names
+    ends = pc.fill_null(end_s.cast(pa.string()), "")
+    parts = pc.binary_join_element_wise(start_s.cast(pa.string()), ends, "-")
+    return pc.binary_join_element_wise(names, parts, "#")
+
+
 def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
     """start_s and end_s of each row in seconds, 0 and null where nothing says them.
 

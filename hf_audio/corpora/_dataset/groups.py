@@ -32,27 +32,28 @@ def groups_of(
     features: Features,
     values: pa.Table,
     columns: Sequence[str],
-    clip_ids: pa.Array,
+    by_itself: pa.Array,
     splits: pa.Array,
     reading: DatasetReading,
     place: Place,
 ) -> Groups:
-    """The group of each row, a null where a row has none being its own clip.
+    """The group of each row, and of one that has none, itself.
 
     Args:
         columns: that have no other meaning.
-        clip_ids, splits: of the rows.
+        by_itself: the group of each row where none is known.
+        splits: of the rows.
 
     Raises:
         InputError: no such column, or several that could be it and do not lie within each other.
     """
     column = _column(features, values, columns, reading, place)
     if column is None:
-        return Groups(None, clip_ids, False, NO_GROUPS)
+        return Groups(None, by_itself, False, NO_GROUPS)
     names = values[column].cast(pa.string()).combine_chunks()
     nothing = pc.or_kleene(pc.is_null(names), pc.equal(pc.fill_null(names, ""), ""))
     without = pc.sum(nothing).as_py() or 0
-    groups = pc.if_else(nothing, clip_ids, names)
+    groups = pc.if_else(nothing, by_itself, names)
     told = f"column {column} ({pc.count_distinct(names).as_py():,} groups)"
     if without:
         told += f"; {without:,} rows have none and are groups of their own"

@@ -149,7 +149,7 @@ def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
     table = pa.concat_tables(tables, promote_options="default")
     for place, name in enumerate(table.column_names):
         if name not in OWN_COLUMNS:
-            kind = like.field(name).type if like else _type_of(table[name])
+            kind = like.field(name).type if like else type_of_texts(table[name])
             table = table.set_column(place, name, table[name].cast(kind))
     return table
 
@@ -205,7 +205,7 @@ def _facts(part: MixPart) -> dict[str, Any]:
     return {one.name: getattr(part, one.name) for one in fields(part)}
 
 
-def _type_of(texts: pa.ChunkedArray) -> pa.DataType:
+def type_of_texts(texts: pa.ChunkedArray) -> pa.DataType:
     """int64 or float64 where each text is written as such numbers are, so that nothing is lost; else string."""
     values = texts.unique().drop_null().to_pylist()
     if values and all(_is_written_as(int, value) and abs(int(value)) < 1 << 63 for value in values):
