@@ -6,12 +6,19 @@ from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
-from hf_audio.preparation.clips import corpora_of, corpus_clips
+from hf_audio.preparation.clips import corpora_of, corpus_as_it_is, corpus_clips
 from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
 from hf_audio.terminal import show
 
-__all__ = ["build_corpus_features", "corpora_of", "corpus_clips", "default_window_s", "window_extractor"]
+__all__ = [
+    "build_corpus_features",
+    "corpora_of",
+    "corpus_as_it_is",
+    "corpus_clips",
+    "default_window_s",
+    "window_extractor",
+]
 
 
 def build_corpus_features(
