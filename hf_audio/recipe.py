@@ -106,8 +106,10 @@ def parse_recipe(
     )
 
 
-def _known_of_dataset(dataset: str | None) -> dict[str, bool]:
+def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, bool]:
     """Whether --dataset holds features that were built already, as far as that is known without asking the Hub."""
+    if isinstance(dataset, list):
+        dataset = dataset[0] if len(dataset) == 1 else None  # several are recordings, to be joined
     if dataset is None:
         return {"stored_features": False}
     folder = Path(dataset).expanduser()

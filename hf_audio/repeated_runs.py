@@ -22,7 +22,7 @@ from hf_audio.data.index.table import metadata_columns
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
-from hf_audio.preparation.clips import read_corpus
+from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.recipe import parse_recipe
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
@@ -139,6 +139,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 def _content(value: Any, named: str | None) -> Any:
     """A setting as it is compared: a folder of recordings by its place, for its clips are compared by themselves."""
+    if isinstance(value, list) and named in (PATH, HUB_OR_PATH):
+        return [_content(one, named) for one in value]
     if not value or named not in (PATH, HUB_OR_PATH):
         return value
     path = Path(value).expanduser()

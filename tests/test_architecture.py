@@ -23,10 +23,11 @@ LEVELS = (
     {"experiments", "repeated_runs"},
 )
 # Inside data/, likewise.
-DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "loading")
+DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "sharing", "loading")
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.
 OPTIONAL_LIBRARIES = {
+    "av",
     "peft",
     "symusic",
     "umap",

@@ -33,7 +33,7 @@ def tracks(hub):
 
 
 def test_gtzan_on_the_hub_has_the_lists_of_its_module(hub):
-    from hf_audio.preparation.clips import read_corpus
+    from hf_audio.preparation.read_corpora import read_corpus
 
     repo, names = tracks(hub)
     read = read_corpus(DataConfig(corpus="gtzan", dataset="alice/gtzan"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio.config.acting import idle
-from hf_audio.config.data import BuildConfig, CorpusConfig, FeatureConfig, MixingConfig, SplitConfig
+from hf_audio.config.data import SEVERAL, BuildConfig, CorpusConfig, FeatureConfig, MixingConfig, SplitConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.run import HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
@@ -81,6 +81,8 @@ def reported_command(recipe: Recipe, program: str) -> str:
 
 def _reported(name: str, value: Any) -> Any:
     """The value of a setting as others may see it."""
+    if isinstance(value, list) and name in SEVERAL:
+        return [_reported(name, one) for one in value]
     named = NAMES.get(FIELDS.get(name))
     if value and named == PATH:
         return last_name(value)

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Audio, ClassLabel, Features, Image, List, Value
 
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.recordings.audio import HIGHEST_RATE, LOWEST_RATE
+from hf_audio.data.recordings.opening import HIGHEST_RATE, LOWEST_RATE
 from hf_audio.kinds import kind_of
 
 FORMAT_VERSION = 2

@@ -7,12 +7,20 @@ from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
-from hf_audio.preparation.clips import corpora_of, corpus_clips
+from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips
 from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
+from hf_audio.preparation.read_corpora import corpora_of
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
 from hf_audio.terminal import show
 
-__all__ = ["build_corpus_features", "corpora_of", "corpus_clips", "default_window_s", "window_extractor"]
+__all__ = [
+    "build_corpus_features",
+    "corpora_of",
+    "corpus_as_it_is",
+    "corpus_clips",
+    "default_window_s",
+    "window_extractor",
+]
 
 
 def build_corpus_features(
@@ -45,7 +53,7 @@ def build_corpus_features(
         )
     window_s = features.window_s
     if not window_s:
-        window_s = default_window_s(prepared.clips) if window_s is None else longest_clip_s(prepared.clips)
+        window_s = default_window_s(prepared.clips, token) if window_s is None else longest_clip_s(prepared.clips)
     return build_features(
         prepared.clips,
         prepared.labels,
@@ -59,4 +67,5 @@ def build_corpus_features(
         rank=state.process_index,
         world_size=state.num_processes,
         wait_for_everyone=wait_for_everyone,
+        token=token,
     )

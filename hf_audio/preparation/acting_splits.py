@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from hf_audio.config import SplitConfig
 from hf_audio.errors import InputError
 
 
-def require_acting_splits(data: SplitConfig, official: Collection[str], given: Collection[str] | None = None) -> None:
+def require_acting_splits(
+    data: SplitConfig, official: Sequence[Collection[str]], given: Collection[str] | None = None
+) -> None:
     """Refuses a setting that was given and would do nothing.
 
     Args:
-        official: the splits or folds that the corpus has by itself, none where they are not asked for.
+        official: the splits or folds that each corpus has by itself, none where they are not asked for; of several
+            corpora a setting does nothing that does nothing for any of them.
         given: names of the settings that a user gave; None takes those that differ from their defaults.
 
     Raises:
@@ -21,8 +24,9 @@ def require_acting_splits(data: SplitConfig, official: Collection[str], given: C
     """
     if given is None:
         given = [one.name for one in dataclasses.fields(SplitConfig) if getattr(data, one.name) != one.default]
-    for name, why in _idle(data, official):
-        if name in given:
+    idle = [dict(_idle(data, of_one)) for of_one in official]
+    for name, why in idle[0].items():
+        if name in given and all(name in of_one for of_one in idle):
             raise InputError(f"--{name} would do nothing here: {why}")
 
 

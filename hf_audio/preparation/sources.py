@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from hf_audio.config import CorpusConfig
+from hf_audio.config.data import SEVERAL
 from hf_audio.corpora._dataset import DatasetReading, Place, find_dataset, is_dataset_folder
 from hf_audio.corpora.folder import Reading
 from hf_audio.data.loading.dataset_files import is_feature_folder
 from hf_audio.errors import InputError
+from hf_audio.privacy import last_name, public_name
 
+Config = TypeVar("Config", bound=CorpusConfig)
 FEATURES, DATASET, FILES = "features", "dataset", "files"
 
 
@@ -30,6 +33,35 @@ class Source(NamedTuple):
     data_dir: str | None = None
 
 
+def each_corpus(data: Config) -> dict[str, Config]:
+    """The settings of each corpus where several are joined, else the same ones, by a name that is no other's.
+
+    That is the name of its module or dataset, or the last name of its folder.
+    """
+    if data.num_corpora == 1:
+        return {_name(data): data}
+    found: dict[str, Config] = {}
+    for number in range(data.num_corpora):
+        of_one = {
+            name: one[number] if isinstance(one, list) else one for name in SEVERAL if (one := getattr(data, name))
+        }
+        one = dataclasses.replace(data, **{**dict.fromkeys(SEVERAL), **of_one})
+        name, count = _name(one), 1
+        while name in found:
+            count += 1
+            name = f"{_name(one)}-{count}"
+        found[name] = one
+    return found
+
+
+def _name(data: CorpusConfig) -> str:
+    if data.dataset:
+        return public_name(data.dataset)
+    if data.corpus == "folder" and data.data_dir:
+        return Path(last_name(data.data_dir)).stem
+    return data.corpus
+
+
 def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
     """What the settings name; a dataset on the Hub at the commit that it has now.
 
@@ -39,6 +71,10 @@ def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
     Raises:
         InputError: neither a folder nor a repository that can be read.
     """
+    if data.num_corpora > 1:
+        raise InputError(
+            "Several corpora were named, and this is done for one at a time: give one --corpus or --dataset"
+        )
     if data.dataset is None:
         root = Path(data.data_dir) if data.data_dir else None
         if data.corpus == "folder" and root is not None and root.is_dir() and is_dataset_folder(root):

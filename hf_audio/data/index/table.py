@@ -244,7 +244,8 @@ class CorpusCard:
 
     Attributes:
         name: title for people.
-        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0".
+        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" of several corpora as one, whose
+            licences are those of `others`.
         may_redistribute: whether audio, or features made of it, may be published by anyone.
         citation: how its authors ask to be cited.
         homepage: where it is described and downloaded.
