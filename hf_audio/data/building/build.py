@@ -31,8 +31,8 @@ from hf_audio.data.building.plan import (
     were_replaced,
 )
 from hf_audio.data.building.shards import ShardBuilder
+from hf_audio.data.feature_format import ClipColumns
 from hf_audio.data.foreign.manifest import read_manifest, window_values
-from hf_audio.data.index.columns import names_in
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.recordings.lengths import clip_durations, read_headers, recordings_of, source_rates
@@ -92,6 +92,7 @@ def build_features(
     """
     folder = Path(folder)
     check_clips(clips, labels)
+    columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
     window_frames = _window_frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
@@ -109,7 +110,7 @@ def build_features(
             wait_for_everyone()
             plan = read_plan(folder / PLAN, clips)
             shards = list(shards_of(clips, plan["shard_bounds"]))
-            builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict, bool(names_in(clips["unknown"])))
+            builder = ShardBuilder(folder, extractor, columns, window_s, hop_s, strict)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             if num_workers is None:
                 num_workers = _workers_for(plan["audio_s"], extractor)
@@ -117,7 +118,7 @@ def build_features(
             wait_for_everyone()
             if rank == 0:
                 notes, rates = [(shard, builder.notes(shard)) for shard in shards], plan["source_rates"]
-                finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
+                finish_dataset(folder, clips, columns, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
 

@@ -51,9 +51,9 @@ class ShardRows:
         """What is added from here on is of this clip."""
         self.begun = (clip.clip_id, (self.num_rows, self.count, self.sum, self.sum_of_squares))
 
-    def add(self, clip: Clip, start_s: float, window: np.ndarray, label_values: tuple) -> None:
+    def add(self, clip: Clip, start_s: float, window: np.ndarray, clip_values: tuple) -> None:
         stored, axis = self.kind.encode(window, self.sample_rate), self.kind.statistics_axis
-        self.waiting.append((clip.clip_id, clip.group, start_s, *stored, len(window), *label_values))
+        self.waiting.append((clip.clip_id, clip.group, start_s, *stored, len(window), *clip_values))
         self.waiting_bytes.append(sum(map(_num_bytes, stored)))
         self.num_bytes += self.waiting_bytes[-1]
         sums = window.sum(axis=axis, dtype=np.float64)

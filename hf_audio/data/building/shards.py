@@ -15,8 +15,7 @@ import torch
 
 from hf_audio.data.building.plan import Shard
 from hf_audio.data.building.shard_rows import ShardRows, UnusableClipError, shard_writer
-from hf_audio.data.feature_format import feature_schema
-from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.feature_format import ClipColumns, feature_schema
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.recordings.audio import MOST_SAMPLES, AudioError, read_pieces
 from hf_audio.data.recordings.mixing import read_clip
@@ -61,11 +60,10 @@ class ShardBuilder:
 
     folder: Path
     extractor: WindowExtractor
-    labels: LabelSpace
+    columns: ClipColumns
     window_s: float
     hop_s: float
     strict: bool = False
-    is_partial: bool = False
 
     def is_built(self, shard: Shard) -> bool:
         """Whether the shard's file and the note written after it are there; with `strict`, without exclusions."""
@@ -176,18 +174,13 @@ class ShardBuilder:
         windows: Iterable[tuple[float, np.ndarray]],
         excluded: dict[str, str],
     ) -> None:
-        label_values, first_s = self._label_values(clip), first / self.extractor.sample_rate
+        clip_values, first_s = self.columns.values(clip), first / self.extractor.sample_rate
         if first == 0:
             rows.begin(clip)
         for start_s, window in windows:  # made one at a time: overlapping ones of an hour would take gigabytes
             if not np.isfinite(window.max()):
                 return self._exclude(rows, clip, "non-finite features: samples far outside [-1, 1]", excluded)
-            rows.add(clip, clip.start_s + first_s + start_s, window, label_values)
-
-    def _label_values(self, clip: Clip) -> tuple:
-        """What the columns of labels hold, see `feature_schema`."""
-        given, unknown = self.labels.indices(clip.labels), self.labels.indices(clip.unknown)
-        return (given, *((unknown,) if self.is_partial else ()), *(() if self.labels.is_multi_label else given))
+            rows.add(clip, clip.start_s + first_s + start_s, window, clip_values)
 
     def _exclude(self, rows: ShardRows, clip: Clip, reason: str, excluded: dict[str, str]) -> None:
         if self.strict:
@@ -198,7 +191,7 @@ class ShardBuilder:
 
     def _schema(self) -> pa.Schema:
         """Carries what `datasets` knows of the columns (pictures, audio, names of classes) as metadata."""
-        return feature_schema(self.labels, self.extractor.parameters, self.is_partial).arrow_schema
+        return feature_schema(self.columns, self.extractor.parameters).arrow_schema
 
     def _shard_path(self, shard: Shard) -> Path:
         return self.folder / "data" / f"{shard.name}.parquet"
