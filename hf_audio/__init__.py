@@ -64,7 +64,7 @@ _HOME_OF = {
     "PretrainingTrainer": "pretraining",
     "pretraining_model": "models.spectrogram_pretraining",
     "share_of_training": "data.loading.training_share",
-    "read_clip_labels": "data.index.label_overrides",
+    "read_clip_labels": "data.loading.clip_labels",
     "label_agreement": "label_quality.agreement",
     "find_label_errors": "label_quality.errors",
     "write_label_errors": "label_quality.page",

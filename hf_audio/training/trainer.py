@@ -80,9 +80,7 @@ class AudioTrainer(ResumableTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=FeatureCollator(
-                features.extractor, features.labels, fields, features.metadata if fields else None
-            ),
+            data_collator=FeatureCollator(features.extractor, features.labels, fields),
             train_dataset=_train_dataset(features, args),
             eval_dataset=features.splits.get("validation"),
             processing_class=features.extractor,  # each checkpoint carries it
