@@ -18,7 +18,7 @@ from training_run import tiny_model
 from transformers import TrainerCallback
 
 from hf_audio.data.loading.features_dataset import load_features
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 GLOBAL_BATCH = 8
 ACCUMULATIONS = (1, 4)
@@ -55,7 +55,7 @@ def first_step(features, accumulation: int, world_size: int) -> dict[str, torch.
         )
         weights = None if features.labels.is_multi_label else WEIGHTS
         trainer = AudioTrainer(
-            tiny_model(features), arguments, features=features, class_weights=weights, callbacks=[keeper]
+            tiny_model(features), arguments, Classification(features, class_weights=weights), callbacks=[keeper]
         )
         metrics = trainer.evaluate()
         clips = trainer.predict_clips("validation")

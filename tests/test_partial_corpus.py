@@ -37,7 +37,7 @@ from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.dataset_card import write_dataset_card
 from hf_audio.references import linear_scores, window_statistics
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,10 @@ def features(folder):
 def trainer_of(features, folder: Path, model=None, augment=None, **arguments) -> AudioTrainer:
     settings = {"report_to": "none", "use_cpu": True, "logging_steps": 1, "learning_rate": 1e-2, **arguments}
     model = model or tiny_model(features)
-    return AudioTrainer(model, training_arguments(folder, **settings), features=features, augment=augment)
+    args = training_arguments(folder, **settings)
+    return AudioTrainer(
+        model, args, Classification(features, augment=augment, label_smoothing=args.label_smoothing_factor)
+    )
 
 
 # Storage and batches
