@@ -19,6 +19,7 @@ from hf_audio.data.loading.streaming import StreamedWindows, max_workers
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.losses import loss_for, smooth_targets
 from hf_audio.metrics import ClipScores, average_per_clip, validation_metrics
+from hf_audio.models.inputs import model_inputs
 from hf_audio.models.lora import is_lora
 from hf_audio.training.arguments import own_arguments, run_settings
 from hf_audio.training.checkpoints import require_writable
@@ -176,7 +177,7 @@ class AudioTrainer(ResumableTrainer):
         # Only ArcFace looks at labels, for its margin, of which unknown classes get none; the loss is computed here in
         # any case.
         margins = {"labels": targets.nan_to_num(0.0)} if getattr(self.model.config, "head", None) == "arcface" else {}
-        outputs = model(**_model_inputs(inputs), **margins)
+        outputs = model(**model_inputs(self.model, inputs), **margins)
         loss = self._share_of_step(self.loss(outputs.logits, targets), len(targets))
         return (loss, outputs) if return_outputs else loss
 
@@ -184,7 +185,7 @@ class AudioTrainer(ResumableTrainer):
         """Logits, targets and clip keys; the loss comes with the metrics, over all windows of all processes at once."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            logits = model(**_model_inputs(inputs)).logits
+            logits = model(**model_inputs(self.model, inputs)).logits
         return None, logits.float(), (inputs["labels"], inputs["clip_keys"])
 
     def _share_of_step(self, loss: Tensor, num_windows: int) -> Tensor:
@@ -208,11 +209,6 @@ class AudioTrainer(ResumableTrainer):
         loss = self.loss(torch.from_numpy(prediction.predictions), torch.from_numpy(targets))
         labels = self.features.labels
         return {"loss": loss.item(), **validation_metrics(labels.probabilities(clips.logits), clips.targets, labels)}
-
-
-def _model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What of a batch is the model's: input_values or input_features, attention_mask, metadata."""
-    return {name: value for name, value in batch.items() if name not in ("labels", "clip_keys")}
 
 
 def _sometimes_unknown(metadata: Tensor, generator: torch.Generator) -> Tensor:
