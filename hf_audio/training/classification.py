@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.losses import smooth_targets, window_losses_for
 from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics
+from hf_audio.models.inputs import model_inputs
 from hf_audio.training.objective import Batch, Draws, Objective
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -57,9 +58,11 @@ class Classification(Objective):
         self.window_losses = window_losses_for(features.labels, class_weights)
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
         self.collator = FeatureCollator(features.extractor, features.labels)
+        self.model: PreTrainedModel | None = None
         self.has_margin = False
 
     def attach(self, model: PreTrainedModel) -> None:
+        self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = FeatureCollator(self.features.extractor, self.labels, fields, self.features.metadata)
@@ -67,7 +70,7 @@ class Classification(Objective):
         self.has_margin = getattr(model.config, "head", None) == "arcface"
 
     def losses(self, model: PreTrainedModel, batch: Batch, draws: Draws) -> Tensor:
-        inputs, targets = _model_inputs(batch), batch["labels"]
+        inputs, targets = model_inputs(self.model, batch), batch["labels"]
         if self.augment is not None:
             inputs["input_values"], targets = self.augment(inputs["input_values"], targets, draws.generator())
         if "metadata" in inputs:
@@ -79,7 +82,7 @@ class Classification(Objective):
 
     def answers(self, model: PreTrainedModel, batch: Batch, draws: Draws) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits; targets and clip keys."""
-        return model(**_model_inputs(batch)).logits.float(), (batch["labels"], batch["clip_keys"])
+        return model(**model_inputs(self.model, batch)).logits.float(), (batch["labels"], batch["clip_keys"])
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
         clips = self.clip_scores(answers, truth)
@@ -99,11 +102,6 @@ class Classification(Objective):
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
         }
-
-
-def _model_inputs(batch: Batch) -> Batch:
-    """What of a batch is the model's: input_values or input_features, attention_mask, metadata."""
-    return {name: value for name, value in batch.items() if name not in ("labels", "clip_keys")}
 
 
 def _sometimes_unknown(metadata: Tensor, draws: Draws) -> Tensor:

@@ -28,10 +28,8 @@ class PretrainingCollator(FeatureCollator):
     """Rows of a feature dataset → a normalised batch, with what the objectives need to know of each window."""
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """A FeatureCollator's batch, and num_frames int64 `[batch]` (how many are no padding), window_keys."""
+        """A FeatureCollator's batch, and window_keys."""
         batch = super().__call__(rows)
-        longest = batch["input_values"].shape[1]
-        batch["num_frames"] = torch.tensor([min(row["num_frames"], longest) for row in rows])
         # Numbers, no tensor: they seed generators on the CPU, and are not to be fetched back from the device.
         batch["window_keys"] = [clip_key(f"{row['clip_id']} {row['start_s']}") for row in rows]
         return batch
