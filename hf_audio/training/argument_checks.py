@@ -48,6 +48,8 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
         require_aligned(*strategies, values["eval_steps"], values["save_steps"])
     if values.get("train_sampling_strategy") not in ("random", "sequential"):
         raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
+    if values.get("fp16") and values.get("use_cpu"):
+        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
     _check_reporting(values.get("report_to"))
 
 

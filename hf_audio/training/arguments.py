@@ -57,7 +57,7 @@ def _precision(on_gpu: bool) -> dict[str, bool]:
     """
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    return {"bf16": on_gpu and (asked == "bf16" or (asked == "no" and has_bf16)), "fp16": on_gpu and asked == "fp16"}
+    return {"bf16": asked == "bf16" or (asked == "no" and has_bf16), "fp16": asked == "fp16"}
 
 
 def fit_workers(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
@@ -102,6 +102,8 @@ def own_arguments(
         )
     if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
         raise InputError(f"{type(model).__name__} cannot recompute its layers: leave out --gradient_checkpointing")
+    if args.fp16 and args.device.type == "cpu":
+        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
     args = copy.copy(args)
     args.hub_token = None  # these arguments are written into every checkpoint
     args.output_dir = str(Path(args.output_dir) / "checkpoints")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
 from transformers import PreTrainedModel
 
 from hf_audio.errors import InputError
@@ -23,16 +22,21 @@ def name_blocks(plugin: Any, model: PreTrainedModel) -> None:
         plugin.transformer_cls_names_to_wrap = blocks_of(model)
 
 
-def blocks_of(model: nn.Module) -> list[str]:
+def blocks_of(model: PreTrainedModel) -> list[str]:
     """Classes of a model's blocks, by `_no_split_modules` of itself and of what it wraps; those that it really has.
 
-    A class may name blocks that only its siblings have: Whisper's decoder layers, where only the encoder is used. A
-    model without any is sharded as one block.
+    A class may name blocks that only its siblings have: Whisper's decoder layers, where only the encoder is used. And
+    it may name what holds its input embeddings (AST does), which FSDP 2 shards by themselves and must not shard twice.
+    A model without any is sharded as one block.
     """
+    embeddings = model.get_input_embeddings()
     named = {
         name
         for part in model.modules()
         if isinstance(part, PreTrainedModel)
         for name in getattr(part, "_no_split_modules", None) or ()
     }
-    return sorted(named & {type(part).__name__ for part in model.modules()})
+    return sorted(
+        named
+        & {type(part).__name__ for part in model.modules() if all(one is not embeddings for one in part.modules())}
+    )

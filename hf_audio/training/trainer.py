@@ -272,7 +272,7 @@ class AudioTrainer(Trainer):
 
     def evaluation_loop(self, *args, **kwargs):
         if self.is_fsdp_enabled and not self.accelerator._models:
-            self._shard()
+            raise InputError("Under FSDP a model can be evaluated after train_resumable only, which shards it")
         return super().evaluation_loop(*args, **kwargs)
 
     def save_run_model(self) -> None:
