@@ -122,10 +122,8 @@ def sounds_of(clips, folder=None):
         if clip.audio_row is None:
             found[clip.clip_id] = Path(clip.path).read_bytes()
         else:
-            [(_, found[clip.clip_id])] = (
-                (row, sound.read())
-                for row, sound in sounds(clip.path, clip.audio_field, [clip.audio_row], open_regular)
-            )
+            [(_, sound)] = sounds(clip.path, clip.audio_field, [clip.audio_row], open_regular)
+            found[clip.clip_id] = sound.read()
     return found
 
 
