@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,17 @@ class Place:
     def holds(self, file: str) -> bool:
         """Whether there is a file of this name."""
         return file in self.files if self.is_on_hub else (Path(self.root) / file).is_file()
+
+    def listed(self) -> list[str]:
+        """Names of all files but hidden ones, as seen from the root."""
+        if self.is_on_hub:
+            return list(self.files)
+        found = []
+        for folder, below, files in os.walk(self.root):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            within = Path(folder).relative_to(self.root)
+            found += [(within / name).as_posix() for name in sorted(files) if not name.startswith(".")]
+        return found
 
     def shown(self, address: str) -> str:
         """A file's name as seen from the root."""
