@@ -58,7 +58,7 @@ _HOME_OF = {
     "build_model": "models",
     "AudioTrainer": "training",
     "train_pipeline": "learners",
-    "embeddings": "inference",
+    "Predictor": "predictor",
     "PretrainingTrainer": "pretraining",
     "pretraining_model": "models.spectrogram_pretraining",
     "share_of_training": "data.loading.training_share",

@@ -79,7 +79,7 @@ class PretrainingTrainer(AudioTrainer):
         self.data_collator = PretrainingCollator(features.extractor, features.labels)
         self.compute_metrics = pretraining_metrics
 
-    def predict_clips(self, split: str):
+    def predictor(self):
         raise InputError(
             "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
         )

@@ -16,10 +16,12 @@ from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel,
 
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.data.loading.streaming import StreamedWindows, max_workers
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.errors import InputError
 from hf_audio.losses import loss_for, smooth_targets
-from hf_audio.metrics import ClipScores, average_per_clip, validation_metrics
+from hf_audio.metrics import average_per_clip, validation_metrics
 from hf_audio.models.lora import is_lora
+from hf_audio.models.usage import Usage
+from hf_audio.predictor import Predictor
 from hf_audio.training.arguments import own_arguments, run_settings
 from hf_audio.training.checkpoints import require_writable
 from hf_audio.training.facts import run_facts
@@ -101,16 +103,15 @@ class AudioTrainer(ResumableTrainer):
                 "LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml"
             )
 
-    def predict_clips(self, split: str) -> ClipScores:
-        """Scores of every clip of a split, in the split's order, the same in every process."""
-        if split not in self.features.splits or isinstance(self.features.splits[split], datasets.IterableDataset):
-            local = [name for name, data in self.features.splits.items() if isinstance(data, datasets.Dataset)]
-            raise unknown_name("local split", split, local)
-        loader = self.get_test_dataloader(self.features.splits[split])
-        output = self.evaluation_loop(loader, "Prediction", prediction_loss_only=False, metric_key_prefix=split)
-        self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # closes the progress bar
-        targets, clip_keys = output.label_ids
-        return average_per_clip(output.predictions, targets, clip_keys)
+    def predictor(self) -> Predictor:
+        """The model as it is now, to score clips with; one that is sharded over processes, as it was saved."""
+        args, manifest = self.args, self.features.manifest
+        options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
+        options["num_workers"] = args.dataloader_num_workers
+        if self.is_fsdp_enabled:
+            return Predictor.load(str(self.run_folder), **options)
+        usage = Usage(window_s=manifest["window_s"], hop_s=manifest["hop_s"])
+        return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
 
     def facts(self) -> dict[str, Any]:
         """What a report says of the model and its training."""

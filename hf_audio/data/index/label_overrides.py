@@ -52,7 +52,7 @@ def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str,
     Args:
         source: a CSV with clip_id and label, or labels (semicolons between several), optionally unknown; or the folder
             of a feature dataset, of which index.csv is read.
-        column: read the labels from this column instead, e.g. `decided` of a run's predictions.csv.
+        column: read the labels from this column instead.
 
     Raises:
         InputError: no such file, not such a table, no rows, or a clip in it twice.
