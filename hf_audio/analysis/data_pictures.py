@@ -160,7 +160,7 @@ def _vectors(
     """One vector a training window, its classes, and what the vectors are, in words."""
     if model is None:
         vectors, targets = statistics
-        words = "mean and deviation of each mel bin"
+        words = "mean and standard deviation of each mel bin"
         if features.kind.form is Form.VECTORS:
             words = features.kind.described
     else:

@@ -20,7 +20,7 @@ from hf_audio.metrics import METRIC_NAMES, classification_metrics
 from hf_audio.pictures.page import Row, Table
 
 MOST_WINDOWS = 20_000
-MODELS = {"linear": "linear on mean and deviation", "neighbour": "nearest neighbour on the same"}
+MODELS = {"linear": "linear model on mean and standard deviation", "neighbour": "nearest neighbour on the same"}
 WAYS = {
     "own": "its own split",
     "groups": "random groups",

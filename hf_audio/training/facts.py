@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_audio.models.lora import is_lora
-from hf_audio.privacy import public_name
+from hf_audio.models.origin import origin_of
 
 if TYPE_CHECKING:
     from hf_audio.training.trainer import AudioTrainer
@@ -25,10 +25,9 @@ def run_facts(trainer: AudioTrainer) -> dict[str, Any]:
 def _model_facts(trainer: AudioTrainer) -> dict[str, Any]:
     model = trainer.accelerator.unwrap_model(trainer.model)
     bare = model.get_base_model() if is_lora(model) else model
-    base = bare.name_or_path  # empty where the model was made from scratch
     return {
         "architecture": type(bare).__name__,
-        "base_model": public_name(base) if base else None,
+        **origin_of(bare),
         "adapter": "lora" if is_lora(model) else None,
         "num_parameters": sum(weights.numel() for weights in bare.parameters()),
         "num_trainable_parameters": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
