@@ -15,6 +15,9 @@ import torch
 import torch.distributed
 from accelerate import PartialState
 
+from hf_audio.errors import InputError
+
+Found = TypeVar("Found")
 LONGEST_WAIT = timedelta(days=30)
 
 Found = TypeVar("Found")
@@ -58,6 +61,26 @@ def main_process_first(state: PartialState) -> Iterator[None]:
     finally:
         if state.is_local_main_process:
             wait_for_everyone()
+
+
+def from_first_process(look: Callable[[], Found]) -> Found:
+    """What the first process finds, in all processes: what others see of a disk over a network may be older.
+
+    Raises:
+        InputError: as `look` does, in every process.
+    """
+    if PartialState().num_processes == 1:
+        return look()
+    found: list[Any] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            found[0] = look()
+        except InputError as error:
+            found[1] = str(error)
+    torch.distributed.broadcast_object_list(found, src=0, group=_patient_group())
+    if found[1] is not None:
+        raise InputError(found[1])
+    return found[0]
 
 
 def _patient_group() -> Any:

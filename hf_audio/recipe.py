@@ -36,7 +36,7 @@ from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_yaml
 from hf_audio.privacy import remember_token
 from hf_audio.training.argument_checks import require_of_learners, require_useful
-from hf_audio.training.arguments import training_defaults
+from hf_audio.training.arguments import fit_workers, training_defaults
 
 RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
 CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, HubConfig, RunConfig)
@@ -48,6 +48,7 @@ MOST_YAML_BYTES = 1 << 18
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
 COMMON_TRAINING_FLAGS = {
     *("output_dir", "num_train_epochs", "max_steps", "learning_rate", "warmup_steps", "weight_decay", "seed"),
+    *("label_smoothing_factor", "metric_for_best_model"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
     *("gradient_checkpointing", "bf16", "torch_compile", "dataloader_num_workers", "report_to"),
     *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"),
@@ -83,7 +84,13 @@ def parse_recipe(
     written = _read_config(chosen.config) if chosen.config else {}
     layers |= {f"--config {chosen.config}": written} if written else {}
     namespace = _parse(parser, layers, argv)
-    given = frozenset({*written, *_typed(parser, argv)})
+    if getattr(namespace, "use_cpu", False):  # another machine, as far as defaults go
+        layers["the project's defaults"] = training_defaults(use_cpu=True)
+        namespace = _parse(parser, layers, argv)
+    typed = _typed(parser, argv)
+    for name, value in fit_workers(vars(namespace), {*values, *written, *typed}).items():
+        setattr(namespace, name, value)
+    given = frozenset({*written, *typed})
     _check(namespace, given)
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False

@@ -43,12 +43,12 @@ from hf_audio.ranks import process_state, told_by_main, wait_for_everyone
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel
 
     from hf_audio.analysis.evaluation import Scorer
     from hf_audio.learners import TrainedClassifiers
-    from hf_audio.pretraining import PretrainingTrainer
-    from hf_audio.training import AudioTrainer
+    from hf_audio.training import AudioTrainer, Objective
 
 
 def prepare_features(recipe: Recipe) -> FeatureDataset:
@@ -141,24 +141,18 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
     from hf_audio.augment import augmentation_for
-    from hf_audio.losses import class_weights_from_counts
-    from hf_audio.training import AudioTrainer
+    from hf_audio.training import Classification
 
-    weights = class_weights_from_counts(*features.class_counts("train"), features.labels)
-    trainer = AudioTrainer(
-        model,
-        recipe.training,
-        features=features,
+    objective = Classification(
+        features,
         augment=augmentation_for(recipe.augment, features.extractor, features.labels),
-        class_weights=weights if recipe.model.class_weights else None,
-        early_stopping_patience=recipe.model.early_stopping_patience,
-        overwrite_run=recipe.run.overwrite_run,
+        class_weights=_class_weights(features) if recipe.model.class_weights else None,
+        label_smoothing=recipe.training.label_smoothing_factor,
     )
-    trainer.train_resumable()
-    return trainer
+    return _trained(recipe, model, objective)
 
 
-def pretrain_model(recipe: Recipe, features: FeatureDataset) -> PretrainingTrainer:
+def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
     """Trains the encoder of `--model` without looking at labels; it is then in the run folder, to be fine-tuned.
 
     Raises:
@@ -166,21 +160,33 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> PretrainingTrain
     """
     from hf_audio.augment import augmentation_for
     from hf_audio.models.spectrogram_pretraining import pretraining_model
-    from hf_audio.pretraining import PretrainingTrainer
+    from hf_audio.training import Pretraining
 
     settings = recipe.pretraining or PretrainingConfig()
     if augmentation_for(recipe.augment, features.extractor) is not None:
         raise InputError("Pretraining hides or shuffles patches itself: leave out masks and mixup")
-    model = prepare_model(recipe, features)
-    trainer = PretrainingTrainer(
-        pretraining_model(model, **vars(settings), seed=recipe.training.seed),
+    model = pretraining_model(prepare_model(recipe, features), **vars(settings), seed=recipe.training.seed)
+    return _trained(recipe, model, Pretraining(features))
+
+
+def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> AudioTrainer:
+    from hf_audio.training import AudioTrainer
+
+    trainer = AudioTrainer(
+        model,
         recipe.training,
-        features=features,
+        objective,
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )
     trainer.train_resumable()
     return trainer
+
+
+def _class_weights(features: FeatureDataset) -> np.ndarray:
+    from hf_audio.losses import class_weights_from_counts
+
+    return class_weights_from_counts(*features.class_counts("train"), features.labels)
 
 
 def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifiers:
@@ -248,7 +254,7 @@ def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None
     show(f"Model: {url}")
 
 
-def publish_pretrained(recipe: Recipe, trainer: PretrainingTrainer) -> None:
+def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
     """Writes the card beside the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
     from hf_audio.publishing.pretraining_card import write_pretraining_card
 

@@ -59,7 +59,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--learning_rate", "nan"], "--learning_rate must be 0 or more, found nan"),
         (["--label_smoothing_factor", "1"], "--label_smoothing_factor must be below 1"),
         (["--optim", "adamm"], "adamm"),
-        (["--accelerator_config", "nowhere.json"], "nowhere.json"),
+        (["--accelerator_config", "x.json"], "--accelerator_config is not for runs here: it is set here"),
         (["--eval_steps", "5"], "--eval_steps would do nothing here: it is of --eval_strategy steps"),
         (["--save_steps", "5"], "--save_steps would do nothing here"),
         (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),

@@ -18,7 +18,7 @@ LEVELS = (
     {"data", "losses", "metrics"},
     {"augment", "models", "corpora"},
     {"training", "inference", "preparation", "pictures", "references", "copies"},
-    {"analysis", "publishing", "pretraining", "learners", "audit", "leaks", "label_quality"},
+    {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
 )
@@ -146,7 +146,7 @@ def test_recipes_are_values_and_stages():
 
 # Where trained models come in and go out, and beside those a run's own checkpoints and adapters.
 DOORS = {
-    "from_pretrained": {"models/foreign_checkpoint.py", "training/resumable_trainer.py"},
+    "from_pretrained": {"models/foreign_checkpoint.py", "training/run_folder.py"},
     "save_pretrained": {"models/saving.py", "models/lora.py"},
     "from_json_file": set(),
     "from_dict": set(),

@@ -5,11 +5,11 @@ They lie beside the repository, with a README.md that tells each story.
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from hf_audio import InputError
@@ -137,7 +137,7 @@ def test_absolute_paths_are_published_nowhere(cases, tmp_path):
     folder = build_corpus_features(data, tmp_path / "features", FeatureConfig(num_mel_bins=16))
     for path in folder.rglob("*"):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
-    rows = list(csv.DictReader((folder / "index.csv").open()))
+    rows = pq.read_table(folder / "index.parquet").to_pylist()
     assert rows[0]["clip_id"] == rows[0]["group"] == "0_george_0.wav"
 
 

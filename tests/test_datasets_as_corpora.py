@@ -123,7 +123,7 @@ def sounds_of(clips, folder=None):
             found[clip.clip_id] = Path(clip.path).read_bytes()
         else:
             [(_, sound)] = sounds(clip.path, clip.audio_field, [clip.audio_row], open_regular)
-            found[clip.clip_id] = sound.content
+            found[clip.clip_id] = sound.read()
     return found
 
 

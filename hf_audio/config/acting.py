@@ -101,6 +101,11 @@ NEEDS = (
         for what in ("eval", "save", "logging")
     ),
     Needs(
+        ("dataloader_prefetch_factor", "dataloader_persistent_workers"),
+        lambda run: run.dataloader_num_workers,
+        "no worker loads data: give --dataloader_num_workers too, e.g. 4, or leave it out",
+    ),
+    Needs(
         ("greater_is_better",),
         lambda run: run.metric_for_best_model,
         "it is of --metric_for_best_model: give that too, or leave it out",

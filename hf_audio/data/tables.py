@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -92,6 +93,31 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     text = _Lines()
     csv.writer(text, lineterminator="\r\n").writerows(map(_marked, row) for row in rows)
     return text.getvalue()
+
+
+def names_cell(names: Iterable[str]) -> str:
+    """The cell of several names: with semicolons between them, or as a JSON list where a name could be taken apart."""
+    names = list(names)
+    if any(name != name.strip() or not name or name[0] == "[" or set(name) & set(";|") for name in names):
+        return json.dumps(names, ensure_ascii=False)
+    return ";".join(names)
+
+
+def names_in_cell(cell: str) -> tuple[str, ...]:
+    """The names in a cell as `names_cell` writes it; bars may stand for semicolons.
+
+    Raises:
+        InputError: it begins like a JSON list and is none.
+    """
+    if cell.startswith("["):
+        try:
+            found = json.loads(cell)
+        except (ValueError, RecursionError):
+            found = None
+        if not (isinstance(found, list) and all(isinstance(name, str) and name for name in found)):
+            raise InputError(f'{cell[:100]!r} is no JSON list of names, such as ["one; two", "three"]')
+        return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(name.strip() for name in cell.replace("|", ";").split(";") if name.strip()))
 
 
 class _Lines(io.StringIO):

@@ -48,7 +48,7 @@ def build_corpus_features(
         )
     window_s = features.window_s
     if not window_s:
-        window_s = default_window_s(prepared.clips) if window_s is None else longest_clip_s(prepared.clips)
+        window_s = default_window_s(prepared.clips, token) if window_s is None else longest_clip_s(prepared.clips)
     return build_features(
         prepared.clips,
         prepared.labels,
@@ -62,4 +62,5 @@ def build_corpus_features(
         rank=state.process_index,
         world_size=state.num_processes,
         wait_for_everyone=wait_for_everyone,
+        token=token,
     )

@@ -173,7 +173,7 @@ def _described(
     """A corpus as it was read, which is told."""
     clips, understanding, card = read_corpus(data, token)
     if understanding:
-        understanding = with_low_rates(understanding, clips, sample_rate)
+        understanding = with_low_rates(understanding, clips, sample_rate, token)
         if tell:
             tell(understanding.paragraph())
         if data.strict:

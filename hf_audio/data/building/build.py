@@ -33,8 +33,9 @@ from hf_audio.data.building.plan import (
 )
 from hf_audio.data.building.shards import ShardBuilder
 from hf_audio.data.building.workers import build_parts, load_ahead, num_cores
+from hf_audio.data.feature_format import ClipColumns
 from hf_audio.data.foreign.manifest import read_manifest, window_values
-from hf_audio.data.index.columns import has_mixtures, is_file, names_in, require_files
+from hf_audio.data.index.columns import has_mixtures, is_file, require_files
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.recordings.lengths import (
@@ -104,6 +105,7 @@ def build_features(
     check_clips(clips, labels)
     if has_mixtures(clips):
         require_files(clips, "Mixtures need")
+    columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
     window_frames = _window_frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
@@ -117,12 +119,12 @@ def build_features(
             if len(clips) >= MANY_CLIPS:
                 load_ahead(extractor, num_workers)
             ranks = Ranks(rank, world_size, wait_for_everyone)
-            maker, is_partial = WindowMaker(extractor, window_s, hop_s), bool(names_in(clips["unknown"]))
+            maker = WindowMaker(extractor, window_s, hop_s)
             if is_file(clips).all():
-                builder = ShardBuilder(folder, maker, labels, strict, is_partial)
+                builder = ShardBuilder(folder, maker, columns, strict)
                 shards = _planned(folder, clips, described, strict, ranks)
             else:
-                builder = ShardGatherer(folder, maker, labels, strict, is_partial)
+                builder = ShardGatherer(folder, maker, columns, strict)
                 pieces = PieceBuilder(folder, maker, strict, token)
                 shards = _shards_of_pieces(clips, described, pieces, num_workers, ranks)
             plan = read_plan(folder / PLAN, clips)
@@ -133,7 +135,7 @@ def build_features(
             wait_for_everyone()
             if rank == 0:
                 notes, rates = [(shard, builder.notes(shard)) for shard in shards], plan["source_rates"]
-                finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
+                finish_dataset(folder, clips, columns, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
 

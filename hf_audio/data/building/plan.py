@@ -79,8 +79,7 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
 
     Raises:
         InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip, or whose name could be two; an unknown label; partial labels that contradict themselves or
-            the task.
+            training clip; an unknown label; partial labels that contradict themselves or the task.
     """
     if not len(clips):
         raise InputError("There are no clips to build features from; the index is empty")
@@ -97,12 +96,6 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
     if len(twice):
         raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
     check_disjoint(groups_and_splits(clips))
-    joined = [name for name in labels.names if ";" in name] if labels.is_multi_label else []
-    if joined:
-        raise InputError(
-            f"Class {joined[0]!r} has a semicolon in its name, by which index.csv separates the classes of a clip: "
-            "rename it where clips may have several"
-        )
     lacking = untrained(clips, labels.names)
     if lacking:
         raise InputError(f"Class {lacking[0]} has no training clip; add some, or leave the class out of the labels")

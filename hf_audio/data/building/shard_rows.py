@@ -49,8 +49,8 @@ class ShardRows:
         """What is added from here on is of this clip."""
         self.begun = (clip.clip_id, (self.num_rows, self.count, self.sum, self.sum_of_squares))
 
-    def add(self, clip: Clip, window: StoredWindow, label_values: tuple) -> None:
-        row = (clip.clip_id, clip.group, window.start_s, *window.values, window.num_frames, *label_values)
+    def add(self, clip: Clip, window: StoredWindow, clip_values: tuple) -> None:
+        row = (clip.clip_id, clip.group, window.start_s, *window.values, window.num_frames, *clip_values)
         self.waiting.append(row)
         self.waiting_bytes.append(stored_bytes(window))
         self.num_bytes += self.waiting_bytes[-1]

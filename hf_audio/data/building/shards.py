@@ -14,8 +14,7 @@ import pyarrow as pa
 from hf_audio.data.building.clip_windows import StoredWindow, WindowMaker
 from hf_audio.data.building.plan import Shard
 from hf_audio.data.building.shard_rows import ShardRows, UnusableClipError, shard_writer
-from hf_audio.data.feature_format import feature_schema
-from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.feature_format import ClipColumns, feature_schema
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError
@@ -101,9 +100,8 @@ class ShardBuilder:
 
     folder: Path
     maker: WindowMaker
-    labels: LabelSpace
+    columns: ClipColumns
     strict: bool = False
-    is_partial: bool = False
 
     def is_built(self, shard: Shard) -> bool:
         """Whether the shard's file and the note written after it are there; with `strict`, without exclusions."""
@@ -145,7 +143,7 @@ class ShardBuilder:
             atomic_file(self._shard_path(shard), self.folder / ".build") as file,
             shard_writer(file, self._schema()) as writer,
         ):
-            rows = ShardClips(ShardRows(writer), self._label_values, self.strict)
+            rows = ShardClips(ShardRows(writer), self.columns.values, self.strict)
             self._fill(rows, shard, unusable, report)
             rows.rows.finish()
         return {
@@ -164,14 +162,9 @@ class ShardBuilder:
         sounds = ((one, AudioError(unusable[one.clip_id]) if one.clip_id in unusable else one.path) for one in clips)
         self.maker.add_windows(sounds, rows, report)
 
-    def _label_values(self, clip: Clip) -> tuple:
-        """What the columns of labels hold, see `feature_schema`."""
-        given, unknown = self.labels.indices(clip.labels), self.labels.indices(clip.unknown)
-        return (given, *((unknown,) if self.is_partial else ()), *(() if self.labels.is_multi_label else given))
-
     def _schema(self) -> pa.Schema:
         """Carries what `datasets` knows of the columns (pictures, audio, names of classes) as metadata."""
-        return feature_schema(self.labels, self.maker.extractor.parameters, self.is_partial).arrow_schema
+        return feature_schema(self.columns, self.maker.extractor.parameters).arrow_schema
 
     def _shard_path(self, shard: Shard) -> Path:
         return self.folder / "data" / f"{shard.name}.parquet"

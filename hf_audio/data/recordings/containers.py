@@ -56,7 +56,7 @@ def parts_of(path: str, field: str, open_file: OpenFile) -> list[Part]:
         InputError: it is damaged, or has no such column.
     """
     with open_file(path) as file:
-        if not path.endswith(".parquet"):
+        if _suffix(path) != ".parquet":
             return [Part(0, None, file.seek(0, io.SEEK_END))]
         with _damage_in_words(path):
             parquet, columns = _parquet(path, file, field)
@@ -88,7 +88,7 @@ def sounds(
     Raises:
         InputError: the container is damaged.
     """
-    read = next(read for suffix, read in READERS.items() if path.endswith(suffix))
+    read = READERS[_suffix(path)]
     wanted = np.unique(np.asarray(rows, dtype=np.int64))
     with open_file(path) as file, _damage_in_words(path):
         for row, content in read(path, file, field, wanted):
@@ -148,6 +148,13 @@ def _tar_sounds(
 
 
 READERS = {".parquet": _parquet_sounds, ".arrow": _arrow_sounds, ".tar": _tar_sounds}
+
+
+def _suffix(path: str) -> str:
+    suffix = next((one for one in CONTAINERS if path.endswith(one)), None)
+    if suffix is None:
+        raise InputError(f"{path} holds no rows: expected a name that ends in {', '.join(CONTAINERS)}")
+    return suffix
 
 
 class _Member(tarfile.TarInfo):
