@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -10,11 +11,13 @@ from corpus_trees import TREES, write_sound
 
 import hf_audio
 from hf_audio import DataConfig, FeatureConfig, InputError
+from hf_audio.analysis.corpus_scores import corpus_note, scores_by_corpus
 from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.index.columns import names_in, of_split
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
-from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.data.loading.features_dataset import clip_key, load_features
+from hf_audio.metrics import ClipScores
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
 from hf_audio.preparation.joining import Part, join
 from hf_audio.preparation.sources import each_corpus
@@ -204,5 +207,19 @@ def test_features_of_several_corpora(tmp_path, two):
     assert manifest["corpus"]["licence"] == "" and len(manifest["corpus"]["others"]) == 2
     features = load_features(built)
     assert features.labels.names == ("bell", "flute", "harp", "tuba")
+    of_test = of_split(features.clips(), "test")
+    targets = np.eye(4, dtype=np.float32)[
+        [features.labels.indices(names)[0] for names in of_test["labels"].to_pylist()]
+    ]
+    is_home = np.array(of_test["corpus"].to_pylist()) == "home"
+    logits = np.where(is_home[:, None], targets, np.roll(targets, 1, axis=1)) * 10.0  # right at home, wrong in the hall
+    scores = ClipScores(np.array([clip_key(name) for name in of_test["clip_id"].to_pylist()]), logits, targets)
+    found = scores_by_corpus(scores, features)
+    assert {name: (its["num_clips"], its["accuracy"]) for name, its in found.items()} == {
+        "hall": (int((~is_home).sum()), 0.0),
+        "home": (int(is_home.sum()), 1.0),
+    }
+    (note,) = corpus_note(found, features.labels.problem_type)
+    assert note.startswith("By corpus: hall accuracy 0.000, macro F1 0.000 (") and "home accuracy 1.000" in note
     text = write_dataset_card(built, "alice/both").read_text()
     assert "home + hall" in text and "Joined 2 corpora" in text and str(tmp_path) not in text

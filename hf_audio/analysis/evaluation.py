@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_audio import __version__
+from hf_audio.analysis.corpus_scores import corpus_note, scores_by_corpus
 from hf_audio.analysis.plots import write_plots
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
 from hf_audio.data.index.labels import LabelSpace
@@ -111,7 +112,8 @@ def evaluate_model(
         }
         threshold = report["results"]["model"][splits[-1]].get("threshold", 0.5)
         report["resampling"] = resampling_facts(trainer, features, splits[-1], recordings, threshold)
-        report["notes"] = _notes(report)
+        report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
+        report["notes"] = [*corpus_note(report["by_corpus"], features.labels.problem_type), *_notes(report)]
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         show(summary(report))
     wait_for_everyone()
