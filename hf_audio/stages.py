@@ -44,6 +44,7 @@ from hf_audio.terminal import show
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from transformers import PreTrainedModel
 
     from hf_audio.analysis.evaluation import Scorer
@@ -106,7 +107,7 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
-    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token)
+    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given)
     if publishes:
         url = push_features(
             folder,
@@ -233,8 +234,13 @@ def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
         recipe.training.output_dir,
         settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
-        recordings=None if recipe.stored_features else lambda: corpus_clips(recipe.data, token=recipe.token).clips,
+        recordings=None if recipe.stored_features else lambda: _clips(recipe),
     )
+
+
+def _clips(recipe: Recipe) -> pa.Table:
+    """The clips once more, whose settings were checked when features were built of them."""
+    return corpus_clips(recipe.data, token=recipe.token, given=()).clips
 
 
 def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None:
