@@ -18,6 +18,8 @@ _HOME_OF = {
     "DataConfig": "config",
     "FeatureConfig": "config",
     "MixingConfig": "config",
+    "CorpusConfig": "config",
+    "ShareConfig": "config",
     "parse_recipe": "recipe",
     "parse_settings": "recipe",
     "run_network": "experiments",
@@ -59,7 +61,8 @@ _HOME_OF = {
     "AudioTrainer": "training",
     "train_pipeline": "learners",
     "embeddings": "inference",
-    "PretrainingTrainer": "pretraining",
+    "Classification": "training",
+    "Pretraining": "training",
     "pretraining_model": "models.spectrogram_pretraining",
     "share_of_training": "data.loading.training_share",
     "read_clip_labels": "data.loading.clip_labels",
@@ -76,6 +79,8 @@ _HOME_OF = {
     "write_model_card": "publishing.model_card",
     "push_features": "publishing.push",
     "push_model": "publishing.push",
+    "share_corpus": "publishing.corpus",
+    "share_recordings": "publishing.recordings",
 }
 __all__ = sorted(_HOME_OF)
 

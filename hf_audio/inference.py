@@ -13,6 +13,7 @@ import torch
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor
 from hf_audio.errors import InputError
 from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.models.inputs import model_inputs
 from hf_audio.terminal import progress
 
 if TYPE_CHECKING:
@@ -99,8 +100,7 @@ def embeddings(
     values, clip_ids, starts_s = [], [], []
     with progress(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as bar:
         for rows in _batches(features.splits[split], batch_size):
-            batch = collate(rows)
-            inputs = {key: value.to(device) for key, value in batch.items() if key not in ("labels", "clip_keys")}
+            inputs = {name: value.to(device) for name, value in model_inputs(model, collate(rows)).items()}
             values.append(embed(model, inputs).float().cpu().numpy())
             clip_ids.extend(row["clip_id"] for row in rows)
             starts_s.extend(row["start_s"] for row in rows)

@@ -136,6 +136,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 def _content(value: Any, named: str | None) -> Any:
     """A setting as it is compared: a folder of recordings by its place, for its clips are compared by themselves."""
+    if isinstance(value, list) and named in (PATH, HUB_OR_PATH):
+        return [_content(one, named) for one in value]
     if not value or named not in (PATH, HUB_OR_PATH):
         return value
     path = Path(value).expanduser()

@@ -37,7 +37,8 @@ from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.dataset_card import write_dataset_card
 from hf_audio.references import linear_scores, window_statistics
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
+from hf_audio.training.objective import Draws
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,10 @@ def features(folder):
 def trainer_of(features, folder: Path, model=None, augment=None, **arguments) -> AudioTrainer:
     settings = {"report_to": "none", "use_cpu": True, "logging_steps": 1, "learning_rate": 1e-2, **arguments}
     model = model or tiny_model(features)
-    return AudioTrainer(model, training_arguments(folder, **settings), features=features, augment=augment)
+    args = training_arguments(folder, **settings)
+    return AudioTrainer(
+        model, args, Classification(features, augment=augment, label_smoothing=args.label_smoothing_factor)
+    )
 
 
 # Storage and batches
@@ -211,7 +215,7 @@ def test_arcface_gives_unknown_classes_no_margin(features, tmp_path):
     trainer = trainer_of(features, tmp_path, model=model)
     batch = trainer.data_collator(list(features.splits["train"]))
     assert batch["labels"].isnan().any()
-    loss = trainer.compute_loss(trainer.model.train(), batch)
+    loss = trainer.objective.losses(trainer.model.train(), batch, Draws(0, 0, range(len(batch["labels"])))).mean()
     loss.backward()
     assert loss.isfinite() and all(parameter.grad.isfinite().all() for parameter in model.parameters())
     logits = model(batch["input_values"], labels=batch["labels"].nan_to_num(0.0)).logits

@@ -23,6 +23,7 @@ from hf_audio.publishing.push import push_features
 ELSEWHERE = "http://127.0.0.1:9/picture.png"
 OTHER = {"name": "Noises", "licence": "CC BY-NC-SA 3.0", "may_redistribute": False}
 OTHER |= {"citation": "Somebody: Noises.", "homepage": "", "protocol": "", "groups_known": True, "understood": ""}
+OTHER |= {"source": "", "revision": ""}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from datasets import Audio, ClassLabel, Features, Image, List, Value
 from hf_audio.data.index.columns import has_mixtures, names_in
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import OWN_COLUMNS, RENAMED, Clip, metadata_column, metadata_columns
-from hf_audio.data.recordings.audio import HIGHEST_RATE, LOWEST_RATE
+from hf_audio.data.recordings.opening import HIGHEST_RATE, LOWEST_RATE
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 

@@ -70,7 +70,9 @@ MANIFEST_FIELDS = {
     "splits": OBJECT,
 }
 CORPUS_FIELDS = {
-    **dict.fromkeys(("name", "licence", "protocol", "citation", "homepage", "understood"), text(10_000)),
+    **dict.fromkeys(
+        ("name", "licence", "protocol", "citation", "homepage", "understood", "source", "revision"), text(10_000)
+    ),
     **dict.fromkeys(("may_redistribute", "groups_known"), one_of(False, True)),
 }
 SPLIT_FIELDS = {

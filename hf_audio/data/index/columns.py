@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,27 @@ def mixed_parts(clips: pa.Table) -> tuple[np.ndarray, pa.Table]:
     lists = whole(clips["parts"])
     parts = pa.Table.from_struct_array(pc.list_flatten(lists))
     return pc.list_parent_indices(lists).to_numpy(), parts
+
+
+def is_file(clips: pa.Table) -> np.ndarray:
+    """Whose sound is a file of its own on this machine, bool `[clips]`: not in a container, not on the Hub.
+
+    Of mixtures, which are made of files, it is true as well.
+    """
+    on_hub = pc.starts_with(clips["audio"], "hf://")
+    return pc.and_(pc.is_null(clips["audio_row"]), pc.invert(on_hub)).to_numpy()
+
+
+def require_files(clips: pa.Table, what: str) -> None:
+    """Raises InputError where the sound of a clip is in a container or on the Hub; `what` needs it to be a file."""
+    elsewhere = np.flatnonzero(~is_file(clips))
+    if len(elsewhere):
+        place = clips["audio"][int(elsewhere[0])].as_py()
+        raise InputError(
+            f"{what} recordings that are files on this machine, and {len(elsewhere):,} of {len(clips):,} lie in "
+            f"{place if place.startswith('hf://') else PurePath(place).name} and the like: save them as files "
+            "first, or do without"
+        )
 
 
 def groups_and_splits(clips: pa.Table) -> pa.Table:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import MixingConfig
-from hf_audio.data.index.columns import check_disjoint, groups_and_splits, of_split, without_mixtures
+from hf_audio.data.index.columns import check_disjoint, groups_and_splits, of_split, require_files, without_mixtures
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, MixPart, index_of, rows_of
 from hf_audio.errors import InputError, nearest_name
@@ -51,6 +51,7 @@ def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.T
     count = round(mixing.mix_fraction * len(training))
     if not count:
         return clips.schema.empty_table()
+    require_files(training, "--mix_fraction needs")
     if not labels.is_multi_label:
         raise InputError(
             "--mix_fraction makes clips of several classes, but each clip has exactly one class here: add "

@@ -150,7 +150,7 @@ def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
     table = pa.concat_tables(tables, promote_options="default")
     for place, name in enumerate(table.column_names):
         if name not in OWN_COLUMNS:
-            kind = like.field(name).type if like else _type_of(table[name])
+            kind = like.field(name).type if like else type_of_texts(table[name])
             table = table.set_column(place, name, table[name].cast(kind))
     return table
 
@@ -212,7 +212,7 @@ def _facts(part: MixPart) -> dict[str, Any]:
     return {one.name: getattr(part, one.name) for one in fields(part)}
 
 
-def _type_of(texts: pa.ChunkedArray) -> pa.DataType:
+def type_of_texts(texts: pa.ChunkedArray) -> pa.DataType:
     """int64 or float64 where each text is written as such numbers are, so that nothing is lost; else string."""
     values = texts.unique().drop_null().to_pylist()
     if values and all(_is_written_as(int, value) and abs(int(value)) < 1 << 63 for value in values):
@@ -235,7 +235,8 @@ class CorpusCard:
 
     Attributes:
         name: title for people.
-        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0".
+        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" of several corpora as one, whose
+            licences are those of `others`.
         may_redistribute: whether audio, or features made of it, may be published by anyone.
         citation: how its authors ask to be cited.
         homepage: where it is described and downloaded.
@@ -245,7 +246,9 @@ class CorpusCard:
         others: further corpora that some of the clips come from, such as negatives, each under its own licence.
         groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
             one singer, song or session out of two splits.
-        understood: how a folder or table of one's own was read, in one paragraph.
+        understood: how a folder, table or dataset was read, in one paragraph.
+        source, revision: the dataset on the Hub, or the name of the folder, that the recordings come from, and its
+            commit; empty for what lies in files of a known layout.
     """
 
     name: str
@@ -259,3 +262,5 @@ class CorpusCard:
     others: tuple[CorpusCard, ...] = ()
     groups_known: bool = True
     understood: str = ""
+    source: str = ""
+    revision: str = ""

@@ -236,12 +236,14 @@ class FeatureCollator:
             `input_values` float32: `[batch, frames, bins]` (fbank; spectrogram, of several channels
             `[batch, channels, frames, bins]`), `[batch, samples]` of the batch's longest window
             (waveform) or `[batch, steps, features]` (classical); for waveforms whatever else the extractor gives, such
-            as `attention_mask`, or `input_features` in its place. `labels` float32 `[batch, classes]`: 1 present, 0
-            absent, NaN unknown. `clip_keys` int64 `[batch]`, and if asked for `metadata` int64 `[batch, fields]`: 0
+            as `attention_mask`, or `input_features` in its place. `num_frames` int64 `[batch]`: how many frames
+            (samples, steps) of each window are no padding. `labels` float32 `[batch, classes]`: 1 present, 0 absent,
+            NaN unknown. `clip_keys` int64 `[batch]`, and if asked for `metadata` int64 `[batch, fields]`: 0
             where a clip's value is not known, else its place among the field's values, from 1.
         """
         batch = {
             **self.kind.batch(rows, self.extractor),
+            "num_frames": torch.tensor([row["num_frames"] for row in rows], dtype=torch.int64),
             "labels": torch.from_numpy(np.stack([self.labels.target_of(row) for row in rows])),
             "clip_keys": torch.tensor([clip_key(row["clip_id"]) for row in rows], dtype=torch.int64),
         }
