@@ -22,7 +22,7 @@ class CorpusConfig:
     corpus: list[str] | None = setting(
         None,
         "Corpus module that reads the recordings, or several whose classes are joined; a wrong name lists them all. "
-        "Default: folder.",
+        "Default: corpus=folder, your own.",
     )
     data_dir: list[str] | None = setting(
         None,
