@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import huggingface_hub
 import pytest
 from datasets import ClassLabel, Value
 from small_datasets import GENRES, dataset, gtzan_like, parquet, sound, write
@@ -160,6 +161,19 @@ def test_the_whole_way_of_a_recipe_finds_out_what_a_name_on_the_hub_is(hub):
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
     with pytest.raises(InputError, match="--streaming would do nothing here: it is for a --dataset with features"):
         _settle_source(recipe)
+
+
+def test_offline_a_cached_set_of_features_is_known_and_a_dataset_is_not(hub, monkeypatch):
+    from hf_audio.stages import _settle_source
+
+    repo = hub.create("datasets", "alice/cached", {"manifest.json": b"{}"})
+    huggingface_hub.hf_hub_download("alice/cached", "manifest.json", repo_type="dataset")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    recipe = parse_recipe(VALUES, argv=["--dataset", "alice/cached"])
+    _settle_source(recipe)
+    assert recipe.stored_features and repo
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set and alice/other is no folder here; unset it"):
+        _settle_source(parse_recipe(VALUES, argv=["--dataset", "alice/other"]))
 
 
 def test_a_recipe_builds_features_of_a_dataset_and_says_where_they_are_from(hub, tmp_path, capsys):

@@ -146,7 +146,7 @@ def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place
     free = [name for name in free if name != by_column.column]
     start_s, end_s = stretches(single, place)
     if contents.are_files:
-        ids, told_ids = file_ids(contents.places["name"], start_s, end_s), "the paths of their files"
+        ids, told_ids = file_ids(contents.places["name"], start_s, end_s, place), "the paths of their files"
     else:
         ids, told_ids = clip_ids(contents.places, single, contents.their_splits, contents.row_in_split)
     by_itself = contents.places["name"].combine_chunks() if contents.are_files else ids

@@ -17,6 +17,7 @@ from hf_audio.data.index.table import OWN_COLUMNS, RENAMED
 from hf_audio.errors import InputError
 
 MOST_NAME = 500  # letters of the name of a recording
+_BEGINS_AS_PATH = r"^(?:/|file://|[A-Za-z]:[\\/]|\\\\)"
 
 
 def single_values(features: Features, values: pa.Table) -> pa.Table:
@@ -49,14 +50,26 @@ def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndar
     return pc.binary_join_element_wise(splits, numbers, "/"), "split and row"
 
 
-def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array) -> pa.Array:
-    """The paths of files as names of rows, with the stretch where a file has several rows."""
+def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array, place: Place) -> pa.Array:
+    """The paths of files as names of rows, with the stretch where a file has several rows.
+
+    Raises:
+        InputError: a stretch of a file is listed twice.
+    """
     names = names.combine_chunks()
     if pc.count_distinct(names).as_py() == len(names):
         return names
     ends = pc.fill_null(end_s.cast(pa.string()), "")
     parts = pc.binary_join_element_wise(start_s.cast(pa.string()), ends, "-")
-    return pc.binary_join_element_wise(names, parts, "#")
+    found = pc.binary_join_element_wise(names, parts, "#")
+    counts = pc.value_counts(found)
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(
+            f"{place.name} lists {twice[0].as_py()!r} twice; give several labels of one clip in one row, or tell "
+            "stretches apart by start_s and end_s"
+        )
+    return found
 
 
 def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
@@ -82,12 +95,18 @@ def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.Chu
     """Columns that travel with the clips, and those that hold paths of somebody's machine, which do not."""
     kept, paths = {}, []
     for name in columns:
-        texts = values[name].unique().drop_null().to_pylist() if pa.types.is_string(values[name].type) else ()
-        if any(map(is_of_a_machine, texts)):
+        if pa.types.is_string(values[name].type) and _has_machine_paths(values[name]):
             paths.append(name)
         elif values[name].null_count < len(values):
             kept[RENAMED + name if name in OWN_COLUMNS else name] = values[name]
     return kept, paths
+
+
+def _has_machine_paths(texts: pa.ChunkedArray) -> bool:
+    """Whether a text is the path of a file on some machine; only those that begin as one are looked at closely."""
+    different = texts.unique()
+    like_paths = different.filter(pc.match_substring_regex(different, _BEGINS_AS_PATH))
+    return any(map(is_of_a_machine, like_paths.to_pylist()))
 
 
 def _single(feature: object, column: pa.ChunkedArray) -> pa.ChunkedArray:
