@@ -276,6 +276,12 @@ def test_rows_without_a_group_are_groups_of_their_own(tmp_path):
     assert "1 rows have none and are groups of their own" in found.understanding.groups
 
 
+def test_a_group_for_each_recording_keeps_nothing_together(tmp_path):
+    _, found = read(folder(tmp_path, {"label": TEXT, "group": TEXT}, label=["a", "b"], group=["g", "h"]))
+    assert not found.understanding.groups_known
+    assert "column group names another group for each recording" in found.understanding.paragraph()
+
+
 # Facts
 
 
@@ -295,6 +301,15 @@ def test_stretches_and_names_of_clips(tmp_path):
     twice = {"label": ["a", "b"], "clip_id": ["one", "one"]}
     clips, _ = read(folder(tmp_path / "d", features, start_s=[0.0, 0.0], end_s=[1.0, 1.0], **twice))
     assert [clip.clip_id for clip in clips] == ["0.wav", "1.wav"], "names that are there twice tell nothing apart"
+
+
+def test_other_columns_of_times_are_told(tmp_path):
+    features = {"label": TEXT, "onset": Value("float32"), "start_sample": Value("int64"), "duration": Value("float32")}
+    root = folder(tmp_path, features, label=["a", "b"], onset=[0.1, 0.2], start_sample=[1, 2], duration=[1.0, 2.0])
+    clips, found = read(root)
+    assert clips[1].start_s == 0 and "column onset, start_sample may say where stretches lie: only start_s" in (
+        found.understanding.paragraph()
+    )
 
 
 def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):

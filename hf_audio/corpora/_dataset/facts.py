@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,13 @@ from datasets import ClassLabel, Features
 
 from hf_audio.corpora._dataset.columns import is_list
 from hf_audio.corpora._dataset.place import Place
-from hf_audio.corpora.folder.column_names import PATHS, plain
+from hf_audio.corpora.folder.column_names import PATHS, counts_no_seconds, plain, time_column
 from hf_audio.corpora.folder.table_clips import is_of_a_machine
 from hf_audio.data.index.table import OWN_COLUMNS, RENAMED
+from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
 
+STRETCH = ("start_s", "end_s")
 MOST_NAME = 500  # letters of the name of a recording
 _BEGINS_AS_PATH = r"^(?:/|file://|[A-Za-z]:[\\/]|\\\\)"
 
@@ -89,6 +91,16 @@ def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
             f"{place.name} row {row:,}: end_s {end[row].as_py():g} is not after start_s {start[row].as_py():g}"
         )
     return start, end
+
+
+def odd_times(names: Collection[str]) -> str:
+    """What is said of columns that seem to say where stretches lie, by other names than those that are read."""
+    found = [
+        name for name in names if (time_column(name) or ("",))[0] not in ("", "duration") or counts_no_seconds(name)
+    ]
+    if not found:
+        return ""
+    return f"column {some(found)} may say where stretches lie: only start_s and end_s, in seconds, are read so"
 
 
 def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.ChunkedArray], list[str]]:

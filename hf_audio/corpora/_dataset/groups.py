@@ -65,7 +65,9 @@ def groups_of(
         told += f"; {without:,} rows have none and are groups of their own"
     shared = _shared(groups, splits)
     if not shared:
-        return Groups(column, groups, without == 0, told)
+        keeps = pc.count_distinct(groups).as_py() < len(groups)
+        remark = f"column {column} names another group for each recording, so that it keeps nothing together"
+        return Groups(column, groups, keeps and without == 0, told, "" if keeps else remark)
     where = ", ".join(sorted(set(pc.fill_null(splits, "").unique().to_pylist()) - {""}))
     apart = pc.if_else(pc.is_null(splits), groups, pc.binary_join_element_wise(pc.fill_null(splits, ""), groups, "/"))
     return Groups(
