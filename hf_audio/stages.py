@@ -3,7 +3,7 @@
     features = prepare_features(recipe)                 recordings or Hub → feature dataset
     model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
     trainer = train_model(recipe, model, features)      resumable
-    report = evaluate_run(recipe, trainer)              scores, reference rows, pictures
+    report = evaluate_run(recipe, trainer)              scores, baselines, pictures
     publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
 
 or, without labels, to make a checkpoint that the above can start from:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel
 
-    from hf_audio.analysis.evaluation import Scorer
+    from hf_audio.analysis.evaluation import Trained
     from hf_audio.learners import TrainedClassifiers
     from hf_audio.training import AudioTrainer, Objective
 
@@ -224,8 +224,8 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 
-def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
-    """Scores validation and test by clip beside the reference rows; report.json and plots/ go to the run folder."""
+def evaluate_run(recipe: Recipe, trainer: Trained) -> dict[str, Any]:
+    """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
     return evaluate_model(
@@ -243,11 +243,11 @@ def _clips(recipe: Recipe) -> pa.Table:
     return corpus_clips(recipe.data, token=recipe.token, given=()).clips
 
 
-def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None:
+def publish_run(recipe: Recipe, trainer: Trained, report: dict[str, Any]) -> None:
     """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 
-    if not trainer.is_world_process_zero():
+    if not process_state().is_main_process:
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
@@ -264,7 +264,7 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
     """Writes the card beside the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
     from hf_audio.publishing.pretraining_card import write_pretraining_card
 
-    if not trainer.is_world_process_zero():
+    if not process_state().is_main_process:
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:

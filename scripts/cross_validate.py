@@ -1,4 +1,4 @@
-"""Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and deviation.
+"""Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and standard deviation.
 
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR       every fold of the split column
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five drawn by groups

@@ -1,4 +1,4 @@
-"""scripts/cross_validate.py as a user runs it: every group left out once, mean and deviation, nothing run twice."""
+"""scripts/cross_validate.py as a user runs it: every group left out once, mean and deviations, nothing run twice."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_each_speaker_is_left_out_once(recordings, tmp_path):
     table = (tmp_path / "runs" / "folds.md").read_text()
     assert table in printed + "\n"
     expected = f"| **mean (sd), this model** |  | {statistics.mean(scores):.3f} ({statistics.stdev(scores):.3f}) |"
-    assert expected in table and "| ann | 6 |" in table and "linear on mean and deviation" in table
+    assert expected in table and "| ann | 6 |" in table and "linear baseline (mean and standard deviation)" in table
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
     assert cross_validate(*job, cwd=tmp_path).strip().endswith(table.strip())

@@ -153,7 +153,7 @@ def test_no_step_waits_to_look_for_losses_that_are_no_numbers(tiny_features, tmp
 
 
 def test_blocks_of_every_model_are_its_own():
-    """accelerate raises for a name that the model does not have, and FSDP 2 for input embeddings that it shards twice."""
+    """accelerate raises for a name that the model lacks, and FSDP 2 for input embeddings that it shards twice."""
     labels = LabelSpace(("a", "b"), SINGLE_LABEL)
     for case in CASES:
         model = case.make(labels)
@@ -186,4 +186,6 @@ def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features
     scores = torch.load(tmp_path / "scores.pt", weights_only=True)["scores"]
     saved = AutoModelForAudioClassification.from_pretrained(tmp_path)
     trainer = trainer_of(tiny_features, tmp_path / "elsewhere", saved)
-    torch.testing.assert_close(torch.from_numpy(trainer.predict_clips("test").logits), scores, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        torch.from_numpy(trainer.predictor().scores(trainer.features, "test").logits), scores, rtol=1e-4, atol=1e-4
+    )

@@ -5,12 +5,12 @@ See test_partial_labels.py for the loss and the scores by hand.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -26,6 +26,7 @@ from training_run import sound, tiny_model
 from hf_audio import load_features, share_of_training
 from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.augment import Compose, Mixup, Normalisation
+from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
 from hf_audio.data.building.plan import check_clips, describe_build
@@ -36,7 +37,6 @@ from hf_audio.errors import InputError
 from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.dataset_card import write_dataset_card
-from hf_audio.references import linear_scores, window_statistics
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 from hf_audio.training.objective import Draws
 
@@ -182,11 +182,10 @@ def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
     assert all(0 < entry["eval_loss"] < 1 for entry in state.log_history if "eval_loss" in entry)
     report = evaluate_model(trainer, features, tmp_path)
     assert any("Labels are partial" in note and "3 to 4 of them" in note for note in report["notes"])
-    with open(tmp_path / "predictions.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = [row for row in pq.read_table(tmp_path / "scores" / "clips.parquet").to_pylist() if row["split"] == "test"]
     for name in NAMES:
-        known = [row for row in rows if name not in row["unknown"].split(";")]
-        true, scores = [row["labels"] == name for row in known], [float(row[name]) for row in known]
+        known = [row for row in rows if name not in row["unknown"]]
+        true, scores = [row["labels"] == [name] for row in known], [row[f"logit: {name}"] for row in known]
         assert 0 < sum(true) < len(known) < len(rows)
         found = report["results"]["model"]["test"]["per_class"][name]
         assert found["support"] == sum(true)

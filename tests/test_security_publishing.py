@@ -140,8 +140,9 @@ class TestTokens:
             evaluate_model(trainer, features, tmp_path / "run", command=f"recipes/x.py --token={TOKEN}")
         assert not (tmp_path / "run" / "report.json").exists()
 
-    @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "predictions.csv"])
+    @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "scores/clips.parquet"])
     def test_a_file_with_a_token_is_not_pushed(self, hub, token, model, name):
+        (model / name).parent.mkdir(exist_ok=True)
         with open(model / name, "a") as file:
             file.write(f"\n{TOKEN if name == 'README.md' else token}\n")
         with pytest.raises(InputError, match=rf"{name} holds a Hugging Face token"):
@@ -252,12 +253,12 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
     assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.parquet"} <= set(
         published
     )
-    assert {"predictions.csv", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
+    assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
     index = pq.read_table(io.BytesIO(published["data/index.parquet"])).to_pylist()
     assert min(row["clip_id"] for row in index) == "bell/0.wav"
     assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit takes some of these tones for copies"
     tables = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
-    shards = {name: table for name, table in tables.items() if name != "data/index.parquet"}
+    shards = {name: table for name, table in tables.items() if name.startswith("data/data/")}
     assert {name for shard in shards.values() for name in shard["clip_id"].to_pylist()} == {
         row["clip_id"] for row in index
     }
@@ -365,7 +366,7 @@ class TestContents:
         with pytest.raises(InputError, match="lies in a folder that is one"):
             push_model(model, "alice/links")
         (model / "plots").unlink()
-        (model / "predictions.csv").symlink_to(secret)
+        (model / "model.safetensors.index.json").symlink_to(secret)
         with pytest.raises(InputError, match="is a link"):
             push_model(model, "alice/links")
         assert ("models", "alice/links") not in hub.storage.repos

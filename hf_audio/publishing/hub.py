@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -162,6 +163,8 @@ class HubRepo:
             if replace:
                 found = filter_repo_objects(self.api.list_repo_files(**repo), allow_patterns=list(replace))
                 operations += [CommitOperationDelete(name, is_folder=False) for name in found if name not in kept]
+            opened.enter_context(warnings.catch_warnings())  # a run's scores are Parquet, and belong to its model
+            warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
             self.api.create_commit(operations=operations, commit_message=message, **repo)
 
     def _patiently(self, call: Callable, *args: Any, **options: Any) -> Any:
