@@ -79,11 +79,12 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
 
     Raises:
         InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip; an unknown label; partial labels that contradict themselves or the task.
+            training clip; an unknown label, or one twice; partial labels that contradict themselves or the task.
     """
     if not len(clips):
         raise InputError("There are no clips to build features from; the index is empty")
     given = labels.places(clips["labels"])
+    _check_named_once(clips, labels, given)
     _check_unknown(clips, labels, given)
     elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
     if len(elsewhere):
@@ -260,6 +261,14 @@ def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[tuple[S
 def _apart(clips: pa.Table) -> pa.Table:
     """The same rows without the table that they are a view of, all of which would else be pickled with them."""
     return clips.take(pa.array(np.arange(len(clips))))
+
+
+def _check_named_once(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuse a clip that has a class twice: `given` is in the order of clips and classes."""
+    twice = np.flatnonzero((np.diff(given[0]) == 0) & (np.diff(given[1]) == 0))
+    if len(twice):
+        row, label = (int(one[twice[0]]) for one in given)
+        raise InputError(f"Clip {clips['clip_id'][row]} names class {labels.names[label]!r} twice; name it once")
 
 
 def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
