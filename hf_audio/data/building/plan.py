@@ -24,6 +24,7 @@ from hf_audio.data.index.columns import (
     is_one_of,
     mixed_parts,
     places_of,
+    repeated,
     untrained,
     without_mixtures,
 )
@@ -265,9 +266,9 @@ def _apart(clips: pa.Table) -> pa.Table:
 
 def _check_named_once(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
     """Refuse a clip that has a class twice: `given` is in the order of clips and classes."""
-    twice = np.flatnonzero((np.diff(given[0]) == 0) & (np.diff(given[1]) == 0))
+    twice = repeated(given[0] * len(labels) + given[1])
     if len(twice):
-        row, label = (int(one[twice[0]]) for one in given)
+        row, label = divmod(int(twice[0]), len(labels))
         raise InputError(f"Clip {clips['clip_id'][row]} names class {labels.names[label]!r} twice; name it once")
 
 
@@ -279,7 +280,7 @@ def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray,
             f"Clip {clips['clip_id'][int(rows[0])]} has unknown classes, but each clip has exactly one class here; "
             f"only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
         )
-    both = np.intersect1d(rows * len(labels) + classes, given[0] * len(labels) + given[1])
+    both = repeated(rows * len(labels) + classes, given[0] * len(labels) + given[1])
     if len(both):
         row, label = divmod(int(both[0]), len(labels))
         raise InputError(
