@@ -20,6 +20,8 @@ from hf_audio.errors import InputError
 Found = TypeVar("Found")
 LONGEST_WAIT = timedelta(days=30)
 
+Found = TypeVar("Found")
+
 _patient: dict[Any, Any] = {}  # by the process group that trains: the one that waits
 
 
@@ -36,6 +38,16 @@ def wait_for_everyone() -> None:
         PartialState().wait_for_everyone()
     else:
         torch.distributed.barrier(group)
+
+
+def told_by_main(find_out: Callable[[], Found]) -> Found:
+    """What one process finds out and tells all others, where each might find something else."""
+    state = process_state()
+    if state.num_processes == 1:
+        return find_out()
+    told = [find_out() if state.is_main_process else None]
+    torch.distributed.broadcast_object_list(told, src=0, group=_patient_group())
+    return told[0]
 
 
 @contextlib.contextmanager

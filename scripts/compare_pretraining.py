@@ -106,7 +106,8 @@ def finetune(
     )
     trainer.train_resumable()
     splits = [split for split in ("validation", "test") if split in few.splits]
-    scores = judge({split: trainer.predict_clips(split) for split in splits}, few.labels)
+    predictor = trainer.predictor()
+    scores = judge({split: predictor.scores(few, split) for split in splits}, few.labels)
     chosen, reported = scores[splits[0]], scores[splits[-1]]
     return chosen["mean_average_precision"], (reported["mean_average_precision"], reported["f1_micro"])
 

@@ -42,11 +42,11 @@ def main() -> None:
     assert trainer.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == ["ASTLayer"]
     trainer.train_resumable()
     assert type(trainer.model).__name__.startswith("FSDP")
-    scores = torch.from_numpy(trainer.predict_clips("test").logits)
+    scores = torch.from_numpy(trainer.predictor().scores(features, "test").logits)
     (run / "model.safetensors").unlink(missing_ok=True)
     again = trainer_of(features, run, tiny_model(features, seed=5), ARGUMENTS)
     assert again.train_resumable().global_step == 3
-    torch.testing.assert_close(torch.from_numpy(again.predict_clips("test").logits), scores)
+    torch.testing.assert_close(torch.from_numpy(again.predictor().scores(features, "test").logits), scores)
     if trainer.is_world_process_zero():
         torch.save({"scores": scores}, run / "scores.pt")
     again.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = None  # of a state that the next one shares

@@ -63,7 +63,7 @@ def first_step(features, accumulation: int, world_size: int, **more) -> dict[str
             tiny_model(features), arguments, Classification(features, class_weights=weights), callbacks=[keeper]
         )
         metrics = trainer.evaluate()
-        clips = trainer.predict_clips("validation")
+        clips = trainer.predictor().scores(features, "validation")
         trainer.train()
     names = sorted(name for name, value in metrics.items() if not name.endswith(("runtime", "_second", "_time")))
     return {

@@ -12,21 +12,23 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "grey_pictures"),
+        *("ranks", "limits", "windows", "grey_pictures", "hub_access"),
     },
     {"kinds"},
     {"data", "losses", "metrics"},
     {"augment", "models", "corpora"},
-    {"training", "inference", "preparation", "pictures", "references", "copies"},
+    {"predictor"},
+    {"training", "preparation", "pictures", "baselines", "copies", "stored_scores"},
     {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
 )
 # Inside data/, likewise.
-DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "loading")
+DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "sharing", "loading")
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.
 OPTIONAL_LIBRARIES = {
+    "av",
     "peft",
     "symusic",
     "umap",

@@ -99,7 +99,7 @@ def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
 
     trainer = start(run)
     trainer.train_resumable()
-    scores = trainer.predict_clips("test").logits
+    scores = trainer.predictor().scores(tiny_features, "test").logits
     config = AutoConfig.from_pretrained(run)
     stock = AutoModelForAudioClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
     batch = batch_of(tiny_features, "test")

@@ -154,8 +154,8 @@ def _save_network(trained: TrainedClassifiers, folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     network = trained.reader.network
     if network is not None:
-        save_model(network.model, temporary)
-        save_extractor(network.extractor, temporary)
+        save_model(network.predictor.model, temporary)
+        save_extractor(network.predictor.extractor, temporary)
     shutil.rmtree(folder, ignore_errors=True)
     if network is not None:
         os.replace(temporary, folder)

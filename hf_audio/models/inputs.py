@@ -1,4 +1,4 @@
-"""What of a batch a model is given: stock classes take what their extractor gives, ours also what is known beside it."""
+"""What a model is given of a batch: stock classes take what their extractor gives, ours also what is known besides."""
 
 from __future__ import annotations
 

@@ -241,7 +241,9 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
 
 def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
     """The config of a backbone from its own words, without what leads elsewhere."""
-    return AutoConfig.for_model(**{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"})
+    return AutoConfig.for_model(
+        **{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
+    )
 
 
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
@@ -326,5 +328,9 @@ def mean_over_frames(frames: Tensor, mask: Tensor | None) -> Tensor:
 
 TransformerClassifierConfig.register_for_auto_class()
 TransformerClassifier.register_for_auto_class("AutoModelForAudioClassification")
+# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
+# others; from the Hub it copies all.
+from .heads import HEADS  # noqa: E402, F401
+
 AutoConfig.register(TransformerClassifierConfig.model_type, TransformerClassifierConfig, exist_ok=True)
 AutoModelForAudioClassification.register(TransformerClassifierConfig, TransformerClassifier, exist_ok=True)

@@ -13,6 +13,7 @@ from hf_audio.kinds import kind_of
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
+from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
 from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
 
@@ -91,6 +92,7 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
         library_name=_library(report),
         pipeline_tag=TASK,
         base_model=base_model if _is_on_hub(base_model) else None,
+        base_model_relation="finetune" if _is_on_hub(base_model) else None,
         datasets=[dataset_id] if dataset_id else None,
         metrics=list(dict.fromkeys(HUB_METRICS[name] for name in metrics)),
         tags=_tags(report),
@@ -125,6 +127,7 @@ def _facts(
     base_model = model["base_model"]
     network = model.get("network") or {}
     network_folder = folder / "network" if network else folder
+    packages = _packages(report, _config(network_folder), _config(folder, "preprocessor_config.json"))
     return {
         "name": model_id.split("/")[-1],
         "model_id": model_id,
@@ -139,8 +142,8 @@ def _facts(
         "window_s": f"{data['window_s']:g}",
         "hop_s": f"{data['hop_s']:g}",
         "sample_rate": sample_rate,
-        "window_samples": round(data["window_s"] * sample_rate),
-        "hop_samples": round(data["hop_s"] * sample_rate),
+        "rule": kind.sample_windows(data["extractor"], data["window_s"], data["hop_s"]),
+        "install": install_line(packages),
         "threshold": scores.get("threshold"),
         "threshold_chosen": "validation" in data["splits"],
         "has_adapter": (folder / "adapter").is_dir(),
@@ -222,6 +225,21 @@ def _needs_own_code(folder: Path) -> bool:
 
 def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return read_json(folder / name) if (folder / name).is_file() else {}
+
+
+def _packages(report: Mapping[str, Any], config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[str]:
+    """What the card's code needs, beside what these bring along themselves."""
+    packages = ["soundfile", "soxr"]
+    is_learner = _library(report) == "sklearn"
+    if is_learner:
+        packages += [f"scikit-learn=={report['versions']['scikit-learn']}", "skops>=0.11"]
+    if not is_learner or report["model"]["network"]:
+        packages.insert(0, "torch")
+    if "timm" in str(config.get("model_type")):
+        packages.append("timm>=1.0.26")
+    if extractor.get("feature_extractor_type") == "ClassicalFeatureExtractor":
+        packages.append("librosa>=0.11")
+    return [f"transformers>={OLDEST_TRANSFORMERS}", *packages]
 
 
 def _is_on_hub(name: str | None) -> bool:

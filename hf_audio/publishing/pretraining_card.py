@@ -9,6 +9,7 @@ from huggingface_hub import HfApi, ModelCard, ModelCardData
 
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import require_repo_ids, write_published
+from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
 from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
 
@@ -66,6 +67,7 @@ def write_pretraining_card(
         card_data=Markdown(metadata.to_yaml()),
         name=model_id.split("/")[-1],
         model_id=model_id,
+        install=install_line([f"transformers>={OLDEST_TRANSFORMERS}", "torch"]),
         trust=", trust_remote_code=True" if needs_own_code({}, trainer.features.extractor.to_dict()) else "",
         objective=objective,
         corpus=corpus,

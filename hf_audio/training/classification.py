@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.losses import smooth_targets, window_losses_for
-from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics
+from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
 from hf_audio.models.inputs import model_inputs
 from hf_audio.training.objective import Batch, Draws, Objective
 
@@ -65,7 +65,7 @@ class Classification(Objective):
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
-            self.collator = FeatureCollator(self.features.extractor, self.labels, fields, self.features.metadata)
+            self.collator = FeatureCollator(self.features.extractor, self.labels, fields)
         # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) == "arcface"
 
@@ -85,13 +85,10 @@ class Classification(Objective):
         return model(**model_inputs(self.model, batch)).logits.float(), (batch["labels"], batch["clip_keys"])
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-        clips = self.clip_scores(answers, truth)
+        clips = average_per_clip(answers, *truth)
         loss = self.window_losses(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
         scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
         return {"loss": loss, **scores}
-
-    def clip_scores(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> ClipScores:
-        return average_per_clip(answers, *truth)
 
     def settings(self) -> dict[str, Any]:
         weights, augment = self.class_weights, self.augment

@@ -16,8 +16,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hf_audio.data.loading.features_dataset import FeatureDataset
-from hf_audio.errors import InputError
-from hf_audio.metrics import ClipScores
 
 Batch = dict[str, Any]
 
@@ -69,12 +67,14 @@ class Objective(ABC):
         collator: rows of a split → a batch; it runs in the data loader's workers where there are any.
         main_metric: what the best checkpoint is chosen by, where a run names no other, and whether more is better.
         metric_names: all that `metrics` may give.
+        has_classes: whether its model is a classifier, whose scores of clips can be evaluated.
     """
 
     features: FeatureDataset
     collator: Callable[[Sequence[dict[str, Any]]], Batch]
     main_metric: tuple[str, bool]
     metric_names: tuple[str, ...]
+    has_classes: bool = True
 
     @abstractmethod
     def losses(self, model: PreTrainedModel, batch: Batch, draws: Draws) -> Tensor:
@@ -103,7 +103,3 @@ class Objective(ABC):
     ) -> tuple[PreTrainedModel, dict[str, Tensor] | None]:
         """The model to be left in the run folder, and its weights where they are not its own."""
         return model, state
-
-    def clip_scores(self, answers: Any, truth: Any) -> ClipScores:
-        """Scores of clips, by what `answers` gave of a split. Raises InputError where there are none."""
-        raise InputError(f"{type(self).__name__} has no classes to score clips by")

@@ -19,7 +19,6 @@ from transformers import PreTrainedModel
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form
-from hf_audio.metrics import ClipScores
 from hf_audio.models.spectrogram_pretraining import PretrainingModel, PretrainingOutput, stock_classifier
 from hf_audio.training.objective import Batch, Draws, Objective
 
@@ -55,6 +54,7 @@ class Pretraining(Objective):
 
     main_metric = ("loss", False)
     metric_names = ("loss", "accuracy", "balanced_accuracy", "roc_auc")
+    has_classes = False
 
     def __init__(self, features: FeatureDataset) -> None:
         self.features = features
@@ -98,11 +98,6 @@ class Pretraining(Objective):
         self, model: PretrainingModel, state: dict[str, Tensor] | None
     ) -> tuple[PreTrainedModel, dict[str, Tensor]]:
         return stock_classifier(model, state)
-
-    def clip_scores(self, answers: Any, truth: Any) -> ClipScores:
-        raise InputError(
-            "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
-        )
 
     def _ask(self, model: PretrainingModel, batch: Batch, draws: Draws) -> PretrainingOutput:
         features = batch["input_values"]
