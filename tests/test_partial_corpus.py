@@ -173,7 +173,7 @@ def test_the_linear_reference_learns_each_class_where_it_is_known(features):
 
 
 def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
-    augment = Compose((Mixup(10.0, Normalisation.of(features.extractor), "union", 0.5),))
+    augment = Compose((Mixup(10.0, "union", 0.5),), Normalisation.of(features.extractor))
     trainer = trainer_of(features, tmp_path, augment=augment, max_steps=2, label_smoothing_factor=0.1)
     state = trainer.train_resumable()
     logged = [entry for entry in state.log_history if "loss" in entry]

@@ -241,7 +241,9 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
 
 def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
     """The config of a backbone from its own words, without what leads elsewhere."""
-    return AutoConfig.for_model(**{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"})
+    return AutoConfig.for_model(
+        **{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
+    )
 
 
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import datasets
 import numpy as np
@@ -29,7 +29,15 @@ from hf_audio.training.synced_batch_norm import sync_batch_norms
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
 
-Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+class Augment(Protocol):
+    """What varies training batches, see hf_audio.augment.Compose."""
+
+    def draw(self, places: Sequence[tuple[int, ...]]) -> Any: ...
+
+    def __call__(
+        self, features: Tensor, targets: Tensor, num_frames: Tensor, draws: Any
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
 class AudioTrainer(ResumableTrainer):
@@ -47,7 +55,7 @@ class AudioTrainer(ResumableTrainer):
         model: stock or LoRA model, see `build_model`.
         args: transformers' own; `output_dir` is the run folder.
         features: the splits "train" (local or streamed) and "validation" (local) are used here.
-        augment: (features, targets, generator) -> (features, targets), for training batches only.
+        augment: see hf_audio.augment.Compose; for training batches only.
         class_weights: float `[classes]`, see `class_weights_from_counts`.
         early_stopping_patience: evaluations without a better score before training stops; 0 never stops.
         overwrite_run: start anew where another run, or a part of this one, lies in the run folder.
@@ -166,12 +174,16 @@ class AudioTrainer(ResumableTrainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The training loss of one micro-batch."""
-        inputs, targets, generator = dict(inputs), inputs["labels"], self._generator()
+        inputs, targets = dict(inputs), inputs["labels"]
         if model.training:
+            places = self._places(len(targets))
             if self.augment is not None:
-                inputs["input_values"], targets = self.augment(inputs["input_values"], targets, generator)
+                windows = (inputs["input_values"], targets, inputs["num_frames"])
+                inputs["input_values"], targets, inputs["num_frames"] = self.augment(
+                    *windows, self.augment.draw(places)
+                )
             if "metadata" in inputs:
-                inputs["metadata"] = _sometimes_unknown(inputs["metadata"], generator)
+                inputs["metadata"] = _sometimes_unknown(inputs["metadata"], places)
         if self.label_smoothing:
             targets = smooth_targets(targets, self.label_smoothing, self.features.labels)
         # Only ArcFace looks at labels, for its margin, of which unknown classes get none; the loss is computed here in
@@ -197,11 +209,15 @@ class AudioTrainer(ResumableTrainer):
         self._micro_batch += 1
         return loss * (num_windows * len(sizes) / sum(sizes))
 
-    def _generator(self) -> torch.Generator:
-        """Random numbers for one micro-batch of one process, the same when a resumed run comes by again."""
-        place = (self.args.seed, self.state.global_step, self._micro_batch, self.args.process_index)
-        seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
-        return torch.Generator().manual_seed(seed & (2**63 - 1))
+    def _places(self, num_windows: int) -> list[tuple[int, ...]]:
+        """Of each window of a micro-batch (seed, step, place in the global batch), by which its numbers are drawn.
+
+        The first micro-batches of all processes are the first windows of the global batch, and so on. The same when a
+        resumed run comes by again.
+        """
+        micro_batch = self._micro_batch * self.args.world_size + self.args.process_index
+        first = micro_batch * self.args.train_batch_size
+        return [(self.args.seed, self.state.global_step, first + window) for window in range(num_windows)]
 
     def _clip_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         targets, clip_keys = prediction.label_ids
@@ -211,10 +227,11 @@ class AudioTrainer(ResumableTrainer):
         return {"loss": loss.item(), **validation_metrics(labels.probabilities(clips.logits), clips.targets, labels)}
 
 
-def _sometimes_unknown(metadata: Tensor, generator: torch.Generator) -> Tensor:
+def _sometimes_unknown(metadata: Tensor, places: Sequence[tuple[int, ...]]) -> Tensor:
     """Metadata of which some is forgotten, so that the model learns what to do where a user has none."""
-    forgotten = torch.rand(metadata.shape, generator=generator) < METADATA_DROPOUT
-    return metadata.masked_fill(forgotten.to(metadata.device), 0)
+    # one number before the place: not the numbers that the same window is augmented by
+    numbers = np.stack([np.random.default_rng((0, *place)).random(metadata.shape[1]) for place in places])
+    return metadata.masked_fill(torch.from_numpy(numbers < METADATA_DROPOUT).to(metadata.device), 0)
 
 
 def _train_dataset(features: FeatureDataset, args: TrainingArguments) -> datasets.Dataset | StreamedWindows:
