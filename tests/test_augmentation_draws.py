@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,6 @@ from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, 
 from hf_audio.augment.draws import RUN, Lot
 from hf_audio.config import AugmentConfig
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
-from recipes import ast_irmas, cnn_folder
 
 NORMALISATION = Normalisation(-5.0, 3.5)
 EVERYTHING = Compose(
@@ -89,16 +90,17 @@ STEREO = SpectrogramFeatureExtractor(channels=["left", "right"], max_length=298,
 @pytest.mark.parametrize(
     ("recipe", "extractor", "most"),
     [
-        (ast_irmas, ASTFeatureExtractor(max_length=298), 80),
-        (cnn_folder, ASTFeatureExtractor(max_length=298), 195),
-        (cnn_folder, STEREO, 195),
+        ("ast_irmas", ASTFeatureExtractor(max_length=298), 80),
+        ("cnn_folder", ASTFeatureExtractor(max_length=298), 195),
+        ("cnn_folder", STEREO, 195),
     ],
     ids=["ast_irmas", "cnn_folder", "cnn_folder_stereo"],
 )
 def test_a_batch_is_augmented_by_one_copy_and_few_operations(recipe, extractor, most):
     """Each copy that the CPU waits for stops the device, and each operation costs it microseconds."""
     fields = AugmentConfig.__dataclass_fields__
-    config = AugmentConfig(**{name: value for name, value in recipe.VALUES.items() if name in fields})
+    values = runpy.run_path(str(Path(__file__).parents[1] / "recipes" / f"{recipe}.py"))["VALUES"]
+    config = AugmentConfig(**{name: value for name, value in values.items() if name in fields})
     augment = augmentation_for(config, extractor)
     shape = (32, 2, 298, 128) if extractor is STEREO else (32, 298, 128)
     features = torch.empty(shape, device="meta")
