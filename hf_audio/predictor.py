@@ -277,7 +277,7 @@ class Predictor:
     ) -> Iterator[dict[str, Any]]:
         """Rows in order, as the model's extractor would have made them of their sound."""
         fields = getattr(self.model.config, "metadata", None)
-        collate = FeatureCollator(self.extractor, features.labels, fields, features.metadata if fields else None)
+        collate = FeatureCollator(self.extractor, features.labels, fields)
 
         def batch_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}

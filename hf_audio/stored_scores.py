@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hf_audio.data.foreign.shards import PLAIN_ENCODINGS
+from hf_audio.data.foreign.parquet import PLAIN_ENCODINGS
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_TABLE_BYTES, atomic_file, open_regular

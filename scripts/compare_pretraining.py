@@ -87,7 +87,7 @@ def demo_features(folder: Path) -> Path:
 def pretrain(compared: Comparison, features, objective: str, folder: Path) -> None:
     model = hf_audio.pretraining_model(hf_audio.build_model(compared.model, features), objective)
     arguments = run_arguments(compared, features, compared.epochs, 0, compared.learning_rate, folder)
-    hf_audio.PretrainingTrainer(model, arguments, features=features).train_resumable()
+    hf_audio.AudioTrainer(model, arguments, hf_audio.Pretraining(features)).train_resumable()
 
 
 def finetune(
@@ -102,8 +102,7 @@ def finetune(
     trainer = hf_audio.AudioTrainer(
         hf_audio.build_model(model, few, seed=seed),
         run_arguments(compared, few, compared.finetune_epochs, seed, learning_rate, folder),
-        features=few,
-        augment=augment,
+        hf_audio.Classification(few, augment=augment),
     )
     trainer.train_resumable()
     splits = [split for split in ("validation", "test") if split in few.splits]

@@ -91,7 +91,7 @@ def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[
 
 def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
     """Refuses flags of the recipe that this script gives itself, and a dataset whose split is made already."""
-    if settings.hub.dataset:
+    if settings.stored_features:
         raise InputError("--dataset has its split already: cross-validate from the recordings, with --data_dir")
     mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups"}
     taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]

@@ -18,7 +18,7 @@ from training_run import tiny_model
 from transformers import TrainerCallback
 
 from hf_audio.data.loading.features_dataset import load_features
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 GLOBAL_BATCH = 8
 ACCUMULATIONS = (1, 4)
@@ -34,8 +34,12 @@ class GradientKeeper(TrainerCallback):
         self.gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
-def first_step(features, accumulation: int, world_size: int) -> dict[str, torch.Tensor]:
-    """Loss and gradient of the first step over GLOBAL_BATCH windows, and the scores before it."""
+def first_step(features, accumulation: int, world_size: int, **more) -> dict[str, torch.Tensor]:
+    """Loss and gradient of the first step over GLOBAL_BATCH windows, and the scores before it.
+
+    Scores come first, since an evaluation must not leave the model prepared in such a way that each process trains
+    alone.
+    """
     keeper = GradientKeeper()
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
@@ -52,10 +56,11 @@ def first_step(features, accumulation: int, world_size: int) -> dict[str, torch.
             gradient_accumulation_steps=accumulation,
             per_device_train_batch_size=GLOBAL_BATCH // accumulation // world_size,
             per_device_eval_batch_size=4,
+            **more,
         )
         weights = None if features.labels.is_multi_label else WEIGHTS
         trainer = AudioTrainer(
-            tiny_model(features), arguments, features=features, class_weights=weights, callbacks=[keeper]
+            tiny_model(features), arguments, Classification(features, class_weights=weights), callbacks=[keeper]
         )
         metrics = trainer.evaluate()
         clips = trainer.predictor().scores(features, "validation")
@@ -70,6 +75,26 @@ def first_step(features, accumulation: int, world_size: int) -> dict[str, torch.
     }
 
 
+def whole_epochs(features, world_size: int) -> torch.Tensor:
+    """Losses of two epochs in random order, whose last steps have fewer windows than a global batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = training_arguments(
+            folder,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            num_train_epochs=2,
+            save_strategy="no",
+            logging_steps=1,
+            learning_rate=1e-3,
+            per_device_train_batch_size=GLOBAL_BATCH // world_size,
+        )
+        trainer = AudioTrainer(tiny_model(features), arguments, Classification(features, label_smoothing=0.1))
+        trainer.train()
+    names = ("loss", "eval_loss")
+    return torch.tensor([entry[name] for entry in trainer.state.log_history for name in names if name in entry])
+
+
 def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
     found = {}
     for task in ("single", "multi"):
@@ -77,6 +102,11 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
         for accumulation in ACCUMULATIONS:
             for name, value in first_step(features, accumulation, world_size).items():
                 found[f"{task}.{accumulation}.{name}"] = value
+    features = load_features(folder / "single")
+    compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
+    for name, value in first_step(features, 1, world_size, **compiled).items():
+        found[f"single.compiled.{name}"] = value
+    found["single.epochs"] = whole_epochs(features, world_size)
     return found
 
 

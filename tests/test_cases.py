@@ -5,11 +5,11 @@ They lie beside the repository, with a README.md that tells each story.
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from hf_audio import InputError
@@ -64,7 +64,7 @@ UNDERSTOOD = {
 REFUSED = {
     "split_dirs_without_classes": "holds folders named like splits, test, train, but no class folders in them",
     "one_folder_too_many": r"genres_original, which would be the only class, .* give --data_dir .*_original$",
-    "speaker_column": "column speaker could be it: give --group_column speaker, .* or --group_column none",
+    "speaker_column": "column speaker could be it: give --group_column_name speaker, .* or --group_column_name none",
     "one_row_without_label": r"labels.csv line 6: 1 of 18 rows have no label in column 'label' \(found ''\)",
     "one_row_nan_label": r"labels.csv line 6: 3 of 18 rows have no label in column 'label' \(found 'nan'\)",
     "labels_all_empty": "labels.csv: no row has a label in column 'labels'",
@@ -111,8 +111,8 @@ def read(cases: Path, name: str, **reading) -> Understanding:
 
 
 def test_the_flags_that_sentences_name_do_what_they_say(cases):
-    assert read(cases, "speaker_column", group_column="speaker").groups == "column speaker (6 groups)"
-    assert not read(cases, "speaker_column", group_column="none").groups_known
+    assert read(cases, "speaker_column", group_column_name="speaker").groups == "column speaker (6 groups)"
+    assert not read(cases, "speaker_column", group_column_name="none").groups_known
     assert read(cases, "labels_semicolon_in_label_column", label_separator=";").class_counts == SEVERAL
     assert read(cases, "class_names_by_case", merge_classes=True).class_counts == {"1": 6, "2": 6, "Zero": 6}
     assert read(cases, "class_folders_and_one_other_csv", layout="folders").class_counts == THREE
@@ -137,7 +137,7 @@ def test_absolute_paths_are_published_nowhere(cases, tmp_path):
     folder = build_corpus_features(data, tmp_path / "features", FeatureConfig(num_mel_bins=16))
     for path in folder.rglob("*"):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
-    rows = list(csv.DictReader((folder / "index.csv").open()))
+    rows = pq.read_table(folder / "index.parquet").to_pylist()
     assert rows[0]["clip_id"] == rows[0]["group"] == "0_george_0.wav"
 
 

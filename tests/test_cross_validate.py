@@ -123,16 +123,19 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
         (("--num_folds", "1"), "--num_folds must be 2 or more, found 1"),
         (("--num_folds", "2", "--leave_out", "groups"), "both say what to test on"),
         (("--", "--fold", "3"), "--fold stands behind --"),
-        (("--", "--dataset", "alice/features"), "--dataset has its split already"),
+        (("--", "--dataset", "../features"), "--dataset has its split already"),
         (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_at_once(flags, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["cross_validate.py", str(ROOT / "recipes" / "cnn_folder.py"), *flags])
-    monkeypatch.chdir(tmp_path)
+    for name in ("features", "here"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "features" / "manifest.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(InputError, match=sentence):
         runpy.run_path(str(ROOT / "scripts" / "cross_validate.py"))["main"]()
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_names_that_would_share_a_folder_are_told_apart():

@@ -30,7 +30,7 @@ from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, load_features
 from hf_audio.errors import InputError
 from hf_audio.metrics import ClipScores, average_per_clip, choose_threshold, classification_metrics
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 CLIPS = {"train": 42, "validation": 14, "test": 14}
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,7 @@ def run(request, feature_folders, tmp_path_factory):
 
 def tiny_trainer(features, folder: Path, **arguments) -> AudioTrainer:
     arguments = {"report_to": "none", "use_cpu": True, "logging_steps": 1, "learning_rate": 3e-3, **arguments}
-    return AudioTrainer(tiny_model(features), training_arguments(folder, **arguments), features=features)
+    return AudioTrainer(tiny_model(features), training_arguments(folder, **arguments), Classification(features))
 
 
 def test_report_is_complete_and_plain_json(run):
@@ -274,10 +274,10 @@ TWO_PROCESSES = """
 import json, sys
 from training_run import *
 from hf_audio.analysis.evaluation import evaluate_model
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 features = load_features(sys.argv[1])
 arguments = training_arguments(sys.argv[2], report_to="none", use_cpu=True, ddp_backend="gloo")
-trainer = AudioTrainer(tiny_model(features), arguments, features=features)
+trainer = AudioTrainer(tiny_model(features), arguments, Classification(features))
 report = evaluate_model(trainer, features, sys.argv[2])
 assert bool(report) == trainer.is_world_process_zero()
 trainer.accelerator.end_training()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hf_audio.models.classifier import MULTI_LABEL, AudioClassifier, AudioClassifierConfig
+from hf_audio.models.classifier import MULTI_LABEL, SINGLE_LABEL, AudioClassifier, AudioClassifierConfig
 from hf_audio.models.heads import ArcFaceHead, FluffyHead, build_head
 
 SIZE, CLASSES = 6, 4
@@ -19,7 +19,7 @@ class Plain(AudioClassifier):
         super().__init__(config)
         self.add_head(SIZE)
 
-    def embed(self, input_values, attention_mask=None):
+    def embed(self, input_values, attention_mask=None, num_frames=None, layers=None):
         return input_values
 
 
@@ -104,7 +104,7 @@ def test_metadata_is_appended_and_may_be_unknown(embedding):
     torch.testing.assert_close(model(embedding).logits, model(embedding, metadata=unknown).logits)
     known = unknown + torch.tensor([[0, 1]])
     assert not torch.allclose(model(embedding).logits, model(embedding, metadata=known).logits)
-    seen = model.embed_with_metadata(embedding, metadata=known)
+    seen = model.with_metadata(model.embed(embedding), known)
     order = list(model.config.metadata)
     assert seen.shape == (5, SIZE + 7) and torch.equal(seen[:, :SIZE], embedding)
     first_size = len(metadata[order[0]]) + 1
@@ -120,7 +120,7 @@ def test_metadata_keeps_its_places_when_a_config_is_saved(tmp_path):
 
 
 def test_labels_are_indices_or_probabilities(embedding):
-    model = plain()
+    model = plain(problem_type=SINGLE_LABEL)
     indices = torch.tensor([0, 3, 2, 1, 1])
     one_hot = functional.one_hot(indices, CLASSES)
     wanted = functional.cross_entropy(model(embedding).logits, indices)

@@ -30,7 +30,7 @@ from hf_audio.models.timm_network import import_timm
 from hf_audio.models.usage import Usage
 from hf_audio.predictor import Predictor
 from hf_audio.publishing.model_card import write_model_card
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 REPO = "someone/tiny-sounds"
 
@@ -41,7 +41,7 @@ def run(request, tmp_path_factory):
     root = tmp_path_factory.mktemp("card")
     features = load_features(build_tiny_features(root / "features", request.param))
     arguments = training_arguments(root / "run", report_to="none", use_cpu=True, max_steps=8, learning_rate=3e-3)
-    trainer = AudioTrainer(tiny_model(features), arguments, features=features)
+    trainer = AudioTrainer(tiny_model(features), arguments, Classification(features))
     trainer.train_resumable()
     report = evaluate_model(trainer, features, root / "run", command="accelerate launch recipes/ast_folder.py")
     return features, root / "run", report
@@ -235,7 +235,7 @@ def test_code_for_the_adapter_equals_the_merged_model(run, tmp_path):
     ast_from_checkpoint(str(base), features.labels, *size).save_pretrained(base)
     adapted = add_lora(ast_from_checkpoint(str(base), features.labels, features.extractor.max_length, 32), rank=2)
     arguments = training_arguments(folder, report_to="none", use_cpu=True, max_steps=4, learning_rate=1e-2)
-    trainer = AudioTrainer(adapted, arguments, features=features)
+    trainer = AudioTrainer(adapted, arguments, Classification(features))
     trainer.train_resumable()
     report = evaluate_model(trainer, features, folder)
     assert report["model"]["adapter"] == "lora" and report["model"]["base_model"] == "base"

@@ -26,7 +26,7 @@ from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.usage import Usage
 from hf_audio.predictor import Predictor
 from hf_audio.publishing.model_card import write_model_card
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 CARD = CorpusCard("low", "CC0", may_redistribute=True)
 
@@ -55,7 +55,7 @@ def features(clips, tmp_path_factory):
 
 def trainer(features, folder) -> AudioTrainer:
     arguments = training_arguments(folder, report_to="none", use_cpu=True, eval_strategy="no")
-    return AudioTrainer(tiny_model(features), arguments, features=features)
+    return AudioTrainer(tiny_model(features), arguments, Classification(features))
 
 
 class HearsImages(torch.nn.Module):

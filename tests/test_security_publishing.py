@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from corpus_trees import irmas_tree, write_sound
+from hostile_features import edit_index
 from huggingface_hub import DatasetCard, HfApi, ModelCard
 from markdown_it import MarkdownIt
 from small_features import build_small_features
@@ -152,8 +152,8 @@ class TestTokens:
     def test_a_token_that_is_logged_in_is_known(self, hub, features, tmp_path, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "logged_in"))
         (tmp_path / "logged_in").write_text(hub.token("alice"))
-        (features / "index.csv").write_text((features / "index.csv").read_text() + hub.token("alice"))
-        with pytest.raises(InputError, match=r"index\.csv holds a Hugging Face token"):
+        edit_index(features, lambda rows: rows[0].update(group=hub.token("alice")))
+        with pytest.raises(InputError, match=r"index\.parquet holds a Hugging Face token"):
             push_features(features, "alice/x", token=hub.token("bob"))
 
 
@@ -250,19 +250,21 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
 
     published = everything_in(hub.repo("models", "alice/clean"))
     published |= {f"data/{k}": v for k, v in everything_in(hub.repo("datasets", "alice/clean-features")).items()}
-    assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.csv"} <= set(
+    assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.parquet"} <= set(
         published
     )
     assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
-    index = list(csv.DictReader(published["data/index.csv"].decode().splitlines()))
+    index = pq.read_table(io.BytesIO(published["data/index.parquet"])).to_pylist()
     assert min(row["clip_id"] for row in index) == "bell/0.wav"
     assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit takes some of these tones for copies"
-    shards = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.startswith("data/data/")}
+    tables = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
+    shards = {name: table for name, table in tables.items() if name.startswith("data/data/")}
     assert {name for shard in shards.values() for name in shard["clip_id"].to_pylist()} == {
         row["clip_id"] for row in index
     }
-    for name, shard in shards.items():  # which is compressed: its texts are looked at by themselves
-        published[f"{name} in words"] = str([shard.drop_columns("features").to_pylist(), shard.schema]).encode()
+    for name, table in tables.items():
+        texts = table.drop_columns([column for column in ("features",) if column in table.column_names])
+        published[f"{name} in words"] = str([texts.to_pylist(), table.schema]).encode()
     own = (secret_token, str(tmp_path), str(recordings), recordings.parent.name, "/home/alice")
     assert [(name, word) for name, content in published.items() for word in own if word.encode() in content] == []
     assert (
@@ -288,7 +290,7 @@ class TestContents:
         published = everything_in(hub.repo("datasets", "alice/tidy"))
         assert sorted(published) == [
             *("README.md", "data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet"),
-            *("data/validation-00000-of-00001.parquet", "excluded.csv", "index.csv", "manifest.json"),
+            *("data/validation-00000-of-00001.parquet", "excluded.csv", "index.parquet", "manifest.json"),
             *("pictures/class_distribution.png", "pictures/windows.png", "preprocessor_config.json"),
         ]
         assert SECRET not in b"".join(published.values())
@@ -313,7 +315,7 @@ class TestContents:
         assert r"a\x1b[2Jb\nc" in caplog.text
 
     @pytest.mark.parametrize(
-        "name", ["excluded.csv", "index.csv", "manifest.json", "README.md", "pictures/windows.png"]
+        "name", ["excluded.csv", "index.parquet", "manifest.json", "README.md", "pictures/windows.png"]
     )
     def test_a_link_is_not_followed(self, hub, token, features, secret, name):
         write_dataset_card(features)
@@ -376,10 +378,10 @@ class TestContents:
 
     def test_what_was_looked_at_is_what_is_sent(self, hub, token, features, secret, monkeypatch):
         """Between the look and the upload, links take the files' places."""
-        original, expected = HfApi.create_commit, (features / "index.csv").read_bytes()
+        original, expected = HfApi.create_commit, (features / "index.parquet").read_bytes()
 
         def create_commit(api, *args, **options):
-            for name in ("index.csv", "data/train-00000-of-00001.parquet"):
+            for name in ("index.parquet", "data/train-00000-of-00001.parquet"):
                 (features / name).unlink()
                 (features / name).symlink_to(secret)
             return original(api, *args, **options)
@@ -387,7 +389,7 @@ class TestContents:
         monkeypatch.setattr(HfApi, "create_commit", create_commit)
         push_features(features, "alice/race")
         repo = hub.repo("datasets", "alice/race")
-        assert repo.read("index.csv") == expected
+        assert repo.read("index.parquet") == expected
         assert SECRET not in b"".join(everything_in(repo).values())
 
     def test_code_that_is_not_ours_is_refused(self, hub, token, model):

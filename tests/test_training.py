@@ -90,7 +90,7 @@ def test_the_model_sees_features_only_and_augmented_ones_in_training_only(tiny_f
         return inputs + 100, targets
 
     arguments = {"max_steps": 2, "gradient_accumulation_steps": 2}
-    trainer_of(tiny_features, tmp_path, model, arguments, augment=augment, callbacks=[spy]).train()
+    trainer_of(tiny_features, tmp_path, model, arguments, {"augment": augment}, callbacks=[spy]).train()
     assert {(args, *kwargs) for args, kwargs in spy.calls} == {((), "input_values")}
     augmented = [kwargs["input_values"].mean().item() > 50 for _, kwargs in spy.calls]
     assert augmented[:4] == [True] * 4 and not any(augmented[4:]) and len(augmented) > 4

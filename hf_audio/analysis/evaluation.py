@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from hf_audio import __version__
+from hf_audio.analysis.corpus_scores import corpus_note, scores_by_corpus
 from hf_audio.analysis.plots import write_plots
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
 from hf_audio.baselines import linear_scores, prior_scores
@@ -123,7 +124,8 @@ def evaluate_model(
         threshold = report["results"]["model"][splits[-1]].get("threshold", 0.5)
         network = predictor if isinstance(predictor, Predictor) else None
         report["resampling"] = resampling_facts(network, features, splits[-1], recordings, threshold)
-        report["notes"] = _notes(report)
+        report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
+        report["notes"] = [*corpus_note(report["by_corpus"], features.labels.problem_type), *_notes(report)]
         write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1])
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         show(summary(report))

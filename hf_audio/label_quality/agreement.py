@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_audio.data.index.label_overrides import ClipLabels, read_clip_labels
+from hf_audio.data.index.label_overrides import ClipLabels
+from hf_audio.data.loading.clip_labels import read_clip_labels
 from hf_audio.errors import InputError, printable, unknown_name
 from hf_audio.stored_scores import read_scores
 

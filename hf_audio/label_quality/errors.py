@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -37,13 +38,13 @@ class LabelError:
     """A clip whose labels are probably wrong.
 
     Attributes:
-        row: the clip's row of index.csv.
+        row: the clip's row of the index.
         given, suggested: names of its classes. Several labels: those given, with what is probably wrong turned round.
         confidence: probability of what is suggested, the least where several classes change.
         quality: probability of what was given, the least over the classes known; the lower, the likelier an error.
     """
 
-    row: dict[str, str]
+    row: dict[str, Any]
     given: tuple[str, ...]
     suggested: tuple[str, ...]
     confidence: float

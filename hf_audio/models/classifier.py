@@ -10,12 +10,13 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .heads import ArcFaceHead, LinearPerClass, build_head
 
-MULTI_LABEL = "multi_label_classification"
+SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 # Layers whose weights start as torch starts them; models with other wishes override `_init_weights`.
 PLAIN_LAYERS = (
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase, nn.LayerNorm, nn.GroupNorm),
     *(LinearPerClass, ArcFaceHead),
 )
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class AudioClassifierConfig(PretrainedConfig):
@@ -53,16 +54,37 @@ class AudioClassifierConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
+class Layers:
+    """What a forward pass returns of its layers beside the logits, where a caller asks for it.
+
+    Attributes:
+        hidden_states: the network's input and each layer's output, in order; None unless they are asked for.
+        attentions: each layer's weights; None unless they are asked for.
+    """
+
+    def __init__(self, hidden_states: bool = False, attentions: bool = False) -> None:
+        self.hidden_states: list[Tensor] | None = [] if hidden_states else None
+        self.attentions: list[Tensor] | None = [] if attentions else None
+
+    def add(self, hidden: Tensor) -> None:
+        """Keeps a layer's output if hidden states are asked for."""
+        if self.hidden_states is not None:
+            self.hidden_states.append(hidden)
+
+
 class AudioClassifier(PreTrainedModel):
     """An embedding of a window, and a head on it.
 
     A subclass makes its layers in `__init__`, then calls `self.add_head(embedding_size)`, and has
-    `embed(input_values, attention_mask) -> [batch, embedding_size]`.
+    `embed(input_values, attention_mask, num_frames, layers) -> [batch, embedding_size]`, which calls `layers.add` for
+    the network's input and after each layer.
     """
 
     config_class = AudioClassifierConfig
     main_input_name = "input_values"
     base_model_prefix = "backbone"
+    has_attentions = False
+    reads_num_frames = True  # its forward takes `num_frames`; stock classes do not
     lora_targets: tuple[str, ...] = ()  # names of the layers that adapters go to
 
     def add_head(self, embedding_size: int) -> None:
@@ -76,25 +98,38 @@ class AudioClassifier(PreTrainedModel):
         config = self.config
         arcface = {}
         if config.head == "arcface":
+            if task_of(config) == REGRESSION:
+                raise ValueError("ArcFace tells classes apart, and problem_type is regression: use another head")
             has_bias = config.problem_type == MULTI_LABEL
             arcface = {"margin": config.arcface_margin, "scale": config.arcface_scale, "has_bias": has_bias}
         size = embedding_size + sum(len(values) + 1 for values in config.metadata.values())
         return build_head(config.head, size, num_labels, config.head_sizes, config.head_dropout, **arcface)
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """One vector a window, `[batch, embedding_size]`."""
+    def get_input_embeddings(self) -> nn.Module | None:
+        """None: sound is no table of tokens."""
+        return None
+
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        """One vector a window, `[batch, embedding_size]`; see `forward`.
+
+        Args:
+            layers: where hidden states and attentions are kept, if anybody wants them.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no embed")
 
-    def embed_with_metadata(
-        self, input_values: Tensor, attention_mask: Tensor | None = None, metadata: Tensor | None = None
-    ) -> Tensor:
+    def with_metadata(self, embedding: Tensor, metadata: Tensor | None = None) -> Tensor:
         """What the head sees: the embedding, and after it each field of the metadata one-hot."""
-        embedding = self.embed(input_values, attention_mask)
         if not self.config.metadata:
             return embedding
         sizes = [len(values) + 1 for values in self.config.metadata.values()]
         if metadata is None:
-            metadata = torch.zeros(len(embedding), len(sizes), dtype=torch.long, device=embedding.device)
+            metadata = torch.zeros(embedding.shape[0], len(sizes), dtype=torch.long, device=embedding.device)
         fields = [functional.one_hot(metadata[:, index], size) for index, size in enumerate(sizes)]
         return torch.cat([embedding, *(field.to(embedding.dtype) for field in fields)], dim=1)
 
@@ -104,29 +139,84 @@ class AudioClassifier(PreTrainedModel):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         metadata: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> SequenceClassifierOutput:
+    ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
         """Logits of windows, and with labels the loss.
 
         Args:
             input_values: what the model's feature extractor gives, `[batch, ...]`.
             attention_mask: of padded waveforms, where the model takes one.
-            labels: float `[batch, classes]`, one-hot, multi-hot or anything between; or class indices `[batch]`.
+            labels: float `[batch, classes]`, one-hot, multi-hot or anything between, NaN where several labels are
+                asked for and one is unknown; or class indices `[batch]`. In regression any numbers.
             metadata: int64 `[batch, fields]`: 0 is unknown, k the k-th value of the field. All unknown where None.
+            num_frames: int64 `[batch]`: how many frames (samples, steps) of each window are no padding. Where None, as
+                in the stock pipeline, networks that treat padding otherwise than sound tell it by its looks.
+            output_attentions, output_hidden_states, return_dict: as in every model of transformers; by default as the
+                config says.
+
+        Raises:
+            ValueError: attentions are asked for and the network has none.
         """
-        if labels is not None and labels.ndim == 1:
-            labels = functional.one_hot(labels.long(), self.config.num_labels)
-        labels = None if labels is None else labels.to(torch.float32)
-        logits = self.classifier(self.embed_with_metadata(input_values, attention_mask, metadata), labels)
-        loss = None
-        if labels is not None:
-            multi_label = self.config.problem_type == MULTI_LABEL
-            function = functional.binary_cross_entropy_with_logits if multi_label else functional.cross_entropy
-            loss = function(logits.float(), labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        asked = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        attentions, hidden_states = (
+            getattr(self.config, name) if value is None else value for name, value in asked.items()
+        )
+        if attentions and not self.has_attentions:
+            raise ValueError(f"{type(self).__name__} has no attentions: leave out output_attentions")
+        layers = Layers(hidden_states, attentions)
+        embedding = self.embed(input_values, attention_mask, num_frames, layers)
+        targets = None if labels is None else targets_of(labels, self.config)
+        logits = self.classifier(self.with_metadata(embedding, metadata), targets)
+        output = SequenceClassifierOutput(
+            loss=None if labels is None else task_loss(logits, targets, task_of(self.config, labels)),
+            logits=logits,
+            hidden_states=None if layers.hidden_states is None else tuple(layers.hidden_states),
+            attentions=None if layers.attentions is None else tuple(layers.attentions),
+        )
+        as_object = getattr(self.config, "return_dict", True) if return_dict is None else return_dict
+        return output if as_object else output.to_tuple()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # transformers would draw from a normal distribution of standard deviation 0.02, far too narrow for small layers
         if isinstance(module, PLAIN_LAYERS):
             module.reset_parameters()
+        elif isinstance(module, BATCH_NORMS):
+            # by functions that transformers replaces while it loads, so that they spare what a checkpoint has
+            for name, start in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+                nn.init.constant_(getattr(module, name), start)
+            nn.init.constant_(module.num_batches_tracked, 0)
+
+
+def task_of(config: PretrainedConfig, labels: Tensor | None = None) -> str:
+    """The config's problem type; where it has none, what transformers takes labels of this type and number for."""
+    if config.problem_type is not None:
+        return config.problem_type
+    if config.num_labels == 1:
+        return REGRESSION
+    return MULTI_LABEL if labels is not None and labels.is_floating_point() else SINGLE_LABEL
+
+
+def targets_of(labels: Tensor, config: PretrainedConfig) -> Tensor:
+    """Labels as float32 `[batch, classes]`, one-hot where they are class indices `[batch]`."""
+    if task_of(config, labels) == REGRESSION:
+        return labels.to(torch.float32).reshape(labels.shape[0], -1)
+    if labels.ndim == 1:
+        labels = functional.one_hot(labels.long(), config.num_labels)
+    return labels.to(torch.float32)
+
+
+def task_loss(logits: Tensor, targets: Tensor, task: str) -> Tensor:
+    """The mean loss of a batch, in float32: squared errors, cross-entropy, or of several labels each one's own, where
+    unknown ones (NaN) add nothing."""
+    logits = logits.float()
+    if task == REGRESSION:
+        return functional.mse_loss(logits, targets)
+    if task == MULTI_LABEL:
+        unknown = targets.isnan()
+        logits, targets = logits.masked_fill(unknown, 0.0), targets.masked_fill(unknown, 0.0)
+        return functional.binary_cross_entropy_with_logits(logits, targets, weight=(~unknown).float())
+    return functional.cross_entropy(logits, targets)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier, AudioClassifierConfig
+from .classifier import AudioClassifier, AudioClassifierConfig, Layers
 from .recurrence import Recurrence
 
 
@@ -22,6 +22,7 @@ class FeatureMLPConfig(AudioClassifierConfig):
     """
 
     model_type = "hf_audio_feature_mlp"
+    attribute_map = {"num_hidden_layers": "num_layers"}
 
     def __init__(
         self,
@@ -73,10 +74,20 @@ class FeatureMLP(AudioClassifier):
         self.layers = nn.ModuleList(Dense(in_size, size, config.dropout) for in_size in in_sizes)
         self.add_head(size)
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        embedding = as_steps(input_values, self.config.num_features).mean(dim=1)
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        layers = layers or Layers()
+        steps = as_steps(input_values, self.config.num_features)
+        layers.add(steps)
+        embedding = steps.mean(dim=1)
         for layer in self.layers:
             embedding = layer(embedding)
+            layers.add(embedding)
         return embedding
 
 
@@ -104,11 +115,20 @@ class FeatureCNN(AudioClassifier):
         self.dense = Dense(channels * places, config.hidden_size, config.dropout)
         self.add_head(config.hidden_size)
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        layers = layers or Layers()
         steps = as_steps(input_values, self.config.num_features)
+        layers.add(steps)
         maps = steps.flatten(0, 1)[:, None]  # [batch * steps, channels, places]
         for layer in self.layers:
             maps = layer(maps)
+            layers.add(maps.unflatten(0, steps.shape[:2]))
         return self.dense(maps.flatten(1)).unflatten(0, steps.shape[:2]).mean(dim=1)
 
 
@@ -123,8 +143,15 @@ class FeatureRNN(AudioClassifier):
         self.recurrence = Recurrence(config.cell, *sizes, config.dropout, config.bidirectional)
         self.add_head(self.recurrence.output_size)
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return self.recurrence.last_outputs(self.recurrence(as_steps(input_values, self.config.num_features)))
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        steps = as_steps(input_values, self.config.num_features)
+        return self.recurrence.last_outputs(self.recurrence(steps, layers))
 
 
 class Dense(nn.Module):

@@ -132,9 +132,14 @@ class ArcFaceHead(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
-        """`[batch, embedding]` and, in training, targets `[batch, classes]` -> `[batch, classes]`"""
+        """`[batch, embedding]` and, in training, targets `[batch, classes]` -> `[batch, classes]`, in float32.
+
+        Under autocast the product would be in half precision, whose cosines are all 1 above 0.996: the arccosine has no
+        gradient there.
+        """
         embedding, weight = self.dropout(embedding).float(), self.weight.float()
-        cosine = functional.linear(functional.normalize(embedding), functional.normalize(weight))
+        with torch.autocast(embedding.device.type, enabled=False):
+            cosine = functional.linear(functional.normalize(embedding), functional.normalize(weight))
         if targets is not None and self.training:
             angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6)) + self.margin * targets
             cosine = torch.cos(angle.clamp(max=math.pi))

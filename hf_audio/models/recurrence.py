@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .classifier import Layers
+
 CELLS = ("lstm", "gru")
 
 
@@ -17,6 +19,9 @@ class Recurrence(nn.RNNBase):
     the mere sight of it. With its experimental `allow_rnn` it would see through the layer: training then crashes on
     the CPU, and on a GPU every time step is unrolled into the graph, which takes minutes to compile for a window of
     300 frames. In a compiled graph a layer is therefore one operator, `recurrent_layer`.
+
+    Under autocast the layer computes in the precision of its weights, float32, all the same: cuDNN would take half
+    precision for a gradient that is carried back over hundreds of steps.
 
     Args:
         cell: "lstm" or "gru".
@@ -49,25 +54,39 @@ class Recurrence(nn.RNNBase):
     def output_size(self) -> int:
         return self.hidden_size * (2 if self.bidirectional else 1)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-            return self._layer_by_layer(inputs)
+    def forward(self, inputs: Tensor, layers: Layers | None = None) -> Tensor:
+        """Outputs of the last layer, in the precision of the weights.
+
+        Args:
+            layers: where the input and each layer's outputs are kept, if anybody wants them.
+        """
+        device = inputs.device.type
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return self._in_full(inputs.to(self.weight_ih_l0.dtype), layers)
+        return self._in_full(inputs, layers)
+
+    def _in_full(self, inputs: Tensor, layers: Layers | None) -> Tensor:
+        is_compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+        wants_layers = layers is not None and layers.hidden_states is not None
+        if is_compiled or wants_layers:
+            return self._layer_by_layer(inputs, layers)
         self._update_flat_weights()  # as nn.LSTM does: flattens them again where a loader has put others in their place
         return _outputs(
             inputs, self._flat_weights, self.mode, self.num_layers, self.bidirectional, self.dropout, self.training
         )
 
-    def _layer_by_layer(self, outputs: Tensor) -> Tensor:
+    def _layer_by_layer(self, outputs: Tensor, layers: Layers | None) -> Tensor:
         weights = [getattr(self, name) for name in self._flat_weights_names]
-        device = outputs.device.type
-        if torch.is_autocast_enabled(device):  # it does not look into our operator
-            dtype = torch.get_autocast_dtype(device)
-            outputs, weights = outputs.to(dtype), [weight.to(dtype) for weight in weights]
         size = len(weights) // self.num_layers
+        if layers is not None:
+            layers.add(outputs)
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 outputs = functional.dropout(outputs, self.dropout, self.training)
             outputs = recurrent_layer(outputs, weights[layer * size : (layer + 1) * size], self.mode)
+            if layers is not None:
+                layers.add(outputs)
         return outputs
 
     def last_outputs(self, outputs: Tensor) -> Tensor:
@@ -104,7 +123,7 @@ def _outputs(
 ) -> Tensor:
     """The functions that nn.LSTM and nn.GRU call, from a state of zeros."""
     hidden_size, directions = weights[1].shape[1], 2 if bidirectional else 1
-    state = inputs.new_zeros(num_layers * directions, len(inputs), hidden_size)
+    state = inputs.new_zeros(num_layers * directions, inputs.shape[0], hidden_size)
     options = (weights, True, num_layers, dropout, training, bidirectional, True)
     return torch.lstm(inputs, (state, state), *options)[0] if mode == "LSTM" else torch.gru(inputs, state, *options)[0]
 

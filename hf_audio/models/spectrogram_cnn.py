@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier, AudioClassifierConfig
+from .classifier import AudioClassifier, AudioClassifierConfig, Layers
+
+try:
+    from transformers.modeling_layers import GradientCheckpointingLayer
+except ImportError:  # before 4.53 a published model is used, not trained with checkpoints
+    GradientCheckpointingLayer = nn.Module
 
 NORMS = ("none", "group", "batch")
 POOLINGS = ("mean", "mean_max")
@@ -28,8 +33,9 @@ class SpectrogramCNNConfig(AudioClassifierConfig):
         norm: "none", "group", or "batch"; group norm gives the same result whatever the batch, so that several
             processes and gradient accumulation train exactly as one process does.
         dropout: after each stage, whole channels at a time.
-        quiet_padding: whether frames without any sound, padded or digitally silent, are set to the quietest value of
-            their window and channel. ASTFeatureExtractor pads with a log-mel of 0, which is louder than most sounds.
+        quiet_padding: whether padding is set to the quietest value of its window and channel. ASTFeatureExtractor pads
+            with a log-mel of 0, which is louder than most sounds. Where nobody says how many frames are real, padding
+            is told by having one value in all bins, as digital silence has, which is the quietest already.
         pooling: over what is left of time and frequency: "mean", or "mean_max": mean over frequency, then mean and
             maximum over time, for sounds that fill only a part of the window (Kong et al. 2020, arXiv 1912.10211).
         head and others: see AudioClassifierConfig.
@@ -57,6 +63,16 @@ class SpectrogramCNNConfig(AudioClassifierConfig):
         self.norm, self.dropout, self.pooling, self.quiet_padding = norm, dropout, pooling, quiet_padding
         super().__init__(**kwargs)
 
+    @property
+    def hidden_size(self) -> int:
+        """Channels behind the last stage."""
+        return self.channels[-1]
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Stages."""
+        return len(self.channels)
+
 
 class SpectrogramCNN(AudioClassifier):
     """input_values `[batch, frames, bins]`, or `[batch, channels, frames, bins]`."""
@@ -82,26 +98,33 @@ class SpectrogramCNN(AudioClassifier):
         )
         # the least frames or bins of which something is left behind the last stage
         self.least_size = math.prod(config.strides) * math.prod(config.pools)
-        self.gradient_checkpointing = False
         self.add_head(config.channels[-1] * (2 if config.pooling == "mean_max" else 1))
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        layers = layers or Layers()
         maps = as_pictures(input_values, self.config.num_channels)
         if self.config.quiet_padding:
-            maps = quieten_padding(maps)
+            maps = quieten_padding(maps, num_frames)
         maps = at_least(maps, self.least_size).contiguous(memory_format=torch.channels_last)
+        if self.training and getattr(self.stages[0], "gradient_checkpointing", False) and not maps.requires_grad:
+            maps = maps.detach().requires_grad_()  # else reentrant checkpoints give the first stage no gradient
+        layers.add(maps)
         for stage in self.stages:
-            if self.gradient_checkpointing and self.training:
-                maps = self._gradient_checkpointing_func(stage, maps)
-            else:
-                maps = stage(maps)
+            maps = stage(maps)
+            layers.add(maps)
         if self.config.pooling == "mean":
             return maps.mean(dim=(2, 3))
         over_bins = maps.mean(dim=3)
         return torch.cat([over_bins.mean(dim=2), over_bins.amax(dim=2)], dim=1)
 
 
-class Stage(nn.Module):
+class Stage(GradientCheckpointingLayer):
     """`[batch, in, frames, bins]` -> `[batch, out, fewer frames, fewer bins]`"""
 
     def __init__(self, in_channels, out_channels, kernel_size, stride, pool, depth, norm, dropout) -> None:
@@ -154,10 +177,19 @@ def as_pictures(input_values: Tensor, num_channels: int) -> Tensor:
     return input_values
 
 
-def quieten_padding(pictures: Tensor) -> Tensor:
-    """Frames with one and the same value in all bins, which no sound has, become as quiet as the window's quietest."""
-    is_flat = (pictures == pictures[..., :1]).all(dim=-1, keepdim=True)
-    return torch.where(is_flat, pictures.amin(dim=(2, 3), keepdim=True), pictures)
+def quieten_padding(pictures: Tensor, num_frames: Tensor | None = None) -> Tensor:
+    """Padding of pictures `[batch, channels, frames, bins]` becomes as quiet as the quietest of its window and channel.
+
+    Args:
+        num_frames: int64 `[batch]`, of each window those that are no padding. Where None, padding is what has one and
+            the same value in all bins of a frame, which no sound has.
+    """
+    if num_frames is None:
+        is_padding = (pictures == pictures[..., :1]).all(dim=-1, keepdim=True)
+    else:
+        frames = torch.arange(pictures.shape[2], device=pictures.device)
+        is_padding = (frames >= num_frames[:, None])[:, None, :, None]
+    return torch.where(is_padding, pictures.amin(dim=(2, 3), keepdim=True), pictures)
 
 
 def at_least(pictures: Tensor, size: int) -> Tensor:

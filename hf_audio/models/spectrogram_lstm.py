@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier, AudioClassifierConfig
+from .classifier import AudioClassifier, AudioClassifierConfig, Layers
 from .recurrence import AdditiveAttention, Recurrence
 from .spectrogram_cnn import as_pictures
 
@@ -33,6 +33,7 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
     """
 
     model_type = "hf_audio_spectrogram_lstm"
+    attribute_map = {"num_hidden_layers": "num_layers"}
 
     def __init__(
         self,
@@ -75,8 +76,14 @@ class SpectrogramLSTM(AudioClassifier):
         self.attention = AdditiveAttention(self.lstm.output_size, config.hidden_size) if has_attention else None
         self.add_head(self.lstm.output_size)
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        outputs = self.lstm(self.steps_of(input_values))
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        outputs = self.lstm(self.steps_of(input_values), layers)
         return self.lstm.last_outputs(outputs) if self.attention is None else self.attention(outputs)
 
     def steps_of(self, input_values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier
+from .classifier import AudioClassifier, Layers
 from .timm_network import Backbone, TimmClassifierConfig
 
 COMBINATIONS = ("features", "predictions")
@@ -65,6 +65,7 @@ class TimmClassifier(AudioClassifier):
         self.gradient_checkpointing = False
         embedding_size = self.add_backbones(pretrained)
         self.lora_targets = plain_layers(self)
+        config.hidden_size = embedding_size
         self.add_head(embedding_size)
 
     def add_backbones(self, pretrained: bool) -> int:
@@ -72,8 +73,14 @@ class TimmClassifier(AudioClassifier):
         self.backbone = Backbone(self.config, pretrained)
         return self.backbone.size
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return self.backbone(input_values)
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        return self.backbone(input_values, layers)
 
     def backbones(self) -> list[Backbone]:
         """All networks of the model."""
@@ -119,8 +126,14 @@ class ParallelTimmClassifier(TimmClassifier):
             groups, size = class_groups(self.config), self.networks[0].size
             self.classifier = GroupedHeads([self.make_head(size, len(group)) for group in groups], groups, size)
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return torch.cat([network(input_values) for network in self.networks], dim=1)
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        return torch.cat([network(input_values, layers) for network in self.networks], dim=1)
 
 
 class GroupedHeads(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .classifier import AudioClassifierConfig
+from .classifier import AudioClassifierConfig, Layers
 from .spectrogram_cnn import as_pictures
 
 LEAST_SIZE = 32  # frames and bins, of which networks that halve five times leave one place
@@ -36,6 +36,7 @@ class TimmClassifierConfig(AudioClassifierConfig):
         max_frames, num_mel_bins: most frames and bins of a window; read where the network is made for one size only,
             as most transformers are.
         size_multiple: windows are padded with 0 to a multiple of it; dla, hrnet and tresnet need 32.
+        hidden_size: of an embedding; the model fills it in.
         head and others: see AudioClassifierConfig; `head_dropout` is the dropout between network and head.
     """
 
@@ -50,11 +51,13 @@ class TimmClassifierConfig(AudioClassifierConfig):
         max_frames: int | None = None,
         num_mel_bins: int | None = None,
         size_multiple: int = 1,
+        hidden_size: int | None = None,
         **kwargs,
     ) -> None:
         self.timm_name, self.num_channels = timm_name, num_channels
         self.trainable_blocks, self.drop_path_rate = trainable_blocks, drop_path_rate
         self.max_frames, self.num_mel_bins, self.size_multiple = max_frames, num_mel_bins, size_multiple
+        self.hidden_size = hidden_size
         super().__init__(**kwargs)
 
 
@@ -80,8 +83,12 @@ class Backbone(nn.Module):
                 tensor._is_hf_initialized = True
         self.freeze(config.trainable_blocks)
 
-    def forward(self, input_values: Tensor) -> Tensor:
-        """`[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, size]`"""
+    def forward(self, input_values: Tensor, layers: Layers | None = None) -> Tensor:
+        """`[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, size]`
+
+        Raises:
+            ValueError: a window that is too large, or hidden states of a network that timm does not take apart.
+        """
         pictures = as_pictures(input_values, self.num_channels)
         frames, bins = pictures.shape[2:]
         if self.window is None:
@@ -97,7 +104,18 @@ class Backbone(nn.Module):
             )
         if frames < wanted_frames or bins < wanted_bins:
             pictures = functional.pad(pictures, (0, wanted_bins - bins, 0, wanted_frames - frames))
-        return self.network(pictures)
+        if layers is None or layers.hidden_states is None:
+            return self.network(pictures)
+        return self._with_layers(pictures, layers)
+
+    def _with_layers(self, pictures: Tensor, layers: Layers) -> Tensor:
+        if not hasattr(self.network, "forward_intermediates"):
+            name = self.network.pretrained_cfg["architecture"]
+            raise ValueError(f"timm does not take {name} apart: leave out output_hidden_states")
+        maps, between = self.network.forward_intermediates(pictures)
+        for hidden in (pictures, *between):
+            layers.add(hidden)
+        return self.network.forward_head(maps)
 
     def train(self, mode: bool = True) -> Backbone:
         """Modules of which nothing is trained stay as in use: statistics of frozen BatchNorm layers must not move."""

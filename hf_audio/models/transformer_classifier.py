@@ -7,15 +7,17 @@ Wav2Vec2's convolutional feature encoder without the transformer on it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from .classifier import AudioClassifier, AudioClassifierConfig
+from .classifier import AudioClassifier, AudioClassifierConfig, Layers
 
 ENCODERS = ("full", "convolutional")
 POOLINGS = ("mean", "cls")
@@ -68,6 +70,22 @@ class TransformerClassifierConfig(AudioClassifierConfig):
         self.pooling = pooling or ("cls" if self.backbone.get("model_type") == AST else "mean")
         super().__init__(**kwargs)
 
+    @property
+    def hidden_size(self) -> int:
+        """Width of the backbone; of convolutions alone the channels of the last one."""
+        config = backbone_config(self.backbone)
+        return config.conv_dim[-1] if self.encoder == "convolutional" else config.hidden_size
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Transformer layers of the backbone, of which none are used with convolutions alone."""
+        return 0 if self.encoder == "convolutional" else backbone_config(self.backbone).num_hidden_layers
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Heads of each of them."""
+        return backbone_config(self.backbone).num_attention_heads
+
 
 class TransformerClassifier(AudioClassifier):
     """input_values or input_features as the backbone's feature extractor gives them, of waveforms `[batch, samples]`.
@@ -94,12 +112,14 @@ class TransformerClassifier(AudioClassifier):
             raise ValueError(f"Only AST has tokens to pool, found {kind}: use pooling mean")
         self.backbone = build_backbone(config.backbone, config.encoder, attention)
         self.main_input_name = self.backbone.main_input_name
-        size = self.backbone.config.hidden_size
-        if config.encoder == "convolutional":
-            size = self.backbone.config.conv_dim[-1]
+        self.has_attentions = config.encoder == "full"
+        if not self.has_attentions:
             self.lora_targets = ()
         self.least_samples = least_samples(self.backbone.config)
-        self.add_head(size)
+        for weights in self.backbone.parameters():
+            if not weights.is_meta:  # those are still to be loaded
+                weights._is_hf_initialized = True
+        self.add_head(config.hidden_size)
 
     def forward(
         self,
@@ -107,32 +127,73 @@ class TransformerClassifier(AudioClassifier):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         metadata: Tensor | None = None,
-        input_features: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> SequenceClassifierOutput:
+        input_features: Tensor | None = None,
+    ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
         """See AudioClassifier; `input_features` is what Whisper's and Wav2Vec2-BERT's extractors call their windows."""
         inputs = input_features if input_values is None else input_values
-        return super().forward(inputs, attention_mask, labels, metadata)
+        asked = (output_attentions, output_hidden_states, return_dict)
+        return super().forward(inputs, attention_mask, labels, metadata, num_frames, *asked)
 
-    def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        num_frames: Tensor | None = None,
+        layers: Layers | None = None,
+    ) -> Tensor:
+        layers = layers or Layers()
         if getattr(self.backbone.config, "feat_extract_norm", None) == "group":
             attention_mask = None
         if self.least_samples:
             input_values, attention_mask = self._long_enough(input_values, attention_mask)
         if self.config.encoder == "convolutional":
             frames = self.backbone.feature_extractor(input_values).transpose(1, 2)
+            layers.add(frames)
             return mean_over_frames(self.backbone.layer_norm(frames), self._frame_mask(frames, attention_mask))
         kind = self.config.backbone["model_type"]
-        if kind in (AST, WHISPER):
-            outputs = self.backbone(input_values)
-        else:
-            outputs = self.backbone(input_values, attention_mask=attention_mask)
+        options = {} if kind in (AST, WHISPER) else {"attention_mask": attention_mask}
+        if layers.hidden_states is not None:
+            options["output_hidden_states"] = True
+        if layers.attentions is not None:
+            options["output_attentions"] = True
+        outputs = self.backbone(input_values, return_dict=True, **options)
+        if layers.hidden_states is not None:
+            layers.hidden_states = list(outputs.hidden_states)
+        if layers.attentions is not None:
+            layers.attentions = list(outputs.attentions)
         if self.config.pooling == "cls":
             return outputs.pooler_output
         frames = outputs.last_hidden_state
         if kind == AST:
             return frames[:, NUM_SPECIAL_TOKENS:].mean(dim=1)
         return mean_over_frames(frames, self._frame_mask(frames, attention_mask))
+
+    def initialize_weights(self) -> None:
+        """Called by transformers 5 with every new model, and after loading for what the checkpoint lacked.
+
+        The backbone goes first, as the class of transformers that it is: within a class from elsewhere, modules that
+        have no weights of their own count as initialised and their rules (Whisper's positions) would be left out.
+        """
+        self.backbone.initialize_weights()
+        super().initialize_weights()
+        for module in self.backbone.modules():
+            if parametrize.is_parametrized(module, "weight"):
+                draw_missing(module)
+
+    def _set_gradient_checkpointing(self, enable: bool = True, *args, **kwargs) -> None:
+        super()._set_gradient_checkpointing(enable, *args, **kwargs)
+        convolutions = getattr(self.backbone, "feature_extractor", None)
+        if hasattr(convolutions, "_requires_grad"):
+            # Reentrant checkpoints, the default before transformers 5, give weights a gradient only if the input of
+            # their layer has one; the waveform has none by itself.
+            function = args[0] if args else kwargs.get("gradient_checkpointing_func")
+            is_reentrant = getattr(function, "keywords", {}).get("use_reentrant", True)
+            is_trained = any(weights.requires_grad for weights in convolutions.parameters())
+            convolutions._requires_grad = enable and is_reentrant and is_trained
 
     def _long_enough(self, samples: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Windows of at least one frame: zeros behind them, which count as real where less than a frame is."""
@@ -161,8 +222,7 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
     """
     if settings.get("model_type") not in BACKBONES:
         raise ValueError(f"The backbone must be one of {', '.join(BACKBONES)}, found {settings.get('model_type')!r}")
-    own = {key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
-    config = AutoConfig.for_model(**own)
+    config = backbone_config(settings)
     silence(config)
     chosen = {"attn_implementation": attention} if attention else {}
     if encoder == "convolutional":
@@ -177,6 +237,13 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
 
         return WhisperEncoder._from_config(config, **chosen)
     return without_waste(AutoModel.from_config(config, trust_remote_code=False, **chosen))
+
+
+def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
+    """The config of a backbone from its own words, without what leads elsewhere."""
+    return AutoConfig.for_model(
+        **{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
+    )
 
 
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
@@ -233,6 +300,22 @@ def least_samples(config: PretrainedConfig) -> int:
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples
+
+
+@torch.no_grad()
+def draw_missing(convolution: nn.Module) -> None:
+    """Draws the weights of a convolution under weight norm, as torch does, unless a checkpoint had them.
+
+    transformers draws such a layer's product of direction and length, which is computed anew at each call.
+    """
+    factors = list(convolution.parametrizations.weight.parameters())
+    if any(one.is_meta or getattr(one, "_is_hf_initialized", False) for one in factors):
+        return
+    weight = torch.empty_like(convolution.weight)
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    convolution.weight = weight
+    for one in factors:
+        one._is_hf_initialized = True
 
 
 def mean_over_frames(frames: Tensor, mask: Tensor | None) -> Tensor:

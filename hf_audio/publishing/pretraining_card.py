@@ -14,7 +14,7 @@ from hf_audio.publishing.licences import sources_of
 from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
 
 if TYPE_CHECKING:
-    from hf_audio.pretraining import PretrainingTrainer
+    from hf_audio.training import AudioTrainer
 
 OBJECTIVES = {
     "masked": "a masked autoencoder, which saw {seen:.0%} of a window's 16 x 16 patches and drew the others",
@@ -28,7 +28,7 @@ LOSS_MEANINGS = {
 
 def write_pretraining_card(
     run_folder: Path | str,
-    trainer: PretrainingTrainer,
+    trainer: AudioTrainer,
     *,
     repo_id: str | None = None,
     dataset_id: str | None = None,
@@ -88,7 +88,7 @@ def write_pretraining_card(
     return Path(run_folder) / "README.md"
 
 
-def _training_facts(trainer: PretrainingTrainer) -> dict[str, Any]:
+def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
     args, state = trainer.args, trainer.state
     evaluations = [entry for entry in state.log_history if "eval_loss" in entry]
     best = min(evaluations, key=lambda entry: entry["eval_loss"], default={})

@@ -89,7 +89,7 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
         sum(clip.is_group_of_its_file for clip in clips),
         remarks=roles.remarks,
     )
-    if roles.group and not reading.group_column and _is_a_group_a_file(clips):
+    if roles.group and not reading.group_column_name and _is_a_group_a_file(clips):
         read.num_without_group = len(clips)
         read.remarks.append(
             f"column {roles.group} names another group for each file, so that it keeps nothing together"
@@ -106,7 +106,7 @@ def _roles(table: Table, meaning: Meaning, reading: Reading) -> Roles:
     taken += [group] if group else []
     times = time_columns(table, taken)
     others = [column for column in table.columns if column not in (*taken, *times.columns)]
-    machine_paths = [column for column in others if any(map(_is_of_a_machine, table.values(column)))]
+    machine_paths = [column for column in others if any(map(is_of_a_machine, table.values(column)))]
     metadata = [column for column in others if column not in machine_paths]
     return Roles(split, group, times, metadata, machine_paths, [*filter(None, (split_remark, group_remark))])
 
@@ -147,7 +147,7 @@ def _split(written: str) -> str:
     return split_called(written) or fold_name(written)
 
 
-def _is_of_a_machine(value: str) -> bool:
+def is_of_a_machine(value: str) -> bool:
     """Whether a value is the path of a file on some machine, and not, like AudioSet's /m/04rlf, a name with slashes."""
     if value.startswith("file://") or _DRIVE.match(value):
         return True

@@ -1,0 +1,21 @@
+"""What a model is given of a batch: stock classes take what their extractor gives, ours also what is known besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+OF_EVALUATION = ("labels", "clip_keys")
+
+
+def model_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """input_values or input_features, attention_mask, metadata, and num_frames where the model reads them.
+
+    Args:
+        model: not yet wrapped for several processes; with adapters or compiled it may be.
+        batch: of a FeatureCollator.
+    """
+    left_out = OF_EVALUATION if getattr(model, "reads_num_frames", False) else (*OF_EVALUATION, "num_frames")
+    return {name: value for name, value in batch.items() if name not in left_out}
