@@ -16,7 +16,7 @@ LEVELS = (
     },
     {"kinds"},
     {"data", "losses", "metrics"},
-    {"augment", "models", "corpora"},
+    {"augment", "models", "corpora", "predictions"},
     {"predictor"},
     {"training", "preparation", "pictures", "baselines", "copies", "stored_scores"},
     {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},

@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.classifier import AudioClassifier
-from hf_audio.models.origin import origin_of
+from hf_audio.models.origin import is_on_the_hub, origin_of
 from hf_audio.models.transformer_classifier import AST, WHISPER, TransformerClassifier
-from hf_audio.privacy import is_repo_id, write_published
+from hf_audio.privacy import write_published
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -174,14 +174,13 @@ def save_adapter(model: PeftModel, folder: str | Path) -> None:
     """
     base_model = model.get_base_model()
     base = origin_of(base_model)["base_model"] or ""
-    is_on_hub = is_repo_id(base) and base.count("/") == 1
     config = model.peft_config["default"]
     config.base_model_name_or_path = base
     try:
         model.save_pretrained(folder, save_embedding_layers=False)  # the adapter carries them as `modules_to_save`
     finally:
         config.base_model_name_or_path = ""
-    base_line = f"base_model: {base}\nbase_model_relation: adapter\n" if is_on_hub else ""
+    base_line = f"base_model: {base}\nbase_model_relation: adapter\n" if is_on_the_hub(base) else ""
     code = _loading_code(base_model).replace('"{base}"', json.dumps(base, ensure_ascii=False)).replace("{base}", base)
     packages = " timm" if "timm" in base_model.config.model_type else ""
     card = ADAPTER_CARD.format(base_line=base_line, packages=packages, code=code)
