@@ -200,7 +200,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
     rows = {
         "epochs": _number(training["epochs"], "{:.4g}"),
         "optimiser steps": _number(training["steps"], "{:,}"),
-        "windows a step": _number(training["windows_per_step"], "{:,}"),
+        "windows per step": _number(training["windows_per_step"], "{:,}"),
         "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
         "weight decay": f"{training['weight_decay']:g}",
         "precision": training["precision"],

@@ -107,7 +107,7 @@ def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
     return {
         "epochs": f"{state.epoch or 0:.4g}",
         "optimiser steps": f"{state.global_step:,}",
-        "windows a step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "windows per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "learning rate": f"{args.learning_rate:g}, {args.lr_scheduler_type.value}",
         "weight decay": f"{args.weight_decay:g}",
         "seed": args.seed,
