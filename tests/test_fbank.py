@@ -124,6 +124,7 @@ def test_the_stock_extractor_made_of_it_computes_the_same():
     np.testing.assert_allclose(values, (fbank([torch.from_numpy(waveform)])[0] + 3.0) / 4.0, atol=TOLERANCE)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_on_a_gpu():
     waveforms = [torch.from_numpy(waveform) for waveform in made_up_waveforms().values()]
