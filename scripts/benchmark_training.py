@@ -302,7 +302,7 @@ def report_share(options: argparse.Namespace) -> None:
     for batch_size in options.share or SHARE_BATCHES:
         for compiled in (False, True):
             settings = argparse.Namespace(**{**vars(options), "batch_size": batch_size, "compile": compiled})
-            speeds = [in_own_process(our_step, settings) for _ in range(options.repeats)]
+            speeds = [our_step(settings) for _ in range(options.repeats)]
             per_s = sorted(speed.clips_per_s for speed in speeds)[len(speeds) // 2]
             print(
                 f"share  batch {batch_size:4d}, {'compiled' if compiled else 'eager':<8} {per_s:8.1f} clips/s, "

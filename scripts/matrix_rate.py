@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 MATRIX_SIZES = {"cuda": 8192, "cpu": 512}
-MEASURED_S = 0.5
+MEASURED_S = 0.3
 
 
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
