@@ -95,6 +95,7 @@ class TransformerClassifier(AudioClassifier):
     """
 
     config_class = TransformerClassifierConfig
+    base_model_prefix = "backbone"
     supports_gradient_checkpointing = True
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True  # backbone decides
     lora_targets = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
