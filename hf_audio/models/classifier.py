@@ -58,12 +58,14 @@ class Layers:
     """What a forward pass returns of its layers beside the logits, where a caller asks for it.
 
     Attributes:
+        wanted: what was asked for of hidden states: all (True), or in transformers 5 those of some numbers.
         hidden_states: the network's input and each layer's output, in order; None unless they are asked for.
         attentions: each layer's weights; None unless they are asked for.
     """
 
-    def __init__(self, hidden_states: bool = False, attentions: bool = False) -> None:
-        self.hidden_states: list[Tensor] | None = [] if hidden_states else None
+    def __init__(self, hidden_states: bool | int | list[int] | None = False, attentions: bool = False) -> None:
+        self.wanted = hidden_states
+        self.hidden_states: list[Tensor] | None = None if hidden_states is None or hidden_states is False else []
         self.attentions: list[Tensor] | None = [] if attentions else None
 
     def start(self, values: Tensor) -> Tensor:

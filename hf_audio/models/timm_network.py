@@ -36,7 +36,7 @@ class TimmClassifierConfig(AudioClassifierConfig):
         max_frames, num_mel_bins: most frames and bins of a window; read where the network is made for one size only,
             as most transformers are.
         size_multiple: windows are padded with 0 to a multiple of it; dla, hrnet and tresnet need 32.
-        hidden_size, num_hidden_layers: of an embedding, and how many stages or blocks it takes; the model fills them in.
+        hidden_size, num_hidden_layers: numbers of an embedding, stages or blocks before it; the model fills them in.
         head and others: see AudioClassifierConfig; `head_dropout` is the dropout between network and head.
     """
 
