@@ -6,7 +6,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help demo test lint peer-tests benchmark clean
+.PHONY: help demo test lint peer-tests benchmark compatibility clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
 	$(VENV)/bin/python scripts/benchmark_extractors.py
 	$(VENV)/bin/python scripts/benchmark_training.py
 
+compatibility: $(VENV)/installed  ## run every card's code in the releases of transformers that README promises
+	$(VENV)/bin/python tests/compatibility.py
+
 $(VENV)/installed: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.12 with venv found; install one (Debian: apt install python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
@@ -37,4 +40,4 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 clean:  ## remove the environment and what runs left behind
-	rm -rf $(VENV) runs corpora build *.egg-info
+	rm -rf $(VENV) .compatibility runs corpora build *.egg-info

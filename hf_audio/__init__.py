@@ -18,6 +18,8 @@ _HOME_OF = {
     "DataConfig": "config",
     "FeatureConfig": "config",
     "MixingConfig": "config",
+    "CorpusConfig": "config",
+    "ShareConfig": "config",
     "parse_recipe": "recipe",
     "parse_settings": "recipe",
     "run_network": "experiments",
@@ -58,11 +60,12 @@ _HOME_OF = {
     "build_model": "models",
     "AudioTrainer": "training",
     "train_pipeline": "learners",
-    "embeddings": "inference",
-    "PretrainingTrainer": "pretraining",
+    "Classification": "training",
+    "Pretraining": "training",
+    "Predictor": "predictor",
     "pretraining_model": "models.spectrogram_pretraining",
     "share_of_training": "data.loading.training_share",
-    "read_clip_labels": "data.index.label_overrides",
+    "read_clip_labels": "data.loading.clip_labels",
     "label_agreement": "label_quality.agreement",
     "find_label_errors": "label_quality.errors",
     "write_label_errors": "label_quality.page",
@@ -76,6 +79,8 @@ _HOME_OF = {
     "write_model_card": "publishing.model_card",
     "push_features": "publishing.push",
     "push_model": "publishing.push",
+    "share_corpus": "publishing.corpus",
+    "share_recordings": "publishing.recordings",
 }
 __all__ = sorted(_HOME_OF)
 

@@ -112,13 +112,26 @@ def read_json(
 
 
 def read_yaml(path: str | Path, most_bytes: int) -> dict[str, Any]:
-    """A YAML mapping of a small regular file, of plain values, without aliases and without depth that no settings have.
-
-    An alias is a few bytes that stand for a whole branch: a dozen of them, nested, stand for more than any memory has.
-    What the file says is never quoted in a complaint: a token may stand in it.
+    """The YAML mapping of a small regular file, see `parse_yaml`.
 
     Raises:
-        InputError: see `read_whole`; or it is not UTF-8, not YAML, has an alias, is nested deep, or is not a mapping.
+        InputError: see `read_whole` and `parse_yaml`; or it is not UTF-8.
+    """
+    return parse_yaml(read_text(path, most_bytes), path)
+
+
+def parse_yaml(text: str, name: str | Path) -> dict[str, Any]:
+    """A YAML mapping of plain values, without aliases and without depth that no settings have.
+
+    An alias is a few bytes that stand for a whole branch: a dozen of them, nested, stand for more than any memory has.
+    What the text says is never quoted in a complaint: a token may stand in it.
+
+    Args:
+        text: YAML.
+        name: of where it stands, for complaints.
+
+    Raises:
+        InputError: it is not YAML, has an alias, is nested deep, or is not a mapping.
     """
     import yaml  # here, for most of those who read files need none
 
@@ -136,20 +149,18 @@ def read_yaml(path: str | Path, most_bytes: int) -> dict[str, Any]:
             return node
 
     try:
-        content = yaml.load(read_text(path, most_bytes), PlainLoader)
+        content = yaml.load(text, PlainLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path} is not YAML: {error.problem} in line {line}") from None
+        raise InputError(f"{name} is not YAML: {error.problem} in line {line}") from None
     except yaml.reader.ReaderError as error:
-        raise InputError(f"{path} is not YAML: {error.reason} at character {error.position}") from None
+        raise InputError(f"{name} is not YAML: {error.reason} at character {error.position}") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path} cannot be used: {error}") from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} has a date or number that is none: put it into quotes") from None
+        raise InputError(f"{name} cannot be used: {error}") from None
+    except ValueError:
+        raise InputError(f"{name} has a date or number that is none: put it into quotes") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold lines of `name: value` and holds a {type(content).__name__}")
+        raise InputError(f"{name} must hold lines of `name: value` and holds a {type(content).__name__}")
     return content
 
 

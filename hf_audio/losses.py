@@ -1,9 +1,10 @@
 """Losses on logits and float targets `[batch, classes]`, computed outside the model.
 
 Targets are probabilities: one-hot or multi-hot, or anything between after mixup, so no case is special. NaN in
-multi-label targets says that nothing is known of that class in that clip. Each loss is the plain mean over the batch.
-Class weights multiply a class's terms and never enter the denominator, nor does the number of known targets: otherwise
-the mean of several micro-batches, or of several processes, would differ from the mean over all their samples together.
+multi-label targets says that nothing is known of that class in that clip. Each loss is one number a window; a batch's
+is their plain mean. Class weights multiply a class's terms and never enter the denominator, nor does the number of
+known targets: otherwise the mean of several micro-batches, or of several processes, would differ from the mean over all
+their samples together.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hf_audio.errors import InputError
+from hf_audio.models.window_losses import binary_cross_entropy, cross_entropy
 
 if TYPE_CHECKING:
     from hf_audio.data.index.labels import LabelSpace
@@ -24,35 +25,17 @@ if TYPE_CHECKING:
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def binary_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean binary cross-entropy over batch and classes; `class_weights` `[classes]` multiply the positive terms.
-
-    Terms of unknown targets (NaN) are 0, and so is their gradient, whatever the logits say there. The denominator stays
-    batch x classes all the same. Dividing by the number of known targets instead would let a known one weigh the more,
-    the fewer others its micro-batch happens to hold: a step's loss, the mean over its micro-batches and processes,
-    would then no longer be that of the whole batch, and a run's result would depend on how its batches are cut.
-    """
-    unknown = targets.isnan()
-    return functional.binary_cross_entropy_with_logits(
-        # Logits too are replaced: infinite ones would come back as NaN through the product with 0
-        logits.masked_fill(unknown, 0.0),
-        targets.masked_fill(unknown, 0.0),
-        weight=(~unknown).to(logits.dtype),
-        pos_weight=class_weights,
-    )
-
-
-def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean over the batch of -sum_c weight_c target_c log softmax(logits)_c.
-
-    torch divides by the batch size when targets are probabilities, unlike with class indices, where it divides by the
-    sum of the weights it met.
-    """
-    return functional.cross_entropy(logits, targets, weight=class_weights)
-
-
 def loss_for(labels: LabelSpace, class_weights: np.ndarray | Tensor | None = None) -> Loss:
-    """The loss of a task: (logits `[batch, classes]`, targets `[batch, classes]`) -> scalar, in float32.
+    """The loss of a task: (logits `[batch, classes]`, targets `[batch, classes]`) -> scalar, the mean over the batch.
+
+    Args, errors: see `window_losses_for`.
+    """
+    losses = window_losses_for(labels, class_weights)
+    return lambda logits, targets: losses(logits, targets).mean()
+
+
+def window_losses_for(labels: LabelSpace, class_weights: np.ndarray | Tensor | None = None) -> Loss:
+    """The losses of a task: (logits `[batch, classes]`, targets `[batch, classes]`) -> `[batch]`, in float32.
 
     Args:
         labels: multi-label tasks get binary cross-entropy, single-label ones cross-entropy.
@@ -63,11 +46,12 @@ def loss_for(labels: LabelSpace, class_weights: np.ndarray | Tensor | None = Non
     weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
     function = binary_cross_entropy if labels.is_multi_label else cross_entropy
 
-    def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        on_device = None if weights is None else weights.to(logits.device)
-        return function(logits.float(), targets.float(), on_device)
+    def losses(logits: Tensor, targets: Tensor) -> Tensor:
+        nonlocal weights
+        weights = None if weights is None else weights.to(logits.device)  # copied once, not at each step
+        return function(logits.float(), targets.float(), weights)
 
-    return loss
+    return losses
 
 
 def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:

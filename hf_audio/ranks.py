@@ -7,15 +7,20 @@ of training. Downloading a corpus, reading a million headers, building, or publi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from accelerate import PartialState
 
+from hf_audio.errors import InputError
+
+Found = TypeVar("Found")
 LONGEST_WAIT = timedelta(days=30)
+
+Found = TypeVar("Found")
 
 _patient: dict[Any, Any] = {}  # by the process group that trains: the one that waits
 
@@ -35,6 +40,16 @@ def wait_for_everyone() -> None:
         torch.distributed.barrier(group)
 
 
+def told_by_main(find_out: Callable[[], Found]) -> Found:
+    """What one process finds out and tells all others, where each might find something else."""
+    state = process_state()
+    if state.num_processes == 1:
+        return find_out()
+    told = [find_out() if state.is_main_process else None]
+    torch.distributed.broadcast_object_list(told, src=0, group=_patient_group())
+    return told[0]
+
+
 @contextlib.contextmanager
 def main_process_first(state: PartialState) -> Iterator[None]:
     """One process of each machine goes ahead, the others of it follow when it is through."""
@@ -46,6 +61,26 @@ def main_process_first(state: PartialState) -> Iterator[None]:
     finally:
         if state.is_local_main_process:
             wait_for_everyone()
+
+
+def from_first_process(look: Callable[[], Found]) -> Found:
+    """What the first process finds, in all processes: what others see of a disk over a network may be older.
+
+    Raises:
+        InputError: as `look` does, in every process.
+    """
+    if PartialState().num_processes == 1:
+        return look()
+    found: list[Any] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            found[0] = look()
+        except InputError as error:
+            found[1] = str(error)
+    torch.distributed.broadcast_object_list(found, src=0, group=_patient_group())
+    if found[1] is not None:
+        raise InputError(found[1])
+    return found[0]
 
 
 def _patient_group() -> Any:

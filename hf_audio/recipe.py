@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
@@ -29,12 +30,13 @@ from hf_audio.config import (
     SplitConfig,
 )
 from hf_audio.config.acting import require_acting
+from hf_audio.data.loading.dataset_files import is_feature_folder
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_yaml
 from hf_audio.privacy import remember_token
 from hf_audio.training.argument_checks import require_of_learners, require_useful
-from hf_audio.training.arguments import training_defaults
+from hf_audio.training.arguments import fit_workers, training_defaults
 
 RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
 CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, HubConfig, RunConfig)
@@ -46,6 +48,7 @@ MOST_YAML_BYTES = 1 << 18
 # The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
 COMMON_TRAINING_FLAGS = {
     *("output_dir", "num_train_epochs", "max_steps", "learning_rate", "warmup_steps", "weight_decay", "seed"),
+    *("label_smoothing_factor", "metric_for_best_model"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
     *("gradient_checkpointing", "bf16", "torch_compile", "dataloader_num_workers", "report_to"),
     *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"),
@@ -81,7 +84,14 @@ def parse_recipe(
     written = _read_config(chosen.config) if chosen.config else {}
     layers |= {f"--config {chosen.config}": written} if written else {}
     namespace = _parse(parser, layers, argv)
-    _check(namespace, {*written, *_typed(parser, argv)})
+    if getattr(namespace, "use_cpu", False):  # another machine, as far as defaults go
+        layers["the project's defaults"] = training_defaults(use_cpu=True)
+        namespace = _parse(parser, layers, argv)
+    typed = _typed(parser, argv)
+    for name, value in fit_workers(vars(namespace), {*values, *written, *typed}).items():
+        setattr(namespace, name, value)
+    given = frozenset({*written, *typed})
+    _check(namespace, given)
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
@@ -98,14 +108,26 @@ def parse_recipe(
         push_to_hub=push_to_hub,
         token=token,
         chosen={name: value for name, value in differing.items() if name != "hub_token"},
+        given=given,
+        **_known_of_dataset(found[CorpusConfig].dataset),
     )
 
 
-def _check(namespace: argparse.Namespace, given: set[str]) -> None:
+def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, bool]:
+    """Whether --dataset holds features that were built already, as far as that is known without asking the Hub."""
+    if isinstance(dataset, list):
+        dataset = dataset[0] if len(dataset) == 1 else None  # several are recordings, to be joined
+    if dataset is None:
+        return {"stored_features": False}
+    folder = Path(dataset).expanduser()
+    return {"stored_features": is_feature_folder(folder)} if folder.is_dir() else {}
+
+
+def _check(namespace: argparse.Namespace, given: Collection[str]) -> None:
     """Refuses what was given and would do nothing, or cannot be, before anything is read or built."""
     values = vars(namespace)
     require_useful(given, values)
-    require_acting(given, values)
+    require_acting(given, values | _known_of_dataset(values.get("dataset")))
     if "learner" in values:
         require_of_learners(given)
 
@@ -115,7 +137,8 @@ def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv:
     require_working_torchaudio()
     argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds)
     namespace = _parse(parser, {"the script": values}, argv)
-    require_acting(_typed(parser, argv), vars(namespace))
+    found = vars(namespace)
+    require_acting(_typed(parser, argv), found | _known_of_dataset(found.get("dataset")))
     return [_take(kind, namespace) for kind in kinds]
 
 

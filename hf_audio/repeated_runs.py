@@ -22,7 +22,7 @@ from hf_audio.data.index.table import metadata_columns
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
-from hf_audio.preparation.clips import read_corpus
+from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.recipe import parse_recipe
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
@@ -51,7 +51,7 @@ class RepeatedRuns:
     @cached_property
     def clips(self) -> pa.Table:
         """The corpus as its index has it."""
-        return read_corpus(self.settings.data)[0]
+        return read_corpus(self.settings.data, self.settings.token).clips
 
     def report(self, what: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
         """The report of one run in a folder: of an earlier call where that had the same settings, clips and files.
@@ -92,7 +92,7 @@ class RepeatedRuns:
         facts, data = described_clips(self.clips), self.settings.data
         if data.negatives:
             others = dataclasses.replace(type(data)(), corpus=data.negatives, data_dir=data.negatives_dir)
-            more = described_clips(read_corpus(others)[0])
+            more = described_clips(read_corpus(others).clips)
             facts |= {f"{name} of negatives": value for name, value in more.items()}
         return facts
 
@@ -119,7 +119,10 @@ def described_clips(clips: pa.Table) -> dict[str, str]:
     found = {
         name: finished_work.digest([one, digest(clips[one])] for one in columns) for name, columns in parts.items()
     }
-    return {**found, "recordings": digest_of_files(clips["audio"].unique().to_pylist())}
+    addresses = clips["audio"].unique().to_pylist()
+    on_hub = [address for address in addresses if address.startswith("hf://")]  # at a commit, which never changes
+    files = digest_of_files(address for address in addresses if not address.startswith("hf://"))
+    return {**found, "recordings": finished_work.digest([*on_hub, files])}
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -136,6 +139,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 def _content(value: Any, named: str | None) -> Any:
     """A setting as it is compared: a folder of recordings by its place, for its clips are compared by themselves."""
+    if isinstance(value, list) and named in (PATH, HUB_OR_PATH):
+        return [_content(one, named) for one in value]
     if not value or named not in (PATH, HUB_OR_PATH):
         return value
     path = Path(value).expanduser()

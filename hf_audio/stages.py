@@ -3,7 +3,7 @@
     features = prepare_features(recipe)                 recordings or Hub → feature dataset
     model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
     trainer = train_model(recipe, model, features)      resumable
-    report = evaluate_run(recipe, trainer)              scores, reference rows, pictures
+    report = evaluate_run(recipe, trainer)              scores, baselines, pictures
     publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
 
 or, without labels, to make a checkpoint that the above can start from:
@@ -28,25 +28,28 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
-from hf_audio.config.reported import reported_command, reported_settings
+from hf_audio.config.acting import require_acting
+from hf_audio.config.reported import flat_settings, reported_command, reported_settings
 from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips, window_extractor
 from hf_audio.preparation.extractors import settings_of
+from hf_audio.preparation.sources import FEATURES, each_corpus, source_of
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
-from hf_audio.ranks import process_state, wait_for_everyone
+from hf_audio.ranks import process_state, told_by_main, wait_for_everyone
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
     from transformers import PreTrainedModel
 
-    from hf_audio.analysis.evaluation import Scorer
+    from hf_audio.analysis.evaluation import Trained
     from hf_audio.learners import TrainedClassifiers
-    from hf_audio.pretraining import PretrainingTrainer
-    from hf_audio.training import AudioTrainer
+    from hf_audio.training import AudioTrainer, Objective
 
 
 def prepare_features(recipe: Recipe) -> FeatureDataset:
@@ -62,27 +65,49 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
 
     if recipe.training.gradient_checkpointing and not recipe.classical:
         require_checkpointing(recipe.model.model)
+    _settle_source(recipe)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)
-    features = _stored_features(recipe) if recipe.hub.dataset else _built_features(recipe, publishes)
+    features = _stored_features(recipe) if recipe.stored_features else _built_features(recipe, publishes)
     wait_for_everyone()  # one may still be publishing or downloading
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     return with_extractor_of(recipe.model.model, features, recipe.token)
 
 
+def _settle_source(recipe: Recipe) -> None:
+    """Finds out what --dataset is, and its commit, which stays the same from here on; one process asks for all.
+
+    Raises:
+        InputError: it cannot be read, or a setting that was given would do nothing with what it is.
+    """
+    if recipe.corpus.dataset is None:
+        return
+    kinds, commits = told_by_main(lambda: _kinds_and_commits(recipe))
+    several = len(kinds) > 1
+    recipe.stored_features = not several and kinds[0] == FEATURES
+    recipe.corpus.dataset_revision = commits if several else commits[0]
+    require_acting(recipe.given, flat_settings(recipe))
+
+
+def _kinds_and_commits(recipe: Recipe) -> tuple[list[str], list[str | None]]:
+    sources = [source_of(one, recipe.token) for one in each_corpus(recipe.corpus).values()]
+    return [one.kind for one in sources], [one.place.commit if one.place else None for one in sources]
+
+
 def _stored_features(recipe: Recipe) -> FeatureDataset:
     # A share is drawn from all that there is; a folder's rows are shuffled whole, a stream's within a buffer.
-    is_folder = Path(recipe.hub.dataset).expanduser().is_dir()
+    dataset = recipe.corpus.dataset
+    is_folder = Path(dataset).expanduser().is_dir()
     streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
-    features = load_features(recipe.hub.dataset, streaming=streaming, token=recipe.token)
+    features = load_features(dataset, streaming=streaming, token=recipe.token, revision=recipe.corpus.dataset_revision)
     _check_wanted(recipe, features)
     return features
 
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
-    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing)
+    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given)
     if publishes:
         url = push_features(
             folder,
@@ -117,24 +142,18 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
     from hf_audio.augment import augmentation_for
-    from hf_audio.losses import class_weights_from_counts
-    from hf_audio.training import AudioTrainer
+    from hf_audio.training import Classification
 
-    weights = class_weights_from_counts(*features.class_counts("train"), features.labels)
-    trainer = AudioTrainer(
-        model,
-        recipe.training,
-        features=features,
+    objective = Classification(
+        features,
         augment=augmentation_for(recipe.augment, features.extractor, features.labels),
-        class_weights=weights if recipe.model.class_weights else None,
-        early_stopping_patience=recipe.model.early_stopping_patience,
-        overwrite_run=recipe.run.overwrite_run,
+        class_weights=_class_weights(features) if recipe.model.class_weights else None,
+        label_smoothing=recipe.training.label_smoothing_factor,
     )
-    trainer.train_resumable()
-    return trainer
+    return _trained(recipe, model, objective)
 
 
-def pretrain_model(recipe: Recipe, features: FeatureDataset) -> PretrainingTrainer:
+def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
     """Trains the encoder of `--model` without looking at labels; it is then in the run folder, to be fine-tuned.
 
     Raises:
@@ -142,21 +161,33 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> PretrainingTrain
     """
     from hf_audio.augment import augmentation_for
     from hf_audio.models.spectrogram_pretraining import pretraining_model
-    from hf_audio.pretraining import PretrainingTrainer
+    from hf_audio.training import Pretraining
 
     settings = recipe.pretraining or PretrainingConfig()
     if augmentation_for(recipe.augment, features.extractor) is not None:
         raise InputError("Pretraining hides or shuffles patches itself: leave out masks and mixup")
-    model = prepare_model(recipe, features)
-    trainer = PretrainingTrainer(
-        pretraining_model(model, **vars(settings), seed=recipe.training.seed),
+    model = pretraining_model(prepare_model(recipe, features), **vars(settings), seed=recipe.training.seed)
+    return _trained(recipe, model, Pretraining(features))
+
+
+def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> AudioTrainer:
+    from hf_audio.training import AudioTrainer
+
+    trainer = AudioTrainer(
+        model,
         recipe.training,
-        features=features,
+        objective,
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )
     trainer.train_resumable()
     return trainer
+
+
+def _class_weights(features: FeatureDataset) -> np.ndarray:
+    from hf_audio.losses import class_weights_from_counts
+
+    return class_weights_from_counts(*features.class_counts("train"), features.labels)
 
 
 def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifiers:
@@ -193,25 +224,30 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 
-def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
-    """Scores validation and test by clip beside the reference rows; report.json and plots/ go to the run folder."""
+def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
+    """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
     return evaluate_model(
-        trainer,
-        trainer.features,
+        trained,
+        trained.features,
         recipe.training.output_dir,
         settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
-        recordings=None if recipe.hub.dataset else lambda: corpus_clips(recipe.data).clips,
+        recordings=None if recipe.stored_features else lambda: _clips(recipe),
     )
 
 
-def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None:
+def _clips(recipe: Recipe) -> pa.Table:
+    """The clips once more, whose settings were checked when features were built of them."""
+    return corpus_clips(recipe.data, token=recipe.token, given=()).clips
+
+
+def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> None:
     """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 
-    if not trainer.is_world_process_zero():
+    if not process_state().is_main_process:
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
@@ -224,11 +260,11 @@ def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None
     show(f"Model: {url}")
 
 
-def publish_pretrained(recipe: Recipe, trainer: PretrainingTrainer) -> None:
+def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
     """Writes the card beside the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
     from hf_audio.publishing.pretraining_card import write_pretraining_card
 
-    if not trainer.is_world_process_zero():
+    if not process_state().is_main_process:
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
@@ -261,8 +297,8 @@ def _repo(recipe: Recipe, kind: str) -> HubRepo:
 
 def _dataset_id(recipe: Recipe) -> str | None:
     """The Hub name of the features, if they have one: a folder of this machine is nothing to a reader."""
-    stored = recipe.hub.dataset
-    if stored:
+    stored = recipe.corpus.dataset
+    if recipe.stored_features:
         return stored if public_name(stored) == stored else None
     return _repo(recipe, "dataset").repo_id if recipe.push_to_hub else None
 
@@ -270,8 +306,8 @@ def _dataset_id(recipe: Recipe) -> str | None:
 def _check_publishing(recipe: Recipe) -> None:
     """Meets every refusal of the Hub and of the corpora's licences before hours are spent, not after."""
     private = recipe.training.hub_private_repo
-    if not recipe.hub.dataset:
-        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus)]
+    if not recipe.stored_features:
+        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus, recipe.token)]
         require_licences(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_licence)
     claim_model_repo(_repo(recipe, "model"), private)
 

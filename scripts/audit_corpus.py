@@ -14,7 +14,15 @@ import dataclasses
 
 import hf_audio
 
-READING = ("layout", "path_column", "label_column", "label_separator", "group_column", "split_column", "merge_classes")
+READING = (
+    "layout",
+    "audio_column_name",
+    "label_column_name",
+    "label_separator",
+    "group_column_name",
+    "split_column_name",
+    "merge_classes",
+)
 
 
 def main() -> None:
@@ -27,7 +35,7 @@ def main() -> None:
     parser.add_argument("--write_csv", help="also write the usable clips as a table for corpus=folder")
     for field in dataclasses.fields(hf_audio.DataConfig):
         if field.name in READING:
-            kind = {"label_column": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
+            kind = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
             parser.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
     hf_audio.audit_corpus(**vars(parser.parse_args()))
 

@@ -236,7 +236,7 @@ def our_whole_way(options: argparse.Namespace) -> Speed:
     from hf_audio.data.loading.features_dataset import FeatureDataset
     from hf_audio.grey_pictures import encode_features
     from hf_audio.kinds.fbank import KaldiFbank
-    from hf_audio.training import AudioTrainer
+    from hf_audio.training import AudioTrainer, Classification
 
     length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size
     extractor = ASTFeatureExtractor(max_length=FRAMES)
@@ -251,7 +251,7 @@ def our_whole_way(options: argparse.Namespace) -> Speed:
     model, augment = model_of(options.model, FRAMES, stock=False), augmentation(extractor)
     return timed(
         options,
-        lambda args, calls: AudioTrainer(model, args, features=features, augment=augment, callbacks=calls),
+        lambda args, calls: AudioTrainer(model, args, Classification(features, augment=augment), callbacks=calls),
         options.num_workers,
     )
 

@@ -87,7 +87,7 @@ def demo_features(folder: Path) -> Path:
 def pretrain(compared: Comparison, features, objective: str, folder: Path) -> None:
     model = hf_audio.pretraining_model(hf_audio.build_model(compared.model, features), objective)
     arguments = run_arguments(compared, features, compared.epochs, 0, compared.learning_rate, folder)
-    hf_audio.PretrainingTrainer(model, arguments, features=features).train_resumable()
+    hf_audio.AudioTrainer(model, arguments, hf_audio.Pretraining(features)).train_resumable()
 
 
 def finetune(
@@ -102,12 +102,12 @@ def finetune(
     trainer = hf_audio.AudioTrainer(
         hf_audio.build_model(model, few, seed=seed),
         run_arguments(compared, few, compared.finetune_epochs, seed, learning_rate, folder),
-        features=few,
-        augment=augment,
+        hf_audio.Classification(few, augment=augment),
     )
     trainer.train_resumable()
     splits = [split for split in ("validation", "test") if split in few.splits]
-    scores = judge({split: trainer.predict_clips(split) for split in splits}, few.labels)
+    predictor = trainer.predictor()
+    scores = judge({split: predictor.scores(few, split) for split in splits}, few.labels)
     chosen, reported = scores[splits[0]], scores[splits[-1]]
     return chosen["mean_average_precision"], (reported["mean_average_precision"], reported["f1_micro"])
 

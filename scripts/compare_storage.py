@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from hf_audio import KaldiFbank, clear_errors, load_features
+from hf_audio.data.index.columns import of_split
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.data.recordings.audio import read_audio
-from hf_audio.data.tables import written_rows
 from hf_audio.files import read_json
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, classification_metrics, main_metrics
 from hf_audio.models.foreign_checkpoint import Checkpoint
@@ -28,11 +28,9 @@ def exact_windows(features: FeatureDataset, recordings: Path, split: str) -> tup
     extractor, fbank = features.extractor, KaldiFbank(num_mel_bins=features.extractor.num_mel_bins)
     hop_frames = round(features.manifest["hop_s"] * 100)
     windows, keys = [], []
-    for row in written_rows(Path(features.source) / "index.csv"):
-        if row["split"] != split:
-            continue
-        span_s = (float(row["start_s"]), float(row["end_s"]) if row["end_s"] else None)
-        samples = read_audio(recordings / row["clip_id"].partition("#")[0], extractor.sampling_rate, *span_s)
+    for row in of_split(features.clips(), split).to_pylist():
+        file = recordings / row["clip_id"].partition("#")[0]
+        samples = read_audio(file, extractor.sampling_rate, row["start_s"], row["end_s"])
         frames = fbank([torch.from_numpy(samples)])[0]
         for start in window_starts(len(frames), extractor.max_length, hop_frames):
             window = torch.zeros(extractor.max_length, extractor.num_mel_bins)

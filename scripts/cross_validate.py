@@ -1,4 +1,4 @@
-"""Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and deviation.
+"""Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and standard deviation.
 
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR       every fold of the split column
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five drawn by groups
@@ -91,7 +91,7 @@ def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[
 
 def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
     """Refuses flags of the recipe that this script gives itself, and a dataset whose split is made already."""
-    if settings.hub.dataset:
+    if settings.stored_features:
         raise InputError("--dataset has its split already: cross-validate from the recordings, with --data_dir")
     mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups"}
     taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
@@ -112,7 +112,7 @@ def folder_names(names: list[str]) -> list[str]:
 
 
 def as_table(reports: dict[str, dict]) -> str:
-    """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its references."""
+    """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its baselines."""
     some = next(iter(reports.values()))
     metrics = main_metrics(some["task"]["problem_type"])
     rows = []

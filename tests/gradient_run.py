@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 
 from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, SpecAugment, Warp
 from hf_audio.data.loading.features_dataset import load_features
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 GLOBAL_BATCH, AUGMENTED_BATCH = 8, 16
 ACCUMULATIONS = (1, 4)
@@ -37,9 +37,13 @@ class GradientKeeper(TrainerCallback):
 
 
 def first_step(
-    features, accumulation: int, world_size: int, augment=None, size: int = GLOBAL_BATCH
+    features, accumulation: int, world_size: int, augment=None, size: int = GLOBAL_BATCH, **more
 ) -> dict[str, torch.Tensor]:
-    """Loss and gradient of the first step over `size` windows, and the scores before it."""
+    """Loss and gradient of the first step over `size` windows, and the scores before it.
+
+    Scores come first, since an evaluation must not leave the model prepared in such a way that each process trains
+    alone.
+    """
     keeper = GradientKeeper()
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
@@ -56,18 +60,17 @@ def first_step(
             gradient_accumulation_steps=accumulation,
             per_device_train_batch_size=size // accumulation // world_size,
             per_device_eval_batch_size=4,
+            **more,
         )
         weights = None if features.labels.is_multi_label else WEIGHTS
         trainer = AudioTrainer(
             tiny_model(features),
             arguments,
-            features=features,
-            augment=augment,
-            class_weights=weights,
+            Classification(features, augment=augment, class_weights=weights),
             callbacks=[keeper],
         )
         metrics = trainer.evaluate()
-        clips = trainer.predict_clips("validation")
+        clips = trainer.predictor().scores(features, "validation")
         trainer.train()
     names = sorted(name for name, value in metrics.items() if not name.endswith(("runtime", "_second", "_time")))
     return {
@@ -77,6 +80,26 @@ def first_step(
         "clip_keys": torch.from_numpy(clips.clip_keys),
         "clip_logits": torch.from_numpy(clips.logits),
     }
+
+
+def whole_epochs(features, world_size: int) -> torch.Tensor:
+    """Losses of two epochs in random order, whose last steps have fewer windows than a global batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = training_arguments(
+            folder,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            num_train_epochs=2,
+            save_strategy="no",
+            logging_steps=1,
+            learning_rate=1e-3,
+            per_device_train_batch_size=GLOBAL_BATCH // world_size,
+        )
+        trainer = AudioTrainer(tiny_model(features), arguments, Classification(features, label_smoothing=0.1))
+        trainer.train()
+    names = ("loss", "eval_loss")
+    return torch.tensor([entry[name] for entry in trainer.state.log_history for name in names if name in entry])
 
 
 def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
@@ -90,6 +113,11 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
     augment = Compose(steps, Normalisation.of(features.extractor))
     for name, value in first_step(features, 1, world_size, augment, AUGMENTED_BATCH).items():
         found[f"augmented.{name}"] = value
+    features = load_features(folder / "single")
+    compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
+    for name, value in first_step(features, 1, world_size, **compiled).items():
+        found[f"single.compiled.{name}"] = value
+    found["single.epochs"] = whole_epochs(features, world_size)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import struct
@@ -38,15 +37,17 @@ def edit_json(path: Path, place: str, value: Any) -> None:
     path.write_text(json.dumps(content))
 
 
-def edit_index(folder: Path, change: Callable[[list[dict[str, str]]], object]) -> None:
-    """Change the rows of index.csv."""
-    rows = list(csv.DictReader(io.StringIO((folder / "index.csv").read_text())))
-    columns = list(rows[0])
+def edit_index(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the rows of the index; its columns stay what they are."""
+    table = pq.read_table(folder / "index.parquet")
+    rows = table.to_pylist()
     change(rows)
-    text = io.StringIO()
-    csv.DictWriter(text, columns, lineterminator="\n").writeheader()
-    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
-    (folder / "index.csv").write_text(text.getvalue())
+    write_index(folder, pa.Table.from_pylist(rows, table.schema))
+
+
+def write_index(folder: Path, table: pa.Table, **options: Any) -> None:
+    options = {"compression": "none", "use_dictionary": False, **options}
+    pq.write_table(table, folder / "index.parquet", **options)
 
 
 def shard_of(folder: Path, split: str = "train") -> Path:

@@ -110,9 +110,21 @@ class HubConnection(Connection):
         method = "GET" if self.command == "HEAD" else self.command
         for wanted, pattern, function in ROUTES:
             match = pattern.fullmatch(self.url_path) if wanted == method else None
+            if match and (address := self._address_since(match.groupdict())):
+                return self.answer(307, b"Moved", {"Location": address})
             if match:
                 return function(self, **{name: unquote(part) for name, part in match.groupdict().items()})
         raise HubError(404, f"This Hub has no page {self.url_path}")
+
+    def _address_since(self, parts: dict[str, str]) -> str | None:
+        """Where a page of a repository that was renamed is now."""
+        kind = parts.get("kind") or (parts.get("prefix") or "models").rstrip("/")
+        old = unquote(parts.get("repo_id") or "")
+        new = self.hub.storage.moved.get((kind, old))
+        if new is None or (kind, old) in self.hub.storage.repos:
+            return None
+        query = f"?{self.path.partition('?')[2]}" if "?" in self.path else ""
+        return self.hub.endpoint + self.url_path.replace(old, new, 1) + query
 
     @property
     def user(self) -> User | None:

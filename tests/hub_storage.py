@@ -222,6 +222,7 @@ class Storage:
         self.blobs = Blobs(folder / "blobs")
         self.users: dict[str, User] = {}
         self.repos: dict[tuple[str, str], Repo] = {}
+        self.moved: dict[tuple[str, str], str] = {}  # old names of repositories, which lead to the new ones
         self.lock = threading.RLock()
 
     def add_user(self, name: str, role: str = "write", orgs: tuple[str, ...] = ()) -> User:
@@ -253,6 +254,7 @@ class Storage:
             repo = self.repos.pop((kind, old_id))
             repo.repo_id = new_id
             self.repos[kind, new_id] = repo
+            self.moved[kind, old_id] = new_id
 
     def visible(self, kind: str, repo_id: str, user: User | None) -> Repo:
         """The repository, if this user may know that it exists."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from training_run import tiny_model
 
-from hf_audio import PretrainingTrainer, load_features, pretraining_model
+from hf_audio import AudioTrainer, Pretraining, load_features, pretraining_model
 from hf_audio.training import training_arguments
 
 OBJECTIVES = ("masked", "shuffled")
@@ -31,7 +31,7 @@ def pretrainer(features, run_folder: Path, objective: str, world_size: int = 1, 
         **arguments,
     }
     model = pretraining_model(tiny_model(features, seed), objective, decoder_width=16, decoder_layers=1, seed=seed)
-    return PretrainingTrainer(model, training_arguments(run_folder, **settings), features=features)
+    return AudioTrainer(model, training_arguments(run_folder, **settings), Pretraining(features))
 
 
 def losses_of(trainer) -> dict[str, list[float]]:

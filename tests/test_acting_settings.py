@@ -59,7 +59,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--learning_rate", "nan"], "--learning_rate must be 0 or more, found nan"),
         (["--label_smoothing_factor", "1"], "--label_smoothing_factor must be below 1"),
         (["--optim", "adamm"], "adamm"),
-        (["--accelerator_config", "nowhere.json"], "nowhere.json"),
+        (["--accelerator_config", "x.json"], "--accelerator_config is not for runs here: it is set here"),
         (["--eval_steps", "5"], "--eval_steps would do nothing here: it is of --eval_strategy steps"),
         (["--save_steps", "5"], "--save_steps would do nothing here"),
         (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),
@@ -67,7 +67,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--noise_snr_db", "5"], "give --noise_probability too"),
         (["--combine_most", "3"], "give --combine_probability too"),
         (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: no mixtures are made"),
-        (["--streaming", "false"], "--streaming would do nothing here: it is for --dataset"),
+        (["--streaming", "false"], "--streaming would do nothing here: it is for a --dataset with features"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
         (["--greater_is_better", "true"], "it is of --metric_for_best_model"),
         (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it always is"),
@@ -78,6 +78,12 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
 def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe(VALUES, argv=argv)
+
+
+def stored_features(folder):
+    (folder / "F").mkdir()
+    (folder / "F" / "manifest.json").write_text("{}")
+    return str(folder / "F")
 
 
 @pytest.mark.parametrize(
@@ -101,25 +107,28 @@ def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_r
     ids=" ".join,
 )
 def test_a_stored_dataset_takes_nothing_that_is_of_recordings(flags, tmp_path):
+    stored = stored_features(tmp_path)
     with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: a stored --dataset has its"):
-        parse_recipe(VALUES, argv=["--dataset", "F", *flags])
+        parse_recipe(VALUES, argv=["--dataset", stored, *flags])
     (tmp_path / "c.yaml").write_text(f"{flags[0][2:]}: {flags[1] if len(flags) > 1 else 'true'}\n")
     with pytest.raises(InputError, match=f"{flags[0]} would do nothing here"):
-        parse_recipe(VALUES, argv=["--dataset", "F", "--config", str(tmp_path / "c.yaml"), *flags[2:]])
+        parse_recipe(VALUES, argv=["--dataset", stored, "--config", str(tmp_path / "c.yaml"), *flags[2:]])
 
 
-def test_a_report_holds_what_acted():
+def test_a_report_holds_what_acted(tmp_path):
     of_recordings = reported_settings(parse_recipe(VALUES, argv=[]))
     assert of_recordings["corpus"]["corpus"] == "irmas" and of_recordings["mixing"]["mix_labels"] == 3
     assert "lora_alpha" not in of_recordings["model"] and "mixup_labels" not in of_recordings["augment"]
+    features = stored_features(tmp_path)
     stored = reported_settings(
-        parse_recipe(VALUES, argv=["--dataset", "F", "--train_fraction", "0.5", "--split_seed", "3"]),
+        parse_recipe(VALUES, argv=["--dataset", features, "--train_fraction", "0.5", "--split_seed", "3"]),
         ("features", "window_s"),
     )
     assert stored["split"] == {"train_fraction": 0.5, "split_seed": 3} and stored["building"] == {"num_workers": None}
-    assert not {"corpus", "mixing"} & stored.keys() and stored["features"].keys() == {"features", "window_s"}
+    assert stored["corpus"] == {"dataset": "F", "dataset_revision": None} and "mixing" not in stored
+    assert stored["features"].keys() == {"features", "window_s"}
     assert "irmas" not in json.dumps(stored)
-    whole = reported_settings(parse_recipe(VALUES, argv=["--dataset", "F"]))
+    whole = reported_settings(parse_recipe(VALUES, argv=["--dataset", features]))
     assert whole["split"] == {"train_fraction": 1.0}
 
 

@@ -12,21 +12,23 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "grey_pictures"),
+        *("ranks", "limits", "windows", "grey_pictures", "hub_access"),
     },
     {"kinds"},
-    {"data", "losses", "metrics"},
-    {"augment", "models", "corpora"},
-    {"training", "inference", "preparation", "pictures", "references", "copies"},
-    {"analysis", "publishing", "pretraining", "learners", "audit", "leaks", "label_quality"},
+    {"data", "metrics"},
+    {"augment", "models", "corpora", "predictions"},
+    {"predictor", "losses"},
+    {"training", "preparation", "pictures", "baselines", "copies", "stored_scores"},
+    {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
 )
 # Inside data/, likewise.
-DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "loading")
+DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "sharing", "loading")
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Each has its own extra or is heavy to import: one module imports it, inside the function that needs it.
 OPTIONAL_LIBRARIES = {
+    "av",
     "peft",
     "symusic",
     "umap",
@@ -145,7 +147,7 @@ def test_recipes_are_values_and_stages():
 
 # Where trained models come in and go out, and beside those a run's own checkpoints and adapters.
 DOORS = {
-    "from_pretrained": {"models/foreign_checkpoint.py", "training/resumable_trainer.py"},
+    "from_pretrained": {"models/foreign_checkpoint.py", "training/run_folder.py"},
     "save_pretrained": {"models/saving.py", "models/lora.py"},
     "from_json_file": set(),
     "from_dict": set(),

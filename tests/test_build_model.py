@@ -10,6 +10,7 @@ from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperC
 from transformers import WhisperForAudioClassification as WhisperClassifier
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
@@ -127,7 +128,8 @@ def test_waveforms_are_read_by_the_checkpoints_own_extractor(tmp_path):
 
 def test_metadata_has_a_place_for_each_value_of_the_clips():
     features = features_of("fbank")
-    features.__dict__["metadata"] = {"a": {"genre": "jazz", "drums": "no"}, "b": {"genre": "folk"}}
+    facts = [{"genre": "jazz", "drums": "no"}, {"genre": "folk"}]
+    features.clips = lambda: index_of(Clip("", ("a",), "g", str(n), metadata=one) for n, one in enumerate(facts))
     model = build_model("cnn", features, metadata_fields=["genre", "drums"])
     assert model.config.metadata == {"drums": ["no"], "genre": ["folk", "jazz"]}
     with pytest.raises(InputError, match="Unknown metadata field 'genres': did you mean 'genre'"):

@@ -5,11 +5,11 @@ They lie beside the repository, with a README.md that tells each story.
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from hf_audio import InputError
@@ -64,14 +64,13 @@ UNDERSTOOD = {
 REFUSED = {
     "split_dirs_without_classes": "holds folders named like splits, test, train, but no class folders in them",
     "one_folder_too_many": r"genres_original, which would be the only class, .* give --data_dir .*_original$",
-    "speaker_column": "column speaker could be it: give --group_column speaker, .* or --group_column none",
+    "speaker_column": "column speaker could be it: give --group_column_name speaker, .* or --group_column_name none",
     "one_row_without_label": r"labels.csv line 6: 1 of 18 rows have no label in column 'label' \(found ''\)",
     "one_row_nan_label": r"labels.csv line 6: 3 of 18 rows have no label in column 'label' \(found 'nan'\)",
     "labels_all_empty": "labels.csv: no row has a label in column 'labels'",
     "labels_semicolon_in_label_column": "line 3: 'digit;d0' in column 'label' looks like several labels",
-    "saved_to_disk": "holds a dataset saved by the library datasets",
 }
-ELSEWHERE = {"absolute_paths", "wav_data_size_zero"}
+ELSEWHERE = {"absolute_paths", "saved_to_disk", "wav_data_size_zero"}
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +110,8 @@ def read(cases: Path, name: str, **reading) -> Understanding:
 
 
 def test_the_flags_that_sentences_name_do_what_they_say(cases):
-    assert read(cases, "speaker_column", group_column="speaker").groups == "column speaker (6 groups)"
-    assert not read(cases, "speaker_column", group_column="none").groups_known
+    assert read(cases, "speaker_column", group_column_name="speaker").groups == "column speaker (6 groups)"
+    assert not read(cases, "speaker_column", group_column_name="none").groups_known
     assert read(cases, "labels_semicolon_in_label_column", label_separator=";").class_counts == SEVERAL
     assert read(cases, "class_names_by_case", merge_classes=True).class_counts == {"1": 6, "2": 6, "Zero": 6}
     assert read(cases, "class_folders_and_one_other_csv", layout="folders").class_counts == THREE
@@ -137,8 +136,17 @@ def test_absolute_paths_are_published_nowhere(cases, tmp_path):
     folder = build_corpus_features(data, tmp_path / "features", FeatureConfig(num_mel_bins=16))
     for path in folder.rglob("*"):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
-    rows = list(csv.DictReader((folder / "index.csv").open()))
+    rows = pq.read_table(folder / "index.parquet").to_pylist()
     assert rows[0]["clip_id"] == rows[0]["group"] == "0_george_0.wav"
+
+
+def test_a_dataset_that_was_saved_to_disk_and_one_of_parquet_are_read(cases):
+    told: list[str] = []
+    parquet = corpus_clips(DataConfig(data_dir=str(cases / "saved_to_disk" / "data")), tell=told.append)
+    saved = corpus_clips(DataConfig(data_dir=str(cases / "saved_to_disk" / "data" / "digits")), tell=told.append)
+    assert told[0].startswith("Read the dataset data (sound: column audio;") and "3 other files (digits/data" in told[0]
+    assert told[1].startswith("Read the dataset digits (sound: column audio;")
+    assert len(parquet.clips) == len(saved.clips) and parquet.labels.names == saved.labels.names
 
 
 def test_every_class_of_a_long_tail_is_in_every_split(cases):

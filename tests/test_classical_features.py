@@ -18,6 +18,7 @@ import torch
 from chord_sounds import RATE, music
 from transformers import AutoFeatureExtractor
 
+from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
@@ -30,7 +31,6 @@ from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
-from hf_audio.references import linear_scores, window_statistics
 
 CUT = {"window_s": 1.2, "hop_s": 1.2}
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_built(corpus, tmp_path, monkeypatch):
         tone_corpus.build(corpus, tmp_path / "f", ClassicalFeatures(), window_s=0.05)
     with pytest.raises(InputError, match=r"a --sample_rate above 12800, .* found 12800: try 22050"):
         ClassicalFeatures(sample_rate=12_800)
-    assert ClassicalFeatures(sample_rate=12_801)._extractor.extract(np.ones(4096, np.float32)).shape == (1, 174)
+    assert ClassicalFeatures(sample_rate=12_801).extract(np.ones(4096, np.float32)).shape == (1, 174)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'need librosa, which is not installed: pip install "hf_audio\[classical\]"'):
         ClassicalFeatures()

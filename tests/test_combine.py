@@ -19,7 +19,7 @@ from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 MEAN, STD = -5.0, 3.5
 NORMALISATION = Normalisation(MEAN, STD)
@@ -230,7 +230,7 @@ def test_mixtures_are_the_same_again_in_another_and_in_a_resumed_run_and_new_in_
         witness = Witness(combine, dies_at)
         settings = {"num_train_epochs": 3, "per_device_train_batch_size": 8, "use_cpu": True, "report_to": "none"}
         arguments = training_arguments(tmp_path / folder, **settings)
-        trainer = AudioTrainer(tiny_model(features), arguments, features=features, augment=witness)
+        trainer = AudioTrainer(tiny_model(features), arguments, Classification(features, augment=witness))
         if dies_at is None:
             trainer.train_resumable()
         else:

@@ -22,6 +22,7 @@ from hf_audio.metrics import average_per_clip
 
 TESTS = Path(__file__).parent
 CASES = [(task, accumulation) for task in ("single", "multi") for accumulation in ACCUMULATIONS]
+CASES.append(("single", "compiled"))
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,12 @@ def test_loss_and_gradient_are_those_of_the_global_batch(request, folder, number
     assert gradient.norm() > 0.1
     torch.testing.assert_close(found[f"{task}.{accumulation}.loss"], loss, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found[f"{task}.{accumulation}.gradient"], gradient, rtol=1e-5, atol=1e-5)
+
+
+def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_window(one_process, two_processes):
+    one, two = one_process["single.epochs"], two_processes["single.epochs"]
+    assert len(one) == 2 * (-(-38 // GLOBAL_BATCH) + 1)
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
 def test_two_processes_augment_as_one_does(one_process, two_processes):

@@ -88,7 +88,7 @@ def test_worker_processes_and_ranks_change_nothing(corpus, finished, tmp_path):
 
 def test_workers_are_started_where_there_is_enough_to_do(corpus, finished, tmp_path, monkeypatch):
     """104 s of sound: nothing to share for log-mel features, much for features that take as long as the sound."""
-    monkeypatch.setattr(feature_building, "_num_cores", lambda: 2)
+    monkeypatch.setattr(feature_building, "num_cores", lambda: 2)
     monkeypatch.setattr(CountingFbank, "batches_here", 0)
     assert_same(build(corpus, tmp_path / "slow", CountingFbank(), num_workers=None), finished)
     assert CountingFbank.batches_here == 0, "all of it was done by workers"

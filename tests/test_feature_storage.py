@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hf_audio.data.feature_format import feature_schema
+from hf_audio.data.feature_format import ClipColumns, feature_schema
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import decode_features, encode_features
@@ -85,7 +85,7 @@ def test_a_window_of_music_takes_a_fraction_of_its_pixels(shared_data):
 
 
 def test_schema_carries_class_names():
-    schema = feature_schema(NAMES, KaldiFbank().parameters)
+    schema = feature_schema(ClipColumns(NAMES), KaldiFbank().parameters)
     assert schema["labels"].feature.names == ["cello", "flute"]
     assert isinstance(schema["features"], datasets.Image)
     assert datasets.Features.from_arrow_schema(schema.arrow_schema) == schema

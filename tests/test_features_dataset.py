@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tone_corpus
 import torch
 from datasets import Dataset, IterableDataset
+from hostile_features import edit_index
 from torch.utils.data import DataLoader
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
@@ -143,7 +145,7 @@ def test_a_broken_connection_is_tried_again(hub, folder, monkeypatch):
     repo = put_on(hub, "alice/broken", folder)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     hub.faults.add("GET", "train-00002", "reset", after_bytes=100, times=2)
-    hub.faults.add("HEAD", "index.csv", "reset", times=2)
+    hub.faults.add("HEAD", "index.parquet", "reset", times=2)
     hub.faults.add("GET", "/api/datasets/alice/broken", "503", times=2)
     assert len(load_features(repo).splits["train"]) == 616
     hub.faults.add(".*", ".*", "reset", times=1000)
@@ -199,8 +201,7 @@ def test_an_unfinished_build(copy):
 
 
 def test_a_group_in_two_splits(copy):
-    index = copy / "index.csv"
-    index.write_text(index.read_text().replace("low_007.wav,g7,", "low_007.wav,g6,"))
+    edit_index(copy, lambda rows: [row.update(group="g6") for row in rows if row["clip_id"] == "low_007.wav"])
     with pytest.raises(InputError, match=r"copy cannot be trained on. Group 'g6' is in two splits"):
         load_features(copy)
 
@@ -217,7 +218,7 @@ def test_a_missing_shard(copy):
 def test_a_format_of_another_time(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
-    with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 2"):
+    with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 3"):
         load_features(copy)
 
 
@@ -267,8 +268,9 @@ def test_rows_with_decoded_pictures_and_several_labels(folder):
 def test_facts_about_a_dataset(folder):
     features = load_features(folder)
     assert (features.kind.name, features.window_s, features.window_frames) == ("fbank", 0.3, 28)
-    assert len(features.metadata) == 80 and features.metadata["middle_005.wav"] == {"take": "5"}
-    batch = FeatureCollator(features.extractor, features.labels, {"take": ["8"]}, features.metadata)(
+    clips = features.clips()
+    assert len(clips) == 80 and clips.schema.field("take").type == pa.int64()
+    batch = FeatureCollator(features.extractor, features.labels, {"take": ["8"]})(
         [features.splits["test"][number] for number in (0, 20)]
     )
     assert batch["metadata"].tolist() == [[1], [0]]

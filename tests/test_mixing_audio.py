@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_audio.data.index.table import Clip, MixPart, index_of, joined_group
+from hf_audio.data.index.table import Clip, MixPart, index_of
 from hf_audio.data.recordings.audio import AudioError
 from hf_audio.data.recordings.lengths import clip_durations, read_headers
 from hf_audio.data.recordings.mixing import read_clip, semitones, shifted, speeds, stretched, tempo_bpm
@@ -24,9 +24,8 @@ def write(path: Path, sound: np.ndarray, rate: int = RATE) -> MixPart:
 
 
 def mixture_of(*parts: MixPart, match: str = "none") -> Clip:
-    return Clip(
-        Path(), tuple("abcd"[: len(parts)]), joined_group("abcd"), "mix/0", split="train", parts=parts, match=match
-    )
+    names = tuple("abcd"[: len(parts)])
+    return Clip("", names, "mix/0", "mix/0", split="train", parts=parts, match=match, part_groups=names)
 
 
 def noise(seed: int, seconds: float = 1.0, level: float = 0.1) -> np.ndarray:

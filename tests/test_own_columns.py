@@ -18,20 +18,39 @@ def folder(tmp_path) -> Path:
 )
 def test_columns_that_could_be_groups_are_offered(folder, column):
     write(folder, rows(**{column: list("aabbcc")}))
-    refused(folder, f"column {column} could be it: give --group_column {column}, so that .* or --group_column none")
-    clips, understanding = read(folder, group_column=column)
+    refused(
+        folder,
+        f"column {column} could be it: give --group_column_name {column}, so that .* or --group_column_name none",
+    )
+    clips, understanding = read(folder, group_column_name=column)
     assert [clip.group for clip in clips] == list("aabbcc") and understanding.groups == f"column {column} (3 groups)"
     assert understanding.groups_known and not clips[0].metadata
-    clips, understanding = read(folder, group_column="none")
+    clips, understanding = read(folder, group_column_name="none")
     assert clips[0].group == "audio/0.wav" and clips[0].metadata == {column: "a"} and not understanding.groups_known
-    refused(folder, f"Unknown column of labels.csv 'nobody': there are: .*{column}", group_column="nobody")
+    refused(folder, f"Unknown column of labels.csv 'nobody': there are: .*{column}", group_column_name="nobody")
 
 
 def test_the_widest_of_several_groups_is_offered_and_one_of_each_file_is_not(folder):
     write(folder, rows(song=list("aabbcd"), artist=list("xxyyyy"), recording=list("uvwxyz")))
-    refused(folder, "column artist or song could be it: give --group_column artist")
+    refused(folder, "column artist or song could be it: give --group_column_name artist")
     write(folder, rows(recording=list("uvwxyz")))
     assert "recording" in read(folder)[0][0].metadata
+
+
+def test_speakers_stay_together_where_validation_is_drawn_of_official_training(folder):
+    apart = ["train"] * 4 + ["test"] * 2
+    write(folder, rows(speaker=list("aabbcc"), split=apart))
+    clips, understanding = read(folder)
+    assert [clip.group for clip in clips] == list("aabbcc") and understanding.groups_known
+    assert "column speaker is taken as the group: --group_column_name none" in understanding.paragraph()
+    write(folder, rows(speaker=list("aabbca"), split=apart))
+    clips, understanding = read(folder)
+    assert [clip.group for clip in clips] == ["train/a"] * 2 + ["train/b"] * 2 + ["test/c", "test/a"]
+    assert "1 group (a) of column speaker are in more than one of the official splits" in understanding.paragraph()
+    assert not understanding.groups_known
+    write(folder, rows(speaker=list("aabbca"), split=["train"] * 3 + ["validation", "test", "test"]))
+    clips, understanding = read(folder)
+    assert clips[0].group == "audio/0.wav" and "column speaker could be the groups" in understanding.paragraph()
 
 
 def test_groups_that_keep_nothing_together_or_are_missing_are_named(folder):
@@ -67,12 +86,13 @@ def test_values_of_splits_have_other_spellings_and_gaps_are_told(folder):
 
 def test_two_columns_of_splits(folder):
     write(folder, rows(split=["train", "test"] * 3, fold=list("123123")))
-    assert "column fold could be the splits too: --split_column fold takes it" in read(folder)[1].paragraph()
+    assert "column fold could be the splits too: --split_column_name fold takes it" in read(folder)[1].paragraph()
     assert (
-        read(folder, split_column="fold")[0][0].split == "1" and read(folder, split_column="none")[0][0].split is None
+        read(folder, split_column_name="fold")[0][0].split == "1"
+        and read(folder, split_column_name="none")[0][0].split is None
     )
     write(folder, rows(subset=["train", "test"] * 3, fold=list("123123")))
-    refused(folder, "two columns that could be the splits, .* say which, e.g. --split_column")
+    refused(folder, "two columns that could be the splits, .* say which, e.g. --split_column_name")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +144,7 @@ def test_numbers_of_classes_beside_their_names(folder):
     assert clips[0].labels == ("dog",) and "category the class (column target says the same)" in understanding.layout
     write(folder, {**names, "genre": list("xyxyxy")})
     refused(folder, "two columns that could be the classes, category and genre|genre and category")
-    assert read(folder, label_column=["genre"])[1].class_counts == {"x": 3, "y": 3}
+    assert read(folder, label_column_name=["genre"])[1].class_counts == {"x": 3, "y": 3}
 
 
 @pytest.mark.parametrize(("no", "yes"), [(0, 1), ("0.0", "1.0"), ("False", "True"), ("no", "yes"), ("FALSE", "TRUE")])
@@ -137,12 +157,13 @@ def test_a_column_of_yes_and_no_for_each_class(folder, no, yes):
     assert "1 rows have no label and are examples of no class" in understanding.paragraph()
     write(folder, {"path": rows()["path"], "what": HEARD, **columns})
     refused(
-        folder, "needs label .* --label_column what, or which columns are a class each.*--label_column what dog cat"
+        folder,
+        "needs label .* --label_column_name what, or which columns are a class each.*--label_column_name what dog cat",
     )
-    assert read(folder, label_column=["dog", "cat"])[0][1].labels == ("dog", "cat")
+    assert read(folder, label_column_name=["dog", "cat"])[0][1].labels == ("dog", "cat")
     columns["cat"][2] = "perhaps"
     write(folder, {"path": rows()["path"], **columns})
-    refused(folder, "line 4: column 'cat' holds 'perhaps'.* must say 0 or 1", label_column=["dog", "cat"])
+    refused(folder, "line 4: column 'cat' holds 'perhaps'.* must say 0 or 1", label_column_name=["dog", "cat"])
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_class_folders_and_a_table(tmp_path):
         and "features.csv: the files it names do not exist" in understanding.paragraph()
     )
     assert "weather.csv: not a table of recordings and classes" in understanding.paragraph()
-    refused(tmp_path, "features.csv names 1 of 1 files that do not exist", label_column=["label"])
+    refused(tmp_path, "features.csv names 1 of 1 files that do not exist", label_column_name=["label"])
 
     paths = [f"{label}/{number}.wav" for label in ("dog", "cat") for number in range(4)]
     write(tmp_path, {"path": paths, "label": list("xyxyxyxy")}, "labels.csv")
@@ -253,16 +253,16 @@ def test_class_folders_and_a_table(tmp_path):
 
 def test_settings_that_would_do_nothing_are_refused(tmp_path):
     touch(tmp_path, "dog/a.wav", "cat/a.wav")
-    refused(tmp_path, "holds no table, which --group_column asks for", group_column="speaker")
+    refused(tmp_path, "holds no table, which --group_column_name asks for", group_column_name="speaker")
     refused(tmp_path, "holds no table, which --layout table asks for", layout="table")
-    refused(tmp_path, "--label_column is for tables; leave it out", layout="folders", label_column=["x"])
+    refused(tmp_path, "--label_column_name is for tables; leave it out", layout="folders", label_column_name=["x"])
     refused(tmp_path, "--layout tables is unknown; expected folders or table", layout="tables")
 
 
 def test_numbers_of_rows_and_of_tracks_are_no_names_of_files(folder):
     write(folder, {"": list("012345"), **rows(track=list("012012"))})
-    refused(folder, "column track could be it: give --group_column track")
-    clips, _ = read(folder, group_column="track")
+    refused(folder, "column track could be it: give --group_column_name track")
+    clips, _ = read(folder, group_column_name="track")
     assert [Path(clip.path).name for clip in clips] == NAMES
 
 

@@ -54,11 +54,11 @@ def test_training_tells_the_model_what_is_padding(features, tmp_path):
     model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
     augment = Compose((SpecAugment(30, 0),), Normalisation.of(features.extractor))
     arguments = {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
-    trainer = trainer_of(features, tmp_path, model, arguments, augment=augment)
+    trainer = trainer_of(features, tmp_path, model, arguments, {"augment": augment})
     trainer.train()
     frames = {row["num_frames"] for row in features.splits["train"]}
     assert set(seen[0]["num_frames"].tolist()) <= frames and seen[0]["input_values"].shape[1] == max(frames)
-    trainer.predict_clips("test")
+    trainer.predictor().scores(trainer.features, "test")
     assert all("num_frames" in kwargs for kwargs in seen)
 
 

@@ -5,7 +5,6 @@ See test_partial_corpus.py for a corpus of them, from its index to its report.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 
@@ -15,7 +14,6 @@ import torch
 from augmenting import augmented
 from sklearn.metrics import average_precision_score
 
-from hf_audio.analysis.evaluation import _predictions
 from hf_audio.analysis.plots import confusion_shares, plot_roc_pr
 from hf_audio.augment import Mixup, Normalisation
 from hf_audio.augment.mixup import mixup_numbers
@@ -159,8 +157,3 @@ def test_pictures_and_tables_use_what_is_known():
     known = ~np.isnan(TARGETS)
     micro = average_precision_score(TARGETS[known], SCORES[known])
     assert f"micro, average {micro:.3f}" in [text.get_text() for text in precision_recall.get_legend().get_texts()]
-    rows = list(csv.DictReader(_predictions(list("abcd"), TARGETS, decisions, SCORES, THREE).splitlines()))
-    assert [row["unknown"] for row in rows] == ["voice", "flute", "trumpet;voice", "trumpet;voice"]
-    assert [row["labels"] for row in rows] == ["flute", "trumpet", "", "flute"]
-    complete = _predictions(list("abcd"), np.nan_to_num(TARGETS), decisions, SCORES, THREE)
-    assert complete.splitlines()[0] == "clip_id,labels,decided,flute,trumpet,voice"

@@ -26,7 +26,8 @@ from hf_audio.models import build_model
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch, resize_positions
 from hf_audio.models.patch_choice import share_of, sine_positions
 from hf_audio.models.spectrogram_pretraining import ENCODER
-from hf_audio.pretraining import PretrainingCollator, pretraining_metrics, window_noise
+from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training.pretraining import Pretraining, PretrainingCollator, window_noise
 
 ROOT = Path(__file__).parents[1]
 FRAMES, BINS = 170, 64  # 10 patches along time, 4 along frequency; the last 10 frames fill no patch
@@ -229,7 +230,7 @@ def test_the_run_folder_is_a_checkpoint_to_fine_tune(features, tmp_path):
     assert stock.classifier.dense.out_features == 7 and not hasattr(stock.config, "pretraining")
     assert {name.split(".")[0] for name in report["missing_keys"]} == {"classifier"} and not report["unexpected_keys"]
     with pytest.raises(InputError, match="no classes to score"):
-        trainer.predict_clips("test")
+        trainer.predictor()
 
 
 def test_two_processes_train_as_one(features, tmp_path):
@@ -267,12 +268,10 @@ def test_shares_round_to_the_nearest():
         assert (visible.diff() >= 0).all(), "shorter windows never have more to see"
 
 
-def test_balanced_scores_of_moved_patches():
-    class Prediction:
-        predictions = (torch.tensor([0.5, 1.5]).numpy(), torch.tensor([[2.0, -1, 9], [-3, -2, 9]]).numpy())
-        label_ids = torch.tensor([[1, 0, -1], [0, 1, -1]], dtype=torch.int8).numpy()
-
-    metrics = pretraining_metrics(Prediction)
+def test_balanced_scores_of_moved_patches(features):
+    answers = (torch.tensor([0.5, 1.5]).numpy(), torch.tensor([[2.0, -1, 9], [-3, -2, 9]]).numpy())
+    truth = torch.tensor([[1, 0, -1], [0, 1, -1]], dtype=torch.int8).numpy()
+    metrics = Pretraining(features).metrics(answers, truth)
     assert metrics == {"loss": 1.0, "accuracy": 0.75, "balanced_accuracy": 0.75, "roc_auc": 0.75}
 
 
@@ -302,10 +301,7 @@ def test_what_cannot_be_pretrained(features, tmp_path):
     with pytest.raises(InputError, match="leave out masks and mixup"):
         pretrain_model(parse_recipe(values, argv=[]), features)
     with pytest.raises(InputError, match=r"takes windows of 170 frames and 64 bins and the features have 38 and 32"):
-        from hf_audio import PretrainingTrainer
-        from hf_audio.training import training_arguments
-
-        PretrainingTrainer(a_model("masked"), training_arguments(tmp_path, use_cpu=True), features=features)
+        AudioTrainer(a_model("masked"), training_arguments(tmp_path, use_cpu=True), Pretraining(features))
     with pytest.raises(InputError, match="Unknown flag '--objective'"):
         parse_recipe({"output_dir": "runs/x"}, argv=["--objective", "masked"])
 

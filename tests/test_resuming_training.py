@@ -72,7 +72,7 @@ def test_a_resumed_run_has_the_same_random_numbers(tiny_features, tmp_path):
     def start(folder):
         arguments = {**steps, "num_train_epochs": 2, "save_total_limit": None, "gradient_accumulation_steps": 2}
         model = tiny_model(tiny_features, dropout=0.2)
-        return trainer_of(tiny_features, folder, model, {**arguments, "logging_steps": 2}, augment=augment)
+        return trainer_of(tiny_features, folder, model, {**arguments, "logging_steps": 2}, {"augment": augment})
 
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     trainer = start(whole)
@@ -99,7 +99,7 @@ def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
 
     trainer = start(run)
     trainer.train_resumable()
-    scores = trainer.predict_clips("test").logits
+    scores = trainer.predictor().scores(tiny_features, "test").logits
     config = AutoConfig.from_pretrained(run)
     stock = AutoModelForAudioClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
     batch = batch_of(tiny_features, "test")
@@ -134,7 +134,7 @@ def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(tiny_
     assert settings["learning_rate"] == 0.5 and settings["model.hidden_size"] == 32
     with pytest.raises(InputError, match="augmentation was None"):
         augment = Compose((Mixup(0.4),), Normalisation.of(tiny_features.extractor))
-        trainer_of(tiny_features, tmp_path, arguments=arguments, augment=augment).train_resumable()
+        trainer_of(tiny_features, tmp_path, arguments=arguments, objective={"augment": augment}).train_resumable()
 
 
 def test_only_whole_checkpoints_count(tmp_path):

@@ -166,19 +166,34 @@ def test_rows_of_the_other_kinds(kinds, kind, name, value, said, streaming):
 
 
 ROWS = {
-    "a label of -1": (first_row("labels", [-1]), "another split, group or labels than index.csv lists"),
-    "a label too large": (first_row("labels", [3]), "another split, group or labels than index.csv lists"),
-    "no label": (first_row("labels", []), "another split, group or labels than index.csv lists"),
-    "two labels": (first_row("labels", [0, 1]), "another split, group or labels than index.csv lists"),
-    "a label twice": (lambda rows: rows[0].update(labels=rows[0]["labels"] * 2), "another split, group or labels"),
+    "a label of -1": (first_row("labels", [-1]), "other facts of its clip than index.parquet lists"),
+    "a label too large": (
+        first_row("labels", [3]),
+        "other facts of its clip than index.parquet lists",
+    ),
+    "no label": (first_row("labels", []), "other facts of its clip than index.parquet lists"),
+    "two labels": (first_row("labels", [0, 1]), "other facts of its clip than index.parquet lists"),
+    "a label twice": (
+        lambda rows: rows[0].update(labels=rows[0]["labels"] * 2),
+        "other facts of its clip",
+    ),
     "an empty label": (first_row("labels", [None]), "an empty value in labels"),
     "another plain label": (
         lambda rows: rows[0].update(label=(rows[0]["label"] + 1) % 3),
         "a label that is not the one in labels",
     ),
-    "another clip": (first_row("clip_id", "nobody"), "another split, group or labels than index.csv lists"),
-    "a clip of the test": (first_row("clip_id", "test-0"), "another split, group or labels than index.csv lists"),
-    "another group": (first_row("group", "test-0"), "another split, group or labels than index.csv lists"),
+    "another clip": (
+        first_row("clip_id", "nobody"),
+        "other facts of its clip than index.parquet lists",
+    ),
+    "a clip of the test": (
+        first_row("clip_id", "test-0"),
+        "other facts of its clip than index.parquet lists",
+    ),
+    "another group": (
+        first_row("group", "test-0"),
+        "other facts of its clip than index.parquet lists",
+    ),
     "a long name": (first_row("clip_id", "x" * 1_000_000), "has a clip_id of 1,000,000 bytes"),
     "an offset of nan": (first_row("offset", float("nan")), "an offset or a scale that is no number"),
     "a scale of inf": (first_row("scale", float("inf")), "an offset or a scale that is no number"),
@@ -232,7 +247,7 @@ def test_shards_that_grow_when_they_are_read_are_not(folder):
     delta = {"column_encoding": {"features.bytes": "DELTA_BYTE_ARRAY"}, "use_dictionary": False}
     for options in ({"compression": "zstd"}, {"use_dictionary": True}, delta):
         write_shard(folder, table, **options)
-        assert "feature shards are not packed" in refusal(folder)
+        assert "files of features are not packed" in refusal(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\xff" * 1000 + b"PAR1", b"no parquet" * 100])
@@ -253,14 +268,16 @@ def test_a_shard_that_is_cut_off(folder):
 def test_the_test_shard_is_not_the_training_one_under_another_name(folder):
     shutil.copy(shard_of(folder, "train"), shard_of(folder, "test"))
     edit_json(folder / "manifest.json", "splits.test.num_windows", 38)
-    assert "another split, group or labels than index.csv lists" in refusal(folder)
+    assert "other facts of its clip than index.parquet lists" in refusal(folder)
 
 
 def test_classes_in_another_order_than_the_shards_have_them(folder):
     edit_json(folder / "manifest.json", "label_names", ["hiss", "bell", "hum"])
     edit_index(
         folder,
-        lambda rows: [row.update(labels={"bell": "hiss", "hiss": "bell"}.get(row["labels"], "hum")) for row in rows],
+        lambda rows: [
+            row.update(labels=[{"bell": "hiss", "hiss": "bell"}.get(row["labels"][0], "hum")]) for row in rows
+        ],
     )
     for split in ("train", "validation", "test"):
         counts = json.loads((folder / "manifest.json").read_text())["splits"][split]["label_counts"]
@@ -271,7 +288,7 @@ def test_classes_in_another_order_than_the_shards_have_them(folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["manifest.json", "index.csv", "preprocessor_config.json", "excluded.csv", "data/train-00000-of-00001.parquet"],
+    ["manifest.json", "index.parquet", "preprocessor_config.json", "excluded.csv", "data/train-00000-of-00001.parquet"],
 )
 def test_a_pipe_or_device_in_place_of_a_file_is_never_waited_for(folder, name):
     (folder / name).unlink()

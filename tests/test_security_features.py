@@ -108,7 +108,7 @@ def test_a_column_of_another_type_is_not_turned_into_ours(folder):
     assert "'features' is string, expected struct<bytes: binary, path: string>" in refusal(folder, streaming=True)
 
 
-# manifest.json, index.csv, preprocessor_config.json
+# manifest.json, index.parquet, preprocessor_config.json
 
 MANIFESTS = {
     "format_version": ["2", None, True, 1, ...],
@@ -195,17 +195,17 @@ INDICES = {
     "a clip more": lambda rows: rows.append({**rows[0], "clip_id": "new", "group": "new"}),
     "another split": lambda rows: rows[0].update(split="dev"),
     "a clip moved": lambda rows: rows[0].update(split="test"),
-    "another class": lambda rows: rows[0].update(labels="trumpet"),
-    "the wrong class": lambda rows: rows[0].update(labels="hum"),
-    "no class": lambda rows: rows[0].update(labels=""),
-    "two classes": lambda rows: rows[0].update(labels="bell;hum"),
-    "unknown classes": lambda rows: rows[0].update(unknown="hum"),
+    "another class": lambda rows: rows[0].update(labels=["trumpet"]),
+    "the wrong class": lambda rows: rows[0].update(labels=["hum"]),
+    "no class": lambda rows: rows[0].update(labels=[]),
+    "two classes": lambda rows: rows[0].update(labels=["bell", "hum"]),
+    "unknown classes": lambda rows: rows[0].update(unknown=["hum"]),
     "no name": lambda rows: rows[0].update(clip_id=""),
     "a long name": lambda rows: rows[0].update(clip_id="x" * 10_000),
-    "a start of nan": lambda rows: rows[0].update(start_s="nan"),
-    "no start": lambda rows: rows[0].update(start_s=""),
-    "an end before its start": lambda rows: rows[0].update(start_s="2", end_s="1"),
-    "an end that is no number": lambda rows: rows[0].update(end_s="late"),
+    "a start of nan": lambda rows: rows[0].update(start_s=float("nan")),
+    "a start before the file": lambda rows: rows[0].update(start_s=-1.0),
+    "an end before its start": lambda rows: rows[0].update(start_s=2.0, end_s=1.0),
+    "an end at infinity": lambda rows: rows[0].update(end_s=float("inf")),
     "another group": lambda rows: rows[0].update(group="other"),
     "two in one group": lambda rows: rows[1].update(group=rows[0]["group"]),
 }
@@ -214,7 +214,7 @@ INDICES = {
 @pytest.mark.parametrize("kind", INDICES)
 def test_an_index_that_is_not_as_it_should_be(folder, kind):
     edit_index(folder, INDICES[kind])
-    assert "index.csv" in refusal(folder)
+    assert "index.parquet" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -222,25 +222,25 @@ def test_an_index_that_is_not_as_it_should_be(folder, kind):
     [b"", b"clip_id,group\na,b\n", b"\xff\xff", b'clip_id,group,split,labels,unknown,start_s,end_s\n"a', b"\0" * 100],
 )
 def test_an_index_that_is_no_table(folder, content):
-    (folder / "index.csv").write_bytes(content)
-    assert "index.csv" in refusal(folder)
+    (folder / "index.parquet").write_bytes(content)
+    assert "index.parquet" in refusal(folder)
 
 
 def test_partial_labels_that_contradict_themselves(several):
-    edit_index(several, lambda rows: rows[2].update(unknown=rows[2]["labels"].split(";")[0]))
+    edit_index(several, lambda rows: rows[2].update(unknown=rows[2]["labels"][:1]))
     assert "a class is both given and unknown" in refusal(several)
 
 
 def test_unknown_classes_that_the_manifest_does_not_count(several):
-    edit_index(several, lambda rows: rows[0].update(unknown="hum"))
-    assert "known_counts is missing, and index.csv lists unknown classes" in refusal(several)
+    edit_index(several, lambda rows: rows[0].update(unknown=["hum"]))
+    assert "known_counts is missing, and index.parquet lists unknown classes" in refusal(several)
 
 
 def test_clips_that_were_left_out_are_those_that_are_listed(tmp_path):
     folder = build_small_features(tmp_path / "f", broken_clips=2)
     assert load_features(folder).num_windows("train") == 24
     (folder / "excluded.csv").write_text("clip_id,reason\nbroken0,broken\n")
-    assert "splits.train.num_clips is 12, and index.csv lists 13" in refusal(folder)
+    assert "splits.train.num_clips is 12, and index.parquet lists 13" in refusal(folder)
 
 
 # On the Hub
@@ -254,8 +254,8 @@ def test_a_manifest_of_gigabytes_is_not_downloaded(hub, folder):
 
 
 def test_a_hub_that_says_less_than_it_sends_is_stopped(hub, folder, monkeypatch):
-    monkeypatch.setitem(features_dataset.FILES, "index.csv", 100)
-    assert "index.csv has" in refusal(put_on(hub, "evil/more", folder))
+    monkeypatch.setitem(features_dataset.FILES, "index.parquet", 100)
+    assert "index.parquet has" in refusal(put_on(hub, "evil/more", folder))
 
 
 def test_shards_far_larger_than_their_windows_are_not_downloaded(hub, folder):
@@ -276,7 +276,7 @@ def test_shards_that_the_hub_does_not_have_are_missed_before_any_is_downloaded(h
 def test_a_dataset_on_the_hub_is_checked_like_a_folder(hub, folder):
     edit_rows(folder, first_row("labels", [-1]))
     for name, options in (("evil/local", {}), ("evil/streamed", {"streaming": True})):
-        assert "another split, group or labels than index.csv lists" in refusal(put_on(hub, name, folder), **options)
+        assert "other facts of its clip than index.parquet lists" in refusal(put_on(hub, name, folder), **options)
 
 
 # A build that somebody else began

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from corpus_trees import irmas_tree, write_sound
+from hostile_features import edit_index
 from huggingface_hub import DatasetCard, HfApi, ModelCard
 from markdown_it import MarkdownIt
 from small_features import build_small_features
@@ -140,8 +140,9 @@ class TestTokens:
             evaluate_model(trainer, features, tmp_path / "run", command=f"recipes/x.py --token={TOKEN}")
         assert not (tmp_path / "run" / "report.json").exists()
 
-    @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "predictions.csv"])
+    @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "scores/clips.parquet"])
     def test_a_file_with_a_token_is_not_pushed(self, hub, token, model, name):
+        (model / name).parent.mkdir(exist_ok=True)
         with open(model / name, "a") as file:
             file.write(f"\n{TOKEN if name == 'README.md' else token}\n")
         with pytest.raises(InputError, match=rf"{name} holds a Hugging Face token"):
@@ -151,8 +152,8 @@ class TestTokens:
     def test_a_token_that_is_logged_in_is_known(self, hub, features, tmp_path, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "logged_in"))
         (tmp_path / "logged_in").write_text(hub.token("alice"))
-        (features / "index.csv").write_text((features / "index.csv").read_text() + hub.token("alice"))
-        with pytest.raises(InputError, match=r"index\.csv holds a Hugging Face token"):
+        edit_index(features, lambda rows: rows[0].update(group=hub.token("alice")))
+        with pytest.raises(InputError, match=r"index\.parquet holds a Hugging Face token"):
             push_features(features, "alice/x", token=hub.token("bob"))
 
 
@@ -249,19 +250,21 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
 
     published = everything_in(hub.repo("models", "alice/clean"))
     published |= {f"data/{k}": v for k, v in everything_in(hub.repo("datasets", "alice/clean-features")).items()}
-    assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.csv"} <= set(
+    assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.parquet"} <= set(
         published
     )
-    assert {"predictions.csv", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
-    index = list(csv.DictReader(published["data/index.csv"].decode().splitlines()))
+    assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
+    index = pq.read_table(io.BytesIO(published["data/index.parquet"])).to_pylist()
     assert min(row["clip_id"] for row in index) == "bell/0.wav"
     assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit takes some of these tones for copies"
-    shards = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
+    tables = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
+    shards = {name: table for name, table in tables.items() if name.startswith("data/data/")}
     assert {name for shard in shards.values() for name in shard["clip_id"].to_pylist()} == {
         row["clip_id"] for row in index
     }
-    for name, shard in shards.items():  # which is compressed: its texts are looked at by themselves
-        published[f"{name} in words"] = str([shard.drop_columns("features").to_pylist(), shard.schema]).encode()
+    for name, table in tables.items():
+        texts = table.drop_columns([column for column in ("features",) if column in table.column_names])
+        published[f"{name} in words"] = str([texts.to_pylist(), table.schema]).encode()
     own = (secret_token, str(tmp_path), str(recordings), recordings.parent.name, "/home/alice")
     assert [(name, word) for name, content in published.items() for word in own if word.encode() in content] == []
     assert (
@@ -287,7 +290,7 @@ class TestContents:
         published = everything_in(hub.repo("datasets", "alice/tidy"))
         assert sorted(published) == [
             *("README.md", "data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet"),
-            *("data/validation-00000-of-00001.parquet", "excluded.csv", "index.csv", "manifest.json"),
+            *("data/validation-00000-of-00001.parquet", "excluded.csv", "index.parquet", "manifest.json"),
             *("pictures/class_distribution.png", "pictures/windows.png", "preprocessor_config.json"),
         ]
         assert SECRET not in b"".join(published.values())
@@ -312,7 +315,7 @@ class TestContents:
         assert r"a\x1b[2Jb\nc" in caplog.text
 
     @pytest.mark.parametrize(
-        "name", ["excluded.csv", "index.csv", "manifest.json", "README.md", "pictures/windows.png"]
+        "name", ["excluded.csv", "index.parquet", "manifest.json", "README.md", "pictures/windows.png"]
     )
     def test_a_link_is_not_followed(self, hub, token, features, secret, name):
         write_dataset_card(features)
@@ -363,7 +366,7 @@ class TestContents:
         with pytest.raises(InputError, match="lies in a folder that is one"):
             push_model(model, "alice/links")
         (model / "plots").unlink()
-        (model / "predictions.csv").symlink_to(secret)
+        (model / "model.safetensors.index.json").symlink_to(secret)
         with pytest.raises(InputError, match="is a link"):
             push_model(model, "alice/links")
         assert ("models", "alice/links") not in hub.storage.repos
@@ -375,10 +378,10 @@ class TestContents:
 
     def test_what_was_looked_at_is_what_is_sent(self, hub, token, features, secret, monkeypatch):
         """Between the look and the upload, links take the files' places."""
-        original, expected = HfApi.create_commit, (features / "index.csv").read_bytes()
+        original, expected = HfApi.create_commit, (features / "index.parquet").read_bytes()
 
         def create_commit(api, *args, **options):
-            for name in ("index.csv", "data/train-00000-of-00001.parquet"):
+            for name in ("index.parquet", "data/train-00000-of-00001.parquet"):
                 (features / name).unlink()
                 (features / name).symlink_to(secret)
             return original(api, *args, **options)
@@ -386,7 +389,7 @@ class TestContents:
         monkeypatch.setattr(HfApi, "create_commit", create_commit)
         push_features(features, "alice/race")
         repo = hub.repo("datasets", "alice/race")
-        assert repo.read("index.csv") == expected
+        assert repo.read("index.parquet") == expected
         assert SECRET not in b"".join(everything_in(repo).values())
 
     def test_code_that_is_not_ours_is_refused(self, hub, token, model):
@@ -584,7 +587,7 @@ class TestCards:
         assert not [child.attrs["href"] for child in inline if child.type == "link_open"]
         headings = [tokens[place + 1].content for place, token in enumerate(tokens) if token.type == "heading_open"]
         assert len(headings) == 6 and "Heading" not in headings
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python"]
 
     def test_the_card_of_a_hostile_report_is_plain(self, tmp_path):
         features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
@@ -608,7 +611,7 @@ class TestCards:
         }
         assert not [child for child in inline if child.type.startswith("html")]
         assert {child.attrs["href"] for child in inline if child.type == "link_open"} == {"report.json"}
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"] * 2 + [""]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python", "python", ""]
 
     @pytest.mark.parametrize("name", [r"\g<0>", "a/b/c", 'x", trust_remote_code=True, y="', "../x", "a\nb", ""])
     def test_names_that_no_repository_can_have_are_refused(self, features, tmp_path, name):

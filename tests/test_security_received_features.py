@@ -23,6 +23,7 @@ from hf_audio.publishing.push import push_features
 ELSEWHERE = "http://127.0.0.1:9/picture.png"
 OTHER = {"name": "Noises", "licence": "CC BY-NC-SA 3.0", "may_redistribute": False}
 OTHER |= {"citation": "Somebody: Noises.", "homepage": "", "protocol": "", "groups_known": True, "understood": ""}
+OTHER |= {"source": "", "revision": ""}
 
 
 @pytest.fixture
@@ -53,9 +54,9 @@ SPOILT = {
         lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
         "has an empty value in features",
     ),
-    "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.csv lists"),
+    "a row of another group": (lambda folder: edit_rows(folder, first_row("group", "x")), "than index.parquet lists"),
     "a row too few": (lambda folder: edit_rows(folder, lambda rows: rows.pop()), "but its manifest counts"),
-    "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.csv lists"),
+    "an index without a clip": (lambda folder: edit_index(folder, lambda rows: rows.pop()), "index.parquet lists"),
     "a card that reads other files": (
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
         "leads those who load the dataset to other files",

@@ -23,7 +23,7 @@ from hf_audio.audit.fact_store import FactStore
 from hf_audio.corpora import find_corpus
 from hf_audio.data.building import shards as feature_shards
 from hf_audio.data.building.build import build_features
-from hf_audio.data.index.label_overrides import ClipLabels, read_clip_labels
+from hf_audio.data.index.label_overrides import ClipLabels, read_overrides
 from hf_audio.data.index.table import Clip, index_of, rows_of
 from hf_audio.data.recordings import audio
 from hf_audio.data.recordings.audio import MOST_SAMPLES, AudioError, read_audio
@@ -122,7 +122,7 @@ def test_a_pipe_in_place_of_a_table_is_never_waited_for(tmp_path, name, corpus, 
 def test_a_pipe_in_place_of_corrections_is_never_waited_for(tmp_path):
     os.mkfifo(tmp_path / "overrides.csv")
     with pytest.raises(InputError, match="is not a regular file but a folder, pipe or device"):
-        read_clip_labels(tmp_path / "overrides.csv")
+        read_overrides(tmp_path / "overrides.csv")
 
 
 def test_a_table_beyond_all_measure_is_not_read(tmp_path):

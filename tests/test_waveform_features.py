@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
+from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
@@ -28,7 +29,6 @@ from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.waveform import Waveform, decode_waveform, encode_waveform
 from hf_audio.preparation import build_corpus_features, window_extractor
-from hf_audio.references import linear_scores, window_statistics
 
 HALF_A_STEP = 0.5 / 32768 + 1e-7
 
@@ -88,7 +88,7 @@ def test_rows_hold_the_sound_of_their_windows(corpus, features):
     }
     assert features.kind.name == "waveform" and features.window_s == 0.3 and features.window_frames == 4800
     assert features.splits["test"].column_names == [
-        "clip_id", "group", "start_s", "audio", "num_frames", "labels", "label",
+        "clip_id", "group", "start_s", "audio", "num_frames", "labels", "label", "take",
     ]  # fmt: skip
     for row in features.splits["test"]:
         exact = sound_of(corpus, row)
@@ -217,11 +217,11 @@ def test_whispers_extractor_pads_by_itself(corpus, features):
 
 
 def test_metadata_of_the_clips_travels_with_a_batch(features):
-    assert features.metadata["low_001.wav"] == {"take": "1"}
     known = next(row for row in features.splits["train"] if row["clip_id"] == "low_001.wav")
-    rows = [known, features.splits["test"][0], known | {"clip_id": "new.wav"}]
-    fields = {"take": ["3", "1"], "genre": ["jazz"]}
-    batch = FeatureCollator(features.extractor, features.labels, fields, features.metadata)(rows)
+    assert known["take"] == 1, "a number, as it was written"
+    rows = [known, features.splits["test"][0], known | {"take": None}]
+    fields = {"take": ["3", "1"], "genre": ["None"]}
+    batch = FeatureCollator(features.extractor, features.labels, fields)(rows)
     assert batch["metadata"].dtype == torch.int64 and batch["metadata"].tolist() == [[2, 0], [0, 0], [0, 0]]
     assert "metadata" not in FeatureCollator(features.extractor, features.labels)(rows)
 
@@ -236,7 +236,7 @@ def test_it_is_streamed_from_the_hub(hub, folder, features):
     assert isinstance(streamed.splits["train"], datasets.IterableDataset) and streamed.kind.name == "waveform"
     assert list(streamed.splits["test"]) == list(features.splits["test"])
     assert list(streamed.splits["train"]) == list(features.splits["train"])
-    assert streamed.metadata == features.metadata
+    assert streamed.clips() == features.clips() and next(iter(streamed.splits["train"]))["take"] is not None
     windows = StreamedWindows(streamed.splits["train"], streamed.num_windows("train"), 32, num_workers=2)
     loader = DataLoader(windows, 32, num_workers=2, collate_fn=FeatureCollator(streamed.extractor, streamed.labels))
     batches = list(loader)

@@ -20,13 +20,15 @@ from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
-from hf_audio.training import AudioTrainer, training_arguments
+from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 CLASSES = ("bell", "hiss", "hum")
 WINDOW_S = 0.4
 
 
-def build_tiny_features(folder: Path, problem_type: str, clips_per_split: dict[str, int] | None = None) -> Path:
+def build_tiny_features(
+    folder: Path, problem_type: str, clips_per_split: dict[str, int] | None = None, extractor=None
+) -> Path:
     """Features of synthesised clips of three classes: two windows a clip, or one where the clip is short."""
     clips_per_split = clips_per_split or {"train": 21, "validation": 7, "test": 5}
     random = np.random.default_rng(0)
@@ -47,7 +49,7 @@ def build_tiny_features(folder: Path, problem_type: str, clips_per_split: dict[s
         index_of(clips),
         space,
         folder,
-        KaldiFbank(num_mel_bins=32),
+        extractor or KaldiFbank(num_mel_bins=32),
         window_s=WINDOW_S,
         hop_s=WINDOW_S,
         card=card,
@@ -79,8 +81,13 @@ def tiny_model(features: FeatureDataset, seed: int = 0, dropout: float = 0.0):
     return model
 
 
-def trainer_of(features: FeatureDataset, folder: Path, model=None, arguments=None, **options) -> AudioTrainer:
-    """A trainer of a tiny model with small batches; `arguments` go over its TrainingArguments."""
+def trainer_of(
+    features: FeatureDataset, folder: Path, model=None, arguments=None, objective=None, **options
+) -> AudioTrainer:
+    """A trainer of a tiny model with small batches.
+
+    `arguments` go over its TrainingArguments, `objective` are the options of its Classification, others its own.
+    """
     settings = {
         "use_cpu": True,
         "report_to": "none",
@@ -91,7 +98,9 @@ def trainer_of(features: FeatureDataset, folder: Path, model=None, arguments=Non
         **(arguments or {}),
     }
     model = tiny_model(features) if model is None else model
-    return AudioTrainer(model, training_arguments(folder, **settings), features=features, **options)
+    return AudioTrainer(
+        model, training_arguments(folder, **settings), Classification(features, **(objective or {})), **options
+    )
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -123,11 +132,10 @@ def main() -> None:
     trainer = AudioTrainer(
         tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
-        features=features,
-        augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalisation),
+        Classification(features, augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalisation)),
     )
     state = trainer.train_resumable()
-    scores = trainer.predict_clips("test")
+    scores = trainer.predictor().scores(features, "test")
     if trainer.is_world_process_zero():
         kept = ("step", "loss", "eval_loss", "eval_accuracy", "eval_mean_average_precision", "grad_norm")
         history = [{key: entry[key] for key in kept if key in entry} for entry in state.log_history]

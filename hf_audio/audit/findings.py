@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from hf_audio.audit.clip_facts import ClipFacts
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.fingerprints import copies
-from hf_audio.data.index.columns import is_one_of, without_mixtures
+from hf_audio.data.index.columns import is_one_of, require_files, without_mixtures
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.errors import InputError
 
@@ -39,6 +39,8 @@ FORMAT_OF_SUFFIX = {
     **dict.fromkeys((".aif", ".aiff", ".aifc"), ("AIFF",)),
     **dict.fromkeys((".ogg", ".oga", ".opus"), ("OGG",)),
     **dict.fromkeys((".au", ".snd"), ("AU",)),
+    **dict.fromkeys((".m4a", ".m4b", ".mp4", ".mov", ".3gp"), ("MP4",)),
+    **dict.fromkeys((".webm", ".weba", ".mkv", ".mka"), ("MATROSKA",)),
     **{f".{name}": (name.upper(),) for name in ("flac", "mp3", "caf", "w64", "rf64")},
 }
 
@@ -81,6 +83,7 @@ def audit_clips(
     if store is None:
         with TemporaryDirectory() as folder:
             return audit_clips(clips, store=Path(folder) / "facts.jsonl", num_workers=num_workers)
+    require_files(clips, "An audit needs")
     clips = list(rows_of(without_mixtures(clips)))
     if not clips:
         raise InputError("There are no clips to audit; the index is empty")

@@ -22,7 +22,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import grey_png
 from hf_audio.pictures.page import Row, Table, inline_picture, lines, page, player
-from hf_audio.preparation.clips import read_corpus
+from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
@@ -50,12 +50,12 @@ def audit_corpus(
         num_workers: processes that decode. Default: one a core.
         strict: make clips that cannot be used an error, once everything is written.
         write_csv: also write the usable clips as a table that corpus="folder" reads.
-        reading: how a folder or table of one's own is to be read, e.g. `group_column`; see `DataConfig`.
+        reading: how a folder or table of one's own is to be read, e.g. `group_column_name`; see `DataConfig`.
 
     Raises:
         InputError: no such corpus or recordings, a folder that cannot be written, or unusable clips with `strict`.
     """
-    clips, understanding = read_corpus(DataConfig(corpus=corpus, data_dir=str(data_dir), **reading))
+    clips, understanding, _ = read_corpus(DataConfig(corpus=corpus, data_dir=str(data_dir), **reading))
     if understanding:
         show(understanding.paragraph())
         if strict:

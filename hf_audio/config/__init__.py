@@ -8,6 +8,7 @@ from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureC
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.run import HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import setting
+from hf_audio.config.sharing import ShareConfig
 
 __all__ = [
     "AugmentConfig",
@@ -22,6 +23,7 @@ __all__ = [
     "PretrainingConfig",
     "Recipe",
     "RunConfig",
+    "ShareConfig",
     "SplitConfig",
     "setting",
 ]

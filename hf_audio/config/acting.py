@@ -1,7 +1,8 @@
 """Settings that would do nothing: each is an error that says what to do, for a report must only hold what acted.
 
 Which setting needs which is a line here, whatever groups they are of. Only what a user gives is asked about; a recipe's
-own values may wait for the setting that they need.
+own values may wait for the setting that they need. `stored_features` is no setting but a fact: whether --dataset holds
+features that were built already, which of one on the Hub is known only when the Hub is asked.
 """
 
 from __future__ import annotations
@@ -29,22 +30,32 @@ class Needs(NamedTuple):
 
 
 # A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
-OF_RECORDINGS = names_of(DataConfig, MixingConfig) - {"train_fraction", "split_seed", "num_workers"}
+STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
+OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "class_weights", "label_smoothing_factor")
 
 NEEDS = (
     Needs(
         (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_licence"),
-        lambda run: not run.dataset,
+        lambda run: not run.stored_features,
         "a stored --dataset has its clips, labels, splits and mixtures already: leave it out, or build features anew, "
         "with --data_dir in place of --dataset",
     ),
     Needs(
         ("split_seed",),
-        lambda run: not run.dataset or run.train_fraction < 1,
+        lambda run: not run.stored_features or run.train_fraction < 1,
         "a stored --dataset has its splits already: leave it out, or give --train_fraction too, which it then draws",
     ),
-    Needs(("streaming",), lambda run: run.dataset, "it is for --dataset: give one, or leave it out"),
+    Needs(
+        ("streaming",),
+        lambda run: run.stored_features,
+        "it is for a --dataset with features that were built already: leave it out",
+    ),
+    Needs(
+        ("data_dir",),
+        lambda run: not run.dataset,
+        "--dataset says where the recordings are: leave one of the two out",
+    ),
     Needs(
         ("hub_dataset_id", "public_licence", "hub_model_id", "hub_private_repo"),
         lambda run: run.push_to_hub,
@@ -88,6 +99,11 @@ NEEDS = (
             f"it is of --{what}_strategy steps: give that too, or leave it out",
         )
         for what in ("eval", "save", "logging")
+    ),
+    Needs(
+        ("dataloader_prefetch_factor", "dataloader_persistent_workers"),
+        lambda run: run.dataloader_num_workers,
+        "no worker loads data: give --dataloader_num_workers too, e.g. 4, or leave it out",
     ),
     Needs(
         ("greater_is_better",),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hf_audio.config.setting import PATH, setting
+from hf_audio.config.setting import HUB_OR_PATH, PATH, setting
 from hf_audio.errors import InputError
 
 SPLIT_KINDS = ("official", "random")
+# settings of which there may be several, one for each corpus
+SEVERAL = ("corpus", "data_dir", "dataset", "dataset_revision")
 
 
 @dataclass
@@ -16,31 +18,70 @@ class CorpusConfig:
 
     _argument_group_name = "corpus"
 
-    corpus: str = setting("folder", "Corpus module that reads the recordings; a wrong name lists them all.")
-    data_dir: str | None = setting(
-        None, "Folder with the recordings. For corpus=folder: class folders, or a table with path and label(s).", PATH
+    # Of these four several may be given; a single one is no list.
+    corpus: list[str] | None = setting(
+        None,
+        "Corpus module that reads the recordings, or several whose classes are joined; a wrong name lists them all. "
+        "Default: corpus=folder, your own.",
     )
+    data_dir: list[str] | None = setting(
+        None,
+        "Folder with the recordings, one for each corpus. For corpus=folder: class folders, a table with path and "
+        "label(s), or a dataset that was saved to disk.",
+        PATH,
+    )
+    dataset: list[str] | None = setting(
+        None,
+        "Dataset to train on: a Hub name (USER/NAME) or a folder, with an audio column or audio files, or with the "
+        "features that were built here. Several are joined.",
+        HUB_OR_PATH,
+    )
+    dataset_revision: list[str] | None = setting(
+        None,
+        "Branch, tag or commit of --dataset on the Hub, one for each. Default: its newest commit, which the report "
+        "names.",
+    )
+    label_map: str | None = setting(
+        None,
+        "YAML file with other names for classes (cello: strings; null leaves a class out), for all corpora or for one.",
+        PATH,
+    )
+    dataset_config_name: str | None = setting(None, "Configuration of --dataset, where it has several.")
+    train_split_name: str | None = setting(None, "Split of --dataset to train on. Default: train, or the only one.")
+    eval_split_name: str | None = setting(
+        None, "Split of --dataset to validate on. Default: validation, valid, dev ...; else it is drawn."
+    )
+    test_split_name: str | None = setting(None, "Split of --dataset to test on. Default: test, eval ...; else drawn.")
     layout: str | None = setting(
         None, "For corpus=folder with class folders and a table: folders or table says which is read. Default: decided."
     )
-    path_column: str | None = setting(
-        None, "Column of your table that names the files. Default: path, filename, file ..., by what is found there."
-    )
-    label_column: list[str] | None = setting(
+    audio_column_name: str | None = setting(
         None,
-        "Column of your table that holds the class; several columns are a class each, with 0 or 1. Default: label, "
+        "Column of your dataset that holds the sound, or of your table that names the files. Default: by its type; "
+        "path, filename, file ..., by what is found there.",
+    )
+    label_column_name: list[str] | None = setting(
+        None,
+        "Column of your dataset or table that holds the class; several are a class each, with 0 or 1. Default: label, "
         "category, genre ... (one class a row), labels, tags ... (several).",
     )
     label_separator: str | None = setting(
         None, "What stands between several labels in a cell of your table; none: a cell is one name, commas and all."
     )
-    group_column: str | None = setting(
+    mask_column_name: str | None = setting(
         None,
-        "Column of your table that says what belongs together (speaker, song, session ...) and must not be in two "
-        "splits; none: every file is by itself. Default: group.",
+        "Column of your dataset with 1 for each class that is known in a row and 0 for each of which nothing is known. "
+        "Default: mask, if it holds lists.",
     )
-    split_column: str | None = setting(
-        None, "Column of your table with train, validation, test, or with folds; none: none. Default: split, fold ..."
+    group_column_name: str | None = setting(
+        None,
+        "Column of your dataset or table that says what belongs together (speaker, song, session ...) and must not be "
+        "in two splits; none: every recording is by itself. Default: group; of a dataset speaker_id, artist ... too.",
+    )
+    split_column_name: str | None = setting(
+        None,
+        "Column of your dataset or table with train, validation, test, or with folds; none: none. Default: split, fold "
+        "...",
     )
     merge_classes: bool = setting(
         False, "For corpus=folder: make one class of names that differ in case, spaces or Unicode form only (Dog, dog)."
@@ -59,8 +100,18 @@ class CorpusConfig:
     clip_s: float | None = setting(None, "Use only the first so many seconds of each clip. Default: all of it.")
 
     def __post_init__(self) -> None:
+        for name in SEVERAL:
+            given = getattr(self, name)
+            if isinstance(given, list) and len(given) == 1:
+                setattr(self, name, given[0])
+        self.corpus = self.corpus or "folder"
+        self._check_counts()
         if self.clip_s is not None and not self.clip_s > 0:
             raise InputError(f"--clip_s must be above 0, found {self.clip_s:g}; leave it out to use all of each clip")
+        if self.dataset_revision and not self.dataset:
+            raise InputError(
+                f"--dataset_revision {self.dataset_revision} was given without --dataset; add its name, USER/NAME"
+            )
         if self.negatives_dir and not self.negatives:
             raise InputError(
                 f"--negatives_dir {self.negatives_dir} was given without --negatives; add the name of the corpus that "
@@ -70,6 +121,25 @@ class CorpusConfig:
             raise InputError(
                 f"--negatives {self.negatives} is the corpus that is trained on, whose clips have classes; name one "
                 "whose clips have none of them, e.g. --negatives esc50"
+            )
+
+    @property
+    def num_corpora(self) -> int:
+        """How many corpora are joined; usually it is one."""
+        return max([len(one) for name in SEVERAL if isinstance(one := getattr(self, name), list)], default=1)
+
+    def _check_counts(self) -> None:
+        """Refuses lists that do not belong together."""
+        lists = {name: one for name in SEVERAL if isinstance(one := getattr(self, name), list)}
+        counts = {len(one) for one in lists.values()}
+        singles = [name for name in ("data_dir", "dataset", "dataset_revision") if isinstance(getattr(self, name), str)]
+        alone = [name for name in singles if lists]
+        if len(counts) > 1 or alone:
+            told = [f"--{name} {' '.join(one)}" for name, one in lists.items()]
+            told += [f"--{name} {getattr(self, name)}" for name in alone]
+            raise InputError(
+                f"{', '.join(told)} do not belong together, expected as many of each, in the same order: name every "
+                "corpus, or give one of them alone"
             )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio.config.acting import idle
-from hf_audio.config.data import BuildConfig, CorpusConfig, FeatureConfig, MixingConfig, SplitConfig
+from hf_audio.config.data import SEVERAL, BuildConfig, CorpusConfig, FeatureConfig, MixingConfig, SplitConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.run import HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
@@ -27,7 +27,7 @@ FIELDS = {field.name: field for field in (*SETTINGS, *dataclasses.fields(HubConf
 REPORTED_FLAGS = (
     "demo",
     *(field.name for field in SETTINGS),
-    *("dataset", "streaming"),
+    "streaming",
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay"),
     *("optim", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "label_smoothing_factor"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
@@ -47,7 +47,7 @@ def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None
         group: vars(getattr(recipe, group))
         for group in ("corpus", "split", "building", "features", "mixing", *of_model)
     }
-    idle_ones = {name for name, _ in idle(_flat(recipe))}
+    idle_ones = {name for name, _ in idle(flat_settings(recipe))}
     if of_features is not None:
         idle_ones |= groups["features"].keys() - set(of_features)
     acted = {
@@ -57,11 +57,11 @@ def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None
     return {group: flags for group, flags in acted.items() if flags}
 
 
-def _flat(recipe: Recipe) -> dict[str, Any]:
+def flat_settings(recipe: Recipe) -> dict[str, Any]:
     """All settings of our own by their names."""
     groups = (recipe.data, recipe.features, recipe.mixing, recipe.model, recipe.augment, recipe.hub, recipe.classical)
     found = {name: value for group in groups if group for name, value in vars(group).items()}
-    return found | {"push_to_hub": recipe.push_to_hub}
+    return found | {"push_to_hub": recipe.push_to_hub, "stored_features": recipe.stored_features}
 
 
 def reported_command(recipe: Recipe, program: str) -> str:
@@ -81,6 +81,8 @@ def reported_command(recipe: Recipe, program: str) -> str:
 
 def _reported(name: str, value: Any) -> Any:
     """The value of a setting as others may see it."""
+    if isinstance(value, list) and name in SEVERAL:
+        return [_reported(name, one) for one in value]
     named = NAMES.get(FIELDS.get(name))
     if value and named == PATH:
         return last_name(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
-from hf_audio.config.setting import HUB_OR_PATH, PATH, setting
+from hf_audio.config.setting import PATH, setting
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -19,12 +19,7 @@ class HubConfig:
 
     _argument_group_name = "hub"
 
-    dataset: str | None = setting(
-        None,
-        "Feature dataset to train from instead of recordings: a Hub name (USER/irmas-fbank) or a folder.",
-        HUB_OR_PATH,
-    )
-    streaming: bool = setting(True, "Stream a Hub dataset's train split instead of downloading it first.")
+    streaming: bool = setting(True, "Stream the train split of features on the Hub instead of downloading it first.")
     hub_dataset_id: str | None = setting(
         None, "Hub name of the features built here, pushed with --push_to_hub. Default: <output_dir's name>-features."
     )
@@ -70,6 +65,9 @@ class Recipe:
     push_to_hub: bool = False
     token: str | None = field(default=None, repr=False)
     chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own
+    given: frozenset[str] = frozenset()  # the flags that the user gave, whatever their values
+    # Whether --dataset holds features that were built already; of one on the Hub prepare_features finds it out.
+    stored_features: bool = False
 
     @property
     def data(self) -> DataConfig:

@@ -6,6 +6,7 @@ A corpus module has
     index(root: Path) -> pyarrow.Table    every clip, a row each, see hf_audio.data.index.table, from the layout on disk
     understand(root, reading)             optional: clips, and how a layout was read that is not known beforehand
     index_for_random_split(root)          optional: the same without official splits, where more than these change
+    of_dataset(clips)                     optional: clips of a copy on the Hub, with what is known of them here
     SOURCE: Archives or Mirdata           optional: where it is downloaded from, and what its files should be
     obtain(root: Path) -> None            optional: downloads or renders it, resumable
 
@@ -16,11 +17,22 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow as pa
+
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.data.index.understanding import Understanding
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.terminal import show
+
+if TYPE_CHECKING:
+    from hf_audio.corpora._mirdata import Mirdata
+    from hf_audio.corpora._source import Archives
+    from hf_audio.corpora.folder import Reading
 
 MOST_FAULTS_SHOWN = 50
 
@@ -37,6 +49,38 @@ def find_corpus(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+class Corpus(NamedTuple):
+    """What a corpus module has, None where it has no such part: the one place that asks for it."""
+
+    name: str
+    card: CorpusCard
+    index: Callable[[Path], pa.Table]
+    understand: Callable[[Path, Reading], tuple[pa.Table, Understanding]] | None
+    index_for_random_split: Callable[[Path], pa.Table] | None
+    of_dataset: Callable[[pa.Table], pa.Table] | None
+    source: Archives | Mirdata | None
+    obtain: Callable[..., None] | None
+
+    def read(self, root: Path, reading: Reading, *, official: bool = True) -> tuple[pa.Table, Understanding | None]:
+        """The clips below a folder, and how they were read where that had to be found out.
+
+        Args:
+            reading: what the user says of a folder or table.
+            official: with official splits; without them there may be other clips.
+        """
+        if self.understand:
+            return self.understand(root, reading)
+        without = None if official else self.index_for_random_split
+        return (without or self.index)(root), None
+
+
+def corpus_named(name: str) -> Corpus:
+    """All that a corpus module has; an unknown name is an InputError that names the nearest."""
+    module = find_corpus(name)
+    optional = ("understand", "index_for_random_split", "of_dataset", "SOURCE", "obtain")
+    return Corpus(name, module.CARD, module.index, *(getattr(module, part, None) for part in optional))
+
+
 def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:
     """Downloads or renders what is missing of a corpus, where that can be done; the folder to give as --data_dir.
 
@@ -48,11 +92,11 @@ def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:
     Raises:
         InputError: there is no such subset, or something went wrong with the download.
     """
-    corpus = find_corpus(name)
+    corpus = corpus_named(name)
     subsets = _subsets(corpus)
     if subset is not None and len(subsets) < 2:
-        raise InputError(f"{corpus.CARD.name} has no subsets to choose from; leave out --subset {subset}")
-    if hasattr(corpus, "obtain"):
+        raise InputError(f"{corpus.card.name} has no subsets to choose from; leave out --subset {subset}")
+    if corpus.obtain:
         corpus.obtain(root, **({} if subset is None else {"subset": subset}))
     of_subset = root / f"{name}_{subset or next(iter(subsets), '')}"  # FMA's lie side by side: a folder names the one
     return of_subset if of_subset.is_dir() else root
@@ -64,15 +108,15 @@ def verify_corpus(name: str, root: Path) -> None:
     Raises:
         InputError: there are such files, or nothing to compare them with.
     """
-    corpus = find_corpus(name)
-    if not hasattr(corpus, "SOURCE"):
+    corpus = corpus_named(name)
+    if not corpus.source:
         raise InputError(
-            f"There are no checksums of {corpus.CARD.name} ({_how(corpus)}), so it cannot be verified; leave out "
+            f"There are no checksums of {corpus.card.name} ({_how(corpus)}), so it cannot be verified; leave out "
             "--verify"
         )
-    faults = corpus.SOURCE.verify(root, corpus.CARD)
+    faults = corpus.source.verify(root, corpus.card)
     if not faults:
-        show(f"{corpus.CARD.name} in {root} is as it was published: every file is there and right")
+        show(f"{corpus.card.name} in {root} is as it was published: every file is there and right")
         return
     show("| file | found | expected |\n|---|---|---|")
     for fault in faults[:MOST_FAULTS_SHOWN]:
@@ -80,8 +124,8 @@ def verify_corpus(name: str, root: Path) -> None:
     if len(faults) > MOST_FAULTS_SHOWN:
         show(f"| and {len(faults) - MOST_FAULTS_SHOWN} more | | |")
     raise InputError(
-        f"{len(faults)} files of {corpus.CARD.name} in {root} are missing or damaged, first {faults[0].path}; "
-        f"{corpus.SOURCE.mend(root, faults)} and run scripts/download_corpus.py {name} again without --verify"
+        f"{len(faults)} files of {corpus.card.name} in {root} are missing or damaged, first {faults[0].path}; "
+        f"{corpus.source.mend(root, faults)} and run scripts/download_corpus.py {name} again without --verify"
     )
 
 
@@ -89,20 +133,20 @@ def corpus_table() -> str:
     """All corpora as a Markdown table: name, size of the download, how it is got, licence, homepage."""
     lines = ["| name | corpus | to download | how | licence | homepage |", "|---|---|---:|---|---|---|"]
     for name in corpus_names():
-        corpus = find_corpus(name)
+        corpus = corpus_named(name)
         subsets = _subsets(corpus)
         how = _how(corpus) + (f" (--subset {', '.join(subsets)})" if len(subsets) > 1 else "")
-        size = corpus.SOURCE.size if hasattr(corpus, "SOURCE") else ""
-        card = corpus.CARD
+        size = corpus.source.size if corpus.source else ""
+        card = corpus.card
         lines.append(f"| {name} | {card.name} | {size} | {how} | {card.licence} | {card.homepage} |")
     return "\n".join(lines)
 
 
-def _subsets(corpus: ModuleType) -> tuple[str, ...]:
-    return tuple(corpus.SOURCE.subsets) if hasattr(corpus, "SOURCE") else ()
+def _subsets(corpus: Corpus) -> tuple[str, ...]:
+    return tuple(corpus.source.subsets) if corpus.source else ()
 
 
-def _how(corpus: ModuleType) -> str:
-    if hasattr(corpus, "SOURCE"):
-        return corpus.SOURCE.how
-    return "rendered" if hasattr(corpus, "obtain") else "by hand"
+def _how(corpus: Corpus) -> str:
+    if corpus.source:
+        return corpus.source.how
+    return "rendered" if corpus.obtain else "by hand"

@@ -1,36 +1,174 @@
-"""What a feature dataset is made of: its version, the names of its shards, their columns."""
+"""What a feature dataset is made of: its version, the names of its shards, the columns of its rows and of its index."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Features, Image, List, Value
 
+from hf_audio.data.index.columns import has_mixtures, names_in
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.recordings.audio import HIGHEST_RATE, LOWEST_RATE
+from hf_audio.data.index.table import OWN_COLUMNS, RENAMED, Clip, metadata_column, metadata_columns
+from hf_audio.data.recordings.opening import HIGHEST_RATE, LOWEST_RATE
+from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+INDEX = "index.parquet"
 MOST_CLIPS = 1 << 40
 # Columns that hold the same value in many rows, and so store it once.
 NAME_COLUMNS = ["clip_id", "group"]
-# which hold classes; `feature_schema` says when each is there
+# which hold classes; `ClipColumns` says when each is there
 LABEL_COLUMNS = ("labels", "unknown", "label")
+# of metadata: Arrow's type by its name in `datasets`, and what makes a value of it
+METADATA_TYPES = {
+    "string": (pa.string(), str),
+    "int64": (pa.int64(), int),
+    "float64": (pa.float64(), float),
+    "bool": (pa.bool_(), bool),
+}
+MOST_METADATA_COLUMNS = 1000
+MOST_TEXT_BYTES = 1 << 16  # of one value
 
 
-def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any], is_partial: bool = False) -> Features:
-    """The columns of a feature dataset; names of the classes travel in it.
+@dataclass(frozen=True)
+class ClipColumns:
+    """What rows say of their clip, beside its name and group.
 
-    Whoever reads the rows alone finds `label` where each clip has one class, and `unknown` where labels are partial:
-    the classes of which nothing is known, so that they are not taken for absent.
+    Attributes:
+        labels: the classes.
+        is_partial: whether something is unknown of some clip.
+        is_mixed: whether some clips are mixtures, so that rows name the groups of what they are made of.
+        metadata: the columns of what the corpus knows of its clips, each with its type of METADATA_TYPES.
+    """
+
+    labels: LabelSpace
+    is_partial: bool = False
+    is_mixed: bool = False
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of_index(cls, clips: pa.Table, labels: LabelSpace, parameters: Mapping[str, Any]) -> ClipColumns:
+        """The columns that rows of these clips have, with the features of an extractor with these parameters.
+
+        Raises:
+            InputError: more metadata, or longer, than would be read back.
+        """
+        facts, own = metadata_columns(clips), own_columns(parameters)
+        if len(facts) > MOST_METADATA_COLUMNS:
+            raise InputError(
+                f"The clips have {len(facts):,} columns of metadata, expected at most {MOST_METADATA_COLUMNS:,}: take "
+                "those out of the table that nobody needs"
+            )
+        types = sorted((metadata_column(fact, own), _stored_type(clips[name].type)) for name, fact in facts.items())
+        for name, fact in facts.items():
+            _check_lengths(clips, name, fact)
+        return cls(labels, bool(names_in(clips["unknown"])), has_mixtures(clips), tuple(types))
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """The columns and their `datasets` types.
+
+        Whoever reads the rows alone finds `label` where each clip has one class, and `unknown` where labels are
+        partial: the classes of which nothing is known, so that they are not taken for absent.
+        """
+        classes = ClassLabel(names=list(self.labels.names))
+        return {
+            "labels": List(classes),
+            **({"unknown": List(classes)} if self.is_partial else {}),
+            **({} if self.labels.is_multi_label else {"label": classes}),
+            **({"part_groups": List(Value("string"))} if self.is_mixed else {}),
+            **{name: Value(kind) for name, kind in self.metadata},
+        }
+
+    def values(self, clip: Clip) -> tuple:
+        """A value for each of `features`."""
+        given, unknown = self.labels.indices(clip.labels), self.labels.indices(clip.unknown)
+        return (
+            given,
+            *((unknown,) if self.is_partial else ()),
+            *(() if self.labels.is_multi_label else given),
+            *((clip.part_groups,) if self.is_mixed else ()),
+            *(stored_value(clip.metadata.get(name.removeprefix(RENAMED)), kind) for name, kind in self.metadata),
+        )
+
+    @property
+    def index(self) -> pa.Schema:
+        """The columns of the index: names of classes, stretches in seconds, what mixtures are made of, metadata.
+
+        What cannot be empty is said to be so: a stranger's file could else stand for more values than it has bytes.
+        """
+        texts = _list_of(pa.string())
+        fields = [
+            *(pa.field(name, pa.string(), nullable=False) for name in ("clip_id", "group", "split")),
+            *(pa.field(name, texts, nullable=False) for name in ("labels", "unknown")),
+            pa.field("start_s", pa.float64(), nullable=False),
+            pa.field("end_s", pa.float64()),
+        ]
+        if self.is_mixed:
+            fields += [
+                pa.field("part_groups", texts, nullable=False),
+                pa.field("parts", _list_of(STORED_PART), nullable=False),
+                pa.field("match", pa.string()),
+            ]
+        return pa.schema(fields + [pa.field(name, METADATA_TYPES[kind][0]) for name, kind in self.metadata])
+
+
+# of a part its clip, whose file and stretch the index has in that clip's row, and how it sounds
+STORED_PART = pa.struct(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in ("gain_db", "late", "skip")),
+    ]
+)
+
+
+def _list_of(kind: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.field("element", kind, nullable=False))
+
+
+def stored_value(value: Any, kind: str) -> Any:
+    """A fact of a clip as one of METADATA_TYPES; what is empty stays so."""
+    return None if value is None else METADATA_TYPES[kind][1](value)
+
+
+def _stored_type(kind: pa.DataType) -> str:
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return "int64"
+    return "float64" if pa.types.is_floating(kind) else "string"
+
+
+def _check_lengths(clips: pa.Table, column: str, fact: str) -> None:
+    if not pa.types.is_string(clips[column].type):
+        return
+    lengths = pc.fill_null(pc.binary_length(clips[column]), 0).to_numpy()
+    if len(lengths) and lengths.max() > MOST_TEXT_BYTES:
+        row = int(lengths.argmax())
+        raise InputError(
+            f"Clip {clips['clip_id'][row]} has {lengths[row]:,} bytes of {fact!r}, expected at most "
+            f"{MOST_TEXT_BYTES:,} of one fact: shorten it, or take that column out"
+        )
+
+
+def own_columns(parameters: Mapping[str, Any]) -> frozenset[str]:
+    """Names that columns of rows or of the index have by themselves, so that metadata get others."""
+    kind = kind_of(parameters)
+    return frozenset((*OWN_COLUMNS, "num_frames", "label", *kind.columns(parameters["sampling_rate"])))
+
+
+def feature_schema(columns: ClipColumns, parameters: Mapping[str, Any]) -> Features:
+    """The columns of a feature dataset's rows; names of the classes travel in it.
 
     Args:
-        labels: the classes.
+        columns: what rows say of their clip.
         parameters: of the extractor.
-        is_partial: whether something is unknown of some clip.
     """
-    classes = ClassLabel(names=list(labels.names))
     return Features(
         {
             "clip_id": Value("string"),
@@ -38,9 +176,7 @@ def feature_schema(labels: LabelSpace, parameters: Mapping[str, Any], is_partial
             "start_s": Value("float32"),
             **kind_of(parameters).columns(parameters["sampling_rate"]),
             "num_frames": Value("int32"),
-            "labels": List(classes),
-            **({"unknown": List(classes)} if is_partial else {}),
-            **({} if labels.is_multi_label else {"label": classes}),
+            **columns.features,
         }
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +34,18 @@ def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], li
         InputError: no such file, not UTF-8, not a table, two columns of one name, more values in a row than columns,
             a quotation mark that is never closed, or a required column is missing.
     """
-    text = _read_text(table)
+    return table_of(read_whole(table, MOST_TABLE_BYTES), table, required)
+
+
+def table_of(
+    content: bytes, table: str | Path, required: Sequence[str] = ()
+) -> tuple[list[str], list[tuple[int, Row]]]:
+    """The same of the bytes of a table, which is called `table` in complaints.
+
+    Raises:
+        InputError: see `read_table`.
+    """
+    text = _text_of(content, table)
     before = 0
     if text[:4].lower() == "sep=":  # how spreadsheets are told the separator
         text, before = text.partition("\n")[2], 1
@@ -83,6 +95,31 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def names_cell(names: Iterable[str]) -> str:
+    """The cell of several names: with semicolons between them, or as a JSON list where a name could be taken apart."""
+    names = list(names)
+    if any(name != name.strip() or not name or name[0] == "[" or set(name) & set(";|") for name in names):
+        return json.dumps(names, ensure_ascii=False)
+    return ";".join(names)
+
+
+def names_in_cell(cell: str) -> tuple[str, ...]:
+    """The names in a cell as `names_cell` writes it; bars may stand for semicolons.
+
+    Raises:
+        InputError: it begins like a JSON list and is none.
+    """
+    if cell.startswith("["):
+        try:
+            found = json.loads(cell)
+        except (ValueError, RecursionError):
+            found = None
+        if not (isinstance(found, list) and all(isinstance(name, str) and name for name in found)):
+            raise InputError(f'{cell[:100]!r} is no JSON list of names, such as ["one; two", "three"]')
+        return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(name.strip() for name in cell.replace("|", ";").split(";") if name.strip()))
+
+
 class _Lines(io.StringIO):
     """Ends lines by a line feed alone, while the writer still puts cells with a carriage return in quotation marks."""
 
@@ -101,7 +138,10 @@ def _unmarked(cell: str) -> str:
 
 
 def _read_text(table: Path) -> str:
-    content = read_whole(table, MOST_TABLE_BYTES)
+    return _text_of(read_whole(table, MOST_TABLE_BYTES), table)
+
+
+def _text_of(content: bytes, table: str | Path) -> str:
     if content.startswith(b"PK\x03\x04"):
         raise InputError(f"{table} is a spreadsheet or an archive, not a text; save it as CSV in UTF-8")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:
@@ -112,7 +152,7 @@ def _read_text(table: Path) -> str:
         raise InputError(f"{table} is not UTF-8 text; save it as UTF-8") from None
 
 
-def _check_columns(table: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+def _check_columns(table: str | Path, columns: Sequence[str], required: Sequence[str]) -> None:
     twice = next((name for name in columns if name and columns.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{table} has {columns.count(twice)} columns called {twice!r}; rename or remove all but one")
@@ -121,7 +161,7 @@ def _check_columns(table: Path, columns: Sequence[str], required: Sequence[str])
         raise InputError(f"{table} has columns {', '.join(columns) or '(none)'} but needs {', '.join(required)}")
 
 
-def _check_width(table: Path, line: int, row: dict[str | None, str | list[str] | None]) -> None:
+def _check_width(table: str | Path, line: int, row: dict[str | None, str | list[str] | None]) -> None:
     """Refuse a row that would lose what is behind the last column."""
     if any(value.strip() for value in row.get(None) or ()):
         raise InputError(
@@ -130,7 +170,7 @@ def _check_width(table: Path, line: int, row: dict[str | None, str | list[str] |
         )
 
 
-def _check_is_closed(table: Path, line: int, row: dict[str | None, str | list[str] | None], text: str) -> None:
+def _check_is_closed(table: str | Path, line: int, row: dict[str | None, str | list[str] | None], text: str) -> None:
     """Refuse a last row that holds what a quotation mark swallowed."""
     last = [value for value in row.values() if isinstance(value, str)][-1:]
     if last and "\n" in last[0] and text.rstrip().endswith(last[0].rstrip()):

@@ -14,6 +14,7 @@ import torch
 from transformers import FeatureExtractionMixin
 
 from hf_audio.limits import Field
+from hf_audio.windows import SampleWindows
 
 
 class Form(Enum):
@@ -172,6 +173,19 @@ class Kind(ABC):
     def window_frames(self, extractor: FeatureExtractionMixin, manifest: Mapping[str, Any]) -> int:
         """Length of a full window as `batch` gives it: frames, samples or steps."""
         return self.window_shape(manifest["window_s"], manifest["extractor"])[0]
+
+    def sample_windows(self, parameters: Mapping[str, Any], window_s: float, hop_s: float) -> SampleWindows:
+        """How a sound at the features' rate is cut into windows, as building the features cuts it.
+
+        Args:
+            parameters: of the extractor, in a manifest or of the published one: `sampling_rate` and more.
+        """
+        rate = parameters["sampling_rate"]
+        return SampleWindows(round(window_s * rate), round(hop_s * rate), self.shortest_samples(parameters))
+
+    def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
+        """Samples of the shortest sound that has features: 25 ms, a frame of most of them."""
+        return round(0.025 * parameters["sampling_rate"])
 
     @abstractmethod
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import HOP_SAMPLES, N_FFT, ClassicalFeatureExtractor, feature_names
+from hf_audio.kinds._cut_sound import CutSound
 from hf_audio.kinds._kind import CardText, Form, Kind
 from hf_audio.kinds._stored_values import are_measured, lists_hold
 from hf_audio.limits import FIELDS, NONE
-from hf_audio.windows import cut_windows
 
 # Where the highest of librosa's seven bands of spectral contrast begins
 HIGHEST_CONTRAST_HZ = 6400
@@ -62,7 +61,7 @@ Values are as they were measured. Models read `(vectors - mean) / std`, with the
 
 
 @dataclass(frozen=True)
-class ClassicalFeatures:
+class ClassicalFeatures(CutSound):
     """What ClassicalFeatureExtractor computes, of every window by itself, not standardised.
 
     Tempo, tuning and the 80 dB under the loudest mel band are of a whole stretch of sound, so a window's features
@@ -131,29 +130,20 @@ class ClassicalFeatures:
             "fft_hop_samples": HOP_SAMPLES,
         }
 
-    def num_frames(self, num_samples: int) -> int:
-        """Steps of `num_samples`; 0 below one spectrum."""
-        return self._extractor.count_steps(num_samples) if num_samples >= self.frame_samples else 0
+    def count(self, num_samples: int) -> int:
+        """Steps of a window."""
+        return self.published.count_steps(num_samples)
 
-    def window_frames(self, window_s: float) -> int:
-        """Steps of a window of `window_s` seconds."""
-        return self.num_frames(round(window_s * self.sample_rate))
-
-    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
-        """Samples of a window, and from one window to the next."""
-        return round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
+    def extract(self, sound: np.ndarray) -> np.ndarray:
+        """float32 `[steps, features]`."""
+        return self.published.extract(sound)
 
     def windows(
         self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
     ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]`: (start in seconds, float32 `[steps, features]`)."""
-        size, hop = self.window_samples(window_s, hop_s)
+        """See `CutSound.windows`."""
         with threadpool_limits(1, user_api="blas"):  # processes are the parallel unit
-            for waveform in waveforms:
-                yield (
-                    (start / self.sample_rate, self._extractor.extract(window))
-                    for start, window in cut_windows(waveform, size, hop)
-                )
+            yield from super().windows(waveforms, window_s, hop_s)
 
     def to_feature_extractor(
         self, max_length: int, mean: Sequence[float] | float, std: Sequence[float] | float
@@ -167,10 +157,6 @@ class ClassicalFeatures:
             mean=mean,
             std=std,
         )
-
-    @cached_property
-    def _extractor(self) -> ClassicalFeatureExtractor:
-        return self.to_feature_extractor(None, None, None)
 
 
 class Classical(Kind):
@@ -210,6 +196,10 @@ class Classical(Kind):
 
     def window_frames(self, extractor: ClassicalFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.num_steps
+
+    def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
+        """Samples under one spectrum."""
+        return N_FFT
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ClassicalFeatureExtractor) -> dict[str, torch.Tensor]:
         """Standardised, and padded or cut to the extractor's `num_steps`, by the extractor itself."""

@@ -34,7 +34,7 @@ from hf_audio.grey_pictures import decode_features, encode_features
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale
 from hf_audio.kinds._stored_values import are_measured, picture_faults
 from hf_audio.limits import FIELDS, one_of, whole
-from hf_audio.windows import cut_windows
+from hf_audio.windows import SampleWindows, cut_windows
 
 NORMALISATIONS = ("dataset", "none")
 LOWEST_RATE, FEWEST_BINS = 1000, 4  # below, filters are empty
@@ -237,6 +237,11 @@ class Fbank(Kind):
 
     def window_frames(self, extractor: ASTFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.max_length
+
+    def sample_windows(self, parameters: Mapping[str, Any], window_s: float, hop_s: float) -> SampleWindows:
+        """On the grid of frames, for windows are cut from frames."""
+        fbank = KaldiFbank(parameters["sampling_rate"])
+        return SampleWindows(*fbank.window_samples(window_s, hop_s), fbank.frame_samples, fbank.hop_samples)
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
         """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalising."""

@@ -12,9 +12,8 @@ at their bottom, as spectrograms are drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,10 @@ from hf_audio.extractors.spectrogram import (
     mel_filters,
 )
 from hf_audio.grey_pictures import grey_png, read_pixels, to_pixels
+from hf_audio.kinds._cut_sound import CutSound
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale
 from hf_audio.kinds._stored_values import are_measured, lists_hold, picture_faults
 from hf_audio.limits import FIELDS
-from hf_audio.windows import cut_windows
 
 # Seconds of sound of which one core makes and stores a channel in one second: 2,048 samples a frame, every 512, at
 # 22,050 or 44,100 Hz. Harmonic and percussive parts are made together.
@@ -80,7 +79,7 @@ bottom of each |
 
 
 @dataclass(frozen=True)
-class Spectrogram:
+class Spectrogram(CutSound):
     """What SpectrogramFeatureExtractor computes, of every window by itself, not normalised.
 
     Frames are centred, so the first and last ones of a window see zeros beyond its ends, and so do harmonic and
@@ -121,7 +120,7 @@ class Spectrogram:
     @property
     def is_stereo(self) -> bool:
         """Whether left and right are told apart; mono features of a stereo file are of the mean of both."""
-        return self._extractor.is_stereo
+        return self.published.is_stereo
 
     @property
     def frame_samples(self) -> int:
@@ -141,32 +140,13 @@ class Spectrogram:
             "normalisation": self.normalisation,
         }
 
-    def num_frames(self, num_samples: int) -> int:
-        """Frames of `num_samples`; 0 below one spectrum."""
-        return self._extractor.num_frames(num_samples) if num_samples >= self.frame_samples else 0
+    def count(self, num_samples: int) -> int:
+        """431 frames of 5 s at 44,100 Hz, 1,292 of 30 s at 22,050 Hz."""
+        return self.published.num_frames(num_samples)
 
-    def window_frames(self, window_s: float) -> int:
-        """Frames of a window of `window_s` seconds: 431 for 5 s at 44,100 Hz, 1,292 for 30 s at 22,050 Hz."""
-        return self.num_frames(round(window_s * self.sample_rate))
-
-    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
-        """Samples of a window, and from one window to the next."""
-        return round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
-
-    def windows(
-        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]` or `[2, samples]`.
-
-        Returns:
-            (start in seconds, float32 `[frames, channels, bins]` in dB) of each, made one at a time.
-        """
-        size, hop = self.window_samples(window_s, hop_s)
-        for waveform in waveforms:
-            yield (
-                (start / self.sample_rate, self._extractor.extract(window.T))
-                for start, window in cut_windows(waveform.T, size, hop)
-            )
+    def extract(self, sound: np.ndarray) -> np.ndarray:
+        """float32 `[frames, channels, bins]` in dB."""
+        return self.published.extract(sound)
 
     def to_feature_extractor(
         self, max_length: int, mean: Sequence[float] | float, std: Sequence[float] | float
@@ -183,10 +163,6 @@ class Spectrogram:
             mean=mean,
             std=std,
         )
-
-    @cached_property
-    def _extractor(self) -> SpectrogramFeatureExtractor:
-        return self.to_feature_extractor(None, None, None)
 
 
 def _check(wanted: Spectrogram) -> None:
@@ -283,6 +259,10 @@ class Spectrograms(Kind):
 
     def window_frames(self, extractor: SpectrogramFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.max_length
+
+    def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
+        """Samples under one spectrum."""
+        return parameters["n_fft"]
 
     def batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor

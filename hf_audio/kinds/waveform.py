@@ -8,7 +8,7 @@ A window is a row with a FLAC file of 16 bits, which the Hub's viewer plays and 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,11 +22,11 @@ from datasets import Audio
 from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
 from hf_audio.errors import InputError, one_line
+from hf_audio.kinds._cut_sound import CutSound
 from hf_audio.kinds._kind import CardText, Form, Kind
 from hf_audio.kinds._stored_values import heads_of
 from hf_audio.kinds.fbank import KaldiFbank, fbank_frame_s
 from hf_audio.limits import FIELDS
-from hf_audio.windows import cut_windows
 
 HIGHEST_FLAC_RATE = 655_350
 FULL_SCALE = 32768
@@ -56,7 +56,7 @@ mono, of 16 bits, and not normalised.""",
 
 
 @dataclass(frozen=True)
-class Waveform:
+class Waveform(CutSound):
     """Mono waveforms in [-1, 1], at one sample rate, unchanged: a frame is a sample.
 
     Raises:
@@ -91,25 +91,13 @@ class Waveform:
         """Everything that decides the values, for a manifest."""
         return {"kind": "waveform", "sampling_rate": self.sample_rate}
 
-    def num_frames(self, num_samples: int) -> int:
-        """Samples of `num_samples` that make a window; 0 below `frame_samples`."""
-        return num_samples if num_samples >= self.frame_samples else 0
+    def count(self, num_samples: int) -> int:
+        """Each sample is a frame."""
+        return num_samples
 
-    def window_frames(self, window_s: float) -> int:
-        """Samples of a window of `window_s` seconds."""
-        return self.num_frames(round(window_s * self.sample_rate))
-
-    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
-        """Samples of a window, and from one window to the next."""
-        return round(window_s * self.sample_rate), round(hop_s * self.sample_rate)
-
-    def windows(
-        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]`: (start in seconds, float32 `[samples]`)."""
-        size, hop = self.window_samples(window_s, hop_s)
-        for waveform in waveforms:
-            yield ((start / self.sample_rate, window) for start, window in cut_windows(waveform, size, hop))
+    def extract(self, sound: np.ndarray) -> np.ndarray:
+        """The sound itself."""
+        return sound
 
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> Wav2Vec2FeatureExtractor:
         """The stock extractor of Wav2Vec2, HuBERT and WavLM; it standardises each waveform by itself.

@@ -5,28 +5,27 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
-from hf_audio.data.foreign.index import classes_in
-from hf_audio.data.index.table import MIXTURE_GROUP
+from hf_audio.baselines import window_statistics
+from hf_audio.data.index.columns import is_one_of
 from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
-from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.inference import embeddings, load_network
-from hf_audio.references import window_statistics
+from hf_audio.predictor import Predictor
 
 
 class ClipTable(NamedTuple):
     """Clips of a feature dataset.
 
     Attributes:
-        rows: of index.csv, one a clip: clip_id, group, split, labels, unknown, start_s, end_s and metadata.
+        rows: of the index, one a clip: clip_id, group, split, labels, unknown, start_s, end_s and metadata.
         targets: float32 `[clips, classes]`, NaN where unknown.
     """
 
-    rows: list[dict[str, str]]
+    rows: list[dict[str, Any]]
     targets: np.ndarray
 
     @property
@@ -48,15 +47,14 @@ def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
         if split not in features.splits:
             raise unknown_name("split", split, features.splits)
     stored = {clip_id for split in splits for clip_id in features.splits[split].unique("clip_id")}
-    rows = [
-        row
-        for row in written_rows(features.index)
-        if row["clip_id"] in stored and not row["group"].startswith(MIXTURE_GROUP)
-    ]
+    clips = features.clips()
+    if features.clip_columns.is_mixed:
+        clips = clips.filter(pc.equal(pc.list_value_length(clips["part_groups"]), 0))
+    rows = clips.filter(is_one_of(clips["clip_id"], stored)).to_pylist()
     if not rows:
         raise InputError(f"{features.source} has no clip of its own in {', '.join(splits)}")
     labels = features.labels
-    targets = [labels.multi_hot(*(classes_in(row[name], labels) for name in ("labels", "unknown"))) for row in rows]
+    targets = [labels.multi_hot(labels.indices(row["labels"]), labels.indices(row["unknown"])) for row in rows]
     return ClipTable(rows, np.stack(targets))
 
 
@@ -78,10 +76,10 @@ def window_vectors(
     chosen = windows_of(features, set(clip_ids))
     place = {clip_key(clip_id): number for number, clip_id in enumerate(clip_ids)}
     vectors, places = [], []
-    model, extractor = load_network(network, features, token=token) if network else (None, None)
+    predictor = Predictor.load(network, token=token) if network else None
     for split in chosen.splits:
-        if model is not None:
-            found = embeddings(model, chosen, split, extractor=extractor)
+        if predictor is not None:
+            found = predictor.embeddings(chosen, split)
             values, keys = found.values, map(clip_key, found.clip_ids)
         else:
             values, _, keys = window_statistics(chosen, split)

@@ -6,7 +6,7 @@ where the clips are. What lies clearly nearer to one centre gets its name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from hf_audio.data.foreign.index import names_in
 from hf_audio.data.index.label_overrides import LEAVE_OUT, overrides_text
 from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor
+from hf_audio.data.tables import names_cell
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
@@ -147,13 +147,13 @@ def write_split_label(split: LabelClusters, features: FeatureDataset, path: str 
     rows = []
     for row, cluster, margin, kept in zip(split.clips.rows, split.clusters, split.margins, split.kept, strict=True):
         name = split.names[cluster]
-        labels, unknown = (names_in(row[key], features.labels) for key in ("labels", "unknown"))
+        labels, unknown = list(row["labels"]), list(row["unknown"])
         labels.remove(split.label)
         if kept:  # a name may be a class that the corpus has already
             labels, unknown = [*labels, name], [one for one in unknown if one != name]
         else:
             unknown += [one for one in split.names if one not in labels and one not in unknown]
-        written = {"clip_id": row["clip_id"], "labels": ";".join(dict.fromkeys(labels)), "unknown": ";".join(unknown)}
+        written = _written(row["clip_id"], dict.fromkeys(labels), unknown)
         written["label"] = name if kept else LEAVE_OUT
         rows.append({**written, "margin": f"{margin:.3f}", "reason": f"{split.label} near {name}"})
     if not features.labels.is_multi_label:
@@ -163,14 +163,15 @@ def write_split_label(split: LabelClusters, features: FeatureDataset, path: str 
     everything = clips_of(features, list(features.splits))
     for row, target in zip(everything.rows, everything.targets[:, column], strict=True):
         if np.isnan(target):
-            labels, unknown = (names_in(row[key], features.labels) for key in ("labels", "unknown"))
-            unknown.remove(split.label)
+            labels, unknown = row["labels"], [one for one in row["unknown"] if one != split.label]
             unknown += [one for one in split.names if one not in labels and one not in unknown]
-            unknown = ";".join(unknown)
-            reason = f"{split.label} is unknown"
-            rows.append({"clip_id": row["clip_id"], "labels": row["labels"], "unknown": unknown, "reason": reason})
+            rows.append({**_written(row["clip_id"], labels, unknown), "reason": f"{split.label} is unknown"})
     write_atomically(path, overrides_text(rows, ("clip_id", "labels", "unknown", "margin", "reason")))
     return path
+
+
+def _written(clip_id: str, labels: Iterable[str], unknown: Iterable[str]) -> dict[str, str]:
+    return {"clip_id": clip_id, "labels": names_cell(labels), "unknown": names_cell(unknown)}
 
 
 def plot_split_label(split: LabelClusters) -> Figure:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import sem
 from scipy.stats import t as student
 
-from hf_audio.data.foreign.index import names_in
+from hf_audio.baselines import MOST_TRAINING_WINDOWS, fit_linear
 from hf_audio.data.index.label_overrides import (
     LEAVE_OUT,
     CorrectedLabels,
     correct_labels,
     overrides_text,
-    read_clip_labels,
+    read_overrides,
 )
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, index_of, rows_of
 from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.tables import names_cell
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.label_quality.errors import checked_splits
 from hf_audio.metrics import METRIC_NAMES, main_metrics, mean_of_clips, validation_metrics
-from hf_audio.references import MOST_TRAINING_WINDOWS, fit_linear
 from hf_audio.terminal import progress
 
 FEWEST_GROUPS = 20
@@ -150,13 +150,13 @@ def _compared(
 def without_test_clips(overrides: str | Path, features: FeatureDataset, path: str | Path) -> Path:
     """Writes the corrections without those of test clips to `path`, for a comparison on labels as given."""
     test = set(clips_of(features, ["test"]).clip_ids)
-    kept = {clip_id: one for clip_id, one in read_clip_labels(overrides).items() if clip_id not in test}
+    kept = {clip_id: one for clip_id, one in read_overrides(overrides).items() if clip_id not in test}
     has_unknown = any(one.unknown is not None for one in kept.values())
     rows = [
         {
             "clip_id": clip_id,
-            "labels": LEAVE_OUT if one.is_left_out else ";".join(one.labels),
-            "unknown": ";".join(one.unknown or ()),
+            "labels": LEAVE_OUT if one.is_left_out else names_cell(one.labels),
+            "unknown": names_cell(one.unknown or ()),
         }
         for clip_id, one in kept.items()
     ]
@@ -167,7 +167,7 @@ def without_test_clips(overrides: str | Path, features: FeatureDataset, path: st
 
 def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, overrides: str | Path) -> np.ndarray:
     """Targets of the training clips after corrections; infinite for clips that are left out."""
-    clips = index_of(_clip(row, labels) for row in (*train.rows, *test.rows))
+    clips = index_of(_clip(row) for row in (*train.rows, *test.rows))
     corrected: CorrectedLabels = correct_labels(clips, labels, overrides)
     new = [name for name in corrected.labels.names if name not in labels.names]
     if new:
@@ -184,8 +184,8 @@ def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, ov
     return targets
 
 
-def _clip(row: dict[str, str], labels: LabelSpace) -> Clip:
-    given, unknown = (tuple(names_in(row[key], labels)) for key in ("labels", "unknown"))
+def _clip(row: Mapping[str, Any]) -> Clip:
+    given, unknown = tuple(row["labels"]), tuple(row["unknown"])
     return Clip("", given, row["group"], row["clip_id"], split=row["split"], unknown=unknown)
 
 

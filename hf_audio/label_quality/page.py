@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from hf_audio.data.index.label_overrides import overrides_text
 from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.tables import names_cell
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import encode_features
 from hf_audio.kinds import Form
@@ -47,11 +48,11 @@ def write_label_errors(
     write_atomically(folder / "label_errors.csv", overrides_text(rows, COLUMNS))
     pictures = _pictures(features, [error.row["clip_id"] for error in found.errors[:num_pictures]])
     sounds = _sounds(found.errors, Path(data_dir), folder) if data_dir else {}
-    write_atomically(folder / "index.html", _page(rows, features, pictures, sounds))
+    write_atomically(folder / "index.html", _page(found.errors, features, pictures, sounds))
     column = "labels" if features.labels.is_multi_label else "label"
     sure = [
-        {**row, column: row["suggested"], "reason": _reason(row)}
-        for row in rows
+        {**row, column: row["suggested"] if column == "labels" else error.suggested[0], "reason": _reason(row)}
+        for row, error in zip(rows, found.errors, strict=True)
         if float(row["confidence"]) >= least_confidence
     ]
     write_atomically(
@@ -63,13 +64,18 @@ def write_label_errors(
 def _row(error: LabelError) -> dict[str, str]:
     return {
         "clip_id": error.row["clip_id"],
-        "given": ";".join(error.given),
-        "suggested": ";".join(error.suggested),
+        "given": names_cell(error.given),
+        "suggested": names_cell(error.suggested),
         "confidence": f"{error.confidence:.3f}",
         "quality": f"{error.quality:.3f}",
         "split": error.row["split"],
         "group": error.row["group"],
     }
+
+
+def _shown(error: LabelError) -> dict[str, str]:
+    """The same for people, who need not take names apart again."""
+    return {**_row(error), "given": "; ".join(error.given), "suggested": "; ".join(error.suggested)}
 
 
 def _reason(row: dict[str, str]) -> str:
@@ -101,13 +107,12 @@ def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[
                 by_name = {file.stem: file for file in files}
             path = by_name.get(Path(name).name) or by_name.get(Path(name).stem)
         if path is not None:
-            start_s, end_s = (float(error.row[key]) if error.row[key] else None for key in ("start_s", "end_s"))
-            sounds[error.row["clip_id"]] = player(path, folder, start_s or 0.0, end_s)
+            sounds[error.row["clip_id"]] = player(path, folder, error.row["start_s"], error.row["end_s"])
     return sounds
 
 
 def _page(
-    rows: Sequence[dict[str, str]],
+    errors: Sequence[LabelError],
     features: FeatureDataset,
     pictures: dict[str, Markup],
     sounds: dict[str, Markup],
@@ -115,16 +120,16 @@ def _page(
     shown = [
         Row(
             [
-                *(row[name].replace(";", "; ") or "–" for name in COLUMNS),
-                sounds.get(row["clip_id"], ""),
-                pictures.get(row["clip_id"], ""),
+                *(_shown(error)[name] or "–" for name in COLUMNS),
+                sounds.get(error.row["clip_id"], ""),
+                pictures.get(error.row["clip_id"], ""),
             ],
-            tags=[name for column in ("given", "suggested") for name in row[column].split(";") if name],
+            tags=[*error.given, *error.suggested],
         )
-        for row in rows
+        for error in errors
     ]
     return page(
-        f"{len(rows)} labels of {features.name} that are probably wrong",
+        f"{len(errors)} labels of {features.name} that are probably wrong",
         "The likeliest errors come first. Delete the rows of overrides.csv that you disagree with, then train with "
         "--label_overrides overrides.csv.",
         Table(TITLES, shown, tagged=True, least="confidence"),

@@ -17,7 +17,6 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.index.table import groups_in
 from hf_audio.errors import InputError
 from hf_audio.learners.window_vectors import WindowVectors
 from hf_audio.metrics import ClipScores, average_per_clip, main_metrics, validation_metrics
@@ -99,8 +98,8 @@ def search_settings(
     Raises:
         InputError: all windows are of one group.
     """
-    is_mixture = np.array([len(groups_in(group)) > 1 for group in windows.groups])  # of groups in several folds
-    windows = windows.take(np.flatnonzero(~is_mixture)).evenly_spaced(MOST_SEARCHED_WINDOWS)
+    windows = windows.take(np.flatnonzero(~windows.are_mixed))  # whose parts' groups may be in several folds
+    windows = windows.evenly_spaced(MOST_SEARCHED_WINDOWS)
     num_folds = min(NUM_FOLDS, len(np.unique(windows.groups)))
     if num_folds < 2:
         raise InputError("--search compares groups of training clips and all are of one group: leave it out")

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key, load_features
 from hf_audio.errors import InputError
-from hf_audio.inference import WindowEmbeddings, embeddings, load_network
 from hf_audio.kinds import Form, names_of
+from hf_audio.predictions import WindowEmbeddings
+from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name
 from hf_audio.terminal import named_logger
-
-if TYPE_CHECKING:
-    from transformers import FeatureExtractionMixin, PreTrainedModel
 
 # Windows start on a grid that differs by the kind of feature: spectra of 25 ms every 10 ms, or samples. The last one is
 # laid against the clip's end, which is cut to that grid.
@@ -35,6 +33,7 @@ class WindowVectors:
         targets: float32 `[windows, classes]`, NaN where unknown.
         clip_ids, groups: of each window.
         starts_s: float64 `[windows]`.
+        are_mixed: bool `[windows]`, whether they are of mixtures.
     """
 
     inputs: np.ndarray
@@ -42,6 +41,7 @@ class WindowVectors:
     clip_ids: np.ndarray
     groups: np.ndarray
     starts_s: np.ndarray
+    are_mixed: np.ndarray
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -67,23 +67,21 @@ class WindowVectors:
 class Network:
     """A trained network, and stored windows that it reads."""
 
-    name: str
-    model: PreTrainedModel
-    extractor: FeatureExtractionMixin
+    predictor: Predictor
     features: FeatureDataset
 
     @property
     def public_name(self) -> str:
         """Its Hub name; of a folder of this machine the last part only."""
-        return public_name(self.name)
+        return public_name(self.predictor.name)
 
     def facts(self) -> dict[str, Any]:
         """What a report and a card say of it."""
         return {
             "name": self.public_name,
-            "architecture": type(self.model).__name__,
-            "num_parameters": self.model.num_parameters(),
-            "sampling_rate": self.extractor.sampling_rate,
+            "architecture": type(self.predictor.model).__name__,
+            "num_parameters": self.predictor.model.num_parameters(),
+            "sampling_rate": self.predictor.extractor.sampling_rate,
             "features": self.features.manifest["extractor"],
         }
 
@@ -116,7 +114,7 @@ class VectorReader:
             windows = classical_vectors(self.features, split)
             if self.network is not None:
                 network = self.network
-                found = embeddings(network.model, network.features, split, extractor=network.extractor)
+                found = network.predictor.embeddings(network.features, split)
                 windows = join(windows, found, network.features.source)
             self._read[split] = windows
         return self._read[split]
@@ -136,22 +134,25 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
             f"{name} has no features beside it: name with --network_features the feature dataset that it reads"
         )
     dataset = load_features(features or beside, token=token)
-    model, extractor = load_network(name, dataset, token=token, seed=seed)
-    return Network(name, model, extractor, dataset)
+    predictor = Predictor.load(name, token=token, seed=seed)
+    predictor.check_reads(dataset)
+    return Network(predictor, dataset)
 
 
 def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:
     """Mean over steps of the stored features of each window, as measured."""
     kind = features.kind
-    inputs, targets, clip_ids, groups, starts_s = [], [], [], [], []
+    inputs, targets, clip_ids, groups, starts_s, are_mixed = [], [], [], [], [], []
     for row in features.splits[split]:
         inputs.append(kind.decode(row)[: row["num_frames"]].mean(axis=0))
         targets.append(features.labels.target_of(row))
         clip_ids.append(row["clip_id"])
         groups.append(row["group"])
         starts_s.append(row["start_s"])
+        are_mixed.append(bool(row.get("part_groups")))
+    names = np.array(clip_ids), np.array(groups)
     return WindowVectors(
-        np.stack(inputs), np.stack(targets), np.array(clip_ids), np.array(groups), np.array(starts_s, dtype=np.float64)
+        np.stack(inputs), np.stack(targets), *names, np.array(starts_s, dtype=np.float64), np.array(are_mixed)
     )
 
 

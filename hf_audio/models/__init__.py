@@ -132,19 +132,20 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
 
 
 def metadata_values(features: FeatureDataset, fields: Sequence[str]) -> dict[str, list[str]]:
-    """The values that each field has among the clips, sorted: {"drums": ["no", "yes"]}.
+    """The values that each field has among the clips, sorted, as text: {"drums": ["no", "yes"]}.
 
     Raises:
         InputError: a field that no clip has.
     """
-    found: dict[str, set[str]] = {}
-    for facts in features.metadata.values():
-        for field, value in facts.items():
-            found.setdefault(field, set()).add(value)
+    from hf_audio.data.index.columns import values_in
+    from hf_audio.data.index.table import metadata_columns
+
+    clips = features.clips()
+    found = {fact: values_in(clips[column]) for column, fact in metadata_columns(clips).items()}
     for field in fields:
-        if field not in found:
-            raise unknown_name("metadata field", field, sorted(found))
-    return {field: sorted(found[field]) for field in fields}
+        if not found.get(field):
+            raise unknown_name("metadata field", field, sorted(fact for fact, values in found.items() if values))
+    return {field: sorted(map(str, found[field])) for field in fields}
 
 
 def require_checkpointing(name: str) -> None:
@@ -230,8 +231,7 @@ def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDatas
     if "num_channels" in known:
         size["num_channels"] = _num_channels(features)
         _check_channels(config_class, size["num_channels"], settings.get("num_channels"))
-    named = {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}
-    return config_class(**{**size, **settings, **named})
+    return config_class(**{**size, **settings, **labels.config_settings})
 
 
 def _split(options: dict[str, Any], of_network: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

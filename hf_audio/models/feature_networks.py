@@ -191,6 +191,11 @@ def as_steps(input_values: Tensor, num_features: int) -> Tensor:
     return steps
 
 
+# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
+# others; from the Hub it copies all.
+from .heads import HEADS  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
+
 for _config, _model in ((FeatureMLPConfig, FeatureMLP), (FeatureCNNConfig, FeatureCNN), (FeatureRNNConfig, FeatureRNN)):
     _config.register_for_auto_class()
     _model.register_for_auto_class("AutoModelForAudioClassification")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
-from hf_audio.corpora import find_corpus, obtain_corpus
+from hf_audio.corpora import corpus_named
 from hf_audio.corpora.folder import Reading
 from hf_audio.data.index.columns import names_in, with_split, with_values
 from hf_audio.data.index.label_overrides import CorrectedLabels, correct_labels
@@ -20,12 +19,16 @@ from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.mixtures import mix_clips
 from hf_audio.data.index.table import CLIP_COLUMNS, CorpusCard
 from hf_audio.data.index.understanding import Understanding
+from hf_audio.data.sharing.columns import as_stored
 from hf_audio.data.splits.assigning import assign_splits
 from hf_audio.errors import InputError
+from hf_audio.preparation.acting_splits import require_acting_splits
+from hf_audio.preparation.joining import Part, join
+from hf_audio.preparation.label_map import read_label_map, with_names
+from hf_audio.preparation.protocols import also_understood, saying, tested_on, with_understanding, with_what_was_done
+from hf_audio.preparation.read_corpora import read_corpus, recordings
 from hf_audio.preparation.sample_rates import with_low_rates
-from hf_audio.privacy import public_value
-
-MOST_UNDERSTOOD = 5_000  # letters in a card
+from hf_audio.preparation.sources import each_corpus
 
 
 class CorpusClips(NamedTuple):
@@ -45,6 +48,8 @@ def corpus_clips(
     mixing: MixingConfig | None = None,
     *,
     sample_rate: int | None = None,
+    token: str | bool | None = None,
+    given: Collection[str] | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> CorpusClips:
     """The clips that `data` asks for, from the recordings on disk; a corpus that is not there is obtained first.
@@ -53,30 +58,133 @@ def corpus_clips(
         data: what is asked for.
         mixing: mixtures that are to be made of the training clips.
         sample_rate: of the features in Hz; that many recordings lie below it is worth a remark.
+        token: Hub token, for a dataset there; by default HF_TOKEN or the one that is logged in.
+        given: names of the settings that a user gave, which must do something; None takes those that differ from
+            their defaults.
         tell: takes, before anything is decided, the paragraph on how a folder or table was read.
 
     Raises:
         InputError: as the corpus and the split do, or settings that do not fit together.
     """
-    corpus = find_corpus(data.corpus)
-    clips, understanding = read_corpus(data)
+    parts = _parts(data, sample_rate, token, tell)
+    require_acting_splits(data, [set(names_in(part.clips["split"])) for part in parts.values()], given)
+    clips, labels, card, understanding = _divided(parts, data) if len(parts) == 1 else _joined(parts, data, tell)
+    negatives, told = _negatives(data, labels)
+    if told and tell:
+        tell(told)
+    clips = _added(clips, negatives)
+    clips, labels, note = _corrected(clips, labels, data)
+    clips = _beginnings(clips, data.clip_s)
+    mixtures = mix_clips(clips, labels, mixing or MixingConfig())
+    card = with_what_was_done(also_understood(card, told), data, note, len(mixtures))
+    return CorpusClips(_added(clips, mixtures), labels, card, understanding)
+
+
+def corpus_as_it_is(
+    data: DataConfig, *, token: str | bool | None = None, tell: Callable[[str], object] | None = None
+) -> CorpusClips:
+    """The clips of a corpus with its own splits or folds, see `as_stored`, and corrected labels; nothing is drawn.
+
+    Args:
+        data, token, tell: see `corpus_clips`.
+
+    Raises:
+        InputError: as the corpus does, or negatives, which are clips of another corpus.
+    """
+    if data.negatives:
+        raise InputError(
+            f"--negatives {data.negatives} are added where features are built, and are no recordings of this corpus: "
+            "leave them out"
+        )
+    parts = _parts(data, None, token, tell)
+    if len(parts) > 1:
+        raise InputError(f"{' and '.join(parts)} are shared one at a time: give one --corpus or --dataset")
+    clips, labels, card, understanding = next(iter(parts.values()))
+    clips, labels, note = _corrected(as_stored(clips), labels, data)
+    said = [card.protocol if understanding is None else "", note]
+    card = dataclasses.replace(card, protocol=" ".join(filter(None, said)))
+    return CorpusClips(_beginnings(clips, data.clip_s), labels, card, understanding)
+
+
+def _parts(
+    data: DataConfig, sample_rate: int | None, token: str | bool | None, tell: Callable[[str], object] | None
+) -> dict[str, CorpusClips]:
+    """Each corpus by its name, as it was read and after `--label_map`; what was understood is told."""
+    parts: dict[str, CorpusClips] = {}
+    for name, of_one in each_corpus(data).items():
+        with _naming(name, data):
+            parts[name] = _described(of_one, sample_rate, token, _telling(name, data, tell))
+    if not data.label_map:
+        return parts
+    names = read_label_map(data.label_map, {name: part.labels.names for name, part in parts.items()})
+    for name, part in parts.items():
+        with _naming(name, data):
+            clips, labels, said = with_names(part.clips, part.labels, names[name])
+        if said:
+            said = f"By the label map: {said}."
+            if tell:
+                _telling(name, data, tell)(said)
+            card = dataclasses.replace(part.card, understood=f"{part.card.understood} {said}".strip(), label_names=None)
+            parts[name] = CorpusClips(clips, labels, card, part.understanding)
+    return parts
+
+
+def _divided(parts: Mapping[str, CorpusClips], data: DataConfig) -> CorpusClips:
+    """The only corpus, with its splits."""
+    (found,) = parts.values()
+    _check_classes(found.labels, found.clips)
+    return _with_splits(found, data)
+
+
+def _joined(parts: Mapping[str, CorpusClips], data: DataConfig, tell: Callable[[str], object] | None) -> CorpusClips:
+    """Several corpora as one, each with its own splits; the joining is told."""
+    if data.test_groups:
+        raise InputError("--test_groups says what to test on of one corpus, and several are joined: leave it out")
+    divided = []
+    for name, part in parts.items():
+        with _naming(name, data):
+            clips, labels, card, _ = _with_splits(part, data)
+        if card.name == corpus_named("folder").card.name:
+            card = dataclasses.replace(card, name=name)
+        divided.append(Part(name, clips, labels, card))
+    joined = join(divided)
+    if tell:
+        tell(joined.told)
+    _check_classes(joined.labels, joined.clips)
+    return CorpusClips(joined.clips, joined.labels, joined.card)
+
+
+@contextlib.contextmanager
+def _naming(name: str, data: CorpusConfig) -> Iterator[None]:
+    """Says which of several corpora an error is about."""
+    try:
+        yield
+    except InputError as error:
+        if data.num_corpora == 1:
+            raise
+        raise InputError(f"Of {name}: {error}") from error
+
+
+def _telling(name: str, data: CorpusConfig, tell: Callable[[str], object] | None) -> Callable[[str], object] | None:
+    """Tells which of several corpora something is said of."""
+    if tell is None or data.num_corpora == 1:
+        return tell
+    return lambda said: tell(f"Of {name}: {said}")
+
+
+def _described(
+    data: DataConfig, sample_rate: int | None, token: str | bool | None, tell: Callable[[str], object] | None
+) -> CorpusClips:
+    """A corpus as it was read, which is told."""
+    clips, understanding, card = read_corpus(data, token)
     if understanding:
-        understanding = with_low_rates(understanding, clips, sample_rate)
+        understanding = with_low_rates(understanding, clips, sample_rate, token)
         if tell:
             tell(understanding.paragraph())
         if data.strict:
             understanding.require_all_recordings()
-    official = set(names_in(clips["split"]))
-    card = _understood(corpus.CARD, clips, understanding)
-    labels = label_space(corpus.CARD, clips, several=data.several_labels)
-    _check_classes(labels, clips)
-    clips = _with_splits(clips, labels, data)
-    clips = _added(clips, _negatives(data, labels, tell))
-    clips, labels, note = _corrected(clips, labels, data)
-    clips = _beginnings(clips, data.clip_s)
-    mixtures = mix_clips(clips, labels, mixing or MixingConfig())
-    card = _card(card, data, official, note, len(mixtures))
-    return CorpusClips(_added(clips, mixtures), labels, card, understanding)
+    card = with_understanding(card, clips, understanding)
+    return CorpusClips(clips, label_space(card, clips, several=data.several_labels), card, understanding)
 
 
 def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> LabelSpace:
@@ -84,53 +192,6 @@ def label_space(card: CorpusCard, clips: pa.Table, *, several: bool = False) -> 
     found = names_in(clips["labels"])
     names = [name for name in card.label_names if name in found] if card.label_names else None
     return LabelSpace.of_clips(clips, names=names, problem_type=MULTI_LABEL if several else card.problem_type)
-
-
-def corpora_of(data: CorpusConfig) -> list[CorpusCard]:
-    """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives."""
-    return [find_corpus(name).CARD for name in (data.corpus, data.negatives) if name]
-
-
-def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Path:
-    """The folder with a corpus's recordings; without `data_dir` they are downloaded or rendered below corpora/."""
-    if data_dir:
-        return Path(data_dir)
-    if name == "folder":
-        raise InputError(
-            f"Nothing to train on: give {flag} DIR (class folders, or a table with path and label), "
-            "or --dataset USER/NAME for features on the Hub"
-        )
-    return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
-
-
-def read_corpus(data: DataConfig) -> tuple[pa.Table, Understanding | None]:
-    """The clips as the corpus has them, `split` official, the name of a fold, or None; and how they were read.
-
-    Raises:
-        InputError: as the corpus does, or settings for folders and tables of one's own.
-    """
-    corpus, reading = find_corpus(data.corpus), _reading(data)
-    root = recordings(data.corpus, data.data_dir)
-    if data.split == "official":
-        return _understand(corpus, root, reading)
-    if hasattr(corpus, "index_for_random_split"):
-        clips, understanding = corpus.index_for_random_split(root), None
-    else:
-        clips, understanding = _understand(corpus, root, reading)
-    return with_split(clips, None), understanding
-
-
-def _reading(data: CorpusConfig) -> Reading:
-    """What the settings say of a folder or table of the user's own; they are refused for corpora of a known layout."""
-    reading = Reading(**{field.name: getattr(data, field.name) for field in dataclasses.fields(Reading)})
-    if reading != Reading() and not hasattr(find_corpus(data.corpus), "understand"):
-        given = next(name for name, value in vars(reading).items() if value != getattr(Reading(), name))
-        raise InputError(f"--{given} is for --corpus folder, and the layout of {data.corpus} is known; leave it out")
-    return reading
-
-
-def _understand(corpus: ModuleType, root: Path, reading: Reading) -> tuple[pa.Table, Understanding | None]:
-    return corpus.understand(root, reading) if hasattr(corpus, "understand") else (corpus.index(root), None)
 
 
 def _check_classes(labels: LabelSpace, clips: pa.Table) -> None:
@@ -142,28 +203,11 @@ def _check_classes(labels: LabelSpace, clips: pa.Table) -> None:
         )
 
 
-def _understood(card: CorpusCard, clips: pa.Table, understanding: Understanding | None) -> CorpusCard:
-    """The card of a corpus with what is known of its groups, and with how it was read where that had to be found out.
-
-    Where every file is a group, whatever they are called, groups keep nothing apart.
-    """
-    known = pc.count_distinct(clips["group"]).as_py() < pc.count_distinct(clips["audio"]).as_py()
-    if understanding is None:
-        return dataclasses.replace(card, groups_known=known)
-    known &= understanding.groups_known
-    split_by = "Group-disjoint split" if known else "Split by files, of which no grouping is known"
-    return dataclasses.replace(
-        card,
-        groups_known=known,
-        protocol=f"{split_by}; {card.protocol[0].lower()}{card.protocol[1:]}",
-        understood=str(public_value(understanding.paragraph()))[:MOST_UNDERSTOOD],
-    )
-
-
-def _with_splits(clips: pa.Table, labels: LabelSpace, data: SplitConfig) -> pa.Table:
-    return assign_splits(
-        clips,
-        labels,
+def _with_splits(found: CorpusClips, data: SplitConfig) -> CorpusClips:
+    """A corpus with a split for each clip, and in its card what of that readers must know."""
+    clips = assign_splits(
+        found.clips,
+        found.labels,
         fold=data.fold,
         num_folds=data.num_folds,
         test_groups=data.test_groups,
@@ -173,12 +217,14 @@ def _with_splits(clips: pa.Table, labels: LabelSpace, data: SplitConfig) -> pa.T
         test_to_train=data.test_to_train,
         seed=data.split_seed,
     )
+    said = tested_on(data, set(names_in(found.clips["split"])))
+    return found._replace(clips=clips, card=saying(found.card, said))
 
 
-def _negatives(data: CorpusConfig, labels: LabelSpace, tell: Callable[[str], object] | None) -> pa.Table:
-    """Training clips of another corpus that have none of the classes; no clips where none is named."""
+def _negatives(data: CorpusConfig, labels: LabelSpace) -> tuple[pa.Table, str]:
+    """Training clips of another corpus that have none of the classes, none where none is named, and how it was read."""
     if not data.negatives:
-        return CLIP_COLUMNS.empty_table()
+        return CLIP_COLUMNS.empty_table(), ""
     if not labels.is_multi_label:
         raise InputError(
             f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
@@ -186,15 +232,14 @@ def _negatives(data: CorpusConfig, labels: LabelSpace, tell: Callable[[str], obj
         )
     name = data.negatives
     root = recordings(name, data.negatives_dir, "--negatives_dir")
-    clips, understanding = _understand(find_corpus(name), root, Reading())
-    if understanding and tell:
-        tell(f"Of --negatives {name}: {understanding.paragraph()}")
+    clips, understanding = corpus_named(name).read(root, Reading())
+    told = f"Of --negatives {name}: {understanding.paragraph()}" if understanding else ""
     clips = with_split(clips.select(CLIP_COLUMNS.names), "train")
     for column in ("clip_id", "group"):
         clips = with_values(clips, column, pc.binary_join_element_wise(name, clips[column], "/"))
     for column in ("labels", "unknown"):
         clips = with_values(clips, column, [()] * len(clips))
-    return clips
+    return clips, told
 
 
 def _corrected(clips: pa.Table, labels: LabelSpace, data: CorpusConfig) -> CorrectedLabels:
@@ -205,50 +250,6 @@ def _corrected(clips: pa.Table, labels: LabelSpace, data: CorpusConfig) -> Corre
     if not data.label_overrides:
         return CorrectedLabels(clips, labels, "")
     return correct_labels(clips, labels, data.label_overrides)
-
-
-def _card(card: CorpusCard, data: DataConfig, official: set[str], corrections: str, num_mixtures: int) -> CorpusCard:
-    """What readers must know, of the corpus with its `official` splits and of what was done to it here."""
-    said = []
-    if data.split == "random":
-        said.append(
-            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and too good where "
-            "groups are not known."
-        )
-    said += _tested_on(data, official)
-    if data.several_labels:
-        said.append("Trained and scored as if several classes could apply to any clip.")
-    if data.negatives:
-        other = find_corpus(data.negatives).CARD
-        said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
-        card = dataclasses.replace(card, others=(other,))
-    if corrections:
-        said.append(corrections)
-    if num_mixtures:
-        said.append(f"Training has {num_mixtures:,} mixtures of its own clips beside these.")
-    return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
-
-
-def _tested_on(data: SplitConfig, official: set[str]) -> list[str]:
-    """What readers must know of the test where it is not the whole of an official split."""
-    said = []
-    if data.test_groups:
-        named = ", ".join(data.test_groups[:3]) + (" ..." if len(data.test_groups) > 3 else "")
-        said.append(f"Tested on {len(data.test_groups)} groups that were chosen here: {named}.")
-    elif data.num_folds:
-        said.append(f"Tested on fold {data.fold} of {data.num_folds} that were drawn by groups.")
-    elif data.fold:
-        said.append(f"Tested on fold {data.fold} alone.")
-    elif data.split == "official" and "train" in official and "test" not in official and data.test_fraction:
-        said.append(f"NO official test split was there: {data.test_fraction:.0%} of the training groups are tested on.")
-    if data.test_to_train:
-        said.append(f"NOT the official split: {data.test_to_train:.0%} of the test groups (songs) are trained on.")
-    if data.validation_from == "test":
-        said.append(
-            f"NOT the whole official test split: {data.validation_fraction:.0%} of its groups (songs) are validated "
-            "on, tested is on the others."
-        )
-    return said
 
 
 def _added(clips: pa.Table, others: pa.Table) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 
 import numpy as np
@@ -10,10 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import FeatureConfig
-from hf_audio.data.index.columns import of_split, spread_over, without_mixtures
-from hf_audio.data.index.table import rows_of
-from hf_audio.data.recordings.audio import AudioError, probe
+from hf_audio.data.index.columns import of_split, require_files, without_mixtures
 from hf_audio.data.recordings.lengths import clip_durations, read_headers
+from hf_audio.data.recordings.sampling import sampled
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.terminal import named_logger
@@ -56,18 +54,17 @@ def settings_of(kind: str) -> tuple[str, ...]:
     return (*OF_ALL, *KINDS[kind].settings)
 
 
-def default_window_s(clips: pa.Table) -> float:
+def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
     """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
 
-    So most short clips fit one window without much padding, and long ones are cut into several.
+    So most short clips fit one window without much padding, and long ones are cut into several. Some clips are looked
+    at; `token` is for recordings on the Hub.
     """
     # Without mixtures, which are no longer than these, and negatives, which should not decide
     training = of_split(without_mixtures(clips), "train")
     training = training.filter(pc.greater(pc.list_value_length(training["labels"]), 0))
-    lengths = []
-    for clip in rows_of(spread_over(training, NUM_PROBED_CLIPS)):
-        with contextlib.suppress(AudioError):
-            lengths.append((clip.end_s or probe(clip.path).duration_s) - clip.start_s)
+    some = sampled(training, NUM_PROBED_CLIPS, token)
+    lengths = [(clip.end_s or info.duration_s) - clip.start_s for clip, info in some]
     if not lengths:
         raise InputError(
             f"None of the {len(training)} training files can be read as audio; see the formats in README.md"
@@ -78,7 +75,12 @@ def default_window_s(clips: pa.Table) -> float:
 
 
 def longest_clip_s(clips: pa.Table) -> float:
-    """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole."""
+    """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole.
+
+    Raises:
+        InputError: no recording can be read; or they are not files, whose lengths can be known before they are read.
+    """
+    require_files(clips, "--window_s 0, which is the longest clip, needs")
     longest_s = float(clip_durations(clips, read_headers(clips, NUM_PROBING_THREADS)).max())
     if not longest_s:
         raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 import pyarrow as pa
 
-from hf_audio.data.index.columns import spread_over
 from hf_audio.data.index.understanding import Understanding
-from hf_audio.data.recordings.audio import AudioError, probe
+from hf_audio.data.recordings.sampling import sampled
 
 NUM_PROBED_FILES = 200
 
 
-def with_low_rates(understanding: Understanding, clips: pa.Table, sample_rate: int | None) -> Understanding:
+def with_low_rates(
+    understanding: Understanding, clips: pa.Table, sample_rate: int | None, token: str | bool | None = None
+) -> Understanding:
     """The understanding with a remark where recordings, of a sample of them, lie below `sample_rate` in Hz."""
     if sample_rate is None:
         return understanding
-    rates = []
-    for path in spread_over(clips, NUM_PROBED_FILES)["audio"].to_pylist():
-        with contextlib.suppress(AudioError):
-            rates.append(probe(path).sample_rate)
+    rates = [info.sample_rate for _, info in sampled(clips, NUM_PROBED_FILES, token)]
     low = [rate for rate in rates if rate < sample_rate]
     if not low:
         return understanding

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
@@ -87,6 +89,18 @@ class HubRepo:
 
         return self._patiently(look)
 
+    def files(self) -> dict[str, str | None]:
+        """The files of the repository, of large ones, such as Parquet, with their sha256; none where there is none."""
+
+        def look() -> dict[str, str | None]:
+            try:
+                tree = list(self.api.list_repo_tree(self.repo_id, repo_type=self.repo_type, recursive=True))
+            except RepositoryNotFoundError:
+                return {}
+            return {one.path: one.lfs.sha256 if one.lfs else None for one in tree if isinstance(one, RepoFile)}
+
+        return self._patiently(look)
+
     def create(self, private: bool | None = None) -> None:
         """Make the repository unless it exists; `private` None leaves it to the Hub, which makes it public."""
         self._patiently(self.api.create_repo, self.repo_id, repo_type=self.repo_type, private=private, exist_ok=True)
@@ -103,6 +117,7 @@ class HubRepo:
         *,
         revision: str | None = None,
         replace: Sequence[str] = (),
+        kept: Sequence[str] = (),
         ahead: Sequence[str] = (),
     ) -> None:
         """Upload what the Hub does not have yet; large folders in several commits, of which a repeated push goes on.
@@ -112,7 +127,8 @@ class HubRepo:
             names: of the files, here and in the repository; nothing else in the folder is looked at.
             message: title of the commit.
             revision: a branch that exists; None is main.
-            replace: patterns of files that are deleted from the Hub where they are not among `names`.
+            replace: patterns of files that are deleted from the Hub where they are not among `names` or `kept`.
+            kept: files that are on the Hub and need not be here.
             ahead: those of `names` that may be committed before the others, BYTES_A_COMMIT at a time.
 
         Raises:
@@ -125,7 +141,7 @@ class HubRepo:
                 title = f"{message}: part {number} of {len(parts)}"
                 self._patiently(self._commit, folder, of_part, title, revision, [])
         last = [name for name in names if len(parts) <= 1 or name not in set(ahead)]
-        self._patiently(self._commit, folder, last, message, revision, replace, kept=names)
+        self._patiently(self._commit, folder, last, message, revision, replace, kept=[*names, *kept])
 
     def _commit(
         self,
@@ -147,6 +163,8 @@ class HubRepo:
             if replace:
                 found = filter_repo_objects(self.api.list_repo_files(**repo), allow_patterns=list(replace))
                 operations += [CommitOperationDelete(name, is_folder=False) for name in found if name not in kept]
+            opened.enter_context(warnings.catch_warnings())  # a run's scores are Parquet, and belong to its model
+            warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
             self.api.create_commit(operations=operations, commit_message=message, **repo)
 
     def _patiently(self, call: Callable, *args: Any, **options: Any) -> Any:

@@ -19,8 +19,12 @@ HUB_LICENCES = frozenset(
 
 
 def sources_of(corpus: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The corpora that a dataset is made of, from the `corpus` of its manifest: itself, and those mixed into it."""
-    return [corpus, *corpus.get("others", ())]
+    """The corpora that a dataset is made of, from the `corpus` of its manifest: itself, and those mixed into it.
+
+    Several corpora as one have no licence of their own, and are but the others.
+    """
+    others = corpus.get("others", ())
+    return [*others] if others and not corpus["licence"] else [corpus, *others]
 
 
 def refuse_closed(

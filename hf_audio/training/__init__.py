@@ -1,6 +1,9 @@
-"""Training: transformers' Trainer for feature datasets, and runs that survive being killed."""
+"""Training: transformers' Trainer for feature datasets, what is asked of a model, runs that survive being killed."""
 
 from hf_audio.training.arguments import training_arguments, training_defaults
+from hf_audio.training.classification import Classification
+from hf_audio.training.objective import Objective
+from hf_audio.training.pretraining import Pretraining
 from hf_audio.training.trainer import AudioTrainer
 
-__all__ = ["AudioTrainer", "training_arguments", "training_defaults"]
+__all__ = ["AudioTrainer", "Classification", "Objective", "Pretraining", "training_arguments", "training_defaults"]

@@ -9,12 +9,11 @@ from typing import Any
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.metrics import METRIC_NAMES
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS, REFUSED_ARGUMENTS
+from hf_audio.training.arguments import require_aligned, unknown_metric
+from hf_audio.training.classification import Classification
+from hf_audio.training.pretraining import Pretraining
 
-# What an evaluation gives: Trainer would look for it after the first epoch
-METRICS = ("loss", *METRIC_NAMES)
-OF_PRETRAINING = ("loss", "accuracy", "balanced_accuracy", "roc_auc")
 WHOLE_NUMBERS = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
     **dict.fromkeys(("save_total_limit",), 1),
@@ -40,11 +39,17 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
         raise InputError(f"--{name} is not for runs here: {REFUSED_ARGUMENTS[name]}")
     _check_numbers(values)
     metric = values.get("metric_for_best_model")
-    metrics = OF_PRETRAINING if "objective" in values else METRICS
+    # what an evaluation gives: Trainer would look for it after the first epoch
+    metrics = (Pretraining if "objective" in values else Classification).metric_names
     if metric is not None and metric.removeprefix("eval_") not in metrics:
-        raise InputError(f"--metric_for_best_model {metric} is none that is computed: give one of {', '.join(metrics)}")
+        raise unknown_metric(metric, metrics)
+    strategies = [getattr(values.get(name), "value", values.get(name)) for name in ("eval_strategy", "save_strategy")]
+    if None not in strategies and "no" not in strategies:
+        require_aligned(*strategies, values["eval_steps"], values["save_steps"])
     if values.get("train_sampling_strategy") not in ("random", "sequential"):
         raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
+    if values.get("fp16") and values.get("use_cpu"):
+        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
     _check_reporting(values.get("report_to"))
 
 

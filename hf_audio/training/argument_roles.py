@@ -12,7 +12,7 @@ DECISIVE_ARGUMENTS = (
     *("max_grad_norm", "label_smoothing_factor", "bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32"),
     *("seed", "data_seed", "full_determinism", "train_sampling_strategy", "dataloader_drop_last"),
     *("eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"),
-    *("metric_for_best_model", "greater_is_better", "ignore_data_skip"),
+    *("metric_for_best_model", "greater_is_better"),
 )
 # Their product with the number of processes decides; how it is divided does not.
 BATCH_ARGUMENTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
@@ -24,7 +24,7 @@ MACHINE_ARGUMENTS = (
     *("logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node", "logging_nan_inf_filter"),
     *("log_level", "log_level_replica", "disable_tqdm", "report_to", "run_name", "project", "trackio_space_id"),
     *("trackio_bucket_id", "trackio_static_space_id", "debug", "skip_memory_metrics", "save_on_each_node"),
-    *("use_cpu", "accelerator_config", "parallelism_config", "dataloader_num_workers", "dataloader_pin_memory"),
+    *("use_cpu", "dataloader_num_workers", "dataloader_pin_memory"),
     *("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context"),
     *("dataloader_in_order", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers"),
     *("ddp_static_graph", "ddp_backend", "ddp_timeout", "fsdp", "fsdp_config", "deepspeed", "local_rank"),
@@ -43,7 +43,9 @@ REFUSED_ARGUMENTS = {
     **dict.fromkeys(("do_train", "do_eval", "do_predict"), _STAGES),
     "resume_from_checkpoint": "a run goes on by itself from the newest whole checkpoint in its --output_dir; leave it "
     "out, or give the checkpoint's folder as --model to start from its weights",
-    "restore_callback_states_from_checkpoint": _SET_HERE,
+    "ignore_data_skip": "a run that goes on reads the windows that it had not seen; leave it out",
+    **dict.fromkeys(("restore_callback_states_from_checkpoint", "accelerator_config"), _SET_HERE),
+    "parallelism_config": "a window fits one GPU; for models that do not, use recipes/accelerate/fsdp.yaml",
     **dict.fromkeys(("remove_unused_columns", "label_names"), _SET_HERE),
     **dict.fromkeys(("hub_strategy", "hub_always_push", "hub_revision"), _PUSHED_ONCE),
     **dict.fromkeys(("use_liger_kernel", "liger_kernel_config", "use_cache", "neftune_noise_alpha"), _TOKENS),

@@ -1,117 +1,190 @@
-"""TrainingArguments for feature datasets, and the settings by which a run is known again."""
+"""TrainingArguments for feature datasets: the defaults of this machine, and what the trainer relies on."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
+import math
 import os
-from dataclasses import is_dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from accelerate.utils import parse_flag_from_env
-from transformers import IntervalStrategy, TrainingArguments
+from transformers import IntervalStrategy, PreTrainedModel, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.finished_work import digest_of_folder
-from hf_audio.privacy import public_name
-from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
+from hf_audio.training.objective import Objective
+
+MOST_WORKERS = 32  # a process; a window takes one about 1 ms to decode, and no card learns from 32,000 a second
+PREFETCHED_BATCHES = 4  # a worker
 
 
-def training_defaults() -> dict[str, Any]:
-    """TrainingArguments that suit feature datasets on this machine, to be laid under a recipe's own values."""
-    on_gpu = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
+def training_defaults(use_cpu: bool = False) -> dict[str, Any]:
+    """TrainingArguments that suit feature datasets on this machine, to be laid under a recipe's own values.
+
+    Args:
+        use_cpu: whether the run is on the CPU although the machine may have a GPU.
+    """
+    on_gpu = torch.cuda.is_available() and not use_cpu and not parse_flag_from_env("ACCELERATE_USE_CPU")
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     # Decoding a window takes 1 ms: a CPU that trains has no use for workers beside itself, a GPU has.
-    workers = min(8, max(1, usable_cores() // processes_here - 1)) if on_gpu else 0
+    workers = min(MOST_WORKERS, max(1, usable_cores() // processes_here - 1)) if on_gpu else 0
     return {
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "save_total_limit": 2,  # the best and the newest
         "logging_steps": 10,
         "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # it waits for the GPU twice a step, and hides what went wrong
         "report_to": "tensorboard",
         # left alone, accelerate makes single processes of a multi-process launch on a machine without an accelerator
-        "use_cpu": not torch.accelerator.is_available(),
+        "use_cpu": use_cpu or not torch.accelerator.is_available(),
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,  # below 1: a share of all steps
-        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        **_precision(on_gpu),
         "dataloader_pin_memory": on_gpu,
         "dataloader_num_workers": workers,
-        "dataloader_persistent_workers": workers > 0,
-        "dataloader_prefetch_factor": 4 if workers else None,
     }
+
+
+def _precision(on_gpu: bool) -> dict[str, bool]:
+    """What accelerate's config asks for, else bfloat16 where the GPU computes in it; flags go before both.
+
+    Without including_emulation=False a T4 or V100 would say that it has bfloat16, and train slower than in float32.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    return {"bf16": asked == "bf16" or (asked == "no" and has_bf16), "fp16": asked == "fp16"}
+
+
+def fit_workers(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """What is said of workers, in agreement with their number: none can neither persist nor fetch ahead.
+
+    Args:
+        values: of all arguments.
+        given: names of those that a user or a recipe gave a value, which stay.
+    """
+    workers = bool(values.get("dataloader_num_workers"))
+    fitting = {
+        "dataloader_persistent_workers": workers,
+        "dataloader_prefetch_factor": PREFETCHED_BATCHES if workers else None,
+    }
+    return {name: value for name, value in fitting.items() if name not in given}
 
 
 def training_arguments(run_folder: str | Path, **values: Any) -> TrainingArguments:
     """TrainingArguments of a run: `training_defaults` with `values` over them."""
-    return TrainingArguments(output_dir=str(run_folder), **{**training_defaults(), **values})
+    values = {**training_defaults(bool(values.get("use_cpu"))), **values}
+    return TrainingArguments(output_dir=str(run_folder), **{**fit_workers(values, values), **values})
 
 
-def own_arguments(args: TrainingArguments, features: FeatureDataset, patience: int) -> TrainingArguments:
+def own_arguments(
+    args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int
+) -> TrainingArguments:
     """A copy of the arguments with what AudioTrainer relies on.
 
     Raises:
-        InputError: Trainer itself is told to publish, or to stop early without scores.
+        InputError: Trainer itself is told to publish; a model that cannot recompute its layers is to; early stopping
+            without scores; or a best checkpoint that would not be there.
     """
     if args.push_to_hub:
         raise InputError(
             "Trainer's push_to_hub would publish its checkpoints and all else that lies there: leave it out, and "
             "publish the finished run with hf_audio.push_model"
         )
+    smoothing = args.label_smoothing_factor
+    if smoothing and objective.settings().get("label_smoothing_factor") != smoothing:
+        raise InputError(
+            f"label_smoothing_factor {smoothing:g} is the objective's: give Classification(..., label_smoothing=...)"
+        )
+    if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
+        raise InputError(f"{type(model).__name__} cannot recompute its layers: leave out --gradient_checkpointing")
+    if args.fp16 and args.device.type == "cpu":
+        raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
     args = copy.copy(args)
     args.hub_token = None  # these arguments are written into every checkpoint
     args.output_dir = str(Path(args.output_dir) / "checkpoints")
     args.remove_unused_columns = False  # the collator makes what the model sees
-    args.label_names = ["labels", "clip_keys"]
-    args.label_smoothing_factor = 0.0  # done here, for multi-label too
+    args.label_smoothing_factor = 0.0  # the objective's, for multi-label too
     args.data_seed = args.seed if args.data_seed is None else args.data_seed
     args.restore_callback_states_from_checkpoint = True  # early stopping goes on counting
-    args.dataloader_pin_memory = args.dataloader_pin_memory and torch.cuda.is_available()
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type == "cuda"
+    args.accelerator_config = copy.copy(args.accelerator_config)
+    args.accelerator_config.non_blocking = args.dataloader_pin_memory  # batches are copied while the GPU computes
+    # The flags decide, also against accelerate's config, which TrainingArguments falls back to
+    args.mixed_precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
     if args.ddp_find_unused_parameters is None:
         args.ddp_find_unused_parameters = False
     # With the reentrant kind no gradient reaches LoRA adapters, since the inputs of a frozen layer need none.
     for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         setattr(args, name, {"use_reentrant": False, **(getattr(args, name, None) or {})})
-    if "validation" not in features.splits:
-        args.eval_strategy = "no"
-    if args.eval_strategy != "no" and args.eval_strategy == args.save_strategy:
-        args.load_best_model_at_end = True  # by whatever metric: else the last one would be what is reported
-        if args.metric_for_best_model is None:
-            args.metric_for_best_model = "mean_average_precision" if features.labels.is_multi_label else "accuracy"
-            args.greater_is_better = True
-    if patience and args.metric_for_best_model is None:
-        raise InputError(
-            f"Early stopping needs scores, found --eval_strategy {IntervalStrategy(args.eval_strategy).value} and "
-            f"--save_strategy {SaveStrategy(args.save_strategy).value}: set both to epoch, and have a validation split"
-        )
+    if "validation" not in objective.features.splits:
+        args.eval_strategy = IntervalStrategy.NO
+    _keep_the_best(args, objective, patience)
     return args
 
 
-def run_settings(args, model, features, augment, class_weights, patience) -> dict[str, Any]:
-    """What decides a run's result, flat and as JSON."""
-    base = str(getattr(model.config, "_name_or_path", "") or "")
-    config = {key: value for key, value in model.config.to_diff_dict().items() if key not in ("transformers_version",)}
-    lora = next(iter(getattr(model, "peft_config", {}).values()), None)
-    manifest = json.dumps(features.manifest, sort_keys=True, default=str)
-    settings = {
-        **{name: getattr(args, name, None) for name in DECISIVE_ARGUMENTS},
-        **{f"model.{key}": value for key, value in config.items()},
-        "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-        "model": public_name(base) if base else "from scratch",
-        "weights that it starts from": digest_of_folder(Path(base)) if base and Path(base).is_dir() else None,
-        "lora": lora and [lora.r, lora.lora_alpha, lora.lora_dropout, sorted(lora.target_modules)],
-        "features": hashlib.sha256(manifest.encode()).hexdigest()[:16],
-        "streaming": isinstance(features.splits["train"], datasets.IterableDataset),
-        # The repr of other objects holds their address, which is new in every process.
-        "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
-        "class_weights": None if class_weights is None else [round(float(weight), 6) for weight in class_weights],
-        "early_stopping_patience": patience,
-    }
-    return json.loads(json.dumps(settings, default=str))
+def _keep_the_best(args: TrainingArguments, objective: Objective, patience: int) -> None:
+    """Lets the best checkpoint be what a run leaves, by whatever metric, wherever there are scores and checkpoints."""
+    evaluates, saves = args.eval_strategy != IntervalStrategy.NO, args.save_strategy != SaveStrategy.NO
+    asked, how = args.metric_for_best_model, (args.eval_strategy.value, args.save_strategy.value)
+    if evaluates and saves:
+        require_aligned(*how, args.eval_steps, args.save_steps)
+        args.load_best_model_at_end = True  # else the last one would be what is reported
+        if asked is None:
+            args.metric_for_best_model, args.greater_is_better = objective.main_metric
+        elif asked.removeprefix("eval_") not in objective.metric_names:
+            raise unknown_metric(asked, objective.metric_names)
+        return
+    found = (
+        f"found --eval_strategy {how[0]} and --save_strategy {how[1]}: set both to epoch, and have a validation split"
+    )
+    if patience:
+        raise InputError(f"Early stopping needs scores, {found}")
+    if asked is not None and not args.lr_scheduler_type.value.startswith(("reduce", "greedy")):
+        raise InputError(f"--metric_for_best_model chooses a checkpoint by its scores, {found}")
+
+
+def unknown_metric(asked: str, names: Collection[str]) -> InputError:
+    """What is said of a metric that an objective does not have."""
+    return InputError(f"--metric_for_best_model {asked} is none that is computed: give one of {', '.join(names)}")
+
+
+def require_aligned(evaluation: str, saving: str, eval_steps: float | None, save_steps: float) -> None:
+    """Refuses to save where nothing was evaluated: the best weights would be none that are kept.
+
+    Args:
+        evaluation, saving: --eval_strategy and --save_strategy, neither of them "no".
+        eval_steps, save_steps: of "steps"; below 1 a share of all steps.
+
+    Raises:
+        InputError: the strategies differ, or a checkpoint is not written at a step with an evaluation.
+    """
+    if saving == "best":
+        return
+    if evaluation != saving:
+        raise InputError(
+            f"--eval_strategy {evaluation} and --save_strategy {saving} would keep weights that nobody scored: give "
+            "the same for both, or --save_strategy best or no"
+        )
+    if saving == "steps" and eval_steps and not _is_multiple(save_steps, eval_steps):
+        raise InputError(
+            f"--save_steps {save_steps:g} must be a multiple of --eval_steps {eval_steps:g}, for the best weights are "
+            f"kept where they were scored: give --save_steps {_next_multiple(save_steps, eval_steps):g}"
+        )
+
+
+def _is_multiple(save_steps: float, eval_steps: float) -> bool:
+    if (save_steps < 1) != (eval_steps < 1):
+        return False
+    ratio = save_steps / eval_steps
+    return ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6
+
+
+def _next_multiple(save_steps: float, eval_steps: float) -> float:
+    if (save_steps < 1) != (eval_steps < 1):
+        return eval_steps
+    return eval_steps * math.ceil(save_steps / eval_steps)

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import TrainerCallback
 from hf_audio.errors import InputError
 from hf_audio.files import write_json
 from hf_audio.finished_work import require_same
+from hf_audio.ranks import from_first_process
 
 MARKER = "complete.json"
 RUN_FILE = "run.json"
@@ -28,18 +30,24 @@ STATE_FILE = "trainer_state.json"
 
 
 class CheckpointMarker(TrainerCallback):
-    """Marks each checkpoint complete after every process has written its part of it."""
+    """Marks each checkpoint complete after every process has written its part of it, and says which one is the best.
+
+    Trainer lets each process look for the best one by itself; over a network some would see it later than others, and
+    load other weights at the end.
+    """
 
     def on_save(self, args, state, control, **kwargs):
         PartialState().wait_for_everyone()
         if args.should_save:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        if state.best_global_step == state.global_step:
+            state.best_model_checkpoint = str(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Finds the best checkpoint again after the run folder was moved: the state holds its old path."""
         if state.best_global_step:
             best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-            state.best_model_checkpoint = str(best) if best.is_dir() else None
+            state.best_model_checkpoint = str(best) if from_first_process(best.is_dir) else None
 
 
 def mark_complete(checkpoint: Path) -> None:
@@ -68,6 +76,22 @@ def checkpoints_of(folder: Path) -> list[Path]:
     """All checkpoints of a run, complete or not, oldest first."""
     steps = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in folder.glob("checkpoint-*")}
     return sorted((path for path, step in steps.items() if step), key=lambda path: int(steps[path][1]))
+
+
+def wait_until_seen(checkpoint: Path, timeout_s: float = 60.0) -> None:
+    """Returns once this process sees a checkpoint that the first process found, whole.
+
+    Raises:
+        InputError: it does not, for the machines of a run do not share a disk.
+    """
+    give_up_s = time.monotonic() + timeout_s
+    while not is_complete(checkpoint):
+        if time.monotonic() > give_up_s:
+            raise InputError(
+                f"The first process goes on from {checkpoint.name} and this one does not see it: give an --output_dir "
+                "on a disk that all machines of the run share"
+            )
+        time.sleep(1)
 
 
 def delete_incomplete(folder: Path) -> None:

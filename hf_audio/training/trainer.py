@@ -1,158 +1,183 @@
-"""AudioTrainer: transformers' Trainer with the loss, augmentation and evaluation that audio needs."""
+"""AudioTrainer: transformers' Trainer for windows of sound, whatever the objective, with runs that survive a kill.
+
+From stored rows to the gradient, in the order of this file:
+
+    get_train_dataloader   rows of an epoch, in micro-batches of one size            epoch_batches.py
+                             → collator, in a worker → copied to the device           the objective's
+    get_batch_samples      the micro-batches of one optimiser step
+    compute_loss             → augmentation → model → loss of each window             the objective's
+                             → their share of the step's mean, over all processes
+
+    args.output_dir/       the run folder: after training a model repository
+      checkpoints/         where an interrupted run is taken up again
+      tensorboard/
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import datasets
-import numpy as np
 import torch
 from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import TrainerState
 
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
-from hf_audio.data.loading.streaming import StreamedWindows, max_workers
-from hf_audio.errors import InputError, unknown_name
-from hf_audio.losses import loss_for, smooth_targets
-from hf_audio.metrics import ClipScores, average_per_clip, validation_metrics
-from hf_audio.models.inputs import model_inputs
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.loading.streaming import StreamedWindows
+from hf_audio.errors import InputError
+from hf_audio.files import write_json
 from hf_audio.models.lora import is_lora
-from hf_audio.training.arguments import own_arguments, run_settings
-from hf_audio.training.checkpoints import require_writable
-from hf_audio.training.facts import run_facts
-from hf_audio.training.resumable_trainer import ResumableTrainer
+from hf_audio.models.usage import Usage
+from hf_audio.predictor import Predictor
+from hf_audio.ranks import from_first_process
+from hf_audio.training.arguments import own_arguments
+from hf_audio.training.checkpoints import (
+    RUN_FILE,
+    STATE_FILE,
+    CheckpointMarker,
+    check_same_run,
+    delete_incomplete,
+    is_finished,
+    newest_complete,
+    require_writable,
+    wait_until_seen,
+)
+from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
+from hf_audio.training.objective import Objective, Places
+from hf_audio.training.run_folder import load_weights, write_model
+from hf_audio.training.run_settings import run_facts, run_settings
+from hf_audio.training.sharding import name_blocks
 from hf_audio.training.synced_batch_norm import sync_batch_norms
 
-METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
 
+class AudioTrainer(Trainer):
+    """Trains a model by an objective, saves and restores the run, and leaves its best model in the run folder.
 
-class Augment(Protocol):
-    """What varies training batches, see hf_audio.augment.Compose."""
-
-    def draw(self, places: Sequence[tuple[int, ...]]) -> Any: ...
-
-    def __call__(
-        self, features: Tensor, targets: Tensor, num_frames: Tensor, draws: Any
-    ) -> tuple[Tensor, Tensor, Tensor]: ...
-
-
-class AudioTrainer(ResumableTrainer):
-    """Trains an audio classifier on a feature dataset and scores it by clips, not by windows.
-
-    The loss is computed here from the logits, so any model with `forward(input_values)` fits. Evaluation reports
-    `eval_loss` (mean over windows) and the clip metrics of `validation_metrics`; the best epoch is the one with the
-    best mean average precision (multi-label) or accuracy, unless `metric_for_best_model` names another.
-
-        args.output_dir/       the run folder: after training a model repository
-          checkpoints/         where an interrupted run is taken up again
-          tensorboard/
+    The best checkpoint is that with the best `main_metric` of the objective, unless `metric_for_best_model` names
+    another.
 
     Args:
-        model: stock or LoRA model, see `build_model`.
+        model: stock, ours or LoRA, see `build_model`; of pretraining from `pretraining_model`.
         args: transformers' own; `output_dir` is the run folder.
-        features: the splits "train" (local or streamed) and "validation" (local) are used here.
-        augment: see hf_audio.augment.Compose; for training batches only.
-        class_weights: float `[classes]`, see `class_weights_from_counts`.
+        objective: what is asked of the model: Classification, Pretraining.
         early_stopping_patience: evaluations without a better score before training stops; 0 never stops.
         overwrite_run: start anew where another run, or a part of this one, lies in the run folder.
         callbacks: further ones.
+
+    Raises:
+        InputError: arguments that do not fit each other, the model or the features; a folder that cannot be written.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
         args: TrainingArguments,
+        objective: Objective,
         *,
-        features: FeatureDataset,
-        augment: Augment | None = None,
-        class_weights: np.ndarray | None = None,
         early_stopping_patience: int = 0,
         overwrite_run: bool = False,
         callbacks: list | None = None,
     ) -> None:
-        if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
-            raise InputError(f"{type(model).__name__} cannot recompute its layers: leave out --gradient_checkpointing")
-        self.features, self.augment = features, augment
-        run_folder = require_writable(Path(args.output_dir))
-        self.label_smoothing = args.label_smoothing_factor
-        self.loss = loss_for(features.labels, class_weights)
-        args = own_arguments(args, features, early_stopping_patience)
-        settings = run_settings(args, model, features, augment, class_weights, early_stopping_patience)
-        stopping = [EarlyStoppingCallback(early_stopping_patience)] if early_stopping_patience else []
+        self.objective, self.overwrite_run = objective, overwrite_run
+        objective.attach(model)
+        self.run_folder = require_writable(Path(args.output_dir))
+        args = own_arguments(args, model, objective, early_stopping_patience)
+        self.settings = run_settings(args, model, objective, early_stopping_patience)
+        windows = train_windows(objective.features, args)
+        self.layout = layout_of(windows, args)
         if args.world_size > 1:
             sync_batch_norms(model)
-        fields = getattr(model.config, "metadata", None)
+        stopping = [EarlyStoppingCallback(early_stopping_patience)] if early_stopping_patience else []
         super().__init__(
             model=model,
             args=args,
-            data_collator=FeatureCollator(
-                features.extractor, features.labels, fields, features.metadata if fields else None
-            ),
-            train_dataset=_train_dataset(features, args),
-            eval_dataset=features.splits.get("validation"),
-            processing_class=features.extractor,  # each checkpoint carries it
-            compute_metrics=self._clip_metrics,
-            callbacks=[*(callbacks or []), *stopping],
-            run_folder=run_folder,
-            settings=settings,
-            overwrite_run=overwrite_run,
+            data_collator=objective.collator,
+            train_dataset=windows,
+            eval_dataset=objective.features.splits.get("validation"),
+            processing_class=objective.features.extractor,  # each checkpoint carries it
+            compute_metrics=lambda gathered: objective.metrics(gathered.predictions, gathered.label_ids),
+            callbacks=[*(callbacks or []), *stopping, CheckpointMarker()],
         )
-        # Our loss is the mean of a micro-batch. Trainer takes a model with **kwargs in its forward for one that divides
-        # by the number of items in the whole step itself; it would then not divide by the accumulation steps.
+        # Our loss is the share of a micro-batch in its step's mean. Trainer takes a model with **kwargs in its forward
+        # for one that divides by the number of items in the whole step itself, and would not divide by accumulation.
         self.model_accepts_loss_kwargs = False
-        self._micro_batch, self._micro_batch_sizes = 0, []
-        if self.is_fsdp_enabled and is_lora(model):
-            raise InputError(
-                "LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml"
-            )
+        self._micro_batch = 0
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+                callback.logging_dir = str(self.run_folder / "tensorboard")
+        if self.is_fsdp_enabled:
+            name_blocks(self.accelerator.state.fsdp_plugin, model)
 
-    def predict_clips(self, split: str) -> ClipScores:
-        """Scores of every clip of a split, in the split's order, the same in every process."""
-        if split not in self.features.splits or isinstance(self.features.splits[split], datasets.IterableDataset):
-            local = [name for name, data in self.features.splits.items() if isinstance(data, datasets.Dataset)]
-            raise unknown_name("local split", split, local)
-        loader = self.get_test_dataloader(self.features.splits[split])
-        output = self.evaluation_loop(loader, "Prediction", prediction_loss_only=False, metric_key_prefix=split)
-        self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # closes the progress bar
-        targets, clip_keys = output.label_ids
-        return average_per_clip(output.predictions, targets, clip_keys)
+    @property
+    def features(self) -> FeatureDataset:
+        """What is trained on and scored."""
+        return self.objective.features
 
-    def facts(self) -> dict[str, Any]:
-        """What a report says of the model and its training."""
-        return run_facts(self)
-
-    def train(self, *args, **kwargs):
-        """Trainer.train, also right after an evaluation.
-
-        Evaluating first marks the model as prepared, and accelerate would then not wrap it for several processes:
-        each would train alone.
-        """
-        if self.model_wrapped is self.model and getattr(self.model, "_is_accelerate_prepared", False):
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)  # takes mixed precision off again
-            del self.model._is_accelerate_prepared
-        return super().train(*args, **kwargs)
-
-    # What follows is called by Trainer.
+    # From rows to the gradient; called by Trainer.
 
     def get_train_dataloader(self) -> DataLoader:
-        windows = self.train_dataset
-        if not isinstance(windows, StreamedWindows):
-            return super().get_train_dataloader()
-        # Not through accelerator.prepare, which would make every process read everything and keep its part.
+        """Not through accelerator.prepare, which draws another order for another number of processes."""
+        windows, args = self.train_dataset, self.args
+        if isinstance(windows, StreamedWindows):
+            workers, read_by = windows.num_workers, {"batch_size": windows.batch_size}
+        else:
+            seed = args.data_seed if args.train_sampling_strategy == "random" else None
+            workers, read_by = args.dataloader_num_workers, {"batch_sampler": EpochBatches(self.layout, seed)}
         return DataLoaderShard(
             windows,
-            device=self.args.device,
-            batch_size=windows.batch_size,
+            device=args.device,
+            _non_blocking=args.accelerator_config.non_blocking,
+            **read_by,
             collate_fn=self.data_collator,
-            num_workers=windows.num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-            persistent_workers=self.args.dataloader_persistent_workers and windows.num_workers > 0,
-            prefetch_factor=self.args.dataloader_prefetch_factor if windows.num_workers else None,
+            num_workers=workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers and workers > 0,
+            prefetch_factor=args.dataloader_prefetch_factor if workers else None,
+            multiprocessing_context=args.dataloader_multiprocessing_context if workers else None,
+            in_order=args.dataloader_in_order,
         )
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        self._micro_batch = 0
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """What a micro-batch adds to its step's loss, the mean over the windows that count.
+
+        Trainer divides by the micro-batches of the step, and gradients are averaged over processes: both are undone.
+        """
+        share = self.layout.share(self.state.global_step, self._micro_batch)
+        self._micro_batch += 1
+        losses = self.objective.losses(model, inputs, Places(self.args.seed, self.state.global_step, share.places))
+        divided_by = self.current_gradient_accumulation_steps * self.args.world_size
+        return losses[: share.num_counted].sum() * (divided_by / share.num_in_step)
+
+    # Evaluation.
+
+    def predictor(self) -> Predictor:
+        """The model as it is now, to score clips with; one that is sharded over processes, as it was saved."""
+        if not self.objective.has_classes:
+            raise InputError(
+                "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
+            )
+        args, manifest = self.args, self.features.manifest
+        options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
+        options["num_workers"] = args.dataloader_num_workers
+        if self.is_fsdp_enabled:
+            return Predictor.load(str(self.run_folder), **options)
+        usage = Usage(window_s=manifest["window_s"], hop_s=manifest["hop_s"])
+        return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """The objective's answers; the loss comes with the metrics, over all windows of all processes at once."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return None, *self.objective.answers(model, inputs, Places(self.args.seed, None, ()))
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         # With persistent workers Trainer would answer every data set with the loader of the first one.
@@ -167,88 +192,111 @@ class AudioTrainer(ResumableTrainer):
         finally:
             self.args.dataloader_persistent_workers = persistent
 
-    def get_batch_samples(self, epoch_iterator, num_batches, device):
-        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._micro_batch, self._micro_batch_sizes = 0, [len(batch["labels"]) for batch in batches]
-        return batches, num_items
+    def _determine_best_metric(self, metrics, trial):
+        wanted = self.args.metric_for_best_model
+        if wanted is not None and f"eval_{wanted.removeprefix('eval_')}" not in metrics:
+            found = [name.removeprefix("eval_") for name in metrics]
+            raise InputError(
+                f"--metric_for_best_model {wanted} is undefined on this validation split: give one of "
+                f"{', '.join(name for name in self.objective.metric_names if name in found)}"
+            )
+        return super()._determine_best_metric(metrics, trial)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The training loss of one micro-batch."""
-        inputs, targets = dict(inputs), inputs["labels"]
-        if model.training:
-            places = self._places(len(targets))
-            if self.augment is not None:
-                windows = (inputs["input_values"], targets, inputs["num_frames"])
-                inputs["input_values"], targets, inputs["num_frames"] = self.augment(
-                    *windows, self.augment.draw(places)
-                )
-            if "metadata" in inputs:
-                inputs["metadata"] = _sometimes_unknown(inputs["metadata"], places)
-        if self.label_smoothing:
-            targets = smooth_targets(targets, self.label_smoothing, self.features.labels)
-        # Only ArcFace looks at labels, for its margin, of which unknown classes get none; the loss is computed here in
-        # any case.
-        margins = {"labels": targets.nan_to_num(0.0)} if getattr(self.model.config, "head", None) == "arcface" else {}
-        outputs = model(**model_inputs(self.model, inputs), **margins)
-        loss = self._share_of_step(self.loss(outputs.logits, targets), len(targets))
-        return (loss, outputs) if return_outputs else loss
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the model and its training: "model", "training" and "log_history"."""
+        return run_facts(self.settings, self.accelerator.unwrap_model(self.model), self.args, self.state)
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Logits, targets and clip keys; the loss comes with the metrics, over all windows of all processes at once."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            logits = model(**model_inputs(self.model, inputs)).logits
-        return None, logits.float(), (inputs["labels"], inputs["clip_keys"])
+    # Runs: begun, taken up again, left.
 
-    def _share_of_step(self, loss: Tensor, num_windows: int) -> Tensor:
-        """A micro-batch's mean loss, weighted so that a step's loss is the mean over all its windows.
+    def train_resumable(self) -> TrainerState:
+        """Trains from the newest complete checkpoint of the same run, or from the start, and saves the best model.
 
-        Trainer averages a step's micro-batches; only the last one of an epoch may be smaller than the others.
+        On a CPU a run that was killed at any moment ends with the same weights as an undisturbed one.
+
+        Raises:
+            InputError: a run with other settings lies in the run folder.
         """
-        sizes = self._micro_batch_sizes or [num_windows]
-        self._micro_batch += 1
-        return loss * (num_windows * len(sizes) / sum(sizes))
+        checkpoint, finished = from_first_process(self._claim_folder)
+        if checkpoint is not None:
+            wait_until_seen(Path(checkpoint))
+        if finished:
+            self._restore_finished(Path(checkpoint))
+        else:
+            self.train(resume_from_checkpoint=checkpoint)
+        self.save_run_model()
+        return self.state
 
-    def _places(self, num_windows: int) -> list[tuple[int, ...]]:
-        """Of each window of a micro-batch (seed, step, place in the global batch), by which its numbers are drawn.
+    def _claim_folder(self) -> tuple[str | None, bool]:
+        """Makes the run folder this run's; the checkpoint to go on from, and whether nothing is left to train."""
+        folder = Path(self.args.output_dir)
+        if self.overwrite_run:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self.run_folder / "tensorboard", ignore_errors=True)
+        check_same_run(folder, self.settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        delete_incomplete(folder)
+        write_json(folder / RUN_FILE, self.settings)
+        checkpoint = newest_complete(folder)
+        return (None, False) if checkpoint is None else (str(checkpoint), is_finished(checkpoint))
 
-        The first micro-batches of all processes are the first windows of the global batch, and so on. The same when a
-        resumed run comes by again.
+    def train(self, *args, **kwargs):
+        """Trainer.train, also right after an evaluation.
+
+        Evaluating first marks the model as prepared (and compiles it where it is to be), and accelerate would then not
+        wrap it for several processes: each would train alone.
         """
-        micro_batch = self._micro_batch * self.args.world_size + self.args.process_index
-        first = micro_batch * self.args.train_batch_size
-        return [(self.args.seed, self.state.global_step, first + window) for window in range(num_windows)]
+        if self.accelerator._models and self.optimizer is None and not self.is_fsdp_enabled:
+            self.model = self.accelerator.unwrap_model(  # takes mixed precision off again
+                self.model_wrapped, keep_fp32_wrapper=False, keep_torch_compile=False
+            )
+            self.model_wrapped = self.model
+            if getattr(self.model, "_is_accelerate_prepared", False):
+                del self.model._is_accelerate_prepared
+            self.accelerator._models.clear()
+        return super().train(*args, **kwargs)
 
-    def _clip_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        targets, clip_keys = prediction.label_ids
-        clips = average_per_clip(prediction.predictions, targets, clip_keys)
-        loss = self.loss(torch.from_numpy(prediction.predictions), torch.from_numpy(targets))
-        labels = self.features.labels
-        return {"loss": loss.item(), **validation_metrics(labels.probabilities(clips.logits), clips.targets, labels)}
+    def _restore_finished(self, checkpoint: Path) -> None:
+        """Takes up a run that has nothing left to train: its history and its best (else its last) weights."""
+        self.state = TrainerState.load_from_json(str(checkpoint / STATE_FILE))
+        self.state.is_world_process_zero = self.is_world_process_zero()
+        self.state.is_local_process_zero = self.is_local_process_zero()
+        best = checkpoint.parent / f"checkpoint-{self.state.best_global_step}"
+        use_best = self.args.load_best_model_at_end and from_first_process(best.is_dir)
+        self.state.best_model_checkpoint = str(best if use_best else checkpoint)
+        if self.is_fsdp_enabled:
+            self._shard()
+        self._load_best_model()
 
+    def _shard(self) -> None:
+        """FSDP 2 shards a model together with its optimizer only, also where nothing is to be trained."""
+        self.create_optimizer()
+        self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        self.model_wrapped = self.model
 
-def _sometimes_unknown(metadata: Tensor, places: Sequence[tuple[int, ...]]) -> Tensor:
-    """Metadata of which some is forgotten, so that the model learns what to do where a user has none."""
-    # one number before the place: not the numbers that the same window is augmented by
-    numbers = np.stack([np.random.default_rng((0, *place)).random(metadata.shape[1]) for place in places])
-    return metadata.masked_fill(torch.from_numpy(numbers < METADATA_DROPOUT).to(metadata.device), 0)
+    def evaluation_loop(self, *args, **kwargs):
+        if self.is_fsdp_enabled and not self.accelerator._models:
+            raise InputError("Under FSDP a model can be evaluated after train_resumable only, which shards it")
+        return super().evaluation_loop(*args, **kwargs)
 
+    def save_run_model(self) -> None:
+        """Makes the run folder a model repository, see `write_model`."""
+        state: dict[str, Tensor] | None = None
+        if self.is_fsdp_enabled:
+            state = self.accelerator.get_state_dict(self.model)
+        if self.args.should_save:
+            model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            write_model(self.run_folder, model, state, self.processing_class, self.objective)
+        self.accelerator.wait_for_everyone()
 
-def _train_dataset(features: FeatureDataset, args: TrainingArguments) -> datasets.Dataset | StreamedWindows:
-    train = features.splits["train"]
-    if not isinstance(train, datasets.IterableDataset):
-        return train
-    if args.dataloader_drop_last or args.train_sampling_strategy != "random":
-        raise InputError(
-            "A stream is read in batches of one size and in random order: give --streaming false, or leave out "
-            "--dataloader_drop_last and --train_sampling_strategy"
-        )
-    return StreamedWindows(
-        train,
-        features.num_windows("train"),
-        args.train_batch_size,
-        rank=args.process_index,
-        world_size=args.world_size,
-        num_workers=min(args.dataloader_num_workers, max_workers(train, args.world_size)),
-        seed=args.data_seed,
-    )
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        target = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or is_lora(target):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_weights(target, resume_from_checkpoint)
+
+    def _load_best_model(self):
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            self._load_from_checkpoint(self.state.best_model_checkpoint)

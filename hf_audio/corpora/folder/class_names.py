@@ -26,7 +26,7 @@ def merged(clips: Sequence[Clip]) -> tuple[list[Clip], str]:
         InputError: no names differ in case, spaces or Unicode form only.
     """
     counts = Counter(label for clip in clips for label in clip.labels)
-    alike = _alike(counts)
+    alike = alike_names(counts)
     if not alike:
         raise InputError(
             "--merge_classes would merge nothing, for no classes differ in case, spaces or Unicode form only; leave it "
@@ -46,7 +46,7 @@ def odd_class_names(counts: dict[str, int]) -> list[str]:
     remarks = [
         f"classes {' and '.join(f'{name!r} ({counts[name]:,} clips)' for name in names)} differ in case, spaces or "
         "Unicode form only: --merge_classes makes one of them"
-        for names in _alike(counts)
+        for names in alike_names(counts)
     ]
     joined = _joined(counts)
     if joined:
@@ -65,12 +65,13 @@ def odd_class_names(counts: dict[str, int]) -> list[str]:
 
 def odd_group_names(clips: Iterable[Clip]) -> list[str]:
     """Groups whose names differ in spelling only, which may be one speaker or song; a sentence where there are any."""
-    alike = _alike({clip.group.rpartition("/")[2] for clip in clips if not clip.is_group_of_its_file})
+    alike = alike_names({clip.group.rpartition("/")[2] for clip in clips if not clip.is_group_of_its_file})
     told = some([" and ".join(map(repr, names)) for names in alike])
     return [f"groups {told} differ in case, spaces or Unicode form only, and are kept as two"] if alike else []
 
 
-def _alike(names: Iterable[str]) -> list[list[str]]:
+def alike_names(names: Iterable[str]) -> list[list[str]]:
+    """The names that differ in case, spaces or Unicode form only, together."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from hf_audio.corpora.folder.table_files import Table
 from hf_audio.errors import InputError, nearest_name, unknown_name
 
 OWN_COLUMNS = ("path", "label", "labels", "group", "split", "start_s", "end_s")
+FLAGS = {"path": "audio", "label": "label"}  # columns, as flags call them
 MOST_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is no column of classes
 
 
@@ -45,8 +46,8 @@ def path_column(table: Table, reading: Reading, places: Places) -> tuple[str, Lo
         InputError: no such column, or two that mean different files.
     """
     _check_header(table)
-    if reading.path_column:
-        column = _known(table, reading.path_column)
+    if reading.audio_column_name:
+        column = _known(table, reading.audio_column_name)
         return column, locate(table.values(column), table.path, places)
     named = _named(table.columns, PATHS)
     candidates = [column for column in named if _holds_audio_names(table, column)]
@@ -63,7 +64,7 @@ def path_column(table: Table, reading: Reading, places: Places) -> tuple[str, Lo
     if differing and located[best].num_found == len(table.rows):
         raise UndecidedError(
             f"{table.path} has two columns that name files, {best} and {differing}, and they are not the same files; "
-            f"say which to read, e.g. --path_column {best}"
+            f"say which to read, e.g. --audio_column_name {best}"
         )
     return best, located[best]
 
@@ -74,8 +75,8 @@ def label_columns(table: Table, reading: Reading, path: str) -> LabelColumns:
     Raises:
         InputError: no such column, or several of which each could be the one.
     """
-    if reading.label_column:
-        columns = tuple(_known(table, column) for column in reading.label_column)
+    if reading.label_column_name:
+        columns = tuple(_known(table, column) for column in reading.label_column_name)
         if len(columns) > 1:
             return LabelColumns(columns, one_hot=True)
         return LabelColumns(columns, several=plain(columns[0]) in SEVERAL_LABELS)
@@ -91,7 +92,7 @@ def label_columns(table: Table, reading: Reading, path: str) -> LabelColumns:
         if not _same_classes(table, names[0], other):
             raise UndecidedError(
                 f"{table.path} has two columns that could be the classes, {names[0]} and {other}; say which, e.g. "
-                f"--label_column {names[0]}"
+                f"--label_column_name {names[0]}"
             )
     same = [column for column in candidates if column != names[0]]
     told = f" (column {', '.join(same)} says the same)" if same else ""
@@ -104,30 +105,35 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
     Raises:
         InputError: several that could be it.
     """
-    if reading.split_column:
-        return (None if reading.split_column == NONE else _known(table, reading.split_column)), ""
+    if reading.split_column_name:
+        return (None if reading.split_column_name == NONE else _known(table, reading.split_column_name)), ""
     others = [column for column in table.columns if column not in taken]
-    more = [column for column in _named(others, MORE_SPLITS) if _holds_splits(table, column)]
+    more = [column for column in _named(others, MORE_SPLITS) if hold_splits(column, set(table.values(column)))]
     exact = _named(others, SPLITS)
     if not exact and len(more) > 1:
         raise InputError(
             f"{table.path} has two columns that could be the splits, {more[0]} and {more[1]}; say which, e.g. "
-            f"--split_column {more[0]}"
+            f"--split_column_name {more[0]}"
         )
     column = (exact or more or [None])[0]
     unused = [one for one in more if one != column]
-    remark = f"column {unused[0]} could be the splits too: --split_column {unused[0]} takes it" if unused else ""
+    remark = f"column {unused[0]} could be the splits too: --split_column_name {unused[0]} takes it" if unused else ""
     return column, remark
 
 
-def group_column(table: Table, reading: Reading, taken: Iterable[str], has_splits: bool) -> tuple[str | None, str]:
+def group_column(table: Table, reading: Reading, taken: Iterable[str], split: str | None) -> tuple[str | None, str]:
     """The column of groups, and a remark on one that could be it.
+
+    Official splits without a validation split have it drawn of the training rows, and that must not part a speaker's.
+
+    Args:
+        split: the column of official splits, where there is one.
 
     Raises:
         InputError: columns such as speaker or session that could be it, and splits that are still to be drawn.
     """
-    if reading.group_column:
-        return (None if reading.group_column == NONE else _known(table, reading.group_column)), ""
+    if reading.group_column_name:
+        return (None if reading.group_column_name == NONE else _known(table, reading.group_column_name)), ""
     others = [column for column in table.columns if column not in taken]
     exact = [column for column in _named(others, GROUPS) if not all(map(is_nothing, table.values(column)))]
     if exact:
@@ -137,12 +143,14 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], has_split
     offered = sorted((column for column, number in distinct.items() if 1 < number < files), key=distinct.get)
     if not offered:
         return None, ""
-    flag = f"--group_column {offered[0]}"
-    if has_splits:
+    flag = f"--group_column_name {offered[0]}"
+    if split:
+        if "validation" not in {split_called(value) for value in table.values(split)}:
+            return offered[0], f"column {offered[0]} is taken as the group: --group_column_name {NONE} says otherwise"
         return None, f"column {', '.join(offered)} could be the groups: {flag} keeps each in one split"
     raise InputError(
         f"{table.path} has no column group, and column {' or '.join(offered)} could be it: give {flag}, so that no "
-        f"{offered[0]} is in training and test, or --group_column {NONE} if every file is to be a group of its own"
+        f"{offered[0]} is in training and test, or --group_column_name {NONE} if every file is to be a group of its own"
     )
 
 
@@ -219,9 +227,9 @@ def _has_role(column: str) -> bool:
     return plain(column) in (*GROUPS, *SPLITS, *MORE_SPLITS, *PATHS) or is_grouping(column)
 
 
-def _holds_splits(table: Table, column: str) -> bool:
-    """Whether the values of a column are splits, or numbers or names of folds."""
-    values = {value for value in table.values(column) if not is_nothing(value)}
+def hold_splits(column: str, values: Collection[str]) -> bool:
+    """Whether the values of a column of this name are splits, or numbers or names of folds."""
+    values = {value for value in values if not is_nothing(value)}
     by_name = all(split_called(value) or is_fold(value) for value in values)
     numbered = "fold" in plain(column) or plain(column) in ("set", "subset", "partition")
     return len(values) > 1 and (by_name or (numbered and all(fold_name(value).isdigit() for value in values)))
@@ -235,13 +243,13 @@ def fold_name(value: str) -> str:
 def _lacking(table: Table, missing: Sequence[str], offered: Sequence[str] = ()) -> InputError:
     """The error for columns that are not there, with those that may have been meant."""
     if offered:
-        hint = f"; say which column holds the classes, e.g. --label_column {offered[0]}"
+        hint = f"; say which column holds the classes, e.g. --label_column_name {offered[0]}"
         if len(offered) > 1:
-            hint += f", or which columns are a class each, with 0 or 1: --label_column {' '.join(offered[:3])}"
+            hint += f", or which columns are a class each, with 0 or 1: --label_column_name {' '.join(offered[:3])}"
     else:
         guesses = [(column, nearest_name(column, OWN_COLUMNS)) for column in table.columns if column not in OWN_COLUMNS]
         hint = "".join(f"; is {column!r} meant as {guess!r}?" for column, guess in guesses if guess)
-    flags = " and ".join(f"--{name.split()[0]}_column" for name in missing)
+    flags = " and ".join(f"--{FLAGS[name.split()[0]]}_column_name" for name in missing)
     return InputError(
         f"{table.path} has columns {', '.join(table.columns) or '(none)'} but needs {' and '.join(missing)}"
         f"{hint or f'; rename a column, or name it by {flags}'}"

@@ -15,7 +15,7 @@ from hf_audio.data.recordings.audio import AudioError, probe
 AUDIO_SUFFIXES = frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64",
     ".rf64", ".m4a", ".aac", ".wma", ".webm", ".weba", ".mka", ".mp2", ".mp4", ".m4b", ".amr", ".3gp", ".ape",
-    ".wv", ".ac3", ".snd", ".sph", ".voc", ".bwf",
+    ".wv", ".ac3", ".snd", ".sph", ".voc", ".bwf", ".mov", ".mkv", ".avi", ".flv", ".mpg", ".mpeg", ".m4v",
 ))  # fmt: skip
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"))
 SPREADSHEET_SUFFIXES = frozenset((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"))

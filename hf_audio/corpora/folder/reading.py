@@ -24,17 +24,17 @@ class Reading:
 
     Attributes:
         layout: "folders" or "table", where both are there.
-        path_column, split_column, group_column: columns of these meanings; "none" is no column.
-        label_column: the column of classes; several are columns of 0 and 1, one a class.
+        audio_column_name, split_column_name, group_column_name: columns of these meanings; "none" is no column.
+        label_column_name: the column of classes; several are columns of 0 and 1, one a class.
         label_separator: what stands between several labels of a cell; "none" takes a cell as one name.
         merge_classes: names that differ only in case, spaces or Unicode form are one class.
     """
 
     layout: str | None = None
-    path_column: str | None = None
-    label_column: Sequence[str] | None = None
-    group_column: str | None = None
-    split_column: str | None = None
+    audio_column_name: str | None = None
+    label_column_name: Sequence[str] | None = None
+    group_column_name: str | None = None
+    split_column_name: str | None = None
     label_separator: str | None = None
     merge_classes: bool = False
 
@@ -47,7 +47,7 @@ class Reading:
     @property
     def of_table(self) -> list[str]:
         """Settings that are given and that only a table can have."""
-        return [name for name in vars(self) if name.endswith(("_column", "_separator")) and getattr(self, name)]
+        return [name for name in vars(self) if name.endswith(("_column_name", "_separator")) and getattr(self, name)]
 
     @property
     def wants_table(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,6 +83,9 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
     labels, told_labels = _labels(table, meaning.labels, reading)
     clips = _clips(table, meaning, roles, labels)
     _check_once(table, clips)
+    shared = "" if reading.group_column_name or roles.group in (None, "group") else _shared(clips, roles.group)
+    if shared:
+        clips = [_within_its_split(clip) for clip in clips]
     read = Read(
         _told_layout(table, meaning, roles, told_labels),
         clips,
@@ -89,11 +94,14 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
         sum(clip.is_group_of_its_file for clip in clips),
         remarks=roles.remarks,
     )
-    if roles.group and not reading.group_column and _is_a_group_a_file(clips):
+    if roles.group and not reading.group_column_name and _is_a_group_a_file(clips):
         read.num_without_group = len(clips)
         read.remarks.append(
             f"column {roles.group} names another group for each file, so that it keeps nothing together"
         )
+    if shared:
+        read.num_without_group = len(clips)
+        read.remarks.append(shared)
     _name_the_rest(read, roles)
     return read
 
@@ -102,11 +110,11 @@ def _roles(table: Table, meaning: Meaning, reading: Reading) -> Roles:
     taken = [meaning.path, *meaning.labels.columns]
     split, split_remark = split_column(table, reading, taken)
     taken += [split] if split else []
-    group, group_remark = group_column(table, reading, taken, split is not None)
+    group, group_remark = group_column(table, reading, taken, split)
     taken += [group] if group else []
     times = time_columns(table, taken)
     others = [column for column in table.columns if column not in (*taken, *times.columns)]
-    machine_paths = [column for column in others if any(map(_is_of_a_machine, table.values(column)))]
+    machine_paths = [column for column in others if any(map(is_of_a_machine, table.values(column)))]
     metadata = [column for column in others if column not in machine_paths]
     return Roles(split, group, times, metadata, machine_paths, [*filter(None, (split_remark, group_remark))])
 
@@ -131,6 +139,24 @@ def _clips(table: Table, meaning: Meaning, roles: Roles, labels: Labels) -> list
     ]
 
 
+def _shared(clips: Sequence[Clip], group: str) -> str:
+    """What is said of groups in more than one official split; nothing where there are none."""
+    splits_of: dict[str, set[str | None]] = defaultdict(set)
+    for clip in clips:
+        splits_of[clip.group].add(clip.split)
+    several = [name for name, splits in splits_of.items() if len(splits) > 1]
+    if not several:
+        return ""
+    return (
+        f"{counted(several, 'group')} of column {group} are in more than one of the official splits: what is tested "
+        "was heard in training, and they are kept apart within each split only"
+    )
+
+
+def _within_its_split(clip: Clip) -> Clip:
+    return dataclasses.replace(clip, group=f"{clip.split or 'train'}/{clip.group}")
+
+
 def _labels(table: Table, columns: LabelColumns, reading: Reading) -> tuple[Labels, str]:
     """The labels of each row, and how they were read where that is not plain."""
     if columns.one_hot:
@@ -147,7 +173,7 @@ def _split(written: str) -> str:
     return split_called(written) or fold_name(written)
 
 
-def _is_of_a_machine(value: str) -> bool:
+def is_of_a_machine(value: str) -> bool:
     """Whether a value is the path of a file on some machine, and not, like AudioSet's /m/04rlf, a name with slashes."""
     if value.startswith("file://") or _DRIVE.match(value):
         return True

@@ -3,49 +3,58 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import json
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
+from hf_audio.data.building.clip_windows import WindowMaker
 from hf_audio.data.building.finish import MANIFEST, as_json, finish_dataset
+from hf_audio.data.building.gathering import GatheredShard, ShardGatherer, gathered_shards
+from hf_audio.data.building.pieces import PieceBuilder, piece_cuts, pieces_of, read_cuts
 from hf_audio.data.building.plan import (
     FILE_CONTENTS,
     FILE_TIMES,
+    SOURCE,
     Shard,
     check_clips,
     check_window,
     describe_build,
+    files_digest,
     plan_shards,
     read_plan,
     shards_of,
     were_replaced,
 )
 from hf_audio.data.building.shards import ShardBuilder
+from hf_audio.data.building.workers import build_parts, load_ahead, num_cores
+from hf_audio.data.feature_format import ClipColumns
 from hf_audio.data.foreign.manifest import read_manifest, window_values
-from hf_audio.data.index.columns import names_in
+from hf_audio.data.index.columns import has_mixtures, is_file, require_files
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import CorpusCard
-from hf_audio.data.recordings.lengths import clip_durations, read_headers, recordings_of, source_rates
-from hf_audio.data.recordings.stamps import contents_digest
-from hf_audio.environment import usable_cores
+from hf_audio.data.recordings.lengths import (
+    clip_durations,
+    counted_rates,
+    read_headers,
+    source_rates,
+    stretch_lengths,
+)
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
 from hf_audio.finished_work import require_same
 from hf_audio.kinds import WindowExtractor
 from hf_audio.locks import locked
-from hf_audio.terminal import ProgressBar, progress
 
 PLAN = "plan.json"
+PIECES = "pieces.json"  # where clips are cut into pieces
+# Of recordings on average, between MP3 and 16 bits at 44.1 kHz in stereo
+BYTES_A_SECOND = 50_000
 # Starting worker processes takes about so long, since they need torch: in that time, one process gets through an hour
 # of sound where features are log-mel
 WORKER_START_S = 3.6
@@ -67,6 +76,7 @@ def build_features(
     rank: int = 0,
     world_size: int = 1,
     wait_for_everyone: Callable[[], None] = lambda: None,
+    token: str | bool | None = None,
 ) -> Path:
     """Build the feature dataset of an index in `folder`, or go on where an interrupted build stopped.
 
@@ -85,6 +95,7 @@ def build_features(
         strict: make the first unusable file an error.
         rank, world_size: which share of the shards is built here.
         wait_for_everyone: a barrier over the ranks that does not give up, e.g. `hf_audio.ranks.wait_for_everyone`.
+        token: for recordings in private repositories of the Hub; it is written nowhere.
 
     Raises:
         InputError: an unusable index; a folder with another dataset; a window longer than every clip; an unusable
@@ -92,6 +103,9 @@ def build_features(
     """
     folder = Path(folder)
     check_clips(clips, labels)
+    if has_mixtures(clips):
+        require_files(clips, "Mixtures need")
+    columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
     window_frames = _window_frames(extractor, window_s, hop_s)
     with _disk_errors_in_words(folder):
@@ -103,28 +117,40 @@ def build_features(
         alone = locked(folder / ".build" / "lock", f"building features in {folder}", wait=False)
         with alone if rank == 0 else contextlib.nullcontext():
             if len(clips) >= MANY_CLIPS:
-                _load_ahead(extractor, num_workers)
-            if rank == 0:
-                _start(folder, clips, described, strict)
-            wait_for_everyone()
+                load_ahead(extractor, num_workers)
+            ranks = Ranks(rank, world_size, wait_for_everyone)
+            maker = WindowMaker(extractor, window_s, hop_s)
+            if is_file(clips).all():
+                builder = ShardBuilder(folder, maker, columns, strict)
+                shards = _planned(folder, clips, described, strict, ranks)
+            else:
+                builder = ShardGatherer(folder, maker, columns, strict)
+                pieces = PieceBuilder(folder, maker, strict, token)
+                shards = _shards_of_pieces(clips, described, pieces, num_workers, ranks)
             plan = read_plan(folder / PLAN, clips)
-            shards = list(shards_of(clips, plan["shard_bounds"]))
-            builder = ShardBuilder(folder, extractor, labels, window_s, hop_s, strict, bool(names_in(clips["unknown"])))
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             if num_workers is None:
                 num_workers = _workers_for(plan["audio_s"], extractor)
-            _build(builder, missing, min(num_workers, len(missing)), show_progress=rank == 0)
+            build_parts(builder, missing, num_workers, "features", show_progress=rank == 0)
             wait_for_everyone()
             if rank == 0:
                 notes, rates = [(shard, builder.notes(shard)) for shard in shards], plan["source_rates"]
-                finish_dataset(folder, clips, labels, card, described, rates, notes, extractor, window_frames)
+                finish_dataset(folder, clips, columns, card, described, rates, notes, extractor, window_frames)
             wait_for_everyone()
     return folder
 
 
+class Ranks(NamedTuple):
+    """Which process of how many this one is, and how all of them meet."""
+
+    rank: int
+    world_size: int
+    wait_for_everyone: Callable[[], None]
+
+
 def _workers_for(audio_s: float, extractor: WindowExtractor) -> int:
     """All cores of this rank; one where there is so little sound that it is done before others have started."""
-    return _num_cores() if audio_s >= WORKER_START_S * extractor.times_real_time else 1
+    return num_cores() if audio_s >= WORKER_START_S * extractor.times_real_time else 1
 
 
 def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool) -> bool:
@@ -138,8 +164,10 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
     plan = read_json(folder / PLAN)
     decides = {name: value for name, value in described.items() if name != FILE_TIMES}
     build, otherwise = f"{folder} holds features of another build, which", "choose another folder, or remove this one"
+    if plan.get(SOURCE) and described[SOURCE] and plan[SOURCE] != described[SOURCE]:
+        otherwise = f"give --dataset_revision with the commit of that build to go on with it, or {otherwise}"
     require_same(build, {name: plan.get(name) for name in decides}, decides, f"{otherwise} to build anew")
-    if were_replaced(plan, described, clips, _num_cores()):
+    if were_replaced(plan, described, clips, num_cores()):
         raise InputError(
             f"{build} differs in: {FILE_CONTENTS} (recordings were replaced by others of the same size); {otherwise} "
             "to build anew"
@@ -155,28 +183,70 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
     return True
 
 
-def _start(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool) -> None:
-    """Make the folder and, unless an interrupted build left it, the plan that every rank follows."""
+def _planned(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool, ranks: Ranks) -> list[Shard]:
+    """The shards of clips whose recordings are files; unless an interrupted build left it, the plan is made first."""
+    if ranks.rank == 0 and not _is_planned(folder):
+        headers = read_headers(clips, num_cores())
+        seconds = clip_durations(clips, headers, strict)
+        _write_plan(folder, clips, described, seconds, source_rates(clips, headers))
+    ranks.wait_for_everyone()
+    return [shard for shard, _ in shards_of(clips, read_plan(folder / PLAN, clips)["shard_bounds"])]
+
+
+def _shards_of_pieces(
+    clips: pa.Table, described: dict[str, Any], builder: PieceBuilder, num_workers: int | None, ranks: Ranks
+) -> list[GatheredShard]:
+    """The shards of clips whose recordings lie in containers or on the Hub, once all of their pieces are built."""
+    folder, extractor = builder.folder, builder.maker.extractor
+    cut_at = folder / ".build" / PIECES
+    if ranks.rank == 0 and not cut_at.exists():
+        (folder / ".build" / "pieces").mkdir(exist_ok=True)
+        cuts, num_bytes = piece_cuts(clips, builder.token)
+        if not (folder / PLAN).exists():
+            begun = {**described, FILE_CONTENTS: files_digest(clips, num_cores())}
+            write_atomically(folder / PLAN, as_json(begun), scratch=folder / ".build")
+        write_atomically(cut_at, json.dumps({"cuts": cuts, "num_bytes": num_bytes}), scratch=folder / ".build")
+    ranks.wait_for_everyone()
+    cuts, num_bytes = read_cuts(cut_at, len(clips))
+    pieces = pieces_of(clips, cuts)
+    missing = [piece for piece in pieces[ranks.rank :: ranks.world_size] if not builder.is_built(piece)]
+    if num_workers is None:
+        num_workers = _workers_for(num_bytes / BYTES_A_SECOND, extractor)
+    build_parts(builder, missing, num_workers, "recordings", show_progress=ranks.rank == 0)
+    ranks.wait_for_everyone()
+    facts = builder.facts(pieces, len(clips))
+    if ranks.rank == 0 and not _is_planned(folder):
+        seconds = stretch_lengths(clips, facts.file_s)
+        _write_plan(folder, clips, described, seconds, counted_rates(clips, facts.sample_rate))
+    ranks.wait_for_everyone()
+    shards = shards_of(clips, read_plan(folder / PLAN, clips)["shard_bounds"])
+    return list(gathered_shards(shards, facts, [builder.path(piece) for piece in pieces]))
+
+
+def _is_planned(folder: Path) -> bool:
+    return (folder / PLAN).exists() and "shard_bounds" in read_json(folder / PLAN)
+
+
+def _write_plan(
+    folder: Path, clips: pa.Table, described: dict[str, Any], seconds: np.ndarray, rates: dict[str, dict[str, int]]
+) -> None:
+    """Writes the plan that every rank follows.
+
+    Args:
+        seconds: of each clip.
+        rates: what `source_rates` says of their recordings.
+    """
+    window_s, hop_s = described["window_s"], described["hop_s"]
+    check_window(window_s, seconds)
+    plan = {
+        **described,
+        "audio_s": round(float(seconds.sum()), 3),
+        "source_rates": rates,
+        FILE_CONTENTS: files_digest(clips, num_cores()),
+        "shard_bounds": plan_shards(clips, seconds, window_s, hop_s, window_values(described)),
+    }
     (folder / "data").mkdir(exist_ok=True)
-    if not (folder / PLAN).exists():
-        window_s, hop_s = described["window_s"], described["hop_s"]
-        headers = read_headers(clips, _num_cores())
-        durations_s = clip_durations(clips, headers, strict)
-        check_window(window_s, durations_s)
-        plan = {
-            **described,
-            "audio_s": round(float(durations_s.sum()), 3),
-            "source_rates": source_rates(clips, headers),
-            FILE_CONTENTS: contents_digest(recordings_of(clips), _num_cores()),
-            "shard_bounds": plan_shards(clips, durations_s, window_s, hop_s, window_values(described)),
-        }
-        write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
-
-
-def _num_cores() -> int:
-    """This process's share of the cores that it may use."""
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun and accelerate launch
-    return max(1, usable_cores() // ranks_here)
+    write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
 
 
 def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) -> int:
@@ -188,80 +258,6 @@ def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) ->
             f"{shortest_s:g} s every {extractor.hop_samples / extractor.sample_rate:g} s at least"
         )
     return window_frames
-
-
-def _build(builder: ShardBuilder, shards: list[Shard], num_workers: int, show_progress: bool) -> None:
-    """Build shards here, or in worker processes, with one progress bar over their clips."""
-    if not shards:
-        return
-    num_clips = sum(len(shard.clips) for shard in shards)
-    with progress(total=num_clips, desc="features", unit=" clips", disable=not show_progress) as bar:
-        if num_workers <= 1:
-            for shard in shards:
-                builder.build(shard, bar.update)
-        else:
-            _build_in_workers(builder, shards, num_workers, bar)
-
-
-def _worker_context(extractor: WindowExtractor) -> BaseContext:
-    """How workers start: where it can be, torch is imported once, by a server, instead of by every worker."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ShardBuilder.__module__, type(extractor).__module__, *extractor.slow_imports])
-    return context
-
-
-def _load_ahead(extractor: WindowExtractor, num_workers: int | None) -> None:
-    """Starts the server that workers will be forked from, if there can be several; it loads its libraries by itself."""
-    context = _worker_context(extractor)
-    if context.get_start_method() == "forkserver" and (num_workers is None or num_workers > 1) and _num_cores() > 1:
-        from multiprocessing import forkserver
-
-        forkserver.ensure_running()
-
-
-def _build_in_workers(builder: ShardBuilder, shards: list[Shard], num_workers: int, bar: ProgressBar) -> None:
-    context = _worker_context(builder.extractor)
-    done = context.Value("q", 0)
-    workers = ProcessPoolExecutor(num_workers, context, _begin_worker, (done,))
-    try:
-        running = {workers.submit(_build_in_worker, builder, shard) for shard in shards}
-        while running:
-            finished, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            bar.update(done.value - bar.n)
-            for future in finished:
-                future.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            f"A worker process died, probably for lack of memory; try fewer than {num_workers} workers "
-            "(finished shards are kept, the same command goes on from them)"
-        ) from error
-    finally:
-        workers.shutdown(wait=True, cancel_futures=True)
-
-
-_clips_done: Any = None  # in a worker: the counter that all workers share
-
-
-def _begin_worker(counter: Any) -> None:
-    global _clips_done
-    _clips_done = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets shards in work be finished
-
-    def follow_parent() -> None:  # a build killed with -9 must not leave its workers behind
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
-
-
-def _build_in_worker(builder: ShardBuilder, shard: Shard) -> None:
-    def count(clips: int) -> None:
-        with _clips_done.get_lock():
-            _clips_done.value += clips
-
-    builder.build(shard, count)
 
 
 @contextlib.contextmanager

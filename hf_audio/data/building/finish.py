@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from hf_audio.data.building.plan import Shard
-from hf_audio.data.index.columns import groups_and_splits, has_mixtures, is_one_of, names_in, of_split, untrained
-from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.index.mixtures import described_parts
-from hf_audio.data.index.table import INDEX_COLUMNS, MIXTURE_COLUMN, SPLITS, CorpusCard, metadata_columns, rows_of
+from hf_audio.data.feature_format import INDEX, ClipColumns, stored_value
+from hf_audio.data.index.columns import groups_and_splits, is_one_of, names_in, of_split, untrained
+from hf_audio.data.index.table import RENAMED, SPLITS, CorpusCard, metadata_column
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
-from hf_audio.files import write_atomically
+from hf_audio.files import atomic_file, write_atomically
 from hf_audio.terminal import named_logger
 
 MANIFEST = "manifest.json"
-CARD_FACTS = ("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known", "understood")
+INDEX_GROUP_ROWS = 1 << 15
+CARD_FACTS = (
+    *("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known", "understood"),
+    *("source", "revision"),
+)
 
 logger = named_logger(__name__)
 
@@ -34,7 +38,7 @@ logger = named_logger(__name__)
 def finish_dataset(
     folder: Path,
     clips: pa.Table,
-    labels: LabelSpace,
+    columns: ClipColumns,
     card: CorpusCard,
     described: dict[str, Any],
     rates: dict[str, dict[str, int]],
@@ -45,6 +49,7 @@ def finish_dataset(
     """Write everything beside the shards, once all of them are built; the manifest comes last and means done.
 
     Args:
+        columns: what rows say of their clips.
         described: what `describe_build` says of this build.
         rates: what `source_rates` says of its recordings.
         notes: every shard with what its building noted.
@@ -58,7 +63,7 @@ def finish_dataset(
     kept = clips.filter(pc.invert(is_one_of(clips["clip_id"], (clip_id for clip_id, _ in excluded))))
     check_kept(clips, kept, excluded, folder / "excluded.csv")
 
-    write_atomically(folder / "index.csv", csv_text(_index_rows(clips)), scratch)
+    write_index(clips, columns, folder / INDEX, scratch)
     mean, std = _mean_and_std([note for shard, note in notes if shard.split == "train"])
     stock = extractor.to_feature_extractor(window_frames, mean, std)
     write_atomically(folder / "preprocessor_config.json", stock.to_json_string(), scratch)
@@ -67,16 +72,18 @@ def finish_dataset(
     for shard, note in notes:
         num_windows[shard.split] += note["num_windows"]
         num_shards[shard.split] += 1
-    facts, is_partial = asdict(card), bool(names_in(clips["unknown"]))
+    facts = asdict(card)
     manifest = {
         **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
         "extractor": extractor.parameters,
+        "metadata": dict(columns.metadata),
+        "has_mixtures": columns.is_mixed,
         "corpus": {**_public_facts(facts), "others": [_public_facts(other) for other in facts["others"]]},
         "splits": {
             split: {
                 "num_shards": num_shards[split],
                 "num_windows": num_windows[split],
-                **_clip_facts(of_split(kept, split), labels, is_partial),
+                **_clip_facts(of_split(kept, split), columns),
                 "source_rates": rates[split],
             }
             for split in SPLITS
@@ -136,26 +143,38 @@ def _rounded(numbers: np.ndarray) -> Any:
     return round(float(numbers), 7) if numbers.ndim == 0 else [round(number, 7) for number in numbers.tolist()]
 
 
-def _clip_facts(clips: pa.Table, labels: LabelSpace, is_partial: bool) -> dict[str, Any]:
+def _clip_facts(clips: pa.Table, columns: ClipColumns) -> dict[str, Any]:
     """Counts of a split's clips; where labels are partial also how many clips each class is known of."""
+    labels = columns.labels
     counts, known = labels.counts(clips["labels"]), len(clips) - labels.counts(clips["unknown"])
     return {
         "num_clips": len(clips),
         "num_groups": len(names_in(groups_and_splits(clips)["group"])),
         "label_counts": dict(zip(labels.names, counts.tolist(), strict=True)),
-        **({"known_counts": dict(zip(labels.names, known.tolist(), strict=True))} if is_partial else {}),
+        **({"known_counts": dict(zip(labels.names, known.tolist(), strict=True))} if columns.is_partial else {}),
     }
 
 
-def _index_rows(clips: pa.Table) -> Iterator[tuple]:
-    facts = sorted(metadata_columns(clips).values())
-    is_mixed = has_mixtures(clips)
-    columns = INDEX_COLUMNS + (MIXTURE_COLUMN,) * is_mixed
-    taken = (*INDEX_COLUMNS, MIXTURE_COLUMN)
-    yield columns + tuple(f"metadata_{key}" if key in taken else key for key in facts)
-    for clip in rows_of(clips):
-        end_s = "" if clip.end_s is None else clip.end_s
-        classes = (";".join(clip.labels), ";".join(clip.unknown))
-        row = (clip.clip_id, clip.group, clip.split, *classes, clip.start_s, end_s)
-        row += (described_parts(clip),) * is_mixed
-        yield row + tuple(clip.metadata.get(key, "") for key in facts)
+def write_index(clips: pa.Table, columns: ClipColumns, path: Path, scratch: Path | None = None) -> None:
+    """Write the index of a feature dataset: not packed, like its shards, so that a reader knows what it will take."""
+    schema = columns.index
+    table = pa.Table.from_arrays([_indexed(clips, field, dict(columns.metadata)) for field in schema], schema=schema)
+    with atomic_file(path, scratch) as file:
+        pq.write_table(table, file, row_group_size=INDEX_GROUP_ROWS, compression="none", use_dictionary=False)
+
+
+def _indexed(clips: pa.Table, field: pa.Field, metadata: dict[str, str]) -> pa.Array | pa.ChunkedArray:
+    """A column of the index, of one of the clips' own or of their metadata."""
+    if field.name in metadata:
+        column, kind = clips[metadata_column(field.name.removeprefix(RENAMED))], metadata[field.name]
+        if column.type == field.type:
+            return column
+        return pa.array([stored_value(value, kind) for value in column.to_pylist()], field.type)
+    if field.name == "parts":  # without paths of this machine
+        names = field.type.value_type.names
+        parts = ([{name: part[name] for name in names} for part in row or ()] for row in clips["parts"].to_pylist())
+        return pa.array(parts, field.type)
+    column = clips[field.name]
+    if pa.types.is_list(field.type):
+        column = pc.coalesce(column, pa.scalar([], column.type))
+    return column.cast(field.type)

@@ -23,11 +23,14 @@ from hf_audio.data.index.columns import (
     has_mixtures,
     is_one_of,
     mixed_parts,
+    places_of,
+    repeated,
     untrained,
     without_mixtures,
 )
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.table import SPLITS, metadata_columns
+from hf_audio.data.recordings.hub_files import ON_HUB, root_of
 from hf_audio.data.recordings.lengths import recordings_of
 from hf_audio.data.recordings.stamps import contents_digest, times_digest
 from hf_audio.errors import InputError
@@ -43,6 +46,7 @@ FEWEST_WINDOWS_TO_SPLIT = 512
 SHARD_BYTES = 128 << 20
 # Of a plan: where times differ, recordings may have been copied or replaced, and their contents tell which.
 FILE_TIMES, FILE_CONTENTS = "file times", "file contents"
+SOURCE = "dataset"  # of the Hub, with its commit
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,12 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
 
     Raises:
         InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip, or whose name could be two; an unknown label; partial labels that contradict themselves or
-            the task.
+            training clip; an unknown label, or one twice; partial labels that contradict themselves or the task.
     """
     if not len(clips):
         raise InputError("There are no clips to build features from; the index is empty")
     given = labels.places(clips["labels"])
+    _check_named_once(clips, labels, given)
     _check_unknown(clips, labels, given)
     elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
     if len(elsewhere):
@@ -94,12 +98,6 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
     if len(twice):
         raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
     check_disjoint(groups_and_splits(clips))
-    joined = [name for name in labels.names if ";" in name] if labels.is_multi_label else []
-    if joined:
-        raise InputError(
-            f"Class {joined[0]!r} has a semicolon in its name, by which index.csv separates the classes of a clip: "
-            "rename it where clips may have several"
-        )
     lacking = untrained(clips, labels.names)
     if lacking:
         raise InputError(f"Class {lacking[0]} has no training clip; add some, or leave the class out of the labels")
@@ -131,7 +129,11 @@ def describe_build(
         "groups": digest_of("group"),
         "metadata": digest_of(*sorted(metadata_columns(clips))),
         "file sizes": digest(_sizes_bytes(without_mixtures(clips)["audio"])),
-        FILE_TIMES: times_digest(recordings_of(clips)),
+        FILE_TIMES: times_digest(_files_here(clips)),
+        SOURCE: _source(clips),
+        "places in files": digest_of("audio_row", "audio_field")
+        if clips["audio_row"].null_count < len(clips)
+        else None,
         "mixtures": _digest_of_mixtures(clips) if is_mixed else None,
     }
 
@@ -151,7 +153,25 @@ def were_replaced(found: dict[str, Any], described: dict[str, Any], clips: pa.Ta
     """
     if found.get(FILE_TIMES) == described[FILE_TIMES]:
         return False
-    return found.get(FILE_CONTENTS) != contents_digest(recordings_of(clips), num_threads)
+    return found.get(FILE_CONTENTS) != files_digest(clips, num_threads)
+
+
+def files_digest(clips: pa.Table, num_threads: int) -> str:
+    """Of some bytes of all files of the clips that are on this machine."""
+    return contents_digest(_files_here(clips), num_threads)
+
+
+def _files_here(clips: pa.Table) -> list[str]:
+    return [path for path in recordings_of(clips) if not path.startswith(ON_HUB)]
+
+
+def _source(clips: pa.Table) -> str | None:
+    """The repositories of the Hub that recordings are in, with their commits, and which files of these."""
+    files = sorted(path for path in recordings_of(clips) if path.startswith(ON_HUB))
+    if not files:
+        return None
+    names = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
+    return f"{', '.join(sorted(set(map(root_of, files))))} ({len(files):,} files, {names})"
 
 
 def check_window(window_s: float, durations_s: np.ndarray) -> None:
@@ -212,14 +232,14 @@ def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
     fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
     rates = plan.get("source_rates")
     fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
-    if not fits or not all(_are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
+    if not fits or not all(are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
             f"{path} is no plan of a build of these clips: remove its folder, or choose another, and build anew"
         )
     return plan
 
 
-def _are_cuts(cuts: Any, num_clips: int) -> bool:
+def are_cuts(cuts: Any, num_clips: int) -> bool:
     """Whether a list goes up from 0 to the number of clips."""
     return (
         isinstance(cuts, list)
@@ -230,17 +250,26 @@ def _are_cuts(cuts: Any, num_clips: int) -> bool:
     )
 
 
-def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
-    """The shards that `plan_shards` cut."""
+def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[tuple[Shard, np.ndarray]]:
+    """The shards that `plan_shards` cut, each with the rows of the index that it consists of."""
     for split, cuts in bounds.items():
-        ordered = clips.take(pa.array(places_in_order(clips, split))).combine_chunks()
+        places = places_in_order(clips, split)
+        ordered = clips.take(pa.array(places)).combine_chunks()
         for name, (first, last) in zip(shard_names(split, len(cuts) - 1), pairwise(cuts), strict=True):
-            yield Shard(name, split, _apart(ordered.slice(first, last - first)))
+            yield Shard(name, split, _apart(ordered.slice(first, last - first))), places[first:last]
 
 
 def _apart(clips: pa.Table) -> pa.Table:
     """The same rows without the table that they are a view of, all of which would else be pickled with them."""
     return clips.take(pa.array(np.arange(len(clips))))
+
+
+def _check_named_once(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuse a clip that has a class twice: `given` is in the order of clips and classes."""
+    twice = repeated(given[0] * len(labels) + given[1])
+    if len(twice):
+        row, label = divmod(int(twice[0]), len(labels))
+        raise InputError(f"Clip {clips['clip_id'][row]} names class {labels.names[label]!r} twice; name it once")
 
 
 def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
@@ -251,7 +280,7 @@ def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray,
             f"Clip {clips['clip_id'][int(rows[0])]} has unknown classes, but each clip has exactly one class here; "
             f"only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
         )
-    both = np.intersect1d(rows * len(labels) + classes, given[0] * len(labels) + given[1])
+    both = repeated(rows * len(labels) + classes, given[0] * len(labels) + given[1])
     if len(both):
         row, label = divmod(int(both[0]), len(labels))
         raise InputError(
@@ -261,7 +290,8 @@ def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray,
 
 
 def _sizes_bytes(paths: pa.ChunkedArray) -> pa.Array:
-    return pa.array([_size_bytes(path) for path in paths.to_pylist()], pa.int64())
+    names = paths.unique().to_pylist()
+    return pa.array([_size_bytes(path) for path in names], pa.int64()).take(pa.array(places_of(paths, names)))
 
 
 def _size_bytes(path: str) -> int | None:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hf_audio.data.building.clip_windows import StoredWindow
 from hf_audio.data.feature_format import NAME_COLUMNS
 from hf_audio.data.index.table import Clip
-from hf_audio.kinds import Kind
 
 # A reader that streams must fetch a whole row group before its first row. Groups are at least so large, where a shard
 # is, and less than twice as large.
@@ -31,8 +31,6 @@ class UnusableClipError(Exception):
 class ShardRows:
     """Rows that are not written yet, each a tuple of the schema's columns, and sums over all that were added."""
 
-    kind: Kind
-    sample_rate: int
     writer: pq.ParquetWriter
     waiting: list[tuple] = field(default_factory=list)
     waiting_bytes: list[int] = field(default_factory=list)
@@ -51,15 +49,14 @@ class ShardRows:
         """What is added from here on is of this clip."""
         self.begun = (clip.clip_id, (self.num_rows, self.count, self.sum, self.sum_of_squares))
 
-    def add(self, clip: Clip, start_s: float, window: np.ndarray, label_values: tuple) -> None:
-        stored, axis = self.kind.encode(window, self.sample_rate), self.kind.statistics_axis
-        self.waiting.append((clip.clip_id, clip.group, start_s, *stored, len(window), *label_values))
-        self.waiting_bytes.append(sum(map(_num_bytes, stored)))
+    def add(self, clip: Clip, window: StoredWindow, clip_values: tuple) -> None:
+        row = (clip.clip_id, clip.group, window.start_s, *window.values, window.num_frames, *clip_values)
+        self.waiting.append(row)
+        self.waiting_bytes.append(stored_bytes(window))
         self.num_bytes += self.waiting_bytes[-1]
-        sums = window.sum(axis=axis, dtype=np.float64)
-        self.count += window.size // sums.size
-        self.sum = self.sum + sums
-        self.sum_of_squares = self.sum_of_squares + np.square(window, dtype=np.float64).sum(axis=axis)
+        self.count += window.count
+        self.sum = self.sum + window.sum
+        self.sum_of_squares = self.sum_of_squares + window.sum_of_squares
         if self.num_bytes >= 2 * ROW_GROUP_BYTES:
             self._write_group()
 
@@ -100,6 +97,11 @@ class ShardRows:
 def shard_writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     """Writes rows as shards have them: not packed, with an index of their pages."""
     return pq.ParquetWriter(file, schema, compression="none", use_dictionary=NAME_COLUMNS, write_page_index=True)
+
+
+def stored_bytes(window: StoredWindow) -> int:
+    """About what a window takes in a file."""
+    return sum(map(_num_bytes, window.values))
 
 
 def _num_bytes(value: Any) -> int:

@@ -1,185 +1,258 @@
-"""index.csv and excluded.csv of a feature dataset, which may be a stranger's: what they list, checked line by line."""
+"""index.parquet and excluded.csv of a feature dataset, which may be a stranger's: what they list, checked."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from hf_audio.data.index.columns import check_disjoint
+from hf_audio.data.feature_format import MOST_TEXT_BYTES, ClipColumns
+from hf_audio.data.foreign.clip_facts import clip_facts
+from hf_audio.data.foreign.parquet import VALUE_BYTES, check_columns, check_packing, in_words
+from hf_audio.data.index.columns import (
+    check_disjoint,
+    groups_and_splits,
+    is_one_of,
+    names_in,
+    of_split,
+    places_of,
+    repeated,
+    whole,
+)
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.index.table import INDEX_COLUMNS, SPLITS, groups_in
-from hf_audio.data.tables import Row, written_rows
+from hf_audio.data.index.table import SPLITS
+from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
+from hf_audio.files import MOST_TABLE_BYTES, open_regular
 
 MOST_NAME = 4096
-MOST_GROUP = 1 << 16  # a mixture's holds the groups of all its parts
 
 
-@dataclass
+@dataclass(frozen=True)
 class IndexedSplit:
     """The clips of a split, without those that were left out of the build.
 
     Attributes:
-        num_clips, label_counts, unknown_counts: clips, and of each class those that have it, or may have it.
-        groups: of them; those of mixtures are their parts'.
-        keys: of each clip, see `clip_fact`; sorted uint64 `[clips]` once the index was read.
+        num_clips, num_groups: clips, and their groups; those of mixtures are their parts'.
+        label_counts, unknown_counts: int `[classes]`, clips that have a class, or may have it.
+        facts: of each clip what `clip_facts` says of it, sorted uint64 `[clips]`.
+        row_bytes: what the names and texts of one clip take at most.
     """
 
-    num_clips: int = 0
-    label_counts: Counter[int] = field(default_factory=Counter)
-    unknown_counts: Counter[int] = field(default_factory=Counter)
-    groups: set[str] = field(default_factory=set)
-    keys: Any = field(default_factory=list)
+    num_clips: int
+    num_groups: int
+    label_counts: np.ndarray
+    unknown_counts: np.ndarray
+    facts: np.ndarray
+    row_bytes: int
 
 
-def clip_fact(clip_id: str, group: str, labels: Sequence[int], unknown: Sequence[int] = ()) -> int:
-    """A 64-bit number that stands for a clip with its group and classes: what rows and index are compared by."""
-    fact = "\0".join((clip_id, group, *map(str, labels), *(f"?{label}" for label in unknown)))
-    return int.from_bytes(hashlib.blake2b(fact.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+def read_clips(index: Path, columns: ClipColumns) -> pa.Table:
+    """The clips that an index lists, a row each, with their groups, splits, names of classes, stretches and metadata.
+
+    Raises:
+        InputError: no Parquet file with these columns, or one that is packed; values that no build writes; a clip
+            twice.
+    """
+    clips = _plainly(_stored(index, columns.index))
+    _check(index, clips, _with_places(clips, columns.labels), columns)
+    return clips
 
 
-def read_index(index: Path, excluded: Path, labels: LabelSpace, source: str) -> dict[str, IndexedSplit]:
+def read_index(index: Path, excluded: Path, columns: ClipColumns, source: str) -> dict[str, IndexedSplit]:
     """What an index lists of each split.
 
     Raises:
-        InputError: no such tables; a clip twice; an unknown split or class; a group in two splits; times that are none.
+        InputError: see `read_clips`; a group in two splits; or no table of clips that were left out.
     """
-    left_out = {row["clip_id"] for row in written_rows(excluded, required=("clip_id", "reason"))}
-    splits: dict[str, IndexedSplit] = {}
+    left_out = [row["clip_id"] for row in written_rows(excluded, required=("clip_id", "reason"))]
+    clips = _plainly(_stored(index, columns.index))
+    placed = _with_places(clips, columns.labels)
+    _check(index, clips, placed, columns)
     try:
-        pairs = [(one, split) for group, split in _groups(index, left_out, labels, splits) for one in groups_in(group)]
-        check_disjoint(pa.table({"group": [one for one, _ in pairs], "split": [split for _, split in pairs]}))
-    except _DamageError as damage:
-        raise InputError(f"{damage}; download or build the dataset again") from None
+        check_disjoint(groups_and_splits(clips))
     except InputError as error:
         raise InputError(f"{source} cannot be trained on. {error}") from error
-    for split in splits.values():
-        split.keys = np.sort(np.array(split.keys, dtype=np.uint64))
-    return splits
+    kept = placed.filter(pc.invert(is_one_of(clips["clip_id"], left_out)))
+    return {split: _of_split(of_split(kept, split), columns) for split in names_in(kept["split"])}
+
+
+def facts_of_rows(rows: pa.RecordBatch | pa.Table, columns: ClipColumns) -> np.ndarray:
+    """`clip_facts` of all that rows and index both have; classes as their places among the names, in order."""
+    names = ["clip_id", "group", "labels", *(("unknown",) if columns.is_partial else ())]
+    names += [*(("part_groups",) if columns.is_mixed else ()), *(name for name, _ in columns.metadata)]
+    return clip_facts([rows[name] for name in names])
 
 
 def check_counts(
     manifest: Mapping[str, Any], splits: Mapping[str, IndexedSplit], labels: LabelSpace, path: Path
 ) -> None:
-    """Refuse a manifest that counts other clips than the index lists.
+    """Refuse a manifest that counts other clips than index.parquet lists.
 
     Raises:
         InputError: names the count.
     """
     for split, facts in manifest["splits"].items():
-        found = splits.get(split, IndexedSplit())
-        listed = {
-            "num_clips": found.num_clips,
-            "num_groups": len(found.groups),
-            "label_counts": {name: found.label_counts[label] for label, name in labels.id2label.items()},
-            "known_counts": {
-                name: found.num_clips - found.unknown_counts[label] for label, name in labels.id2label.items()
-            },
-        }
-        for name, count in listed.items():
-            if name == "known_counts" and name not in facts and not found.unknown_counts:
+        if split not in splits:
+            raise InputError(f"{path} is damaged: index.parquet lists no clip of its split {split}; build it again")
+        for name, listed in _counts(splits[split], labels).items():
+            if name == "known_counts" and name not in facts and not splits[split].unknown_counts.any():
                 continue
-            if facts.get(name) != count:
-                shown = (
-                    (facts.get(name), count) if isinstance(count, int) else _first_difference(facts.get(name), count)
-                )
+            if facts.get(name) != listed:
+                found, wanted = facts.get(name), listed
+                if not isinstance(listed, int):
+                    found, wanted = _first_difference(facts.get(name), listed)
                 raise InputError(
-                    f"{path} is damaged: splits.{split}.{name} is {shown[0]}, and index.csv lists {shown[1]}; download "
+                    f"{path} is damaged: splits.{split}.{name} is {found}, and index.parquet lists {wanted}; download "
                     "or build the dataset again"
                 )
-    more = [split for split, found in splits.items() if found.num_clips and split not in manifest["splits"]]
+    more = [split for split in splits if split not in manifest["splits"]]
     if more:
-        raise InputError(f"{path} is damaged: splits has no {more[0]}, and index.csv lists clips of it; build it again")
+        raise InputError(
+            f"{path} is damaged: splits has no {more[0]}, and index.parquet lists clips of it; build it again"
+        )
 
 
-class _DamageError(InputError):
-    """A line that no build writes."""
+def _counts(found: IndexedSplit, labels: LabelSpace) -> dict[str, Any]:
+    """What a manifest says of a split."""
+    known = found.num_clips - found.unknown_counts
+    return {
+        "num_clips": found.num_clips,
+        "num_groups": found.num_groups,
+        "label_counts": dict(zip(labels.names, found.label_counts.tolist(), strict=True)),
+        "known_counts": dict(zip(labels.names, known.tolist(), strict=True)),
+    }
 
 
-def _groups(
-    index: Path, left_out: set[str], labels: LabelSpace, splits: dict[str, IndexedSplit]
-) -> Iterator[tuple[str, str]]:
-    """Group and split of each line, which is checked and added to its split on the way."""
-    seen: set[str] = set()
-    classes = lru_cache(maxsize=1 << 16)(lambda written: classes_in(written, labels))
-    for line, row in enumerate(written_rows(index, required=INDEX_COLUMNS), start=2):
-        clip_id, group, split = row["clip_id"], row["group"], row["split"]
-        fault = _fault(row, seen)
-        try:
-            given, unknown = (classes(row[name]) for name in ("labels", "unknown"))
-        except InputError as error:
-            fault = fault or str(error)
-        if fault is None:
-            fault = _label_fault(given, unknown, labels)
-        if fault is not None:
-            raise _DamageError(f"{index} is damaged at line {line} (clip {clip_id[:100]!r}): {fault}")
-        seen.add(clip_id)
-        if clip_id not in left_out:
-            _add(splits.setdefault(split, IndexedSplit()), clip_id, group, given, unknown)
-        yield group, split
+def _stored(index: Path, schema: pa.Schema) -> pa.Table:
+    """What lies in the file, once its head says that it is what it should be."""
+    name = str(index)
+    with open_regular(index) as file:
+        parquet = in_words(name, lambda: pq.ParquetFile(file))
+        check_columns(parquet.schema_arrow, schema, name)
+        for number in range(parquet.num_row_groups):
+            check_packing(parquet.metadata.row_group(number), name)
+        if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MOST_TABLE_BYTES:
+            raise InputError(f"{name} has {parquet.metadata.num_rows:,} rows: more than any index; build it again")
+        table = in_words(name, lambda: parquet.read(schema.names, use_threads=False))
+        in_words(name, lambda: table.validate(full=True))  # offsets, and that texts are UTF-8
+    return table.combine_chunks()
 
 
-def _fault(row: Row, seen: set[str]) -> str | None:
-    if not 0 < len(row["clip_id"]) <= MOST_NAME or len(row["group"]) > MOST_GROUP:
-        return f"clip_id must have 1 to {MOST_NAME:,} characters, group at most {MOST_GROUP:,}"
-    if row["clip_id"] in seen:
-        return "the clip is listed twice"
-    if row["split"] not in SPLITS:
-        return f"split is {row['split'][:40]!r}, expected one of {', '.join(SPLITS)}"
-    start_s, end_s = (_seconds(row[name]) for name in ("start_s", "end_s"))
-    if start_s is None or (row["end_s"] and (end_s is None or end_s <= start_s)):
-        return f"start_s {row['start_s'][:40]!r} and end_s {row['end_s'][:40]!r} are no stretch of seconds"
-    return None
+def _plainly(table: pa.Table) -> pa.Table:
+    """The same without a word on what cannot be empty, as tables of clips are."""
+    return table.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in table.schema]))
 
 
-def _label_fault(given: tuple[int, ...], unknown: tuple[int, ...], labels: LabelSpace) -> str | None:
-    if not labels.is_multi_label and (len(given) != 1 or unknown):
-        return f"the clip has {len(given)} classes and {len(unknown)} unknown ones, where each has exactly one"
-    if set(given) & set(unknown):
-        return "a class is both given and unknown"
-    return None
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _plain(field.type)) for field in kind])
+    return kind
 
 
-def _seconds(written: str) -> float | None:
-    try:
-        seconds = float(written)
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < math.inf else None
+def _with_places(clips: pa.Table, labels: LabelSpace) -> pa.Table:
+    """The clips with the places of their classes in place of the names, in order; -1 where there is no such class."""
+    for name in ("labels", "unknown"):
+        lists = whole(clips[name])
+        rows, classes = pc.list_parent_indices(lists).to_numpy(), places_of(pc.list_flatten(lists), labels.names)
+        size = len(labels) + 1
+        ordered = np.sort(rows * size + classes + 1) % size - 1
+        offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]).astype(np.int32)
+        placed = pa.ListArray.from_arrays(pa.array(offsets), pa.array(ordered))
+        clips = clips.set_column(clips.column_names.index(name), name, placed)
+    return clips
 
 
-def classes_in(written: str, labels: LabelSpace) -> tuple[int, ...]:
-    """Sorted indices of the classes that `names_in` finds.
-
-    Raises:
-        InputError: no such class, or one twice.
-    """
-    found = labels.indices(names_in(written, labels))
-    if len(set(found)) != len(found):
-        raise InputError(f"A class is named twice in {written[:100]!r}")
-    return tuple(found)
-
-
-def names_in(written: str, labels: LabelSpace) -> list[str]:
-    """Names of classes with semicolons between them; where each clip has one class, its name may hold semicolons."""
-    return [name for name in (written.split(";") if labels.is_multi_label else [written]) if name]
+def _check(index: Path, clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> None:
+    """Raises InputError naming the first clip that has a fault."""
+    for fault, is_faulty in _faults(clips, placed, columns):
+        if is_faulty.any():
+            row = int(is_faulty.argmax())
+            raise InputError(
+                f"{index} is damaged at row {row} (clip {clips['clip_id'][row].as_py()[:100]!r}): {fault}; download or "
+                "build the dataset again"
+            )
 
 
-def _add(split: IndexedSplit, clip_id: str, group: str, given: tuple[int, ...], unknown: tuple[int, ...]) -> None:
-    split.num_clips += 1
-    split.label_counts.update(given)
-    split.unknown_counts.update(unknown)
-    split.groups.update(groups_in(group))
-    split.keys.append(clip_fact(clip_id, group, given, unknown))
+def _faults(clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> Iterator[tuple[str, np.ndarray]]:
+    """What rows of an index can have that they must not, in words, and bool `[rows]` of those that have it."""
+    for name in ("clip_id", "group"):
+        lengths = pc.utf8_length(clips[name]).to_numpy()
+        yield f"{name} must have 1 to {MOST_NAME:,} characters", (lengths < 1) | (lengths > MOST_NAME)
+    yield "the clip is listed twice", _are_there_before(clips["clip_id"])
+    yield f"split must be one of {', '.join(SPLITS)}", ~is_one_of(clips["split"], SPLITS).to_numpy()
+    start_s = clips["start_s"].to_numpy()
+    end_s = pc.fill_null(clips["end_s"], np.finfo(np.float64).max).to_numpy()
+    is_stretch = np.isfinite(start_s) & (start_s >= 0) & np.isfinite(end_s) & (end_s > start_s)
+    yield "start_s and end_s are no stretch of seconds", ~is_stretch
+    yield from _label_faults(placed, columns.labels)
+    if columns.is_mixed:
+        counts = [pc.list_value_length(clips[name]).to_numpy() for name in ("parts", "part_groups")]
+        yield "a mixture must name the group of each of its parts", counts[0] != counts[1]
+    for name, kind in columns.metadata:
+        if kind == "string":
+            lengths = pc.fill_null(pc.binary_length(clips[name]), 0).to_numpy()
+            yield f"{name} has more than {MOST_TEXT_BYTES:,} bytes", lengths > MOST_TEXT_BYTES
+
+
+def _label_faults(placed: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, np.ndarray]]:
+    pairs = {}
+    for name in ("labels", "unknown"):
+        lists = whole(placed[name])
+        rows, classes = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
+        yield f"{name} has a name that is no class of the manifest", _any_of(rows[classes < 0], len(placed))
+        pairs[name] = rows * len(labels) + classes
+        twice = repeated(pairs[name]) // len(labels)
+        yield f"a class is named twice in {name}", _any_of(twice, len(placed))
+    if not labels.is_multi_label:
+        given, unknown = (pc.list_value_length(placed[name]).to_numpy() for name in ("labels", "unknown"))
+        fault = "the clip has none or several classes, or unknown ones, where each has exactly one"
+        yield fault, (given != 1) | (unknown > 0)
+    both = repeated(pairs["labels"], pairs["unknown"]) // len(labels)
+    yield "a class is both given and unknown", _any_of(both, len(placed))
+
+
+def _are_there_before(values: pa.ChunkedArray) -> np.ndarray:
+    """Which values are there before, bool `[values]`: they do not bring a new code."""
+    codes = whole(pc.dictionary_encode(values)).indices.to_numpy()
+    return codes <= np.concatenate([[-1], np.maximum.accumulate(codes)[:-1]])
+
+
+def _any_of(rows: np.ndarray, num_rows: int) -> np.ndarray:
+    found = np.zeros(num_rows, dtype=bool)
+    found[rows] = True
+    return found
+
+
+def _of_split(placed: pa.Table, columns: ClipColumns) -> IndexedSplit:
+    num_groups = len(names_in(groups_and_splits(placed)["group"]))
+    rows = placed.combine_chunks().to_batches()[0]
+    given, unknown = (pc.list_flatten(rows[name]).to_numpy() for name in ("labels", "unknown"))
+    counts = (np.bincount(classes, minlength=len(columns.labels)) for classes in (given, unknown))
+    facts = np.sort(facts_of_rows(rows, columns))
+    return IndexedSplit(len(rows), num_groups, *counts, facts, _row_bytes(rows))
+
+
+def _row_bytes(rows: pa.RecordBatch) -> int:
+    """What texts of one clip take at most, with the length before each."""
+    longest = 0
+    for column in rows.columns:
+        if pa.types.is_string(column.type):
+            longest += 4 + (pc.max(pc.binary_length(column)).as_py() or 0)
+        elif pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type):
+            each = 4 + (pc.max(pc.binary_length(pc.list_flatten(column))).as_py() or 0)
+            longest += each * (pc.max(pc.list_value_length(column)).as_py() or 0)
+        else:
+            longest += 8
+    return longest
 
 
 def _first_difference(found: Mapping[str, int] | None, wanted: Mapping[str, int]) -> tuple[str, str]:

@@ -7,8 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_audio.data.feature_format import FORMAT_VERSION, MOST_CLIPS, are_rates
-from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.feature_format import (
+    FORMAT_VERSION,
+    METADATA_TYPES,
+    MOST_CLIPS,
+    MOST_METADATA_COLUMNS,
+    ClipColumns,
+    are_rates,
+    own_columns,
+)
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import SPLITS
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
@@ -18,6 +26,7 @@ from hf_audio.limits import MOST_VALUES, Field, number, one_of, whole
 MOST_CLASSES = 100_000
 MOST_SHARDS = 99_999  # their numbers have five digits
 LONGEST_WINDOW_S = 86_400
+MOST_COLUMN_NAME = 10_000
 
 
 def text(most: int, least: int = 0) -> Field:
@@ -35,6 +44,15 @@ CLASS_NAMES = Field(
     ),
 )
 OBJECT = Field("an object {...}", lambda value: isinstance(value, dict))
+METADATA = Field(
+    f"an object of up to {MOST_METADATA_COLUMNS:,} columns, each {', '.join(METADATA_TYPES)}",
+    lambda value: (
+        isinstance(value, dict)
+        and len(value) <= MOST_METADATA_COLUMNS
+        and all(_is_text(name, 1, MOST_COLUMN_NAME) for name in value)
+        and all(isinstance(kind, str) and kind in METADATA_TYPES for kind in value.values())
+    ),
+)
 CORPORA = Field(
     "a list of up to 100 objects",
     lambda value: isinstance(value, list) and len(value) <= 100 and all(isinstance(one, dict) for one in value),
@@ -46,11 +64,15 @@ MANIFEST_FIELDS = {
     "hop_s": number(1e-4, LONGEST_WINDOW_S),
     "num_excluded": whole(0, MOST_CLIPS),
     "extractor": OBJECT,
+    "metadata": METADATA,
+    "has_mixtures": one_of(False, True),
     "corpus": OBJECT,
     "splits": OBJECT,
 }
 CORPUS_FIELDS = {
-    **dict.fromkeys(("name", "licence", "protocol", "citation", "homepage", "understood"), text(10_000)),
+    **dict.fromkeys(
+        ("name", "licence", "protocol", "citation", "homepage", "understood", "source", "revision"), text(10_000)
+    ),
     **dict.fromkeys(("may_redistribute", "groups_known"), one_of(False, True)),
 }
 SPLIT_FIELDS = {
@@ -79,6 +101,9 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         )
     checked = _fields(path, "", manifest, MANIFEST_FIELDS)
     checked["extractor"] = _extractor(path, checked["extractor"])
+    taken = own_columns(checked["extractor"]).intersection(checked["metadata"])
+    if taken:
+        _refuse(path, f"metadata.{min(taken)}", "there", "no metadata of that name, for rows have such a column")
     checked["corpus"] = _corpus(path, checked["corpus"])
     names = checked["label_names"]
     checked["splits"] = {
@@ -127,9 +152,11 @@ def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
         _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MOST_VALUES:,} numbers")
 
 
-def is_partial(manifest: Mapping[str, Any]) -> bool:
-    """Whether something is unknown of some clip, so that it is counted of how many each class is known."""
-    return any("known_counts" in facts for facts in manifest["splits"].values())
+def clip_columns(manifest: Mapping[str, Any]) -> ClipColumns:
+    """What rows say of their clip. Where something is unknown, it is counted of how many clips each class is known."""
+    labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
+    is_partial = any("known_counts" in facts for facts in manifest["splits"].values())
+    return ClipColumns(labels, is_partial, manifest["has_mixtures"], tuple(sorted(manifest["metadata"].items())))
 
 
 def window_values(manifest: Mapping[str, Any]) -> int:

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Features
 
-from hf_audio.data.feature_format import feature_schema, undecoded
-from hf_audio.data.foreign.index import clip_fact
-from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.feature_format import ClipColumns, feature_schema, undecoded
+from hf_audio.data.foreign.index import facts_of_rows
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
@@ -27,28 +26,26 @@ class RowRules:
     """The rules of one split.
 
     Attributes:
-        labels: the classes.
+        columns: what rows say of their clip.
         parameters: of the extractor that made the windows.
         most_frames: of a window.
-        is_partial: whether rows say what is unknown of their clip.
-        clips: `clip_fact` of each clip that the index lists in this split, sorted uint64.
+        clips: `clip_facts` of the clips that index.parquet lists in this split, sorted uint64.
     """
 
-    labels: LabelSpace
+    columns: ClipColumns
     parameters: Mapping[str, Any]
     most_frames: int
     clips: np.ndarray
-    is_partial: bool = False
 
     @property
     def features(self) -> Features:
         """The columns that are read, of which `datasets` decodes none."""
-        return undecoded(feature_schema(self.labels, self.parameters, self.is_partial))
+        return undecoded(feature_schema(self.columns, self.parameters))
 
     @property
     def digest(self) -> str:
         """Changes with every rule."""
-        rules = repr((self.labels, sorted(self.parameters.items()), self.most_frames, self.is_partial)).encode()
+        rules = repr((self.columns, sorted(self.parameters.items()), self.most_frames)).encode()
         return hashlib.sha256(rules + self.clips.tobytes()).hexdigest()
 
     def check(self, rows: pa.RecordBatch, shard: str, first: int) -> None:
@@ -72,25 +69,23 @@ class RowRules:
 
     def _faults(self, rows: pa.RecordBatch) -> Iterator[tuple[str, np.ndarray]]:
         """What rows can have that they must not, in words, and bool `[rows]` of those that have it."""
-        for name in rows.schema.names:
+        may_be_empty = dict(self.columns.metadata)
+        for name in (name for name in rows.schema.names if name not in may_be_empty):
             yield f"an empty value in {name}", _has_nulls(rows[name])
         num_frames, start_s = rows["num_frames"].to_numpy(), rows["start_s"].to_numpy()
         yield f"num_frames that is not from 1 to {self.most_frames}", (num_frames < 1) | (num_frames > self.most_frames)
         yield "a start_s that is no number of seconds", ~(np.isfinite(start_s) & (start_s >= 0))
-        yield "another split, group or labels than index.csv lists for its clip", ~self._are_listed(rows)
-        if not self.labels.is_multi_label:
+        yield (
+            "other facts of its clip than index.parquet lists (split, group, labels, metadata)",
+            ~self._are_listed(rows),
+        )
+        if not self.columns.labels.is_multi_label:
             first = pc.list_element(rows["labels"], 0).to_numpy()  # of one, as they are listed
             yield "a label that is not the one in labels", rows["label"].to_numpy() != first
         yield from kind_of(self.parameters).faults(rows, self.parameters).items()
 
     def _are_listed(self, rows: pa.RecordBatch) -> np.ndarray:
-        names = ("clip_id", "group", "labels", *(("unknown",) if self.is_partial else ()))
-        columns = (rows[name].to_pylist() for name in names)
-        facts, last, fact = np.empty(len(rows), dtype=np.uint64), None, 0
-        for place, row in enumerate(zip(*columns, strict=True)):
-            if row != last:  # windows of a clip follow each other
-                fact, last = clip_fact(*row), row
-            facts[place] = fact
+        facts = facts_of_rows(rows, self.columns)
         places = np.searchsorted(self.clips, facts)
         return (places < len(self.clips)) & (np.take(self.clips, places, mode="clip") == facts)
 

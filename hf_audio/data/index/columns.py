@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,15 +47,33 @@ def untrained(clips: pa.Table, names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in trained]
 
 
+def num_recordings(clips: pa.Table) -> int:
+    """How many recordings the clips are stretches of; a file may hold many."""
+    return len(clips.group_by(["audio", "audio_row", "audio_field"], use_threads=False).aggregate([]))
+
+
 def names_in(column: pa.ChunkedArray) -> list[str]:
     """The names that a column of texts, or of lists of them, holds, sorted."""
-    texts = pc.list_flatten(column) if pa.types.is_list(column.type) else column
-    return sorted(texts.unique().drop_null().to_pylist())
+    return sorted(values_in(pc.list_flatten(column) if pa.types.is_list(column.type) else column))
+
+
+def values_in(column: pa.ChunkedArray) -> list[Any]:
+    """The values that a column has, once each and without null."""
+    return column.unique().drop_null().to_pylist()
 
 
 def places_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
     """The place of each text among `names`, and -1 where it is none of them."""
     return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()
+
+
+def repeated(*numbers: np.ndarray) -> np.ndarray:
+    """The numbers that are there more than once, in one of the arrays or in two of them, sorted.
+
+    They are nearly sorted mostly, which sorting is quick with and numpy's search for unique ones is not.
+    """
+    ordered = np.sort(np.concatenate(numbers), kind="stable")
+    return ordered[1:][np.diff(ordered) == 0]
 
 
 def is_one_of(column: pa.ChunkedArray, names: Iterable[str]) -> pa.ChunkedArray:
@@ -63,14 +83,14 @@ def is_one_of(column: pa.ChunkedArray, names: Iterable[str]) -> pa.ChunkedArray:
 
 def has_mixtures(clips: pa.Table) -> bool:
     """Whether any clip is made of others."""
-    return "parts" in clips.column_names and clips["parts"].null_count < len(clips)
+    return bool(is_mixture(clips).any())
 
 
 def is_mixture(clips: pa.Table) -> np.ndarray:
     """Which clips are made of others, bool `[clips]`."""
-    if not has_mixtures(clips):
+    if "parts" not in clips.column_names:
         return np.zeros(len(clips), dtype=bool)
-    return pc.is_valid(clips["parts"]).to_numpy()
+    return pc.fill_null(pc.list_value_length(clips["parts"]), 0).to_numpy() > 0
 
 
 def mixtures_in(clips: pa.Table) -> pa.Table:
@@ -90,12 +110,34 @@ def mixed_parts(clips: pa.Table) -> tuple[np.ndarray, pa.Table]:
     return pc.list_parent_indices(lists).to_numpy(), parts
 
 
+def is_file(clips: pa.Table) -> np.ndarray:
+    """Whose sound is a file of its own on this machine, bool `[clips]`: not in a container, not on the Hub.
+
+    Of mixtures, which are made of files, it is true as well.
+    """
+    on_hub = pc.starts_with(clips["audio"], "hf://")
+    return pc.and_(pc.is_null(clips["audio_row"]), pc.invert(on_hub)).to_numpy()
+
+
+def require_files(clips: pa.Table, what: str) -> None:
+    """Raises InputError where the sound of a clip is in a container or on the Hub; `what` needs it to be a file."""
+    elsewhere = np.flatnonzero(~is_file(clips))
+    if len(elsewhere):
+        place = clips["audio"][int(elsewhere[0])].as_py()
+        raise InputError(
+            f"{what} recordings that are files on this machine, and {len(elsewhere):,} of {len(clips):,} lie in "
+            f"{place if place.startswith('hf://') else PurePath(place).name} and the like: save them as files "
+            "first, or do without"
+        )
+
+
 def groups_and_splits(clips: pa.Table) -> pa.Table:
-    """The group and split of each clip; of a mixture, those of all its parts, a row each."""
+    """The group and split of each clip; of a mixture, the groups of its parts, a row each."""
     if not has_mixtures(clips):
         return clips.select(["group", "split"])
-    rows, parts = mixed_parts(clips)
-    of_parts = pa.table({"group": parts["group"], "split": clips["split"].take(pa.array(rows))})
+    groups = whole(clips["part_groups"])
+    splits = clips["split"].take(pc.list_parent_indices(groups))
+    of_parts = pa.table({"group": pc.list_flatten(groups), "split": splits})
     return pa.concat_tables([without_mixtures(clips).select(["group", "split"]), of_parts])
 
 

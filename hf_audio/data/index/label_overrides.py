@@ -1,7 +1,7 @@
 """Corrections of a corpus's labels: a CSV that says what some clips really are.
 
     clip_id,label            one class a clip; "-" leaves the clip out
-    clip_id,labels,unknown   several, separated by semicolons; none at all is an answer too
+    clip_id,labels,unknown   several, separated by semicolons or as a JSON list; none at all is an answer too
 
 Other columns are for people (reason, confidence ...). Without a column `unknown`, what was unknown of a clip stays so.
 """
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from hf_audio.data.index.columns import is_one_of, names_in, of_split, places_of, whole, with_values
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.tables import csv_text, read_table
+from hf_audio.data.tables import csv_text, names_in_cell, read_table
 from hf_audio.errors import InputError, nearest_name
 from hf_audio.terminal import named_logger
 
@@ -46,19 +46,17 @@ class CorrectedLabels(NamedTuple):
     note: str
 
 
-def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str, ClipLabels]:
+def read_overrides(table: str | Path, column: str | None = None) -> dict[str, ClipLabels]:
     """The labels in a table: {clip_id: labels}.
 
     Args:
-        source: a CSV with clip_id and label, or labels (semicolons between several), optionally unknown; or the folder
-            of a feature dataset, of which index.csv is read.
-        column: read the labels from this column instead, e.g. `decided` of a run's predictions.csv.
+        table: a CSV with clip_id and label, or labels (see `names_cell`), optionally unknown.
+        column: read the labels from this column instead.
 
     Raises:
         InputError: no such file, not such a table, no rows, or a clip in it twice.
     """
-    table = Path(source)
-    table = table / "index.csv" if table.is_dir() else table
+    table = Path(table)
     columns, rows = read_table(table, required=("clip_id",))
     chosen = column or next((name for name in ("labels", "label") if name in columns), "labels")
     if chosen not in columns:
@@ -70,7 +68,10 @@ def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str,
     for line, row in rows:
         if row["clip_id"] in found:
             raise InputError(f"{table} line {line}: clip {row['clip_id']!r} is there twice; keep one of its rows")
-        found[row["clip_id"]] = _clip_labels(row, chosen)
+        try:
+            found[row["clip_id"]] = _clip_labels(row, chosen)
+        except InputError as error:
+            raise InputError(f"{table} line {line}: {error}") from None
     return found
 
 
@@ -85,10 +86,10 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
         labels: their classes before.
 
     Raises:
-        InputError: as `read_clip_labels`; an unknown clip; a class that is new and too rare or looks misspelt; none or
+        InputError: as `read_overrides`; an unknown clip; a class that is new and too rare or looks misspelt; none or
             several classes for a clip where each has exactly one.
     """
-    overrides = read_clip_labels(table)
+    overrides = read_overrides(table)
     _check_clip_ids(overrides, clips, table)
     _check_number_of_labels(overrides, labels, table)
     left_out = is_one_of(clips["clip_id"], (name for name, one in overrides.items() if one.is_left_out))
@@ -120,12 +121,8 @@ def _clip_labels(row: Mapping[str, str], column: str) -> ClipLabels:
     written = row[column]
     if written == LEAVE_OUT:
         return ClipLabels((), is_left_out=True)
-    labels = (written,) if column == "label" and written else _names(written)
-    return ClipLabels(labels, _names(row["unknown"]) if "unknown" in row else None)
-
-
-def _names(written: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in written.replace("|", ";").split(";") if name.strip()))
+    labels = (written,) if column == "label" and written else names_in_cell(written)
+    return ClipLabels(labels, names_in_cell(row["unknown"]) if "unknown" in row else None)
 
 
 def _joined(clips: pa.Table, overrides: Mapping[str, ClipLabels]) -> pa.Table:

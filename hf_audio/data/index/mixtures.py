@@ -7,7 +7,6 @@ built. The same clips and settings give the same plan on every machine.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import MixingConfig
-from hf_audio.data.index.columns import check_disjoint, groups_and_splits, of_split, without_mixtures
+from hf_audio.data.index.columns import check_disjoint, groups_and_splits, of_split, require_files, without_mixtures
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.index.table import Clip, MixPart, index_of, joined_group, rows_of
+from hf_audio.data.index.table import Clip, MixPart, index_of, rows_of
 from hf_audio.errors import InputError, nearest_name
 
 # Longer recordings are mixed over so many seconds of each: more would only take memory
@@ -33,8 +32,8 @@ def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.T
 
     Each clip of a mixture brings a class that it has not yet, and no two are of one group. Classes are drawn evenly,
     not by how frequent they are: the first at random, its partners' always the least used so far. Labels are joined; a
-    class is known to be absent only where it is of all parts. A mixture carries the metadata in which all agree, and
-    is of the groups of all of them (`Clip.groups`), so that no split of it can leak.
+    class is known to be absent only where it is of all parts. A mixture carries the metadata in which all agree. It is
+    a group of its own and names those of its parts (`Clip.part_groups`), so that no split of it can leak.
 
     Args:
         clips: every clip with its split.
@@ -52,6 +51,7 @@ def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.T
     count = round(mixing.mix_fraction * len(training))
     if not count:
         return clips.schema.empty_table()
+    require_files(training, "--mix_fraction needs")
     if not labels.is_multi_label:
         raise InputError(
             "--mix_fraction makes clips of several classes, but each clip has exactly one class here: add "
@@ -158,7 +158,6 @@ def _mixture(
             MixPart(
                 clip_id=clip.clip_id,
                 path=clip.path,
-                group=clip.group,
                 start_s=clip.start_s,
                 end_s=clip.end_s,
                 gain_db=round(-mixing.mix_level_db * gain, 2),
@@ -170,29 +169,20 @@ def _mixture(
     return Clip(
         path="",
         labels=tuple(name for name in labels.names if name in present),
-        group=joined_group(clip.group for clip in clips),
+        group=clip_id,
         clip_id=clip_id,
         split="train",
         metadata={key: first[key] for key in first if all(clip.metadata.get(key) == first[key] for clip in clips)},
         unknown=tuple(name for name in labels.names if name in unknown),
         parts=tuple(parts),
         match=mixing.mix_match,
+        part_groups=tuple(clip.group for clip in clips),
     )
 
 
 def mixture_s(durations_s: Sequence[float]) -> float:
     """Seconds of a mixture of clips that last so long: the shortest decides."""
     return min(*durations_s, LONGEST_MIXTURE_S)
-
-
-def described_parts(clip: Clip) -> str:
-    """What a mixture is made of, as JSON for index.csv; empty for any other clip."""
-    if not clip.parts:
-        return ""
-    parts = [
-        {"clip_id": part.clip_id, "gain_db": part.gain_db, "late": part.late, "skip": part.skip} for part in clip.parts
-    ]
-    return json.dumps({"match": clip.match, "parts": parts}, ensure_ascii=False)
 
 
 def _nothing_to_mix(clips: Sequence[Clip], mixing: MixingConfig) -> InputError:

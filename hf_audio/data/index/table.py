@@ -7,7 +7,7 @@ row, to write tables by and to read what is to be heard.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,11 +15,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
-# of a feature dataset's index.csv; what follows them there is metadata
-INDEX_COLUMNS = ("clip_id", "group", "split", "labels", "unknown", "start_s", "end_s")
-# beside them where there are mixtures: what each is made of, as JSON
-MIXTURE_COLUMN = "mixture_of"
-MIXTURE_GROUP = "mix:"
 
 
 class Recording(NamedTuple):
@@ -41,7 +36,7 @@ class MixPart:
     """A clip as it sounds in a mixture; see `hf_audio.data.recordings.mixing` for how they are put together.
 
     Attributes:
-        clip_id, path, group, start_s, end_s: of the clip.
+        clip_id, path, start_s, end_s: of the clip.
         gain_db: its level in the mixture, beside the others'.
         late: it begins so late, as a share of a window, or of a mixture shorter than a window.
         skip: where in a longer clip the stretch lies that is heard, from 0 (its beginning) to 1 (its end).
@@ -49,7 +44,6 @@ class MixPart:
 
     clip_id: str
     path: str
-    group: str = ""
     start_s: float = 0.0
     end_s: float | None = None
     gain_db: float = 0.0
@@ -73,8 +67,14 @@ CLIP_COLUMNS = pa.schema(
         pa.field("end_s", pa.float64()),
     ]
 )
-# where there are mixtures; null for all other clips
-MIXTURE_COLUMNS = pa.schema([pa.field("parts", pa.list_(PART)), pa.field("match", pa.string())])
+# where there are mixtures; null or empty for all other clips
+MIXTURE_COLUMNS = pa.schema(
+    [
+        pa.field("parts", pa.list_(PART)),
+        pa.field("match", pa.string()),
+        pa.field("part_groups", pa.list_(pa.string())),
+    ]
+)
 OWN_COLUMNS = (*CLIP_COLUMNS.names, *MIXTURE_COLUMNS.names)
 RENAMED = "metadata_"  # before metadata that are called like one of them
 ROWS_AT_A_TIME = 1 << 14  # as Python's objects
@@ -88,16 +88,16 @@ class Clip:
         path: the audio file, or the file that holds it among others. Any path is taken and kept as a string.
         audio_row, audio_field: where in that file, see `Recording`; None where it is one recording.
         labels: names of its classes; none at all is a valid multi-label answer.
-        group: song, recording or speaker: what must never be in two splits.
+        group: song, recording or speaker: what must never be in two splits. A mixture is a group of its own.
         start_s, end_s: the stretch of the file in seconds; `end_s` None reads to its end.
         split: "train", "validation" or "test" where the corpus has an official one, else None.
         clip_id: name that is unique in the corpus and the same on every machine (a path relative to the corpus root).
         metadata: free facts that travel to the feature dataset (genre, drums ...): texts or numbers.
         unknown: names of classes about which nothing is known for this clip, where labels are partial (multi-label
             only): neither present nor absent. A class in neither `labels` nor `unknown` is known to be absent.
-        parts: what a mixture is made of. It has no file of its own: its path is "", and its `group` stands for those of
-            all its parts, see `groups_in`.
+        parts: what a mixture is made of. It has no file of its own: its path is "".
         match: what the parts of a mixture are brought to agree in: "none", "tempo" or "pitch".
+        part_groups: the group of each part of a mixture: what must never be in another split than it.
     """
 
     path: str
@@ -111,6 +111,7 @@ class Clip:
     unknown: tuple[str, ...] = ()
     parts: tuple[MixPart, ...] = ()
     match: str = "none"
+    part_groups: tuple[str, ...] = ()
     audio_row: int | None = None
     audio_field: str | None = None
 
@@ -130,7 +131,7 @@ class Clip:
     @property
     def groups(self) -> tuple[str, ...]:
         """What must never be in two splits: the clip's group, or those of all parts of a mixture."""
-        return tuple(part.group for part in self.parts) or (self.group,)
+        return self.part_groups or (self.group,)
 
 
 def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
@@ -149,7 +150,7 @@ def index_of(clips: Iterable[Clip], like: pa.Schema | None = None) -> pa.Table:
     table = pa.concat_tables(tables, promote_options="default")
     for place, name in enumerate(table.column_names):
         if name not in OWN_COLUMNS:
-            kind = like.field(name).type if like else _type_of(table[name])
+            kind = like.field(name).type if like else type_of_texts(table[name])
             table = table.set_column(place, name, table[name].cast(kind))
     return table
 
@@ -174,13 +175,18 @@ def rows_of(clips: pa.Table) -> Iterator[Clip]:
                 unknown=tuple(row["unknown"]),
                 parts=tuple(MixPart(**part) for part in row.get("parts") or ()),
                 match=row.get("match") or "none",
+                part_groups=tuple(row.get("part_groups") or ()),
             )
 
 
 def metadata_columns(clips: pa.Table) -> dict[str, str]:
     """The columns of metadata, and the name that each fact has."""
-    names = [name for name in clips.column_names if name not in OWN_COLUMNS]
-    return {name: own if (own := name.removeprefix(RENAMED)) in OWN_COLUMNS else name for name in names}
+    return {name: name.removeprefix(RENAMED) for name in clips.column_names if name not in OWN_COLUMNS}
+
+
+def metadata_column(fact: str, own: Collection[str] = OWN_COLUMNS) -> str:
+    """The column of a fact: its name, unless that is one of `own` or would be taken for one that was renamed."""
+    return RENAMED + fact if fact in own or fact.startswith(RENAMED) else fact
 
 
 def _table(clips: list[Clip]) -> pa.Table:
@@ -193,11 +199,12 @@ def _table(clips: list[Clip]) -> pa.Table:
         schema = pa.unify_schemas([CLIP_COLUMNS, MIXTURE_COLUMNS])
         columns["parts"] = [[_facts(part) for part in clip.parts] or None for clip in clips]
         columns["match"] = [clip.match if clip.parts else None for clip in clips]
+        columns["part_groups"] = [clip.part_groups or None for clip in clips]
     table = pa.table(columns, schema)
     for key in dict.fromkeys(key for clip in clips for key in clip.metadata):
         values = [clip.metadata.get(key) for clip in clips]
         texts = [None if value in (None, "") else str(value) for value in values]
-        table = table.append_column(RENAMED + key if key in OWN_COLUMNS else key, pa.array(texts, pa.string()))
+        table = table.append_column(metadata_column(key), pa.array(texts, pa.string()))
     return table
 
 
@@ -205,7 +212,7 @@ def _facts(part: MixPart) -> dict[str, Any]:
     return {one.name: getattr(part, one.name) for one in fields(part)}
 
 
-def _type_of(texts: pa.ChunkedArray) -> pa.DataType:
+def type_of_texts(texts: pa.ChunkedArray) -> pa.DataType:
     """int64 or float64 where each text is written as such numbers are, so that nothing is lost; else string."""
     values = texts.unique().drop_null().to_pylist()
     if values and all(_is_written_as(int, value) and abs(int(value)) < 1 << 63 for value in values):
@@ -222,29 +229,14 @@ def _is_written_as(kind: type, text: str) -> bool:
         return False
 
 
-def joined_group(groups: Iterable[str]) -> str:
-    """The group of a mixture: one name that stands for all of `groups`."""
-    return MIXTURE_GROUP + "+".join(group.replace("%", "%25").replace("+", "%2B") for group in groups)
-
-
-def groups_in(group: str) -> tuple[str, ...]:
-    """The groups that a clip's group stands for: those of a mixture's parts, else itself.
-
-    Whoever keeps groups apart (splits, folds, shares of the training data) must keep all of these apart.
-    """
-    if not group.startswith(MIXTURE_GROUP):
-        return (group,)
-    names = group.removeprefix(MIXTURE_GROUP).split("+")
-    return tuple(name.replace("%2B", "+").replace("%25", "%") for name in names)
-
-
 @dataclass(frozen=True)
 class CorpusCard:
     """What a reader must know of a corpus before using it.
 
     Attributes:
         name: title for people.
-        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0".
+        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" of several corpora as one, whose
+            licences are those of `others`.
         may_redistribute: whether audio, or features made of it, may be published by anyone.
         citation: how its authors ask to be cited.
         homepage: where it is described and downloaded.
@@ -254,7 +246,9 @@ class CorpusCard:
         others: further corpora that some of the clips come from, such as negatives, each under its own licence.
         groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
             one singer, song or session out of two splits.
-        understood: how a folder or table of one's own was read, in one paragraph.
+        understood: how a folder, table or dataset was read, in one paragraph.
+        source, revision: the dataset on the Hub, or the name of the folder, that the recordings come from, and its
+            commit; empty for what lies in files of a known layout.
     """
 
     name: str
@@ -268,3 +262,5 @@ class CorpusCard:
     others: tuple[CorpusCard, ...] = ()
     groups_known: bool = True
     understood: str = ""
+    source: str = ""
+    revision: str = ""

@@ -11,12 +11,11 @@ import pyarrow.compute as pc
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.feature_format import shard_names
+from hf_audio.data.feature_format import ClipColumns, shard_names
 from hf_audio.data.foreign.extractor import extractor_from_file
 from hf_audio.data.foreign.index import IndexedSplit
-from hf_audio.data.foreign.manifest import is_partial, window_values
+from hf_audio.data.foreign.manifest import window_values
 from hf_audio.data.foreign.rows import RowRules
-from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.dataset_files import DatasetFiles
 from hf_audio.data.loading.shard_reader import ShardReader
 from hf_audio.data.loading.values_in_place import file_version
@@ -25,8 +24,8 @@ from hf_audio.kinds import kind_of
 
 # start, length, offset and scale take that much or more, in whatever way a window is stored
 FEWEST_ROW_BYTES = 16
-# and its names, head and checksums at most that much
-NAME_BYTES = 1 << 17
+# and beside its values and texts, its head, checksums and lengths at most that much
+HEAD_BYTES = 1 << 14
 FOOTER_BYTES = 1 << 20
 
 
@@ -62,18 +61,19 @@ def read_split(
     split: str,
     manifest: Mapping[str, Any],
     listed: IndexedSplit,
-    labels: LabelSpace,
+    columns: ClipColumns,
     streaming: bool,
 ) -> Dataset | IterableDataset:
     """The rows of a split, each of which is checked by the time it is given.
 
     Args:
         listed: what the index has of it.
+        columns: what its rows say of their clip.
 
     Raises:
         InputError: see `load_features`.
     """
-    reader = _reader(files, split, manifest, listed, labels, streaming)
+    reader = _reader(files, split, manifest, listed, columns, streaming)
     if streaming:
         return reader.streamed()
     rows = reader.local()
@@ -82,11 +82,11 @@ def read_split(
 
 
 def check_split(
-    files: DatasetFiles, split: str, manifest: Mapping[str, Any], listed: IndexedSplit, labels: LabelSpace
+    files: DatasetFiles, split: str, manifest: Mapping[str, Any], listed: IndexedSplit, columns: ClipColumns
 ) -> None:
     """Reads a split once and keeps nothing of it; arguments and errors are those of `read_split`."""
     num_windows, clip_ids = 0, set()
-    for rows in _reader(files, split, manifest, listed, labels, streaming=False).tables():
+    for rows in _reader(files, split, manifest, listed, columns, streaming=False).tables():
         num_windows += len(rows)
         clip_ids.update(pc.unique(rows["clip_id"]).to_pylist())
     _check_counts(files.source, split, manifest, num_windows, len(clip_ids))
@@ -97,15 +97,15 @@ def _reader(
     split: str,
     manifest: Mapping[str, Any],
     listed: IndexedSplit,
-    labels: LabelSpace,
+    columns: ClipColumns,
     streaming: bool,
 ) -> ShardReader:
     parameters, facts = manifest["extractor"], manifest["splits"][split]
     most_frames = kind_of(parameters).window_shape(manifest["window_s"], parameters)[0]
-    rules = RowRules(labels, parameters, most_frames, listed.keys, is_partial(manifest))
+    rules = RowRules(columns, parameters, most_frames, listed.facts)
     names = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
     sizes = files.sizes(names)
-    _check_size(files.source, split, sum(sizes.values()), manifest)
+    _check_size(files.source, split, sum(sizes.values()), manifest, listed.row_bytes)
     shards = files.shards(names, sizes, streaming)
     return ShardReader(split, shards, files.open, rules, [] if streaming else [file_version(shard) for shard in shards])
 
@@ -121,10 +121,10 @@ def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_wind
             )
 
 
-def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, Any]) -> None:
+def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, Any], text_bytes: int) -> None:
     """Raises InputError where shards are smaller, or much larger, than the windows that the manifest counts."""
     facts = manifest["splits"][split]
-    most_row_bytes = 4 * window_values(manifest) + 16 * len(manifest["label_names"]) + NAME_BYTES
+    most_row_bytes = 4 * window_values(manifest) + 16 * len(manifest["label_names"]) + text_bytes + HEAD_BYTES
     most_bytes = facts["num_windows"] * most_row_bytes + facts["num_shards"] * FOOTER_BYTES
     least_bytes = facts["num_windows"] * FEWEST_ROW_BYTES
     if not least_bytes <= num_bytes <= most_bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,28 +13,24 @@ import httpx2
 from datasets import DownloadConfig
 from datasets.utils.file_utils import xopen
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import tqdm as hub_progress_bar
 from huggingface_hub.utils import validate_repo_id
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_JSON_BYTES, open_regular
+from hf_audio.hub_access import hub_errors_in_words, patiently
 
 DOWNLOADS_AT_A_TIME = 8
 NAMES_AT_A_TIME = 500
 MOST_SHARD_BYTES = 1 << 37
-TRIES = 4
+NO_FEATURES = "holds no finished features (no manifest.json)"
+
+
+def is_feature_folder(folder: Path) -> bool:
+    """Whether a folder is one that `build_features` wrote to, finished or not."""
+    return any((folder / name).exists() for name in ("manifest.json", "plan.json"))
 
 
 @dataclass(frozen=True)
@@ -66,10 +62,10 @@ class DatasetFiles:
             validate_repo_id(source)
         except HFValidationError:
             raise InputError(f"{source} is neither a folder nor a Hub repository of the form user/name") from None
-        with _hub_errors_in_words(source, revision):
+        with hub_errors_in_words(source, revision, NO_FEATURES):
             # The client libraries silently take an old copy from their caches where the Hub refuses access: ask first.
             with contextlib.suppress(OfflineModeIsEnabled, httpx2.ConnectError):
-                _patiently(HfApi(token=token).dataset_info, source, revision=revision)
+                patiently(HfApi(token=token).dataset_info, source, revision=revision)
             manifest = Path(_download(source, "manifest.json", token, revision, MOST_JSON_BYTES))
         # the folder of a cached file is named after its commit: everything else is read from the same one
         return cls(source, False, token, manifest.parent.name)
@@ -87,7 +83,7 @@ class DatasetFiles:
             if not path.is_file():  # asked of what a link leads to; a pipe would be waited for
                 raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
         else:
-            with _hub_errors_in_words(self.source, self.revision):
+            with hub_errors_in_words(self.source, self.revision, NO_FEATURES):
                 path = Path(_download(self.source, name, self.token, self.revision, most_bytes))
         _check_size(f"{self.source}: {name}", path.stat().st_size, most_bytes)
         return path
@@ -101,11 +97,11 @@ class DatasetFiles:
         if self.is_folder:
             return {name: self.path(name, MOST_SHARD_BYTES).stat().st_size for name in names}
         found: dict[str, int] = {}
-        with _hub_errors_in_words(self.source, self.revision):
+        with hub_errors_in_words(self.source, self.revision, NO_FEATURES):
             for first in range(0, len(names), NAMES_AT_A_TIME):
                 part = list(names[first : first + NAMES_AT_A_TIME])
                 try:
-                    told = _patiently(
+                    told = patiently(
                         HfApi(token=self.token).get_paths_info,
                         *(self.source, part),
                         repo_type="dataset",
@@ -143,7 +139,7 @@ def _download(repo_id: str, name: str, token: str | bool | None, revision: str |
     """One file into the cache; of one that is larger nothing is downloaded."""
     bar = _bar_of_at_most(f"{repo_id}: {name}", most_bytes)
     options = {"repo_type": "dataset", "token": token, "revision": revision, "tqdm_class": bar}
-    return _patiently(hf_hub_download, repo_id, name, **options)
+    return patiently(hf_hub_download, repo_id, name, **options)
 
 
 def _bar_of_at_most(file: str, most_bytes: int) -> type[hub_progress_bar]:
@@ -175,52 +171,3 @@ def _check_size(file: str, num_bytes: float, most_bytes: int) -> None:
         raise InputError(
             f"{file} has {num_bytes:,.0f} bytes, expected at most {most_bytes:,}: it is not what its name says"
         )
-
-
-def _patiently(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Try again what the client library does not: a connection that breaks, an answer that never comes, a 503."""
-
-    def may_pass(error: BaseException) -> bool:
-        if isinstance(error, HfHubHTTPError):
-            return error.response is not None and error.response.status_code >= 500
-        return isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.ConnectError)
-
-    retrying = Retrying(
-        retry=retry_if_exception(may_pass), stop=stop_after_attempt(TRIES), wait=wait_exponential(), reraise=True
-    )
-    return retrying(call, *args, **options)
-
-
-@contextlib.contextmanager
-def _hub_errors_in_words(repo_id: str, revision: str | None) -> Iterator[None]:
-    """What can go wrong on the way to the Hub, as one sentence each."""
-    try:
-        yield
-    except GatedRepoError as error:
-        raise InputError(f"Access to {repo_id} must be requested on its Hub page before it can be read") from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"The Hub has no dataset {repo_id} that this token may read; check the name, and for a private dataset "
-            "the token (HF_TOKEN, --hub_token or `hf auth login`)"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise InputError(f"Dataset {repo_id} has no revision {revision}; leave it out for the newest") from error
-    except LocalEntryNotFoundError as error:
-        raise InputError(
-            f"{repo_id} is no folder here, not in the Hub's cache, and the Hub cannot be reached; check the name or "
-            "the connection"
-        ) from error
-    except EntryNotFoundError as error:
-        raise InputError(f"Dataset {repo_id} on the Hub holds no finished features (no manifest.json)") from error
-    except httpx2.TransportError as error:
-        raise InputError(
-            f"The connection to the Hub broke while reading {repo_id} ({error}); run the same command again, what was "
-            "downloaded is kept"
-        ) from error
-    except HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code == 401:
-            raise InputError(
-                f"The Hub does not accept the token given for {repo_id}; check HF_TOKEN or --hub_token, or log in "
-                "again with `hf auth login`"
-            ) from error
-        raise InputError(f"The Hub refuses to give {repo_id}: {str(error).splitlines()[0]}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
-from hf_audio.data.tables import csv_text
+from hf_audio.data.tables import csv_text, names_cell
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.kinds import Form, names_of
@@ -18,7 +18,7 @@ from hf_audio.terminal import progress
 def features_to_csv(source: str | Path, path: str | Path) -> Path:
     """Write the features of a dataset, not standardised, as CSV: one line a step of a window.
 
-    Columns: clip_id, group, split, start_s (of the step, in its file), labels (";" between several), where labels are
+    Columns: clip_id, group, split, start_s (of the step, in its file), labels (see `names_cell`), where labels are
     partial also unknown (the classes of which nothing is known), then one for each of the kind's `feature_names`.
 
     Args:
@@ -56,4 +56,4 @@ def _lines(features: FeatureDataset) -> Iterator[list]:
 
 
 def _labels(features: FeatureDataset, row: Mapping[str, Any]) -> list[str]:
-    return [";".join(features.labels.names[label] for label in row[column]) for column in features.label_columns]
+    return [names_cell(features.labels.names[label] for label in row[column]) for column in features.label_columns]

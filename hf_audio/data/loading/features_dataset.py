@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from datasets import Dataset, IterableDataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.foreign.index import IndexedSplit, check_counts, read_index
-from hf_audio.data.foreign.manifest import is_partial, read_manifest
+from hf_audio.data.feature_format import INDEX, ClipColumns
+from hf_audio.data.foreign.index import IndexedSplit, check_counts, read_clips, read_index
+from hf_audio.data.foreign.manifest import clip_columns, read_manifest
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.index.table import INDEX_COLUMNS, MIXTURE_COLUMN
+from hf_audio.data.index.table import RENAMED
 from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split
 from hf_audio.data.loading.dataset_files import DatasetFiles
-from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES
 from hf_audio.kinds import Kind, kind_of, kind_of_extractor
@@ -29,7 +29,7 @@ from hf_audio.kinds import Kind, kind_of, kind_of_extractor
 FILES = {
     "manifest.json": MOST_JSON_BYTES,
     "preprocessor_config.json": MOST_JSON_BYTES,
-    "index.csv": MOST_TABLE_BYTES,
+    INDEX: MOST_TABLE_BYTES,
     "excluded.csv": MOST_TABLE_BYTES,
 }
 
@@ -40,14 +40,15 @@ class FeatureDataset:
 
     Attributes:
         splits: "train", "validation" and "test" as far as they exist. Rows have clip_id, group, start_s, num_frames,
-            labels (class indices), unknown where labels are partial, label where a clip has one class, and the columns
-            of their kind, undecoded; FeatureCollator makes batches of them.
+            labels (class indices), unknown where labels are partial, label where a clip has one class, part_groups
+            where there are mixtures, what the corpus knows of their clips (genre, drums ...), and the columns of their
+            kind, undecoded; FeatureCollator makes batches of them.
         labels: the classes.
         extractor: the published extractor that makes the same features of a waveform, with this dataset's statistics.
             For waveforms, it may be replaced by the one of the model to be trained.
         manifest: manifest.json.
         source: folder or Hub repository it was loaded from.
-        index: index.csv, where the clips are listed.
+        index: index.parquet, where the clips are listed.
     """
 
     splits: dict[str, Dataset | IterableDataset]
@@ -83,21 +84,19 @@ class FeatureDataset:
         """Length of a full window: frames (fbank, spectrogram), samples (waveform) or steps (classical)."""
         return self.kind.window_frames(self.extractor, self.manifest)
 
-    @cached_property
-    def metadata(self) -> dict[str, dict[str, str]]:
-        """What the corpus knows of each clip (genre, drums ...): {clip_id: {field: value}}, without empty values."""
-        if self.index is None:
-            return {}
-        own = (*INDEX_COLUMNS, MIXTURE_COLUMN)
-        return {
-            row["clip_id"]: {key: value for key, value in row.items() if value and key not in own}
-            for row in written_rows(self.index)
-        }
+    @property
+    def clip_columns(self) -> ClipColumns:
+        """What rows say of their clip."""
+        return clip_columns(self.manifest)
 
     @property
     def label_columns(self) -> list[str]:
         """The columns that `LabelSpace.target_of` reads."""
-        return ["labels", "unknown"] if is_partial(self.manifest) else ["labels"]
+        return ["labels", "unknown"] if self.clip_columns.is_partial else ["labels"]
+
+    def clips(self) -> pa.Table:
+        """The index, a row a clip, those included that were left out: read and checked at each call, and not kept."""
+        return read_clips(self.index, self.clip_columns)
 
     def num_windows(self, split: str) -> int:
         """Rows of a split; known for streamed splits too."""
@@ -134,10 +133,10 @@ def load_features(
     files = DatasetFiles.of(source, token, revision)
     facts = _read_facts(files)
     splits = {
-        split: read_split(files, split, facts.manifest, listed, facts.labels, streaming and split == "train")
+        split: read_split(files, split, facts.manifest, listed, facts.columns, streaming and split == "train")
         for split, listed in facts.listed.items()
     }
-    return FeatureDataset(splits, facts.labels, facts.extractor, facts.manifest, str(source), facts.index)
+    return FeatureDataset(splits, facts.columns.labels, facts.extractor, facts.manifest, str(source), facts.index)
 
 
 def check_features(folder: str | Path) -> None:
@@ -149,14 +148,14 @@ def check_features(folder: str | Path) -> None:
     files = DatasetFiles(str(folder), is_folder=True)
     facts = _read_facts(files)
     for split, listed in facts.listed.items():
-        check_split(files, split, facts.manifest, listed, facts.labels)
+        check_split(files, split, facts.manifest, listed, facts.columns)
 
 
 class _Facts(NamedTuple):
     """What a dataset says beside its rows, found to fit together; `listed` has what the index lists of each split."""
 
     manifest: dict[str, Any]
-    labels: LabelSpace
+    columns: ClipColumns
     listed: dict[str, IndexedSplit]
     extractor: FeatureExtractionMixin
     index: Path
@@ -165,11 +164,11 @@ class _Facts(NamedTuple):
 def _read_facts(files: DatasetFiles) -> _Facts:
     paths = {name: files.path(name, most_bytes) for name, most_bytes in FILES.items()}
     manifest = read_manifest(paths["manifest.json"])
-    labels = LabelSpace(tuple(manifest["label_names"]), manifest["problem_type"])
-    listed = read_index(paths["index.csv"], paths["excluded.csv"], labels, files.source)
-    check_counts(manifest, listed, labels, paths["manifest.json"])
+    columns = clip_columns(manifest)
+    listed = read_index(paths[INDEX], paths["excluded.csv"], columns, files.source)
+    check_counts(manifest, listed, columns.labels, paths["manifest.json"])
     extractor = checked_extractor(paths["preprocessor_config.json"], manifest)
-    return _Facts(manifest, labels, {name: listed[name] for name in manifest["splits"]}, extractor, paths["index.csv"])
+    return _Facts(manifest, columns, {name: listed[name] for name in manifest["splits"]}, extractor, paths[INDEX])
 
 
 def check_same_extractor(stored: Any, wanted: Any) -> None:
@@ -214,8 +213,7 @@ class FeatureCollator:
     Args:
         extractor: of the dataset, or for waveforms the one of the model.
         labels: the classes.
-        metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field.
-        metadata: of the clips, as `FeatureDataset.metadata` has it.
+        metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field, as text.
     """
 
     def __init__(
@@ -223,11 +221,9 @@ class FeatureCollator:
         extractor: FeatureExtractionMixin,
         labels: LabelSpace,
         metadata_fields: Mapping[str, Sequence[str]] | None = None,
-        metadata: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.extractor, self.kind = extractor, kind_of_extractor(extractor)
         self.labels = labels
-        self.metadata = metadata or {}
         self.metadata_ids = {
             field: {value: number for number, value in enumerate(values, start=1)}
             for field, values in (metadata_fields or {}).items()
@@ -256,5 +252,9 @@ class FeatureCollator:
         return batch
 
     def _metadata_of(self, row: dict[str, Any]) -> list[int]:
-        facts = self.metadata.get(row["clip_id"], {})
-        return [ids.get(facts.get(field), 0) for field, ids in self.metadata_ids.items()]
+        """Numbers of what the row says of its clip; metadata that have a name of ours are called otherwise in rows."""
+        values = (row.get(RENAMED + field, row.get(field)) for field in self.metadata_ids)
+        return [
+            0 if value is None else ids.get(str(value), 0)
+            for value, ids in zip(values, self.metadata_ids.values(), strict=True)
+        ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 
 import datasets
 import numpy as np
 
-from hf_audio.data.index.table import groups_in
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.splits.groups import draw_share
 from hf_audio.errors import InputError
@@ -39,18 +40,20 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
     train = features.splits["train"]
     if isinstance(train, datasets.IterableDataset):
         raise InputError("A share of the training groups cannot be streamed: give --streaming false")
-    columns = train.select_columns(["group", "clip_id", *features.label_columns]).to_dict()
+    of_mixtures = ["part_groups"] if features.clip_columns.is_mixed else []
+    columns = train.select_columns(["group", "clip_id", *features.label_columns, *of_mixtures]).to_dict()
     labels_of = dict(zip(columns["clip_id"], columns["labels"], strict=True))
-    group_of = dict(zip(columns["clip_id"], columns["group"], strict=True))
-    groups = sorted({one for group in group_of.values() for one in groups_in(group)})
+    groups_of = dict(zip(columns["clip_id"], _groups(columns), strict=True))
+    groups = sorted({group for its_groups in groups_of.values() for group in its_groups})
     index_of = {group: index for index, group in enumerate(groups)}
     counts = np.zeros((len(groups), len(features.labels)), dtype=np.int64)
-    for clip_id, group in group_of.items():
-        if group in index_of:  # mixtures go by their parts' groups
-            counts[index_of[group], labels_of[clip_id]] += 1
+    for clip_id, its_groups in groups_of.items():
+        if len(its_groups) == 1:  # mixtures are of their parts' groups, and count for none of them
+            counts[index_of[its_groups[0]], labels_of[clip_id]] += 1
     kept = {groups[index] for index in draw_share(counts, fraction, seed)}
-    rows = [row for row, group in enumerate(columns["group"]) if kept.issuperset(groups_in(group))]
-    clips = [clip_id for clip_id, group in group_of.items() if kept.issuperset(groups_in(group))]
+    clips = [clip_id for clip_id, its_groups in groups_of.items() if kept.issuperset(its_groups)]
+    stays = set(clips)
+    rows = [row for row, clip_id in enumerate(columns["clip_id"]) if clip_id in stays]
     logger.info("Training on %d of %d groups, %d clips", len(kept), len(groups), len(clips))
     label_counts = np.bincount([label for clip_id in clips for label in labels_of[clip_id]], minlength=counts.shape[1])
     manifest = copy.deepcopy(features.manifest)
@@ -67,3 +70,9 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         unknown = Counter(index for clip_id in clips for index in unknown_of[clip_id])
         facts["known_counts"] = {name: len(clips) - unknown[index] for index, name in features.labels.id2label.items()}
     return dataclasses.replace(features, splits={**features.splits, "train": train.select(rows)}, manifest=manifest)
+
+
+def _groups(columns: Mapping[str, list]) -> Iterator[Sequence[str]]:
+    """What must stay together with each row: its clip's group, or those of the parts of a mixture."""
+    for group, parts in zip(columns["group"], columns.get("part_groups") or repeat(()), strict=False):
+        yield parts or (group,)

@@ -1,51 +1,38 @@
-"""Reading audio files: any format of libsndfile, mixed to mono or in stereo, resampled once, every defect named."""
+"""Reading recordings, files or bytes: mixed to mono or in stereo, resampled once, every defect named."""
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
 from hf_audio.data.recordings.channels import front_pair, mix_down
-from hf_audio.data.recordings.headers import missing_bytes, unpromised_bytes
+from hf_audio.data.recordings.opening import (
+    SHORTFALL,
+    SHORTFALL_S,
+    SoundFile,
+    Source,
+    check_can_seek,
+    check_is_whole,
+    opened,
+)
+from hf_audio.data.recordings.reasons import AudioError, said
 
 # below -100 dB of full scale there is nothing to hear: the peak of what is called digital silence
 SILENT_PEAK = 1e-5
 # What rounding to 16 bits or a codec leaves where channels cancel each other: 60 dB below them.
 CANCELLED = 1e-3
-# libsndfile's answer for a stream without an end
-UNKNOWN_FRAMES = 2**62
 # a piece of decoding: long recordings are mixed to mono piece by piece, never held in all their channels
 BLOCK_FRAMES = 1 << 20
 # an MP3 decoder needs the frames before the one it jumps to: four of 1,152 samples
 MP3_LEAD_FRAMES = 4 * 1152
-# Headers of good MP3 files promise up to 0.3 s too much. A file that lacks more than both of these was cut off.
-SHORTFALL_S, SHORTFALL = 0.5, 0.25
-# From heart sounds at 2 kHz to bats at 500 kHz: beyond, a header is broken, and resampling a second could take hours.
-LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
-# Silence in FLAC takes about 100 bytes a second: a header that promises more sound for its bytes is broken.
-FEWEST_BYTES_A_SECOND = 10
 # Of a recording held at once, 2 GB of float32: three hours of mono at 44.1 kHz. A few MB of FLAC can hold ten.
 MOST_SAMPLES = 500_000_000
 # Longer stretches come in pieces where they can: 53 MB of mono at 44.1 kHz
 WHOLE_S = 300.0
-
-
-FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
-
-
-class AudioError(Exception):
-    """A file cannot be used; `reason` says why in a few words, e.g. "missing" or "silent"."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -59,18 +46,18 @@ class AudioInfo:
     subtype: str = ""
 
 
-def probe(path: str | Path) -> AudioInfo:
+def probe(source: Source) -> AudioInfo:
     """Duration, sample rate and channels from the header, without decoding.
 
     Raises:
         AudioError: the file is missing, empty or no audio.
     """
-    with _opened(path) as file:
+    with opened(source) as file:
         return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels, file.format, file.subtype)
 
 
 def read_audio(
-    path: str | Path, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
+    source: Source, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
 ) -> np.ndarray:
     """Decode a file, or the stretch of it from `start_s` to `end_s` seconds, as mono or stereo.
 
@@ -85,43 +72,45 @@ def read_audio(
         AudioError: missing, empty, unreadable, too short, too long (more than MOST_SAMPLES), silent, or non-finite
             samples.
     """
-    with _opened(path) as file:
-        return _whole(path, file, sample_rate, start_s, end_s, stereo)
+    with opened(source) as file:
+        return _whole(source, file, sample_rate, start_s, end_s, stereo)
 
 
 def read_pieces(
-    path: str | Path, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
+    source: Source, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
 ) -> Iterator[np.ndarray]:
     """What `read_audio` gives, of any length: the same samples in pieces, one where it is short.
 
     Raises:
         AudioError: see `read_audio`; what can only be known at the end, such as silence, is said there.
     """
-    with _opened(path) as file:
+    with opened(source) as file:
         if len(_stretch(file, start_s, end_s)) <= WHOLE_S * file.samplerate:
-            yield _whole(path, file, sample_rate, start_s, end_s, stereo)
+            yield _whole(source, file, sample_rate, start_s, end_s, stereo)
             return
         mix, file_rate, peak = front_pair if stereo else mix_down, file.samplerate, 0.0
         resampled = soxr.ResampleStream(file_rate, sample_rate, 2 if stereo else 1, dtype="float32")
-        for block, full_scale in _blocks(path, file, start_s, end_s):
+        for block, full_scale in _blocks(source, file, start_s, end_s):
             sound = mix(block, full_scale)
             peak = max(peak, _finite_peak(sound))
             yield sound if file_rate == sample_rate else _finite(resampled.resample_chunk(_upright(sound)).T)
         channels = file.channels
-    _check_heard(peak, path, channels, start_s, end_s, stereo)
+    _check_heard(peak, source, channels, start_s, end_s, stereo)
     if file_rate != sample_rate:
         rest = np.empty((0, 2) if stereo else 0, np.float32)
         yield _finite(resampled.resample_chunk(rest, last=True).T)
 
 
 def _whole(
-    path: str | Path, file: soundfile.SoundFile, sample_rate: int, start_s: float, end_s: float | None, stereo: bool
+    source: Source, file: SoundFile, sample_rate: int, start_s: float, end_s: float | None, stereo: bool
 ) -> np.ndarray:
     stretch = _stretch(file, start_s, end_s)
     _check_fits(file, stretch, sample_rate, 2 if stereo else 1)
     mix, file_rate = front_pair if stereo else mix_down, file.samplerate
-    sound = _joined((mix(block, full_scale) for block, full_scale in _blocks(path, file, start_s, end_s)), len(stretch))
-    _check_heard(_finite_peak(sound), path, file.channels, start_s, end_s, stereo)
+    sound = _joined(
+        (mix(block, full_scale) for block, full_scale in _blocks(source, file, start_s, end_s)), len(stretch)
+    )
+    _check_heard(_finite_peak(sound), source, file.channels, start_s, end_s, stereo)
     if file_rate == sample_rate:
         return sound
     resampled = soxr.resample(_upright(sound), file_rate, sample_rate).T
@@ -148,84 +137,34 @@ def _finite(sound: np.ndarray) -> np.ndarray:
     return sound
 
 
-def _check_heard(
-    peak: float, path: str | Path, channels: int, start_s: float, end_s: float | None, stereo: bool
-) -> None:
+def _check_heard(peak: float, source: Source, channels: int, start_s: float, end_s: float | None, stereo: bool) -> None:
     """Refuse silence, and channels that cancel each other."""
     if channels > 1 and not stereo and peak < CANCELLED:
-        loudest = max(float(abs(block).max()) for block in read_blocks(path, start_s, end_s))
+        loudest = max(float(abs(block).max()) for block in read_blocks(source, start_s, end_s))
         if peak < CANCELLED * loudest and loudest >= SILENT_PEAK:
             raise AudioError("silent as mono: its channels cancel each other")
     if peak < SILENT_PEAK:
         raise AudioError("silent")
 
 
-def read_blocks(path: str | Path, start_s: float = 0.0, end_s: float | None = None) -> Iterator[np.ndarray]:
+def read_blocks(source: Source, start_s: float = 0.0, end_s: float | None = None) -> Iterator[np.ndarray]:
     """The same stretch piece by piece, as it is in the file: float32 `[samples, channels]` at the file's own rate.
 
     Raises:
         AudioError: missing, empty, unreadable or too short, when the first or a later piece is asked for.
     """
-    with _opened(path) as file:
-        for block, full_scale in _blocks(path, file, start_s, end_s):
+    with opened(source) as file:
+        for block, full_scale in _blocks(source, file, start_s, end_s):
             yield block * np.float32(1.0 / full_scale)
 
 
-def _opened(path: str | Path) -> soundfile.SoundFile:
-    try:
-        if not Path(path).is_file():  # a pipe would wait for its writer
-            raise AudioError(_what_is_there(Path(path)))
-        size = Path(path).stat().st_size
-        if size == 0:
-            raise AudioError("empty")
-        # By number and not by name: libsndfile takes any bytes for sound without a header when their name ends in .au,
-        # .vox or .gsm, and the names of files need not be UTF-8. It closes the number, opened or not.
-        file = soundfile.SoundFile(os.open(path, FLAGS), closefd=True)
-    except (OSError, RuntimeError) as error:
-        raise AudioError(f"unreadable: {_said(error)}") from error
-    reason = _implausible(path, file, size)
-    if reason:
-        file.close()
-        raise AudioError(reason)
-    return file
-
-
-def _what_is_there(path: Path) -> str:
-    if path.is_symlink() and not path.exists():
-        return "missing: a link that leads nowhere"
-    return "not a file" if path.exists() else "missing"
-
-
-def _implausible(path: str | Path, file: soundfile.SoundFile, size: int) -> str | None:
-    """What is wrong with a header, before anything is decoded that it promises."""
-    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
-        return f"unreadable: a sample rate of {file.samplerate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}"
-    if file.frames <= 0:
-        following = unpromised_bytes(path)
-        return f"empty by its header, which {following:,} bytes of sound follow: mend it" if following else "empty"
-    if file.frames >= UNKNOWN_FRAMES:
-        return "unreadable: its length is unknown"
-    if file.frames / file.samplerate > 1 + size / FEWEST_BYTES_A_SECOND:
-        return f"unreadable: its header promises {file.frames / file.samplerate:.0f} s in {size} bytes"
-    return None
-
-
-def _check_is_whole(path: str | Path, file: soundfile.SoundFile) -> None:
-    """Refuse a download that broke off: a header that promises far more bytes than the file has."""
-    lacking, promised = missing_bytes(path) or (0, 1)
-    promised_s = file.frames / file.samplerate / (1 - min(lacking / promised, 0.999))
-    missing_s = promised_s - file.frames / file.samplerate
-    if missing_s > max(SHORTFALL_S, SHORTFALL * promised_s):
-        raise AudioError(f"unreadable: it breaks off after {promised_s - missing_s:.2f} of {promised_s:.2f} s")
-
-
-def _stretch(file: soundfile.SoundFile, start_s: float, end_s: float | None) -> range:
+def _stretch(file: SoundFile, start_s: float, end_s: float | None) -> range:
     """The file's own samples from `start_s` to `end_s` seconds, or to its end."""
     last = file.frames if end_s is None else min(round(end_s * file.samplerate), file.frames)
     return range(round(start_s * file.samplerate), last)
 
 
-def _check_fits(file: soundfile.SoundFile, stretch: range, sample_rate: int, channels: int) -> None:
+def _check_fits(file: SoundFile, stretch: range, sample_rate: int, channels: int) -> None:
     """Refuse, before anything is decoded, what would fill the memory as it is in the file or once it is resampled."""
     most_s = MOST_SAMPLES / channels / max(file.samplerate, sample_rate)
     if len(stretch) / file.samplerate > most_s:
@@ -247,23 +186,21 @@ def _joined(pieces: Iterator[np.ndarray], num_samples: int) -> np.ndarray:
     return sound if filled == num_samples else np.ascontiguousarray(sound[..., :filled])
 
 
-def _blocks(
-    path: str | Path, file: soundfile.SoundFile, start_s: float, end_s: float | None
-) -> Iterator[tuple[np.ndarray, float]]:
+def _blocks(source: Source, file: SoundFile, start_s: float, end_s: float | None) -> Iterator[tuple[np.ndarray, float]]:
     """A stretch in pieces, at least one: float32 `[samples, channels]`, each with the value that is 1."""
     stretch = _stretch(file, start_s, end_s)
     first, last = stretch.start, stretch.stop
     if not stretch:
         raise AudioError(f"too short: it ends at {file.frames / file.samplerate:.2f} s, before {start_s:.2f} s")
     if end_s is None or end_s * file.samplerate > file.frames:
-        _check_is_whole(path, file)
+        check_is_whole(source, file)
     # libsndfile takes eight times longer to convert 16-bit samples to float than numpy does
     dtype, full_scale = ("int16", 32768.0) if file.subtype == "PCM_16" else ("float32", 1.0)
     lead = min(first, MP3_LEAD_FRAMES) if file.format == "MP3" else 0
     position, block_frames = first - lead, max(1, 2 * BLOCK_FRAMES // max(2, file.channels))
     try:
         if position:
-            _check_can_seek(path, file)
+            check_can_seek(source, file)
             file.seek(position)
         while position < last:
             block = file.read(min(block_frames, last - position), dtype=dtype, always_2d=True)
@@ -273,25 +210,9 @@ def _blocks(
             if position > first:
                 yield block[max(0, len(block) - (position - first)) :].astype(np.float32, copy=False), full_scale
     except (OSError, RuntimeError) as error:
-        raise AudioError(f"unreadable: {_said(error)}") from error
+        raise AudioError(f"unreadable: {said(error)}") from error
     if last - position > max(SHORTFALL_S * file.samplerate, SHORTFALL * (last - first)):
         promised_s, found_s = (frames / file.samplerate for frames in (last, position))
         raise AudioError(f"unreadable: it breaks off after {found_s:.2f} of {promised_s:.2f} s")
     if position <= first:
         raise AudioError("unreadable: no sample could be decoded")
-
-
-def _check_can_seek(path: str | Path, file: soundfile.SoundFile) -> None:
-    """Refuse Ogg files without a decodable sample: libvorbis would crash on the jump to a later one."""
-    if file.format == "OGG":
-        with _opened(path) as another:  # once a sample was read, jumps in the same file land beside their mark
-            if not len(another.read(1)):
-                raise AudioError("unreadable: no sample could be decoded")
-
-
-def _said(error: Exception) -> str:
-    """The library's or the system's own words, in one line and without the path that it repeats."""
-    said = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    if "not a regular file" in said:  # libsndfile's words for an MP3 without a single good frame, among others
-        return "Format not recognised."
-    return " ".join(said.split()) or type(error).__name__

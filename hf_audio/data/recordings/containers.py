@@ -1,91 +1,250 @@
 """Files that hold many recordings: Parquet and Arrow files of `datasets`, and tar files of WebDataset.
 
 They are read from their beginning to their end, for one recording alone costs as much as its whole row group, or all
-that lies before it in a tar.
+that lies before it in a tar. They may be a stranger's, so what their headers promise is limited before it is believed.
 """
 
 from __future__ import annotations
 
+import io
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hf_audio.data.recordings.hub_files import BLOCK_BYTES, held
+from hf_audio.data.recordings.reasons import AudioError
+from hf_audio.errors import InputError, one_line
+
 CONTAINERS = (".parquet", ".arrow", ".tar")
+# Of the list of row groups at a Parquet file's end: about 1 kB a group
+MOST_FOOTER_BYTES = 64 << 20
+# Of the sound in one row group: it is held as stored and unpacked, so that memory takes about twice as much
+MOST_GROUP_BYTES = 2 << 30
+MOST_RECORDING_BYTES = 4 << 30
+# Of the extended header of a tar's member, which holds its name
+MOST_TAR_HEADER_BYTES = 1 << 20
+# Recordings of a row group that are unpacked together
+MOST_ROWS, ROWS_BYTES = 16, 4 << 20
+# Python's own files are read faster, but have a copy of the bytes
+MOST_COPIED_BYTES = 16 << 20
+NO_SOUND = "missing: its row holds no sound"
+
+OpenFile = Callable[[str], BinaryIO]
 
 
-class Sound(NamedTuple):
-    """A recording as its container has it: the bytes of an audio file, or None where a row has none, and its name."""
+class Part(NamedTuple):
+    """What of a container can be read without what lies before it.
 
-    content: bytes | None
-    name: str | None
+    Attributes:
+        first_row, num_rows: its recordings; `num_rows` None where it is not known without reading.
+        num_bytes: about what they take.
+    """
+
+    first_row: int
+    num_rows: int | None
+    num_bytes: int
 
 
-def first_rows(path: str, open_file: Callable[[str], BinaryIO]) -> list[int]:
-    """The rows at which reading can begin without the rows before them: of each row group; of a tar, 0 alone."""
-    if path.endswith(".tar"):
-        return [0]
-    with open_file(path) as file, _batches_of(path, file, None) as (counts, _):
-        return np.cumsum([0, *counts])[:-1].tolist()
+def parts_of(path: str, field: str, open_file: OpenFile) -> list[Part]:
+    """The row groups of a Parquet file; any other container is one part.
+
+    Raises:
+        InputError: it is damaged, or has no such column.
+    """
+    with open_file(path) as file:
+        if _suffix(path) != ".parquet":
+            return [Part(0, None, file.seek(0, io.SEEK_END))]
+        with _damage_in_words(path):
+            parquet, columns = _parquet(path, file, field)
+            parts, first = [], 0
+            for number in range(parquet.num_row_groups):
+                num_rows = parquet.metadata.row_group(number).num_rows
+                parts.append(Part(first, num_rows, _checked_size(path, parquet, number, columns[0])))
+                first += num_rows
+            return parts
 
 
 def sounds(
-    path: str, field: str, rows: Sequence[int], open_file: Callable[[str], BinaryIO]
-) -> Iterator[tuple[int, Sound]]:
+    path: str, field: str, rows: Sequence[int], open_file: OpenFile, scratch: Path | None = None
+) -> Iterator[tuple[int, BinaryIO | AudioError]]:
     """The recordings in some rows of a container, with their rows, in rising order of these.
+
+    A row that the container lacks does not come.
 
     Args:
         path: where the container is; `open_file` opens it.
         field: the column with the sound, or the suffix of a tar's members that have it.
         rows: which ones.
         open_file: gives a file to read from and to seek in.
+        scratch: a folder for recordings that are too long to be held in memory.
+
+    Returns:
+        Of each row a file with the recording's bytes, or why there is none.
+
+    Raises:
+        InputError: the container is damaged.
     """
-    with open_file(path) as file:
-        if path.endswith(".tar"):
-            yield from _tar_sounds(file, field, set(rows))
-            return
-        wanted = np.unique(np.asarray(rows, dtype=np.int64))
-        with _batches_of(path, file, field) as (counts, read):
-            ends = np.cumsum(counts)
-            for number, end in enumerate(ends):
-                here = wanted[(wanted >= end - counts[number]) & (wanted < end)]
-                if len(here):
-                    column = read(number)
-                    for row in here.tolist():
-                        yield row, _sound(column[row - int(end - counts[number])].as_py())
+    read = READERS[_suffix(path)]
+    wanted = np.unique(np.asarray(rows, dtype=np.int64))
+    with open_file(path) as file, _damage_in_words(path):
+        for row, content in read(path, file, field, wanted):
+            if content is None:
+                yield row, AudioError(NO_SOUND)
+            elif isinstance(content, tarfile.TarInfo):
+                yield row, _member(file, content, scratch)
+            else:
+                yield row, pa.BufferReader(content) if content.size > MOST_COPIED_BYTES else io.BytesIO(content)
 
 
-def _sound(value: object) -> Sound:
-    if isinstance(value, dict):
-        return Sound(value.get("bytes"), value.get("path"))
-    return Sound(value if isinstance(value, bytes) else None, value if isinstance(value, str) else None)
+def _parquet_sounds(
+    path: str, file: BinaryIO, field: str, wanted: np.ndarray
+) -> Iterator[tuple[int, pa.Buffer | None]]:
+    parquet, columns = _parquet(path, file, field)
+    first = 0
+    for number in range(parquet.num_row_groups):
+        end = first + parquet.metadata.row_group(number).num_rows
+        here = wanted[(wanted >= first) & (wanted < end)] - first
+        if len(here):
+            num_bytes = _checked_size(path, parquet, number, columns[0])
+            at_a_time = max(1, min(MOST_ROWS, ROWS_BYTES // max(1, num_bytes // (end - first))))
+            batches = parquet.iter_batches(at_a_time, row_groups=[number], columns=columns, use_threads=False)
+            for row, value in _values(batches, field, here):
+                yield first + row, value
+        first = end
 
 
-@contextmanager
-def _batches_of(path: str, file: BinaryIO, field: str | None) -> Iterator[tuple[list[int], Callable[[int], pa.Array]]]:
-    """How many rows each part of a Parquet or Arrow file has, and what reads a column of one part."""
-    if path.endswith(".parquet"):
-        parquet = pq.ParquetFile(file)
-        counts = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
-        yield counts, lambda number: parquet.read_row_group(number, columns=[field])[field].combine_chunks()
-        return
-    batches = list(pa.ipc.open_stream(file))  # of a file on this disk: only the pages that are looked at are read
-    yield [len(batch) for batch in batches], lambda number: batches[number][field]
+def _arrow_sounds(path: str, file: BinaryIO, field: str, wanted: np.ndarray) -> Iterator[tuple[int, pa.Buffer | None]]:
+    batches = pa.ipc.open_stream(_mapped(path, file))
+    if field not in batches.schema.names:
+        raise _no_column(path, field, batches.schema.names)
+
+    def checked() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            batch.column(field).validate(full=True)  # places in it may be a stranger's
+            yield batch
+
+    yield from _values(checked(), field, wanted)
 
 
-def _tar_sounds(file: BinaryIO, field: str, rows: set[int]) -> Iterator[tuple[int, Sound]]:
+def _tar_sounds(
+    path: str, file: BinaryIO, field: str, wanted: np.ndarray
+) -> Iterator[tuple[int, tarfile.TarInfo | None]]:
     """The members with a suffix, counted in their order."""
-    row = 0
-    with tarfile.open(fileobj=file, mode="r|") as members:
+    row, rows = 0, set(wanted.tolist())
+    content = io.BufferedReader(file, BLOCK_BYTES) if isinstance(file, io.RawIOBase) else file
+    with tarfile.open(fileobj=content, mode="r|", tarinfo=_Member) as members:
         for member in members:
             if not member.isfile() or PurePosixPath(member.name).suffix.removeprefix(".").lower() != field:
                 continue
             if row in rows:
-                content = members.extractfile(member)
-                yield row, Sound(content.read() if content else None, member.name)
+                rows.discard(row)
+                member.content = members.extractfile(member)
+                yield row, member
+            if not rows:
+                return
             row += 1
+
+
+READERS = {".parquet": _parquet_sounds, ".arrow": _arrow_sounds, ".tar": _tar_sounds}
+
+
+def _suffix(path: str) -> str:
+    suffix = next((one for one in CONTAINERS if path.endswith(one)), None)
+    if suffix is None:
+        raise InputError(f"{path} holds no rows: expected a name that ends in {', '.join(CONTAINERS)}")
+    return suffix
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar whose name is of a limited length: tarfile reads what holds it as a whole."""
+
+    def _proc_member(self, members: tarfile.TarFile) -> tarfile.TarInfo:
+        if not self.isfile() and self.size > MOST_TAR_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes, expected at most {MOST_TAR_HEADER_BYTES:,}")
+        return super()._proc_member(members)
+
+
+def _member(file: BinaryIO, member: tarfile.TarInfo, scratch: Path | None) -> BinaryIO | AudioError:
+    if member.size > MOST_RECORDING_BYTES:
+        return AudioError(f"too large: {member.size:,} bytes, at most {MOST_RECORDING_BYTES:,} are read of a container")
+    return held(member.content, member.size, scratch)
+
+
+def _values(
+    batches: Iterator[pa.RecordBatch], field: str, wanted: np.ndarray
+) -> Iterator[tuple[int, pa.Buffer | None]]:
+    """The bytes in the wanted rows of batches that follow each other; None where a row has none."""
+    first, last = 0, int(wanted[-1])
+    for batch in batches:
+        end = first + len(batch)
+        for row in wanted[(wanted >= first) & (wanted < end)].tolist():
+            value = batch.column(field)[row - first]
+            if isinstance(value, pa.StructScalar):
+                value = value.get("bytes")
+            is_sound = type(value) in (pa.BinaryScalar, pa.LargeBinaryScalar) and value.is_valid  # and no text
+            yield row, value.as_buffer() if is_sound else None
+        first = end
+        if first > last:
+            return
+
+
+def _parquet(path: str, file: BinaryIO, field: str) -> tuple[pq.ParquetFile, list[str]]:
+    """A Parquet file, opened to be read in blocks, and the columns that hold the sound's bytes."""
+    _check_footer(path, file)
+    parquet = pq.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
+    if field not in parquet.schema_arrow.names:
+        raise _no_column(path, field, parquet.schema_arrow.names)
+    kind = parquet.schema_arrow.field(field).type
+    return parquet, [f"{field}.bytes" if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else field]
+
+
+def _check_footer(path: str, file: BinaryIO) -> None:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - 8))
+    end = file.read(8)
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1" or not 0 < length <= min(size, MOST_FOOTER_BYTES):
+        raise pa.ArrowInvalid(f"no end of a Parquet file, or a list of row groups of {length:,} bytes")
+
+
+def _checked_size(path: str, parquet: pq.ParquetFile, group: int, column: str) -> int:
+    """What the sound of a row group takes, as stored or unpacked, whichever is more."""
+    metadata = parquet.metadata.row_group(group)
+    named = (metadata.column(number) for number in range(metadata.num_columns))
+    chunks = [one for one in named if one.path_in_schema == column or one.path_in_schema.startswith(f"{column}.")]
+    num_bytes = sum(max(one.total_compressed_size, one.total_uncompressed_size) for one in chunks)
+    if not 0 <= num_bytes <= MOST_GROUP_BYTES:
+        raise InputError(
+            f"{path} has a row group with {num_bytes:,} bytes of sound, expected at most {MOST_GROUP_BYTES:,}: write "
+            "it anew with smaller row groups"
+        )
+    return num_bytes
+
+
+def _mapped(path: str, file: BinaryIO) -> pa.NativeFile | BinaryIO:
+    """Of an Arrow file on this disk only the pages that are looked at are read."""
+    if isinstance(file, io.RawIOBase):
+        return io.BufferedReader(file, BLOCK_BYTES)
+    return pa.memory_map(path)
+
+
+@contextmanager
+def _damage_in_words(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and type(error) is not OSError:
+            raise  # of the file system; Arrow has the plain kind for damage
+        raise InputError(
+            f"{path} is damaged ({one_line(error)}); download it again, or ask whoever made it to mend it"
+        ) from error
+
+
+def _no_column(path: str, field: str, names: Sequence[str]) -> InputError:
+    return InputError(f"{path} has no column {field!r} of sound; its columns are {', '.join(names[:12])}")

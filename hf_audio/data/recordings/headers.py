@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
-from pathlib import Path
+from collections.abc import Iterator
 from typing import BinaryIO
+
+# A recording: its path, or a file to read and seek in, which is left open.
+Source = str | os.PathLike | BinaryIO
 
 # header: byte order of its numbers, the chunk that holds the sound, bytes of that chunk in front of the sound
 _CONTAINERS = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
@@ -14,7 +19,26 @@ MOST_CHUNKS = 64
 OGG_PAGE_HEADER, LARGEST_OGG_PAGE, LAST_OGG_PAGE = 27, 65_307, 4
 
 
-def missing_bytes(path: str | Path) -> tuple[int, int] | None:
+@contextlib.contextmanager
+def at_start(source: Source) -> Iterator[BinaryIO]:
+    """A file from its beginning on; one that is open already is brought back to its place afterwards.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            yield file
+        return
+    place = source.tell()
+    try:
+        source.seek(0)
+        yield source
+    finally:
+        source.seek(place)
+
+
+def missing_bytes(source: Source) -> tuple[int, int] | None:
     """Bytes of sound that lack at a file's end and bytes that its header promises; None where no header tells.
 
     Told of WAV, AIFF and AU: compressed formats have no such number, or libsndfile heeds it.
@@ -22,7 +46,7 @@ def missing_bytes(path: str | Path) -> tuple[int, int] | None:
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with at_start(source) as file:
         found = _sound_bytes(file)
         file.seek(0, 2)
         if found is None or not 0 < found[1] < _UNKNOWN_BYTES:
@@ -31,7 +55,7 @@ def missing_bytes(path: str | Path) -> tuple[int, int] | None:
         return max(0, offset + promised - file.tell()), promised
 
 
-def unpromised_bytes(path: str | Path) -> int:
+def unpromised_bytes(source: Source) -> int:
     """Bytes of sound that follow a header which promises none, as where a recorder lost power before it was finished.
 
     `sox --ignore-length broken.wav mended.wav` writes such a file anew.
@@ -39,12 +63,12 @@ def unpromised_bytes(path: str | Path) -> int:
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with at_start(source) as file:
         found = _sound_bytes(file)
         return 0 if found is None or found[1] > 0 else max(0, file.seek(0, 2) - found[0])
 
 
-def lacks_last_page(path: str | Path) -> bool:
+def lacks_last_page(source: Source) -> bool:
     """Whether it is an Ogg file without its last page, as when a download breaks off: its header promises no length.
 
     Recordings of a running stream may lack it too (RFC 3533).
@@ -52,7 +76,7 @@ def lacks_last_page(path: str | Path) -> bool:
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with at_start(source) as file:
         if file.read(4) != b"OggS":
             return False
         file.seek(max(0, file.seek(0, 2) - LARGEST_OGG_PAGE))

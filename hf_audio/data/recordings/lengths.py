@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.columns import is_mixture, mixed_parts, of_split, places_of, without_mixtures
+from hf_audio.data.index.columns import is_mixture, mixed_parts, names_in, places_of, without_mixtures
 from hf_audio.data.index.mixtures import mixture_s
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.recordings.audio import AudioError, AudioInfo, probe
@@ -34,17 +34,20 @@ def read_headers(clips: pa.Table, num_threads: int) -> Headers:
 
 def source_rates(clips: pa.Table, headers: Headers) -> dict[str, dict[str, int]]:
     """{split: {sample rate of the recording in Hz, as text: clips}}, of those that are no mixture and can be read."""
+    paths = recordings_of(clips)
+    rates = (header.sample_rate if isinstance(header, AudioInfo) else 0 for header in map(headers.get, paths))
+    of_paths = np.array([*rates, 0])  # of the last, -1, which are mixtures
+    return counted_rates(clips, of_paths[np.where(is_mixture(clips), -1, places_of(clips["audio"], paths))])
+
+
+def counted_rates(clips: pa.Table, sample_rates: np.ndarray) -> dict[str, dict[str, int]]:
+    """{split: {sample rate in Hz, as text: clips}} of rates `[clips]`, where 0 is none."""
     rates = {}
-    for split in SPLITS:
-        its = of_split(clips, split)
-        if len(its):
-            counts: dict[int, int] = {}
-            for one in pc.value_counts(without_mixtures(its)["audio"]):
-                header = headers[one["values"].as_py()]
-                if isinstance(header, AudioInfo):
-                    counts[header.sample_rate] = counts.get(header.sample_rate, 0) + one["counts"].as_py()
-            rates[split] = {str(rate): counts[rate] for rate in sorted(counts)}
-    return rates
+    for split in names_in(clips["split"]):
+        its = sample_rates[pc.equal(clips["split"], split).to_numpy()]
+        found, counts = np.unique(its[its > 0], return_counts=True)
+        rates[split] = {str(rate): count for rate, count in zip(found.tolist(), counts.tolist(), strict=True)}
+    return {split: rates[split] for split in SPLITS if split in rates}
 
 
 def clip_durations(clips: pa.Table, headers: Headers, strict: bool = False) -> np.ndarray:
@@ -65,6 +68,12 @@ def clip_durations(clips: pa.Table, headers: Headers, strict: bool = False) -> n
     return seconds
 
 
+def stretch_lengths(stretches: pa.Table, file_s: np.ndarray) -> np.ndarray:
+    """Seconds of stretches, float `[stretches]`, of files that are so long; never below 0."""
+    end_s = pc.fill_null(stretches["end_s"], np.inf).to_numpy()
+    return np.maximum(0.0, np.minimum(end_s, file_s) - stretches["start_s"].to_numpy())
+
+
 def _stretches(clips: pa.Table) -> pa.Table:
     """The stretches of files that clips are made of, as columns audio, start_s and end_s; those of mixtures last."""
     stretches = without_mixtures(clips).select(["audio", "start_s", "end_s"])
@@ -83,8 +92,7 @@ def _lengths_s(stretches: pa.Table, headers: Headers, strict: bool) -> np.ndarra
     found = (headers[path] for path in paths)
     files_s = np.array([one.duration_s if isinstance(one, AudioInfo) else 0.0 for one in found])
     file_s = files_s[places_of(stretches["audio"], paths)]
-    end_s = pc.fill_null(stretches["end_s"], np.inf).to_numpy()
-    return np.maximum(0.0, np.minimum(end_s, file_s) - stretches["start_s"].to_numpy())
+    return stretch_lengths(stretches, file_s)
 
 
 def _info_or_error(path: str) -> AudioInfo | AudioError:

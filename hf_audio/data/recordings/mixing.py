@@ -16,6 +16,7 @@ from torchaudio.functional import phase_vocoder
 from hf_audio.data.index.mixtures import mixture_s
 from hf_audio.data.index.table import Clip, MixPart, rows_of
 from hf_audio.data.recordings.audio import SILENT_PEAK, AudioError, probe, read_audio
+from hf_audio.data.recordings.headers import Source
 from hf_audio.errors import printable
 from hf_audio.files import write_atomically
 from hf_audio.kinds.waveform import encode_waveform
@@ -36,7 +37,14 @@ NO_FILE_NAME = str.maketrans('/\\:*?"<>|', "_________")
 logger = named_logger(__name__)
 
 
-def read_clip(clip: Clip, sample_rate: int, window_s: float | None = None, *, stereo: bool = False) -> np.ndarray:
+def read_clip(
+    clip: Clip,
+    sample_rate: int,
+    window_s: float | None = None,
+    *,
+    stereo: bool = False,
+    source: Source | None = None,
+) -> np.ndarray:
     """The sound of a clip: decoded from its file, or mixed of its parts.
 
     A mixture is as long as its shortest part, at most LONGEST_MIXTURE_S. Of longer parts a stretch is taken. The first
@@ -50,6 +58,7 @@ def read_clip(clip: Clip, sample_rate: int, window_s: float | None = None, *, st
         sample_rate: in Hz.
         window_s: length of the windows that will be cut; None takes the mixture for one window.
         stereo: left and right, in place of their mean.
+        source: what a clip that is no mixture is decoded from; its file where None.
 
     Returns:
         float32, `[samples]`, or `[2, samples]` where `stereo`.
@@ -58,7 +67,8 @@ def read_clip(clip: Clip, sample_rate: int, window_s: float | None = None, *, st
         AudioError: as `read_audio`; of a mixture it names the part.
     """
     if not clip.parts:
-        return read_audio(clip.path, sample_rate, clip.start_s, clip.end_s, stereo=stereo)
+        source = clip.path if source is None else source
+        return read_audio(source, sample_rate, clip.start_s, clip.end_s, stereo=stereo)
     sounds = _matched(_read_parts(clip, sample_rate, stereo), clip.match, sample_rate)
     length = min(sound.shape[-1] for sound in sounds)
     window = length if window_s is None else min(length, round(window_s * sample_rate))

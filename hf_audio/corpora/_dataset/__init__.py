@@ -1,0 +1,20 @@
+"""Any audio dataset, of the Hub or saved on a disk, as clips: what `datasets` reads, found by types and usual names.
+
+    Parquet with an Audio column         data/train-00000-of-00010.parquet, or as the card's configurations say
+    audio files with metadata            train/metadata.csv or .jsonl or .parquet beside train/a.wav
+    audio files in class folders         train/dog/a.wav
+    WebDataset                           train-0000.tar with a.wav and a.json or a.cls in it
+    what save_to_disk writes             dataset_dict.json, train/state.json, train/data-00000-of-00001.arrow
+
+Nothing is copied and no sound is read: of Parquet files on the Hub come their footers and their small columns. Code in
+a repository is never run.
+"""
+
+from __future__ import annotations
+
+from hf_audio.corpora._dataset.clips import ReadDataset, read_card, read_dataset
+from hf_audio.corpora._dataset.place import Place, find_dataset
+from hf_audio.corpora._dataset.reading import DatasetReading
+from hf_audio.corpora._dataset.recognising import is_dataset_folder
+
+__all__ = ["DatasetReading", "Place", "ReadDataset", "find_dataset", "is_dataset_folder", "read_card", "read_dataset"]

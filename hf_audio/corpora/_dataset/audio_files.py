@@ -1,0 +1,162 @@
+"""Audio files with metadata.csv, .jsonl or .parquet beside them, or in class folders: what `audiofolder` reads."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features
+
+from hf_audio.corpora._dataset.layout import Layout
+from hf_audio.corpora._dataset.place import Place
+from hf_audio.corpora._dataset.reading import DatasetReading
+from hf_audio.corpora._dataset.records import columns_of, features_of, texts_of, typed
+from hf_audio.corpora._dataset.rows import PLACES, Rows, joined
+from hf_audio.data.index.understanding import counted
+from hf_audio.data.tables import table_of
+from hf_audio.errors import InputError, one_line
+
+FILE_NAME = "file_name"
+MOST_TABLE = 1 << 30  # bytes of a table beside the files
+
+
+def audio_file_rows(
+    place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading
+) -> tuple[dict[str, Rows], Features, list[str]]:
+    """The rows of each split, the types of their columns, and what is not used.
+
+    Raises:
+        InputError: a table without names of files, or that names files which are not there; or no class folders.
+    """
+    if any(layout.metadata.get(split) for split in splits):
+        return _by_tables(place, layout, splits, reading)
+    return _by_folders(place, layout, splits)
+
+
+def _by_tables(
+    place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading
+) -> tuple[dict[str, Rows], Features, list[str]]:
+    found, unnamed = {}, []
+    for split in splits:
+        tables = layout.metadata.get(split) or []
+        if not tables:
+            raise InputError(
+                f"{place.name} has a metadata table for some splits and none for {split}; add one, or choose the "
+                "splits with --train_split_name and others"
+            )
+        files = set(layout.files[split])
+        read = [_table_rows(place, table, files, reading) for table in tables]
+        found[split] = joined(place, read)
+        named = set(found[split].places["audio"].to_pylist())
+        unnamed += [place.shown(file) for file in layout.files[split] if file not in named]
+    whole = joined(place, list(found.values())).values
+    if all(table.endswith(".csv") for split in splits for table in layout.metadata[split]):
+        schema = typed(whole)
+        found = {split: Rows(one.places, _cast(one.values, schema)) for split, one in found.items()}
+        whole = whole.cast(schema)
+    features = features_of(whole.schema)
+    not_used = [counted(unnamed, "audio file that no row names", "audio files that no row names")] if unnamed else []
+    return found, features, not_used
+
+
+def _cast(values: pa.Table, schema: pa.Schema) -> pa.Table:
+    return values.cast(pa.schema([schema.field(name) for name in values.column_names]))
+
+
+def _table_rows(place: Place, address: str, files: set[str], reading: DatasetReading) -> Rows:
+    table, where = _read_table(place, address), f"{place.shown(address)} of {place.name}"
+    column = _file_column(table, reading, where)
+    folder = address.rpartition("/")[0]
+    written = table[column].cast(pa.string()).to_pylist()
+    addresses = [f"{folder}/{PurePosixPath(name)}" if name else None for name in written]
+    missing = [row for row, one in enumerate(addresses) if one not in files]
+    if missing:
+        raise InputError(
+            f"{where} names {len(missing):,} of {len(written):,} files that are not there, first "
+            f"{str(written[missing[0]])[:200]!r} in row {missing[0]:,}; expected paths relative to its own folder"
+        )
+    return Rows(_places(place, addresses), table.drop_columns([column]))
+
+
+def _file_column(table: pa.Table, reading: DatasetReading, where: str) -> str:
+    found = [name for name in table.column_names if name == FILE_NAME or name.endswith(f"_{FILE_NAME}")]
+    chosen = reading.audio_column_name
+    if chosen:
+        named = {name.removesuffix(FILE_NAME).rstrip("_") or "audio": name for name in found}
+        column = chosen if chosen in table.column_names else named.get(chosen)
+        if column is None:
+            raise InputError(f"{where} has no column {chosen!r}; it has {', '.join(table.column_names[:12])}")
+        return column
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join((found or table.column_names)[:12])
+    if found:
+        raise InputError(
+            f"{where} has {len(found)} columns of files ({listed}); choose one, e.g. --audio_column_name {found[0]}"
+        )
+    raise InputError(f"{where} has no column file_name, which names the file of each row; it has {listed}")
+
+
+def _read_table(place: Place, address: str) -> pa.Table:
+    where, suffix = f"{place.shown(address)} of {place.name}", PurePosixPath(address).suffix.lower()
+    content = place.read(address, MOST_TABLE)
+    if suffix == ".csv":
+        columns, rows = table_of(content, where)
+        columns = [name for name in columns if name]
+        return texts_of(columns, [row for _, row in rows])
+    if suffix == ".jsonl":
+        return columns_of(_json_lines(content, where), where)
+    try:
+        parquet = pq.ParquetFile(io.BytesIO(content))
+        flat = [one.name for one in parquet.schema_arrow if not pa.types.is_struct(one.type)]
+        return parquet.read(flat, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{where} is damaged ({one_line(error)}); download it again, or ask its authors") from error
+
+
+def _json_lines(content: bytes, where: str) -> list[dict[str, Any]]:
+    records = []
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise InputError(f'{where} line {number} is no JSON object such as {{"file_name": "a.wav", "label": "x"}}')
+        records.append(record)
+    return records
+
+
+def _by_folders(place: Place, layout: Layout, splits: Sequence[str]) -> tuple[dict[str, Rows], Features, list[str]]:
+    """Class folders: every file lies in one, all at one depth."""
+    files = {split: layout.files[split] for split in splits}
+    names = sorted({PurePosixPath(file).parent.name for of_split in files.values() for file in of_split})
+    of_depth = [
+        {place.shown(file).count("/"): place.shown(file) for file in reversed(of_split)} for of_split in files.values()
+    ]
+    if len(names) < 2 or any(len(depths) > 1 or 0 in depths for depths in of_depth):
+        some = list(dict.fromkeys(name for depths in of_depth for name in depths.values()))[:2]
+        raise InputError(
+            f"{place.name} has audio files without labels (such as {' and '.join(some)}); expected a metadata.csv with "
+            "file_name and label beside them, or a folder for each class"
+        )
+    number_of = {name: number for number, name in enumerate(names)}
+    found = {}
+    for split, of_split in files.items():
+        labels = pa.array([number_of[PurePosixPath(file).parent.name] for file in of_split], pa.int64())
+        found[split] = Rows(_places(place, of_split), pa.table({"label": labels}))
+    return found, Features({"label": ClassLabel(names=names)}), []
+
+
+def _places(place: Place, addresses: Sequence[str]) -> pa.Table:
+    number = len(addresses)
+    nothing = (pa.nulls(number, pa.int64()), pa.nulls(number, pa.string()))
+    names = [place.shown(address) for address in addresses]
+    return pa.table([pa.array(addresses, pa.string()), *nothing, pa.array(names, pa.string())], schema=PLACES)

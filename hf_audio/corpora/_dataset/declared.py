@@ -1,0 +1,119 @@
+"""What a dataset's card says for machines: its configurations, the types of its columns, licence and citation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetInfo, Features
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+
+from hf_audio.corpora._dataset.place import Place
+from hf_audio.errors import InputError, one_line, unknown_name
+from hf_audio.files import MOST_JSON_BYTES, parse_yaml, read_json, read_text
+
+MOST_README_BYTES = 4 << 20
+CONVERTED = "refs/convert/parquet"
+_HEAD = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The head of a card, README.md, and its text; all of it is a stranger's.
+
+    Attributes:
+        facts: what stands between the dashes.
+        configs: parameters of each configuration, `data_files` among them.
+        infos: descriptions of each, with the types of columns.
+        text: what follows.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    configs: MetadataConfigs = field(default_factory=MetadataConfigs)
+    infos: DatasetInfosDict = field(default_factory=DatasetInfosDict)
+    text: str = ""
+
+    def info(self, config: str | None) -> DatasetInfo:
+        """The description of a configuration; an empty one where there is none."""
+        return self.infos.get(config or "default") or (
+            next(iter(self.infos.values())) if len(self.infos) == 1 else DatasetInfo()
+        )
+
+    def features(self, config: str | None) -> Features:
+        """The types of columns that the card declares, which may be none."""
+        of_config = self.configs.get(config or "default", {}).get("features")
+        return of_config or self.info(config).features or Features()
+
+
+def declared_by(place: Place) -> Declared:
+    """What the card of a dataset says; nothing where there is none.
+
+    Raises:
+        InputError: its head is not YAML, or cannot be what it is for.
+    """
+    if not place.holds("README.md"):
+        return Declared()
+    name = f"README.md of {place.name}"
+    written = place.read(f"{place.root}/README.md", MOST_README_BYTES).decode(errors="replace")
+    head = _HEAD.match(written)
+    if not head:
+        return Declared(text=written)
+    facts = parse_yaml(head[1], name) if head[1].strip() else {}
+    try:
+        configs = MetadataConfigs.from_dataset_card_data(facts)
+        infos = DatasetInfosDict.from_dataset_card_data(facts)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{name} describes configurations or columns in a way that datasets does not read ({one_line(error)}); ask "
+            "its authors to mend it, or download it and mend the copy"
+        ) from error
+    return Declared(facts, configs, infos, written[head.end() :])
+
+
+def head_of(readme: Path) -> dict[str, Any]:
+    """What stands between the dashes of a card on this disk; nothing where it has no such head.
+
+    Raises:
+        InputError: it is not YAML.
+    """
+    head = _HEAD.match(read_text(readme, MOST_README_BYTES))
+    return parse_yaml(head[1], readme) if head and head[1].strip() else {}
+
+
+def chosen_config(declared: Declared, place: Place, wanted: str | None) -> str | None:
+    """The name of the configuration to read; None where the dataset has none.
+
+    Raises:
+        InputError: several and none chosen, or no such one.
+    """
+    names = list(declared.configs) or (list(declared.infos) if len(declared.infos) > 1 else [])
+    if wanted:
+        if wanted not in (names or ["default"]):
+            raise unknown_name(f"configuration of {place.name}", wanted, names or ["default"])
+        return wanted
+    try:
+        default = declared.configs.get_default_config_name() if declared.configs else None
+    except ValueError:
+        default = None
+    if default or len(names) < 2:
+        return default
+    raise InputError(
+        f"{place.name} has {len(names)} configurations ({', '.join(sorted(names)[:12])}"
+        f"{' ...' if len(names) > 12 else ''}); choose one, e.g. --dataset_config_name {names[0]}"
+    )
+
+
+def saved_info(place: Place, file: str) -> DatasetInfo:
+    """Licence, citation and homepage of the dataset_info.json that save_to_disk writes; empty where there is none.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    if not place.holds(file):
+        return DatasetInfo()
+    found = read_json(f"{place.root}/{file}", MOST_JSON_BYTES)
+    told = {name: found.get(name) for name in ("license", "citation", "homepage")}
+    return DatasetInfo(**{name: text for name, text in told.items() if isinstance(text, str)})

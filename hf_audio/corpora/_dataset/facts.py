@@ -1,0 +1,161 @@
+"""The facts of each row beside its classes: its name, its stretch of the recording, and metadata of typed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Features
+
+from hf_audio.corpora._dataset.columns import is_list
+from hf_audio.corpora._dataset.place import Place
+from hf_audio.corpora.folder.column_names import PATHS, counts_no_seconds, plain, time_column
+from hf_audio.corpora.folder.table_clips import is_of_a_machine
+from hf_audio.data.index.table import OWN_COLUMNS, RENAMED
+from hf_audio.data.index.understanding import some
+from hf_audio.errors import InputError
+
+STRETCH = ("start_s", "end_s")
+MOST_NAME = 500  # letters of the name of a recording
+_BEGINS_AS_PATH = r"^(?:/|file://|[A-Za-z]:[\\/]|\\\\)"
+
+
+def single_values(features: Features, values: pa.Table) -> pa.Table:
+    """The columns of single values as texts, int64 or float64; of numbers with names, the names."""
+    columns = {}
+    for name in values.column_names:
+        if not is_list(features[name]):
+            columns[name] = _single(features[name], values[name])
+    return pa.table(columns) if columns else values.select([])
+
+
+def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndarray) -> tuple[pa.Array, str]:
+    """A name for each row that is its own and the same on every machine, and where it comes from.
+
+    That is the column clip_id, the name of the recording's file, or else its split and its place there.
+
+    Args:
+        splits: the dataset's own name of the split of each row.
+        rows: its place in that split, from 0.
+    """
+    if "clip_id" in values.column_names and (named := _distinct(values["clip_id"].cast(pa.string()))) is not None:
+        return named, "column clip_id"
+    if (named := _distinct(_last_parts(places["name"]))) is not None:
+        return named, "the names of its files"
+    for name in values.column_names:
+        names_files = plain(name) in PATHS and pa.types.is_string(values[name].type)
+        if names_files and (named := _distinct(_last_parts(values[name]))) is not None:
+            return named, f"column {name}"
+    numbers = pa.array([f"{row:06d}" for row in rows.tolist()], pa.string())
+    return pc.binary_join_element_wise(splits, numbers, "/"), "split and row"
+
+
+def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array, place: Place) -> pa.Array:
+    """The paths of files as names of rows, with the stretch where a file has several rows.
+
+    Raises:
+        InputError: a stretch of a file is listed twice.
+    """
+    names = names.combine_chunks()
+    if pc.count_distinct(names).as_py() == len(names):
+        return names
+    ends = pc.fill_null(end_s.cast(pa.string()), "")
+    parts = pc.binary_join_element_wise(start_s.cast(pa.string()), ends, "-")
+    found = pc.binary_join_element_wise(names, parts, "#")
+    counts = pc.value_counts(found)
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(
+            f"{place.name} lists {twice[0].as_py()!r} twice; give several labels of one clip in one row, or tell "
+            "stretches apart by start_s and end_s"
+        )
+    return found
+
+
+def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
+    """start_s and end_s of each row in seconds, 0 and null where nothing says them.
+
+    Raises:
+        InputError: no seconds, or an end that is not after its start.
+    """
+    number = len(values)
+    start = _seconds(values, "start_s", place) if "start_s" in values.column_names else pa.nulls(number, pa.float64())
+    end = _seconds(values, "end_s", place) if "end_s" in values.column_names else pa.nulls(number, pa.float64())
+    start = pc.fill_null(start, 0.0)
+    wrong = np.flatnonzero(pc.fill_null(pc.less_equal(end, start), False).to_numpy(zero_copy_only=False))
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(
+            f"{place.name} row {row:,}: end_s {end[row].as_py():g} is not after start_s {start[row].as_py():g}"
+        )
+    return start, end
+
+
+def odd_times(names: Collection[str]) -> str:
+    """What is said of columns that seem to say where stretches lie, by other names than those that are read."""
+    found = [
+        name for name in names if (time_column(name) or ("",))[0] not in ("", "duration") or counts_no_seconds(name)
+    ]
+    if not found:
+        return ""
+    return f"column {some(found)} may say where stretches lie: only start_s and end_s, in seconds, are read so"
+
+
+def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
+    """Columns that travel with the clips, and those that hold paths of somebody's machine, which do not."""
+    kept, paths = {}, []
+    for name in columns:
+        if pa.types.is_string(values[name].type) and _has_machine_paths(values[name]):
+            paths.append(name)
+        elif values[name].null_count < len(values):
+            kept[RENAMED + name if name in OWN_COLUMNS else name] = values[name]
+    return kept, paths
+
+
+def _has_machine_paths(texts: pa.ChunkedArray) -> bool:
+    """Whether a text is the path of a file on some machine; only those that begin as one are looked at closely."""
+    different = texts.unique()
+    like_paths = different.filter(pc.match_substring_regex(different, _BEGINS_AS_PATH))
+    return any(map(is_of_a_machine, like_paths.to_pylist()))
+
+
+def _single(feature: object, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if isinstance(feature, ClassLabel) and pa.types.is_integer(kind):
+        names = [*map(str, feature.names or ())]
+        known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(names)))
+        return pa.chunked_array([pa.array(names, pa.string()).take(pc.if_else(known, column, None).combine_chunks())])
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64(), safe=False)
+    if pa.types.is_floating(kind):
+        numbers = column.cast(pa.float64())
+        return pc.if_else(pc.is_finite(numbers), numbers, None)
+    texts = column.cast(pa.string())
+    return pc.if_else(pc.equal(texts, ""), None, texts)
+
+
+def _last_parts(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.replace_substring_regex(paths.cast(pa.string()), r"^.*[/\\]", "")
+
+
+def _distinct(names: pa.ChunkedArray) -> pa.Array | None:
+    """Names where every row has one of its own, else None."""
+    names = names.combine_chunks()
+    if not len(names) or names.null_count or pc.count_distinct(names).as_py() < len(names):
+        return None
+    shortest, longest = pc.min_max(pc.utf8_length(pc.utf8_trim_whitespace(names))).as_py().values()
+    return names if shortest > 0 and longest <= MOST_NAME else None
+
+
+def _seconds(values: pa.Table, name: str, place: Place) -> pa.Array:
+    try:
+        seconds = values[name].cast(pa.float64()).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InputError(f"{place.name}: column {name} holds no numbers of seconds; rename or mend it") from None
+    wrong = pc.less(seconds, 0.0)
+    if pc.any(wrong).as_py():
+        row = pc.index(wrong, True).as_py()
+        raise InputError(f"{place.name} row {row:,}: {name} {seconds[row].as_py():g} is not a number of seconds")
+    return seconds

@@ -1,0 +1,75 @@
+"""Rows that come one by one, from JSON or a table of texts, as columns with types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from datasets import Features
+
+from hf_audio.data.index.table import type_of_texts
+from hf_audio.errors import InputError
+
+MOST_COLUMNS = 10_000
+
+
+def columns_of(records: Sequence[Mapping[str, Any]], where: str) -> pa.Table:
+    """Records as a table: numbers, yes and no, texts, and lists of one of these; what is nested deeper becomes JSON.
+
+    A column of several kinds is one of texts.
+
+    Args:
+        where: they come from, for complaints.
+
+    Raises:
+        InputError: they have more columns than any table.
+    """
+    names = dict.fromkeys(str(name).strip() for record in records for name in record)
+    if len(names) > MOST_COLUMNS:
+        raise InputError(
+            f"{where} has {len(names):,} columns, expected at most {MOST_COLUMNS:,}: it is no table of clips"
+        )
+    cells: dict[str, list[Any]] = {name: [None] * len(records) for name in names}
+    for row, record in enumerate(records):
+        for name, value in record.items():
+            cells[str(name).strip()][row] = _plain(value)
+    return pa.table({name: _column(values) for name, values in cells.items() if name})
+
+
+def texts_of(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> pa.Table:
+    """Rows of texts as a table; empty ones are null."""
+    return pa.table({name: pa.array([row[name] or None for row in rows], pa.string()) for name in columns})
+
+
+def typed(texts: pa.Table) -> pa.Schema:
+    """The types of columns of texts: numbers where every one is written as numbers are, and 007 stays a text."""
+    return pa.schema([(name, type_of_texts(texts[name])) for name in texts.column_names])
+
+
+def features_of(schema: pa.Schema) -> Features:
+    """The types of plain columns, as `datasets` calls them."""
+    return Features.from_arrow_schema(schema.remove_metadata())
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {bool} or kinds <= {int, float} or kinds <= {str} or kinds <= {list}:
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError):  # lists of several kinds, a number that no column holds
+            pass
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping) or (
+        isinstance(value, list) and any(isinstance(one, list | Mapping) for one in value)
+    ):
+        return _text(value)
+    return None if isinstance(value, float) and value != value else value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,243 @@
+"""The rows of Parquet and Arrow files without their sound: where it lies, and every column that is not large."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hf_audio.corpora._dataset.layout import PARQUET
+from hf_audio.corpora._dataset.place import Place
+from hf_audio.errors import InputError, one_line
+
+FILES_AT_A_TIME = 16
+MOST_ROWS = 100_000_000
+MOST_TEXT = 1 << 20  # bytes of one text in a row
+MOST_BYTES = 4 << 30  # of all columns of one file that are read
+PLACES = pa.schema(
+    [
+        pa.field("audio", pa.string()),
+        pa.field("audio_row", pa.int64()),
+        pa.field("audio_field", pa.string()),
+        pa.field("name", pa.string()),
+    ]
+)
+
+
+class Rows(NamedTuple):
+    """Rows of a dataset.
+
+    Attributes:
+        places: PLACES: where the sound of each lies, and the name of its file, null where it has none.
+        values: the columns beside it, as they are stored.
+    """
+
+    places: pa.Table
+    values: pa.Table
+
+
+def schemas(place: Place, kind: str, files: Sequence[str]) -> list[pa.Schema]:
+    """The columns of some files, with what `datasets` wrote of their types.
+
+    Raises:
+        InputError: a file is damaged, or cannot be read.
+    """
+    with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
+        return list(threads.map(lambda file: place.patiently(_schema, place, kind, file), files))
+
+
+def rows(place: Place, kind: str, files: Sequence[str], audio: str, columns: Sequence[str]) -> Rows:
+    """The rows of files in their order; of Parquet files only footers and the columns' own bytes are transferred.
+
+    Args:
+        kind: PARQUET or ARROW.
+        audio: the column of the sound, which is not read.
+        columns: what is read beside it, as far as a file has it.
+
+    Raises:
+        InputError: a file is damaged, lacks the sound, or has columns of other types than the files before it.
+    """
+    read = _parquet_rows if kind == PARQUET else _arrow_rows
+    with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
+        found = list(threads.map(lambda file: place.patiently(read, place, file, audio, columns), files))
+    return joined(place, found)
+
+
+def joined(place: Place, found: Sequence[Rows]) -> Rows:
+    """Rows behind each other; a column that some lack is null in these.
+
+    Raises:
+        InputError: a column is of different types.
+    """
+    try:
+        values = pa.concat_tables([one.values for one in found], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(
+            f"The files of {place.name} have columns of different types ({one_line(error)}); ask its authors to mend "
+            "them, or choose a configuration with --dataset_config_name"
+        ) from error
+    return Rows(pa.concat_tables([one.places for one in found]), values)
+
+
+def places_of(address: str, field: str, names: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """PLACES of all rows of one container."""
+    number = len(names)
+    return pa.table(
+        [
+            pa.repeat(pa.scalar(address, pa.string()), number),
+            pa.array(range(number), pa.int64()),
+            pa.repeat(pa.scalar(field, pa.string()), number),
+            names.cast(pa.string()),
+        ],
+        schema=PLACES,
+    )
+
+
+def _schema(place: Place, kind: str, file: str) -> pa.Schema:
+    with _in_words(place, file):
+        if kind == PARQUET:
+            with place.open(file) as opened:
+                return pq.ParquetFile(opened).schema_arrow
+        with _mapped(place, file) as mapped:
+            return pa.ipc.open_stream(mapped).schema
+
+
+def _parquet_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> Rows:
+    with _in_words(place, file), place.open(file) as opened:
+        footer = pq.read_metadata(opened)
+        schema = footer.schema.to_arrow_schema()
+        _require_audio(place, file, schema, audio)
+        names = [name for name in columns if name in schema.names]
+        leaves = [*names, *([f"{audio}.path"] if _has_path(schema.field(audio).type) else [])]
+        _check_size(place, file, footer, leaves)
+        texts = [name for name in leaves if name not in schema.names or _is_text(schema.field(name).type)]
+        groups = [_group(opened, footer, number, leaves, texts) for number in range(footer.num_row_groups)]
+        paths = [_member(group[audio], "path") for group in groups if audio in group.column_names]
+        names_of_files = _plain(place, file, pa.chunked_array(paths)) if paths else pa.nulls(footer.num_rows)
+        values = [_plain(place, file, pa.chunked_array([*_chunks(groups, name)])) for name in names if groups]
+        return Rows(places_of(file, audio, names_of_files), _table(names if groups else [], values, footer.num_rows))
+
+
+def _group(
+    opened: BinaryIO, footer: pq.FileMetaData, number: int, leaves: Sequence[str], texts: Sequence[str]
+) -> pa.Table:
+    """Some leaves of a row group; each of the texts is read once, as far as the file has it so."""
+    if not leaves:
+        return pa.table({})
+    for once in (list(texts), []):
+        try:
+            parquet = pq.ParquetFile(opened, metadata=footer, read_dictionary=once)
+            return parquet.read_row_group(number, leaves, use_threads=False)
+        except pa.ArrowNotImplementedError:  # of texts in a struct of which a part is stored otherwise
+            if not once:
+                raise
+
+
+def _arrow_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> Rows:
+    with _in_words(place, file), _mapped(place, file) as mapped:
+        reader = pa.ipc.open_stream(mapped)
+        _require_audio(place, file, reader.schema, audio)
+        names = [name for name in columns if name in reader.schema.names]
+        batches = list(reader)  # only the pages that are looked at are read
+        number = sum(map(len, batches))
+        paths = pa.nulls(number)
+        if _has_path(reader.schema.field(audio).type):
+            paths = pa.chunked_array([_member(batch[audio], "path") for batch in batches], pa.string())
+        # copied, for the file is closed
+        values = [pa.concat_arrays([batch[name] for batch in batches] or [pa.nulls(0)]) for name in names]
+        return Rows(places_of(file, audio, paths), _table(names, values, number))
+
+
+def _chunks(groups: Sequence[pa.Table], name: str) -> Iterator[pa.Array]:
+    return (chunk for group in groups for chunk in group[name].chunks)
+
+
+def _table(names: Sequence[str], columns: Sequence[pa.Array | pa.ChunkedArray], number: int) -> pa.Table:
+    """A table that has rows even where it has no columns."""
+    if names:
+        return pa.table(list(columns), names=list(names))
+    return pa.table({"": pa.nulls(number)}).select([])
+
+
+def _member(column: pa.Array | pa.ChunkedArray, name: str) -> pa.Array | pa.ChunkedArray:
+    """A member of a struct, null where the struct is."""
+    return pc.struct_field(column, name)
+
+
+def _has_path(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and any(field.name == "path" and _is_text(field.type) for field in kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _plain(place: Place, file: str, column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Texts that were read once each, as a value of each row; a long one would take the memory of all rows."""
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        if pa.types.is_dictionary(chunk.type):
+            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
+            if longest > MOST_TEXT or longest * len(chunk) > MOST_BYTES:
+                raise InputError(
+                    f"{place.shown(file)} of {place.name} has a text of {longest:,} bytes in its rows, expected at "
+                    f"most {MOST_TEXT:,}: such a column is no label or name"
+                )
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _check_size(place: Place, file: str, footer: pq.FileMetaData, leaves: Sequence[str]) -> None:
+    """Refuses a file whose columns cannot be what they are taken for, before any of them is read."""
+    num_bytes = 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        for column in (group.column(leaf) for leaf in range(group.num_columns)):
+            path = column.path_in_schema
+            if path in leaves or path.partition(".")[0] in leaves:
+                num_bytes += max(column.total_uncompressed_size, column.total_compressed_size)
+    if not 0 <= footer.num_rows <= MOST_ROWS or num_bytes > MOST_BYTES:
+        raise InputError(
+            f"{place.shown(file)} of {place.name} has {footer.num_rows:,} rows and {num_bytes:,} bytes beside its "
+            f"sound, expected at most {MOST_ROWS:,} and {MOST_BYTES:,}: it is not what its name says"
+        )
+
+
+def _require_audio(place: Place, file: str, schema: pa.Schema, audio: str) -> None:
+    if audio not in schema.names:
+        raise InputError(
+            f"{place.shown(file)} of {place.name} has no column {audio!r} as the other files have ("
+            f"{', '.join(schema.names[:8])}); choose one configuration with --dataset_config_name"
+        )
+
+
+@contextmanager
+def _mapped(place: Place, file: str) -> Iterator[pa.NativeFile]:
+    """An Arrow file of this disk, of which only what is looked at is read."""
+    if place.is_on_hub:
+        raise InputError(
+            f"{place.name} is made of Arrow files, which cannot be read in part from the Hub: push it with "
+            "push_to_hub, which writes Parquet, or download it and give the folder"
+        )
+    with place.open(file) as opened:  # a regular file
+        size = os.fstat(opened.fileno()).st_size
+    if not size:
+        raise InputError(f"{place.shown(file)} of {place.name} is empty; save or download the dataset again")
+    with pa.memory_map(file) as mapped:
+        yield mapped
+
+
+@contextmanager
+def _in_words(place: Place, file: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and type(error) is not OSError:
+            raise  # of the file system or the connection
+        raise InputError(
+            f"{place.shown(file)} of {place.name} is damaged ({one_line(error)}); download it again, or ask its authors"
+        ) from error

@@ -1,0 +1,121 @@
+"""Which of a dataset's splits is trained on, validated and tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.corpora._dataset.place import Place
+from hf_audio.corpora._dataset.reading import NONE, DatasetReading
+from hf_audio.corpora.folder.column_names import MORE_SPLITS, SPLITS, plain
+from hf_audio.corpora.folder.columns import fold_name, hold_splits
+from hf_audio.corpora.folder.label_cells import is_nothing
+from hf_audio.corpora.folder.split_names import is_fold, split_called
+from hf_audio.data.index.understanding import some
+from hf_audio.errors import InputError, unknown_name
+
+FLAGS = {"train": "--train_split_name", "validation": "--eval_split_name", "test": "--test_split_name"}
+
+
+class Splits(NamedTuple):
+    """What the splits of a dataset become: train, validation, test, a fold, or None where they are to be drawn."""
+
+    of: dict[str, str | None]
+    left_out: tuple[str, ...] = ()
+
+
+def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Splits:
+    """What each split of a dataset is for; those that are for nothing are left out.
+
+    Raises:
+        InputError: no such split, two that could be one of ours, or none to train on.
+    """
+    given = reading.split_names
+    for split, name in given.items():
+        if name not in names:
+            raise InputError(
+                f"{FLAGS[split]} {name}: {place.name} has no such split; {unknown_name('split', name, names)}"
+            )
+    if len(set(given.values())) < len(given):
+        raise InputError(f"{' and '.join(FLAGS[split] for split in given)} name one split for two uses; name others")
+    if len(names) == 1 and not given:
+        return Splits({names[0]: None})
+    if all(map(is_fold, names)) and not given:
+        return Splits({name: name for name in names})
+    of: dict[str, str | None] = {name: split for split, name in given.items()}
+    for name in names:
+        split = split_called(name)
+        if name in of or split is None or split in given:
+            continue
+        first = next((other for other, taken in of.items() if taken == split), None)
+        if first:
+            raise InputError(
+                f"{place.name} has two splits that could be {split}, {first} and {name}; say which, e.g. "
+                f"{FLAGS[split]} {first}"
+            )
+        of[name] = split
+    if "train" not in of.values():
+        raise InputError(
+            f"{place.name} has the splits {some(list(names))} and none is called train; name the one to train on, e.g. "
+            f"--train_split_name {names[0]}"
+        )
+    return Splits({name: of[name] for name in names if name in of}, tuple(name for name in names if name not in of))
+
+
+class SplitColumn(NamedTuple):
+    """A column that says which split or fold each row is of: its values as splits, and what was said of it."""
+
+    column: str | None
+    values: pa.Array | None = None
+    remark: str = ""
+
+
+def split_column(
+    values: pa.Table, columns: Sequence[str], reading: DatasetReading, place: Place, has_splits: bool
+) -> SplitColumn:
+    """The column of splits or folds, where the dataset itself is in one piece.
+
+    Raises:
+        InputError: no such column, or one beside splits of the dataset's own.
+    """
+    chosen = reading.split_column_name
+    if chosen and chosen != NONE:
+        if chosen not in values.column_names:
+            raise unknown_name(f"column of {place.name}", chosen, values.column_names)
+        return SplitColumn(chosen, _as_splits(values[chosen]))
+    found = [name for name in columns if plain(name) in SPLITS] or [
+        name
+        for name in columns
+        if plain(name) in MORE_SPLITS
+        and hold_splits(name, set(map(str, values[name].unique().drop_null().to_pylist())))
+    ]
+    if not found or chosen == NONE:
+        return SplitColumn(None)
+    if has_splits:
+        return SplitColumn(
+            None, None, f"column {found[0]} could be the splits too: --split_column_name {found[0]} takes it"
+        )
+    if len(found) > 1:
+        raise InputError(
+            f"{place.name} has two columns that could be the splits, {found[0]} and {found[1]}; say which, e.g. "
+            f"--split_column_name {found[0]}"
+        )
+    return SplitColumn(found[0], _as_splits(values[found[0]]))
+
+
+def _as_splits(column: pa.ChunkedArray) -> pa.Array:
+    """The splits or folds that texts or numbers name; a null where they are empty."""
+    encoded = pc.dictionary_encode(column.cast(pa.string()).combine_chunks())
+    names = [None if is_nothing(one) else split_called(one) or fold_name(one) for one in encoded.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(encoded.indices)
+
+
+def told_splits(counts: Mapping[str, int], column: SplitColumn, drawn: bool) -> str:
+    """Where splits come from, with the rows of each."""
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    if column.column:
+        return f"column {column.column} ({listed})"
+    return f"one of its own ({listed}), from which the others are drawn" if drawn else f"the dataset's own ({listed})"

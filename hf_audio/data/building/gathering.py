@@ -1,0 +1,74 @@
+"""Building from pieces, second step: the usual shards, each put together of windows that are made already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hf_audio.data.building.piece_rows import PieceReader
+from hf_audio.data.building.pieces import ClipFacts
+from hf_audio.data.building.plan import Shard
+from hf_audio.data.building.shards import ShardBuilder, ShardClips
+from hf_audio.data.index.table import rows_of
+from hf_audio.kinds import kind_of
+
+
+@dataclass(frozen=True)
+class GatheredShard(Shard):
+    """A shard, and where the windows of its clips are.
+
+    Attributes:
+        paths: of the piece of each clip.
+        ends: by path, the rows at which the batches of a piece end.
+        first, number: which rows of its piece a clip's windows are.
+        excluded: {place in the shard: why a clip is left out}.
+    """
+
+    paths: list[Path]
+    ends: dict[Path, np.ndarray]
+    first: np.ndarray
+    number: np.ndarray
+    excluded: dict[int, str]
+
+
+@dataclass(frozen=True)
+class ShardGatherer(ShardBuilder):
+    """Builds shards out of pieces."""
+
+    def _fill(
+        self, rows: ShardClips, shard: GatheredShard, unusable: Mapping[str, str], report: Callable[[int], object]
+    ) -> None:
+        extractor = self.maker.extractor
+        with closing(PieceReader(kind_of(extractor.parameters), extractor.sample_rate)) as pieces:
+            for place, clip in enumerate(rows_of(shard.clips)):
+                if place in shard.excluded:
+                    rows.exclude(clip, shard.excluded[place])
+                else:
+                    rows.begin(clip)
+                    path, first, number = shard.paths[place], int(shard.first[place]), int(shard.number[place])
+                    for window in pieces.windows(path, shard.ends[path], first, number):
+                        rows.add(clip, window)
+                report(1)
+
+
+def gathered_shards(
+    shards: Sequence[tuple[Shard, np.ndarray]], facts: ClipFacts, paths: Sequence[Path]
+) -> Iterator[GatheredShard]:
+    """Shards with where their windows are.
+
+    Args:
+        shards: each with the rows of the index that it consists of.
+        facts: of the clips of the index.
+        paths: of the pieces.
+    """
+    for shard, rows in shards:
+        numbers = facts.piece[rows].tolist()
+        excluded = {place: facts.excluded[row] for place, row in enumerate(rows.tolist()) if row in facts.excluded}
+        ends = {paths[number]: facts.ends[number] for number in sorted(set(numbers))}
+        own = (shard.name, shard.split, shard.clips)
+        its_paths = [paths[number] for number in numbers]
+        yield GatheredShard(*own, its_paths, ends, facts.first[rows], facts.number[rows], excluded)

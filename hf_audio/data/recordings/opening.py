@@ -1,0 +1,124 @@
+"""Opening recordings, be they a file or bytes that are held: by libsndfile, and what it does not know by PyAV.
+
+What a header promises is checked before anything of it is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import soundfile
+
+from hf_audio.data.recordings.ffmpeg import FfmpegFile, is_for_ffmpeg
+from hf_audio.data.recordings.headers import Source, missing_bytes, unpromised_bytes
+from hf_audio.data.recordings.reasons import AudioError, said
+
+# libsndfile's answer for a stream without an end
+UNKNOWN_FRAMES = 2**62
+# Headers of good MP3 files promise up to 0.3 s too much. A file that lacks more than both of these was cut off.
+SHORTFALL_S, SHORTFALL = 0.5, 0.25
+# From heart sounds at 2 kHz to bats at 500 kHz: beyond, a header is broken, and resampling a second could take hours.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+# Silence in FLAC takes about 100 bytes a second: a header that promises more sound for its bytes is broken.
+FEWEST_BYTES_A_SECOND = 10
+FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
+
+SoundFile = soundfile.SoundFile | FfmpegFile
+
+
+def opened(source: Source) -> SoundFile:
+    """A recording, open for decoding, of which a header says what can be true.
+
+    Raises:
+        AudioError: missing, empty, unreadable or implausible.
+    """
+    try:
+        if isinstance(source, str | os.PathLike):
+            size = _size_of_file(Path(source))
+        else:
+            size = source.seek(0, io.SEEK_END)
+            source.seek(0)
+        if size == 0:
+            raise AudioError("empty")
+        file = _file_of(source)
+    except (OSError, RuntimeError) as error:
+        raise AudioError(f"unreadable: {said(error)}") from error
+    reason = _implausible(source, file, size)
+    if reason:
+        file.close()
+        raise AudioError(reason)
+    return file
+
+
+def check_is_whole(source: Source, file: SoundFile) -> None:
+    """Refuse a download that broke off: a header that promises far more bytes than the file has."""
+    lacking, promised = missing_bytes(source) or (0, 1)
+    promised_s = file.frames / file.samplerate / (1 - min(lacking / promised, 0.999))
+    missing_s = promised_s - file.frames / file.samplerate
+    if missing_s > max(SHORTFALL_S, SHORTFALL * promised_s):
+        raise AudioError(f"unreadable: it breaks off after {promised_s - missing_s:.2f} of {promised_s:.2f} s")
+
+
+def check_can_seek(source: Source, file: SoundFile) -> None:
+    """Refuse Ogg files without a decodable sample: libvorbis would crash on the jump to a later one."""
+    if file.format == "OGG":
+        # once a sample was read, jumps in the same file land beside their mark
+        place = None if isinstance(source, str | os.PathLike) else source.tell()
+        with _by_libsndfile(source) as another:
+            if not len(another.read(1)):
+                raise AudioError("unreadable: no sample could be decoded")
+        if place is not None:
+            source.seek(place)
+
+
+def _size_of_file(path: Path) -> int:
+    if not path.is_file():  # a pipe would wait for its writer
+        if path.is_symlink() and not path.exists():
+            raise AudioError("missing: a link that leads nowhere")
+        raise AudioError("not a file" if path.exists() else "missing")
+    return path.stat().st_size
+
+
+def _file_of(source: Source) -> SoundFile:
+    try:
+        return _by_libsndfile(source)
+    except soundfile.LibsndfileError:
+        if not is_for_ffmpeg(source):
+            raise
+    return FfmpegFile(source)
+
+
+def _by_libsndfile(source: Source) -> soundfile.SoundFile:
+    """By number, or as bytes, and never by name.
+
+    libsndfile takes any bytes for sound without a header when their name ends in .au, .vox or .gsm, and the names of
+    files need not be UTF-8. It closes the number, opened or not.
+    """
+    if isinstance(source, str | os.PathLike):
+        return soundfile.SoundFile(os.open(source, FLAGS), closefd=True)
+    source.seek(0)
+    return soundfile.SoundFile(_Nameless(source))
+
+
+class _Nameless:
+    """What soundfile needs of a file; of one that has a name it would believe the name."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.readinto, self.seek, self.tell = file.read, file.readinto, file.seek, file.tell
+
+
+def _implausible(source: Source, file: SoundFile, size: int) -> str | None:
+    """What is wrong with a header, before anything is decoded that it promises."""
+    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+        return f"unreadable: a sample rate of {file.samplerate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}"
+    if file.frames <= 0:
+        following = unpromised_bytes(source)
+        return f"empty by its header, which {following:,} bytes of sound follow: mend it" if following else "empty"
+    if file.frames >= UNKNOWN_FRAMES:
+        return "unreadable: its length is unknown"
+    if file.frames / file.samplerate > 1 + size / FEWEST_BYTES_A_SECOND:
+        return f"unreadable: its header promises {file.frames / file.samplerate:.0f} s in {size} bytes"
+    return None

@@ -1,0 +1,94 @@
+"""A look at some recordings of an index: from all over it where they are files, else where a container begins."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from hf_audio.data.index.columns import is_file, spread_over
+from hf_audio.data.index.table import Clip, Recording, rows_of
+from hf_audio.data.recordings.audio import AudioInfo, probe
+from hf_audio.data.recordings.containers import sounds
+from hf_audio.data.recordings.hub_files import ON_HUB, MissingFileError, open_container
+from hf_audio.data.recordings.reasons import AudioError
+
+# Containers that are looked into, and recordings in each, one behind the other: others cost a row group each
+MOST_CONTAINERS, MOST_IN_ONE = 2, 100
+MOST_ON_HUB = 32  # files that are one recording
+HEAD_BYTES = 1 << 18  # of a file on the Hub, at a time
+
+
+class Sampled(NamedTuple):
+    """A clip, and what the header of its recording says."""
+
+    clip: Clip
+    info: AudioInfo
+
+
+def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> list[Sampled]:
+    """About `most` of the clips, fewer where their recordings are not files here, without those that cannot be read.
+
+    The same recordings are looked at once, however often they are asked for.
+    """
+    here = is_file(clips)
+    if here.all():
+        return _with_headers([(clip, clip.path) for clip in rows_of(spread_over(clips, most))])
+    some = list(rows_of(_where_containers_begin(clips.filter(pa.array(~here)))))
+    headers: dict[Recording, AudioInfo | None] = {}
+    for path, name in dict.fromkeys((clip.path, clip.audio_field) for clip in some):
+        rows = [one.audio_row for one in some if (one.path, one.audio_field) == (path, name)]
+        headers |= _headers(path, name, tuple(sorted(set(rows) - {None})), token)
+    return [Sampled(clip, info) for clip in some if (info := headers.get(clip.recording)) is not None]
+
+
+def _with_headers(clips: list[tuple[Clip, str]]) -> list[Sampled]:
+    found = []
+    for clip, path in clips:
+        try:
+            found.append(Sampled(clip, probe(path)))
+        except AudioError:
+            continue
+    return found
+
+
+def _where_containers_begin(clips: pa.Table) -> pa.Table:
+    """The first clips of a few containers, or of files on the Hub: of the first ones, and of those in the middle."""
+    codes = clips["audio"].combine_chunks().dictionary_encode().indices.to_numpy()
+    of_file = clips["audio_row"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    most = MOST_ON_HUB if of_file[0] else MOST_CONTAINERS
+    number = int(codes.max()) + 1
+    chosen = {*range(min(number, most // 2)), *range(number // 2, min(number, number // 2 + most // 2))}
+    rows = clips["audio_row"].fill_null(0).to_numpy()
+    places = [_first(np.flatnonzero(codes == code), rows) for code in sorted(chosen)]
+    return clips.take(pa.array(np.concatenate(places)))
+
+
+def _first(places: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return places[np.argsort(rows[places], kind="stable")][:MOST_IN_ONE]
+
+
+@lru_cache(maxsize=64)
+def _headers(
+    path: str, name: str | None, rows: tuple[int, ...], token: str | bool | None
+) -> dict[Recording, AudioInfo | None]:
+    """What the headers of some recordings of a file say; None where one cannot be read."""
+    if not rows:
+        try:
+            file = open_container(path, token)
+        except MissingFileError:
+            return {}
+        with io.BufferedReader(file, HEAD_BYTES) if path.startswith(ON_HUB) else file as content:
+            return {Recording(path): _header(content)}
+    found = sounds(path, name or "", rows, partial(open_container, token=token))
+    return {Recording(path, row, name): _header(sound) for row, sound in found}
+
+
+def _header(source: io.IOBase | AudioError) -> AudioInfo | None:
+    try:
+        return None if isinstance(source, AudioError) else probe(source)
+    except AudioError:
+        return None

@@ -1,0 +1,194 @@
+"""Building the shards of a dataset of recordings: files read, looked at, stored as rows, a note beside each shard."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hf_audio.data.building.plan import Shard
+from hf_audio.data.building.shard_rows import ROW_GROUP_BYTES
+from hf_audio.data.index.table import rows_of
+from hf_audio.data.recordings.audio import AudioError
+from hf_audio.data.sharing.columns import RowColumns
+from hf_audio.data.sharing.stored_sound import StoredSound, stored_sound
+from hf_audio.errors import InputError
+from hf_audio.files import atomic_file, open_regular, read_json, write_json
+
+BUILD = ".build"
+LONGEST_NAME = 100
+NOTED = {
+    **dict.fromkeys(("num_rows", "num_bytes", "size"), int),
+    "sha256": str,
+    "seconds": float,
+    **dict.fromkeys(("endings", "rates"), dict),
+    "excluded": list,
+}
+
+
+@dataclass(frozen=True)
+class RecordingShards:
+    """Builds the shards of one dataset in a folder; see `hf_audio.data.sharing.columns` for the rows.
+
+    Attributes:
+        folder: shards go to data/, notes on them to .build/.
+        columns: of the rows.
+        audio_format: "flac" or "original", see `stored_sound`.
+        strict: make the first recording that cannot be used an error.
+        stopped: once set, threads that build end at the next recording.
+    """
+
+    folder: Path
+    columns: RowColumns
+    audio_format: str
+    strict: bool = False
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def path(self, shard: Shard) -> Path:
+        return self.folder / "data" / f"{shard.name}.parquet"
+
+    def note(self, shard: Shard) -> dict[str, Any] | None:
+        """What was noted of a shard once it was built: num_rows, num_bytes in memory, size and sha256 of the file,
+        seconds of sound, endings and sample rates with counts, and pairs of excluded clips and reasons.
+
+        Raises:
+            InputError: it is not what `build` writes.
+        """
+        path = self._note_path(shard)
+        if not path.exists():
+            return None
+        note = read_json(path)
+        if note.keys() != NOTED.keys() or any(type(note[name]) is not kind for name, kind in NOTED.items()):
+            raise InputError(f"{path} is damaged: remove it, and run the same command again")
+        return None if self.strict and note["excluded"] else note
+
+    def is_built(self, shard: Shard) -> bool:
+        """Whether the file and the note of a shard are here."""
+        note, path = self.note(shard), self.path(shard)
+        return note is not None and path.is_file() and path.stat().st_size == note["size"]
+
+    def build(self, shard: Shard, report: Callable[[int], object] = lambda clips: None) -> Shard:
+        """Writes the shard's file, then its note, unless they are here; `report` is told of finished clips.
+
+        Raises:
+            InputError: a recording cannot be used and `strict` is set, or the folder cannot be written to.
+        """
+        if self.is_built(shard):
+            report(len(shard.clips))
+            return shard
+        try:
+            with atomic_file(self.path(shard), self.folder / BUILD) as file:
+                note = self._write(file, shard, report)
+            note["size"], note["sha256"] = _size_and_sha256(self.path(shard))
+            write_json(self._note_path(shard), note)
+        except OSError as error:  # what is wrong with a recording never comes as one
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise InputError(
+                f"Cannot write to {self.folder}: {reason}; make room or choose another folder (what was uploaded "
+                "stays, the same command goes on from it)"
+            ) from error
+        return shard
+
+    def _write(self, file: Any, shard: Shard, report: Callable[[int], object]) -> dict[str, Any]:
+        """All rows of a shard, a row group at a time; the note without what only the finished file tells."""
+        excluded, seconds, endings, rates, num_rows, num_bytes = [], 0.0, Counter(), Counter(), 0, 0
+        with _writer(file, self.columns.schema) as writer:
+            for rows, sounds, names in self._groups(shard, excluded, report):
+                table = self.columns.table(shard.clips.take(pa.array(rows)), _named(sounds, names))
+                writer.write_table(table, row_group_size=len(table))
+                num_rows, num_bytes = num_rows + len(table), num_bytes + table.nbytes
+                seconds += sum(sound.duration_s for sound in sounds)
+                endings.update(sound.ending for sound in sounds)
+                rates.update(str(sound.sample_rate) for sound in sounds)
+        counts = {"endings": dict(sorted(endings.items())), "rates": dict(sorted(rates.items()))}
+        return {"num_rows": num_rows, "num_bytes": num_bytes, "seconds": seconds, "excluded": excluded, **counts}
+
+    def _groups(
+        self, shard: Shard, excluded: list[list[str]], report: Callable[[int], object]
+    ) -> Iterator[tuple[list[int], list[StoredSound], list[str]]]:
+        """Rows, sounds and names of files, as many as make a row group."""
+        rows, sounds, names, num_bytes = [], [], [], 0
+        for row, clip in enumerate(rows_of(shard.clips)):
+            if self.stopped.is_set():
+                raise InputError("The upload was interrupted; the same command goes on from what is there")
+            try:
+                sound = stored_sound(clip.path, clip.start_s, clip.end_s, self.audio_format)
+            except AudioError as error:
+                if self.strict:
+                    raise InputError(
+                        f"{clip.path} is {error.reason}; mend or remove it, or leave out --strict"
+                    ) from error
+                excluded.append([clip.clip_id, error.reason])
+            else:
+                rows.append(row)
+                sounds.append(sound)
+                names.append(clip.clip_id)
+                num_bytes += len(sound.content)
+            report(1)
+            if num_bytes >= ROW_GROUP_BYTES:
+                yield rows, sounds, names
+                rows, sounds, names, num_bytes = [], [], [], 0
+        if rows:  # nothing where all clips were lost, for `datasets` stumbles over empty row groups
+            yield rows, sounds, names
+
+    def _note_path(self, shard: Shard) -> Path:
+        return self.folder / BUILD / f"{shard.name}.json"
+
+
+def built_in_turn(
+    builder: RecordingShards, shards: Sequence[Shard], num_threads: int, report: Callable[[int], object]
+) -> Iterator[Shard]:
+    """Builds shards side by side and gives them in order, at most one for each thread ahead of whoever takes them.
+
+    Threads do: reading, packing and unpacking all happen in libsndfile, outside Python's lock.
+    """
+    threads, running = ThreadPoolExecutor(num_threads), deque()
+    try:
+        for shard in shards:
+            running.append(threads.submit(builder.build, shard, report))
+            if len(running) > num_threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        if running:
+            builder.stopped.set()
+        threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Sound is packed already; names repeat, so each is stored once."""
+    texts = [column.name for column in schema if pa.types.is_string(column.type)]
+    return pq.ParquetWriter(file, schema, compression="none", use_dictionary=texts, write_page_index=True)
+
+
+def _named(sounds: Sequence[StoredSound], clip_ids: Sequence[str]) -> list[tuple[bytes, str]]:
+    """Each file with a name, the last part of its clip's, whose ending says what it is."""
+    return [
+        (sound.content, _stem(clip_id)[:LONGEST_NAME] + sound.ending)
+        for sound, clip_id in zip(sounds, clip_ids, strict=True)
+    ]
+
+
+def _stem(clip_id: str) -> str:
+    """a/b.wav#0.5-2 → b_0.5-2"""
+    path, _, stretch = clip_id.partition("#")
+    return PurePosixPath(path.replace("\\", "/")).stem + (f"_{stretch}" if stretch else "")
+
+
+def _size_and_sha256(path: Path) -> tuple[int, str]:
+    found, size = hashlib.sha256(), 0
+    with open_regular(path) as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+            size += len(block)
+    return size, found.hexdigest()

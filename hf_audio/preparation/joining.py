@@ -1,0 +1,161 @@
+"""Several corpora as one: clips behind each other, classes joined by their names, everything else kept apart.
+
+Names of clips and groups begin with their corpus, so that none are taken for each other's, and the column `corpus` says
+where each clip is from. Where several classes may apply to a clip, nothing is known of the classes that its corpus does
+not have: they are neither trained nor scored on there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.corpora.folder.class_names import alike_names
+from hf_audio.data.index.columns import with_values
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.index.table import OWN_COLUMNS, RENAMED, CorpusCard, metadata_columns
+from hf_audio.data.index.understanding import some
+from hf_audio.errors import InputError
+
+CORPUS = "corpus"  # the column that says where a clip is from
+MOST_UNDERSTOOD = 5_000  # letters in a card
+MOST_NAMED = 12
+
+
+class Part(NamedTuple):
+    """One of the corpora; `name` is its own among them, and the beginning of the names of its clips and groups."""
+
+    name: str
+    clips: pa.Table
+    labels: LabelSpace
+    card: CorpusCard
+
+
+class Joined(NamedTuple):
+    """All of them: their clips, classes and card, and what is told of the joining, in one paragraph."""
+
+    clips: pa.Table
+    labels: LabelSpace
+    card: CorpusCard
+    told: str
+
+
+def join(parts: Sequence[Part]) -> Joined:
+    """Joins corpora whose splits are decided already.
+
+    Raises:
+        InputError: classes of two corpora differ in case, spaces or Unicode form only.
+    """
+    labels = _labels([part.labels for part in parts])
+    _check_spellings(parts)
+    tables = _of_equal_types([_apart(part, labels) for part in parts])
+    clips = pa.concat_tables(tables, promote_options="default")
+    told = " ".join([_shares(parts), *_classes(parts, labels)])
+    return Joined(clips, labels, _card(parts, labels, told), told)
+
+
+def _labels(spaces: Sequence[LabelSpace]) -> LabelSpace:
+    """All classes, sorted; several may apply to a clip where they may in one of the corpora."""
+    several = any(space.is_multi_label for space in spaces)
+    names = sorted({name for space in spaces for name in space.names})
+    return LabelSpace(tuple(names), MULTI_LABEL if several else SINGLE_LABEL)
+
+
+def _check_spellings(parts: Sequence[Part]) -> None:
+    of = {name: part.name for part in parts for name in part.labels.names}
+    for names in alike_names(of):
+        first, second = names[:2]
+        raise InputError(
+            f"Classes {first!r} of {of[first]} and {second!r} of {of[second]} differ in case, spaces or Unicode form "
+            f"only, and would be two: make one of them with --label_map FILE (a line {second}: {first}), or give one "
+            "another name there"
+        )
+
+
+def _apart(part: Part, labels: LabelSpace) -> pa.Table:
+    """The clips of a corpus with names of their own, the column that says so, and what is not known of them."""
+    clips = part.clips
+    for column in ("clip_id", "group"):
+        clips = with_values(clips, column, pc.binary_join_element_wise(part.name, clips[column], "/"))
+    if labels.is_multi_label:
+        lacking = [name for name in labels.names if name not in part.labels.names]
+        if lacking:
+            unknown = [[*names, *lacking] for names in clips["unknown"].to_pylist()]
+            clips = with_values(clips, "unknown", unknown)
+    if CORPUS in clips.column_names:
+        clips = clips.rename_columns([RENAMED + name if name == CORPUS else name for name in clips.column_names])
+    return clips.append_column(CORPUS, pa.repeat(pa.scalar(part.name), len(clips)))
+
+
+def _of_equal_types(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Metadata that have one name and several types as numbers where all are, else as texts."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for name in metadata_columns(table):
+            if not pa.types.is_null(table[name].type):
+                kinds.setdefault(name, set()).add(table[name].type)
+    wanted = {name: _common(its) for name, its in kinds.items() if len(its) > 1}
+    return [_cast(table, wanted) for table in tables]
+
+
+def _common(kinds: set[pa.DataType]) -> pa.DataType:
+    are_numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds)
+    return pa.float64() if are_numbers else pa.string()
+
+
+def _cast(table: pa.Table, wanted: dict[str, pa.DataType]) -> pa.Table:
+    for place, name in enumerate(table.column_names):
+        if name in wanted and name not in OWN_COLUMNS:
+            table = table.set_column(place, name, table[name].cast(wanted[name]))
+    return table
+
+
+def _shares(parts: Sequence[Part]) -> str:
+    total = sum(len(part.clips) for part in parts)
+    shares = [f"{part.name} {len(part.clips):,} clips ({len(part.clips) / total:.0%})" for part in parts]
+    return f"Joined {len(parts)} corpora: {', '.join(shares)}."
+
+
+def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
+    """Which classes are in which corpora, and what that means."""
+    has = np.array([[name in part.labels.names for name in labels.names] for part in parts])
+    everywhere = [name for name, one in zip(labels.names, has.all(axis=0), strict=True) if one]
+    if len(everywhere) == len(labels):
+        return [f"All {len(labels):,} classes are in each of them."]
+    said = [f"Classes in each of them: {some(everywhere, MOST_NAMED) if everywhere else 'none'}."]
+    for part, its in zip(parts, has, strict=True):
+        alone = [labels.names[place] for place in np.flatnonzero(its & (has.sum(axis=0) == 1))]
+        said += [f"In {part.name} alone: {some(alone, MOST_NAMED)}."] if alone else []
+    if labels.is_multi_label:
+        said.append("Of classes that a corpus lacks nothing is known in its clips, so they do not count there.")
+    else:
+        said.append(
+            "Look at this: classes that one corpus lacks can be told by how the other was recorded, rather than by "
+            "what is heard."
+        )
+    return said
+
+
+def _card(parts: Sequence[Part], labels: LabelSpace, told: str) -> CorpusCard:
+    """One card for all; licences and citations are those of the others in it."""
+    cards = [dataclasses.replace(part.card, others=(), understood="") for part in parts]
+    others = [*cards, *(other for part in parts for other in part.card.others)]
+    protocols = " ".join(f"{part.name}: {part.card.protocol}" for part in parts if part.card.protocol)
+    understood = " ".join(
+        [told, *(f"Of {part.name}: {part.card.understood}" for part in parts if part.card.understood)]
+    )
+    return CorpusCard(
+        name=" + ".join(card.name for card in cards),
+        licence="",
+        may_redistribute=all(card.may_redistribute for card in others),
+        protocol=f"Several corpora at once, each with its own split. {protocols}".strip(),
+        problem_type=labels.problem_type,
+        others=tuple(others),
+        groups_known=all(card.groups_known for card in cards),
+        understood=understood[:MOST_UNDERSTOOD],
+    )

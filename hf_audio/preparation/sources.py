@@ -1,0 +1,139 @@
+"""What --dataset or --data_dir is: features that were built already, a dataset with sound, or files and tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import httpx2
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import OfflineModeIsEnabled
+
+from hf_audio.config import CorpusConfig
+from hf_audio.config.data import SEVERAL
+from hf_audio.corpora._dataset import DatasetReading, Place, find_dataset, is_dataset_folder
+from hf_audio.corpora.folder import Reading
+from hf_audio.data.loading.dataset_files import is_feature_folder
+from hf_audio.errors import InputError
+from hf_audio.privacy import last_name, public_name
+
+Config = TypeVar("Config", bound=CorpusConfig)
+FEATURES, DATASET, FILES = "features", "dataset", "files"
+
+
+class Source(NamedTuple):
+    """Where the sound comes from.
+
+    Attributes:
+        kind: FEATURES, DATASET, or FILES, which a corpus module reads.
+        place: of a DATASET, and of FEATURES on the Hub.
+        data_dir: of FILES; None where they are to be obtained.
+    """
+
+    kind: str
+    place: Place | None = None
+    data_dir: str | None = None
+
+
+def each_corpus(data: Config) -> dict[str, Config]:
+    """The settings of each corpus where several are joined, else the same ones, by a name that is no other's.
+
+    That is the name of its module or dataset, or the last name of its folder.
+    """
+    if data.num_corpora == 1:
+        return {_name(data): data}
+    found: dict[str, Config] = {}
+    for number in range(data.num_corpora):
+        of_one = {
+            name: one[number] if isinstance(one, list) else one for name in SEVERAL if (one := getattr(data, name))
+        }
+        one = dataclasses.replace(data, **{**dict.fromkeys(SEVERAL), **of_one})
+        name, count = _name(one), 1
+        while name in found:
+            count += 1
+            name = f"{_name(one)}-{count}"
+        found[name] = one
+    return found
+
+
+def _name(data: CorpusConfig) -> str:
+    if data.dataset:
+        return public_name(data.dataset)
+    if data.corpus == "folder" and data.data_dir:
+        return Path(last_name(data.data_dir)).stem
+    return data.corpus
+
+
+def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
+    """What the settings name; a dataset on the Hub at the commit that it has now.
+
+    Args:
+        token: Hub token; by default HF_TOKEN or the one that is logged in.
+
+    Raises:
+        InputError: neither a folder nor a repository that can be read.
+    """
+    if data.num_corpora > 1:
+        raise InputError(
+            "Several corpora were named, and this is done for one at a time: give one --corpus or --dataset"
+        )
+    if data.dataset is None:
+        root = Path(data.data_dir) if data.data_dir else None
+        if data.corpus == "folder" and root is not None and root.is_dir() and is_dataset_folder(root):
+            return Source(DATASET, find_dataset(str(root)))
+        return Source(FILES, data_dir=data.data_dir)
+    folder = Path(data.dataset).expanduser()
+    if folder.is_file():
+        return Source(FILES, data_dir=str(folder))
+    try:
+        place = find_dataset(data.dataset, token, data.dataset_revision)
+    except InputError as error:
+        unreachable = isinstance(error.__cause__, httpx2.ConnectError | OfflineModeIsEnabled)
+        if unreachable and _are_cached_features(data.dataset, data.dataset_revision):
+            return Source(FEATURES)
+        raise
+    if not place.is_on_hub:
+        if is_feature_folder(folder):
+            return Source(FEATURES)
+        return Source(DATASET, place) if is_dataset_folder(folder) else Source(FILES, data_dir=str(folder))
+    return Source(FEATURES if place.holds("manifest.json") else DATASET, place)
+
+
+def _are_cached_features(dataset: str, revision: str | None) -> bool:
+    """Whether the Hub's cache has the manifest of features of this name."""
+    return isinstance(try_to_load_from_cache(dataset, "manifest.json", revision=revision, repo_type="dataset"), str)
+
+
+def reading_of_files(data: CorpusConfig) -> Reading:
+    """What the settings say of a folder or table.
+
+    Raises:
+        InputError: one of them is for datasets.
+    """
+    _refuse(data, DatasetReading, Reading, "is for datasets, and {} is read as files: leave it out")
+    return _filled(Reading, data)
+
+
+def reading_of_dataset(data: CorpusConfig) -> DatasetReading:
+    """What the settings say of a dataset.
+
+    Raises:
+        InputError: one of them is for folders and tables.
+    """
+    _refuse(data, Reading, DatasetReading, "is for folders and tables, and {} is a dataset: leave it out")
+    return _filled(DatasetReading, data)
+
+
+def _filled(kind: type, data: CorpusConfig) -> Reading | DatasetReading:
+    return kind(**{one.name: getattr(data, one.name) for one in dataclasses.fields(kind)})
+
+
+def _refuse(data: CorpusConfig, others: type, ours: type, why: str) -> None:
+    """Refuses a setting that only `others` has."""
+    own = {one.name for one in dataclasses.fields(ours)}
+    for one in dataclasses.fields(others):
+        if one.name not in own and getattr(data, one.name) != one.default:
+            what = data.dataset or data.data_dir or data.corpus
+            raise InputError(f"--{one.name} {why.format(os.path.basename(what.rstrip('/')) or what)}")

@@ -1,0 +1,71 @@
+"""From settings to a dataset of a corpus's recordings on the Hub."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from hf_audio.config import CorpusConfig, DataConfig, ShareConfig
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.errors import InputError
+from hf_audio.preparation import corpora_of, corpus_as_it_is
+from hf_audio.privacy import last_name
+from hf_audio.publishing.hub import HubRepo
+from hf_audio.publishing.push import require_licences
+from hf_audio.publishing.recordings import share_recordings
+from hf_audio.ranks import process_state
+from hf_audio.terminal import show
+
+PUSHES = Path("pushes")  # notes on uploads, and the few shards that are on their way
+
+
+def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
+    """The recordings of a corpus, of a folder or of a table become a dataset; see `share_recordings`.
+
+    What would forbid it is met before recordings are downloaded, read or built. How a folder or table was read is
+    printed first, in one paragraph.
+
+    Returns:
+        Address of the dataset, or the folder where it is not pushed.
+
+    Raises:
+        InputError: as the corpus and `share_recordings` do.
+    """
+    if process_state().num_processes > 1:
+        raise InputError("One process shares recordings, by several threads: run it with python, not accelerate launch")
+    cards = [_licensed(card, sharing) for card in corpora_of(corpus, sharing.hub_token)]
+    private = sharing.hub_private_repo or None
+    if sharing.hub_dataset_id:
+        repo = HubRepo(sharing.hub_dataset_id, "dataset", sharing.hub_token)
+        require_licences(repo, map(dataclasses.asdict, cards), private, sharing.public_licence)
+    data = DataConfig(**vars(corpus), strict=sharing.strict)
+    found = corpus_as_it_is(data, token=sharing.hub_token, tell=show)
+    card = _licensed(found.card, sharing)
+    if corpus.corpus == "folder":  # which has no name of its own
+        card = dataclasses.replace(card, name=last_name(sharing.hub_dataset_id or sharing.output_dir))
+    return share_recordings(
+        found.clips,
+        found.labels,
+        card,
+        sharing.output_dir or PUSHES / sharing.hub_dataset_id.replace("/", "--"),
+        sharing.hub_dataset_id,
+        keep=bool(sharing.output_dir),
+        audio_format=sharing.audio_format,
+        private=private,
+        public_licence=sharing.public_licence,
+        token=sharing.hub_token,
+        num_workers=sharing.num_workers,
+        strict=sharing.strict,
+    )
+
+
+def _licensed(card: CorpusCard, sharing: ShareConfig) -> CorpusCard:
+    """The card with the licence that its owner gives; that of others' recordings is theirs to give."""
+    if sharing.licence is None:
+        return card
+    if card.licence not in ("unknown", sharing.licence):
+        raise InputError(
+            f"--licence {sharing.licence} is for recordings of your own, and {card.name} is under {card.licence!r}: "
+            "leave it out"
+        )
+    return dataclasses.replace(card, licence=sharing.licence, may_redistribute=True)

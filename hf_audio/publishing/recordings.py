@@ -1,0 +1,209 @@
+"""Recordings that become a dataset on the Hub, shard by shard, by a command that can be interrupted at any point.
+
+A shard is built, uploaded and removed again, so that the disk holds about a gigabyte and one shard for each worker.
+Until the last file is there, the dataset's README.md keeps `load_dataset` from taking a part for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.building.finish import check_kept
+from hf_audio.data.building.plan import Shard
+from hf_audio.data.index.columns import is_one_of
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.data.sharing.columns import RowColumns
+from hf_audio.data.sharing.plan import check_shareable, describe, plan_bounds, shards_of
+from hf_audio.data.sharing.shards import BUILD, RecordingShards, built_in_turn
+from hf_audio.data.tables import csv_text
+from hf_audio.environment import usable_cores
+from hf_audio.errors import InputError
+from hf_audio.files import read_json, write_json
+from hf_audio.finished_work import as_facts, require_same
+from hf_audio.locks import locked
+from hf_audio.privacy import require_no_token, write_published
+from hf_audio.publishing.contents import name_what_stays
+from hf_audio.publishing.hub import HubRepo
+from hf_audio.publishing.licences import sources_of
+from hf_audio.publishing.push import require_licences
+from hf_audio.publishing.recordings_card import write_recordings_card, write_unfinished
+from hf_audio.terminal import named_logger, progress
+
+COMMIT_BYTES = 1 << 30  # of shards that lie on the disk until they are committed together
+BESIDE = ("README.md", "excluded.csv")
+OLD = ("data/*.parquet",)
+
+logger = named_logger(__name__)
+
+
+def share_recordings(
+    clips: pa.Table,
+    labels: LabelSpace,
+    card: CorpusCard,
+    folder: str | Path,
+    repo_id: str | None = None,
+    *,
+    keep: bool = False,
+    audio_format: str = "flac",
+    private: bool | None = None,
+    public_licence: str | Sequence[str] | None = None,
+    token: str | None = None,
+    num_workers: int | None = None,
+    strict: bool = False,
+) -> str:
+    """Makes a dataset of the recordings of an index, and pushes it where a repository is named.
+
+    Recordings that cannot be used are left out and listed with their reasons in excluded.csv. A call that was
+    interrupted is repeated: what the Hub has is neither built nor uploaded again.
+
+    Args:
+        clips, labels, card: the index with splits as `as_stored` has them, its classes, and what readers must know.
+        folder: where it is built, and where notes on what is done stay.
+        repo_id: "name" or "namespace/name"; None builds the dataset in `folder` only.
+        keep: leave the shards in `folder` once they are uploaded.
+        audio_format: "flac": losslessly packed where the recordings are; "original": the files as they are.
+        private, public_licence, token: see `push_features`.
+        num_workers: threads that read and pack. Default: one for each core.
+        strict: make the first recording that cannot be used an error.
+
+    Returns:
+        Address of the dataset, or the folder.
+
+    Raises:
+        InputError: as `push_features`; an index that cannot be shared; other recordings or settings than those that the
+            folder was begun with.
+    """
+    folder = Path(folder)
+    repo = HubRepo(repo_id, "dataset", token) if repo_id else None
+    if repo:
+        require_licences(repo, sources_of(asdict(card)), private, public_licence)
+    check_shareable(clips, labels, audio_format)
+    columns = RowColumns(clips, labels)
+    _check_texts(clips, columns)
+    threads = num_workers or usable_cores()
+    _make(folder)
+    with locked(folder / BUILD / "lock", f"sharing recordings by {folder}", wait=False):
+        bounds = _bounds(folder, clips, labels, audio_format, threads)
+        shards = list(shards_of(clips, bounds))
+        builder = RecordingShards(folder, columns, audio_format, strict)
+        if repo:
+            _upload_missing(repo, builder, shards, threads, private, keep)
+        else:
+            missing = [shard for shard in shards if not builder.is_built(shard)]
+            for _ in _build_missing(builder, missing, threads):
+                pass
+        _finish(builder, shards, clips, labels, card, repo.repo_id if repo else None)
+        if repo:
+            names = [_name(shard) for shard in shards]
+            repo.upload(folder, BESIDE, "Upload recordings", replace=OLD, kept=names)
+            name_what_stays(folder, [*BESIDE, *names])
+    return repo.url if repo else str(folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        for name in (BUILD, "data"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}; choose another --output_dir") from error
+
+
+def _check_texts(clips: pa.Table, columns: RowColumns) -> None:
+    """No text of a row holds a token; nothing else of a row could."""
+    for column in ("clip_id", "group", *columns.metadata):
+        if pa.types.is_string(clips[column].type):
+            for text in pc.unique(clips[column]).drop_null().to_pylist():
+                require_no_token(text.encode(errors="replace"), f"Column {column}")
+
+
+def _bounds(folder: Path, clips: pa.Table, labels: LabelSpace, audio_format: str, threads: int) -> dict[str, list[int]]:
+    """Where shards begin, as it was decided when this upload began."""
+    path = folder / BUILD / "plan.json"
+    decides = as_facts(describe(clips, labels, audio_format))
+    if path.exists():
+        plan = read_json(path)
+        otherwise = "remove it to begin anew (what the Hub has is not uploaded again), or choose another --output_dir"
+        require_same(
+            f"{folder} holds a dataset that was begun otherwise, which", plan.get("decides", {}), decides, otherwise
+        )
+        return plan["bounds"]
+    bounds = plan_bounds(clips, audio_format, threads)
+    write_json(path, {"decides": decides, "bounds": bounds})
+    return bounds
+
+
+def _upload_missing(
+    repo: HubRepo, builder: RecordingShards, shards: Sequence[Shard], threads: int, private: bool | None, keep: bool
+) -> None:
+    """Builds and uploads the shards that the Hub has not, and removes them again unless they are to be kept."""
+    there = repo.files()
+    if "manifest.json" in there:
+        raise InputError(
+            f"{repo.repo_id} holds features (it has a manifest.json), which would lie among the recordings: push them "
+            "to another name"
+        )
+    missing = [shard for shard in shards if not _is_there(builder, shard, there, keep)]
+    if not missing:
+        return
+    repo.create(private)
+    write_unfinished(builder.folder)
+    repo.upload(builder.folder, ["README.md"], "Begin to upload recordings")
+    done, part, part_bytes = len(shards) - len(missing), [], 0
+    for number, shard in enumerate(_build_missing(builder, missing, threads), start=1):
+        part.append(shard)
+        part_bytes += builder.path(shard).stat().st_size
+        if part_bytes >= COMMIT_BYTES or number == len(missing):
+            title = f"Upload recordings: {done + number} of {len(shards)} files"
+            repo.upload(builder.folder, [_name(one) for one in part], title)
+            for one in part if not keep else ():
+                builder.path(one).unlink()
+            part, part_bytes = [], 0
+
+
+def _is_there(builder: RecordingShards, shard: Shard, there: dict[str, str | None], keep: bool) -> bool:
+    """Whether the Hub has a shard, and this folder too where it is to be kept; else it goes from here."""
+    note = builder.note(shard)
+    if note is None or there.get(_name(shard)) != note["sha256"]:
+        return False
+    if not keep:
+        builder.path(shard).unlink(missing_ok=True)
+    return not keep or builder.is_built(shard)
+
+
+def _build_missing(builder: RecordingShards, missing: Sequence[Shard], threads: int) -> Iterator[Shard]:
+    """Builds shards, with one progress bar over their recordings, and gives them in order."""
+    num_clips = sum(len(shard.clips) for shard in missing)
+    with progress(total=num_clips, desc="recordings", unit=" clips", disable=not missing) as bar:
+        yield from built_in_turn(builder, missing, threads, bar.update)
+
+
+def _finish(
+    builder: RecordingShards,
+    shards: Sequence[Shard],
+    clips: pa.Table,
+    labels: LabelSpace,
+    card: CorpusCard,
+    repo_id: str | None,
+) -> None:
+    """Writes excluded.csv and the card, once all shards were built."""
+    notes: dict[str, list[dict[str, Any]]] = {}
+    for shard in shards:
+        notes.setdefault(shard.split, []).append(builder.note(shard))
+    excluded = [(clip_id, reason) for its in notes.values() for note in its for clip_id, reason in note["excluded"]]
+    write_published(builder.folder / "excluded.csv", csv_text([("clip_id", "reason"), *excluded]))
+    kept = clips.filter(pc.invert(is_one_of(clips["clip_id"], (clip_id for clip_id, _ in excluded))))
+    check_kept(clips, kept, excluded, builder.folder / "excluded.csv")
+    if excluded:
+        logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), builder.folder / "excluded.csv")
+    write_recordings_card(builder.folder, kept, labels, builder.columns, card, notes, repo_id)
+
+
+def _name(shard: Shard) -> str:
+    return f"data/{shard.name}.parquet"

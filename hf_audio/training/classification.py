@@ -1,0 +1,116 @@
+"""Classification: the way of a batch from stored rows to the loss of each window, and from logits to scores of clips.
+
+rows of the feature dataset
+  → collator       input_values as the model's extractor gives them, labels, clip_keys        in a worker
+  → augment        on the model's device; each window's random numbers by its place in the step
+  → smooth         targets move a little towards an even answer
+  → model          logits
+  → window losses  cross-entropy, or binary cross-entropy over all classes that are known
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
+from hf_audio.losses import smooth_targets, window_losses_for
+from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
+from hf_audio.models.inputs import model_inputs
+from hf_audio.training.objective import Batch, Objective, Places
+
+METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
+
+
+class Augment(Protocol):
+    """What varies training batches, see hf_audio.augment.Compose."""
+
+    def draw(self, places: Sequence[tuple[int, ...]]) -> Any: ...
+
+    def __call__(
+        self, features: Tensor, targets: Tensor, num_frames: Tensor, draws: Any
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+class Classification(Objective):
+    """Tells the classes of windows; scores are of clips, the mean over their windows.
+
+    The loss is computed here from the logits, so any model with `forward(input_values)` fits. Evaluation gives the mean
+    loss over windows and the clip metrics of `validation_metrics`.
+
+    Args:
+        features: what is trained on.
+        augment: see hf_audio.augment.Compose; for training batches only.
+        class_weights: float32 `[classes]`, see `class_weights_from_counts`.
+        label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
+    """
+
+    metric_names = ("loss", *METRIC_NAMES)
+
+    def __init__(
+        self,
+        features: FeatureDataset,
+        *,
+        augment: Augment | None = None,
+        class_weights: np.ndarray | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.features, self.labels = features, features.labels
+        self.augment, self.class_weights, self.label_smoothing = augment, class_weights, label_smoothing
+        self.window_losses = window_losses_for(features.labels, class_weights)
+        self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
+        self.collator = FeatureCollator(features.extractor, features.labels)
+        self.model: PreTrainedModel | None = None
+        self.has_margin = False
+
+    def attach(self, model: PreTrainedModel) -> None:
+        self.model = model  # tells what it reads, also where what is called is wrapped for several processes
+        fields = getattr(model.config, "metadata", None)
+        if fields:
+            self.collator = FeatureCollator(self.features.extractor, self.labels, fields)
+        # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
+        self.has_margin = getattr(model.config, "head", None) == "arcface"
+
+    def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
+        batch, targets = dict(batch), batch["labels"]
+        if self.augment is not None:
+            windows, draws = (batch["input_values"], targets, batch["num_frames"]), self.augment.draw(places.keys)
+            batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
+        if "metadata" in batch:
+            batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
+        if self.label_smoothing:
+            targets = smooth_targets(targets, self.label_smoothing, self.labels)
+        margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
+        return self.window_losses(model(**model_inputs(self.model, batch), **margins).logits, targets)
+
+    def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Logits; targets and clip keys."""
+        return model(**model_inputs(self.model, batch)).logits.float(), (batch["labels"], batch["clip_keys"])
+
+    def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+        clips = average_per_clip(answers, *truth)
+        loss = self.window_losses(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
+        scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
+        return {"loss": loss, **scores}
+
+    def settings(self) -> dict[str, Any]:
+        weights, augment = self.class_weights, self.augment
+        return {
+            "objective": "classification",
+            "label_smoothing_factor": self.label_smoothing,
+            "class_weights": None if weights is None else [round(float(weight), 6) for weight in weights],
+            # The repr of other objects holds their address, which is new in every process.
+            "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
+        }
+
+
+def _sometimes_unknown(metadata: Tensor, places: Places) -> Tensor:
+    """Metadata of which some is forgotten, so that the model learns what to do where a user has none."""
+    forgotten = places.uniform(metadata.shape[1]) < METADATA_DROPOUT
+    return metadata.masked_fill(forgotten.to(metadata.device), 0)

@@ -1,0 +1,165 @@
+"""Which windows a process reads when: every epoch is one order of all windows, whatever the number of processes.
+
+    order of an epoch   0 1 2 3 4 5 6 7 8 9 A B C D E F ...      from the seed and the epoch alone
+    global batch        what one optimiser step sees: batch_size x accumulation x world_size windows in a row
+    micro-batch         batch_size of them for each process, in turns:  rank 0 | rank 1 | rank 0 | rank 1 ...
+
+Two processes therefore see in each step what one with twice the batch, or twice the accumulation, would. The last
+micro-batches of an epoch are filled up with windows from its beginning, so that all have one size (another would be
+compiled anew) and no process waits for another; what fills up is computed but does not count in the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+from transformers import TrainingArguments
+
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.loading.streaming import StreamedWindows, max_workers
+from hf_audio.errors import InputError
+
+
+@dataclass(frozen=True)
+class Share:
+    """A micro-batch's part of its step.
+
+    Attributes:
+        places: of its windows in the step's global batch.
+        num_counted: how many of its windows count, the first ones.
+        num_in_step: windows that count in the whole step, over all micro-batches and processes.
+    """
+
+    places: range
+    num_counted: int
+    num_in_step: int
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """How an epoch's windows are divided into steps, micro-batches and processes.
+
+    Attributes:
+        num_windows: of an epoch, over all processes.
+        batch_size: windows of one micro-batch of one process.
+        accumulation: micro-batches of one process in a step.
+        rank, world_size: which process of how many.
+        drop_last: leave out the windows that fill no micro-batch of all processes.
+    """
+
+    num_windows: int
+    batch_size: int
+    accumulation: int = 1
+    rank: int = 0
+    world_size: int = 1
+    drop_last: bool = False
+
+    @property
+    def across(self) -> int:
+        """Windows of one micro-batch over all processes."""
+        return self.batch_size * self.world_size
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Of one process in an epoch."""
+        whole = self.num_windows / self.across
+        return math.floor(whole) if self.drop_last else math.ceil(whole)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps; the last one may have fewer micro-batches."""
+        return max(1, math.ceil(self.num_micro_batches / self.accumulation))
+
+    def share(self, step: int, micro_batch: int) -> Share:
+        """The part of a micro-batch in an optimiser step, both counted from 0; steps go on from epoch to epoch."""
+        global_batch = self.across * self.accumulation
+        before = step % self.steps_per_epoch * global_batch  # windows of earlier steps of the epoch
+        usable = self.num_micro_batches * self.across if self.drop_last else self.num_windows
+        first = self.across * micro_batch + self.batch_size * self.rank
+        num_counted = min(max(usable - before - first, 0), self.batch_size)
+        return Share(range(first, first + self.batch_size), num_counted, min(usable - before, global_batch))
+
+
+class EpochBatches(Sampler[list[int]]):
+    """The rows of one process's micro-batches, epoch by epoch; a DataLoader's `batch_sampler`.
+
+    Args:
+        layout: of the epoch.
+        seed: of its order; None reads the windows as they are stored.
+    """
+
+    def __init__(self, layout: BatchLayout, seed: int | None) -> None:
+        self.layout, self.seed, self.epoch = layout, seed, 0
+
+    def __len__(self) -> int:
+        return self.layout.num_micro_batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of the next epoch; Trainer calls it before each."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        layout = self.layout
+        order = np.resize(self._order(), layout.num_micro_batches * layout.across)  # begins again where it is too short
+        for first in range(layout.rank * layout.batch_size, len(order), layout.across):
+            yield order[first : first + layout.batch_size].tolist()
+
+    def _order(self) -> np.ndarray:
+        if self.seed is None:
+            return np.arange(self.layout.num_windows)
+        seed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0]) & (2**63 - 1)
+        return torch.randperm(self.layout.num_windows, generator=torch.Generator().manual_seed(seed)).numpy()
+
+
+def train_windows(features: FeatureDataset, args: TrainingArguments) -> datasets.Dataset | StreamedWindows:
+    """The train split as a process reads it: rows by their number, or its share of a stream.
+
+    Raises:
+        InputError: a stream is asked for what only a local split can do.
+    """
+    train = features.splits["train"]
+    if not isinstance(train, datasets.IterableDataset):
+        return train
+    if args.dataloader_drop_last or args.train_sampling_strategy != "random":
+        raise InputError(
+            "A stream is read in batches of one size and in random order: give --streaming false, or leave out "
+            "--dataloader_drop_last and --train_sampling_strategy"
+        )
+    return StreamedWindows(
+        train,
+        features.num_windows("train"),
+        args.train_batch_size,
+        rank=args.process_index,
+        world_size=args.world_size,
+        num_workers=min(args.dataloader_num_workers, max_workers(train, args.world_size)),
+        seed=args.data_seed,
+    )
+
+
+def layout_of(windows: datasets.Dataset | StreamedWindows, args: TrainingArguments) -> BatchLayout:
+    """How the epochs of a run are divided. A stream's shares are whole batches: processes read shards of their own.
+
+    Raises:
+        InputError: all windows would be left out.
+    """
+    num_windows = len(windows) * (args.world_size if isinstance(windows, StreamedWindows) else 1)
+    layout = BatchLayout(
+        num_windows,
+        args.train_batch_size,
+        args.gradient_accumulation_steps,
+        args.process_index,
+        args.world_size,
+        args.dataloader_drop_last,
+    )
+    if layout.num_micro_batches < 1:
+        raise InputError(
+            f"{num_windows} training windows fill no batch of {layout.across}, and --dataloader_drop_last leaves them "
+            "out: leave that out, or give a smaller --per_device_train_batch_size"
+        )
+    return layout

@@ -1,0 +1,106 @@
+"""What decides a run: written down before it starts, compared where it is asked for again, and told by its report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from transformers import PreTrainedModel, TrainerState, TrainingArguments
+
+from hf_audio.finished_work import digest, digest_of_folder
+from hf_audio.models.lora import is_lora
+from hf_audio.models.origin import origin_of
+from hf_audio.privacy import public_name
+from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
+from hf_audio.training.objective import Objective
+
+OF_THE_MODEL = "model."  # in front of the fields of its config
+TRAINABLE = "trainable weights"
+
+
+def run_settings(
+    args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int
+) -> dict[str, Any]:
+    """What decides a run's result, flat and as JSON; the names are read by people where two runs differ.
+
+    Args:
+        args: as the trainer has them.
+        model: before its training, not yet prepared for it.
+        patience: of early stopping.
+    """
+    base = str(getattr(model.config, "_name_or_path", "") or "")
+    config = {key: value for key, value in model.config.to_diff_dict().items() if key not in ("transformers_version",)}
+    lora = next(iter(getattr(model, "peft_config", {}).values()), None)
+    features = objective.features
+    manifest = json.dumps(features.manifest, sort_keys=True, default=str)
+    trainable = {name: weights.numel() for name, weights in model.named_parameters() if weights.requires_grad}
+    settings = {
+        **{name: getattr(args, name, None) for name in DECISIVE_ARGUMENTS},
+        **{f"{OF_THE_MODEL}{key}": value for key, value in config.items()},
+        **objective.settings(),
+        "windows_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "mixed_precision": args.mixed_precision,
+        "model": public_name(base) if base else "from scratch",
+        "weights that it starts from": digest_of_folder(Path(base)) if base and Path(base).is_dir() else None,
+        TRAINABLE: sum(trainable.values()),
+        "names of trainable weights": digest(sorted(trainable)),
+        "lora": lora and [lora.r, lora.lora_alpha, lora.lora_dropout, sorted(lora.target_modules)],
+        "features": hashlib.sha256(manifest.encode()).hexdigest()[:16],
+        "streaming": isinstance(features.splits["train"], datasets.IterableDataset),
+        "early_stopping_patience": patience,
+    }
+    return json.loads(json.dumps(settings, default=str))
+
+
+def run_facts(
+    settings: Mapping[str, Any], model: PreTrainedModel, args: TrainingArguments, state: TrainerState
+) -> dict[str, Any]:
+    """The report's "model", "training" and "log_history".
+
+    Args:
+        settings: `run_settings` of the run, which are all that is said of how it was trained.
+        model: unwrapped.
+    """
+    bare = model.get_base_model() if is_lora(model) else model
+    return {
+        "model": {
+            "architecture": type(bare).__name__,
+            **origin_of(bare),
+            "adapter": "lora" if is_lora(model) else None,
+            "num_parameters": sum(weights.numel() for weights in bare.parameters()),
+            "num_trainable_parameters": settings[TRAINABLE],
+        },
+        "training": {**_progress(args, state), **_decided(settings)},
+        "log_history": state.log_history,
+    }
+
+
+def _progress(args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
+    last = next((entry for entry in reversed(state.log_history) if "train_runtime" in entry), {})
+    return {
+        "epochs": state.epoch,
+        "steps": state.global_step,
+        "best_step": state.best_global_step,
+        "seconds": last.get("train_runtime"),  # since the last resume, where the run was interrupted
+        "windows_per_second": last.get("train_samples_per_second"),
+        "device": torch.cuda.get_device_name() if args.device.type == "cuda" else args.device.type,
+        "num_processes": args.world_size,
+    }
+
+
+def _decided(settings: Mapping[str, Any]) -> dict[str, Any]:
+    precision = settings["mixed_precision"]
+    return {
+        "windows_per_step": settings["windows_per_step"],
+        "learning_rate": settings["learning_rate"],
+        "lr_scheduler": settings["lr_scheduler_type"],
+        "weight_decay": settings["weight_decay"],
+        "precision": "fp32" if precision == "no" else precision,
+        "seed": settings["seed"],
+        "settings": {name: value for name, value in settings.items() if not name.startswith(OF_THE_MODEL)},
+    }

@@ -1,0 +1,359 @@
+"""Any audio dataset, of the Hub or of a disk, becomes an index."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, DatasetDict, List, Value
+from small_datasets import GENRES, as_dataset, dataset, gtzan_like, parquet, sound, tar, tone, write
+
+from hf_audio.corpora._dataset import DatasetReading, find_dataset, read_dataset
+from hf_audio.data.index.table import rows_of
+from hf_audio.data.recordings.containers import sounds
+from hf_audio.errors import InputError
+from hf_audio.files import open_regular
+
+
+def read(source, revision=None, token=None, **reading):
+    found = read_dataset(find_dataset(str(source), token, revision), DatasetReading(**reading))
+    return list(rows_of(found.clips)), found
+
+
+def refused(source, sentence, **reading):
+    with pytest.raises(InputError, match=sentence) as caught:
+        read(source, **reading)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_split_with_a_class_label_on_the_hub(hub):
+    made = gtzan_like()
+    repo = hub.create(
+        "datasets",
+        "alice/gtzan",
+        {
+            "data/train-00000-of-00002.parquet": parquet(made, 0, 7),
+            "data/train-00001-of-00002.parquet": parquet(made, 7),
+            "README.md": b"---\nlicense: cc-by-4.0\npretty_name: Genres\n---\n# Genres\n",
+        },
+    )
+    clips, found = read("alice/gtzan")
+    commit = repo.resolve().oid
+    address = f"hf://datasets/alice/gtzan@{commit}/data/train-0000"
+    assert [clip.clip_id for clip in clips[:2]] == ["blues.00000.wav", "jazz.00001.wav"]
+    assert clips[0].recording == (f"{address}0-of-00002.parquet", 0, "audio")
+    assert clips[11].recording == (f"{address}1-of-00002.parquet", 4, "audio")
+    assert [clip.labels for clip in clips[:3]] == [("blues",), ("jazz",), ("rock",)]
+    assert all(clip.split is None and clip.metadata == {} for clip in clips)
+    card = found.card
+    assert (card.name, card.licence, card.may_redistribute) == ("Genres", "cc-by-4.0", True)
+    assert (card.source, card.revision, card.label_names) == ("alice/gtzan", commit, tuple(GENRES))
+    paragraph = found.understanding.paragraph()
+    for told in (
+        commit[:10],
+        "column audio",
+        "column genre (3 classes)",
+        "NO column says",
+        "blues 4",
+        "column of paths",
+    ):
+        assert told in paragraph
+    assert not found.understanding.groups_known
+
+
+def test_local_parquet_with_splits_groups_and_typed_metadata(tmp_path):
+    made = dataset(
+        {"label": Value("string"), "speaker_id": Value("int32"), "age": Value("float32"), "ok": Value("bool")},
+        label=["yes", "no"] * 4,
+        speaker_id=[1, 1, 2, 2, 3, 3, 4, 4],
+        age=[30.0, None] * 4,
+        ok=[True, False] * 4,
+    )
+    write(
+        tmp_path,
+        {
+            "data/train-00000-of-00001.parquet": parquet(made, 0, 6),
+            "data/test-00000-of-00001.parquet": parquet(made, 6),
+        },
+    )
+    clips, found = read(tmp_path)
+    assert [clip.split for clip in clips] == ["train"] * 6 + ["test"] * 2
+    assert [clip.group for clip in clips] == list("11223344")
+    assert clips[0].metadata == {"age": 30.0, "ok": "true"} and clips[1].metadata == {"ok": "false"}
+    assert found.understanding.groups == "column speaker_id (4 groups)" and found.understanding.groups_known
+    assert not found.card.may_redistribute and found.card.licence == "unknown"
+    assert str(tmp_path) not in found.understanding.paragraph()
+
+
+def test_several_labels_and_a_mask(tmp_path):
+    made = dataset(
+        {"labels": List(ClassLabel(names=GENRES)), "mask": List(Value("bool"))},
+        labels=[[0], [0, 2], []],
+        mask=[[True, True, False], [True, False, True], [True, True, True]],
+    )
+    write(tmp_path, {"train.parquet": parquet(made)})
+    clips, _ = read(tmp_path)
+    assert [clip.labels for clip in clips] == [("blues",), ("blues", "rock"), ()]
+    assert [clip.unknown for clip in clips] == [("rock",), ("jazz",), ()]
+
+
+def test_two_sounds_ask_for_a_flag(tmp_path):
+    from datasets import Audio
+
+    made = dataset({"other": Audio(), "label": Value("string")}, other=[sound(9)], label=["a"])
+    write(tmp_path, {"train.parquet": parquet(made)})
+    refused(tmp_path, "2 columns with sound .audio, other.; choose one, e.g. --audio_column_name audio")
+    clips, _ = read(tmp_path, audio_column_name="other")
+    assert clips[0].audio_field == "other" and clips[0].clip_id == "9.wav"
+
+
+# Layouts
+
+
+def sounds_of(clips, folder=None):
+    """The bytes that each clip's recording holds, by the reader of containers where it lies in one."""
+    found = {}
+    for clip in clips:
+        if clip.audio_row is None:
+            found[clip.clip_id] = Path(clip.path).read_bytes()
+        else:
+            [(_, sound)] = sounds(clip.path, clip.audio_field, [clip.audio_row], open_regular)
+            found[clip.clip_id] = sound.read()
+    return found
+
+
+def test_a_dataset_that_was_saved_to_disk(tmp_path):
+    made = as_dataset(gtzan_like())
+    DatasetDict({"train": made.select(range(8)).flatten_indices(), "test": made.select(range(8, 12))}).save_to_disk(
+        tmp_path / "both", num_shards={"train": 2, "test": 1}
+    )
+    clips, found = read(tmp_path / "both")
+    assert [clip.split for clip in clips] == ["train"] * 8 + ["test"] * 4
+    assert clips[5].recording[1:] == (1, "audio") and clips[5].path.endswith("train/data-00001-of-00002.arrow")
+    assert sounds_of(clips)["blues.00000.wav"] == tone(0) and sounds_of(clips)["rock.00011.wav"] == tone(11)
+    assert found.understanding.class_counts == {"blues": 4, "jazz": 4, "rock": 4}
+    made.save_to_disk(tmp_path / "one")
+    assert len(read(tmp_path / "one")[0]) == 12
+    made.select([3, 1]).save_to_disk(tmp_path / "chosen")
+    (tmp_path / "one" / "state.json").write_text('{"_data_files": [{"filename": "../both/x.arrow"}]}')
+    refused(tmp_path / "one", "state.json of one lists no files of its own folder")
+
+
+NAMES = {"train": "abc", "test": "de"}
+FACTS = {"a": ("yes", "007"), "b": ("no", "008"), "c": ("no", "008"), "d": ("yes", "9"), "e": ("no", "9")}
+FOLDER = {f"{split}/{name}.wav": tone(ord(name)) for split, names in NAMES.items() for name in names}
+
+
+def metadata_table(split, kind):
+    lines = [
+        {"file_name": f"{name}.wav", "label": FACTS[name][0], "speaker_id": FACTS[name][1]} for name in NAMES[split]
+    ]
+    if kind == "csv":
+        return "\n".join([",".join(lines[0]), *(",".join(line.values()) for line in lines)]).encode()
+    if kind == "jsonl":
+        return "\n".join(map(json.dumps, lines)).encode()
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(lines), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_audio_files_with_metadata_beside_each_split(hub, kind):
+    files = FOLDER | {f"{split}/metadata.{kind}": metadata_table(split, kind) for split in NAMES}
+    commit = hub.create("datasets", "alice/folder", files).resolve().oid
+    clips, found = read("alice/folder")
+    assert [clip.clip_id for clip in clips] == [*FOLDER]
+    assert clips[3].recording == (f"hf://datasets/alice/folder@{commit}/test/d.wav", None, None)
+    assert [clip.group for clip in clips] == ["007", "008", "008", "9", "9"]
+    assert [clip.split for clip in clips] == ["train"] * 3 + ["test"] * 2
+    assert found.understanding.class_counts == {"no": 3, "yes": 2}
+    got = {entry.path for entry in hub.log.requests if entry.method == "GET" and ".wav" in entry.path}
+    assert not got, "no sound is read"
+
+
+def test_audio_files_in_class_folders(tmp_path):
+    places = [f"{split}/{label}/{number}.wav" for split in NAMES for label in "xy" for number in range(2)]
+    clips, found = read(write(tmp_path, {place: tone(number) for number, place in enumerate(places)}))
+    assert sorted(clip.clip_id for clip in clips) == sorted(places)
+    assert found.card.label_names == ("x", "y") and {clip.split for clip in clips} == {"train", "test"}
+
+
+def test_webdataset(hub, tmp_path):
+    members = {}
+    for number in range(5):
+        members[f"s/{number}.flac"] = tone(number, "FLAC")
+        members[f"s/{number}.json"] = f'{{"label": "{"ab"[number % 2]}", "song": "{number // 2}"}}'.encode()
+    members |= {"s/6.json": b'{"label": "a"}', "s/5.wav": tone(5), "s/5.json": b'{"label": "b", "song": "9"}'}
+    other = tar({"t.flac": tone(7, "FLAC"), "t.json": b'{"label": "a", "song": "x"}'})
+    files = {"train-0000.tar": tar(members), "test-0000.tar": other}
+    clips, _ = read(write(tmp_path, files))
+    assert [clip.clip_id for clip in clips] == ["0.flac", "1.flac", "2.flac", "3.flac", "4.flac", "5.wav", "t.flac"]
+    assert [clip.audio_row for clip in clips] == [0, 1, 2, 3, 4, 0, 0] and clips[5].audio_field == "wav"
+    assert [clip.group for clip in clips] == ["0", "0", "1", "1", "2", "9", "x"] and clips[6].split == "test"
+    assert sounds_of(clips)["4.flac"] == tone(4, "FLAC") and sounds_of(clips)["5.wav"] == tone(5)
+    hub.create("datasets", "alice/web", files)
+    assert [clip.labels for clip in read("alice/web")[0]] == [clip.labels for clip in clips]
+
+
+def test_webdataset_with_classes_in_files_of_their_own(tmp_path):
+    members = {}
+    for number in range(4):
+        members |= {f"{number}.wav": tone(number), f"{number}.cls": str(number % 2).encode()}
+    clips, _ = read(write(tmp_path, {"train-0.tar": tar(members)}))
+    assert [clip.labels for clip in clips] == [("0",), ("1",)] * 2
+    twice = tar({"0.wav": tone(0), "0.flac": tone(0, "FLAC"), "0.cls": b"1"})
+    refused(write(tmp_path / "b", {"train-0.tar": twice}), "several sounds in a row .0: wav, flac.; choose one")
+    refused(write(tmp_path / "c", {"train-0.tar": b"x" * 600}), "train-0.tar of c is damaged")
+    bad = tar({"0.wav": tone(0), "0.json": b"[1]"})
+    refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is no JSON object")
+
+
+# The Hub
+
+
+def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like())}
+    hub.create("datasets", "alice/secret", files, private=True)
+    refused("alice/secret", "The Hub has no dataset alice/secret that this token may read; check the name")
+    assert len(read("alice/secret", token=hub.token("alice"))[0]) == 12
+    hub.create("datasets", "alice/gated", files).gated = "auto"
+    refused("alice/gated", "Access to alice/gated must be requested on its Hub page")
+    refused("alice/nothing", "The Hub has no dataset alice/nothing")
+    refused("nothing", "nothing is neither a folder nor a Hub repository of the form user/name")
+    hub.create("datasets", "alice/plain", files)
+    refused("alice/plain", "has no revision v9", revision="v9")
+    hub.create("datasets", "alice/broken", {"data/train-00000-of-00001.parquet": b"PAR1" + b"x" * 100 + b"PAR1"})
+    refused("alice/broken", "data/train-00000-of-00001.parquet of alice/broken is damaged")
+
+
+def test_a_renamed_dataset_is_read_under_its_new_name(hub):
+    hub.create("datasets", "alice/old", {"data/train-00000-of-00001.parquet": parquet(gtzan_like())})
+    hub.storage.move("datasets", "alice/old", "alice/new")
+    clips, found = read("alice/old")
+    assert clips[0].path.startswith("hf://datasets/alice/new@") and found.card.source == "alice/new"
+    assert "alice/old is called alice/new now" in found.understanding.paragraph()
+
+
+def test_a_revision_stays_what_it_is(hub):
+    repo = hub.create("datasets", "alice/moves", {"data/train-00000-of-00001.parquet": parquet(gtzan_like(6))})
+    first = repo.resolve().oid
+    repo.commit({"data/train-00000-of-00001.parquet": parquet(gtzan_like(9))})
+    assert len(read("alice/moves")[0]) == 9
+    clips, found = read("alice/moves", revision=first)
+    assert len(clips) == 6 and found.card.revision == first and f"@{first}/" in clips[0].path
+
+
+def test_a_script_is_refused_with_what_to_do_and_the_hubs_own_copy_is_read(hub):
+    script = {"script.py": b"raise SystemExit('never run')", "data/genres.tar.gz": b"x"}
+    repo = hub.create("datasets", "alice/script", script)
+    refused("alice/script", "script.py.*no longer supports: ask its authors for Parquet.*refs/convert/parquet")
+    made = parquet(gtzan_like())
+    files = {"default/train/0000.parquet": made, "other/partial-test/0000.parquet": made}
+    repo.commit(files, branch="refs/convert/parquet")
+    clips, _ = read("alice/script", revision="refs/convert/parquet")
+    assert len(clips) == 12 and clips[0].path.endswith("/default/train/0000.parquet")
+    clips, _ = read("alice/script", revision="refs/convert/parquet", dataset_config_name="other")
+    assert clips[0].path.endswith("/other/partial-test/0000.parquet")
+
+
+CONFIGS = b"""---
+configs:
+- config_name: small
+  data_files:
+  - split: train
+    path: a/*.parquet
+- config_name: large
+  data_files:
+  - split: train
+    path: [a/*.parquet, b/*.parquet]
+---
+"""
+
+
+def test_configurations_are_the_cards(hub):
+    files = {"a/1.parquet": parquet(gtzan_like(3)), "b/1.parquet": parquet(gtzan_like(3)), "README.md": CONFIGS}
+    hub.create("datasets", "alice/configs", files)
+    refused("alice/configs", "has 2 configurations .large, small.; choose one, e.g. --dataset_config_name small")
+    refused(
+        "alice/configs",
+        "Unknown configuration of alice/configs 'smal': did you mean 'small'",
+        dataset_config_name="smal",
+    )
+    assert len(read("alice/configs", dataset_config_name="small")[0]) == 3
+    clips, found = read("alice/configs", dataset_config_name="large")
+    assert len(clips) == 6 and "configuration large" in found.understanding.paragraph()
+    assert clips[0].clip_id == "train/000000", "names of files are there twice"
+
+
+@pytest.mark.parametrize(
+    "pattern", ["../*.parquet", "/etc/*", "hf://datasets/bob/x/*.parquet", "https://x/y.parquet", "zip://a::b.zip"]
+)
+def test_a_card_names_no_files_elsewhere(tmp_path, pattern):
+    head = f"---\nconfigs:\n- config_name: default\n  data_files: '{pattern}'\n---\n"
+    write(tmp_path, {"a.parquet": parquet(gtzan_like(3)), "README.md": head})
+    refused(tmp_path, "names files elsewhere")
+
+
+def test_opening_reads_neither_sound_nor_more_than_it_needs(hub):
+    random = np.random.default_rng(0)
+    made = dataset(
+        {"label": ClassLabel(names=GENRES)},
+        audio=[{"bytes": random.bytes(20_000), "path": None} for _ in range(60)],
+        label=[row % 3 for row in range(60)],
+    )
+    files = {f"data/train-{number:05d}-of-00008.parquet": parquet(made, rows_a_group=30) for number in range(8)}
+    hub.create("datasets", "alice/large", files)
+    hub.log.clear()
+    clips, _ = read("alice/large")
+    received = sum(entry.sent for entry in hub.log.requests if ".parquet" in entry.path or entry.origin == "storage")
+    assert len(clips) == 480
+    assert received < 0.25 * sum(map(len, files.values()))
+
+
+def test_a_broken_connection_is_tried_again_and_one_that_stays_broken_is_one_sentence(hub, monkeypatch):
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like()), "README.md": b"---\nlicense: mit\n---\n"}
+    hub.create("datasets", "alice/shaky", files)
+    hub.faults.add("GET", "/api/datasets/alice/shaky", "503", times=2)
+    hub.faults.add("GET", "/resolve/.*/README.md", "503", times=1)
+    hub.faults.add("GET", "/blobs/", "drop_after", after_bytes=100, times=1)
+    hub.faults.add("GET", "/blobs/", "reset", after_bytes=50, times=1)
+    assert len(read("alice/shaky")[0]) == 12
+    hub.faults.add("GET", "/blobs/", "drop_after", after_bytes=100, times=100)
+    refused("alice/shaky", "The connection to the Hub broke while reading alice/shaky")
+
+
+def test_nothing_of_a_dataset_is_run_or_unpickled_and_its_words_are_escaped(hub):
+    made = dataset({"label": Value("string")}, label=["a\x1b[2J", "b\u202e"])
+    files = {"data/train-00000-of-00001.parquet": parquet(made), "README.md": b'---\npretty_name: "x\\eb"\n---\n'}
+    hub.create("datasets", "alice/hostile", files)
+    _, found = read("alice/hostile")
+    paragraph = found.understanding.paragraph()
+    assert "\x1b" not in paragraph and "\\x1b[2J 1" in paragraph and "\u202e" not in paragraph
+
+
+def test_texts_that_would_fill_the_memory_are_refused(tmp_path):
+    long = dataset({"label": Value("string"), "note": Value("string")}, label=["a", "b"], note=["x" * (2 << 20)] * 2)
+    write(tmp_path / "a", {"train.parquet": parquet(long)})
+    refused(tmp_path / "a", "has a text of 2,097,152 bytes in its rows, expected at most 1,048,576")
+    named = dataset({"label": Value("string")}, label=["a" * 2_000, "b"])
+    write(tmp_path / "b", {"train.parquet": parquet(named)})
+    refused(tmp_path / "b", "holds 2 different values, the longest of 2,000 letters, which are no classes")
+
+
+def test_a_file_that_is_listed_twice_is_refused_and_stretches_of_one_are_a_group(tmp_path):
+    twice = "file_name,label\na.wav,x\na.wav,y\n"
+    card = "---\nconfigs:\n- config_name: default\n  data_files: '**'\n---\n"
+    write(tmp_path, {"a.wav": tone(1), "metadata.csv": twice, "README.md": card})
+    refused(tmp_path, "lists 'a.wav#0-' twice; give several labels of one clip in one row")
+    write(tmp_path, {"metadata.csv": "file_name,label,start_s,end_s\na.wav,x,0,0.1\na.wav,y,0.1,0.2\n"})
+    clips, _ = read(tmp_path)
+    assert [clip.group for clip in clips] == ["a.wav"] * 2 and clips[1].clip_id == "a.wav#0.1-0.2"
+    assert [(clip.start_s, clip.end_s) for clip in clips] == [(0.0, 0.1), (0.1, 0.2)]

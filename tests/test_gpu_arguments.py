@@ -1,0 +1,184 @@
+"""What matters on a GPU, told without one: arguments, types on the CPU, sharding by two processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from model_cases import CASES, NAMES, LabelSpace
+from torch.utils._python_dispatch import TorchDispatchMode
+from training_run import tiny_model, trainer_of
+
+from hf_audio import parse_recipe
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.errors import InputError
+from hf_audio.training import Classification, training_arguments, training_defaults
+from hf_audio.training.arguments import MOST_WORKERS, own_arguments
+from hf_audio.training.sharding import _input_embeddings, blocks_of
+
+ROOT = Path(__file__).parents[1]
+VALUES = {"output_dir": "runs/x", "corpus": "irmas"}
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine that says it has a GPU without bfloat16, and 65 cores; the setter gives it bfloat16."""
+    native = {"bf16": False}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native["bf16"]
+    )
+    monkeypatch.setattr("hf_audio.training.arguments.usable_cores", lambda: 65)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    return lambda: native.update(bf16=True)
+
+
+def test_bfloat16_is_the_default_where_the_gpu_computes_in_it(gpu):
+    assert training_defaults()["bf16"] is False, "emulated only: a T4 or V100"
+    gpu()
+    assert training_defaults()["bf16"] is True
+
+
+def test_the_precision_of_accelerates_config_is_a_default_too(gpu, monkeypatch):
+    for asked in ("bf16", "fp16"):
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+        found = training_defaults()
+        assert found[asked] is True and found["bf16" if asked == "fp16" else "fp16"] is False
+
+
+def test_the_cpu_of_a_machine_with_a_gpu_keeps_none_of_its_defaults(gpu):
+    gpu()
+    assert training_defaults()["dataloader_num_workers"] == MOST_WORKERS > 8
+    found = training_defaults(use_cpu=True)
+    assert found["use_cpu"] and not found["bf16"] and found["dataloader_num_workers"] == 0
+    assert not found["dataloader_pin_memory"]
+    recipe = parse_recipe(VALUES, argv=["--use_cpu"])
+    assert not recipe.training.bf16 and recipe.training.dataloader_num_workers == 0
+
+
+def defaults_of_a_gpu(use_cpu: bool = False) -> dict:
+    return {**training_defaults(), "dataloader_num_workers": 8}
+
+
+def test_workers_are_switched_off_whole(monkeypatch):
+    monkeypatch.setattr("hf_audio.recipe.training_defaults", defaults_of_a_gpu)
+    values = {**VALUES, "use_cpu": False}
+    with_workers = parse_recipe(values, argv=[]).training
+    assert with_workers.dataloader_prefetch_factor == 4 and with_workers.dataloader_persistent_workers
+    without = parse_recipe(values, argv=["--dataloader_num_workers", "0"]).training
+    assert without.dataloader_prefetch_factor is None and not without.dataloader_persistent_workers
+    given = parse_recipe(values, argv=["--dataloader_prefetch_factor", "2"]).training
+    assert given.dataloader_prefetch_factor == 2
+
+
+def test_training_runs_with_workers_and_without(tiny_features, tmp_path):
+    losses = []
+    for workers in (0, 2):
+        arguments = {"dataloader_num_workers": workers, "max_steps": 2, "eval_strategy": "no", "save_strategy": "no"}
+        trainer = trainer_of(tiny_features, tmp_path, arguments=arguments)
+        trainer.train()
+        losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_flag_goes_before_accelerates_config_and_the_report_says_what_ran(
+    tiny_features, tmp_path, monkeypatch, bf16
+):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no" if bf16 else "bf16")
+    model = tiny_model(tiny_features)
+    seen = []
+    model.classifier.dense.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    arguments = {"bf16": bf16, "max_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
+    trainer = trainer_of(tiny_features, tmp_path, model, arguments)
+    trainer.train()
+    assert set(seen) == {torch.bfloat16 if bf16 else torch.float32}
+    assert trainer.facts()["training"]["precision"] == ("bf16" if bf16 else "fp32")
+    assert trainer.accelerator.mixed_precision == ("bf16" if bf16 else "no")
+
+
+def test_half_precision_on_a_cpu_is_one_sentence(tiny_features, tmp_path):
+    with pytest.raises(InputError, match="--fp16 needs a GPU: leave it out"):
+        parse_recipe(VALUES, argv=["--fp16", "--use_cpu"])
+    with pytest.raises(InputError, match="--fp16 needs a GPU: leave it out"):
+        trainer_of(tiny_features, tmp_path, arguments={"fp16": True})
+
+
+def test_batches_are_copied_while_the_gpu_computes(tiny_features, tmp_path):
+    args = training_arguments(tmp_path, use_cpu=True, report_to="none")
+    args.__dict__["_setup_devices"], args.dataloader_pin_memory = torch.device("cuda"), True
+    own = own_arguments(args, tiny_model(tiny_features), Classification(tiny_features), 0)
+    assert own.accelerator_config.non_blocking and own.dataloader_pin_memory
+    assert not args.accelerator_config.non_blocking, "the caller's stay as they are"
+    trainer = trainer_of(tiny_features, tmp_path)
+    assert not trainer.get_train_dataloader()._non_blocking
+    trainer.args.accelerator_config.non_blocking = True
+    assert trainer.get_train_dataloader()._non_blocking
+
+
+class Counting(TorchDispatchMode):
+    """Counts operations by their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.found[function.overloadpacket.__name__] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_step_waits_to_look_for_losses_that_are_no_numbers(tiny_features, tmp_path):
+    """Each isnan and isinf of a loss on the GPU is fetched by the CPU, which waits for all before it."""
+    counted = []
+    for steps in (2, 6):
+        arguments = {"max_steps": steps, "logging_steps": 100, "eval_strategy": "no", "save_strategy": "no"}
+        arguments |= {"logging_first_step": False, "optim": "sgd"}
+        trainer = trainer_of(tiny_features, tmp_path, arguments=arguments)
+        with Counting() as counting:
+            trainer.train()
+        counted.append(counting.found)
+    waits = [found["_local_scalar_dense"] + found["isnan"] + found["isinf"] for found in counted]
+    assert waits[0] == waits[1], f"{(waits[1] - waits[0]) / 4} in each step"
+
+
+def test_blocks_of_every_model_are_its_own(tiny_features):
+    """accelerate raises for a name that the model lacks, and FSDP 2 for input embeddings that it shards twice."""
+    labels = LabelSpace(NAMES, SINGLE_LABEL)
+    for case in CASES:
+        model = case.make(labels)
+        blocks, embeddings = blocks_of(model), _input_embeddings(model)
+        parts = [part for part in model.modules() if type(part).__name__ in blocks]
+        assert {type(part).__name__ for part in parts} == set(blocks)
+        assert not any(one is embeddings for part in parts for one in part.modules())
+    assert blocks_of(tiny_model(tiny_features)) == ["ASTLayer"]
+
+
+def test_shipped_configs_leave_blocks_to_the_model_and_precision_to_the_flag():
+    for path in sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")):
+        config = yaml.safe_load(path.read_text())
+        assert config["mixed_precision"] == "no", path.name
+        assert "fsdp_transformer_layer_cls_to_wrap" not in config.get("fsdp_config", {})
+
+
+def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += [str(ROOT / "tests" / "fsdp_run.py"), tiny_features.source, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    from transformers import AutoModelForAudioClassification
+
+    scores = torch.load(tmp_path / "scores.pt", weights_only=True)["scores"]
+    saved = AutoModelForAudioClassification.from_pretrained(tmp_path)
+    trainer = trainer_of(tiny_features, tmp_path / "elsewhere", saved)
+    found = trainer.predictor().scores(trainer.features, "test").logits
+    torch.testing.assert_close(torch.from_numpy(found), scores, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,189 @@
+"""Building from recordings on the Hub, over HTTP: each byte asked for once, through breaks, to a folder's bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import filecmp
+from pathlib import Path
+
+import pytest
+from hub_server import Hub
+from sound_containers import contained, placed
+from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
+
+from hf_audio.data.building import pieces
+from hf_audio.data.building.build import build_features
+from hf_audio.data.index.table import Clip, index_of
+from hf_audio.data.recordings import hub_files
+from hf_audio.errors import InputError
+from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.preparation.extractors import default_window_s
+
+REPO = "alice/tones"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tones")
+    tone_clips(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory) -> Path:
+    """What is built from the folder."""
+    return build(corpus, tmp_path_factory.mktemp("features") / "of files")
+
+
+@pytest.fixture(scope="module")
+def containers(corpus) -> tuple[list[Clip], dict[str, bytes]]:
+    return contained(tone_clips(corpus), "parquet", 40)
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 700_000)  # of 17 recordings
+    monkeypatch.setattr(hub_files, "BLOCK_BYTES", 200_000)
+
+
+def on_hub(hub: Hub, clips: list[Clip], files: dict[str, bytes], **options) -> list[Clip]:
+    repo = hub.create("datasets", REPO, files, **options)
+    return placed(clips, f"hf://datasets/{REPO}@{repo.resolve().oid}")
+
+
+def build_of(clips: list[Clip], folder: Path, **options) -> Path:
+    options = {"num_workers": 1, "card": CARD, "window_s": WINDOW_S, "hop_s": HOP_S} | options
+    return build_features(index_of(clips), LABELS, folder, KaldiFbank(), **options)
+
+
+def assert_same(folder: Path, other: Path) -> None:
+    names = [sorted(str(path.relative_to(one)) for path in one.rglob("*") if path.is_file()) for one in (folder, other)]
+    assert names[0] == names[1]
+    _, different, errors = filecmp.cmpfiles(folder, other, set(names[0]) - {"plan.json"}, shallow=False)
+    assert not different and not errors
+
+
+def test_each_byte_is_asked_for_once(hub, finished, containers, tmp_path):
+    clips = on_hub(hub, *containers)
+    folder = build_of(clips, tmp_path / "features")
+    assert_same(folder, finished)
+    num_bytes = sum(map(len, containers[1].values()))
+    footers = 8 << 16  # of two files to cut them into pieces, and of each of their pieces
+    assert num_bytes - (1 << 17) < hub.log.bytes_sent("GET") < num_bytes + footers
+    hub.log.clear()
+    assert build_of(clips, folder) == folder and not hub.log.requests, "a finished dataset is not looked at again"
+
+
+@pytest.mark.parametrize("kind", ["tar", "file"])
+def test_tars_and_files(hub, corpus, finished, tmp_path, kind, monkeypatch):
+    clips = tone_clips(corpus)
+    if kind == "tar":
+        clips, files = contained(clips, "tar", 40)
+    else:
+        monkeypatch.setattr(hub_files, "MOST_HELD_BYTES", 1000)  # so that they lie in temporary files
+        files = {f"audio/{Path(clip.path).name}": Path(clip.path).read_bytes() for clip in clips}
+        clips = [dataclasses.replace(clip, path=f"audio/{Path(clip.path).name}") for clip in clips]
+    clips = on_hub(hub, clips, files)
+    assert default_window_s(index_of(clips)) == 1.3
+    assert_same(build_of(clips, tmp_path / "features"), finished)
+
+
+def test_a_file_that_is_missing_is_left_out(hub, corpus, tmp_path):
+    clips = tone_clips(corpus)
+    files = {Path(clip.path).name: Path(clip.path).read_bytes() for clip in clips[1:]}
+    clips = on_hub(hub, [dataclasses.replace(clip, path=Path(clip.path).name) for clip in clips], files)
+    folder = build_of(clips, tmp_path / "features")
+    assert (folder / "excluded.csv").read_text().splitlines() == ["clip_id,reason", f"{clips[0].clip_id},missing"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("503", {"skip": 5}),
+        ("drop_after", {"skip": 6, "after_bytes": 50_000}),
+        ("reset", {"skip": 8, "after_bytes": 9}),
+    ],
+)
+def test_breaks_in_the_middle_of_a_file(hub, finished, containers, tmp_path, kind, options):
+    clips = on_hub(hub, *containers)
+    hub.faults.add("GET", r"/[0-9a-f]{64}", kind, times=2, **options)  # of the storage, which large files come from
+    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert hub.faults.take("GET", f"/{64 * '0'}") is None, "it happened"
+
+
+def test_a_stall_in_the_middle_of_a_file(hub, finished, containers, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    clips = on_hub(hub, *containers)
+    hub.faults.add("GET", r"/[0-9a-f]{64}", "stall", skip=6, after_bytes=5000, seconds=30)
+    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert hub.faults.take("GET", f"/{64 * '0'}") is None, "it happened"
+
+
+def test_a_hub_that_stays_away_is_told_and_what_is_done_is_kept(hub, finished, containers, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    clips = on_hub(hub, *containers)
+    hub.faults.add("GET", r"train-00001.*parquet", "503", times=10_000, skip=8)
+    with pytest.raises(InputError, match="The Hub refuses to give alice/tones") as caught:
+        build_of(clips, tmp_path / "features")
+    assert "\n" not in str(caught.value)
+    kept = list((tmp_path / "features/.build/pieces").glob("*.json"))
+    assert kept
+    hub.faults.clear()
+    hub.log.clear()
+    assert_same(build_of(clips, tmp_path / "features"), finished)
+    assert hub.log.bytes_sent("GET") < 0.8 * sum(map(len, containers[1].values()))
+
+
+def test_a_commit_that_moves_while_building(hub, finished, containers, tmp_path, monkeypatch):
+    """Its own commit is read to the end; the same command at the new commit is told how to go on."""
+    clips = on_hub(hub, *containers)
+    old = hub.repo("datasets", REPO).resolve().oid
+    build_piece, calls = pieces.PieceBuilder.build, []
+
+    def interrupted(self, piece, report):
+        calls.append(piece.name)
+        if len(calls) == 2:
+            hub.repo("datasets", REPO).commit({name: b"other" for name in containers[1]})
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        build_piece(self, piece, report)
+
+    monkeypatch.setattr(pieces.PieceBuilder, "build", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_of(clips, tmp_path / "features")
+    new = hub.repo("datasets", REPO).resolve().oid
+    moved = [dataclasses.replace(clip, path=clip.path.replace(old, new)) for clip in clips]
+    with pytest.raises(
+        InputError, match=rf"dataset was .*{REPO}@{old}.* and now is .*@{new}.*; give --dataset_revision"
+    ):
+        build_of(moved, tmp_path / "features")
+    assert_same(build_of(clips, tmp_path / "features"), finished)
+
+
+def test_a_private_dataset_with_a_token_that_is_written_nowhere(hub, finished, containers, tmp_path):
+    """In worker processes, which get the token from their parent and not from the environment."""
+    token = hub.token("alice")
+    clips = on_hub(hub, *containers, private=True)
+    folder = tmp_path / "features"
+    with pytest.raises(InputError, match="is not there, or this token may not read it") as caught:
+        build_of(clips, folder)
+    assert token not in str(caught.value)
+    build_piece, seen = pieces.PieceBuilder.facts, []
+
+    def looking(self, *arguments):
+        seen.extend(path for path in folder.rglob("*") if path.is_file())
+        assert not any(token.encode() in path.read_bytes() for path in seen)
+        assert token not in repr(self)
+        return build_piece(self, *arguments)
+
+    pieces.PieceBuilder.facts = looking
+    try:
+        build_of(clips, folder, num_workers=2, token=token)
+    finally:
+        pieces.PieceBuilder.facts = build_piece
+    assert seen
+    assert_same(folder, finished)
+    assert not any(token.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())

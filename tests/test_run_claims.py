@@ -1,0 +1,139 @@
+"""A run is what it says: what decides it is compared, what was trained is reported, what is kept is the best."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from training_run import tiny_model, trainer_of
+
+from hf_audio import parse_recipe
+from hf_audio.errors import InputError
+from hf_audio.models.freezing import freeze
+
+VALUES = {"output_dir": "runs/x", "corpus": "irmas"}
+ONE_EPOCH = {"num_train_epochs": 1, "per_device_train_batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_features, tmp_path_factory):
+    """The folder of a run that has come to its end, and how many weights it trained."""
+    folder = tmp_path_factory.mktemp("finished")
+    trainer = trainer_of(tiny_features, folder, arguments=ONE_EPOCH)
+    trainer.train_resumable()
+    return folder, trainer.model.num_parameters()
+
+
+def frozen(features):
+    model = tiny_model(features)
+    freeze(model, "backbone")
+    return model
+
+
+def test_a_finished_run_says_what_it_trained_also_when_asked_for_again(tiny_features, finished):
+    folder, num_weights = finished
+    again = trainer_of(tiny_features, folder, arguments=ONE_EPOCH)
+    again.train_resumable()
+    facts = again.facts()
+    assert facts["model"]["num_trainable_parameters"] == facts["model"]["num_parameters"] == num_weights
+    written = json.loads((folder / "checkpoints" / "run.json").read_text())
+    assert facts["training"]["settings"] == {k: v for k, v in written.items() if not k.startswith("model.")}
+    assert {"label_smoothing_factor", "trainable weights", "dataloader_drop_last", "eval_steps"} <= written.keys()
+    assert facts["training"]["windows_per_step"] == 16 and facts["training"]["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "objective", "sentence"),
+    [
+        ({}, {"label_smoothing": 0.3}, r"label_smoothing_factor was 0\.0 and now is 0\.3"),
+        ({"dataloader_drop_last": True}, {}, "dataloader_drop_last was False and now is True"),
+        ({"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}, {}, "eval_steps was"),
+        ({"metric_for_best_model": "f1_macro"}, {}, "metric_for_best_model was 'accuracy' and now is 'f1_macro'"),
+        ({"per_device_train_batch_size": 8}, {}, "windows_per_step was 16 and now is 8"),
+    ],
+)
+def test_other_settings_are_named(tiny_features, finished, arguments, objective, sentence):
+    trainer = trainer_of(tiny_features, finished[0], arguments={**ONE_EPOCH, **arguments}, objective=objective)
+    with pytest.raises(InputError, match=f"holds a run with other settings, which differs in: .*{sentence}"):
+        trainer.train_resumable()
+
+
+def test_a_frozen_backbone_is_another_run(tiny_features, finished):
+    trainer = trainer_of(tiny_features, finished[0], frozen(tiny_features), ONE_EPOCH)
+    with pytest.raises(InputError, match=rf"trainable weights was {finished[1]} and now is 163; give another"):
+        trainer.train_resumable()
+
+
+def test_how_a_step_is_divided_and_where_it_runs_make_no_other_run(tiny_features, finished):
+    machine = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "logging_steps": 7}
+    assert trainer_of(tiny_features, finished[0], arguments={**ONE_EPOCH, **machine}).train_resumable().global_step == 3
+
+
+def test_smoothing_that_would_not_act_is_refused(tiny_features, tmp_path):
+    with pytest.raises(InputError, match=r"label_smoothing_factor 0\.1 is the objective's: give Classification"):
+        trainer_of(tiny_features, tmp_path, arguments={"label_smoothing_factor": 0.1})
+
+
+STEPS = {"eval_strategy": "steps", "save_strategy": "steps"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({**STEPS, "eval_steps": 2, "save_steps": 5}, "--save_steps 5 must be a multiple of --eval_steps 2, .* 6"),
+        ({**STEPS, "eval_steps": 4, "save_steps": 2}, "must be a multiple .*: give --save_steps 4"),
+        ({**STEPS, "eval_steps": 0.5, "save_steps": 5}, "--save_steps 5 must be a multiple of --eval_steps 0.5"),
+        ({"eval_strategy": "steps", "eval_steps": 2}, "--eval_strategy steps and --save_strategy epoch would keep"),
+        ({"eval_strategy": "no", "metric_for_best_model": "accuracy"}, "found --eval_strategy no and --save_strategy"),
+        ({"metric_for_best_model": "f1"}, "--metric_for_best_model f1 is none that is computed: give one of loss, acc"),
+    ],
+)
+def test_weights_that_nobody_scored_are_not_kept(tiny_features, tmp_path, arguments, sentence):
+    with pytest.raises(InputError, match=sentence):
+        trainer_of(tiny_features, tmp_path, arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("--eval_strategy steps --save_strategy steps --eval_steps 2 --save_steps 5", "must be a multiple of"),
+        ("--eval_strategy steps --eval_steps 2", "--eval_strategy steps and --save_strategy epoch would keep weights"),
+        ("--ignore_data_skip true", "--ignore_data_skip is not for runs here: a run that goes on reads the windows"),
+        ("--dataloader_num_workers 0 --dataloader_prefetch_factor 2", "no worker loads data"),
+        ("--dataloader_num_workers 0 --dataloader_persistent_workers true", "no worker loads data"),
+    ],
+)
+def test_on_the_command_line_before_anything_is_built(argv, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe(VALUES, argv=argv.split())
+
+
+def test_the_best_is_kept_where_only_the_best_are_saved(tiny_features, tmp_path):
+    arguments = {"num_train_epochs": 3, "save_strategy": "best", "per_device_train_batch_size": 16}
+    trainer = trainer_of(tiny_features, tmp_path, arguments=arguments)
+    state = trainer.train_resumable()
+    assert state.best_global_step and (tmp_path / "checkpoints" / f"checkpoint-{state.best_global_step}").is_dir()
+    assert trainer.facts()["training"]["best_step"] == state.best_global_step
+
+
+def test_a_metric_that_this_split_does_not_have_is_one_sentence(tiny_features, tmp_path):
+    trainer = trainer_of(tiny_features, tmp_path, arguments={**ONE_EPOCH, "metric_for_best_model": "roc_auc_macro"})
+    trainer.compute_metrics = lambda _: {"loss": 1.0, "accuracy": 0.5}
+    with pytest.raises(InputError, match="roc_auc_macro is undefined on this validation split: give one of loss, acc"):
+        trainer.train_resumable()
+
+
+def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_path, monkeypatch):
+    from hf_audio import losses, prepare_model, train_model
+
+    def fail(*arguments):
+        raise InputError("No training clip carries bell")
+
+    monkeypatch.setattr(losses, "class_weights_from_counts", fail)
+    values = {"output_dir": str(tmp_path), "model": "cnn-concert", "max_steps": 1, "report_to": "none"}
+    recipe = parse_recipe(values, argv=["--dataset", tiny_features.source])
+    model = prepare_model(recipe, tiny_features)
+    assert train_model(recipe, model, tiny_features).state.global_step == 1
+    recipe.model.class_weights = True
+    with pytest.raises(InputError, match="No training clip carries bell"):
+        train_model(recipe, model, tiny_features)
