@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -195,6 +196,17 @@ def test_row_groups_are_small_and_their_pages_indexed(many, tmp_path, monkeypatc
     sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
     assert len(sizes) > 3 and max(sizes) < 300_000
     assert metadata.row_group(0).column(0).has_offset_index
+
+
+def test_the_script(tmp_path, many, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["push_corpus.py", "--data_dir", str(many), "--output_dir", str(tmp_path / "out")])
+    runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "push_corpus.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert "Read class folders: 24 clips" in shown and shown.endswith(f"{tmp_path / 'out'}\n")
+    monkeypatch.setattr(sys, "argv", ["push_corpus.py", "--data_dir", str(many)])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "push_corpus.py"), run_name="__main__")
+    assert "Nothing says where the dataset goes" in capsys.readouterr().err
 
 
 class TestResuming:

@@ -22,7 +22,7 @@ class FeatureMLPConfig(AudioClassifierConfig):
     """
 
     model_type = "hf_audio_feature_mlp"
-    attribute_map = {"num_hidden_layers": "num_layers"}
+    attribute_map = {"num_hidden_layers": "num_layers"}  # noqa: RUF012
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
     """
 
     model_type = "hf_audio_spectrogram_lstm"
-    attribute_map = {"num_hidden_layers": "num_layers"}
+    attribute_map = {"num_hidden_layers": "num_layers"}  # noqa: RUF012
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from hf_audio.kinds import kind_of
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.origin import is_on_the_hub
 from hf_audio.models.saving import needs_own_code
-from hf_audio.privacy import require_repo_ids, write_published
+from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
 from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
@@ -94,13 +94,19 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
         pipeline_tag=TASK,
         base_model=base_model if is_on_the_hub(base_model) else None,
         base_model_relation="finetune" if is_on_the_hub(base_model) else None,
-        datasets=[dataset_id] if dataset_id else None,
+        datasets=_datasets(report, dataset_id) or None,
         metrics=list(dict.fromkeys(HUB_METRICS[name] for name in metrics)),
         tags=_tags(report),
         model_name=model_id.split("/")[-1],
         eval_results=results,
         **({"model_format": "skops", "model_file": "model.skops"} if _library(report) == "sklearn" else {}),
     )
+
+
+def _datasets(report: Mapping[str, Any], dataset_id: str | None) -> list[str]:
+    """The datasets on the Hub that the model was trained on: its features, and the recordings that these are of."""
+    sources = [one["source"] for one in sources_of(report["data"]["corpus"]) if one.get("revision")]
+    return list(dict.fromkeys([*([dataset_id] if dataset_id else []), *filter(is_repo_id, sources)]))
 
 
 def _library(report: Mapping[str, Any]) -> str:
