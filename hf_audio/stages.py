@@ -224,13 +224,13 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 
-def evaluate_run(recipe: Recipe, trainer: Trained) -> dict[str, Any]:
+def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
     """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
     return evaluate_model(
-        trainer,
-        trainer.features,
+        trained,
+        trained.features,
         recipe.training.output_dir,
         settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
@@ -243,7 +243,7 @@ def _clips(recipe: Recipe) -> pa.Table:
     return corpus_clips(recipe.data, token=recipe.token, given=()).clips
 
 
-def publish_run(recipe: Recipe, trainer: Trained, report: dict[str, Any]) -> None:
+def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> None:
     """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 

@@ -111,8 +111,9 @@ class StepTrainer(Trainer):
         self.augment, self.loss = augment, loss_for(LABELS)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        generator = torch.Generator().manual_seed(self.state.global_step)
-        features, targets = self.augment(inputs["input_values"], inputs["labels"], generator)
+        batch = (inputs["input_values"], inputs["labels"], inputs["num_frames"])
+        places = [(0, self.state.global_step, window) for window in range(len(batch[0]))]
+        features, targets, _ = self.augment(*batch, self.augment.draw(places))
         outputs = model(input_values=features)
         loss = self.loss(outputs.logits, targets)
         return (loss, outputs) if return_outputs else loss
@@ -185,7 +186,7 @@ def resident_gb() -> float:
 
 def augmentation(extractor: ASTFeatureExtractor) -> Compose:
     normalisation = Normalisation.of(extractor)
-    return Compose((Mixup(0.3, normalisation), SpecAugment(50, 24, normalisation)))
+    return Compose((Mixup(0.3), SpecAugment(50, 24)), normalisation)
 
 
 def stock_step(options: argparse.Namespace) -> Speed:
@@ -201,7 +202,10 @@ def our_step(options: argparse.Namespace) -> Speed:
     """Features of 3 s in memory, our loss and augmentation."""
     length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size
     stored, one_hot = torch.randn(NUM_CLIPS, FRAMES, BINS) / 2, torch.eye(len(LABELS))
-    clips = Clips(lambda index: {"input_values": stored[index], "labels": one_hot[index % len(LABELS)]}, length)
+    clips = Clips(
+        lambda index: {"input_values": stored[index], "labels": one_hot[index % len(LABELS)], "num_frames": FRAMES},
+        length,
+    )
     model, augment = model_of(options.model, FRAMES, stock=False), augmentation(ASTFeatureExtractor())
     return timed(
         options, lambda args, calls: StepTrainer(model, args, train_dataset=clips, callbacks=calls, augment=augment), 0

@@ -112,7 +112,7 @@ def folder_names(names: list[str]) -> list[str]:
 
 
 def as_table(reports: dict[str, dict]) -> str:
-    """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its references."""
+    """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its baselines."""
     some = next(iter(reports.values()))
     metrics = main_metrics(some["task"]["problem_type"])
     rows = []

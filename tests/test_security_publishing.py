@@ -587,7 +587,7 @@ class TestCards:
         assert not [child.attrs["href"] for child in inline if child.type == "link_open"]
         headings = [tokens[place + 1].content for place, token in enumerate(tokens) if token.type == "heading_open"]
         assert len(headings) == 6 and "Heading" not in headings
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python"]
 
     def test_the_card_of_a_hostile_report_is_plain(self, tmp_path):
         features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
@@ -611,7 +611,7 @@ class TestCards:
         }
         assert not [child for child in inline if child.type.startswith("html")]
         assert {child.attrs["href"] for child in inline if child.type == "link_open"} == {"report.json"}
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"] * 2 + [""]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python", "python", ""]
 
     @pytest.mark.parametrize("name", [r"\g<0>", "a/b/c", 'x", trust_remote_code=True, y="', "../x", "a\nb", ""])
     def test_names_that_no_repository_can_have_are_refused(self, features, tmp_path, name):

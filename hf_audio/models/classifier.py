@@ -9,6 +9,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .heads import ArcFaceHead, LinearPerClass, build_head
+from .window_losses import binary_cross_entropy, cross_entropy
 
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 # Layers whose weights start as torch starts them; models with other wishes override `_init_weights`.
@@ -212,11 +213,7 @@ def targets_of(labels: Tensor, config: PretrainedConfig) -> Tensor:
 def task_loss(logits: Tensor, targets: Tensor, task: str) -> Tensor:
     """The mean loss of a batch, in float32: squared errors, cross-entropy, or of several labels each one's own, where
     unknown ones (NaN) add nothing."""
-    logits = logits.float()
     if task == REGRESSION:
-        return functional.mse_loss(logits, targets)
-    if task == MULTI_LABEL:
-        unknown = targets.isnan()
-        logits, targets = logits.masked_fill(unknown, 0.0), targets.masked_fill(unknown, 0.0)
-        return functional.binary_cross_entropy_with_logits(logits, targets, weight=(~unknown).float())
-    return functional.cross_entropy(logits, targets)
+        return functional.mse_loss(logits.float(), targets)
+    function = binary_cross_entropy if task == MULTI_LABEL else cross_entropy
+    return function(logits.float(), targets).mean()

@@ -22,7 +22,7 @@ class FeatureMLPConfig(AudioClassifierConfig):
     """
 
     model_type = "hf_audio_feature_mlp"
-    attribute_map = {"num_hidden_layers": "num_layers"}
+    attribute_map = {"num_hidden_layers": "num_layers"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -196,6 +196,7 @@ def as_steps(input_values: Tensor, num_features: int) -> Tensor:
 # What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
 
 for _config, _model in ((FeatureMLPConfig, FeatureMLP), (FeatureCNNConfig, FeatureCNN), (FeatureRNNConfig, FeatureRNN)):
     _config.register_for_auto_class()

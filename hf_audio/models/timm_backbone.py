@@ -214,6 +214,7 @@ def class_groups(config: ParallelTimmConfig) -> list[list[int]]:
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .spectrogram_cnn import as_pictures  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
 
 for _config, _model in ((TimmClassifierConfig, TimmClassifier), (ParallelTimmConfig, ParallelTimmClassifier)):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)

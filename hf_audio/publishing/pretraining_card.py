@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, ModelCard, ModelCardData
 
+from hf_audio.models.origin import is_on_the_hub, origin_of
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
@@ -54,7 +55,11 @@ def write_pretraining_card(
     objective = OBJECTIVES[settings["objective"]].format(
         seen=1 - settings.get("mask_fraction", 0), moved=settings.get("shuffle_fraction", 0)
     )
+    base_model = origin_of(model)["base_model"]
+    is_on_hub = is_on_the_hub(base_model)
     metadata = ModelCardData(
+        base_model=base_model if is_on_hub else None,
+        base_model_relation="finetune" if is_on_hub else None,
         license=licence and one_plain_line(licence),
         library_name="transformers",
         pipeline_tag="feature-extraction",
@@ -69,6 +74,8 @@ def write_pretraining_card(
         model_id=model_id,
         install=install_line([f"transformers>={OLDEST_TRANSFORMERS}", "torch"]),
         trust=", trust_remote_code=True" if needs_own_code({}, trainer.features.extractor.to_dict()) else "",
+        base_model=base_model,
+        base_model_link=link(base_model, f"{HfApi().endpoint}/{base_model}" if is_on_hub else None),
         objective=objective,
         corpus=corpus,
         corpus_link=link(corpus["name"], corpus["homepage"]),
@@ -100,7 +107,7 @@ def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
     return {
         "epochs": f"{state.epoch or 0:.4g}",
         "optimiser steps": f"{state.global_step:,}",
-        "windows a step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "windows per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "learning rate": f"{args.learning_rate:g}, {args.lr_scheduler_type.value}",
         "weight decay": f"{args.weight_decay:g}",
         "seed": args.seed,

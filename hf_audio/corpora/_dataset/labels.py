@@ -27,6 +27,7 @@ from hf_audio.errors import InputError
 
 NO_LABEL = -1  # what datasets without labels for their test split hold there
 MOST_CLASSES = 100_000
+MOST_NAME = 1_000  # letters of the name of a class
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,11 @@ def _classes(name: str, feature: object, column: pa.Array, place: Place) -> tupl
         )
     encoded = pc.dictionary_encode(column.cast(pa.string()))
     table = encoded.dictionary.to_pylist()
-    if len(table) > MOST_CLASSES:
+    if len(table) > MOST_CLASSES or max(map(len, table), default=0) > MOST_NAME:
         raise InputError(
-            f"{place.name}: column {name!r} holds {len(table):,} different values, which are no classes; name the "
-            "column of classes with --label_column_name"
+            f"{place.name}: column {name!r} holds {len(table):,} different values, the longest of "
+            f"{max(map(len, table)):,} letters, which are no classes; name the column of classes with "
+            "--label_column_name"
         )
     numbers = pc.fill_null(encoded.indices.cast(pa.int64()), NO_LABEL).to_numpy(zero_copy_only=False)
     empty = np.array([is_nothing(text.strip()) for text in table], dtype=bool)

@@ -124,9 +124,8 @@ class PieceReader:
                 begins = int(ends[place - 1]) if place else 0
                 if begins >= last:
                     return
-                batch = self._reader(path).get_batch(place)
-                batch.validate(full=True)
-                rows = batch.slice(max(0, first - begins), last - max(first, begins))
+                rows = self._reader(path).get_batch(place).slice(max(0, first - begins), last - max(first, begins))
+                rows.validate(full=True)
                 yield from map(self._window, rows.to_pylist())
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and type(error) is not OSError:
