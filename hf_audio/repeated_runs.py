@@ -158,7 +158,7 @@ def _content(value: Any, named: str | None) -> Any:
     path = Path(value).expanduser()
     if named == HUB_OR_PATH:
         return digest_of_folder(path) if path.is_dir() else value
-    return _hash(path) if path.suffix == ".csv" and path.is_file() else str(path.resolve())
+    return _hash(path) if path.suffix in (".csv", ".yaml", ".yml") and path.is_file() else str(path.resolve())
 
 
 def _hash(path: str | Path) -> str:
