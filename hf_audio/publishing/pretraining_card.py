@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, ModelCard, ModelCardData
 
+from hf_audio.markdown import Markdown, link, one_plain_line, table
 from hf_audio.models.origin import is_on_the_hub, origin_of
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
-from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
+from hf_audio.publishing.templates import render
 
 if TYPE_CHECKING:
     from hf_audio.training import AudioTrainer
