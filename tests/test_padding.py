@@ -49,7 +49,8 @@ def test_without_masks_a_published_model_needs_nobody_to_tell_it(pictures):
 def test_training_tells_the_model_what_is_padding(features, tmp_path):
     """Of an untrained CNN: with every frame masked the loss is that of the mean in all real frames."""
     size = {"channels": [4], "kernel_sizes": [3], "strides": [1], "pools": [2], "depths": [1]}
-    model = SpectrogramCNN(SpectrogramCNNConfig(**size, num_labels=len(features.labels), problem_type=SINGLE_LABEL))
+    named = {"id2label": features.labels.id2label, "label2id": features.labels.label2id, "problem_type": SINGLE_LABEL}
+    model = SpectrogramCNN(SpectrogramCNNConfig(**size, **named))
     seen = []
     model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
     augment = Compose((SpecAugment(30, 0),), Normalisation.of(features.extractor))
