@@ -11,10 +11,8 @@ dataset they are of.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -31,51 +29,16 @@ from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import Form, kind_of_extractor
 from hf_audio.metrics import ClipScores, WindowScores
 from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.models.inputs import model_inputs
 from hf_audio.models.lora import is_lora
 from hf_audio.models.usage import Usage, usage_in
+from hf_audio.predictions import TimedLogits, WindowEmbeddings, checked_sound
 from hf_audio.ranks import process_state
 from hf_audio.terminal import progress
 from hf_audio.windows import SampleWindows
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
-
-
-@dataclass(frozen=True)
-class WindowEmbeddings:
-    """One vector a window, in the order of the dataset.
-
-    Attributes:
-        values: float32 `[windows, size]`.
-        clip_ids: of each window.
-        starts_s: float64 `[windows]`, where each window starts in its clip.
-    """
-
-    values: np.ndarray
-    clip_ids: list[str]
-    starts_s: np.ndarray
-
-
-@dataclass(frozen=True)
-class TimedLogits:
-    """What a model says of the windows of a sound.
-
-    Attributes:
-        starts_s, ends_s: float64 `[windows]`, where each window lies; the last may lie behind the sound's end, where a
-            short sound was padded.
-        logits: float32 `[windows, classes]`.
-        labels: the classes.
-    """
-
-    starts_s: np.ndarray
-    ends_s: np.ndarray
-    logits: np.ndarray
-    labels: LabelSpace
-
-    @property
-    def scores(self) -> np.ndarray:
-        """Of the whole sound, float64 `[classes]`: sigmoid or softmax of the mean of its windows' logits."""
-        return self.labels.probabilities(self.logits.astype(np.float64).mean(axis=0))
 
 
 class Predictor:
@@ -165,7 +128,8 @@ class Predictor:
         sizes = [len(share) for share in np.array_split(np.arange(len(rows)), state.num_processes)]
         own = rows.shard(state.num_processes, state.process_index, contiguous=True) if len(sizes) > 1 else rows
         logits = [torch.zeros(0, len(self.labels))]
-        with progress(desc=f"scores, {split}", unit=" windows", total=len(own)) as bar:
+        silent = not state.is_main_process
+        with progress(desc=f"scores, {split}", unit=" windows", total=len(own), disable=silent) as bar:
             for batch in self._batches(own, features):
                 logits.append(self._logits(batch).cpu())
                 bar.update(len(batch["labels"]))
@@ -193,11 +157,10 @@ class Predictor:
         values, clip_ids, starts_s = [], [], []
         with progress(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as bar:
             for batch in self._batches(features.splits[split], features, keeps=("clip_id", "start_s")):
-                inputs = self._inputs(batch)
-                inputs.pop("metadata", None)  # an embedding is of the sound alone
-                values.append(self.embed(inputs).float().cpu().numpy())
-                clip_ids.extend(batch["clip_id"])
-                starts_s.extend(batch["start_s"])
+                clip_ids.extend(batch.pop("clip_id"))
+                starts_s.extend(batch.pop("start_s"))
+                batch.pop("metadata", None)  # an embedding is of the sound alone
+                values.append(self.embed(batch).float().cpu().numpy())
                 bar.update(len(values[-1]))
         return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
 
@@ -234,7 +197,7 @@ class Predictor:
         Raises:
             InputError: no sound, or a model whose windows are not known.
         """
-        sound = _checked_sound(samples, sample_rate)
+        sound = checked_sound(samples, sample_rate)
         rate = self.extractor.sampling_rate
         sound = sound[:2] if getattr(self.extractor, "is_stereo", False) else sound.mean(axis=0, keepdims=True)
         if sample_rate != rate:
@@ -267,35 +230,24 @@ class Predictor:
         """The model without its adapters, if it has any."""
         return self.model.get_base_model() if is_lora(self.model) else self.model
 
-    @cached_property
-    def _accepted(self) -> set[str]:
-        """What its forward pass takes of a batch."""
-        return set(inspect.signature(type(self._bare).forward).parameters) - {"self", "labels"}
-
     def _batches(
         self, rows: datasets.Dataset | datasets.IterableDataset, features: FeatureDataset, keeps: Sequence[str] = ()
     ) -> Iterator[dict[str, Any]]:
         """Rows in order, as the model's extractor would have made them of their sound."""
         fields = getattr(self.model.config, "metadata", None)
-        collate = FeatureCollator(self.extractor, features.labels, fields)
-
-        def batch_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-            return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}
-
+        batch_of = partial(_batch_of, FeatureCollator(self.extractor, features.labels, fields), keeps)
         workers = self.num_workers if isinstance(rows, datasets.Dataset) else 0
         is_pinned = self.device.type == "cuda"
         yield from DataLoader(
             rows, self.batch_size, collate_fn=batch_of, num_workers=workers, pin_memory=is_pinned, shuffle=False
         )
 
-    def _inputs(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        return {name: value for name, value in batch.items() if name in self._accepted}
-
     def _logits(self, batch: dict[str, Any]) -> Tensor:
         """float32 `[batch, classes]`."""
-        return self._outputs(self._inputs(batch)).logits.float()
+        return self._outputs(batch).logits.float()
 
-    def _outputs(self, inputs: dict[str, Tensor]) -> Any:
+    def _outputs(self, batch: dict[str, Tensor]) -> Any:
+        inputs = model_inputs(self._bare, batch)
         on_device = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.model(**on_device)
@@ -345,6 +297,11 @@ class Predictor:
             )
 
 
+def _batch_of(collate: FeatureCollator, keeps: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch, and some columns of its rows as they are."""
+    return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}
+
+
 def _local_rows(features: FeatureDataset, split: str) -> datasets.Dataset:
     rows = features.splits.get(split)
     if not isinstance(rows, datasets.Dataset):
@@ -356,20 +313,3 @@ def _local_rows(features: FeatureDataset, split: str) -> datasets.Dataset:
 def _described(labels: LabelSpace) -> str:
     names = ", ".join(labels.names[:4]) + (" ..." if len(labels) > 4 else "")
     return f"{len(labels)} classes ({names}; {'several' if labels.is_multi_label else 'one'} of them at a time)"
-
-
-def _checked_sound(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """float32 `[channels, samples]`.
-
-    Raises:
-        InputError: whole numbers, nothing, too many axes, numbers that are not finite, or no sample rate.
-    """
-    sound = np.atleast_2d(np.asarray(samples))
-    if sound.ndim != 2 or not sound.size or sound.dtype.kind != "f" or not np.isfinite(sound).all():
-        raise InputError(
-            f"A sound must be finite floats in [-1, 1], [samples] or [channels, samples], found {sound.dtype} of shape "
-            f"{np.shape(samples)}: read it with soundfile.read(path, dtype='float32', always_2d=True)[0].T"
-        )
-    if not sample_rate > 0:
-        raise InputError(f"A sample rate is a number of Hz above 0, found {sample_rate}")
-    return sound.astype(np.float32, copy=False)

@@ -48,6 +48,7 @@ from benchmark_features import (
 )
 
 import hf_audio
+from hf_audio.data.building.finish import write_index
 from hf_audio.data.building.plan import (
     check_clips,
     describe_build,
@@ -55,7 +56,12 @@ from hf_audio.data.building.plan import (
     shards_of,
     windows_in_a_shard,
 )
+from hf_audio.data.feature_format import ClipColumns
+from hf_audio.data.foreign.index import read_index
 from hf_audio.data.index.table import Clip, index_of
+from hf_audio.data.tables import csv_text
+from hf_audio.files import write_atomically
+from hf_audio.kinds.fbank import KaldiFbank
 
 PARTS = ("memory", "processes", "index", "long", "rates")
 TIMES = 10
@@ -76,6 +82,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="turns of one and two processes (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all")
     parser.add_argument("--num_rows", type=int, default=1_000_000, help="of the index (default: %(default)s)")
+    parser.add_argument("--num_classes", type=int, default=50, help="of the index (default: %(default)s)")
     parser.add_argument("--data_dir", type=Path, help="recordings to measure rates and bytes with")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a process of its own
     options = parser.parse_args()
@@ -93,7 +100,7 @@ def main() -> None:
         if "processes" in parts:
             measure_processes(root, options.repeats)
         if "index" in parts:
-            measure_index(root, options.num_rows)
+            measure_index(root, options.num_rows, options.num_classes)
         if "long" in parts:
             measure_long(root)
         if "rates" in parts:
@@ -216,15 +223,20 @@ def read_one(corpus: Path, settings: dict) -> None:
     print(time.perf_counter() - start)
 
 
-def measure_index(root: Path, num_rows: int) -> None:
-    """Seconds and peak memory of an index from its rows to the plan of a build; files are neither there nor read."""
-    seconds, peak = watched("index", root / "index", {"num_rows": num_rows})
-    print(f"{num_rows:,} clips, rows to plan: {seconds:.1f} s, peak {peak / 1e6:.0f} MB\n", flush=True)
+def measure_index(root: Path, num_rows: int, num_classes: int) -> None:
+    """Seconds and peak memory of an index from its rows to the plan of a build; recordings are neither there nor read.
+
+    At the end it is written as that of a feature set, and read and checked as a stranger's is.
+    """
+    (root / "index").mkdir()
+    seconds, peak = watched("index", root / "index", {"num_rows": num_rows, "num_classes": num_classes})
+    print((root / "index" / "stages.txt").read_text())
+    print(f"{num_rows:,} clips: {seconds:.1f} s, peak {peak / 1e6:.0f} MB\n", flush=True)
 
 
-def index_one(_: Path, settings: dict) -> None:
-    """Each stage's seconds of processor time go to standard error, the sum to standard output."""
-    num_rows, stages = settings["num_rows"], {}
+def index_one(folder: Path, settings: dict) -> None:
+    """Each stage's seconds of processor time go to a file, the sum to standard output."""
+    num_rows, num_classes, stages = settings["num_rows"], settings["num_classes"], {}
 
     @contextlib.contextmanager
     def stage(name: str) -> Iterator[None]:
@@ -236,7 +248,7 @@ def index_one(_: Path, settings: dict) -> None:
         clips = index_of(
             Clip(
                 f"/corpus/audio/{number // 1000:05d}/{number:08d}.wav",
-                (f"class {number % 50}",),
+                tuple({f"class {one % num_classes}": None for one in (number, number // 3)}),
                 f"speaker {number // 100}",
                 f"audio/{number // 1000:05d}/{number:08d}.wav",
                 metadata={"take": str(number % 7), "room": "ab"[number % 2]},
@@ -255,7 +267,15 @@ def index_one(_: Path, settings: dict) -> None:
         bounds = plan_shards(clips, np.full(num_rows, 3.0), 1.0, 1.0, window_bytes=16_000)
     with stage("shards"):
         num_shards = sum(1 for _ in shards_of(clips, bounds))
-    print(", ".join(f"{name} {taken:.1f}" for name, taken in stages.items()), f"{num_shards} shards", file=sys.stderr)
+    columns = ClipColumns.of_index(clips, labels, KaldiFbank().parameters)
+    write_atomically(folder / "excluded.csv", csv_text([("clip_id", "reason")]))
+    with stage("index to disk"):
+        write_index(clips, columns, folder / "index.parquet")
+    with stage("index from disk"):
+        read_index(folder / "index.parquet", folder / "excluded.csv", columns, "it")
+    size_mb = (folder / "index.parquet").stat().st_size / 1e6
+    lines = [f"{name:24}{taken:8.2f}" for name, taken in stages.items()]
+    (folder / "stages.txt").write_text("\n".join([*lines, f"{num_shards} shards, index of {size_mb:.0f} MB"]))
     print(sum(stages.values()))
 
 

@@ -1,6 +1,7 @@
 """Environments as readers of a model card have them: one a release of transformers, made by pip, with torch linked.
 
     python tests/card_environments.py 4.48.0 4.57.6        makes those, or finds them made
+    python tests/card_environments.py --small 4.57.6       with few packages, for the tests: half a minute
 
 What a card's `pip install` line names is installed anew, in the release of transformers that is asked for, with what
 pip chooses beside it. Only torch is not downloaded again, since it takes 5 GB: it is linked from the environment that
@@ -20,25 +21,37 @@ FOLDER = Path(__file__).parents[1] / ".compatibility"
 # Not of torch alone, but of its CUDA builds: links, too
 LINKED = ("torch", "torchgen", "functorch", "nvidia", "cuda", "triton")
 PACKAGES = ("soundfile", "soxr", "timm", "librosa", "scikit-learn", "skops", "datasets", "pillow", "peft")
+SMALL = ("soundfile", "soxr")
 # What the releases of that time were used with
 OF_ITS_TIME = {"4.48.0": ("peft==0.14.0",)}
 
 
-def environment(version: str, packages: tuple[str, ...] = PACKAGES) -> Path:
+def python_of(version: str, small: bool = False) -> Path:
+    """Where the Python of an environment is, or will be."""
+    name = f"transformers-{version}-python{sys.version_info.major}.{sys.version_info.minor}"
+    return FOLDER / f"{name}{'-small' if small else ''}" / "bin" / "python"
+
+
+def is_made(version: str, small: bool = False) -> bool:
+    """Whether it can be used as it is."""
+    return (python_of(version, small).parents[1] / "made").exists()
+
+
+def environment(version: str, small: bool = False) -> Path:
     """The Python of an environment with this release of transformers, made where it is not there yet.
 
     Raises:
         subprocess.CalledProcessError: pip cannot install it; the package index may be out of reach.
     """
-    folder = FOLDER / f"transformers-{version}-python{sys.version_info.major}.{sys.version_info.minor}"
-    python = folder / "bin" / "python"
-    if (folder / "made").exists():
+    python = python_of(version, small)
+    folder = python.parents[1]
+    if is_made(version, small):
         return python
     shutil.rmtree(folder, ignore_errors=True)
     run(sys.executable, "-m", "venv", folder)
     _link_torch(folder)
     pinned = {one.partition("==")[0]: one for one in OF_ITS_TIME.get(version, ())}
-    wanted = [pinned.get(name, name) for name in packages]
+    wanted = [pinned.get(name, name) for name in (SMALL if small else PACKAGES)]
     torch_itself = _installed_torch()
     run(
         python, "-m", "pip", "install", "--quiet", *_needs_of_torch(), torch_itself, f"transformers=={version}", *wanted
@@ -73,5 +86,5 @@ def _needs_of_torch() -> list[str]:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:]:
-        sys.stdout.write(f"{environment(wanted)}\n")
+    for wanted in (one for one in sys.argv[1:] if one != "--small"):
+        sys.stdout.write(f"{environment(wanted, '--small' in sys.argv)}\n")

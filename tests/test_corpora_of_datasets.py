@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import huggingface_hub
 import pytest
 from datasets import ClassLabel, Value
 from small_datasets import GENRES, dataset, gtzan_like, parquet, sound, write
@@ -13,6 +16,7 @@ from hf_audio.preparation import corpora_of
 
 EVERY = (f"{genre}.{number:05d}" for genre in gtzan.GENRES for number in range(100))
 UNLISTED = next(name for name in EVERY if name not in gtzan.split_of_tracks())
+RECIPE = Path(__file__).parents[1] / "recipes" / "cnn_folder.py"
 VALUES = {"output_dir": "runs/x", "model": "cnn"}
 
 
@@ -160,6 +164,79 @@ def test_the_whole_way_of_a_recipe_finds_out_what_a_name_on_the_hub_is(hub):
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
     with pytest.raises(InputError, match="--streaming would do nothing here: it is for a --dataset with features"):
         _settle_source(recipe)
+
+
+def test_offline_a_cached_set_of_features_is_known_and_a_dataset_is_not(hub, monkeypatch):
+    from hf_audio.stages import _settle_source
+
+    repo = hub.create("datasets", "alice/cached", {"manifest.json": b"{}"})
+    huggingface_hub.hf_hub_download("alice/cached", "manifest.json", repo_type="dataset")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    recipe = parse_recipe(VALUES, argv=["--dataset", "alice/cached"])
+    _settle_source(recipe)
+    assert recipe.stored_features and repo
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set and alice/other is no folder here; unset it"):
+        _settle_source(parse_recipe(VALUES, argv=["--dataset", "alice/other"]))
+
+
+def test_a_recipe_builds_features_of_a_dataset_and_says_where_they_are_from(hub, tmp_path, capsys):
+    from hf_audio import prepare_features
+
+    repo = publish(hub, "alice/any", gtzan_like(24), "---\nlicense: cc-by-4.0\n---\n")
+    argv = [
+        "--dataset",
+        "alice/any",
+        "--output_dir",
+        str(tmp_path / "run"),
+        "--num_workers",
+        "1",
+        "--num_mel_bins",
+        "16",
+    ]
+    features = prepare_features(parse_recipe(VALUES, argv=argv))
+    corpus, commit = features.manifest["corpus"], repo.resolve().oid
+    assert (corpus["source"], corpus["revision"], corpus["licence"]) == ("alice/any", commit, "cc-by-4.0")
+    assert capsys.readouterr().out.startswith(
+        f"Read the dataset alice/any at commit {commit[:10]} (sound: column audio"
+    )
+    assert features.labels.names == tuple(GENRES) and sum(map(features.num_windows, features.splits)) == 24
+    row = features.splits["train"][0]
+    assert row["clip_id"].endswith(".wav") and corpus["understood"].startswith("Read the dataset alice/any")
+
+
+def test_repeated_runs_all_read_the_commit_of_the_first(hub):
+    from hf_audio.repeated_runs import RepeatedRuns
+
+    repo = publish(hub, "alice/any", gtzan_like(24))
+    first = repo.resolve().oid
+    runs = RepeatedRuns(str(RECIPE), ["--dataset", "alice/any"])
+    repo.commit({"data/train-00000-of-00001.parquet": parquet(gtzan_like(12))})
+    assert runs.flags == ["--dataset", "alice/any", "--dataset_revision", first] and len(runs.clips) == 24
+    decided = runs.decides([])
+    assert decided["dataset_revision"] == first
+    others = RepeatedRuns(str(RECIPE), ["--dataset", "alice/any"]).decides([])
+    assert decided["recordings"] != others["recordings"] and decided["clips"] != others["clips"]
+
+
+def test_split_settings_that_would_do_nothing_are_refused_and_a_recipes_own_may_wait(hub, tmp_path):
+    files = {f"data/{name}-00000-of-00001.parquet": parquet(gtzan_like()) for name in ("train", "validation", "test")}
+    hub.create("datasets", "alice/official", files)
+    for flags, why in {
+        ("--test_fraction", "0.3"): "--test_fraction would do nothing here: the corpus has an official test split",
+        (
+            "--validation_fraction",
+            "0.3",
+        ): "--validation_fraction would do nothing here: the corpus has an official valid",
+        ("--split_seed", "3"): "--split_seed would do nothing here: nothing is drawn",
+        ("--test_fraction", "0.3", "--num_folds", "3", "--fold", "1", "--split", "random"): "--num_folds says what is",
+    }.items():
+        recipe = parse_recipe(VALUES, argv=["--dataset", "alice/official", *flags])
+        with pytest.raises(InputError, match=why):
+            corpus_clips(recipe.data, given=recipe.given)
+    recipe = parse_recipe(VALUES | {"test_fraction": 0.3}, argv=["--dataset", "alice/official"])
+    assert len(corpus_clips(recipe.data, given=recipe.given).clips) == 36
+    with pytest.raises(InputError, match="--test_fraction would do nothing here"):
+        corpus_clips(DataConfig(dataset="alice/official", test_fraction=0.3))
 
 
 def test_genres_have_their_order(hub):

@@ -262,6 +262,7 @@ def test_a_window_longer_than_every_clip(corpus, tmp_path):
     ("change", "said"),
     [
         ({"split": None}, "has split None; expected one of train, validation, test"),
+        ({"labels": ("low", "low")}, "names class 'low' twice; name it once"),
         ({"clip_id": "low_001.wav"}, "low_001.wav is in the index twice"),
         ({"group": "g7"}, "Group 'g7' is in two splits, train and validation"),
         ({"labels": ("lwo",)}, "did you mean 'low'"),

@@ -89,6 +89,14 @@ class TestJoining:
         unknown = {row["corpus"]: row["unknown"] for row in joined.clips.to_pylist()}
         assert unknown == {"a": ["voice"], "b": ["rain"]} and "they do not count there" in joined.told
 
+    def test_negatives_are_of_their_corpus(self, two, tmp_path):
+        root = str(TREES["esc50"](tmp_path / "esc50"))
+        settings = {"negatives": "esc50", "negatives_dir": root, "several_labels": True}
+        clips = corpus_clips(DataConfig(data_dir=two, **settings)).clips
+        of_negatives = clips.filter(pc.equal(clips["corpus"], "esc50"))
+        assert len(of_negatives) == 20 and set(of_negatives["split"].to_pylist()) == {"train"}
+        assert not any(of_negatives["labels"].to_pylist()) and len(clips) == 68
+
     def test_metadata_of_two_types(self):
         space = LabelSpace(("x", "y"), SINGLE_LABEL)
         clips = join([part("a", space, age=3, take=1, corpus="old"), part("b", space, age="old", take=1.5)]).clips
@@ -223,3 +231,40 @@ def test_features_of_several_corpora(tmp_path, two):
     assert note.startswith("By corpus: hall accuracy 0.000, macro F1 0.000 (") and "home accuracy 1.000" in note
     text = write_dataset_card(built, "alice/both").read_text()
     assert "home + hall" in text and "Joined 2 corpora" in text and str(tmp_path) not in text
+
+
+class TestDatasets:
+    """Datasets on the Hub, and one beside a folder of this machine."""
+
+    @pytest.fixture
+    def pushed(self, hub, token, two, tmp_path, monkeypatch) -> list[str]:
+        monkeypatch.chdir(tmp_path)
+        for name, root in zip(("home", "hall"), two, strict=True):
+            sharing = hf_audio.ShareConfig(hub_dataset_id=f"alice/{name}", licence=f"cc-by-{len(name)}.0")
+            hf_audio.share_corpus(hf_audio.CorpusConfig(data_dir=root), sharing)
+        return ["alice/home", "alice/hall"]
+
+    def test_a_run_on_two_of_them(self, hub, pushed, tmp_path):
+        values = {"output_dir": str(tmp_path / "run"), "window_s": 0.5, "num_workers": 1, "seed": 0}
+        recipe = hf_audio.parse_recipe(values, argv=["--dataset", *pushed])
+        features = hf_audio.prepare_features(recipe)
+        assert features.labels.names == ("bell", "flute", "harp", "tuba")
+        commits = [hub.repo("datasets", name).resolve().oid for name in pushed]
+        assert recipe.corpus.dataset_revision == commits
+        others = features.manifest["corpus"]["others"]
+        assert [(one["source"], one["revision"]) for one in others] == list(zip(pushed, commits, strict=True))
+        assert [one["licence"] for one in others] == ["cc-by-4.0", "cc-by-4.0"]
+        assert {row["corpus"] for row in features.splits["train"]} == set(pushed)
+        assert reported_settings(recipe)["corpus"]["dataset"] == pushed
+
+    def test_one_beside_a_folder_gives_the_features_of_both_folders(self, pushed, two, tmp_path):
+        mixed = DataConfig(dataset=[pushed[0], two[1]], num_workers=1)
+        clips = corpus_clips(mixed).clips
+        assert names_in(clips["corpus"]) == ["alice/home", "hall"]
+        built = load_features(build_corpus_features(mixed, tmp_path / "mixed", FeatureConfig(window_s=0.5)))
+        plain = DataConfig(data_dir=two, num_workers=1)
+        expected = load_features(build_corpus_features(plain, tmp_path / "plain", FeatureConfig(window_s=0.5)))
+        for split in expected.splits:
+            of = {row["clip_id"]: row["features"]["bytes"] for row in expected.splits[split]}
+            found = {row["clip_id"].removeprefix("alice/"): row["features"]["bytes"] for row in built.splits[split]}
+            assert found == of

@@ -38,7 +38,7 @@ from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.dataset_card import write_dataset_card
 from hf_audio.training import AudioTrainer, Classification, training_arguments
-from hf_audio.training.objective import Draws
+from hf_audio.training.objective import Places
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_the_linear_reference_learns_each_class_where_it_is_known(features):
 
 
 def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
-    augment = Compose((Mixup(10.0, Normalisation.of(features.extractor), "union", 0.5),))
+    augment = Compose((Mixup(10.0, "union", 0.5),), Normalisation.of(features.extractor))
     trainer = trainer_of(features, tmp_path, augment=augment, max_steps=2, label_smoothing_factor=0.1)
     state = trainer.train_resumable()
     logged = [entry for entry in state.log_history if "loss" in entry]
@@ -212,9 +212,9 @@ def test_arcface_gives_unknown_classes_no_margin(features, tmp_path):
     torch.manual_seed(0)
     model = cnn(features.labels, head="arcface")
     trainer = trainer_of(features, tmp_path, model=model)
-    batch = trainer.data_collator(list(features.splits["train"]))
+    batch = trainer.data_collator.on_device(trainer.data_collator(list(features.splits["train"])))
     assert batch["labels"].isnan().any()
-    loss = trainer.objective.losses(trainer.model.train(), batch, Draws(0, 0, range(len(batch["labels"])))).mean()
+    loss = trainer.objective.losses(trainer.model.train(), batch, Places(0, 0, range(len(batch["labels"])))).mean()
     loss.backward()
     assert loss.isfinite() and all(parameter.grad.isfinite().all() for parameter in model.parameters())
     logits = model(batch["input_values"], labels=batch["labels"].nan_to_num(0.0)).logits

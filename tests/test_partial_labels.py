@@ -11,10 +11,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from augmenting import augmented
 from sklearn.metrics import average_precision_score
 
 from hf_audio.analysis.plots import confusion_shares, plot_roc_pr
 from hf_audio.augment import Mixup, Normalisation
+from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses import class_weights_from_counts, loss_for, smooth_targets
@@ -81,9 +83,8 @@ def test_smoothing_keeps_the_unknown():
 )
 def test_mixed_labels_are_known_as_far_as_both_are(kind, share, wanted):
     targets = torch.tensor([[1, 0, NAN, 0, 1], [0, NAN, NAN, 1, NAN]])
-    mixup = Mixup(1.0, Normalisation(0.0, 0.5), kind)
-    drawn = type(mixup.draw(2, torch.Generator()))(torch.full((2,), share), torch.tensor([1, 0]))
-    _, mixed = mixup.apply(torch.randn(2, 7, 4), targets, drawn)
+    drawn = mixup_numbers(np.full(2, share, dtype=np.float32), np.array([1, 0]))
+    _, mixed, _ = augmented(Mixup(1.0, kind), Normalisation(0.0, 0.5), torch.randn(2, 7, 4), targets, drawn)
     torch.testing.assert_close(mixed, torch.tensor(wanted), equal_nan=True)
 
 

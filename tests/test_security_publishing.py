@@ -28,13 +28,14 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import printable
+from hf_audio.markdown import escaped, link, python_literal, web_address
 from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 from hf_audio.privacy import public_name, public_value, write_published
 from hf_audio.publishing.dataset_card import name_repo, write_dataset_card
 from hf_audio.publishing.licences import hub_licences
-from hf_audio.publishing.markdown import escaped, link, python_literal, render, web_address
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.publishing.push import push_features, push_model
+from hf_audio.publishing.templates import render
 
 TOKEN = "hf_" + "aSecretThatNobodyMayRead" + "0123456789"
 VALUES = {"output_dir": "runs/x", "corpus": "folder", "window_s": 0.5, "learning_rate": 1e-4}
@@ -587,7 +588,7 @@ class TestCards:
         assert not [child.attrs["href"] for child in inline if child.type == "link_open"]
         headings = [tokens[place + 1].content for place, token in enumerate(tokens) if token.type == "heading_open"]
         assert len(headings) == 6 and "Heading" not in headings
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python"]
 
     def test_the_card_of_a_hostile_report_is_plain(self, tmp_path):
         features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
@@ -611,7 +612,7 @@ class TestCards:
         }
         assert not [child for child in inline if child.type.startswith("html")]
         assert {child.attrs["href"] for child in inline if child.type == "link_open"} == {"report.json"}
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"] * 2 + [""]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python", "python", ""]
 
     @pytest.mark.parametrize("name", [r"\g<0>", "a/b/c", 'x", trust_remote_code=True, y="', "../x", "a\nb", ""])
     def test_names_that_no_repository_can_have_are_refused(self, features, tmp_path, name):

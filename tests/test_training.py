@@ -83,18 +83,24 @@ def test_each_split_is_scored_by_its_own_windows_with_persistent_workers_too(tin
 
 def test_the_model_sees_features_only_and_augmented_ones_in_training_only(tiny_features, tmp_path):
     model = tiny_model(tiny_features)
-    spy, seeds = Spy(model), []
+    spy, seen = Spy(model), []
 
-    def augment(inputs, targets, generator):
-        seeds.append(generator.initial_seed())
-        return inputs + 100, targets
+    class Louder:
+        def draw(self, places):
+            seen.extend(places)
+
+        def __call__(self, inputs, targets, num_frames, draws):
+            return inputs + 100, targets, num_frames
 
     arguments = {"max_steps": 2, "gradient_accumulation_steps": 2}
-    trainer_of(tiny_features, tmp_path, model, arguments, {"augment": augment}, callbacks=[spy]).train()
+    trainer = trainer_of(tiny_features, tmp_path, model, arguments, {"augment": Louder()}, callbacks=[spy])
+    trainer.train()
     assert {(args, *kwargs) for args, kwargs in spy.calls} == {((), "input_values")}
     augmented = [kwargs["input_values"].mean().item() > 50 for _, kwargs in spy.calls]
     assert augmented[:4] == [True] * 4 and not any(augmented[4:]) and len(augmented) > 4
-    assert len(set(seeds)) == 4  # each micro-batch its own
+    size = trainer.args.train_batch_size
+    wanted = [(trainer.args.seed, step, place) for step in range(2) for place in range(2 * size)]
+    assert seen == wanted, "each window by its place in the global batch of its step"
 
 
 def test_a_smaller_last_micro_batch_counts_by_its_size(tiny_features, tmp_path):

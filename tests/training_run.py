@@ -132,7 +132,7 @@ def main() -> None:
     trainer = AudioTrainer(
         tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
-        Classification(features, augment=Compose((Mixup(0.4, normalisation), SpecAugment(8, 4, normalisation)))),
+        Classification(features, augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalisation)),
     )
     state = trainer.train_resumable()
     scores = trainer.predictor().scores(features, "test")

@@ -134,9 +134,7 @@ def _config(trained: TrainedClassifiers, trusted: list[str]) -> dict[str, Any]:
     labels, manifest = features.labels, features.manifest
     packages = ("scikit-learn", "skops", "numpy", "librosa")
     return {
-        "id2label": {str(index): name for index, name in labels.id2label.items()},
-        "label2id": labels.label2id,
-        "problem_type": labels.problem_type,
+        **labels.config_settings,
         "learner": trained.learner,
         "logits": {name: row.tolist() for name, row in zip(labels.names, trained.logits, strict=True)},
         "trusted_types": trusted,

@@ -25,8 +25,8 @@ from hf_audio.metrics import ClipScores, WindowScores, average_per_clip
 from hf_audio.terminal import show
 
 TITLES = {
-    "svm": "support vector machines with a radial kernel, one a class",
-    "boosting": "gradient-boosted trees, one ensemble a class",
+    "svm": "support vector machines with a radial kernel, one per class",
+    "boosting": "gradient-boosted trees, one ensemble per class",
 }
 DEFAULTS = {"svm": {"C": 10.0, "gamma": "scale"}, "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 15}}
 

@@ -12,7 +12,8 @@ import numpy as np
 from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key, load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form, names_of
-from hf_audio.predictor import Predictor, WindowEmbeddings
+from hf_audio.predictions import WindowEmbeddings
+from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name
 from hf_audio.terminal import named_logger
 

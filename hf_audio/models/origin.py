@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hf_audio.privacy import public_name
+from hf_audio.privacy import is_repo_id, public_name
 
 
 def origin_of(model: PreTrainedModel) -> dict[str, Any]:
@@ -24,3 +24,8 @@ def origin_of(model: PreTrainedModel) -> dict[str, Any]:
     papers = [one for given in papers for one in ([given] if isinstance(given, str) else given or ())]
     facts = {"base_licence": weights.get("license"), "base_source": weights.get("origin_url"), "base_papers": papers}
     return {"base_model": weights["hf_hub_id"], **{name: value for name, value in facts.items() if value}}
+
+
+def is_on_the_hub(base_model: str | None) -> bool:
+    """Whether a base model's name is one on the Hub, which has a namespace, so that metadata can lead there."""
+    return is_repo_id(base_model) and base_model.count("/") == 1

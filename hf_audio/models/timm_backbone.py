@@ -66,6 +66,7 @@ class TimmClassifier(AudioClassifier):
         embedding_size = self.add_backbones(pretrained)
         self.lora_targets = plain_layers(self)
         config.hidden_size = embedding_size
+        config.num_hidden_layers = sum(len(one.network.feature_info) for one in self.backbones())
         self.add_head(embedding_size)
 
     def add_backbones(self, pretrained: bool) -> int:
@@ -214,6 +215,7 @@ def class_groups(config: ParallelTimmConfig) -> list[list[int]]:
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .spectrogram_cnn import as_pictures  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
 
 for _config, _model in ((TimmClassifierConfig, TimmClassifier), (ParallelTimmConfig, ParallelTimmClassifier)):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)

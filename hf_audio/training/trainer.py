@@ -48,7 +48,7 @@ from hf_audio.training.checkpoints import (
     wait_until_seen,
 )
 from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
-from hf_audio.training.objective import Draws, Objective
+from hf_audio.training.objective import Objective, Places
 from hf_audio.training.run_folder import load_weights, write_model
 from hf_audio.training.run_settings import run_facts, run_settings
 from hf_audio.training.sharding import name_blocks
@@ -142,6 +142,10 @@ class AudioTrainer(Trainer):
             in_order=args.dataloader_in_order,
         )
 
+    def floating_point_ops(self, inputs) -> int:
+        """None: Trainer would guess them from tokens. scripts/benchmark_training.py --share counts them."""
+        return 0
+
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         self._micro_batch = 0
         return super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -153,7 +157,7 @@ class AudioTrainer(Trainer):
         """
         share = self.layout.share(self.state.global_step, self._micro_batch)
         self._micro_batch += 1
-        losses = self.objective.losses(model, inputs, Draws(self.args.seed, self.state.global_step, share.places))
+        losses = self.objective.losses(model, inputs, Places(self.args.seed, self.state.global_step, share.places))
         divided_by = self.current_gradient_accumulation_steps * self.args.world_size
         return losses[: share.num_counted].sum() * (divided_by / share.num_in_step)
 
@@ -177,7 +181,7 @@ class AudioTrainer(Trainer):
         """The objective's answers; the loss comes with the metrics, over all windows of all processes at once."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            return None, *self.objective.answers(model, inputs, Draws(self.args.seed, None, ()))
+            return None, *self.objective.answers(model, inputs, Places(self.args.seed, None, ()))
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         # With persistent workers Trainer would answer every data set with the loader of the first one.

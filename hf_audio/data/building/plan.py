@@ -24,6 +24,7 @@ from hf_audio.data.index.columns import (
     is_one_of,
     mixed_parts,
     places_of,
+    repeated,
     untrained,
     without_mixtures,
 )
@@ -79,11 +80,12 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
 
     Raises:
         InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip; an unknown label; partial labels that contradict themselves or the task.
+            training clip; an unknown label, or one twice; partial labels that contradict themselves or the task.
     """
     if not len(clips):
         raise InputError("There are no clips to build features from; the index is empty")
     given = labels.places(clips["labels"])
+    _check_named_once(clips, labels, given)
     _check_unknown(clips, labels, given)
     elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
     if len(elsewhere):
@@ -262,6 +264,14 @@ def _apart(clips: pa.Table) -> pa.Table:
     return clips.take(pa.array(np.arange(len(clips))))
 
 
+def _check_named_once(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuse a clip that has a class twice: `given` is in the order of clips and classes."""
+    twice = repeated(given[0] * len(labels) + given[1])
+    if len(twice):
+        row, label = divmod(int(twice[0]), len(labels))
+        raise InputError(f"Clip {clips['clip_id'][row]} names class {labels.names[label]!r} twice; name it once")
+
+
 def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
     """Refuse unknown classes that contradict the task, or the classes that are `given`."""
     rows, classes = labels.places(clips["unknown"])
@@ -270,7 +280,7 @@ def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray,
             f"Clip {clips['clip_id'][int(rows[0])]} has unknown classes, but each clip has exactly one class here; "
             f"only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
         )
-    both = np.intersect1d(rows * len(labels) + classes, given[0] * len(labels) + given[1])
+    both = repeated(rows * len(labels) + classes, given[0] * len(labels) + given[1])
     if len(both):
         row, label = divmod(int(both[0]), len(labels))
         raise InputError(

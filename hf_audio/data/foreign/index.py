@@ -22,6 +22,7 @@ from hf_audio.data.index.columns import (
     names_in,
     of_split,
     places_of,
+    repeated,
     whole,
 )
 from hf_audio.data.index.labels import LabelSpace
@@ -57,25 +58,10 @@ def read_clips(index: Path, columns: ClipColumns) -> pa.Table:
 
     Raises:
         InputError: no Parquet file with these columns, or one that is packed; values that no build writes; a clip
-            twice; a group in two splits.
+            twice.
     """
-    schema = columns.index
-    plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
-    with open_regular(index) as file:
-        parquet = in_words(str(index), lambda: pq.ParquetFile(file))
-        check_columns(parquet.schema_arrow, schema, str(index))
-        for number in range(parquet.num_row_groups):
-            check_packing(parquet.metadata.row_group(number), str(index))
-        if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MOST_TABLE_BYTES:
-            raise InputError(f"{index} has {parquet.metadata.num_rows:,} rows: more than any index; build it again")
-        clips = in_words(str(index), lambda: _validated(parquet.read(schema.names, use_threads=False)).cast(plain))
-    for fault, is_faulty in _faults(clips, columns):
-        if is_faulty.any():
-            row = int(is_faulty.argmax())
-            raise InputError(
-                f"{index} is damaged at row {row} (clip {clips['clip_id'][row].as_py()[:100]!r}): {fault}; download or "
-                "build the dataset again"
-            )
+    clips = _plainly(_stored(index, columns.index))
+    _check(index, clips, _with_places(clips, columns.labels), columns)
     return clips
 
 
@@ -83,15 +69,17 @@ def read_index(index: Path, excluded: Path, columns: ClipColumns, source: str) -
     """What an index lists of each split.
 
     Raises:
-        InputError: see `read_clips`; or no table of clips that were left out.
+        InputError: see `read_clips`; a group in two splits; or no table of clips that were left out.
     """
     left_out = [row["clip_id"] for row in written_rows(excluded, required=("clip_id", "reason"))]
-    clips = read_clips(index, columns)
+    clips = _plainly(_stored(index, columns.index))
+    placed = _with_places(clips, columns.labels)
+    _check(index, clips, placed, columns)
     try:
         check_disjoint(groups_and_splits(clips))
     except InputError as error:
         raise InputError(f"{source} cannot be trained on. {error}") from error
-    kept = clips.filter(pc.invert(is_one_of(clips["clip_id"], left_out)))
+    kept = placed.filter(pc.invert(is_one_of(clips["clip_id"], left_out)))
     return {split: _of_split(of_split(kept, split), columns) for split in names_in(kept["split"])}
 
 
@@ -142,13 +130,27 @@ def _counts(found: IndexedSplit, labels: LabelSpace) -> dict[str, Any]:
     }
 
 
-def _validated(table: pa.Table) -> pa.Table:
-    table.validate(full=True)  # offsets, and that texts are UTF-8
+def _stored(index: Path, schema: pa.Schema) -> pa.Table:
+    """What lies in the file, once its head says that it is what it should be."""
+    name = str(index)
+    with open_regular(index) as file:
+        parquet = in_words(name, lambda: pq.ParquetFile(file))
+        check_columns(parquet.schema_arrow, schema, name)
+        for number in range(parquet.num_row_groups):
+            check_packing(parquet.metadata.row_group(number), name)
+        if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MOST_TABLE_BYTES:
+            raise InputError(f"{name} has {parquet.metadata.num_rows:,} rows: more than any index; build it again")
+        table = in_words(name, lambda: parquet.read(schema.names, use_threads=False))
+        in_words(name, lambda: table.validate(full=True))  # offsets, and that texts are UTF-8
     return table.combine_chunks()
 
 
+def _plainly(table: pa.Table) -> pa.Table:
+    """The same without a word on what cannot be empty, as tables of clips are."""
+    return table.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in table.schema]))
+
+
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type without a word on what cannot be empty."""
     if pa.types.is_list(kind):
         return pa.list_(_plain(kind.value_type))
     if pa.types.is_struct(kind):
@@ -156,19 +158,42 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _faults(clips: pa.Table, columns: ClipColumns) -> Iterator[tuple[str, np.ndarray]]:
+def _with_places(clips: pa.Table, labels: LabelSpace) -> pa.Table:
+    """The clips with the places of their classes in place of the names, in order; -1 where there is no such class."""
+    for name in ("labels", "unknown"):
+        lists = whole(clips[name])
+        rows, classes = pc.list_parent_indices(lists).to_numpy(), places_of(pc.list_flatten(lists), labels.names)
+        size = len(labels) + 1
+        ordered = np.sort(rows * size + classes + 1) % size - 1
+        offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]).astype(np.int32)
+        placed = pa.ListArray.from_arrays(pa.array(offsets), pa.array(ordered))
+        clips = clips.set_column(clips.column_names.index(name), name, placed)
+    return clips
+
+
+def _check(index: Path, clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> None:
+    """Raises InputError naming the first clip that has a fault."""
+    for fault, is_faulty in _faults(clips, placed, columns):
+        if is_faulty.any():
+            row = int(is_faulty.argmax())
+            raise InputError(
+                f"{index} is damaged at row {row} (clip {clips['clip_id'][row].as_py()[:100]!r}): {fault}; download or "
+                "build the dataset again"
+            )
+
+
+def _faults(clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> Iterator[tuple[str, np.ndarray]]:
     """What rows of an index can have that they must not, in words, and bool `[rows]` of those that have it."""
-    labels = columns.labels
     for name in ("clip_id", "group"):
         lengths = pc.utf8_length(clips[name]).to_numpy()
         yield f"{name} must have 1 to {MOST_NAME:,} characters", (lengths < 1) | (lengths > MOST_NAME)
-    yield "the clip is listed twice", _repeats(clips["clip_id"])
+    yield "the clip is listed twice", _are_there_before(clips["clip_id"])
     yield f"split must be one of {', '.join(SPLITS)}", ~is_one_of(clips["split"], SPLITS).to_numpy()
     start_s = clips["start_s"].to_numpy()
     end_s = pc.fill_null(clips["end_s"], np.finfo(np.float64).max).to_numpy()
     is_stretch = np.isfinite(start_s) & (start_s >= 0) & np.isfinite(end_s) & (end_s > start_s)
     yield "start_s and end_s are no stretch of seconds", ~is_stretch
-    yield from _label_faults(clips, labels)
+    yield from _label_faults(placed, columns.labels)
     if columns.is_mixed:
         counts = [pc.list_value_length(clips[name]).to_numpy() for name in ("parts", "part_groups")]
         yield "a mixture must name the group of each of its parts", counts[0] != counts[1]
@@ -178,29 +203,27 @@ def _faults(clips: pa.Table, columns: ClipColumns) -> Iterator[tuple[str, np.nda
             yield f"{name} has more than {MOST_TEXT_BYTES:,} bytes", lengths > MOST_TEXT_BYTES
 
 
-def _label_faults(clips: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, np.ndarray]]:
-    num_rows, places = len(clips), {}
+def _label_faults(placed: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, np.ndarray]]:
+    pairs = {}
     for name in ("labels", "unknown"):
-        lists = clips[name].combine_chunks()
-        rows, classes = pc.list_parent_indices(lists).to_numpy(), places_of(pc.list_flatten(lists), labels.names)
-        yield f"{name} has a name that is no class of the manifest", _any_of(rows[classes < 0], num_rows)
-        pairs = rows * len(labels) + classes
-        yield f"a class is named twice in {name}", _any_of(rows[_repeats(pa.array(pairs))], num_rows)
-        places[name] = pairs
+        lists = whole(placed[name])
+        rows, classes = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
+        yield f"{name} has a name that is no class of the manifest", _any_of(rows[classes < 0], len(placed))
+        pairs[name] = rows * len(labels) + classes
+        twice = repeated(pairs[name]) // len(labels)
+        yield f"a class is named twice in {name}", _any_of(twice, len(placed))
     if not labels.is_multi_label:
-        given, unknown = (pc.list_value_length(clips[name]).to_numpy() for name in ("labels", "unknown"))
+        given, unknown = (pc.list_value_length(placed[name]).to_numpy() for name in ("labels", "unknown"))
         fault = "the clip has none or several classes, or unknown ones, where each has exactly one"
         yield fault, (given != 1) | (unknown > 0)
-    both = np.intersect1d(places["labels"], places["unknown"])
-    yield "a class is both given and unknown", _any_of(both // len(labels), num_rows)
+    both = repeated(pairs["labels"], pairs["unknown"]) // len(labels)
+    yield "a class is both given and unknown", _any_of(both, len(placed))
 
 
-def _repeats(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Which values are there before, bool `[values]`."""
+def _are_there_before(values: pa.ChunkedArray) -> np.ndarray:
+    """Which values are there before, bool `[values]`: they do not bring a new code."""
     codes = whole(pc.dictionary_encode(values)).indices.to_numpy()
-    is_repeated = np.ones(len(codes), dtype=bool)
-    is_repeated[np.unique(codes, return_index=True)[1]] = False
-    return is_repeated
+    return codes <= np.concatenate([[-1], np.maximum.accumulate(codes)[:-1]])
 
 
 def _any_of(rows: np.ndarray, num_rows: int) -> np.ndarray:
@@ -209,24 +232,13 @@ def _any_of(rows: np.ndarray, num_rows: int) -> np.ndarray:
     return found
 
 
-def _of_split(clips: pa.Table, columns: ClipColumns) -> IndexedSplit:
-    labels = columns.labels
-    num_groups = len(names_in(groups_and_splits(clips)["group"]))
-    for name in ("labels", "unknown"):
-        clips = clips.set_column(clips.column_names.index(name), name, _as_places(clips[name], labels))
-    rows = clips.combine_chunks().to_batches()[0]
+def _of_split(placed: pa.Table, columns: ClipColumns) -> IndexedSplit:
+    num_groups = len(names_in(groups_and_splits(placed)["group"]))
+    rows = placed.combine_chunks().to_batches()[0]
     given, unknown = (pc.list_flatten(rows[name]).to_numpy() for name in ("labels", "unknown"))
-    counts = (np.bincount(classes, minlength=len(labels)) for classes in (given, unknown))
+    counts = (np.bincount(classes, minlength=len(columns.labels)) for classes in (given, unknown))
     facts = np.sort(facts_of_rows(rows, columns))
-    return IndexedSplit(len(clips), num_groups, *counts, facts, _row_bytes(rows))
-
-
-def _as_places(column: pa.ChunkedArray, labels: LabelSpace) -> pa.ListArray:
-    """Lists of names as lists of their places among the classes, as rows have them: sorted."""
-    _, classes = labels.places(column)
-    lengths = pc.list_value_length(column).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(classes, pa.int64()))
+    return IndexedSplit(len(rows), num_groups, *counts, facts, _row_bytes(rows))
 
 
 def _row_bytes(rows: pa.RecordBatch) -> int:

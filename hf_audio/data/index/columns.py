@@ -67,6 +67,15 @@ def places_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
     return pc.fill_null(pc.index_in(column, pa.array(names, pa.string())), -1).to_numpy()
 
 
+def repeated(*numbers: np.ndarray) -> np.ndarray:
+    """The numbers that are there more than once, in one of the arrays or in two of them, sorted.
+
+    They are nearly sorted mostly, which sorting is quick with and numpy's search for unique ones is not.
+    """
+    ordered = np.sort(np.concatenate(numbers), kind="stable")
+    return ordered[1:][np.diff(ordered) == 0]
+
+
 def is_one_of(column: pa.ChunkedArray, names: Iterable[str]) -> pa.ChunkedArray:
     """Whether each text is one of `names`."""
     return pc.is_in(column, pa.array(list(names), pa.string()))

@@ -50,6 +50,11 @@ class LabelSpace:
     def label2id(self) -> dict[str, int]:
         return dict(self._ids)
 
+    @property
+    def config_settings(self) -> dict[str, Any]:
+        """What a model's config says of the classes and the task."""
+        return {"id2label": self.id2label, "label2id": self.label2id, "problem_type": self.problem_type}
+
     @cached_property
     def _ids(self) -> dict[str, int]:  # made once: an index has millions of clips, and AudioSet 527 classes
         return {name: index for index, name in enumerate(self.names)}
@@ -68,19 +73,22 @@ class LabelSpace:
         Raises:
             InputError: a name that is no class.
         """
-        lists = whole(column)
-        clips, flat = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
-        classes = places_of(flat, self.names)
-        if (classes < 0).any():
-            raise unknown_name("label", flat[int(np.argmax(classes < 0))].as_py(), self.names)
-        order = np.lexsort((classes, clips))
-        return clips[order], classes[order]
+        return np.divmod(self._pairs(column), len(self))
 
     def counts(self, column: pa.ChunkedArray) -> np.ndarray:
         """How many clips have each class, int `[classes]`, of a column of label names."""
-        clips, classes = self.places(column)
-        pairs = np.unique(clips * len(self) + classes)
-        return np.bincount(pairs % len(self), minlength=len(self))
+        pairs = self._pairs(column)
+        is_first = np.diff(pairs, prepend=-1) > 0
+        return np.bincount(pairs[is_first] % len(self), minlength=len(self))
+
+    def _pairs(self, column: pa.ChunkedArray) -> np.ndarray:
+        """Of each name `clip * classes + class`, sorted."""
+        lists = whole(column)
+        flat = pc.list_flatten(lists)
+        classes = places_of(flat, self.names)
+        if (classes < 0).any():
+            raise unknown_name("label", flat[int(np.argmax(classes < 0))].as_py(), self.names)
+        return np.sort(pc.list_parent_indices(lists).to_numpy() * len(self) + classes)
 
     def multi_hot(self, indices: Sequence[int], unknown: Sequence[int] = ()) -> np.ndarray:
         """float32 `[classes]` with 1 at each of `indices` and NaN at each of `unknown`."""

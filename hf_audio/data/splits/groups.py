@@ -25,7 +25,8 @@ def groups_and_counts(clips: pa.Table, labels: LabelSpace) -> tuple[list[str], s
     groups = names_in(clips["group"])
     row_of_clip = places_of(clips["group"], groups)
     clip_of_label, label = labels.places(clips["labels"])
-    pairs = np.unique(clip_of_label * len(labels) + label)  # a label counts once a clip
+    pairs = clip_of_label * len(labels) + label  # which are sorted
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # a label counts once a clip
     rows = np.concatenate([row_of_clip[pairs // len(labels)], row_of_clip])
     columns = np.concatenate([pairs % len(labels), np.full(len(clips), len(labels))])
     shape = (len(groups), len(labels) + 1)
