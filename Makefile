@@ -6,10 +6,10 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help demo test lint benchmark clean
+.PHONY: help demo test lint peer-tests benchmark compatibility clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate, write report and model: runs/ast_irmas_demo
 	$(VENV)/bin/accelerate launch recipes/ast_irmas.py --demo
@@ -21,10 +21,16 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+peer-tests: $(VENV)/installed  ## transformers' own common tests, from the package index, on our models and extractors
+	$(VENV)/bin/python scripts/peer_tests.py
+
 benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
 	$(VENV)/bin/python scripts/benchmark_features.py
 	$(VENV)/bin/python scripts/benchmark_extractors.py
 	$(VENV)/bin/python scripts/benchmark_training.py
+
+compatibility: $(VENV)/installed  ## run every card's code in the releases of transformers that README promises
+	$(VENV)/bin/python tests/compatibility.py
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.12 with venv found; install one (Debian: apt install python3-venv) or name it: make PYTHON=..." >&2; exit 2; }
@@ -34,4 +40,4 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 clean:  ## remove the environment and what runs left behind
-	rm -rf $(VENV) runs corpora build *.egg-info
+	rm -rf $(VENV) .compatibility runs corpora build *.egg-info

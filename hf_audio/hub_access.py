@@ -12,6 +12,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -65,6 +66,11 @@ def hub_errors_in_words(repo_id: str, revision: str | None, lacking: str = "lack
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"Dataset {repo_id} on the Hub {lacking}") from error
+    except OfflineModeIsEnabled as error:
+        raise InputError(
+            f"HF_HUB_OFFLINE is set and {repo_id} is no folder here; unset it, or download the dataset and give its "
+            "folder"
+        ) from error
     except httpx2.TransportError as error:
         raise InputError(
             f"The connection to the Hub broke while reading {repo_id} ({error}); run the same command again, what was "

@@ -22,7 +22,8 @@ from hf_audio.data.index.table import metadata_columns
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
-from hf_audio.preparation.clips import read_corpus
+from hf_audio.preparation.read_corpora import read_corpus
+from hf_audio.preparation.sources import kinds_and_commits
 from hf_audio.recipe import parse_recipe
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
@@ -47,11 +48,22 @@ class RepeatedRuns:
         self.recipe, self.flags, self.config_file = recipe, list(flags), config_file
         self.values = runpy.run_path(recipe, run_name="read")
         self.settings = self._parsed([])
+        self._pin_commits()
 
     @cached_property
     def clips(self) -> pa.Table:
         """The corpus as its index has it."""
-        return read_corpus(self.settings.data)[0]
+        return read_corpus(self.settings.data, self.settings.token).clips
+
+    def _pin_commits(self) -> None:
+        """Lets all runs read the same commits of datasets on the Hub, which may get new ones in between."""
+        corpus = self.settings.corpus
+        if corpus.dataset is None or corpus.dataset_revision or self.settings.stored_features:
+            return
+        _, commits = kinds_and_commits(corpus, self.settings.token)
+        if all(commits):
+            self.flags += ["--dataset_revision", *commits]
+            self.settings = self._parsed([])
 
     def report(self, what: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
         """The report of one run in a folder: of an earlier call where that had the same settings, clips and files.
@@ -92,7 +104,7 @@ class RepeatedRuns:
         facts, data = described_clips(self.clips), self.settings.data
         if data.negatives:
             others = dataclasses.replace(type(data)(), corpus=data.negatives, data_dir=data.negatives_dir)
-            more = described_clips(read_corpus(others)[0])
+            more = described_clips(read_corpus(others).clips)
             facts |= {f"{name} of negatives": value for name, value in more.items()}
         return facts
 
@@ -119,7 +131,10 @@ def described_clips(clips: pa.Table) -> dict[str, str]:
     found = {
         name: finished_work.digest([one, digest(clips[one])] for one in columns) for name, columns in parts.items()
     }
-    return {**found, "recordings": digest_of_files(clips["audio"].unique().to_pylist())}
+    addresses = clips["audio"].unique().to_pylist()
+    on_hub = [address for address in addresses if address.startswith("hf://")]  # at a commit, which never changes
+    files = digest_of_files(address for address in addresses if not address.startswith("hf://"))
+    return {**found, "recordings": finished_work.digest([*on_hub, files])}
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -143,7 +158,7 @@ def _content(value: Any, named: str | None) -> Any:
     path = Path(value).expanduser()
     if named == HUB_OR_PATH:
         return digest_of_folder(path) if path.is_dir() else value
-    return _hash(path) if path.suffix == ".csv" and path.is_file() else str(path.resolve())
+    return _hash(path) if path.suffix in (".csv", ".yaml", ".yml") and path.is_file() else str(path.resolve())
 
 
 def _hash(path: str | Path) -> str:

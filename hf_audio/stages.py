@@ -3,7 +3,7 @@
     features = prepare_features(recipe)                 recordings or Hub → feature dataset
     model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
     trainer = train_model(recipe, model, features)      resumable
-    report = evaluate_run(recipe, trainer)              scores, reference rows, pictures
+    report = evaluate_run(recipe, trainer)              scores, baselines, pictures
     publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
 
 or, without labels, to make a checkpoint that the above can start from:
@@ -35,7 +35,7 @@ from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips, window_extractor
 from hf_audio.preparation.extractors import settings_of
-from hf_audio.preparation.sources import FEATURES, each_corpus, source_of
+from hf_audio.preparation.sources import FEATURES, kinds_and_commits
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
@@ -44,9 +44,10 @@ from hf_audio.terminal import show
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from transformers import PreTrainedModel
 
-    from hf_audio.analysis.evaluation import Scorer
+    from hf_audio.analysis.evaluation import Trained
     from hf_audio.learners import TrainedClassifiers
     from hf_audio.training import AudioTrainer, Objective
 
@@ -82,16 +83,11 @@ def _settle_source(recipe: Recipe) -> None:
     """
     if recipe.corpus.dataset is None:
         return
-    kinds, commits = told_by_main(lambda: _kinds_and_commits(recipe))
+    kinds, commits = told_by_main(lambda: kinds_and_commits(recipe.corpus, recipe.token))
     several = len(kinds) > 1
     recipe.stored_features = not several and kinds[0] == FEATURES
     recipe.corpus.dataset_revision = commits if several else commits[0]
     require_acting(recipe.given, flat_settings(recipe))
-
-
-def _kinds_and_commits(recipe: Recipe) -> tuple[list[str], list[str | None]]:
-    sources = [source_of(one, recipe.token) for one in each_corpus(recipe.corpus).values()]
-    return [one.kind for one in sources], [one.place.commit if one.place else None for one in sources]
 
 
 def _stored_features(recipe: Recipe) -> FeatureDataset:
@@ -106,7 +102,7 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
-    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token)
+    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given)
     if publishes:
         url = push_features(
             folder,
@@ -223,25 +219,30 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 
-def evaluate_run(recipe: Recipe, trainer: Scorer) -> dict[str, Any]:
-    """Scores validation and test by clip beside the reference rows; report.json and plots/ go to the run folder."""
+def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
+    """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
     return evaluate_model(
-        trainer,
-        trainer.features,
+        trained,
+        trained.features,
         recipe.training.output_dir,
         settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
-        recordings=None if recipe.stored_features else lambda: corpus_clips(recipe.data, token=recipe.token).clips,
+        recordings=None if recipe.stored_features else lambda: _clips(recipe),
     )
 
 
-def publish_run(recipe: Recipe, trainer: Scorer, report: dict[str, Any]) -> None:
+def _clips(recipe: Recipe) -> pa.Table:
+    """The clips once more, whose settings were checked when features were built of them."""
+    return corpus_clips(recipe.data, token=recipe.token, given=()).clips
+
+
+def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> None:
     """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 
-    if not trainer.is_world_process_zero():
+    if not process_state().is_main_process:
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
@@ -258,7 +259,7 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
     """Writes the card beside the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
     from hf_audio.publishing.pretraining_card import write_pretraining_card
 
-    if not trainer.is_world_process_zero():
+    if not process_state().is_main_process:
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:

@@ -1,8 +1,9 @@
-"""The one rule by which clips are cut into windows, for building features and for inference."""
+"""The one rule by which clips are cut into windows, in frames or in samples, for training and for predicting."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,42 @@ def window_starts(num_frames: int, window_frames: int, hop_frames: int) -> list[
     if 2 * uncovered >= hop_frames:
         starts.append(num_frames - window_frames)
     return starts
+
+
+class SampleWindows(NamedTuple):
+    """`window_starts` in samples, for features whose windows are cut from frames too.
+
+    Args:
+        window, hop: samples of a window, and from one to the next.
+        shortest: samples of the shortest sound; what is shorter is padded with silence to it.
+        step: windows start on multiples of it and a sound ends on one behind `shortest`, as frames do.
+    """
+
+    window: int
+    hop: int
+    shortest: int = 1
+    step: int = 1
+
+    def length(self, num_samples: int) -> int:
+        """Samples of a sound that windows are cut from: of `num_samples`, padded to the shortest and cut to the step.
+
+        Of a sound of 16 kHz and frames of 400 samples every 160: 160 → 400, 400 → 400, 900 → 880.
+        """
+        padded = max(num_samples, self.shortest)
+        return padded - (padded - self.shortest) % self.step
+
+    def starts(self, num_samples: int) -> list[int]:
+        """First samples of the windows of a sound of `num_samples`."""
+        return window_starts(self.length(num_samples), self.window, self.hop)
+
+    def cut(self, sound: np.ndarray) -> list[np.ndarray]:
+        """The windows of a sound `[..., samples]`: views of it, or of what it is padded to."""
+        num_samples = sound.shape[-1]
+        if num_samples < self.shortest:
+            widths = [(0, 0)] * (sound.ndim - 1) + [(0, self.shortest - num_samples)]
+            sound = np.pad(sound, widths)
+        sound = sound[..., : self.length(num_samples)]
+        return [sound[..., start : start + self.window] for start in self.starts(num_samples)]
 
 
 def cut_windows(frames: np.ndarray, window_frames: int, hop_frames: int) -> Iterator[tuple[int, np.ndarray]]:

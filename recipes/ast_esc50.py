@@ -1,7 +1,7 @@
 """Fine-tune the Audio Spectrogram Transformer on ESC-50: 50 environmental sounds, five official folds.
 
     accelerate launch recipes/ast_esc50.py --data_dir DIR --fold fold1
-    python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR            all five: mean and deviation
+    python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR   all five, and their mean
     accelerate launch recipes/ast_esc50.py --demo
 
 The published figures are means over the five folds: run all of them. Clips of one recording are never in two folds.

@@ -1,7 +1,7 @@
 """Train a convolutional network on UrbanSound8K from scratch: 10 urban sounds, ten official folds.
 
     accelerate launch recipes/cnn_urbansound8k.py --data_dir DIR --fold fold1
-    python scripts/cross_validate.py recipes/cnn_urbansound8k.py --data_dir DIR     all ten: mean and deviation
+    python scripts/cross_validate.py recipes/cnn_urbansound8k.py --data_dir DIR   all ten, and their mean
     accelerate launch recipes/cnn_urbansound8k.py --demo
 
 The published figures are means over the ten folds: run all of them. Excerpts of one recording are never in two folds;

@@ -1,4 +1,4 @@
-"""Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and deviation.
+"""Run a recipe once for each fold, or for each speaker, song ... left out, and report mean and standard deviation.
 
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR       every fold of the split column
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five drawn by groups
@@ -26,8 +26,8 @@ from hf_audio.config import Recipe
 from hf_audio.data.index.columns import names_in
 from hf_audio.data.splits.assigning import fold_names
 from hf_audio.files import write_atomically
+from hf_audio.markdown import Markdown, escaped, table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.publishing.markdown import Markdown, escaped, table
 from hf_audio.repeated_runs import RepeatedRuns
 from hf_audio.terminal import show
 
@@ -112,7 +112,7 @@ def folder_names(names: list[str]) -> list[str]:
 
 
 def as_table(reports: dict[str, dict]) -> str:
-    """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its references."""
+    """One row a fold, then mean and standard deviation (over folds, n - 1) of this model and of its baselines."""
     some = next(iter(reports.values()))
     metrics = main_metrics(some["task"]["problem_type"])
     rows = []

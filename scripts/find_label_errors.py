@@ -2,7 +2,7 @@
 
     python scripts/find_label_errors.py FEATURES_DIR --data_dir DIR       then open label_errors/NAME/index.html
     python scripts/find_label_errors.py FEATURES_DIR --model runs/cnn_folder
-    python scripts/find_label_errors.py FEATURES_DIR --splits train test --predictions runs/x_folds/*/predictions.csv
+    python scripts/find_label_errors.py FEATURES_DIR --splits train test --predictions x_folds/*/scores/clips.parquet
     python scripts/find_label_errors.py FEATURES_DIR --hold_out clips     few large groups, such as speakers
     python scripts/find_label_errors.py FEATURES_DIR --plant 0.1          how many of planted errors does it find?
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from hf_audio import FeatureDataset, InputError, clear_errors, find_label_errors, load_features, write_label_errors
 from hf_audio.label_quality.errors import FEW_GROUPS, LEAST_AGREEMENT
 from hf_audio.label_quality.planted_errors import find_planted_errors
+from hf_audio.markdown import table
 from hf_audio.terminal import show
 
 PLANTED_DRAWS = 3
@@ -82,9 +83,11 @@ def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None
         network=options.model,
         hold_out=options.hold_out,
     )
-    show("| draw | planted | found | precision | recall |\n|---:|---:|---:|---:|---:|")
-    for number, draw in enumerate(draws, start=1):
-        show(f"| {number} | {draw.num_planted} | {draw.num_found} | {draw.precision:.2f} | {draw.recall:.2f} |")
+    rows = [
+        [number, draw.num_planted, draw.num_found, f"{draw.precision:.2f}", f"{draw.recall:.2f}"]
+        for number, draw in enumerate(draws, start=1)
+    ]
+    show(table(("draw", "planted", "found", "precision", "recall"), rows))
     show("Errors that were there before count as wrongly found; nothing was written.")
 
 
@@ -97,7 +100,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--plant", type=float, help="turn this share of the labels wrong and count what is found")
     judges = parser.add_mutually_exclusive_group()
     judges.add_argument("--model", help="judge by embeddings of this network: a run folder or a Hub name")
-    judges.add_argument("--predictions", nargs="+", default=[], help="judge by these predictions.csv of runs")
+    judges.add_argument("--predictions", nargs="+", default=[], help="judge by these scores/clips.parquet of runs")
     parser.add_argument("--hold_out", choices=("groups", "clips"), default="groups", help="default: %(default)s")
     parser.add_argument("--confidence", type=float, default=0.5, help="least of overrides.csv; default: %(default)s")
     parser.add_argument("--pictures", type=int, default=100, help="log-mel pictures on the page; default: %(default)s")

@@ -25,6 +25,7 @@ from accelerate.utils import DistributedType
 from training_run import tiny_model, trainer_of
 
 from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.models import build_model
 
 ARGUMENTS = {
     **{"num_train_epochs": 1, "per_device_train_batch_size": 8, "learning_rate": 3e-3},
@@ -41,13 +42,16 @@ def main() -> None:
     assert trainer.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == ["ASTLayer"]
     trainer.train_resumable()
     assert type(trainer.model).__name__.startswith("FSDP")
-    scores = torch.from_numpy(trainer.predict_clips("test").logits)
+    scores = torch.from_numpy(trainer.predictor().scores(features, "test").logits)
     (run / "model.safetensors").unlink(missing_ok=True)
     again = trainer_of(features, run, tiny_model(features, seed=5), ARGUMENTS)
     assert again.train_resumable().global_step == 3
-    torch.testing.assert_close(torch.from_numpy(again.predict_clips("test").logits), scores)
+    torch.testing.assert_close(torch.from_numpy(again.predictor().scores(features, "test").logits), scores)
     if trainer.is_world_process_zero():
         torch.save({"scores": scores}, run / "scores.pt")
+    again.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = None  # of a state that the next one shares
+    cnn = build_model("cnn-concert", features)  # has no blocks and no input embeddings
+    assert trainer_of(features, run / "cnn", cnn, {**ARGUMENTS, "max_steps": 1}).train_resumable().global_step == 1
     torch.distributed.barrier()
 
 

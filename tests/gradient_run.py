@@ -2,7 +2,8 @@
 
     accelerate launch --num_processes N tests/gradient_run.py FOLDER OUT.safetensors
 
-FOLDER holds the feature datasets "single" and "multi". A step always takes the first 8 windows of train.
+FOLDER holds the feature datasets "single" and "multi". A step always takes the first 8 windows of train, or where
+windows are augmented, and mixed, the first 16.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from safetensors.torch import save_file
 from training_run import tiny_model
 from transformers import TrainerCallback
 
+from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, SpecAugment, Warp
 from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.errors import InputError
+from hf_audio.ranks import from_first_process
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
-GLOBAL_BATCH = 8
+GLOBAL_BATCH, AUGMENTED_BATCH = 8, 16
 ACCUMULATIONS = (1, 4)
 WEIGHTS = np.array([0.5, 1.0, 4.0], dtype=np.float32)  # of the single-label loss; the multi-label one is plain
 
@@ -34,8 +38,10 @@ class GradientKeeper(TrainerCallback):
         self.gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
-def first_step(features, accumulation: int, world_size: int, **more) -> dict[str, torch.Tensor]:
-    """Loss and gradient of the first step over GLOBAL_BATCH windows, and the scores before it.
+def first_step(
+    features, accumulation: int, world_size: int, augment=None, size: int = GLOBAL_BATCH, **more
+) -> dict[str, torch.Tensor]:
+    """Loss and gradient of the first step over `size` windows, and the scores before it.
 
     Scores come first, since an evaluation must not leave the model prepared in such a way that each process trains
     alone.
@@ -54,16 +60,19 @@ def first_step(features, accumulation: int, world_size: int, **more) -> dict[str
             save_strategy="no",
             train_sampling_strategy="sequential",
             gradient_accumulation_steps=accumulation,
-            per_device_train_batch_size=GLOBAL_BATCH // accumulation // world_size,
+            per_device_train_batch_size=size // accumulation // world_size,
             per_device_eval_batch_size=4,
             **more,
         )
         weights = None if features.labels.is_multi_label else WEIGHTS
         trainer = AudioTrainer(
-            tiny_model(features), arguments, Classification(features, class_weights=weights), callbacks=[keeper]
+            tiny_model(features),
+            arguments,
+            Classification(features, augment=augment, class_weights=weights),
+            callbacks=[keeper],
         )
         metrics = trainer.evaluate()
-        clips = trainer.predict_clips("validation")
+        clips = trainer.predictor().scores(features, "validation")
         trainer.train()
     names = sorted(name for name, value in metrics.items() if not name.endswith(("runtime", "_second", "_time")))
     return {
@@ -102,6 +111,10 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
         for accumulation in ACCUMULATIONS:
             for name, value in first_step(features, accumulation, world_size).items():
                 found[f"{task}.{accumulation}.{name}"] = value
+    steps = (Warp(0.2, 0.1, 2.0, 6.0), Combine(0.5, 3, 5), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(8, 4))
+    augment = Compose(steps, Normalisation.of(features.extractor))
+    for name, value in first_step(features, 1, world_size, augment, AUGMENTED_BATCH).items():
+        found[f"augmented.{name}"] = value
     features = load_features(folder / "single")
     compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
     for name, value in first_step(features, 1, world_size, **compiled).items():
@@ -110,10 +123,27 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
     return found
 
 
+def check_first_process_decides(rank: int) -> None:
+    """What the first process finds holds in all, and so does what it refuses; the others do not even look."""
+    looked = []
+
+    def refuse():
+        looked.append(rank)
+        raise InputError("refused")
+
+    assert from_first_process(lambda: rank) == 0
+    try:
+        from_first_process(refuse)
+        raise AssertionError("nothing was refused")
+    except InputError as error:
+        assert str(error) == "refused" and looked == [0][: rank == 0]
+
+
 if __name__ == "__main__":
     from accelerate import PartialState
 
     state = PartialState(cpu=True)
+    check_first_process_decides(state.process_index)
     tensors = all_cases(Path(sys.argv[1]), state.num_processes)
     if state.is_main_process:
         tensors["world_size"] = torch.tensor(state.num_processes)

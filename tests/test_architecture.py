@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "grey_pictures", "hub_access"),
+        *("ranks", "limits", "windows", "grey_pictures", "markdown", "hub_access"),
     },
     {"kinds"},
-    {"data", "losses", "metrics"},
-    {"augment", "models", "corpora"},
-    {"training", "inference", "preparation", "pictures", "references", "copies"},
+    {"data", "metrics"},
+    {"augment", "models", "corpora", "predictions"},
+    {"predictor", "losses"},
+    {"training", "preparation", "pictures", "baselines", "copies", "stored_scores"},
     {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},

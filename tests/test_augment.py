@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from augmenting import all_frames, augmented, numbers_of, places
 from transformers import ASTFeatureExtractor
 
 from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment, augmentation_for
+from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
 from hf_audio.kinds.fbank import KaldiFbank
@@ -22,30 +25,26 @@ def generator(seed=0):
 
 @pytest.fixture
 def batch():
-    """Features of which the second has 40 real frames only, and multi-hot targets."""
+    """Features of which the second has 40 real frames only, multi-hot targets, and how many frames are real."""
     features = torch.randn(BATCH, FRAMES, BINS, generator=generator()) / 2
     features[1, 40:] = PADDING
-    targets = (torch.rand(BATCH, 5, generator=generator(1)) > 0.6).float()
-    return features, targets
+    num_frames = all_frames(features)
+    num_frames[1] = 40
+    return features, (torch.rand(BATCH, 5, generator=generator(1)) > 0.6).float(), num_frames
 
 
-def test_padding_is_what_the_stock_extractor_pads_with():
-    extractor = ASTFeatureExtractor(max_length=98, num_mel_bins=32, mean=MEAN, std=STD)
-    waveform = torch.randn(8000, generator=generator()) / 10
-    features = torch.as_tensor(extractor(waveform.numpy(), sampling_rate=16000, return_tensors="pt").input_values)
-    padding = Normalisation.of(extractor).is_padding(features)
-    assert padding.sum() == 98 - 48 and not padding[0, :48].any()
-    assert torch.equal(padding, Normalisation.of(extractor).is_padding(features.bfloat16()))
+def masked(batch, longest: int, widest: int, seed: int = 0):
+    features, targets, num_frames = batch
+    return augmented(SpecAugment(longest, widest), NORMALISATION, features, targets, None, num_frames, seed)
 
 
 def test_masks_differ_between_samples_stay_within_their_limits_and_spare_the_rest(batch):
-    features, targets = batch
-    augment = SpecAugment(longest_time_mask_frames=20, widest_bin_mask_bins=6, normalisation=NORMALISATION)
-    masked, same_targets = augment.apply(features, targets, augment.draw(BATCH, generator()))
-    assert torch.equal(same_targets, targets)
-    hidden = (masked == 0) & (features != 0)
-    assert torch.equal(masked[~hidden], features[~hidden])
-    frames, bins = hidden.all(dim=2), hidden.all(dim=1)
+    features, targets, num_frames = batch
+    found, same_targets, same_frames = masked(batch, 20, 6)
+    assert torch.equal(same_targets, targets) and torch.equal(same_frames, num_frames)
+    hidden = (found == 0) & (features != 0)
+    assert torch.equal(found[~hidden], features[~hidden])
+    frames, bins = hidden.all(dim=2), hidden[:, :40].all(dim=1)
     assert frames.sum(1).max() <= 40 and bins.sum(1).max() <= 12
     assert len({tuple(row.tolist()) for row in frames}) > BATCH // 2
     assert len({tuple(row.tolist()) for row in bins}) > BATCH // 2
@@ -53,22 +52,22 @@ def test_masks_differ_between_samples_stay_within_their_limits_and_spare_the_res
 
 
 def test_any_place_can_be_masked(batch):
-    features, targets = batch
-    augment = SpecAugment(longest_time_mask_frames=20, widest_bin_mask_bins=6, normalisation=NORMALISATION)
-    hidden = [augment.apply(features, targets, augment.draw(BATCH, generator(seed)))[0] == 0 for seed in range(30)]
-    hidden = torch.cat(hidden)
+    hidden = torch.cat([masked(batch, 20, 6, seed)[0] == 0 for seed in range(30)])
     assert hidden.all(dim=2).any(dim=0).all() and hidden.all(dim=1).any(dim=0).all()
 
 
 def test_masks_lie_on_sound_and_leave_padding_alone(batch):
-    features, targets = batch
-    augment = SpecAugment(longest_time_mask_frames=98, widest_bin_mask_bins=0, normalisation=NORMALISATION)
-    seen = torch.zeros(40, dtype=torch.bool)
+    features, seen = batch[0], torch.zeros(40, dtype=torch.bool)
     for seed in range(20):
-        masked, _ = augment.apply(features, targets, augment.draw(BATCH, generator(seed)))
-        assert torch.equal(masked[1, 40:], features[1, 40:])
-        seen |= (masked[1, :40] == 0).all(dim=1)
+        found = masked(batch, 98, 0, seed)[0]
+        assert torch.equal(found[1, 40:], features[1, 40:])
+        seen |= (found[1, :40] == 0).all(dim=1)
     assert seen.all()
+
+
+def mixed_by(share, partner, features, targets, num_frames=None, labels="interpolate"):
+    drawn = mixup_numbers(share.numpy(), np.array(partner))
+    return augmented(Mixup(1.0, labels), NORMALISATION, features, targets, drawn, num_frames)
 
 
 def test_mixing_features_is_mixing_waveforms():
@@ -77,10 +76,8 @@ def test_mixing_features_is_mixing_waveforms():
     # In independent noise the cross term that the power domain leaves out is zero on average.
     waveforms = torch.randn(2, 16000 * 4, generator=random) * torch.tensor([[0.1], [0.02]])
     share = torch.tensor([0.8, 0.6])
-    mixup = Mixup(1.0, NORMALISATION)
     features = NORMALISATION.apply(fbank(waveforms))
-    drawn = type(mixup.draw(2, random))(share, torch.tensor([1, 0]))
-    mixed, targets = mixup.apply(features, torch.eye(2), drawn)
+    mixed, targets, _ = mixed_by(share, [1, 0], features, torch.eye(2))
     sounds = share.sqrt()[:, None] * waveforms + (1 - share).sqrt()[:, None] * waveforms.flip(0)
     difference = (NORMALISATION.undo(mixed) - fbank(sounds)).mean(dim=(1, 2))
     assert difference.abs().max() < 0.12  # in log energy; averaging log-mel values instead is off by 0.3 and more
@@ -89,22 +86,20 @@ def test_mixing_features_is_mixing_waveforms():
     assert (NORMALISATION.undo(averaged) - fbank(sounds)).mean(dim=(1, 2)).abs().max() > 0.3
 
 
-def test_mixing_draws_a_share_for_each_sample(batch):
-    mixup = Mixup(0.5, NORMALISATION)
-    share, partner = mixup.draw(1000, generator())
-    assert share.min() >= 0.5 and share.max() <= 1 and share.unique().numel() > 900
-    assert torch.equal(partner.sort().values, torch.arange(1000))
+def test_mixing_draws_a_share_and_another_window_for_each_sample():
+    drawn = numbers_of(Mixup(0.5), 1000)
+    assert drawn.share.min() >= 0.5 and drawn.share.max() <= 1 and len(set(drawn.share.tolist())) > 900
+    assert sorted(drawn.partner) == list(range(1000)) and (drawn.partner != np.arange(1000)).all()
     expected = torch.distributions.Beta(0.5, 0.5).sample((20000,))
-    assert share.mean() == pytest.approx(torch.maximum(expected, 1 - expected).mean().item(), abs=0.02)
+    assert drawn.share.mean() == pytest.approx(torch.maximum(expected, 1 - expected).mean().item(), abs=0.02)
 
 
 def test_mixed_labels_are_shares_or_a_union(batch):
-    features, targets = batch
+    features, targets, num_frames = batch
     for labels in ("interpolate", "union"):
-        mixup = Mixup(0.5, NORMALISATION, labels)
-        drawn = mixup.draw(BATCH, generator())
-        _, mixed = mixup.apply(features, targets, drawn)
-        share, other = drawn.share[:, None], targets[drawn.partner]
+        drawn = numbers_of(Mixup(0.5, labels), BATCH)
+        mixed = augmented(Mixup(0.5, labels), NORMALISATION, features, targets, drawn, num_frames)[1]
+        share, other = torch.from_numpy(drawn.share)[:, None], targets[drawn.partner]
         if labels == "interpolate":
             torch.testing.assert_close(mixed, share * targets + (1 - share) * other)
         else:
@@ -114,32 +109,36 @@ def test_mixed_labels_are_shares_or_a_union(batch):
 
 
 def test_padding_is_silence_to_mixing(batch):
-    features, targets = batch
-    mixup = Mixup(1.0, NORMALISATION)
-    drawn = mixup.draw(BATCH, generator())
-    partner = torch.arange(BATCH)
-    partner[[0, 1]] = torch.tensor([1, 0])
+    features, targets, num_frames = batch
+    partner = np.arange(BATCH)
+    partner[[0, 1]] = [1, 0]
     share = torch.full((BATCH,), 0.7)
-    mixed, _ = mixup.apply(features, targets, type(drawn)(share, partner))
+    mixed, _, found_frames = mixed_by(share, partner, features, targets, num_frames)
     # the long one goes on alone, 0.7 of its energy, where the short one has ended
     expected = NORMALISATION.undo(features[0, 40:]) + torch.tensor(0.7).log()
     torch.testing.assert_close(NORMALISATION.undo(mixed[0, 40:]), expected, rtol=1e-4, atol=1e-4)
     expected = NORMALISATION.undo(features[0, 40:]) + torch.tensor(0.3).log()
     torch.testing.assert_close(NORMALISATION.undo(mixed[1, 40:]), expected, rtol=1e-4, atol=1e-4)
+    assert found_frames[:2].tolist() == [FRAMES, FRAMES]
     both_short = features.clone()
     both_short[0, 40:] = PADDING
-    mixed, _ = mixup.apply(both_short, targets, type(drawn)(share, partner))
-    assert torch.equal(mixed[:2, 40:], both_short[:2, 40:])
+    num_frames[0] = 40
+    mixed, _, found_frames = mixed_by(share, partner, both_short, targets, num_frames)
+    torch.testing.assert_close(mixed[:2, 40:], both_short[:2, 40:])
+    assert found_frames[:2].tolist() == [40, 40]
+    alone = mixed_by(torch.ones(BATCH), partner, features, targets, num_frames)
+    torch.testing.assert_close(alone[0][2:], features[2:], rtol=1e-5, atol=1e-5)
+    assert torch.equal(alone[1], targets) and torch.equal(alone[2], num_frames), "a partner of no share says nothing"
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_generator_decides_everything_on_every_device(batch, device, dtype):
-    augment = Compose((Mixup(0.4, NORMALISATION), SpecAugment(20, 6, NORMALISATION)))
-    features, targets = batch[0].to(dtype), batch[1]
-    expected = augment(features, targets, generator(3))
-    again = augment(features.to(device), targets.to(device), generator(3))
-    other, _ = augment(features, targets, generator(4))
+def test_places_in_the_run_decide_everything_on_every_device(batch, device, dtype):
+    augment = Compose((Mixup(0.4), SpecAugment(20, 6)), NORMALISATION)
+    features, rest = batch[0].to(dtype), batch[1:]
+    expected = augment(features, *rest, augment.draw(places(BATCH, 3)))
+    again = augment(features.to(device), *(one.to(device) for one in rest), augment.draw(places(BATCH, 3)))
+    other = augment(features, *rest, augment.draw(places(BATCH, 4)))[0]
     for one, two in zip(expected, again, strict=True):
         assert two.dtype == one.dtype and two.device.type == device and two.isfinite().all()
         torch.testing.assert_close(one, two.cpu(), rtol=1e-2, atol=1e-2) if device != "cpu" else None
@@ -149,10 +148,10 @@ def test_a_generator_decides_everything_on_every_device(batch, device, dtype):
 
 
 def test_mixup_leaves_alone_whom_probability_spares():
-    drawn = Mixup(10.0, NORMALISATION, probability=0.25).draw(4000, torch.Generator().manual_seed(0))
-    mixed = (drawn.share < 1).float().mean().item()
-    assert mixed == pytest.approx(0.25, abs=0.03)
-    assert (Mixup(10.0, NORMALISATION).draw(4000, torch.Generator().manual_seed(0)).share < 1).all()
+    share = numbers_of(Mixup(10.0, probability=0.25), 4000).share
+    assert (share < 1).mean() == pytest.approx(0.25, abs=0.03)
+    assert (numbers_of(Mixup(10.0), 4000).share < 1).all()
+    assert (numbers_of(Mixup(10.0), 1).share == 1).all(), "nobody else is there"
 
 
 def test_a_recipe_gets_what_its_settings_ask_for():
@@ -160,7 +159,7 @@ def test_a_recipe_gets_what_its_settings_ask_for():
     assert augmentation_for(AugmentConfig(), extractor) is None
     config = AugmentConfig(time_mask_s=0.25, frequency_mask_bins=8, mixup_alpha=0.3, mixup_labels="union")
     augment = augmentation_for(config, extractor)
-    assert augment == Compose((Mixup(0.3, NORMALISATION, "union", 0.5), SpecAugment(25, 8, NORMALISATION)))
+    assert augment == Compose((Mixup(0.3, "union", 0.5), SpecAugment(25, 8)), NORMALISATION)
     assert repr(augment) == repr(augmentation_for(config, extractor))  # by which a resumed run knows it again
     with pytest.raises(InputError, match=r"Unknown mixup_labels 'onion': did you mean 'union'\?"):
         augmentation_for(AugmentConfig(mixup_alpha=0.3, mixup_labels="onion"), extractor)

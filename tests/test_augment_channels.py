@@ -7,8 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from augmenting import augmented, numbers_of, places
 
 from hf_audio.augment import Mixup, Normalisation, Recording, SpecAugment, Warp, augmentation_for
+from hf_audio.augment.energies import NATURAL_DB
+from hf_audio.augment.mixup import mixup_numbers
+from hf_audio.augment.warp import WarpNumbers
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
 from hf_audio.extractors.spectrogram import FLOOR_DB, SpectrogramFeatureExtractor
@@ -36,10 +40,6 @@ def batch(source: SpectrogramFeatureExtractor, waveforms) -> torch.Tensor:
     return source(waveforms, sampling_rate=RATE, return_tensors="pt")["input_values"]
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 STEREO = extractor("left", "right")
 NORMALISATION = Normalisation.of(STEREO)
 
@@ -49,19 +49,24 @@ NORMALISATION = Normalisation.of(STEREO)
 def test_padding_is_what_the_extractor_pads_with(channels, normalisation):
     source = extractor(*channels, normalisation=normalisation)
     short, long = (batch(source, sounds(seconds=seconds, count=1)) for seconds in (0.4, 2.0))
-    of = Normalisation.of(source)
-    assert of.is_padding(short)[0].tolist() == [frame > 0.4 * RATE // 256 for frame in range(FRAMES)]
-    assert not of.is_padding(long).any()
-    assert torch.equal(of.is_padding(short), of.is_padding(short.bfloat16()))
+    is_padding = (short == Normalisation.of(source).padding_value).flatten(2 if short.ndim == 3 else 3).all(dim=-1)
+    assert is_padding.flatten(0, -2).all(dim=0).tolist() == [frame > 0.4 * RATE // 256 for frame in range(FRAMES)]
+    assert not (long == Normalisation.of(source).padding_value).all(dim=-1).any()
 
 
 def test_silence_in_a_sound_is_no_padding_where_both_are_the_floor():
+    """Masks reach it, though frame by frame it looks like padding."""
     source = extractor("mel", normalisation="none")
     waveform = sounds(count=1)[0]
     waveform[:, 4000:9000] = 0
     found = batch(source, [waveform])
     assert (found[0, 24] == FLOOR_DB).all()
-    assert Normalisation.of(source).is_padding(found)[0].nonzero().tolist() == [[FRAMES - 1]]  # 1 s has 63 frames
+    reached = torch.zeros(FRAMES, dtype=torch.bool)
+    for seed in range(60):
+        masks = SpecAugment(20, 0, is_centred=False)
+        masked = augmented(masks, Normalisation.of(source), found, None, None, torch.tensor([FRAMES - 1]), seed)[0]
+        reached |= (masked != found)[0].any(dim=1)
+    assert reached[24] and not reached[-1]  # 1 s has 63 frames
 
 
 def test_decibels_become_natural_logarithms_of_energies_and_again_decibels():
@@ -75,10 +80,10 @@ def test_decibels_become_natural_logarithms_of_energies_and_again_decibels():
 
 def test_gain_is_louder_sound():
     """Twice the amplitude are 6 dB, whatever the deviation of a channel."""
-    warp = Warp(NORMALISATION, gain_db=20 * math.log10(2), time_shift=False)
-    drawn = warp.draw(4, generator())
-    drawn = type(drawn)(*(torch.zeros(4) for _ in drawn))._replace(gain=torch.ones(4))
-    found, _ = warp.apply(batch(STEREO, sounds()), torch.eye(4), drawn)
+    six_db, ones = 20 * math.log10(2), np.ones(4)
+    drawn = WarpNumbers(ones, ones, 0 * ones, six_db / NATURAL_DB * ones, 0 * ones)
+    warp, features = Warp(gain_db=six_db, time_shift=False), batch(STEREO, sounds())
+    found = augmented(warp, NORMALISATION, features, None, drawn, torch.full((4,), FRAMES - 1))[0]
     wanted = batch(STEREO, [2 * sound for sound in sounds()])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
@@ -86,10 +91,9 @@ def test_gain_is_louder_sound():
 def test_mixing_features_is_mixing_waveforms_in_each_channel():
     first, second = sounds(seconds=2.0, count=2)
     second = second[::-1] * 0.5
-    share = torch.tensor([0.8, 0.6])
-    mixup = Mixup(1.0, NORMALISATION)
-    drawn = type(mixup.draw(2, generator()))(share, torch.tensor([1, 0]))
-    mixed, _ = mixup.apply(batch(STEREO, [first, second]), torch.eye(2), drawn)
+    share = np.array([0.8, 0.6], dtype=np.float32)
+    drawn = mixup_numbers(share, np.array([1, 0]))
+    mixed = augmented(Mixup(1.0), NORMALISATION, batch(STEREO, [first, second]), None, drawn)[0]
     pairs = zip(share.tolist(), (first, second), (second, first), strict=True)
     wanted = batch(STEREO, [own**0.5 * one + (1 - own) ** 0.5 * other for own, one, other in pairs])
     difference = (NORMALISATION.undo(mixed) - NORMALISATION.undo(wanted)).mean(dim=(2, 3))
@@ -97,59 +101,63 @@ def test_mixing_features_is_mixing_waveforms_in_each_channel():
 
 
 def test_noise_is_so_far_below_each_channel_as_asked_for():
-    recording = Recording(NORMALISATION, noise_probability=1.0, noise_snr_db=10.0)
-    drawn = recording.draw(4, generator())._replace(level=torch.zeros(4), tilt=torch.zeros(4))
+    recording = Recording(noise_probability=1.0, noise_snr_db=10.0)
+    drawn = numbers_of(recording, 4)._replace(drop=np.full(4, 10.0 / NATURAL_DB), tilt=np.zeros(4))
     features = batch(STEREO, sounds(seconds=2.0))
-    before, after = (
-        NORMALISATION.undo(one).exp() for one in (features, recording.apply(features, torch.eye(4), drawn)[0])
-    )
+    found = augmented(recording, NORMALISATION, features, None, drawn)[0]
+    before, after = (NORMALISATION.undo(one).exp() for one in (features, found))
     added = (after - before).mean(dim=(2, 3)) / before.mean(dim=(2, 3))
     torch.testing.assert_close(added, torch.full((4, 2), 0.1), rtol=0.1, atol=0.0)
 
 
 def test_an_equaliser_bends_both_channels_alike():
-    recording = Recording(NORMALISATION, equaliser_db=6.0)
-    drawn = recording.draw(4, generator())
-    features = batch(STEREO, sounds())
-    change = NORMALISATION.undo(recording.apply(features, torch.eye(4), drawn)[0]) - NORMALISATION.undo(features)
+    recording = Recording(equaliser_db=6.0)
+    drawn, features = numbers_of(recording, 4), batch(STEREO, sounds())
+    change = NORMALISATION.undo(augmented(recording, NORMALISATION, features, None, drawn)[0])
+    change = change - NORMALISATION.undo(features)
     change = change[:, :, :REAL] * (10 / math.log(10))
     torch.testing.assert_close(change, change[:, :1, :1].expand_as(change), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(change[:, 0, 0, 0], 6.0 * drawn.nodes[:, 0], rtol=1e-3, atol=1e-3)
+    nodes_db = torch.from_numpy(drawn.nodes[:, 0] * NATURAL_DB).float()
+    torch.testing.assert_close(change[:, 0, 0, 0], nodes_db, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    "make",
+    "step",
     [
-        lambda of: SpecAugment(12, 6, of),
-        lambda of: Warp(of, 0.3, 0.1, 3.0, 6.0),
-        lambda of: Recording(of, 3.0, 1.0, 5.0),
-        lambda of: Mixup(1.0, of),
+        SpecAugment(12, 6),
+        Warp(0.3, 0.1, 3.0, 6.0),
+        Recording(3.0, 1.0, 5.0),
+        Mixup(1.0),
     ],
     ids=["masks", "warp", "recording", "mixup"],
 )
-def test_two_equal_channels_are_augmented_as_one(make):
+def test_two_equal_channels_are_augmented_as_one(step):
     """And one channel in a batch of four dimensions as in one of three."""
     of = Normalisation(MEAN[0], STD[0], 1.0, 1.0, 0.0)
     mono = batch(extractor("mel"), sounds(seconds=0.8))
     mono[1, 20:] = 0.0
-    targets = torch.eye(4)
-    wanted, labels = make(of).apply(mono, targets, make(of).draw(4, generator()))
-    assert not torch.equal(wanted, mono)
+    num_frames = torch.tensor([51, 20, 51, 51])
+    wanted, labels, frames = augmented(step, of, mono, None, None, num_frames)
+    assert not torch.allclose(wanted, mono)
     for channels in (1, 2):
         several = mono[:, None].repeat(1, channels, 1, 1)
-        found, found_labels = make(of).apply(several, targets, make(of).draw(4, generator()))
+        found, found_labels, found_frames = augmented(step, of, several, None, None, num_frames)
         torch.testing.assert_close(found, wanted[:, None].expand_as(found), rtol=1e-5, atol=1e-5)
-        assert torch.equal(found_labels, labels)
-    assert torch.equal(of.is_padding(wanted)[1], torch.arange(FRAMES) >= (~of.is_padding(wanted)[1]).sum())
+        assert torch.equal(found_labels, labels) and torch.equal(found_frames, frames)
+    is_padding = torch.arange(FRAMES) >= frames[:, None]
+    assert (wanted[is_padding] == 0.0).all() and is_padding.any(dim=1).all()
 
 
 def test_masks_hide_with_the_mean_of_what_is_not_normalised():
     source = extractor("left", "right", normalisation="none")
     features = batch(source, sounds(seconds=0.5))
-    masks = SpecAugment(12, 0, Normalisation.of(source))
-    found, _ = masks.apply(features, torch.eye(4), masks.draw(4, generator()))
-    hidden = found != features
     real = int(0.5 * RATE / 256) + 1
+    masks = augmentation_for(AugmentConfig(time_mask_s=1.0), source).steps[0]
+    assert not masks.is_centred
+    found = augmented(
+        SpecAugment(12, 0, False), Normalisation.of(source), features, None, None, torch.full((4,), real)
+    )[0]
+    hidden = found != features
     for sample, channel in ((0, 0), (0, 1), (3, 1)):
         mean = features[sample, channel, :real].mean()
         values = found[sample, channel][hidden[sample, channel]]
@@ -187,5 +195,5 @@ def test_masks_and_shifts_stay(channels, normalisation):
     augment = augmentation_for(config, source)
     assert [type(step).__name__ for step in augment.steps] == ["Warp", "SpecAugment"]
     features = batch(source, sounds())
-    found, _ = augment(features, torch.eye(4), generator())
+    found = augment(features, torch.eye(4), torch.full((4,), FRAMES - 1), augment.draw(places(4)))[0]
     assert found.shape == features.shape and found.isfinite().all() and not torch.equal(found, features)

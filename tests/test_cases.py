@@ -69,9 +69,8 @@ REFUSED = {
     "one_row_nan_label": r"labels.csv line 6: 3 of 18 rows have no label in column 'label' \(found 'nan'\)",
     "labels_all_empty": "labels.csv: no row has a label in column 'labels'",
     "labels_semicolon_in_label_column": "line 3: 'digit;d0' in column 'label' looks like several labels",
-    "saved_to_disk": "holds a dataset saved by the library datasets",
 }
-ELSEWHERE = {"absolute_paths", "wav_data_size_zero"}
+ELSEWHERE = {"absolute_paths", "saved_to_disk", "wav_data_size_zero"}
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +138,15 @@ def test_absolute_paths_are_published_nowhere(cases, tmp_path):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
     rows = pq.read_table(folder / "index.parquet").to_pylist()
     assert rows[0]["clip_id"] == rows[0]["group"] == "0_george_0.wav"
+
+
+def test_a_dataset_that_was_saved_to_disk_and_one_of_parquet_are_read(cases):
+    told: list[str] = []
+    parquet = corpus_clips(DataConfig(data_dir=str(cases / "saved_to_disk" / "data")), tell=told.append)
+    saved = corpus_clips(DataConfig(data_dir=str(cases / "saved_to_disk" / "data" / "digits")), tell=told.append)
+    assert told[0].startswith("Read the dataset data (sound: column audio;") and "3 other files (digits/data" in told[0]
+    assert told[1].startswith("Read the dataset digits (sound: column audio;")
+    assert len(parquet.clips) == len(saved.clips) and parquet.labels.names == saved.labels.names
 
 
 def test_every_class_of_a_long_tail_is_in_every_split(cases):

@@ -18,6 +18,7 @@ import torch
 from chord_sounds import RATE, music
 from transformers import AutoFeatureExtractor
 
+from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
@@ -30,7 +31,6 @@ from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
-from hf_audio.references import linear_scores, window_statistics
 
 CUT = {"window_s": 1.2, "hop_s": 1.2}
 

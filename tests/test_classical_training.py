@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import re
@@ -25,13 +24,14 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 import hf_audio
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.inference import embed, embeddings
 from hf_audio.learners.classifiers import GRIDS, LEAST_LOGIT, calibrate, decision_values, fit_classifiers
 from hf_audio.learners.run_folder import MODEL_FILE, claim_folder, load_run, save_run
 from hf_audio.learners.training import train_pipeline
 from hf_audio.learners.window_vectors import Network, VectorReader, classical_vectors, join, open_network
 from hf_audio.metrics import ClipScores
 from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
+from hf_audio.predictor import Predictor
+from hf_audio.stored_scores import read_scores
 
 CLIPS = {"train": 21, "validation": 7, "test": 7}
 VALUES = {"output_dir": "runs/tones", "corpus": "folder", "features": "classical", "learner": "svm"}
@@ -103,10 +103,10 @@ def accuracy(clips: ClipScores) -> float:
 def test_one_label_is_learned_and_the_same_each_time(stored, learner):
     features = hf_audio.load_features(stored[SINGLE_LABEL, "classical"])
     trained = train_pipeline(features, learner, num_jobs=1)
-    clips = trained.predict_clips("test")
+    clips = trained.scores(features, "test")
     assert len(clips) == CLIPS["test"] and accuracy(clips) > 0.8
     assert list(trained.classifiers) == list(features.labels.names)
-    again = train_pipeline(features, learner, num_jobs=2).predict_clips("test")
+    again = train_pipeline(features, learner, num_jobs=2).scores(features, "test")
     np.testing.assert_array_equal(clips.logits, again.logits)
 
 
@@ -121,7 +121,7 @@ def test_each_class_has_the_svm_that_scikit_learn_would_make(stored):
         svm = make_pipeline(StandardScaler(), SVC(C=3.0, gamma=0.01, class_weight="balanced"))
         svm.fit(train.inputs.astype(float), train.targets[:, column])
         np.testing.assert_allclose(found[:, column], svm.decision_function(test.inputs.astype(float)), atol=1e-6)
-    clips = trained.predict_clips("test")
+    clips = trained.scores(features, "test")
     of_first_clip = found[test.clip_ids == test.clip_ids[0]].mean(axis=0)
     np.testing.assert_allclose(clips.logits[0], of_first_clip * trained.logits[:, 0] + trained.logits[:, 1])
 
@@ -182,7 +182,7 @@ def test_a_run_folder_holds_no_pickle_and_loads_to_the_same(stored, tmp_path, le
     trained = train_pipeline(features, learner, num_jobs=1)
     save_run(trained, tmp_path)
     loaded = load_run(tmp_path, VectorReader(features))
-    np.testing.assert_array_equal(loaded.predict_clips("test").logits, trained.predict_clips("test").logits)
+    np.testing.assert_array_equal(loaded.scores(features, "test").logits, trained.scores(features, "test").logits)
     with zipfile.ZipFile(tmp_path / MODEL_FILE) as parts:
         assert {Path(name).suffix for name in parts.namelist()} <= {".json", ".npy"}
     wanted = {"svm": [], "boosting": ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]}[learner]
@@ -201,19 +201,20 @@ def test_embeddings_are_what_the_classifier_is_given(stored):
         (SpectrogramCNN(SpectrogramCNNConfig(num_labels=3)), spectra, None),
         (Wav2Vec2ForSequenceClassification(small), torch.randn(2, 8000), 12),
     ):
-        found = embed(model.eval(), {"input_values": values})
+        found = Predictor(model, features.extractor).embed({"input_values": values})
         assert found.shape[0] == 2 and size in (found.shape[1], None)
         with torch.no_grad():
             torch.testing.assert_close(model.classifier(found), model(values).logits)
         assert not model.classifier._forward_pre_hooks
-    found = embeddings(tiny_model(features), features, "test", batch_size=4)
+    found = Predictor(tiny_model(features), features.extractor, batch_size=4).embeddings(features, "test")
     assert found.values.shape == (features.num_windows("test"), 32)
     assert found.clip_ids == list(features.splits["test"]["clip_id"])
 
 
 def test_windows_are_joined_by_clip_and_start(stored):
     classical, fbank = (hf_audio.load_features(stored[MULTI_LABEL, kind]) for kind in ("classical", "fbank"))
-    windows, found = classical_vectors(classical, "test"), embeddings(tiny_model(fbank), fbank, "test")
+    windows = classical_vectors(classical, "test")
+    found = Predictor(tiny_model(fbank), fbank.extractor).embeddings(fbank, "test")
     turned = np.random.default_rng(0).permutation(len(found.clip_ids))
     shuffled = dataclasses.replace(
         found,
@@ -242,7 +243,7 @@ def test_what_does_not_fit_is_one_sentence(stored, tmp_path):
         train_pipeline(classical, "bosting")
     longer = dataclasses.replace(fbank, manifest={**fbank.manifest, "hop_s": 0.2})
     with pytest.raises(InputError, match=r"The windows do not match: hop_s is 0\.4 in .* and 0\.2 in"):
-        VectorReader(classical, Network("net", tiny_model(fbank), fbank.extractor, longer))
+        VectorReader(classical, Network(Predictor(tiny_model(fbank), fbank.extractor), longer))
     recipe = hf_audio.parse_recipe(VALUES, argv=["--dataset", fbank.source])
     with pytest.raises(InputError, match="holds fbank features but this run asks for classical; give --features fbank"):
         hf_audio.prepare_features(recipe)
@@ -297,10 +298,11 @@ def test_cards_of_published_learners_run_where_hf_audio_is_not(
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     for name in runs:
-        with (tmp_path / name / "predictions.csv").open() as table:
-            scored = next(row for row in csv.DictReader(table) if row["clip_id"].endswith("test-2.wav"))
+        stored = read_scores(tmp_path / name)
+        clip = next(place for place, clip_id in enumerate(stored.clip_ids) if clip_id.endswith("test-2.wav"))
+        scored = dict(zip(stored.labels.names, stored.probabilities[clip], strict=True))
         for label in CLASSES:
-            assert found[name][label] == pytest.approx(float(scored[label]), abs=2e-3), (name, label)
+            assert found[name][label] == pytest.approx(scored[label], abs=2e-3), (name, label)
 
     assert reports["svm"]["results"]["model"]["test"]["mean_average_precision"] > 0.8
     assert reports["boosting"]["results"]["model"]["test"]["accuracy"] > 0.8

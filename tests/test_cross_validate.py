@@ -1,4 +1,4 @@
-"""scripts/cross_validate.py as a user runs it: every group left out once, mean and deviation, nothing run twice."""
+"""scripts/cross_validate.py as a user runs it: every group left out once, mean and deviations, nothing run twice."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_each_speaker_is_left_out_once(recordings, tmp_path):
     table = (tmp_path / "runs" / "folds.md").read_text()
     assert table in printed + "\n"
     expected = f"| **mean (sd), this model** |  | {statistics.mean(scores):.3f} ({statistics.stdev(scores):.3f}) |"
-    assert expected in table and "| ann | 6 |" in table and "linear on mean and deviation" in table
+    assert expected in table and "| ann | 6 |" in table and "linear baseline (mean and standard deviation)" in table
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
     assert cross_validate(*job, cwd=tmp_path).strip().endswith(table.strip())
@@ -123,16 +123,19 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
         (("--num_folds", "1"), "--num_folds must be 2 or more, found 1"),
         (("--num_folds", "2", "--leave_out", "groups"), "both say what to test on"),
         (("--", "--fold", "3"), "--fold stands behind --"),
-        (("--", "--dataset", "alice/features"), "--dataset has its split already"),
+        (("--", "--dataset", "../features"), "--dataset has its split already"),
         (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_at_once(flags, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["cross_validate.py", str(ROOT / "recipes" / "cnn_folder.py"), *flags])
-    monkeypatch.chdir(tmp_path)
+    for name in ("features", "here"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "features" / "manifest.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(InputError, match=sentence):
         runpy.run_path(str(ROOT / "scripts" / "cross_validate.py"))["main"]()
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_names_that_would_share_a_folder_are_told_apart():

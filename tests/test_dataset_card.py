@@ -48,7 +48,7 @@ def test_the_hub_parses_its_metadata(folder):
 def test_its_text_tells_the_counts_and_the_parameters(folder):
     text = (folder / "README.md").read_text()
     assert "| train | 12 | 24 | 12 |" in text and "| test | 3 | 6 | 3 |" in text
-    assert "windows of 1 s every 0.5 s" in text and "3 classes (one a clip)" in text
+    assert "windows of 1 s every 0.5 s" in text and "3 classes (one per clip)" in text
     assert "2 clips could not be used" in text
     assert "- num_mel_bins: 128" in text and "Nobody: Tones." in text and "One split." in text
     assert "{{" not in text and "{%" not in text

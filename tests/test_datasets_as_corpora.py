@@ -314,3 +314,46 @@ def test_opening_reads_neither_sound_nor_more_than_it_needs(hub):
     received = sum(entry.sent for entry in hub.log.requests if ".parquet" in entry.path or entry.origin == "storage")
     assert len(clips) == 480
     assert received < 0.25 * sum(map(len, files.values()))
+
+
+def test_a_broken_connection_is_tried_again_and_one_that_stays_broken_is_one_sentence(hub, monkeypatch):
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like()), "README.md": b"---\nlicense: mit\n---\n"}
+    hub.create("datasets", "alice/shaky", files)
+    hub.faults.add("GET", "/api/datasets/alice/shaky", "503", times=2)
+    hub.faults.add("GET", "/resolve/.*/README.md", "503", times=1)
+    hub.faults.add("GET", "/blobs/", "drop_after", after_bytes=100, times=1)
+    hub.faults.add("GET", "/blobs/", "reset", after_bytes=50, times=1)
+    assert len(read("alice/shaky")[0]) == 12
+    hub.faults.add("GET", "/blobs/", "drop_after", after_bytes=100, times=100)
+    refused("alice/shaky", "The connection to the Hub broke while reading alice/shaky")
+
+
+def test_nothing_of_a_dataset_is_run_or_unpickled_and_its_words_are_escaped(hub):
+    made = dataset({"label": Value("string")}, label=["a\x1b[2J", "b\u202e"])
+    files = {"data/train-00000-of-00001.parquet": parquet(made), "README.md": b'---\npretty_name: "x\\eb"\n---\n'}
+    hub.create("datasets", "alice/hostile", files)
+    _, found = read("alice/hostile")
+    paragraph = found.understanding.paragraph()
+    assert "\x1b" not in paragraph and "\\x1b[2J 1" in paragraph and "\u202e" not in paragraph
+
+
+def test_texts_that_would_fill_the_memory_are_refused(tmp_path):
+    long = dataset({"label": Value("string"), "note": Value("string")}, label=["a", "b"], note=["x" * (2 << 20)] * 2)
+    write(tmp_path / "a", {"train.parquet": parquet(long)})
+    refused(tmp_path / "a", "has a text of 2,097,152 bytes in its rows, expected at most 1,048,576")
+    named = dataset({"label": Value("string")}, label=["a" * 2_000, "b"])
+    write(tmp_path / "b", {"train.parquet": parquet(named)})
+    refused(tmp_path / "b", "holds 2 different values, the longest of 2,000 letters, which are no classes")
+
+
+def test_a_file_that_is_listed_twice_is_refused_and_stretches_of_one_are_a_group(tmp_path):
+    twice = "file_name,label\na.wav,x\na.wav,y\n"
+    card = "---\nconfigs:\n- config_name: default\n  data_files: '**'\n---\n"
+    write(tmp_path, {"a.wav": tone(1), "metadata.csv": twice, "README.md": card})
+    refused(tmp_path, "lists 'a.wav#0-' twice; give several labels of one clip in one row")
+    write(tmp_path, {"metadata.csv": "file_name,label,start_s,end_s\na.wav,x,0,0.1\na.wav,y,0.1,0.2\n"})
+    clips, _ = read(tmp_path)
+    assert [clip.group for clip in clips] == ["a.wav"] * 2 and clips[1].clip_id == "a.wav#0.1-0.2"
+    assert [(clip.start_s, clip.end_s) for clip in clips] == [(0.0, 0.1), (0.1, 0.2)]

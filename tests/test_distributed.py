@@ -95,6 +95,14 @@ def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_wind
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
+def test_two_processes_augment_as_one_does(one_process, two_processes):
+    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them."""
+    for name in ("loss", "gradient"):
+        key = f"augmented.{name}"
+        torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(one_process["augmented.gradient"], one_process["multi.1.gradient"], rtol=0.1)
+
+
 @pytest.mark.parametrize("task", ["single", "multi"])
 def test_two_processes_score_an_odd_number_of_windows_as_one_does(folder, one_process, two_processes, task):
     features = load_features(folder / task)

@@ -24,7 +24,7 @@ from hf_audio import InputError
 from hf_audio.corpora import _download, corpus_names, esc50, find_corpus, fma, nsynth
 from hf_audio.corpora._archives import FILE_LIST
 from hf_audio.corpora._source import Archive, Archives
-from hf_audio.preparation.clips import recordings
+from hf_audio.preparation.read_corpora import recordings
 
 pytest.importorskip("pooch")
 REPO_ROOT = Path(__file__).parents[1]

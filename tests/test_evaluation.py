@@ -1,9 +1,8 @@
-"""The last stage: what it reports of a trained model is what its scores on disk say, and the references are honest."""
+"""The last stage: what it reports of a trained model is what its scores on disk say, and the baselines are honest."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -22,14 +22,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from training_run import build_tiny_features, tiny_model
 
-from hf_audio import references
+from hf_audio import baselines
 from hf_audio.analysis import evaluation
 from hf_audio.analysis.evaluation import evaluate_model, judge, summary
+from hf_audio.baselines import linear_scores, prior_scores, window_statistics
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, load_features
 from hf_audio.errors import InputError
 from hf_audio.metrics import ClipScores, average_per_clip, choose_threshold, classification_metrics
-from hf_audio.references import linear_scores, prior_scores, window_statistics
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 CLIPS = {"train": 42, "validation": 14, "test": 14}
@@ -94,24 +94,32 @@ def test_scores_are_those_of_the_model_on_whole_clips(run):
     assert found["per_class"]["hum"] == pytest.approx(wanted["per_class"]["hum"])
 
 
-def test_predictions_csv_says_the_same_as_the_report(run):
-    _, features, folder, report = run
-    with open(folder / "predictions.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["clip_id"] for row in rows] == list(dict.fromkeys(features.splits["test"]["clip_id"]))
-    accuracy = np.mean([row["labels"] == row["decided"] for row in rows])
-    assert report["results"]["model"]["test"]["accuracy"] == pytest.approx(accuracy)
-    names = features.labels.names
-    truth = {row["clip_id"]: ";".join(names[i] for i in row["labels"]) for row in features.splits["test"]}
-    assert {row["clip_id"]: row["labels"] for row in rows} == truth
-    for row in rows:
-        scores = np.array([float(row[name]) for name in names])
-        if features.labels.is_multi_label:
-            threshold = report["results"]["model"]["test"]["threshold"]
-            decided = [name for name, score in zip(names, scores, strict=True) if score >= threshold]
-        else:
-            decided = [names[scores.argmax()]]
-        assert row["decided"] == ";".join(decided)
+def test_stored_scores_say_the_same_as_the_report(run):
+    """Read by pandas alone: labels, decisions and logits, exact, of which every number of the report follows."""
+    trainer, features, folder, report = run
+    table = pd.read_parquet(folder / "scores" / "clips.parquet")
+    names, results = features.labels.names, report["results"]["model"]
+    assert table.columns.tolist()[-len(names) :] == [f"logit: {name}" for name in names]
+    for split in ("validation", "test"):
+        rows = table[table["split"] == split]
+        assert rows["clip_id"].tolist() == list(dict.fromkeys(features.splits[split]["clip_id"]))
+        logits = rows[[f"logit: {name}" for name in names]].to_numpy()
+        np.testing.assert_array_equal(logits, trainer.predictor().scores(features, split).logits)
+        targets = np.array([[name in labels for name in names] for labels in rows["labels"]])
+        threshold = results[split].get("threshold", 0.5)
+        again = classification_metrics(features.labels.probabilities(logits), targets, features.labels, threshold)
+        assert again == results[split]
+        accuracy = np.mean([list(a) == list(b) for a, b in zip(rows["labels"], rows["decided"], strict=True)])
+        assert results[split]["accuracy"] == pytest.approx(accuracy)
+    truth = {row["clip_id"]: [names[i] for i in row["labels"]] for row in features.splits["test"]}
+    assert {row.clip_id: list(row.labels) for row in rows.itertuples()} == truth
+    groups = dict(zip(features.splits["test"]["clip_id"], features.splits["test"]["group"], strict=True))
+    assert dict(zip(rows["clip_id"], rows["group"], strict=True)) == groups
+    windows = pd.read_parquet(folder / "scores" / "windows.parquet")
+    assert windows.dtypes[f"logit: {names[0]}"] == np.float32
+    mean = windows[windows["split"] == "test"].groupby("clip_id")[f"logit: {names[0]}"].mean()
+    np.testing.assert_allclose(mean[rows["clip_id"]], rows[f"logit: {names[0]}"], atol=1e-6)
+    assert windows[windows["split"] == "test"]["start_s"].tolist() == features.splits["test"]["start_s"][:]
 
 
 def test_threshold_is_chosen_on_validation_for_every_row(run):
@@ -120,7 +128,7 @@ def test_threshold_is_chosen_on_validation_for_every_row(run):
     if not features.labels.is_multi_label:
         assert "threshold" not in results["test"]
         return
-    validation = trainer.predict_clips("validation")
+    validation = trainer.predictor().scores(features, "validation")
     threshold = choose_threshold(features.labels.probabilities(validation.logits), validation.targets)
     assert results["test"]["threshold"] == results["validation"]["threshold"] == pytest.approx(threshold)
     assert len({row["test"]["threshold"] for row in report["results"].values()}) == 3, "each row chooses its own"
@@ -206,7 +214,7 @@ def test_large_train_splits_are_thinned_evenly(feature_folders, streaming):
 
 def test_linear_row_without_a_training_window_of_a_class(feature_folders, monkeypatch):
     """Thinning may lose a rare class: it then gets its prior, not an error."""
-    monkeypatch.setattr(references, "MOST_TRAINING_WINDOWS", 4)
+    monkeypatch.setattr(baselines, "MOST_TRAINING_WINDOWS", 4)
     for folder in feature_folders.values():
         features = load_features(folder)
         scores = linear_scores(features, ["test"])["test"]
@@ -249,10 +257,10 @@ def test_without_a_validation_split_the_threshold_is_one_half(feature_folders, t
         evaluate_model(tiny_trainer(neither, tmp_path, eval_strategy="no"), neither, tmp_path)
 
 
-def test_a_model_that_does_not_beat_the_references_is_said_to(feature_folders, tmp_path):
+def test_a_model_that_does_not_beat_the_baselines_is_said_to(feature_folders, tmp_path):
     features = load_features(feature_folders[SINGLE_LABEL])
     report = evaluate_model(tiny_trainer(features, tmp_path), features, tmp_path)  # untrained
-    assert any("no better than a reference row (linear" in note for note in report["notes"])
+    assert any("no better than the linear baseline" in note for note in report["notes"])
 
 
 def test_numbers_that_json_cannot_hold_become_null():

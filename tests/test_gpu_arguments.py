@@ -11,17 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from model_cases import CASES, LabelSpace
+from model_cases import CASES, NAMES, LabelSpace
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_run import tiny_model, trainer_of
 
-import hf_audio.recipe
 from hf_audio import parse_recipe
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.training import Classification, training_arguments, training_defaults
 from hf_audio.training.arguments import MOST_WORKERS, own_arguments
-from hf_audio.training.sharding import blocks_of
+from hf_audio.training.sharding import _input_embeddings, blocks_of
 
 ROOT = Path(__file__).parents[1]
 VALUES = {"output_dir": "runs/x", "corpus": "irmas"}
@@ -70,7 +69,6 @@ def defaults_of_a_gpu(use_cpu: bool = False) -> dict:
 
 
 def test_workers_are_switched_off_whole(monkeypatch):
-    monkeypatch.setattr(hf_audio.recipe, "training_defaults", defaults_of_a_gpu)
     monkeypatch.setattr("hf_audio.recipe.training_defaults", defaults_of_a_gpu)
     values = {**VALUES, "use_cpu": False}
     with_workers = parse_recipe(values, argv=[]).training
@@ -152,20 +150,16 @@ def test_no_step_waits_to_look_for_losses_that_are_no_numbers(tiny_features, tmp
     assert waits[0] == waits[1], f"{(waits[1] - waits[0]) / 4} in each step"
 
 
-def test_blocks_of_every_model_are_its_own():
-    """accelerate raises for a name that the model does not have, and FSDP 2 for input embeddings that it shards twice."""
-    labels = LabelSpace(("a", "b"), SINGLE_LABEL)
+def test_blocks_of_every_model_are_its_own(tiny_features):
+    """accelerate raises for a name that the model lacks, and FSDP 2 for input embeddings that it shards twice."""
+    labels = LabelSpace(NAMES, SINGLE_LABEL)
     for case in CASES:
         model = case.make(labels)
-        blocks, embeddings = blocks_of(model), embeddings_of(model)
+        blocks, embeddings = blocks_of(model), _input_embeddings(model)
         parts = [part for part in model.modules() if type(part).__name__ in blocks]
         assert {type(part).__name__ for part in parts} == set(blocks)
         assert not any(one is embeddings for part in parts for one in part.modules())
-    assert blocks_of(next(case for case in CASES if case.name == "ast").make(labels)) == ["ASTLayer"]
-
-
-def embeddings_of(model):
-    return model.get_input_embeddings()
+    assert blocks_of(tiny_model(tiny_features)) == ["ASTLayer"]
 
 
 def test_shipped_configs_leave_blocks_to_the_model_and_precision_to_the_flag():
@@ -177,7 +171,7 @@ def test_shipped_configs_leave_blocks_to_the_model_and_precision_to_the_flag():
 
 def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += [str(ROOT / "tests" / "fsdp_run.py"), tiny_features.source, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -186,4 +180,5 @@ def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features
     scores = torch.load(tmp_path / "scores.pt", weights_only=True)["scores"]
     saved = AutoModelForAudioClassification.from_pretrained(tmp_path)
     trainer = trainer_of(tiny_features, tmp_path / "elsewhere", saved)
-    torch.testing.assert_close(torch.from_numpy(trainer.predict_clips("test").logits), scores, rtol=1e-4, atol=1e-4)
+    found = trainer.predictor().scores(trainer.features, "test").logits
+    torch.testing.assert_close(torch.from_numpy(found), scores, rtol=1e-4, atol=1e-4)

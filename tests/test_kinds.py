@@ -17,6 +17,7 @@ from small_features import build_small_features
 from transformers import BatchFeature, SequenceFeatureExtractor, WhisperFeatureExtractor
 
 from hf_audio.analysis.data_pictures import draw_features
+from hf_audio.baselines import linear_scores
 from hf_audio.config import FeatureConfig
 from hf_audio.data.loading.feature_table import features_to_csv
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
@@ -27,7 +28,6 @@ from hf_audio.limits import FIELDS
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
 from hf_audio.publishing.dataset_card import write_dataset_card
-from hf_audio.references import linear_scores
 from hf_audio.windows import cut_windows
 
 FRAME_S, FLOOR = 0.05, 1e-6

@@ -12,6 +12,9 @@ from sklearn import metrics
 
 from hf_audio import InputError, label_agreement
 from hf_audio.data.index.label_overrides import ClipLabels
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
+from hf_audio.metrics import WindowScores
+from hf_audio.stored_scores import write_scores
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,19 +63,20 @@ def test_nothing_in_common():
 
 
 def test_from_the_command_line(tmp_path, monkeypatch, capsys):
-    text = "clip_id,labels,decided,x,y\n1,x,x;y,0.9,0.8\n2,y,y,0.1,0.9\n"
-    (tmp_path / "predictions.csv").write_text(text)
+    ids, logits, targets = np.array(["1", "2"]), np.array([[2.0, 1.5], [-2.0, 2.0]]), np.eye(2)
+    scores = WindowScores(ids, ids, np.arange(2), np.zeros(2), logits, targets)
+    write_scores(tmp_path, {"test": scores}, LabelSpace(("x", "y"), MULTI_LABEL), 0.5, "test")
 
     def compare(*argv: str) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["scripts/compare_labels.py", *argv])
         runpy.run_path(str(ROOT / "scripts" / "compare_labels.py"), run_name="__main__")
 
-    compare("predictions.csv", "predictions.csv", "--columns", "labels", "decided")
+    compare("scores/clips.parquet", "scores/clips.parquet", "--columns", "labels", "decided")
     printed = capsys.readouterr().out
     assert "all right         0.500" in printed and "Hamming distance  0.2500" in printed
     assert "| x | 2 | 1 | 1 | 1 | 1.000 | 1.000 | 1.000 |" in printed
     with pytest.raises(SystemExit, match="2"):
-        compare("predictions.csv", "nowhere.csv")
+        compare("scores/clips.parquet", "nowhere.csv")
     error = capsys.readouterr().err
     assert error.startswith("error: nowhere.csv cannot be read") and len(error.strip().splitlines()) == 1

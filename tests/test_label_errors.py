@@ -31,6 +31,8 @@ from hf_audio.label_quality.clip_vectors import ClipTable
 from hf_audio.label_quality.errors import LEAST_AGREEMENT, _errors_of_each_class, _errors_of_one_label, out_of_fold
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.label_quality.planted_errors import find_planted_errors, plant
+from hf_audio.metrics import WindowScores
+from hf_audio.stored_scores import write_scores
 
 ROOT = Path(__file__).parents[1]
 PITCH_HZ = {"bell": 2400.0, "flute": 1000.0, "horn": 450.0, "tuba": 150.0}
@@ -171,22 +173,26 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
 def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):
     folder, truth, wrong = one_label
     features = load_features(folder)
-    lines = ["clip_id,labels,decided," + ",".join(NAMES)]
-    for clip_id in dict.fromkeys(features.splits["test"]["clip_id"]):
-        scores = [0.91 if (name,) == truth[clip_id] else 0.03 for name in NAMES]
-        lines.append(f"{clip_id},x,x," + ",".join(map(str, scores)))
-    (tmp_path / "predictions.csv").write_text("\n".join(lines), encoding="utf-8")
-    tables = [tmp_path / "predictions.csv"]
+    ids = np.array(list(dict.fromkeys(features.splits["test"]["clip_id"])))
+    logits = np.log(
+        [[0.91 if (name,) == truth[clip_id] else 0.03 for name in features.labels.names] for clip_id in ids]
+    )
+    keys, targets = np.arange(len(ids)), np.zeros_like(logits)
+    scores = WindowScores(ids, ids, keys, np.zeros(len(ids)), logits.astype(np.float32), targets)
+    write_scores(tmp_path, {"test": scores}, features.labels, 0.5, "test")
+    tables = [tmp_path / "scores" / "clips.parquet"]
     found = find_label_errors(features, splits=["train", "validation", "test"], predictions=tables)
     tested = set(features.splits["test"]["clip_id"])
     assert {error.row["clip_id"] for error in found.errors} == wrong & tested
     assert found.num_checked == len(tested) and found.num_not_checked == NUM_CLIPS - len(tested)
     with pytest.raises(InputError, match=r"None of the 160 checked clips is in .*predictions of runs that tested"):
         find_label_errors(features, predictions=tables)
-    (tmp_path / "predictions.csv").write_text("clip_id,oboe\na,0.5\n")
-    with pytest.raises(
-        InputError, match=r"has no column 'bell'; expected predictions.csv of a run on the same classes"
-    ):
+    others = LabelSpace((*features.labels.names[:-1], "oboe"), features.labels.problem_type)
+    write_scores(tmp_path, {"test": scores}, others, 0.5, "test")
+    with pytest.raises(InputError, match=r"has other classes .*; expected scores of a run on the same classes"):
+        find_label_errors(features, predictions=tables)
+    tables[0].write_text("clip_id,oboe\na,0.5\n")
+    with pytest.raises(InputError, match=r"clips.parquet is not scores/clips.parquet of a run"):
         find_label_errors(features, predictions=tables)
 
 

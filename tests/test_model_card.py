@@ -25,9 +25,12 @@ from hf_audio.data.recordings.audio import read_audio
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.lora import add_lora
+from hf_audio.models.origin import origin_of
+from hf_audio.models.timm_network import import_timm
+from hf_audio.models.usage import Usage
+from hf_audio.predictor import Predictor
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.training import AudioTrainer, Classification, training_arguments
-from hf_audio.windows import window_starts
 
 REPO = "someone/tiny-sounds"
 
@@ -87,7 +90,7 @@ def test_metadata_is_what_the_hub_reads(run):
     assert {result.dataset_split for result in data.eval_results} == {"test"}
     assert {result.dataset_type for result in data.eval_results} == {"someone/tiny-fbank"}
     assert ("micro F1" if features.labels.is_multi_label else "accuracy") in found
-    assert not re.search(r"{{|{%|None|nan", card.text.replace("top_k=None", "")), "the template was not filled"
+    assert not re.search(r"{{|{%|None|nan", card.text), "the template was not filled"
 
 
 def test_the_text_tells_what_a_reader_needs(run):
@@ -131,36 +134,74 @@ def test_code_for_samples_equals_the_model(run, recording):
     assert {score["label"]: score["score"] for score in variables["scores"]} == pytest.approx(wanted, abs=1e-4)
 
 
+# Below one frame, one frame, odd lengths below and above a window, a rest just below and above half a hop, several
+LENGTHS = ((160, 16_000), (399, 16_000), (401, 16_000), (2_201, 8_000), (6_399, 16_000), (6_483, 16_000))
+LENGTHS += ((9_639, 16_000), (9_801, 16_000), (30_011, 44_100), (48_510, 44_100), (21_777, 16_000))
+
+
 def test_code_for_long_recordings_equals_the_evaluation(run, tmp_path):
-    """Windows, hop, rest and resampler as in building features."""
+    """Windows, hop, rest, padding and resampler as in building features, for recordings of every odd length."""
     features, folder, report = run
-    random = np.random.default_rng(4)
     card = write_model_card(folder, report, repo_id=REPO)
     model = AutoModelForAudioClassification.from_pretrained(folder).eval()
-    extractor, fbank = features.extractor, KaldiFbank(num_mel_bins=32)
-    hop_frames = round(report["data"]["hop_s"] * 100)
-    for duration_s, num_windows in ((0.3, 1), (0.4, 1), (0.5, 1), (0.65, 2), (1.1, 3)):
-        recording = tmp_path / f"{duration_s}.wav"
-        rate = 8_000 if duration_s == 1.1 else 16_000
-        samples = sound(0, duration_s, random) + 0.1 * sound(1, duration_s, random)
-        soundfile.write(recording, samples[:: 16_000 // rate], rate)
-        code = code_blocks(card, REPO, folder, recording)[1]
-        variables, printed = execute(code)
-        samples = torch.from_numpy(read_audio(recording, 16_000))
-        frames = fbank([samples])[0]
-        starts = window_starts(len(frames), extractor.max_length, hop_frames)
-        assert len(variables["windows"]) == len(starts) == num_windows
-        windows = torch.zeros(len(starts), extractor.max_length, 32)
-        for window, start in zip(windows, starts, strict=True):
-            piece = frames[start : start + extractor.max_length]
-            window[: len(piece)] = piece
+    extractor, labels = features.extractor, features.labels
+    random = np.random.default_rng(4)
+    for num_samples, rate in LENGTHS:
+        recording = tmp_path / "recording.wav"
+        samples = sound(0, 1.4, random) + 0.1 * sound(1, 1.4, random)
+        samples = np.tile(samples, 3)[:num_samples]
+        soundfile.write(recording, samples, rate, subtype="FLOAT")
+        variables, printed = execute(code_blocks(card, REPO, folder, recording)[1])
+        heard = read_audio(recording, 16_000)
+        heard = np.pad(heard, (0, max(0, 400 - len(heard))))
+        ((*windows,),) = KaldiFbank(num_mel_bins=32).windows(
+            [heard], report["data"]["window_s"], report["data"]["hop_s"]
+        )
+        values = torch.zeros(len(windows), extractor.max_length, 32)
+        for value, (_, window) in zip(values, windows, strict=True):
+            value[: len(window)] = torch.from_numpy(window)
         with torch.no_grad():
-            logits = model((windows - extractor.mean) / (2 * extractor.std)).logits.mean(dim=0)
-        np.testing.assert_allclose(variables["logits"], logits, atol=2e-3)
-        probabilities = features.labels.probabilities(logits.numpy())
-        np.testing.assert_allclose(variables["scores"], probabilities, atol=2e-3)
-        if not features.labels.is_multi_label:
-            assert printed.strip() == features.labels.names[probabilities.argmax()]
+            logits = model((values - extractor.mean) / (2 * extractor.std)).logits.mean(dim=0)
+        assert len(variables["windows"]) == len(windows)
+        np.testing.assert_allclose(variables["logits"], logits, atol=1e-4)
+        probabilities = labels.probabilities(logits.numpy())
+        np.testing.assert_allclose(variables["scores"], probabilities, atol=1e-4)
+        threshold = report["results"]["model"]["test"].get("threshold")
+        decided = [name for name, score in zip(labels.names, probabilities, strict=True) if score >= (threshold or 2)]
+        assert printed.strip() == (str(decided) if threshold else labels.names[probabilities.argmax()])
+        usage = Usage(threshold, report["data"]["window_s"], report["data"]["hop_s"])
+        timed = Predictor(model, extractor, usage=usage).waveform(samples.astype(np.float32), rate)
+        np.testing.assert_allclose(timed.scores, probabilities, atol=1e-4)
+
+
+def test_several_labels_are_scored_one_by_one_at_the_call(run):
+    """transformers below 5.23 forgets a function that is given to the pipeline itself."""
+    features, folder, report = run
+    text = write_model_card(folder, report, repo_id=REPO).read_text()
+    call = 'scores = classifier({"raw": sound, "sampling_rate": 16000}, top_k=3'
+    sigmoid = ', function_to_apply="sigmoid"' if features.labels.is_multi_label else ""
+    assert f"{call}{sigmoid})\n" in text
+    assert f'classifier = pipeline("audio-classification", model="{REPO}")\n' in text
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert 'classifier({"raw": sound, "sampling_rate": 16000}, function_to_apply="sigmoid")' in readme
+
+
+def test_a_card_begins_with_what_to_install(run):
+    _, folder, report = run
+    text = write_model_card(folder, report, repo_id=REPO).read_text()
+    install = '```\npip install "transformers>=4.48" torch soundfile soxr\n```\n\n```python\n'
+    assert install in text
+    imported = set(re.findall(r"^(?:import|from) (\w+)", "".join(re.findall(r"```python\n(.*?)```", text, re.S)), re.M))
+    assert imported == {"numpy", "soundfile", "soxr", "torch", "transformers"}  # numpy comes with all of them
+
+
+def test_the_threshold_stands_in_the_models_config(run):
+    features, folder, report = run
+    config = AutoModelForAudioClassification.from_pretrained(folder).config
+    threshold = report["results"]["model"]["test"].get("threshold")
+    assert getattr(config, "decision_threshold", None) == threshold
+    assert (config.window_s, config.hop_s) == (report["data"]["window_s"], report["data"]["hop_s"])
+    assert (threshold is not None) == features.labels.is_multi_label
 
 
 @pytest.mark.parametrize("run", [MULTI_LABEL], indirect=True)
@@ -217,5 +258,20 @@ def test_a_base_model_on_the_hub_is_in_the_metadata(run, hub, tmp_path):
     name = "MIT/ast-finetuned-audioset-10-10-0.4593"
     report = {**report, "model": {**report["model"], "base_model": name}}
     card = ModelCard.load(write_model_card(tmp_path, report, repo_id=REPO))
-    assert card.data.base_model == name
+    assert card.data.base_model == name and card.data.base_model_relation == "finetune"
     assert f"fine-tuned from [{name}]({hub.endpoint}/{name})" in card.text
+
+
+def test_weights_of_timm_are_credited(run, hub, tmp_path):
+    """What started from ImageNet was not trained from scratch; its weights have a licence and authors."""
+    _, _, report = run
+    network = import_timm().create_model("resnet18.a1_in1k", pretrained=False)
+    network.pretrained_weights, network.name_or_path = network.pretrained_cfg, ""
+    report = {**report, "model": {**report["model"], **origin_of(network)}}
+    card = ModelCard.load(write_model_card(tmp_path, report, repo_id=REPO))
+    assert card.data.base_model == "timm/resnet18.a1_in1k" and card.data.base_model_relation == "finetune"
+    text = " ".join(card.text.split())
+    link = f"[timm/resnet18.a1\\_in1k]({hub.endpoint}/timm/resnet18.a1_in1k)"
+    assert f"It was fine-tuned from {link}" in text.replace("a1_in1k]", "a1\\_in1k]") and "from scratch" not in text
+    assert "The weights it was fine-tuned from" in text and ": apache-2.0, by the authors of [https" in text
+    assert "arXiv:2110.00476" in text

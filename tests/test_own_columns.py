@@ -37,6 +37,22 @@ def test_the_widest_of_several_groups_is_offered_and_one_of_each_file_is_not(fol
     assert "recording" in read(folder)[0][0].metadata
 
 
+def test_speakers_stay_together_where_validation_is_drawn_of_official_training(folder):
+    apart = ["train"] * 4 + ["test"] * 2
+    write(folder, rows(speaker=list("aabbcc"), split=apart))
+    clips, understanding = read(folder)
+    assert [clip.group for clip in clips] == list("aabbcc") and understanding.groups_known
+    assert "column speaker is taken as the group: --group_column_name none" in understanding.paragraph()
+    write(folder, rows(speaker=list("aabbca"), split=apart))
+    clips, understanding = read(folder)
+    assert [clip.group for clip in clips] == ["train/a"] * 2 + ["train/b"] * 2 + ["test/c", "test/a"]
+    assert "1 group (a) of column speaker are in more than one of the official splits" in understanding.paragraph()
+    assert not understanding.groups_known
+    write(folder, rows(speaker=list("aabbca"), split=["train"] * 3 + ["validation", "test", "test"]))
+    clips, understanding = read(folder)
+    assert clips[0].group == "audio/0.wav" and "column speaker could be the groups" in understanding.paragraph()
+
+
 def test_groups_that_keep_nothing_together_or_are_missing_are_named(folder):
     write(folder, rows(group=list("abcdef")))
     assert "names another group for each file" in read(folder)[1].paragraph()

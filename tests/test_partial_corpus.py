@@ -5,12 +5,12 @@ See test_partial_labels.py for the loss and the scores by hand.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -26,6 +26,7 @@ from training_run import sound, tiny_model
 from hf_audio import load_features, share_of_training
 from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.augment import Compose, Mixup, Normalisation
+from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
 from hf_audio.data.building.plan import check_clips, describe_build
@@ -36,9 +37,8 @@ from hf_audio.errors import InputError
 from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features
 from hf_audio.publishing.dataset_card import write_dataset_card
-from hf_audio.references import linear_scores, window_statistics
 from hf_audio.training import AudioTrainer, Classification, training_arguments
-from hf_audio.training.objective import Draws
+from hf_audio.training.objective import Places
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_the_linear_reference_learns_each_class_where_it_is_known(features):
 
 
 def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
-    augment = Compose((Mixup(10.0, Normalisation.of(features.extractor), "union", 0.5),))
+    augment = Compose((Mixup(10.0, "union", 0.5),), Normalisation.of(features.extractor))
     trainer = trainer_of(features, tmp_path, augment=augment, max_steps=2, label_smoothing_factor=0.1)
     state = trainer.train_resumable()
     logged = [entry for entry in state.log_history if "loss" in entry]
@@ -182,11 +182,10 @@ def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
     assert all(0 < entry["eval_loss"] < 1 for entry in state.log_history if "eval_loss" in entry)
     report = evaluate_model(trainer, features, tmp_path)
     assert any("Labels are partial" in note and "3 to 4 of them" in note for note in report["notes"])
-    with open(tmp_path / "predictions.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = [row for row in pq.read_table(tmp_path / "scores" / "clips.parquet").to_pylist() if row["split"] == "test"]
     for name in NAMES:
-        known = [row for row in rows if name not in row["unknown"].split(";")]
-        true, scores = [row["labels"] == name for row in known], [float(row[name]) for row in known]
+        known = [row for row in rows if name not in row["unknown"]]
+        true, scores = [row["labels"] == [name] for row in known], [row[f"logit: {name}"] for row in known]
         assert 0 < sum(true) < len(known) < len(rows)
         found = report["results"]["model"]["test"]["per_class"][name]
         assert found["support"] == sum(true)
@@ -213,9 +212,9 @@ def test_arcface_gives_unknown_classes_no_margin(features, tmp_path):
     torch.manual_seed(0)
     model = cnn(features.labels, head="arcface")
     trainer = trainer_of(features, tmp_path, model=model)
-    batch = trainer.data_collator(list(features.splits["train"]))
+    batch = trainer.data_collator.on_device(trainer.data_collator(list(features.splits["train"])))
     assert batch["labels"].isnan().any()
-    loss = trainer.objective.losses(trainer.model.train(), batch, Draws(0, 0, range(len(batch["labels"])))).mean()
+    loss = trainer.objective.losses(trainer.model.train(), batch, Places(0, 0, range(len(batch["labels"])))).mean()
     loss.backward()
     assert loss.isfinite() and all(parameter.grad.isfinite().all() for parameter in model.parameters())
     logits = model(batch["input_values"], labels=batch["labels"].nan_to_num(0.0)).logits

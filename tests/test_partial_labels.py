@@ -5,18 +5,18 @@ See test_partial_corpus.py for a corpus of them, from its index to its report.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from augmenting import augmented
 from sklearn.metrics import average_precision_score
 
-from hf_audio.analysis.evaluation import _predictions
 from hf_audio.analysis.plots import confusion_shares, plot_roc_pr
 from hf_audio.augment import Mixup, Normalisation
+from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.losses import class_weights_from_counts, loss_for, smooth_targets
@@ -83,9 +83,8 @@ def test_smoothing_keeps_the_unknown():
 )
 def test_mixed_labels_are_known_as_far_as_both_are(kind, share, wanted):
     targets = torch.tensor([[1, 0, NAN, 0, 1], [0, NAN, NAN, 1, NAN]])
-    mixup = Mixup(1.0, Normalisation(0.0, 0.5), kind)
-    drawn = type(mixup.draw(2, torch.Generator()))(torch.full((2,), share), torch.tensor([1, 0]))
-    _, mixed = mixup.apply(torch.randn(2, 7, 4), targets, drawn)
+    drawn = mixup_numbers(np.full(2, share, dtype=np.float32), np.array([1, 0]))
+    _, mixed, _ = augmented(Mixup(1.0, kind), Normalisation(0.0, 0.5), torch.randn(2, 7, 4), targets, drawn)
     torch.testing.assert_close(mixed, torch.tensor(wanted), equal_nan=True)
 
 
@@ -158,8 +157,3 @@ def test_pictures_and_tables_use_what_is_known():
     known = ~np.isnan(TARGETS)
     micro = average_precision_score(TARGETS[known], SCORES[known])
     assert f"micro, average {micro:.3f}" in [text.get_text() for text in precision_recall.get_legend().get_texts()]
-    rows = list(csv.DictReader(_predictions(list("abcd"), TARGETS, decisions, SCORES, THREE).splitlines()))
-    assert [row["unknown"] for row in rows] == ["voice", "flute", "trumpet;voice", "trumpet;voice"]
-    assert [row["labels"] for row in rows] == ["flute", "trumpet", "", "flute"]
-    complete = _predictions(list("abcd"), np.nan_to_num(TARGETS), decisions, SCORES, THREE)
-    assert complete.splitlines()[0] == "clip_id,labels,decided,flute,trumpet,voice"

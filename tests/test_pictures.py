@@ -239,7 +239,7 @@ def test_the_script_on_classical_features(classical, tmp_path):
     rows = list(csv.DictReader((pictures / "variances.csv").open()))
     assert len(rows) == 174 and float(rows[0]["between_classes"]) > 0.9  # tones differ in pitch, so in mel bands
     assert (pictures / "variances.png").is_file() and "variances.png" in (pictures / "README.md").read_text()
-    assert done.stderr.count("linear reference, train:   0%") == 1, "windows are read once"
+    assert done.stderr.count("linear baseline, train:   0%") == 1, "windows are read once"
     done = subprocess.run([*command, "spca"], **options)
     assert done.returncode == 2 and "projection 'spca'" in done.stderr and "Traceback" not in done.stderr
 

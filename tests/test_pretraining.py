@@ -230,7 +230,7 @@ def test_the_run_folder_is_a_checkpoint_to_fine_tune(features, tmp_path):
     assert stock.classifier.dense.out_features == 7 and not hasattr(stock.config, "pretraining")
     assert {name.split(".")[0] for name in report["missing_keys"]} == {"classifier"} and not report["unexpected_keys"]
     with pytest.raises(InputError, match="no classes to score"):
-        trainer.predict_clips("test")
+        trainer.predictor()
 
 
 def test_two_processes_train_as_one(features, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -197,6 +198,17 @@ def test_row_groups_are_small_and_their_pages_indexed(many, tmp_path, monkeypatc
     assert metadata.row_group(0).column(0).has_offset_index
 
 
+def test_the_script(tmp_path, many, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["push_corpus.py", "--data_dir", str(many), "--output_dir", str(tmp_path / "out")])
+    runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "push_corpus.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert "Read class folders: 24 clips" in shown and shown.endswith(f"{tmp_path / 'out'}\n")
+    monkeypatch.setattr(sys, "argv", ["push_corpus.py", "--data_dir", str(many)])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "push_corpus.py"), run_name="__main__")
+    assert "Nothing says where the dataset goes" in capsys.readouterr().err
+
+
 class TestResuming:
     def run(self, many: Path, env: dict[str, str]) -> subprocess.Popen:
         code = (
@@ -308,8 +320,11 @@ class TestRefusals:
 
     def test_what_cannot_be(self, hub, token, speakers, tmp_path):
         own = ("--data_dir", speakers, "--output_dir", tmp_path / "out")
+        saved = tmp_path / "saved"
+        share("--data_dir", speakers, "--output_dir", saved)
         assert "--audio_format mp3 is unknown; expected flac or original" in self.refusal(*own, "--audio_format", "mp3")
         assert "broken.wav is unreadable" in self.refusal(*own, "--strict")
+        assert "lie in a dataset already" in self.refusal("--dataset", saved, "--output_dir", tmp_path / "again")
         hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
         assert "alice/features holds features" in self.refusal(*own, "--hub_dataset_id", "alice/features")
         self.refusal("--data_dir", speakers, "--output_dir", tmp_path / "words.csv" / "x", "--hub_dataset_id", "a b/c")

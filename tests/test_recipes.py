@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import runpy
 import subprocess
@@ -17,6 +16,7 @@ from huggingface_hub import ModelCard
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
 from hf_audio.corpora.irmas import INSTRUMENTS
+from hf_audio.stored_scores import read_scores
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
@@ -107,10 +107,11 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(irmas_tree, checkpoint
         assert result.returncode == 0, result.stderr[-3000:]
         loaded = json.loads(result.stdout.splitlines()[-1])
         assert loaded["shape"] == [298, 128]
-        with (tmp_path / run / "predictions.csv").open() as table:
-            scored = next(row for row in csv.DictReader(table) if row["clip_id"].endswith("a song-0.wav"))
+        stored = read_scores(tmp_path / run)
+        clip = next(place for place, clip_id in enumerate(stored.clip_ids) if clip_id.endswith("a song-0.wav"))
+        scored = dict(zip(stored.labels.names, stored.probabilities[clip], strict=True))
         for code in INSTRUMENTS:
-            assert loaded["scores"][code] == pytest.approx(float(scored[code]), abs=0.01), "right labels and scores"
+            assert loaded["scores"][code] == pytest.approx(scored[code], abs=0.01), "right labels and scores"
 
 
 @pytest.fixture(scope="module")

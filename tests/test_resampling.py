@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,8 @@ from hf_audio.data.index.table import Clip, CorpusCard, index_of, rows_of
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.models.usage import Usage
+from hf_audio.predictor import Predictor
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
@@ -67,6 +70,13 @@ class HearsImages(torch.nn.Module):
         return SequenceClassifierOutput(logits=torch.stack([high, -high, torch.full_like(high, -9.0)], dim=1))
 
 
+def hearing(model: HearsImages, features) -> Predictor:
+    labels = features.labels
+    model.config = SimpleNamespace(id2label=labels.id2label, problem_type=labels.problem_type)
+    usage = Usage(window_s=features.manifest["window_s"], hop_s=features.manifest["hop_s"])
+    return Predictor(model, features.extractor, usage=usage)
+
+
 def test_the_manifest_counts_the_recordings_by_their_own_rates(features):
     splits = features.manifest["splits"]
     assert splits["train"]["source_rates"] == {"8000": 12}
@@ -84,11 +94,10 @@ def test_a_strangers_source_rates_are_checked(features, tmp_path, rates):
 
 def test_answers_that_hang_on_the_resampler_are_counted(features, clips):
     """A model that sees nothing but what the resamplers leave above the recordings' band tells them apart."""
-    scorer = type("Scorer", (), {"model": HearsImages(-0.2)})
-    facts = resampling_facts(scorer, features, "test", lambda: clips, 0.5)
+    facts = resampling_facts(hearing(HearsImages(-0.2), features), features, "test", lambda: clips, 0.5)
     assert facts["source_rates"] == {"8000": 8, "16000": 1}
     assert facts["num_clips"] == 8 and facts["num_other_answers"] == 6  # all but the low hums
-    deaf = type("Scorer", (), {"model": HearsImages(-99.0)})
+    deaf = hearing(HearsImages(-99.0), features)
     assert resampling_facts(deaf, features, "test", lambda: clips, 0.5)["num_other_answers"] == 0
 
 
@@ -131,5 +140,5 @@ def test_rates_between_which_a_filter_would_fill_the_memory_are_left_out(feature
     path = tmp_path / "odd.wav"
     soundfile.write(path, 0.1 * np.random.default_rng(0).normal(size=44_101), 44_101)
     odd = replace(list(rows_of(clips))[12], path=str(path))
-    scorer = type("Scorer", (), {"model": HearsImages(0.0)})
-    assert resampling_facts(scorer, features, "test", lambda: index_of([odd]), 0.5)["num_clips"] == 0
+    predictor = hearing(HearsImages(0.0), features)
+    assert resampling_facts(predictor, features, "test", lambda: index_of([odd]), 0.5)["num_clips"] == 0

@@ -66,7 +66,7 @@ def test_early_stopping_keeps_the_best_epoch_and_a_finished_run_is_not_trained_a
 
 def test_a_resumed_run_has_the_same_random_numbers(tiny_features, tmp_path):
     """In the middle of an epoch, with dropout, mixup and early stopping's count."""
-    augment = Compose((Mixup(0.4, Normalisation.of(tiny_features.extractor)),))
+    augment = Compose((Mixup(0.4),), Normalisation.of(tiny_features.extractor))
     steps = {"save_steps": 6, "eval_steps": 6, "save_strategy": "steps", "eval_strategy": "steps"}
 
     def start(folder):
@@ -99,7 +99,7 @@ def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
 
     trainer = start(run)
     trainer.train_resumable()
-    scores = trainer.predict_clips("test").logits
+    scores = trainer.predictor().scores(tiny_features, "test").logits
     config = AutoConfig.from_pretrained(run)
     stock = AutoModelForAudioClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
     batch = batch_of(tiny_features, "test")
@@ -133,7 +133,7 @@ def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(tiny_
     settings = json.loads((tmp_path / "checkpoints" / "run.json").read_text())
     assert settings["learning_rate"] == 0.5 and settings["model.hidden_size"] == 32
     with pytest.raises(InputError, match="augmentation was None"):
-        augment = Compose((Mixup(0.4, Normalisation.of(tiny_features.extractor)),))
+        augment = Compose((Mixup(0.4),), Normalisation.of(tiny_features.extractor))
         trainer_of(tiny_features, tmp_path, arguments=arguments, objective={"augment": augment}).train_resumable()
 
 

@@ -28,13 +28,14 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import printable
+from hf_audio.markdown import escaped, link, python_literal, web_address
 from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 from hf_audio.privacy import public_name, public_value, write_published
 from hf_audio.publishing.dataset_card import name_repo, write_dataset_card
 from hf_audio.publishing.licences import hub_licences
-from hf_audio.publishing.markdown import escaped, link, python_literal, render, web_address
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.publishing.push import push_features, push_model
+from hf_audio.publishing.templates import render
 
 TOKEN = "hf_" + "aSecretThatNobodyMayRead" + "0123456789"
 VALUES = {"output_dir": "runs/x", "corpus": "folder", "window_s": 0.5, "learning_rate": 1e-4}
@@ -140,8 +141,9 @@ class TestTokens:
             evaluate_model(trainer, features, tmp_path / "run", command=f"recipes/x.py --token={TOKEN}")
         assert not (tmp_path / "run" / "report.json").exists()
 
-    @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "predictions.csv"])
+    @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "scores/clips.parquet"])
     def test_a_file_with_a_token_is_not_pushed(self, hub, token, model, name):
+        (model / name).parent.mkdir(exist_ok=True)
         with open(model / name, "a") as file:
             file.write(f"\n{TOKEN if name == 'README.md' else token}\n")
         with pytest.raises(InputError, match=rf"{name} holds a Hugging Face token"):
@@ -252,12 +254,12 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
     assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.parquet"} <= set(
         published
     )
-    assert {"predictions.csv", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
+    assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
     index = pq.read_table(io.BytesIO(published["data/index.parquet"])).to_pylist()
     assert min(row["clip_id"] for row in index) == "bell/0.wav"
     assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit takes some of these tones for copies"
     tables = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
-    shards = {name: table for name, table in tables.items() if name != "data/index.parquet"}
+    shards = {name: table for name, table in tables.items() if name.startswith("data/data/")}
     assert {name for shard in shards.values() for name in shard["clip_id"].to_pylist()} == {
         row["clip_id"] for row in index
     }
@@ -365,7 +367,7 @@ class TestContents:
         with pytest.raises(InputError, match="lies in a folder that is one"):
             push_model(model, "alice/links")
         (model / "plots").unlink()
-        (model / "predictions.csv").symlink_to(secret)
+        (model / "model.safetensors.index.json").symlink_to(secret)
         with pytest.raises(InputError, match="is a link"):
             push_model(model, "alice/links")
         assert ("models", "alice/links") not in hub.storage.repos
@@ -586,7 +588,7 @@ class TestCards:
         assert not [child.attrs["href"] for child in inline if child.type == "link_open"]
         headings = [tokens[place + 1].content for place, token in enumerate(tokens) if token.type == "heading_open"]
         assert len(headings) == 6 and "Heading" not in headings
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python"]
 
     def test_the_card_of_a_hostile_report_is_plain(self, tmp_path):
         features = load_features(build_tiny_features(tmp_path / "features", MULTI_LABEL))
@@ -610,7 +612,7 @@ class TestCards:
         }
         assert not [child for child in inline if child.type.startswith("html")]
         assert {child.attrs["href"] for child in inline if child.type == "link_open"} == {"report.json"}
-        assert [token.info for token in tokens if token.type == "fence"] == ["python"] * 2 + [""]
+        assert [token.info for token in tokens if token.type == "fence"] == ["", "python", "python", ""]
 
     @pytest.mark.parametrize("name", [r"\g<0>", "a/b/c", 'x", trust_remote_code=True, y="', "../x", "a\nb", ""])
     def test_names_that_no_repository_can_have_are_refused(self, features, tmp_path, name):

@@ -18,6 +18,7 @@ import torch
 from chord_sounds import RATE, music, stereo_music
 from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
+from hf_audio.baselines import window_statistics
 from hf_audio.config import FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
@@ -31,7 +32,6 @@ from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform, decode_waveform, encode_waveform
 from hf_audio.preparation import window_extractor
 from hf_audio.publishing.dataset_card import write_dataset_card
-from hf_audio.references import window_statistics
 
 pytestmark = pytest.mark.timeout(60)
 CARD = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True)

@@ -1,12 +1,23 @@
 """Weights of timm's authors, fetched by timm's own loading over HTTP from the tests' Hub."""
 
+import re
+
 import pytest
 import timm
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import save
 from transformers import AutoModelForAudioClassification
 
-from hf_audio.models.timm_backbone import ParallelTimmClassifier, ParallelTimmConfig, timm_from_pretrained
+from hf_audio.models.lora import add_lora, merged_model, save_adapter
+from hf_audio.models.origin import origin_of
+from hf_audio.models.saving import save_model
+from hf_audio.models.timm_backbone import (
+    ParallelTimmClassifier,
+    ParallelTimmConfig,
+    TimmClassifier,
+    timm_from_pretrained,
+)
 from hf_audio.models.timm_network import TimmClassifierConfig
 
 NAME = "test_resnet.r160_in1k"
@@ -87,3 +98,27 @@ def test_positions_are_resized_to_the_window(hub):
     assert published["pos_embed"].shape == (1, 1 + 10 * 10, 64) and network.pos_embed.shape == (1, 1 + 8 * 4, 64)
     assert torch.equal(network.pos_embed[:, 0], published["pos_embed"][:, 0])
     assert torch.equal(network.blocks[2].mlp.fc1.weight, published["blocks.2.mlp.fc1.weight"])
+
+
+def test_whose_weights_they_were_is_known(hub, tmp_path):
+    """For report and card; the adapter's card puts it on timm's weights again."""
+    publish(hub, NAME)
+    model = timm_from_pretrained(config("test_resnet"))
+    origin = origin_of(model)
+    assert origin["base_model"] == f"timm/{NAME}" and origin["base_licence"] == "apache-2.0"
+    assert origin_of(TimmClassifier(config("test_resnet"))) == {"base_model": None}
+    adapted = add_lora(model, rank=2).eval()
+    for name, weights in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights)
+    save_adapter(adapted, tmp_path / "adapter")
+    save_model(merged_model(adapted), tmp_path)
+    card = ModelCard.load(tmp_path / "adapter" / "README.md")
+    assert (card.data.base_model, card.data.base_model_relation) == (f"timm/{NAME}", "adapter")
+    assert "pip install peft transformers torch timm\n" in card.text
+    (code,) = re.findall(r"```python\n(.*?)```", card.text, re.S)
+    variables = {}
+    exec(code.replace("REPO", str(tmp_path)), variables)
+    torch.testing.assert_close(
+        variables["model"].eval()(windows()).logits, adapted(windows()).logits, atol=1e-5, rtol=0
+    )

@@ -63,37 +63,44 @@ def test_evaluation_is_by_clip_and_its_loss_over_all_windows(tiny_features, tmp_
         logits = trainer.model(batch["input_values"]).logits
     loss = loss_for(tiny_features.labels)(logits, batch["labels"])
     assert metrics["eval_loss"] == pytest.approx(loss.item(), rel=1e-5)
-    clips = trainer.predict_clips("validation")
+    clips = trainer.predictor().scores(tiny_features, "validation")
     assert len(clips) == 7 and len(logits) == 13
     first = batch["clip_keys"] == clips.clip_keys[0]
     assert first.sum() == 2
     np.testing.assert_allclose(clips.logits[0], logits[first].mean(0), rtol=1e-4, atol=1e-6)
     assert metrics["eval_accuracy"] == pytest.approx((clips.logits.argmax(1) == clips.targets.argmax(1)).mean())
     with pytest.raises(InputError, match=r"Unknown local split 'tets': did you mean 'test'\?"):
-        trainer.predict_clips("tets")
+        trainer.predictor().scores(tiny_features, "tets")
 
 
 def test_each_split_is_scored_by_its_own_windows_with_persistent_workers_too(tiny_features, tmp_path):
     arguments = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True, "dataloader_prefetch_factor": 2}
     trainer = trainer_of(tiny_features, tmp_path, arguments=arguments)
     assert trainer.evaluate()["eval_loss"] != trainer.evaluate(tiny_features.splits["test"])["eval_loss"]
-    assert [len(trainer.predict_clips(split)) for split in ("validation", "test", "train")] == [7, 5, 21]
+    predictor = trainer.predictor()
+    assert [len(predictor.scores(tiny_features, split)) for split in ("validation", "test", "train")] == [7, 5, 21]
 
 
 def test_the_model_sees_features_only_and_augmented_ones_in_training_only(tiny_features, tmp_path):
     model = tiny_model(tiny_features)
-    spy, seeds = Spy(model), []
+    spy, seen = Spy(model), []
 
-    def augment(inputs, targets, generator):
-        seeds.append(generator.initial_seed())
-        return inputs + 100, targets
+    class Louder:
+        def draw(self, places):
+            seen.extend(places)
+
+        def __call__(self, inputs, targets, num_frames, draws):
+            return inputs + 100, targets, num_frames
 
     arguments = {"max_steps": 2, "gradient_accumulation_steps": 2}
-    trainer_of(tiny_features, tmp_path, model, arguments, {"augment": augment}, callbacks=[spy]).train()
+    trainer = trainer_of(tiny_features, tmp_path, model, arguments, {"augment": Louder()}, callbacks=[spy])
+    trainer.train()
     assert {(args, *kwargs) for args, kwargs in spy.calls} == {((), "input_values")}
     augmented = [kwargs["input_values"].mean().item() > 50 for _, kwargs in spy.calls]
     assert augmented[:4] == [True] * 4 and not any(augmented[4:]) and len(augmented) > 4
-    assert len(set(seeds)) == 4  # each micro-batch its own
+    size = trainer.args.train_batch_size
+    wanted = [(trainer.args.seed, step, place) for step in range(2) for place in range(2 * size)]
+    assert seen == wanted, "each window by its place in the global batch of its step"
 
 
 def test_a_smaller_last_micro_batch_counts_by_its_size(tiny_features, tmp_path):

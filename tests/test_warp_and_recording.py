@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from augmenting import augmented, numbers_of
 
 from hf_audio.augment import Normalisation, Recording, Warp, augmentation_for
-from hf_audio.augment.spectrogram import NATURAL_DB
+from hf_audio.augment.energies import NATURAL_DB
+from hf_audio.augment.recording import uniform_noise
+from hf_audio.augment.warp import WarpNumbers
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
@@ -26,60 +30,107 @@ def picture(short: bool = False) -> torch.Tensor:
     return NORMALISATION.apply(log_mel)
 
 
-def warped(features, drawn: dict, **settings):
-    warp = Warp(NORMALISATION, **settings)
-    zero = torch.zeros(2)
-    names = ("stretch", "scale", "shift", "gain", "start")
-    numbers = type(warp.draw(2, torch.Generator()))(*(torch.full((2,), drawn.get(name, 0.0)) + zero for name in names))
-    return warp.apply(features, torch.eye(2), numbers)[0]
+def lengths(short: bool = False) -> torch.Tensor:
+    return torch.full((2,), REAL if short else FRAMES)
+
+
+def warped(features, drawn: dict, short: bool = False, **settings):
+    """The features and their lengths, warped by numbers that change nothing but for those given."""
+    plain = {"stretch": 1.0, "scale": 1.0, "shift": 0.0, "gain": 0.0, "start": 0.0}
+    numbers = WarpNumbers(**{name: np.full(2, value) for name, value in (plain | drawn).items()})
+    found, _, num_frames = augmented(Warp(**settings), NORMALISATION, features, None, numbers, lengths(short))
+    return found, num_frames
 
 
 @pytest.mark.parametrize("short", [False, True])
 def test_a_warp_of_nothing_changes_nothing(short):
-    torch.testing.assert_close(warped(picture(short), {}, time_stretch=0.5, frequency_shift_bins=5.0), picture(short))
+    settings = {"time_stretch": 0.5, "frequency_shift_bins": 5.0, "gain_db": 3.0}
+    found, num_frames = warped(picture(short), {}, short, **settings)
+    torch.testing.assert_close(found, picture(short), rtol=1e-5, atol=1e-5)
+    assert torch.equal(num_frames, lengths(short))
 
 
 def test_time_shift_turns_a_full_window_round():
-    found = warped(picture(), {"start": 0.5}, time_shift=True)
-    torch.testing.assert_close(found, picture().roll(-FRAMES // 2, dims=1))
-    assert torch.equal(warped(picture(), {"start": 0.5}, time_shift=False), picture())
+    found, _ = warped(picture(), {"start": 0.5}, time_shift=True)
+    torch.testing.assert_close(found, picture().roll(-FRAMES // 2, dims=1), rtol=1e-5, atol=1e-5)
+    found, _ = warped(picture(), {"start": 0.5}, time_shift=False)
+    torch.testing.assert_close(found, picture(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_short_clip_starts_where_it_does_and_grows_and_shrinks():
-    for stretch, length, ridge in ((1.0, 50, 20), (-1.0, 12, 5)):
-        found = warped(picture(short=True), {"stretch": stretch, "start": 0.7}, time_stretch=1.0)
-        assert (~NORMALISATION.is_padding(found)).sum(dim=1).tolist() == [length, length]
+    for stretch, length, ridge in ((2.0, 50, 20), (0.5, 12, 5)):
+        drawn = {"stretch": stretch, "start": 0.7}
+        found, num_frames = warped(picture(short=True), drawn, True, time_stretch=1.0)
+        assert num_frames.tolist() == [length, length]
+        torch.testing.assert_close(found[:, length:], torch.full_like(found[:, length:], NORMALISATION.padding_value))
         assert int(found[0, :length].sum(dim=1).argmax()) == ridge
 
 
 def test_pitch_moves_bins_and_gain_moves_values():
-    found = warped(picture(), {"shift": 1.0}, frequency_shift_bins=4.0)
+    found, _ = warped(picture(), {"shift": 4.0}, frequency_shift_bins=4.0)
     assert int(found[0, 30].argmax()) == 12 + 4
-    louder = NORMALISATION.undo(warped(picture(), {"gain": 1.0}, gain_db=10.0)) - NORMALISATION.undo(picture())
+    found, _ = warped(picture(), {"gain": 10.0 / NATURAL_DB}, gain_db=10.0)
+    louder = NORMALISATION.undo(found) - NORMALISATION.undo(picture())
     torch.testing.assert_close(louder, torch.full_like(louder, 2.302585), rtol=1e-3, atol=1e-3)  # ln 10
 
 
+def test_what_is_drawn_for_a_warp_lies_between_its_limits():
+    drawn = numbers_of(Warp(0.25, 0.1, 3.0, 6.0), 2000)
+    for numbers, low, high in (
+        (drawn.stretch, 0.8, 1.25),
+        (drawn.scale, 1 / 1.1, 1.1),
+        (drawn.shift, -3.0, 3.0),
+        (drawn.gain, -6.0 / NATURAL_DB, 6.0 / NATURAL_DB),
+        (drawn.start, 0.0, 1.0),
+    ):
+        assert low <= numbers.min() < low + 0.02 * (high - low) and high - 0.02 * (high - low) < numbers.max() <= high
+    assert np.median(drawn.stretch) == pytest.approx(1.0, abs=0.03) and abs(drawn.shift.mean()) < 0.15
+
+
 def test_an_equaliser_bends_the_spectrum_alike_at_all_times():
-    recording = Recording(NORMALISATION, equaliser_db=6.0)
-    drawn = recording.draw(2, torch.Generator().manual_seed(0))
-    found = NORMALISATION.undo(recording.apply(picture(short=True), torch.eye(2), drawn)[0])
-    change = (found - NORMALISATION.undo(picture(short=True)))[:, :REAL]
+    recording = Recording(equaliser_db=6.0)
+    drawn = numbers_of(recording, 2)
+    found = augmented(recording, NORMALISATION, picture(short=True), None, drawn, lengths(short=True))[0]
+    change = (NORMALISATION.undo(found) - NORMALISATION.undo(picture(short=True)))[:, :REAL]
     torch.testing.assert_close(change, change[:, :1].expand_as(change), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(change[:, 0, 0] * NATURAL_DB, 6.0 * drawn.nodes[:, 0], rtol=1e-3, atol=1e-3)
-    assert torch.equal(NORMALISATION.is_padding(NORMALISATION.apply(found))[:, REAL:], torch.ones(2, FRAMES - REAL) > 0)
+    nodes = torch.from_numpy(drawn.nodes[:, 0]).float()
+    torch.testing.assert_close(change[:, 0, 0], nodes, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found[:, REAL:], picture(short=True)[:, REAL:])
+    assert numbers_of(recording, 3000).nodes.std() * NATURAL_DB == pytest.approx(6.0, rel=0.03)
 
 
-def test_noise_fills_what_is_quiet_at_the_level_asked_for():
-    recording = Recording(NORMALISATION, noise_probability=1.0, noise_snr_db=10.0)
-    drawn = recording.draw(2, torch.Generator().manual_seed(0))._replace(level=torch.zeros(2), tilt=torch.zeros(2))
-    before = NORMALISATION.undo(picture())
-    after = NORMALISATION.undo(recording.apply(picture(), torch.eye(2), drawn)[0])
-    added = (after.exp() - before.exp()).mean(dim=(1, 2)) / before.exp().mean(dim=(1, 2))
-    torch.testing.assert_close(added, torch.full((2,), 0.1), rtol=0.1, atol=0.0)
-    again = recording.apply(picture(), torch.eye(2), drawn)[0]
-    assert torch.equal(again, NORMALISATION.apply(after)) or torch.allclose(again, NORMALISATION.apply(after))
-    never = Recording(NORMALISATION, noise_probability=0.0, equaliser_db=0.0)
-    torch.testing.assert_close(never.apply(picture(), torch.eye(2), drawn)[0], picture())
+@pytest.mark.parametrize("short", [False, True])
+def test_noise_fills_what_is_quiet_at_the_level_asked_for(short):
+    recording = Recording(noise_probability=1.0, noise_snr_db=10.0)
+    drawn = numbers_of(recording, 2)._replace(drop=np.full(2, 10.0 / NATURAL_DB), tilt=np.zeros(2))
+    real = REAL if short else FRAMES
+    before = NORMALISATION.undo(picture(short))[:, :real]
+    found = augmented(recording, NORMALISATION, picture(short), None, drawn, lengths(short))[0]
+    added = NORMALISATION.undo(found)[:, :real].exp() - before.exp()
+    level = added.mean(dim=(1, 2)) / before.exp().mean(dim=(1, 2))
+    torch.testing.assert_close(level, torch.full((2,), 0.1), rtol=0.1, atol=0.0)
+    torch.testing.assert_close(found[:, real:], picture(short)[:, real:])
+    never = augmented(Recording(noise_probability=0.5), NORMALISATION, picture(short), None,
+                      drawn._replace(drop=np.full(2, np.inf)), lengths(short))[0]  # fmt: skip
+    torch.testing.assert_close(never, picture(short), rtol=1e-5, atol=1e-5)
+
+
+def test_noise_is_as_often_and_as_loud_as_asked_for():
+    drop_db = numbers_of(Recording(0.0, 0.3, 5.0), 4000).drop * NATURAL_DB
+    noisy = drop_db[np.isfinite(drop_db)]
+    assert len(noisy) / 4000 == pytest.approx(0.3, abs=0.03)
+    assert 5.0 <= noisy.min() < 6.0 and 49.0 < noisy.max() <= 50.0 and noisy.mean() == pytest.approx(27.5, abs=1.5)
+
+
+def test_hashed_noise_is_even_and_independent_of_its_neighbours():
+    noise = uniform_noise(torch.tensor([0.0, 1.0, 2.0, 16_777_215.0]), 40_000)
+    assert noise.min() > 0 and noise.max() < 1
+    for row in noise:
+        counts = torch.histc(row, 64, 0.0, 1.0)
+        assert ((counts - 625) ** 2 / 625).sum() < 63 + 5 * (2 * 63) ** 0.5, "chi-square, five deviations"
+    shifted = torch.corrcoef(torch.stack([*noise, noise[0].roll(1), noise[0].roll(128)])) - torch.eye(6)
+    assert shifted.abs().max() < 5 / 200, "five deviations"
+    torch.testing.assert_close(uniform_noise(torch.tensor([2.0]), 100)[0], noise[2, :100], rtol=0, atol=0)
 
 
 def test_masks_stay_short_in_short_windows():

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
+from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
@@ -28,7 +29,6 @@ from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.waveform import Waveform, decode_waveform, encode_waveform
 from hf_audio.preparation import build_corpus_features, window_extractor
-from hf_audio.references import linear_scores, window_statistics
 
 HALF_A_STEP = 0.5 / 32768 + 1e-7
 

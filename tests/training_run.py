@@ -26,7 +26,9 @@ CLASSES = ("bell", "hiss", "hum")
 WINDOW_S = 0.4
 
 
-def build_tiny_features(folder: Path, problem_type: str, clips_per_split: dict[str, int] | None = None) -> Path:
+def build_tiny_features(
+    folder: Path, problem_type: str, clips_per_split: dict[str, int] | None = None, extractor=None
+) -> Path:
     """Features of synthesised clips of three classes: two windows a clip, or one where the clip is short."""
     clips_per_split = clips_per_split or {"train": 21, "validation": 7, "test": 5}
     random = np.random.default_rng(0)
@@ -47,7 +49,7 @@ def build_tiny_features(folder: Path, problem_type: str, clips_per_split: dict[s
         index_of(clips),
         space,
         folder,
-        KaldiFbank(num_mel_bins=32),
+        extractor or KaldiFbank(num_mel_bins=32),
         window_s=WINDOW_S,
         hop_s=WINDOW_S,
         card=card,
@@ -130,10 +132,10 @@ def main() -> None:
     trainer = AudioTrainer(
         tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
-        Classification(features, augment=Compose((Mixup(0.4, normalisation), SpecAugment(8, 4, normalisation)))),
+        Classification(features, augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalisation)),
     )
     state = trainer.train_resumable()
-    scores = trainer.predict_clips("test")
+    scores = trainer.predictor().scores(features, "test")
     if trainer.is_world_process_zero():
         kept = ("step", "loss", "eval_loss", "eval_accuracy", "eval_mean_average_precision", "grad_norm")
         history = [{key: entry[key] for key in kept if key in entry} for entry in state.log_history]

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hf_audio.augment import Compose
+from hf_audio.baselines import MOST_TRAINING_WINDOWS, window_statistics
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
-from hf_audio.inference import embeddings, load_network
 from hf_audio.kinds import Form
 from hf_audio.pictures.augmented import augmented_picture
 from hf_audio.pictures.clips import (
@@ -32,7 +32,7 @@ from hf_audio.pictures.windows import (
     pictured_means,
     pictured_windows,
 )
-from hf_audio.references import MOST_TRAINING_WINDOWS, window_statistics
+from hf_audio.predictor import Predictor
 from hf_audio.terminal import named_logger
 
 logger = named_logger(__name__)
@@ -160,12 +160,11 @@ def _vectors(
     """One vector a training window, its classes, and what the vectors are, in words."""
     if model is None:
         vectors, targets = statistics
-        words = "mean and deviation of each mel bin"
+        words = "mean and standard deviation of each mel bin"
         if features.kind.form is Form.VECTORS:
             words = features.kind.described
     else:
-        network, extractor = load_network(model, features, seed=seed)
-        vectors = embeddings(network, features, "train", extractor=extractor).values
+        vectors = Predictor.load(model, seed=seed).embeddings(features, "train").values
         rows = features.splits["train"].select_columns(features.label_columns)
         targets = np.stack([features.labels.target_of(row) for row in rows])
         words = f"embeddings of {Path(model).name}"

@@ -1,4 +1,4 @@
-"""The last stage of every recipe: what was trained is scored per clip, beside two references, and written down."""
+"""The last stage of every recipe: what was trained is scored per clip, beside two baselines, and written down."""
 
 from __future__ import annotations
 
@@ -12,55 +12,65 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from hf_audio import __version__
+from hf_audio.analysis.corpus_scores import corpus_note, scores_by_corpus
 from hf_audio.analysis.plots import write_plots
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
+from hf_audio.baselines import linear_scores, prior_scores
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
-from hf_audio.data.tables import csv_text
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.metrics import (
     METRIC_NAMES,
     ClipScores,
+    WindowScores,
     choose_threshold,
     classification_metrics,
     decide,
     main_metrics,
 )
+from hf_audio.models.usage import Usage, write_usage
+from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name, write_published
-from hf_audio.ranks import wait_for_everyone
-from hf_audio.references import linear_scores, prior_scores
+from hf_audio.ranks import process_state, wait_for_everyone
+from hf_audio.stored_scores import write_scores
 from hf_audio.terminal import show
 
-MOST_WRITTEN_SCORES = 1_000_000  # clips x classes in predictions.csv: about 7 MB
 OUR_PROTOCOL = (
     "Window logits are averaged per clip; thresholds are chosen on validation; {groups}; classes without a clip "
     "are left out of averages over classes."
 )
 APART = {True: "no group is in two splits", False: "no grouping of the recordings is known"}
-ROW_TITLES = {"model": "this model", "linear": "linear on mean and deviation", "prior": "prior alone"}
+ROW_TITLES = {
+    "model": "this model",
+    "linear": "linear baseline (mean and standard deviation)",
+    "prior": "class-prior baseline",
+}
 
 
-class Scorer(Protocol):
-    """What can be evaluated: an AudioTrainer after training, or anything that scores clips."""
+class WindowScorer(Protocol):
+    """What says something of windows: a Predictor, or classifiers of scikit-learn."""
+
+    def window_scores(self, features: FeatureDataset, split: str) -> WindowScores:
+        """Scores of every window of a split."""
+
+
+class Trained(Protocol):
+    """What can be evaluated: a trainer after training, or anything that has something to score with."""
 
     features: FeatureDataset
 
-    def predict_clips(self, split: str) -> ClipScores:
-        """Scores of every clip of a split."""
-
-    def is_world_process_zero(self) -> bool:
-        """Whether this process writes."""
+    def predictor(self) -> WindowScorer:
+        """What was trained."""
 
     def facts(self) -> dict[str, Any]:
         """ "model" (architecture, base_model, adapter ...), "training" and "log_history", for the report."""
 
 
 def evaluate_model(
-    trainer: Scorer,
+    trained: Trained,
     features: FeatureDataset,
     run_folder: Path | str,
     *,
@@ -68,14 +78,15 @@ def evaluate_model(
     command: str | None = None,
     recordings: Callable[[], pa.Table] | None = None,
 ) -> dict[str, Any]:
-    """Scores a trained model on validation and test, and writes report.json, predictions.csv and plots/.
+    """Scores a trained model on validation and test, and writes report.json, scores/ and plots/.
 
     Every process must call it, since all of them predict; the first one writes, prints the summary and returns the
-    report, the others wait for it and return an empty dict.
+    report, the others wait for it and return an empty dict. Where the run folder holds the model, its config.json gets
+    the threshold and the windows, see `models/usage.py`.
 
     Window logits are averaged per clip. Multi-label decisions use the one threshold with the best micro F1 on
-    validation; single-label ones are the largest score. The report's `results` hold the model, the prior alone and a
-    linear model, each with a threshold of its own chosen in the same way, on the same clips.
+    validation; single-label ones are the largest score. The report's `results` hold the model and two baselines, the
+    class prior and a linear model, each with a threshold of its own chosen in the same way, on the same clips.
 
     Args:
         settings: what the run was told beyond transformers' arguments, JSON-able; it is published with the report.
@@ -89,33 +100,41 @@ def evaluate_model(
     splits = [split for split in ("validation", "test") if split in features.splits]
     if not splits:
         raise InputError(f"{features.source} has no validation and no test split: there is nothing to evaluate on")
-    scores = {split: trainer.predict_clips(split) for split in splits}
+    predictor = trained.predictor()
+    windows = {split: predictor.window_scores(features, split) for split in splits}
     report: dict[str, Any] = {}
-    if trainer.is_world_process_zero():
-        facts = trainer.facts()
-        rows = {"model": scores, **_reference_scores(features, scores)}
+    if process_state().is_main_process:
+        facts, scores = trained.facts(), {split: one.clips() for split, one in windows.items()}
         report = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": command,
-            "protocol": _protocol(features.manifest["corpus"]),
             "evaluated_split": splits[-1],
-            "rows": ROW_TITLES,
-            "results": {name: judge(row, features.labels) for name, row in rows.items()},
-            "task": {"problem_type": features.labels.problem_type, "labels": list(features.labels.names)},
-            "data": _data_facts(features),
-            "model": facts["model"],
-            "training": facts["training"],
+            **_judged(features, {"model": scores, **_baseline_scores(features, scores)}),
+            **facts,
             "settings": dict(settings or {}),
             "versions": _versions(),
-            "log_history": facts["log_history"],
         }
         threshold = report["results"]["model"][splits[-1]].get("threshold", 0.5)
-        report["resampling"] = resampling_facts(trainer, features, splits[-1], recordings, threshold)
-        report["notes"] = _notes(report)
+        network = predictor if isinstance(predictor, Predictor) else None
+        report["resampling"] = resampling_facts(network, features, splits[-1], recordings, threshold)
+        report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
+        report["notes"] = [*corpus_note(report["by_corpus"], features.labels.problem_type), *_notes(report)]
+        write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1])
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         show(summary(report))
     wait_for_everyone()
     return report
+
+
+def _judged(features: FeatureDataset, rows: Mapping[str, Mapping[str, ClipScores]]) -> dict[str, Any]:
+    """Of a report: what was asked, of which data, and how well it is answered by each row."""
+    return {
+        "protocol": _protocol(features.manifest["corpus"]),
+        "rows": ROW_TITLES,
+        "results": {name: judge(row, features.labels) for name, row in rows.items()},
+        "task": {"problem_type": features.labels.problem_type, "labels": list(features.labels.names)},
+        "data": _data_facts(features),
+    }
 
 
 def judge(scores: Mapping[str, ClipScores], labels: LabelSpace) -> dict[str, dict[str, Any]]:
@@ -154,7 +173,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _reference_scores(features: FeatureDataset, scores: Mapping[str, ClipScores]) -> dict[str, dict[str, ClipScores]]:
+def _baseline_scores(features: FeatureDataset, scores: Mapping[str, ClipScores]) -> dict[str, dict[str, ClipScores]]:
     counts = features.class_counts("train")
     prior = {split: prior_scores(*counts, one, features.labels) for split, one in scores.items()}
     return {"linear": linear_scores(features, list(scores)), "prior": prior}
@@ -218,7 +237,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     notes += low_rates_note(data["splits"][split].get("source_rates", {}), data["extractor"]["sampling_rate"], split)
     for name in ("linear", "prior"):
         if results["model"][split][metric] <= results[name][split][metric]:
-            notes.append(f"The model is no better than a reference row ({ROW_TITLES[name]}) in {METRIC_NAMES[metric]}.")
+            notes.append(f"The model is no better than the {ROW_TITLES[name]} in {METRIC_NAMES[metric]}.")
     return notes
 
 
@@ -239,11 +258,8 @@ def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, feature
         labels=labels,
         split=split,
     )
-    if probabilities.size <= MOST_WRITTEN_SCORES:
-        clip_ids = {clip_key(clip_id): clip_id for clip_id in features.splits[split]["clip_id"]}
-        names = [clip_ids[int(key)] for key in scores.clip_keys]
-        table = _predictions(names, scores.targets, decisions, probabilities, labels)
-        write_published(folder / "predictions.csv", table)
+    manifest = features.manifest
+    write_usage(folder, Usage(result.get("threshold"), manifest["window_s"], manifest["hop_s"]))
     text = json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False, default=str)
     write_published(folder / "report.json", text + "\n")
     return json.loads(text)
@@ -256,20 +272,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _predictions(
-    clip_ids: list[str], targets: np.ndarray, decisions: np.ndarray, probabilities: np.ndarray, labels: LabelSpace
-) -> str:
-    """CSV of clip_id, labels and decided (";" between several), and the score of each class.
-
-    Where labels are partial, a column "unknown" behind the labels names the classes of which nothing is known.
-    """
-    is_partial = np.isnan(targets).any()
-    rows = [["clip_id", "labels", *(["unknown"] if is_partial else []), "decided", *labels.names]]
-    names = np.array(labels.names, dtype=object)
-    for clip_id, target, decision, scores in zip(clip_ids, targets, decisions, probabilities, strict=True):
-        true, decided = ";".join(names[target > 0.5]), ";".join(names[decision > 0])
-        unknown = [";".join(names[np.isnan(target)])] if is_partial else []
-        rows.append([clip_id, true, *unknown, decided, *(f"{score:.4f}" for score in scores)])
-    return csv_text(rows)

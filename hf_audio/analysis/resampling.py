@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,7 @@ from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.recordings.audio import AudioError, probe, read_audio
 from hf_audio.metrics import decide
-from hf_audio.windows import window_starts
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from hf_audio.predictor import Predictor
 
 STOCK = "torchaudio.functional.resample"
 MOST_CLIPS, MOST_S = 64, 30.0  # of each clip its beginning
@@ -34,7 +31,7 @@ LARGEST_FILTER = 20_000_000  # numbers of torchaudio's filter: between rates suc
 
 
 def resampling_facts(
-    scorer: Any,
+    predictor: Predictor | None,
     features: FeatureDataset,
     split: str,
     recordings: Callable[[], pa.Table] | None,
@@ -43,7 +40,7 @@ def resampling_facts(
     """How many answers change when recordings are resampled as `AudioClassificationPipeline` does.
 
     Args:
-        scorer: what was trained. Only a network (`scorer.model`) is published for that pipeline.
+        predictor: of the trained network; None of what is not published for that pipeline.
         split: the evaluated one.
         recordings: gives the clips the features were made of; None where they are not on this machine.
         threshold: of multi-label decisions.
@@ -54,8 +51,7 @@ def resampling_facts(
     """
     rate = features.extractor.sampling_rate
     rates = features.manifest["splits"][split].get("source_rates", {})
-    model = getattr(scorer, "model", None)
-    if model is None or (rates and set(rates) == {str(rate)}):
+    if predictor is None or (rates and set(rates) == {str(rate)}):
         return None
     facts = {"source_rates": rates, "stock_resampler": STOCK, "num_clips": 0, "num_other_answers": None}
     if recordings is None:
@@ -67,7 +63,7 @@ def resampling_facts(
     differ = []
     for clip in _at_another_rate(clips, rate):
         with contextlib.suppress(AudioError):  # its beginning may be silent
-            answers = [_answer(model, features, sound, threshold) for sound in _both_ways(clip, features)]
+            answers = [_answer(predictor, rate, sound, threshold) for sound in _both_ways(clip, features)]
             differ.append(not np.array_equal(*answers))
     return facts | {"num_clips": len(differ), "num_other_answers": sum(differ) if differ else None}
 
@@ -109,14 +105,7 @@ def _both_ways(clip: Clip, features: FeatureDataset) -> tuple[np.ndarray, np.nda
     return soxr.resample(sound.T, own, rate).T, resample(torch.from_numpy(sound), own, rate).numpy()
 
 
-def _answer(model: PreTrainedModel, features: FeatureDataset, sound: np.ndarray, threshold: float) -> np.ndarray:
-    """What is decided of a whole recording, `[classes]`, as the model card's code does it."""
-    rate, manifest = features.extractor.sampling_rate, features.manifest
-    window, hop = (max(1, round(manifest[name] * rate)) for name in ("window_s", "hop_s"))
-    windows = [sound[..., start : start + window] for start in window_starts(sound.shape[-1], window, hop)]
-    inputs = features.extractor(windows, sampling_rate=rate, return_tensors="pt")
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        logits = model.eval()(**{name: values.to(device) for name, values in inputs.items()}).logits
-    probabilities = features.labels.probabilities(logits.float().mean(dim=0, keepdim=True).cpu().numpy())
-    return decide(probabilities, features.labels, threshold)[0]
+def _answer(predictor: Predictor, rate: int, sound: np.ndarray, threshold: float) -> np.ndarray:
+    """What is decided of a whole recording at the model's rate, `[classes]`, as the model card's code does it."""
+    scores = predictor.waveform(sound, rate).scores
+    return decide(scores[None], predictor.labels, threshold)[0]

@@ -22,7 +22,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import grey_png
 from hf_audio.pictures.page import Row, Table, inline_picture, lines, page, player
-from hf_audio.preparation.clips import read_corpus
+from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")

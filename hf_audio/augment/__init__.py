@@ -2,8 +2,10 @@
 
 from hf_audio.augment.combine import Combine
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for
+from hf_audio.augment.energies import Normalisation
+from hf_audio.augment.masks import SpecAugment
+from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
-from hf_audio.augment.spectrogram import Mixup, Normalisation, SpecAugment
 from hf_audio.augment.warp import Warp
 
 __all__ = [

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hf_audio.augment.spectrogram import NATURAL_DB, Normalisation, over_bins, over_windows
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.energies import NATURAL_DB, Windows
 from hf_audio.errors import InputError
 
+SILENT = -45.0  # natural logarithm of an energy that no recording of 32 bits has
 
-class CombineParameters(NamedTuple):
-    """partners int64 `[batch, slots]`, all different; count int64 `[batch]` of them to add, 0 for none; uniform numbers
-    in [-1, 1) for offsets and in [0, 1) for levels, `[batch, slots]` each."""
 
-    partners: Tensor
-    count: Tensor
-    offsets: Tensor
-    levels: Tensor
+class CombineNumbers(NamedTuple):
+    """Places of partners in the batch `[batch, slots]` and `[batch]` how many of them to add, 0 for none; `[batch,
+    slots]` offsets in [-1, 1) of the longest, and how much quieter each is, in natural logarithms."""
+
+    partners: Any
+    count: Any
+    offsets: Any
+    drops: Any
 
 
 @dataclass(frozen=True)
@@ -33,100 +37,99 @@ class Combine:
     window: these are 0, 1 or NaN. Windows without any sound, which have no level, stay as they are and join no other.
 
     Attributes:
-        normalisation: of the features `[batch, (channels,) frames, bins]`; None of waveforms `[batch, samples]`.
         probability: that a window gets company at all.
         most: windows in a mixture, and classes: a partner that would bring too many is left out.
         longest_offset: in frames (samples); a partner moves by up to so many, at most half a window.
         level_db: a partner is up to so much quieter than the window.
     """
 
-    normalisation: Normalisation | None
     probability: float
     most: int = 4
     longest_offset: int = 0
     level_db: float = 6.0
+    reads_energies = True
 
     def __post_init__(self) -> None:
         if self.most < 2:
             raise InputError(f"--combine_most {self.most} combines nothing: give 2 or more, or leave out combining")
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> CombineParameters:
-        """The random numbers of one batch, from a CPU generator."""
-        slots = min(self.most, batch_size) - 1
-        order = torch.randperm(batch_size, generator=generator)  # partners are those who come next in a random circle
-        steps = torch.arange(batch_size)[:, None] + torch.arange(1, slots + 1)
-        partners = order[(steps % batch_size)][order.argsort()]
-        chosen = torch.rand(batch_size, generator=generator) < self.probability
-        count = torch.randint(1, slots + 1, (batch_size,), generator=generator) if slots else torch.zeros(batch_size)
-        uniform = torch.rand(2, batch_size, slots, generator=generator)
-        return CombineParameters(partners, count.long() * chosen, 2 * uniform[0] - 1, uniform[1])
+    def draw(self, lot: Lot) -> CombineNumbers:
+        slots = self.most - 1
+        partners = lot.partners(slots)
+        available = (partners != np.arange(len(partners))[:, None]).sum(axis=1)
+        chance, amount = lot.uniform(2).T
+        count = np.where(chance < self.probability, 1 + np.floor(amount * available), 0)
+        drops = lot.uniform(slots) * (self.level_db / NATURAL_DB)
+        return CombineNumbers(partners, np.minimum(count, available), 2 * lot.uniform(slots) - 1, drops)
 
-    def apply(self, features: Tensor, targets: Tensor, drawn: CombineParameters) -> tuple[Tensor, Tensor]:
-        """The features, some of them mixed, and targets `[batch, classes]`, theirs joined."""
-        drawn = CombineParameters(*(numbers.to(features.device) for numbers in drawn))
-        values, lengths = self._values(features)
-        longest = min(self.longest_offset, values.shape[self._time_axis(values)] // 2)
-        levels, has_sound = self._levels(values, lengths), lengths > 0
-        mixed, joined, is_mixed = values, targets, torch.zeros_like(lengths, dtype=torch.bool)
-        for slot in range(drawn.partners.shape[1]):
-            partner, offset = drawn.partners[:, slot], (drawn.offsets[:, slot] * (longest + 1)).long()
-            # at least half of a partner stays, and no gap arises behind a short window
-            offset = torch.minimum(torch.maximum(offset, -(lengths[partner] // 2)), lengths)
-            change = levels - levels[partner] - drawn.levels[:, slot] * (self.level_db / NATURAL_DB)
-            other = self._later(self._louder(values[partner], change), offset, lengths)
-            both = _joined(joined, targets[partner])
-            joins = (drawn.count > slot) & ((both > 0.5).sum(dim=1) <= self.most) & has_sound & has_sound[partner]
-            mixed = torch.where(over_windows(joins, features), self._sum(mixed, other), mixed)
-            joined = torch.where(joins[:, None], both, joined)
-            is_mixed = is_mixed | joins
-        mixed = self._louder(mixed, levels - self._levels(mixed, lengths))
-        return torch.where(over_windows(is_mixed, features), self._features(mixed, features), features), joined
+    def apply(self, windows: Windows, drawn: CombineNumbers) -> Windows:
+        """`windows.values` are logarithms of energies, or waveforms."""
+        values, targets, num_frames, frames = windows
+        partners, time = drawn.partners.long(), len(frames)
+        lengths = num_frames[partners]
+        offsets = (drawn.offsets * (min(self.longest_offset, time // 2) + 1)).long()
+        # at least half of a partner stays, and no gap arises behind a short window
+        offsets = torch.minimum(torch.maximum(offsets, -(lengths // 2)), num_frames[:, None])
+        levels = _levels(windows)
+        joins, joined = self._joined(targets, partners, drawn.count, levels > SILENT)
+        change = (levels[:, None] - levels[partners] - drawn.drops).masked_fill(~joins, -torch.inf)
+        if values.ndim == 4:
+            ends = (lengths + offsets).clamp(max=time) * joins
+            longer = torch.maximum(num_frames, ends.amax(dim=1))
+            others = _later_pictures(windows, partners, offsets) + change[:, :, None, None, None]
+            mixed = Windows(torch.logaddexp(values, others.logsumexp(dim=1)), joined, longer, frames)
+        else:
+            others = _later_waveforms(windows, partners, offsets) * (change / 2).exp()[:, :, None]
+            mixed = Windows(values + others.sum(dim=1), joined, num_frames, frames)
+        back = torch.where(joins.any(dim=1), levels - _levels(mixed), 0.0)
+        if values.ndim == 4:
+            return mixed._replace(values=mixed.values + back.view(-1, 1, 1, 1))
+        return mixed._replace(values=mixed.values * (back / 2).exp()[:, None])
 
-    def _values(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What can be added (logarithms of energies, samples), and how many frames (samples) are no padding."""
-        if self.normalisation is None:
-            places = torch.arange(1, features.shape[1] + 1, device=features.device)
-            return features.float(), ((features != 0) * places).amax(dim=1)
-        padding = self.normalisation.is_padding(features)
-        log_energy = self.normalisation.undo(features.float())
-        return log_energy.masked_fill(over_bins(padding, features), -torch.inf), (~padding).sum(dim=1)
-
-    def _features(self, values: Tensor, features: Tensor) -> Tensor:
-        """Features of the values; frames without any sound stay the padding that they are."""
-        if self.normalisation is None:
-            return values.to(features.dtype)
-        return torch.where(values.isneginf(), features, self.normalisation.apply(values).to(features.dtype))
-
-    def _levels(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """Natural logarithm of each window's mean energy, `[batch]`."""
-        if self.normalisation is None:
-            return (values.square().sum(dim=1) / lengths.clamp(min=1)).clamp(min=1e-20).log()
-        return values.flatten(1).logsumexp(dim=1) - values.flatten(1).isfinite().sum(dim=1).clamp(min=1).log()
-
-    def _time_axis(self, values: Tensor) -> int:
-        return 1 if self.normalisation is None else values.ndim - 2
-
-    def _louder(self, values: Tensor, change: Tensor) -> Tensor:
-        change = over_windows(change, values)
-        return values * (change / 2).exp() if self.normalisation is None else values + change
-
-    def _sum(self, one: Tensor, other: Tensor) -> Tensor:
-        return one + other if self.normalisation is None else torch.logaddexp(one, other)
-
-    def _later(self, values: Tensor, offset: Tensor, lengths: Tensor) -> Tensor:
-        """The values moved along time, silence where they came from; of waveforms nothing behind a window's own end."""
-        axis = self._time_axis(values)
-        places = torch.arange(values.shape[axis], device=values.device)
-        source = places - offset[:, None]
-        is_silent = (source < 0) | (source >= len(places))
-        source = source.clamp(0, len(places) - 1)
-        if self.normalisation is None:  # the model's attention mask says where it ends
-            return values.gather(1, source).masked_fill(is_silent | (places >= lengths[:, None]), 0.0)
-        moved = values.gather(axis, over_bins(source, values).expand_as(values))
-        return moved.masked_fill(over_bins(is_silent, values), -torch.inf)
+    def _joined(self, targets: Tensor, partners: Tensor, count: Tensor, has_sound: Tensor) -> tuple[Tensor, Tensor]:
+        """Which partners join, bool `[batch, slots]`, and what is then known of each class: 1 where one has it, 0
+        where none does, else NaN."""
+        others = targets[partners]
+        slots = torch.arange(partners.shape[1], device=partners.device)
+        wanted = (slots < count[:, None]) & has_sound[partners] & has_sound[:, None]
+        present, present_in_others, joins = targets > 0.5, others > 0.5, []
+        for slot in range(partners.shape[1]):
+            both = present | present_in_others[:, slot]
+            fits = (both.sum(dim=1) <= self.most) & wanted[:, slot]
+            present = torch.where(fits[:, None], both, present)
+            joins.append(fits)
+        joins = torch.stack(joins, dim=1)
+        known = torch.cat([targets[:, None], others.masked_fill(~joins[:, :, None], -torch.inf)], dim=1)
+        is_unknown = known.isnan()
+        most = known.masked_fill(is_unknown, -torch.inf).amax(dim=1)
+        return joins, most.masked_fill(is_unknown.any(dim=1) & (most < 1), torch.nan)
 
 
-def _joined(targets: Tensor, others: Tensor) -> Tensor:
-    """What is known of two sounds together: 1 where one has the class, 0 where neither does, else NaN."""
-    either = torch.fmax(targets, others)  # of the known ones
-    return either.masked_fill((targets.isnan() | others.isnan()) & (either < 1), torch.nan)
+def _levels(windows: Windows) -> Tensor:
+    """Natural logarithm of each window's mean energy, `[batch]`."""
+    values, count = windows.values, windows.num_frames.clamp(min=1)
+    if values.ndim == 2:
+        return (values.square().sum(dim=1) / count).clamp(min=1e-20).log()
+    return values.logsumexp(dim=(1, 2, 3)) - (count * (values.shape[1] * values.shape[3])).log()
+
+
+def _later_pictures(windows: Windows, partners: Tensor, offsets: Tensor) -> Tensor:
+    """The partners moved along time, `[batch, slots, channels, frames, bins]`, silence where they came from."""
+    source, is_outside = _sources(windows.frames, offsets)
+    moved = windows.values[partners[:, :, None], :, source]  # [batch, slots, frames, channels, bins]
+    return moved.masked_fill_(is_outside[..., None, None], -torch.inf).transpose(2, 3)
+
+
+def _later_waveforms(windows: Windows, partners: Tensor, offsets: Tensor) -> Tensor:
+    """The same of waveforms, `[batch, slots, samples]`, and nothing behind a window's own end: the attention mask says
+    where that is."""
+    source, is_outside = _sources(windows.frames, offsets)
+    is_behind = windows.frames >= windows.num_frames[:, None, None]
+    return windows.values[partners[:, :, None], source].masked_fill_(is_outside | is_behind, 0.0)
+
+
+def _sources(frames: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Where in a partner each place is read, `[batch, slots, length]`, and whether that is outside of it."""
+    source = frames - offsets[:, :, None]
+    inside = source.clamp(0, len(frames) - 1)
+    return inside, inside != source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,8 +11,11 @@ from torch import Tensor
 from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
 from hf_audio.augment.combine import Combine
+from hf_audio.augment.draws import Draws, Lot
+from hf_audio.augment.energies import Normalisation, Windows
+from hf_audio.augment.masks import SpecAugment
+from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
-from hf_audio.augment.spectrogram import Mixup, Normalisation, SpecAugment
 from hf_audio.augment.warp import Warp
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
@@ -25,11 +29,19 @@ FEWEST_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window:
 
 
 class Augmentation(Protocol):
-    """What every augmentation offers: random numbers from a CPU generator, and a pure function of them."""
+    """What every augmentation offers: numbers of each window, drawn on the CPU, and a pure function of them.
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> Any: ...
+    Attributes:
+        reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
+    """
 
-    def apply(self, features: Tensor, targets: Tensor, drawn: Any) -> tuple[Tensor, Tensor]: ...
+    reads_energies: bool
+
+    def draw(self, lot: Lot) -> Any:
+        """A named tuple of arrays `[batch]` or `[batch, many]`, of floats or of integers below 2^24."""
+
+    def apply(self, windows: Windows, drawn: Any) -> Windows:
+        """The windows, augmented; `drawn` is the same tuple of float32 tensors on their device."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +49,64 @@ class Compose:
     """Applies augmentations one after another.
 
     Its `repr` names every parameter, so that a run can tell whether it is resumed with the same ones.
+
+    Attributes:
+        steps: those that read energies come first.
+        normalisation: of the features `[batch, (channels,) frames, bins]`; None of waveforms `[batch, samples]`.
     """
 
     steps: tuple[Augmentation, ...]
+    normalisation: Normalisation | None
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> list[Any]:
-        """The random numbers of each step."""
-        return [step.draw(batch_size, generator) for step in self.steps]
+    def __post_init__(self) -> None:
+        reads = [step.reads_energies for step in self.steps]
+        if reads != sorted(reads, reverse=True):
+            raise ValueError(f"Masks come last, found {', '.join(type(step).__name__ for step in self.steps)}")
 
-    def apply(self, features: Tensor, targets: Tensor, drawn: list[Any]) -> tuple[Tensor, Tensor]:
-        """(features `[batch, (channels,) frames, bins]`, targets `[batch, classes]`) -> the same, augmented."""
-        for step, numbers in zip(self.steps, drawn, strict=True):
-            features, targets = step.apply(features, targets, numbers)
-        return features, targets
+    def draw(self, places: Sequence[tuple[int, ...]]) -> Draws:
+        """The numbers of a micro-batch, on the CPU.
 
-    def __call__(self, features: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws and applies; the generator's state alone decides what happens."""
-        return self.apply(features, targets, self.draw(len(features), generator))
+        Args:
+            places: of each window (seed, step, place in the global batch): numbers that say where in the run it is.
+        """
+        lot = Lot.at(places)
+        return Draws.of([step.draw(lot) for step in self.steps])
+
+    def __call__(
+        self, features: Tensor, targets: Tensor, num_frames: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, augmented.
+
+        Args:
+            features: `[batch, (channels,) frames, bins]`, or waveforms `[batch, samples]`.
+            targets: float32 `[batch, classes]`.
+            num_frames: int64 `[batch]`, how many frames (samples) of each window are no padding.
+            draws: of `draw`.
+        """
+        drawn = list(zip(self.steps, draws.on(features.device), strict=True))
+        if self.normalisation is None:
+            windows = _through(drawn, Windows.of(features, targets, num_frames))
+        else:
+            pictures = features if features.ndim == 4 else features.unsqueeze(1)
+            windows = self._augmented(Windows.of(pictures, targets, num_frames), drawn)
+        return windows.values.view_as(features).to(features.dtype), windows.targets, windows.num_frames
+
+    def _augmented(self, windows: Windows, drawn: list[tuple[Augmentation, Any]]) -> Windows:
+        """From inputs to energies, where padding is silence, and back; then masks, and padding as it was."""
+        on_energies = [one for one in drawn if one[0].reads_energies]
+        if on_energies:
+            energies = self.normalisation.undo(windows.values).masked_fill_(windows.padding(), -torch.inf)
+            windows = _through(on_energies, windows._replace(values=energies))
+            windows = windows._replace(values=self.normalisation.apply(windows.values))
+        windows = _through([one for one in drawn if not one[0].reads_energies], windows)
+        padded = windows.values.masked_fill(windows.padding(), self.normalisation.padding_value)
+        return windows._replace(values=padded)
+
+
+def _through(drawn: list[tuple[Augmentation, Any]], windows: Windows) -> Windows:
+    for step, numbers in drawn:
+        windows = step.apply(windows, numbers)
+    return windows
 
 
 def augmentation_for(
@@ -76,8 +129,8 @@ def augmentation_for(
             "--several_labels, or leave it out"
         )
     if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("combine_") for name in wanted):
-        steps = _combination(config, None, extractor.sampling_rate)
-        return Compose(steps) if steps else None
+        steps = _combination(config, extractor.sampling_rate)
+        return Compose(steps, None) if steps else None
     scale = kind_of_extractor(extractor).scale(extractor)
     if scale is None:
         if wanted:
@@ -92,27 +145,25 @@ def augmentation_for(
     steps: list[Augmentation] = []
     moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
     if config.time_shift or any(moved):
-        steps.append(Warp(normalisation, *moved, time_shift=config.time_shift))
-    steps += _combination(config, normalisation, frames_a_second)
+        steps.append(Warp(*moved, time_shift=config.time_shift))
+    steps += _combination(config, frames_a_second)
     if config.equaliser_db or config.noise_probability:
-        steps.append(Recording(normalisation, config.equaliser_db, config.noise_probability, config.noise_snr_db))
+        steps.append(Recording(config.equaliser_db, config.noise_probability, config.noise_snr_db))
     if config.mixup_alpha > 0:
-        steps.append(Mixup(config.mixup_alpha, normalisation, config.mixup_labels, config.mixup_probability))
+        steps.append(Mixup(config.mixup_alpha, config.mixup_labels, config.mixup_probability))
     time_mask_frames = round(config.time_mask_s * frames_a_second)
     time_mask_frames = min(time_mask_frames, extractor.max_length // FEWEST_WINDOWS_A_MASK)
     if time_mask_frames > 0 or config.frequency_mask_bins > 0:
-        steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalisation))
-    return Compose(tuple(steps)) if steps else None
+        steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalisation.is_centred))
+    return Compose(tuple(steps), normalisation) if steps else None
 
 
-def _combination(
-    config: AugmentConfig, normalisation: Normalisation | None, frames_a_second: float
-) -> tuple[Combine, ...]:
-    """Combine, where it is asked for; of waveforms, which have no normalisation here, frames are samples."""
+def _combination(config: AugmentConfig, frames_a_second: float) -> tuple[Combine, ...]:
+    """Combine, where it is asked for; of waveforms frames are samples."""
     if not config.combine_probability:
         return ()
     offset = round(config.combine_offset_s * frames_a_second)
-    return (Combine(normalisation, config.combine_probability, config.combine_most, offset, config.combine_level_db),)
+    return (Combine(config.combine_probability, config.combine_most, offset, config.combine_level_db),)
 
 
 def _refuse_without_sense(wanted: dict[str, Any], extractor: FeatureExtractionMixin) -> None:

@@ -3,80 +3,100 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hf_audio.augment.spectrogram import NATURAL_DB, Normalisation, over_bins, over_windows
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.energies import NATURAL_DB, Windows
 
 NUM_NODES = 6  # of an equalisation curve, evenly spaced over the mel axis
 LEAST_NOISE_DB = 50.0  # below the sound, where noise is no longer heard
 NOISE_TILT_DB = 12.0  # standard deviation of the difference between the noise's highest and lowest bin
+KEYS = 1 << 24  # integers that float32 holds exactly
 
 
-class RecordingParameters(NamedTuple):
-    """Normal numbers `[batch, nodes]` and `[batch]`, uniform ones in [0, 1) `[batch]`, a seed for the noise itself."""
+class RecordingNumbers(NamedTuple):
+    """Of each window: the curve at its nodes and the noise's tilt from the lowest to the highest bin, as natural
+    logarithms; how far the noise lies below the sound, infinitely far where there is none; and the noise's key."""
 
-    nodes: Tensor
-    tilt: Tensor
-    level: Tensor
-    chance: Tensor
-    seed: int
+    nodes: Any
+    tilt: Any
+    drop: Any
+    key: Any
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Multiplies the spectrum with a smooth curve, and adds noise of another level and colour to some samples.
+    """Multiplies the spectrum with a smooth curve, and adds noise of another level and colour to some windows.
 
     Mel energies of a sound and of noise add up; those of noise vary around their mean as an exponential distribution
     does, the power of a complex Gaussian. A model that has heard many microphones does not learn one. The channels of a
-    sample get the same curve and the same noise, which lies as far below each channel's own sound.
+    window get the same curve and the same noise, which lies as far below each channel's own sound.
 
     Attributes:
-        normalisation: of the features, to recognise padding and to give decibels their unit.
         equaliser_db: standard deviation of the curve at each of its nodes; 0 switches it off.
-        noise_probability: that a sample gets noise at all; 0 switches it off.
+        noise_probability: that a window gets noise at all; 0 switches it off.
         noise_snr_db: the loudest noise is so far below the sound's mean energy, the quietest LEAST_NOISE_DB below it.
     """
 
-    normalisation: Normalisation
     equaliser_db: float = 0.0
     noise_probability: float = 0.0
     noise_snr_db: float = 5.0
+    reads_energies = True
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> RecordingParameters:
-        """The random numbers of one batch, from a CPU generator."""
-        normal = torch.randn(batch_size, NUM_NODES + 1, generator=generator)
-        uniform = torch.rand(2, batch_size, generator=generator)
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        return RecordingParameters(normal[:, 1:], normal[:, 0], *uniform, seed)
+    def draw(self, lot: Lot) -> RecordingNumbers:
+        normal, (level, chance, key) = lot.normal(NUM_NODES + 1), lot.uniform(3).T
+        drop_db = self.noise_snr_db + (LEAST_NOISE_DB - self.noise_snr_db) * level
+        return RecordingNumbers(
+            normal[:, 1:] * (self.equaliser_db / NATURAL_DB),
+            normal[:, 0] * (NOISE_TILT_DB / NATURAL_DB),
+            np.where(chance < self.noise_probability, drop_db / NATURAL_DB, np.inf),
+            np.floor(key * KEYS),
+        )
 
-    def apply(self, features: Tensor, targets: Tensor, drawn: RecordingParameters) -> tuple[Tensor, Tensor]:
-        """features `[batch, (channels,) frames, bins]`, padding as it was, and the targets as they came."""
-        device, num_bins = features.device, features.shape[-1]
-        padding = over_bins(self.normalisation.is_padding(features), features)
-        log_energy = self.normalisation.undo(features.float())
+    def apply(self, windows: Windows, drawn: RecordingNumbers) -> Windows:
+        values = windows.values
         if self.equaliser_db:
-            nodes = drawn.nodes.to(device)[:, None] * (self.equaliser_db / NATURAL_DB)
-            curve = functional.interpolate(nodes, size=num_bins, mode="linear", align_corners=True)
-            log_energy = log_energy + (curve[:, None] if features.ndim == 4 else curve)
+            curve = functional.interpolate(drawn.nodes[:, None], values.shape[3], mode="linear", align_corners=True)
+            values = values + curve[:, None]
         if self.noise_probability:
-            log_energy = torch.logaddexp(log_energy, self._noise(log_energy.masked_fill(padding, -torch.inf), drawn))
-        return torch.where(padding, features, self.normalisation.apply(log_energy).to(features.dtype)), targets
+            level = _sound_level(values, windows.num_frames) - drawn.drop.view(-1, 1, 1, 1)
+            noise = _noise(drawn, values) + level.masked_fill(windows.padding(), -torch.inf)
+            values = torch.logaddexp(values, noise)
+        return windows._replace(values=values)
 
-    def _noise(self, log_energy: Tensor, drawn: RecordingParameters) -> Tensor:
-        """Logarithms of the noise's energies, shaped as the sound's, of samples without noise minus infinity."""
-        device, (num_frames, num_bins) = log_energy.device, log_energy.shape[-2:]
-        real = torch.isfinite(log_energy).sum(dim=(-2, -1), keepdim=True).clamp(min=1)
-        sound = log_energy.logsumexp(dim=(-2, -1), keepdim=True) - real.log()
-        snr_db = self.noise_snr_db + (LEAST_NOISE_DB - self.noise_snr_db) * drawn.level.to(device)
-        is_spared = over_windows(drawn.chance.to(device) >= self.noise_probability, log_energy)
-        level = (sound - over_windows(snr_db / NATURAL_DB, log_energy)).masked_fill(is_spared, -torch.inf)
-        slope = torch.linspace(-0.5, 0.5, num_bins, device=device) * (NOISE_TILT_DB / NATURAL_DB)
-        # numbers for every value are drawn where they are used, from a seed that is the same on all devices
-        generator = torch.Generator(device).manual_seed(drawn.seed)
-        uniform = torch.rand((len(log_energy), num_frames, num_bins), generator=generator, device=device)
-        noise = (slope * drawn.tilt.to(device)[:, None])[:, None] + (-uniform.clamp(1e-4, 1 - 1e-4).log()).log()
-        return level + (noise[:, None] if log_energy.ndim == 4 else noise)
+
+def _sound_level(values: Tensor, num_frames: Tensor) -> Tensor:
+    """Natural logarithm of the mean energy of each window's channels, `[batch, channels, 1, 1]`."""
+    count = (num_frames.clamp(min=1) * values.shape[3]).log()
+    return values.logsumexp(dim=(2, 3), keepdim=True) - count.view(-1, 1, 1, 1)
+
+
+def _noise(drawn: RecordingNumbers, values: Tensor) -> Tensor:
+    """Logarithms of energies of noise with a mean of 1, tilted, `[batch, 1, frames, bins]`."""
+    slope = torch.linspace(-0.5, 0.5, values.shape[3], device=values.device)
+    uniform = uniform_noise(drawn.key, values.shape[2] * values.shape[3]).unflatten(1, values.shape[2:])
+    exponential = uniform.clamp_(1e-4, 1 - 1e-4).log_().neg_().log_()
+    return exponential.add_(slope * drawn.tilt[:, None, None])[:, None]
+
+
+def uniform_noise(keys: Tensor, count: int) -> Tensor:
+    """Numbers in (0, 1) for each key, float32 `[keys, count]`: the same on every device, whatever other keys there are.
+
+    Place and key are hashed by integers of 32 bits, as in lowbias32 (C. Wellons, github.com/skeeto/hash-prospector);
+    a generator would have to be started anew for each window.
+
+    Args:
+        keys: integers from 0 to 2^24, of any type.
+    """
+    places = torch.arange(count, dtype=torch.int32, device=keys.device) * -1640531527  # 2^32 over the golden ratio
+    mixed = places + (keys.to(torch.int32) * 741103597)[:, None]
+    mixed ^= mixed >> 16
+    mixed *= 0x7FEB352D
+    mixed ^= mixed >> 15
+    mixed *= 0x846CA68B - (1 << 32)
+    return (mixed >> 8).bitwise_and_(KEYS - 1).to(torch.float32).add_(0.5).div_(KEYS)

@@ -1,37 +1,38 @@
-"""Warping of spectrograms `[batch, (channels,) frames, bins]`: the same sound at another moment, speed and pitch."""
+"""Warping of spectrograms: the same sound at another moment, speed and pitch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hf_audio.augment.spectrogram import Normalisation, over_bins, over_windows
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.energies import NATURAL_DB, Windows
 
 
-class WarpParameters(NamedTuple):
-    """Uniform numbers in [-1, 1) `[batch]`, and the starting points in [0, 1) `[batch]`."""
+class WarpNumbers(NamedTuple):
+    """Of each window: by how much it gets longer, by how much the mel axis, how many bins it moves, how much its
+    logarithms grow, and where in [0, 1) of a full window it starts."""
 
-    stretch: Tensor
-    scale: Tensor
-    shift: Tensor
-    gain: Tensor
-    start: Tensor
+    stretch: Any
+    scale: Any
+    shift: Any
+    gain: Any
+    start: Any
 
 
 @dataclass(frozen=True)
 class Warp:
-    """Time shift and stretch, frequency shift and scaling, gain: one resampling of the picture, each sample its own.
+    """Time shift and stretch, frequency shift and scaling, gain: one resampling of the picture, each window its own.
 
     Frequency scaling and shift on the mel axis are what another instrument or another speaker's vocal tract does to a
     sound (Jaitly and Hinton 2013); gain adds to all logarithms. A window that is full of sound is a loop: it may start
     anywhere in it. A shorter clip starts where it does, grows or shrinks, and its padding stays padding. Channels of a
-    sample are warped alike.
+    window are warped alike.
 
     Attributes:
-        normalisation: of the features, to recognise padding and to give gain its unit.
         time_stretch: speeds are between 1 / (1 + this) and 1 + this.
         frequency_scale: the mel axis is scaled by 1 / (1 + this) to 1 + this.
         frequency_shift_bins: and shifted by up to so many bins, up or down.
@@ -39,61 +40,70 @@ class Warp:
         time_shift: whether a full window starts anywhere.
     """
 
-    normalisation: Normalisation
     time_stretch: float = 0.0
     frequency_scale: float = 0.0
     frequency_shift_bins: float = 0.0
     gain_db: float = 0.0
     time_shift: bool = True
+    reads_energies = True
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> WarpParameters:
-        """The random numbers of one batch, from a CPU generator."""
-        numbers = torch.rand(5, batch_size, generator=generator)
-        return WarpParameters(*(2 * numbers[:4] - 1), numbers[4])
+    def draw(self, lot: Lot) -> WarpNumbers:
+        numbers = lot.uniform(5)
+        even = 2 * numbers[:, :4] - 1
+        return WarpNumbers(
+            (1 + self.time_stretch) ** even[:, 0],
+            (1 + self.frequency_scale) ** even[:, 1],
+            self.frequency_shift_bins * even[:, 2],
+            self.gain_db / NATURAL_DB * even[:, 3],
+            numbers[:, 4],
+        )
 
-    def apply(self, features: Tensor, targets: Tensor, drawn: WarpParameters) -> tuple[Tensor, Tensor]:
-        """Warped features `[batch, (channels,) frames, bins]`, and the targets as they came."""
-        drawn = WarpParameters(*(numbers.to(features.device)[:, None] for numbers in drawn))
-        num_frames, num_bins = features.shape[-2:]
-        padding = self.normalisation.is_padding(features)
-        length = (num_frames - padding.sum(dim=1, keepdim=True)).clamp(min=1)
-        is_full = length == num_frames
-
-        stretch = (1 + self.time_stretch) ** drawn.stretch
-        frames = torch.arange(num_frames, device=features.device)[None, :]
-        start = drawn.start * num_frames * is_full if self.time_shift else 0
-        new_length = torch.where(is_full, length, (length * stretch).round().clamp(1, num_frames))
-        source = torch.where(is_full, torch.remainder(frames / stretch + start, length), frames / stretch)
-        warped = _interpolated(features, source, length, dim=-2, circular=is_full)
-
-        centre = (num_bins - 1) / 2
-        scale = (1 + self.frequency_scale) ** drawn.scale
-        bins = torch.arange(num_bins, device=features.device)[None, :]
-        source = (bins - centre) / scale + centre - self.frequency_shift_bins * drawn.shift
-        warped = _interpolated(warped, source, torch.full_like(length, num_bins), dim=-1)
-
+    def apply(self, windows: Windows, drawn: WarpNumbers) -> Windows:
+        if self.time_stretch or self.time_shift:
+            windows = self._along_time(windows, drawn)
+        values = windows.values
+        if self.frequency_scale or self.frequency_shift_bins:
+            values = self._along_bins(values, drawn)
         if self.gain_db:
-            warped = warped + self.normalisation.of_decibels(over_windows(self.gain_db * drawn.gain, features))
-        is_padding = over_bins(frames >= new_length, features)
-        return warped.masked_fill(is_padding, self.normalisation.padding_value).to(features.dtype), targets
+            values = values + drawn.gain.view(-1, 1, 1, 1)
+        return windows._replace(values=values)
+
+    def _along_time(self, windows: Windows, drawn: WarpNumbers) -> Windows:
+        num_frames = windows.values.shape[2]
+        length = windows.num_frames.clamp(min=1).view(-1, 1)
+        is_full = length == num_frames
+        stretch = drawn.stretch.view(-1, 1)
+        source = windows.frames / stretch
+        last = length - 1
+        turned = source + (drawn.start * num_frames).view(-1, 1) if self.time_shift else source
+        source = torch.where(is_full, torch.remainder(turned, length), torch.minimum(source, last))
+        low = torch.minimum(source.long(), last)
+        high = low + 1
+        high = torch.where(is_full, torch.remainder(high, length), torch.minimum(high, last))
+        values = _between(windows.values, 2, low, high, source - low)
+        if not self.time_stretch:
+            return windows._replace(values=values.masked_fill_(windows.padding(), -torch.inf))
+        longer = (length * stretch).round_().clamp_(1, num_frames).long()
+        windows = windows._replace(num_frames=torch.where(is_full, length, longer).view(-1))
+        return windows._replace(values=values.masked_fill_(windows.padding(), -torch.inf))
+
+    def _along_bins(self, values: Tensor, drawn: WarpNumbers) -> Tensor:
+        last = values.shape[3] - 1
+        bins = torch.arange(last + 1, device=values.device) - last / 2
+        source = (bins / drawn.scale.view(-1, 1) - (drawn.shift - last / 2).view(-1, 1)).clamp_(0, last)
+        low = source.long()
+        # padding would be the difference of two infinities
+        found = _between(values, 3, low, (low + 1).clamp(max=last), source - low)
+        return torch.where(values[..., :1].isneginf(), values[..., :1], found)
 
 
-def _interpolated(values: Tensor, source: Tensor, length: Tensor, dim: int, circular: Tensor | bool = False) -> Tensor:
-    """`values` read along `dim` at the places `source` `[batch, places]`, linearly between neighbours.
+def _between(values: Tensor, dim: int, low: Tensor, high: Tensor, share: Tensor) -> Tensor:
+    """`values` `[batch, channels, frames, bins]` read along `dim`, between the places `low` and `high`.
 
-    Places beyond the first and the last of `length` `[batch, 1]` read these, or go round where `circular`.
+    Args:
+        low, high: int64 `[batch, places]`.
+        share: `[batch, places]`, how near each is to the higher one.
     """
-    last = length - 1
-    circular = torch.as_tensor(circular, device=source.device)
-    source = torch.where(circular, source, torch.minimum(source.clamp(min=0), last))
-    low = source.floor().long().clamp(min=0)
-    low = torch.minimum(low, last)
-    high = torch.where(circular, torch.remainder(low + 1, length), torch.minimum(low + 1, last))
-    low, high, share = (_along(dim, index, values) for index in (low, high, source - low))
-    return torch.lerp(values.gather(dim, low), values.gather(dim, high), share.to(values.dtype))
-
-
-def _along(dim: int, index: Tensor, values: Tensor) -> Tensor:
-    """`[batch, places]` along the last dimension (-1) or the one before it (-2), and the same along all others."""
-    index = index[:, :, None] if dim == -2 else index[:, None, :]
-    return (index[:, None] if values.ndim == 4 else index).expand_as(values)
+    shape = (-1, 1, low.shape[1], 1) if dim == 2 else (-1, 1, 1, low.shape[1])
+    low, high = (index.view(shape).expand_as(values) for index in (low, high))
+    return torch.lerp(values.gather(dim, low), values.gather(dim, high), share.view(shape))

@@ -22,7 +22,7 @@ class CorpusConfig:
     corpus: list[str] | None = setting(
         None,
         "Corpus module that reads the recordings, or several whose classes are joined; a wrong name lists them all. "
-        "Default: folder.",
+        "Default: corpus=folder, your own.",
     )
     data_dir: list[str] | None = setting(
         None,
@@ -71,7 +71,7 @@ class CorpusConfig:
     mask_column_name: str | None = setting(
         None,
         "Column of your dataset with 1 for each class that is known in a row and 0 for each of which nothing is known. "
-        "Default: mask, if it holds lists.",
+        "Default: mask, if it holds lists; none: none.",
     )
     group_column_name: str | None = setting(
         None,

@@ -25,7 +25,7 @@ class ModelConfig:
         None, """What differs from the preset, as JSON: '{"dropout": 0.2}'. The fields of the model's config."""
     )
     head: str | None = setting(
-        None, "Head: linear, deep (--head_sizes 1000 500), fluffy (one a class) or arcface. Default: the preset's."
+        None, "Head: linear, deep (--head_sizes 1000 500), fluffy (one per class) or arcface. Default: the preset's."
     )
     head_sizes: list[int] | None = setting(None, "Hidden sizes of a deep or fluffy head, without the output.")
     head_dropout: float | None = setting(None, "Dropout in front of each layer of the head. Default: the preset's.")
@@ -72,7 +72,7 @@ class ClassicalConfig:
 
     _argument_group_name = "learner"
 
-    learner: str = setting("svm", "svm (radial kernel, one a class) or boosting (gradient-boosted trees).")
+    learner: str = setting("svm", "svm (radial kernel, one per class) or boosting (gradient-boosted trees).")
     svm_c: float | None = setting(None, "C of learner=svm: what a window on the wrong side costs. Default: 10.")
     svm_gamma: str | None = setting(
         None, "Gamma of learner=svm's kernel: a number, or scale (1 / numbers a window), the default."

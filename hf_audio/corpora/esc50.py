@@ -14,9 +14,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._source import Archive, Archives
+from hf_audio.data.index.columns import with_values
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, unknown_name
@@ -47,6 +49,7 @@ CARD = CorpusCard(
     problem_type="single_label_classification",
     label_names=CATEGORIES,
 )
+FILE_NAME = r"(?:^|/)(?P<fold>[1-5])-(?P<source>\d+)-[A-Z]-\d+\.\w+$"
 # Its author publishes no checksum. This is the one of the archive that GitHub makes of the last commit, as several who
 # downloaded it have written down; GitHub promises that the files in it stay, not every byte of the archive.
 COMMIT = "33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6"
@@ -85,6 +88,24 @@ def index(root: Path) -> pa.Table:
     if len(clips) < len(rows):
         logger.warning("ESC-50 is partial here: %d of %d clips are there", len(clips), len(rows))
     return index_of(clips)
+
+
+def of_dataset(clips: pa.Table) -> pa.Table:
+    """Clips of a copy on the Hub with their folds and recordings, which the names of ESC-50's files say.
+
+    Raises:
+        InputError: a clip is not named as ESC-50 names its files.
+    """
+    parts = pc.extract_regex(clips["clip_id"], FILE_NAME)
+    if parts.null_count:
+        odd = clips["clip_id"].filter(pc.is_null(parts))[0].as_py()
+        raise InputError(
+            f"This dataset has a clip {odd!r}, which is not named as in ESC-50 (1-100032-A-0.wav): add --corpus "
+            "folder, to read it as any other"
+        )
+    fold, source = pc.struct_field(parts, "fold"), pc.struct_field(parts, "source")
+    clips = with_values(clips, "split", pc.binary_join_element_wise("fold", fold, ""))
+    return with_values(clips, "group", source)
 
 
 def obtain(root: Path) -> None:

@@ -17,9 +17,11 @@ import re
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
+from hf_audio.data.index.columns import with_values
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.data.tables import written_rows
@@ -30,6 +32,7 @@ GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "
 SPLIT_TABLE = Path(__file__).with_name("gtzan_split.csv")  # columns genre, split, tracks (numbers with spaces between)
 NUM_TRACKS = 1000
 OFTEN_BROKEN = "jazz.00054"  # in many copies no audio file, though it is in the training list
+TRACK = rf"(?:^|/)(?P<name>(?:{'|'.join(GENRES)})\.[0-9]{{5}})\.\w+$"
 FILE_NAME = re.compile(rf"({'|'.join(GENRES)})\.[0-9]{{5}}\.(wav|au)")
 
 CARD = CorpusCard(
@@ -93,6 +96,26 @@ def index_for_random_split(root: Path) -> pa.Table:
     if len(clips) < NUM_TRACKS - 1:
         logger.warning("GTZAN is partial here: %d of %d tracks can be used", len(clips), NUM_TRACKS)
     return index_of(clips)
+
+
+def of_dataset(clips: pa.Table) -> pa.Table:
+    """The listed tracks of a copy on the Hub, in the splits of the lists; tracks are known by their names.
+
+    Raises:
+        InputError: the copy names no track as GTZAN does.
+    """
+    names = pc.struct_field(pc.extract_regex(clips["clip_id"], TRACK), "name")
+    if names.null_count == len(clips):
+        raise InputError(
+            f"This dataset names none of its clips as GTZAN names its tracks (found {clips['clip_id'][0].as_py()!r}, "
+            "expected blues.00029.wav): add --corpus folder, to read it as any other"
+        )
+    split_of = split_of_tracks()
+    splits = pc.index_in(names, pa.array([*split_of]))
+    listed = pc.is_valid(splits)
+    known = pa.array([*split_of.values()]).take(splits.filter(listed).combine_chunks())
+    clips = with_values(clips.filter(listed), "split", known)
+    return with_values(clips, "group", names.filter(listed))
 
 
 def obtain(root: Path) -> None:

@@ -1,6 +1,4 @@
-"""librosa, imported by one process at a time:
-
-    from hf_audio.extractors.compiled_librosa import librosa
+"""librosa, imported by one process at a time: `librosa` of this file is the library.
 
 At its first import on a machine numba compiles functions of librosa, some 20 s, and keeps them on disk. Two processes
 that do so at once can leave a pair there that does not fit, and from then on every use ends in a segmentation fault,

@@ -14,6 +14,7 @@ import torch
 from transformers import FeatureExtractionMixin
 
 from hf_audio.limits import Field
+from hf_audio.windows import SampleWindows
 
 
 class Form(Enum):
@@ -173,9 +174,37 @@ class Kind(ABC):
         """Length of a full window as `batch` gives it: frames, samples or steps."""
         return self.window_shape(manifest["window_s"], manifest["extractor"])[0]
 
+    def sample_windows(self, parameters: Mapping[str, Any], window_s: float, hop_s: float) -> SampleWindows:
+        """How a sound at the features' rate is cut into windows, as building the features cuts it.
+
+        Args:
+            parameters: of the extractor, in a manifest or of the published one: `sampling_rate` and more.
+        """
+        rate = parameters["sampling_rate"]
+        return SampleWindows(round(window_s * rate), round(hop_s * rate), self.shortest_samples(parameters))
+
+    def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
+        """Samples of the shortest sound that has features: 25 ms, a frame of most of them."""
+        return round(0.025 * parameters["sampling_rate"])
+
     @abstractmethod
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
         """A model's inputs, as `extractor` would have made them of the windows' sound."""
+
+    def stored_batch(
+        self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin
+    ) -> dict[str, torch.Tensor] | None:
+        """A batch as it is stored, from which `inputs_of` makes the same on a device; None where that saves nothing.
+
+        It is what travels from workers to a GPU, and is normalised there: a quarter of the bytes of float32.
+        """
+        return None
+
+    def inputs_of(
+        self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: FeatureExtractionMixin
+    ) -> dict[str, torch.Tensor]:
+        """What `batch` gives, of a `stored_batch`, on its device; `num_frames` int64 `[batch]` of each window."""
+        raise NotImplementedError(f"{self.name} has no stored batches")
 
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         """What sounds when, `[frames, bins]`, for pictures and finding copies: log-mel, or what is nearest."""

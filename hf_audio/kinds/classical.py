@@ -197,6 +197,10 @@ class Classical(Kind):
     def window_frames(self, extractor: ClassicalFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.num_steps
 
+    def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
+        """Samples under one spectrum."""
+        return N_FFT
+
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ClassicalFeatureExtractor) -> dict[str, torch.Tensor]:
         """Standardised, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
         return {"input_values": torch.from_numpy(extractor.standardise([self.decode(row) for row in rows]))}

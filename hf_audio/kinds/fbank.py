@@ -30,11 +30,11 @@ from hf_audio.extractors.fbank import (
     hop_samples_at,
     kaldi_log_mel,
 )
-from hf_audio.grey_pictures import decode_features, encode_features
+from hf_audio.grey_pictures import decode_features, encode_features, read_pixels
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale
 from hf_audio.kinds._stored_values import are_measured, picture_faults
 from hf_audio.limits import FIELDS, one_of, whole
-from hf_audio.windows import cut_windows
+from hf_audio.windows import SampleWindows, cut_windows
 
 NORMALISATIONS = ("dataset", "none")
 LOWEST_RATE, FEWEST_BINS = 1000, 4  # below, filters are empty
@@ -238,6 +238,11 @@ class Fbank(Kind):
     def window_frames(self, extractor: ASTFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.max_length
 
+    def sample_windows(self, parameters: Mapping[str, Any], window_s: float, hop_s: float) -> SampleWindows:
+        """On the grid of frames, for windows are cut from frames."""
+        fbank = KaldiFbank(parameters["sampling_rate"])
+        return SampleWindows(*fbank.window_samples(window_s, hop_s), fbank.frame_samples, fbank.hop_samples)
+
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
         """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalising."""
         values = np.zeros((len(rows), extractor.max_length, extractor.num_mel_bins), dtype=np.float32)
@@ -248,6 +253,28 @@ class Fbank(Kind):
             values -= np.float32(extractor.mean)
             values /= np.float32(2 * extractor.std)
         return {"input_values": torch.from_numpy(values)}
+
+    def stored_batch(
+        self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor
+    ) -> dict[str, torch.Tensor]:
+        """`pixels` uint8 `[batch, frames, bins]`, `offsets` and `scales` float32 `[batch]`."""
+        pixels = np.zeros((len(rows), extractor.max_length, extractor.num_mel_bins), dtype=np.uint8)
+        for window, row in zip(pixels, rows, strict=True):
+            frames = read_pixels(row["features"]).T[: len(window), ::-1]
+            window[: len(frames)] = frames
+        offsets, scales = np.array([(row["offset"], row["scale"]) for row in rows], dtype=np.float32).T
+        found = {"pixels": pixels, "offsets": offsets.copy(), "scales": scales.copy()}
+        return {name: torch.from_numpy(values) for name, values in found.items()}
+
+    def inputs_of(
+        self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: ASTFeatureExtractor
+    ) -> dict[str, torch.Tensor]:
+        values = stored["pixels"].float().mul_(stored["scales"][:, None, None]).add_(stored["offsets"][:, None, None])
+        frames = torch.arange(values.shape[1], device=values.device)
+        values.masked_fill_((frames >= num_frames[:, None])[:, :, None], 0.0)
+        if extractor.do_normalize:
+            values.sub_(extractor.mean).div_(2 * extractor.std)
+        return {"input_values": values}
 
     def scale(self, extractor: ASTFeatureExtractor) -> Scale:
         mean, std = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)

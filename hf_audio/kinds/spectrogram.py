@@ -260,6 +260,10 @@ class Spectrograms(Kind):
     def window_frames(self, extractor: SpectrogramFeatureExtractor, manifest: Mapping[str, Any]) -> int:
         return extractor.max_length
 
+    def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
+        """Samples under one spectrum."""
+        return parameters["n_fft"]
+
     def batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
     ) -> dict[str, torch.Tensor]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from hf_audio.data.index.label_overrides import ClipLabels
 from hf_audio.data.loading.clip_labels import read_clip_labels
-from hf_audio.errors import InputError, printable
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.markdown import table
+from hf_audio.stored_scores import read_scores
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,13 @@ class LabelAgreement:
             f"all right         {self.all_right:.3f}",
             f"Hamming distance  {self.hamming_distance:.4f}",
             "",
-            "| class | known | first | second | both | precision | recall | kappa |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
         ]
-        for name, one in self.per_class.items():
-            shares = (_share(one.precision), _share(one.recall), _share(one.kappa))
-            cells = (printable(name), one.known, one.in_a, one.in_b, one.in_both, *shares)
-            lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-        return "\n".join(lines)
+        rows = [
+            [name, one.known, one.in_a, one.in_b, one.in_both, *map(_share, (one.precision, one.recall, one.kappa))]
+            for name, one in self.per_class.items()
+        ]
+        heads = ("class", "known", "first", "second", "both", "precision", "recall", "kappa")
+        return "\n".join([*lines, table(heads, rows)])
 
 
 LabelSet = Mapping[str, ClipLabels] | str | Path
@@ -82,10 +83,10 @@ def label_agreement(a: LabelSet, b: LabelSet) -> LabelAgreement:
     A class that is unknown of a clip in either set is left out for this clip, and so are clips that either leaves out.
 
     Args:
-        a, b: {clip_id: ClipLabels}, or where `read_clip_labels` finds them: a CSV, or the folder of a feature dataset.
+        a, b: {clip_id: ClipLabels}, or where `read_labels` finds them.
 
     Raises:
-        InputError: as `read_clip_labels`, or no clip is in both.
+        InputError: as `read_labels`, or no clip is in both.
     """
     a, b = (_labels_of(one) for one in (a, b))
     common = [clip_id for clip_id in a if clip_id in b]
@@ -115,8 +116,30 @@ def label_agreement(a: LabelSet, b: LabelSet) -> LabelAgreement:
     )
 
 
+def read_labels(source: str | Path, column: str | None = None) -> dict[str, ClipLabels]:
+    """{clip_id: labels} of a CSV or a feature dataset, see `read_clip_labels`, or of scores/clips.parquet of a run.
+
+    Args:
+        column: of the latter "labels", what is true, or "decided", what the model says.
+
+    Raises:
+        InputError: no such file, or one of another kind.
+    """
+    if Path(source).suffix != ".parquet":
+        return read_clip_labels(source, column)
+    stored = read_scores(source)
+    columns = {"labels": stored.given, "decided": stored.decided}
+    if column not in (None, *columns):
+        raise unknown_name(f"column of labels in {source}", column, columns)
+    names = columns[column or "labels"]
+    return {
+        clip_id: ClipLabels(tuple(found), tuple(unknown))
+        for clip_id, found, unknown in zip(stored.clip_ids, names, stored.unknown, strict=True)
+    }
+
+
 def _labels_of(labels: LabelSet) -> dict[str, ClipLabels]:
-    found = labels if isinstance(labels, Mapping) else read_clip_labels(labels)
+    found = labels if isinstance(labels, Mapping) else read_labels(labels)
     return {clip_id: one for clip_id, one in found.items() if not one.is_left_out}
 
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
+from hf_audio.baselines import window_statistics
 from hf_audio.data.index.columns import is_one_of
 from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.inference import embeddings, load_network
-from hf_audio.references import window_statistics
+from hf_audio.predictor import Predictor
 
 
 class ClipTable(NamedTuple):
@@ -76,10 +76,10 @@ def window_vectors(
     chosen = windows_of(features, set(clip_ids))
     place = {clip_key(clip_id): number for number, clip_id in enumerate(clip_ids)}
     vectors, places = [], []
-    model, extractor = load_network(network, features, token=token) if network else (None, None)
+    predictor = Predictor.load(network, token=token) if network else None
     for split in chosen.splits:
-        if model is not None:
-            found = embeddings(model, chosen, split, extractor=extractor)
+        if predictor is not None:
+            found = predictor.embeddings(chosen, split)
             values, keys = found.values, map(clip_key, found.clip_ids)
         else:
             values, _, keys = window_statistics(chosen, split)

@@ -16,13 +16,13 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import StratifiedGroupKFold
 
+from hf_audio.baselines import fit_linear
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureDataset
-from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.metrics import mean_of_clips
-from hf_audio.references import fit_linear
+from hf_audio.stored_scores import read_scores
 from hf_audio.terminal import progress
 
 NUM_FOLDS = 5
@@ -88,7 +88,8 @@ def find_label_errors(
         splits: to be checked, and to learn from; by default training and validation.
         network: judge by a linear model on this network's embeddings instead of window statistics. If the network was
             trained on the same clips, it has seen their labels, and errors that it has learnt are missed.
-        predictions: judge by these instead: predictions.csv of runs that tested on the clips, e.g. of every fold.
+        predictions: judge by these instead: scores/clips.parquet of runs that tested on the clips, e.g. of
+            every fold; what counts is their test split.
         hold_out: "groups": predictions of a clip come from other groups alone. "clips": from other clips, which finds
             more where groups are few and large (speakers) and the same error is not repeated in a whole group.
         seed: of the folds.
@@ -251,26 +252,23 @@ def _flagged(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _read_predictions(tables: Sequence[str | Path], clips: ClipTable, labels: LabelSpace) -> np.ndarray:
-    """Probabilities `[clips, classes]` of predictions.csv of some runs, their mean where several have a clip."""
+    """Probabilities `[clips, classes]` of the test splits of some runs, their mean where several have a clip."""
     place = {clip_id: number for number, clip_id in enumerate(clips.clip_ids)}
     sums, counts = np.zeros(clips.targets.shape), np.zeros((len(place), 1))
     for table in tables:
-        rows = list(written_rows(Path(table)))
-        missing = [name for name in ("clip_id", *labels.names) if rows and name not in rows[0]]
-        if missing or not rows:
+        stored = read_scores(table)
+        if set(stored.labels.names) != set(labels.names):
+            other = min(set(stored.labels.names) ^ set(labels.names))
             raise InputError(
-                f"{table} has no {f'column {missing[0]!r}' if missing else 'rows'}; expected predictions.csv of a run "
-                f"on the same classes: {', '.join(labels.names[:8])}"
+                f"{table} has other classes ({other!r} is in one alone); expected scores of a run on the same classes: "
+                f"{', '.join(labels.names[:8])}"
             )
-        for row in (row for row in rows if row["clip_id"] in place):
-            try:
-                scores = [float(row[name]) for name in labels.names]
-            except ValueError:
-                scores = [np.nan]
-            if not np.isfinite(scores).all():
-                raise InputError(f"{table} is damaged at clip {row['clip_id']!r}: expected a number for each class")
-            sums[place[row["clip_id"]]] += scores
-            counts[place[row["clip_id"]]] += 1
+        columns = [stored.labels.label2id[name] for name in labels.names]
+        probabilities = stored.probabilities[:, columns]
+        for clip_id, split, scores in zip(stored.clip_ids, stored.splits, probabilities, strict=True):
+            if clip_id in place and split == stored.evaluated_split:
+                sums[place[clip_id]] += scores
+                counts[place[clip_id]] += 1
     if not counts.any():
         raise InputError(
             f"None of the {len(place)} checked clips is in {', '.join(map(str, tables))}: give predictions of runs "

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import sem
 from scipy.stats import t as student
 
+from hf_audio.baselines import MOST_TRAINING_WINDOWS, fit_linear
 from hf_audio.data.index.label_overrides import (
     LEAVE_OUT,
     CorrectedLabels,
@@ -27,7 +28,6 @@ from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.label_quality.errors import checked_splits
 from hf_audio.metrics import METRIC_NAMES, main_metrics, mean_of_clips, validation_metrics
-from hf_audio.references import MOST_TRAINING_WINDOWS, fit_linear
 from hf_audio.terminal import progress
 
 FEWEST_GROUPS = 20

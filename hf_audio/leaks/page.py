@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hf_audio.baselines import rows_at
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.grey_pictures import encode_features
 from hf_audio.kinds import Form
 from hf_audio.leaks.search import Leak
 from hf_audio.pictures.frames import frames_of_rows
 from hf_audio.pictures.page import Pair, Table, inline_picture, page
-from hf_audio.references import rows_at
 
 MOST_PICTURES = 20
 

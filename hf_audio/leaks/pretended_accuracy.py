@@ -11,16 +11,16 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from hf_audio.baselines import fit_linear, window_statistics
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
 from hf_audio.data.splits.groups import draw_at_random
 from hf_audio.errors import InputError
 from hf_audio.metrics import METRIC_NAMES, classification_metrics
 from hf_audio.pictures.page import Row, Table
-from hf_audio.references import fit_linear, window_statistics
 
 MOST_WINDOWS = 20_000
-MODELS = {"linear": "linear on mean and deviation", "neighbour": "nearest neighbour on the same"}
+MODELS = {"linear": "linear model on mean and standard deviation", "neighbour": "nearest neighbour on the same"}
 WAYS = {
     "own": "its own split",
     "groups": "random groups",

@@ -134,9 +134,7 @@ def _config(trained: TrainedClassifiers, trusted: list[str]) -> dict[str, Any]:
     labels, manifest = features.labels, features.manifest
     packages = ("scikit-learn", "skops", "numpy", "librosa")
     return {
-        "id2label": {str(index): name for index, name in labels.id2label.items()},
-        "label2id": labels.label2id,
-        "problem_type": labels.problem_type,
+        **labels.config_settings,
         "learner": trained.learner,
         "logits": {name: row.tolist() for name, row in zip(labels.names, trained.logits, strict=True)},
         "trusted_types": trusted,
@@ -154,8 +152,8 @@ def _save_network(trained: TrainedClassifiers, folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     network = trained.reader.network
     if network is not None:
-        save_model(network.model, temporary)
-        save_extractor(network.extractor, temporary)
+        save_model(network.predictor.model, temporary)
+        save_extractor(network.predictor.extractor, temporary)
     shutil.rmtree(folder, ignore_errors=True)
     if network is not None:
         os.replace(temporary, folder)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.environment import usable_cores
@@ -22,12 +21,12 @@ from hf_audio.learners.classifiers import (
     search_settings,
 )
 from hf_audio.learners.window_vectors import Network, VectorReader
-from hf_audio.metrics import ClipScores, average_per_clip
+from hf_audio.metrics import ClipScores, WindowScores, average_per_clip
 from hf_audio.terminal import show
 
 TITLES = {
-    "svm": "support vector machines with a radial kernel, one a class",
-    "boosting": "gradient-boosted trees, one ensemble a class",
+    "svm": "support vector machines with a radial kernel, one per class",
+    "boosting": "gradient-boosted trees, one ensemble per class",
 }
 DEFAULTS = {"svm": {"C": 10.0, "gamma": "scale"}, "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 15}}
 
@@ -55,12 +54,25 @@ class TrainedClassifiers:
         """What it was trained on."""
         return self.reader.features
 
-    def predict_clips(self, split: str) -> ClipScores:
+    def predictor(self) -> TrainedClassifiers:
+        """It scores clips itself."""
+        return self
+
+    def scores(self, features: FeatureDataset, split: str) -> ClipScores:
         """Scores of every clip of a split: the mean of its windows' logits."""
-        if split not in self.features.splits:
-            raise unknown_name("split", split, self.features.splits)
-        clips = _clip_values(self.classifiers, self.reader, split)
-        return ClipScores(clips.clip_keys, clips.logits * self.logits[:, 0] + self.logits[:, 1], clips.targets)
+        return self.window_scores(features, split).clips()
+
+    def window_scores(self, features: FeatureDataset, split: str) -> WindowScores:
+        """Scores of every window of a split: decision values, scaled to logits."""
+        if split not in features.splits:
+            raise unknown_name("split", split, features.splits)
+        reader = self.reader if features is self.features else VectorReader(features, self.reader.network)
+        windows = reader.vectors(split)
+        values = decision_values(self.classifiers, windows.inputs, features.labels)
+        logits = values * self.logits[:, 0] + self.logits[:, 1]
+        return WindowScores(
+            windows.clip_ids, windows.groups, windows.clip_keys, windows.starts_s, logits, windows.targets
+        )
 
     def facts(self) -> dict[str, Any]:
         """The report's "model", "training" and "log_history"."""
@@ -88,10 +100,6 @@ class TrainedClassifiers:
         if self.learner == "svm":
             return f"{sum(len(one.support_) for one in parts):,} support vectors"
         return f"{sum(one.n_iter_ for one in parts):,} trees"
-
-    def is_world_process_zero(self) -> bool:
-        """Whether this process writes."""
-        return PartialState().is_main_process
 
 
 def train_pipeline(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key, load_features
 from hf_audio.errors import InputError
-from hf_audio.inference import WindowEmbeddings, embeddings, load_network
 from hf_audio.kinds import Form, names_of
+from hf_audio.predictions import WindowEmbeddings
+from hf_audio.predictor import Predictor
 from hf_audio.privacy import public_name
 from hf_audio.terminal import named_logger
-
-if TYPE_CHECKING:
-    from transformers import FeatureExtractionMixin, PreTrainedModel
 
 # Windows start on a grid that differs by the kind of feature: spectra of 25 ms every 10 ms, or samples. The last one is
 # laid against the clip's end, which is cut to that grid.
@@ -69,23 +67,21 @@ class WindowVectors:
 class Network:
     """A trained network, and stored windows that it reads."""
 
-    name: str
-    model: PreTrainedModel
-    extractor: FeatureExtractionMixin
+    predictor: Predictor
     features: FeatureDataset
 
     @property
     def public_name(self) -> str:
         """Its Hub name; of a folder of this machine the last part only."""
-        return public_name(self.name)
+        return public_name(self.predictor.name)
 
     def facts(self) -> dict[str, Any]:
         """What a report and a card say of it."""
         return {
             "name": self.public_name,
-            "architecture": type(self.model).__name__,
-            "num_parameters": self.model.num_parameters(),
-            "sampling_rate": self.extractor.sampling_rate,
+            "architecture": type(self.predictor.model).__name__,
+            "num_parameters": self.predictor.model.num_parameters(),
+            "sampling_rate": self.predictor.extractor.sampling_rate,
             "features": self.features.manifest["extractor"],
         }
 
@@ -118,7 +114,7 @@ class VectorReader:
             windows = classical_vectors(self.features, split)
             if self.network is not None:
                 network = self.network
-                found = embeddings(network.model, network.features, split, extractor=network.extractor)
+                found = network.predictor.embeddings(network.features, split)
                 windows = join(windows, found, network.features.source)
             self._read[split] = windows
         return self._read[split]
@@ -138,8 +134,9 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
             f"{name} has no features beside it: name with --network_features the feature dataset that it reads"
         )
     dataset = load_features(features or beside, token=token)
-    model, extractor = load_network(name, dataset, token=token, seed=seed)
-    return Network(name, model, extractor, dataset)
+    predictor = Predictor.load(name, token=token, seed=seed)
+    predictor.check_reads(dataset)
+    return Network(predictor, dataset)
 
 
 def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_audio.errors import InputError
-from hf_audio.metrics.clips import ClipScores, average_per_clip, mean_of_clips
+from hf_audio.metrics.clips import ClipScores, WindowScores, average_per_clip, mean_of_clips
 
 if TYPE_CHECKING:
     import evaluate
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRIC_NAMES",
     "ClipScores",
+    "WindowScores",
     "average_per_clip",
     "choose_threshold",
     "classification_metrics",

@@ -27,6 +27,33 @@ class ClipScores:
         return len(self.clip_keys)
 
 
+@dataclass(frozen=True)
+class WindowScores:
+    """What a model says of each window of some clips, and the truth, in the order of the dataset.
+
+    Attributes:
+        clip_ids, groups: text `[windows]`.
+        clip_keys: int64 `[windows]`, the stable hash of each clip's id.
+        starts_s: float64 `[windows]`, where each window starts in its file.
+        logits: float32 `[windows, classes]`.
+        targets: float32 `[windows, classes]`, NaN where unknown.
+    """
+
+    clip_ids: np.ndarray
+    groups: np.ndarray
+    clip_keys: np.ndarray
+    starts_s: np.ndarray
+    logits: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def clips(self) -> ClipScores:
+        """The mean over each clip's windows."""
+        return average_per_clip(self.logits, self.targets, self.clip_keys)
+
+
 def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip_keys: np.ndarray) -> ClipScores:
     """Mean logits of each clip's windows; clips come in the order in which they first appear.
 

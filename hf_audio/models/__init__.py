@@ -231,8 +231,7 @@ def _config_of(config_class: type[AudioClassifierConfig], features: FeatureDatas
     if "num_channels" in known:
         size["num_channels"] = _num_channels(features)
         _check_channels(config_class, size["num_channels"], settings.get("num_channels"))
-    named = {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}
-    return config_class(**{**size, **settings, **named})
+    return config_class(**{**size, **settings, **labels.config_settings})
 
 
 def _split(options: dict[str, Any], of_network: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -65,7 +65,7 @@ def ast_from_scratch(
         num_mel_bins=num_bins,
         layer_norm_eps=1e-6,
         initializer_range=hidden_size**-0.5,
-        **_label_settings(labels),
+        **labels.config_settings,
     )
     model = ASTForAudioClassification(config)
     embeddings = model.audio_spectrogram_transformer.embeddings
@@ -106,7 +106,7 @@ def ast_from_checkpoint(
     model, _ = checkpoint.load(config, ASTForAudioClassification)
     embeddings = model.audio_spectrogram_transformer.embeddings
     num_rows, num_columns = embeddings.get_shape(model.config)
-    for key, value in {**_label_settings(labels), "max_length": num_frames}.items():
+    for key, value in {**labels.config_settings, "max_length": num_frames}.items():
         setattr(model.config, key, value)
     new_shape = embeddings.get_shape(model.config)
     resized = resize_positions(embeddings.position_embeddings.detach(), (num_rows, num_columns), new_shape)
@@ -138,7 +138,3 @@ def resize_positions(positions: Tensor, old_shape: tuple[int, int], new_shape: t
     if grid.shape[2:] != torch.Size(new_shape):
         grid = functional.interpolate(grid, size=new_shape, mode="bilinear")
     return torch.cat([special, grid.flatten(2).transpose(1, 2)], dim=1).contiguous()
-
-
-def _label_settings(labels: LabelSpace) -> dict:
-    return {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}

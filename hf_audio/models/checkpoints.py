@@ -117,7 +117,7 @@ def stock_from_checkpoint(
             raise ValueError("An AST needs num_frames and num_bins of the windows it will be given")
         return ast_from_checkpoint(name, labels, num_frames, num_bins, token=token)
     same_classes = list(config.id2label.values()) == list(labels.names)
-    for key, value in _label_settings(labels).items():
+    for key, value in labels.config_settings.items():
         setattr(config, key, value)
     silence(config)
     if config.model_type == WHISPER and num_frames is not None:
@@ -147,7 +147,7 @@ def transformer_from_scratch(kind: str, labels: LabelSpace, *, encoder: str = "f
     of_network = {key: value for key, value in settings.items() if key in known}
     settings = {key: value for key, value in settings.items() if key not in known}
     _check_settings(settings, preset)
-    config = AutoConfig.for_model(**{**preset, **of_network, **_label_settings(labels)})
+    config = AutoConfig.for_model(**{**preset, **of_network, **labels.config_settings})
     silence(config)
     if stays_stock(encoder, **settings):
         model = AutoModelForAudioClassification.from_config(config, trust_remote_code=False)
@@ -197,7 +197,7 @@ def backbone_of(model: PreTrainedModel) -> PreTrainedModel:
 def _new_classifier(config: PretrainedConfig, labels: LabelSpace, encoder: str, settings: dict):
     try:
         wrapped = TransformerClassifierConfig(
-            backbone=backbone_settings(config), encoder=encoder, **settings, **_label_settings(labels)
+            backbone=backbone_settings(config), encoder=encoder, **settings, **labels.config_settings
         )
         return TransformerClassifier(wrapped)
     except ValueError as error:  # one sentence each, of the head or of the encoder
@@ -207,7 +207,3 @@ def _new_classifier(config: PretrainedConfig, labels: LabelSpace, encoder: str, 
 def _check_settings(settings: dict[str, Any], preset: Iterable[str] = ()) -> None:
     for name in settings.keys() - SETTINGS:
         raise unknown_name("model option", name, [*SETTINGS, *preset])
-
-
-def _label_settings(labels: LabelSpace) -> dict:
-    return {"id2label": labels.id2label, "label2id": labels.label2id, "problem_type": labels.problem_type}

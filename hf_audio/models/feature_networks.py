@@ -22,7 +22,7 @@ class FeatureMLPConfig(AudioClassifierConfig):
     """
 
     model_type = "hf_audio_feature_mlp"
-    attribute_map = {"num_hidden_layers": "num_layers"}
+    attribute_map = {"num_hidden_layers": "num_layers"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -82,8 +82,7 @@ class FeatureMLP(AudioClassifier):
         layers: Layers | None = None,
     ) -> Tensor:
         layers = layers or Layers()
-        steps = as_steps(input_values, self.config.num_features)
-        layers.add(steps)
+        steps = layers.start(as_steps(input_values, self.config.num_features))
         embedding = steps.mean(dim=1)
         for layer in self.layers:
             embedding = layer(embedding)
@@ -123,8 +122,7 @@ class FeatureCNN(AudioClassifier):
         layers: Layers | None = None,
     ) -> Tensor:
         layers = layers or Layers()
-        steps = as_steps(input_values, self.config.num_features)
-        layers.add(steps)
+        steps = layers.start(as_steps(input_values, self.config.num_features))
         maps = steps.flatten(0, 1)[:, None]  # [batch * steps, channels, places]
         for layer in self.layers:
             maps = layer(maps)
@@ -192,6 +190,11 @@ def as_steps(input_values: Tensor, num_features: int) -> Tensor:
         )
     return steps
 
+
+# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
+# others; from the Hub it copies all.
+from .heads import HEADS  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
 
 for _config, _model in ((FeatureMLPConfig, FeatureMLP), (FeatureCNNConfig, FeatureCNN), (FeatureRNNConfig, FeatureRNN)):
     _config.register_for_auto_class()

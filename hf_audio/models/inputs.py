@@ -1,4 +1,4 @@
-"""What of a batch a model is given: stock classes take what their extractor gives, ours also what is known beside it."""
+"""What of a batch a model is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ OF_EVALUATION = ("labels", "clip_keys")
 
 
 def model_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """input_values or input_features, attention_mask, metadata, and num_frames where the model reads them.
+    """input_values or input_features, attention_mask, metadata, and num_frames where the model reads them: our classes
+    do, stock ones take what their extractor gives.
 
     Args:
         model: not yet wrapped for several processes; with adapters or compiled it may be.

@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.classifier import AudioClassifier
+from hf_audio.models.origin import is_on_the_hub, origin_of
 from hf_audio.models.transformer_classifier import AST, WHISPER, TransformerClassifier
-from hf_audio.privacy import public_name, write_published
+from hf_audio.privacy import write_published
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -30,12 +31,17 @@ HEAD_MODULES = ("classifier", "projector")
 
 ADAPTER_CARD = """---
 library_name: peft
+pipeline_tag: audio-classification
 {base_line}tags:
 - lora
 - audio-classification
 ---
 The LoRA adapter of the model in the folder above, which has it merged in and loads alone. To put it on its base again,
 where REPO is that folder or its Hub name:
+
+```
+pip install peft transformers torch{packages}
+```
 
 ```python
 {code}
@@ -68,6 +74,15 @@ config = AutoConfig.from_pretrained("REPO", trust_remote_code=True)
 base = AutoModelForAudioClassification.from_config(config, trust_remote_code=True)
 trained = AutoModel.from_pretrained("{base}", config=base.backbone.config, ignore_mismatched_sizes=True)
 base.backbone.load_state_dict({encoder}.state_dict())"""
+
+
+TIMM_BASE = """from peft import PeftModel
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+config = AutoConfig.from_pretrained("REPO", trust_remote_code=True)
+# the code is REPO's own: the weights come from {base}, by timm
+model_class = type(AutoModelForAudioClassification.from_config(config, trust_remote_code=True))
+base = model_class(config, pretrained=True)"""
 
 
 def add_lora(
@@ -157,17 +172,19 @@ def save_adapter(model: PeftModel, folder: str | Path) -> None:
 
     It names its base, of a folder only the name: a path of this machine means nothing elsewhere.
     """
-    base = str(model.get_base_model().name_or_path)
-    published_base = public_name(base)
+    base_model = model.get_base_model()
+    base = origin_of(base_model)["base_model"] or ""
     config = model.peft_config["default"]
-    config.base_model_name_or_path = published_base
+    config.base_model_name_or_path = base
     try:
         model.save_pretrained(folder, save_embedding_layers=False)  # the adapter carries them as `modules_to_save`
     finally:
         config.base_model_name_or_path = ""
-    base_line = f"base_model: {base}\n" if published_base == base else ""
-    code = _loading_code(model.get_base_model()).replace('"{base}"', json.dumps(published_base, ensure_ascii=False))
-    write_published(Path(folder) / "README.md", ADAPTER_CARD.format(base_line=base_line, code=code))
+    base_line = f"base_model: {base}\nbase_model_relation: adapter\n" if is_on_the_hub(base) else ""
+    code = _loading_code(base_model).replace('"{base}"', json.dumps(base, ensure_ascii=False)).replace("{base}", base)
+    packages = " timm" if "timm" in base_model.config.model_type else ""
+    card = ADAPTER_CARD.format(base_line=base_line, packages=packages, code=code)
+    write_published(Path(folder) / "README.md", card)
 
 
 def merged_model(model: PeftModel) -> PreTrainedModel:
@@ -178,6 +195,8 @@ def merged_model(model: PeftModel) -> PreTrainedModel:
 def _loading_code(model: PreTrainedModel) -> str:
     if not isinstance(model, AudioClassifier):
         return STOCK_BASE
+    if hasattr(model, "pretrained_weights"):
+        return TIMM_BASE
     if not getattr(model, "has_stock_base", False):
         return OWN_BASE
     return STOCK_BACKBONE.replace("{encoder}", "trained.encoder" if _model_type(model) == WHISPER else "trained")

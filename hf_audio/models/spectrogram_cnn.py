@@ -114,7 +114,7 @@ class SpectrogramCNN(AudioClassifier):
         maps = at_least(maps, self.least_size).contiguous(memory_format=torch.channels_last)
         if self.training and getattr(self.stages[0], "gradient_checkpointing", False) and not maps.requires_grad:
             maps = maps.detach().requires_grad_()  # else reentrant checkpoints give the first stage no gradient
-        layers.add(maps)
+        maps = layers.start(maps)
         for stage in self.stages:
             maps = stage(maps)
             layers.add(maps)
@@ -202,5 +202,10 @@ def at_least(pictures: Tensor, size: int) -> Tensor:
 
 SpectrogramCNNConfig.register_for_auto_class()
 SpectrogramCNN.register_for_auto_class("AutoModelForAudioClassification")
+# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
+# others; from the Hub it copies all.
+from .heads import HEADS  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
+
 AutoConfig.register(SpectrogramCNNConfig.model_type, SpectrogramCNNConfig, exist_ok=True)
 AutoModelForAudioClassification.register(SpectrogramCNNConfig, SpectrogramCNN, exist_ok=True)

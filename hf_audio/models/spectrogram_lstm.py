@@ -33,7 +33,7 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
     """
 
     model_type = "hf_audio_spectrogram_lstm"
-    attribute_map = {"num_hidden_layers": "num_layers"}
+    attribute_map = {"num_hidden_layers": "num_layers"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -111,5 +111,10 @@ class SpectrogramLSTM(AudioClassifier):
 
 SpectrogramLSTMConfig.register_for_auto_class()
 SpectrogramLSTM.register_for_auto_class("AutoModelForAudioClassification")
+# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
+# others; from the Hub it copies all.
+from .heads import HEADS  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
+
 AutoConfig.register(SpectrogramLSTMConfig.model_type, SpectrogramLSTMConfig, exist_ok=True)
 AutoModelForAudioClassification.register(SpectrogramLSTMConfig, SpectrogramLSTM, exist_ok=True)

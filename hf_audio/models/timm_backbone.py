@@ -66,6 +66,7 @@ class TimmClassifier(AudioClassifier):
         embedding_size = self.add_backbones(pretrained)
         self.lora_targets = plain_layers(self)
         config.hidden_size = embedding_size
+        config.num_hidden_layers = sum(len(one.network.feature_info) for one in self.backbones())
         self.add_head(embedding_size)
 
     def add_backbones(self, pretrained: bool) -> int:
@@ -169,6 +170,7 @@ def timm_from_pretrained(config: TimmClassifierConfig) -> TimmClassifier:
     model = model_class(config, pretrained=True)
     source = model.backbones()[0].network.pretrained_cfg
     model.config.timm_name = f"{source['architecture']}.{source['tag']}"
+    model.pretrained_weights = dict(source)  # whose they are, for report and card: see models/origin.py
     return model
 
 
@@ -208,6 +210,12 @@ def class_groups(config: ParallelTimmConfig) -> list[list[int]]:
         )
     return groups
 
+
+# What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
+# others; from the Hub it copies all.
+from .heads import HEADS  # noqa: E402, F401
+from .spectrogram_cnn import as_pictures  # noqa: E402, F401
+from .window_losses import cross_entropy  # noqa: E402, F401
 
 for _config, _model in ((TimmClassifierConfig, TimmClassifier), (ParallelTimmConfig, ParallelTimmClassifier)):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)

@@ -26,9 +26,9 @@ def augmented_picture(features: FeatureDataset, augment: Compose, seed: int = 0)
     chosen = np.random.default_rng(seed).choice(len(rows), min(NUM_WINDOWS, len(rows)), replace=False)
     picked = [rows[int(index)] for index in np.sort(chosen)]
     batch = FeatureCollator(features.extractor, features.labels)(picked)
-    inputs, targets = batch["input_values"], batch["labels"]
-    generator = torch.Generator().manual_seed(seed)
-    drawn = [augment.apply(inputs.clone(), targets, augment.draw(len(inputs), generator))[0] for _ in range(NUM_DRAWS)]
+    inputs, windows = batch["input_values"], (batch["input_values"], batch["labels"], batch["num_frames"])
+    places = [[(seed, number, window) for window in range(len(inputs))] for number in range(NUM_DRAWS)]
+    drawn = [augment(*windows, augment.draw(one))[0] for one in places]
     pictures = [inputs, *drawn]
     figure, axes = new_figure(2.6 * len(picked), 1.9 * len(pictures), len(pictures), len(picked))
     axes = np.reshape(axes, (len(pictures), len(picked)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
-from hf_audio.preparation.clips import corpora_of, corpus_as_it_is, corpus_clips
+from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips
 from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
+from hf_audio.preparation.read_corpora import corpora_of
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
 from hf_audio.terminal import show
 
@@ -27,10 +29,12 @@ def build_corpus_features(
     features: FeatureConfig | None = None,
     mixing: MixingConfig | None = None,
     token: str | bool | None = None,
+    given: Collection[str] | None = None,
 ) -> Path:
     """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
 
-    How a folder, table or dataset was read is printed first, in one paragraph; `token` is for datasets on the Hub.
+    How a folder, table or dataset was read is printed first, in one paragraph. `token` is for datasets on the Hub;
+    `given` names the settings that a user gave, which must do something; None those that are not their defaults.
 
     Raises:
         InputError: as the corpus, the split, mixing and building do.
@@ -44,6 +48,7 @@ def build_corpus_features(
             mixing,
             sample_rate=extractor.parameters["sampling_rate"],
             token=token,
+            given=given,
             tell=show if state.is_main_process else None,
         )
     window_s = features.window_s

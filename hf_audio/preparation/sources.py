@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import httpx2
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import OfflineModeIsEnabled
+
 from hf_audio.config import CorpusConfig
 from hf_audio.config.data import SEVERAL
 from hf_audio.corpora._dataset import DatasetReading, Place, find_dataset, is_dataset_folder
@@ -83,12 +87,33 @@ def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
     folder = Path(data.dataset).expanduser()
     if folder.is_file():
         return Source(FILES, data_dir=str(folder))
-    place = find_dataset(data.dataset, token, data.dataset_revision)
+    try:
+        place = find_dataset(data.dataset, token, data.dataset_revision)
+    except InputError as error:
+        unreachable = isinstance(error.__cause__, httpx2.ConnectError | OfflineModeIsEnabled)
+        if unreachable and _are_cached_features(data.dataset, data.dataset_revision):
+            return Source(FEATURES)
+        raise
     if not place.is_on_hub:
         if is_feature_folder(folder):
             return Source(FEATURES)
         return Source(DATASET, place) if is_dataset_folder(folder) else Source(FILES, data_dir=str(folder))
     return Source(FEATURES if place.holds("manifest.json") else DATASET, place)
+
+
+def kinds_and_commits(data: CorpusConfig, token: str | bool | None = None) -> tuple[list[str], list[str | None]]:
+    """What each of the corpora is, and the commit that it has now where it is on the Hub.
+
+    Raises:
+        InputError: see `source_of`.
+    """
+    sources = [source_of(one, token) for one in each_corpus(data).values()]
+    return [one.kind for one in sources], [one.place.commit if one.place else None for one in sources]
+
+
+def _are_cached_features(dataset: str, revision: str | None) -> bool:
+    """Whether the Hub's cache has the manifest of features of this name."""
+    return isinstance(try_to_load_from_cache(dataset, "manifest.json", revision=revision, repo_type="dataset"), str)
 
 
 def reading_of_files(data: CorpusConfig) -> Reading:

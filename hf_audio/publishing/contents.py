@@ -25,8 +25,10 @@ FEATURES_CARD = ("README.md", "pictures/class_distribution.png", "pictures/windo
 
 WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 NETWORK = rf"config\.json|preprocessor_config\.json|{WEIGHTS}"
+SCORES = "scores"  # Parquet that is not packed, so that a token in it is found
 MODEL = {  # by sub-folder
-    "": rf"{NETWORK}|model\.skops|README\.md|report\.json|predictions\.csv",
+    "": rf"{NETWORK}|model\.skops|README\.md|report\.json",
+    SCORES: r"(clips|windows)\.parquet",
     "plots": r"(f1_per_class|confusion|roc_pr|training)\.png",
     "adapter": r"adapter_config\.json|adapter_model\.safetensors|README\.md",
     "network": NETWORK,
@@ -140,9 +142,9 @@ def _check(file: BinaryIO, path: Path) -> None:
         raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove it")
     if status.st_nlink > 1:
         raise InputError(f"{path} is also a file elsewhere (a hard link), which would be published: put a copy there")
-    if (
-        path.suffix in TEXTS or path.name == INDEX
-    ) and status.st_size:  # which is not packed, and has all texts of rows
+    # tables are not packed, so that all their texts stand in them
+    is_plain = path.suffix in TEXTS or path.name == INDEX or path.parent.name == SCORES
+    if is_plain and status.st_size:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             require_no_token(content, str(path))
             ours = _our_code().get(path.name, b"") if path.suffix == ".py" else None

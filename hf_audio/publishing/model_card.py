@@ -10,11 +10,14 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from hf_audio.files import read_json
 from hf_audio.kinds import kind_of
+from hf_audio.markdown import Markdown, link, one_plain_line, table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
+from hf_audio.models.origin import is_on_the_hub
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
+from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
-from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
+from hf_audio.publishing.templates import render
 
 USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
 TASK = "audio-classification"
@@ -90,14 +93,21 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
         license=licence and one_plain_line(licence),
         library_name=_library(report),
         pipeline_tag=TASK,
-        base_model=base_model if _is_on_hub(base_model) else None,
-        datasets=[dataset_id] if dataset_id else None,
+        base_model=base_model if is_on_the_hub(base_model) else None,
+        base_model_relation="finetune" if is_on_the_hub(base_model) else None,
+        datasets=_datasets(report, dataset_id) or None,
         metrics=list(dict.fromkeys(HUB_METRICS[name] for name in metrics)),
         tags=_tags(report),
         model_name=model_id.split("/")[-1],
         eval_results=results,
         **({"model_format": "skops", "model_file": "model.skops"} if _library(report) == "sklearn" else {}),
     )
+
+
+def _datasets(report: Mapping[str, Any], dataset_id: str | None) -> list[str]:
+    """The datasets on the Hub that the model was trained on: its features, and the recordings that these are of."""
+    sources = [one["source"] for one in sources_of(report["data"]["corpus"]) if one.get("revision")]
+    return list(dict.fromkeys([*([dataset_id] if dataset_id else []), *filter(is_repo_id, sources)]))
 
 
 def _library(report: Mapping[str, Any]) -> str:
@@ -125,6 +135,7 @@ def _facts(
     base_model = model["base_model"]
     network = model.get("network") or {}
     network_folder = folder / "network" if network else folder
+    packages = _packages(report, _config(network_folder), _config(folder, "preprocessor_config.json"))
     return {
         "name": model_id.split("/")[-1],
         "model_id": model_id,
@@ -132,15 +143,15 @@ def _facts(
         "multi_label": task["problem_type"] == "multi_label_classification",
         "model": model,
         "endpoint": HfApi().endpoint,
-        "base_model_link": link(base_model, f"{HfApi().endpoint}/{base_model}" if _is_on_hub(base_model) else None),
+        "base_model_link": link(base_model, f"{HfApi().endpoint}/{base_model}" if is_on_the_hub(base_model) else None),
         "corpus": corpus,
         "sources": sources_of(corpus),
         "corpus_link": link(corpus["name"], corpus["homepage"]),
         "window_s": f"{data['window_s']:g}",
         "hop_s": f"{data['hop_s']:g}",
         "sample_rate": sample_rate,
-        "window_samples": round(data["window_s"] * sample_rate),
-        "hop_samples": round(data["hop_s"] * sample_rate),
+        "rule": kind.sample_windows(data["extractor"], data["window_s"], data["hop_s"]),
+        "install": install_line(packages),
         "threshold": scores.get("threshold"),
         "threshold_chosen": "validation" in data["splits"],
         "has_adapter": (folder / "adapter").is_dir(),
@@ -196,7 +207,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
     rows = {
         "epochs": _number(training["epochs"], "{:.4g}"),
         "optimiser steps": _number(training["steps"], "{:,}"),
-        "windows a step": _number(training["windows_per_step"], "{:,}"),
+        "windows per step": _number(training["windows_per_step"], "{:,}"),
         "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
         "weight decay": f"{training['weight_decay']:g}",
         "precision": training["precision"],
@@ -224,6 +235,16 @@ def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return read_json(folder / name) if (folder / name).is_file() else {}
 
 
-def _is_on_hub(name: str | None) -> bool:
-    """Whether a base model's name is one on the Hub, which has a namespace."""
-    return is_repo_id(name) and name.count("/") == 1
+def _packages(report: Mapping[str, Any], config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[str]:
+    """What the card's code needs, beside what these bring along themselves."""
+    packages = ["soundfile", "soxr"]
+    is_learner = _library(report) == "sklearn"
+    if is_learner:
+        packages += [f"scikit-learn=={report['versions']['scikit-learn']}", "skops>=0.11"]
+    if not is_learner or report["model"]["network"]:
+        packages.insert(0, "torch")
+    if "timm" in str(config.get("model_type")):
+        packages.append("timm>=1.0.26")
+    if extractor.get("feature_extractor_type") == "ClassicalFeatureExtractor":
+        packages.append("librosa>=0.11")
+    return [f"transformers>={OLDEST_TRANSFORMERS}", *packages]

@@ -1,8 +1,9 @@
 """Classification: the way of a batch from stored rows to the loss of each window, and from logits to scores of clips.
 
 rows of the feature dataset
-  → collator       input_values as the model's extractor gives them, labels, clip_keys        in a worker
-  → augment        on the model's device; each window's random numbers by its place in the step
+  → collator       windows as they are stored (sound: as the model's extractor gives it), labels     in a worker
+  → on_device      input_values, as the extractor would have given them                 on the model's device
+  → augment        each window's random numbers by its place in the step
   → smooth         targets move a little towards an even answer
   → model          logits
   → window losses  cross-entropy, or binary cross-entropy over all classes that are known
@@ -10,9 +11,9 @@ rows of the feature dataset
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,13 +22,21 @@ from transformers import PreTrainedModel
 
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.losses import smooth_targets, window_losses_for
-from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics
+from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
 from hf_audio.models.inputs import model_inputs
-from hf_audio.training.objective import Batch, Draws, Objective
+from hf_audio.training.objective import Batch, Objective, Places
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
 
-Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+class Augment(Protocol):
+    """What varies training batches, see hf_audio.augment.Compose."""
+
+    def draw(self, places: Sequence[tuple[int, ...]]) -> Any: ...
+
+    def __call__(
+        self, features: Tensor, targets: Tensor, num_frames: Tensor, draws: Any
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
 class Classification(Objective):
@@ -38,7 +47,7 @@ class Classification(Objective):
 
     Args:
         features: what is trained on.
-        augment: (features, targets, generator) -> (features, targets), for training batches only.
+        augment: see hf_audio.augment.Compose; for training batches only.
         class_weights: float32 `[classes]`, see `class_weights_from_counts`.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
     """
@@ -57,7 +66,7 @@ class Classification(Objective):
         self.augment, self.class_weights, self.label_smoothing = augment, class_weights, label_smoothing
         self.window_losses = window_losses_for(features.labels, class_weights)
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
-        self.collator = FeatureCollator(features.extractor, features.labels)
+        self.collator = FeatureCollator(features.extractor, features.labels, stored=True)
         self.model: PreTrainedModel | None = None
         self.has_margin = False
 
@@ -65,33 +74,32 @@ class Classification(Objective):
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
-            self.collator = FeatureCollator(self.features.extractor, self.labels, fields)
+            self.collator = FeatureCollator(self.features.extractor, self.labels, fields, stored=True)
         # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) == "arcface"
 
-    def losses(self, model: PreTrainedModel, batch: Batch, draws: Draws) -> Tensor:
-        inputs, targets = model_inputs(self.model, batch), batch["labels"]
+    def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
+        batch, targets = self.collator.on_device(batch), batch["labels"]
         if self.augment is not None:
-            inputs["input_values"], targets = self.augment(inputs["input_values"], targets, draws.generator())
-        if "metadata" in inputs:
-            inputs["metadata"] = _sometimes_unknown(inputs["metadata"], draws)
+            windows, draws = (batch["input_values"], targets, batch["num_frames"]), self.augment.draw(places.keys)
+            batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
+        if "metadata" in batch:
+            batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
         if self.label_smoothing:
             targets = smooth_targets(targets, self.label_smoothing, self.labels)
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
-        return self.window_losses(model(**inputs, **margins).logits, targets)
+        return self.window_losses(model(**model_inputs(self.model, batch), **margins).logits, targets)
 
-    def answers(self, model: PreTrainedModel, batch: Batch, draws: Draws) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits; targets and clip keys."""
-        return model(**model_inputs(self.model, batch)).logits.float(), (batch["labels"], batch["clip_keys"])
+        inputs = model_inputs(self.model, self.collator.on_device(batch))
+        return model(**inputs).logits.float(), (batch["labels"], batch["clip_keys"])
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-        clips = self.clip_scores(answers, truth)
+        clips = average_per_clip(answers, *truth)
         loss = self.window_losses(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
         scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
         return {"loss": loss, **scores}
-
-    def clip_scores(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> ClipScores:
-        return average_per_clip(answers, *truth)
 
     def settings(self) -> dict[str, Any]:
         weights, augment = self.class_weights, self.augment
@@ -104,7 +112,7 @@ class Classification(Objective):
         }
 
 
-def _sometimes_unknown(metadata: Tensor, draws: Draws) -> Tensor:
+def _sometimes_unknown(metadata: Tensor, places: Places) -> Tensor:
     """Metadata of which some is forgotten, so that the model learns what to do where a user has none."""
-    forgotten = draws.uniform(metadata.shape[1]) < METADATA_DROPOUT
+    forgotten = places.uniform(metadata.shape[1]) < METADATA_DROPOUT
     return metadata.masked_fill(forgotten.to(metadata.device), 0)

@@ -16,28 +16,27 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hf_audio.data.loading.features_dataset import FeatureDataset
-from hf_audio.errors import InputError
-from hf_audio.metrics import ClipScores
 
 Batch = dict[str, Any]
+OF_ALL = 2**32 - 1  # in a place's stead: numbers of a whole step, other than those that any window draws
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Where the random numbers of a micro-batch come from: the seed, the step and each window's place in that step.
+class Places:
+    """Where the windows of a micro-batch stand in a run, which is all that their random numbers hang on.
 
-    They are made on the CPU, so that a window has the same ones on every device, in a resumed run, and however a
-    step's windows are divided between micro-batches and processes.
+    Numbers are drawn on the CPU by the seed, the step and the window's place in that step. So a window has the same
+    ones on every device, in a resumed run, and however a step is divided between micro-batches and processes.
 
     Attributes:
         seed: of the run.
         step: optimiser steps done before; None in evaluation, which asks the same of a window every time.
-        places: of the windows in their step's global batch.
+        windows: their places in the step's global batch.
     """
 
     seed: int
     step: int | None
-    places: Sequence[int]
+    windows: Sequence[int]
 
     @property
     def run(self) -> tuple[int, ...]:
@@ -47,18 +46,13 @@ class Draws:
     @property
     def keys(self) -> list[tuple[int, ...]]:
         """One key a window, which seeds numbers of its own."""
-        return [(*self.run, place) for place in self.places]
-
-    def generator(self) -> torch.Generator:
-        """One generator for the whole micro-batch, for what mixes its windows."""
-        seed = int(np.random.SeedSequence((*self.run, *self.places[:1])).generate_state(1, np.uint64)[0])
-        return torch.Generator().manual_seed(seed & (2**63 - 1))
+        return [(*self.run, place) for place in self.windows]
 
     def uniform(self, numbers: int) -> Tensor:
         """float32 `[windows, numbers]` in [0, 1), each window's by its place alone."""
-        rows = max(self.places, default=-1) + 1  # the step's windows up to the last of these: few numbers, quickly made
-        drawn = np.random.default_rng(self.run).random((rows, numbers), dtype=np.float32)
-        return torch.from_numpy(drawn[list(self.places)])
+        rows = max(self.windows, default=-1) + 1  # of the step up to the last of these: few numbers, quickly made
+        drawn = np.random.default_rng((*self.run, OF_ALL)).random((rows, numbers), dtype=np.float32)
+        return torch.from_numpy(drawn[list(self.windows)])
 
 
 class Objective(ABC):
@@ -69,22 +63,24 @@ class Objective(ABC):
         collator: rows of a split → a batch; it runs in the data loader's workers where there are any.
         main_metric: what the best checkpoint is chosen by, where a run names no other, and whether more is better.
         metric_names: all that `metrics` may give.
+        has_classes: whether its model is a classifier, whose scores of clips can be evaluated.
     """
 
     features: FeatureDataset
     collator: Callable[[Sequence[dict[str, Any]]], Batch]
     main_metric: tuple[str, bool]
     metric_names: tuple[str, ...]
+    has_classes: bool = True
 
     @abstractmethod
-    def losses(self, model: PreTrainedModel, batch: Batch, draws: Draws) -> Tensor:
+    def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
         """The training loss of each window, float32 `[windows]`; the batch lies on the model's device.
 
         Losses are of one window each, so that the trainer can weigh them: a step's loss is the mean over its windows.
         """
 
     @abstractmethod
-    def answers(self, model: PreTrainedModel, batch: Batch, draws: Draws) -> tuple[Any, Any]:
+    def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Any, Any]:
         """What evaluation gathers of a batch: tensors `[windows, ...]` to be scored, and the truth beside them."""
 
     @abstractmethod
@@ -103,7 +99,3 @@ class Objective(ABC):
     ) -> tuple[PreTrainedModel, dict[str, Tensor] | None]:
         """The model to be left in the run folder, and its weights where they are not its own."""
         return model, state
-
-    def clip_scores(self, answers: Any, truth: Any) -> ClipScores:
-        """Scores of clips, by what `answers` gave of a split. Raises InputError where there are none."""
-        raise InputError(f"{type(self).__name__} has no classes to score clips by")

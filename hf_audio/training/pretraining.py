@@ -19,9 +19,8 @@ from transformers import PreTrainedModel
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form
-from hf_audio.metrics import ClipScores
 from hf_audio.models.spectrogram_pretraining import PretrainingModel, PretrainingOutput, stock_classifier
-from hf_audio.training.objective import Batch, Draws, Objective
+from hf_audio.training.objective import Batch, Objective, Places
 
 
 class PretrainingCollator(FeatureCollator):
@@ -55,10 +54,11 @@ class Pretraining(Objective):
 
     main_metric = ("loss", False)
     metric_names = ("loss", "accuracy", "balanced_accuracy", "roc_auc")
+    has_classes = False
 
     def __init__(self, features: FeatureDataset) -> None:
         self.features = features
-        self.collator = PretrainingCollator(features.extractor, features.labels)
+        self.collator = PretrainingCollator(features.extractor, features.labels, stored=True)
         self.num_patches = 0
 
     def attach(self, model: PretrainingModel) -> None:
@@ -66,12 +66,12 @@ class Pretraining(Objective):
         _check_features(model, self.features)
         self.num_patches = model.num_patches
 
-    def losses(self, model: PretrainingModel, batch: Batch, draws: Draws) -> Tensor:
-        return self._ask(model, batch, draws).losses
+    def losses(self, model: PretrainingModel, batch: Batch, places: Places) -> Tensor:
+        return self._ask(model, batch, places).losses
 
-    def answers(self, model: PretrainingModel, batch: Batch, draws: Draws) -> tuple[Any, Any]:
+    def answers(self, model: PretrainingModel, batch: Batch, places: Places) -> tuple[Any, Any]:
         """Losses, and where there are any logits; targets of those. Trainer scores only where it is given both."""
-        outputs = self._ask(model, batch, draws)
+        outputs = self._ask(model, batch, places)
         if outputs.logits is None:
             return outputs.losses, outputs.losses
         return (outputs.losses, outputs.logits), outputs.targets
@@ -99,14 +99,10 @@ class Pretraining(Objective):
     ) -> tuple[PreTrainedModel, dict[str, Tensor]]:
         return stock_classifier(model, state)
 
-    def clip_scores(self, answers: Any, truth: Any) -> ClipScores:
-        raise InputError(
-            "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
-        )
-
-    def _ask(self, model: PretrainingModel, batch: Batch, draws: Draws) -> PretrainingOutput:
+    def _ask(self, model: PretrainingModel, batch: Batch, places: Places) -> PretrainingOutput:
+        batch = self.collator.on_device(batch)
         features = batch["input_values"]
-        noise = window_noise(batch["window_keys"], self.num_patches, *draws.run).to(features.device)
+        noise = window_noise(batch["window_keys"], self.num_patches, *places.run).to(features.device)
         return model(input_values=features, num_frames=batch["num_frames"], noise=noise)
 
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, TrainerState, TrainingArguments
 
 from hf_audio.finished_work import digest, digest_of_folder
 from hf_audio.models.lora import is_lora
+from hf_audio.models.origin import origin_of
 from hf_audio.privacy import public_name
 from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
 from hf_audio.training.objective import Objective
@@ -66,11 +67,10 @@ def run_facts(
         model: unwrapped.
     """
     bare = model.get_base_model() if is_lora(model) else model
-    base = bare.name_or_path  # empty where the model was made from scratch
     return {
         "model": {
             "architecture": type(bare).__name__,
-            "base_model": public_name(base) if base else None,
+            **origin_of(bare),
             "adapter": "lora" if is_lora(model) else None,
             "num_parameters": sum(weights.numel() for weights in bare.parameters()),
             "num_trainable_parameters": settings[TRAINABLE],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from hf_audio.errors import InputError
@@ -20,6 +21,8 @@ def name_blocks(plugin: Any, model: PreTrainedModel) -> None:
         raise InputError("LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml")
     if not plugin.transformer_cls_names_to_wrap:
         plugin.transformer_cls_names_to_wrap = blocks_of(model)
+    if _input_embeddings(model) is None:
+        model.get_input_embeddings = _none  # accelerate asks for them, and those of a model of sound may raise
 
 
 def blocks_of(model: PreTrainedModel) -> list[str]:
@@ -29,14 +32,23 @@ def blocks_of(model: PreTrainedModel) -> list[str]:
     it may name what holds its input embeddings (AST does), which FSDP 2 shards by themselves and must not shard twice.
     A model without any is sharded as one block.
     """
-    embeddings = model.get_input_embeddings()
+    embeddings = _input_embeddings(model)
     named = {
         name
         for part in model.modules()
         if isinstance(part, PreTrainedModel)
         for name in getattr(part, "_no_split_modules", None) or ()
     }
-    return sorted(
-        named
-        & {type(part).__name__ for part in model.modules() if all(one is not embeddings for one in part.modules())}
-    )
+    there = {type(part).__name__ for part in model.modules() if all(one is not embeddings for one in part.modules())}
+    return sorted(named & there)
+
+
+def _input_embeddings(model: PreTrainedModel) -> nn.Module | None:
+    try:
+        return model.get_input_embeddings()
+    except NotImplementedError:
+        return None
+
+
+def _none() -> None:
+    return None

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import torch
 import torch.distributed
+from accelerate import PartialState
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+
+from hf_audio.models.timm_network import import_timm
 
 
 def sync_batch_norms(model: nn.Module) -> None:
     """Lets every batch norm of a model take its statistics over all processes, in place.
 
     Left alone, each process normalises by its own share of the batch: the smaller the share, the noisier, and the
-    result depends on the number of processes. torch's own SyncBatchNorm is for GPUs only. The layers stay what they
-    are: names, weights and the code that a published model carries do not change.
+    result depends on the number of processes. On a GPU the layers become torch's own nn.SyncBatchNorm, whose kernels
+    send one small message a layer; that one refuses any other device, where the classes below take its place. Either
+    way the layers stay what they are: names, weights and the code that a published model carries do not change.
     """
+    on_gpu = PartialState().device.type == "cuda"
     for module in list(model.modules()):
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncedBatchNorm2d
+            module.__class__ = nn.SyncBatchNorm if on_gpu else SyncedBatchNorm2d
         elif isinstance(module, nn.BatchNorm2d) and hasattr(module, "act"):
-            module.__class__ = SyncedBatchNormAct2d
+            module.__class__ = import_timm().layers.SyncBatchNormAct if on_gpu else SyncedBatchNormAct2d
+        else:
+            continue
+        module.process_group = None  # all processes
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):

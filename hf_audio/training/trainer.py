@@ -19,7 +19,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
@@ -30,10 +29,11 @@ from transformers.trainer_callback import TrainerState
 
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.loading.streaming import StreamedWindows
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.errors import InputError
 from hf_audio.files import write_json
-from hf_audio.metrics import ClipScores
 from hf_audio.models.lora import is_lora
+from hf_audio.models.usage import Usage
+from hf_audio.predictor import Predictor
 from hf_audio.ranks import from_first_process
 from hf_audio.training.arguments import own_arguments
 from hf_audio.training.checkpoints import (
@@ -48,7 +48,7 @@ from hf_audio.training.checkpoints import (
     wait_until_seen,
 )
 from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
-from hf_audio.training.objective import Draws, Objective
+from hf_audio.training.objective import Objective, Places
 from hf_audio.training.run_folder import load_weights, write_model
 from hf_audio.training.run_settings import run_facts, run_settings
 from hf_audio.training.sharding import name_blocks
@@ -142,6 +142,10 @@ class AudioTrainer(Trainer):
             in_order=args.dataloader_in_order,
         )
 
+    def floating_point_ops(self, inputs) -> int:
+        """None: Trainer would guess them from tokens. scripts/benchmark_training.py --share counts them."""
+        return 0
+
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         self._micro_batch = 0
         return super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -153,28 +157,31 @@ class AudioTrainer(Trainer):
         """
         share = self.layout.share(self.state.global_step, self._micro_batch)
         self._micro_batch += 1
-        losses = self.objective.losses(model, inputs, Draws(self.args.seed, self.state.global_step, share.places))
+        losses = self.objective.losses(model, inputs, Places(self.args.seed, self.state.global_step, share.places))
         divided_by = self.current_gradient_accumulation_steps * self.args.world_size
         return losses[: share.num_counted].sum() * (divided_by / share.num_in_step)
 
     # Evaluation.
 
-    def predict_clips(self, split: str) -> ClipScores:
-        """Scores of every clip of a split, in the split's order, the same in every process."""
-        splits = self.features.splits
-        if split not in splits or isinstance(splits[split], datasets.IterableDataset):
-            local = [name for name, data in splits.items() if isinstance(data, datasets.Dataset)]
-            raise unknown_name("local split", split, local)
-        loader = self.get_test_dataloader(splits[split])
-        output = self.evaluation_loop(loader, "Prediction", prediction_loss_only=False, metric_key_prefix=split)
-        self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)  # closes the progress bar
-        return self.objective.clip_scores(output.predictions, output.label_ids)
+    def predictor(self) -> Predictor:
+        """The model as it is now, to score clips with; one that is sharded over processes, as it was saved."""
+        if not self.objective.has_classes:
+            raise InputError(
+                "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
+            )
+        args, manifest = self.args, self.features.manifest
+        options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
+        options["num_workers"] = args.dataloader_num_workers
+        if self.is_fsdp_enabled:
+            return Predictor.load(str(self.run_folder), **options)
+        usage = Usage(window_s=manifest["window_s"], hop_s=manifest["hop_s"])
+        return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """The objective's answers; the loss comes with the metrics, over all windows of all processes at once."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            return None, *self.objective.answers(model, inputs, Draws(self.args.seed, None, ()))
+            return None, *self.objective.answers(model, inputs, Places(self.args.seed, None, ()))
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         # With persistent workers Trainer would answer every data set with the loader of the first one.

@@ -138,7 +138,9 @@ def _by_folders(place: Place, layout: Layout, splits: Sequence[str]) -> tuple[di
     """Class folders: every file lies in one, all at one depth."""
     files = {split: layout.files[split] for split in splits}
     names = sorted({PurePosixPath(file).parent.name for of_split in files.values() for file in of_split})
-    of_depth = [{place.shown(file).count("/"): place.shown(file) for file in of_split} for of_split in files.values()]
+    of_depth = [
+        {place.shown(file).count("/"): place.shown(file) for file in reversed(of_split)} for of_split in files.values()
+    ]
     if len(names) < 2 or any(len(depths) > 1 or 0 in depths for depths in of_depth):
         some = list(dict.fromkeys(name for depths in of_depth for name in depths.values()))[:2]
         raise InputError(

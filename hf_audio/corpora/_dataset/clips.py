@@ -13,19 +13,18 @@ import pyarrow.compute as pc
 
 from hf_audio.corpora._dataset.card import card_of
 from hf_audio.corpora._dataset.columns import is_list, mask_column
-from hf_audio.corpora._dataset.contents import Contents, contents_of
-from hf_audio.corpora._dataset.declared import declared_by
-from hf_audio.corpora._dataset.facts import clip_ids, file_ids, metadata, single_values, stretches
+from hf_audio.corpora._dataset.contents import Contents, contents_of, described
+from hf_audio.corpora._dataset.facts import STRETCH, clip_ids, file_ids, metadata, odd_times, single_values, stretches
 from hf_audio.corpora._dataset.groups import Groups, groups_of
 from hf_audio.corpora._dataset.labels import Labels, labels_of
 from hf_audio.corpora._dataset.masks import unknown_classes
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import DatasetReading
 from hf_audio.corpora._dataset.splits import SplitColumn, split_column, told_splits
+from hf_audio.corpora._dataset.unlabelled import with_labels
 from hf_audio.corpora.folder.class_names import odd_class_names
 from hf_audio.data.index.table import CLIP_COLUMNS, SPLITS, CorpusCard
 from hf_audio.data.index.understanding import Understanding, counted
-from hf_audio.errors import InputError
 
 COMMIT_LETTERS = 10
 
@@ -68,13 +67,17 @@ def read_dataset(place: Place, reading: DatasetReading | None = None) -> ReadDat
     reading = reading or DatasetReading()
     contents = contents_of(place, reading)
     labels = labels_of(contents.features, contents.values, reading, place)
-    contents, labels, left_out = _with_labels(contents, labels, place)
+    contents, labels, hidden = with_labels(contents, labels, place)
     meanings = _meanings(contents, labels, reading, place)
     clips = _index(contents, meanings)
     card = card_of(place, contents.told.declared, contents.told.info)
     if labels.names is not None:
         card = dataclasses.replace(card, label_names=labels.names)
-    return ReadDataset(clips, _understanding(contents, meanings, clips, left_out, place), card)
+    others = [
+        f"split {name}, which is neither train, validation nor test (--train_split_name and others take it)"
+        for name in contents.told.unused_splits
+    ]
+    return ReadDataset(clips, _understanding(contents, meanings, clips, [*others, *hidden], place), card)
 
 
 def read_card(place: Place, reading: DatasetReading | None = None) -> CorpusCard:
@@ -83,70 +86,26 @@ def read_card(place: Place, reading: DatasetReading | None = None) -> CorpusCard
     Raises:
         InputError: as `read_dataset`, of the card.
     """
-    declared = declared_by(place)
-    return card_of(place, declared, declared.info((reading or DatasetReading()).dataset_config_name))
-
-
-def _with_labels(contents: Contents, labels: Labels, place: Place) -> tuple[Contents, Labels, list[str]]:
-    """The rows without the splits that nobody labelled; a row without a label among others is refused.
-
-    Raises:
-        InputError: no row has a label, or some rows of a split have none though each should have one.
-    """
-    left_out = [
-        f"split {name}, which is neither train, validation nor test (--train_split_name and others take it)"
-        for name in contents.told.unused_splits
-    ]
-    if not labels.unlabelled.any():
-        return contents, labels, left_out
-    without = Counter(contents.their_splits.filter(pa.array(labels.unlabelled)).to_pylist())
-    of_all = Counter(contents.their_splits.to_pylist())
-    column = labels.columns[0]
-    if sum(without.values()) == sum(of_all.values()):
-        raise InputError(
-            f"{place.name}: no row has a label in column {column!r}; name the column of classes with "
-            "--label_column_name"
-        )
-    hidden = [name for name, count in without.items() if count == of_all[name]]
-    partly = [name for name in without if name not in hidden]
-    if partly and not labels.several:
-        row = int(
-            np.flatnonzero(
-                labels.unlabelled & pc.equal(contents.their_splits, partly[0]).to_numpy(zero_copy_only=False)
-            )[0]
-        )
-        raise InputError(
-            f"{place.name}: {without[partly[0]]:,} of {of_all[partly[0]]:,} rows of split {partly[0]} have no label in "
-            f"column {column!r}, first row {int(contents.row_in_split[row]):,}, expected exactly one in each; ask its "
-            "authors, or name another column with --label_column_name"
-        )
-    if any(contents.split_of[name] == "train" for name in hidden):
-        raise InputError(
-            f"{place.name}: no row of its training split has a label in column {column!r}; name another column with "
-            "--label_column_name"
-        )
-    left_out += [
-        f"split {name} ({of_all[name]:,} rows), whose labels its authors keep to themselves" for name in hidden
-    ]
-    kept = ~pc.is_in(contents.their_splits, pa.array(hidden, pa.string())).to_numpy(zero_copy_only=False)
-    values = labels.values.filter(pa.array(kept))
-    return contents.only(kept), dataclasses.replace(labels, values=values, unlabelled=labels.unlabelled[kept]), left_out
+    declared, _, info = described(place, reading or DatasetReading())
+    return card_of(place, declared, info)
 
 
 def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place: Place) -> _Meanings:
     features, values = contents.features, contents.values
-    mask = mask_column(features, values.column_names, reading, place)
+    may_be_partial = reading.mask_column_name or labels.several
+    mask = mask_column(features, values.column_names, reading, place) if may_be_partial else None
     unknown = unknown_classes(mask, values[mask], labels, place) if mask else None
     single = single_values(features, values)
-    taken = {*labels.columns, mask, "clip_id", "start_s", "end_s"}
+    taken = {*labels.columns, mask, "clip_id", *STRETCH}
     free = [name for name in single.column_names if name not in taken]
     ours = contents.our_splits
     by_column = split_column(single, free, reading, place, has_splits=len(contents.split_of) > 1)
     splits = ours if by_column.values is None else by_column.values
     free = [name for name in free if name != by_column.column]
     start_s, end_s = stretches(single, place)
+    times = [name for name in STRETCH if name in single.column_names]
     if contents.are_files:
-        ids, told_ids = file_ids(contents.places["name"], start_s, end_s), "the paths of their files"
+        ids, told_ids = file_ids(contents.places["name"], start_s, end_s, place), "the paths of their files"
     else:
         ids, told_ids = clip_ids(contents.places, single, contents.their_splits, contents.row_in_split)
     by_itself = contents.places["name"].combine_chunks() if contents.are_files else ids
@@ -156,6 +115,7 @@ def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place
         f"sound: column {contents.audio}" if contents.audio else "",
         labels.told,
         f"mask of known classes: column {mask}" if mask else "",
+        f"stretches: columns {' and '.join(times)}" if times else "",
         f"clips called by {told_ids}",
     ]
     not_used = [counted(list(kept), "column kept as metadata only", "columns kept as metadata only")] if kept else []
@@ -199,7 +159,7 @@ def _understanding(
     config = [f"configuration {contents.told.layout.config}"] if contents.told.layout.config else []
     splits = Counter(clips["split"].to_pylist() if found.split_column.column else contents.their_splits.to_pylist())
     listed = {name or "none": splits[name] for name in sorted(splits, key=lambda one: (one not in SPLITS, str(one)))}
-    remarks = [found.split_column.remark, found.groups.remark]
+    remarks = [found.split_column.remark, found.groups.remark, odd_times(found.metadata)]
     if place.is_on_hub and place.name != place.asked:
         remarks.append(f"{place.asked} is called {place.name} now")
     without = int((pc.list_value_length(found.labels.values).to_numpy(zero_copy_only=False) == 0).sum())

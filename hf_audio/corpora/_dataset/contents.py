@@ -95,10 +95,8 @@ def contents_of(place: Place, reading: DatasetReading) -> Contents:
     Raises:
         InputError: see `layout_of`, `splits_of`, `audio_column` and `rows`.
     """
-    declared = declared_by(place)
-    layout = layout_of(place, declared, reading.dataset_config_name)
+    declared, layout, info = described(place, reading)
     splits = splits_of(list(layout.files), reading, place)
-    info = _info(place, declared, layout)
     audio, not_used = "", []
     if layout.kind == AUDIO_FILES:
         of_split, features, not_used = audio_file_rows(place, layout, list(splits.of), reading)
@@ -111,6 +109,17 @@ def contents_of(place: Place, reading: DatasetReading) -> Contents:
         of_split = {name: rows(place, layout.kind, layout.files[name], audio, columns) for name in splits.of}
     told = Told(layout, declared, info, tuple(not_used), splits.left_out)
     return _contents(place, told, features, audio, of_split, splits.of)
+
+
+def described(place: Place, reading: DatasetReading) -> tuple[Declared, Layout, DatasetInfo]:
+    """What the card says, which files there are, and what `datasets` wrote of them; no rows are read.
+
+    Raises:
+        InputError: see `declared_by` and `layout_of`.
+    """
+    declared = declared_by(place)
+    layout = layout_of(place, declared, reading.dataset_config_name)
+    return declared, layout, _info(place, declared, layout)
 
 
 def _contents(

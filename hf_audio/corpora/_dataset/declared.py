@@ -14,7 +14,6 @@ from datasets.utils.metadata import MetadataConfigs
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.errors import InputError, one_line, unknown_name
 from hf_audio.files import MOST_JSON_BYTES, parse_yaml, read_json, read_text
-from hf_audio.hub_access import hub_errors_in_words
 
 MOST_README_BYTES = 4 << 20
 CONVERTED = "refs/convert/parquet"
@@ -58,8 +57,7 @@ def declared_by(place: Place) -> Declared:
     if not place.holds("README.md"):
         return Declared()
     name = f"README.md of {place.name}"
-    with hub_errors_in_words(place.name, place.commit):
-        written = place.read(f"{place.root}/README.md", MOST_README_BYTES).decode(errors="replace")
+    written = place.read(f"{place.root}/README.md", MOST_README_BYTES).decode(errors="replace")
     head = _HEAD.match(written)
     if not head:
         return Declared(text=written)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +11,15 @@ from datasets import ClassLabel, Features
 
 from hf_audio.corpora._dataset.columns import is_list
 from hf_audio.corpora._dataset.place import Place
-from hf_audio.corpora.folder.column_names import PATHS, plain
+from hf_audio.corpora.folder.column_names import PATHS, counts_no_seconds, plain, time_column
 from hf_audio.corpora.folder.table_clips import is_of_a_machine
 from hf_audio.data.index.table import OWN_COLUMNS, RENAMED
+from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
 
+STRETCH = ("start_s", "end_s")
 MOST_NAME = 500  # letters of the name of a recording
+_BEGINS_AS_PATH = r"^(?:/|file://|[A-Za-z]:[\\/]|\\\\)"
 
 
 def single_values(features: Features, values: pa.Table) -> pa.Table:
@@ -49,14 +52,26 @@ def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndar
     return pc.binary_join_element_wise(splits, numbers, "/"), "split and row"
 
 
-def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array) -> pa.Array:
-    """The paths of files as names of rows, with the stretch where a file has several rows."""
+def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array, place: Place) -> pa.Array:
+    """The paths of files as names of rows, with the stretch where a file has several rows.
+
+    Raises:
+        InputError: a stretch of a file is listed twice.
+    """
     names = names.combine_chunks()
     if pc.count_distinct(names).as_py() == len(names):
         return names
     ends = pc.fill_null(end_s.cast(pa.string()), "")
     parts = pc.binary_join_element_wise(start_s.cast(pa.string()), ends, "-")
-    return pc.binary_join_element_wise(names, parts, "#")
+    found = pc.binary_join_element_wise(names, parts, "#")
+    counts = pc.value_counts(found)
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(
+            f"{place.name} lists {twice[0].as_py()!r} twice; give several labels of one clip in one row, or tell "
+            "stretches apart by start_s and end_s"
+        )
+    return found
 
 
 def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
@@ -78,16 +93,32 @@ def stretches(values: pa.Table, place: Place) -> tuple[pa.Array, pa.Array]:
     return start, end
 
 
+def odd_times(names: Collection[str]) -> str:
+    """What is said of columns that seem to say where stretches lie, by other names than those that are read."""
+    found = [
+        name for name in names if (time_column(name) or ("",))[0] not in ("", "duration") or counts_no_seconds(name)
+    ]
+    if not found:
+        return ""
+    return f"column {some(found)} may say where stretches lie: only start_s and end_s, in seconds, are read so"
+
+
 def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
     """Columns that travel with the clips, and those that hold paths of somebody's machine, which do not."""
     kept, paths = {}, []
     for name in columns:
-        texts = values[name].unique().drop_null().to_pylist() if pa.types.is_string(values[name].type) else ()
-        if any(map(is_of_a_machine, texts)):
+        if pa.types.is_string(values[name].type) and _has_machine_paths(values[name]):
             paths.append(name)
         elif values[name].null_count < len(values):
             kept[RENAMED + name if name in OWN_COLUMNS else name] = values[name]
     return kept, paths
+
+
+def _has_machine_paths(texts: pa.ChunkedArray) -> bool:
+    """Whether a text is the path of a file on some machine; only those that begin as one are looked at closely."""
+    different = texts.unique()
+    like_paths = different.filter(pc.match_substring_regex(different, _BEGINS_AS_PATH))
+    return any(map(is_of_a_machine, like_paths.to_pylist()))
 
 
 def _single(feature: object, column: pa.ChunkedArray) -> pa.ChunkedArray:

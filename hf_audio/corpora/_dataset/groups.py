@@ -15,6 +15,7 @@ from hf_audio.corpora._dataset.reading import NONE, DatasetReading
 from hf_audio.corpora.folder.column_names import GROUPS, is_grouping, plain
 from hf_audio.errors import InputError
 
+MOST_NAME = 500  # letters of the name of a group
 NO_GROUPS = "NO column says which recordings belong together, so every one is a group of its own"
 
 
@@ -51,6 +52,11 @@ def groups_of(
     if column is None:
         return Groups(None, by_itself, False, NO_GROUPS)
     names = values[column].cast(pa.string()).combine_chunks()
+    if (pc.max(pc.utf8_length(names)).as_py() or 0) > MOST_NAME:
+        raise InputError(
+            f"{place.name}: column {column!r} holds texts of more than {MOST_NAME} letters, which name no groups; name "
+            f"another with --group_column_name, or {NONE}"
+        )
     nothing = pc.or_kleene(pc.is_null(names), pc.equal(pc.fill_null(names, ""), ""))
     without = pc.sum(nothing).as_py() or 0
     groups = pc.if_else(nothing, by_itself, names)
@@ -59,7 +65,9 @@ def groups_of(
         told += f"; {without:,} rows have none and are groups of their own"
     shared = _shared(groups, splits)
     if not shared:
-        return Groups(column, groups, without == 0, told)
+        keeps = pc.count_distinct(groups).as_py() < len(groups)
+        remark = f"column {column} names another group for each recording, so that it keeps nothing together"
+        return Groups(column, groups, keeps and without == 0, told, "" if keeps else remark)
     where = ", ".join(sorted(set(pc.fill_null(splits, "").unique().to_pylist()) - {""}))
     apart = pc.if_else(pc.is_null(splits), groups, pc.binary_join_element_wise(pc.fill_null(splits, ""), groups, "/"))
     return Groups(

@@ -120,7 +120,8 @@ def _of_one_kind(place: Place, config: str | None, found: Mapping[str, Sequence[
             for split, of_split in found.items()
         }
     used = {address for of_split in (*files.values(), *metadata.values()) for address in of_split}
-    others = [place.shown(address) for address in kinds if address not in used]
+    of_no_part = {"README.md", ".gitattributes", "LICENSE"} | {place.shown(address) for address in used}
+    others = [name for name in place.listed() if name not in of_no_part]
     return Layout(kind, config, {split: of_split for split, of_split in files.items() if of_split}, metadata, others)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import datasets
 from huggingface_hub import HfApi, HfFileSystem
@@ -17,6 +18,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import open_regular
 from hf_audio.hub_access import hub_errors_in_words, patiently
 
+Found = TypeVar("Found")
 BLOCK_BYTES = 1 << 18  # that are read ahead where a file is read from its beginning on
 
 
@@ -48,6 +50,17 @@ class Place:
         """Whether there is a file of this name."""
         return file in self.files if self.is_on_hub else (Path(self.root) / file).is_file()
 
+    def listed(self) -> list[str]:
+        """Names of all files but hidden ones, as seen from the root."""
+        if self.is_on_hub:
+            return list(self.files)
+        found = []
+        for folder, below, files in os.walk(self.root):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            within = Path(folder).relative_to(self.root)
+            found += [(within / name).as_posix() for name in sorted(files) if not name.startswith(".")]
+        return found
+
     def shown(self, address: str) -> str:
         """A file's name as seen from the root."""
         return address.removeprefix(self.root).lstrip("/")
@@ -61,16 +74,24 @@ class Place:
             ahead: read in blocks, for what is read from its beginning on.
 
         Raises:
-            InputError: it cannot be read, or the Hub refuses it.
+            InputError: it is none that can be read. What the Hub refuses is said in words by `patiently`.
         """
         if not self.is_on_hub:
             with open_regular(address) as file:
                 yield file
             return
         options = {"cache_type": "readahead", "block_size": BLOCK_BYTES} if ahead else {"cache_type": "none"}
-        open_there = self.file_system.open
-        with hub_errors_in_words(self.name, self.commit), patiently(open_there, address, "rb", **options) as file:
+        with self.file_system.open(address, "rb", **options) as file:
             yield file
+
+    def patiently(self, call: Callable[..., Found], *args: Any) -> Found:
+        """What `call` returns; it is called again where the connection breaks while it reads.
+
+        Raises:
+            InputError: what the Hub refuses, in one sentence.
+        """
+        with hub_errors_in_words(self.name, self.commit):
+            return patiently(call, *args)
 
     def read(self, address: str, most_bytes: int) -> bytes:
         """All of a small file.
@@ -83,7 +104,7 @@ class Place:
             with self.open(address) as file:
                 return file.read(most_bytes + 1)
 
-        found = patiently(content)
+        found = self.patiently(content)
         if len(found) > most_bytes:
             raise InputError(
                 f"{self.shown(address)} of {self.name} has more than {most_bytes:,} bytes and a file of its kind has "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ def is_dataset_folder(root: Path) -> bool:
     """
     if any((root / name).is_file() for name in (SAVED_SPLITS, SAVED)):
         return True
-    if (root / "README.md").is_file() and {"configs", "dataset_info"} & head_of(root / "README.md").keys():
+    if (root / "README.md").is_file() and {"configs", "dataset_info"} & _head(root / "README.md").keys():
         return True
     containers = []
     for folder, below, files in os.walk(root):
@@ -37,6 +38,14 @@ def is_dataset_folder(root: Path) -> bool:
             if suffix in (".parquet", ".tar"):
                 containers.append(os.path.join(folder, name))
     return any(map(_holds_sound, containers[:MOST_OPENED]))
+
+
+def _head(readme: Path) -> dict[str, Any]:
+    """The head of a card; any other text has none, whatever it holds."""
+    try:
+        return head_of(readme)
+    except InputError:
+        return {}
 
 
 def _holds_sound(path: str) -> bool:

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from hf_audio.corpora._dataset.layout import PARQUET
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.errors import InputError, one_line
-from hf_audio.hub_access import patiently
 
 FILES_AT_A_TIME = 16
 MOST_ROWS = 100_000_000
@@ -50,7 +49,7 @@ def schemas(place: Place, kind: str, files: Sequence[str]) -> list[pa.Schema]:
         InputError: a file is damaged, or cannot be read.
     """
     with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
-        return list(threads.map(lambda file: patiently(_schema, place, kind, file), files))
+        return list(threads.map(lambda file: place.patiently(_schema, place, kind, file), files))
 
 
 def rows(place: Place, kind: str, files: Sequence[str], audio: str, columns: Sequence[str]) -> Rows:
@@ -66,7 +65,7 @@ def rows(place: Place, kind: str, files: Sequence[str], audio: str, columns: Seq
     """
     read = _parquet_rows if kind == PARQUET else _arrow_rows
     with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
-        found = list(threads.map(lambda file: patiently(read, place, file, audio, columns), files))
+        found = list(threads.map(lambda file: place.patiently(read, place, file, audio, columns), files))
     return joined(place, found)
 
 

@@ -118,4 +118,4 @@ def told_splits(counts: Mapping[str, int], column: SplitColumn, drawn: bool) -> 
     listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     if column.column:
         return f"column {column.column} ({listed})"
-    return f"one, {listed}, from which others are drawn" if drawn else f"the dataset's own ({listed})"
+    return f"one of its own ({listed}), from which the others are drawn" if drawn else f"the dataset's own ({listed})"

@@ -26,7 +26,6 @@ from hf_audio.corpora._dataset.records import columns_of, features_of
 from hf_audio.corpora._dataset.rows import FILES_AT_A_TIME, PLACES, Rows, joined
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.errors import InputError, one_line
-from hf_audio.hub_access import patiently
 
 TEXTS = ("json", "cls", "txt")
 MOST_TEXT_BYTES = 1 << 20  # of one such member
@@ -50,7 +49,7 @@ def tar_rows(
     """
     with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
         found = {
-            split: list(threads.map(lambda file: patiently(_samples, place, file), layout.files[split]))
+            split: list(threads.map(lambda file: place.patiently(_samples, place, file), layout.files[split]))
             for split in splits
         }
     chosen = _chosen(place, [one for tars in found.values() for samples in tars for one in samples], reading)

@@ -100,9 +100,8 @@ def _refuse_saved_dataset(contents: Contents) -> None:
     saved = [path for path in contents.others if path.suffix.lower() == ".arrow"]
     if saved and not contents.audio:
         raise InputError(
-            f"{contents.root} holds a dataset saved by the library datasets ({contents.name(saved[0])}), whose "
-            "recordings cannot be read yet; write them to class folders, or to files beside a table with columns path "
-            "and label"
+            f"{contents.root} holds files of a dataset ({contents.name(saved[0])}) and is none itself; give the folder "
+            "that save_to_disk wrote, with dataset_dict.json or state.json in it"
         )
 
 

@@ -121,8 +121,13 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
     return column, remark
 
 
-def group_column(table: Table, reading: Reading, taken: Iterable[str], has_splits: bool) -> tuple[str | None, str]:
+def group_column(table: Table, reading: Reading, taken: Iterable[str], split: str | None) -> tuple[str | None, str]:
     """The column of groups, and a remark on one that could be it.
+
+    Official splits without a validation split have it drawn of the training rows, and that must not part a speaker's.
+
+    Args:
+        split: the column of official splits, where there is one.
 
     Raises:
         InputError: columns such as speaker or session that could be it, and splits that are still to be drawn.
@@ -139,7 +144,9 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], has_split
     if not offered:
         return None, ""
     flag = f"--group_column_name {offered[0]}"
-    if has_splits:
+    if split:
+        if "validation" not in {split_called(value) for value in table.values(split)}:
+            return offered[0], f"column {offered[0]} is taken as the group: --group_column_name {NONE} says otherwise"
         return None, f"column {', '.join(offered)} could be the groups: {flag} keeps each in one split"
     raise InputError(
         f"{table.path} has no column group, and column {' or '.join(offered)} could be it: give {flag}, so that no "

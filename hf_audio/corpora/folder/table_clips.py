@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,6 +83,9 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
     labels, told_labels = _labels(table, meaning.labels, reading)
     clips = _clips(table, meaning, roles, labels)
     _check_once(table, clips)
+    shared = "" if reading.group_column_name or roles.group in (None, "group") else _shared(clips, roles.group)
+    if shared:
+        clips = [_within_its_split(clip) for clip in clips]
     read = Read(
         _told_layout(table, meaning, roles, told_labels),
         clips,
@@ -94,6 +99,9 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
         read.remarks.append(
             f"column {roles.group} names another group for each file, so that it keeps nothing together"
         )
+    if shared:
+        read.num_without_group = len(clips)
+        read.remarks.append(shared)
     _name_the_rest(read, roles)
     return read
 
@@ -102,7 +110,7 @@ def _roles(table: Table, meaning: Meaning, reading: Reading) -> Roles:
     taken = [meaning.path, *meaning.labels.columns]
     split, split_remark = split_column(table, reading, taken)
     taken += [split] if split else []
-    group, group_remark = group_column(table, reading, taken, split is not None)
+    group, group_remark = group_column(table, reading, taken, split)
     taken += [group] if group else []
     times = time_columns(table, taken)
     others = [column for column in table.columns if column not in (*taken, *times.columns)]
@@ -129,6 +137,24 @@ def _clips(table: Table, meaning: Meaning, roles: Roles, labels: Labels) -> list
             table.rows, meaning.located.names, files, labels, found, strict=True
         )
     ]
+
+
+def _shared(clips: Sequence[Clip], group: str) -> str:
+    """What is said of groups in more than one official split; nothing where there are none."""
+    splits_of: dict[str, set[str | None]] = defaultdict(set)
+    for clip in clips:
+        splits_of[clip.group].add(clip.split)
+    several = [name for name, splits in splits_of.items() if len(splits) > 1]
+    if not several:
+        return ""
+    return (
+        f"{counted(several, 'group')} of column {group} are in more than one of the official splits: what is tested "
+        "was heard in training, and they are kept apart within each split only"
+    )
+
+
+def _within_its_split(clip: Clip) -> Clip:
+    return dataclasses.replace(clip, group=f"{clip.split or 'train'}/{clip.group}")
 
 
 def _labels(table: Table, columns: LabelColumns, reading: Reading) -> tuple[Labels, str]:

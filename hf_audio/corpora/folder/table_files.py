@@ -98,8 +98,8 @@ def _parquet_records(path: Path) -> list[Mapping[str, Any]]:
         sounds = [one.name for one in table.schema if pyarrow.types.is_struct(one.type) or _is_binary(one.type)]
         if sounds:
             raise InputError(
-                f"{path} holds sound itself, in its column {sounds[0]!r}, which cannot be read from a table; write it "
-                "to files beside a table with columns path and label"
+                f"{path} holds sound itself, in its column {sounds[0]!r}, and is no table of files; give the folder "
+                "that it lies in, which is read as a dataset"
             )
         return table.to_pylist()
     except (OSError, pyarrow.ArrowException) as error:

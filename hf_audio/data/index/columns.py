@@ -47,6 +47,11 @@ def untrained(clips: pa.Table, names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in trained]
 
 
+def num_recordings(clips: pa.Table) -> int:
+    """How many recordings the clips are stretches of; a file may hold many."""
+    return len(clips.group_by(["audio", "audio_row", "audio_field"], use_threads=False).aggregate([]))
+
+
 def names_in(column: pa.ChunkedArray) -> list[str]:
     """The names that a column of texts, or of lists of them, holds, sorted."""
     return sorted(values_in(pc.list_flatten(column) if pa.types.is_list(column.type) else column))

@@ -51,7 +51,7 @@ def read_overrides(table: str | Path, column: str | None = None) -> dict[str, Cl
 
     Args:
         table: a CSV with clip_id and label, or labels (see `names_cell`), optionally unknown.
-        column: read the labels from this column instead, e.g. `decided` of a run's predictions.csv.
+        column: read the labels from this column instead.
 
     Raises:
         InputError: no such file, not such a table, no rows, or a clip in it twice.

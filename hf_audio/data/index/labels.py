@@ -50,6 +50,11 @@ class LabelSpace:
     def label2id(self) -> dict[str, int]:
         return dict(self._ids)
 
+    @property
+    def config_settings(self) -> dict[str, Any]:
+        """What a model's config says of the classes and the task."""
+        return {"id2label": self.id2label, "label2id": self.label2id, "problem_type": self.problem_type}
+
     @cached_property
     def _ids(self) -> dict[str, int]:  # made once: an index has millions of clips, and AudioSet 527 classes
         return {name: index for index, name in enumerate(self.names)}

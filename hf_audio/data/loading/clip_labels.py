@@ -17,7 +17,7 @@ def read_clip_labels(source: str | Path, column: str | None = None) -> dict[str,
 
     Args:
         source: what `read_overrides` reads; or the folder of a feature dataset, whose index is read.
-        column: read the labels from this column instead, e.g. `decided` of a run's predictions.csv.
+        column: read the labels from this column instead.
 
     Raises:
         InputError: no such source or column; see `read_overrides` and `read_clips`.

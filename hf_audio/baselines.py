@@ -1,7 +1,7 @@
-"""Two rows that every report carries beside the model's, so that its score can be judged.
+"""Two baselines that every report carries beside the model, so that its score can be judged.
 
-The prior alone says what the class frequencies are worth; a linear model on mean and deviation of the features says
-what is left for a network to gain.
+The class prior says what the class frequencies are worth; a linear model on mean and standard deviation of the features
+says what is left for a network to gain.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def window_statistics(
     with ThreadPoolExecutor() as threads:
         batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(chosen, 256)), []))
         results = (one for batch in batches for one in batch)
-        bar = progress(results, desc=f"linear reference, {split}", unit=" windows", total=len(rows))
+        bar = progress(results, desc=f"linear baseline, {split}", unit=" windows", total=len(rows))
         inputs, targets, keys = zip(*bar, strict=True)
     return np.stack(inputs), np.stack(targets), np.array(keys, dtype=np.int64)
 

@@ -1,0 +1,95 @@
+"""What augmentations work on: the logarithms of energies that normalised spectrograms stand for, and known padding."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import FeatureExtractionMixin
+
+from hf_audio.kinds import kind_of_extractor
+from hf_audio.kinds.fbank import NATURAL_DB
+
+
+class Windows(NamedTuple):
+    """A batch between two augmentations.
+
+    Attributes:
+        values: float32 `[batch, channels, frames, bins]`, natural logarithms of energies, minus infinity in padding; or
+            waveforms `[batch, samples]`.
+        targets: float32 `[batch, classes]`.
+        num_frames: int64 `[batch]`, how many frames (samples) of each window are no padding.
+        frames: int64 `[frames]` (`[samples]`), 0, 1, 2 ...: made once for all augmentations.
+    """
+
+    values: Tensor
+    targets: Tensor
+    num_frames: Tensor
+    frames: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, targets: Tensor, num_frames: Tensor) -> Windows:
+        """A batch as it comes, in float32."""
+        size = values.shape[2] if values.ndim == 4 else values.shape[1]
+        frames = torch.arange(size, device=values.device)
+        return cls(values.float(), targets, num_frames.clamp(max=size), frames)
+
+    def padding(self) -> Tensor:
+        """Bool `[batch, 1, frames, 1]`, of pictures: what is padding."""
+        return (self.frames >= self.num_frames.view(-1, 1)).view(-1, 1, len(self.frames), 1)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How stored log energies become inputs: (value - mean) / (deviations * std), each channel by its own.
+
+    Attributes:
+        mean, std: of the stored values; one number, or one for each channel.
+        deviations: ASTFeatureExtractor divides by two standard deviations, SpectrogramFeatureExtractor by one.
+        unit_db: decibels of one unit of the stored values, 4.343 of natural logarithms.
+        padding: input value of frames behind a clip's end; None is that of a log-mel of 0, as in ASTFeatureExtractor.
+        is_centred: whether an input of 0 is the mean of the training data, or of its own clip.
+    """
+
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
+    deviations: float = 2.0
+    unit_db: float = NATURAL_DB
+    padding: float | None = None
+    is_centred: bool = True
+
+    @classmethod
+    def of(cls, extractor: FeatureExtractionMixin) -> Normalisation:
+        """The normalisation that an extractor of pictures applies; of one by clips, none."""
+        return cls(*kind_of_extractor(extractor).scale(extractor)[:-1])
+
+    @property
+    def padding_value(self) -> float:
+        return -self.mean / (self.deviations * self.std) if self.padding is None else self.padding
+
+    def apply(self, log_energy: Tensor) -> Tensor:
+        """Natural logarithms of energies `[batch, (channels,) frames, bins]` → inputs."""
+        mean, scale = self._shaped(log_energy)
+        return (log_energy - mean) / scale
+
+    def undo(self, features: Tensor) -> Tensor:
+        """Inputs → natural logarithms of energies."""
+        mean, scale = self._shaped(features)
+        return features * scale + mean
+
+    def _shaped(self, features: Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """Mean and divisor of natural logarithms: numbers, or `[channels, 1, 1]` on the device of the features."""
+        unit = self.unit_db / NATURAL_DB
+        if not isinstance(self.mean, tuple):
+            return self.mean * unit, self.deviations * self.std * unit
+        mean = tuple(one * unit for one in self.mean)
+        return _on(mean, features.device), _on(tuple(self.deviations * one * unit for one in self.std), features.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _on(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number for each channel `[channels, 1, 1]`: copied to a device once, not with every batch."""
+    return torch.tensor(numbers, device=device)[:, None, None]

@@ -1,0 +1,74 @@
+"""Masks over normalised spectrograms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.energies import Windows
+
+
+class MaskNumbers(NamedTuple):
+    """Of each mask, `[batch, masks]`: its width in frames or bins, and its position as a share in [0, 1) of the room
+    that it leaves."""
+
+    time_widths: Any
+    time_positions: Any
+    bin_widths: Any
+    bin_positions: Any
+
+
+@dataclass(frozen=True)
+class SpecAugment:
+    """Masks stretches of time and bands of frequency (Park et al. 2019, arXiv 1904.08779), each window its own.
+
+    Masked values become 0, the mean of the normalised training features, or where features are not normalised the mean
+    of their window and channel: it carries no information and leaves the batch's mean in place, unlike silence. Time
+    masks lie on sound; what bands of frequency hide of padding, Compose undoes.
+
+    Attributes:
+        longest_time_mask_frames: a time mask covers 0 to this many frames; 0 switches time masks off.
+        widest_bin_mask_bins: a frequency mask covers 0 to this many mel bins; 0 switches frequency masks off.
+        is_centred: whether an input of 0 is the mean, see Normalisation.
+        num_masks: number of masks of each kind a window.
+    """
+
+    longest_time_mask_frames: int
+    widest_bin_mask_bins: int
+    is_centred: bool = True
+    num_masks: int = 2
+    reads_energies = False
+
+    def draw(self, lot: Lot) -> MaskNumbers:
+        time, time_at, bins, bins_at = np.split(lot.uniform(4 * self.num_masks), 4, axis=1)
+        time, bins = time * (self.longest_time_mask_frames + 1), bins * (self.widest_bin_mask_bins + 1)
+        return MaskNumbers(np.floor(time), time_at, np.floor(bins), bins_at)
+
+    def apply(self, windows: Windows, drawn: MaskNumbers) -> Windows:
+        """`windows.values` are inputs here, `[batch, channels, frames, bins]`."""
+        values, (all_frames, all_bins) = windows.values, windows.values.shape[2:]
+        starts, ends = self._edges(windows.num_frames.view(-1, 1).float(), drawn.time_widths, drawn.time_positions)
+        bin_starts, bin_ends = self._edges(all_bins, drawn.bin_widths.clamp(max=all_bins), drawn.bin_positions)
+        # one axis for both, of frames and behind them bins: half of the operations
+        starts, ends = torch.cat([starts, bin_starts + all_frames], 1), torch.cat([ends, bin_ends + all_frames], 1)
+        places = torch.arange(all_frames + all_bins, device=values.device)
+        is_inside = (places >= starts.unsqueeze(2)) & (places < ends.unsqueeze(2))
+        in_frames, in_bins = is_inside.any(dim=1).split([all_frames, all_bins], dim=1)
+        hidden = in_frames.view(-1, 1, all_frames, 1) | in_bins.view(-1, 1, 1, all_bins)
+        if self.is_centred:
+            return windows._replace(values=values.masked_fill(hidden, 0.0))
+        total = values.masked_fill(windows.padding(), 0.0).sum(dim=(2, 3), keepdim=True)
+        mean = total / (windows.num_frames.clamp(min=1) * all_bins).view(-1, 1, 1, 1)
+        return windows._replace(values=torch.where(hidden, mean, values))
+
+    @staticmethod
+    def _edges(usable: Tensor | int, widths: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where masks start and end, `[batch, masks]` each, within the first `usable` places."""
+        widths = torch.minimum(widths, usable) if isinstance(usable, Tensor) else widths
+        starts = (positions * (usable + 1 - widths)).floor_()
+        return starts, starts + widths

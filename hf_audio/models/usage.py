@@ -1,0 +1,58 @@
+"""How a trained classifier is to be used, as its config.json says beside what transformers reads there.
+
+    decision_threshold   of several labels: scores from here on count as a class
+    window_s, hop_s      the windows that it was trained and evaluated on, in seconds
+
+A config that says so needs no other file: model cards, the Predictor and whoever loads the model read the same numbers.
+transformers keeps them as attributes of the config and never looks at them; its pipeline decides nothing by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hf_audio.errors import InputError
+from hf_audio.files import read_json, write_json
+from hf_audio.limits import Field, number
+
+FIELDS: dict[str, Field] = {
+    "decision_threshold": number(0, 1),
+    "window_s": number(1e-3, 86_400),
+    "hop_s": number(1e-3, 86_400),
+}
+
+
+class Usage(NamedTuple):
+    """See above; None where a config does not say."""
+
+    decision_threshold: float | None = None
+    window_s: float | None = None
+    hop_s: float | None = None
+
+
+def usage_in(settings: Mapping[str, Any], source: str) -> Usage:
+    """What a config.json says, which may be a stranger's.
+
+    Raises:
+        InputError: a number that none of them can be.
+    """
+    found = {name: settings[name] for name in FIELDS if settings.get(name) is not None}
+    for name, value in found.items():
+        if not FIELDS[name].holds(value):
+            expected = FIELDS[name].described
+            raise InputError(f"{source} has {name} {str(value)[:40]!r} in its config.json: expected {expected}")
+    return Usage(**found)
+
+
+def write_usage(folder: Path, usage: Usage) -> None:
+    """Writes it into the config.json of a saved model; a folder without one is left alone."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    content = read_json(path)
+    said = {name: value for name, value in usage._asdict().items() if value is not None}
+    others = {name: value for name, value in content.items() if name not in FIELDS}
+    if {**others, **said} != content:
+        write_json(path, {**others, **said})

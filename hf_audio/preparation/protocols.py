@@ -1,0 +1,91 @@
+"""What readers of a card must know: how a corpus was read, what it is tested on, and what was done to it here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.config import DataConfig, SplitConfig
+from hf_audio.corpora import corpus_named
+from hf_audio.data.index.columns import num_recordings
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.data.index.understanding import Understanding
+from hf_audio.privacy import public_value
+
+MOST_UNDERSTOOD = 5_000  # letters in a card
+
+
+def with_understanding(card: CorpusCard, clips: pa.Table, understanding: Understanding | None) -> CorpusCard:
+    """The card of a corpus with what is known of its groups, and with how it was read where that had to be found out.
+
+    Where every file is a group, whatever they are called, groups keep nothing apart.
+    """
+    known = pc.count_distinct(clips["group"]).as_py() < num_recordings(clips)
+    if understanding is None:
+        return dataclasses.replace(card, groups_known=known)
+    known &= understanding.groups_known
+    split_by = "Group-disjoint split" if known else "Split by files, of which no grouping is known"
+    return dataclasses.replace(
+        card,
+        groups_known=known,
+        protocol=f"{split_by}; {card.protocol[0].lower()}{card.protocol[1:]}",
+        understood=str(public_value(understanding.paragraph()))[:MOST_UNDERSTOOD],
+    )
+
+
+def also_understood(card: CorpusCard, told: str) -> CorpusCard:
+    """The card with how another corpus was read."""
+    if not told:
+        return card
+    words = f"{card.understood} {public_value(told)}".strip()
+    return dataclasses.replace(card, understood=words[:MOST_UNDERSTOOD])
+
+
+def saying(card: CorpusCard, said: Sequence[str]) -> CorpusCard:
+    return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
+
+
+def with_what_was_done(card: CorpusCard, data: DataConfig, corrections: str, num_mixtures: int) -> CorpusCard:
+    """What readers must know of what was done to a corpus here."""
+    said = []
+    if data.several_labels:
+        said.append("Trained and scored as if several classes could apply to any clip.")
+    if data.negatives:
+        other = corpus_named(data.negatives).card
+        said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
+        card = dataclasses.replace(card, others=(*card.others, other))
+    if corrections:
+        said.append(corrections)
+    if num_mixtures:
+        said.append(f"Training has {num_mixtures:,} mixtures of its own clips beside these.")
+    return saying(card, said)
+
+
+def tested_on(data: SplitConfig, official: set[str]) -> list[str]:
+    """What readers must know of the test where it is not the whole of an official split."""
+    said = []
+    if data.split == "random":
+        said.append(
+            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and too good where "
+            "groups are not known."
+        )
+    if data.test_groups:
+        named = ", ".join(data.test_groups[:3]) + (" ..." if len(data.test_groups) > 3 else "")
+        said.append(f"Tested on {len(data.test_groups)} groups that were chosen here: {named}.")
+    elif data.num_folds:
+        said.append(f"Tested on fold {data.fold} of {data.num_folds} that were drawn by groups.")
+    elif data.fold:
+        said.append(f"Tested on fold {data.fold} alone.")
+    elif data.split == "official" and "train" in official and "test" not in official and data.test_fraction:
+        said.append(f"NO official test split was there: {data.test_fraction:.0%} of the training groups are tested on.")
+    if data.test_to_train:
+        said.append(f"NOT the official split: {data.test_to_train:.0%} of the test groups (songs) are trained on.")
+    if data.validation_from == "test":
+        said.append(
+            f"NOT the whole official test split: {data.validation_fraction:.0%} of its groups (songs) are validated "
+            "on, tested is on the others."
+        )
+    return said

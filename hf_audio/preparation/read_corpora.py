@@ -1,0 +1,126 @@
+"""One corpus as it is: files that a module reads, or a dataset, by what the settings name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.config import CorpusConfig, DataConfig
+from hf_audio.corpora import corpus_named, obtain_corpus
+from hf_audio.corpora._dataset import Place, read_card, read_dataset
+from hf_audio.corpora.folder import Reading
+from hf_audio.data.index.columns import with_split
+from hf_audio.data.index.table import CorpusCard
+from hf_audio.data.index.understanding import Understanding
+from hf_audio.errors import InputError
+from hf_audio.preparation.sources import DATASET, FEATURES, each_corpus, reading_of_dataset, reading_of_files, source_of
+
+
+def corpora_of(data: CorpusConfig, token: str | bool | None = None) -> list[CorpusCard]:
+    """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives.
+
+    Args:
+        token: Hub token, for the card of a dataset there.
+    """
+    own = [_card_of(one, token) for one in each_corpus(data).values()]
+    return [*own, *([corpus_named(data.negatives).card] if data.negatives else [])]
+
+
+def _card_of(data: CorpusConfig, token: str | bool | None) -> CorpusCard:
+    source = source_of(data, token)
+    if source.kind != DATASET:
+        return corpus_named(data.corpus).card
+    return _card_of_dataset(data, read_card(source.place, reading_of_dataset(data)))
+
+
+def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Path:
+    """The folder with a corpus's recordings; without `data_dir` they are downloaded or rendered below corpora/."""
+    if data_dir:
+        return Path(data_dir)
+    if name == "folder":
+        raise InputError(
+            f"Nothing to train on: give {flag} DIR (class folders, or a table with path and label), or --dataset "
+            "USER/NAME for a dataset on the Hub, of recordings or of features"
+        )
+    return obtain_corpus(name, Path("corpora") / name)  # got by hand: the index's error says where
+
+
+class ReadCorpus(NamedTuple):
+    """Clips as a corpus has them, `split` official, the name of a fold, or None; how they were read; and its card."""
+
+    clips: pa.Table
+    understanding: Understanding | None
+    card: CorpusCard
+
+
+def read_corpus(data: DataConfig, token: str | bool | None = None) -> ReadCorpus:
+    """The clips as the corpus has them.
+
+    Args:
+        token: Hub token; by default HF_TOKEN or the one that is logged in.
+
+    Raises:
+        InputError: as the corpus or the dataset does, or settings that are for the one and not for the other.
+    """
+    source, official = source_of(data, token), data.split == "official"
+    if source.kind == FEATURES:
+        raise InputError(f"{data.dataset} holds features, not recordings: give --data_dir, or a dataset with sound")
+    if source.kind == DATASET:
+        read = _read_dataset(data, source.place, official)
+    else:
+        read = _read_files(data, source.data_dir, official)
+    return read if official else read._replace(clips=with_split(read.clips, None))
+
+
+def _read_dataset(data: CorpusConfig, place: Place, official: bool) -> ReadCorpus:
+    corpus = corpus_named(data.corpus)
+    if data.corpus != "folder" and corpus.of_dataset is None:
+        raise InputError(
+            f"--corpus {data.corpus} knows its files and nothing of datasets such as {place.name}: add --corpus folder "
+            "to read it as any other, or give --data_dir in place of --dataset"
+        )
+    clips, understanding, card = read_dataset(place, reading_of_dataset(data))
+    if corpus.of_dataset and official:
+        known = corpus.of_dataset(clips)
+        understanding = _as_known(understanding, data.corpus, clips, known)
+        clips = known
+    return ReadCorpus(clips, understanding, _card_of_dataset(data, card))
+
+
+def _card_of_dataset(data: CorpusConfig, card: CorpusCard) -> CorpusCard:
+    """The card of a dataset; of a copy of a corpus that is known, its authors', with where the copy lies."""
+    if data.corpus == "folder":
+        return card
+    return dataclasses.replace(corpus_named(data.corpus).card, source=card.source, revision=card.revision)
+
+
+def _as_known(understanding: Understanding, name: str, clips: pa.Table, known: pa.Table) -> Understanding:
+    """How a copy of a corpus was read, after its module had its say."""
+    flat = pc.value_counts(pc.list_flatten(known["labels"])).to_pylist()
+    counts = pc.value_counts(pc.fill_null(known["split"], "none")).to_pylist()
+    splits = [f"{one['values']} {one['counts']:,}" for one in counts]
+    left_out = (
+        [f"{len(clips) - len(known):,} clips that are in no list of --corpus {name}"] if len(known) < len(clips) else []
+    )
+    return dataclasses.replace(
+        understanding,
+        class_counts=dict(sorted((one["values"], one["counts"]) for one in flat)),
+        num_clips=len(known),
+        groups=f"as --corpus {name} knows them ({pc.count_distinct(known['group']).as_py():,} groups)",
+        groups_known=True,
+        splits=f"as --corpus {name} knows them ({', '.join(splits)})",
+        left_out=(*understanding.left_out, *left_out),
+    )
+
+
+def _read_files(data: CorpusConfig, data_dir: str | None, official: bool) -> ReadCorpus:
+    corpus, reading = corpus_named(data.corpus), reading_of_files(data)
+    if reading != Reading() and not corpus.understand:
+        given = next(name for name, value in vars(reading).items() if value != getattr(Reading(), name))
+        raise InputError(f"--{given} is for --corpus folder, and the layout of {data.corpus} is known; leave it out")
+    clips, understanding = corpus.read(recordings(data.corpus, data_dir), reading, official=official)
+    return ReadCorpus(clips, understanding, corpus.card)

@@ -1,0 +1,190 @@
+"""What a model said of each clip and each window of a run, as Parquet beside its report: exact, and read by anything.
+
+    RUN/scores/clips.parquet      clip_id, group, split, num_windows, labels, unknown, decided, "logit: CLASS" ...
+    RUN/scores/windows.parquet    clip_id, split, start_s, "logit: CLASS" ...
+
+`labels`, `unknown` and `decided` are lists of class names: what is true, of what nothing is known, what the model says.
+Logits of windows are the model's float32; those of clips are their mean, float64, of which every number of the report
+follows. Classes in their order, the task and the threshold stand in the schema's metadata. To have a CSV:
+
+    pandas.read_parquet("RUN/scores/clips.parquet").to_csv("scores.csv", index=False)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hf_audio.data.foreign.parquet import PLAIN_ENCODINGS
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import MOST_TABLE_BYTES, atomic_file, open_regular
+from hf_audio.metrics import WindowScores, decide
+from hf_audio.privacy import require_no_token
+
+FOLDER, CLIPS, WINDOWS = "scores", "clips.parquet", "windows.parquet"
+LOGIT = "logit: "
+FACTS = b"hf_audio"
+NAMES = pa.list_(pa.string())
+OF_CLIPS = {
+    **dict.fromkeys(("clip_id", "group", "split"), pa.string()),
+    "num_windows": pa.int32(),
+    **dict.fromkeys(("labels", "unknown", "decided"), NAMES),
+}
+OF_WINDOWS = {"clip_id": pa.string(), "split": pa.string(), "start_s": pa.float64()}
+
+
+class StoredScores(NamedTuple):
+    """The clips of a run's scores.
+
+    Attributes:
+        clip_ids, groups, splits: of each.
+        given, unknown, decided: names of classes of each.
+        logits: float64 `[clips, classes]`.
+        labels: the classes, in the order of the logits.
+        evaluated_split: the one that the report is about.
+    """
+
+    clip_ids: list[str]
+    groups: list[str]
+    splits: list[str]
+    given: list[list[str]]
+    unknown: list[list[str]]
+    decided: list[list[str]]
+    logits: np.ndarray
+    labels: LabelSpace
+    evaluated_split: str
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """float64 `[clips, classes]`."""
+        return self.labels.probabilities(self.logits)
+
+
+def write_scores(
+    run_folder: Path, scores: Mapping[str, WindowScores], labels: LabelSpace, threshold: float, evaluated_split: str
+) -> None:
+    """Writes both files, whole or not at all.
+
+    Args:
+        scores: of each split.
+        threshold: of multi-label decisions.
+
+    Raises:
+        InputError: a clip's or group's name holds a token.
+    """
+    folder = run_folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "labels": list(labels.names),
+        "problem_type": labels.problem_type,
+        "decision_threshold": threshold if labels.is_multi_label else None,
+        "evaluated_split": evaluated_split,
+    }
+    clips = pa.concat_tables(_clip_table(split, one, labels, threshold) for split, one in scores.items())
+    windows = pa.concat_tables(_window_table(split, one, labels) for split, one in scores.items())
+    for name, table in ((WINDOWS, windows), (CLIPS, clips)):
+        for column in ("clip_id", "group") if name == CLIPS else ():
+            require_no_token("\n".join(table[column].unique().to_pylist()).encode(), str(folder / name))
+        with atomic_file(folder / name) as file:  # not packed, so that a file is as large as what it holds
+            table = table.replace_schema_metadata({FACTS: json.dumps(facts, ensure_ascii=False).encode()})
+            pq.write_table(table, file, compression="none", use_dictionary=False)
+
+
+def read_scores(path: str | Path) -> StoredScores:
+    """The clips of a run; its file may be a stranger's.
+
+    Args:
+        path: clips.parquet, or the run folder.
+
+    Raises:
+        InputError: no such file, or one that `write_scores` did not write.
+    """
+    path = Path(path)
+    path = path / FOLDER / CLIPS if path.is_dir() else path
+    with open_regular(path) as file:
+        try:
+            parquet = pq.ParquetFile(file)
+            labels, evaluated_split = _facts(parquet.schema_arrow)
+            _check(parquet, {**OF_CLIPS, **_logit_columns(labels, pa.float64())})
+            table = parquet.read(use_threads=False)
+            logits = np.stack([table[LOGIT + name].to_numpy() for name in labels.names], axis=1)
+            columns = {name: table[name].to_pylist() for name in OF_CLIPS}
+            if not np.isfinite(logits).all() or any(None in values for values in columns.values()):
+                raise ValueError("it has empty or infinite values")
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+            raise InputError(
+                f"{path} is not scores/clips.parquet of a run ({one_line(error)}): give the one beside its report.json"
+            ) from error
+    names = [columns[name] for name in ("clip_id", "group", "split", "labels", "unknown", "decided")]
+    return StoredScores(*names, logits, labels, evaluated_split)
+
+
+def _clip_table(split: str, windows: WindowScores, labels: LabelSpace, threshold: float) -> pa.Table:
+    clips = windows.clips()
+    keys, first, counts = np.unique(windows.clip_keys, return_index=True, return_counts=True)
+    place = np.searchsorted(keys, clips.clip_keys)
+    rows = first[place]
+    decided = decide(labels.probabilities(clips.logits), labels, threshold)
+    columns = [
+        windows.clip_ids[rows].tolist(),
+        windows.groups[rows].tolist(),
+        [split] * len(rows),
+        counts[place],
+        *(_names(chosen, labels.names) for chosen in (clips.targets > 0.5, np.isnan(clips.targets), decided > 0)),
+    ]
+    return _table(OF_CLIPS, columns, clips.logits, labels, pa.float64())
+
+
+def _window_table(split: str, windows: WindowScores, labels: LabelSpace) -> pa.Table:
+    columns = [windows.clip_ids.tolist(), [split] * len(windows), windows.starts_s]
+    return _table(OF_WINDOWS, columns, windows.logits.astype(np.float32), labels, pa.float32())
+
+
+def _table(
+    own: Mapping[str, pa.DataType], columns: Sequence, logits: np.ndarray, labels: LabelSpace, kind: pa.DataType
+) -> pa.Table:
+    schema = pa.schema({**own, **_logit_columns(labels, kind)})
+    arrays = [pa.array(values, type=one) for values, one in zip(columns, own.values(), strict=True)]
+    arrays += [pa.array(np.ascontiguousarray(column), type=kind) for column in logits.T]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _logit_columns(labels: LabelSpace, kind: pa.DataType) -> dict[str, pa.DataType]:
+    return {LOGIT + name: kind for name in labels.names}
+
+
+def _names(chosen: np.ndarray, names: Sequence[str]) -> list[list[str]]:
+    """Of bool `[clips, classes]` the names of each clip's."""
+    return [[names[index] for index in np.flatnonzero(row)] for row in chosen]
+
+
+def _facts(schema: pa.Schema) -> tuple[LabelSpace, str]:
+    facts = json.loads((schema.metadata or {})[FACTS])
+    if not all(isinstance(name, str) for name in facts["labels"]) or not isinstance(facts["evaluated_split"], str):
+        raise ValueError("its classes have no names")
+    return LabelSpace(tuple(facts["labels"]), facts["problem_type"]), facts["evaluated_split"]
+
+
+def _check(parquet: pq.ParquetFile, wanted: Mapping[str, pa.DataType]) -> None:
+    """Raises ValueError where columns are others, or a little file could become much memory."""
+    found = dict(zip(parquet.schema_arrow.names, parquet.schema_arrow.types, strict=True))
+    if found != dict(wanted):
+        other = next((name for name in (*wanted, *found) if found.get(name) != wanted.get(name)), "")
+        raise ValueError(f"column {other[:100]!r} is missing, of another type or too many")
+    metadata = parquet.metadata
+    num_bytes = 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group)
+        for column in (rows.column(number) for number in range(rows.num_columns)):
+            if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= PLAIN_ENCODINGS:
+                raise ValueError("its values are packed")
+            num_bytes += max(column.total_compressed_size, column.total_uncompressed_size)
+    if num_bytes > MOST_TABLE_BYTES or metadata.num_rows * len(wanted) > MOST_TABLE_BYTES:
+        raise ValueError(f"it has {num_bytes:,} bytes")

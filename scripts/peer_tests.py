@@ -1,0 +1,93 @@
+"""Runs transformers' own common tests on our model classes and feature extractors.
+
+    python scripts/peer_tests.py                         # or: make peer-tests
+    python scripts/peer_tests.py -k "cnn and training"   # options of pytest
+
+The tests come from the package index: the source distribution of the installed version of transformers, of which the
+test modules are unpacked into a temporary folder. Nothing of it is kept. The subclasses that our classes need are in
+tests/peer/, with a list of what may fail and why.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import transformers
+
+from hf_audio import terminal
+from hf_audio.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+MOST_BYTES = 4 << 20  # of a test module
+# What test modules import and the distribution lacks. Our classes generate no text, and our own tests export them.
+ABSENT = {
+    "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n",
+    "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",
+    "utils/test_configuration_utils.py": "config_common_kwargs = "
+    '{"return_dict": False, "output_hidden_states": True, "num_labels": 7, "problem_type": "regression"}\n',
+}
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            unpack(fetch(Path(folder)), Path(folder) / "peers")
+        except InputError as error:
+            terminal.show(f"error: {error}")
+            return 2
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(folder) / "peers"), str(ROOT)])}
+        options = ["-q", "-o", "addopts=-rfE", "-W", "ignore"]  # its markers are not ours
+        command = [sys.executable, "-m", "pytest", *options, str(ROOT / "tests" / "peer"), *sys.argv[1:]]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def fetch(folder: Path) -> Path:
+    """The source distribution of the installed transformers.
+
+    Raises:
+        InputError: the index is out of reach, or has no source of this version.
+    """
+    wanted = f"transformers=={transformers.__version__}"
+    options = ["--no-binary", ":all:", "--no-deps", "--no-build-isolation", "--quiet", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = sorted(folder.glob("transformers-*.tar.gz"))
+    if done.returncode or not found:
+        reason = (done.stderr.strip().splitlines() or ["no file came"])[-1]
+        raise InputError(f"Cannot fetch the source distribution of {wanted} ({reason}): check the network")
+    return found[0]
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """The test modules of a source distribution as the package `tests`, with stand-ins for what it lacks.
+
+    Raises:
+        InputError: there are none.
+    """
+    tests = folder / "tests"
+    tests.mkdir(parents=True)
+    (tests / "__init__.py").touch()
+    count = 0
+    with tarfile.open(archive) as members:
+        for member in members:
+            _, _, inner = member.name.partition("/")
+            path = Path(inner)
+            is_test = path.parent == Path("tests") and path.suffix == ".py" and path.name != "__init__.py"
+            if is_test and member.isreg() and member.size <= MOST_BYTES:
+                (tests / path.name).write_bytes(members.extractfile(member).read())
+                count += 1
+    if not count:
+        raise InputError(f"{archive.name} has no tests/: the tests of other versions have to be fetched otherwise")
+    for name, text in ABSENT.items():
+        (tests / name).parent.mkdir(exist_ok=True)
+        (tests / name).parent.joinpath("__init__.py").touch()
+        (tests / name).write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Augmenting batches in tests: one step with given numbers, and padding as the collator tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_audio.augment import Augmentation, Compose, Normalisation
+from hf_audio.augment.draws import Draws, Lot
+
+
+def places(count: int, seed: int = 0, first: int = 0) -> list[tuple[int, int, int]]:
+    """Windows of the first step's global batch, from a place in it on."""
+    return [(seed, 0, first + window) for window in range(count)]
+
+
+def all_frames(features: Tensor) -> Tensor:
+    """Of windows `[batch, (channels,) frames, bins]` or `[batch, samples]` without padding."""
+    return torch.full((len(features),), features.shape[-2] if features.ndim > 2 else features.shape[1])
+
+
+def augmented(
+    step: Augmentation,
+    normalisation: Normalisation | None,
+    features: Tensor,
+    targets: Tensor | None = None,
+    drawn: Any = None,
+    num_frames: Tensor | None = None,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What one step makes of a batch, with its own numbers or given ones (a named tuple)."""
+    targets = torch.eye(len(features)) if targets is None else targets
+    num_frames = all_frames(features) if num_frames is None else num_frames
+    compose = Compose((step,), normalisation)
+    draws = compose.draw(places(len(features), seed)) if drawn is None else Draws.of([drawn])
+    return compose(features, targets, num_frames, draws)
+
+
+def numbers_of(step: Augmentation, count: int, seed: int = 0) -> Any:
+    """What a step draws for a batch."""
+    return step.draw(Lot.at(places(count, seed)))

@@ -1,0 +1,112 @@
+"""What augmentation draws: by a window's place in the run alone, one copy to the device, and few operations there."""
+
+from __future__ import annotations
+
+import runpy
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from augmenting import all_frames, places
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import ASTFeatureExtractor
+
+from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, SpecAugment, Warp, augmentation_for
+from hf_audio.augment.draws import RUN, Lot
+from hf_audio.config import AugmentConfig
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
+
+NORMALISATION = Normalisation(-5.0, 3.5)
+EVERYTHING = Compose(
+    (Warp(0.3, 0.1, 3.0, 6.0), Combine(0.7, 3, 9), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(9, 6)), NORMALISATION
+)
+BATCH, FRAMES, BINS = 16, 40, 24
+
+
+@pytest.fixture
+def batch():
+    features = torch.randn(BATCH, FRAMES, BINS, generator=torch.Generator().manual_seed(0))
+    num_frames = all_frames(features)
+    num_frames[1] = 25
+    features[1, 25:] = NORMALISATION.padding_value
+    return features, (torch.arange(BATCH)[:, None] % 5 == torch.arange(5)).float(), num_frames
+
+
+def test_several_processes_augment_as_one_does(batch):
+    """Each of two has a run of windows; the order in which they come makes no difference either."""
+    together = EVERYTHING(*batch, EVERYTHING.draw(places(BATCH)))
+    for first in (0, RUN):
+        own = [one[first : first + RUN] for one in batch]
+        alone = EVERYTHING(*own, EVERYTHING.draw(places(RUN, first=first)))
+        for found, wanted in zip(alone, together, strict=True):
+            torch.testing.assert_close(found, wanted[first : first + RUN], rtol=1e-5, atol=1e-5)
+
+
+def test_masks_and_warps_are_the_same_whatever_a_process_holds(batch):
+    """Where nobody is mixed with others, any share of the windows will do."""
+    augment = Compose((Warp(0.3, 0.1, 3.0, 6.0), Recording(3.0, 0.5), SpecAugment(9, 6)), NORMALISATION)
+    together = augment(*batch, augment.draw(places(BATCH)))[0]
+    own = [one[3:6] for one in batch]
+    torch.testing.assert_close(augment(*own, augment.draw(places(3, first=3)))[0], together[3:6], rtol=1e-5, atol=1e-5)
+
+
+def test_each_place_step_and_seed_has_numbers_of_its_own():
+    drawn = [EVERYTHING.draw(one).numbers for one in (places(4), places(4, seed=1), [(0, 1, n) for n in range(4)])]
+    rows = {tuple(row) for numbers in drawn for row in numbers.tolist()}
+    assert len(rows) == 12 and drawn[0].dtype == torch.float32
+    assert torch.equal(EVERYTHING.draw(places(4)).numbers, drawn[0])
+
+
+def test_partners_are_others_of_the_run_each_equally_often():
+    partners = Lot.at(places(3 * RUN + 1)).partners(3)
+    own = np.arange(len(partners))[:, None]
+    assert (partners[:-1] != own[:-1]).all() and (partners[:-1] // RUN == own[:-1] // RUN).all()
+    assert (partners[-1] == own[-1]).all(), "nobody else is in its run"
+    assert all((np.bincount(column) == 1).all() for column in partners.T)
+    first = np.array([Lot.at(places(RUN, seed)).partners(1)[0, 0] for seed in range(700)])
+    assert np.bincount(first, minlength=RUN)[1:].min() > 60, "each of the 7 others about 100 times"
+
+
+class Counts(TorchDispatchMode):
+    """Counts what is done on the meta device, and copies to it from another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations, self.copies = Counter(), 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.is_meta and "lift_fresh" not in function.name():
+            self.operations[function.name()] += 1
+            self.copies += "copy" in function.name() and not args[0].is_meta
+        return found
+
+
+STEREO = SpectrogramFeatureExtractor(channels=["left", "right"], max_length=298, mean=[-35.0, -45.0], std=[12.0, 20.0])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "extractor", "most"),
+    [
+        ("ast_irmas", ASTFeatureExtractor(max_length=298), 80),
+        ("cnn_folder", ASTFeatureExtractor(max_length=298), 195),
+        ("cnn_folder", STEREO, 195),
+    ],
+    ids=["ast_irmas", "cnn_folder", "cnn_folder_stereo"],
+)
+def test_a_batch_is_augmented_by_one_copy_and_few_operations(recipe, extractor, most):
+    """Each copy that the CPU waits for stops the device, and each operation costs it microseconds."""
+    fields = AugmentConfig.__dataclass_fields__
+    values = runpy.run_path(str(Path(__file__).parents[1] / "recipes" / f"{recipe}.py"))["VALUES"]
+    config = AugmentConfig(**{name: value for name, value in values.items() if name in fields})
+    augment = augmentation_for(config, extractor)
+    shape = (32, 2, 298, 128) if extractor is STEREO else (32, 298, 128)
+    features = torch.empty(shape, device="meta")
+    targets, num_frames = torch.empty(32, 11, device="meta"), torch.empty(32, dtype=torch.int64, device="meta")
+    for _ in range(2):  # what is the same in every batch is copied with the first
+        with Counts() as counts:
+            augment(features, targets, num_frames, augment.draw(places(32)))
+    assert counts.copies == 1
+    assert counts.operations.total() <= most, counts.operations.most_common()

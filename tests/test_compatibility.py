@@ -1,0 +1,21 @@
+"""Cards' code, word for word, in transformers 4.57; `make compatibility` does it for all models and releases."""
+
+from __future__ import annotations
+
+import pytest
+from card_environments import is_made, python_of
+from compatibility import faults, make_cards, run_cards
+
+VERSION = "4.57.6"
+
+
+@pytest.mark.skipif(
+    not is_made(VERSION, small=True),
+    reason=f"needs an environment of transformers {VERSION}: python tests/card_environments.py --small {VERSION}",
+)
+def test_cards_run_as_they_are_printed(hub, tmp_path):
+    """A stock model and one that brings its code; from the Hub, and from the folder that a run leaves."""
+    expected = make_cards(tmp_path, hub, small=True)
+    assert len(expected) == 2
+    found = run_cards(python_of(VERSION, small=True), tmp_path, expected, hub)
+    assert faults(expected, found) == []
