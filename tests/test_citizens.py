@@ -89,7 +89,7 @@ def test_the_audio_pipeline_takes_them_as_it_takes_its_own(instance):
     assert [one["label"] for one in classify(sounds[0], top_k=1)] == [answers[0]["label"]]
     for same in (classify({"raw": sounds[0], "sampling_rate": rate}), classify(sounds)[0]):
         assert [one["score"] for one in same] == pytest.approx(scores, abs=1e-6)
-    assert len(classify(sounds)) == 2 and classify(sounds)[1] != answers
+    assert [len(one) for one in classify(sounds)] == [len(NAMES)] * 2
     for name in ("none", "sigmoid", "softmax"):
         raw = {one["label"]: one["score"] for one in classify(sounds[0], function_to_apply=name)}
         assert len(raw) == len(NAMES) and (name != "softmax" or sum(raw.values()) == pytest.approx(1, abs=1e-4))
