@@ -8,10 +8,12 @@ from __future__ import annotations
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from model_cases import ALL_TASKS, CASES, INSTANCES, NAMES, Instance, is_ours
 from torch.nn import functional
+from transformers import pipeline
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.losses import loss_for
@@ -68,6 +70,29 @@ def test_configs_say_how_large_a_model_is():
         factor *= 2 if getattr(model.config, "bidirectional", False) else 1
         assert size == factor * model.config.hidden_size, instance.id
         assert type(model.config)(**model.config.to_dict()).hidden_size == model.config.hidden_size
+
+
+# The pipeline
+
+
+@each("cnn-linear-single", "stereo_lstm", "timm_parallel-linear-multi", "feature_rnn", "wav2vec2-fluffy-multi", "ast")
+def test_the_audio_pipeline_takes_them_as_it_takes_its_own(instance):
+    """Sound as arrays, dicts and lists of them, and what may be asked of the answers."""
+    extractor, random = instance.case.extractor(), np.random.default_rng(0)
+    classify = pipeline("audio-classification", model=instance.model(), feature_extractor=extractor, device="cpu")
+    rate = extractor.sampling_rate
+    sounds = [(0.1 * random.standard_normal(round(seconds * rate))).astype(np.float32) for seconds in (0.6, 0.3)]
+    answers = classify(sounds[0])
+    assert sorted(one["label"] for one in answers) == sorted(NAMES)
+    scores = [one["score"] for one in answers]
+    assert scores == sorted(scores, reverse=True) and all(0 < score < 1 for score in scores)
+    assert [one["label"] for one in classify(sounds[0], top_k=1)] == [answers[0]["label"]]
+    for same in (classify({"raw": sounds[0], "sampling_rate": rate}), classify(sounds)[0]):
+        assert [one["score"] for one in same] == pytest.approx(scores, abs=1e-6)
+    assert [len(one) for one in classify(sounds)] == [len(NAMES)] * 2
+    for name in ("none", "sigmoid", "softmax"):
+        raw = {one["label"]: one["score"] for one in classify(sounds[0], function_to_apply=name)}
+        assert len(raw) == len(NAMES) and (name != "softmax" or sum(raw.values()) == pytest.approx(1, abs=1e-4))
 
 
 # What a checkpoint lacks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from augmenting import places
+from model_cases import task
 from training_run import build_tiny_features, trainer_of
 
 from hf_audio.augment import Compose, Normalisation, SpecAugment, Warp
@@ -49,8 +50,7 @@ def test_without_masks_a_published_model_needs_nobody_to_tell_it(pictures):
 def test_training_tells_the_model_what_is_padding(features, tmp_path):
     """Of an untrained CNN: with every frame masked the loss is that of the mean in all real frames."""
     size = {"channels": [4], "kernel_sizes": [3], "strides": [1], "pools": [2], "depths": [1]}
-    named = {"id2label": features.labels.id2label, "label2id": features.labels.label2id, "problem_type": SINGLE_LABEL}
-    model = SpectrogramCNN(SpectrogramCNNConfig(**size, **named))
+    model = SpectrogramCNN(SpectrogramCNNConfig(**size, **task(features.labels)))
     seen = []
     model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
     augment = Compose((SpecAugment(30, 0),), Normalisation.of(features.extractor))
