@@ -6,10 +6,10 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help demo test lint benchmark compatibility clean
+.PHONY: help demo test lint peer-tests benchmark compatibility clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate, write report and model: runs/ast_irmas_demo
 	$(VENV)/bin/accelerate launch recipes/ast_irmas.py --demo
@@ -20,6 +20,9 @@ test: lint  ## check the style, then run all tests
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+peer-tests: $(VENV)/installed  ## transformers' own common tests, from the package index, on our models and extractors
+	$(VENV)/bin/python scripts/peer_tests.py
 
 benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
 	$(VENV)/bin/python scripts/benchmark_features.py

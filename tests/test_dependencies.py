@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Used without an import: transformers writes TensorBoard's and safetensors' files, librosa compiles with numba (older
 # ones do not fit numpy 2), and pretty_midi's SoundFont is read from its folder.
 BEHIND_ANOTHER = {"tensorboard", "safetensors", "numba", "pretty-midi"}
-OF_TESTS = {"pytest-timeout", "pytest-xdist", "ruff"}
+OF_TESTS = {"parameterized", "pytest-timeout", "pytest-xdist", "ruff"}  # transformers' tests import the first
 
 
 def normal(name: str) -> str:

@@ -59,13 +59,24 @@ class Layers:
     """What a forward pass returns of its layers beside the logits, where a caller asks for it.
 
     Attributes:
+        wanted: what was asked for of hidden states: all (True), or in transformers 5 those of some numbers.
         hidden_states: the network's input and each layer's output, in order; None unless they are asked for.
         attentions: each layer's weights; None unless they are asked for.
     """
 
-    def __init__(self, hidden_states: bool = False, attentions: bool = False) -> None:
-        self.hidden_states: list[Tensor] | None = [] if hidden_states else None
+    def __init__(self, hidden_states: bool | int | list[int] | None = False, attentions: bool = False) -> None:
+        self.wanted = hidden_states
+        self.hidden_states: list[Tensor] | None = None if hidden_states is None or hidden_states is False else []
         self.attentions: list[Tensor] | None = [] if attentions else None
+
+    def start(self, values: Tensor) -> Tensor:
+        """Keeps the network's input if hidden states are asked for; it then has a gradient, as embeddings have."""
+        if self.hidden_states is None:
+            return values
+        if torch.is_grad_enabled() and not values.requires_grad:
+            values = values.detach().requires_grad_()
+        self.hidden_states.append(values)
+        return values
 
     def add(self, hidden: Tensor) -> None:
         """Keeps a layer's output if hidden states are asked for."""
@@ -77,13 +88,13 @@ class AudioClassifier(PreTrainedModel):
     """An embedding of a window, and a head on it.
 
     A subclass makes its layers in `__init__`, then calls `self.add_head(embedding_size)`, and has
-    `embed(input_values, attention_mask, num_frames, layers) -> [batch, embedding_size]`, which calls `layers.add` for
-    the network's input and after each layer.
+    `embed(input_values, attention_mask, num_frames, layers) -> [batch, embedding_size]`, which calls `layers.start`
+    with the network's input and `layers.add` after each layer.
     """
 
     config_class = AudioClassifierConfig
     main_input_name = "input_values"
-    base_model_prefix = "backbone"
+    base_model_prefix = ""  # there is no model of transformers within
     has_attentions = False
     reads_num_frames = True  # its forward takes `num_frames`; stock classes do not
     lora_targets: tuple[str, ...] = ()  # names of the layers that adapters go to

@@ -82,8 +82,7 @@ class FeatureMLP(AudioClassifier):
         layers: Layers | None = None,
     ) -> Tensor:
         layers = layers or Layers()
-        steps = as_steps(input_values, self.config.num_features)
-        layers.add(steps)
+        steps = layers.start(as_steps(input_values, self.config.num_features))
         embedding = steps.mean(dim=1)
         for layer in self.layers:
             embedding = layer(embedding)
@@ -123,8 +122,7 @@ class FeatureCNN(AudioClassifier):
         layers: Layers | None = None,
     ) -> Tensor:
         layers = layers or Layers()
-        steps = as_steps(input_values, self.config.num_features)
-        layers.add(steps)
+        steps = layers.start(as_steps(input_values, self.config.num_features))
         maps = steps.flatten(0, 1)[:, None]  # [batch * steps, channels, places]
         for layer in self.layers:
             maps = layer(maps)

@@ -79,14 +79,13 @@ class Recurrence(nn.RNNBase):
     def _layer_by_layer(self, outputs: Tensor, layers: Layers | None) -> Tensor:
         weights = [getattr(self, name) for name in self._flat_weights_names]
         size = len(weights) // self.num_layers
-        if layers is not None:
-            layers.add(outputs)
+        layers = layers or Layers()
+        outputs = layers.start(outputs)
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 outputs = functional.dropout(outputs, self.dropout, self.training)
             outputs = recurrent_layer(outputs, weights[layer * size : (layer + 1) * size], self.mode)
-            if layers is not None:
-                layers.add(outputs)
+            layers.add(outputs)
         return outputs
 
     def last_outputs(self, outputs: Tensor) -> Tensor:

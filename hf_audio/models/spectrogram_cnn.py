@@ -114,7 +114,7 @@ class SpectrogramCNN(AudioClassifier):
         maps = at_least(maps, self.least_size).contiguous(memory_format=torch.channels_last)
         if self.training and getattr(self.stages[0], "gradient_checkpointing", False) and not maps.requires_grad:
             maps = maps.detach().requires_grad_()  # else reentrant checkpoints give the first stage no gradient
-        layers.add(maps)
+        maps = layers.start(maps)
         for stage in self.stages:
             maps = stage(maps)
             layers.add(maps)

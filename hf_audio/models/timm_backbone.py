@@ -66,6 +66,7 @@ class TimmClassifier(AudioClassifier):
         embedding_size = self.add_backbones(pretrained)
         self.lora_targets = plain_layers(self)
         config.hidden_size = embedding_size
+        config.num_hidden_layers = sum(len(one.network.feature_info) for one in self.backbones())
         self.add_head(embedding_size)
 
     def add_backbones(self, pretrained: bool) -> int:

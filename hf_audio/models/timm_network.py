@@ -36,7 +36,7 @@ class TimmClassifierConfig(AudioClassifierConfig):
         max_frames, num_mel_bins: most frames and bins of a window; read where the network is made for one size only,
             as most transformers are.
         size_multiple: windows are padded with 0 to a multiple of it; dla, hrnet and tresnet need 32.
-        hidden_size: of an embedding; the model fills it in.
+        hidden_size, num_hidden_layers: numbers of an embedding, stages or blocks before it; the model fills them in.
         head and others: see AudioClassifierConfig; `head_dropout` is the dropout between network and head.
     """
 
@@ -52,12 +52,13 @@ class TimmClassifierConfig(AudioClassifierConfig):
         num_mel_bins: int | None = None,
         size_multiple: int = 1,
         hidden_size: int | None = None,
+        num_hidden_layers: int | None = None,
         **kwargs,
     ) -> None:
         self.timm_name, self.num_channels = timm_name, num_channels
         self.trainable_blocks, self.drop_path_rate = trainable_blocks, drop_path_rate
         self.max_frames, self.num_mel_bins, self.size_multiple = max_frames, num_mel_bins, size_multiple
-        self.hidden_size = hidden_size
+        self.hidden_size, self.num_hidden_layers = hidden_size, num_hidden_layers
         super().__init__(**kwargs)
 
 
@@ -112,8 +113,10 @@ class Backbone(nn.Module):
         if not hasattr(self.network, "forward_intermediates"):
             name = self.network.pretrained_cfg["architecture"]
             raise ValueError(f"timm does not take {name} apart: leave out output_hidden_states")
+        if not layers.hidden_states:  # of several networks the first keeps what all of them read
+            pictures = layers.start(pictures)
         maps, between = self.network.forward_intermediates(pictures)
-        for hidden in (pictures, *between):
+        for hidden in between:
             layers.add(hidden)
         return self.network.forward_head(maps)
 

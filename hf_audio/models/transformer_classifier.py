@@ -65,6 +65,8 @@ class TransformerClassifierConfig(AudioClassifierConfig):
         pooling: str | None = None,
         **kwargs,
     ) -> None:
+        if kwargs.get("model_type", self.model_type) != self.model_type:
+            backbone, kwargs = kwargs, {}  # the config of a checkpoint without a head of ours
         self.backbone = dict(backbone or {"model_type": "wav2vec2"})
         self.encoder = encoder
         self.pooling = pooling or ("cls" if self.backbone.get("model_type") == AST else "mean")
@@ -95,6 +97,8 @@ class TransformerClassifier(AudioClassifier):
     """
 
     config_class = TransformerClassifierConfig
+    base_model_prefix = "backbone"
+    has_attentions = True  # none of them, where there are only convolutions
     supports_gradient_checkpointing = True
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True  # backbone decides
     lora_targets = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
@@ -112,8 +116,7 @@ class TransformerClassifier(AudioClassifier):
             raise ValueError(f"Only AST has tokens to pool, found {kind}: use pooling mean")
         self.backbone = build_backbone(config.backbone, config.encoder, attention)
         self.main_input_name = self.backbone.main_input_name
-        self.has_attentions = config.encoder == "full"
-        if not self.has_attentions:
+        if config.encoder == "convolutional":
             self.lora_targets = ()
         self.least_samples = least_samples(self.backbone.config)
         for weights in self.backbone.parameters():
@@ -157,7 +160,7 @@ class TransformerClassifier(AudioClassifier):
         kind = self.config.backbone["model_type"]
         options = {} if kind in (AST, WHISPER) else {"attention_mask": attention_mask}
         if layers.hidden_states is not None:
-            options["output_hidden_states"] = True
+            options["output_hidden_states"] = layers.wanted  # some models take numbers of layers too
         if layers.attentions is not None:
             options["output_attentions"] = True
         outputs = self.backbone(input_values, return_dict=True, **options)
@@ -231,7 +234,8 @@ def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: s
                 f"encoder convolutional needs a model that hears waveforms, such as wav2vec2, found {config.model_type}"
             )
         config.num_hidden_layers = 0
-        return without_waste(only_convolutions(AutoModel.from_config(config, trust_remote_code=False)))
+        whole = AutoModel.from_config(config, trust_remote_code=False, **chosen)
+        return without_waste(only_convolutions(whole))
     if config.model_type == WHISPER:
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 

@@ -15,4 +15,5 @@ def pytest_collection_modifyitems(items) -> None:
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=case == "ast_stock"))
         for (name, cases), reason in ALLOWED.items():
             if test.startswith(name) and case in cases:
-                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+                has_subtests = name.startswith("test_training_gradient_checkpointing")  # they fail beside their test
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=not has_subtests))
