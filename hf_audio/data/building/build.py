@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,19 +107,16 @@ def build_features(
         require_files(clips, "Mixtures need")
     columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
-    window_frames = _window_frames(extractor, window_s, hop_s)
+    _window_frames(extractor, window_s, hop_s)  # refuses a window of no frame, before anything is read
     with _disk_errors_in_words(folder):
         if _is_finished(folder, clips, described, strict):
             if rank == 0:
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
-        (folder / ".build").mkdir(parents=True, exist_ok=True)
-        alone = locked(folder / ".build" / "lock", f"building features in {folder}", wait=False)
-        with alone if rank == 0 else contextlib.nullcontext():
+        with _alone_in(folder, rank):
             if len(clips) >= MANY_CLIPS:
                 load_ahead(extractor, num_workers)
-            ranks = Ranks(rank, world_size, wait_for_everyone)
-            maker = WindowMaker(extractor, window_s, hop_s)
+            maker, ranks = WindowMaker(extractor, window_s, hop_s), Ranks(rank, world_size, wait_for_everyone)
             if is_file(clips).all():
                 builder = ShardBuilder(folder, maker, columns, strict)
                 shards = _planned(folder, clips, described, strict, ranks)
@@ -127,17 +124,42 @@ def build_features(
                 builder = ShardGatherer(folder, maker, columns, strict)
                 pieces = PieceBuilder(folder, maker, strict, token)
                 shards = _shards_of_pieces(clips, described, pieces, num_workers, ranks)
-            plan = read_plan(folder / PLAN, clips)
+            audio_s = read_plan(folder / PLAN, clips)["audio_s"]
+            num_workers = num_workers or _workers_for(audio_s, extractor)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
-            if num_workers is None:
-                num_workers = _workers_for(plan["audio_s"], extractor)
             build_parts(builder, missing, num_workers, "features", show_progress=rank == 0)
             wait_for_everyone()
             if rank == 0:
-                notes, rates = [(shard, builder.notes(shard)) for shard in shards], plan["source_rates"]
-                finish_dataset(folder, clips, columns, card, described, rates, notes, extractor, window_frames)
+                _finish(builder, shards, clips, card, described, _window_frames(extractor, window_s, hop_s))
             wait_for_everyone()
     return folder
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path, rank: int) -> Iterator[None]:
+    """The folder of work in progress, which the first rank keeps other builds out of."""
+    (folder / ".build").mkdir(parents=True, exist_ok=True)
+    with (
+        locked(folder / ".build" / "lock", f"building features in {folder}", wait=False)
+        if rank == 0
+        else contextlib.nullcontext()
+    ):
+        yield
+
+
+def _finish(
+    builder: ShardBuilder,
+    shards: Sequence[Shard],
+    clips: pa.Table,
+    card: CorpusCard,
+    described: dict[str, Any],
+    window_frames: int,
+) -> None:
+    """Writes what lies beside the shards, by what was noted of each."""
+    rates = read_plan(builder.folder / PLAN, clips)["source_rates"]
+    notes = [(shard, builder.notes(shard)) for shard in shards]
+    extractor = builder.maker.extractor
+    finish_dataset(builder.folder, clips, builder.columns, card, described, rates, notes, extractor, window_frames)
 
 
 class Ranks(NamedTuple):
