@@ -12,7 +12,7 @@ dataset they are of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -235,11 +235,7 @@ class Predictor:
     ) -> Iterator[dict[str, Any]]:
         """Rows in order, as the model's extractor would have made them of their sound."""
         fields = getattr(self.model.config, "metadata", None)
-        collate = FeatureCollator(self.extractor, features.labels, fields)
-
-        def batch_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-            return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}
-
+        batch_of = partial(_batch_of, FeatureCollator(self.extractor, features.labels, fields), keeps)
         workers = self.num_workers if isinstance(rows, datasets.Dataset) else 0
         is_pinned = self.device.type == "cuda"
         yield from DataLoader(
@@ -299,6 +295,11 @@ class Predictor:
                 f"The windows of {features.source} are longer ({found:,}) than those that {self.name} hears ({own:,}), "
                 f"and would be cut: build features with a shorter --window_s"
             )
+
+
+def _batch_of(collate: FeatureCollator, keeps: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch, and some columns of its rows as they are."""
+    return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}
 
 
 def _local_rows(features: FeatureDataset, split: str) -> datasets.Dataset:

@@ -23,6 +23,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
 from hf_audio.preparation.read_corpora import read_corpus
+from hf_audio.preparation.sources import kinds_and_commits
 from hf_audio.recipe import parse_recipe
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
@@ -47,11 +48,22 @@ class RepeatedRuns:
         self.recipe, self.flags, self.config_file = recipe, list(flags), config_file
         self.values = runpy.run_path(recipe, run_name="read")
         self.settings = self._parsed([])
+        self._pin_commits()
 
     @cached_property
     def clips(self) -> pa.Table:
         """The corpus as its index has it."""
         return read_corpus(self.settings.data, self.settings.token).clips
+
+    def _pin_commits(self) -> None:
+        """Lets all runs read the same commits of datasets on the Hub, which may get new ones in between."""
+        corpus = self.settings.corpus
+        if corpus.dataset is None or corpus.dataset_revision or self.settings.stored_features:
+            return
+        _, commits = kinds_and_commits(corpus, self.settings.token)
+        if all(commits):
+            self.flags += ["--dataset_revision", *commits]
+            self.settings = self._parsed([])
 
     def report(self, what: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
         """The report of one run in a folder: of an earlier call where that had the same settings, clips and files.
@@ -146,7 +158,7 @@ def _content(value: Any, named: str | None) -> Any:
     path = Path(value).expanduser()
     if named == HUB_OR_PATH:
         return digest_of_folder(path) if path.is_dir() else value
-    return _hash(path) if path.suffix == ".csv" and path.is_file() else str(path.resolve())
+    return _hash(path) if path.suffix in (".csv", ".yaml", ".yml") and path.is_file() else str(path.resolve())
 
 
 def _hash(path: str | Path) -> str:

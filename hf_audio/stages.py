@@ -35,7 +35,7 @@ from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips, window_extractor
 from hf_audio.preparation.extractors import settings_of
-from hf_audio.preparation.sources import FEATURES, each_corpus, source_of
+from hf_audio.preparation.sources import FEATURES, kinds_and_commits
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
@@ -83,16 +83,11 @@ def _settle_source(recipe: Recipe) -> None:
     """
     if recipe.corpus.dataset is None:
         return
-    kinds, commits = told_by_main(lambda: _kinds_and_commits(recipe))
+    kinds, commits = told_by_main(lambda: kinds_and_commits(recipe.corpus, recipe.token))
     several = len(kinds) > 1
     recipe.stored_features = not several and kinds[0] == FEATURES
     recipe.corpus.dataset_revision = commits if several else commits[0]
     require_acting(recipe.given, flat_settings(recipe))
-
-
-def _kinds_and_commits(recipe: Recipe) -> tuple[list[str], list[str | None]]:
-    sources = [source_of(one, recipe.token) for one in each_corpus(recipe.corpus).values()]
-    return [one.kind for one in sources], [one.place.commit if one.place else None for one in sources]
 
 
 def _stored_features(recipe: Recipe) -> FeatureDataset:

@@ -2,6 +2,7 @@
 
     accelerate launch recipes/ast_folder.py --data_dir DIR                     from scratch: quick, needs no network
     accelerate launch recipes/ast_folder.py --data_dir DIR --model MIT/ast-finetuned-audioset-10-10-0.4593
+    accelerate launch recipes/ast_folder.py --dataset marsyas/gtzan            a dataset of the Hub
     accelerate launch recipes/ast_folder.py --data_dir DIR --fold fold1        test on one official fold
     accelerate launch recipes/ast_folder.py --data_dir DIR --test_groups theo  test on one speaker, song ...
 

@@ -4,6 +4,7 @@
     python scripts/benchmark_features.py --data_dir DIR         # 3 s clips cut from the recordings in DIR
     python scripts/benchmark_features.py --clock cpu            # on a machine that others are using too
     python scripts/benchmark_features.py --stream USER/NAME     # only: how fast a feature dataset on the Hub streams
+    python scripts/benchmark_features.py --beside CHECKOUT      # only: this version and another one, in turns
 
 Both ways turn the same 3 s clips of 44.1 kHz stereo 16-bit WAV into features on disk, with as many processes, each on
 one core. The stock way is `datasets.map` with ASTFeatureExtractor as the audio-classification example of transformers
@@ -57,6 +58,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default: %(default)s)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, with one process only")
     parser.add_argument("--stream", metavar="REPO", help="measure streaming of this Hub dataset (HF_ENDPOINT) and stop")
+    parser.add_argument("--beside", type=Path, help="checkout of another version: build and read with both, and stop")
+    parser.add_argument("--kinds", nargs="+", default=["fbank", "spectrogram", "waveform"], help="with --beside")
     options = parser.parse_args()
     if options.clock == "cpu" and options.num_processes > 1:
         parser.error("--clock cpu sees this process only: use it with --num_processes 1")
@@ -66,7 +69,50 @@ def main() -> None:
         print(json.dumps(streaming_rates(options.stream, options.repeats)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        compare(Path(folder), options)
+        (compare_versions if options.beside else compare)(Path(folder), options)
+
+
+def compare_versions(folder: Path, options: argparse.Namespace) -> None:
+    """This version beside another one, each in a process of its own that has its libraries loaded; processor time."""
+    paths = write_clips(folder / "clips", options.num_clips, options.data_dir)
+    for place, path in enumerate(paths):  # two classes
+        (folder / "wav" / "ab"[place % 2]).mkdir(exist_ok=True, parents=True)
+        path.rename(folder / "wav" / "ab"[place % 2] / path.name)
+    print(f"{len(paths)} clips of {CLIP_S:g} s, one process each, {options.repeats} turns, cpu time, {machine()}\n")
+    versions = {"this": Path(__file__).resolve().parents[1], "other": options.beside.resolve()}
+    children = {name: version_process(checkout, folder / "wav", folder / name) for name, checkout in versions.items()}
+    print(f"{'clips or windows/s':24}{'this':>10}{'other':>10}")
+    for kind in options.kinds:
+        for what in ("build", "read"):
+            found: dict[str, list[float]] = {name: [] for name in children}
+            for turn in range(1 + options.repeats):  # the first loads libraries
+                for name, child in children.items():
+                    rate = ask(child, f"{what} {kind}")
+                    found[name] += [rate] if turn else []
+            rates = {name: statistics.median(rates) for name, rates in found.items()}
+            print(f"{what + ' ' + kind:24}{rates['this']:10.0f}{rates['other']:10.0f}")
+            report(f"{what} {kind}, this / other", rates["this"] / rates["other"], "at least 1")
+    for child in children.values():
+        child.stdin.close()
+        child.wait()
+
+
+def version_process(checkout: Path, recordings: Path, folder: Path) -> subprocess.Popen:
+    """A process that builds and reads with the version in `checkout`, see benchmark_version.py."""
+    command = [sys.executable, str(Path(__file__).with_name("benchmark_version.py")), str(recordings), str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(checkout), "HF_HOME": str(folder / "hf_home")}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env=environment, text=True, **pipes)
+
+
+def ask(child: subprocess.Popen, question: str) -> float:
+    """How much a version gets through in a second, by its answer; whatever else it prints is passed over."""
+    child.stdin.write(question + "\n")
+    child.stdin.flush()
+    for line in child.stdout:
+        if line.startswith("done "):
+            return int(line.split()[1]) / float(line.split()[2])
+    sys.exit(f"error: {child.args} ended at {question!r}")
 
 
 def compare(folder: Path, options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
     python scripts/benchmark_training.py --device cuda --bf16                  # the AudioSet model's size
     python scripts/benchmark_training.py --device cuda --bf16 --compile
+    python scripts/benchmark_training.py --device cuda --bf16 --share          # of the card's matrix rate, see below
     python scripts/benchmark_training.py --device cpu --model ast-tiny --batch_size 8 --steps 5
     python scripts/benchmark_training.py --device cpu --model cnn --batch_size 16 --steps 10     # or lstm
 
@@ -13,6 +14,10 @@ loss and augmentation (mixup, SpecAugment) on the device. Two things are timed:
     whole way  as used: the example extracts features in its data loader, epoch after epoch; AudioTrainer decodes stored
                windows. Decoding and resampling of audio files is left out, in the example's favour.
                Needs the package datasets; without it only the step is timed.
+
+With --share nothing is compared: our step is timed for several batch sizes, eager and compiled. Its operations over the
+time (products of matrices and convolutions, forward and backward) are set beside what the device reaches in products of
+large matrices of the same precision.
 
 The ways take turns, each after warm-up steps, and every figure is the median of the turns. A line that begins with
 `ratio` is a comparison: ours over stock, in clips per second, or stock over ours, in memory.
@@ -32,6 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import transformers
+from matrix_rate import matrix_rate, training_flops
 from torch.utils.data import Dataset
 from transformers import (
     ASTConfig,
@@ -55,7 +61,8 @@ STOCK_FRAMES, FRAMES, BINS = 1024, 298, 128
 CLIP_SAMPLES = 3 * 16_000
 NUM_CLIPS = 64  # different ones; they are used again and again
 WARM_UP_STEPS = 3
-MODELS = ("ast-base", "ast-tiny", "ast-mini", "cnn", "lstm")
+SHARE_BATCHES = (32, 128, 256)
+MODELS = ("ast-base", "ast-tiny", "ast-mini", "cnn", "cnn-concert", "lstm")
 
 
 @dataclass
@@ -129,7 +136,11 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20, help="timed steps (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="torch.compile, for both ways")
+    parser.add_argument("--compile_backend", default="inductor", help="of torch.compile (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, help="data loader processes (default: none on the CPU, else 8)")
+    parser.add_argument(
+        "--share", type=int, nargs="*", metavar="BATCH", help="the share of the matrix rate (batches of 32, 128, 256)"
+    )
     parser.add_argument("--skip_whole_way", action="store_true", help="time the step only")
     options = parser.parse_args()
     if options.num_workers is None:
@@ -160,6 +171,7 @@ def timed(options: argparse.Namespace, build, num_workers: int) -> Speed:
             use_cpu=not cuda,
             bf16=options.bf16,
             torch_compile=options.compile,
+            torch_compile_backend=options.compile_backend if options.compile else None,
             max_steps=WARM_UP_STEPS + options.steps,
             per_device_train_batch_size=options.batch_size,
             dataloader_num_workers=num_workers,
@@ -282,6 +294,23 @@ def compare(what: str, options: argparse.Namespace, stock_way, our_way) -> None:
     print(f"ratio {what}, memory: {stock.peak_gb / ours.peak_gb:.2f}", flush=True)
 
 
+def report_share(options: argparse.Namespace) -> None:
+    """Prints for each batch size, eager and compiled, our step's speed and its share of the device's matrix rate."""
+    rate = matrix_rate(options.device, torch.bfloat16 if options.bf16 else torch.float32)
+    flops = training_flops(model_of(options.model, FRAMES, stock=False), FRAMES, BINS)
+    print(f"matrix rate {rate / 1e12:.2f} TFLOP/s; a clip takes {flops / 1e9:.1f} GFLOP forward and backward")
+    for batch_size in options.share or SHARE_BATCHES:
+        for compiled in (False, True):
+            settings = argparse.Namespace(**{**vars(options), "batch_size": batch_size, "compile": compiled})
+            speeds = [our_step(settings) for _ in range(options.repeats)]
+            per_s = sorted(speed.clips_per_s for speed in speeds)[len(speeds) // 2]
+            print(
+                f"share  batch {batch_size:4d}, {'compiled' if compiled else 'eager':<8} {per_s:8.1f} clips/s, "
+                f"{per_s * flops / 1e12:7.2f} TFLOP/s: {100 * per_s * flops / rate:5.1f} % of the matrix rate",
+                flush=True,
+            )
+
+
 def main() -> None:
     options = parse_options()
     transformers.utils.logging.set_verbosity_error()
@@ -291,6 +320,9 @@ def main() -> None:
         f"{device}, {precision}{', compiled' if options.compile else ''}, {options.model}, batches of "
         f"{options.batch_size}, torch {torch.__version__}, transformers {transformers.__version__}"
     )
+    if options.share is not None:
+        report_share(options)
+        return
     compare("step", options, stock_step, our_step)
     if options.skip_whole_way:
         return

@@ -2,6 +2,7 @@
 
     python scripts/build_features.py --data_dir DIR --features_dir feature_sets/mine
     python scripts/build_features.py --corpus irmas --data_dir DIR --features_dir feature_sets/irmas --window_s 3
+    python scripts/build_features.py --dataset USER/NAME --features_dir feature_sets/theirs     # recordings on the Hub
     python scripts/build_features.py --corpus irmas --data_dir DIR --features_dir feature_sets/mixed --window_s 3 \
         --mix_fraction 1.0 --mix_clips 2 4 --mix_same genre       # new clips of several instruments, for training
     python scripts/build_features.py --data_dir DIR --features_dir feature_sets/mix --several_labels --mix_fraction 1.0

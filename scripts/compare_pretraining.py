@@ -22,6 +22,7 @@ import numpy as np
 import hf_audio
 from hf_audio.config import AugmentConfig, setting
 from hf_audio.files import write_atomically
+from hf_audio.markdown import table
 from hf_audio.terminal import show
 
 OBJECTIVES = ("masked", "shuffled")
@@ -134,11 +135,11 @@ def run_arguments(compared: Comparison, features, epochs: int, seed: int, learni
 
 def as_table(scores: dict[str, np.ndarray]) -> str:
     """Mean and deviation over the seeds of scores `[seeds, 2]`; gains are of the same seed's run from scratch."""
-    lines = ["| start | mAP | micro F1 | gain in mAP | gain in micro F1 |", "|---|---:|---:|---:|---:|"]
+    lines = []
     for start, rows in scores.items():
         gains = ["", ""] if start == "scratch" else spread(rows - scores["scratch"], sign="+")
-        lines.append(f"| {STARTS[start]} | {' | '.join([*spread(rows), *gains])} |")
-    return "\n".join(lines)
+        lines.append([STARTS[start], *spread(rows), *gains])
+    return table(("start", "mAP", "micro F1", "gain in mAP", "gain in micro F1"), lines)
 
 
 def spread(rows: np.ndarray, sign: str = "") -> list[str]:

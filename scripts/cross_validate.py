@@ -26,8 +26,8 @@ from hf_audio.config import Recipe
 from hf_audio.data.index.columns import names_in
 from hf_audio.data.splits.assigning import fold_names
 from hf_audio.files import write_atomically
+from hf_audio.markdown import Markdown, escaped, table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.publishing.markdown import Markdown, escaped, table
 from hf_audio.repeated_runs import RepeatedRuns
 from hf_audio.terminal import show
 

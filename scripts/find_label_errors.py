@@ -22,6 +22,7 @@ from pathlib import Path
 from hf_audio import FeatureDataset, InputError, clear_errors, find_label_errors, load_features, write_label_errors
 from hf_audio.label_quality.errors import FEW_GROUPS, LEAST_AGREEMENT
 from hf_audio.label_quality.planted_errors import find_planted_errors
+from hf_audio.markdown import table
 from hf_audio.terminal import show
 
 PLANTED_DRAWS = 3
@@ -82,9 +83,11 @@ def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None
         network=options.model,
         hold_out=options.hold_out,
     )
-    show("| draw | planted | found | precision | recall |\n|---:|---:|---:|---:|---:|")
-    for number, draw in enumerate(draws, start=1):
-        show(f"| {number} | {draw.num_planted} | {draw.num_found} | {draw.precision:.2f} | {draw.recall:.2f} |")
+    rows = [
+        [number, draw.num_planted, draw.num_found, f"{draw.precision:.2f}", f"{draw.recall:.2f}"]
+        for number, draw in enumerate(draws, start=1)
+    ]
+    show(table(("draw", "planted", "found", "precision", "recall"), rows))
     show("Errors that were there before count as wrongly found; nothing was written.")
 
 

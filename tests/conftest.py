@@ -37,6 +37,10 @@ import pytest  # noqa: E402 - the environment comes first
 REPO_ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: needs a GPU; scripts/check_gpu.sh runs these")
+
+
 def pytest_unconfigure() -> None:
     _HUB.stop()
     _FOLDER.cleanup()

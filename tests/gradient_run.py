@@ -20,6 +20,8 @@ from transformers import TrainerCallback
 
 from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, SpecAugment, Warp
 from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.errors import InputError
+from hf_audio.ranks import from_first_process
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 GLOBAL_BATCH, AUGMENTED_BATCH = 8, 16
@@ -121,10 +123,27 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
     return found
 
 
+def check_first_process_decides(rank: int) -> None:
+    """What the first process finds holds in all, and so does what it refuses; the others do not even look."""
+    looked = []
+
+    def refuse():
+        looked.append(rank)
+        raise InputError("refused")
+
+    assert from_first_process(lambda: rank) == 0
+    try:
+        from_first_process(refuse)
+        raise AssertionError("nothing was refused")
+    except InputError as error:
+        assert str(error) == "refused" and looked == [0][: rank == 0]
+
+
 if __name__ == "__main__":
     from accelerate import PartialState
 
     state = PartialState(cpu=True)
+    check_first_process_decides(state.process_index)
     tensors = all_cases(Path(sys.argv[1]), state.num_processes)
     if state.is_main_process:
         tensors["world_size"] = torch.tensor(state.num_processes)

@@ -16,7 +16,7 @@ from tone_corpus import build
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
 import hf_audio.data.building.build as building
-from hf_audio.ranks import main_process_first, wait_for_everyone
+from hf_audio.ranks import main_process_first, told_by_main, wait_for_everyone
 
 TIMEOUT_S = 2
 
@@ -25,6 +25,7 @@ def main() -> None:
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     _set_pg_timeout(timedelta(seconds=TIMEOUT_S))  # processes that start one after the other must meet before
+    assert told_by_main(lambda: state.process_index) == 0
     with main_process_first(state):
         if state.is_main_process:
             time.sleep(2 * TIMEOUT_S)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import huggingface_hub
 import pytest
 from datasets import ClassLabel, Value
@@ -14,6 +16,7 @@ from hf_audio.preparation import corpora_of
 
 EVERY = (f"{genre}.{number:05d}" for genre in gtzan.GENRES for number in range(100))
 UNLISTED = next(name for name in EVERY if name not in gtzan.split_of_tracks())
+RECIPE = Path(__file__).parents[1] / "recipes" / "cnn_folder.py"
 VALUES = {"output_dir": "runs/x", "model": "cnn"}
 
 
@@ -199,6 +202,20 @@ def test_a_recipe_builds_features_of_a_dataset_and_says_where_they_are_from(hub,
     assert features.labels.names == tuple(GENRES) and sum(map(features.num_windows, features.splits)) == 24
     row = features.splits["train"][0]
     assert row["clip_id"].endswith(".wav") and corpus["understood"].startswith("Read the dataset alice/any")
+
+
+def test_repeated_runs_all_read_the_commit_of_the_first(hub):
+    from hf_audio.repeated_runs import RepeatedRuns
+
+    repo = publish(hub, "alice/any", gtzan_like(24))
+    first = repo.resolve().oid
+    runs = RepeatedRuns(str(RECIPE), ["--dataset", "alice/any"])
+    repo.commit({"data/train-00000-of-00001.parquet": parquet(gtzan_like(12))})
+    assert runs.flags == ["--dataset", "alice/any", "--dataset_revision", first] and len(runs.clips) == 24
+    decided = runs.decides([])
+    assert decided["dataset_revision"] == first
+    others = RepeatedRuns(str(RECIPE), ["--dataset", "alice/any"]).decides([])
+    assert decided["recordings"] != others["recordings"] and decided["clips"] != others["clips"]
 
 
 def test_split_settings_that_would_do_nothing_are_refused_and_a_recipes_own_may_wait(hub, tmp_path):

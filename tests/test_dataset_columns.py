@@ -198,6 +198,19 @@ def test_a_mask_needs_an_order_of_classes(tmp_path):
     refused(folder(tmp_path, features, labels=[["a"]], mask=[[1, 1]]), "needs labels that are lists of a ClassLabel")
 
 
+def test_flags_that_do_not_fit_their_column(tmp_path):
+    features = {"label": ClassLabel(names=GENRES), "known": List(Value("bool")), "vector": List(Value("float32"))}
+    root = folder(tmp_path, features, label=[0, 1], known=[[True]] * 2, vector=[[0.5]] * 2)
+    refused(root, "--label_separator ';' would do nothing here: column 'label' .* holds 3 classes", label_separator=";")
+    refused(root, "column 'audio' holds Audio, which are no classes", label_column_name=["audio"])
+    refused(root, "column 'vector' holds float32, which are no classes", label_column_name=["vector"])
+    refused(root, "--mask_column_name label: this column of .* is ClassLabel; expected lists", mask_column_name="label")
+    refused(root, "the mask 'known' says of which classes .* needs labels that are lists", mask_column_name="known")
+    refused(root, "--group_column_name vector: this column of .* holds no single values", group_column_name="vector")
+    paragraph = read(root)[1].understanding.paragraph()
+    assert "2 columns that hold no single values (vector, known)" in paragraph
+
+
 # Splits
 
 

@@ -89,6 +89,14 @@ class TestJoining:
         unknown = {row["corpus"]: row["unknown"] for row in joined.clips.to_pylist()}
         assert unknown == {"a": ["voice"], "b": ["rain"]} and "they do not count there" in joined.told
 
+    def test_negatives_are_of_their_corpus(self, two, tmp_path):
+        root = str(TREES["esc50"](tmp_path / "esc50"))
+        settings = {"negatives": "esc50", "negatives_dir": root, "several_labels": True}
+        clips = corpus_clips(DataConfig(data_dir=two, **settings)).clips
+        of_negatives = clips.filter(pc.equal(clips["corpus"], "esc50"))
+        assert len(of_negatives) == 20 and set(of_negatives["split"].to_pylist()) == {"train"}
+        assert not any(of_negatives["labels"].to_pylist()) and len(clips) == 68
+
     def test_metadata_of_two_types(self):
         space = LabelSpace(("x", "y"), SINGLE_LABEL)
         clips = join([part("a", space, age=3, take=1, corpus="old"), part("b", space, age="old", take=1.5)]).clips

@@ -212,7 +212,7 @@ def test_arcface_gives_unknown_classes_no_margin(features, tmp_path):
     torch.manual_seed(0)
     model = cnn(features.labels, head="arcface")
     trainer = trainer_of(features, tmp_path, model=model)
-    batch = trainer.data_collator(list(features.splits["train"]))
+    batch = trainer.data_collator.on_device(trainer.data_collator(list(features.splits["train"])))
     assert batch["labels"].isnan().any()
     loss = trainer.objective.losses(trainer.model.train(), batch, Places(0, 0, range(len(batch["labels"])))).mean()
     loss.backward()

@@ -14,7 +14,8 @@ from hf_audio.models.recurrence import AdditiveAttention, Recurrence
 
 STEPS, INPUTS, HIDDEN = 9, 5, 6
 KINDS = [("lstm", False), ("lstm", True), ("gru", False), ("gru", True)]
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
+GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))
+DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
 
 
 def pair(cell: str, bidirectional: bool, dropout: float = 0.0, device: str = "cpu") -> tuple[Recurrence, nn.RNNBase]:

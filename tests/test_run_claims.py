@@ -10,6 +10,7 @@ from training_run import tiny_model, trainer_of
 from hf_audio import parse_recipe
 from hf_audio.errors import InputError
 from hf_audio.models.freezing import freeze
+from hf_audio.training.checkpoints import wait_until_seen
 
 VALUES = {"output_dir": "runs/x", "corpus": "irmas"}
 ONE_EPOCH = {"num_train_epochs": 1, "per_device_train_batch_size": 16}
@@ -40,6 +41,12 @@ def test_a_finished_run_says_what_it_trained_also_when_asked_for_again(tiny_feat
     assert facts["training"]["settings"] == {k: v for k, v in written.items() if not k.startswith("model.")}
     assert {"label_smoothing_factor", "trainable weights", "dataloader_drop_last", "eval_steps"} <= written.keys()
     assert facts["training"]["windows_per_step"] == 16 and facts["training"]["precision"] == "fp32"
+
+
+def test_a_checkpoint_that_another_machine_does_not_see_is_one_sentence(finished, tmp_path):
+    wait_until_seen(finished[0] / "checkpoints" / "checkpoint-3", timeout_s=0)
+    with pytest.raises(InputError, match="goes on from checkpoint-3 and this one does not see it: give an"):
+        wait_until_seen(tmp_path / "checkpoint-3", timeout_s=0)
 
 
 @pytest.mark.parametrize(

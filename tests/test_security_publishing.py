@@ -28,13 +28,14 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import printable
+from hf_audio.markdown import escaped, link, python_literal, web_address
 from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 from hf_audio.privacy import public_name, public_value, write_published
 from hf_audio.publishing.dataset_card import name_repo, write_dataset_card
 from hf_audio.publishing.licences import hub_licences
-from hf_audio.publishing.markdown import escaped, link, python_literal, render, web_address
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.publishing.push import push_features, push_model
+from hf_audio.publishing.templates import render
 
 TOKEN = "hf_" + "aSecretThatNobodyMayRead" + "0123456789"
 VALUES = {"output_dir": "runs/x", "corpus": "folder", "window_s": 0.5, "learning_rate": 1e-4}

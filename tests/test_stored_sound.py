@@ -101,6 +101,11 @@ def test_what_flac_has_not_stays_as_it_is(tmp_path):
     assert stored_sound(str(path), *STRETCH, "flac").ending == ".wav"
 
 
+def test_a_stretch_that_is_all_of_it_leaves_the_file_as_it_is(tmp_path):
+    path = written(tmp_path, "MP3", "MPEG_LAYER_III", sound())
+    assert stored_sound(str(path), 0.0, 9.0, "flac").content == path.read_bytes()
+
+
 def test_recordings_that_cannot_be_used_say_why(tmp_path, monkeypatch):
     silent = written(tmp_path, "WAV", "PCM_16", np.zeros((RATE, 1)))
     (tmp_path / "text.wav").write_bytes(b"no sound")

@@ -105,21 +105,14 @@ def evaluate_model(
     report: dict[str, Any] = {}
     if process_state().is_main_process:
         facts, scores = trained.facts(), {split: one.clips() for split, one in windows.items()}
-        rows = {"model": scores, **_baseline_scores(features, scores)}
         report = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": command,
-            "protocol": _protocol(features.manifest["corpus"]),
             "evaluated_split": splits[-1],
-            "rows": ROW_TITLES,
-            "results": {name: judge(row, features.labels) for name, row in rows.items()},
-            "task": {"problem_type": features.labels.problem_type, "labels": list(features.labels.names)},
-            "data": _data_facts(features),
-            "model": facts["model"],
-            "training": facts["training"],
+            **_judged(features, {"model": scores, **_baseline_scores(features, scores)}),
+            **facts,
             "settings": dict(settings or {}),
             "versions": _versions(),
-            "log_history": facts["log_history"],
         }
         threshold = report["results"]["model"][splits[-1]].get("threshold", 0.5)
         network = predictor if isinstance(predictor, Predictor) else None
@@ -131,6 +124,17 @@ def evaluate_model(
         show(summary(report))
     wait_for_everyone()
     return report
+
+
+def _judged(features: FeatureDataset, rows: Mapping[str, Mapping[str, ClipScores]]) -> dict[str, Any]:
+    """Of a report: what was asked, of which data, and how well it is answered by each row."""
+    return {
+        "protocol": _protocol(features.manifest["corpus"]),
+        "rows": ROW_TITLES,
+        "results": {name: judge(row, features.labels) for name, row in rows.items()},
+        "task": {"problem_type": features.labels.problem_type, "labels": list(features.labels.names)},
+        "data": _data_facts(features),
+    }
 
 
 def judge(scores: Mapping[str, ClipScores], labels: LabelSpace) -> dict[str, dict[str, Any]]:

@@ -71,7 +71,7 @@ class CorpusConfig:
     mask_column_name: str | None = setting(
         None,
         "Column of your dataset with 1 for each class that is known in a row and 0 for each of which nothing is known. "
-        "Default: mask, if it holds lists.",
+        "Default: mask, if it holds lists; none: none.",
     )
     group_column_name: str | None = setting(
         None,

@@ -191,6 +191,21 @@ class Kind(ABC):
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
         """A model's inputs, as `extractor` would have made them of the windows' sound."""
 
+    def stored_batch(
+        self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin
+    ) -> dict[str, torch.Tensor] | None:
+        """A batch as it is stored, from which `inputs_of` makes the same on a device; None where that saves nothing.
+
+        It is what travels from workers to a GPU, and is normalised there: a quarter of the bytes of float32.
+        """
+        return None
+
+    def inputs_of(
+        self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: FeatureExtractionMixin
+    ) -> dict[str, torch.Tensor]:
+        """What `batch` gives, of a `stored_batch`, on its device; `num_frames` int64 `[batch]` of each window."""
+        raise NotImplementedError(f"{self.name} has no stored batches")
+
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         """What sounds when, `[frames, bins]`, for pictures and finding copies: log-mel, or what is nearest."""
         return window

@@ -30,7 +30,7 @@ from hf_audio.extractors.fbank import (
     hop_samples_at,
     kaldi_log_mel,
 )
-from hf_audio.grey_pictures import decode_features, encode_features
+from hf_audio.grey_pictures import decode_features, encode_features, read_pixels
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale
 from hf_audio.kinds._stored_values import are_measured, picture_faults
 from hf_audio.limits import FIELDS, one_of, whole
@@ -253,6 +253,28 @@ class Fbank(Kind):
             values -= np.float32(extractor.mean)
             values /= np.float32(2 * extractor.std)
         return {"input_values": torch.from_numpy(values)}
+
+    def stored_batch(
+        self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor
+    ) -> dict[str, torch.Tensor]:
+        """`pixels` uint8 `[batch, frames, bins]`, `offsets` and `scales` float32 `[batch]`."""
+        pixels = np.zeros((len(rows), extractor.max_length, extractor.num_mel_bins), dtype=np.uint8)
+        for window, row in zip(pixels, rows, strict=True):
+            frames = read_pixels(row["features"]).T[: len(window), ::-1]
+            window[: len(frames)] = frames
+        offsets, scales = np.array([(row["offset"], row["scale"]) for row in rows], dtype=np.float32).T
+        found = {"pixels": pixels, "offsets": offsets.copy(), "scales": scales.copy()}
+        return {name: torch.from_numpy(values) for name, values in found.items()}
+
+    def inputs_of(
+        self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: ASTFeatureExtractor
+    ) -> dict[str, torch.Tensor]:
+        values = stored["pixels"].float().mul_(stored["scales"][:, None, None]).add_(stored["offsets"][:, None, None])
+        frames = torch.arange(values.shape[1], device=values.device)
+        values.masked_fill_((frames >= num_frames[:, None])[:, :, None], 0.0)
+        if extractor.do_normalize:
+            values.sub_(extractor.mean).div_(2 * extractor.std)
+        return {"input_values": values}
 
     def scale(self, extractor: ASTFeatureExtractor) -> Scale:
         mean, std = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)

@@ -10,7 +10,8 @@ import numpy as np
 
 from hf_audio.data.index.label_overrides import ClipLabels
 from hf_audio.data.loading.clip_labels import read_clip_labels
-from hf_audio.errors import InputError, printable, unknown_name
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.markdown import table
 from hf_audio.stored_scores import read_scores
 
 
@@ -64,14 +65,13 @@ class LabelAgreement:
             f"all right         {self.all_right:.3f}",
             f"Hamming distance  {self.hamming_distance:.4f}",
             "",
-            "| class | known | first | second | both | precision | recall | kappa |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
         ]
-        for name, one in self.per_class.items():
-            shares = (_share(one.precision), _share(one.recall), _share(one.kappa))
-            cells = (printable(name), one.known, one.in_a, one.in_b, one.in_both, *shares)
-            lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-        return "\n".join(lines)
+        rows = [
+            [name, one.known, one.in_a, one.in_b, one.in_both, *map(_share, (one.precision, one.recall, one.kappa))]
+            for name, one in self.per_class.items()
+        ]
+        heads = ("class", "known", "first", "second", "both", "precision", "recall", "kappa")
+        return "\n".join([*lines, table(heads, rows)])
 
 
 LabelSet = Mapping[str, ClipLabels] | str | Path

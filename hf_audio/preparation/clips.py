@@ -23,7 +23,7 @@ from hf_audio.data.sharing.columns import as_stored
 from hf_audio.data.splits.assigning import assign_splits
 from hf_audio.errors import InputError
 from hf_audio.preparation.acting_splits import require_acting_splits
-from hf_audio.preparation.joining import Part, join
+from hf_audio.preparation.joining import CORPUS, Part, join
 from hf_audio.preparation.label_map import read_label_map, with_names
 from hf_audio.preparation.protocols import also_understood, saying, tested_on, with_understanding, with_what_was_done
 from hf_audio.preparation.read_corpora import read_corpus, recordings
@@ -72,6 +72,9 @@ def corpus_clips(
     negatives, told = _negatives(data, labels)
     if told and tell:
         tell(told)
+    if data.num_corpora > 1:
+        source = pa.scalar(data.negatives, pa.string())
+        negatives = negatives.append_column(CORPUS, pa.repeat(source, len(negatives)))
     clips = _added(clips, negatives)
     clips, labels, note = _corrected(clips, labels, data)
     clips = _beginnings(clips, data.clip_s)

@@ -101,6 +101,16 @@ def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
     return Source(FEATURES if place.holds("manifest.json") else DATASET, place)
 
 
+def kinds_and_commits(data: CorpusConfig, token: str | bool | None = None) -> tuple[list[str], list[str | None]]:
+    """What each of the corpora is, and the commit that it has now where it is on the Hub.
+
+    Raises:
+        InputError: see `source_of`.
+    """
+    sources = [source_of(one, token) for one in each_corpus(data).values()]
+    return [one.kind for one in sources], [one.place.commit if one.place else None for one in sources]
+
+
 def _are_cached_features(dataset: str, revision: str | None) -> bool:
     """Whether the Hub's cache has the manifest of features of this name."""
     return isinstance(try_to_load_from_cache(dataset, "manifest.json", revision=revision, repo_type="dataset"), str)

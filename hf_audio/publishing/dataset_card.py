@@ -17,11 +17,12 @@ from hf_audio.data.index.labels import MULTI_LABEL
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, read_whole, write_atomically
 from hf_audio.kinds import CardText, Form, kind_of
+from hf_audio.markdown import Markdown, one_plain_line
 from hf_audio.pictures.windows import class_distribution, feature_groups, pictured_classes
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.installing import install_line
 from hf_audio.publishing.licences import hub_licences, sources_of
-from hf_audio.publishing.markdown import Markdown, fill, one_plain_line, render
+from hf_audio.publishing.templates import fill, render
 
 MOST_CARD_BYTES = 1 << 20
 SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}

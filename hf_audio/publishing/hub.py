@@ -8,7 +8,6 @@ another try can mend it; what another try cannot mend is said in one sentence.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import warnings
@@ -19,7 +18,6 @@ from typing import Any, BinaryIO
 import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session
 from huggingface_hub.errors import (
-    HfHubHTTPError,
     HFValidationError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
@@ -32,6 +30,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from hf_audio.errors import InputError
 from hf_audio.privacy import remember_token
 from hf_audio.publishing.contents import open_to_publish
+from hf_audio.publishing.hub_failures import may_pass, status_of, telling_line
 from hf_audio.terminal import named_logger
 
 TRIES = 6
@@ -41,13 +40,6 @@ SILENCE_S = 120.0  # a commit of many files takes the Hub up to a minute
 # of shards in one commit: a push that broke off goes on with the part that it was at
 BYTES_A_COMMIT = 2 << 30
 FILES_A_COMMIT = 200  # all of them are open at once
-
-PASSING_STATUS = frozenset({408, 412, 429, 500, 502, 503, 504})  # 412: another push came in between
-PASSING_ERRORS = (
-    *(httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError),
-    *(ConnectionError, TimeoutError),  # hf_xet's
-    json.JSONDecodeError,  # a gateway's web page where the client library expects the Hub's answer
-)
 
 logger = named_logger(__name__)
 
@@ -169,7 +161,7 @@ class HubRepo:
 
     def _patiently(self, call: Callable, *args: Any, **options: Any) -> Any:
         retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(may_pass),
             stop=stop_after_attempt(TRIES),
             wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S),
             before_sleep=_report,
@@ -199,12 +191,12 @@ class HubRepo:
         if isinstance(error, HFValidationError):
             reason = str(error).split(". ")[0]
             return f"{self.repo_id!r} cannot be the name of a repository, expected name or namespace/name: {reason}"
-        if _may_pass(error):
+        if may_pass(error):
             return (
-                f"The Hub at {endpoint} failed {TRIES} times in a row, at last with {_telling_line(error)!r}: push "
+                f"The Hub at {endpoint} failed {TRIES} times in a row, at last with {telling_line(error)!r}: push "
                 "again later, only what is missing will be uploaded"
             )
-        status = _status(error)
+        status = status_of(error)
         if status == 401:
             return (
                 f"The Hub at {endpoint} does not accept the token {self._token_source()}: log in anew with "
@@ -212,7 +204,7 @@ class HubRepo:
                 f"{endpoint}/settings/tokens"
             )
         if status in (403, 404):
-            return self._no_permission(_telling_line(error))
+            return self._no_permission(telling_line(error))
         return None
 
     def _token_source(self) -> str:
@@ -273,33 +265,6 @@ def _time_out() -> Iterator[None]:
         session.timeout = before
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what caused it: the client library wraps what happens in its uploading threads."""
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _status(error: BaseException) -> int | None:
-    statuses = (cause.response.status_code for cause in _causes(error) if isinstance(cause, HfHubHTTPError))
-    return next(statuses, None)
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether another try may mend it."""
-    if isinstance(error, OfflineModeIsEnabled):
-        return False
-    return _status(error) in PASSING_STATUS or any(isinstance(cause, PASSING_ERRORS) for cause in _causes(error))
-
-
 def _report(state: RetryCallState) -> None:
-    reason = _telling_line(state.outcome.exception())
+    reason = telling_line(state.outcome.exception())
     logger.warning("The Hub failed with %r, trying again in %.0f s", reason, state.next_action.sleep)
-
-
-def _telling_line(error: BaseException) -> str:
-    """First line of the server's own words, or of the error of the line."""
-    telling = [cause for cause in _causes(error) if isinstance(cause, (HfHubHTTPError, *PASSING_ERRORS))]
-    error = telling[0] if telling else error
-    words = getattr(error, "server_message", None) or str(error) or type(error).__name__
-    return words.strip().splitlines()[0]

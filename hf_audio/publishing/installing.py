@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hf_audio.publishing.markdown import Markdown, code
+from hf_audio.markdown import Markdown, code
 
 # The oldest release that `make compatibility` runs every card's code with, as it stands.
 OLDEST_TRANSFORMERS = "4.48"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hf_audio.errors import InputError
-from hf_audio.publishing.markdown import one_plain_line, web_address
+from hf_audio.markdown import one_plain_line, web_address
 
 # Those of the Hub's licence identifiers that recordings come under: https://huggingface.co/docs/hub/repositories-licenses
 HUB_LICENCES = frozenset(

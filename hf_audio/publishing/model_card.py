@@ -10,13 +10,14 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from hf_audio.files import read_json
 from hf_audio.kinds import kind_of
+from hf_audio.markdown import Markdown, link, one_plain_line, table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.origin import is_on_the_hub
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
-from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
+from hf_audio.publishing.templates import render
 
 USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
 TASK = "audio-classification"

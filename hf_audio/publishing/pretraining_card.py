@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, ModelCard, ModelCardData
 
+from hf_audio.markdown import Markdown, link, one_plain_line, table
 from hf_audio.models.origin import is_on_the_hub, origin_of
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
-from hf_audio.publishing.markdown import Markdown, link, one_plain_line, render, table
+from hf_audio.publishing.templates import render
 
 if TYPE_CHECKING:
     from hf_audio.training import AudioTrainer
@@ -56,26 +57,16 @@ def write_pretraining_card(
         seen=1 - settings.get("mask_fraction", 0), moved=settings.get("shuffle_fraction", 0)
     )
     base_model = origin_of(model)["base_model"]
-    is_on_hub = is_on_the_hub(base_model)
-    metadata = ModelCardData(
-        base_model=base_model if is_on_hub else None,
-        base_model_relation="finetune" if is_on_hub else None,
-        license=licence and one_plain_line(licence),
-        library_name="transformers",
-        pipeline_tag="feature-extraction",
-        datasets=[dataset_id] if dataset_id else None,
-        tags=["audio-spectrogram-transformer", "pretraining", "hf_audio"],
-        model_name=model_id.split("/")[-1],
-    )
+    base_address = f"{HfApi().endpoint}/{base_model}" if is_on_the_hub(base_model) else None
     card = render(
         "pretraining_card.md",
-        card_data=Markdown(metadata.to_yaml()),
+        card_data=Markdown(_metadata(model_id, base_model, dataset_id, licence).to_yaml()),
         name=model_id.split("/")[-1],
         model_id=model_id,
         install=install_line([f"transformers>={OLDEST_TRANSFORMERS}", "torch"]),
         trust=", trust_remote_code=True" if needs_own_code({}, trainer.features.extractor.to_dict()) else "",
         base_model=base_model,
-        base_model_link=link(base_model, f"{HfApi().endpoint}/{base_model}" if is_on_hub else None),
+        base_model_link=link(base_model, base_address),
         objective=objective,
         corpus=corpus,
         corpus_link=link(corpus["name"], corpus["homepage"]),
@@ -93,6 +84,20 @@ def write_pretraining_card(
     )
     write_published(Path(run_folder) / "README.md", str(ModelCard(card)))
     return Path(run_folder) / "README.md"
+
+
+def _metadata(model_id: str, base_model: str | None, dataset_id: str | None, licence: str | None) -> ModelCardData:
+    is_on_hub = is_on_the_hub(base_model)
+    return ModelCardData(
+        base_model=base_model if is_on_hub else None,
+        base_model_relation="finetune" if is_on_hub else None,
+        license=licence and one_plain_line(licence),
+        library_name="transformers",
+        pipeline_tag="feature-extraction",
+        datasets=[dataset_id] if dataset_id else None,
+        tags=["audio-spectrogram-transformer", "pretraining", "hf_audio"],
+        model_name=model_id.split("/")[-1],
+    )
 
 
 def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:

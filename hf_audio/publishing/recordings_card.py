@@ -16,10 +16,11 @@ from hf_audio.data.index.columns import names_in, of_split
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import SPLITS, CorpusCard
 from hf_audio.data.sharing.columns import FOLD, RowColumns
+from hf_audio.markdown import Markdown, code, one_plain_line, table
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.dataset_card import SIZE_CATEGORIES
 from hf_audio.publishing.licences import hub_licences, sources_of
-from hf_audio.publishing.markdown import Markdown, code, one_plain_line, render, table
+from hf_audio.publishing.templates import render
 
 UNFINISHED = "recordings_unfinished.md"
 MOST_CLASSES = 60  # in a table with their counts; of more the names alone

@@ -1,8 +1,9 @@
 """Classification: the way of a batch from stored rows to the loss of each window, and from logits to scores of clips.
 
 rows of the feature dataset
-  → collator       input_values as the model's extractor gives them, labels, clip_keys        in a worker
-  → augment        on the model's device; each window's random numbers by its place in the step
+  → collator       windows as they are stored (sound: as the model's extractor gives it), labels     in a worker
+  → on_device      input_values, as the extractor would have given them                 on the model's device
+  → augment        each window's random numbers by its place in the step
   → smooth         targets move a little towards an even answer
   → model          logits
   → window losses  cross-entropy, or binary cross-entropy over all classes that are known
@@ -65,7 +66,7 @@ class Classification(Objective):
         self.augment, self.class_weights, self.label_smoothing = augment, class_weights, label_smoothing
         self.window_losses = window_losses_for(features.labels, class_weights)
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
-        self.collator = FeatureCollator(features.extractor, features.labels)
+        self.collator = FeatureCollator(features.extractor, features.labels, stored=True)
         self.model: PreTrainedModel | None = None
         self.has_margin = False
 
@@ -73,12 +74,12 @@ class Classification(Objective):
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
-            self.collator = FeatureCollator(self.features.extractor, self.labels, fields)
+            self.collator = FeatureCollator(self.features.extractor, self.labels, fields, stored=True)
         # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) == "arcface"
 
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
-        batch, targets = dict(batch), batch["labels"]
+        batch, targets = self.collator.on_device(batch), batch["labels"]
         if self.augment is not None:
             windows, draws = (batch["input_values"], targets, batch["num_frames"]), self.augment.draw(places.keys)
             batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
@@ -91,7 +92,8 @@ class Classification(Objective):
 
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits; targets and clip keys."""
-        return model(**model_inputs(self.model, batch)).logits.float(), (batch["labels"], batch["clip_keys"])
+        inputs = model_inputs(self.model, self.collator.on_device(batch))
+        return model(**inputs).logits.float(), (batch["labels"], batch["clip_keys"])
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
         clips = average_per_clip(answers, *truth)

@@ -58,7 +58,7 @@ class Pretraining(Objective):
 
     def __init__(self, features: FeatureDataset) -> None:
         self.features = features
-        self.collator = PretrainingCollator(features.extractor, features.labels)
+        self.collator = PretrainingCollator(features.extractor, features.labels, stored=True)
         self.num_patches = 0
 
     def attach(self, model: PretrainingModel) -> None:
@@ -100,6 +100,7 @@ class Pretraining(Objective):
         return stock_classifier(model, state)
 
     def _ask(self, model: PretrainingModel, batch: Batch, places: Places) -> PretrainingOutput:
+        batch = self.collator.on_device(batch)
         features = batch["input_values"]
         noise = window_noise(batch["window_keys"], self.num_patches, *places.run).to(features.device)
         return model(input_values=features, num_frames=batch["num_frames"], noise=noise)

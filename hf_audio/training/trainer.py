@@ -142,6 +142,10 @@ class AudioTrainer(Trainer):
             in_order=args.dataloader_in_order,
         )
 
+    def floating_point_ops(self, inputs) -> int:
+        """None: Trainer would guess them from tokens. scripts/benchmark_training.py --share counts them."""
+        return 0
+
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         self._micro_batch = 0
         return super().get_batch_samples(epoch_iterator, num_batches, device)

@@ -92,7 +92,8 @@ def read_card(place: Place, reading: DatasetReading | None = None) -> CorpusCard
 
 def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place: Place) -> _Meanings:
     features, values = contents.features, contents.values
-    mask = mask_column(features, values.column_names, reading, place)
+    may_be_partial = reading.mask_column_name or labels.several
+    mask = mask_column(features, values.column_names, reading, place) if may_be_partial else None
     unknown = unknown_classes(mask, values[mask], labels, place) if mask else None
     single = single_values(features, values)
     taken = {*labels.columns, mask, "clip_id", *STRETCH}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datasets import Audio, ClassLabel, Features, Image, LargeList, List, Value, Video
 
 from hf_audio.corpora._dataset.place import Place
-from hf_audio.corpora._dataset.reading import DatasetReading
+from hf_audio.corpora._dataset.reading import NONE, DatasetReading
 from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
 from hf_audio.errors import InputError, unknown_name
 
@@ -72,10 +72,22 @@ def label_candidates(features: Features, columns: Sequence[str]) -> list[str]:
 
 
 def mask_column(features: Features, columns: Sequence[str], reading: DatasetReading, place: Place) -> str | None:
-    """The column that says of which classes anything is known."""
-    if reading.mask_column_name:
-        require_column(features, reading.mask_column_name, place)
-        return reading.mask_column_name
+    """The column that says of which classes anything is known.
+
+    Raises:
+        InputError: no such column, or one that holds no lists.
+    """
+    chosen = reading.mask_column_name
+    if chosen == NONE:
+        return None
+    if chosen:
+        require_column(features, chosen, place)
+        if not (chosen in columns and is_list(features[chosen])):
+            raise InputError(
+                f"--mask_column_name {chosen}: this column of {place.name} is {told_type(features[chosen])}; expected "
+                "lists of 0 and 1, one for each class"
+            )
+        return chosen
     found = [name for name in columns if plain(name) in MASKS and is_list(features[name])]
     return found[0] if len(found) == 1 else None
 

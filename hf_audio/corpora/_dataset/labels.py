@@ -69,16 +69,25 @@ def labels_of(features: Features, values: pa.Table, reading: DatasetReading, pla
             f"{place.name} has no column of classes (beside the sound: {', '.join(values.column_names[:12]) or 'none'}"
             "); name it with --label_column_name, or give a dataset with labels"
         )
+    if candidates[0] not in values.column_names:
+        raise InputError(
+            f"{place.name}: column {candidates[0]!r} holds {told_type(features[candidates[0]])}, which are no classes; "
+            "name the column of classes with --label_column_name"
+        )
     name, same = _chosen(features, values, candidates, place)
     feature, column = features[name], pa.chunked_array(values[name]).combine_chunks()
     told = f"labels: column {name} ({_described(feature)}{f'; {same} says the same' if same else ''})"
+    if reading.label_separator and not _is_text(feature):
+        raise InputError(
+            f"--label_separator {reading.label_separator!r} would do nothing here: column {name!r} of {place.name} "
+            f"holds {_described(feature)}, not texts; leave it out"
+        )
     if is_list(feature):
         return _of_lists(name, feature, column, place, told)
     names, numbers, table = _classes(name, feature, column, place)
     nothing = numbers < 0
     separator = reading.label_separator
-    splits_texts = isinstance(feature, Value) and feature.dtype in ("string", "large_string") and separator != NONE
-    if splits_texts and (separator or plain(name) in SEVERAL_LABELS):
+    if _is_text(feature) and separator != NONE and (separator or plain(name) in SEVERAL_LABELS):
         return _of_texts(name, table, numbers, separator, place, told)
     texts = (
         pa.array(table, pa.string()).take(pa.array(np.where(nothing, 0, numbers)))

@@ -15,7 +15,7 @@ class DatasetReading:
     Attributes:
         dataset_config_name: the configuration, where a dataset has several.
         audio_column_name, group_column_name, split_column_name, mask_column_name: columns of these meanings; "none" is
-            no column, for groups and splits.
+            no column, for groups, splits and masks.
         label_column_name: the column of classes; several are columns of 0 and 1, one for each class.
         label_separator: what stands between several labels of a text; "none" takes a text as one name.
         train_split_name, eval_split_name, test_split_name: splits to train, validate and test on.

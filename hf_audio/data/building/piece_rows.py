@@ -95,17 +95,38 @@ def piece_writer(file: BinaryIO, schema: pa.Schema) -> pa.ipc.RecordBatchFileWri
     return pa.ipc.new_file(file, schema)
 
 
+class _OpenPiece:
+    """The file of a piece, of which no more is in memory than what is looked at."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file, self._batches = pa.memory_map(str(path)), {}
+        self._reader = pa.ipc.open_file(self._file)
+        if self._reader.schema != schema:
+            raise pa.ArrowInvalid("it has other columns")
+
+    def batch(self, place: int) -> pa.RecordBatch:
+        """One of its batches, each looked up once."""
+        if place not in self._batches:
+            self._batches[place] = self._reader.get_batch(place)
+        return self._batches[place]
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._batches.clear()
+        self._file.close()
+
+
 class PieceReader:
     """Reads windows of any clip out of pieces, a few of which are open at a time; only what is read is in memory."""
 
     def __init__(self, kind: Kind, sample_rate: int) -> None:
         self._schema, self._is_one_sum = piece_schema(kind, sample_rate), kind.statistics_axis is None
-        self._open: OrderedDict[Path, tuple[pa.MemoryMappedFile, pa.ipc.RecordBatchFileReader]] = OrderedDict()
+        self._open: OrderedDict[Path, _OpenPiece] = OrderedDict()
 
     def close(self) -> None:
         """Closes all pieces."""
         while self._open:
-            self._open.popitem()[1][0].close()
+            self._open.popitem()[1].close()
 
     def windows(self, path: Path, ends: np.ndarray, first: int, number: int) -> Iterator[StoredWindow]:
         """The windows of a clip.
@@ -124,7 +145,7 @@ class PieceReader:
                 begins = int(ends[place - 1]) if place else 0
                 if begins >= last:
                     return
-                rows = self._reader(path).get_batch(place).slice(max(0, first - begins), last - max(first, begins))
+                rows = self._piece(path).batch(place).slice(max(0, first - begins), last - max(first, begins))
                 rows.validate(full=True)
                 yield from map(self._window, rows.to_pylist())
         except (pa.ArrowException, OSError) as error:
@@ -132,16 +153,13 @@ class PieceReader:
                 raise
             raise InputError(f"{path} is damaged ({one_line(error)}): remove its folder and build anew") from error
 
-    def _reader(self, path: Path) -> pa.ipc.RecordBatchFileReader:
+    def _piece(self, path: Path) -> _OpenPiece:
         if path not in self._open:
             while len(self._open) >= MOST_OPEN:
-                self._open.popitem(last=False)[1][0].close()
-            file = pa.memory_map(str(path))
-            self._open[path] = file, pa.ipc.open_file(file)
-            if self._open[path][1].schema != self._schema:
-                raise pa.ArrowInvalid("it has other columns")
+                self._open.popitem(last=False)[1].close()
+            self._open[path] = _OpenPiece(path, self._schema)
         self._open.move_to_end(path)
-        return self._open[path][1]
+        return self._open[path]
 
     def _window(self, row: dict[str, Any]) -> StoredWindow:
         *values, start_s, num_frames, count, total, squares = row.values()

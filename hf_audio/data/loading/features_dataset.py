@@ -207,6 +207,9 @@ def clip_key(clip_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=8).digest(), "big") >> 1
 
 
+STORED = "stored"  # of a batch: the names of what its inputs are still to be made of
+
+
 class FeatureCollator:
     """Rows of a feature dataset → a batch, as the extractor would have given it for the windows' sound.
 
@@ -214,6 +217,7 @@ class FeatureCollator:
         extractor: of the dataset, or for waveforms the one of the model.
         labels: the classes.
         metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field, as text.
+        stored: leave windows as they are stored where their kind can, for `on_device` to make inputs of them.
     """
 
     def __init__(
@@ -221,7 +225,9 @@ class FeatureCollator:
         extractor: FeatureExtractionMixin,
         labels: LabelSpace,
         metadata_fields: Mapping[str, Sequence[str]] | None = None,
+        stored: bool = False,
     ) -> None:
+        self.stored = stored
         self.extractor, self.kind = extractor, kind_of_extractor(extractor)
         self.labels = labels
         self.metadata_ids = {
@@ -242,7 +248,7 @@ class FeatureCollator:
             where a clip's value is not known, else its place among the field's values, from 1.
         """
         batch = {
-            **self.kind.batch(rows, self.extractor),
+            **self._windows(rows),
             "num_frames": torch.tensor([row["num_frames"] for row in rows], dtype=torch.int64),
             "labels": torch.from_numpy(np.stack([self.labels.target_of(row) for row in rows])),
             "clip_keys": torch.tensor([clip_key(row["clip_id"]) for row in rows], dtype=torch.int64),
@@ -250,6 +256,18 @@ class FeatureCollator:
         if self.metadata_ids:
             batch["metadata"] = torch.tensor([self._metadata_of(row) for row in rows], dtype=torch.int64)
         return batch
+
+    def on_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """A batch with the model's inputs, made on the batch's device of what is stored."""
+        names = batch.get(STORED, ())
+        kept = {name: value for name, value in batch.items() if name not in (*names, STORED)}
+        if names:
+            kept |= self.kind.inputs_of({name: batch[name] for name in names}, batch["num_frames"], self.extractor)
+        return kept
+
+    def _windows(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        stored = self.kind.stored_batch(rows, self.extractor) if self.stored else None
+        return self.kind.batch(rows, self.extractor) if stored is None else {**stored, STORED: tuple(stored)}
 
     def _metadata_of(self, row: dict[str, Any]) -> list[int]:
         """Numbers of what the row says of its clip; metadata that have a name of ours are called otherwise in rows."""

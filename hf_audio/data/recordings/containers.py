@@ -238,7 +238,7 @@ def _mapped(path: str, file: BinaryIO) -> pa.NativeFile | BinaryIO:
 def _damage_in_words(path: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, tarfile.TarError, EOFError, OSError) as error:
+    except (pa.ArrowException, tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and type(error) is not OSError:
             raise  # of the file system; Arrow has the plain kind for damage
         raise InputError(

@@ -87,7 +87,7 @@ def stored_sound(path: str, start_s: float, end_s: float | None, audio_format: s
 
     Args:
         path: of the recording.
-        start_s, end_s: the stretch of it; 0 and None are all of it.
+        start_s, end_s: the stretch of it; 0 and None, or an end behind that of the recording, are all of it.
         audio_format: "flac", or "original": files as they are, which have no stretches.
 
     Raises:
@@ -95,7 +95,8 @@ def stored_sound(path: str, start_s: float, end_s: float | None, audio_format: s
             samples: what no features can be made of either.
     """
     info = probe(path)
-    form = form_of(path, info, start_s > 0 or end_s is not None, audio_format)
+    is_part = start_s > 0 or (end_s is not None and end_s < info.duration_s)
+    form = form_of(path, info, is_part, audio_format)
     if form.subtype is None:
         frames = sum(map(len, _usable(read_blocks(path, start_s, end_s))))
         return StoredSound(_whole_file(path), form.ending, frames / info.sample_rate, info.sample_rate)

@@ -1,23 +1,15 @@
-"""Markdown in which strangers' words stay words: every value of a template is escaped, unless it says otherwise.
+"""Markdown in which strangers' words stay words.
 
-Names of classes and corpora, citations and homepages come from whoever made a dataset. In a card they are one line of
-plain text, whatever they hold: no HTML, picture, link, table, heading, code or metadata of theirs.
-
-    {{ value }}             plain text
-    {{ value | python }}    a literal in Python code
-    {{ value | code }}      one line between backticks or in a block of code, as it is
-    {{ text | link(url) }}  a link, where the address is http(s)
+Names of classes and corpora, citations and homepages come from whoever made a dataset. In a card or a table they are
+one line of plain text, whatever they hold: no HTML, picture, link, table, heading, code or metadata of theirs.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
-
-import jinja2
 
 from hf_audio.errors import printable
 
@@ -93,24 +85,8 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> Markdown:
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
-def render(template: str, **values: Any) -> Markdown:
-    """A template of this folder, filled."""
-    return Markdown(_ENVIRONMENT.get_template(template).render(**values))
-
-
-def fill(text: str, **values: Any) -> Markdown:
-    """A template that is given as text, filled."""
-    return Markdown(_ENVIRONMENT.from_string(text).render(**values))
-
-
 def _escape(letter: str) -> str:
     """A letter as an escape sequence of Python."""
     if letter in '"\\':
         return f"\\{letter}"
     return r"\x60" if letter == "`" else ascii(letter)[1:-1]
-
-
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent), finalize=escaped, autoescape=False
-)
-_ENVIRONMENT.filters |= {"python": python_literal, "code": code, "link": link}

@@ -1,0 +1,64 @@
+"""What a user does on a GPU, from the command line to a finished run: on the CPU here, by check_gpu.sh on a card."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_audio import parse_recipe, prepare_features, prepare_model, train_model
+from hf_audio.models.recurrence import Recurrence
+
+ROOT = Path(__file__).parents[1]
+GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))
+DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
+
+
+def run(features, folder: Path, device: str, *flags: str, model: str = "lstm", seen: list | None = None):
+    """A recipe's stages; `seen` gets the dtypes of what its recurrences give in training."""
+    argv = ["--dataset", features.source, "--window_s", "0.4", "--num_mel_bins", "32", "--report_to", "none"]
+    argv += ["--model", model, "--max_steps", "3", "--per_device_train_batch_size", "4", "--bf16", *flags]
+    argv += ["--use_cpu"] if device == "cpu" else []
+    recipe = parse_recipe({"output_dir": str(folder)}, argv=argv)
+    features = prepare_features(recipe)
+    network = prepare_model(recipe, features)
+    for part in network.modules():
+        if isinstance(part, Recurrence) and seen is not None:
+            part.register_forward_hook(lambda _, args, output: seen.append(output.dtype))
+    return train_model(recipe, network, features)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_run_in_bf16_trains_finishes_and_is_taken_up_again(tiny_features, tmp_path, device):
+    seen: list[torch.dtype] = []
+    trainer = run(tiny_features, tmp_path, device, seen=seen)
+    assert trainer.model.device.type == device and trainer.facts()["training"]["precision"] == "bf16"
+    assert set(seen) == {torch.float32}, "recurrences lose their gradient in half precision"
+    scores = trainer.predictor().scores(tiny_features, "test").logits
+    again = run(tiny_features, tmp_path, device)
+    assert again.state.global_step == 3 and again.optimizer is None, "nothing was trained"
+    assert abs(again.predictor().scores(tiny_features, "test").logits - scores).max() < 1e-2
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_workers_can_be_switched_off(tiny_features, tmp_path, device):
+    trainer = run(tiny_features, tmp_path, device, "--dataloader_num_workers", "0", model="cnn-concert")
+    assert trainer.state.global_step == 3 and trainer.args.dataloader_prefetch_factor is None
+
+
+def test_the_share_of_the_matrix_rate_is_reported():
+    command = [sys.executable, ROOT / "scripts/benchmark_training.py", "--device", "cpu", "--model", "cnn-concert"]
+    command += ["--share", "2", "--steps", "1", "--repeats", "1", "--compile_backend", "eager"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=200).stdout
+    lines = [line for line in output.splitlines() if line.startswith("share")]
+    assert len(lines) == 2 and "eager" in lines[0] and "compiled" in lines[1]
+    assert all(0 < float(line.split()[-6]) < 100 for line in lines), output
+
+
+def test_the_script_that_checks_a_card_is_one_that_bash_reads():
+    subprocess.run(["bash", "-n", ROOT / "scripts/check_gpu.sh"], check=True)
