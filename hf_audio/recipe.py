@@ -27,6 +27,7 @@ from hf_audio.config import (
     PretrainingConfig,
     Recipe,
     RunConfig,
+    ShareConfig,
     SplitConfig,
 )
 from hf_audio.config.acting import require_acting
@@ -40,7 +41,7 @@ from hf_audio.training.arguments import fit_workers, training_defaults
 
 RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
 CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, HubConfig, RunConfig)
-ALL_GROUPS = (DataConfig, *CONFIG_GROUPS, PretrainingConfig, ClassicalConfig)
+ALL_GROUPS = (DataConfig, *CONFIG_GROUPS, PretrainingConfig, ClassicalConfig, ShareConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MOST_YAML_BYTES = 1 << 18

@@ -90,7 +90,7 @@ def compare_versions(folder: Path, options: argparse.Namespace) -> None:
                     rate = ask(child, f"{what} {kind}")
                     found[name] += [rate] if turn else []
             rates = {name: statistics.median(rates) for name, rates in found.items()}
-            print(f"{what + ' ' + kind:24}{rates['this']:10.0f}{rates['other']:10.0f}")
+            print(f"{what + ' ' + kind:24}{rates['this']:10.0f}{rates['other']:10.0f}", flush=True)
             report(f"{what} {kind}, this / other", rates["this"] / rates["other"], "at least 1")
     for child in children.values():
         child.stdin.close()

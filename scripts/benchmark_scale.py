@@ -48,9 +48,9 @@ from benchmark_features import (
 )
 
 import hf_audio
+from hf_audio.data.building.checked_clips import check_clips
 from hf_audio.data.building.finish import write_index
 from hf_audio.data.building.plan import (
-    check_clips,
     describe_build,
     plan_shards,
     shards_of,

@@ -29,3 +29,12 @@ def test_every_comparison_gets_its_line():
     for step in ("decode", "resample", "feature", "encode", "write"):
         assert step in output
     assert "8-bit storage is off by 0.0" in output
+
+
+def test_two_versions_take_turns():
+    command = [sys.executable, ROOT / "scripts/benchmark_features.py", "--beside", ROOT, "--kinds", "fbank"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command += ["--num_clips", "12", "--repeats", "1"]
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=240).stdout
+    ratios = {line[7:50].strip(): float(line[50:60]) for line in output.splitlines() if line.startswith("ratio  ")}
+    assert list(ratios) == ["build fbank, this / other", "read fbank, this / other"] and min(ratios.values()) > 0

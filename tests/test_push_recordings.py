@@ -207,6 +207,9 @@ def test_the_script(tmp_path, many, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "push_corpus.py"), run_name="__main__")
     assert "Nothing says where the dataset goes" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        share("--help")
+    assert "--hub_dataset_id" in (shown := capsys.readouterr().out) and "--audio_format" in shown
 
 
 class TestResuming:

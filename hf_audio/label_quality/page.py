@@ -20,7 +20,7 @@ from hf_audio.pictures.page import Row, Table, inline_picture, page, player
 
 COLUMNS = ("clip_id", "given", "suggested", "confidence", "quality", "split", "group")
 TITLES = ("clip", "given", "suggested", "confidence", "quality", "split", "group", "sound", "picture")
-SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus"}
+SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a", ".mp4", ".webm"}
 
 
 def write_label_errors(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from hf_audio.data.building.checked_clips import check_clips
 from hf_audio.data.building.clip_windows import WindowMaker
 from hf_audio.data.building.finish import MANIFEST, as_json, finish_dataset
 from hf_audio.data.building.gathering import GatheredShard, ShardGatherer, gathered_shards
@@ -22,7 +23,6 @@ from hf_audio.data.building.plan import (
     FILE_TIMES,
     SOURCE,
     Shard,
-    check_clips,
     check_window,
     describe_build,
     files_digest,

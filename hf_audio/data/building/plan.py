@@ -17,18 +17,13 @@ import pyarrow.compute as pc
 
 from hf_audio.data.feature_format import FORMAT_VERSION, are_rates, shard_names
 from hf_audio.data.index.columns import (
-    check_disjoint,
     digest,
-    groups_and_splits,
     has_mixtures,
-    is_one_of,
     mixed_parts,
     places_of,
-    repeated,
-    untrained,
     without_mixtures,
 )
-from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import SPLITS, metadata_columns
 from hf_audio.data.recordings.hub_files import ON_HUB, root_of
 from hf_audio.data.recordings.lengths import recordings_of
@@ -73,34 +68,6 @@ def places_in_order(clips: pa.Table, split: str) -> np.ndarray:
     names = clips["clip_id"].take(pa.array(rows)).to_pylist()
     hashes = [hashlib.sha256(name.encode()).digest() for name in names]
     return rows[sorted(range(len(rows)), key=hashes.__getitem__)]
-
-
-def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
-    """Refuse an index that cannot become a feature dataset.
-
-    Raises:
-        InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
-            training clip; an unknown label, or one twice; partial labels that contradict themselves or the task.
-    """
-    if not len(clips):
-        raise InputError("There are no clips to build features from; the index is empty")
-    given = labels.places(clips["labels"])
-    _check_named_once(clips, labels, given)
-    _check_unknown(clips, labels, given)
-    elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
-    if len(elsewhere):
-        raise InputError(
-            f"Clip {elsewhere['clip_id'][0]} has split {elsewhere['split'][0].as_py()!r}; expected one of "
-            f"{', '.join(SPLITS)}"
-        )
-    counts = pc.value_counts(clips["clip_id"])
-    twice = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(twice):
-        raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
-    check_disjoint(groups_and_splits(clips))
-    lacking = untrained(clips, labels.names)
-    if lacking:
-        raise InputError(f"Class {lacking[0]} has no training clip; add some, or leave the class out of the labels")
 
 
 def describe_build(
@@ -262,31 +229,6 @@ def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[tuple[S
 def _apart(clips: pa.Table) -> pa.Table:
     """The same rows without the table that they are a view of, all of which would else be pickled with them."""
     return clips.take(pa.array(np.arange(len(clips))))
-
-
-def _check_named_once(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
-    """Refuse a clip that has a class twice: `given` is in the order of clips and classes."""
-    twice = repeated(given[0] * len(labels) + given[1])
-    if len(twice):
-        row, label = divmod(int(twice[0]), len(labels))
-        raise InputError(f"Clip {clips['clip_id'][row]} names class {labels.names[label]!r} twice; name it once")
-
-
-def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
-    """Refuse unknown classes that contradict the task, or the classes that are `given`."""
-    rows, classes = labels.places(clips["unknown"])
-    if len(rows) and not labels.is_multi_label:
-        raise InputError(
-            f"Clip {clips['clip_id'][int(rows[0])]} has unknown classes, but each clip has exactly one class here; "
-            f"only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
-        )
-    both = repeated(rows * len(labels) + classes, given[0] * len(labels) + given[1])
-    if len(both):
-        row, label = divmod(int(both[0]), len(labels))
-        raise InputError(
-            f"Clip {clips['clip_id'][row]} has class {labels.names[label]} and it is unknown whether it has it; take "
-            "one back"
-        )
 
 
 def _sizes_bytes(paths: pa.ChunkedArray) -> pa.Array:

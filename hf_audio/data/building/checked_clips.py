@@ -1,0 +1,65 @@
+"""What an index must be before features are built of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.index.columns import check_disjoint, groups_and_splits, is_one_of, repeated, untrained
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
+from hf_audio.data.index.table import SPLITS
+from hf_audio.errors import InputError
+
+
+def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
+    """Refuse an index that cannot become a feature dataset.
+
+    Raises:
+        InputError: no clips; a clip without a split, or named twice; a group in two splits; a class with no
+            training clip; an unknown label, or one twice; partial labels that contradict themselves or the task.
+    """
+    if not len(clips):
+        raise InputError("There are no clips to build features from; the index is empty")
+    given = labels.places(clips["labels"])
+    _check_named_once(clips, labels, given)
+    _check_unknown(clips, labels, given)
+    elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
+    if len(elsewhere):
+        raise InputError(
+            f"Clip {elsewhere['clip_id'][0]} has split {elsewhere['split'][0].as_py()!r}; expected one of "
+            f"{', '.join(SPLITS)}"
+        )
+    counts = pc.value_counts(clips["clip_id"])
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
+    check_disjoint(groups_and_splits(clips))
+    lacking = untrained(clips, labels.names)
+    if lacking:
+        raise InputError(f"Class {lacking[0]} has no training clip; add some, or leave the class out of the labels")
+
+
+def _check_named_once(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuse a clip that has a class twice: `given` is in the order of clips and classes."""
+    twice = repeated(given[0] * len(labels) + given[1])
+    if len(twice):
+        row, label = divmod(int(twice[0]), len(labels))
+        raise InputError(f"Clip {clips['clip_id'][row]} names class {labels.names[label]!r} twice; name it once")
+
+
+def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuse unknown classes that contradict the task, or the classes that are `given`."""
+    rows, classes = labels.places(clips["unknown"])
+    if len(rows) and not labels.is_multi_label:
+        raise InputError(
+            f"Clip {clips['clip_id'][int(rows[0])]} has unknown classes, but each clip has exactly one class here; "
+            f"only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
+        )
+    both = repeated(rows * len(labels) + classes, given[0] * len(labels) + given[1])
+    if len(both):
+        row, label = divmod(int(both[0]), len(labels))
+        raise InputError(
+            f"Clip {clips['clip_id'][row]} has class {labels.names[label]} and it is unknown whether it has it; take "
+            "one back"
+        )
