@@ -218,6 +218,17 @@ def test_tables_of_one_split_each_are_read_together(folder):
     refused(folder, r"holds 3 CSV files \(other.csv, test.csv, train.csv\); pass the one to use, e.g. --data_dir")
 
 
+def test_names_of_tables_and_columns_may_hold_brackets(folder):
+    write(folder, {"Speaker (id)": list("aab"), **{name: some[:3] for name, some in rows().items()}}, "train (new).csv")
+    half = {"Speaker (id)": list("ccd"), "clip": [f"audio/{name}" for name in NAMES[3:]], "label": HEARD[3:]}
+    write(folder, half, "test (a) (b).csv")
+    refused(folder, "their columns are read in different ways", group_column_name="Speaker (id)")
+    write(folder, {"path": half["clip"], "label": half["label"], "Speaker (id)": list("ccd")}, "test (a) (b).csv")
+    understanding = read(folder, group_column_name="Speaker (id)")[1]
+    assert understanding.layout.startswith("the tables test (a) (b).csv, train (new).csv (Speaker (id) the group")
+    assert understanding.groups == "column Speaker (id)"
+
+
 def test_metadata_in_the_folder_of_each_split(tmp_path):
     for split in ("train", "test"):
         touch(tmp_path, *(f"{split}/{name}" for name in NAMES))

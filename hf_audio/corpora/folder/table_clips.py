@@ -86,13 +86,16 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
     shared = "" if reading.group_column_name or roles.group in (None, "group") else _shared(clips, roles.group)
     if shared:
         clips = [_within_its_split(clip) for clip in clips]
+    columns = _told_columns(meaning, roles, told_labels)
     read = Read(
-        _told_layout(table, meaning, roles, told_labels),
+        f"the table {table.path.name}" + (f" ({columns})" if columns else ""),
         clips,
         _told_groups(clips, roles.group),
         _told_splits(clips, roles.split),
         sum(clip.is_group_of_its_file for clip in clips),
         remarks=roles.remarks,
+        columns=columns,
+        group_column=roles.group,
     )
     if roles.group and not reading.group_column_name and _is_a_group_a_file(clips):
         read.num_without_group = len(clips)
@@ -204,8 +207,8 @@ def _check_once(table: Table, clips: Sequence[Clip]) -> None:
             )
 
 
-def _told_layout(table: Table, meaning: Meaning, roles: Roles, told_labels: str) -> str:
-    """The table, and how its columns are read where their names do not say it."""
+def _told_columns(meaning: Meaning, roles: Roles, told_labels: str) -> str:
+    """How columns are read where their names do not say it."""
     told = [
         f"{meaning.path} the path" if meaning.path != "path" else "",
         f"paths {meaning.located.told}" if meaning.located.told else "",
@@ -213,8 +216,7 @@ def _told_layout(table: Table, meaning: Meaning, roles: Roles, told_labels: str)
         f"{roles.group} the group" if roles.group not in (None, "group") else "",
         roles.times.told,
     ]
-    how = "; ".join(filter(None, told))
-    return f"the table {table.path.name}" + (f" ({how})" if how else "")
+    return "; ".join(filter(None, told))
 
 
 def _told_groups(clips: Sequence[Clip], group: str | None) -> str:
