@@ -54,6 +54,23 @@ def test_other_columns_are_metadata_and_named_and_paths_of_a_machine_are_not_kep
     assert "2 columns of paths of this machine (origin, copy)" in understanding.paragraph()
 
 
+@pytest.mark.parametrize(
+    ("written", "is_path"),
+    [
+        ("cut from /home/me/x.wav", True),
+        ("['/Users/me/a.wav']", True),
+        (r"see (D:\takes\a.wav)", True),
+        ("source=file:///srv/a.wav", True),
+        ("https://example.org/home/a.wav", False),
+        ("AC/DC and /m/04rlf; 3/4", False),
+        ("c: /", False),
+    ],
+)
+def test_paths_of_a_machine_are_seen_inside_of_texts(folder, written, is_path):
+    write(folder, {**rows(), "remark": [written] * 6}, separator="\t", name="labels.tsv")
+    assert ("remark" in read(folder)[0][0].metadata) is not is_path
+
+
 def records() -> list[dict]:
     return [{"path": f"audio/{name}", "label": label} for name, label in zip(NAMES, HEARD, strict=True)]
 

@@ -28,6 +28,7 @@ from hf_audio.data.index.understanding import counted, some
 from hf_audio.errors import InputError
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\\w")
+_AROUND_PATHS = re.compile(r"""[\s"'`()\[\]{}<>,;|=]+""")  # in lists, logs and remarks
 _TOP_FOLDERS = frozenset(("home", "Users", "Volumes", "mnt", "media", "data", "root", "scratch", "content", "kaggle"))
 
 
@@ -177,7 +178,13 @@ def _split(written: str) -> str:
 
 
 def is_of_a_machine(value: str) -> bool:
-    """Whether a value is the path of a file on some machine, and not, like AudioSet's /m/04rlf, a name with slashes."""
+    """Whether a value has the path of a file on some machine in it, and not, like AudioSet's /m/04rlf, only slashes."""
+    if "/" not in value and "\\" not in value:
+        return False
+    return any(map(_is_machine_path, _AROUND_PATHS.split(value)))
+
+
+def _is_machine_path(value: str) -> bool:
     if value.startswith("file://") or _DRIVE.match(value):
         return True
     top = value.split("/")[1:2]
