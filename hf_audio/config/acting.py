@@ -106,6 +106,32 @@ NEEDS = (
         "no worker loads data: give --dataloader_num_workers too, e.g. 4, or leave it out",
     ),
     Needs(
+        ("num_train_epochs",),
+        lambda run: run.max_steps <= 0,
+        "--max_steps says how long training lasts: leave one of the two out",
+    ),
+    Needs(("eval_delay",), lambda run: run.eval_strategy != "no", "nothing is evaluated with --eval_strategy no"),
+    Needs(
+        ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
+        lambda run: run.gradient_checkpointing or run.activation_checkpointing,
+        "give --activation_checkpointing too, or leave it out",
+    ),
+    Needs(
+        ("optim_args",),
+        lambda run: getattr(run.optim, "value", run.optim) not in ("adamw_torch", "adamw_torch_fused"),
+        "AdamW takes its --adam_beta1, --adam_beta2 and --adam_epsilon: leave it out, or give another --optim",
+    ),
+    Needs(
+        ("optim_target_modules",),
+        lambda run: any(name in getattr(run.optim, "value", run.optim) for name in ("galore", "apollo")),
+        "it is of --optim galore_adamw, apollo_adamw and the like: give one, or leave it out",
+    ),
+    Needs(
+        ("mixup_alpha",),
+        lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
+        "--mixup_probability 0 mixes nothing: leave one of the two out",
+    ),
+    Needs(
         ("greater_is_better",),
         lambda run: run.metric_for_best_model,
         "it is of --metric_for_best_model: give that too, or leave it out",

@@ -19,7 +19,7 @@ from hf_audio.errors import InputError
 
 STRETCH = ("start_s", "end_s")
 MOST_NAME = 500  # letters of the name of a recording
-_BEGINS_AS_PATH = r"^(?:/|file://|[A-Za-z]:[\\/]|\\\\)"
+_LIKE_A_PATH = r"""(?:^|[\s"'`()\[\]{}<>,;|=])(?:/|file://|[A-Za-z]:[\\/]|\\\\)"""
 
 
 def single_values(features: Features, values: pa.Table) -> pa.Table:
@@ -115,9 +115,9 @@ def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.Chu
 
 
 def _has_machine_paths(texts: pa.ChunkedArray) -> bool:
-    """Whether a text is the path of a file on some machine; only those that begin as one are looked at closely."""
+    """Whether a text has the path of a file on some machine in it; only those like one are looked at closely."""
     different = texts.unique()
-    like_paths = different.filter(pc.match_substring_regex(different, _BEGINS_AS_PATH))
+    like_paths = different.filter(pc.match_substring_regex(different, _LIKE_A_PATH))
     return any(map(is_of_a_machine, like_paths.to_pylist()))
 
 
