@@ -1,4 +1,4 @@
-"""Datasets as other people lay them out: tables above splits, folders within folders, rows and splits without content."""
+"""Datasets as others lay them out: tables above splits, folders within folders, rows and splits without content."""
 
 from __future__ import annotations
 

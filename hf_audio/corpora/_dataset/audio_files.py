@@ -160,8 +160,8 @@ def _by_folders(
     if are_splits or len(names) < 2 or any(len(depths) > 1 or 0 in depths for depths in of_depth):
         examples = list(dict.fromkeys(name for depths in of_depth for name in depths.values()))[:2]
         raise InputError(
-            f"{place.name} has audio files without labels (such as {' and '.join(examples)}); expected a metadata.csv with "
-            "file_name and label beside them, or a folder for each class"
+            f"{place.name} has audio files without labels (such as {' and '.join(examples)}); expected a metadata.csv "
+            "with file_name and label beside them, or a folder for each class"
         )
     number_of = {name: number for number, name in enumerate(names)}
     features = Features({"label": ClassLabel(names=names)})

@@ -123,7 +123,7 @@ def _of_one_kind(place: Place, config: str | None, found: Mapping[str, Sequence[
 
 
 def _tables_of(place: Place, of_split: Sequence[str]) -> list[str]:
-    """The metadata tables among the files of a split, or else those of folders above, which name files of others too."""
+    """The metadata tables among a split's files, or else those of folders above, which name files of others too."""
     own = [one for one in of_split if PurePosixPath(one).name in METADATA_NAMES]
     if own:
         return own
