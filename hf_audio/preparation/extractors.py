@@ -12,7 +12,7 @@ from hf_audio.config import FeatureConfig
 from hf_audio.data.building.plan import check_window
 from hf_audio.data.index.columns import is_file, of_split, require_files, without_mixtures
 from hf_audio.data.recordings.lengths import clip_durations, read_headers, stretch_lengths
-from hf_audio.data.recordings.sampling import sampled
+from hf_audio.data.recordings.sampling import are_all_sampled, sampled
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.terminal import named_logger
@@ -94,7 +94,7 @@ def check_window_ahead(clips: pa.Table, window_s: float, token: str | bool | Non
     try:
         check_window(window_s, lengths)
     except InputError:
-        if len(some) == len(clips):
+        if are_all_sampled(clips):
             raise
         logger.warning(
             "None of %d clips looked at fills the window of %g s, the longest has %.2f s; if none of all does, "

@@ -47,6 +47,11 @@ def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> list
     return [Sampled(clip, info) for clip in some if (info := headers.get(clip.recording)) is not None]
 
 
+def are_all_sampled(clips: pa.Table) -> bool:
+    """Whether `sampled` looks at every one of clips that are not files here."""
+    return not is_file(clips).any() and len(_where_containers_begin(clips)) == len(clips)
+
+
 def where_containers_begin(clips: pa.Table, token: str | bool | None = None) -> Iterator[tuple[Clip, BinaryIO]]:
     """Some clips whose recordings are not files here, each with its recording, without those that hold no sound.
 
