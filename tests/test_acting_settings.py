@@ -19,6 +19,24 @@ LEARNER = {"output_dir": "runs/x", "learner": "svm", "features": "classical"}
 PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
 
 
+REENTRANT = ["--gradient_checkpointing", "--gradient_checkpointing_kwargs", '{"use_reentrant": true}']
+
+
+def test_optimisers_and_schedules_that_are_there_are_taken():
+    for flags in (
+        "--optim sgd --optim_args momentum=0.9",
+        "--adam_beta1 0.8",
+        "--lr_scheduler_type reduce_lr_on_plateau --metric_for_best_model loss",
+        "--lr_scheduler_type constant_with_warmup --warmup_steps 5",
+        "--max_steps -1 --num_train_epochs 5",
+    ):
+        assert parse_recipe(VALUES, argv=flags.split()).training.optim
+    recipe = parse_recipe(
+        VALUES, argv=["--lr_scheduler_type", "cosine_with_min_lr", "--lr_scheduler_kwargs", '{"min_lr": 1e-5}']
+    )
+    assert recipe.training.lr_scheduler_kwargs == {"min_lr": 1e-5}
+
+
 def test_each_training_argument_has_one_role():
     """A new transformers with a new argument fails here: somebody must say what it does."""
     fields = [field.name for field in dataclasses.fields(TrainingArguments)]
@@ -73,6 +91,35 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--load_best_model_at_end", "false"], "--load_best_model_at_end is not for runs here: it always is"),
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
         (["--project", "x"], "it is for --report_to trackio"),
+        (["--max_steps", "2", "--num_train_epochs", "5"], "--max_steps says when training ends"),
+        (["--run_name", "x"], "--report_to names no place where runs have names"),
+        (["--fsdp_config", "{}"], "it is of --fsdp"),
+        (["--fsdp", "full_shard"], "--fsdp shards a model over several processes and this is one"),
+        (["--bf16_full_eval", "true"], "--bf16_full_eval is not for runs here: clips are scored in the precision"),
+        (["--gradient_checkpointing_kwargs", '{"use_reentrant": false}'], "nothing is computed again"),
+        (REENTRANT, "use_reentrant in --gradient_checkpointing_kwargs would leave"),
+        (["--lr_scheduler_type", "constant", "--warmup_steps", "5"], "this --lr_scheduler_type has no warm-up"),
+        (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine cannot be made with .*'foo'"),
+        (
+            ["--lr_scheduler_type", "cosine_with_min_lr"],
+            "made with --lr_scheduler_kwargs None: One of min_lr",
+        ),
+        (["--optim", "adamw_bnb_8bit"], "--optim adamw_bnb_8bit needs a package that is not installed"),
+        (["--optim", "lomo"], "--optim lomo needs a package that is not installed"),
+        (["--optim_args", "a=b"], "--optim_args a=b would do nothing here: --optim adamw_torch"),
+        (["--optim_args", "a"], "cannot be made with --optim_args a, which are NAME=VALUE"),
+        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 would do nothing here: --optim sgd does not read it"),
+        (["--optim_target_modules", "x"], "it is of --optim galore_adamw"),
+        (["--eval_strategy", "no", "--early_stopping_patience", "2"], "nothing is evaluated in training"),
+        (["--early_stopping_patience", "-1"], "--early_stopping_patience must be a number, 0 or more, found -1"),
+        (["--noise_probability", "2"], "--noise_probability must be a number, between 0 and 1, found 2"),
+        (["--mixup_alpha", "-1"], "--mixup_alpha must be a number, 0 or more"),
+        (["--gain_db", "inf"], "--gain_db must be a number, 0 or more, found inf"),
+        (["--equaliser_db", "nan"], "--equaliser_db must be a number, 0 or more, found nan"),
+        (
+            ["--head", "linear", "--model_options", '{"head": "deep"}'],
+            "--head is linear and --model_options has",
+        ),
     ],
 )
 def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hf_audio.config.setting import HUB_OR_PATH, setting
+from hf_audio.config.setting import HUB_OR_PATH, require_within, setting
 
 
 @dataclass
@@ -49,6 +49,14 @@ class ModelConfig:
                 raise ValueError(f"--model_options must be JSON, found {self.model_options!r} ({error})") from None
         if self.model_options is not None and not isinstance(self.model_options, dict):
             raise ValueError(f"--model_options must be a JSON object, found {self.model_options!r}")
+        for name in ("head", "head_sizes", "head_dropout"):
+            if name in (self.model_options or {}) and getattr(self, name) is not None:
+                raise ValueError(
+                    f"--{name} is {getattr(self, name)} and --model_options has another {name}: give the flag alone"
+                )
+        require_within(self, ("lora_rank", "early_stopping_patience"), 0)
+        require_within(self, ("lora_alpha",), 1)
+        require_within(self, ("lora_dropout", "head_dropout"), 0, 1)
 
 
 @dataclass
@@ -144,3 +152,10 @@ class AugmentConfig:
         "interpolate",
         "Labels of a mixed clip: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",
     )
+
+    def __post_init__(self) -> None:
+        require_within(self, ("noise_probability", "combine_probability", "mixup_probability"), 0, 1)
+        require_within(self, ("time_stretch", "frequency_scale", "frequency_shift_bins", "gain_db", "equaliser_db"), 0)
+        require_within(self, ("combine_offset_s", "combine_level_db", "time_mask_s", "frequency_mask_bins"), 0)
+        require_within(self, ("mixup_alpha",), 0)
+        require_within(self, ("noise_snr_db",), -200, 200)
