@@ -98,8 +98,8 @@ def compare_versions(folder: Path, options: argparse.Namespace) -> None:
 
 
 def version_process(checkout: Path, recordings: Path, folder: Path) -> subprocess.Popen:
-    """A process that builds and reads with the version in `checkout`, see benchmark_version.py."""
-    command = [sys.executable, str(Path(__file__).with_name("benchmark_version.py")), str(recordings), str(folder)]
+    """A process that builds and reads with the version in `checkout`, see _feature_speed.py."""
+    command = [sys.executable, str(Path(__file__).with_name("_feature_speed.py")), str(recordings), str(folder)]
     environment = os.environ | {"PYTHONPATH": str(checkout), "HF_HOME": str(folder / "hf_home")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, env=environment, text=True, **pipes)

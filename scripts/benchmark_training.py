@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import transformers
-from matrix_rate import matrix_rate, training_flops
+from _matrix_rate import matrix_rate, training_flops
 from torch.utils.data import Dataset
 from transformers import (
     ASTConfig,

@@ -1,6 +1,6 @@
 """One version of hf_audio, asked by `benchmark_features.py --beside` to build and read features: it answers in seconds.
 
-    PYTHONPATH=CHECKOUT python scripts/benchmark_version.py RECORDINGS FOLDER
+    PYTHONPATH=CHECKOUT python scripts/_feature_speed.py RECORDINGS FOLDER
 
 Each line of its input is `build KIND` or `read KIND`; each line of its output says clips or windows, and the processor
 time that they took. Only what every version has under the same names is used here.

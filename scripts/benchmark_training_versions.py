@@ -1,7 +1,7 @@
 """Does training get slower from one version to the next? Two checkouts take turns, each in processes of its own.
 
     git worktree add ../before COMMIT
-    python scripts/benchmark_versions.py ../before --model cnn-concert --steps 40
+    python scripts/benchmark_training_versions.py ../before --model cnn-concert --steps 40
 
 Stored windows of 3 s are decoded, augmented (mixup, SpecAugment) and trained on by AudioTrainer, on one thread of the
 CPU. What is counted is clips per second of CPU time, which other work on the machine disturbs least.
