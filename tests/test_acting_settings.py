@@ -208,10 +208,45 @@ def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
         parse_recipe({"output_dir": "runs/x", **settings}, argv=[])
 
 
+@pytest.mark.parametrize(
+    ("values", "flags", "sentence"),
+    [
+        (PRETRAINING, ["--objective", "mask"], "Unknown objective 'mask': did you mean 'masked'"),
+        (PRETRAINING, ["--mask_fraction", "2"], "--mask_fraction must be a number, between 0 and 1, found 2"),
+        (PRETRAINING, ["--decoder_width", "0"], "--decoder_width must be a number, 4 or more, found 0"),
+        (LEARNER, ["--learner", "boost"], "Unknown learner 'boost'"),
+    ],
+)
+def test_pretraining_and_learners_check_theirs_too(values, flags, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe(values, argv=flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--model", "resnet5"], "Unknown model 'resnet5': did you mean 'resnet"),
+        (["--freeze", "backbon"], "Unknown freeze 'backbon': did you mean 'backbone'"),
+        (["--head", "deap"], "Unknown head 'deap': did you mean 'deep'"),
+        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a trained checkpoint and cnn is untrained"),
+        (["--model", "lstm", "--gradient_checkpointing"], "lstm cannot compute its layers again"),
+    ],
+)
+def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentence, tmp_path):
+    recipe = parse_recipe({"output_dir": str(tmp_path)}, argv=["--data_dir", str(tmp_path / "nothing"), *flags])
+    with pytest.raises(InputError, match=sentence):
+        hf_audio.prepare_features(recipe)
+
+
 def test_a_learner_takes_no_flags_of_networks():
     recipe = parse_recipe(LEARNER, argv=["--seed", "3", "--report_to", "none"])
     assert recipe.training.seed == 3
-    for flags in (["--learning_rate", "1e-3"], ["--max_steps", "2"], ["--per_device_train_batch_size", "4"]):
+    for flags in (
+        ["--learning_rate", "1e-3"],
+        ["--max_steps", "2"],
+        ["--per_device_train_batch_size", "4"],
+        ["--torch_compile"],
+    ):
         with pytest.raises(InputError, match=f"{flags[0]} is for networks, and this recipe trains --learner"):
             parse_recipe(LEARNER, argv=flags)
     with pytest.raises(InputError, match="--network_features would do nothing here: it is read by --network"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_audio.config.setting import HUB_OR_PATH, require_within, setting
+from hf_audio.errors import unknown_name
 
 
 @dataclass
@@ -73,6 +74,13 @@ class PretrainingConfig:
     decoder_width: int | None = setting(None, "Width of objective=masked's decoder. Default: half the encoder's.")
     decoder_layers: int = setting(2, "Layers of objective=masked's decoder.")
 
+    def __post_init__(self) -> None:
+        if self.objective not in ("masked", "shuffled"):
+            raise unknown_name("objective", self.objective, ("masked", "shuffled"))
+        require_within(self, ("mask_fraction", "shuffle_fraction"), 0, 1)
+        require_within(self, ("decoder_layers",), 0)
+        require_within(self, ("decoder_width",), 4)
+
 
 @dataclass
 class ClassicalConfig:
@@ -105,6 +113,8 @@ class ClassicalConfig:
         return {key: value for key, value in {"C": self.svm_c, "gamma": self.svm_gamma}.items() if value is not None}
 
     def __post_init__(self) -> None:
+        if self.learner not in ("svm", "boosting"):
+            raise unknown_name("learner", self.learner, ("svm", "boosting"))
         if self.svm_c is not None and not self.svm_c > 0:
             raise ValueError(f"--svm_c must be above 0, found {self.svm_c:g}")
         if self.learner != "svm" and (self.svm_c is not None or self.svm_gamma is not None):

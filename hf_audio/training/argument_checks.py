@@ -30,6 +30,13 @@ NOT_NEGATIVE = (
 ABOVE_0 = ("num_train_epochs", "eval_steps", "save_steps", "logging_steps")
 MOST_SEED = 2**32 - 1  # numpy's
 OF_LEARNERS = {"seed"}
+OF_NETWORKS = (  # of what is this machine's, beside all that decides what a network learns
+    *("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "torch_compile"),
+    *("activation_checkpointing_kwargs", "torch_compile_backend", "torch_compile_mode", "torch_empty_cache_steps"),
+    *("per_device_eval_batch_size", "eval_accumulation_steps", "eval_on_start", "save_total_limit", "logging_steps"),
+    *("logging_strategy", "logging_first_step", "dataloader_num_workers", "dataloader_prefetch_factor", "fsdp"),
+    *("dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_in_order", "deepspeed", "run_name"),
+)
 OF_ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 OF_LAYERS = ("galore", "apollo", "lomo", "adalomo")  # optimisers that are made for a model's layers
 
@@ -115,7 +122,7 @@ def _optimiser(args: TrainingArguments, changes: Mapping[str, Any]) -> tuple[Any
 
 def require_of_learners(given: Collection[str]) -> None:
     """Refuses what says how a network is trained, where a learner of scikit-learn is. Raises InputError."""
-    for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS} - OF_LEARNERS):
+    for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS, *OF_NETWORKS} - OF_LEARNERS):
         raise InputError(f"--{name} is for networks, and this recipe trains --learner by scikit-learn: leave it out")
 
 
