@@ -105,6 +105,11 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
             "made with --lr_scheduler_kwargs None: One of min_lr",
         ),
         (["--optim", "adamw_bnb_8bit"], "--optim adamw_bnb_8bit needs a package that is not installed"),
+        (
+            ["--save_strategy", "no", "--metric_for_best_model", "accuracy"],
+            "it chooses among checkpoints by their scores",
+        ),
+        (["--dataloader_num_workers", "2", "--dataloader_prefetch_factor", "0"], "must be a whole number of 1 or more"),
         (["--optim", "lomo"], "--optim lomo needs a package that is not installed"),
         (["--optim_args", "a=b"], "--optim_args a=b would do nothing here: --optim adamw_torch"),
         (["--optim_args", "a"], "cannot be made with --optim_args a, which are NAME=VALUE"),

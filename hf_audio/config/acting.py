@@ -147,6 +147,14 @@ NEEDS = (
         "no worker loads data: give --dataloader_num_workers too, e.g. 4, or leave it out",
     ),
     Needs(
+        ("metric_for_best_model",),
+        lambda run: (
+            "no" not in (_text(run.eval_strategy), _text(run.save_strategy))
+            or _text(run.lr_scheduler_type).startswith(("reduce", "greedy"))
+        ),
+        "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
+    ),
+    Needs(
         ("greater_is_better",),
         lambda run: run.metric_for_best_model,
         "it is of --metric_for_best_model: give that too, or leave it out",

@@ -20,7 +20,7 @@ from hf_audio.training.pretraining import Pretraining
 
 WHOLE_NUMBERS = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
-    **dict.fromkeys(("save_total_limit",), 1),
+    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps", "dataloader_prefetch_factor"), 1),
     **dict.fromkeys(("seed", "data_seed", "dataloader_num_workers"), 0),
 }
 NOT_NEGATIVE = (
