@@ -151,9 +151,12 @@ class Predictor:
             features: local or streamed; their classes may be others than the model's.
 
         Raises:
-            InputError: features that the model does not read, or a model without a layer called `classifier`.
+            InputError: features that the model does not read, no such split, or a model without a layer called
+                `classifier`.
         """
         self.check_reads(features)
+        if split not in features.splits:
+            raise unknown_name("split", split, features.splits)
         values, clip_ids, starts_s = [], [], []
         with progress(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as bar:
             for batch in self._batches(features.splits[split], features, keeps=("clip_id", "start_s")):

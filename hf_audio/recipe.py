@@ -36,7 +36,7 @@ from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_yaml
 from hf_audio.privacy import remember_token
-from hf_audio.training.argument_checks import require_of_learners, require_useful
+from hf_audio.training.argument_checks import require_makeable, require_of_learners, require_useful
 from hf_audio.training.arguments import fit_workers, training_defaults
 
 RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
@@ -102,6 +102,7 @@ def parse_recipe(
             setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
         setattr(namespace, f"gradient_checkpointing{kind}", None)
     found = {kind: _take(kind, namespace) for kind in kinds}
+    require_makeable(found[TrainingArguments], given)
     return Recipe(
         *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
         pretraining=found.get(PretrainingConfig),

@@ -61,10 +61,15 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     Raises:
         InputError: as the corpus, the split, building, loading and the Hub do.
     """
-    from hf_audio.models import require_checkpointing, with_extractor_of
+    from hf_audio.models import require_possible, with_extractor_of
 
-    if recipe.training.gradient_checkpointing and not recipe.classical:
-        require_checkpointing(recipe.model.model)
+    if not recipe.classical:
+        settings, again = (
+            recipe.model,
+            recipe.training.gradient_checkpointing or recipe.training.activation_checkpointing,
+        )
+        wanted = {"freeze": settings.freeze, "head": settings.head, "lora_rank": settings.lora_rank}
+        require_possible(settings.model, **wanted, gradient_checkpointing=again)
     _settle_source(recipe)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:

@@ -19,6 +19,24 @@ LEARNER = {"output_dir": "runs/x", "learner": "svm", "features": "classical"}
 PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
 
 
+REENTRANT = ["--gradient_checkpointing", "--gradient_checkpointing_kwargs", '{"use_reentrant": true}']
+
+
+def test_optimisers_and_schedules_that_are_there_are_taken():
+    for flags in (
+        "--optim sgd --optim_args momentum=0.9",
+        "--adam_beta1 0.8",
+        "--lr_scheduler_type reduce_lr_on_plateau --metric_for_best_model loss",
+        "--lr_scheduler_type constant_with_warmup --warmup_steps 5",
+        "--max_steps -1 --num_train_epochs 5",
+    ):
+        assert parse_recipe(VALUES, argv=flags.split()).training.optim
+    recipe = parse_recipe(
+        VALUES, argv=["--lr_scheduler_type", "cosine_with_min_lr", "--lr_scheduler_kwargs", '{"min_lr": 1e-5}']
+    )
+    assert recipe.training.lr_scheduler_kwargs == {"min_lr": 1e-5}
+
+
 def test_each_training_argument_has_one_role():
     """A new transformers with a new argument fails here: somebody must say what it does."""
     fields = [field.name for field in dataclasses.fields(TrainingArguments)]
@@ -74,13 +92,44 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--train_sampling_strategy", "group_by_length"], "must be random or sequential"),
         (["--max_steps", "5", "--num_train_epochs", "3"], "--num_train_epochs would do nothing here: --max_steps says"),
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
-        (["--gradient_checkpointing_kwargs", "{}"], "give --activation_checkpointing too, or leave it out"),
-        (["--optim_args", "alpha=2"], "--optim_args would do nothing here: AdamW takes its --adam_beta1"),
-        (["--optim_target_modules", "x"], "it is of --optim galore_adamw, apollo_adamw and the like"),
         (["--mixup_alpha", "0.2", "--mixup_probability", "0"], "--mixup_probability 0 mixes nothing"),
         (["--data_dir", "a", "b", "./a"], "--data_dir ./a is there twice"),
         (["--dataset", "me/x", "me/x"], "--dataset me/x is there twice"),
         (["--project", "x"], "it is for --report_to trackio"),
+        (["--max_steps", "2", "--num_train_epochs", "5"], "--max_steps says when training ends"),
+        (["--run_name", "x"], "--report_to names no place where runs have names"),
+        (["--fsdp_config", "{}"], "it is of --fsdp"),
+        (["--fsdp", "full_shard"], "--fsdp shards a model over several processes and this is one"),
+        (["--bf16_full_eval", "true"], "--bf16_full_eval is not for runs here: clips are scored in the precision"),
+        (["--gradient_checkpointing_kwargs", '{"use_reentrant": false}'], "nothing is computed again"),
+        (REENTRANT, "use_reentrant in --gradient_checkpointing_kwargs would leave"),
+        (["--lr_scheduler_type", "constant", "--warmup_steps", "5"], "this --lr_scheduler_type has no warm-up"),
+        (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine cannot be made with .*'foo'"),
+        (
+            ["--lr_scheduler_type", "cosine_with_min_lr"],
+            "made with --lr_scheduler_kwargs None: One of min_lr",
+        ),
+        (["--optim", "adamw_bnb_8bit"], "--optim adamw_bnb_8bit needs a package that is not installed"),
+        (
+            ["--save_strategy", "no", "--metric_for_best_model", "accuracy"],
+            "it chooses among checkpoints by their scores",
+        ),
+        (["--dataloader_num_workers", "2", "--dataloader_prefetch_factor", "0"], "must be a whole number of 1 or more"),
+        (["--optim", "lomo"], "--optim lomo needs a package that is not installed"),
+        (["--optim_args", "a=b"], "--optim_args a=b would do nothing here: --optim adamw_torch"),
+        (["--optim_args", "a"], "cannot be made with --optim_args a, which are NAME=VALUE"),
+        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 would do nothing here: --optim sgd does not read it"),
+        (["--optim_target_modules", "x"], "it is of --optim galore_adamw"),
+        (["--eval_strategy", "no", "--early_stopping_patience", "2"], "nothing is evaluated in training"),
+        (["--early_stopping_patience", "-1"], "--early_stopping_patience must be a number, 0 or more, found -1"),
+        (["--noise_probability", "2"], "--noise_probability must be a number, between 0 and 1, found 2"),
+        (["--mixup_alpha", "-1"], "--mixup_alpha must be a number, 0 or more"),
+        (["--gain_db", "inf"], "--gain_db must be a number, 0 or more, found inf"),
+        (["--equaliser_db", "nan"], "--equaliser_db must be a number, 0 or more, found nan"),
+        (
+            ["--head", "linear", "--model_options", '{"head": "deep"}'],
+            "--head is linear and --model_options has",
+        ),
     ],
 )
 def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):
@@ -169,10 +218,45 @@ def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
         parse_recipe({"output_dir": "runs/x", **settings}, argv=[])
 
 
+@pytest.mark.parametrize(
+    ("values", "flags", "sentence"),
+    [
+        (PRETRAINING, ["--objective", "mask"], "Unknown objective 'mask': did you mean 'masked'"),
+        (PRETRAINING, ["--mask_fraction", "2"], "--mask_fraction must be a number, between 0 and 1, found 2"),
+        (PRETRAINING, ["--decoder_width", "0"], "--decoder_width must be a number, 4 or more, found 0"),
+        (LEARNER, ["--learner", "boost"], "Unknown learner 'boost'"),
+    ],
+)
+def test_pretraining_and_learners_check_theirs_too(values, flags, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe(values, argv=flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--model", "resnet5"], "Unknown model 'resnet5': did you mean 'resnet"),
+        (["--freeze", "backbon"], "Unknown freeze 'backbon': did you mean 'backbone'"),
+        (["--head", "deap"], "Unknown head 'deap': did you mean 'deep'"),
+        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a trained checkpoint and cnn is untrained"),
+        (["--model", "lstm", "--gradient_checkpointing"], "lstm cannot compute its layers again"),
+    ],
+)
+def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentence, tmp_path):
+    recipe = parse_recipe({"output_dir": str(tmp_path)}, argv=["--data_dir", str(tmp_path / "nothing"), *flags])
+    with pytest.raises(InputError, match=sentence):
+        hf_audio.prepare_features(recipe)
+
+
 def test_a_learner_takes_no_flags_of_networks():
     recipe = parse_recipe(LEARNER, argv=["--seed", "3", "--report_to", "none"])
     assert recipe.training.seed == 3
-    for flags in (["--learning_rate", "1e-3"], ["--max_steps", "2"], ["--per_device_train_batch_size", "4"]):
+    for flags in (
+        ["--learning_rate", "1e-3"],
+        ["--max_steps", "2"],
+        ["--per_device_train_batch_size", "4"],
+        ["--torch_compile"],
+    ):
         with pytest.raises(InputError, match=f"{flags[0]} is for networks, and this recipe trains --learner"):
             parse_recipe(LEARNER, argv=flags)
     with pytest.raises(InputError, match="--network_features would do nothing here: it is read by --network"):

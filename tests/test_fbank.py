@@ -199,4 +199,11 @@ def test_what_is_stored_is_a_quarter_of_a_batch_and_becomes_it_on_the_device(nor
     assert sum(small[name].nbytes for name in small[STORED]) < 0.26 * batch["input_values"].nbytes
     made = stored.on_device(small)
     assert made.keys() == batch.keys() and all(torch.equal(made[name], batch[name]) for name in batch)
+    values = np.zeros(batch["input_values"].shape, dtype=np.float32)
+    for window, row in zip(values, rows, strict=True):
+        frames = KIND.decode(row)[: len(window)]
+        window[: len(frames)] = frames
+    if normalisation == "dataset":
+        values = (values - np.float32(extractor.mean)) / np.float32(2 * extractor.std)
+    assert np.array_equal(batch["input_values"].numpy(), values)
     assert whole.on_device(batch).keys() == batch.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -227,3 +228,17 @@ def test_nothing_tells_kinds_apart_by_their_names():
     branch = re.compile(rf"kind(\.name)?\s*(==|!=|in|not in)\s*[(\[]?[\"']({names})|[\"']({names})[\"']\s*(==|!=)")
     files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".md") and path.parent.name != "kinds"]
     assert [path.name for path in files if branch.search(path.read_text())] == []
+
+
+def test_the_formula_of_normalisation_stands_once():
+    """What makes inputs of stored values asks `normalised`; published extractors, which stand alone, have their own."""
+
+    def is_formula(node: ast.AST) -> bool:
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("sub", "sub_", "subtract"):
+            return "mean" in ast.unparse(node)
+        quotient = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.left, ast.BinOp)
+        return quotient and isinstance(node.left.op, ast.Sub) and "mean" in ast.unparse(node.left.right)
+
+    asked = [path for folder in ("kinds", "augment", "training", "data") for path in (PACKAGE / folder).rglob("*.py")]
+    found = [path.name for path in asked for node in ast.walk(ast.parse(path.read_text())) if is_formula(node)]
+    assert found == ["_kind.py"]

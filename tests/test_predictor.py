@@ -88,6 +88,8 @@ def test_classes_in_another_order_are_put_in_that_order(predictor, tiny_features
 
 
 def test_what_the_model_cannot_judge_is_one_sentence(predictor, tiny_features):
+    with pytest.raises(InputError, match="Unknown split 'tset': did you mean 'test'"):
+        predictor.embeddings(tiny_features, "tset")
     extractor = copy.deepcopy(tiny_features.extractor)
     several = dataclasses.replace(tiny_features, labels=LabelSpace(CLASSES, MULTI_LABEL), extractor=extractor)
     with pytest.raises(InputError, match=r"tells 3 classes \(bell, hiss, hum; one of them .* evaluate on"):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import FeatureExtractionMixin
 
-from hf_audio.kinds import kind_of_extractor
+from hf_audio.kinds import kind_of_extractor, normalised
 from hf_audio.kinds.fbank import NATURAL_DB
 
 
@@ -68,12 +68,12 @@ class Normalisation:
 
     @property
     def padding_value(self) -> float:
-        return -self.mean / (self.deviations * self.std) if self.padding is None else self.padding
+        return normalised(0.0, self.mean, self.deviations * self.std) if self.padding is None else self.padding
 
     def apply(self, log_energy: Tensor) -> Tensor:
         """Natural logarithms of energies `[batch, (channels,) frames, bins]` → inputs."""
         mean, scale = self._shaped(log_energy)
-        return (log_energy - mean) / scale
+        return normalised(log_energy, mean, scale)
 
     def undo(self, features: Tensor) -> Tensor:
         """Inputs → natural logarithms of energies."""

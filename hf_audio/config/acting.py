@@ -32,6 +32,8 @@ class Needs(NamedTuple):
 # A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
 STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
+WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
+WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "class_weights", "label_smoothing_factor")
 
 NEEDS = (
@@ -101,6 +103,45 @@ NEEDS = (
         for what in ("eval", "save", "logging")
     ),
     Needs(
+        ("num_train_epochs",),
+        lambda run: run.max_steps < 1,
+        "--max_steps says when training ends: leave it out, or give --max_steps -1 too",
+    ),
+    Needs(
+        ("warmup_steps",),
+        lambda run: _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
+        "this --lr_scheduler_type has no warm-up: leave it out, or give constant_with_warmup, cosine or linear",
+    ),
+    Needs(
+        ("lr_scheduler_kwargs",),
+        lambda run: not _text(run.lr_scheduler_type).startswith("constant"),
+        "a constant --lr_scheduler_type reads none: leave it out",
+    ),
+    *(
+        Needs((name,), lambda run: _text(run.eval_strategy) != "no", "nothing is evaluated in training: leave it out")
+        for name in ("eval_delay", "eval_on_start", "early_stopping_patience")
+    ),
+    *(
+        Needs((name,), lambda run: _text(run.save_strategy) != "no", "no checkpoint is written: leave it out")
+        for name in ("save_total_limit", "early_stopping_patience")
+    ),
+    Needs(
+        ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
+        lambda run: run.gradient_checkpointing or run.activation_checkpointing,
+        "nothing is computed again: give --gradient_checkpointing too, or leave it out",
+    ),
+    Needs(
+        ("optim_target_modules",),
+        lambda run: _text(run.optim).startswith(("galore", "apollo")),
+        "it is of --optim galore_adamw and apollo_adamw: leave it out",
+    ),
+    Needs(("fsdp_config",), lambda run: run.fsdp, "it is of --fsdp: give that too, or leave it out"),
+    Needs(
+        ("run_name",),
+        lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} - WITHOUT_NAMES,
+        "--report_to names no place where runs have names: leave it out",
+    ),
+    Needs(
         ("dataloader_prefetch_factor", "dataloader_persistent_workers"),
         lambda run: run.dataloader_num_workers,
         "no worker loads data: give --dataloader_num_workers too, e.g. 4, or leave it out",
@@ -110,26 +151,18 @@ NEEDS = (
         lambda run: run.max_steps <= 0,
         "--max_steps says how long training lasts: leave one of the two out",
     ),
-    Needs(("eval_delay",), lambda run: run.eval_strategy != "no", "nothing is evaluated with --eval_strategy no"),
-    Needs(
-        ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
-        lambda run: run.gradient_checkpointing or run.activation_checkpointing,
-        "give --activation_checkpointing too, or leave it out",
-    ),
-    Needs(
-        ("optim_args",),
-        lambda run: getattr(run.optim, "value", run.optim) not in ("adamw_torch", "adamw_torch_fused"),
-        "AdamW takes its --adam_beta1, --adam_beta2 and --adam_epsilon: leave it out, or give another --optim",
-    ),
-    Needs(
-        ("optim_target_modules",),
-        lambda run: any(name in getattr(run.optim, "value", run.optim) for name in ("galore", "apollo")),
-        "it is of --optim galore_adamw, apollo_adamw and the like: give one, or leave it out",
-    ),
     Needs(
         ("mixup_alpha",),
         lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
         "--mixup_probability 0 mixes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("metric_for_best_model",),
+        lambda run: (
+            "no" not in (_text(run.eval_strategy), _text(run.save_strategy))
+            or _text(run.lr_scheduler_type).startswith(("reduce", "greedy"))
+        ),
+        "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
     ),
     Needs(
         ("greater_is_better",),
@@ -142,6 +175,11 @@ NEEDS = (
         "it is for --report_to trackio: give that too, or leave it out",
     ),
 )
+
+
+def _text(chosen: Any) -> str:
+    """A choice as it is typed; TrainingArguments make enumerations of some."""
+    return getattr(chosen, "value", chosen)
 
 
 def require_acting(given: Collection[str], settings: Mapping[str, Any]) -> None:

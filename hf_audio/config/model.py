@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hf_audio.config.setting import HUB_OR_PATH, setting
+from hf_audio.config.setting import HUB_OR_PATH, require_within, setting
+from hf_audio.errors import unknown_name
 
 
 @dataclass
@@ -49,6 +50,14 @@ class ModelConfig:
                 raise ValueError(f"--model_options must be JSON, found {self.model_options!r} ({error})") from None
         if self.model_options is not None and not isinstance(self.model_options, dict):
             raise ValueError(f"--model_options must be a JSON object, found {self.model_options!r}")
+        for name in ("head", "head_sizes", "head_dropout"):
+            if name in (self.model_options or {}) and getattr(self, name) is not None:
+                raise ValueError(
+                    f"--{name} is {getattr(self, name)} and --model_options has another {name}: give the flag alone"
+                )
+        require_within(self, ("lora_rank", "early_stopping_patience"), 0)
+        require_within(self, ("lora_alpha",), 1)
+        require_within(self, ("lora_dropout", "head_dropout"), 0, 1)
 
 
 @dataclass
@@ -64,6 +73,13 @@ class PretrainingConfig:
     shuffle_fraction: float = setting(0.15, "Share of a window's patches that changes places, for objective=shuffled.")
     decoder_width: int | None = setting(None, "Width of objective=masked's decoder. Default: half the encoder's.")
     decoder_layers: int = setting(2, "Layers of objective=masked's decoder.")
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("masked", "shuffled"):
+            raise unknown_name("objective", self.objective, ("masked", "shuffled"))
+        require_within(self, ("mask_fraction", "shuffle_fraction"), 0, 1)
+        require_within(self, ("decoder_layers",), 0)
+        require_within(self, ("decoder_width",), 4)
 
 
 @dataclass
@@ -97,6 +113,8 @@ class ClassicalConfig:
         return {key: value for key, value in {"C": self.svm_c, "gamma": self.svm_gamma}.items() if value is not None}
 
     def __post_init__(self) -> None:
+        if self.learner not in ("svm", "boosting"):
+            raise unknown_name("learner", self.learner, ("svm", "boosting"))
         if self.svm_c is not None and not self.svm_c > 0:
             raise ValueError(f"--svm_c must be above 0, found {self.svm_c:g}")
         if self.learner != "svm" and (self.svm_c is not None or self.svm_gamma is not None):
@@ -144,3 +162,10 @@ class AugmentConfig:
         "interpolate",
         "Labels of a mixed clip: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",
     )
+
+    def __post_init__(self) -> None:
+        require_within(self, ("noise_probability", "combine_probability", "mixup_probability"), 0, 1)
+        require_within(self, ("time_stretch", "frequency_scale", "frequency_shift_bins", "gain_db", "equaliser_db"), 0)
+        require_within(self, ("combine_offset_s", "combine_level_db", "time_mask_s", "frequency_mask_bins"), 0)
+        require_within(self, ("mixup_alpha",), 0)
+        require_within(self, ("noise_snr_db",), -200, 200)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import Field, field
+from typing import Any
+
+from hf_audio.errors import InputError
 
 # What a setting names, where it is no plain value. Reports say less of it, see reported.py.
 PATH = "path"
@@ -20,3 +25,16 @@ def setting(default, help_text: str, names: str | None = None):
     if names:
         NAMES[made] = names
     return made
+
+
+def require_within(group: Any, names: Iterable[str], least: float, most: float = math.inf) -> None:
+    """Refuses settings of a group that are no numbers between `least` and `most`, both included; None is left alone.
+
+    Raises:
+        InputError: the first of them.
+    """
+    expected = f"{least:g} or more" if most == math.inf else f"between {least:g} and {most:g}"
+    for name in names:
+        value = getattr(group, name)
+        if value is not None and not (math.isfinite(value) and least <= value <= most):
+            raise InputError(f"--{name} must be a number, {expected}, found {value:g}")

@@ -17,7 +17,7 @@ from typing import Any
 from transformers import FeatureExtractionMixin
 
 from hf_audio.errors import unknown_name
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale, WindowExtractor
+from hf_audio.kinds._kind import CardText, Form, Kind, Scale, WindowExtractor, normalised
 
 __all__ = [
     "KINDS",
@@ -30,6 +30,7 @@ __all__ = [
     "kind_of",
     "kind_of_extractor",
     "names_of",
+    "normalised",
 ]
 
 KINDS: dict[str, Kind] = {

@@ -82,6 +82,14 @@ class Scale(NamedTuple):
     frame_s: float
 
 
+def normalised(values: Any, mean: Any, divisor: Any) -> Any:
+    """Measured values as models read them, (value - mean) / divisor: numbers, or tensors that fit each other.
+
+    The one place of the formula here; published extractors, which stand alone, have their own, and are compared.
+    """
+    return (values - mean) / divisor
+
+
 class CardText(NamedTuple):
     """What cards say of a kind. The last five are templates, filled as a dataset's card is.
 

@@ -31,7 +31,7 @@ from hf_audio.extractors.fbank import (
     kaldi_log_mel,
 )
 from hf_audio.grey_pictures import decode_features, encode_features, read_pixels
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale
+from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalised
 from hf_audio.kinds._stored_values import are_measured, picture_faults
 from hf_audio.limits import FIELDS, one_of, whole
 from hf_audio.windows import SampleWindows, cut_windows
@@ -245,14 +245,8 @@ class Fbank(Kind):
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
         """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalising."""
-        values = np.zeros((len(rows), extractor.max_length, extractor.num_mel_bins), dtype=np.float32)
-        for window, row in zip(values, rows, strict=True):
-            frames = self.decode(row)[: len(window)]
-            window[: len(frames)] = frames
-        if extractor.do_normalize:
-            values -= np.float32(extractor.mean)
-            values /= np.float32(2 * extractor.std)
-        return {"input_values": torch.from_numpy(values)}
+        num_frames = torch.tensor([row["num_frames"] for row in rows])
+        return self.inputs_of(self.stored_batch(rows, extractor), num_frames, extractor)
 
     def stored_batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor
@@ -273,7 +267,7 @@ class Fbank(Kind):
         frames = torch.arange(values.shape[1], device=values.device)
         values.masked_fill_((frames >= num_frames[:, None])[:, :, None], 0.0)
         if extractor.do_normalize:
-            values.sub_(extractor.mean).div_(2 * extractor.std)
+            values = normalised(values, extractor.mean, 2 * extractor.std)
         return {"input_values": values}
 
     def scale(self, extractor: ASTFeatureExtractor) -> Scale:

@@ -27,7 +27,9 @@ from hf_audio.models.checkpoints import (
 from hf_audio.models.classifier import AudioClassifierConfig
 from hf_audio.models.feature_networks import FeatureCNNConfig, FeatureMLPConfig, FeatureRNNConfig
 from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.models.freezing import FREEZABLE
 from hf_audio.models.freezing import freeze as freeze_weights
+from hf_audio.models.heads import HEADS
 from hf_audio.models.lora import add_lora
 from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
 from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
@@ -49,7 +51,7 @@ for _config in (SpectrogramCNNConfig, SpectrogramLSTMConfig, TimmClassifierConfi
     AutoFeatureExtractor.register(_config, SpectrogramFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(TransformerClassifierConfig, FbankFeatureExtractor, exist_ok=True)
 
-__all__ = ["PRESETS", "build_model", "require_checkpointing", "with_extractor_of"]
+__all__ = ["PRESETS", "build_model", "require_possible", "with_extractor_of"]
 
 TIMM = "timm/"  # timm's own namespace on the Hub
 
@@ -92,8 +94,7 @@ def build_model(
     if freeze == "backbone" and _is_timm(name):
         freeze, options["trainable_blocks"] = "none", 0  # its batch norms rest too
     trained = _is_trained(name)
-    if lora_rank and not trained:
-        raise InputError(f"LoRA adapts a trained checkpoint and {name} is untrained: give one with --model")
+    require_possible(name, lora_rank=lora_rank)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -148,13 +149,34 @@ def metadata_values(features: FeatureDataset, fields: Sequence[str]) -> dict[str
     return {field: sorted(map(str, found[field])) for field in fields}
 
 
-def require_checkpointing(name: str) -> None:
-    """Refuses --gradient_checkpointing for networks of ours that keep all they compute.
+def require_possible(
+    name: str,
+    *,
+    freeze: str = "none",
+    head: str | None = None,
+    lora_rank: int = 0,
+    gradient_checkpointing: bool = False,
+) -> None:
+    """Refuses a model, and what is asked of it, as far as names tell: before hours are spent on its features.
+
+    Args:
+        name, freeze, lora_rank: see `build_model`.
+        head: one of HEADS, or the preset's.
+        gradient_checkpointing: compute layers again in place of keeping what they gave.
 
     Raises:
-        InputError: it is one of those.
+        InputError: an unknown name (names the nearest), adapters for an untrained model, or gradient checkpointing of
+            networks of ours that keep all they compute.
     """
-    if name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
+    if not _is_trained(name) and name not in PRESETS and name not in import_timm().list_models():
+        raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
+    if freeze not in FREEZABLE:
+        raise unknown_name("freeze", freeze, FREEZABLE)
+    if head is not None and head not in HEADS:
+        raise unknown_name("head", head, HEADS)
+    if lora_rank and not _is_trained(name):
+        raise InputError(f"LoRA adapts a trained checkpoint and {name} is untrained: give one with --model")
+    if gradient_checkpointing and name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
         raise InputError(
             f"{name} cannot compute its layers again in place of keeping them: leave out --gradient_checkpointing"
         )
@@ -185,8 +207,6 @@ def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], 
     if name in PRESETS:
         _require_form(name, Form.SOUND, features)
         return transformer_from_scratch(name, labels, **options)
-    if name not in import_timm().list_models():
-        raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
     _require_form(name, Form.PICTURE, features)
     return TimmClassifier(_config_of(TimmClassifierConfig, features, {"timm_name": name, **options}))
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+from transformers.training_args import ParallelMode
 
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.errors import InputError, one_line, unknown_name
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS, REFUSED_ARGUMENTS
-from hf_audio.training.arguments import require_aligned, unknown_metric
+from hf_audio.training.arguments import require_aligned, require_whole_gradients, unknown_metric
 from hf_audio.training.classification import Classification
 from hf_audio.training.pretraining import Pretraining
 
 WHOLE_NUMBERS = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
-    **dict.fromkeys(("save_total_limit",), 1),
+    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps", "dataloader_prefetch_factor"), 1),
     **dict.fromkeys(("seed", "data_seed", "dataloader_num_workers"), 0),
 }
 NOT_NEGATIVE = (
@@ -26,6 +30,15 @@ NOT_NEGATIVE = (
 ABOVE_0 = ("num_train_epochs", "eval_steps", "save_steps", "logging_steps")
 MOST_SEED = 2**32 - 1  # numpy's
 OF_LEARNERS = {"seed"}
+OF_NETWORKS = (  # of what is this machine's, beside all that decides what a network learns
+    *("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "torch_compile"),
+    *("activation_checkpointing_kwargs", "torch_compile_backend", "torch_compile_mode", "torch_empty_cache_steps"),
+    *("per_device_eval_batch_size", "eval_accumulation_steps", "eval_on_start", "save_total_limit", "logging_steps"),
+    *("logging_strategy", "logging_first_step", "dataloader_num_workers", "dataloader_prefetch_factor", "fsdp"),
+    *("dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_in_order", "deepspeed", "run_name"),
+)
+OF_ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
+OF_LAYERS = ("galore", "apollo", "lomo", "adalomo")  # optimisers that are made for a model's layers
 
 
 def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
@@ -53,9 +66,63 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
     _check_reporting(values.get("report_to"))
 
 
+def require_makeable(args: TrainingArguments, given: Collection[str] = ()) -> None:
+    """Makes the optimiser's settings and the schedule as training will, so that what is wrong with them is said now.
+
+    Args:
+        given: names of the arguments that a user gave.
+
+    Raises:
+        InputError: a package that is missing; arguments that the optimiser or the schedule does not take; --fsdp in a
+            single process; checkpointing of a kind that loses gradients.
+    """
+    if args.fsdp and args.parallel_mode != ParallelMode.DISTRIBUTED:
+        raise InputError(
+            "--fsdp shards a model over several processes and this is one: use accelerate launch --config_file "
+            "recipes/accelerate/fsdp.yaml, or leave it out"
+        )
+    require_whole_gradients(args)
+    _check_optimiser(args, given)
+    schedule, settings = args.lr_scheduler_type.value, args.lr_scheduler_kwargs
+    try:
+        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        get_scheduler(schedule, optimiser, 1, 10, scheduler_specific_kwargs=copy.copy(settings))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"--lr_scheduler_type {schedule} cannot be made with --lr_scheduler_kwargs {settings}: {one_line(error)}"
+        ) from None
+
+
+def _check_optimiser(args: TrainingArguments, given: Collection[str]) -> None:
+    """Refuses an optimiser that is not installed, and settings of it that would change nothing."""
+    name, options = args.optim.value, args.optim_args.split(",") if args.optim_args else []
+    changes = {f"--optim_args {one}": ({"optim_args": None}, {"optim_args": one}) for one in options}
+    changes |= {f"--{one}": ({}, {one: 0.123}) for one in OF_ADAM if one in given}
+    try:
+        _optimiser(args, {})
+        for flag, (without, with_it) in changes.items():
+            if _optimiser(args, without) == _optimiser(args, with_it):
+                raise InputError(f"{flag} would do nothing here: --optim {name} does not read it, leave it out")
+    except ImportError as error:
+        raise InputError(f"--optim {name} needs a package that is not installed: {one_line(error)}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        if not name.startswith(OF_LAYERS):  # these need the model
+            raise InputError(
+                f"--optim {name} cannot be made with --optim_args {args.optim_args}, which are NAME=VALUE,NAME=VALUE: "
+                f"{one_line(error)}"
+            ) from None
+
+
+def _optimiser(args: TrainingArguments, changes: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    changed = copy.copy(args)
+    for name, value in changes.items():
+        setattr(changed, name, value)
+    return Trainer.get_optimizer_cls_and_kwargs(changed)
+
+
 def require_of_learners(given: Collection[str]) -> None:
     """Refuses what says how a network is trained, where a learner of scikit-learn is. Raises InputError."""
-    for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS} - OF_LEARNERS):
+    for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS, *OF_NETWORKS} - OF_LEARNERS):
         raise InputError(f"--{name} is for networks, and this recipe trains --learner by scikit-learn: leave it out")
 
 

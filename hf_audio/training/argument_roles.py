@@ -9,7 +9,7 @@ from __future__ import annotations
 DECISIVE_ARGUMENTS = (
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
     *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
-    *("max_grad_norm", "label_smoothing_factor", "bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32"),
+    *("max_grad_norm", "label_smoothing_factor", "bf16", "fp16", "tf32"),
     *("seed", "data_seed", "full_determinism", "train_sampling_strategy", "dataloader_drop_last"),
     *("eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"),
     *("metric_for_best_model", "greater_is_better"),
@@ -52,6 +52,10 @@ REFUSED_ARGUMENTS = {
     **dict.fromkeys(("include_num_input_tokens_seen", "average_tokens_across_devices", "length_column_name"), _TOKENS),
     **dict.fromkeys(("prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object"), _METRICS),
     **dict.fromkeys(("include_for_metrics", "batch_eval_metrics"), _METRICS),
+    **dict.fromkeys(
+        ("bf16_full_eval", "fp16_full_eval"),
+        "clips are scored in the precision of training; give --bf16",
+    ),
     "load_best_model_at_end": "it always is, by --metric_for_best_model, where --eval_strategy and --save_strategy are "
     "one; leave it out",
     "auto_find_batch_size": "the report says the batch size that was asked for; give a smaller "

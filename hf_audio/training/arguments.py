@@ -102,6 +102,9 @@ def own_arguments(
         )
     if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
         raise InputError(f"{type(model).__name__} cannot recompute its layers: leave out --gradient_checkpointing")
+    require_whole_gradients(args)
+    if patience < 0:
+        raise InputError(f"early_stopping_patience must be 0 or more, found {patience}")
     if args.fp16 and args.device.type == "cpu":
         raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
     args = copy.copy(args)
@@ -118,13 +121,23 @@ def own_arguments(
     args.mixed_precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
     if args.ddp_find_unused_parameters is None:
         args.ddp_find_unused_parameters = False
-    # With the reentrant kind no gradient reaches LoRA adapters, since the inputs of a frozen layer need none.
     for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         setattr(args, name, {"use_reentrant": False, **(getattr(args, name, None) or {})})
     if "validation" not in objective.features.splits:
         args.eval_strategy = IntervalStrategy.NO
     _keep_the_best(args, objective, patience)
     return args
+
+
+def require_whole_gradients(args: TrainingArguments) -> None:
+    """Refuses reentrant checkpointing: only layers whose inputs need a gradient have one then, so neither LoRA adapters
+    behind a frozen layer nor the first convolutions of stock speech models would learn. Raises InputError."""
+    for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
+        if (getattr(args, name, None) or {}).get("use_reentrant"):
+            raise InputError(
+                "use_reentrant in --gradient_checkpointing_kwargs would leave layers behind frozen ones and the first "
+                "layers of speech models without a gradient: leave it out"
+            )
 
 
 def _keep_the_best(args: TrainingArguments, objective: Objective, patience: int) -> None:
