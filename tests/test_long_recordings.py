@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from tone_corpus import CARD, LABELS
 
+from hf_audio.data.building import clip_windows
 from hf_audio.data.building import shard_rows as shard_writing
-from hf_audio.data.building import shards as feature_shards
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.recordings import audio
@@ -45,7 +45,7 @@ def in_pieces(monkeypatch):
     def make() -> None:
         monkeypatch.setattr(audio, "WHOLE_S", 0.0)
         monkeypatch.setattr(audio, "BLOCK_FRAMES", 10_007)
-        monkeypatch.setattr(feature_shards, "BATCH_S", 1.0)
+        monkeypatch.setattr(clip_windows, "BATCH_S", 1.0)
 
     return make
 

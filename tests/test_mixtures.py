@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPO_ROOT
 from corpus_trees import irmas_tree
 from test_mixing_audio import noise, write
 
@@ -30,6 +29,7 @@ from hf_audio.learners.classifiers import search_settings
 from hf_audio.learners.window_vectors import WindowVectors
 from hf_audio.preparation import build_corpus_features
 
+ROOT = Path(__file__).parents[1]
 NAMES = ("bell", "drum", "flute", "tuba")
 LABELS = LabelSpace(NAMES, MULTI_LABEL)
 
@@ -102,8 +102,10 @@ def test_the_plan_is_the_same_in_every_process_and_for_any_order_of_the_index(hu
     plans = []
     for order, seed in (("1", "0"), ("2", "0"), ("1", "1")):
         command = [sys.executable, "-c", PLAN, order, seed]
-        env = hub_env | {"PYTHONHASHSEED": order, "PYTHONPATH": str(REPO_ROOT)}
-        done = subprocess.run(command, cwd=REPO_ROOT, env=env, capture_output=True, text=True, check=True)
+        env = hub_env | {"PYTHONHASHSEED": order, "PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[1], env=env, capture_output=True, text=True, check=True
+        )
         plans.append(done.stdout.split("; ", 1))
     assert plans[0][0] != plans[1][0], "strings hash differently in them"
     assert plans[0][1] == plans[1][1] != plans[2][1]
@@ -257,7 +259,7 @@ def test_irmas_mixed_by_one_command_and_some_to_listen_to(tmp_path, monkeypatch)
     assert f"{len(mixed)} mixtures of its own clips" in features.manifest["corpus"]["protocol"]
     command = ["preview_mixtures.py", "--corpus", "irmas", "--data_dir", str(root)]
     monkeypatch.setattr(sys, "argv", [*command, "--preview", "3", "--preview_dir", str(tmp_path / "listen")])
-    runpy.run_path(str(REPO_ROOT / "scripts/preview_mixtures.py"), run_name="__main__")
+    runpy.run_path(str(ROOT / "scripts/preview_mixtures.py"), run_name="__main__")
     files = sorted((tmp_path / "listen").glob("*.flac"))
     assert len(files) == 3 and all("+" in path.name for path in files)
     assert soundfile.info(files[0]).duration == pytest.approx(0.5)

@@ -21,7 +21,7 @@ from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, tone_clips
 from hf_audio import InputError
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.corpora import find_corpus
-from hf_audio.data.building import shards as feature_shards
+from hf_audio.data.building import clip_windows
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.label_overrides import ClipLabels, read_overrides
 from hf_audio.data.index.table import Clip, index_of, rows_of
@@ -227,7 +227,7 @@ def test_in_stereo_half_as_long_is_too_long(tmp_path):
 
 
 def test_a_recording_that_must_be_held_and_is_too_long_is_left_out_with_its_reason(tmp_path, monkeypatch):
-    for module in (audio, feature_shards):
+    for module in (audio, clip_windows):
         monkeypatch.setattr(module, "MOST_SAMPLES", 1_000_000)  # less than one call of the extractor takes
     clips = tone_clips(tmp_path / "tones")
     too_long = Clip(long_wav(tmp_path / "=long.wav", 20, 1_000), ("low",), "long", "=long.wav", split="train")
