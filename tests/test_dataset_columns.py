@@ -332,7 +332,8 @@ def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
     }  # fmt: skip
     columns = {
         "label": ["a", "b"], "year": [1999, None], "bpm": [120.5, float("nan")], "ok": [True, None],
-        "where": ["/home/ann/a.wav", None], "cut": [None, "of '/home/ann/b.wav'"], "kind": [1, -1], "vector": [[0.5], [1.0]],
+        "where": ["/home/ann/a.wav", None], "cut": [None, "of '/home/ann/b.wav'"], "kind": [1, -1],
+        "vector": [[0.5], [1.0]],
         "group": ["g", "h"], "split": ["train", "test"],
     }  # fmt: skip
     clips, found = read(folder(tmp_path, features, **columns))
