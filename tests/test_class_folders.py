@@ -163,6 +163,13 @@ def test_one_folder_of_the_same_name_in_each_class_is_no_group(tmp_path):
     assert "no grouping is known" in understanding.groups
 
 
+def test_folders_of_formats_are_no_groups(tmp_path):
+    touch(tmp_path, *classes("dog/wav/ann", "dog/OGG/bob", "cat/wav/ann", "cat/OGG/bob"))
+    clips, understanding = read(tmp_path)
+    assert {group for _, group, _ in clips.values()} == {"ann", "bob"}
+    assert understanding.layout == "class folders, through the folder OGG or wav in each"
+
+
 def test_no_class_vanishes_with_an_unknown_suffix(tmp_path):
     touch(tmp_path, *classes("dog", "cat"))
     (tmp_path / "emu").mkdir()

@@ -9,6 +9,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -30,6 +31,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.label_quality.clip_vectors import ClipTable
 from hf_audio.label_quality.errors import LEAST_AGREEMENT, _errors_of_each_class, _errors_of_one_label, out_of_fold
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
+from hf_audio.label_quality.page import _sounds
 from hf_audio.label_quality.planted_errors import find_planted_errors, plant
 from hf_audio.metrics import WindowScores
 from hf_audio.stored_scores import write_scores
@@ -168,6 +170,19 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     mended = read_clip_labels(build_corpus_features(data, tmp_path / "mended"))
     still_wrong = {clip_id for clip_id in checked if mended[clip_id].labels != truth[clip_id]}
     assert len(still_wrong) < 0.3 * len(wrong & checked)
+
+
+def test_the_page_plays_the_file_of_the_clip_or_none(tmp_path):
+    files = ("a#1.wav", "a.wav", "x/b.wav", "y/b.wav", "c.wav")
+    for name in files:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(b"")
+    clip_ids = ("a#1.wav", "a#1.wav#0-2", "a.wav#0-2", "b", "c", "gone")
+    errors = [SimpleNamespace(row={"clip_id": name, "start_s": 0.0, "end_s": None}) for name in clip_ids]
+    played = {name: unquote(str(one)) for name, one in _sounds(errors, tmp_path / "data", tmp_path).items()}
+    assert set(played) == {"a#1.wav", "a#1.wav#0-2", "a.wav#0-2", "c"}, "b is in two folders: neither is played"
+    assert "data/a#1.wav" in played["a#1.wav"] and "data/a#1.wav" in played["a#1.wav#0-2"]
+    assert "data/a.wav" in played["a.wav#0-2"] and "data/c.wav" in played["c"]
 
 
 def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):

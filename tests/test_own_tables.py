@@ -107,6 +107,11 @@ def test_suffixes_of_tables(folder, name):
     assert read(folder / name)[0] == clips, "the table itself can be given too"
 
 
+def test_columns_may_stand_apart_by_bars(folder):
+    write(folder, rows(), "labels.psv", separator="|")
+    assert read(folder)[1].layout == "the table labels.psv"
+
+
 def test_labels_in_json_and_parquet_may_be_lists(folder):
     listed = [{"file": row["path"], "labels": [row["label"], "pet"], "start": None} for row in records()]
     (folder / "a.json").write_text(json.dumps(listed))

@@ -17,7 +17,7 @@ import torch
 from matplotlib.text import Text
 from PIL import Image
 
-from hf_audio.analysis.data_pictures import draw_features
+from hf_audio.analysis.data_pictures import _write_projector, draw_features
 from hf_audio.augment import augmentation_for
 from hf_audio.config import AugmentConfig
 from hf_audio.data.building.build import build_features
@@ -226,6 +226,13 @@ def test_embeddings_of_a_model_for_the_projector(stored, tmp_path):
     vectors = np.loadtxt(tmp_path / "pictures" / "vectors.tsv", delimiter="\t")
     labels = (tmp_path / "pictures" / "metadata.tsv").read_text().split()
     assert len(vectors) == len(labels) == features.num_windows("train") and set(labels) == set(features.labels.names)
+
+
+def test_each_point_of_the_projector_has_one_line_whatever_classes_are_called(tmp_path):
+    names = ["rock; pop", "two\nlines", "a\ttab", "plain"]
+    _write_projector(tmp_path, np.zeros((4, 2)), np.eye(4), names)
+    lines = (tmp_path / "metadata.tsv").read_text().splitlines()
+    assert lines == ['["rock; pop"]', "two\\nlines", "a\\ttab", "plain"]
 
 
 def test_the_script_on_classical_features(classical, tmp_path):

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from hf_audio.augment import Compose
 from hf_audio.baselines import MOST_TRAINING_WINDOWS, window_statistics
 from hf_audio.data.loading.features_dataset import FeatureDataset
-from hf_audio.data.tables import csv_text
-from hf_audio.errors import InputError
+from hf_audio.data.tables import csv_text, names_cell
+from hf_audio.errors import InputError, printable
 from hf_audio.files import write_atomically
 from hf_audio.kinds import Form
 from hf_audio.pictures.augmented import augmented_picture
@@ -178,7 +178,8 @@ def _write_projector(folder: Path, vectors: np.ndarray, targets: np.ndarray, nam
     """The two files that projector.tensorflow.org and TensorBoard's projector load."""
     lines = ("\t".join(f"{value:.5g}" for value in vector) for vector in vectors)
     write_atomically(folder / "vectors.tsv", "\n".join(lines) + "\n")
-    labels = (";".join(name for name, one in zip(names, row, strict=True) if one == 1) or "(none)" for row in targets)
+    named = (names_cell(name for name, one in zip(names, row, strict=True) if one == 1) for row in targets)
+    labels = (printable(cell).replace("\t", " ") or "(none)" for cell in named)  # the projector reads a line per point
     write_atomically(folder / "metadata.tsv", "\n".join(labels) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,16 +100,23 @@ def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[
     by_name: dict[str, Path] | None = None
     sounds = {}
     for error in errors:
-        name = error.row["clip_id"].partition("#")[0]
-        path = data_dir / name
-        if not path.is_file():
-            if by_name is None:  # corpora whose clips are not named after their paths
-                files = (file for file in sorted(data_dir.rglob("*")) if file.suffix.lower() in SOUND_SUFFIXES)
-                by_name = {file.stem: file for file in files}
-            path = by_name.get(Path(name).name) or by_name.get(Path(name).stem)
+        clip_id = error.row["clip_id"]
+        names = dict.fromkeys((clip_id, clip_id.rpartition("#")[0] or clip_id))  # a file's own name may hold the mark
+        path = next((data_dir / name for name in names if (data_dir / name).is_file()), None)
+        if path is None:  # corpora whose clips are not named after their paths
+            by_name = _by_stem(data_dir) if by_name is None else by_name
+            stems = [stem for name in names for stem in (Path(name).name, Path(name).stem)]
+            path = next((by_name[stem] for stem in stems if stem in by_name), None)
         if path is not None:
-            sounds[error.row["clip_id"]] = player(path, folder, error.row["start_s"], error.row["end_s"])
+            sounds[clip_id] = player(path, folder, error.row["start_s"], error.row["end_s"])
     return sounds
+
+
+def _by_stem(data_dir: Path) -> dict[str, Path]:
+    """Files by their names without suffix, those that are there once: of two, either could be the wrong one."""
+    files = [file for file in sorted(data_dir.rglob("*")) if file.suffix.lower() in SOUND_SUFFIXES]
+    times = Counter(file.stem for file in files)
+    return {file.stem: file for file in files if times[file.stem] == 1}
 
 
 def _page(

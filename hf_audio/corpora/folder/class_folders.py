@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hf_audio.corpora.folder.column_names import is_named_like_a_group
-from hf_audio.corpora.folder.contents import Contents, why_unreadable
+from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES, Contents, why_unreadable
 from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, Read
 from hf_audio.corpora.folder.split_names import is_fold, split_called, split_within
 from hf_audio.data.index.table import Clip
@@ -194,13 +194,15 @@ def _check_depth_below_splits(contents: Contents, places: Sequence[Place], found
 
 
 def _unwrapped(placed: dict[Parts, Place]) -> tuple[dict[Parts, Place], Parts]:
-    """Places without a folder that each class holds as its only one: violin/wav/a.wav, piano/wav/b.wav."""
+    """Places without a folder that each class holds as its only one, or one for each format: violin/wav, piano/mp3."""
     wrapper: Parts = ()
     while len({place.label for place in placed.values()}) > 1:
         firsts = {place.below[:1] for place in placed.values()}
-        if len(firsts) != 1 or firsts == {()}:
+        names = sorted(name for first in firsts for name in first)
+        are_formats = all(f".{name.casefold()}" in AUDIO_SUFFIXES for name in names)
+        if () in firsts or (len(names) > 1 and not are_formats):
             break
-        wrapper += next(iter(firsts))
+        wrapper += (" or ".join(names),)
         placed = {parts: place._replace(below=place.below[1:]) for parts, place in placed.items()}
     return placed, wrapper
 

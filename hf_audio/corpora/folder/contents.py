@@ -17,7 +17,7 @@ AUDIO_SUFFIXES = frozenset((
     ".rf64", ".m4a", ".aac", ".wma", ".webm", ".weba", ".mka", ".mp2", ".mp4", ".m4b", ".amr", ".3gp", ".ape",
     ".wv", ".ac3", ".snd", ".sph", ".voc", ".bwf", ".mov", ".mkv", ".avi", ".flv", ".mpg", ".mpeg", ".m4v",
 ))  # fmt: skip
-TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"))
+TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".psv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet"))
 SPREADSHEET_SUFFIXES = frozenset((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"))
 # Known to be no sound, so that they are never opened to see
 OTHER_SUFFIXES = frozenset((
