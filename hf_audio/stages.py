@@ -235,6 +235,7 @@ def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
         settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
         recordings=None if recipe.stored_features else lambda: _clips(recipe),
+        token=recipe.token,
     )
 
 

@@ -9,9 +9,9 @@ DIR holds class folders (DIR/violin/a.wav), optionally below train, validation a
 and label (or labels: "violin;piano") and optionally group, split, start_s and end_s. Give groups: clips cut from one
 recording must not be in both train and test, or every score is too good.
 
-Few recordings are better trained on than held back: nothing is validated on, and all passes are made. With many, or to
-watch for overfitting: --validation_fraction 0.15 --early_stopping_patience 10. With the Hub at hand a trained model is
-nearly always better: recipes/ast_folder.py --model MIT/ast-finetuned-audioset-10-10-0.4593.
+Few recordings are better trained on than held back: there is no validation split, and all epochs are trained. With
+many, or to watch for overfitting: --validation_fraction 0.15 --early_stopping_patience 10. With the Hub at hand a
+trained model is nearly always better: recipes/ast_folder.py --model MIT/ast-finetuned-audioset-10-10-0.4593.
 """
 
 import hf_audio

@@ -13,7 +13,7 @@ uses it: decode, resample both channels, average them, extract clip by clip, wri
 max_length set to the window, which few users know to do.
 
 The ways take turns, and every figure is the median of the turns. A line that begins with `ratio` is a comparison, with
-the figure it is meant to reach.
+the figure it should reach.
 """
 
 import argparse

@@ -4,6 +4,7 @@
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five drawn by groups
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --leave_out groups
     python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR -- --lora_rank 8     flags of the recipe
+    python scripts/cross_validate.py recipes/cnn_folder.py --num_folds 5 -- --dataset USER/NAME     recordings there
 
 Folds that are finished are kept: an interrupted run goes on by the same command. Reports land in OUTPUT_DIR/FOLD, what
 each came from (settings, clips, files) in OUTPUT_DIR/FOLD.json: a fold of another corpus is never taken for it. What is
@@ -82,8 +83,9 @@ def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[
     else:
         names, flag = names_in(runs.clips["group"]), "--test_groups"
     if len(names) < 2:
+        source = settings.data.dataset or settings.data.data_dir or settings.data.corpus
         raise InputError(
-            f"{settings.data.data_dir or settings.data.corpus} has {len(names)} {options.leave_out}, expected two or "
+            f"{source} has {len(names)} {options.leave_out}, expected two or "
             "more: name folds in the table's split column, draw some with --num_folds 5, or give --leave_out groups"
         )
     return {name: [f"{flag}={name}"] for name in names}  # one word: a name may look like a flag itself
@@ -92,7 +94,10 @@ def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[
 def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
     """Refuses flags of the recipe that this script gives itself, and a dataset whose split is made already."""
     if settings.stored_features:
-        raise InputError("--dataset has its split already: cross-validate from the recordings, with --data_dir")
+        raise InputError(
+            "--dataset holds features, whose split is made already: cross-validate from recordings, with --data_dir or "
+            "a dataset of them"
+        )
     mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups"}
     taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
     if taken:

@@ -31,7 +31,16 @@ def classes(*names: str, files: int = 2) -> list[str]:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("train", "test"), ("Training", "Testing"), ("TRAIN", "eval"), ("train_set", "valid"), ("training data", "dev")],
+    [
+        ("train", "test"),
+        ("Training", "Testing"),
+        ("TRAIN", "eval"),
+        ("train_set", "valid"),
+        ("training data", "dev"),
+        ("my-train", "my-test"),
+        ("train-clean-100", "test-clean"),
+        ("01_train", "02_val"),
+    ],
 )
 def test_folders_named_like_splits_are_splits(tmp_path, first, second):
     touch(tmp_path, *classes(f"{first}/dog", f"{first}/cat", f"{second}/dog", f"{second}/cat"))
@@ -39,15 +48,18 @@ def test_folders_named_like_splits_are_splits(tmp_path, first, second):
     assert set(understanding.class_counts) == {"dog", "cat"}
     assert {split for _, _, split in clips.values()} == {
         "train",
-        "test" if second[:2] in ("te", "Te", "ev") else "validation",
+        "test" if "te" in second.casefold() or second == "eval" else "validation",
     }
     assert first in understanding.layout and "from folders" in understanding.splits
 
 
-def test_folders_of_folds_are_folds(tmp_path):
-    touch(tmp_path, *classes("fold1/dog", "fold1/cat", "fold2/dog", "fold2/cat"))
+@pytest.mark.parametrize("fold", ["fold", "split_", "Subset ", "cv-fold-"])
+def test_folders_of_folds_are_folds(tmp_path, fold):
+    touch(tmp_path, *classes(f"{fold}1/dog", f"{fold}1/cat", f"{fold}2/dog", f"{fold}2/cat"))
     clips, understanding = read(tmp_path)
-    assert {split for _, _, split in clips.values()} == {"fold1", "fold2"} and len(understanding.class_counts) == 2
+    assert {split for _, _, split in clips.values()} == {f"{fold}1", f"{fold}2"} and len(
+        understanding.class_counts
+    ) == 2
 
 
 def test_splits_may_lie_in_the_classes(tmp_path):
@@ -68,6 +80,13 @@ def test_a_class_may_be_called_train(tmp_path):
     clips, understanding = read(tmp_path)
     assert set(understanding.class_counts) == {"train", "bus", "tram"} and clips["train/0.wav"][2] is None
     assert "class train is named like a split" in understanding.paragraph()
+
+
+def test_speakers_may_be_the_classes_and_trains_have_horns(tmp_path):
+    touch(tmp_path / "speakers", *classes("speaker1/session1", "speaker1/session2", "speaker2/session1", "speaker2/s2"))
+    assert set(read(tmp_path / "speakers")[1].class_counts) == {"speaker1", "speaker2"}
+    touch(tmp_path / "horns", *classes("train horn", "car horn", "test tone"))
+    assert set(read(tmp_path / "horns")[1].class_counts) == {"train horn", "car horn", "test tone"}
 
 
 def test_what_lies_beside_splits_or_above_classes_is_named_and_strict_builds_stop(tmp_path):
@@ -97,6 +116,14 @@ def test_what_lies_beside_splits_or_above_classes_is_named_and_strict_builds_sto
         (
             classes("train/audio/dog", "train/audio/cat", "test/audio/dog"),
             "hold one folder each, audio, .* move them up",
+        ),
+        (
+            classes("train/dog", "train/cat", "holdout/dog", "holdout/cat"),
+            r"a folder named like a split, train, beside holdout, and the same folders \(cat, dog\).* call holdout",
+        ),
+        (
+            classes("Actor_01/calm", "Actor_01/sad", "Actor_02/calm", "Actor_02/sad"),
+            "Actor_01, Actor_02 in .* are named like groups, and the same .* such as calm/Actor_01",
         ),
         ([*classes("dog", files=1), "a.wav", "b.wav"], "a.wav lies in .* itself, so it has no label, and so do 2 of 3"),
     ],

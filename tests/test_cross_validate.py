@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from corpus_trees import write_sound
+from datasets import Value
+from small_datasets import dataset, parquet
 
 from hf_audio import InputError, corpus_clips, parse_recipe
 from hf_audio.data.index.table import rows_of
@@ -117,13 +119,38 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
     assert sorted(tested) == ["ann", "bob", "cy", "di"]
 
 
+def test_folds_of_a_dataset_on_the_hub_are_all_of_one_commit(hub, monkeypatch):
+    """Its own folds are taken; a commit that comes between two folds changes nothing."""
+    rows = [{"label": "ab"[row % 2], "fold": row // 4, "speaker": row // 2} for row in range(12)]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    made = dataset({name: Value("string" if name == "label" else "int64") for name in columns}, **columns)
+    repo = hub.create("datasets", "alice/voices", {"train.parquet": parquet(made)})
+    recipe = str(ROOT / "recipes" / "cnn_folder.py")
+    monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--", "--dataset", "alice/voices"])
+    script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
+    options = script["parse_options"]()
+    runs = RepeatedRuns(recipe, options.recipe_flags)
+    chosen = script["left_out"](runs, options)
+    decides, commit = runs.decides(chosen["1"]), repo.resolve().oid
+    repo.commit({"train.parquet": parquet(made, 0, 8)})
+    assert list(chosen) == ["0", "1", "2"] and runs.decides(chosen["1"]) == decides
+    assert runs.flags == ["--dataset", "alice/voices", "--dataset_revision", commit]
+    tested = []
+    for flags in chosen.values():
+        clips = rows_of(corpus_clips(parse_recipe(values, argv=[*runs.flags, *flags]).data).clips)
+        tested += [clip.clip_id for clip in clips if clip.split == "test"]
+    assert sorted(tested) == sorted(f"{row}.wav" for row in range(12))
+    options.leave_out = "groups"
+    assert list(script["left_out"](runs, options)) == [str(number) for number in range(6)]
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
         (("--num_folds", "1"), "--num_folds must be 2 or more, found 1"),
         (("--num_folds", "2", "--leave_out", "groups"), "both say what to test on"),
         (("--", "--fold", "3"), "--fold stands behind --"),
-        (("--", "--dataset", "../features"), "--dataset has its split already"),
+        (("--", "--dataset", "../features"), "--dataset holds features, whose split is made already"),
         (("--", "--num_epochs", "3"), "Unknown flag '--num_epochs'"),
     ],
 )

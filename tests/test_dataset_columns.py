@@ -327,20 +327,20 @@ def test_other_columns_of_times_are_told(tmp_path):
 
 def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
     features = {
-        "label": TEXT, "year": Value("int32"), "bpm": Value("float32"), "ok": Value("bool"), "where": TEXT,
+        "label": TEXT, "year": Value("int32"), "bpm": Value("float32"), "ok": Value("bool"), "where": TEXT, "cut": TEXT,
         "kind": ClassLabel(names=["x", "y"]), "vector": List(Value("float32")), "group": TEXT, "split": TEXT,
     }  # fmt: skip
     columns = {
         "label": ["a", "b"], "year": [1999, None], "bpm": [120.5, float("nan")], "ok": [True, None],
-        "where": ["/home/ann/a.wav", None], "kind": [1, -1], "vector": [[0.5], [1.0]],
-        "group": ["g", "h"], "split": ["train", "test"],
+        "where": ["/home/ann/a.wav", None], "cut": [None, "of '/home/ann/b.wav'"], "kind": [1, -1],
+        "vector": [[0.5], [1.0]], "group": ["g", "h"], "split": ["train", "test"],
     }  # fmt: skip
     clips, found = read(folder(tmp_path, features, **columns))
     assert clips[0].metadata == {"year": 1999, "bpm": 120.5, "ok": "true", "kind": "y"} and clips[1].metadata == {}
     assert found.clips.schema.field("year").type == pa.int64() and found.clips.schema.field("bpm").type == pa.float64()
     assert [clip.split for clip in clips] == ["train", "test"]
     paragraph = found.understanding.paragraph()
-    assert "1 column of paths of a machine (where)" in paragraph
+    assert "2 columns of paths of a machine (where, cut)" in paragraph
     assert "1 column that holds no single values (vector)" in paragraph
 
 

@@ -14,7 +14,20 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "column", ["speaker", "Singer", "artist_id", "recording", "session", "song", "album", "client_id"]
+    "column",
+    [
+        "speaker",
+        "Singer",
+        "artist_id",
+        "recording",
+        "session",
+        "song",
+        "album",
+        "client_id",
+        "narrator",
+        "ytid",
+        "fsID",
+    ],
 )
 def test_columns_that_could_be_groups_are_offered(folder, column):
     write(folder, rows(**{column: list("aabbcc")}))
@@ -28,6 +41,13 @@ def test_columns_that_could_be_groups_are_offered(folder, column):
     clips, understanding = read(folder, group_column_name="none")
     assert clips[0].group == "audio/0.wav" and clips[0].metadata == {column: "a"} and not understanding.groups_known
     refused(folder, f"Unknown column of labels.csv 'nobody': there are: .*{column}", group_column_name="nobody")
+
+
+def test_numbers_of_what_may_belong_together_are_named(folder):
+    write(folder, rows(dog_id=list("aabbcc"), class_id=[1, 1, 1, 2, 2, 2]))
+    assert "column dog_id could be the groups: --group_column_name dog_id" in read(folder)[1].paragraph()
+    write(folder, rows(dog_id=list("xxxyyy")))
+    assert "could be the groups" not in read(folder)[1].paragraph()  # it numbers the classes
 
 
 def test_the_widest_of_several_groups_is_offered_and_one_of_each_file_is_not(folder):
@@ -84,6 +104,25 @@ def test_values_of_splits_have_other_spellings_and_gaps_are_told(folder):
     assert read(folder)[0][0].split is None and read(folder)[0][0].metadata == {"subset": "small"}
 
 
+@pytest.mark.parametrize("column", ["dataset", "data_split", "mode", "Type"])
+def test_a_column_of_splits_may_have_any_name(folder, column):
+    write(folder, rows(**{column: ["Training"] * 4 + ["test"] * 2}))
+    clips, understanding = read(folder)
+    assert [clip.split for clip in clips] == ["train"] * 4 + ["test"] * 2
+    assert understanding.splits == f"column {column} (test, train)"
+
+
+@pytest.mark.parametrize(("column", "values"), [("is_test", "001"), ("IsTrain", ["yes", "no", "no"]), ("isVal", "110")])
+def test_yes_and_no_of_one_split_is_not_passed_over(folder, column, values):
+    columns = {**rows(), column: [*values, *values]}
+    write(folder, columns)
+    refused(folder, f"no column split, and {column} says yes or no of one: .* or give --split_column_name none")
+    assert read(folder, split_column_name="none")[0][0].split is None
+    del columns["label"]
+    write(folder, {**columns, "dog": [1, 1, 1, 0, 0, 0], "cat": [0, 0, 0, 1, 1, 1]})
+    assert read(folder, split_column_name="none")[1].class_counts == {"cat": 3, "dog": 3}
+
+
 def test_two_columns_of_splits(folder):
     write(folder, rows(split=["train", "test"] * 3, fold=list("123123")))
     assert "column fold could be the splits too: --split_column_name fold takes it" in read(folder)[1].paragraph()
@@ -106,6 +145,10 @@ def test_two_columns_of_splits(folder):
         ({"offset": [0.01] * 6, "duration": [0.04] * 6}, (0.01, 0.05)),
         ({"start": [0.01] * 6, "duration_ms": [40] * 6}, (0.01, 0.05)),
         ({"t_start": [0.01] * 6}, (0.01, None)),
+        ({"segment_start": [0.01] * 6, "segment_end": [0.05] * 6}, (0.01, 0.05)),
+        ({"xmin": [0.01] * 6, "xmax": [0.05] * 6}, (0.01, 0.05)),
+        ({"from": ["ann", "bob"] * 3, "to": ["bob", "ann"] * 3}, (0.0, None)),
+        ({"start_us": [10_000] * 6, "end_us": [50_000] * 6}, (0.01, 0.05)),
         ({"start": ["", "nan"] * 3}, (0.0, None)),
         ({"duration": [0.1] * 6}, (0.0, None)),
     ],
@@ -135,6 +178,13 @@ def test_stretches_in_other_words_and_units(folder, columns, expected):
 def test_stretches_that_cannot_be_meant_get_one_sentence(folder, columns, sentence):
     write(folder, rows(**columns))
     refused(folder, sentence)
+
+
+def test_classes_may_be_called_like_what_groups_are(folder):
+    columns = rows(bird=[1, 1, 1, 0, 0, 0], person=[0, 0, 0, 1, 1, 1], dog=[0] * 5 + [1])
+    del columns["label"]
+    write(folder, columns)
+    assert read(folder)[1].class_counts == {"bird": 3, "dog": 1, "person": 3}
 
 
 def test_numbers_of_classes_beside_their_names(folder):

@@ -54,6 +54,23 @@ def test_other_columns_are_metadata_and_named_and_paths_of_a_machine_are_not_kep
     assert "2 columns of paths of this machine (origin, copy)" in understanding.paragraph()
 
 
+@pytest.mark.parametrize(
+    ("written", "is_path"),
+    [
+        ("cut from /home/me/x.wav", True),
+        ("['/Users/me/a.wav']", True),
+        (r"see (D:\takes\a.wav)", True),
+        ("source=file:///srv/a.wav", True),
+        ("https://example.org/home/a.wav", False),
+        ("AC/DC and /m/04rlf; 3/4", False),
+        ("c: /", False),
+    ],
+)
+def test_paths_of_a_machine_are_seen_inside_of_texts(folder, written, is_path):
+    write(folder, {**rows(), "remark": [written] * 6}, separator="\t", name="labels.tsv")
+    assert ("remark" in read(folder)[0][0].metadata) is not is_path
+
+
 def records() -> list[dict]:
     return [{"path": f"audio/{name}", "label": label} for name, label in zip(NAMES, HEARD, strict=True)]
 
@@ -216,6 +233,17 @@ def test_tables_of_one_split_each_are_read_together(folder):
     refused(folder, "test.csv and train.csv are tables of two splits, but their columns are read in different ways")
     write(folder, columns, "other.csv")
     refused(folder, r"holds 3 CSV files \(other.csv, test.csv, train.csv\); pass the one to use, e.g. --data_dir")
+
+
+def test_names_of_tables_and_columns_may_hold_brackets(folder):
+    write(folder, {"Speaker (id)": list("aab"), **{name: some[:3] for name, some in rows().items()}}, "train (new).csv")
+    half = {"Speaker (id)": list("ccd"), "clip": [f"audio/{name}" for name in NAMES[3:]], "label": HEARD[3:]}
+    write(folder, half, "test (a) (b).csv")
+    refused(folder, "their columns are read in different ways", group_column_name="Speaker (id)")
+    write(folder, {"path": half["clip"], "label": half["label"], "Speaker (id)": list("ccd")}, "test (a) (b).csv")
+    understanding = read(folder, group_column_name="Speaker (id)")[1]
+    assert understanding.layout.startswith("the tables test (a) (b).csv, train (new).csv (Speaker (id) the group")
+    assert understanding.groups == "column Speaker (id)"
 
 
 def test_metadata_in_the_folder_of_each_split(tmp_path):

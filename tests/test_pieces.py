@@ -27,7 +27,7 @@ from hf_audio.data.index.table import Clip, index_of
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.preparation.extractors import default_window_s, longest_clip_s
+from hf_audio.preparation.extractors import check_window_ahead, default_window_s, longest_clip_s
 
 SMALL = 400_000  # bytes of a piece, in which are 10 of these recordings
 
@@ -286,6 +286,22 @@ def test_what_needs_files_says_so(in_parquet):
         longest_clip_s(clips)
     with pytest.raises(InputError, match=f"An audit needs {sentence}"):
         audit_clips(clips)
+
+
+def test_a_window_that_no_clip_fills_is_told_before_anything_is_built(in_parquet, monkeypatch, caplog):
+    with pytest.raises(InputError, match=r"The window of 9 s is longer than every clip: .* try --window_s"):
+        check_window_ahead(index_of(in_parquet), 9.0)
+    listed = [dataclasses.replace(clip, end_s=0.5) for clip in in_parquet]
+    monkeypatch.setattr("hf_audio.preparation.extractors.sampled", lambda *_: pytest.fail("no header says more"))
+    with pytest.raises(InputError, match=r"the longest is 0\.50 s"):
+        check_window_ahead(index_of(listed), 9.0)
+    monkeypatch.undo()
+    monkeypatch.setattr("hf_audio.data.recordings.sampling.MOST_IN_ONE", 5)
+    check_window_ahead(index_of(in_parquet), 9.0)
+    assert "None of 10 clips looked at fills the window of 9 s" in caplog.text
+    caplog.clear()
+    check_window_ahead(index_of(in_parquet), WINDOW_S)
+    assert not caplog.text
 
 
 def test_the_default_window_comes_from_where_containers_begin(in_parquet):

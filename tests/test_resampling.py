@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 import torch
+from sound_containers import contained, placed, written
 from training_run import CLASSES, build_tiny_features, sound, tiny_model
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -99,6 +100,14 @@ def test_answers_that_hang_on_the_resampler_are_counted(features, clips):
     assert facts["num_clips"] == 8 and facts["num_other_answers"] == 6  # all but the low hums
     deaf = hearing(HearsImages(-99.0), features)
     assert resampling_facts(deaf, features, "test", lambda: clips, 0.5)["num_other_answers"] == 0
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tar"])
+def test_recordings_in_containers_are_heard_where_these_begin(features, clips, tmp_path, kind):
+    moved, files = contained(list(rows_of(clips)), kind, 40)
+    index = index_of(placed(moved, str(written(files, tmp_path))))
+    facts = resampling_facts(hearing(HearsImages(-0.2), features), features, "test", lambda: index, 0.5)
+    assert facts["num_clips"] == 8 and facts["num_other_answers"] == 6, "as of the files that are in them"
 
 
 def test_report_and_card_say_how_much_the_resampler_matters(features, clips, tmp_path):

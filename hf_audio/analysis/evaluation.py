@@ -77,6 +77,7 @@ def evaluate_model(
     settings: Mapping[str, Any] | None = None,
     command: str | None = None,
     recordings: Callable[[], pa.Table] | None = None,
+    token: str | bool | None = None,
 ) -> dict[str, Any]:
     """Scores a trained model on validation and test, and writes report.json, scores/ and plots/.
 
@@ -93,6 +94,7 @@ def evaluate_model(
         command: the command line that repeats the run.
         recordings: gives the clips that the features were made of, where they are on this machine. It is asked only
             where recordings were resampled, to measure how much the resampler matters to the model's answers.
+        token: Hub token, for recordings there.
 
     Raises:
         InputError: there is neither a validation nor a test split, or the model's scores are not finite.
@@ -116,7 +118,7 @@ def evaluate_model(
         }
         threshold = report["results"]["model"][splits[-1]].get("threshold", 0.5)
         network = predictor if isinstance(predictor, Predictor) else None
-        report["resampling"] = resampling_facts(network, features, splits[-1], recordings, threshold)
+        report["resampling"] = resampling_facts(network, features, splits[-1], recordings, threshold, token)
         report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
         report["notes"] = [*corpus_note(report["by_corpus"], features.labels.problem_type), *_notes(report)]
         write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1])

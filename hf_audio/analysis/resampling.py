@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from hf_audio.data.index.columns import is_file, is_one_of, of_split, without_mi
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.recordings.audio import AudioError, probe, read_audio
+from hf_audio.data.recordings.headers import Source
+from hf_audio.data.recordings.sampling import where_containers_begin
 from hf_audio.metrics import decide
 from hf_audio.predictor import Predictor
 
@@ -36,6 +38,7 @@ def resampling_facts(
     split: str,
     recordings: Callable[[], pa.Table] | None,
     threshold: float,
+    token: str | bool | None = None,
 ) -> dict[str, Any] | None:
     """How many answers change when recordings are resampled as `AudioClassificationPipeline` does.
 
@@ -44,6 +47,7 @@ def resampling_facts(
         split: the evaluated one.
         recordings: gives the clips the features were made of; None where they are not on this machine.
         threshold: of multi-label decisions.
+        token: Hub token, for recordings there.
 
     Returns:
         For the report: `source_rates` of the split's recordings, and of a sample of those at another rate than the
@@ -58,12 +62,11 @@ def resampling_facts(
         return facts
     kept = set(features.splits[split]["clip_id"])
     clips = of_split(without_mixtures(recordings()), split)
-    clips = clips.filter(pa.array(is_file(clips)))  # others would have to be read from their containers' beginnings
-    clips = list(rows_of(clips.filter(is_one_of(clips["clip_id"], kept))))
+    clips = clips.filter(is_one_of(clips["clip_id"], kept))
     differ = []
-    for clip in _at_another_rate(clips, rate):
+    for clip, source, own in _at_another_rate(_recordings(clips, token), rate):
         with contextlib.suppress(AudioError):  # its beginning may be silent
-            answers = [_answer(predictor, rate, sound, threshold) for sound in _both_ways(clip, features)]
+            answers = [_answer(predictor, rate, sound, threshold) for sound in _both_ways(clip, source, own, features)]
             differ.append(not np.array_equal(*answers))
     return facts | {"num_clips": len(differ), "num_other_answers": sum(differ) if differ else None}
 
@@ -81,27 +84,35 @@ def low_rates_note(rates: Mapping[str, int], sample_rate: int, split: str) -> li
     ]
 
 
-def _at_another_rate(clips: Sequence[Clip], sample_rate: int) -> Iterator[Clip]:
-    """A sample of the clips whose recordings are at another rate and can be read."""
+def _recordings(clips: pa.Table, token: str | bool | None) -> Iterator[tuple[Clip, Source]]:
+    """A sample of the clips with their recordings: from all over files, else from where containers begin."""
+    here = is_file(clips)
+    files = np.random.default_rng(0).permutation(np.flatnonzero(here))[:MOST_HEADERS]
+    yield from ((clip, clip.path) for clip in rows_of(clips.take(pa.array(files))))
+    yield from where_containers_begin(clips.filter(pa.array(~here)), token)
+
+
+def _at_another_rate(recordings: Iterable[tuple[Clip, Source]], sample_rate: int) -> Iterator[tuple[Clip, Source, int]]:
+    """Those that are at another rate and can be read, with that rate."""
     found = 0
-    for number in np.random.default_rng(0).permutation(len(clips))[:MOST_HEADERS]:
+    for clip, source in recordings:
         try:
-            own = probe(clips[number].path).sample_rate
+            own = probe(source).sample_rate
         except AudioError:
             continue
         if own != sample_rate and own * sample_rate <= LARGEST_FILTER * math.gcd(own, sample_rate) ** 2:
-            yield clips[number]
+            yield clip, source, own
             found += 1
         if found == MOST_CLIPS:
             return
 
 
-def _both_ways(clip: Clip, features: FeatureDataset) -> tuple[np.ndarray, np.ndarray]:
+def _both_ways(clip: Clip, source: Source, own: int, features: FeatureDataset) -> tuple[np.ndarray, np.ndarray]:
     """The clip's beginning at the model's rate, `[samples]` or in stereo `[2, samples]`: by soxr, and by torchaudio."""
-    rate, own = features.extractor.sampling_rate, probe(clip.path).sample_rate
+    rate = features.extractor.sampling_rate
     stereo = bool({"left", "right"} & set(features.manifest["extractor"].get("channels", ())))
     end_s = clip.start_s + MOST_S if clip.end_s is None else min(clip.end_s, clip.start_s + MOST_S)
-    sound = read_audio(clip.path, own, clip.start_s, end_s, stereo=stereo)
+    sound = read_audio(source, own, clip.start_s, end_s, stereo=stereo)
     return soxr.resample(sound.T, own, rate).T, resample(torch.from_numpy(sound), own, rate).numpy()
 
 

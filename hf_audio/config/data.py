@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from hf_audio.config.setting import HUB_OR_PATH, PATH, setting
@@ -63,7 +64,7 @@ class CorpusConfig:
     label_column_name: list[str] | None = setting(
         None,
         "Column of your dataset or table that holds the class; several are a class each, with 0 or 1. Default: label, "
-        "category, genre ... (one class a row), labels, tags ... (several).",
+        "category, genre ... (one class per row), labels, tags ... (several).",
     )
     label_separator: str | None = setting(
         None, "What stands between several labels in a cell of your table; none: a cell is one name, commas and all."
@@ -141,6 +142,19 @@ class CorpusConfig:
                 f"{', '.join(told)} do not belong together, expected as many of each, in the same order: name every "
                 "corpus, or give one of them alone"
             )
+        self._check_apart(lists)
+
+    def _check_apart(self, lists: dict[str, list[str]]) -> None:
+        """Refuses a corpus that is joined with itself: its recordings would be heard twice, and tested on twice."""
+        corpora: set[tuple[str, ...]] = set()
+        for one in zip(*lists.values(), strict=True):
+            places = dict(zip(lists, one, strict=True))
+            if places.get("data_dir"):
+                places["data_dir"] = os.path.realpath(os.path.expanduser(places["data_dir"]))
+            if tuple(places.values()) in corpora:
+                told = " ".join(f"--{name} {value}" for name, value in zip(lists, one, strict=True))
+                raise InputError(f"{told} is there twice, and its recordings would be too: name each corpus once")
+            corpora.add(tuple(places.values()))
 
 
 @dataclass

@@ -125,7 +125,7 @@ def _wavelets(sampling_rate: int, hop_samples: int, num_wavelets: int, num_hops:
     highest_hz = HIGHEST_WAVELET * sampling_rate
     wavelets = []
     for centre_hz in np.geomspace(min(LOWEST_WAVELET_HZ, highest_hz / 2), highest_hz, num_wavelets):
-        # half the sampling rate holds all frequencies above 0, whatever passes
+        # half the sampling rate holds all frequencies above 0, whatever the band
         needed_hz = min(2 * centre_hz, sampling_rate / 2)
         every = max(every for every in divisors if every == 1 or sampling_rate / every >= needed_hz)
         nu = np.arange(num_samples // max(2, every)) * (sampling_rate / num_samples)

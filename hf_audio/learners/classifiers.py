@@ -1,4 +1,4 @@
-"""One scikit-learn pipeline a class: made, fitted, tuned, and brought to logits."""
+"""One scikit-learn pipeline per class: made, fitted, tuned, and brought to logits."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def new_pipeline(learner: str, settings: Mapping[str, Any], num_windows: int, se
 def fit_classifiers(
     learner: str, settings: Mapping[str, Any], windows: WindowVectors, labels: LabelSpace, *, seed: int, num_jobs: int
 ) -> Classifiers:
-    """One fitted pipeline a class, each on the windows of which it is known whether they have it.
+    """One fitted pipeline per class, each on the windows of which it is known whether they have it.
 
     A class that all or none of the training windows have gets none. The result does not hang on `num_jobs`.
     """

@@ -38,7 +38,7 @@ NETWORK_FOLDER = "network"
 TRUSTED = {
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "a tree of gradient boosting: arrays of nodes",
 }
-# A support vector machine of 20,000 windows and 500 features takes 80 MB a class
+# A support vector machine of 20,000 windows and 500 features takes 80 MB per class
 MOST_MODEL_BYTES = 4 << 30
 MOST_DEFLATION, LEAST_BOMB_BYTES = 50, 64 << 20  # trees of gradient boosting shrink to a fifth
 OF_A_NETWORK = ("model.safetensors", "model.safetensors.index.json", "checkpoints")

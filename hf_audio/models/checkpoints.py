@@ -42,7 +42,7 @@ TRANSFORMER_PRESETS: dict[str, dict[str, Any]] = {
         "num_attention_heads": 4,
         "intermediate_size": 512,
         "classifier_proj_size": 128,
-        "initializer_range": 128**-0.5,  # the usual 0.02 is meant for widths of 768 and more
+        "initializer_range": 128**-0.5,  # the usual 0.02 suits widths of 768 and more
     },
 }
 SETTINGS = {"pooling", *inspect.signature(AudioClassifierConfig).parameters} - {"kwargs"}

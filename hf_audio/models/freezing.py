@@ -43,7 +43,7 @@ def freeze(model: PreTrainedModel, what: str) -> None:
 
 def _convolutions(model: PreTrainedModel) -> list[nn.Module]:
     if isinstance(model, AudioClassifier) and not isinstance(model, TransformerClassifier):
-        return []  # a ResNet's conv1 is not what is meant
+        return []  # a ResNet's conv1 is another thing
     backbone = backbone_of(model)
     names = ("feature_extractor", "conv1", "conv2")
     return [getattr(backbone, name) for name in names if isinstance(getattr(backbone, name, None), nn.Module)]

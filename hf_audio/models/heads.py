@@ -2,7 +2,7 @@
 
     linear    one layer
     deep      hidden layers of the sizes given, e.g. (1000, 500)
-    fluffy    one small network a class, all of them in one batched product
+    fluffy    one small network per class, all of them in one batched product
     arcface   cosine to each class's direction, with an angular margin in training
 
 Every head is called with the embedding and, in training, the targets, which only ArcFace looks at.
@@ -86,7 +86,7 @@ class LinearPerClass(nn.Module):
 
 
 class FluffyHead(nn.Module):
-    """One small network a class on a shared embedding: each looks for its own class alone."""
+    """One small network per class on a shared embedding: each looks for its own class alone."""
 
     def __init__(self, embedding_size: int, num_labels: int, sizes: tuple[int, ...], dropout: float = 0.0) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projecti
 
 
 def projection_picture(projection: Projection, targets: np.ndarray, names: tuple[str, ...]) -> Figure:
-    """One small plane a class, of the first 60: its points before all others.
+    """One small plane per class, of the first 60: its points before all others.
 
     Args:
         targets: `[points, classes]`, 1 where a point has the class.

@@ -131,7 +131,7 @@ def windows_picture(windows: Mapping[str, np.ndarray], frame_s: float) -> Figure
 
 
 def means_picture(means: Mapping[str, np.ndarray], feature_groups: list[tuple[int, int, str]]) -> Figure:
-    """Standardised vectors `[features]` by class: a line a class, blue below the mean of all, red above."""
+    """Standardised vectors `[features]` by class: a line per class, blue below the mean of all, red above."""
     names = list(means)[:MOST_PICTURED_CLASSES]
     figure = Figure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
     axis = figure.subplots()

@@ -8,7 +8,7 @@ from pathlib import Path
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips
-from hf_audio.preparation.extractors import default_window_s, longest_clip_s, window_extractor
+from hf_audio.preparation.extractors import check_window_ahead, default_window_s, longest_clip_s, window_extractor
 from hf_audio.preparation.read_corpora import corpora_of
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
 from hf_audio.terminal import show
@@ -54,6 +54,8 @@ def build_corpus_features(
     window_s = features.window_s
     if not window_s:
         window_s = default_window_s(prepared.clips, token) if window_s is None else longest_clip_s(prepared.clips)
+    else:
+        check_window_ahead(prepared.clips, window_s, token)
     return build_features(
         prepared.clips,
         prepared.labels,

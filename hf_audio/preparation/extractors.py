@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import FeatureConfig
-from hf_audio.data.index.columns import of_split, require_files, without_mixtures
-from hf_audio.data.recordings.lengths import clip_durations, read_headers
-from hf_audio.data.recordings.sampling import sampled
+from hf_audio.data.building.plan import check_window
+from hf_audio.data.index.columns import is_file, of_split, require_files, without_mixtures
+from hf_audio.data.recordings.lengths import clip_durations, read_headers, stretch_lengths
+from hf_audio.data.recordings.sampling import are_all_sampled, sampled
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.terminal import named_logger
@@ -72,6 +73,34 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
     window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
     logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
     return window_s
+
+
+def check_window_ahead(clips: pa.Table, window_s: float, token: str | bool | None = None) -> None:
+    """Looks for a window that no clip fills, where building would learn it last: after all containers were read.
+
+    Where only some recordings can be looked at and all are shorter, that is a warning.
+
+    Raises:
+        InputError: the window is longer than every clip.
+    """
+    if is_file(clips).all():
+        return
+    if not clips["end_s"].null_count:
+        check_window(window_s, stretch_lengths(clips, np.full(len(clips), np.inf)))
+    some = sampled(clips, NUM_PROBED_CLIPS, token)
+    lengths = np.array([min(clip.end_s or np.inf, info.duration_s) - clip.start_s for clip, info in some])
+    if not len(lengths):
+        return
+    try:
+        check_window(window_s, lengths)
+    except InputError:
+        if are_all_sampled(clips):
+            raise
+        logger.warning(
+            "None of %d clips looked at fills the window of %g s, the longest has %.2f s; if none of all does, "
+            "building stops at its end: --window_s decides",
+            *(len(some), window_s, lengths.max()),
+        )
 
 
 def longest_clip_s(clips: pa.Table) -> float:

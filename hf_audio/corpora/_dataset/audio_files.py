@@ -10,14 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Features
+from datasets import ClassLabel, Features, Value
 
 from hf_audio.corpora._dataset.layout import Layout
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import DatasetReading
 from hf_audio.corpora._dataset.records import columns_of, features_of, texts_of, typed
 from hf_audio.corpora._dataset.rows import PLACES, Rows, joined
-from hf_audio.data.index.understanding import counted
+from hf_audio.corpora.folder.split_names import is_fold, split_called
+from hf_audio.data.index.understanding import counted, some
 from hf_audio.data.tables import table_of
 from hf_audio.errors import InputError, one_line
 
@@ -35,13 +36,14 @@ def audio_file_rows(
     """
     if any(layout.metadata.get(split) for split in splits):
         return _by_tables(place, layout, splits, reading)
-    return _by_folders(place, layout, splits)
+    return _by_folders(place, layout, splits, reading)
 
 
 def _by_tables(
     place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading
 ) -> tuple[dict[str, Rows], Features, list[str]]:
-    found, unnamed = {}, []
+    found, unnamed, named_by = {}, [], {}
+    every = {file for of_split in layout.files.values() for file in of_split}
     for split in splits:
         tables = layout.metadata.get(split) or []
         if not tables:
@@ -50,8 +52,10 @@ def _by_tables(
                 "splits with --train_split_name and others"
             )
         files = set(layout.files[split])
-        read = [_table_rows(place, table, files, reading) for table in tables]
-        found[split] = joined(place, read)
+        for table in tables:
+            if table not in named_by:
+                named_by[table] = _table_rows(place, table, every, reading)
+        found[split] = joined(place, [_only(named_by[table], files) for table in tables])
         named = set(found[split].places["audio"].to_pylist())
         unnamed += [place.shown(file) for file in layout.files[split] if file not in named]
     whole = joined(place, list(found.values())).values
@@ -62,6 +66,12 @@ def _by_tables(
     features = features_of(whole.schema)
     not_used = [counted(unnamed, "audio file that no row names", "audio files that no row names")] if unnamed else []
     return found, features, not_used
+
+
+def _only(rows: Rows, files: set[str]) -> Rows:
+    """The rows of the files of one split; a table above all splits has those of the others too."""
+    mask = pa.array([file in files for file in rows.places["audio"].to_pylist()], pa.bool_())
+    return Rows(rows.places.filter(mask), rows.values.filter(mask))
 
 
 def _cast(values: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -134,25 +144,60 @@ def _json_lines(content: bytes, where: str) -> list[dict[str, Any]]:
     return records
 
 
-def _by_folders(place: Place, layout: Layout, splits: Sequence[str]) -> tuple[dict[str, Rows], Features, list[str]]:
-    """Class folders: every file lies in one, all at one depth."""
+def _by_folders(
+    place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading
+) -> tuple[dict[str, Rows], Features, list[str]]:
+    """Class folders: every file lies in one, all at one depth.
+
+    Columns are the innermost folder, `label`, and of those above it what tells files apart: `fold`, and `folder`.
+    """
     files = {split: layout.files[split] for split in splits}
     names = sorted({PurePosixPath(file).parent.name for of_split in files.values() for file in of_split})
     of_depth = [
         {place.shown(file).count("/"): place.shown(file) for file in reversed(of_split)} for of_split in files.values()
     ]
-    if len(names) < 2 or any(len(depths) > 1 or 0 in depths for depths in of_depth):
-        some = list(dict.fromkeys(name for depths in of_depth for name in depths.values()))[:2]
+    are_splits = all(split_called(name) or is_fold(name) for name in names)
+    if are_splits or len(names) < 2 or any(len(depths) > 1 or 0 in depths for depths in of_depth):
+        examples = list(dict.fromkeys(name for depths in of_depth for name in depths.values()))[:2]
         raise InputError(
-            f"{place.name} has audio files without labels (such as {' and '.join(some)}); expected a metadata.csv with "
-            "file_name and label beside them, or a folder for each class"
+            f"{place.name} has audio files without labels (such as {' and '.join(examples)}); expected a metadata.csv "
+            "with file_name and label beside them, or a folder for each class"
         )
     number_of = {name: number for number, name in enumerate(names)}
+    features = Features({"label": ClassLabel(names=names)})
     found = {}
     for split, of_split in files.items():
         labels = pa.array([number_of[PurePosixPath(file).parent.name] for file in of_split], pa.int64())
         found[split] = Rows(_places(place, of_split), pa.table({"label": labels}))
-    return found, Features({"label": ClassLabel(names=names)}), []
+    for name, told in (("fold", _fold_of), ("folder", _folder_of)):
+        texts = {split: [told(place.shown(file)) for file in of_split] for split, of_split in files.items()}
+        different = {text for of_split in texts.values() for text in of_split}
+        if len(different) > 1 and all(different):
+            if name == "folder" and not reading.label_column_name:
+                raise _two_depths(place, sorted(different), names)
+            features = Features({**features, name: Value("string")})
+            for split, rows in found.items():
+                values = rows.values.append_column(name, pa.array(texts[split], pa.string()))
+                found[split] = rows._replace(values=values)
+    return found, features, []
+
+
+def _two_depths(place: Place, outer: Sequence[str], inner: Sequence[str]) -> InputError:
+    return InputError(
+        f"{place.name} has folders within folders, and either could be the classes: say whether they are the outer "
+        f"ones ({some(outer)}) by --label_column_name folder, or the inner ones ({some(inner)}) by --label_column_name "
+        "label; the others may be --group_column_name"
+    )
+
+
+def _fold_of(file: str) -> str | None:
+    """The folder above the class that is a fold's, if there is one."""
+    return next((folder for folder in PurePosixPath(file).parts[:-2] if is_fold(folder)), None)
+
+
+def _folder_of(file: str) -> str:
+    """The folders above the class that are neither a split's nor a fold's."""
+    return "/".join(one for one in PurePosixPath(file).parts[:-2] if not (is_fold(one) or split_called(one)))
 
 
 def _places(place: Place, addresses: Sequence[str]) -> pa.Table:

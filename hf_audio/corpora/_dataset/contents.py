@@ -16,6 +16,7 @@ from hf_audio.corpora._dataset.declared import Declared, declared_by, saved_info
 from hf_audio.corpora._dataset.layout import ARROW, AUDIO_FILES, SAVED_SPLITS, TAR, Layout, layout_of
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import DatasetReading
+from hf_audio.corpora._dataset.records import features_of
 from hf_audio.corpora._dataset.rows import Rows, joined, rows, schemas
 from hf_audio.corpora._dataset.splits import splits_of
 from hf_audio.corpora._dataset.tars import tar_rows
@@ -167,6 +168,6 @@ def _features(place: Place, declared: Declared, layout: Layout) -> Features:
     try:
         found = Features.from_arrow_schema(schema)
     except Exception:  # what a stranger's note says can be wrong in any way: the columns themselves are then looked at
-        found = Features.from_arrow_schema(schema.remove_metadata())
+        found = features_of(schema)
     told = declared.features(layout.config)
     return Features({name: told.get(name, feature) for name, feature in found.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from hf_audio.errors import InputError
 
 STRETCH = ("start_s", "end_s")
 MOST_NAME = 500  # letters of the name of a recording
-_BEGINS_AS_PATH = r"^(?:/|file://|[A-Za-z]:[\\/]|\\\\)"
+_LIKE_A_PATH = r"""(?:^|[\s"'`()\[\]{}<>,;|=])(?:/|file://|[A-Za-z]:[\\/]|\\\\)"""
 
 
 def single_values(features: Features, values: pa.Table) -> pa.Table:
@@ -34,22 +34,32 @@ def single_values(features: Features, values: pa.Table) -> pa.Table:
 def clip_ids(places: pa.Table, values: pa.Table, splits: pa.Array, rows: np.ndarray) -> tuple[pa.Array, str]:
     """A name for each row that is its own and the same on every machine, and where it comes from.
 
-    That is the column clip_id, the name of the recording's file, or else its split and its place there.
+    That is the column clip_id, or the name of the recording's file; of a row without one, and of all rows where a name
+    is there twice, its split and its place there.
 
     Args:
         splits: the dataset's own name of the split of each row.
         rows: its place in that split, from 0.
     """
-    if "clip_id" in values.column_names and (named := _distinct(values["clip_id"].cast(pa.string()))) is not None:
-        return named, "column clip_id"
-    if (named := _distinct(_last_parts(places["name"]))) is not None:
-        return named, "the names of its files"
-    for name in values.column_names:
-        names_files = plain(name) in PATHS and pa.types.is_string(values[name].type)
-        if names_files and (named := _distinct(_last_parts(values[name]))) is not None:
-            return named, f"column {name}"
     numbers = pa.array([f"{row:06d}" for row in rows.tolist()], pa.string())
-    return pc.binary_join_element_wise(splits, numbers, "/"), "split and row"
+    by_row = pc.binary_join_element_wise(splits, numbers, "/")
+    for names, told in _possible_names(places, values):
+        nameless = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(names, "")), "").combine_chunks()
+        named = pc.if_else(nameless, by_row, names.combine_chunks())
+        without = nameless.true_count
+        if without < len(names) and _are_distinct(named):
+            return named, f"{told} ({without:,} without one by split and row)" if without else told
+    return by_row, "split and row"
+
+
+def _possible_names(places: pa.Table, values: pa.Table) -> Iterator[tuple[pa.ChunkedArray, str]]:
+    """What could name each row, the best first, and what it is called."""
+    if "clip_id" in values.column_names:
+        yield values["clip_id"].cast(pa.string()), "column clip_id"
+    yield _last_parts(places["name"]), "the names of its files"
+    for name in values.column_names:
+        if plain(name) in PATHS and pa.types.is_string(values[name].type):
+            yield _last_parts(values[name]), f"column {name}"
 
 
 def file_ids(names: pa.ChunkedArray, start_s: pa.Array, end_s: pa.Array, place: Place) -> pa.Array:
@@ -115,9 +125,9 @@ def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.Chu
 
 
 def _has_machine_paths(texts: pa.ChunkedArray) -> bool:
-    """Whether a text is the path of a file on some machine; only those that begin as one are looked at closely."""
+    """Whether a text has the path of a file on some machine in it; only those like one are looked at closely."""
     different = texts.unique()
-    like_paths = different.filter(pc.match_substring_regex(different, _BEGINS_AS_PATH))
+    like_paths = different.filter(pc.match_substring_regex(different, _LIKE_A_PATH))
     return any(map(is_of_a_machine, like_paths.to_pylist()))
 
 
@@ -140,13 +150,9 @@ def _last_parts(paths: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.replace_substring_regex(paths.cast(pa.string()), r"^.*[/\\]", "")
 
 
-def _distinct(names: pa.ChunkedArray) -> pa.Array | None:
-    """Names where every row has one of its own, else None."""
-    names = names.combine_chunks()
-    if not len(names) or names.null_count or pc.count_distinct(names).as_py() < len(names):
-        return None
-    shortest, longest = pc.min_max(pc.utf8_length(pc.utf8_trim_whitespace(names))).as_py().values()
-    return names if shortest > 0 and longest <= MOST_NAME else None
+def _are_distinct(names: pa.Array) -> bool:
+    """Whether every row has a name of its own, and none is too long for one."""
+    return pc.count_distinct(names).as_py() == len(names) and pc.max(pc.utf8_length(names)).as_py() <= MOST_NAME
 
 
 def _seconds(values: pa.Table, name: str, place: Place) -> pa.Array:

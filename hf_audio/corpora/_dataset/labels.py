@@ -185,9 +185,19 @@ def _of_lists(name: str, feature: object, column: pa.Array, place: Place, told: 
             "another column with --label_column_name"
         )
     texts = pa.array(table, pa.string()).take(pa.array(numbers)) if table else pa.array([], pa.string())
-    listed = _lists(texts, lengths, np.ones(len(texts), dtype=bool))
+    listed = _lists(texts, *_once_each(texts, lengths))
     unlabelled = pc.is_null(lists).to_numpy(zero_copy_only=False)
     return Labels((name,), listed, unlabelled, names, True, told)
+
+
+def _once_each(texts: pa.Array, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of the lists without what a list has twice, as tables are read too, and which elements these keep."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    codes = texts.dictionary_encode().indices.to_numpy()
+    _, first = np.unique(np.stack([rows, codes], axis=1), axis=0, return_index=True)
+    kept = np.zeros(len(texts), dtype=bool)
+    kept[first] = True
+    return np.bincount(rows[kept], minlength=len(lengths)), kept
 
 
 def _of_texts(

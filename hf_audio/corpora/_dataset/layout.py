@@ -33,7 +33,7 @@ class Layout(NamedTuple):
         kind: what they are, one of PARQUET, ARROW, TAR, AUDIO_FILES.
         config: the configuration that was read; None where the dataset has none.
         files: addresses of the files of each split, by its name there.
-        metadata: for AUDIO_FILES, addresses of the tables beside them, by split.
+        metadata: for AUDIO_FILES, addresses of the tables beside or above them, by split.
         not_used: names of other files.
     """
 
@@ -115,14 +115,22 @@ def _of_one_kind(place: Place, config: str | None, found: Mapping[str, Sequence[
     files = {split: [one for one in of_split if kinds[one] == kind] for split, of_split in found.items()}
     metadata: dict[str, list[str]] = {}
     if kind == AUDIO_FILES:
-        metadata = {
-            split: [one for one in of_split if PurePosixPath(one).name in METADATA_NAMES]
-            for split, of_split in found.items()
-        }
+        metadata = {split: _tables_of(place, of_split) for split, of_split in found.items()}
     used = {address for of_split in (*files.values(), *metadata.values()) for address in of_split}
     of_no_part = {"README.md", ".gitattributes", "LICENSE"} | {place.shown(address) for address in used}
     others = [name for name in place.listed() if name not in of_no_part]
     return Layout(kind, config, {split: of_split for split, of_split in files.items() if of_split}, metadata, others)
+
+
+def _tables_of(place: Place, of_split: Sequence[str]) -> list[str]:
+    """The metadata tables among a split's files, or else those of folders above, which name files of others too."""
+    own = [one for one in of_split if PurePosixPath(one).name in METADATA_NAMES]
+    if own:
+        return own
+    above = {parent.as_posix() for one in of_split for parent in PurePosixPath(place.shown(one)).parents}
+    names = (PurePosixPath(name) for name in place.listed())
+    tables = [one for one in names if one.name in METADATA_NAMES and one.parent.as_posix() in above]
+    return [f"{place.root}/{one}" for one in tables]
 
 
 def _kind_of(address: str) -> str | None:

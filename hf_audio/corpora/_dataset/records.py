@@ -49,8 +49,14 @@ def typed(texts: pa.Table) -> pa.Schema:
 
 
 def features_of(schema: pa.Schema) -> Features:
-    """The types of plain columns, as `datasets` calls them."""
-    return Features.from_arrow_schema(schema.remove_metadata())
+    """The types of columns as `datasets` calls them; of one that it has no word for (maps, unions), {}: no values."""
+    found = {}
+    for field in schema:
+        try:
+            found |= Features.from_arrow_schema(pa.schema([field]))
+        except (ValueError, TypeError, NotImplementedError):
+            found[field.name] = {}
+    return Features(found)
 
 
 def _column(values: Sequence[Any]) -> pa.Array:

@@ -117,7 +117,8 @@ def _parquet_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -
         leaves = [*names, *([f"{audio}.path"] if _has_path(schema.field(audio).type) else [])]
         _check_size(place, file, footer, leaves)
         texts = [name for name in leaves if name not in schema.names or _is_text(schema.field(name).type)]
-        groups = [_group(opened, footer, number, leaves, texts) for number in range(footer.num_row_groups)]
+        filled = [number for number in range(footer.num_row_groups) if footer.row_group(number).num_rows]
+        groups = [_group(opened, footer, number, leaves, texts) for number in filled]
         paths = [_member(group[audio], "path") for group in groups if audio in group.column_names]
         names_of_files = _plain(place, file, pa.chunked_array(paths)) if paths else pa.nulls(footer.num_rows)
         values = [_plain(place, file, pa.chunked_array([*_chunks(groups, name)])) for name in names if groups]

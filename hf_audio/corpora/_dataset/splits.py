@@ -89,7 +89,7 @@ def split_column(
     found = [name for name in columns if plain(name) in SPLITS] or [
         name
         for name in columns
-        if plain(name) in MORE_SPLITS
+        if (plain(name) in MORE_SPLITS or pa.types.is_string(values[name].type))
         and hold_splits(name, set(map(str, values[name].unique().drop_null().to_pylist())))
     ]
     if not found or chosen == NONE:

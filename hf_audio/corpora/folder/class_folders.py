@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hf_audio.corpora.folder.column_names import is_named_like_a_group
 from hf_audio.corpora.folder.contents import Contents, why_unreadable
 from hf_audio.corpora.folder.reading import NO_GROUPS, NO_SPLITS, Read
-from hf_audio.corpora.folder.split_names import is_fold, split_called
+from hf_audio.corpora.folder.split_names import is_fold, split_called, split_within
 from hf_audio.data.index.table import Clip
 from hf_audio.data.index.understanding import counted, some
 from hf_audio.errors import InputError
@@ -82,6 +83,7 @@ def _layout(contents: Contents, files: Sequence[Parts]) -> Layout:
         placed = {parts: Place(parts[0], parts[2:-1], _split(parts[1])) for parts in files if len(parts) > 2}
         how = "class folders with a folder for each split in them"
     else:
+        _refuse_classes_below(contents, files)
         placed = {parts: Place(parts[0], parts[1:-1]) for parts in files if len(parts) > 1}
         how = "class folders"
     return Layout(placed, [parts for parts in files if parts not in placed], [], how)
@@ -103,15 +105,46 @@ def _check_depth(contents: Contents, files: Sequence[Parts]) -> None:
 def _split_folders(files: Sequence[Parts]) -> set[str]:
     """Top folders that are splits or folds: all of them, or two splits beside others; else none."""
     tops = {parts[0] for parts in files if len(parts) > 1}
-    folds = {name for name in tops if is_fold(name)}
-    if len(folds) > 1 and folds == tops:
-        return folds
+    if len(tops) > 1 and all(map(is_fold, tops)):
+        return tops
+    spoken_of = {split_within(name) for name in tops}
+    if None not in spoken_of and "train" in spoken_of and len(spoken_of) > 1:
+        return tops  # my-train beside my-test
     named = {name for name in tops if split_called(name)}
     return named if named == tops or len({split_called(name) for name in named}) > 1 else set()
 
 
 def _split(folder: str) -> str:
-    return split_called(folder) or folder
+    return folder if is_fold(folder) else split_within(folder) or folder
+
+
+def _refuse_classes_below(contents: Contents, files: Sequence[Parts]) -> None:
+    """Refuse folders that are named like a split or like groups where all hold the same folders: those are the classes.
+
+    Raises:
+        InputError: train/violin beside holdout/violin, or speaker_1/violin beside speaker_2/violin.
+    """
+    inner: dict[str, set[str]] = defaultdict(set)
+    for parts in (parts for parts in files if len(parts) > 2):
+        inner[parts[0]].add(parts[1])
+    times = Counter(itertools.chain.from_iterable(inner.values()))
+    classes = sorted(name for name, number in times.items() if number > 1)
+    if len(inner) < 2 or len(classes) < 2:
+        return
+    same = f"the same folders ({some(classes)}) lie in several, which seem to be the classes"
+    like = sorted(top for top in inner if split_called(top))
+    if like and len(inner) == 2 and len(classes) == len(times):
+        other = next(top for top in sorted(inner) if top not in like)
+        raise InputError(
+            f"{contents.root} holds a folder named like a split, {like[0]}, beside {other}, and {same}: call {other} "
+            "test or validation, or, if these are two classes, list the recordings in a labels.csv with path and label"
+        )
+    if all(map(is_named_like_a_group, inner)) and not any(map(is_named_like_a_group, classes)):
+        raise InputError(
+            f"The folders {some(sorted(inner))} in {contents.root} are named like groups, and {same}: list the "
+            "recordings in a labels.csv with path, label and group, or turn the folders round, such as "
+            f"{classes[0]}/{sorted(inner)[0]}"
+        )
 
 
 def _has_splits_below_classes(files: Sequence[Parts]) -> bool:

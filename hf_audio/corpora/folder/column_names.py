@@ -38,16 +38,31 @@ MORE_SPLITS = (
 )
 _GROUPING = re.compile(
     "(speakers?|spk|singer|artist|subject|patient|participant|performer|player|musician|actor|person|user|client|donor|"
+    "narrator|reader|interviewee|child|infant|baby|student|caller|contributor|uploader|band|ensemble|orchestra|"
     "individual|animal|bird|recordist|composer|album|session|recording|source|src|song|piece|work|video|film|movie|"
-    "episode|show|track|station|site|device)(file|filename)?(id|ids|title|name|number|num|no|nr|code|idx|index)?"
+    "youtube|yt|freesound|fs|original|parent|concert|performance|podcast|lecture|meeting|conversation|dialogue|"
+    "episode|show|track|station|site|device|room|house|household|city)(file|filename)?(id|ids|title|name|number|num|no|nr|code|idx|index)?"
 )
 _UNIT = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
+_UNIT |= dict.fromkeys(("us", "usec", "microseconds"), 1e-6) | dict.fromkeys(("min", "mins", "minutes"), 60.0)
 _UNIT |= dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), 0.001)
 _TIME = re.compile(
+    "(?:segment|seg|clip|event|call|sound|audio|utterance|utt|slice|window|annotation|interval)?"
     "(?P<word>start|begin|beginning|onset|offset|end|ending|stop|duration|dur)(?:time|at|point|offset)?"
     f"(?P<unit>{'|'.join(sorted(_UNIT, key=len, reverse=True))})"
 )
 _TIME_FIRST = re.compile("(?:time|t)(?P<word>start|begin|onset|offset|end|stop)(?P<unit>s|sec|seconds|ms|)")
+PAIRS_OF_TIMES = (
+    ("from", "to"),
+    ("xmin", "xmax"),
+    ("tmin", "tmax"),
+    ("mintime", "maxtime"),
+    ("t0", "t1"),
+    ("t1", "t2"),
+)
+_ONE_SPLIT = re.compile(
+    "is(intraining|intest|intrain|train|training|test|testing|val|valid|validation|dev|eval|holdout)(set)?"
+)
 _NOT_SECONDS = re.compile("(start|begin|onset|offset|end|stop)(samples?|frames?|index|idx|bytes?|beats?|bars?)")
 
 
@@ -61,6 +76,12 @@ def is_grouping(column: str) -> bool:
     return bool(_GROUPING.fullmatch(plain(column)))
 
 
+def is_named_like_a_group(folder: str) -> bool:
+    """Whether a folder is a numbered one of what recordings have in common: "Actor_01", "session 2"."""
+    word, number = re.fullmatch(r"(.*?)(\d*)", plain(folder)).groups()
+    return bool(number) and bool(_GROUPING.fullmatch(word))
+
+
 def time_column(column: str) -> tuple[str, float] | None:
     """What a column of times says ("start", "end", "offset" or "duration") and how many seconds its unit is."""
     found = _TIME.fullmatch(plain(column)) or _TIME_FIRST.fullmatch(plain(column))
@@ -68,6 +89,16 @@ def time_column(column: str) -> tuple[str, float] | None:
         return None
     word = {"begin": "start", "beginning": "start", "onset": "start", "ending": "end", "stop": "end", "dur": "duration"}
     return word.get(found["word"], found["word"]), _UNIT[found["unit"]]
+
+
+def says_one_split(column: str) -> bool:
+    """Whether a column says yes or no of one split: "is_test"."""
+    return bool(_ONE_SPLIT.fullmatch(plain(column)))
+
+
+def is_an_identity(column: str) -> bool:
+    """Whether a column is called the number or identity of something: "dog_id", "hiveID"."""
+    return bool(re.fullmatch(r".+(_|\s|-)(id|ID|Id|no|nr|number)|.*[a-z](ID|Id)", column.strip()))
 
 
 def counts_no_seconds(column: str) -> bool:

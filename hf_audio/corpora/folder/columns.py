@@ -14,8 +14,10 @@ from hf_audio.corpora.folder.column_names import (
     PATHS,
     SEVERAL_LABELS,
     SPLITS,
+    is_an_identity,
     is_grouping,
     plain,
+    says_one_split,
 )
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.label_cells import is_nothing, says_yes
@@ -108,8 +110,19 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
     if reading.split_column_name:
         return (None if reading.split_column_name == NONE else _known(table, reading.split_column_name)), ""
     others = [column for column in table.columns if column not in taken]
-    more = [column for column in _named(others, MORE_SPLITS) if hold_splits(column, set(table.values(column)))]
     exact = _named(others, SPLITS)
+    by_name = _named(others, MORE_SPLITS)
+    more = [
+        column
+        for column in (*by_name, *(column for column in others if column not in (*by_name, *exact)))
+        if hold_splits(column, set(table.values(column)))
+    ]
+    of_one = next((column for column in others if says_one_split(column)), None)
+    if of_one and not exact and not more:
+        raise InputError(
+            f"{table.path} has no column split, and {of_one} says yes or no of one: make it a column split with train "
+            f"and test, or give --split_column_name {NONE} to draw other splits"
+        )
     if not exact and len(more) > 1:
         raise InputError(
             f"{table.path} has two columns that could be the splits, {more[0]} and {more[1]}; say which, e.g. "
@@ -142,7 +155,7 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], split: st
     distinct = {column: len(set(table.values(column)) - {""}) for column in others if is_grouping(column)}
     offered = sorted((column for column, number in distinct.items() if 1 < number < files), key=distinct.get)
     if not offered:
-        return None, ""
+        return None, _told_identity(table, others, list(taken)[1:], files)
     flag = f"--group_column_name {offered[0]}"
     if split:
         if "validation" not in {split_called(value) for value in table.values(split)}:
@@ -152,6 +165,17 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], split: st
         f"{table.path} has no column group, and column {' or '.join(offered)} could be it: give {flag}, so that no "
         f"{offered[0]} is in training and test, or --group_column_name {NONE} if every file is to be a group of its own"
     )
+
+
+def _told_identity(table: Table, others: Sequence[str], labels: Sequence[str], num_files: int) -> str:
+    """A remark on a column such as dog_id, which may say what belongs together, and does not merely number classes."""
+    for column in filter(is_an_identity, others):
+        values = set(table.values(column)) - {""}
+        of_classes = {tuple(row[name] for name in (*labels, column)) for _, row in table.rows}
+        classes = {tuple(row[name] for name in labels) for _, row in table.rows}
+        if 1 < len(values) < num_files and len(of_classes) > len(classes):
+            return f"column {column} could be the groups: --group_column_name {column} keeps each in one split"
+    return ""
 
 
 def _check_header(table: Table) -> None:
@@ -211,8 +235,9 @@ def _one_hot(table: Table, others: Sequence[str]) -> LabelColumns:
 
 
 def _is_binary(table: Table, column: str) -> bool:
+    """Whether a column holds yes and no of a class, which may well be called bird, person or song."""
     values = table.values(column)
-    return not _has_role(column) and bool(values) and all(says_yes(value) is not None for value in values)
+    return not _has_own_role(column) and bool(values) and all(says_yes(value) is not None for value in values)
 
 
 def _could_be_classes(table: Table, column: str) -> bool:
@@ -224,14 +249,19 @@ def _could_be_classes(table: Table, column: str) -> bool:
 
 
 def _has_role(column: str) -> bool:
-    return plain(column) in (*GROUPS, *SPLITS, *MORE_SPLITS, *PATHS) or is_grouping(column)
+    return _has_own_role(column) or is_grouping(column)
+
+
+def _has_own_role(column: str) -> bool:
+    return plain(column) in (*GROUPS, *SPLITS, *MORE_SPLITS, *PATHS) or says_one_split(column)
 
 
 def hold_splits(column: str, values: Collection[str]) -> bool:
     """Whether the values of a column of this name are splits, or numbers or names of folds."""
     values = {value for value in values if not is_nothing(value)}
     by_name = all(split_called(value) or is_fold(value) for value in values)
-    numbered = "fold" in plain(column) or plain(column) in ("set", "subset", "partition")
+    name = plain(column)
+    numbered = "fold" in name or "split" in name or name in ("set", "subset", "partition", "cv")
     return len(values) > 1 and (by_name or (numbered and all(fold_name(value).isdigit() for value in values)))
 
 
@@ -247,7 +277,8 @@ def _lacking(table: Table, missing: Sequence[str], offered: Sequence[str] = ()) 
         if len(offered) > 1:
             hint += f", or which columns are a class each, with 0 or 1: --label_column_name {' '.join(offered[:3])}"
     else:
-        guesses = [(column, nearest_name(column, OWN_COLUMNS)) for column in table.columns if column not in OWN_COLUMNS]
+        wanted = [name for name in OWN_COLUMNS if any(name in words for words in missing)]
+        guesses = [(column, nearest_name(column, wanted)) for column in table.columns if column not in OWN_COLUMNS]
         hint = "".join(f"; is {column!r} meant as {guess!r}?" for column, guess in guesses if guess)
     flags = " and ".join(f"--{FLAGS[name.split()[0]]}_column_name" for name in missing)
     return InputError(

@@ -56,7 +56,12 @@ class Reading:
 
 @dataclass
 class Read:
-    """What was read, by either way; see `Understanding` for the words."""
+    """What was read, by either way; see `Understanding` for the words.
+
+    Attributes:
+        columns: how the columns of a table are read, where their names do not say it.
+        group_column: the column of a table that is the group.
+    """
 
     layout: str
     clips: list[Clip]
@@ -66,3 +71,5 @@ class Read:
     not_used: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    columns: str = ""
+    group_column: str | None = None

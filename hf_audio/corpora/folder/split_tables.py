@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hf_audio.corpora.folder.reading import Read
-from hf_audio.corpora.folder.split_names import is_fold, split_called
+from hf_audio.corpora.folder.reading import NO_GROUPS, Read
+from hf_audio.corpora.folder.split_names import is_fold, split_within
 from hf_audio.data.index.table import Clip
 from hf_audio.errors import InputError
 
@@ -29,24 +29,27 @@ def joined_splits(reads: Mapping[Path, Read], root: Path) -> Read:
     _check_alike(reads, root)
     clips = [_clip_of_split(clip, table, root) for table, read in reads.items() for clip in read.clips]
     found = dict.fromkeys(clip.split for clip in clips)
-    columns = next(iter(reads.values())).layout.partition(" (")[1:]
+    first = next(iter(reads.values()))
     return Read(
-        f"the tables {', '.join(_name(table, root) for table in reads)}{''.join(columns)}",
+        f"the tables {', '.join(_name(table, root) for table in reads)}"
+        + (f" ({first.columns})" if first.columns else ""),
         clips,
-        next(iter(reads.values())).groups.partition(" (")[0],
+        NO_GROUPS if first.group_column is None else f"column {first.group_column}",
         f"from the names of the tables ({', '.join(found)})",
         sum(read.num_without_group for read in reads.values()),
         **{
             name: list(dict.fromkeys(told for read in reads.values() for told in getattr(read, name)))
             for name in ("not_used", "left_out", "remarks")
         },
+        columns=first.columns,
+        group_column=first.group_column,
     )
 
 
 def _split(table: Path, root: Path) -> str | None:
     within = table.relative_to(root)
     names = (within.stem, *reversed(within.parts[:-1]))
-    return next((split_called(name) or name for name in names if split_called(name) or is_fold(name)), None)
+    return next((split_within(name) or name for name in names if split_within(name) or is_fold(name)), None)
 
 
 def _name(table: Path, root: Path) -> str:
@@ -79,7 +82,7 @@ def _check_apart(reads: Mapping[Path, Read], root: Path) -> None:
 
 def _check_alike(reads: Mapping[Path, Read], root: Path) -> None:
     """Columns of all tables are read in one way: what is told of one is then true of all."""
-    ways = {table: (*read.layout.partition(" (")[1:], read.groups.partition(" (")[0]) for table, read in reads.items()}
+    ways = {table: (read.columns, read.group_column) for table, read in reads.items()}
     first, *others = ways
     for table in others:
         if ways[table] != ways[first]:

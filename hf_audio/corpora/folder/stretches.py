@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from hf_audio.corpora.folder.column_names import counts_no_seconds, time_column
+from hf_audio.corpora.folder.column_names import PAIRS_OF_TIMES, counts_no_seconds, plain, time_column
 from hf_audio.corpora.folder.label_cells import is_nothing
 from hf_audio.corpora.folder.table_files import Table
 from hf_audio.data.recordings.audio import AudioError, probe
@@ -32,7 +32,7 @@ class TimeColumns(NamedTuple):
     def told(self) -> str:
         """How the columns are read, where they are not called start_s and end_s."""
         words = ("the start", "the end", "the length")
-        unit = {1.0: "seconds", 0.001: "milliseconds"}
+        unit = {1.0: "seconds", 0.001: "milliseconds", 1e-6: "microseconds", 60.0: "minutes"}
         return ", ".join(
             f"{column[0]} {word} in {unit[column[1]]}"
             for word, column in zip(words, self, strict=True)
@@ -76,8 +76,27 @@ def time_columns(table: Table, taken: Collection[str]) -> TimeColumns:
     if offset:
         found.setdefault("end" if "start" in found else "start", offset)
     if "start" not in found and "end" not in found:
+        found |= _pair(table, taken)
+    if "start" not in found and "end" not in found:
         return TimeColumns()  # a duration alone is a fact of the file
     return TimeColumns(found.get("start"), found.get("end"), None if "end" in found else found.get("duration"))
+
+
+def _pair(table: Table, taken: Collection[str]) -> dict[str, tuple[str, float]]:
+    """Two columns of numbers that say start and end only together, such as from and to."""
+    named = {plain(column): column for column in table.columns if column not in taken}
+    for pair in PAIRS_OF_TIMES:
+        columns = [named[name] for name in pair if name in named]
+        if len(columns) == 2 and all(_is_number(value) for column in columns for value in table.values(column)):
+            return {word: (column, 1.0) for word, column in zip(("start", "end"), columns, strict=True)}
+    return {}
+
+
+def _is_number(written: str) -> bool:
+    try:
+        return is_nothing(written) or float(written.replace(",", ".")) >= 0
+    except ValueError:
+        return False
 
 
 def stretches(table: Table, columns: TimeColumns, files: Sequence[str]) -> list[Stretch]:

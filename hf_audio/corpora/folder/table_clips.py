@@ -28,6 +28,7 @@ from hf_audio.data.index.understanding import counted, some
 from hf_audio.errors import InputError
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\\w")
+_AROUND_PATHS = re.compile(r"""[\s"'`()\[\]{}<>,;|=]+""")  # in lists, logs and remarks
 _TOP_FOLDERS = frozenset(("home", "Users", "Volumes", "mnt", "media", "data", "root", "scratch", "content", "kaggle"))
 
 
@@ -86,13 +87,16 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
     shared = "" if reading.group_column_name or roles.group in (None, "group") else _shared(clips, roles.group)
     if shared:
         clips = [_within_its_split(clip) for clip in clips]
+    columns = _told_columns(meaning, roles, told_labels)
     read = Read(
-        _told_layout(table, meaning, roles, told_labels),
+        f"the table {table.path.name}" + (f" ({columns})" if columns else ""),
         clips,
         _told_groups(clips, roles.group),
         _told_splits(clips, roles.split),
         sum(clip.is_group_of_its_file for clip in clips),
         remarks=roles.remarks,
+        columns=columns,
+        group_column=roles.group,
     )
     if roles.group and not reading.group_column_name and _is_a_group_a_file(clips):
         read.num_without_group = len(clips)
@@ -174,7 +178,13 @@ def _split(written: str) -> str:
 
 
 def is_of_a_machine(value: str) -> bool:
-    """Whether a value is the path of a file on some machine, and not, like AudioSet's /m/04rlf, a name with slashes."""
+    """Whether a value has the path of a file on some machine in it, and not, like AudioSet's /m/04rlf, only slashes."""
+    if "/" not in value and "\\" not in value:
+        return False
+    return any(map(_is_machine_path, _AROUND_PATHS.split(value)))
+
+
+def _is_machine_path(value: str) -> bool:
     if value.startswith("file://") or _DRIVE.match(value):
         return True
     top = value.split("/")[1:2]
@@ -204,8 +214,8 @@ def _check_once(table: Table, clips: Sequence[Clip]) -> None:
             )
 
 
-def _told_layout(table: Table, meaning: Meaning, roles: Roles, told_labels: str) -> str:
-    """The table, and how its columns are read where their names do not say it."""
+def _told_columns(meaning: Meaning, roles: Roles, told_labels: str) -> str:
+    """How columns are read where their names do not say it."""
     told = [
         f"{meaning.path} the path" if meaning.path != "path" else "",
         f"paths {meaning.located.told}" if meaning.located.told else "",
@@ -213,8 +223,7 @@ def _told_layout(table: Table, meaning: Meaning, roles: Roles, told_labels: str)
         f"{roles.group} the group" if roles.group not in (None, "group") else "",
         roles.times.told,
     ]
-    how = "; ".join(filter(None, told))
-    return f"the table {table.path.name}" + (f" ({how})" if how else "")
+    return "; ".join(filter(None, told))
 
 
 def _told_groups(clips: Sequence[Clip], group: str | None) -> str:

@@ -94,14 +94,14 @@ def _parquet_records(path: Path) -> list[Mapping[str, Any]]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
-        sounds = [one.name for one in table.schema if pyarrow.types.is_struct(one.type) or _is_binary(one.type)]
+        schema = pyarrow.parquet.read_schema(path)  # the rest may be all the sound of a dataset
+        sounds = [one.name for one in schema if pyarrow.types.is_struct(one.type) or _is_binary(one.type)]
         if sounds:
             raise InputError(
                 f"{path} holds sound itself, in its column {sounds[0]!r}, and is no table of files; give the folder "
-                "that it lies in, which is read as a dataset"
+                "that it lies in, which is read as a dataset where no audio files lie beside it"
             )
-        return table.to_pylist()
+        return pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path} cannot be read as Parquet: {one_line(error)}; save it as CSV") from None
 

@@ -2,7 +2,7 @@
 
 `datasets` alone would read whatever stands there: by the card's settings, more columns than ours, addresses that it
 opens as pictures. Here the columns, their types and the way they are packed are those that `build_features` writes, and
-every row is checked while it passes by.
+every row is checked as it is read.
 
 `datasets` replaces `open`, `Path` and more in the module of a builder by its own, so this one has none of them.
 """

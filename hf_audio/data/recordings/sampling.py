@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +45,30 @@ def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> list
         rows = [one.audio_row for one in some if (one.path, one.audio_field) == (path, name)]
         headers |= _headers(path, name, tuple(sorted(set(rows) - {None})), token)
     return [Sampled(clip, info) for clip in some if (info := headers.get(clip.recording)) is not None]
+
+
+def are_all_sampled(clips: pa.Table) -> bool:
+    """Whether `sampled` looks at every one of clips that are not files here."""
+    return not is_file(clips).any() and len(_where_containers_begin(clips)) == len(clips)
+
+
+def where_containers_begin(clips: pa.Table, token: str | bool | None = None) -> Iterator[tuple[Clip, BinaryIO]]:
+    """Some clips whose recordings are not files here, each with its recording, without those that hold no sound.
+
+    One clip of a recording comes; its recording can be read until the next one comes.
+    """
+    if not len(clips):
+        return
+    some = list(rows_of(_where_containers_begin(clips)))
+    for path, name in dict.fromkeys((clip.path, clip.audio_field) for clip in some):
+        of_row = {one.audio_row: one for one in some if (one.path, one.audio_field) == (path, name)}
+        if of_row.keys() == {None}:
+            with contextlib.suppress(MissingFileError), open_container(path, token) as file:
+                yield of_row[None], io.BufferedReader(file, HEAD_BYTES)
+            continue
+        for row, sound in sounds(path, name or "", sorted(of_row), partial(open_container, token=token)):
+            if not isinstance(sound, AudioError):
+                yield of_row[row], sound
 
 
 def _with_headers(clips: list[tuple[Clip, str]]) -> list[Sampled]:

@@ -1,0 +1,77 @@
+"""Datasets as others lay them out: tables above splits, folders within folders, rows and splits without content."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from datasets import List, Value
+from small_datasets import dataset, parquet, sound, tone, write
+from test_datasets_as_corpora import read, refused
+
+
+def test_a_table_above_split_folders_gives_each_split_its_own_rows(tmp_path):
+    table = "file_name,label\ntrain/a.wav,x\ntrain/ann/b.wav,y\ntest/c.wav,x\n"
+    files = {"train/a.wav": tone(1), "train/ann/b.wav": tone(2), "test/c.wav": tone(3), "metadata.csv": table}
+    clips, found = read(write(tmp_path / "a", files))
+    assert [(clip.clip_id, clip.split, *clip.labels) for clip in clips] == [
+        ("train/a.wav", "train", "x"),
+        ("train/ann/b.wav", "train", "y"),
+        ("test/c.wav", "test", "x"),
+    ]
+    assert "other file" not in found.understanding.paragraph()
+    clips, _ = read(write(tmp_path / "a", {"test/metadata.csv": "file_name,label\nc.wav,y\n"}))
+    assert [clip.labels for clip in clips] == [("x",), ("y",), ("y",)], "a split's own table comes first"
+    (tmp_path / "a" / "train" / "a.wav").unlink()
+    refused(tmp_path / "a", "metadata.csv of a names 1 of 3 files that are not there, first 'train/a.wav' in row 0")
+
+
+def test_folders_of_splits_and_folds_are_no_classes(hub):
+    hub.create("datasets", "alice/splits", {"train/a.wav": tone(1), "test/b.wav": tone(2)})
+    refused("alice/splits", "has audio files without labels .such as train/a.wav and test/b.wav.")
+    hub.create("datasets", "alice/bare", {"fold1/a.wav": tone(1), "fold2/b.wav": tone(2)})
+    refused("alice/bare", "has audio files without labels")
+    files = {f"fold{fold}/{label}/{fold}{label}.wav": tone(fold) for fold in (1, 2) for label in "xy"}
+    hub.create("datasets", "alice/folds", files)
+    clips, _ = read("alice/folds")
+    assert [(clip.split, *clip.labels) for clip in clips] == [(f"fold{fold}", name) for fold in (1, 2) for name in "xy"]
+
+
+def test_folders_within_folders_ask_which_are_the_classes(hub):
+    places = ["piano/ann/d.wav", "violin/ann/a.wav", "violin/bob/c.wav"]
+    hub.create("datasets", "alice/depths", {place: tone(number) for number, place in enumerate(places)})
+    refused("alice/depths", "outer ones .piano, violin. by --label_column_name folder, or the inner ones .ann, bob. by")
+    clips, _ = read("alice/depths", label_column_name=["folder"], group_column_name="label")
+    assert [(clip.group, *clip.labels) for clip in clips] == [("ann", "piano"), ("ann", "violin"), ("bob", "violin")]
+
+
+def test_columns_of_types_that_datasets_has_no_word_for_are_told_and_left(tmp_path):
+    pairs = pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64()))
+    made = pa.table({"audio": [sound(0), sound(1)], "label": ["x", "y"], "facts": pairs})
+    clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
+    assert [clip.labels for clip in clips] == [("x",), ("y",)]
+    assert "1 column that holds no single values (facts)" in found.understanding.paragraph()
+
+
+def test_a_split_without_rows_is_no_damage(tmp_path):
+    made = dataset({"label": Value("string")}, label=["x", "y"])
+    clips, _ = read(write(tmp_path, {"train.parquet": parquet(made), "test.parquet": parquet(made, 0, 0)}))
+    assert [clip.split for clip in clips] == ["train", "train"]
+    (tmp_path / "train.parquet").unlink()
+    refused(tmp_path, "has no rows; expected one a clip")
+
+
+def test_only_rows_without_a_name_are_called_by_their_row(tmp_path):
+    sounds = [sound(0, "a.wav"), None, sound(2, "c.wav"), {"bytes": tone(3), "path": " "}]
+    made = dataset({"label": Value("string")}, audio=sounds, label=["x", "y"] * 2)
+    clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
+    assert [clip.clip_id for clip in clips] == ["a.wav", "train/000001", "c.wav", "train/000003"]
+    assert "called by the names of its files (2 without one by split and row)" in found.understanding.paragraph()
+    named = made.append_column("clip_id", pa.array(["train/000001", None, "b", "c"]))
+    clips, _ = read(write(tmp_path, {"train.parquet": parquet(named)}))
+    assert [clip.clip_id for clip in clips][:2] == ["a.wav", "train/000001"], "names that another row has are not taken"
+
+
+def test_a_class_that_a_row_lists_twice_is_one(tmp_path):
+    made = dataset({"labels": List(Value("string"))}, labels=[["x", "y ", "x", "y"], ["y"], []])
+    clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
+    assert [clip.labels for clip in clips] == [("x", "y"), ("y",), ()]
+    assert found.understanding.class_counts == {"x": 1, "y": 2}
