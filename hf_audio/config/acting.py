@@ -132,8 +132,8 @@ NEEDS = (
     ),
     Needs(
         ("optim_target_modules",),
-        lambda run: _text(run.optim).startswith(("galore", "apollo")),
-        "it is of --optim galore_adamw and apollo_adamw: leave it out",
+        lambda run: any(name in _text(run.optim) for name in ("galore", "apollo")),
+        "it is of --optim galore_adamw, apollo_adamw and the like: give one, or leave it out",
     ),
     Needs(("fsdp_config",), lambda run: run.fsdp, "it is of --fsdp: give that too, or leave it out"),
     Needs(
@@ -147,22 +147,17 @@ NEEDS = (
         "no worker loads data: give --dataloader_num_workers too, e.g. 4, or leave it out",
     ),
     Needs(
-        ("num_train_epochs",),
-        lambda run: run.max_steps <= 0,
-        "--max_steps says how long training lasts: leave one of the two out",
-    ),
-    Needs(
-        ("mixup_alpha",),
-        lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
-        "--mixup_probability 0 mixes nothing: leave one of the two out",
-    ),
-    Needs(
         ("metric_for_best_model",),
         lambda run: (
             "no" not in (_text(run.eval_strategy), _text(run.save_strategy))
             or _text(run.lr_scheduler_type).startswith(("reduce", "greedy"))
         ),
         "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
+    ),
+    Needs(
+        ("mixup_alpha",),
+        lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
+        "--mixup_probability 0 mixes nothing: leave one of the two out",
     ),
     Needs(
         ("greater_is_better",),
