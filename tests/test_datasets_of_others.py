@@ -75,3 +75,12 @@ def test_a_class_that_a_row_lists_twice_is_one(tmp_path):
     clips, found = read(write(tmp_path, {"train.parquet": parquet(made)}))
     assert [clip.labels for clip in clips] == [("x", "y"), ("y",), ()]
     assert found.understanding.class_counts == {"x": 1, "y": 2}
+
+
+def test_flags_that_take_every_split_leave_none_to_train_on(tmp_path):
+    write(tmp_path, {"train.parquet": parquet(dataset({"label": Value("string")}, label=["x", "y"]))})
+    refused(
+        tmp_path,
+        "No split of .* .train. is left to train on, --eval_split_name takes train;",
+        eval_split_name="train",
+    )

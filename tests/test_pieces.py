@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from sound_containers import arrow_bytes, contained, parquet_bytes, placed, tar_bytes, written
@@ -286,6 +288,16 @@ def test_what_needs_files_says_so(in_parquet):
         longest_clip_s(clips)
     with pytest.raises(InputError, match=f"An audit needs {sentence}"):
         audit_clips(clips)
+
+
+def test_rows_with_paths_alone_are_told_before_anything_is_built(tmp_path):
+    clips = [Clip(str(tmp_path / "a.tone"), ("high",), "g", f"{row}", split="train") for row in range(3)]
+    table = pa.table({"audio": [{"bytes": None, "path": f"{row}.wav"} for row in range(3)]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    places = {"path": str(tmp_path / "a.parquet"), "audio_field": "audio"}
+    held = [dataclasses.replace(clip, audio_row=row, **places) for row, clip in enumerate(clips)]
+    with pytest.raises(InputError, match=r"None of the training recordings .* rows that hold paths alone"):
+        default_window_s(index_of(held))
 
 
 def test_a_window_that_no_clip_fills_is_told_before_anything_is_built(in_parquet, monkeypatch, caplog):

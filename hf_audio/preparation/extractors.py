@@ -66,6 +66,11 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
     training = training.filter(pc.greater(pc.list_value_length(training["labels"]), 0))
     some = sampled(training, NUM_PROBED_CLIPS, token)
     lengths = [(clip.end_s or info.duration_s) - clip.start_s for clip, info in some]
+    if not lengths and not is_file(training).all():
+        raise InputError(
+            "None of the training recordings that were looked at holds sound that can be read: rows that hold "
+            "paths alone have none, and the formats are in README.md"
+        )
     if not lengths:
         raise InputError(
             f"None of the {len(training)} training files can be read as audio; see the formats in README.md"

@@ -58,9 +58,16 @@ def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Sp
             )
         of[name] = split
     if "train" not in of.values():
+        free = [name for name in names if name not in of]
+        if not free:
+            raise InputError(
+                f"No split of {place.name} ({some(list(names))}) is left to train on"
+                f"{''.join(f', {FLAGS[split]} takes {name}' for split, name in given.items())}; without such a flag "
+                "what it is for is drawn from the training split"
+            )
         raise InputError(
             f"{place.name} has the splits {some(list(names))} and none is called train; name the one to train on, e.g. "
-            f"--train_split_name {names[0]}"
+            f"--train_split_name {free[0]}"
         )
     return Splits({name: of[name] for name in names if name in of}, tuple(name for name in names if name not in of))
 
