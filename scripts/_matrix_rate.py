@@ -1,11 +1,7 @@
-"""What a card's matrix units can do, and how much of it a model's training asks for; used by benchmark_training.py.
-
-python scripts/matrix_rate.py --device cuda --bf16
-"""
+"""What a card's matrix units can do, and how much of it a model's training asks for; used by benchmark_training.py."""
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import torch
@@ -39,16 +35,3 @@ def training_flops(model: PreTrainedModel, num_frames: int, num_bins: int) -> in
     with FlopCounterMode(display=False) as counter:
         model.train()(input_values=window).logits.sum().backward()
     return counter.get_total_flops()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=tuple(MATRIX_SIZES), default="cpu", help="default: %(default)s")
-    parser.add_argument("--bf16", action="store_true", help="of bfloat16, not float32")
-    options = parser.parse_args()
-    rate = matrix_rate(options.device, torch.bfloat16 if options.bf16 else torch.float32)
-    print(f"{rate / 1e12:.3f} TFLOP/s in products of large square matrices")
-
-
-if __name__ == "__main__":
-    main()
