@@ -1,7 +1,7 @@
 """Losses on logits and float targets `[batch, classes]`, computed outside the model.
 
 Targets are probabilities: one-hot or multi-hot, or anything between after mixup, so no case is special. NaN in
-multi-label targets says that nothing is known of that class in that clip. Each loss is one number a window; a batch's
+multi-label targets says that nothing is known of that class in that clip. Each loss is one number per window; a batch's
 is their plain mean. Class weights multiply a class's terms and never enter the denominator, nor does the number of
 known targets: otherwise the mean of several micro-batches, or of several processes, would differ from the mean over all
 their samples together.

@@ -8,8 +8,8 @@
 
 DIR holds fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
 Features are those of the project XNAP-16 (UAB, 2023): log-mel at 22,050 Hz, each clip normalised by its own mean and
-deviation. So a clip's loudness says nothing, and the project's augmentation, loudness and noise, which did not help it,
-needs --normalisation dataset. The learning rate decays.
+standard deviation. So a clip's loudness says nothing, and the project's augmentation, loudness and noise, which did not
+help it, needs --normalisation dataset. The learning rate decays.
 """
 
 import hf_audio

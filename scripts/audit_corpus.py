@@ -4,7 +4,7 @@
     python scripts/audit_corpus.py --data_dir recordings --output_dir audits/mine --strict
     python scripts/audit_corpus.py --data_dir recordings --output_dir audits/mine --write_csv usable.csv
 
-Writes audit.csv (one row a finding) and index.html (to listen to them). A second run measures new or changed files
+Writes audit.csv (one row per finding) and index.html (to listen to them). A second run measures new or changed files
 only. --write_csv lists what can be used, of copies the first one: train on it with --data_dir usable.csv.
 Exit code 2 with --strict where a clip cannot be used.
 """

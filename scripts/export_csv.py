@@ -1,4 +1,4 @@
-"""A dataset of classical features as a table: one line a window (or step), for spreadsheets, pandas and R.
+"""A dataset of classical features as a table: one line per window (or step), for spreadsheets, pandas and R.
 
     python scripts/export_csv.py feature_sets/classical features.csv
     python scripts/export_csv.py USER/gtzan-classical features.csv          # from the Hub

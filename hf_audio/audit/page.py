@@ -1,4 +1,4 @@
-"""The report of an audit: a CSV with one row a finding, and a page to listen to what was found."""
+"""The report of an audit: a CSV with one row per finding, and a page to listen to what was found."""
 
 from __future__ import annotations
 

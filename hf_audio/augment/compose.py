@@ -175,7 +175,7 @@ def _refuse_without_sense(wanted: dict[str, Any], extractor: FeatureExtractionMi
     if getattr(extractor, "normalisation", None) == "clip" and off:
         raise InputError(
             f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalised by "
-            f"its own mean and deviation: give {off}, or --normalisation dataset"
+            f"its own mean and standard deviation: give {off}, or --normalisation dataset"
         )
     off = switched_off((*OF_ENERGIES, *OF_PITCH))
     if "mfcc" in getattr(extractor, "channels", ()) and off:

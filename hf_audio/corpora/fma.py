@@ -2,7 +2,7 @@
 
 The index comes from the layout on disk, whole or partial:
 
-    ROOT/**/fma_metadata/tracks.csv       one row a track below three lines of header
+    ROOT/**/fma_metadata/tracks.csv       one row per track below three lines of header
     ROOT/**/fma_small/000/000002.mp3      or fma_medium, fma_large, fma_full: the subset is the folder that is there
 
 Where several subsets lie side by side, --data_dir names the one: ROOT/fma_small. The split is the official one, in

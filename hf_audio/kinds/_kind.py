@@ -126,7 +126,7 @@ class Kind(ABC):
         extractor: what makes its windows; the fields are the settings that the kind takes, with their defaults.
         published: classes of extractors that make the same of a waveform without hf_audio, see `published_class`.
         compared: settings of those which a model cannot be adapted to.
-        statistics_axis: what mean and deviation are taken over: None everything, 0 all steps of each feature,
+        statistics_axis: what mean and standard deviation are taken over: None everything, 0 all steps of each feature,
             (0, 2) all frames and bins of each channel.
         limits: what each of the extractor's parameters in a manifest can be, which may be a stranger's.
         cuts: whether the published extractor cuts what is longer than a window.
@@ -223,7 +223,7 @@ class Kind(ABC):
         """Seconds from one of `frames` to the next."""
 
     def summary(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """A window as one vector, un-normalised: mean and deviation of frames over time, the mean of vectors."""
+        """A window as one vector, un-normalised: frames' mean and standard deviation over time, the mean of vectors."""
         if self.form is Form.VECTORS:
             return window.mean(axis=0)
         frames = self.frames(window, parameters) if self.form is Form.SOUND else window.reshape(len(window), -1)

@@ -85,7 +85,7 @@ class KaldiFbank:
     Args:
         sample_rate: in Hz.
         num_mel_bins: mel filters.
-        normalisation: of what models read: "dataset", by the training data's mean and deviation, or "none".
+        normalisation: of what models read: "dataset", by the training data's mean and standard deviation, or "none".
 
     Raises:
         InputError: another normalisation, for the stock extractor knows no other, or too few samples or bins.
@@ -201,7 +201,7 @@ class Fbank(Kind):
     extractor = KaldiFbank
     published = (ASTFeatureExtractor, FbankFeatureExtractor)
     compared = ("sampling_rate", "num_mel_bins")
-    statistics_axis = None  # one mean and deviation over all bins, as AST's authors take them
+    statistics_axis = None  # one mean and standard deviation over all bins, as AST's authors take them
     limits = LIMITS
     cuts = True
     card = CARD

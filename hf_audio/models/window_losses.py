@@ -1,4 +1,4 @@
-"""The losses of a task, one number a window: what training computes, and what a model of ours gives with `labels`.
+"""The losses of a task, one number per window: what training computes, and what a model of ours gives with `labels`.
 
 Targets are probabilities, one-hot, multi-hot or anything between; NaN in those of several labels is unknown.
 """

@@ -78,7 +78,7 @@ def read_table_clips(table: Table, meaning: Meaning, reading: Reading) -> Read:
         InputError: no rows, files that do not exist, a row twice, or cells that are not what their column is for.
     """
     if not table.rows:
-        raise InputError(f"{table.path} has a header but no rows; expected one row a clip")
+        raise InputError(f"{table.path} has a header but no rows; expected one row per clip")
     _check_files(table, meaning)
     roles = _roles(table, meaning, reading)
     labels, told_labels = _labels(table, meaning.labels, reading)

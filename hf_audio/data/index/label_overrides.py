@@ -63,7 +63,7 @@ def read_overrides(table: str | Path, column: str | None = None) -> dict[str, Cl
         wanted = column or "label or labels"
         raise InputError(f"{table} has columns {', '.join(columns)} but needs clip_id and {wanted}")
     if not rows:
-        raise InputError(f"{table} has no rows; expected one row a clip under a header with clip_id and label")
+        raise InputError(f"{table} has no rows; expected one row per clip under a header with clip_id and label")
     found: dict[str, ClipLabels] = {}
     for line, row in rows:
         if row["clip_id"] in found:
