@@ -82,11 +82,16 @@ class Scale(NamedTuple):
     frame_s: float
 
 
-def normalised(values: Any, mean: Any, divisor: Any) -> Any:
+def normalised(values: Any, mean: Any, divisor: Any, *, in_place: bool = False) -> Any:
     """Measured values as models read them, (value - mean) / divisor: numbers, or tensors that fit each other.
 
     The one place of the formula here; published extractors, which stand alone, have their own, and are compared.
+    `in_place` takes the memory of `values`, a tensor that nobody else needs: half the time for a batch.
     """
+    if in_place:
+        values -= mean
+        values /= divisor
+        return values
     return (values - mean) / divisor
 
 
