@@ -45,6 +45,7 @@ def also_understood(card: CorpusCard, told: str) -> CorpusCard:
 
 
 def saying(card: CorpusCard, said: Sequence[str]) -> CorpusCard:
+    """The card with more sentences in its protocol."""
     return dataclasses.replace(card, protocol=" ".join([card.protocol, *said])) if said else card
 
 

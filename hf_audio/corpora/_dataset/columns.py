@@ -99,6 +99,7 @@ def require_column(features: Features, name: str, place: Place) -> None:
 
 
 def is_list(feature: object) -> bool:
+    """Whether a column's type holds several values per row, however `datasets` spells it."""
     return isinstance(feature, List | LargeList | list)
 
 

@@ -191,7 +191,7 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
 
 
 def _nearest(opened: Sequence[Opened]) -> list[Opened]:
-    """The tables that come nearest to listing the recordings; raises the error of one that was meant to.
+    """The tables that come nearest to listing the recordings; raises the error of one that should have.
 
     A text or JSON without any column of a known name was not: README.txt, package.json.
     """
