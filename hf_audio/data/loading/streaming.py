@@ -16,8 +16,8 @@ class StreamedWindows(IterableDataset):
 
     Processes read different shards, and shards are rarely of equal size. Each share is therefore cut or repeated to
     `ceil(num_windows / (world_size * batch_size))` whole batches: no process runs dry while the others wait for it.
-    The order depends on the seed and the epoch alone, so that an interrupted epoch can be taken up again; what lies before
-    that place is read once more and dropped, which takes as long as reading it did.
+    The order depends on the seed and the epoch alone, so that an interrupted epoch can be taken up again; what lies
+    before that place is read once more and dropped, which takes as long as reading it did.
 
     Args:
         stream: the whole split, unshuffled.
