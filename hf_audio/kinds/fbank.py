@@ -265,7 +265,7 @@ class Fbank(Kind):
     ) -> dict[str, torch.Tensor]:
         values = stored["pixels"].float().mul_(stored["scales"][:, None, None]).add_(stored["offsets"][:, None, None])
         # Asking an accelerator whether any window is short would wait for it; on a CPU filling takes longer.
-        if values.device.type != "cpu" or bool((num_frames < values.shape[1]).any()):
+        if values.device.type != "cpu" or num_frames.numpy().min(initial=values.shape[1]) < values.shape[1]:
             frames = torch.arange(values.shape[1], device=values.device)
             values.masked_fill_((frames >= num_frames[:, None])[:, :, None], 0.0)
         if extractor.do_normalize:
