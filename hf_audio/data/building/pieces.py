@@ -24,10 +24,11 @@ from hf_audio.data.building.clip_windows import WindowMaker
 from hf_audio.data.building.piece_rows import PieceRows, piece_schema, piece_writer
 from hf_audio.data.building.plan import are_cuts
 from hf_audio.data.index.table import Clip, rows_of
+from hf_audio.data.recordings.ahead import read_ahead
 from hf_audio.data.recordings.audio import probe
 from hf_audio.data.recordings.containers import MOST_RECORDING_BYTES, NO_SOUND, parts_of, sounds
 from hf_audio.data.recordings.headers import Source
-from hf_audio.data.recordings.hub_files import ON_HUB, MissingFileError, held, open_container, sizes_on_hub
+from hf_audio.data.recordings.hub_files import ON_HUB, MissingFileError, held, held_bytes, open_container, sizes_on_hub
 from hf_audio.data.recordings.opening import HIGHEST_RATE
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError
@@ -38,6 +39,8 @@ from hf_audio.kinds import kind_of
 PIECE_BYTES = 64 << 20
 FILES_AT_A_TIME = 16
 MOST_NOTE_BYTES = 1 << 30
+# Of recordings that wait to be decoded: half a minute of CD sound for each second that a request may take
+AHEAD_BYTES = 16 << 20
 
 
 class Piece(NamedTuple):
@@ -228,7 +231,7 @@ class PieceBuilder:
         self, piece: Piece, file_s: dict[str, float], rates: dict[str, int]
     ) -> Iterator[tuple[Clip, Source | AudioError]]:
         """The clips with their recordings; what the headers of these say is entered into `file_s` and `rates`."""
-        for its, source in self._recordings(piece):
+        for its, source in read_ahead(self._recordings(piece), lambda one: held_bytes(one[1]), AHEAD_BYTES):
             try:
                 if isinstance(source, AudioError):
                     raise source
