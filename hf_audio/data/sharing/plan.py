@@ -18,7 +18,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.recordings.audio import AudioInfo
 from hf_audio.data.recordings.lengths import read_headers, recordings_of
-from hf_audio.data.recordings.stamps import times_digest
+from hf_audio.data.recordings.stamps import stamp, times_digest
 from hf_audio.data.sharing.columns import is_stretch
 from hf_audio.data.sharing.stored_sound import AUDIO_FORMATS, expected_bytes
 from hf_audio.errors import InputError
@@ -68,7 +68,7 @@ def describe(clips: pa.Table, labels: LabelSpace, audio_format: str) -> dict[str
         "classes": list(labels.names),
         "problem_type": labels.problem_type,
         "clips, labels and metadata": hashlib.sha256(columns.encode()).hexdigest(),
-        "recordings (sizes and times of files)": times_digest(recordings_of(clips)),
+        "recordings (sizes and times of files)": times_digest(map(stamp, recordings_of(clips))),
     }
 
 
