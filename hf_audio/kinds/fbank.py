@@ -277,6 +277,11 @@ class Fbank(Kind):
         frame_s = fbank_frame_s(extractor.sampling_rate)
         return Scale(mean, std, 2.0, NATURAL_DB, None, extractor.do_normalize, frame_s)
 
+    def padding_value(self, extractor: ASTFeatureExtractor) -> float:
+        """That of a log-mel of 0."""
+        scale = self.scale(extractor)
+        return normalised(0.0, scale.mean, scale.deviations * scale.std)
+
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return fbank_frame_s(manifest["extractor"]["sampling_rate"])
 

@@ -284,6 +284,9 @@ class Spectrograms(Kind):
         frame_s = extractor.hop_samples / extractor.sampling_rate
         return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centred, frame_s)
 
+    def padding_value(self, extractor: SpectrogramFeatureExtractor) -> float:
+        return extractor.padding_value
+
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return manifest["extractor"]["hop_samples"] / manifest["extractor"]["sampling_rate"]
 

@@ -99,6 +99,8 @@ def build_model(
             raise
         except (TypeError, ValueError) as error:  # of our configs and models, one sentence each
             raise InputError(f"{name} cannot be made with {options}: {error}") from error
+        if isinstance(model.config, AudioClassifierConfig):
+            model.config.padding_value = features.kind.padding_value(features.extractor)
         freeze_weights(model, freeze)
         return add_lora(model, lora_rank, lora_alpha, lora_dropout, lora_targets) if lora_rank else model
 
