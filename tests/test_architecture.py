@@ -23,6 +23,7 @@ LEVELS = (
     {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
+    {"commands"},
 )
 # Inside data/, likewise.
 DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "sharing", "loading")

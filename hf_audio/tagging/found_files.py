@@ -1,4 +1,4 @@
-"""Which recordings are to be tagged: files, whatever they are called, folders with all that lies below, lists of names."""
+"""Which recordings are to be tagged: files, whatever they are called, folders with all below them, lists of names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def found_files(given: Iterable[str]) -> list[FoundFile]:
 
 
 def names_listed(source: str) -> list[str]:
-    """The names that a file lists, or with "-" standard input: one per line, or separated by NUL as `find -print0` does.
+    """The names that a file lists, or with "-" standard input: one per line, or with NUL between (`find -print0`).
 
     Raises:
         InputError: it cannot be read, or lists nothing.
