@@ -17,11 +17,13 @@ LEVELS = (
     {"kinds"},
     {"data", "metrics"},
     {"augment", "models", "corpora", "predictions"},
-    {"predictor", "losses"},
+    {"sound_predictor", "losses"},
+    {"predictor", "tagging"},
     {"training", "preparation", "pictures", "baselines", "copies", "stored_scores"},
     {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
+    {"commands"},
 )
 # Inside data/, likewise.
 DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "sharing", "loading")

@@ -200,6 +200,17 @@ class Kind(ABC):
         """Samples of the shortest sound that has features: 25 ms, a frame of most of them."""
         return round(0.025 * parameters["sampling_rate"])
 
+    def longest_samples(self, extractor: FeatureExtractionMixin) -> int | None:
+        """Samples of the longest window that a published extractor hears whole; None where it takes any."""
+        return None
+
+    def inputs_of_sound(
+        self, windows: Sequence[np.ndarray], extractor: FeatureExtractionMixin
+    ) -> dict[str, torch.Tensor]:
+        """A model's inputs of windows of one length `[samples]` or `[2, samples]`, at the extractor's rate."""
+        rate = extractor.sampling_rate
+        return dict(extractor(list(windows), sampling_rate=rate, return_tensors="pt"))
+
     @abstractmethod
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
         """A model's inputs, as `extractor` would have made them of the windows' sound."""

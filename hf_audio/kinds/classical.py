@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import List, Value
 from threadpoolctl import threadpool_limits
 
 from hf_audio.errors import InputError
@@ -173,6 +172,8 @@ class Classical(Kind):
     card = CARD
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
+        from datasets import List, Value  # not needed by those who only predict
+
         return {"features": List(Value("float32"))}
 
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[np.ndarray]:

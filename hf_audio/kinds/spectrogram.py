@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Image, List, Value
 
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.spectrogram import (
@@ -229,6 +228,8 @@ class Spectrograms(Kind):
     card = CARD
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
+        from datasets import Image, List, Value  # not needed by those who only predict
+
         return {"features": Image(), "offsets": List(Value("float32")), "scales": List(Value("float32"))}
 
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any], list[float], list[float]]:
@@ -263,6 +264,9 @@ class Spectrograms(Kind):
     def shortest_samples(self, parameters: Mapping[str, Any]) -> int:
         """Samples under one spectrum."""
         return parameters["n_fft"]
+
+    def longest_samples(self, extractor: SpectrogramFeatureExtractor) -> int | None:
+        return None if extractor.max_length is None else extractor.max_length * extractor.hop_samples - 1
 
     def batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
