@@ -1,0 +1,1 @@
+"""The subcommands of `hf-audio`, one module each."""
