@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+LONGEST_END_S = 5.0  # for the item in the making where no more are taken; a request that hangs is not waited for
+
 Item = TypeVar("Item")
 
 
@@ -30,11 +32,13 @@ def read_ahead(items: Iterator[Item], size_bytes: Callable[[Item], int], most_by
         except BaseException as error:  # an interruption too is the taker's
             waiting.end(error)
 
-    threading.Thread(target=make, daemon=True).start()  # nobody waits for a request that hangs
+    maker = threading.Thread(target=make, daemon=True)
+    maker.start()
     try:
         yield from waiting
     finally:
         waiting.close()
+        maker.join(LONGEST_END_S)
 
 
 @dataclass

@@ -113,7 +113,14 @@ class _Nameless:
     """What soundfile needs of a file; of one that has a name it would believe the name."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read, self.readinto, self.seek, self.tell = file.read, file.readinto, file.seek, file.tell
+        self.read, self.readinto, self.tell, self._seek = file.read, file.readinto, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """A broken header leads to before the beginning: it stays where it is, as a file of the system does."""
+        try:
+            return self._seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
 
 
 def _implausible(source: Source, file: SoundFile, size: int) -> str | None:
