@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from hf_audio.config import FeatureConfig
 from hf_audio.data.building.plan import check_window
 from hf_audio.data.index.columns import is_file, of_split, require_files, without_mixtures
-from hf_audio.data.recordings.lengths import clip_durations, read_headers, stretch_lengths
+from hf_audio.data.recordings.lengths import measured_by_headers, stretch_lengths
 from hf_audio.data.recordings.sampling import are_all_sampled, sampled
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
@@ -115,7 +115,7 @@ def longest_clip_s(clips: pa.Table) -> float:
         InputError: no recording can be read; or they are not files, whose lengths can be known before they are read.
     """
     require_files(clips, "--window_s 0, which is the longest clip, needs")
-    longest_s = float(clip_durations(clips, read_headers(clips, NUM_PROBING_THREADS)).max())
+    longest_s = float(measured_by_headers(clips, NUM_PROBING_THREADS).seconds.max())
     if not longest_s:
         raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
     return math.ceil(100 * round(longest_s, 6)) / 100

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.columns import is_mixture, mixed_parts, names_in, places_of, without_mixtures
+from hf_audio.data.index.columns import is_mixture, mixed_parts, places_of, without_mixtures
 from hf_audio.data.index.mixtures import mixture_s
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.recordings.audio import AudioError, AudioInfo, probe
@@ -48,46 +49,64 @@ def _header_when(path: str, _when: Stamp | None) -> AudioInfo | AudioError:
         return error
 
 
-def source_rates(clips: pa.Table, headers: Headers) -> dict[str, dict[str, int]]:
-    """{split: {sample rate of the recording in Hz, as text: clips}}, of those that are no mixture and can be read."""
-    paths = recordings_of(clips)
-    rates = (header.sample_rate if isinstance(header, AudioInfo) else 0 for header in map(headers.get, paths))
-    of_paths = np.array([*rates, 0])  # of the last, -1, which are mixtures
-    return counted_rates(clips, of_paths[np.where(is_mixture(clips), -1, places_of(clips["audio"], paths))])
+class Measured(NamedTuple):
+    """What is known of the recordings of clips.
+
+    Attributes:
+        seconds: of each clip, float `[clips]`; 0 where its recording cannot be read.
+        source_rates: {split: {sample rate of the recording in Hz, as text: clips}}, of those that are no mixture and
+            can be read.
+    """
+
+    seconds: np.ndarray
+    source_rates: dict[str, dict[str, int]]
 
 
-def counted_rates(clips: pa.Table, sample_rates: np.ndarray) -> dict[str, dict[str, int]]:
-    """{split: {sample rate in Hz, as text: clips}} of rates `[clips]`, where 0 is none."""
-    rates = {}
-    for split in names_in(clips["split"]):
-        its = sample_rates[pc.equal(clips["split"], split).to_numpy()]
-        found, counts = np.unique(its[its > 0], return_counts=True)
-        rates[split] = {str(rate): count for rate, count in zip(found.tolist(), counts.tolist(), strict=True)}
-    return {split: rates[split] for split in SPLITS if split in rates}
-
-
-def clip_durations(clips: pa.Table, headers: Headers, strict: bool = False) -> np.ndarray:
-    """Seconds of each clip, float `[clips]`, as the file headers say; 0 for files that cannot be read.
+def measured_by_headers(clips: pa.Table, num_threads: int, strict: bool = False) -> Measured:
+    """What the headers of files say of clips and mixtures.
 
     Raises:
-        InputError: with `strict`, for the first such file.
+        InputError: with `strict`, for the first file that cannot be read.
     """
-    lengths_s = _lengths_s(_stretches(clips), headers, strict)
-    mixed = is_mixture(clips)
-    rows, seconds = np.flatnonzero(~mixed), np.zeros(len(clips))
-    seconds[rows] = lengths_s[: len(rows)]
+    mixed, stretches = is_mixture(clips), _stretches(clips)
+    paths = stretches["audio"].unique().to_pylist()
+    headers = read_headers(clips, num_threads)
+    for path in paths if strict else ():
+        if isinstance(headers[path], AudioError):
+            raise InputError(f"{path} is {headers[path].reason}; mend or remove it, or build without --strict")
+    facts = [(one.duration_s, one.sample_rate) if isinstance(one, AudioInfo) else (0.0, 0) for one in headers.values()]
+    files_s, rates = (np.array(column) for column in zip(*facts, strict=True))
+    file = places_of(stretches["audio"], paths)
+    lengths_s = stretch_lengths(stretches, files_s[file])
+    rows, seconds, sample_rates = np.flatnonzero(~mixed), np.zeros(len(clips)), np.zeros(len(clips), np.int64)
+    seconds[rows], sample_rates[rows] = lengths_s[: len(rows)], rates[file[: len(rows)]]
     if mixed.any():
         mixture_of_part, _ = mixed_parts(clips)
         firsts = np.flatnonzero(np.diff(mixture_of_part, prepend=-1))
         shortest_s = np.minimum.reduceat(lengths_s[len(rows) :], firsts)
         seconds[mixture_of_part[firsts]] = [mixture_s([one]) for one in shortest_s]
-    return seconds
+    return Measured(seconds, _counted(clips, sample_rates))
+
+
+def measured_by_recordings(clips: pa.Table, file_s: np.ndarray, sample_rates: np.ndarray) -> Measured:
+    """The same of recordings that were looked at one by one, of seconds and Hz `[clips]`, where 0 is none."""
+    return Measured(stretch_lengths(clips, file_s), _counted(clips, sample_rates))
 
 
 def stretch_lengths(stretches: pa.Table, file_s: np.ndarray) -> np.ndarray:
     """Seconds of stretches, float `[stretches]`, of files that are so long; never below 0."""
     end_s = pc.fill_null(stretches["end_s"], np.inf).to_numpy()
     return np.maximum(0.0, np.minimum(end_s, file_s) - stretches["start_s"].to_numpy())
+
+
+def _counted(clips: pa.Table, sample_rates: np.ndarray) -> dict[str, dict[str, int]]:
+    rates = {}
+    for split in SPLITS:
+        here = pc.equal(clips["split"], split).to_numpy()
+        found, counts = np.unique(sample_rates[here & (sample_rates > 0)], return_counts=True)
+        if here.any():
+            rates[split] = {str(rate): count for rate, count in zip(found.tolist(), counts.tolist(), strict=True)}
+    return rates
 
 
 def _stretches(clips: pa.Table) -> pa.Table:
@@ -97,15 +116,3 @@ def _stretches(clips: pa.Table) -> pa.Table:
         return stretches
     _, parts = mixed_parts(clips)
     return pa.concat_tables([stretches, parts.rename_columns({"path": "audio"}).select(stretches.column_names)])
-
-
-def _lengths_s(stretches: pa.Table, headers: Headers, strict: bool) -> np.ndarray:
-    """Seconds of stretches of files."""
-    paths = stretches["audio"].unique().to_pylist()
-    for path in paths if strict else ():
-        if isinstance(headers[path], AudioError):
-            raise InputError(f"{path} is {headers[path].reason}; mend or remove it, or build without --strict")
-    found = (headers[path] for path in paths)
-    files_s = np.array([one.duration_s if isinstance(one, AudioInfo) else 0.0 for one in found])
-    file_s = files_s[places_of(stretches["audio"], paths)]
-    return stretch_lengths(stretches, file_s)
