@@ -73,14 +73,19 @@ def places_in_order(clips: pa.Table, split: str) -> np.ndarray:
     return rows[sorted(range(len(rows)), key=hashes.__getitem__)]
 
 
+def is_too_long(window_s: float, durations_s: np.ndarray) -> bool:
+    """Whether no clip fills a window; files that end a few samples early do."""
+    return 0 < durations_s.max() < window_s - 0.02
+
+
 def check_window(window_s: float, durations_s: np.ndarray) -> None:
     """Refuse a window that no clip fills.
 
     Raises:
         InputError: names the longest clip.
     """
-    longest_s = float(durations_s.max())
-    if 0 < longest_s < window_s - 0.02:  # files that end a few samples early are as long as the window
+    if is_too_long(window_s, durations_s):
+        longest_s = float(durations_s.max())
         raise InputError(
             f"The window of {window_s:g} s is longer than every clip: the longest is {longest_s:.2f} s; "
             f"try --window_s {int(longest_s * 10) / 10 or longest_s:.2g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.columns import is_mixture, mixed_parts, places_of, without_mixtures
+from hf_audio.data.index.columns import is_mixture, mixed_parts, places_of
 from hf_audio.data.index.mixtures import mixture_s
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.recordings.audio import AudioError, AudioInfo, probe
@@ -24,12 +25,15 @@ MOST_REMEMBERED = 1024  # headers: of what is looked at before a build, and then
 
 def recordings_of(clips: pa.Table) -> list[str]:
     """The files that clips and the parts of mixtures are stretches of, each once."""
-    return _stretches(clips)["audio"].unique().to_pylist()
+    return _stretches(clips)[0]["audio"].unique().to_pylist()
 
 
 def read_headers(clips: pa.Table, num_threads: int) -> Headers:
     """What the headers of all files of the clips say, or why they cannot be read."""
-    paths = recordings_of(clips)
+    return _headers_of(recordings_of(clips), num_threads)
+
+
+def _headers_of(paths: Sequence[str], num_threads: int) -> Headers:
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
         headers = threads.imap(header_of, paths, chunksize=64)  # not one task a file: there may be millions
         shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)
@@ -68,23 +72,21 @@ def measured_by_headers(clips: pa.Table, num_threads: int, strict: bool = False)
     Raises:
         InputError: with `strict`, for the first file that cannot be read.
     """
-    mixed, stretches = is_mixture(clips), _stretches(clips)
+    stretches, rows, num_own = _stretches(clips)
     paths = stretches["audio"].unique().to_pylist()
-    headers = read_headers(clips, num_threads)
+    headers = _headers_of(paths, num_threads)
     for path in paths if strict else ():
         if isinstance(headers[path], AudioError):
             raise InputError(f"{path} is {headers[path].reason}; mend or remove it, or build without --strict")
     facts = [(one.duration_s, one.sample_rate) if isinstance(one, AudioInfo) else (0.0, 0) for one in headers.values()]
-    files_s, rates = (np.array(column) for column in zip(*facts, strict=True))
+    files_s, files_hz = (np.array(column) for column in zip(*facts, strict=True))
     file = places_of(stretches["audio"], paths)
     lengths_s = stretch_lengths(stretches, files_s[file])
-    rows, seconds, sample_rates = np.flatnonzero(~mixed), np.zeros(len(clips)), np.zeros(len(clips), np.int64)
-    seconds[rows], sample_rates[rows] = lengths_s[: len(rows)], rates[file[: len(rows)]]
-    if mixed.any():
-        mixture_of_part, _ = mixed_parts(clips)
-        firsts = np.flatnonzero(np.diff(mixture_of_part, prepend=-1))
-        shortest_s = np.minimum.reduceat(lengths_s[len(rows) :], firsts)
-        seconds[mixture_of_part[firsts]] = [mixture_s([one]) for one in shortest_s]
+    seconds, sample_rates = np.full(len(clips), np.inf), np.zeros(len(clips), np.int64)
+    np.minimum.at(seconds, rows, lengths_s)  # of a mixture its shortest part
+    mixtures = np.unique(rows[num_own:])
+    seconds[mixtures] = [mixture_s([shortest_s]) for shortest_s in seconds[mixtures]]
+    sample_rates[rows[:num_own]] = files_hz[file[:num_own]]
     return Measured(seconds, _counted(clips, sample_rates))
 
 
@@ -109,10 +111,20 @@ def _counted(clips: pa.Table, sample_rates: np.ndarray) -> dict[str, dict[str, i
     return rates
 
 
-def _stretches(clips: pa.Table) -> pa.Table:
-    """The stretches of files that clips are made of, as columns audio, start_s and end_s; those of mixtures last."""
-    stretches = without_mixtures(clips).select(["audio", "start_s", "end_s"])
-    if not is_mixture(clips).any():
-        return stretches
-    _, parts = mixed_parts(clips)
-    return pa.concat_tables([stretches, parts.rename_columns({"path": "audio"}).select(stretches.column_names)])
+def _stretches(clips: pa.Table) -> tuple[pa.Table, np.ndarray, int]:
+    """The stretches of files that clips are made of: the clips' own, and behind them those of mixtures.
+
+    Returns:
+        Columns audio, start_s and end_s; the row of the clip that each is of; and how many are clips' own.
+    """
+    mixed, columns = is_mixture(clips), ["audio", "start_s", "end_s"]
+    own = np.flatnonzero(~mixed)
+    if not mixed.any():
+        return clips.select(columns), own, len(own)
+    mixtures, parts = mixed_parts(clips)
+    parts = parts.rename_columns({"path": "audio"}).select(columns)
+    return (
+        pa.concat_tables([clips.select(columns).take(pa.array(own)), parts]),
+        np.concatenate([own, mixtures]),
+        len(own),
+    )
