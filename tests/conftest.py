@@ -111,3 +111,11 @@ def tiny_features(tiny_folders: dict[str, Path]):
     from hf_audio.data.loading.features_dataset import load_features
 
     return load_features(tiny_folders[SINGLE_LABEL])
+
+
+@pytest.fixture(scope="session")
+def small_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small feature dataset that may be published, only to be read: see small_features.py."""
+    from small_features import build_small_features
+
+    return build_small_features(tmp_path_factory.mktemp("small") / "features")

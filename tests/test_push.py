@@ -13,7 +13,6 @@ import datasets
 import numpy as np
 import pytest
 from huggingface_hub import get_session
-from small_features import build_small_features
 
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError
@@ -32,14 +31,9 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(publishing_hub, "LONGEST_WAIT_S", 0.05)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build_small_features(tmp_path_factory.mktemp("push") / "features")
-
-
 @pytest.fixture
-def features(built, tmp_path):
-    return shutil.copytree(built, tmp_path / "features")
+def features(small_features, tmp_path):
+    return shutil.copytree(small_features, tmp_path / "features")
 
 
 @pytest.fixture
