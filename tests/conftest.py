@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from forks import Forks
 from hub_server import Hub
 
 assert "huggingface_hub" not in sys.modules, "HF_ENDPOINT must be set before huggingface_hub is imported"
@@ -82,6 +83,25 @@ def hub_env(hub: Hub, tmp_path: Path) -> dict[str, str]:
     """Environment of a process of its own: this Hub, alice's token, an empty cache, hf_audio importable."""
     path = os.pathsep.join(filter(None, [str(REPO_ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {"HF_TOKEN": hub.token("alice"), "HF_HOME": str(tmp_path / "hf_home"), "PYTHONPATH": path}
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """Starts processes that have imported hf_audio and what it needs: see forks.py."""
+    modules = ("training_run", "hf_audio.experiments", "hf_audio.analysis.evaluation")
+    path = os.pathsep.join((str(REPO_ROOT), str(REPO_ROOT / "tests")))
+    with Forks(*modules, env=os.environ | {"PYTHONPATH": path}) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory):
+    """Starts processes of somebody who has the libraries and not hf_audio."""
+    modules = ("torch", "datasets", "peft", "soundfile", "transformers.pipelines")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env |= {"HF_HOME": str(tmp_path_factory.mktemp("elsewhere") / "hf_home")}
+    with Forks(*modules, without=["hf_audio"], env=env) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

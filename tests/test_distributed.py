@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -34,29 +32,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def launch(script: str, *arguments) -> None:
-    """Runs a script in two processes as a user would.
-
-    accelerate starts several processes on one machine for --multi_gpu only, with --cpu never more than one; what the
-    processes run on is their own choice.
-    """
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, str(TESTS / script), *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+def in_two_processes(forks, script: str, *arguments) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "ACCELERATE_USE_CPU": "true"}
+    forks.ranks(2, TESTS / script, *arguments, env=environment)
 
 
 @pytest.fixture(scope="module")
-def two_processes(folder):
-    launch("gradient_run.py", folder, folder / "two.safetensors")
+def two_processes(forks, folder):
+    in_two_processes(forks, "gradient_run.py", folder, folder / "two.safetensors")
     found = load_file(folder / "two.safetensors")
     assert found["world_size"] == 2
     return found
@@ -114,10 +97,11 @@ def test_two_processes_score_an_odd_number_of_windows_as_one_does(folder, one_pr
     assert len(two_processes[f"{task}.1.metrics"]) > 5
 
 
-def test_a_streamed_run_of_two_processes_ends_and_is_one_model(folder, tmp_path):
+def test_a_streamed_run_of_two_processes_ends_and_is_one_model(forks, folder, tmp_path):
     """No process waits for another that has run out of windows, and what is saved is what was scored."""
     arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 3, "disable_tqdm": True, "logging_steps": 1}
-    launch("training_run.py", folder / "single", tmp_path, "--streaming", "--arguments", json.dumps(arguments))
+    options = ("--streaming", "--arguments", json.dumps(arguments))
+    in_two_processes(forks, "training_run.py", folder / "single", tmp_path, *options)
     outcome = json.loads((tmp_path / "outcome.json").read_text())
     assert outcome["steps"] == 2 * -(-38 // 6)
     model = AutoModelForAudioClassification.from_pretrained(tmp_path).eval()
