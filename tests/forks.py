@@ -125,14 +125,14 @@ class Forks:
         return process
 
     def ranks(
-        self, number: int, program: str | Path, *argv: object, env: Mapping[str, str], **options: Any
+        self, number: int, program: str | Path, *argv: object, env: Mapping[str, str] | None = None, **options: Any
     ) -> list[Fork]:
         """Runs a program in so many processes that find each other, as torchrun starts them; all must end well."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
         place |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "OMP_NUM_THREADS": "1"}
         here = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
-        ranks = [self.start(program, *argv, env={**env, **place, **own}, **options) for own in here]
+        ranks = [self.start(program, *argv, env={**(env or os.environ), **place, **own}, **options) for own in here]
         try:
             while any(rank.poll(0.01) is None for rank in ranks) and not any(rank.poll() for rank in ranks):
                 pass  # pytest-timeout ends a wait that is too long

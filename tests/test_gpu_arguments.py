@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -169,12 +166,8 @@ def test_shipped_configs_leave_blocks_to_the_model_and_precision_to_the_flag():
         assert "fsdp_transformer_layer_cls_to_wrap" not in config.get("fsdp_config", {})
 
 
-def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(ROOT / "tests" / "fsdp_run.py"), tiny_features.source, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path, forks):
+    forks.ranks(2, ROOT / "tests" / "fsdp_run.py", tiny_features.source, tmp_path)
     from transformers import AutoModelForAudioClassification
 
     scores = torch.load(tmp_path / "scores.pt", weights_only=True)["scores"]
