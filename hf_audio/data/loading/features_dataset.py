@@ -19,8 +19,9 @@ from hf_audio.data.foreign.index import IndexedSplit, check_counts, read_clips, 
 from hf_audio.data.foreign.manifest import clip_columns, read_manifest
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import RENAMED
-from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split
+from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split, split_reader
 from hf_audio.data.loading.dataset_files import DatasetFiles
+from hf_audio.data.loading.shard_reader import ShardReader
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES
 from hf_audio.kinds import Kind, kind_of, kind_of_extractor
@@ -49,6 +50,7 @@ class FeatureDataset:
         manifest: manifest.json.
         source: folder or Hub repository it was loaded from.
         index: index.parquet, where the clips are listed.
+        streamed: what reads a streamed train split from any of its rows on; None where all splits are local.
     """
 
     splits: dict[str, Dataset | IterableDataset]
@@ -57,6 +59,7 @@ class FeatureDataset:
     manifest: dict[str, Any]
     source: str
     index: Path | None = None
+    streamed: ShardReader | None = None
 
     @property
     def name(self) -> str:
@@ -132,11 +135,16 @@ def load_features(
     """
     files = DatasetFiles.of(source, token, revision)
     facts = _read_facts(files)
-    splits = {
-        split: read_split(files, split, facts.manifest, listed, facts.columns, streaming and split == "train")
-        for split, listed in facts.listed.items()
-    }
-    return FeatureDataset(splits, facts.columns.labels, facts.extractor, facts.manifest, str(source), facts.index)
+    splits, streamed = {}, None
+    for split, listed in facts.listed.items():
+        told = (files, split, facts.manifest, listed, facts.columns)
+        if streaming and split == "train":
+            streamed = split_reader(*told, streaming=True)
+            splits[split] = streamed.streamed()
+        else:
+            splits[split] = read_split(*told)
+    dataset = (splits, facts.columns.labels, facts.extractor, facts.manifest, str(source), facts.index)
+    return FeatureDataset(*dataset, streamed)
 
 
 def check_features(folder: str | Path) -> None:
