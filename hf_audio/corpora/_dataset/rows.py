@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from datasets import Features
 
 from hf_audio.corpora._dataset.layout import PARQUET
 from hf_audio.corpora._dataset.place import Place
@@ -40,6 +41,24 @@ class Rows(NamedTuple):
 
     places: pa.Table
     values: pa.Table
+
+
+class FileRows(NamedTuple):
+    """Rows of a dataset of audio files.
+
+    Attributes:
+        of_split: the rows of each split.
+        features: the types of their columns.
+        not_used: files that play no part, a phrase each.
+        how: their folders were read.
+        remarks: what looks like a mistake, a sentence each.
+    """
+
+    of_split: dict[str, Rows]
+    features: Features
+    not_used: tuple[str, ...] = ()
+    how: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def schemas(place: Place, kind: str, files: Sequence[str]) -> list[pa.Schema]:
@@ -97,6 +116,14 @@ def places_of(address: str, field: str, names: pa.Array | pa.ChunkedArray) -> pa
         ],
         schema=PLACES,
     )
+
+
+def file_places(place: Place, addresses: Sequence[str]) -> pa.Table:
+    """PLACES of files that are a recording each."""
+    number = len(addresses)
+    nothing = (pa.nulls(number, pa.int64()), pa.nulls(number, pa.string()))
+    names = [place.shown(address) for address in addresses]
+    return pa.table([pa.array(addresses, pa.string()), *nothing, pa.array(names, pa.string())], schema=PLACES)
 
 
 def _schema(place: Place, kind: str, file: str) -> pa.Schema:
