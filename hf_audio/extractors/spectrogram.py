@@ -41,7 +41,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         feature_size: of the values of one frame; `num_mel_bins`, whatever is given.
         sampling_rate: in Hz.
         padding_value: of frames behind a short waveform's end. By default 0 where values are normalised, which is
-            their mean, and else the floor of -100 dB.
+            their mean, and else -110 dB, under the floor of -100 dB: no sound has it, not even digital silence.
         num_mel_bins: mel bands, and so MFCCs and wavelets too: all channels have the same shape.
         n_fft: samples under one spectrum.
         hop_samples: samples from one frame to the next.
@@ -79,7 +79,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"There is no normalisation {normalisation!r}; there are {', '.join(NORMALISATIONS)}")
         if padding_value is None:
-            padding_value = FLOOR_DB if normalisation == "none" else 0.0
+            padding_value = FLOOR_DB - 10 if normalisation == "none" else 0.0
         super().__init__(num_mel_bins, sampling_rate, padding_value, **kwargs)
         self.return_attention_mask = return_attention_mask
         self.num_mel_bins, self.n_fft, self.hop_samples = num_mel_bins, n_fft, hop_samples

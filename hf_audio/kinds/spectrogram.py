@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Image, List, Value
 
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.spectrogram import (
@@ -229,6 +228,8 @@ class Spectrograms(Kind):
     card = CARD
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
+        from datasets import Image, List, Value  # not needed by those who only predict
+
         return {"features": Image(), "offsets": List(Value("float32")), "scales": List(Value("float32"))}
 
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any], list[float], list[float]]:
@@ -264,6 +265,9 @@ class Spectrograms(Kind):
         """Samples under one spectrum."""
         return parameters["n_fft"]
 
+    def longest_samples(self, extractor: SpectrogramFeatureExtractor) -> int | None:
+        return None if extractor.max_length is None else extractor.max_length * extractor.hop_samples - 1
+
     def batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
     ) -> dict[str, torch.Tensor]:
@@ -283,6 +287,9 @@ class Spectrograms(Kind):
         mean, std = (one[0] if len(one) == 1 else one for one in (mean, std))
         frame_s = extractor.hop_samples / extractor.sampling_rate
         return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centred, frame_s)
+
+    def padding_value(self, extractor: SpectrogramFeatureExtractor) -> float:
+        return extractor.padding_value
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return manifest["extractor"]["hop_samples"] / manifest["extractor"]["sampling_rate"]

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import soundfile
 import torch
-from datasets import Audio
 from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
 from hf_audio.errors import InputError, one_line
@@ -121,6 +120,8 @@ class SoundItself(Kind):
     card = CARD
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
+        from datasets import Audio  # not needed by those who only predict
+
         return {"audio": Audio(sampling_rate=sample_rate)}
 
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any]]:
@@ -136,6 +137,9 @@ class SoundItself(Kind):
 
     def window_shape(self, window_s: float, parameters: Mapping[str, Any]) -> tuple[int]:
         return (round(window_s * parameters["sampling_rate"]),)
+
+    def longest_samples(self, extractor: FeatureExtractionMixin) -> int | None:
+        return getattr(extractor, "n_samples", None)  # Whisper's hears 30 s
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
         """Whatever a stock extractor gives: `input_values` or `input_features`, and `attention_mask` if it has one.

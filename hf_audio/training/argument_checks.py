@@ -20,7 +20,8 @@ from hf_audio.training.pretraining import Pretraining
 
 WHOLE_NUMBERS = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
-    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps", "dataloader_prefetch_factor"), 1),
+    **dict.fromkeys(("save_total_limit", "eval_accumulation_steps", "dataloader_prefetch_factor", "ddp_timeout"), 1),
+    **dict.fromkeys(("torch_empty_cache_steps", "ddp_bucket_cap_mb"), 1),
     **dict.fromkeys(("seed", "data_seed", "dataloader_num_workers"), 0),
 }
 NOT_NEGATIVE = (
@@ -28,6 +29,7 @@ NOT_NEGATIVE = (
     *("adam_beta1", "adam_beta2", "adam_epsilon"),
 )
 ABOVE_0 = ("num_train_epochs", "eval_steps", "save_steps", "logging_steps")
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # of torch.compile
 MOST_SEED = 2**32 - 1  # numpy's
 OF_LEARNERS = {"seed"}
 OF_NETWORKS = (  # of what is this machine's, beside all that decides what a network learns
@@ -63,6 +65,9 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
         raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
     if values.get("fp16") and values.get("use_cpu"):
         raise InputError("--fp16 needs a GPU: leave it out, or give --bf16, which a CPU can do too")
+    mode = values.get("torch_compile_mode")
+    if mode is not None and mode not in COMPILE_MODES:
+        raise unknown_name("torch_compile_mode", mode, COMPILE_MODES)
     _check_reporting(values.get("report_to"))
 
 

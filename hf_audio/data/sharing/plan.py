@@ -21,7 +21,7 @@ from hf_audio.data.recordings.audio import AudioInfo
 from hf_audio.data.recordings.hub_files import ON_HUB
 from hf_audio.data.recordings.in_turn import about_bytes, reading_order
 from hf_audio.data.recordings.lengths import read_headers, recordings_of
-from hf_audio.data.recordings.stamps import times_digest
+from hf_audio.data.recordings.stamps import stamp, times_digest
 from hf_audio.data.sharing.columns import is_stretch
 from hf_audio.data.sharing.stored_sound import expected_bytes
 from hf_audio.errors import InputError
@@ -66,7 +66,7 @@ def describe(clips: pa.Table, labels: LabelSpace, audio_format: str) -> dict[str
         "classes": list(labels.names),
         "problem_type": labels.problem_type,
         "clips, labels and metadata": hashlib.sha256(columns.encode()).hexdigest(),
-        "recordings (sizes and times of files)": times_digest(recordings_of(clips)),
+        "recordings (sizes and times of files)": times_digest(map(stamp, recordings_of(clips))),
         **_places_in_datasets(clips),
     }
 
