@@ -238,12 +238,19 @@ class Predictor:
     ) -> Iterator[dict[str, Any]]:
         """Rows in order, as the model's extractor would have made them of their sound."""
         fields = getattr(self.model.config, "metadata", None)
-        batch_of = partial(_batch_of, FeatureCollator(self.extractor, features.labels, fields), keeps)
+        collator = FeatureCollator(self.extractor, features.labels, fields, stored=True)
         workers = self.num_workers if isinstance(rows, datasets.Dataset) else 0
         is_pinned = self.device.type == "cuda"
-        yield from DataLoader(
-            rows, self.batch_size, collate_fn=batch_of, num_workers=workers, pin_memory=is_pinned, shuffle=False
+        loader = DataLoader(
+            rows,
+            self.batch_size,
+            collate_fn=partial(_batch_of, collator, keeps),
+            num_workers=workers,
+            pin_memory=is_pinned,
+            shuffle=False,
         )
+        for batch in loader:
+            yield collator.on_device({name: self._moved(value) for name, value in batch.items()})
 
     def _logits(self, batch: dict[str, Any]) -> Tensor:
         """float32 `[batch, classes]`."""
@@ -251,9 +258,12 @@ class Predictor:
 
     def _outputs(self, batch: dict[str, Tensor]) -> Any:
         inputs = model_inputs(self._bare, batch)
-        on_device = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
+        on_device = {name: self._moved(value) for name, value in inputs.items()}
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.model(**on_device)
+
+    def _moved(self, value: Any) -> Any:
+        return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
 
     def _gathered(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
         """What all processes have, one behind the other, in every process."""
