@@ -20,6 +20,11 @@ from __future__ import annotations
 
 import argparse
 import os
+
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # as hf-audio does: threads that wait leave the core to those that read
+
 import resource
 import statistics
 import subprocess
@@ -114,10 +119,8 @@ def compare(name: str, model: str, paths: list[str], repeats: int) -> None:
         sys.exit(f"The two ways give other scores: they differ by {difference:.2g}")
     batches = [tagger.prepared(path).inputs for path in paths]
     joint = {key: torch.cat([one[key] for one in batches]) for key in batches[0]}
-    forward = [
-        {key: part for key, part in zip(joint, parts, strict=True)}
-        for parts in zip(*(one.split(32) for one in joint.values()), strict=True)
-    ]
+    parts = zip(*(values.split(tagger.predictor.batch_size) for values in joint.values()), strict=True)
+    forward = [dict(zip(joint, part, strict=True)) for part in parts]
     ways["forward"] = lambda: [tagger.logits(inputs) for inputs in forward]
     times = turns(ways, repeats)
     seconds = sum(soundfile.info(path).duration for path in paths)
@@ -165,7 +168,7 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
     """Prints what tagging one long recording takes, in a process of its own."""
     path = folder / "long.flac"
     minute = 0.1 * np.random.default_rng(0).normal(size=60 * FILE_RATE).astype(np.float32)
-    with soundfile.SoundFile(path, "w", FILE_RATE, 1, format="FLAC") as file:
+    with soundfile.SoundFile(path, "w", FILE_RATE, 1, format="FLAC", compression_level=0.0) as file:
         for _ in range(round(hours * 60)):
             file.write(minute)
     script = "from hf_audio.commands.main import main; main()"
@@ -181,5 +184,4 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()
