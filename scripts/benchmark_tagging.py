@@ -4,6 +4,7 @@
     python scripts/benchmark_tagging.py --model ast-small --num_files 6
     python scripts/benchmark_tagging.py --model runs/cnn_folder # or a model's name on the Hub
     python scripts/benchmark_tagging.py --long_h 10             # memory of one long recording
+    taskset -c 0 python scripts/benchmark_tagging.py --listen_s 20      # how far listening is behind, on one core
 
 Files of 3 to 30 s, 44.1 kHz stereo, are tagged from disk. The stock way is transformers' pipeline, one file at a time:
 it is handed the very windows that hf_audio hears, decoded by soundfile and resampled by soxr, and extracts and
@@ -47,6 +48,7 @@ from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.presets import AST_PRESETS, NETWORKS
 from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.models.usage import Usage, write_usage
+from hf_audio.tagging.listening import file_in_real_time, listen
 from hf_audio.tagging.loading import load
 from hf_audio.tagging.many import tagged
 from hf_audio.tagging.sounds import recording_of
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--num_files", type=int, default=40, help="recordings (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
     parser.add_argument("--long_h", type=float, help="instead, tag one recording of so many hours, and measure memory")
+    parser.add_argument("--listen_s", type=float, help="instead, listen to so many seconds in real time")
     options = parser.parse_args()
     of_transformers.set_verbosity_error()
     of_transformers.disable_progress_bar()
@@ -73,6 +76,8 @@ def main() -> None:
         model = saved_model(options.model, Path(folder) / "model")
         if options.long_h:
             measure_memory(model, Path(folder), options.long_h)
+        elif options.listen_s:
+            measure_listening(options.model, model, Path(folder), options.listen_s)
         else:
             compare(options.model, model, write_files(Path(folder), options.num_files), options.repeats)
 
@@ -180,6 +185,23 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
     print(
         f"{hours:g} h in {time.perf_counter() - started:.0f} s, {usage.ru_utime + usage.ru_stime:.0f} s of the "
         f"processor, at most {usage.ru_maxrss / 1024:.0f} MB of memory, {rows} rows, {machine()}"
+    )
+
+
+def measure_listening(name: str, model: str, folder: Path, seconds: float) -> None:
+    """Prints how old the end of the heard window is when its scores are ready, every 0.1 s of a stereo file."""
+    soundfile.write(
+        folder / "a.wav", 0.1 * np.random.default_rng(0).normal(size=(int(seconds * FILE_RATE), 2)), FILE_RATE
+    )
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    tagger = load(model)
+    settings = tagger.settings(hop_s=0.1)
+    heard = list(listen(tagger, settings, file_in_real_time(str(folder / "a.wav"))))
+    behind_ms = [1000 * one.behind_s for one in heard]
+    print(
+        f"{name}: {len(heard)} windows, {sum(one.num_skipped for one in heard)} skipped; behind by "
+        f"{statistics.median(behind_ms):.0f} ms (median), {np.quantile(behind_ms, 0.99):.0f} ms (99 of 100), "
+        f"{max(behind_ms):.0f} ms (largest); {machine()}"
     )
 
 
