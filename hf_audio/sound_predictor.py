@@ -63,6 +63,7 @@ class SoundPredictor:
         self.usage, self.name = usage or Usage(), name or type(self._bare).__name__
         self.bf16, self.batch_size = bf16, batch_size
         self.untrained: Sequence[str] = ()  # weights of the head that a checkpoint did not have: its answers are noise
+        self.revision: str | None = None  # the commit of the Hub that it is of
 
     @classmethod
     def load(
@@ -86,7 +87,7 @@ class SoundPredictor:
             model, absent = checkpoint.load(checkpoint.config)
         usage = usage_in(checkpoint.settings, name)
         found = cls(model, checkpoint.extractor, usage=usage, name=name, **options)
-        found.untrained = tuple(absent)
+        found.untrained, found.revision = tuple(absent), checkpoint.revision
         return found
 
     @cached_property
