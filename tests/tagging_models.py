@@ -25,7 +25,7 @@ def save_classifier(folder: Path, case_name: str, problem_type: str = MULTI_LABE
     model = case.make(LabelSpace(NAMES, problem_type)).eval()
     with torch.no_grad():
         for weights in model.parameters():
-            weights += 0.05 * torch.randn_like(weights)
+            weights += 0.15 * torch.randn_like(weights)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder)
     save_extractor(case.extractor(), folder)

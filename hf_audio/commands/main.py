@@ -39,9 +39,7 @@ def _ran(argv: list[str]) -> int:
         return 0
     name, *rest = argv
     if name.startswith("-"):
-        raise InputError(
-            f"Unknown flag {name!r}: name a command first, such as hf-audio tag; hf-audio --help lists all"
-        )
+        raise InputError(f"Unknown flag {name!r}: expected a command first, such as tag; hf-audio --help lists all")
     if name not in commands():
         raise unknown_name("command", name, commands())
     try:
