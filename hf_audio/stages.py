@@ -109,7 +109,8 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
-    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given)
+    metadata = recipe.model.metadata or ()
+    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata)
     if publishes:
         url = push_features(
             folder,
