@@ -146,17 +146,21 @@ class Forks:
 
 def next_program(channel: socket.socket) -> dict[str, Any] | None:
     """Returns in the fork that is to run a program; None where no more will come."""
+    started: set[int] = set()
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, MOST_BYTES, 3)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                pass
+        started -= {pid for pid in started if os.waitpid(pid, os.WNOHANG) != (0, 0)}
         if not message:
+            for pid in started:  # nothing outlives the tests
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
             return None
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
             channel.close()
             _attend(descriptors)
             return json.loads(message)
+        started.add(pid)
         for one in descriptors:
             os.close(one)
 
@@ -164,6 +168,7 @@ def next_program(channel: socket.socket) -> dict[str, Any] | None:
 def _attend(descriptors: list[int]) -> None:
     """Forks again, and returns there: the first fork waits for the second and tells how it ended."""
     output, errors, status = descriptors
+    os.setsid()
     if pid := os.fork():
         os.write(status, f"{pid}\n".encode())
         ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
