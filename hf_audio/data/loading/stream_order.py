@@ -60,6 +60,11 @@ class StreamOrder:
     seed: int = 0
 
     @property
+    def division(self) -> dict[str, int]:
+        """What decides the order beside the dataset and the seed."""
+        return {"processes": self.world_size, "workers": self.num_lanes, "batch_size": self.batch_size}
+
+    @property
     def num_windows(self) -> int:
         """Of an epoch, over all processes."""
         return sum(self.shard_windows)
