@@ -53,6 +53,7 @@ from hf_audio.training.epoch_batches import BatchLayout
 REPO, SHARD, FEW_CLIPS = "alice/windows", 1024, 100
 FILE_RATE, TINY_S = 16_000, 0.1
 WORLD_SIZES = (2, 3)
+PARTS = ("epoch", "shares")
 
 
 def main() -> None:
@@ -60,15 +61,17 @@ def main() -> None:
     parser.add_argument("--num_windows", type=int, default=1_000_000, help="default: %(default)s")
     parser.add_argument("--num_rated", type=int, default=9_000, help="windows to rate by (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: both")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # a measurement in a process of its own
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.one:
         print(json.dumps(ONE[options.one[0]](**json.loads(options.one[1]))))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        compare(Path(folder), options)
-    for world_size in WORLD_SIZES:
+    if "epoch" in options.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(Path(folder), options)
+    for world_size in WORLD_SIZES if "shares" in options.parts else ():
         with tempfile.TemporaryDirectory() as folder:
             read_by_several(Path(folder), options.num_windows, world_size)
 
@@ -86,9 +89,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     for turn, way in itertools.product(range(options.repeats), found):
         # the Hugging Face libraries read these when they are imported
         environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / f"{way} {turn}"), "NO_PROXY": "127.0.0.1"}
-        before = sum(one.sent for one in hub.log.requests)
         found[way].append(ask(way, environment, num_rated=min(options.num_rated, num_windows)))
-        found[way][-1]["sent_mb"] = (sum(one.sent for one in hub.log.requests) - before) / 1e6
     hub.stop()
     ours, dropped = (
         {name: statistics.median(turn[name] for turn in turns) for name in turns[0]} for turns in found.values()
@@ -99,7 +100,9 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     print(f"seconds to the next batch at half the epoch      {ours['half_s']:10.2f}")
     print(f"the same, read and dropped (reckoned)            {until_half_s:10.0f}")
     print(f"windows a second, ours                           {ours['windows_a_second']:10.0f}")
-    print(f"windows a second, datasets' shuffle              {dropped['windows_a_second']:10.0f}\n")
+    print(f"windows a second, datasets' shuffle              {dropped['windows_a_second']:10.0f}")
+    print(f"peak memory, MB, ours                            {ours['memory_mb']:10.0f}")
+    print(f"peak memory, MB, datasets' shuffle               {dropped['memory_mb']:10.0f}\n")
     report("seconds until half the epoch, ours / dropped", ours["half_s"] / until_half_s, "below 0.1")
     report("windows/s, ours / datasets' shuffle", ours["windows_a_second"] / dropped["windows_a_second"], "at least 1")
     report("the same by CPU time", ours["windows_a_cpu_second"] / dropped["windows_a_cpu_second"], "at least 1")
@@ -145,7 +148,10 @@ def rate(batches: Callable[[], Iterator[Any]], num_rated: int) -> dict[str, floa
     for _ in islice(batches(), count):
         pass
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"windows_a_second": count * BATCH / wall, "windows_a_cpu_second": count * BATCH / cpu}
+    status = Path("/proc/self/status").read_text()
+    memory_mb = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    rates = {"windows_a_second": count * BATCH / wall, "windows_a_cpu_second": count * BATCH / cpu}
+    return {**rates, "memory_mb": memory_mb}
 
 
 def loader_of(windows: StreamedWindows, collate: Callable) -> DataLoaderShard:
