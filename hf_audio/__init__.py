@@ -63,6 +63,7 @@ _HOME_OF = {
     "Classification": "training",
     "Pretraining": "training",
     "Predictor": "predictor",
+    "load": "tagging.loading",
     "pretraining_model": "models.spectrogram_pretraining",
     "share_of_training": "data.loading.training_share",
     "read_clip_labels": "data.loading.clip_labels",

@@ -12,16 +12,18 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "grey_pictures", "markdown", "hub_access"),
+        *("ranks", "limits", "windows", "grey_pictures", "markdown", "hub_access", "hub_licences"),
     },
     {"kinds"},
     {"data", "metrics"},
     {"augment", "models", "corpora", "predictions"},
-    {"predictor", "losses"},
-    {"training", "preparation", "pictures", "baselines", "copies", "stored_scores"},
+    {"sound_predictor", "losses"},
+    {"predictor", "tagging"},
+    {"training", "preparation", "pictures", "baselines", "copies", "stored_scores", "serving"},
     {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
     {"recipe", "stages"},
     {"experiments", "repeated_runs"},
+    {"commands"},
 )
 # Inside data/, likewise.
 DATA_LEVELS = ("tables", "index", "recordings", "splits", "feature_format", "foreign", "building", "sharing", "loading")
@@ -41,6 +43,7 @@ OPTIONAL_LIBRARIES = {
     "gradio",
     "cleanlab",
     "skops",
+    "sounddevice",
 }
 # A library's own module, which is imported inside functions in its place.
 BEHIND = {"compiled_librosa": "librosa"}
@@ -108,6 +111,20 @@ def test_optional_libraries_are_imported_where_they_are_needed(path):
     for module, line, inside in imports(path):
         if module.split(".")[0] in OPTIONAL_LIBRARIES - {BEHIND.get(path.stem)} or module.split(".")[-1] in BEHIND:
             assert inside, f"{path.relative_to(ROOT)}:{line} imports {module} at the top"
+
+
+# Libraries of a package that is there for them: it is imported inside functions, by whoever imports it.
+OF_PACKAGES = {"serving": {"fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client"}}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_package_of_optional_libraries_is_imported_where_it_is_needed(path):
+    own = path.relative_to(ROOT / "hf_audio").parts[0]
+    for module, line, inside in imports(path):
+        for package, libraries in OF_PACKAGES.items():
+            if own != package:
+                assert module.split(".")[0] not in libraries, f"{path}:{line} imports {module} outside {package}"
+                assert inside or not module.startswith(f"hf_audio.{package}"), f"{path}:{line} imports it at the top"
 
 
 def test_an_optional_library_has_one_home():

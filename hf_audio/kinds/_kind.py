@@ -200,6 +200,17 @@ class Kind(ABC):
         """Samples of the shortest sound that has features: 25 ms, a frame of most of them."""
         return round(0.025 * parameters["sampling_rate"])
 
+    def longest_samples(self, extractor: FeatureExtractionMixin) -> int | None:
+        """Samples of the longest window that a published extractor hears whole; None where it takes any."""
+        return None
+
+    def inputs_of_sound(
+        self, windows: Sequence[np.ndarray], extractor: FeatureExtractionMixin
+    ) -> dict[str, torch.Tensor]:
+        """A model's inputs of windows of one length `[samples]` or `[2, samples]`, at the extractor's rate."""
+        rate = extractor.sampling_rate
+        return dict(extractor(list(windows), sampling_rate=rate, return_tensors="pt"))
+
     @abstractmethod
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
         """A model's inputs, as `extractor` would have made them of the windows' sound."""
@@ -236,6 +247,10 @@ class Kind(ABC):
 
     def scale(self, extractor: FeatureExtractionMixin) -> Scale | None:
         """Of pictures of log energies, which can be augmented: how a published extractor makes inputs of them."""
+        return None
+
+    def padding_value(self, extractor: FeatureExtractionMixin) -> float | None:
+        """What models read behind a short sound, in each bin; None where a mask says it, or nothing is padded."""
         return None
 
     def drawn(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import List, Value
 from threadpoolctl import threadpool_limits
 
 from hf_audio.errors import InputError
@@ -173,6 +172,8 @@ class Classical(Kind):
     card = CARD
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
+        from datasets import List, Value  # not needed by those who only predict
+
         return {"features": List(Value("float32"))}
 
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[np.ndarray]:
@@ -204,6 +205,9 @@ class Classical(Kind):
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ClassicalFeatureExtractor) -> dict[str, torch.Tensor]:
         """Standardised, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
         return {"input_values": torch.from_numpy(extractor.standardise([self.decode(row) for row in rows]))}
+
+    def padding_value(self, extractor: ClassicalFeatureExtractor) -> float:
+        return extractor.padding_value
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return manifest["extractor"]["step_s"] or manifest["window_s"]

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from datasets import Image, Value
 from transformers import ASTFeatureExtractor, FeatureExtractionMixin
 
 from hf_audio.errors import InputError, unknown_name
@@ -32,7 +31,7 @@ from hf_audio.extractors.fbank import (
 )
 from hf_audio.grey_pictures import decode_features, encode_features, read_pixels
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalised
-from hf_audio.kinds._stored_values import are_measured, picture_faults
+from hf_audio.kinds._stored_values import are_measured, fill_padding, picture_faults
 from hf_audio.limits import FIELDS, one_of, whole
 from hf_audio.windows import SampleWindows, cut_windows
 
@@ -211,6 +210,8 @@ class Fbank(Kind):
         return ASTFeatureExtractor if is_stock else FbankFeatureExtractor
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
+        from datasets import Image, Value  # not needed by those who only predict
+
         return {"features": Image(), "offset": Value("float32"), "scale": Value("float32")}
 
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any], float, float]:
@@ -243,6 +244,21 @@ class Fbank(Kind):
         fbank = KaldiFbank(parameters["sampling_rate"])
         return SampleWindows(*fbank.window_samples(window_s, hop_s), fbank.frame_samples, fbank.hop_samples)
 
+    def longest_samples(self, extractor: ASTFeatureExtractor) -> int:
+        fbank = KaldiFbank(extractor.sampling_rate)
+        return (extractor.max_length - 1) * fbank.hop_samples + fbank.frame_samples
+
+    def inputs_of_sound(self, windows: Sequence[np.ndarray], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
+        """What the extractor makes of them one by one with torchaudio, together: several times as fast."""
+        sounds = [torch.from_numpy(np.ascontiguousarray(window)) for window in windows]
+        values = torch.zeros(len(sounds), extractor.max_length, extractor.num_mel_bins)
+        frames = kaldi_log_mel(sounds, extractor.sampling_rate, extractor.num_mel_bins)
+        for value, of_window in zip(values, frames, strict=True):
+            value[: len(of_window)] = of_window[: len(value)]
+        if extractor.do_normalize:
+            values = normalised(values, extractor.mean, 2 * extractor.std, in_place=True)
+        return {"input_values": values}
+
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
         """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalising."""
         num_frames = torch.tensor([row["num_frames"] for row in rows])
@@ -264,10 +280,7 @@ class Fbank(Kind):
         self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: ASTFeatureExtractor
     ) -> dict[str, torch.Tensor]:
         values = stored["pixels"].float().mul_(stored["scales"][:, None, None]).add_(stored["offsets"][:, None, None])
-        # Asking an accelerator whether any window is short would wait for it; on a CPU filling takes longer.
-        if values.device.type != "cpu" or num_frames.numpy().min(initial=values.shape[1]) < values.shape[1]:
-            frames = torch.arange(values.shape[1], device=values.device)
-            values.masked_fill_((frames >= num_frames[:, None])[:, :, None], 0.0)
+        values = fill_padding(values, num_frames, 0.0)
         if extractor.do_normalize:
             values = normalised(values, extractor.mean, 2 * extractor.std, in_place=True)
         return {"input_values": values}
@@ -276,6 +289,11 @@ class Fbank(Kind):
         mean, std = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)
         frame_s = fbank_frame_s(extractor.sampling_rate)
         return Scale(mean, std, 2.0, NATURAL_DB, None, extractor.do_normalize, frame_s)
+
+    def padding_value(self, extractor: ASTFeatureExtractor) -> float:
+        """That of a log-mel of 0."""
+        scale = self.scale(extractor)
+        return normalised(0.0, scale.mean, scale.deviations * scale.std)
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return fbank_frame_s(manifest["extractor"]["sampling_rate"])

@@ -39,7 +39,7 @@ from hf_audio.data.foreign.extractor import extractor_class_of, extractor_from_s
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_JSON_BYTES, read_json, read_start
 from hf_audio.models.foreign_config import config_from_settings
-from hf_audio.models.transformer_classifier import AST, WHISPER
+from hf_audio.models.transformer_backbone import AST, WHISPER
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
@@ -63,11 +63,17 @@ class Checkpoint:
     Args:
         name: of a folder or a repository on the Hub.
         token: for a private one; the stored one is used where this is None.
+        revision: a branch, tag or commit of the repository; by default its main branch.
+
+    Raises:
+        InputError: a revision of a folder, which has none.
     """
 
-    def __init__(self, name: str, token: str | None = None) -> None:
+    def __init__(self, name: str, token: str | None = None, revision: str | None = None) -> None:
         self.name, self.token = str(name), token
-        self.revision = resolve_revision(self.name, None, token=token)
+        if revision is not None and Path(self.name).is_dir():
+            raise InputError(f"{name} is a folder, which has no revision {revision!r}: leave the revision out")
+        self.revision = resolve_revision(self.name, revision, token=token)
 
     def path(self, filename: str, *, optional: bool = False) -> Path | None:
         """Where a file is, fetched if need be; None where the checkpoint has none of this name.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
-from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips
+from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips, require_one_corpus
 from hf_audio.preparation.extractors import check_window_ahead, default_window_s, longest_clip_s, window_extractor
 from hf_audio.preparation.read_corpora import corpora_of
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
@@ -19,6 +19,7 @@ __all__ = [
     "corpus_as_it_is",
     "corpus_clips",
     "default_window_s",
+    "require_one_corpus",
     "window_extractor",
 ]
 

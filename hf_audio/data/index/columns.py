@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -13,6 +14,8 @@ import pyarrow.compute as pc
 
 from hf_audio.data.index.table import CLIP_COLUMNS
 from hf_audio.errors import InputError
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def of_split(clips: pa.Table, split: str | None) -> pa.Table:
@@ -55,6 +58,14 @@ def num_recordings(clips: pa.Table) -> int:
 def names_in(column: pa.ChunkedArray) -> list[str]:
     """The names that a column of texts, or of lists of them, holds, sorted."""
     return sorted(values_in(pc.list_flatten(column) if pa.types.is_list(column.type) else column))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of classes in the order that people expect: by value where all are numbers (1, 2, 10), else as texts."""
+    names = list(names)
+    if all(_NUMBER.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (float(name), name))
+    return sorted(names)
 
 
 def values_in(column: pa.ChunkedArray) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset, IterableDataset
+from torch.utils.data import get_worker_info
 from transformers import FeatureExtractionMixin
 
 from hf_audio.data.feature_format import INDEX, ClipColumns
@@ -225,7 +226,8 @@ class FeatureCollator:
         extractor: of the dataset, or for waveforms the one of the model.
         labels: the classes.
         metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field, as text.
-        stored: leave windows as they are stored where their kind can, for `on_device` to make inputs of them.
+        stored: leave windows as they are stored where their kind can, for `on_device` to make inputs of them. Workers
+            of a machine without an accelerator do it themselves: they have the time that training lacks.
     """
 
     def __init__(
@@ -274,7 +276,8 @@ class FeatureCollator:
         return kept
 
     def _windows(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        stored = self.kind.stored_batch(rows, self.extractor) if self.stored else None
+        is_stored = self.stored and (torch.accelerator.is_available() or get_worker_info() is None)
+        stored = self.kind.stored_batch(rows, self.extractor) if is_stored else None
         return self.kind.batch(rows, self.extractor) if stored is None else {**stored, STORED: tuple(stored)}
 
     def _metadata_of(self, row: dict[str, Any]) -> list[int]:

@@ -77,16 +77,25 @@ def read_audio(
 
 
 def read_pieces(
-    source: Source, sample_rate: int, start_s: float = 0.0, end_s: float | None = None, *, stereo: bool = False
+    source: Source,
+    sample_rate: int,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    *,
+    stereo: bool = False,
+    may_be_silent: bool = False,
 ) -> Iterator[np.ndarray]:
     """What `read_audio` gives, of any length: the same samples in pieces, one where it is short.
+
+    Args:
+        may_be_silent: whether silence is taken as it is, by a model that is asked what it hears, not trained on it.
 
     Raises:
         AudioError: see `read_audio`; what can only be known at the end, such as silence, is said there.
     """
     with opened(source) as file:
         if len(_stretch(file, start_s, end_s)) <= WHOLE_S * file.samplerate:
-            yield _whole(source, file, sample_rate, start_s, end_s, stereo)
+            yield _whole(source, file, sample_rate, start_s, end_s, stereo, may_be_silent)
             return
         mix, file_rate, peak = front_pair if stereo else mix_down, file.samplerate, 0.0
         resampled = soxr.ResampleStream(file_rate, sample_rate, 2 if stereo else 1, dtype="float32")
@@ -95,14 +104,21 @@ def read_pieces(
             peak = max(peak, _finite_peak(sound))
             yield sound if file_rate == sample_rate else _finite(resampled.resample_chunk(_upright(sound)).T)
         channels = file.channels
-    _check_heard(peak, source, channels, start_s, end_s, stereo)
+    if not may_be_silent:
+        _check_heard(peak, source, channels, start_s, end_s, stereo)
     if file_rate != sample_rate:
         rest = np.empty((0, 2) if stereo else 0, np.float32)
         yield _finite(resampled.resample_chunk(rest, last=True).T)
 
 
 def _whole(
-    source: Source, file: SoundFile, sample_rate: int, start_s: float, end_s: float | None, stereo: bool
+    source: Source,
+    file: SoundFile,
+    sample_rate: int,
+    start_s: float,
+    end_s: float | None,
+    stereo: bool,
+    may_be_silent: bool = False,
 ) -> np.ndarray:
     stretch = _stretch(file, start_s, end_s)
     _check_fits(file, stretch, sample_rate, 2 if stereo else 1)
@@ -110,7 +126,9 @@ def _whole(
     sound = _joined(
         (mix(block, full_scale) for block, full_scale in _blocks(source, file, start_s, end_s)), len(stretch)
     )
-    _check_heard(_finite_peak(sound), source, file.channels, start_s, end_s, stereo)
+    peak = _finite_peak(sound)
+    if not may_be_silent:
+        _check_heard(peak, source, file.channels, start_s, end_s, stereo)
     if file_rate == sample_rate:
         return sound
     resampled = soxr.resample(_upright(sound), file_rate, sample_rate).T

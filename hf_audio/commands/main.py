@@ -1,0 +1,64 @@
+"""The command `hf-audio`: finds a subcommand, and ends the program as its users expect."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from hf_audio.errors import InputError, clear_errors, unknown_name
+
+USAGE = "usage: hf-audio COMMAND ...        hf-audio COMMAND --help says what each takes"
+INTERRUPTED, BROKEN_PIPE = 130, 141  # what shells call the end by a signal: 128 and its number
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one subcommand and exits: 0 all is done, 1 a part of it, 2 an InputError, or as the subcommand says."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads that wait leave the core to those that read
+    with clear_errors():
+        sys.exit(_ran(list(sys.argv[1:] if argv is None else argv)))
+
+
+def commands() -> dict[str, str]:
+    """The subcommands, each with the first line of its docstring."""
+    folder = Path(__file__).parent
+    modules = [path for path in sorted(folder.glob("*.py")) if path.stem != "main" and not path.stem.startswith("_")]
+    return {path.stem.replace("_", "-"): _first_line(path) for path in modules}
+
+
+def _ran(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        _say_commands()
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from hf_audio import __version__
+
+        sys.stdout.write(f"hf_audio {__version__}\n")
+        return 0
+    name, *rest = argv
+    if name.startswith("-"):
+        raise InputError(f"Unknown flag {name!r}: expected a command first, such as tag; hf-audio --help lists all")
+    if name not in commands():
+        raise unknown_name("command", name, commands())
+    try:
+        return import_module(f"hf_audio.commands.{name.replace('-', '_')}").main(rest) or 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # what reads the output, such as head, has enough; Python would complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _say_commands() -> None:
+    found = commands()
+    width = max(map(len, found))
+    lines = [f"  {name:<{width}}  {described}" for name, described in found.items()]
+    sys.stdout.write("\n".join([USAGE, "", *lines, ""]))
+
+
+def _first_line(module: Path) -> str:
+    """Of its docstring, without importing it."""
+    return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")[0]

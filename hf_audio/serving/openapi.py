@@ -1,0 +1,89 @@
+"""What OpenAPI says of requests that FastAPI cannot know: the three forms of a body, examples, refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hf_audio.serving.answers import Error
+
+_RECORDING = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
+_PARAMETERS = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": 100_000},
+        "function_to_apply": {"enum": ["softmax", "sigmoid", "none", None]},
+    },
+}
+# A tenth of a second of silence: a whole WAV file, so that an example can be sent as it is
+EXAMPLE_WAV = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQgAAAAAAAAAAAAAAA=="
+
+
+def body(*, with_parameters: bool) -> dict[str, Any]:
+    """`requestBody` of a route that takes a recording.
+
+    Args:
+        with_parameters: whether JSON may hold more than the recording.
+    """
+    properties: dict[str, Any] = {"inputs": {"type": "string", "format": "byte", "minLength": 4}}
+    example: dict[str, Any] = {"inputs": EXAMPLE_WAV}
+    if with_parameters:
+        properties["parameters"] = _PARAMETERS
+        example["parameters"] = {"top_k": 3}
+    json = {"type": "object", "required": ["inputs"], "properties": properties, "additionalProperties": False}
+    form = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "string", "format": "binary", "minLength": 1}},
+        "additionalProperties": False,
+    }
+    content = {
+        "audio/*": _RECORDING,
+        "application/octet-stream": _RECORDING,
+        "multipart/form-data": {"schema": form},
+        "application/json": {"schema": json, "example": example},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def answers(model: Any, **examples: Any) -> dict[int | str, dict[str, Any]]:
+    """What a route answers where all is well, with examples by name."""
+    shown = {name: {"value": value} for name, value in examples.items()}
+    return {200: {"model": model, "content": {"application/json": {"examples": shown}}}}
+
+
+CLASSIFICATION_EXAMPLE = [{"label": "violin", "score": 0.87}, {"label": "cello", "score": 0.06}]
+TIMELINE_EXAMPLE = {
+    "model": "instruments",
+    "duration_s": 6.0,
+    "scores": CLASSIFICATION_EXAMPLE,
+    "segments": [{"label": "violin", "start_s": 0.0, "end_s": 4.5, "score": 0.91}],
+    "timeline": [
+        {
+            "start_s": 0.0,
+            "end_s": 3.0,
+            "scores": [{"label": "violin", "score": 0.93}, {"label": "cello", "score": 0.02}],
+        },
+        {
+            "start_s": 3.0,
+            "end_s": 6.0,
+            "scores": [{"label": "violin", "score": 0.78}, {"label": "cello", "score": 0.14}],
+        },
+    ],
+}
+EMBEDDING_EXAMPLE = {"model": "instruments", "duration_s": 6.0, "embedding": [0.12, -1.4, 0.33]}
+_SENTENCES = {
+    400: "No recording, a broken one, or a body that is none of the forms",
+    401: "No token, or a wrong one, where the service asks for one",
+    404: "No such model",
+    408: "The recording did not arrive in time",
+    413: "The recording is too large or too long",
+    415: "The body is packed",
+    422: "A setting that is unknown or would not act",
+    429: "Too much is asked at once: the header Retry-After says when to come back",
+    503: "No answer in time: the header Retry-After says when to come back",
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Error, "description": sentence} for status, sentence in _SENTENCES.items()
+}
+UNAUTHORISED = {401: REFUSALS[401]}

@@ -1,0 +1,97 @@
+"""From the bytes of a recording to the windows of it: what its header says is checked first, then what is found.
+
+It runs in a thread of its own, which nobody can end from outside: so it looks at the clock between blocks.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+
+import numpy as np
+
+from hf_audio.data.recordings.audio import AudioError, probe
+from hf_audio.serving.allowance import Allowance
+from hf_audio.serving.refusal import RefusalError, too_slow
+from hf_audio.tagging.settings import TagSettings
+from hf_audio.tagging.sounds import recording_of
+from hf_audio.tagging.tagger import Block, Prepared, Tagger, joined
+
+# What decoding may fill and take time with: ten minutes of stereo at 48 kHz are 58 million.
+MOST_VALUES = 120_000_000
+
+
+def prepare(tagger: Tagger, content: bytes, settings: TagSettings, allowance: Allowance, until: float) -> Prepared:
+    """The windows of a recording, decoded, resampled and as the model takes them.
+
+    Args:
+        settings: how it is tagged.
+        until: on the monotonic clock; what is not done by then is given up.
+
+    Raises:
+        RefusalError: no recording or a broken one (400), more of it than the service takes (413), no time left (503).
+    """
+    check_time(until, allowance)  # it may have waited for a thread
+    check_header(content, allowance.max_duration_s)
+    recording, blocks, count = recording_of(content), [], 0
+    try:
+        for block in tagger.blocks(recording, settings):
+            blocks.append(block)
+            count += len(block.starts_s)
+            check_time(until, allowance)
+            check_found(block, count, allowance)
+    except AudioError as error:
+        raise unreadable(error.reason) from error
+    starts_s = np.concatenate([block.starts_s for block in blocks])
+    return Prepared(joined([block.inputs for block in blocks]), starts_s, blocks[-1].end_s, recording, settings)
+
+
+def check_time(until: float, allowance: Allowance) -> None:
+    """Raises RefusalError (503) where the time is over."""
+    if time.monotonic() > until:
+        raise too_slow(allowance.max_request_s)
+
+
+def check_found(block: Block, count: int, allowance: Allowance) -> None:
+    """Raises RefusalError (413) where more was decoded than the service takes, whatever the header says."""
+    if block.end_s > allowance.max_duration_s + 1:
+        raise RefusalError(
+            413, f"The recording has more than the {allowance.max_duration_s:g} s that are taken", "duration"
+        )
+    if count > allowance.max_windows:
+        sentence = f"The recording has more than the {allowance.max_windows:,} windows that are taken: cut it"
+        raise RefusalError(413, sentence, "duration")
+
+
+def check_header(content: bytes, max_duration_s: float) -> None:
+    """Looks at what the header of a recording says, before anything of it is decoded.
+
+    Raises:
+        RefusalError: no recording (400), or more of it than the service takes (413).
+    """
+    try:
+        info = probe(io.BytesIO(content))
+    except AudioError as error:
+        raise unreadable(error.reason) from error
+    if info.duration_s > max_duration_s:
+        raise RefusalError(
+            413,
+            f"The recording has {info.duration_s:,.1f} s by its header and at most {max_duration_s:g} s are taken: cut "
+            "it, or tag it with `hf-audio tag`",
+            "duration",
+        )
+    values = info.duration_s * info.sample_rate * info.channels
+    if values > MOST_VALUES:
+        raise RefusalError(
+            413,
+            f"The recording has {values:,.0f} samples in {info.channels} channels at {info.sample_rate:,} Hz and at "
+            f"most {MOST_VALUES:,} are taken: send fewer channels or a lower rate",
+            "duration",
+        )
+
+
+def unreadable(reason: str) -> RefusalError:
+    """400: it is no recording, or a broken one."""
+    return RefusalError(
+        400, f"The recording is {reason}: send a whole file of sound, such as WAV, FLAC, MP3 or Ogg", "unreadable"
+    )

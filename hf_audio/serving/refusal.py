@@ -1,0 +1,38 @@
+"""Why a request gets no tags: a status, and one sentence for whoever sent it."""
+
+from __future__ import annotations
+
+from hf_audio.errors import printable
+
+MOST_LETTERS = 500
+
+
+class RefusalError(Exception):
+    """An answer other than 200. The sentence may quote what the client sent: it is escaped and shortened.
+
+    Args:
+        status: of HTTP.
+        sentence: what was found, what was expected, what to try.
+        reason: one word for the metrics.
+        headers: of the answer.
+    """
+
+    def __init__(self, status: int, sentence: str, reason: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.reason, self.headers = status, reason, headers or {}
+        self.sentence = printable(" ".join(sentence.split()))[:MOST_LETTERS]
+
+
+def too_busy(wait_s: float, sentence: str) -> RefusalError:
+    """429: come back in so many seconds."""
+    return RefusalError(429, sentence, "busy", {"Retry-After": str(max(1, round(wait_s)))})
+
+
+def too_slow(limit_s: float) -> RefusalError:
+    """503: the time that a request has is over."""
+    return RefusalError(
+        503,
+        f"No answer within {limit_s:g} s: send a shorter recording, or ask again when there is less to do",
+        "time",
+        {"Retry-After": str(max(1, round(limit_s)))},
+    )

@@ -1,0 +1,112 @@
+"""The models of a service by their names, each with the thread that runs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hf_audio.errors import InputError
+from hf_audio.privacy import public_name
+from hf_audio.serving.allowance import Allowance
+from hf_audio.serving.batching import Batcher
+from hf_audio.serving.metrics import Metrics
+from hf_audio.serving.refusal import RefusalError
+from hf_audio.tagging.loading import load
+from hf_audio.tagging.settings import TagSettings
+from hf_audio.tagging.tagger import Prepared, Tagger
+
+NAME = re.compile(r"[\w.-]{1,100}")
+LOGITS, EMBEDDINGS = "logits", "embeddings"
+
+
+class ServedModel:
+    """A tagger, and its windows in batches."""
+
+    def __init__(self, name: str, tagger: Tagger, allowance: Allowance, metrics: Metrics) -> None:
+        self.name, self.tagger = name, tagger
+        forwards = {LOGITS: tagger.logits, EMBEDDINGS: partial(_embedded, tagger)}
+        self.batcher = Batcher(
+            forwards,
+            allowance.batch_size,
+            several=allowance.batching,
+            observed=partial(metrics.observe_batch, name),
+        )
+
+    def submit(self, kind: str, prepared: Prepared) -> Future:
+        """What the model says of the windows of a recording: `[windows, classes]` or `[windows, size]`."""
+        return self.batcher.submit(kind, prepared.inputs)
+
+    def settings(self, **given: Any) -> TagSettings:
+        """How a recording is tagged.
+
+        Raises:
+            RefusalError: 422, settings that cannot be.
+        """
+        try:
+            return self.tagger.settings(**given)
+        except InputError as error:
+            raise RefusalError(422, str(error), "setting") from error
+
+    @property
+    def window_s(self) -> float:
+        """Length of its windows."""
+        return self.tagger.settings().window_s
+
+    def warm_up(self) -> None:
+        """One second of noise through all of it: what is broken is found here, and the first request is not slow."""
+        rate = self.tagger.sample_rate
+        noise = np.random.default_rng(0).normal(0, 0.01, rate).astype(np.float32)
+        self.submit(LOGITS, self.tagger.prepared(noise, rate)).result()
+
+    def described(self) -> dict[str, Any]:
+        """What a client needs to know of it."""
+        return {
+            "name": self.name,
+            "labels": list(self.tagger.labels.names),
+            "multi_label": self.tagger.labels.is_multi_label,
+            "sample_rate": self.tagger.sample_rate,
+            "threshold": self.tagger.threshold,
+            "window_s": self.window_s,
+            "hop_s": self.tagger.settings().hop_s,
+        }
+
+
+def load_models(specs: Sequence[str], allowance: Allowance, metrics: Metrics, **options: Any) -> dict[str, ServedModel]:
+    """Models of `--model`, in their order; the first is what clients get who name none.
+
+    Args:
+        specs: a folder or a name on the Hub each, with a name of its own in front or without: "birds=runs/cnn".
+        options: of `hf_audio.load`.
+
+    Raises:
+        InputError: no such model, or two of one name.
+    """
+    named = [split_spec(spec) for spec in specs]
+    for name, _ in named:
+        if [other for other, _ in named].count(name) > 1:
+            raise InputError(f"Two models are called {name}: give each a name of its own, as in --model first={name}")
+    served = {name: ServedModel(name, load(place, **options), allowance, metrics) for name, place in named}
+    for one in served.values():
+        one.warm_up()
+    return served
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """(name, folder or Hub name) of one `--model`.
+
+    >>> split_spec("birds=runs/cnn"), split_spec("someone/ast")
+    (('birds', 'runs/cnn'), ('someone/ast', 'someone/ast'))
+    """
+    name, equals, place = spec.partition("=")
+    if equals and NAME.fullmatch(name):
+        return name, place
+    return public_name(spec), spec
+
+
+def _embedded(tagger: Tagger, inputs: dict[str, Any]) -> np.ndarray:
+    return tagger.predictor.embed(inputs).float().cpu().numpy()

@@ -1,0 +1,96 @@
+"""The process of the service: it listens once the models are loaded and warm, and ends after its last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging.config
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from hf_audio.errors import InputError, one_line
+from hf_audio.serving.access import TOKEN_VARIABLE
+from hf_audio.serving.app import create_app
+from hf_audio.serving.logs import log_settings
+from hf_audio.serving.service import Service
+from hf_audio.terminal import named_logger
+
+logger = named_logger(__name__)
+LOOPBACK = ("127.0.0.1", "::1")
+KEEP_ALIVE_S = 30
+MOST_CONNECTIONS = 1024  # that are open at once; the next one is told to come back
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(service: Service, own_socket: socket.socket, token: str | None) -> None:
+    """Answers requests until the process is told to end (SIGTERM, SIGINT), then finishes those that it has.
+
+    Args:
+        service: its models are loaded.
+        own_socket: of `listening`.
+        token: that clients must send, if any.
+    """
+    logging.config.dictConfig(log_settings())
+    host, port = own_socket.getsockname()[:2]
+    if token is None and host not in LOOPBACK:
+        logger.warning("Whoever reaches %s may ask: set %s so that clients must send a token", host, TOKEN_VARIABLE)
+    config = uvicorn.Config(
+        create_app(service, token),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=round(service.allowance.max_request_s) + 5,
+    )
+    server = _Server(config, f"Serving {', '.join(service.models)} at http://{host}:{port}")
+    asyncio.run(server.serve(sockets=[own_socket]))
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A place that is taken, but not answered at yet: who connects before `serve` is refused.
+
+    Raises:
+        InputError: no such place, or another program has it.
+    """
+    if not 0 <= port <= 65_535:
+        raise InputError(f"A port is a number from 0 to 65535, found {port}")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        own_socket = socket.socket(family, kind, protocol)
+        own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own_socket.bind(address)
+    except OSError as error:
+        raise InputError(f"Nothing can listen at {host}, port {port} ({one_line(error)}): choose another") from error
+    with own_socket:
+        yield own_socket
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and ends with code 0 when it is told to: uvicorn's own then raises the signal once more."""
+
+    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+        super().__init__(config)
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens."""
+        await super().startup(sockets)
+        logger.info("%s", self._greeting)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handles the signals while the server runs."""
+        before = {one: signal.signal(one, self.handle_exit) for one in STOPS}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)

@@ -1,0 +1,144 @@
+"""A recording as clients send it: as the body, as a file of a form, or in JSON as the Hub's clients do.
+
+    body        the bytes of the file, whatever the content type says of them
+    form        multipart/form-data with one file called `file`
+    JSON        {"inputs": the file in base64, "parameters": {"top_k": 3, "function_to_apply": "sigmoid"}}
+
+All of it stays in memory, at most what the service allows; names of files are not looked at, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from hf_audio.serving.allowance import MB, Allowance
+from hf_audio.serving.refusal import RefusalError
+
+JSON, FORM = "application/json", "multipart/form-data"
+# What is read of a body that is refused, so that the client has sent it and hears why: for so long, so many times.
+DISCARD_S, DISCARD_BYTES = 2.0, 64 * MB
+PIECE_BYTES = 256 * 1024
+MOST_FIELDS = 8
+# Of JSON: base64 has none of these letters, so that more of them could only become much memory
+STRUCTURE, MOST_STRUCTURE = (b",", b"[", b"{"), 200
+EXPECTED = 'send {"inputs": the file in base64, "parameters": {...}}'
+FORM_EXPECTED = "send multipart/form-data with one file called `file`, and settings behind the address (?top_k=3)"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A recording, and the parameters that came in the same body."""
+
+    content: bytes
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+async def read_upload(request: Request, allowance: Allowance) -> Upload:
+    """The recording of a request.
+
+    Raises:
+        RefusalError: too large, as announced or as it arrives (413), empty or not one of the forms (400), packed (415).
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RefusalError(415, "The body is packed (Content-Encoding): send the file as it is", "encoding")
+    limits = {JSON: allowance.max_json_bytes, FORM: allowance.max_form_bytes}
+    body = await _body(request, limits.get(kind, allowance.max_bytes), allowance)
+    upload = _of_json(body) if kind == JSON else Upload(await _file_of_form(request, body) if kind == FORM else body)
+    if not upload.content:
+        raise RefusalError(400, "There is no recording in the request: send the bytes of a sound file", "empty")
+    if len(upload.content) > allowance.max_bytes:
+        raise _too_large(allowance)
+    return upload
+
+
+async def discard_body(request: Request) -> None:
+    """Reads what a client still sends, for a while, so that it gets to hear the answer."""
+    if request.headers.get("expect", "").lower() == "100-continue":
+        return  # it asks before it sends
+
+    async def read() -> None:
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size > DISCARD_BYTES:
+                return
+
+    # RuntimeError: it was read to its end before
+    with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect, RuntimeError):
+        await asyncio.wait_for(read(), DISCARD_S)
+
+
+async def _body(request: Request, limit: int, allowance: Allowance) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(allowance)
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise _too_large(allowance)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _of_json(body: bytes) -> Upload:
+    try:
+        if sum(body.count(letter) for letter in STRUCTURE) > MOST_STRUCTURE:
+            raise ValueError("too many values")
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RefusalError(400, f"The body is not the JSON that its content type says: {EXPECTED}", "json") from error
+    if not isinstance(content, dict) or not isinstance(content.get("inputs"), str):
+        raise RefusalError(400, f"The JSON has no text called inputs: {EXPECTED}", "json")
+    others, parameters = sorted(set(content) - {"inputs", "parameters"}), content.get("parameters") or {}
+    if others or not isinstance(parameters, dict):
+        found = f"a field {others[0]!r}" if others else "parameters that are no object"
+        raise RefusalError(422, f"The JSON has {found}: {EXPECTED}", "json")
+    try:
+        recording = base64.b64decode(content["inputs"], validate=True)
+    except ValueError as error:
+        reason = f"The text inputs is not base64 (addresses and paths are not opened): {EXPECTED}"
+        raise RefusalError(400, reason, "json") from error
+    return Upload(recording, {name: value for name, value in parameters.items() if value is not None})
+
+
+async def _file_of_form(request: Request, body: bytes) -> bytes:
+    """The file called `file`; the form is taken apart in memory."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for first in range(0, len(body), PIECE_BYTES):
+            yield body[first : first + PIECE_BYTES]
+            await asyncio.sleep(0)  # what is made to be slow to take apart keeps nobody else waiting
+
+    parser = MultiPartParser(request.headers, pieces(), max_files=1, max_fields=MOST_FIELDS)
+    parser.spool_max_size = len(body) + 1  # never on a disk
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError, AssertionError) as error:
+        raise RefusalError(400, f"The form cannot be read: {FORM_EXPECTED}", "form") from error
+    others = sorted(set(form) - {"file"})
+    if others:
+        raise RefusalError(422, f"The form has a field {others[0]!r}: {FORM_EXPECTED}", "form")
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise RefusalError(400, f"The form has no file: {FORM_EXPECTED}", "form")
+    return await file.read()
+
+
+def _too_large(allowance: Allowance) -> RefusalError:
+    return RefusalError(
+        413,
+        f"The recording is of more than {allowance.max_mb:g} MB, which are taken at most: cut it, or send FLAC",
+        "size",
+    )

@@ -1,0 +1,214 @@
+"""A trained network and its own extractor, on sounds: the inputs of windows, their logits and embeddings.
+
+    predictor = SoundPredictor.load("someone/ast-irmas")
+    predictor.waveform(samples, 44_100).logits             window by window, from a sound at any rate
+
+`Predictor` adds stored features. What predicts from sound alone, as tagging does, imports no `datasets` and no
+`accelerate`, which take seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.kinds import Kind, kind_of_extractor
+from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.models.inputs import model_inputs
+from hf_audio.models.lora import is_lora
+from hf_audio.models.usage import Usage, usage_in
+from hf_audio.predictions import TimedLogits, checked_sound
+from hf_audio.windows import SampleWindows
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin, PreTrainedModel
+
+
+class SoundPredictor:
+    """A trained audio classifier, stock or ours, and the extractor that it was trained with.
+
+    The model is moved to the device and stays in evaluation mode.
+
+    Args:
+        model: any class of AutoModelForAudioClassification, with adapters or without.
+        extractor: its own; its statistics normalise whatever is predicted.
+        usage: the windows it was trained on, and the threshold of its decisions; see `models/usage.py`.
+        name: for messages.
+        device: by default the accelerator where there is one.
+        bf16: compute in bfloat16 where that is safe (autocast). Logits are float32 in any case.
+        batch_size: windows at a time.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        extractor: FeatureExtractionMixin,
+        *,
+        usage: Usage | None = None,
+        name: str | None = None,
+        device: torch.device | str | None = None,
+        bf16: bool = False,
+        batch_size: int = 32,
+    ) -> None:
+        self.device = torch.device(device or self._usual_device())
+        self.model, self.extractor = model.eval().to(self.device), extractor
+        self.usage, self.name = usage or Usage(), name or type(self._bare).__name__
+        self.bf16, self.batch_size = bf16, batch_size
+        self.untrained: Sequence[str] = ()  # weights of the head that a checkpoint did not have: its answers are noise
+        self.revision: str | None = None  # the commit of the Hub that it is of
+
+    @classmethod
+    def load(
+        cls, name: str, *, token: str | None = None, revision: str | None = None, seed: int = 0, **options: Any
+    ) -> SoundPredictor:
+        """A published or local classifier with its extractor.
+
+        Args:
+            name: a run folder or a repository on the Hub.
+            token: for a private one.
+            revision: a branch, tag or commit of the repository; by default its main branch.
+            seed: of weights that the checkpoint does not have, where it was trained for something else.
+            options: as of the class, `device` and the others.
+
+        Raises:
+            InputError: no such model, or one that cannot be used.
+        """
+        checkpoint = Checkpoint(name, token, revision)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model, absent = checkpoint.load(checkpoint.config)
+        usage = usage_in(checkpoint.settings, name)
+        found = cls(model, checkpoint.extractor, usage=usage, name=name, **options)
+        found.untrained, found.revision = tuple(absent), checkpoint.revision
+        return found
+
+    @cached_property
+    def labels(self) -> LabelSpace:
+        """The model's classes, in the order of its logits."""
+        config = self.model.config
+        names = tuple(config.id2label[index] for index in range(len(config.id2label)))
+        return LabelSpace(names, config.problem_type or SINGLE_LABEL)
+
+    @property
+    def decision_threshold(self) -> float:
+        """Of several labels: scores from here on are a yes; 0.5 where its config does not say."""
+        return 0.5 if self.usage.decision_threshold is None else self.usage.decision_threshold
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of features that its extractor makes."""
+        return kind_of_extractor(self.extractor)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the sound that its extractor wants, in Hz."""
+        return self.extractor.sampling_rate
+
+    @property
+    def is_stereo(self) -> bool:
+        """Whether it tells left from right."""
+        return bool(getattr(self.extractor, "is_stereo", False))
+
+    @cached_property
+    def windows(self) -> SampleWindows:
+        """How it cuts a sound at its own rate.
+
+        Raises:
+            InputError: its config does not say how long its windows are.
+        """
+        if self.usage.window_s is None:
+            raise InputError(
+                f"{self.name} does not say how long its windows are (window_s in config.json): make the Predictor with "
+                "usage=Usage(window_s=..., hop_s=...), as it was trained"
+            )
+        return self.windows_of(self.usage.window_s, self.usage.hop_s or self.usage.window_s)
+
+    def windows_of(self, window_s: float, hop_s: float) -> SampleWindows:
+        """How it cuts a sound at its own rate into windows of another length, in seconds."""
+        return self.kind.sample_windows(self.extractor.to_dict(), window_s, hop_s)
+
+    def inputs(self, windows: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """The model's inputs, of windows of one length `[samples]` or `[2, samples]` at its own rate; on the CPU."""
+        return self.kind.inputs_of_sound(windows, self.extractor)
+
+    def logits(self, inputs: dict[str, Tensor]) -> np.ndarray:
+        """float32 `[windows, classes]` of what `inputs` gives, in one forward."""
+        return self._logits(inputs).cpu().numpy()
+
+    def embed(self, inputs: dict[str, Tensor]) -> Tensor:
+        """What the model's classifier is given: one vector a window, `[batch, size]`.
+
+        That is the pooled hidden state of AST, Wav2Vec2 and their like, and of our own models the embedding with the
+        metadata behind it, all unknown.
+
+        Args:
+            inputs: of the extractor: `input_values` or `input_features`, and what else it gives.
+        """
+        classifier = getattr(self.model, "classifier", None)
+        if not isinstance(classifier, torch.nn.Module):
+            raise InputError(
+                f"{self.name} is a {type(self.model).__name__}, which has no `classifier` to take embeddings before"
+            )
+        given: list[Tensor] = []
+        hook = classifier.register_forward_pre_hook(lambda layer, arguments: given.append(arguments[0]))
+        try:
+            self._outputs(inputs)
+        finally:
+            hook.remove()
+        return given[-1]
+
+    def waveform(self, samples: np.ndarray, sample_rate: int) -> TimedLogits:
+        """Logits of the windows of a sound, cut as in training; shorter sounds than one frame are padded with silence.
+
+        Args:
+            samples: floats in [-1, 1], `[samples]` or `[channels, samples]`. Models that tell left from right hear the
+                first two channels, the others their mean.
+            sample_rate: in Hz; it is resampled by soxr, as for training.
+
+        Raises:
+            InputError: no sound, or a model whose windows are not known.
+        """
+        rule, sound = self.windows, self.heard(samples, sample_rate)
+        windows, size = rule.cut(sound), self.batch_size
+        batches = (windows[first : first + size] for first in range(0, len(windows), size))
+        logits = [self.logits(self.inputs(batch)) for batch in batches]
+        starts_s = np.array(rule.starts(sound.shape[-1])) / self.sample_rate
+        return TimedLogits(starts_s, starts_s + rule.window / self.sample_rate, np.concatenate(logits), self.labels)
+
+    def heard(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        """A sound as the model hears it, float32 `[samples]` or `[2, samples]` at its own rate; see `waveform`.
+
+        Raises:
+            InputError: no sound.
+        """
+        sound = checked_sound(samples, sample_rate)
+        sound = sound[:2] if self.is_stereo else sound.mean(axis=0, keepdims=True)
+        if sample_rate != self.sample_rate:
+            sound = soxr.resample(sound.T, sample_rate, self.sample_rate).T
+        return sound if len(sound) == 2 else sound[0]
+
+    def _usual_device(self) -> torch.device | str:
+        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+
+    @property
+    def _bare(self) -> PreTrainedModel:
+        """The model without its adapters, if it has any."""
+        return self.model.get_base_model() if is_lora(self.model) else self.model
+
+    def _logits(self, batch: dict[str, Any]) -> Tensor:
+        """float32 `[batch, classes]`."""
+        return self._outputs(batch).logits.float()
+
+    def _outputs(self, batch: dict[str, Tensor]) -> Any:
+        inputs = model_inputs(self._bare, batch)
+        on_device = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.model(**on_device)

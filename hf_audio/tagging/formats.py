@@ -1,0 +1,109 @@
+"""Tags as text: a table for people, CSV, JSON, JSON lines, labels for Audacity, subtitles. Pure functions of Tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hf_audio.data.tables import csv_text
+from hf_audio.errors import printable
+from hf_audio.tagging.tags import Tags
+
+CSV_COLUMNS = ("file", "part", "start_s", "end_s", "label", "score")
+BAR_LETTERS = 20
+MOST_TABLE_LABELS, MOST_TABLE_SEGMENTS = 10, 20
+
+
+class Format(NamedTuple):
+    """How a result is written: `begin`, the text of each recording with `between` in the middle, `end`.
+
+    Attributes:
+        is_single: whether one file can hold one recording only.
+        suffix: of the name of such a file.
+    """
+
+    text: Callable[[Tags], str]
+    begin: str = ""
+    between: str = ""
+    end: str = ""
+    is_single: bool = False
+    suffix: str = ""
+
+
+def table(tags: Tags) -> str:
+    """A recording's scores as bars, and its segments; what is too much for a terminal is counted."""
+    lines = [f"{printable(tags.name) or '-'}  {tags.duration_s:.2f} s"]
+    scores = list(tags.scores.items())[:MOST_TABLE_LABELS]
+    segments = tags.segments[:MOST_TABLE_SEGMENTS]
+    lines += [f"  {score:.3f} {bar(score)} {printable(label)}" for label, score in scores]
+    width = len(f"{tags.duration_s:.2f}")
+    lines += [
+        f"  {one.start_s:>{width}.2f} - {one.end_s:>{width}.2f} s  {one.score:.3f} {printable(one.label)}"
+        for one in segments
+    ]
+    rest = [(len(tags.scores) - len(scores), "labels"), (len(tags.segments) - len(segments), "segments")]
+    lines += [f"  and {count:,} more {what}: --format json has them" for count, what in rest if count]
+    return "\n".join(lines) + "\n"
+
+
+def bar(score: float) -> str:
+    """A score from 0 to 1 as a bar of BAR_LETTERS letters."""
+    return ("#" * round(BAR_LETTERS * score)).ljust(BAR_LETTERS, ".")
+
+
+def csv(tags: Tags) -> str:
+    """One row for each label of the whole recording, and one for each segment; no cell is a formula."""
+    whole = ((tags.name, "recording", 0.0, tags.duration_s, label, score) for label, score in tags.scores.items())
+    parts = ((tags.name, "segment", one.start_s, one.end_s, one.label, one.score) for one in tags.segments)
+    return csv_text(_rounded(row) for row in (*whole, *parts))
+
+
+def json(tags: Tags) -> str:
+    """The recording, its scores, segments and timeline as one JSON object."""
+    return tags.to_json()
+
+
+def jsonl(tags: Tags) -> str:
+    """The same as one line."""
+    return tags.to_json() + "\n"
+
+
+def audacity(tags: Tags) -> str:
+    """A label track, as Audacity imports it: start, end and label of each segment, between tabs."""
+    return "".join(f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_one_line(one.label)}\n" for one in tags.segments)
+
+
+def srt(tags: Tags) -> str:
+    """Subtitles: each segment's label and score while it lasts."""
+    blocks = [
+        f"{number}\n{_clock(one.start_s)} --> {_clock(one.end_s)}\n"
+        f"{_one_line(one.label).replace('-->', '->')} ({one.score:.2f})\n"
+        for number, one in enumerate(tags.segments, start=1)
+    ]
+    return "\n".join(blocks)
+
+
+FORMATS = {
+    "table": Format(table, between="\n"),
+    "csv": Format(csv, begin=csv_text([CSV_COLUMNS])),
+    "json": Format(json, begin="[\n", between=",\n", end="\n]\n"),
+    "jsonl": Format(jsonl),
+    "audacity": Format(audacity, is_single=True, suffix=".txt"),
+    "srt": Format(srt, is_single=True, suffix=".srt"),
+}
+
+
+def _rounded(row: tuple) -> list:
+    """A row of a CSV file: times in milliseconds, scores with six digits."""
+    name, part, start_s, end_s, label, score = row
+    return [name, part, f"{start_s:.3f}", f"{end_s:.3f}", label, f"{score:.6f}"]
+
+
+def _clock(time_s: float) -> str:
+    """00:00:01,250"""
+    seconds, milliseconds = divmod(round(time_s * 1000), 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},{milliseconds:03}"
+
+
+def _one_line(label: str) -> str:
+    return printable(label).replace("\t", " ").strip() or "-"

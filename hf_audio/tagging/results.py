@@ -1,0 +1,268 @@
+"""Where tags go: a file, a folder with one file for each recording, or standard output; the first two can be resumed.
+
+    tags.csv.partial     while it runs: what decides, then one line for each finished recording
+    tags.csv             when all are through, in their order, whole
+
+A run that was killed is gone on with by the same command. Recordings that changed since are tagged anew; other
+settings or another model are an error, for a result has one origin only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import atomic_file, open_for_writing, open_regular, write_atomically
+from hf_audio.finished_work import as_facts, require_same
+from hf_audio.locks import locked
+from hf_audio.tagging.formats import Format
+from hf_audio.tagging.found_files import FoundFile
+from hf_audio.tagging.tags import Tags
+
+SUFFIX = ".partial"
+OF_FOLDER = f".tags{SUFFIX}"
+MOST_LINE_BYTES = 1 << 30
+
+
+class Results(ABC):
+    """Takes tags as they get ready, of recordings in any order."""
+
+    @abstractmethod
+    def open(self) -> contextlib.AbstractContextManager[list[int]]:
+        """Begins, or goes on: the places of recordings that are finished already."""
+
+    @abstractmethod
+    def add(self, number: int, tags: Tags) -> None:
+        """The tags of the recording at a place."""
+
+    @abstractmethod
+    def skip(self, number: int) -> None:
+        """Nothing comes of the recording at a place, which cannot be read."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """All are through."""
+
+
+class OnStream(Results):
+    """On standard output, each recording as soon as those before it are through."""
+
+    def __init__(self, form: Format, stream: TextIO | None = None) -> None:
+        self.form, self.stream = form, stream or sys.stdout
+        self._waiting: dict[int, str | None] = {}
+        self._next, self._has_begun = 0, False
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[list[int]]:
+        self._write(self.form.begin)
+        yield []
+
+    def add(self, number: int, tags: Tags) -> None:
+        self._take(number, self.form.text(tags))
+
+    def skip(self, number: int) -> None:
+        self._take(number, None)
+
+    def finish(self) -> None:
+        self._write(self.form.end)
+
+    def _take(self, number: int, text: str | None) -> None:
+        self._waiting[number] = text
+        while self._next in self._waiting:
+            ready = self._waiting.pop(self._next)
+            self._next += 1
+            if ready is not None:
+                self._write((self.form.between if self._has_begun else "") + ready)
+                self._has_begun = True
+
+    def _write(self, text: str) -> None:
+        """As UTF-8 whatever the terminal's locale, with line ends as they are."""
+        binary = getattr(self.stream, "buffer", None)
+        if binary is None:
+            self.stream.write(text)
+        else:
+            binary.write(text.encode("utf-8", "surrogateescape"))
+        self.stream.flush()
+
+
+class InPlace(Results):
+    """What files and folders share: a partial result beside them.
+
+    Args:
+        output: where the result goes.
+        form: how it is written.
+        files: the recordings.
+        facts: what decides, by names that people know.
+    """
+
+    def __init__(self, output: Path, form: Format, files: Sequence[FoundFile], facts: Mapping[str, Any]) -> None:
+        self.output, self.form, self.files, self.facts = output, form, files, as_facts(facts)
+        self._finished: dict[int, int] = {}  # where the line of a recording begins
+
+    @property
+    @abstractmethod
+    def partial(self) -> Path:
+        """The partial result."""
+
+    @abstractmethod
+    def kept(self, number: int, tags: Tags) -> str:
+        """What a line keeps of a recording."""
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[list[int]]:
+        with locked(self.partial.with_suffix(".lock"), f"writing {self.output}", wait=False):
+            self._check_free()
+            self._stamps = [_stamp(one.path) for one in self.files]
+            self._take_up()
+            with open_for_writing(self.partial, "ab") as self._file:
+                yield sorted(self._finished)
+        if not self.partial.exists():
+            self.partial.with_suffix(".lock").unlink(missing_ok=True)
+
+    def add(self, number: int, tags: Tags) -> None:
+        line = {"file": self.files[number].path, "stamp": self._stamps[number], "text": self.kept(number, tags)}
+        self._finished[number] = self._file.seek(0, io.SEEK_END)
+        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.flush()
+
+    def skip(self, number: int) -> None:
+        pass  # a second run tries it again
+
+    def _check_free(self) -> None:
+        """Raises InputError where something lies there that this result would replace."""
+
+    def _take_up(self) -> None:
+        """Reads what a killed run left, or begins."""
+        if not self.partial.exists():
+            write_atomically(self.partial, json.dumps(self.facts) + "\n")
+            return
+        numbers = {one.path: number for number, one in enumerate(self.files)}
+        with open_for_writing(self.partial, "r+b") as file:
+            facts = self._parsed(file.readline(MOST_LINE_BYTES))
+            again = f"give these again, or remove {self.partial} to begin anew"
+            require_same(f"The unfinished {self.output}", facts, self.facts, again)
+            at = file.tell()
+            for line in iter(lambda: file.readline(MOST_LINE_BYTES), b""):
+                if not line.endswith(b"\n"):
+                    file.truncate(at)  # what a killed run was writing
+                    break
+                found = self._parsed(line)
+                number = numbers.get(found.get("file"))
+                if number is not None and self._is_same(number, found):
+                    self._finished[number] = at
+                at += len(line)
+
+    def _is_same(self, number: int, found: Mapping[str, Any]) -> bool:
+        """Whether a recording is as it was, and its result is there."""
+        stamp = self._stamps[number]
+        return stamp is not None and found.get("stamp") == stamp and self._is_there(number)
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(one_line(error)) from error
+        if not isinstance(found, dict):
+            raise self._damaged("no object")
+        return found
+
+    def _damaged(self, reason: str) -> InputError:
+        return InputError(f"{self.partial} is not what hf-audio tag noted ({reason}): remove it, and all is done again")
+
+    def _is_there(self, number: int) -> bool:
+        return True
+
+    def _texts(self) -> Iterator[str]:
+        """What was kept of each recording, in their order."""
+        with open_regular(self.partial) as file:
+            for number in sorted(self._finished):
+                file.seek(self._finished[number])
+                yield self._parsed(file.readline(MOST_LINE_BYTES))["text"]
+
+
+class InFile(InPlace):
+    """One file with all recordings in their order."""
+
+    @property
+    def partial(self) -> Path:
+        return self.output.with_name(self.output.name + SUFFIX)
+
+    def kept(self, number: int, tags: Tags) -> str:
+        return self.form.text(tags)
+
+    def finish(self) -> None:
+        with atomic_file(self.output) as file:
+            file.write(self.form.begin.encode())
+            for place, text in enumerate(self._texts()):
+                file.write(((self.form.between if place else "") + text).encode("utf-8", "surrogateescape"))
+            file.write(self.form.end.encode())
+        self.partial.unlink()
+
+    def _check_free(self) -> None:
+        if os.path.lexists(self.output):
+            raise InputError(f"{self.output} is there already: remove it, or give another --output")
+
+
+class InFolder(InPlace):
+    """A folder with one file for each recording, called as it is below the folder that was given."""
+
+    @property
+    def partial(self) -> Path:
+        return self.output / OF_FOLDER
+
+    def target(self, number: int) -> Path:
+        """The file of a recording."""
+        return self.output / f"{self.files[number].name}{self.form.suffix}"
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[list[int]]:
+        self._check_names()
+        self.output.mkdir(parents=True, exist_ok=True)
+        with super().open() as finished:
+            yield finished
+
+    def kept(self, number: int, tags: Tags) -> str:
+        target = self.target(number)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, self.form.text(tags))
+        return ""
+
+    def finish(self) -> None:
+        self.partial.unlink()
+
+    def _is_there(self, number: int) -> bool:
+        return self.target(number).is_file()
+
+    def _check_free(self) -> None:
+        if self.partial.exists():
+            return
+        for number in range(len(self.files)):
+            if os.path.lexists(self.target(number)):
+                raise InputError(f"{self.target(number)} is there already: remove it, or give another --output")
+
+    def _check_names(self) -> None:
+        seen: dict[str, str] = {}
+        for one in self.files:
+            other = seen.setdefault(one.name, one.path)
+            if other != one.path:
+                raise InputError(
+                    f"{other} and {one.path} would both be {one.name}{self.form.suffix} in {self.output}: give the "
+                    "folder above them in place of the two"
+                )
+
+
+def _stamp(path: str) -> list[int] | None:
+    """Size and time of a file; another one of the same name is tagged anew."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]

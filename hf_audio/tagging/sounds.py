@@ -1,0 +1,129 @@
+"""What may be given as a sound: a path, bytes, a file, samples, a row of `datasets`."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hf_audio.data.recordings.headers import Source
+from hf_audio.errors import InputError
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# Of a file that cannot be read again from its beginning, such as a pipe: it is held in memory.
+MOST_PIPED_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A sound that is to be decoded, or is decoded already.
+
+    Attributes:
+        name: for people; "" where it has none.
+        source: what it is decoded from; None where there are samples.
+        samples: `[samples]` or `[channels, samples]`, at `sample_rate` Hz.
+    """
+
+    name: str = ""
+    source: Source | None = None
+    samples: np.ndarray | None = None
+    sample_rate: int | None = None
+
+
+def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:
+    """Finds out what was given.
+
+    Args:
+        sound: the path of a file; its bytes; a file open for reading; samples `[samples]` or `[channels, samples]`; or
+            what `datasets` has for a recording: a row with "audio", {"array", "sampling_rate"}, {"bytes", "path"}, or a
+            decoder of torchcodec.
+        sample_rate: of samples, in Hz; everything else says it itself.
+
+    Raises:
+        InputError: something else, samples without a sample rate, or a sample rate for what has its own.
+    """
+    if isinstance(sound, Mapping) or hasattr(sound, "get_all_samples"):
+        found = _of_row(sound)
+    elif isinstance(sound, str | os.PathLike):
+        found = _of_path(sound)
+    elif isinstance(sound, bytes | bytearray | memoryview):
+        found = Recording(source=io.BytesIO(sound))
+    elif hasattr(sound, "read"):
+        found = _of_file(sound)
+    else:
+        return _of_samples(sound, sample_rate)
+    if sample_rate is not None:
+        raise InputError(
+            f"sample_rate {sample_rate} was given with a sound that says its own: leave it out, or give samples"
+        )
+    return found
+
+
+def _of_path(path: str | os.PathLike) -> Recording:
+    name = os.fspath(path)
+    if isinstance(name, bytes):
+        raise InputError("A path is a str or a Path; bytes are taken for the content of a file")
+    if ADDRESS.match(name):
+        raise InputError(f"{name} is an address, and nothing is fetched from one: download the file and give its path")
+    return Recording(name, Path(name))
+
+
+def _of_file(file: Any) -> Recording:
+    """One that can seek is read where it lies, another, such as a pipe, is held."""
+    if isinstance(file, io.TextIOBase):
+        raise InputError("The file is open as text: open it in binary mode, 'rb'")
+    can_seek = getattr(file, "seekable", lambda: False)()
+    if can_seek:
+        return Recording(source=file)
+    content = file.read(MOST_PIPED_BYTES + 1)
+    if len(content) > MOST_PIPED_BYTES:
+        raise InputError(f"More than {MOST_PIPED_BYTES >> 20} MiB came through a pipe: save it as a file and give that")
+    return Recording(source=io.BytesIO(content))
+
+
+def _of_row(row: Any) -> Recording:
+    if hasattr(row, "get_all_samples"):  # torchcodec's decoder, as `datasets` hands audio out
+        decoded = row.get_all_samples()
+        return _of_samples(np.asarray(decoded.data), decoded.sample_rate)
+    if "audio" in row:
+        return _of_row(row["audio"]) if not isinstance(row["audio"], str | bytes) else recording_of(row["audio"])
+    if row.get("array") is not None:
+        if row.get("sampling_rate") is None:
+            raise InputError("A row with an `array` needs its `sampling_rate`, in Hz")
+        return _of_samples(row["array"], row["sampling_rate"])
+    name = str(row.get("path") or "")
+    if row.get("bytes") is not None:
+        return Recording(name, io.BytesIO(row["bytes"]))
+    if name:
+        return _of_path(name)
+    raise InputError(
+        f"A row of `datasets` has `audio`, or `array` and `sampling_rate`, or `bytes` or `path`; found "
+        f"{', '.join(map(str, row)) or 'nothing'}"
+    )
+
+
+def _of_samples(samples: Any, sample_rate: int | None) -> Recording:
+    if sample_rate is None:
+        raise InputError(
+            "Samples alone do not say how fast they follow each other: give their sample_rate, in Hz, or a file"
+        )
+    try:
+        samples = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError):
+        samples = np.empty(0, dtype=object)
+    if samples.dtype == object:
+        raise InputError(
+            "A sound is a path, bytes, a file open for reading, samples or a row of `datasets`, found something else"
+        )
+    if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
+        raise InputError(
+            f"Samples of shape {samples.shape} would be {samples.shape[0]} channels: channels come first, so give "
+            "samples.T"
+        )
+    return Recording(samples=samples, sample_rate=sample_rate)

@@ -1,0 +1,143 @@
+"""What a model says of one sound: scores of the whole, a timeline, segments; as a table, JSON, a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.tagging.segments import Segment, borders_s, median_width, segments_of
+from hf_audio.tagging.settings import TagSettings
+from hf_audio.tagging.sounds import Recording
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Timeline(NamedTuple):
+    """Scores of each window.
+
+    Attributes:
+        starts_s, ends_s: float64 `[windows]`.
+        scores: float64 `[windows, classes]`, in the order of `labels`.
+        labels: names of the classes.
+    """
+
+    starts_s: np.ndarray
+    ends_s: np.ndarray
+    scores: np.ndarray
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tags:
+    """See above.
+
+    Attributes:
+        recording: what was tagged.
+        labels: the model's classes.
+        settings: how it was tagged.
+        starts_s: float64 `[windows]`.
+        window_s: length of the windows; the last may end behind the sound, where that is shorter.
+        logits: float32 `[windows, classes]`.
+        duration_s: of the sound.
+    """
+
+    recording: Recording = field(repr=False)
+    labels: LabelSpace = field(repr=False)
+    settings: TagSettings
+    starts_s: np.ndarray = field(repr=False)
+    window_s: float = field(repr=False)
+    logits: np.ndarray = field(repr=False)
+    duration_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of the file, as it was given; "" where it has none."""
+        return self.recording.name
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """Label → score of the whole sound, the highest first: softmax or sigmoid of the mean of its windows' logits,
+        as reports have them."""
+        found = self.labels.probabilities(self.logits.astype(np.float64).mean(axis=0))
+        order = np.argsort(-found, kind="stable")[: self.settings.top_k]
+        return {self.labels.names[index]: float(found[index]) for index in order}
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """Scores of all classes in each window."""
+        ends_s = np.minimum(self.starts_s + self.window_s, self.duration_s)
+        return Timeline(self.starts_s, ends_s, self.labels.probabilities(self.logits), self.labels.names)
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """(label, start_s, end_s, score) of each stretch with a label, see `segments_of`; by their beginnings."""
+        timeline, settings = self.timeline, self.settings
+        return segments_of(
+            timeline.scores,
+            borders_s(timeline.starts_s, timeline.ends_s, self.duration_s),
+            self.labels.names,
+            threshold=settings.threshold,
+            is_multi_label=self.labels.is_multi_label,
+            width=median_width(settings.smooth_s, settings.hop_s),
+            least_s=settings.smooth_s / 2,
+        )
+
+    def highest(self, window: int) -> list[tuple[str, float]]:
+        """(label, score) of one window, the highest first, as many as `top_k` says."""
+        scores = self.timeline.scores[window]
+        order = np.argsort(-scores, kind="stable")[: self.settings.top_k]
+        return [(self.labels.names[index], float(scores[index])) for index in order]
+
+    def as_dict(self, *, timeline: bool = True) -> dict[str, Any]:
+        """Everything as JSON has it.
+
+        Args:
+            timeline: with the windows.
+        """
+        found: dict[str, Any] = {
+            "file": self.name,
+            "duration_s": round(self.duration_s, 3),
+            "scores": [_scored(label, score) for label, score in self.scores.items()],
+            "segments": [
+                {"label": one.label, **_times(one.start_s, one.end_s), "score": round(one.score, 6)}
+                for one in self.segments
+            ],
+        }
+        if timeline:
+            windows = zip(self.timeline.starts_s, self.timeline.ends_s, strict=True)
+            found["timeline"] = [
+                {**_times(*times), "scores": [_scored(*one) for one in self.highest(number)]}
+                for number, times in enumerate(windows)
+            ]
+        return found
+
+    def to_json(self, *, timeline: bool = True) -> str:
+        """One line of JSON, see `as_dict`."""
+        return json.dumps(self.as_dict(timeline=timeline), ensure_ascii=False, allow_nan=False)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The timeline: one row for each window, with start_s, end_s and a column for each class."""
+        import pandas
+
+        starts_s, ends_s, scores, names = self.timeline
+        columns = [("start_s", starts_s), ("end_s", ends_s), *zip(names, scores.T, strict=True)]
+        return pandas.concat([pandas.Series(values, name=name) for name, values in columns], axis=1)
+
+    def _repr_html_(self) -> str:
+        from hf_audio.tagging.picture import picture_of
+
+        return picture_of(self)
+
+
+def _scored(label: str, score: float) -> dict[str, Any]:
+    return {"label": label, "score": round(score, 6)}
+
+
+def _times(start_s: float, end_s: float) -> dict[str, float]:
+    return {"start_s": round(float(start_s), 3), "end_s": round(float(end_s), 3)}

@@ -1,0 +1,246 @@
+"""The service over real HTTP: the Hub's own client, every form of a body, what is refused and how."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+import zipfile
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import soundfile
+from huggingface_hub import AsyncInferenceClient, InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+from model_cases import NAMES
+from serving_process import running
+from tagging_models import HOP_S, WINDOW_S, changing_sound, save_classifier, write_sound
+
+import hf_audio
+from hf_audio.data.index.labels import SINGLE_LABEL
+
+CLASSIFY = "/v1/audio-classification"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    return {
+        "cnn": save_classifier(root / "cnn", "cnn"),
+        "ast": save_classifier(root / "ast", "ast_stock", SINGLE_LABEL),
+    }
+
+
+@pytest.fixture(scope="module")
+def served(folders):
+    with running(f"first={folders['cnn']}", folders["ast"], max_mb=1, max_duration_s=20) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> Path:
+    return write_sound(tmp_path_factory.mktemp("sound") / "a.wav", 3.13)
+
+
+@pytest.fixture
+def post(served):
+    def ask(content=b"", path=CLASSIFY, **options):
+        return httpx2.post(served.url + path, content=content, timeout=60, **options)
+
+    return ask
+
+
+def wanted(folder: Path, recording: Path, **settings):
+    return hf_audio.load(folder)(recording, **settings)
+
+
+def scores_of(answer) -> dict[str, float]:
+    return {one["label"]: one["score"] for one in answer}
+
+
+def test_the_hubs_client_works_unmodified(served, folders, recording):
+    expected = wanted(folders["cnn"], recording).scores
+    by_base = InferenceClient(base_url=served.url).audio_classification(recording.read_bytes())
+    by_model = InferenceClient().audio_classification(str(recording), model=f"{served.url}{CLASSIFY}")
+    for answer in (by_base, by_model):
+        assert [one.label for one in answer] == list(expected)
+        np.testing.assert_allclose([one.score for one in answer], list(expected.values()), atol=1e-5)
+
+
+def test_the_hubs_client_sends_parameters_and_chooses_a_model(served, folders, recording):
+    tags = wanted(folders["ast"], recording)
+    client = InferenceClient(model=f"{served.url}{CLASSIFY}?model=ast", token="hf_of_somebody_else")
+    answer = client.audio_classification(recording, top_k=2)
+    assert [one.label for one in answer] == list(tags.scores)[:2]
+    logits = tags.logits.astype(np.float64).mean(axis=0)
+    for function, values in (("none", logits), ("sigmoid", 1 / (1 + np.exp(-logits)))):
+        found = client.audio_classification(recording, function_to_apply=function)
+        by_label = {one.label: one.score for one in found}
+        np.testing.assert_allclose([by_label[name] for name in NAMES], values, atol=1e-4)
+
+
+async def asked_at_once(url: str, recording: Path):
+    return await AsyncInferenceClient(base_url=url).audio_classification(recording)
+
+
+def test_the_clients_asynchronous_twin_works_too(served, folders, recording):
+    import asyncio
+
+    answer = asyncio.run(asked_at_once(served.url, recording))
+    assert [one.label for one in answer] == list(wanted(folders["cnn"], recording).scores)
+
+
+def test_the_client_shows_why_it_was_refused(served):
+    with pytest.raises(HfHubHTTPError, match="The recording is unreadable: Format not recognised"):
+        InferenceClient(base_url=served.url).audio_classification(b"no sound at all")
+
+
+def test_every_form_of_a_body_gives_the_same(post, recording):
+    content = recording.read_bytes()
+    plain = post(content).json()
+    assert len(plain) == len(NAMES)
+    as_json = {"inputs": base64.b64encode(content).decode()}
+    assert httpx2.post(str(post(content).url), files={"file": ("x.wav", content)}, timeout=60).json() == plain
+    assert post(json.dumps(as_json), headers={"content-type": "application/json"}).json() == plain
+    assert post(content, headers={"content-type": "audio/x-wav"}).json() == plain
+    pieces = (content[first : first + 1000] for first in range(0, len(content), 1000))
+    assert post(pieces).json() == plain  # chunked, its length is not announced
+    null = {**as_json, "parameters": {"top_k": None}}
+    assert post(json.dumps(null), headers={"content-type": "application/json; charset=utf-8"}).json() == plain
+
+
+def test_a_timeline_has_windows_and_segments(post, folders, recording):
+    tags = wanted(folders["cnn"], recording, top_k=2, threshold=0.3, smooth_s=0)
+    answer = post(recording.read_bytes(), f"{CLASSIFY}?timeline=true&top_k=2&threshold=0.3&smooth_s=0").json()
+    assert answer.pop("model") == "first"
+    expected = {name: value for name, value in tags.as_dict().items() if name != "file"}
+    assert [one["start_s"] for one in answer["timeline"]] == [one["start_s"] for one in expected["timeline"]]
+    assert [one["label"] for one in answer["segments"]] == [one["label"] for one in expected["segments"]]
+    assert len(answer["timeline"]) == round((3.13 - WINDOW_S) / HOP_S) + 1
+    assert answer["duration_s"] == pytest.approx(3.13, abs=0.01)
+    np.testing.assert_allclose(
+        [one["score"] for one in answer["scores"]], [one["score"] for one in expected["scores"]], atol=1e-5
+    )
+
+
+def test_embeddings_are_what_the_classifier_is_given(post, folders, recording):
+    tagger = hf_audio.load(folders["cnn"])
+    vectors = tagger.predictor.embed(tagger.prepared(recording).inputs).numpy()
+    answer = post(recording.read_bytes(), "/v1/embeddings?timeline=true").json()
+    np.testing.assert_allclose([one["embedding"] for one in answer["timeline"]], vectors, atol=1e-4)
+    np.testing.assert_allclose(answer["embedding"], vectors.mean(axis=0), atol=1e-4)
+    assert "timeline" not in post(recording.read_bytes(), "/v1/embeddings").json()
+
+
+def test_models_health_and_metrics(served, post, recording):
+    described = httpx2.get(f"{served.url}/v1/models").json()["models"]
+    assert [one["name"] for one in described] == ["first", "ast"]
+    assert described[0]["labels"] == list(NAMES) and described[0]["threshold"] == 0.45
+    assert described[1]["threshold"] is None
+    assert httpx2.get(f"{served.url}/health").json() == {"status": "ok"}
+    assert httpx2.get(f"{served.url}/ready").json() == {"status": "ready"}
+    post(recording.read_bytes())
+    text = httpx2.get(f"{served.url}/metrics").text
+    assert 'hf_audio_requests_total{route="/v1/audio-classification",status="200"}' in text
+    assert 'hf_audio_audio_seconds_total{model="first"}' in text and "hf_audio_requests_running 0.0" in text
+    assert str(recording) not in text and "a.wav" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "sentence"),
+    [
+        (f"{CLASSIFY}?model=fist", 404, "Unknown model 'fist': did you mean 'first'?"),
+        (f"{CLASSIFY}?topk=3", 422, "Unknown setting 'topk': did you mean top_k?"),
+        (f"{CLASSIFY}?top_k=0", 422, "The setting top_k cannot be '0'"),
+        (f"{CLASSIFY}?top_k=1&top_k=2", 422, "The setting top_k is given 2 times"),
+        (f"{CLASSIFY}?smooth_s=1", 422, "The setting smooth_s acts on segments alone"),
+        (f"{CLASSIFY}?timeline=1&function_to_apply=none", 422, "function_to_apply has no meaning for segments"),
+        ("/v1/embeddings?top_k=1", 422, "Unknown setting 'top_k'"),
+        ("/v1/nothing", 404, "Not Found: there are /v1/audio-classification"),
+    ],
+)
+def test_settings_that_would_not_act_are_refused(post, recording, path, status, sentence):
+    answer = post(recording.read_bytes(), path)
+    assert answer.status_code == status and sentence in answer.json()["error"]
+
+
+def zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.wav", content)
+    return packed.getvalue()
+
+
+def lying_wav(samples: int, promised: int) -> bytes:
+    """A WAV whose header promises other bytes of sound than follow."""
+    sound = np.zeros(samples, "<i2").tobytes()
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + promised, b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16, b"data", promised
+    )
+    return head + sound
+
+
+def silent_flac(duration_s: float, sample_rate: int) -> bytes:
+    written = io.BytesIO()
+    soundfile.write(written, np.zeros(round(duration_s * sample_rate), np.int16), sample_rate, format="FLAC")
+    return written.getvalue()
+
+
+HOSTILE = {
+    "nothing": (b"", 400, "no recording"),
+    "text": (b"hello" * 100, 400, "unreadable"),
+    "a zip named .wav": (zipped(b"RIFF" * 100), 400, "unreadable"),
+    "a header that promises hours": (lying_wav(100, 1 << 29), 400, "unreadable"),
+    "a file cut off": (lying_wav(16_000, 64_000), 400, "breaks off"),
+    "an hour of FLAC in 11 kB": (silent_flac(3600, 1000), 400, "its header promises 3600 s"),
+    "minutes of FLAC in few kB": (silent_flac(300, 8000), 413, "300.0 s by its header and at most 20 s"),
+    "more bytes than are taken": (lying_wav(600_000, 1_200_000), 413, "of more than 1 MB"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_recordings_are_refused_in_one_sentence(post, case):
+    content, status, sentence = HOSTILE[case]
+    in_pieces = (content[first : first + 65536] for first in range(0, len(content), 65536))
+    for answer in (post(content), post(in_pieces)):
+        assert answer.status_code == status, answer.text
+        assert sentence in answer.json()["error"] and "\n" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "sentence"),
+    [
+        (b"[1", "application/json", 400, "not the JSON"),
+        (b"[" * 200_000, "application/json", 400, "not the JSON"),
+        (b'{"inputs": "http://127.0.0.1/a.wav"}', "application/json", 400, "addresses and paths are not opened"),
+        (b'{"inputs": "/etc/passwd"}', "application/json", 400, "addresses and paths are not opened"),
+        (b'{"inputs": "AAAA", "parameters": {"device": 0}}', "application/json", 422, "setting device cannot be"),
+        (b'{"inputs": "AAAA", "options": {}}', "application/json", 422, "a field 'options'"),
+        (b"--x\r\n", "multipart/form-data; boundary=x", 400, "The form"),
+        (b"--x\r\n", "multipart/form-data", 400, "The form cannot be read"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\na\r\n--x--\r\n',
+            *("multipart/form-data; boundary=x", 422, "a field 'other'"),
+        ),
+    ],
+)
+def test_bodies_that_are_no_recording(post, content, kind, status, sentence):
+    answer = post(content, headers={"content-type": kind})
+    assert answer.status_code == status and sentence in answer.json()["error"], answer.text
+
+
+def test_a_packed_body_is_not_unpacked(post, recording):
+    import gzip
+
+    answer = post(gzip.compress(recording.read_bytes()), headers={"content-encoding": "gzip"})
+    assert answer.status_code == 415
+
+
+def test_a_recording_of_any_format_and_length_is_heard(post):
+    for format, rate, seconds in (("FLAC", 44_100, 0.01), ("OGG", 22_050, 0.7), ("MP3", 48_000, 2.0)):
+        written = io.BytesIO()
+        soundfile.write(written, changing_sound(seconds), rate, format=format)
+        assert post(written.getvalue()).status_code == 200, format

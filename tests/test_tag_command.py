@@ -1,0 +1,203 @@
+"""`hf-audio tag` as people run it: folders, lists, stdin, results that are resumed, files that cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from tagging_models import save_classifier, write_sound
+
+import hf_audio
+from hf_audio.commands import tag
+from hf_audio.commands.main import commands
+from hf_audio.commands.main import main as hf_audio_command
+from hf_audio.errors import InputError
+from hf_audio.tagging.formats import FORMATS
+
+COMMAND = [sys.executable, "-c", "from hf_audio.commands.main import main; main()"]
+NUM_FILES = 300
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(save_classifier(tmp_path_factory.mktemp("models") / "cnn", "cnn"))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Several hundred short ones of many lengths, below each other, and one that is none."""
+    root = tmp_path_factory.mktemp("recordings")
+    for number in range(NUM_FILES):
+        write_sound(root / f"{number % 7}" / f"{number:03}.wav", 0.05 + 0.13 * (number % 11), seed=number % 5)
+    (root / "3" / "broken.wav").write_bytes(b"PK\x03\x04" + bytes(500))
+    (root / "notes.txt").write_text("none")
+    return root
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
+    output = tmp_path / "tags.csv"
+    assert tag.main([str(recordings), "--model", model, "--format", "csv", "--output", str(output)]) == 1
+    rows = rows_of(output.read_text())
+    files = list(dict.fromkeys(row[0] for row in rows[1:]))
+    assert len(files) == NUM_FILES and files == sorted(files)
+    assert [record.message for record in caplog.records][-2:] == [
+        f"{recordings / '3' / 'broken.wav'}: unreadable: Format not recognised.",
+        f"1 of {NUM_FILES + 1} recordings could not be read",
+    ]
+    assert os.listdir(tmp_path) == ["tags.csv"], "nothing is left beside the result"
+    tagger = hf_audio.load(model)
+    for name in files[::37]:
+        found = {row[4]: float(row[5]) for row in rows if row[0] == name and row[1] == "recording"}
+        assert found == pytest.approx(tagger(name, top_k=5).scores, abs=1e-4)
+    with pytest.raises(InputError, match=r"tags\.csv is there already"):
+        tag.main([str(recordings), "--model", model, "--format", "csv", "--output", str(output)])
+
+
+def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog):
+    whole, output = tmp_path / "whole.jsonl", tmp_path / "tags.jsonl"
+    flags = [str(recordings), "--model", model, "--format", "jsonl", "--num_threads", "1", "--output"]
+    tag.main([*flags, str(whole)])
+    process = subprocess.Popen([*COMMAND, "tag", *flags, str(output), "--batch_size", "1"], stderr=subprocess.DEVNULL)
+    partial, deadline = tmp_path / "tags.jsonl.partial", time.monotonic() + 120
+    while not partial.exists() or partial.read_bytes().count(b"\n") < 20:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists() and partial.exists()
+    with open(partial, "ab") as file:
+        file.write(b'{"file": "torn')
+    num_kept = partial.read_bytes().count(b"\n") - 1
+    with pytest.raises(InputError, match=r"The unfinished .*tags.jsonl differs in: threshold was 0.45 and now is 0.9"):
+        tag.main([*flags, str(output), "--threshold", "0.9"])
+    assert tag.main([*flags, str(output)]) == 1
+    assert f"{num_kept} of {NUM_FILES + 1} recordings are finished already" in caplog.messages
+    assert sorted(os.listdir(tmp_path)) == ["tags.jsonl", "whole.jsonl"]
+    for line, wanted in zip(output.read_text().splitlines(), whole.read_text().splitlines(), strict=True):
+        found, wanted = json.loads(line), json.loads(wanted)
+        assert found["file"] == wanted["file"]
+        scores, wanted_scores = ({one["label"]: one["score"] for one in each["scores"]} for each in (found, wanted))
+        assert scores == pytest.approx(wanted_scores, abs=1e-4)
+
+
+def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
+    paths = [write_sound(tmp_path / f"{name}.wav", 0.7) for name in "ab"]
+    output = tmp_path / "tags.jsonl"
+    flags = [*map(str, paths), "--model", model, "--format", "jsonl", "--output", str(output)]
+    with monkeypatch.context() as context:
+        context.setattr("hf_audio.tagging.results.InFile.finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tag.main(flags)
+    write_sound(paths[0], 1.9)
+    assert tag.main(flags) == 0
+    assert [json.loads(line)["duration_s"] for line in output.read_text().splitlines()] == [1.9, 0.7]
+
+
+@pytest.mark.parametrize("format_name", ["audacity", "srt"])
+def test_one_file_for_each_recording(model, tmp_path, format_name):
+    for name in ("x/a.wav", "y/a.wav", "b.flac.wav"):
+        write_sound(tmp_path / "recordings" / name, 2.2)
+    flags = ["--model", model, "--format", format_name, "--threshold", "0.1"]
+    folder = tmp_path / "out"
+    assert tag.main([str(tmp_path / "recordings"), *flags, "--output", str(folder)]) == 0
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    suffix = FORMATS[format_name].suffix
+    assert written == [f"b.flac.wav{suffix}", f"x/a.wav{suffix}", f"y/a.wav{suffix}"]
+    one = tmp_path / f"one{suffix}"
+    assert tag.main([str(tmp_path / "recordings/x/a.wav"), *flags, "--output", str(one)]) == 0
+    assert one.read_text() == (folder / f"x/a.wav{suffix}").read_text() != ""
+    with pytest.raises(InputError, match="give a folder as --output"):
+        tag.main([str(tmp_path / "recordings"), *flags])
+    twice = [str(tmp_path / "recordings" / name / "a.wav") for name in "xy"]
+    with pytest.raises(InputError, match=r"would both be a\.wav"):
+        tag.main([*twice, *flags, "--output", str(tmp_path / "other")])
+
+
+def test_audio_and_lists_on_stdin(model, tmp_path, monkeypatch, capfdbinary):
+    path = write_sound(tmp_path / "a.wav", 1.2)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
+    assert tag.main(["-", "--model", model, "--format", "json"]) == 0
+    (piped,) = json.loads(capfdbinary.readouterr().out)
+    for separator in (b"\n", b"\0"):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(os.fsencode(path) + separator)))
+        assert tag.main(["--files_from", "-", "--model", model, "--format", "json"]) == 0
+        (listed,) = json.loads(capfdbinary.readouterr().out)
+        assert listed == piped | {"file": str(path)}
+    (tmp_path / "list.txt").write_text(f"{path}\n")
+    tag.main(["--files_from", str(tmp_path / "list.txt"), "--model", model, "--format", "json"])
+    assert json.loads(capfdbinary.readouterr().out) == [listed]
+
+
+def test_a_private_model_of_the_hub_in_a_process_of_its_own(model, hub, token, hub_env, tmp_path):
+    """Audio through a real pipe; no token in what comes out; nothing imported that tagging can do without."""
+    import huggingface_hub
+
+    huggingface_hub.HfApi(token=token).create_repo("alice/tagger", private=True)
+    huggingface_hub.HfApi(token=token).upload_folder(repo_id="alice/tagger", folder_path=model)
+    audio, output = write_sound(tmp_path / "a.wav", 1.2).read_bytes(), tmp_path / "tags.jsonl"
+    flags = ["-", "--model", "alice/tagger", "--format", "jsonl", "--output", str(output), "--top_k", "2"]
+    heavy = {"datasets", "sklearn", "pandas", "matplotlib", "librosa", "peft", "evaluate"}
+    script = f"import sys; from hf_audio.commands import tag; tag.main({flags!r}); print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], input=audio, env=hub_env, capture_output=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == b"set()\n", done.stderr
+    found = json.loads(output.read_text())
+    assert found["file"] == "stdin" and len(found["scores"]) == 2
+    assert token.encode() not in done.stdout + done.stderr + output.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["missing.wav"], r"There is no 'missing.wav'"),
+        ([], "Name recordings, folders or -"),
+        (["-", "a.wav"], "stands alone"),
+        (["--files_from", "none.txt"], "none.txt cannot be read"),
+        (["{sound}", "--top_k", "-1"], "--top_k is a number of labels"),
+        (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),
+        (["{sound}", "--window_s", "100"], "longer than the"),
+        (["{sound}", "--output", "no/such/tags.csv"], "There is no folder no/such"),
+        (["{sound}", "--revision", "v1"], "is a folder, which has no revision 'v1'"),
+        (["{empty}"], "holds no recording"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(model, tmp_path, monkeypatch, argv, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    places = {"sound": write_sound(tmp_path / "a.wav", 0.6), "empty": tmp_path / "empty"}
+    with pytest.raises(InputError, match=message):
+        tag.main([*(one.format(**places) for one in argv), "--model", model])
+
+
+def test_help_lists_the_commands_and_costs_nothing(capsys):
+    with pytest.raises(SystemExit) as end:
+        hf_audio_command(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said and described in said for name, described in commands().items())
+    started = time.process_time()
+    script = (
+        "import sys; from hf_audio.commands.main import main\ntry: main(['tag', '--help'])\nexcept SystemExit: pass\n"
+    )
+    heavy = "print([name for name in ('torch', 'numpy', 'transformers', 'datasets') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script + heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]" and "--smooth_s" in done.stdout
+    assert time.process_time() - started < 5
+
+
+def test_an_unknown_command_names_the_nearest(capsys):
+    for argv, message in ((["tga"], "did you mean 'tag'"), (["--modle"], "expected a command first")):
+        with pytest.raises(SystemExit) as end:
+            hf_audio_command(argv)
+        assert end.value.code == 2 and message in capsys.readouterr().err

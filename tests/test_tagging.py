@@ -1,0 +1,224 @@
+"""From a sound to tags: what may be given, what a long one is cut into, scores, timeline, segments."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tagging_models import HOP_S, THRESHOLD, WINDOW_S, changing_sound, save_classifier, write_sound
+
+import hf_audio
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.errors import InputError
+from hf_audio.predictor import Predictor
+from hf_audio.tagging.tagger import Tagger, joined
+
+LENGTHS_S = (0.01, 0.3, 0.4999, 0.5, 0.63, 0.7, 3.137, 9.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_classifier(tmp_path_factory.mktemp("models") / "cnn", "cnn")
+
+
+@pytest.fixture(scope="module")
+def tagger(folder) -> Tagger:
+    return hf_audio.load(folder, batch_size=4)
+
+
+@pytest.mark.parametrize("duration_s", LENGTHS_S)
+def test_a_sound_of_any_length_has_the_logits_of_the_predictor(tagger, folder, tmp_path, duration_s):
+    samples, path = changing_sound(duration_s), write_sound(tmp_path / "a.wav", duration_s)
+    wanted = Predictor.load(str(folder)).waveform(samples, 16_000)
+    for tags in (tagger(path), tagger(samples, 16_000)):
+        np.testing.assert_allclose(tags.logits, wanted.logits, atol=1e-4)
+        np.testing.assert_allclose(tags.starts_s, wanted.starts_s, atol=1e-9)
+        found = [tags.scores[name] for name in tagger.labels.names]
+        np.testing.assert_allclose(found, wanted.scores, atol=1e-5)
+        assert list(tags.scores.values()) == sorted(tags.scores.values(), reverse=True)
+        assert tags.timeline.ends_s.max() <= tags.duration_s + 1e-9
+
+
+def test_a_long_file_is_read_in_pieces_and_heard_in_the_same_windows(tagger, tmp_path, monkeypatch):
+    from hf_audio.data.recordings import audio
+
+    path = write_sound(tmp_path / "long.wav", 9.13)
+    whole = tagger(path)
+    monkeypatch.setattr(audio, "WHOLE_S", 1.0)
+    monkeypatch.setattr(audio, "BLOCK_FRAMES", 5_000)
+    pieces = tagger(path)
+    np.testing.assert_array_equal(pieces.starts_s, whole.starts_s)
+    np.testing.assert_allclose(pieces.logits, whole.logits, atol=1e-4)
+    assert pieces.duration_s == pytest.approx(9.13, abs=0.01)
+
+
+def test_whatever_holds_the_sound_gives_the_same_tags(tagger, tmp_path):
+    path = write_sound(tmp_path / "a.wav", 1.3)
+    content, samples = path.read_bytes(), changing_sound(1.3)
+    wanted = tagger(path).logits
+
+    class Pipe(io.RawIOBase):
+        def __init__(self, content):
+            self.rest = io.BytesIO(content)
+
+        def read(self, size=-1):
+            return self.rest.read(size)
+
+    with open(path, "rb") as file:
+        given = [
+            *(str(path), content, bytearray(content), file, io.BytesIO(content), Pipe(content)),
+            *({"array": samples, "sampling_rate": 16_000}, {"bytes": content, "path": "a.wav"}),
+            *({"bytes": None, "path": str(path)}, {"audio": {"bytes": content, "path": None}, "label": 1}),
+        ]
+        for sound in given:
+            np.testing.assert_allclose(tagger(sound).logits, wanted, atol=1e-5)
+    for sound in (samples, np.stack([samples, samples]), torch.from_numpy(samples), samples.tolist()):
+        sound = np.float32(sound) if isinstance(sound, list) else sound
+        np.testing.assert_allclose(tagger(sound, 16_000).logits, wanted, atol=1e-5)
+
+
+def test_a_row_of_datasets(tagger, tmp_path):
+    import datasets
+
+    path = write_sound(tmp_path / "a.wav", 1.3)
+    rows = datasets.Dataset.from_dict({"audio": [str(path)]}).cast_column("audio", datasets.Audio(decode=False))
+    np.testing.assert_allclose(tagger(rows[0]).logits, tagger(path).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sound", "rate", "message"),
+    [
+        (np.zeros(900, np.float32), None, "give their sample_rate"),
+        ({"array": np.zeros(900, np.float32)}, None, "needs its `sampling_rate`"),
+        (np.zeros((900, 2), np.float32), 16_000, "channels come first, so give samples.T"),
+        (np.zeros(900, np.int16), 16_000, "finite floats"),
+        ("https://example.org/a.wav", None, "nothing is fetched"),
+        ("missing.wav", None, r"missing.wav cannot be tagged \(missing\)"),
+        (b"PK\x03\x04" + bytes(100), None, r"The sound cannot be tagged \(unreadable"),
+        (b"", None, r"The sound cannot be tagged \(empty\)"),
+        ({"label": 1}, None, "A row of `datasets` has `audio`"),
+        (io.StringIO("a"), None, "open as text"),
+        (object(), 16_000, "found something else"),
+    ],
+)
+def test_what_is_no_sound_is_one_sentence(tagger, sound, rate, message):
+    with pytest.raises(InputError, match=message):
+        tagger(sound, rate)
+
+
+def test_a_rate_that_would_not_act_is_refused(tagger, tmp_path):
+    path = write_sound(tmp_path / "a.wav", 0.6)
+    with pytest.raises(InputError, match="says its own"):
+        tagger(path, 44_100)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"window_s": 0.0}, "window_s is a number of seconds"),
+        ({"hop_s": float("nan")}, "hop_s is a number of seconds"),
+        ({"threshold": 1.5}, "A threshold is a score from 0 to 1"),
+        ({"top_k": 0}, "at least 1"),
+        ({"window_s": 60.0}, "longer than the .* s that .* hears"),
+        ({"window_s": 0.005}, "too short for"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_sentence(tagger, given, message):
+    with pytest.raises(InputError, match=message):
+        tagger(changing_sound(1), 16_000, **given)
+
+
+def test_settings_act(tagger):
+    sound = changing_sound(4)
+    own = tagger(sound, 16_000)
+    assert own.settings.decisive == {
+        **{"window_s": WINDOW_S, "hop_s": HOP_S, "threshold": THRESHOLD, "top_k": None, "smooth_s": WINDOW_S}
+    }
+    other = tagger(sound, 16_000, window_s=0.4, top_k=2)
+    assert other.settings.hop_s == 0.4 and len(other.scores) == 2 and len(other.highest(0)) == 2
+    assert len(tagger(sound, 16_000, hop_s=0.5).starts_s) < len(own.starts_s)
+    assert {one.label for one in tagger(sound, 16_000, threshold=0.0).segments} == set(tagger.labels.names)
+    assert tagger(sound, 16_000, threshold=1.0).segments == []
+
+
+def test_one_label_at_a_time_fills_the_timeline(tmp_path):
+    tagger = hf_audio.load(save_classifier(tmp_path / "single", "cnn", SINGLE_LABEL))
+    tags = tagger(changing_sound(6), 16_000, smooth_s=0)
+    assert tagger.threshold is None and sum(tags.scores.values()) == pytest.approx(1)
+    starts, ends = [one.start_s for one in tags.segments], [one.end_s for one in tags.segments]
+    assert starts[0] == 0 and ends[-1] == pytest.approx(tags.duration_s) and starts[1:] == pytest.approx(ends[:-1])
+
+
+def test_several_sounds_in_one_forward(tagger):
+    """What a service does: windows of several requests together."""
+    sounds = [changing_sound(duration_s) for duration_s in (1.3, 3.1)]
+    prepared = [tagger.prepared(sound, 16_000) for sound in sounds]
+    logits = tagger.logits(joined([one.inputs for one in prepared]))
+    for sound, one, own in zip(sounds, prepared, np.split(logits, [len(prepared[0].starts_s)]), strict=True):
+        tags, wanted = tagger.tags(one, own), tagger(sound, 16_000)
+        np.testing.assert_allclose(tags.logits, wanted.logits, atol=1e-5)
+        assert [label for label, *_ in tags.segments] == [label for label, *_ in wanted.segments]
+
+
+def test_a_stock_model_of_the_hub_says_which_windows_are_taken(hub, token, tmp_path, caplog):
+    import huggingface_hub
+
+    folder = save_classifier(tmp_path / "stock", "wav2vec2_stock", SINGLE_LABEL, usage=None)
+    huggingface_hub.HfApi(token=token).create_repo("alice/stock", private=True)
+    huggingface_hub.HfApi(token=token).upload_folder(repo_id="alice/stock", folder_path=folder)
+    tagger = hf_audio.load("alice/stock", token=token)
+    with caplog.at_level(logging.WARNING):
+        tags = tagger(changing_sound(25), 16_000)
+        tagger(changing_sound(1), 16_000)
+    told = [record.message for record in caplog.records if "windows" in record.message]
+    assert told == [
+        "alice/stock does not say what windows it was trained on: 10 s are taken, a default, for its config.json does "
+        "not say; window_s says it otherwise"
+    ]
+    assert tags.starts_s.tolist() == [0, 10, 15] and token not in tags.to_json()
+    with pytest.raises(InputError, match="Cannot load checkpoint 'alice/stock'"):
+        hf_audio.load("alice/stock", revision="none", token=token)
+
+
+def test_a_stock_ast_hears_its_longest_window(tmp_path):
+    tagger = hf_audio.load(save_classifier(tmp_path / "ast", "ast_stock", usage=None))
+    rule = tagger.windows()
+    assert (rule.window, rule.hop) == (97 * 160 + 400, 100 * 160)  # of 98 frames, on the grid of frames
+
+
+def test_a_model_without_a_trained_head_is_refused(folder, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, tmp_path / "headless")
+    path = tmp_path / "headless/model.safetensors"
+    weights = {name: values for name, values in load_file(path).items() if not name.startswith("classifier")}
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(InputError, match="has no trained classifier"):
+        hf_audio.load(tmp_path / "headless")
+
+
+def test_silence_is_heard_too(tagger, tmp_path):
+    path = tmp_path / "silent.wav"
+    soundfile.write(path, np.zeros(20_000), 16_000)
+    np.testing.assert_allclose(tagger(path).logits, tagger(np.zeros(20_000, np.float32), 16_000).logits, atol=1e-5)
+
+
+def test_tables_json_and_pictures(tagger, tmp_path):
+    tags = tagger(write_sound(tmp_path / "<b>&.wav", 3.1))
+    table = tags.to_pandas()
+    assert list(table) == ["start_s", "end_s", *tagger.labels.names] and len(table) == len(tags.starts_s)
+    read = json.loads(tags.to_json())
+    assert [one["label"] for one in read["scores"]] == list(tags.scores)
+    assert len(read["timeline"]) == len(table) and len(read["segments"]) == len(tags.segments)
+    html = tags._repr_html_()
+    assert "<audio controls" in html and "&lt;b&gt;&amp;.wav" in html and "<b>&" not in html
+    gone = tagger(io.BytesIO((tmp_path / "<b>&.wav").read_bytes()))
+    gone.recording.source.close()
+    assert "no longer there" in gone._repr_html_()
