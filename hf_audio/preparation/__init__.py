@@ -8,7 +8,7 @@ from pathlib import Path
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.columns import metadata_values
-from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips
+from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips, require_one_corpus
 from hf_audio.preparation.extractors import window_extractor
 from hf_audio.preparation.read_corpora import corpora_of
 from hf_audio.preparation.window_lengths import default_window_s, window_length_s
