@@ -4,6 +4,7 @@
     python scripts/benchmark_tagging.py --model ast-small --num_files 6
     python scripts/benchmark_tagging.py --model runs/cnn_folder # or a model's name on the Hub
     python scripts/benchmark_tagging.py --long_h 10             # memory of one long recording
+    taskset -c 0 python scripts/benchmark_tagging.py --listen_s 20      # how far listening is behind, on one core
 
 Files of 3 to 30 s, 44.1 kHz stereo, are tagged from disk. The stock way is transformers' pipeline, one file at a time:
 it is handed the very windows that hf_audio hears, decoded by soundfile and resampled by soxr, and extracts and
@@ -20,6 +21,11 @@ from __future__ import annotations
 
 import argparse
 import os
+
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # as hf-audio does: threads that wait leave the core to those that read
+
 import resource
 import statistics
 import subprocess
@@ -42,6 +48,7 @@ from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.presets import AST_PRESETS, NETWORKS
 from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.models.usage import Usage, write_usage
+from hf_audio.tagging.listening import file_in_real_time, listen
 from hf_audio.tagging.loading import load
 from hf_audio.tagging.many import tagged
 from hf_audio.tagging.sounds import recording_of
@@ -61,6 +68,7 @@ def main() -> None:
     parser.add_argument("--num_files", type=int, default=40, help="recordings (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
     parser.add_argument("--long_h", type=float, help="instead, tag one recording of so many hours, and measure memory")
+    parser.add_argument("--listen_s", type=float, help="instead, listen to so many seconds in real time")
     options = parser.parse_args()
     of_transformers.set_verbosity_error()
     of_transformers.disable_progress_bar()
@@ -68,6 +76,8 @@ def main() -> None:
         model = saved_model(options.model, Path(folder) / "model")
         if options.long_h:
             measure_memory(model, Path(folder), options.long_h)
+        elif options.listen_s:
+            measure_listening(options.model, model, Path(folder), options.listen_s)
         else:
             compare(options.model, model, write_files(Path(folder), options.num_files), options.repeats)
 
@@ -114,10 +124,8 @@ def compare(name: str, model: str, paths: list[str], repeats: int) -> None:
         sys.exit(f"The two ways give other scores: they differ by {difference:.2g}")
     batches = [tagger.prepared(path).inputs for path in paths]
     joint = {key: torch.cat([one[key] for one in batches]) for key in batches[0]}
-    forward = [
-        {key: part for key, part in zip(joint, parts, strict=True)}
-        for parts in zip(*(one.split(32) for one in joint.values()), strict=True)
-    ]
+    parts = zip(*(values.split(tagger.predictor.batch_size) for values in joint.values()), strict=True)
+    forward = [dict(zip(joint, part, strict=True)) for part in parts]
     ways["forward"] = lambda: [tagger.logits(inputs) for inputs in forward]
     times = turns(ways, repeats)
     seconds = sum(soundfile.info(path).duration for path in paths)
@@ -165,7 +173,7 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
     """Prints what tagging one long recording takes, in a process of its own."""
     path = folder / "long.flac"
     minute = 0.1 * np.random.default_rng(0).normal(size=60 * FILE_RATE).astype(np.float32)
-    with soundfile.SoundFile(path, "w", FILE_RATE, 1, format="FLAC") as file:
+    with soundfile.SoundFile(path, "w", FILE_RATE, 1, format="FLAC", compression_level=0.0) as file:
         for _ in range(round(hours * 60)):
             file.write(minute)
     script = "from hf_audio.commands.main import main; main()"
@@ -180,6 +188,22 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
     )
 
 
+def measure_listening(name: str, model: str, folder: Path, seconds: float) -> None:
+    """Prints how old the end of the heard window is when its scores are ready, every 0.1 s of a stereo file."""
+    soundfile.write(
+        folder / "a.wav", 0.1 * np.random.default_rng(0).normal(size=(int(seconds * FILE_RATE), 2)), FILE_RATE
+    )
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    tagger = load(model)
+    settings = tagger.settings(hop_s=0.1)
+    heard = list(listen(tagger, settings, file_in_real_time(str(folder / "a.wav"))))
+    behind_ms = [1000 * one.behind_s for one in heard]
+    print(
+        f"{name}: {len(heard)} windows, {sum(one.num_skipped for one in heard)} skipped; behind by "
+        f"{statistics.median(behind_ms):.0f} ms (median), {np.quantile(behind_ms, 0.99):.0f} ms (99 of 100), "
+        f"{max(behind_ms):.0f} ms (largest); {machine()}"
+    )
+
+
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

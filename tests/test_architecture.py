@@ -43,6 +43,7 @@ OPTIONAL_LIBRARIES = {
     "gradio",
     "cleanlab",
     "skops",
+    "sounddevice",
 }
 # A library's own module, which is imported inside functions in its place.
 BEHIND = {"compiled_librosa": "librosa"}
