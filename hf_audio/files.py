@@ -27,6 +27,7 @@ MOST_TABLE_BYTES = 4 << 30
 MOST_TEXT_BYTES = 64 << 20
 MOST_LABELS_BYTES = 1 << 16
 MOST_YAML_DEPTH = 10  # the annotations of MedleyDB have 6
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -35,18 +36,19 @@ def open_regular(path: str | Path) -> BinaryIO:
     Raises:
         InputError: it is not there, not a regular file, or cannot be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
-    unfit = InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+    return open(path, "rb", opener=lambda *_: regular_descriptor(path))
+
+
+def regular_descriptor(path: str | Path) -> int:
+    """What the system calls an open file by, for those who read many and of each a few bytes: see `open_regular`."""
     try:
-        file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115 - the caller's
-    except IsADirectoryError as error:
-        raise unfit from error
+        descriptor = os.open(path, READ_FLAGS)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise unfit
-    return file
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
+    return descriptor
 
 
 def read_whole(path: str | Path, most_bytes: int) -> bytes:

@@ -102,7 +102,8 @@ def parse_recipe(
             setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
         setattr(namespace, f"gradient_checkpointing{kind}", None)
     found = {kind: _take(kind, namespace) for kind in kinds}
-    require_makeable(found[TrainingArguments], given)
+    has_adapters = ModelConfig in found and found[ModelConfig].lora_rank > 0
+    require_makeable(found[TrainingArguments], given, has_adapters)
     return Recipe(
         *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
         pretraining=found.get(PretrainingConfig),

@@ -64,12 +64,14 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     from hf_audio.models import require_possible, with_extractor_of
 
     if not recipe.classical:
-        settings, again = (
-            recipe.model,
-            recipe.training.gradient_checkpointing or recipe.training.activation_checkpointing,
+        settings, training = recipe.model, recipe.training
+        require_possible(
+            settings.model,
+            freeze=settings.freeze,
+            lora_rank=settings.lora_rank,
+            gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
+            options=_model_options(settings),
         )
-        wanted = {"freeze": settings.freeze, "head": settings.head, "lora_rank": settings.lora_rank}
-        require_possible(settings.model, **wanted, gradient_checkpointing=again)
     _settle_source(recipe)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
@@ -107,7 +109,8 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
-    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given)
+    metadata = recipe.model.metadata or ()
+    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata)
     if publishes:
         url = push_features(
             folder,

@@ -44,6 +44,7 @@ from hf_audio.data.building import pieces
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
+from hf_audio.data.recordings import in_turn
 from hf_audio.kinds.fbank import KaldiFbank
 
 REPO, ROWS_A_FILE, ROWS_A_GROUP = "alice/recordings", 200, 50
@@ -212,7 +213,7 @@ def clips_of(addresses: list[str]) -> Iterator[Clip]:
 def until_next(addresses: list[str], folder: Path) -> float:
     """Seconds from the start of a build that was stopped after half of its pieces until it decodes a recording."""
     pieces.PIECE_BYTES = 1  # a row group each
-    build, sounds, left = pieces.PieceBuilder.build, pieces.sounds, [max(1, len(addresses) // ROWS_A_GROUP // 2)]
+    build, sounds, left = pieces.PieceBuilder.build, in_turn.sounds, [max(1, len(addresses) // ROWS_A_GROUP // 2)]
     came: list[float] = []
 
     def some(self: Any, piece: Any, told: Any) -> None:
@@ -230,7 +231,7 @@ def until_next(addresses: list[str], folder: Path) -> float:
     pieces.PieceBuilder.build = some
     with contextlib.suppress(KeyboardInterrupt):
         ours(addresses, folder, 1)
-    pieces.PieceBuilder.build, pieces.sounds = build, first
+    pieces.PieceBuilder.build, in_turn.sounds = build, first
     start = time.perf_counter()
     with contextlib.suppress(KeyboardInterrupt):
         ours(addresses, folder, 1)

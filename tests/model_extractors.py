@@ -39,7 +39,7 @@ def spectrogram(channels: list[str], **statistics) -> FeatureExtractionMixin:
     return SpectrogramFeatureExtractor(channels=channels, **sizes, **statistics)
 
 
-def classical() -> FeatureExtractionMixin:
+def classical(**settings) -> FeatureExtractionMixin:
     random = np.random.default_rng(0)
     statistics = {"mean": random.normal(-20, 10, 174).tolist(), "std": random.uniform(5, 20, 174).tolist()}
-    return ClassicalFeatureExtractor(step_s=0.5, **statistics)
+    return ClassicalFeatureExtractor(step_s=0.5, **statistics, **settings)

@@ -238,14 +238,43 @@ def test_pretraining_and_learners_check_theirs_too(values, flags, sentence):
         (["--model", "resnet5"], "Unknown model 'resnet5': did you mean 'resnet"),
         (["--freeze", "backbon"], "Unknown freeze 'backbon': did you mean 'backbone'"),
         (["--head", "deap"], "Unknown head 'deap': did you mean 'deep'"),
+        (["--model", "cnn", "--head_sizes", "30"], "The linear head has no hidden layers, found sizes \\[30\\]"),
+        (["--head", "deep", "--head_sizes", "0"], "--head_sizes must be numbers of units, 1 or more, found \\[0\\]"),
+        (["--model", "cnn", "--model_options", '{"dropuot": 0.1}'], "Unknown model option of cnn 'dropuot'"),
+        (["--model_options", '{"dropout": 0.1}'], "Unknown model option of ast-mini 'dropout'"),
+        (["--model", "someone/ast", "--model_options", '{"poolin": "mean"}'], "someone/ast 'poolin': did you mean"),
+        (["--model", "resnet18", "--model_options", '{"groups": 2, "head": "deap"}'], "Unknown head 'deap'"),
         (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a trained checkpoint and cnn is untrained"),
         (["--model", "lstm", "--gradient_checkpointing"], "lstm cannot compute its layers again"),
     ],
 )
 def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentence, tmp_path):
-    recipe = parse_recipe({"output_dir": str(tmp_path)}, argv=["--data_dir", str(tmp_path / "nothing"), *flags])
     with pytest.raises(InputError, match=sentence):
+        recipe = parse_recipe({"output_dir": str(tmp_path)}, argv=["--data_dir", str(tmp_path / "nothing"), *flags])
         hf_audio.prepare_features(recipe)
+
+
+def test_a_licence_that_the_hub_does_not_know_is_refused_before_anything_is_trained():
+    assert parse_recipe({"output_dir": "x"}, argv=["--licence", "CC BY-NC 4.0"]).hub.licence == "cc-by-nc-4.0"
+    with pytest.raises(InputError, match="is no licence that the Hub knows: did you mean 'apache"):
+        parse_recipe({"output_dir": "x"}, argv=["--licence", "aapche-2.0"])
+    with pytest.raises(InputError, match=r"give its identifier, e\.g\. apache-2\.0, cc-by-4\.0 or mit, or other"):
+        parse_recipe({"output_dir": "x"}, argv=["--licence", "ours alone, ask us"])
+
+
+def test_every_number_of_transformers_arguments_is_checked():
+    """Of those that a run here takes: one that cannot be ends in a sentence, not hours later in a stack trace."""
+    roles = {*argument_roles.DECISIVE_ARGUMENTS, *argument_roles.BATCH_ARGUMENTS, *argument_roles.MACHINE_ARGUMENTS}
+    roles -= {"local_rank"}  # torch's own launcher sets it
+    numbers = {
+        one.name for one in dataclasses.fields(TrainingArguments) if "int" in str(one.type) or "float" in str(one.type)
+    }
+    flags = {f"--{name}": "-2" for name in numbers & roles} | {"--torch_compile_mode": "fastest"}
+    for flag, value in flags.items():
+        with pytest.raises(InputError, match=flag.removeprefix("--")):
+            parse_recipe(
+                {"output_dir": "x", "eval_strategy": "steps", "save_strategy": "steps"}, argv=[f"{flag}={value}"]
+            )
 
 
 def test_a_learner_takes_no_flags_of_networks():

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "grey_pictures", "markdown", "hub_access"),
+        *("ranks", "limits", "windows", "grey_pictures", "markdown", "hub_access", "hub_licences"),
     },
     {"kinds"},
     {"data", "metrics"},

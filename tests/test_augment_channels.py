@@ -164,11 +164,12 @@ def test_masks_hide_with_the_mean_of_what_is_not_normalised():
         assert len(values) and torch.allclose(values, mean.expand_as(values))
 
 
-def test_seconds_are_counted_in_the_extractors_hops():
+def test_seconds_are_counted_in_the_extractors_hops_and_a_shorter_mask_is_said(caplog):
     long = SpectrogramFeatureExtractor(sampling_rate=44_100, hop_samples=512, max_length=431, mean=-30.0, std=15.0)
     steps = augmentation_for(AugmentConfig(time_mask_s=0.3, frequency_mask_bins=6), long).steps
-    assert steps[0].longest_time_mask_frames == 26
+    assert steps[0].longest_time_mask_frames == 26 and not caplog.messages
     assert augmentation_for(AugmentConfig(time_mask_s=3.0), long).steps[0].longest_time_mask_frames == 43
+    assert caplog.messages[0].startswith("time_mask_s is 3, and time masks here are at most 0.499 s, a tenth")
 
 
 @pytest.mark.parametrize(

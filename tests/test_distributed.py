@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from gradient_run import ACCUMULATIONS, GLOBAL_BATCH, WEIGHTS, all_cases
+from process_tree import run_tree
 from safetensors.torch import load_file
 from training_run import build_tiny_features, tiny_model
 from transformers import AutoModelForAudioClassification
@@ -43,15 +43,7 @@ def launch(script: str, *arguments) -> None:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, str(TESTS / script), *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_tree([*command, str(TESTS / script), *map(str, arguments)], environment, timeout_s=240)
 
 
 @pytest.fixture(scope="module")

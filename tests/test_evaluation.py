@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from process_tree import run_tree
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.pipeline import make_pipeline
@@ -292,15 +289,7 @@ def test_two_processes_report_what_one_does(feature_folders, tmp_path, hub_env):
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     environment = hub_env | {"PYTHONPATH": f"{hub_env['PYTHONPATH']}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     command = [*launch, str(program), str(feature_folders[MULTI_LABEL]), str(tmp_path / "two")]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        output, errors = process.communicate(timeout=240)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, errors[-3000:]
+    output = run_tree(command, environment, timeout_s=240)
     assert output.count("this model") == 1, "each process printed the summary"
     together = json.loads((tmp_path / "two" / "report.json").read_text())
     assert together["training"]["num_processes"] == 2

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import tone_corpus
 from filelock import FileLock
+from process_tree import run_tree
 from tone_corpus import CountingFbank, DyingFbank, build, tone_clips
 
 from hf_audio.data.building import build as feature_building
@@ -225,6 +226,5 @@ def test_ranks_wait_for_one_that_works_longer_than_their_group_waits(corpus, fin
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(REPO_ROOT), "OMP_NUM_THREADS": "1"}
     arguments = [str(REPO_ROOT / "tests/rank_run.py"), str(corpus), str(tmp_path / "features")]
-    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_tree([*command, *arguments], environment, timeout_s=240)
     assert_same(tmp_path / "features", finished)

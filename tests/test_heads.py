@@ -19,8 +19,8 @@ class Plain(AudioClassifier):
         super().__init__(config)
         self.add_head(SIZE)
 
-    def embed(self, input_values, attention_mask=None, num_frames=None, layers=None):
-        return input_values
+    def embedding_of(self, windows):
+        return windows.values
 
 
 def plain(**settings) -> Plain:

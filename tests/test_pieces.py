@@ -19,7 +19,6 @@ import soundfile
 from sound_containers import arrow_bytes, contained, parquet_bytes, placed, tar_bytes, written
 from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
 
-from hf_audio.audit.findings import audit_clips
 from hf_audio.config import MixingConfig
 from hf_audio.data.building import pieces
 from hf_audio.data.building.build import build_features
@@ -286,8 +285,6 @@ def test_what_needs_files_says_so(in_parquet):
         mix_clips(clips, labels, MixingConfig(mix_fraction=0.5))
     with pytest.raises(InputError, match=f"--window_s 0, which is the longest clip, needs {sentence}"):
         longest_clip_s(clips)
-    with pytest.raises(InputError, match=f"An audit needs {sentence}"):
-        audit_clips(clips)
 
 
 def test_rows_with_paths_alone_are_told_before_anything_is_built(tmp_path):

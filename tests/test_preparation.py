@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from corpus_trees import TREES
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.index.table import index_of, rows_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.recordings import lengths
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpus_clips, default_window_s
 
@@ -139,3 +141,24 @@ def test_whole_clips_are_one_window_each(tmp_path):
     rows = [row for split in features.splits.values() for row in split]
     assert sorted(row["num_frames"] for row in rows) == [2000, 2500, 3000, 3500, 4000, 5011]
     assert features.manifest["window_s"] == 0.63
+
+
+def test_headers_are_read_once_in_a_build_and_again_where_a_file_was_replaced(tmp_path, monkeypatch):
+    paths = [tmp_path / "tones" / "ab"[number % 2] / f"{number}.wav" for number in range(12)]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.3 * np.sin(np.arange(8000) * (0.1 + 0.01 * number)), 16_000)
+    probed, probe = Counter(), lengths.probe
+    monkeypatch.setattr(lengths, "probe", lambda path: (probed.update([path]), probe(path))[1])
+    data = DataConfig(data_dir=str(tmp_path / "tones"), num_workers=1)
+    build_corpus_features(data, tmp_path / "features")  # which chooses the window and looks for low rates as well
+    assert probed == dict.fromkeys(map(str, paths), 1)
+    soundfile.write(paths[0], np.full(8000, 0.1), 8000)
+    assert lengths.header_of(str(paths[0])).sample_rate == 8000
+
+
+def test_metadata_that_no_clip_has_is_said_before_features_are_built(irmas, tmp_path):
+    data = DataConfig(corpus="irmas", data_dir=str(irmas), num_workers=1)
+    with pytest.raises(InputError, match="Unknown metadata field 'drum': did you mean 'drums'"):
+        build_corpus_features(data, tmp_path / "features", metadata=["drum"])
+    assert not (tmp_path / "features").exists()

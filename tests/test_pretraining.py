@@ -7,7 +7,6 @@ import json
 import os
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from pretraining_run import OBJECTIVES, losses_of, pretrainer
+from process_tree import run_tree
 from torch.nn import functional
 from training_run import build_tiny_features, tiny_model
 from transformers import AutoModelForAudioClassification
@@ -239,8 +239,7 @@ def test_two_processes_train_as_one(features, tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
     command += [str(ROOT / "recipes" / "accelerate" / "two_cpu.yaml"), str(ROOT / "tests" / "pretraining_run.py")]
     command += [features.source, str(tmp_path)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert result.returncode == 0, result.stderr[-3000:]
+    run_tree(command, environment, timeout_s=200)
     two = json.loads((tmp_path / "outcome.json").read_text())
     assert two["world_size"] == 2
     for objective in OBJECTIVES:

@@ -177,12 +177,12 @@ def test_notes_of_an_audit_that_mean_something_else_are_refused(tmp_path):
     for written in ("{}\n", "[" * 100_000 + "\n", '{"key": "[2]"}\n', "x" * (5 << 20)):
         (tmp_path / "facts.jsonl").write_text(written)
         with pytest.raises(InputError, match="holds something else than what an audit noted"):
-            FactStore(tmp_path / "facts.jsonl").examine([])
+            FactStore(tmp_path / "facts.jsonl").examine(index_of([]))
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "facts.jsonl").unlink()
     (tmp_path / "facts.jsonl").symlink_to(tmp_path / "mine")
     with pytest.raises(InputError, match="is a link, through which nothing is written"):
-        FactStore(tmp_path / "facts.jsonl").examine([])
+        FactStore(tmp_path / "facts.jsonl").examine(index_of([]))
     assert (tmp_path / "mine").read_text() == "mine"
 
 

@@ -157,14 +157,14 @@ def test_padding_and_statistics_of_each_normalisation():
     settings = {"channels": ("left", "right")}
     plain = Spectrogram(**settings, normalisation="none").to_feature_extractor(30, [-40, -50], [10, 20])
     values = plain(sound, RATE)["input_values"]
-    assert plain.padding_value == -100 and (values[:, :, 22:] == -100).all()
+    assert plain.padding_value == -110 and (values[:, :, 22:] == -110).all()
     np.testing.assert_array_equal(values[0, :, :22], values_of(sound, **settings))
     by_dataset = Spectrogram(**settings).to_feature_extractor(30, [-40, -50], [10, 20])
     normalised = by_dataset(sound, RATE)["input_values"]
     assert by_dataset.padding_value == 0 and (normalised[:, :, 22:] == 0).all()
     np.testing.assert_allclose(normalised[0, 1, :22], (values[0, 1, :22] + 50) / 20, rtol=1e-5, atol=1e-5)
     again = SpectrogramFeatureExtractor.from_dict(json.loads(plain.to_json_string()))
-    assert again.to_dict() == plain.to_dict() and again.padding_value == -100
+    assert again.to_dict() == plain.to_dict() and again.padding_value == -110
 
 
 def test_too_long_a_waveform_is_cut():

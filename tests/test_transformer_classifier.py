@@ -27,7 +27,8 @@ from hf_audio.losses import loss_for
 from hf_audio.models.checkpoints import (
     headed_from_checkpoint,
 )
-from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig, least_samples
+from hf_audio.models.transformer_backbone import least_samples
+from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
 
 
 @pytest.fixture(scope="module")

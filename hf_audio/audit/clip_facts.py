@@ -12,7 +12,7 @@ import soxr
 from hf_audio.audit.fingerprints import PICTURE_S, SAMPLE_RATE, picture
 from hf_audio.data.index.table import Clip
 from hf_audio.data.recordings.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
-from hf_audio.data.recordings.headers import lacks_last_page, missing_bytes
+from hf_audio.data.recordings.headers import Source, lacks_last_page, missing_bytes
 
 # The four largest values of 16 bits: one more bit would have been needed. Eight bits end at 127 / 128.
 FULL_SCALE, FULL_SCALE_8_BITS = 0.9999, 0.99
@@ -61,16 +61,18 @@ class ClipFacts:
     image: np.ndarray = field(default_factory=lambda: np.zeros((0, 32), np.uint8))
 
 
-def examine_clip(clip: Clip) -> ClipFacts:
-    """Decode a clip and measure it; what is wrong with the file becomes `error`."""
+def examine_clip(clip: Clip, source: Source | AudioError) -> ClipFacts:
+    """Decode a clip of a recording and measure it; what is wrong with the recording becomes `error`."""
     try:
-        info = probe(clip.path)
+        if isinstance(source, AudioError):
+            raise source
+        info = probe(source)
         measured = _Measures(info.sample_rate, FULL_SCALE_8_BITS if info.subtype.endswith(("U8", "S8")) else FULL_SCALE)
-        for block in read_blocks(clip.path, clip.start_s, clip.end_s):
+        for block in read_blocks(source, clip.start_s, clip.end_s):
             measured.add(block)
-        lacking, promised = missing_bytes(clip.path) or (0, 1)
+        lacking, promised = missing_bytes(source) or (0, 1)
         facts = measured.facts(clip.clip_id)
-        facts.lacks_end = lacks_last_page(clip.path)
+        facts.lacks_end = lacks_last_page(source)
     except AudioError as error:
         return ClipFacts(clip.clip_id, error=error.reason)
     except OSError as error:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from hf_audio.audit.clip_facts import ClipFacts
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.fingerprints import copies
-from hf_audio.data.index.columns import is_one_of, require_files, without_mixtures
+from hf_audio.data.index.columns import is_one_of, without_mixtures
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.errors import InputError
 
@@ -66,30 +66,35 @@ class Finding:
 
 
 def audit_clips(
-    clips: pa.Table, *, store: FactStore | Path | None = None, num_workers: int | None = None
+    clips: pa.Table,
+    *,
+    store: FactStore | Path | None = None,
+    num_workers: int | None = None,
+    token: str | bool | None = None,
 ) -> list[Finding]:
     """Listen to every clip of an index and say what is wrong with it, errors first.
 
-    Files are read piece by piece and only fingerprints are kept, so memory does not grow with the recordings. Mixtures
-    have no sound of their own and are left out.
+    Recordings are read piece by piece and only fingerprints are kept, so memory does not grow with them. Those in
+    containers and on the Hub are read where they are. Mixtures have no sound of their own and are left out.
 
     Args:
         store: file for what was measured; a second audit of the same clips goes on from it. Default: none is kept.
         num_workers: processes that decode. Default: one a core.
+        token: Hub token, for recordings there.
 
     Raises:
-        InputError: no clips, or the store's file cannot be written.
+        InputError: no clips, the store's file cannot be written, or a container is damaged or cannot be reached.
     """
     if store is None:
         with TemporaryDirectory() as folder:
-            return audit_clips(clips, store=Path(folder) / "facts.jsonl", num_workers=num_workers)
-    require_files(clips, "An audit needs")
-    clips = list(rows_of(without_mixtures(clips)))
+            return audit_clips(clips, store=Path(folder) / "facts.jsonl", num_workers=num_workers, token=token)
+    index = without_mixtures(clips)
+    clips = list(rows_of(index))
     if not clips:
         raise InputError("There are no clips to audit; the index is empty")
     store = store if isinstance(store, FactStore) else FactStore(store)
     try:
-        facts = store.examine(clips, num_workers)
+        facts = store.examine(index, num_workers, token)
     except OSError as error:
         raise InputError(
             f"Cannot write {store.path}: {os.strerror(error.errno or 0)}; choose another folder"
@@ -130,10 +135,17 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
         yield found("dead channel", "note", f"{facts.dead_channels} of {facts.channels} channels are silent")
     if abs(facts.offset) > OFFSET:
         yield found("offset", "note", f"the mean of the samples is {facts.offset:+.3f}")
-    suffix = os.path.splitext(clip.path)[1]
+    suffix = _suffix(clip)
     expected = FORMAT_OF_SUFFIX.get(suffix.lower())
     if expected and facts.format not in expected:
         yield found("wrong suffix", "note", f"{facts.format} called {suffix}")
+
+
+def _suffix(clip: Clip) -> str:
+    """Of the name of a recording's file, also where it lies in a container: there clips are called by it."""
+    if clip.path.endswith(".tar") and clip.audio_field:
+        return f".{clip.audio_field}"
+    return os.path.splitext(clip.path if clip.audio_row is None else clip.clip_id.partition("#")[0])[1]
 
 
 def _decibels(level: float) -> str:
@@ -175,7 +187,9 @@ def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
     found: set[int] = set()
     for one, other, alike in copies(pictures, len(different)):
         first, second = clips[different[one]], clips[different[other]]
-        if other not in found and first.path != second.path:  # stretches of one recording may overlap on purpose
+        if (
+            other not in found and first.recording != second.recording
+        ):  # stretches of one recording may overlap on purpose
             found.add(other)
             yield _copy(first, second, "near-duplicate", f"{alike:.0%} alike")
 

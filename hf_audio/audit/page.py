@@ -15,14 +15,18 @@ from markupsafe import Markup
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
+from hf_audio.audit.to_listen import playable
 from hf_audio.config import DataConfig
-from hf_audio.data.index.table import rows_of
+from hf_audio.data.index.columns import require_files
+from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.files import write_atomically
 from hf_audio.grey_pictures import grey_png
 from hf_audio.pictures.page import Row, Table, inline_picture, lines, page, player
 from hf_audio.preparation.read_corpora import read_corpus
+from hf_audio.preparation.sources import require_one_source
+from hf_audio.privacy import public_name
 from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
@@ -31,31 +35,39 @@ PICTURE_COLUMNS = 160
 
 
 def audit_corpus(
-    corpus: str,
-    data_dir: str | Path,
+    corpus: str | None,
+    data_dir: str | Path | None,
     output_dir: str | Path,
     *,
     num_workers: int | None = None,
     strict: bool = False,
     write_csv: str | Path | None = None,
+    hub_token: str | None = None,
     **reading: Any,
 ) -> list[Finding]:
     """Audit the recordings of a corpus and write audit.csv and index.html to `output_dir`; prints a summary.
 
-    How a folder or table of one's own was read is printed first.
+    How a folder, table or dataset was read is printed first. Recordings of a dataset are heard where they lie; those of
+    the findings that come first are written beside the page, to be played.
 
     Args:
-        corpus: name of a corpus module, e.g. "folder".
-        data_dir: its recordings.
+        corpus: name of a corpus module, e.g. "folder", which is the default.
+        data_dir: its recordings; None where `reading` names a `dataset`.
         num_workers: processes that decode. Default: one a core.
         strict: make clips that cannot be used an error, once everything is written.
         write_csv: also write the usable clips as a table that corpus="folder" reads.
-        reading: how a folder or table of one's own is to be read, e.g. `group_column_name`; see `DataConfig`.
+        hub_token: for datasets there; by default HF_TOKEN or the one that is logged in.
+        reading: what is read and how, e.g. `dataset`, `group_column_name`; see `DataConfig`.
 
     Raises:
-        InputError: no such corpus or recordings, a folder that cannot be written, or unusable clips with `strict`.
+        InputError: no such corpus or recordings, a folder that cannot be written, unusable clips with `strict`, or a
+            table that is asked for of recordings that are no files.
     """
-    clips, understanding, _ = read_corpus(DataConfig(corpus=corpus, data_dir=str(data_dir), **reading))
+    data = DataConfig(corpus=corpus, data_dir=None if data_dir is None else str(data_dir), **reading)
+    require_one_source(data)
+    clips, understanding, _ = read_corpus(data, hub_token)
+    if write_csv is not None:
+        require_files(clips, f"--write_csv {write_csv} needs")
     if understanding:
         show(understanding.paragraph())
         if strict:
@@ -66,10 +78,10 @@ def audit_corpus(
     except OSError as error:
         raise InputError(f"Cannot write {output_dir}: {error.strerror}; choose another --output_dir") from error
     store = FactStore(output_dir / ".audit" / "facts.jsonl")
-    findings = audit_clips(clips, store=store, num_workers=num_workers)
+    findings = audit_clips(clips, store=store, num_workers=num_workers, token=hub_token)
     rows = ([getattr(one, column) for column in COLUMNS] for one in findings)
     write_atomically(output_dir / "audit.csv", csv_text([COLUMNS, *rows]))
-    write_atomically(output_dir / "index.html", _page(corpus, clips, findings, store, output_dir))
+    write_atomically(output_dir / "index.html", _page(_title(data), clips, findings, store, output_dir, hub_token))
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
     show(summary_table(clips, findings))
@@ -124,9 +136,23 @@ def write_clips(clips: pa.Table, table: Path) -> None:
         raise InputError(f"Cannot write {table}: {error.strerror}; choose another place") from error
 
 
-def _page(corpus: str, index: pa.Table, findings: Sequence[Finding], store: FactStore, folder: Path) -> str:
+def _title(data: DataConfig) -> str:
+    return f"Audit of {public_name(data.dataset) if data.dataset else data.corpus}"
+
+
+def _page(
+    title: str,
+    index: pa.Table,
+    findings: Sequence[Finding],
+    store: FactStore,
+    folder: Path,
+    token: str | bool | None,
+) -> str:
     clips = list(rows_of(index))
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
+    shown = (name for one in findings[:MOST_ROWS] for name in (one.clip_id, one.other) if name)
+    formats = {one.clip_id: one.format for one in store.facts if one.error is None}
+    files = playable(index, shown, formats, folder, token)
     rows = []
     for one in findings[:MOST_ROWS]:
         heard = [clips[numbers[name]] for name in (one.clip_id, one.other) if name]
@@ -136,13 +162,17 @@ def _page(corpus: str, index: pa.Table, findings: Sequence[Finding], store: Fact
             lines(*filter(None, (one.clip_id, one.other))),
             one.detail,
             ", ".join(heard[0].labels),
-            lines(*(player(clip.path, folder, clip.start_s, clip.end_s) for clip in heard)),
+            lines(*(_player(files.get(clip.clip_id), clip, folder) for clip in heard)),
             _picture(of_clip) if len(of_clip) else "",
         ]
         rows.append(Row(cells, tags=[one.finding], level=one.severity))
     table = Table(("finding", "clip", "detail", "labels", "listen", "10 s, to 3.6 kHz"), rows, tagged=True)
     more = [f"{len(findings) - MOST_ROWS} more in audit.csv."] if len(findings) > MOST_ROWS else []
-    return page(f"Audit of {corpus}", summary_table(index, findings), table, *more)
+    return page(title, summary_table(index, findings), table, *more)
+
+
+def _player(file: Path | None, clip: Clip, folder: Path) -> Markup | str:
+    return "" if file is None else player(file, folder, clip.start_s, clip.end_s)
 
 
 def _picture(image: np.ndarray) -> Markup:

@@ -21,6 +21,9 @@ from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form, kind_of_extractor, names_of
+from hf_audio.terminal import named_logger
+
+logger = named_logger(__name__)
 
 # What adds energies or multiplies them, and what moves pitches
 OF_ENERGIES = ("combine_probability", "gain_db", "equaliser_db", "noise_probability", "mixup_alpha")
@@ -151,11 +154,23 @@ def augmentation_for(
         steps.append(Recording(config.equaliser_db, config.noise_probability, config.noise_snr_db))
     if config.mixup_alpha > 0:
         steps.append(Mixup(config.mixup_alpha, config.mixup_labels, config.mixup_probability))
-    time_mask_frames = round(config.time_mask_s * frames_a_second)
-    time_mask_frames = min(time_mask_frames, extractor.max_length // FEWEST_WINDOWS_A_MASK)
+    time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, scale.frame_s)
     if time_mask_frames > 0 or config.frequency_mask_bins > 0:
         steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalisation.is_centred))
     return Compose(tuple(steps), normalisation) if steps else None
+
+
+def _time_mask_frames(longest_s: float, window_frames: int, frame_s: float) -> int:
+    """Of the longest time mask; a shorter one than asked for, in short windows, is said."""
+    frames, most = round(longest_s / frame_s), window_frames // FEWEST_WINDOWS_A_MASK
+    if frames > most:
+        logger.warning(
+            "time_mask_s is %g, and time masks here are at most %.3g s, a tenth of the window: longer ones would hide "
+            "short sounds",
+            longest_s,
+            most * frame_s,
+        )
+    return min(frames, most)
 
 
 def _combination(config: AugmentConfig, frames_a_second: float) -> tuple[Combine, ...]:

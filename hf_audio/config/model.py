@@ -58,6 +58,8 @@ class ModelConfig:
         require_within(self, ("lora_rank", "early_stopping_patience"), 0)
         require_within(self, ("lora_alpha",), 1)
         require_within(self, ("lora_dropout", "head_dropout"), 0, 1)
+        if any(size < 1 for size in self.head_sizes or ()):
+            raise ValueError(f"--head_sizes must be numbers of units, 1 or more, found {self.head_sizes}")
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.setting import PATH, setting
+from hf_audio.hub_licences import model_licence
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -28,7 +29,13 @@ class HubConfig:
         "Name the corpus's licence here to push its features in public although it forbids redistribution; with "
         "--negatives name both.",
     )
-    licence: str | None = setting(None, "Licence of the published model, e.g. apache-2.0.")
+    licence: str | None = setting(
+        None, "Licence of the published model, by the Hub's identifiers: apache-2.0, cc-by-4.0 ..., or other."
+    )
+
+    def __post_init__(self) -> None:
+        if self.licence is not None:
+            self.licence = model_licence(self.licence)
 
 
 @dataclass

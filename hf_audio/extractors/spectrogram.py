@@ -41,7 +41,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         feature_size: of the values of one frame; `num_mel_bins`, whatever is given.
         sampling_rate: in Hz.
         padding_value: of frames behind a short waveform's end. By default 0 where values are normalised, which is
-            their mean, and else the floor of -100 dB.
+            their mean, and else -110 dB, under the floor of -100 dB: no sound has it, not even digital silence.
         num_mel_bins: mel bands, and so MFCCs and wavelets too: all channels have the same shape.
         n_fft: samples under one spectrum.
         hop_samples: samples from one frame to the next.
@@ -79,7 +79,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"There is no normalisation {normalisation!r}; there are {', '.join(NORMALISATIONS)}")
         if padding_value is None:
-            padding_value = FLOOR_DB if normalisation == "none" else 0.0
+            padding_value = FLOOR_DB - 10 if normalisation == "none" else 0.0
         super().__init__(num_mel_bins, sampling_rate, padding_value, **kwargs)
         self.return_attention_mask = return_attention_mask
         self.num_mel_bins, self.n_fft, self.hop_samples = num_mel_bins, n_fft, hop_samples
@@ -177,13 +177,26 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
     def _statistics(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalised by."""
         if self.normalisation == "clip":
-            mean = window.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
-            std = window.std(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
+            mean = window.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+            std = varying(window.std(axis=(1, 2), dtype=np.float64))
         else:
-            is_plain = self.normalisation == "none"
-            mean = np.float32(0 if is_plain or self.mean is None else self.mean).reshape(-1, 1, 1)
-            std = np.float32(1 if is_plain or self.std is None else self.std).reshape(-1, 1, 1)
-        return mean, np.where(std < LEAST_STD, np.float32(1), std)
+            mean, std = self.constants
+        return mean[:, None, None], std[:, None, None]
+
+    @property
+    def constants(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation `[channels]` that all windows are normalised by, where each has none of its own."""
+        is_plain = self.normalisation != "dataset"
+        mean, std = (
+            np.full(self.num_channels, other if is_plain or numbers is None else numbers, dtype=np.float32)
+            for numbers, other in ((self.mean, 0), (self.std, 1))
+        )
+        return mean, varying(std)
+
+
+def varying(std: np.ndarray) -> np.ndarray:
+    """Deviations as float32 that can be divided by: 1 where a channel does not vary."""
+    return np.where(std < LEAST_STD, np.float32(1), np.float32(std))
 
 
 def mel_of(power: torch.Tensor, sampling_rate: int, n_fft: int, num_mel_bins: int) -> torch.Tensor:

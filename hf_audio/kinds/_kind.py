@@ -249,6 +249,10 @@ class Kind(ABC):
         """Of pictures of log energies, which can be augmented: how a published extractor makes inputs of them."""
         return None
 
+    def padding_value(self, extractor: FeatureExtractionMixin) -> float | None:
+        """What models read behind a short sound, in each bin; None where a mask says it, or nothing is padded."""
+        return None
+
     def drawn(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         """What the picture of a window in a card shows: `[frames, bins]`, and all channels if there are several."""
         return self.frames(window, parameters)

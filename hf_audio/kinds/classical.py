@@ -206,6 +206,9 @@ class Classical(Kind):
         """Standardised, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
         return {"input_values": torch.from_numpy(extractor.standardise([self.decode(row) for row in rows]))}
 
+    def padding_value(self, extractor: ClassicalFeatureExtractor) -> float:
+        return extractor.padding_value
+
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return manifest["extractor"]["step_s"] or manifest["window_s"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hf_audio.data.index.columns import in_order
 from hf_audio.data.index.label_overrides import ClipLabels
 from hf_audio.data.loading.clip_labels import read_clip_labels
 from hf_audio.errors import InputError, unknown_name
@@ -95,7 +96,7 @@ def label_agreement(a: LabelSet, b: LabelSet) -> LabelAgreement:
             f"The two label sets have no clip in common: {next(iter(a), 'nothing')!r} is in the first, "
             f"{next(iter(b), 'nothing')!r} in the second; clip_id must be the same in both"
         )
-    names = sorted({name for one in (a, b) for clip_id in common for name in one[clip_id].labels})
+    names = in_order({name for one in (a, b) for clip_id in common for name in one[clip_id].labels})
     targets = [_targets([one[clip_id] for clip_id in common], names) for one in (a, b)]
     known = ~np.isnan(targets[0]) & ~np.isnan(targets[1])
     in_a, in_b = (target > 0.5 for target in targets)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
+from hf_audio.data.index.columns import metadata_values
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.fbank import FbankFeatureExtractor
@@ -27,15 +27,14 @@ from hf_audio.models.checkpoints import (
 from hf_audio.models.classifier import AudioClassifierConfig
 from hf_audio.models.feature_networks import FeatureCNNConfig, FeatureMLPConfig, FeatureRNNConfig
 from hf_audio.models.foreign_checkpoint import Checkpoint
-from hf_audio.models.freezing import FREEZABLE
 from hf_audio.models.freezing import freeze as freeze_weights
-from hf_audio.models.heads import HEADS
 from hf_audio.models.lora import add_lora
+from hf_audio.models.possible import TIMM, is_trained, require_possible
 from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
 from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 from hf_audio.models.spectrogram_lstm import SpectrogramLSTMConfig
 from hf_audio.models.timm_backbone import ParallelTimmConfig, TimmClassifier, timm_from_pretrained
-from hf_audio.models.timm_network import TimmClassifierConfig, import_timm
+from hf_audio.models.timm_network import TimmClassifierConfig
 from hf_audio.models.transformer_classifier import TransformerClassifierConfig
 
 if TYPE_CHECKING:
@@ -52,8 +51,6 @@ for _config in (SpectrogramCNNConfig, SpectrogramLSTMConfig, TimmClassifierConfi
 AutoFeatureExtractor.register(TransformerClassifierConfig, FbankFeatureExtractor, exist_ok=True)
 
 __all__ = ["PRESETS", "build_model", "require_possible", "with_extractor_of"]
-
-TIMM = "timm/"  # timm's own namespace on the Hub
 
 
 def build_model(
@@ -90,11 +87,11 @@ def build_model(
     """
     options = dict(options or {})
     if metadata_fields:
-        options["metadata"] = metadata_values(features, metadata_fields)
+        options["metadata"] = metadata_values(features.clips(), metadata_fields)
     if freeze == "backbone" and _is_timm(name):
         freeze, options["trainable_blocks"] = "none", 0  # its batch norms rest too
-    trained = _is_trained(name)
-    require_possible(name, lora_rank=lora_rank)
+    trained = is_trained(name)
+    require_possible(name, lora_rank=lora_rank, options=options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -103,6 +100,8 @@ def build_model(
             raise
         except (TypeError, ValueError) as error:  # of our configs and models, one sentence each
             raise InputError(f"{name} cannot be made with {options}: {error}") from error
+        if isinstance(model.config, AudioClassifierConfig):
+            model.config.padding_value = features.kind.padding_value(features.extractor)
         freeze_weights(model, freeze)
         return add_lora(model, lora_rank, lora_alpha, lora_dropout, lora_targets) if lora_rank else model
 
@@ -120,7 +119,7 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
     if name in TRANSFORMER_PRESETS and features.kind.form is Form.SOUND:
         masked = {**features.extractor.to_dict(), "return_attention_mask": True}  # they are of the layer-norm kind
         return dataclasses.replace(features, extractor=Wav2Vec2FeatureExtractor(**masked))
-    if not _is_trained(name) or name.startswith(TIMM):
+    if not is_trained(name) or name.startswith(TIMM):
         return features
     wanted = Checkpoint(name, token).extractor
     check_same_extractor(features.extractor, wanted)
@@ -132,62 +131,8 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
     return dataclasses.replace(features, extractor=wanted)
 
 
-def metadata_values(features: FeatureDataset, fields: Sequence[str]) -> dict[str, list[str]]:
-    """The values that each field has among the clips, sorted, as text: {"drums": ["no", "yes"]}.
-
-    Raises:
-        InputError: a field that no clip has.
-    """
-    from hf_audio.data.index.columns import values_in
-    from hf_audio.data.index.table import metadata_columns
-
-    clips = features.clips()
-    found = {fact: values_in(clips[column]) for column, fact in metadata_columns(clips).items()}
-    for field in fields:
-        if not found.get(field):
-            raise unknown_name("metadata field", field, sorted(fact for fact, values in found.items() if values))
-    return {field: sorted(map(str, found[field])) for field in fields}
-
-
-def require_possible(
-    name: str,
-    *,
-    freeze: str = "none",
-    head: str | None = None,
-    lora_rank: int = 0,
-    gradient_checkpointing: bool = False,
-) -> None:
-    """Refuses a model, and what is asked of it, as far as names tell: before hours are spent on its features.
-
-    Args:
-        name, freeze, lora_rank: see `build_model`.
-        head: one of HEADS, or the preset's.
-        gradient_checkpointing: compute layers again in place of keeping what they gave.
-
-    Raises:
-        InputError: an unknown name (names the nearest), adapters for an untrained model, or gradient checkpointing of
-            networks of ours that keep all they compute.
-    """
-    if not _is_trained(name) and name not in PRESETS and name not in import_timm().list_models():
-        raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
-    if freeze not in FREEZABLE:
-        raise unknown_name("freeze", freeze, FREEZABLE)
-    if head is not None and head not in HEADS:
-        raise unknown_name("head", head, HEADS)
-    if lora_rank and not _is_trained(name):
-        raise InputError(f"LoRA adapts a trained checkpoint and {name} is untrained: give one with --model")
-    if gradient_checkpointing and name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
-        raise InputError(
-            f"{name} cannot compute its layers again in place of keeping them: leave out --gradient_checkpointing"
-        )
-
-
-def _is_trained(name: str) -> bool:
-    return name not in PRESETS and ("/" in name or Path(name).is_dir())
-
-
 def _is_timm(name: str) -> bool:
-    return name == "mobilenets" or name.startswith(TIMM) or (not _is_trained(name) and name not in PRESETS)
+    return name == "mobilenets" or name.startswith(TIMM) or (not is_trained(name) and name not in PRESETS)
 
 
 def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], token: str | None) -> PreTrainedModel:

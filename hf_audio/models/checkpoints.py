@@ -17,16 +17,15 @@ from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.classifier import AudioClassifierConfig
 from hf_audio.models.foreign_checkpoint import Checkpoint, is_of_head
-from hf_audio.models.transformer_classifier import (
+from hf_audio.models.transformer_backbone import (
     AST,
     WHISPER,
-    TransformerClassifier,
-    TransformerClassifierConfig,
     backbone_settings,
     only_convolutions,
     silence,
     without_waste,
 )
+from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
 
 # "wav2vec2-mini" hears one frame each 20 ms as its big relatives do, and a CPU trains it in minutes. Layer norm in the
 # convolutions and in front of each block: it trains without long warm-up, and padding does not change the result.

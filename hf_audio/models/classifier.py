@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,6 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .heads import ArcFaceHead, LinearPerClass, build_head
+from .padding import are_real, known_frames
 from .window_losses import binary_cross_entropy, cross_entropy
 
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -31,6 +34,8 @@ class AudioClassifierConfig(PretrainedConfig):
         arcface_scale: what cosines are multiplied with to become logits.
         metadata: field -> its values, e.g. {"genre": ["cla", "jaz_blu"], "drums": ["yes", "no"]}; they are appended to
             the embedding, one-hot with a place for "unknown".
+        padding_value: what the extractor puts behind a short sound, as the model reads it: frames at the end that have
+            it in every bin are padding where nobody says how many are real. None: windows are not padded.
     """
 
     model_type = "hf_audio_classifier"
@@ -43,6 +48,7 @@ class AudioClassifierConfig(PretrainedConfig):
         arcface_margin: float = 0.3,
         arcface_scale: float = 16.0,
         metadata: dict[str, list[str]] | None = None,
+        padding_value: float | None = None,
         **kwargs,
     ) -> None:
         self.head = head
@@ -52,6 +58,7 @@ class AudioClassifierConfig(PretrainedConfig):
         self.arcface_scale = arcface_scale
         # sorted, as config.json will have them
         self.metadata = {field: list(values) for field, values in sorted((metadata or {}).items())}
+        self.padding_value = padding_value
         super().__init__(**kwargs)
 
 
@@ -84,12 +91,33 @@ class Layers:
             self.hidden_states.append(hidden)
 
 
+class Windows(NamedTuple):
+    """What a network is given.
+
+    Attributes:
+        values: input_values or input_features of the extractor, `[batch, ...]`.
+        attention_mask: of padded waveforms, where the model takes one.
+        num_frames: int64 `[batch]`, frames (samples, steps) that are no padding; None where all are, or nobody knows.
+        layers: where hidden states and attentions are kept, if anybody wants them.
+    """
+
+    values: Tensor
+    attention_mask: Tensor | None
+    num_frames: Tensor | None
+    layers: Layers
+
+    def are_real(self, size: int) -> Tensor | None:
+        """Bool `[batch, size]`: which of `size` frames are no padding; None where all are."""
+        return None if self.num_frames is None else are_real(self.num_frames, size)
+
+
 class AudioClassifier(PreTrainedModel):
     """An embedding of a window, and a head on it.
 
     A subclass makes its layers in `__init__`, then calls `self.add_head(embedding_size)`, and has
-    `embed(input_values, attention_mask, num_frames, layers) -> [batch, embedding_size]`, which calls `layers.start`
-    with the network's input and `layers.add` after each layer.
+    `embedding_of(windows) -> [batch, embedding_size]`, which calls `windows.layers.start` with the network's input and
+    `windows.layers.add` after each layer. What is padding in a window must not change its embedding, as far as the
+    network allows.
     """
 
     config_class = AudioClassifierConfig
@@ -121,6 +149,10 @@ class AudioClassifier(PreTrainedModel):
         """None: sound is no table of tokens."""
         return None
 
+    def embedding_of(self, windows: Windows) -> Tensor:
+        """One vector a window, `[batch, embedding_size]`: the part that is a model's own."""
+        raise NotImplementedError(f"{type(self).__name__} has no embedding_of")
+
     def embed(
         self,
         input_values: Tensor,
@@ -133,7 +165,9 @@ class AudioClassifier(PreTrainedModel):
         Args:
             layers: where hidden states and attentions are kept, if anybody wants them.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no embed")
+        if num_frames is None:
+            num_frames = known_frames(input_values, self.config.padding_value)
+        return self.embedding_of(Windows(input_values, attention_mask, num_frames, layers or Layers()))
 
     def with_metadata(self, embedding: Tensor, metadata: Tensor | None = None) -> Tensor:
         """What the head sees: the embedding, and after it each field of the metadata one-hot."""
@@ -147,7 +181,7 @@ class AudioClassifier(PreTrainedModel):
 
     def forward(
         self,
-        input_values: Tensor,
+        input_values: Tensor | None = None,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         metadata: Tensor | None = None,
@@ -155,6 +189,7 @@ class AudioClassifier(PreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        input_features: Tensor | None = None,
     ) -> SequenceClassifierOutput | tuple[Tensor, ...]:
         """Logits of windows, and with labels the loss.
 
@@ -165,13 +200,17 @@ class AudioClassifier(PreTrainedModel):
                 asked for and one is unknown; or class indices `[batch]`. In regression any numbers.
             metadata: int64 `[batch, fields]`: 0 is unknown, k the k-th value of the field. All unknown where None.
             num_frames: int64 `[batch]`: how many frames (samples, steps) of each window are no padding. Where None, as
-                in the stock pipeline, networks that treat padding otherwise than sound tell it by its looks.
+                in the stock pipeline, the config's `padding_value` tells.
             output_attentions, output_hidden_states, return_dict: as in every model of transformers; by default as the
                 config says.
+            input_features: what Whisper's and Wav2Vec2-BERT's extractors call their windows, in place of input_values.
 
         Raises:
-            ValueError: attentions are asked for and the network has none.
+            ValueError: no windows, or both; attentions are asked for and the network has none.
         """
+        if (input_values is None) == (input_features is None):
+            raise ValueError("Expected windows as input_values, or as input_features where its extractor says so")
+        windows = input_features if input_values is None else input_values
         asked = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         attentions, hidden_states = (
             getattr(self.config, name) if value is None else value for name, value in asked.items()
@@ -179,7 +218,7 @@ class AudioClassifier(PreTrainedModel):
         if attentions and not self.has_attentions:
             raise ValueError(f"{type(self).__name__} has no attentions: leave out output_attentions")
         layers = Layers(hidden_states, attentions)
-        embedding = self.embed(input_values, attention_mask, num_frames, layers)
+        embedding = self.embed(windows, attention_mask, num_frames, layers)
         targets = None if labels is None else targets_of(labels, self.config)
         logits = self.classifier(self.with_metadata(embedding, metadata), targets)
         output = SequenceClassifierOutput(

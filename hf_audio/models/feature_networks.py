@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier, AudioClassifierConfig, Layers
+from .classifier import AudioClassifier, AudioClassifierConfig, Windows
+from .padding import mean_over_frames
 from .recurrence import Recurrence
 
 
@@ -74,19 +75,12 @@ class FeatureMLP(AudioClassifier):
         self.layers = nn.ModuleList(Dense(in_size, size, config.dropout) for in_size in in_sizes)
         self.add_head(size)
 
-    def embed(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        layers: Layers | None = None,
-    ) -> Tensor:
-        layers = layers or Layers()
-        steps = layers.start(as_steps(input_values, self.config.num_features))
-        embedding = steps.mean(dim=1)
+    def embedding_of(self, windows: Windows) -> Tensor:
+        steps = windows.layers.start(as_steps(windows.values, self.config.num_features))
+        embedding = mean_over_frames(steps, windows.are_real(steps.shape[1]))
         for layer in self.layers:
             embedding = layer(embedding)
-            layers.add(embedding)
+            windows.layers.add(embedding)
         return embedding
 
 
@@ -114,20 +108,14 @@ class FeatureCNN(AudioClassifier):
         self.dense = Dense(channels * places, config.hidden_size, config.dropout)
         self.add_head(config.hidden_size)
 
-    def embed(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        layers: Layers | None = None,
-    ) -> Tensor:
-        layers = layers or Layers()
-        steps = layers.start(as_steps(input_values, self.config.num_features))
+    def embedding_of(self, windows: Windows) -> Tensor:
+        steps = windows.layers.start(as_steps(windows.values, self.config.num_features))
         maps = steps.flatten(0, 1)[:, None]  # [batch * steps, channels, places]
         for layer in self.layers:
             maps = layer(maps)
-            layers.add(maps.unflatten(0, steps.shape[:2]))
-        return self.dense(maps.flatten(1)).unflatten(0, steps.shape[:2]).mean(dim=1)
+            windows.layers.add(maps.unflatten(0, steps.shape[:2]))
+        vectors = self.dense(maps.flatten(1)).unflatten(0, steps.shape[:2])
+        return mean_over_frames(vectors, windows.are_real(steps.shape[1]))
 
 
 class FeatureRNN(AudioClassifier):
@@ -141,15 +129,10 @@ class FeatureRNN(AudioClassifier):
         self.recurrence = Recurrence(config.cell, *sizes, config.dropout, config.bidirectional)
         self.add_head(self.recurrence.output_size)
 
-    def embed(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        layers: Layers | None = None,
-    ) -> Tensor:
-        steps = as_steps(input_values, self.config.num_features)
-        return self.recurrence.last_outputs(self.recurrence(steps, layers))
+    def embedding_of(self, windows: Windows) -> Tensor:
+        steps = as_steps(windows.values, self.config.num_features)
+        outputs = self.recurrence(steps, windows.layers, windows.num_frames)
+        return self.recurrence.last_outputs(outputs, windows.num_frames)
 
 
 class Dense(nn.Module):

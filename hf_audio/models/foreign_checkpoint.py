@@ -39,7 +39,7 @@ from hf_audio.data.foreign.extractor import extractor_class_of, extractor_from_s
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MOST_JSON_BYTES, read_json, read_start
 from hf_audio.models.foreign_config import config_from_settings
-from hf_audio.models.transformer_classifier import AST, WHISPER
+from hf_audio.models.transformer_backbone import AST, WHISPER
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")

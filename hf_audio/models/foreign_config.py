@@ -21,7 +21,8 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
 
 from hf_audio.errors import InputError, one_line
 from hf_audio.models.classifier import AudioClassifierConfig
-from hf_audio.models.transformer_classifier import BACKBONES, TransformerClassifierConfig
+from hf_audio.models.transformer_backbone import BACKBONES
+from hf_audio.models.transformer_classifier import TransformerClassifierConfig
 
 OF_THE_TASK = ("id2label", "label2id", "problem_type")  # declared by the base class of all configs
 NEVER_TAKEN = {"architectures", "dtype", "transformers_version", "output_hidden_states", "return_dict"}

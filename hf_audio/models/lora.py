@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.classifier import AudioClassifier
 from hf_audio.models.origin import is_on_the_hub, origin_of
-from hf_audio.models.transformer_classifier import AST, WHISPER, TransformerClassifier
+from hf_audio.models.transformer_backbone import AST, WHISPER
+from hf_audio.models.transformer_classifier import TransformerClassifier
 from hf_audio.privacy import write_published
 
 if TYPE_CHECKING:

@@ -54,44 +54,79 @@ class Recurrence(nn.RNNBase):
     def output_size(self) -> int:
         return self.hidden_size * (2 if self.bidirectional else 1)
 
-    def forward(self, inputs: Tensor, layers: Layers | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, layers: Layers | None = None, num_steps: Tensor | None = None) -> Tensor:
         """Outputs of the last layer, in the precision of the weights.
 
         Args:
             layers: where the input and each layer's outputs are kept, if anybody wants them.
+            num_steps: int64 `[batch]`, how many steps of each window are no padding: whoever reads from the end begins
+                before the padding. What comes out in padding means nothing. None: all are real.
         """
+        if num_steps is not None and not (self.bidirectional and may_be_short(num_steps, inputs.shape[1])):
+            num_steps = None  # who reads from the start comes to the padding last
         device = inputs.device.type
         if torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
-                return self._in_full(inputs.to(self.weight_ih_l0.dtype), layers)
-        return self._in_full(inputs, layers)
+                return self._in_full(inputs.to(self.weight_ih_l0.dtype), layers, num_steps)
+        return self._in_full(inputs, layers, num_steps)
 
-    def _in_full(self, inputs: Tensor, layers: Layers | None) -> Tensor:
-        is_compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    def _in_full(self, inputs: Tensor, layers: Layers | None, num_steps: Tensor | None) -> Tensor:
         wants_layers = layers is not None and layers.hidden_states is not None
-        if is_compiled or wants_layers:
-            return self._layer_by_layer(inputs, layers)
+        if is_compiled() or wants_layers or num_steps is not None:
+            return self._layer_by_layer(inputs, layers or Layers(), num_steps)
         self._update_flat_weights()  # as nn.LSTM does: flattens them again where a loader has put others in their place
         return _outputs(
             inputs, self._flat_weights, self.mode, self.num_layers, self.bidirectional, self.dropout, self.training
         )
 
-    def _layer_by_layer(self, outputs: Tensor, layers: Layers | None) -> Tensor:
+    def _layer_by_layer(self, outputs: Tensor, layers: Layers, num_steps: Tensor | None) -> Tensor:
         weights = [getattr(self, name) for name in self._flat_weights_names]
         size = len(weights) // self.num_layers
-        layers = layers or Layers()
         outputs = layers.start(outputs)
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 outputs = functional.dropout(outputs, self.dropout, self.training)
-            outputs = recurrent_layer(outputs, weights[layer * size : (layer + 1) * size], self.mode)
+            own = weights[layer * size : (layer + 1) * size]
+            outputs = self._layer(outputs, own) if num_steps is None else self._both_ways(outputs, own, num_steps)
             layers.add(outputs)
         return outputs
 
-    def last_outputs(self, outputs: Tensor) -> Tensor:
-        """What each direction says when it has read everything: `[batch, steps, outputs]` -> `[batch, outputs]`."""
-        forwards = outputs[:, -1, : self.hidden_size]
+    def _layer(self, inputs: Tensor, weights: list[Tensor]) -> Tensor:
+        if is_compiled():
+            return recurrent_layer(inputs, weights, self.mode)
+        return _outputs(inputs, weights, self.mode, 1, len(weights) == 8, training=self.training)
+
+    def _both_ways(self, inputs: Tensor, weights: list[Tensor], num_steps: Tensor) -> Tensor:
+        """A layer of two directions, as two of one: the second is given each window's real steps turned round."""
+        half, steps = len(weights) // 2, torch.arange(inputs.shape[1], device=inputs.device)
+        ends = num_steps.clamp(max=inputs.shape[1])[:, None]
+        turned = torch.where(steps < ends, ends - 1 - steps, steps)[:, :, None]
+        there = self._layer(inputs, weights[:half])
+        back = self._layer(inputs.gather(1, turned.expand_as(inputs)), weights[half:])
+        return torch.cat([there, back.gather(1, turned.expand_as(back))], dim=2)
+
+    def last_outputs(self, outputs: Tensor, num_steps: Tensor | None = None) -> Tensor:
+        """What each direction says when it has read everything that is no padding: `[batch, steps, outputs]` ->
+        `[batch, outputs]`; `num_steps` as in `forward`."""
+        forwards = outputs[:, :, : self.hidden_size]
+        if num_steps is None:
+            forwards = forwards[:, -1]
+        else:
+            last = (num_steps - 1).clamp(0, outputs.shape[1] - 1)[:, None, None]
+            forwards = forwards.gather(1, last.expand(-1, 1, self.hidden_size))[:, 0]
         return torch.cat([forwards, outputs[:, 0, self.hidden_size :]], dim=1) if self.bidirectional else forwards
+
+
+def is_compiled() -> bool:
+    """Whether a graph is traced for torch.compile; one that is exported has torch's own operators."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+
+
+def may_be_short(num_steps: Tensor, steps: int) -> bool:
+    """Whether a window has padding; True too where asking would make a GPU wait, or break a graph."""
+    if num_steps.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return True
+    return bool(num_steps.numpy().min(initial=steps) < steps)
 
 
 class AdditiveAttention(nn.Module):
@@ -105,9 +140,11 @@ class AdditiveAttention(nn.Module):
         self.projection = nn.Linear(size, attention_size or size)
         self.score = nn.Linear(attention_size or size, 1, bias=False)
 
-    def forward(self, outputs: Tensor) -> Tensor:
-        """`[batch, steps, size]` -> `[batch, size]`"""
+    def forward(self, outputs: Tensor, is_real: Tensor | None = None) -> Tensor:
+        """`[batch, steps, size]` -> `[batch, size]`, over those of the steps where bool `[batch, steps]` is true."""
         scores = self.score(torch.tanh(self.projection(outputs)))
+        if is_real is not None:
+            scores = scores.masked_fill(~is_real[:, :, None], -torch.inf)
         return (torch.softmax(scores, dim=1) * outputs).sum(dim=1)
 
 

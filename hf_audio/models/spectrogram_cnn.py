@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier, AudioClassifierConfig, Layers
+from .classifier import AudioClassifier, AudioClassifierConfig, Windows
+from .padding import are_real
 
 try:
     from transformers.modeling_layers import GradientCheckpointingLayer
@@ -34,8 +35,7 @@ class SpectrogramCNNConfig(AudioClassifierConfig):
             processes and gradient accumulation train exactly as one process does.
         dropout: after each stage, whole channels at a time.
         quiet_padding: whether padding is set to the quietest value of its window and channel. ASTFeatureExtractor pads
-            with a log-mel of 0, which is louder than most sounds. Where nobody says how many frames are real, padding
-            is told by having one value in all bins, as digital silence has, which is the quietest already.
+            with a log-mel of 0, which is louder than most sounds. So a short window is one that ends in silence.
         pooling: over what is left of time and frequency: "mean", or "mean_max": mean over frequency, then mean and
             maximum over time, for sounds that fill only a part of the window (Kong et al. 2020, arXiv 1912.10211).
         head and others: see AudioClassifierConfig.
@@ -100,24 +100,17 @@ class SpectrogramCNN(AudioClassifier):
         self.least_size = math.prod(config.strides) * math.prod(config.pools)
         self.add_head(config.channels[-1] * (2 if config.pooling == "mean_max" else 1))
 
-    def embed(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        layers: Layers | None = None,
-    ) -> Tensor:
-        layers = layers or Layers()
-        maps = as_pictures(input_values, self.config.num_channels)
-        if self.config.quiet_padding:
-            maps = quieten_padding(maps, num_frames)
+    def embedding_of(self, windows: Windows) -> Tensor:
+        maps = as_pictures(windows.values, self.config.num_channels)
+        if self.config.quiet_padding and windows.num_frames is not None:
+            maps = quieten_padding(maps, windows.num_frames)
         maps = at_least(maps, self.least_size).contiguous(memory_format=torch.channels_last)
         if self.training and getattr(self.stages[0], "gradient_checkpointing", False) and not maps.requires_grad:
             maps = maps.detach().requires_grad_()  # else reentrant checkpoints give the first stage no gradient
-        maps = layers.start(maps)
+        maps = windows.layers.start(maps)
         for stage in self.stages:
             maps = stage(maps)
-            layers.add(maps)
+            windows.layers.add(maps)
         if self.config.pooling == "mean":
             return maps.mean(dim=(2, 3))
         over_bins = maps.mean(dim=3)
@@ -177,19 +170,15 @@ def as_pictures(input_values: Tensor, num_channels: int) -> Tensor:
     return input_values
 
 
-def quieten_padding(pictures: Tensor, num_frames: Tensor | None = None) -> Tensor:
+def quieten_padding(pictures: Tensor, num_frames: Tensor) -> Tensor:
     """Padding of pictures `[batch, channels, frames, bins]` becomes as quiet as the quietest of its window and channel.
 
     Args:
-        num_frames: int64 `[batch]`, of each window those that are no padding. Where None, padding is what has one and
-            the same value in all bins of a frame, which no sound has.
+        num_frames: int64 `[batch]`, of each window those that are no padding.
     """
-    if num_frames is None:
-        is_padding = (pictures == pictures[..., :1]).all(dim=-1, keepdim=True)
-    else:
-        frames = torch.arange(pictures.shape[2], device=pictures.device)
-        is_padding = (frames >= num_frames[:, None])[:, None, :, None]
-    return torch.where(is_padding, pictures.amin(dim=(2, 3), keepdim=True), pictures)
+    is_real = are_real(num_frames, pictures.shape[2])[:, None, :, None]
+    quietest = pictures.masked_fill(~is_real, torch.inf).amin(dim=(2, 3), keepdim=True)
+    return torch.where(is_real, pictures, quietest)
 
 
 def at_least(pictures: Tensor, size: int) -> Tensor:

@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier, AudioClassifierConfig, Layers
+from .classifier import AudioClassifier, AudioClassifierConfig, Windows
+from .padding import are_real
 from .recurrence import AdditiveAttention, Recurrence
 from .spectrogram_cnn import as_pictures
 
@@ -28,7 +29,7 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
         hidden_size, num_layers, bidirectional: of the LSTM.
         dropout: between its layers.
         attention: "none" takes the last output of each direction, "additive" a mean over all, weighted by Bahdanau's
-            attention.
+            attention. Frames behind a short sound's end are not read.
         head and others: see AudioClassifierConfig.
     """
 
@@ -76,18 +77,16 @@ class SpectrogramLSTM(AudioClassifier):
         self.attention = AdditiveAttention(self.lstm.output_size, config.hidden_size) if has_attention else None
         self.add_head(self.lstm.output_size)
 
-    def embed(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        layers: Layers | None = None,
-    ) -> Tensor:
-        outputs = self.lstm(self.steps_of(input_values), layers)
-        return self.lstm.last_outputs(outputs) if self.attention is None else self.attention(outputs)
+    def embedding_of(self, windows: Windows) -> Tensor:
+        steps = self.steps_of(windows.values, windows.num_frames)
+        num_steps = windows.num_frames if self.config.sequence == "frames" else None  # of bins none is padding
+        outputs = self.lstm(steps, windows.layers, num_steps)
+        if self.attention is None:
+            return self.lstm.last_outputs(outputs, num_steps)
+        return self.attention(outputs, None if num_steps is None else are_real(num_steps, steps.shape[1]))
 
-    def steps_of(self, input_values: Tensor) -> Tensor:
-        """What the LSTM reads, `[batch, steps, inputs]`.
+    def steps_of(self, input_values: Tensor, num_frames: Tensor | None = None) -> Tensor:
+        """What the LSTM reads, `[batch, steps, inputs]`; padding in rows of mel bins is 0.
 
         Raises:
             ValueError: another number of dimensions, or of bins.
@@ -105,7 +104,10 @@ class SpectrogramLSTM(AudioClassifier):
         pictures = as_pictures(input_values, config.num_channels)
         if not reads_bins:
             return pictures.transpose(1, 2).flatten(2)
-        rows = pictures[:, :, : config.num_frames].permute(0, 3, 1, 2)
+        pictures = pictures[:, :, : config.num_frames]
+        if num_frames is not None:
+            pictures = pictures.masked_fill(~are_real(num_frames, pictures.shape[2])[:, None, :, None], 0.0)
+        rows = pictures.permute(0, 3, 1, 2)
         return functional.pad(rows, (0, config.num_frames - rows.shape[3])).flatten(2)
 
 

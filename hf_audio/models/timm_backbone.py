@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from .classifier import AudioClassifier, Layers
+from .classifier import AudioClassifier, Windows
 from .timm_network import Backbone, TimmClassifierConfig
 
 COMBINATIONS = ("features", "predictions")
@@ -74,14 +74,8 @@ class TimmClassifier(AudioClassifier):
         self.backbone = Backbone(self.config, pretrained)
         return self.backbone.size
 
-    def embed(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        layers: Layers | None = None,
-    ) -> Tensor:
-        return self.backbone(input_values, layers)
+    def embedding_of(self, windows: Windows) -> Tensor:
+        return self.backbone(windows.values, windows.layers)
 
     def backbones(self) -> list[Backbone]:
         """All networks of the model."""
@@ -127,14 +121,8 @@ class ParallelTimmClassifier(TimmClassifier):
             groups, size = class_groups(self.config), self.networks[0].size
             self.classifier = GroupedHeads([self.make_head(size, len(group)) for group in groups], groups, size)
 
-    def embed(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        layers: Layers | None = None,
-    ) -> Tensor:
-        return torch.cat([network(input_values, layers) for network in self.networks], dim=1)
+    def embedding_of(self, windows: Windows) -> Tensor:
+        return torch.cat([network(windows.values, windows.layers) for network in self.networks], dim=1)
 
 
 class GroupedHeads(nn.Module):
@@ -214,6 +202,7 @@ def class_groups(config: ParallelTimmConfig) -> list[list[int]]:
 # What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
+from .padding import known_frames  # noqa: E402, F401
 from .spectrogram_cnn import as_pictures  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.corpora.folder.class_names import alike_names
-from hf_audio.data.index.columns import with_values
+from hf_audio.data.index.columns import in_order, with_values
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import OWN_COLUMNS, RENAMED, CorpusCard, metadata_columns
 from hf_audio.data.index.understanding import some
@@ -60,9 +60,9 @@ def join(parts: Sequence[Part]) -> Joined:
 
 
 def _labels(spaces: Sequence[LabelSpace]) -> LabelSpace:
-    """All classes, sorted; several may apply to a clip where they may in one of the corpora."""
+    """All classes, in order; several may apply to a clip where they may in one of the corpora."""
     several = any(space.is_multi_label for space in spaces)
-    names = sorted({name for space in spaces for name in space.names})
+    names = in_order({name for space in spaces for name in space.names})
     return LabelSpace(tuple(names), MULTI_LABEL if several else SINGLE_LABEL)
 
 

@@ -101,6 +101,14 @@ def source_of(data: CorpusConfig, token: str | bool | None = None) -> Source:
     return Source(FEATURES if place.holds("manifest.json") else DATASET, place)
 
 
+def require_one_source(data: CorpusConfig) -> None:
+    """Refuses a folder beside a dataset, where nobody but the user can have named both."""
+    if data.dataset and data.data_dir:
+        raise InputError(
+            "--data_dir would do nothing here: --dataset says where the recordings are; leave one of the two out"
+        )
+
+
 def kinds_and_commits(data: CorpusConfig, token: str | bool | None = None) -> tuple[list[str], list[str | None]]:
     """What each of the corpora is, and the commit that it has now where it is on the Hub.
 

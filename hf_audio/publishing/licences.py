@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hf_audio.errors import InputError
-from hf_audio.markdown import one_plain_line, web_address
-
-# Those of the Hub's licence identifiers that recordings come under: https://huggingface.co/docs/hub/repositories-licenses
-HUB_LICENCES = frozenset(
-    "cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 "  # noqa: SIM905
-    "cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 "
-    "cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 c-uda odc-by odbl pddl mit apache-2.0 bsd-3-clause gpl "
-    "gpl-2.0 gpl-3.0 lgpl-3.0 agpl-3.0 artistic-2.0 unlicense wtfpl gfdl unknown".split()
-)
+from hf_audio.hub_licences import HUB_LICENCES, licence_slug
+from hf_audio.markdown import web_address
 
 
 def sources_of(corpus: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -62,7 +54,7 @@ def hub_licences(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     found = {one["licence"]: hub_licence(one["licence"], one.get("homepage")) for one in sources}
     if len(found) == 1:
         return next(iter(found.values()))
-    return {"license": "other", "license_name": "-and-".join(_slug(licence) or "unknown" for licence in found)}
+    return {"license": "other", "license_name": "-and-".join(licence_slug(licence) or "unknown" for licence in found)}
 
 
 def hub_licence(licence: str, homepage: str | None = None) -> dict[str, str]:
@@ -71,12 +63,8 @@ def hub_licence(licence: str, homepage: str | None = None) -> dict[str, str]:
     >>> hub_licence("CC BY-NC-SA 3.0")
     {'license': 'cc-by-nc-sa-3.0'}
     """
-    slug = _slug(licence)
+    slug = licence_slug(licence)
     if slug in HUB_LICENCES:
         return {"license": slug}
     link = {"license_link": web_address(homepage)} if web_address(homepage) else {}
     return {"license": "other", "license_name": slug or "unknown", **link}
-
-
-def _slug(licence: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", one_plain_line(licence).lower()).strip("-")

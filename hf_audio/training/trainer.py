@@ -28,7 +28,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerState
 
 from hf_audio.data.loading.features_dataset import FeatureDataset
-from hf_audio.data.loading.streaming import StreamedWindows
+from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
 from hf_audio.files import write_json
 from hf_audio.models.lora import is_lora
@@ -124,15 +124,18 @@ class AudioTrainer(Trainer):
         """Not through accelerator.prepare, which draws another order for another number of processes."""
         windows, args = self.train_dataset, self.args
         if isinstance(windows, StreamedWindows):
-            workers, read_by = windows.num_workers, {"batch_size": windows.batch_size}
+            workers, batches = windows.num_workers, StreamedBatches(windows)
         else:
             seed = args.data_seed if args.train_sampling_strategy == "random" else None
-            workers, read_by = args.dataloader_num_workers, {"batch_sampler": EpochBatches(self.layout, seed)}
+            workers, batches = args.dataloader_num_workers, EpochBatches(self.layout, seed)
         return DataLoaderShard(
             windows,
             device=args.device,
             _non_blocking=args.accelerator_config.non_blocking,
-            **read_by,
+            batch_sampler=batches,
+            # Workers are seeded by a draw when they start, which is once more in a run that goes on: not from this
+            # process's own numbers, of which dropout takes the next ones.
+            generator=torch.Generator().manual_seed(args.data_seed),
             collate_fn=self.data_collator,
             num_workers=workers,
             pin_memory=args.dataloader_pin_memory,

@@ -23,6 +23,7 @@ from hf_audio.corpora._dataset.reading import DatasetReading
 from hf_audio.corpora._dataset.splits import SplitColumn, split_column, told_splits
 from hf_audio.corpora._dataset.unlabelled import with_labels
 from hf_audio.corpora.folder.class_names import odd_class_names
+from hf_audio.data.index.columns import in_order
 from hf_audio.data.index.table import CLIP_COLUMNS, SPLITS, CorpusCard
 from hf_audio.data.index.understanding import Understanding, counted
 
@@ -92,8 +93,7 @@ def read_card(place: Place, reading: DatasetReading | None = None) -> CorpusCard
 
 def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place: Place) -> _Meanings:
     features, values = contents.features, contents.values
-    may_be_partial = reading.mask_column_name or labels.several
-    mask = mask_column(features, values.column_names, reading, place) if may_be_partial else None
+    mask = mask_column(features, values.column_names, labels.several, reading, place)
     unknown = unknown_classes(mask, values[mask], labels, place) if mask else None
     single = single_values(features, values)
     taken = {*labels.columns, mask, "clip_id", *STRETCH}
@@ -112,7 +112,7 @@ def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place
     groups = groups_of(features, single, free, by_itself, splits, reading, place)
     kept, machine_paths = metadata(single, [name for name in free if name != groups.column])
     told = [
-        f"sound: column {contents.audio}" if contents.audio else "",
+        f"sound: column {contents.audio}" if contents.audio else contents.told.how,
         labels.told,
         f"mask of known classes: column {mask}" if mask else "",
         f"stretches: columns {' and '.join(times)}" if times else "",
@@ -154,12 +154,13 @@ def _understanding(
     contents: Contents, found: _Meanings, clips: pa.Table, left_out: Sequence[str], place: Place
 ) -> Understanding:
     flat = pc.value_counts(pc.list_flatten(found.labels.values)).to_pylist()
-    counts = {one["values"]: one["counts"] for one in sorted(flat, key=lambda one: one["values"])}
+    number_of = {one["values"]: one["counts"] for one in flat}
+    counts = {name: number_of[name] for name in in_order(number_of)}
     where = f"the dataset {place.name}" + (f" at commit {place.commit[:COMMIT_LETTERS]}" if place.commit else "")
     config = [f"configuration {contents.told.layout.config}"] if contents.told.layout.config else []
     splits = Counter(clips["split"].to_pylist() if found.split_column.column else contents.their_splits.to_pylist())
     listed = {name or "none": splits[name] for name in sorted(splits, key=lambda one: (one not in SPLITS, str(one)))}
-    remarks = [found.split_column.remark, found.groups.remark, odd_times(found.metadata)]
+    remarks = [found.split_column.remark, found.groups.remark, odd_times(found.metadata), *contents.told.remarks]
     if place.is_on_hub and place.name != place.asked:
         remarks.append(f"{place.asked} is called {place.name} now")
     without = int((pc.list_value_length(found.labels.values).to_numpy(zero_copy_only=False) == 0).sum())

@@ -8,7 +8,7 @@ from datasets import Audio, ClassLabel, Features, Image, LargeList, List, Value,
 
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
-from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
+from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, nothing_to_leave_out, plain
 from hf_audio.errors import InputError, unknown_name
 
 MEDIA = (Audio, Image, Video)
@@ -71,16 +71,19 @@ def label_candidates(features: Features, columns: Sequence[str]) -> list[str]:
     return [name for name in named if name in typed] or named or typed or [name for name in columns if name == "txt"]
 
 
-def mask_column(features: Features, columns: Sequence[str], reading: DatasetReading, place: Place) -> str | None:
+def mask_column(
+    features: Features, columns: Sequence[str], several: bool, reading: DatasetReading, place: Place
+) -> str | None:
     """The column that says of which classes anything is known.
 
+    Args:
+        several: whether a row may have several classes; where it has one, no mask is looked for.
+
     Raises:
-        InputError: no such column, or one that holds no lists.
+        InputError: no such column, one that holds no lists, two that could be it, or "none" was said and there is none.
     """
     chosen = reading.mask_column_name
-    if chosen == NONE:
-        return None
-    if chosen:
+    if chosen and chosen != NONE:
         require_column(features, chosen, place)
         if not (chosen in columns and is_list(features[chosen])):
             raise InputError(
@@ -88,8 +91,17 @@ def mask_column(features: Features, columns: Sequence[str], reading: DatasetRead
                 "lists of 0 and 1, one for each class"
             )
         return chosen
-    found = [name for name in columns if plain(name) in MASKS and is_list(features[name])]
-    return found[0] if len(found) == 1 else None
+    found = [name for name in columns if several and plain(name) in MASKS and is_list(features[name])]
+    if chosen == NONE:
+        if not found:
+            raise nothing_to_leave_out("--mask_column_name", "the mask", place.name)
+        return None
+    if len(found) > 1:
+        raise InputError(
+            f"{place.name} has two columns that could say which classes are known, {found[0]} and {found[1]}; say "
+            f"which, e.g. --mask_column_name {found[0]}, or --mask_column_name {NONE}"
+        )
+    return next(iter(found), None)
 
 
 def require_column(features: Features, name: str, place: Place) -> None:

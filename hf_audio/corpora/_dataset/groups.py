@@ -12,7 +12,7 @@ from datasets import Features
 from hf_audio.corpora._dataset.columns import require_column
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
-from hf_audio.corpora.folder.column_names import GROUPS, is_grouping, plain
+from hf_audio.corpora.folder.column_names import GROUPS, is_grouping, nothing_to_leave_out, plain
 from hf_audio.errors import InputError
 
 MOST_NAME = 500  # letters of the name of a group
@@ -46,7 +46,8 @@ def groups_of(
         splits: of the rows.
 
     Raises:
-        InputError: no such column, or several that could be it and do not lie within each other.
+        InputError: no such column, several that could be it and do not lie within each other, or "none" was said and
+            there is none.
     """
     column = _column(features, values, columns, reading, place)
     if column is None:
@@ -84,14 +85,17 @@ def _column(
     features: Features, values: pa.Table, columns: Sequence[str], reading: DatasetReading, place: Place
 ) -> str | None:
     chosen = reading.group_column_name
-    if chosen:
-        if chosen != NONE:
-            require_column(features, chosen, place)
-            if chosen not in values.column_names:
-                raise InputError(f"--group_column_name {chosen}: this column of {place.name} holds no single values")
-        return None if chosen == NONE else chosen
+    if chosen and chosen != NONE:
+        require_column(features, chosen, place)
+        if chosen not in values.column_names:
+            raise InputError(f"--group_column_name {chosen}: this column of {place.name} holds no single values")
+        return chosen
     exact = [name for name in columns if plain(name) in GROUPS and values[name].null_count < len(values)]
     found = exact[:1] or [name for name in columns if is_grouping(name) and _groups_some(values[name])]
+    if chosen == NONE:
+        if not found:
+            raise nothing_to_leave_out("--group_column_name", "the groups", place.name)
+        return None
     if len(found) < 2:
         return next(iter(found), None)
     found.sort(key=lambda name: pc.count_distinct(values[name]).as_py())

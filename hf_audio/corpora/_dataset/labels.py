@@ -21,7 +21,7 @@ from hf_audio.corpora._dataset.columns import (
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
 from hf_audio.corpora.folder.column_names import SEVERAL_LABELS, plain
-from hf_audio.corpora.folder.label_cells import is_nothing, several_labels
+from hf_audio.corpora.folder.label_cells import is_nothing, no_several, several_labels
 from hf_audio.corpora.folder.table_files import Table
 from hf_audio.errors import InputError
 
@@ -89,6 +89,10 @@ def labels_of(features: Features, values: pa.Table, reading: DatasetReading, pla
     separator = reading.label_separator
     if _is_text(feature) and separator != NONE and (separator or plain(name) in SEVERAL_LABELS):
         return _of_texts(name, table, numbers, separator, place, told)
+    if separator == NONE and not (
+        plain(name) in SEVERAL_LABELS and any(mark in text for text in table for mark in ";|,[")
+    ):
+        raise no_several(NONE, name, place.name)
     texts = (
         pa.array(table, pa.string()).take(pa.array(np.where(nothing, 0, numbers)))
         if table

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
-from hf_audio.corpora.folder.column_names import MORE_SPLITS, SPLITS, plain
+from hf_audio.corpora.folder.column_names import MORE_SPLITS, SPLITS, nothing_to_leave_out, plain
 from hf_audio.corpora.folder.columns import fold_name, hold_splits
 from hf_audio.corpora.folder.label_cells import is_nothing
 from hf_audio.corpora.folder.split_names import is_fold, split_called
@@ -86,7 +86,7 @@ def split_column(
     """The column of splits or folds, where the dataset itself is in one piece.
 
     Raises:
-        InputError: no such column, or one beside splits of the dataset's own.
+        InputError: no such column, several that could be it, or "none" was said and there is none.
     """
     chosen = reading.split_column_name
     if chosen and chosen != NONE:
@@ -99,6 +99,8 @@ def split_column(
         if (plain(name) in MORE_SPLITS or pa.types.is_string(values[name].type))
         and hold_splits(name, set(map(str, values[name].unique().drop_null().to_pylist())))
     ]
+    if chosen == NONE and not found:
+        raise nothing_to_leave_out("--split_column_name", "the splits", place.name)
     if not found or chosen == NONE:
         return SplitColumn(None)
     if has_splits:

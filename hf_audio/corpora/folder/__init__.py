@@ -24,6 +24,7 @@ from hf_audio.corpora.folder.class_names import merged, odd_class_names, odd_gro
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.reading import Reading
 from hf_audio.corpora.folder.split_names import SPLIT_NAMES
+from hf_audio.data.index.columns import in_order
 from hf_audio.data.index.table import CorpusCard, index_of
 from hf_audio.data.index.understanding import Understanding
 
@@ -63,7 +64,8 @@ def understand(root: Path, reading: Reading | None = None) -> tuple[pa.Table, Un
     if reading.merge_classes:
         clips, merging = merged(clips)
         remarks = [*remarks, merging]
-    counts = dict(sorted(Counter(label for clip in clips for label in clip.labels).items()))
+    found = Counter(label for clip in clips for label in clip.labels)
+    counts = {name: found[name] for name in in_order(found)}
     return index_of(clips), Understanding(
         layout=read.layout,
         class_counts=counts,

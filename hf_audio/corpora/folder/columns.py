@@ -16,6 +16,7 @@ from hf_audio.corpora.folder.column_names import (
     SPLITS,
     is_an_identity,
     is_grouping,
+    nothing_to_leave_out,
     plain,
     says_one_split,
 )
@@ -105,10 +106,11 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
     """The column of splits or folds, and a remark on another that could be it.
 
     Raises:
-        InputError: several that could be it.
+        InputError: several that could be it; or "none" was said, and there is none.
     """
-    if reading.split_column_name:
-        return (None if reading.split_column_name == NONE else _known(table, reading.split_column_name)), ""
+    chosen = reading.split_column_name
+    if chosen and chosen != NONE:
+        return _known(table, chosen), ""
     others = [column for column in table.columns if column not in taken]
     exact = _named(others, SPLITS)
     by_name = _named(others, MORE_SPLITS)
@@ -118,6 +120,10 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
         if hold_splits(column, set(table.values(column)))
     ]
     of_one = next((column for column in others if says_one_split(column)), None)
+    if chosen == NONE:
+        if not (exact or more or of_one):
+            raise nothing_to_leave_out("--split_column_name", "the splits", table.path.name)
+        return None, ""
     if of_one and not exact and not more:
         raise InputError(
             f"{table.path} has no column split, and {of_one} says yes or no of one: make it a column split with train "
@@ -143,19 +149,24 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], split: st
         split: the column of official splits, where there is one.
 
     Raises:
-        InputError: columns such as speaker or session that could be it, and splits that are still to be drawn.
+        InputError: columns such as speaker or session that could be it, and splits that are still to be drawn; or
+            "none" was said, and there is none.
     """
-    if reading.group_column_name:
-        return (None if reading.group_column_name == NONE else _known(table, reading.group_column_name)), ""
+    chosen = reading.group_column_name
+    if chosen and chosen != NONE:
+        return _known(table, chosen), ""
     others = [column for column in table.columns if column not in taken]
     exact = [column for column in _named(others, GROUPS) if not all(map(is_nothing, table.values(column)))]
-    if exact:
-        return exact[0], ""
     files = len({row[next(iter(taken))] for _, row in table.rows})
     distinct = {column: len(set(table.values(column)) - {""}) for column in others if is_grouping(column)}
     offered = sorted((column for column, number in distinct.items() if 1 < number < files), key=distinct.get)
-    if not offered:
-        return None, _told_identity(table, others, list(taken)[1:], files)
+    identity = "" if exact or offered else _told_identity(table, others, list(taken)[1:], files)
+    if chosen == NONE:
+        if not (exact or offered or identity):
+            raise nothing_to_leave_out("--group_column_name", "the groups", table.path.name)
+        return None, ""
+    if exact or not offered:
+        return next(iter(exact), None), identity
     flag = f"--group_column_name {offered[0]}"
     if split:
         if "validation" not in {split_called(value) for value in table.values(split)}:

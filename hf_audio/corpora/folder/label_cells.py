@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from hf_audio.corpora.folder.column_names import SEVERAL_LABELS, plain
 from hf_audio.corpora.folder.reading import NONE
 from hf_audio.corpora.folder.table_files import Table
 from hf_audio.errors import InputError
@@ -31,7 +32,8 @@ def one_label(table: Table, column: str, separator: str | None) -> Labels:
     """The only label of each row.
 
     Raises:
-        InputError: a row without a label, or cells that look like several labels.
+        InputError: a row without a label, or cells that look like several labels, and `separator` is None; or none do,
+            and it is NONE.
     """
     empty = [(line, row[column]) for line, row in table.rows if is_nothing(row[column])]
     if empty:
@@ -43,8 +45,11 @@ def one_label(table: Table, column: str, separator: str | None) -> Labels:
             f"(found {found!r}), expected exactly one in each; label or remove these rows, or rename the column to "
             "labels, where no class is an answer too"
         )
+    joined = _joined_cells(set(table.values(column)))
     if separator is None:
-        _refuse_several(table, column)
+        _refuse_several(table, column, joined)
+    elif not joined and not (plain(column) in SEVERAL_LABELS and any("," in cell for cell in table.values(column))):
+        raise no_several(separator, column, table.path.name)
     return [(cell,) for cell in table.values(column)]
 
 
@@ -52,11 +57,13 @@ def several_labels(table: Table, column: str, separator: str | None) -> tuple[La
     """All labels of each row, and how they are written; nothing in a cell is a row of no class.
 
     Raises:
-        InputError: no row has a label.
+        InputError: no row has a label, or no cell has the separator that was given.
     """
     cells = ["" if is_nothing(cell) else cell for cell in table.values(column)]
     if separator is not None:
         told, split = f"separated by {separator!r}", lambda cell: cell.split(separator)
+        if not any(separator in cell for cell in cells):
+            raise no_several(separator, column, table.path.name)
     elif any(_LIST.fullmatch(cell) for cell in cells):
         told, split = "as lists", _of_list
     elif any(mark in cell for cell in cells for mark in ";|"):
@@ -102,11 +109,23 @@ def says_yes(cell: str) -> bool | None:
     return True if plain in YES else False if plain in NO else None
 
 
-def _refuse_several(table: Table, column: str) -> None:
-    """Refuse cells of a column for one label that look like several."""
-    cells = table.values(column)
+def no_several(separator: str, column: str, place: str) -> InputError:
+    """The error for a flag that says what stands between labels where nothing stands between any."""
+    held = "looks like several labels" if separator == NONE else f"holds {separator!r}"
+    return InputError(
+        f"--label_separator {separator!r} would do nothing here: no value of column {column!r} of {place} {held}; "
+        "leave it out"
+    )
+
+
+def _joined_cells(cells: set[str]) -> set[str]:
+    """The cells that look like several labels."""
     joined = {cell for cell in cells if any(mark in cell for mark in ";|") or _LIST.fullmatch(cell)}
-    joined |= _joined_by_commas(set(cells))
+    return joined | _joined_by_commas(cells)
+
+
+def _refuse_several(table: Table, column: str, joined: set[str]) -> None:
+    """Refuse cells of a column for one label that look like several."""
     found = next(((line, row[column]) for line, row in table.rows if row[column] in joined), None)
     if found:
         line, cell = found

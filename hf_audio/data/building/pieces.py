@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hf_audio.data.building.clip_windows import WindowMaker
 from hf_audio.data.building.piece_rows import PieceRows, piece_schema, piece_writer
 from hf_audio.data.building.plan import are_cuts
-from hf_audio.data.index.table import Clip, rows_of
+from hf_audio.data.index.table import Clip
 from hf_audio.data.recordings.audio import probe
-from hf_audio.data.recordings.containers import MOST_RECORDING_BYTES, NO_SOUND, parts_of, sounds
 from hf_audio.data.recordings.headers import Source
-from hf_audio.data.recordings.hub_files import ON_HUB, MissingFileError, held, open_container, sizes_on_hub
+from hf_audio.data.recordings.in_turn import reading_order, recordings_in_turn, run_cuts
 from hf_audio.data.recordings.opening import HIGHEST_RATE
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError
@@ -36,7 +32,6 @@ from hf_audio.kinds import kind_of
 
 # Of sound in a piece, where it can be cut: what a killed build loses of each worker's work, some seconds
 PIECE_BYTES = 64 << 20
-FILES_AT_A_TIME = 16
 MOST_NOTE_BYTES = 1 << 30
 
 
@@ -75,63 +70,9 @@ class ClipFacts(NamedTuple):
     ends: list[np.ndarray]
 
 
-def reading_order(clips: pa.Table) -> np.ndarray:
-    """Rows of the index in the order in which their recordings lie in the containers, these as they first come."""
-    files, fields = (clips[name].combine_chunks().dictionary_encode() for name in ("audio", "audio_field"))
-    rows = pc.fill_null(clips["audio_row"], -1).to_numpy()
-    keys = [pc.fill_null(codes.indices, -1).to_numpy() for codes in (fields, files)]
-    return np.lexsort((np.arange(len(clips)), rows, *keys))
-
-
 def piece_cuts(clips: pa.Table, token: str | bool | None) -> tuple[list[int], int]:
-    """Where to cut clips in their reading order into pieces, [0, ..., clips], and the bytes of all their recordings.
-
-    Raises:
-        InputError: a container cannot be read.
-    """
-    ordered = clips.select(["audio", "audio_row", "audio_field"]).take(pa.array(reading_order(clips)))
-    paths, first = ordered["audio"].to_pylist(), 0
-    rows = ordered["audio_row"]
-    fields = ordered["audio_field"].to_pylist()
-    runs = []
-    for (path, field_name), run in groupby(zip(paths, fields, strict=True)):
-        length = sum(1 for _ in run)
-        runs.append((path, field_name, first, first + length))
-        first += length
-    is_file = pc.is_null(rows).to_numpy()
-    sizes = _sizes([path for path, _, begin, _ in runs if is_file[begin]], token)
-    with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
-        cut = partial(_units, token=token, sizes=sizes)
-        whole = threads.map(lambda run: cut(run, None if is_file[run[2]] else rows[run[2] : run[3]].to_numpy()), runs)
-        units = [unit for its in whole for unit in its]
-    cuts, waiting = [0], 0
-    for begin, num_bytes in units:
-        if waiting and waiting + num_bytes > PIECE_BYTES and begin > cuts[-1]:
-            cuts.append(begin)
-            waiting = 0
-        waiting += num_bytes
-    return [*cuts, len(clips)], sum(num_bytes for _, num_bytes in units)
-
-
-def _units(
-    run: tuple[str, str | None, int, int], rows: np.ndarray | None, token: str | bool | None, sizes: dict[str, int]
-) -> list[tuple[int, int]]:
-    """What of a run can be read by itself: (first clip, bytes) of each."""
-    path, field_name, begin, _ = run
-    if rows is None:
-        return [(begin, sizes.get(path, 0))]
-    found = parts_of(path, field_name or "", partial(open_container, token=token))
-    firsts = np.searchsorted(rows, [part.first_row for part in found]).tolist()
-    ends = [*firsts[1:], len(rows)]
-    return [
-        (begin + first, part.num_bytes) for part, first, end in zip(found, firsts, ends, strict=True) if end > first
-    ]
-
-
-def _sizes(paths: Sequence[str], token: str | bool | None) -> dict[str, int]:
-    on_hub = [path for path in paths if path.startswith(ON_HUB)]
-    here = {path: Path(path).stat().st_size for path in paths if not path.startswith(ON_HUB) and Path(path).is_file()}
-    return here | sizes_on_hub(on_hub, token)
+    """Where to cut clips in their reading order into pieces, see `run_cuts`."""
+    return run_cuts(clips, PIECE_BYTES, token)
 
 
 def pieces_of(clips: pa.Table, cuts: Sequence[int]) -> list[Piece]:
@@ -228,7 +169,7 @@ class PieceBuilder:
         self, piece: Piece, file_s: dict[str, float], rates: dict[str, int]
     ) -> Iterator[tuple[Clip, Source | AudioError]]:
         """The clips with their recordings; what the headers of these say is entered into `file_s` and `rates`."""
-        for its, source in self._recordings(piece):
+        for its, source in recordings_in_turn(piece.clips, self.token, self.folder / ".build"):
             try:
                 if isinstance(source, AudioError):
                     raise source
@@ -239,41 +180,6 @@ class PieceBuilder:
             for clip in its:
                 file_s[clip.clip_id], rates[clip.clip_id] = length_s, rate
                 yield clip, source
-
-    def _recordings(self, piece: Piece) -> Iterator[tuple[list[Clip], Source | AudioError]]:
-        """Each recording with the clips that are stretches of it."""
-        for (path, name), run in groupby(rows_of(piece.clips), key=lambda clip: (clip.path, clip.audio_field)):
-            its = [list(of_one) for _, of_one in groupby(run, key=lambda clip: clip.audio_row)]
-            if its[0][0].audio_row is None:
-                yield its[0], self._file(path)
-            else:
-                yield from self._contained(path, name or "", {clips[0].audio_row: clips for clips in its})
-
-    def _contained(
-        self, path: str, name: str, clips_of: dict[int, list[Clip]]
-    ) -> Iterator[tuple[list[Clip], BinaryIO | AudioError]]:
-        rows, come = sorted(clips_of), set()
-        for row, sound in sounds(path, name, rows, self._open, self.folder / ".build"):
-            come.add(row)
-            yield clips_of[row], sound
-        for row in rows:
-            if row not in come:
-                yield clips_of[row], AudioError(NO_SOUND)
-
-    def _file(self, path: str) -> Source | AudioError:
-        """A recording that is a file of its own, here or on the Hub."""
-        if not path.startswith(ON_HUB):
-            return path
-        try:
-            with self._open(path) as file:
-                if file.size > MOST_RECORDING_BYTES:
-                    return AudioError(f"too large: {file.size:,} bytes, at most {MOST_RECORDING_BYTES:,} are read")
-                return held(file, file.size, self.folder / ".build")
-        except MissingFileError:
-            return AudioError("missing")
-
-    def _open(self, path: str) -> BinaryIO:
-        return open_container(path, self.token)
 
 
 def _is_note(note: dict[str, Any], num_clips: int) -> bool:

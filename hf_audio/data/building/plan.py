@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +26,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import SPLITS, metadata_columns
 from hf_audio.data.recordings.hub_files import ON_HUB, root_of
 from hf_audio.data.recordings.lengths import recordings_of
-from hf_audio.data.recordings.stamps import contents_digest, times_digest
+from hf_audio.data.recordings.stamps import Stamp, contents_digest, stamp, times_digest
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
 from hf_audio.windows import window_starts
@@ -81,7 +80,8 @@ def describe_build(
     def digest_of_names(column: str) -> str:  # of the same names in any order
         return digest(pa.array(np.concatenate(labels.places(clips[column]))))
 
-    is_mixed = has_mixtures(clips)
+    is_mixed, recordings = has_mixtures(clips), recordings_of(clips)
+    stamps = {path: stamp(path) for path in _here(recordings)}
     return {
         "format_version": FORMAT_VERSION,
         "window_s": window_s,
@@ -95,9 +95,9 @@ def describe_build(
         "splits": digest_of("split"),
         "groups": digest_of("group"),
         "metadata": digest_of(*sorted(metadata_columns(clips))),
-        "file sizes": digest(_sizes_bytes(without_mixtures(clips)["audio"])),
-        FILE_TIMES: times_digest(_files_here(clips)),
-        SOURCE: _source(clips),
+        "file sizes": digest(_sizes_bytes(without_mixtures(clips)["audio"], stamps)),
+        FILE_TIMES: times_digest(stamps.values()),
+        SOURCE: _source(recordings),
         "places in files": digest_of("audio_row", "audio_field")
         if clips["audio_row"].null_count < len(clips)
         else None,
@@ -125,16 +125,16 @@ def were_replaced(found: dict[str, Any], described: dict[str, Any], clips: pa.Ta
 
 def files_digest(clips: pa.Table, num_threads: int) -> str:
     """Of some bytes of all files of the clips that are on this machine."""
-    return contents_digest(_files_here(clips), num_threads)
+    return contents_digest(_here(recordings_of(clips)), num_threads)
 
 
-def _files_here(clips: pa.Table) -> list[str]:
-    return [path for path in recordings_of(clips) if not path.startswith(ON_HUB)]
+def _here(recordings: Sequence[str]) -> list[str]:
+    return [path for path in recordings if not path.startswith(ON_HUB)]
 
 
-def _source(clips: pa.Table) -> str | None:
+def _source(recordings: Sequence[str]) -> str | None:
     """The repositories of the Hub that recordings are in, with their commits, and which files of these."""
-    files = sorted(path for path in recordings_of(clips) if path.startswith(ON_HUB))
+    files = sorted(path for path in recordings if path.startswith(ON_HUB))
     if not files:
         return None
     names = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
@@ -231,16 +231,10 @@ def _apart(clips: pa.Table) -> pa.Table:
     return clips.take(pa.array(np.arange(len(clips))))
 
 
-def _sizes_bytes(paths: pa.ChunkedArray) -> pa.Array:
+def _sizes_bytes(paths: pa.ChunkedArray, stamps: Mapping[str, Stamp | None]) -> pa.Array:
     names = paths.unique().to_pylist()
-    return pa.array([_size_bytes(path) for path in names], pa.int64()).take(pa.array(places_of(paths, names)))
-
-
-def _size_bytes(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
+    sizes = [one.size_bytes if (one := stamps.get(path)) else None for path in names]
+    return pa.array(sizes, pa.int64()).take(pa.array(places_of(paths, names)))
 
 
 def _increasing(cuts: list[int], end: int) -> list[int]:

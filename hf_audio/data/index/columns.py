@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.table import CLIP_COLUMNS
-from hf_audio.errors import InputError
+from hf_audio.data.index.table import CLIP_COLUMNS, metadata_columns
+from hf_audio.errors import InputError, unknown_name
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def of_split(clips: pa.Table, split: str | None) -> pa.Table:
@@ -57,9 +60,30 @@ def names_in(column: pa.ChunkedArray) -> list[str]:
     return sorted(values_in(pc.list_flatten(column) if pa.types.is_list(column.type) else column))
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of classes in the order that people expect: by value where all are numbers (1, 2, 10), else as texts."""
+    names = list(names)
+    if all(_NUMBER.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (float(name), name))
+    return sorted(names)
+
+
 def values_in(column: pa.ChunkedArray) -> list[Any]:
     """The values that a column has, once each and without null."""
     return column.unique().drop_null().to_pylist()
+
+
+def metadata_values(clips: pa.Table, fields: Iterable[str]) -> dict[str, list[str]]:
+    """The values that each field of metadata has among clips, sorted, as text: {"drums": ["no", "yes"]}.
+
+    Raises:
+        InputError: a field that no clip has.
+    """
+    found = {fact: values_in(clips[column]) for column, fact in metadata_columns(clips).items()}
+    for field in fields:
+        if not found.get(field):
+            raise unknown_name("metadata field", field, sorted(fact for fact, values in found.items() if values))
+    return {field: sorted(map(str, found[field])) for field in fields}
 
 
 def places_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.columns import names_in, places_of, whole
+from hf_audio.data.index.columns import in_order, names_in, places_of, whole
 from hf_audio.errors import InputError, unknown_name
 
 SINGLE_LABEL = "single_label_classification"
@@ -113,9 +113,9 @@ class LabelSpace:
     def of_clips(
         cls, clips: pa.Table, names: Sequence[str] | None = None, problem_type: str | None = None
     ) -> LabelSpace:
-        """The label space of an index: all names sorted, single-label if every clip has exactly one label."""
+        """The label space of an index: all names in order, single-label if every clip has exactly one label."""
         if names is None:
-            names = names_in(clips["labels"])
+            names = in_order(names_in(clips["labels"]))
         if problem_type is None:
             each_has_one = pc.all(pc.equal(pc.list_value_length(clips["labels"]), 1), min_count=0).as_py()
             problem_type = SINGLE_LABEL if each_has_one else MULTI_LABEL

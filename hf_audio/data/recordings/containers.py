@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hf_audio.data.recordings.arrow_streams import Batch, stream_batches
 from hf_audio.data.recordings.hub_files import BLOCK_BYTES, held
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, one_line
@@ -120,16 +121,45 @@ def _parquet_sounds(
 
 
 def _arrow_sounds(path: str, file: BinaryIO, field: str, wanted: np.ndarray) -> Iterator[tuple[int, pa.Buffer | None]]:
-    batches = pa.ipc.open_stream(_mapped(path, file))
-    if field not in batches.schema.names:
-        raise _no_column(path, field, batches.schema.names)
+    content = io.BufferedReader(file, BLOCK_BYTES) if isinstance(file, io.RawIOBase) else file
+    first, last = 0, int(wanted[-1])
+    for batch in stream_batches(content):
+        if field not in batch.rows.schema.names:
+            raise _no_column(path, field, batch.rows.schema.names)
+        end = first + len(batch.rows)
+        here = wanted[(wanted >= first) & (wanted < end)] - first
+        if len(here):
+            for row, value in _values_of_batch(batch, field, here):
+                yield first + row, value
+        first = end
+        if first > last:
+            return
 
-    def checked() -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            batch.column(field).validate(full=True)  # places in it may be a stranger's
-            yield batch
 
-    yield from _values(checked(), field, wanted)
+def _values_of_batch(batch: Batch, field: str, wanted: np.ndarray) -> Iterator[tuple[int, pa.Buffer | None]]:
+    """The bytes in some rows of a batch, of which nothing was read yet, one after the other."""
+    column = batch.rows.column(field)
+    is_struct = pa.types.is_struct(column.type)
+    sounds = column
+    if is_struct and column.type.get_field_index("bytes") >= 0:
+        sounds = column.field("bytes")
+    kind = sounds.type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        yield from ((row, None) for row in wanted.tolist())  # no sound, but text or paths
+        return
+    valid, offsets, values = sounds.buffers()
+    batch.read([column.buffers()[0] if is_struct else None, valid, offsets])
+    number = np.int64 if pa.types.is_large_binary(kind) else np.int32
+    if len(column) and (offsets is None or offsets.size < (len(column) + 1) * number().itemsize):
+        raise pa.ArrowInvalid(f"{len(column):,} values without a place for each")
+    places = np.frombuffer(offsets, number)
+    is_there = (column.is_valid().to_numpy(False) if is_struct else True) & sounds.is_valid().to_numpy(False)
+    for row in wanted.tolist():
+        if is_there[row]:
+            begin, end = int(places[row]), int(places[row + 1])
+            yield row, pa.py_buffer(batch.stretch(values, begin, end) if end != begin else b"")
+        else:
+            yield row, None
 
 
 def _tar_sounds(
@@ -225,13 +255,6 @@ def _checked_size(path: str, parquet: pq.ParquetFile, group: int, column: str) -
             "it anew with smaller row groups"
         )
     return num_bytes
-
-
-def _mapped(path: str, file: BinaryIO) -> pa.NativeFile | BinaryIO:
-    """Of an Arrow file on this disk only the pages that are looked at are read."""
-    if isinstance(file, io.RawIOBase):
-        return io.BufferedReader(file, BLOCK_BYTES)
-    return pa.memory_map(path)
 
 
 @contextmanager

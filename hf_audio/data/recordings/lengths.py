@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
@@ -12,10 +13,12 @@ from hf_audio.data.index.columns import is_mixture, mixed_parts, names_in, place
 from hf_audio.data.index.mixtures import mixture_s
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.recordings.audio import AudioError, AudioInfo, probe
+from hf_audio.data.recordings.stamps import Stamp, stamp
 from hf_audio.errors import InputError
 from hf_audio.terminal import progress
 
 Headers = dict[str, AudioInfo | AudioError]  # by path
+MOST_REMEMBERED = 1024  # headers: of what is looked at before a build, and then by it
 
 
 def recordings_of(clips: pa.Table) -> list[str]:
@@ -27,9 +30,22 @@ def read_headers(clips: pa.Table, num_threads: int) -> Headers:
     """What the headers of all files of the clips say, or why they cannot be read."""
     paths = recordings_of(clips)
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
-        headers = threads.imap(_info_or_error, paths, chunksize=64)  # not one task a file: there may be millions
+        headers = threads.imap(header_of, paths, chunksize=64)  # not one task a file: there may be millions
         shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)
         return dict(zip(paths, shown, strict=True))
+
+
+def header_of(path: str) -> AudioInfo | AudioError:
+    """What the header of a file says, or why it cannot be read; of the files asked for last, it is remembered."""
+    return _header_when(path, stamp(path))
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _header_when(path: str, _when: Stamp | None) -> AudioInfo | AudioError:
+    try:
+        return probe(path)
+    except AudioError as error:
+        return error
 
 
 def source_rates(clips: pa.Table, headers: Headers) -> dict[str, dict[str, int]]:
@@ -93,10 +109,3 @@ def _lengths_s(stretches: pa.Table, headers: Headers, strict: bool) -> np.ndarra
     files_s = np.array([one.duration_s if isinstance(one, AudioInfo) else 0.0 for one in found])
     file_s = files_s[places_of(stretches["audio"], paths)]
     return stretch_lengths(stretches, file_s)
-
-
-def _info_or_error(path: str) -> AudioInfo | AudioError:
-    try:
-        return probe(path)
-    except AudioError as error:
-        return error

@@ -5,9 +5,10 @@ What a header promises is checked before anything of it is decoded.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-from pathlib import Path
+import stat
 from typing import BinaryIO
 
 import soundfile
@@ -24,6 +25,7 @@ SHORTFALL_S, SHORTFALL = 0.5, 0.25
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 # Silence in FLAC takes about 100 bytes a second: a header that promises more sound for its bytes is broken.
 FEWEST_BYTES_A_SECOND = 10
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 
 SoundFile = soundfile.SoundFile | FfmpegFile
@@ -37,7 +39,7 @@ def opened(source: Source) -> SoundFile:
     """
     try:
         if isinstance(source, str | os.PathLike):
-            size = _size_of_file(Path(source))
+            size = _size_of_file(source)
         else:
             size = source.seek(0, io.SEEK_END)
             source.seek(0)
@@ -74,12 +76,16 @@ def check_can_seek(source: Source, file: SoundFile) -> None:
             source.seek(place)
 
 
-def _size_of_file(path: Path) -> int:
-    if not path.is_file():  # a pipe would wait for its writer
-        if path.is_symlink() and not path.exists():
-            raise AudioError("missing: a link that leads nowhere")
-        raise AudioError("not a file" if path.exists() else "missing")
-    return path.stat().st_size
+def _size_of_file(path: str | os.PathLike) -> int:
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError) as error:  # a name with a zero byte is no file's
+        if isinstance(error, OSError) and error.errno not in NOT_THERE:
+            raise
+        raise AudioError("missing: a link that leads nowhere" if os.path.islink(path) else "missing") from error
+    if not stat.S_ISREG(facts.st_mode):  # a pipe would wait for its writer
+        raise AudioError("not a file")
+    return facts.st_size
 
 
 def _file_of(source: Source) -> SoundFile:

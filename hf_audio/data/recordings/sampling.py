@@ -16,6 +16,7 @@ from hf_audio.data.index.table import Clip, Recording, rows_of
 from hf_audio.data.recordings.audio import AudioInfo, probe
 from hf_audio.data.recordings.containers import sounds
 from hf_audio.data.recordings.hub_files import ON_HUB, MissingFileError, open_container
+from hf_audio.data.recordings.lengths import header_of
 from hf_audio.data.recordings.reasons import AudioError
 
 # Containers that are looked into, and recordings in each, one behind the other: others cost a row group each
@@ -38,7 +39,8 @@ def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> list
     """
     here = is_file(clips)
     if here.all():
-        return _with_headers([(clip, clip.path) for clip in rows_of(spread_over(clips, most))])
+        found = ((clip, header_of(clip.path)) for clip in rows_of(spread_over(clips, most)))
+        return [Sampled(clip, info) for clip, info in found if isinstance(info, AudioInfo)]
     some = list(rows_of(_where_containers_begin(clips.filter(pa.array(~here)))))
     headers: dict[Recording, AudioInfo | None] = {}
     for path, name in dict.fromkeys((clip.path, clip.audio_field) for clip in some):
@@ -69,16 +71,6 @@ def where_containers_begin(clips: pa.Table, token: str | bool | None = None) -> 
         for row, sound in sounds(path, name or "", sorted(of_row), partial(open_container, token=token)):
             if not isinstance(sound, AudioError):
                 yield of_row[row], sound
-
-
-def _with_headers(clips: list[tuple[Clip, str]]) -> list[Sampled]:
-    found = []
-    for clip, path in clips:
-        try:
-            found.append(Sampled(clip, probe(path)))
-        except AudioError:
-            continue
-    return found
 
 
 def _where_containers_begin(clips: pa.Table) -> pa.Table:

@@ -6,9 +6,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
 
 from hf_audio.errors import InputError
-from hf_audio.files import open_regular
+from hf_audio.files import regular_descriptor
 from hf_audio.terminal import progress
 
 # Read of a file, at its head, its tail and three places between. Files of up to PLACES times so many are read whole.
@@ -16,19 +17,31 @@ PLACE_BYTES, PLACES = 4096, 5
 FILES_AT_A_TIME = 64  # not one task a file: there may be millions
 
 
-def times_digest(paths: Iterable[str]) -> str:
+class Stamp(NamedTuple):
+    """What the entry of a file says: bytes, when they were written, and when it was last changed itself."""
+
+    size_bytes: int
+    written_ns: int
+    changed_ns: int
+
+
+def stamp(path: str) -> Stamp | None:
+    """The stamp of a file; None where it is not there."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+def times_digest(stamps: Iterable[Stamp | None]) -> str:
     """Changes whenever one of the files is written or replaced, and when all are copied elsewhere.
 
     The time of the last change of its entry counts as well, since whoever replaces a file can keep its other time.
     """
     found = hashlib.sha256()
-    for path in paths:
-        try:
-            facts = os.stat(path)
-        except OSError:
-            found.update(b"missing\n")
-        else:
-            found.update(f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}\n".encode())
+    for one in stamps:
+        found.update("{} {} {}\n".format(*one).encode() if one else b"missing\n")
     return found.hexdigest()
 
 
@@ -46,15 +59,18 @@ def _sampled_digest(path: str) -> bytes:
     """Of a file's size and, as far as it can be read, its bytes at PLACES places that are evenly apart."""
     found = hashlib.sha256()
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
+        file = regular_descriptor(path)
+        try:
+            size = os.fstat(file).st_size
             found.update(f"{size}\n".encode())
             if size <= PLACES * PLACE_BYTES:
-                found.update(file.read(PLACES * PLACE_BYTES))
+                found.update(os.read(file, PLACES * PLACE_BYTES))
             else:
                 for place in range(PLACES):
-                    file.seek(place * (size - PLACE_BYTES) // (PLACES - 1))
-                    found.update(file.read(PLACE_BYTES))
+                    os.lseek(file, place * (size - PLACE_BYTES) // (PLACES - 1), os.SEEK_SET)
+                    found.update(os.read(file, PLACE_BYTES))
+        finally:
+            os.close(file)
     except (InputError, OSError) as error:
         found.update(type(error).__name__.encode())
     return found.digest()

@@ -1,0 +1,85 @@
+"""What cannot be of a model, as far as names tell: said before hours are spent on its features."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.models.checkpoints import SETTINGS, TRANSFORMER_PRESETS
+from hf_audio.models.freezing import FREEZABLE
+from hf_audio.models.heads import HEADS, build_head
+from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
+from hf_audio.models.timm_backbone import ParallelTimmConfig
+from hf_audio.models.timm_network import import_timm
+
+TIMM = "timm/"  # timm's own namespace on the Hub
+
+
+def is_trained(name: str) -> bool:
+    """Whether a name is of a checkpoint: it may have the name of a preset, which is trained from scratch."""
+    return name not in PRESETS and ("/" in name or Path(name).is_dir())
+
+
+def require_possible(
+    name: str,
+    *,
+    freeze: str = "none",
+    lora_rank: int = 0,
+    gradient_checkpointing: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuses a model, and what is asked of it, as far as names tell.
+
+    Args:
+        name, freeze, lora_rank, options: see `build_model`.
+        gradient_checkpointing: compute layers again in place of keeping what they gave.
+
+    Raises:
+        InputError: an unknown name or option (names the nearest), a head that cannot be, adapters for an untrained
+            model, or gradient checkpointing of networks of ours that keep all they compute.
+    """
+    if not is_trained(name) and name not in PRESETS and name not in import_timm().list_models():
+        raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
+    if freeze not in FREEZABLE:
+        raise unknown_name("freeze", freeze, FREEZABLE)
+    if lora_rank and not is_trained(name):
+        raise InputError(f"LoRA adapts a trained checkpoint and {name} is untrained: give one with --model")
+    if gradient_checkpointing and name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
+        raise InputError(
+            f"{name} cannot compute its layers again in place of keeping them: leave out --gradient_checkpointing"
+        )
+    known = _known_options(name)
+    for option in options or {}:
+        if option not in known:
+            raise unknown_name(f"model option of {name}", option, known)
+    _check_head(NETWORKS[name].settings if name in NETWORKS else {}, options or {})
+
+
+def _known_options(name: str) -> Collection[str]:
+    """Those that a model has, of whatever class it will be."""
+    if name in AST_PRESETS:
+        return {*AST_PRESETS[name], *SETTINGS}
+    if name in NETWORKS:
+        return NETWORKS[name].model_class.config_class().to_dict().keys()
+    if name in TRANSFORMER_PRESETS:
+        return {*AutoConfig.for_model(**TRANSFORMER_PRESETS[name]).to_dict(), *SETTINGS, "encoder"}
+    if is_trained(name) and not name.startswith(TIMM):
+        return {*SETTINGS, "encoder"}
+    return ParallelTimmConfig().to_dict().keys()
+
+
+def _check_head(preset: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    wanted = {**preset, **options}
+    head = wanted.get("head", HEADS[0])
+    if head not in HEADS:
+        raise unknown_name("head", head, HEADS)
+    try:
+        with torch.device("meta"):  # no random number is drawn
+            build_head(head, 1, 2, wanted.get("head_sizes", ()), wanted.get("head_dropout", 0.0))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{error} (--head, --head_sizes, --head_dropout, or the same in --model_options)") from None

@@ -1,0 +1,137 @@
+"""The audio encoders of transformers that our heads go on: which, made from their own config, and freed of waste."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+
+ENCODERS = ("full", "convolutional")
+AST, WHISPER = "audio-spectrogram-transformer", "whisper"
+# The audio encoders that are known to fit: others may fetch code or weights of their own, or hear something else.
+BACKBONES = (
+    *(AST, "data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2", "wav2vec2-bert"),
+    *("wav2vec2-conformer", "wavlm", WHISPER),
+)
+# Masks drawn inside the model and layers skipped at random differ between processes and leave weights without gradient:
+# masks are the training's (augmentations), and the adapter layers of speech models shorten what is averaged here.
+SILENCED = {
+    "mask_time_prob": 0.0,
+    "mask_feature_prob": 0.0,
+    "layerdrop": 0.0,
+    "encoder_layerdrop": 0.0,
+    "add_adapter": False,
+}
+# What a backbone's config says of another task, of the machine it was loaded on, or of other code and libraries.
+FOREIGN = (
+    *("architectures", "auto_map", "dtype", "id2label", "label2id", "problem_type", "transformers_version"),
+    *("attn_implementation", "experts_implementation", "quantization_config", "custom_pipelines"),
+)
+
+
+def build_backbone(settings: dict[str, Any], encoder: str = "full", attention: str | None = None) -> PreTrainedModel:
+    """An untrained backbone from its config as a dict; of Whisper its encoder, or the convolutions alone.
+
+    Raises:
+        ValueError: a model type that is not in BACKBONES, or one without convolutions on the waveform.
+    """
+    if settings.get("model_type") not in BACKBONES:
+        raise ValueError(f"The backbone must be one of {', '.join(BACKBONES)}, found {settings.get('model_type')!r}")
+    config = backbone_config(settings)
+    silence(config)
+    chosen = {"attn_implementation": attention} if attention else {}
+    if encoder == "convolutional":
+        if not hasattr(config, "conv_stride"):
+            raise ValueError(
+                f"encoder convolutional needs a model that hears waveforms, such as wav2vec2, found {config.model_type}"
+            )
+        config.num_hidden_layers = 0
+        whole = AutoModel.from_config(config, trust_remote_code=False, **chosen)
+        return without_waste(only_convolutions(whole))
+    if config.model_type == WHISPER:
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return WhisperEncoder._from_config(config, **chosen)
+    return without_waste(AutoModel.from_config(config, trust_remote_code=False, **chosen))
+
+
+def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
+    """The config of a backbone from its own words, without what leads elsewhere."""
+    return AutoConfig.for_model(
+        **{key: value for key, value in settings.items() if key not in FOREIGN and key[0] != "_"}
+    )
+
+
+def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
+    """The same Wav2Vec2-like model without all that comes after the convolutions and the normalisation of their frames.
+
+    The layer norm, where there is one, is the first half of the feature projection; it makes the frames of all clips
+    alike in scale. The projection to the transformer's width goes.
+    """
+    norm = getattr(backbone.feature_projection, "layer_norm", None) or getattr(backbone, "layer_norm", nn.Identity())
+    for name, _ in list(backbone.named_children()):
+        if name != "feature_extractor":
+            delattr(backbone, name)
+    backbone.layer_norm = norm
+    if hasattr(backbone, "masked_spec_embed"):
+        del backbone.masked_spec_embed
+    return backbone
+
+
+def silence(config: PretrainedConfig) -> None:
+    """Switches off what a speech model does by itself in training: masks, skipped layers, shortening adapters."""
+    for name, value in SILENCED.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+
+
+def without_waste(backbone: PreTrainedModel) -> PreTrainedModel:
+    """The same speech model, which takes no gradient that nobody needs.
+
+    Weights that it has and never uses are frozen, for several processes wait for the gradient of each weight. And its
+    convolutions no longer ask for the gradient of the waveform, which is of use to reentrant checkpointing alone, costs
+    time, and breaks the graph of torch.compile.
+    """
+    for name, weights in backbone.named_parameters():
+        is_spare = backbone.config.model_type == "wav2vec2-conformer" and "pos_conv_embed" in name
+        if is_spare or name == "masked_spec_embed":
+            weights.requires_grad_(False)
+    convolutions = getattr(backbone, "feature_extractor", None)
+    if hasattr(convolutions, "_requires_grad"):
+        convolutions._requires_grad = False
+    return backbone
+
+
+def backbone_settings(config: PretrainedConfig) -> dict[str, Any]:
+    """The config of a backbone as `TransformerClassifierConfig` takes it, without its own task and classes."""
+    settings = {key: value for key, value in config.to_diff_dict().items() if key not in FOREIGN and key[0] != "_"}
+    return {**settings, "model_type": config.model_type}
+
+
+def least_samples(config: PretrainedConfig) -> int:
+    """How many samples of a waveform make one output frame: 400 with the usual strides. 0 for other inputs."""
+    if not hasattr(config, "conv_stride"):
+        return 0
+    samples = getattr(config, "squeeze_factor", 1)  # SEW's transformer sees one frame of two
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+@torch.no_grad()
+def draw_missing(convolution: nn.Module) -> None:
+    """Draws the weights of a convolution under weight norm, as torch does, unless a checkpoint had them.
+
+    transformers draws such a layer's product of direction and length, which is computed anew at each call.
+    """
+    factors = list(convolution.parametrizations.weight.parameters())
+    if any(one.is_meta or getattr(one, "_is_hf_initialized", False) for one in factors):
+        return
+    weight = torch.empty_like(convolution.weight)
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    convolution.weight = weight
+    for one in factors:
+        one._is_hf_initialized = True

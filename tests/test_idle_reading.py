@@ -1,0 +1,77 @@
+"""What is said of how data are read does something, or is an error of one sentence; classes come in people's order."""
+
+from __future__ import annotations
+
+import pytest
+from datasets import ClassLabel, List, Value
+from small_datasets import GENRES, dataset, parquet, tone, write
+
+from hf_audio import DataConfig, InputError
+from hf_audio.preparation import corpus_clips
+
+TEXT = Value("string")
+TABLE = "path,label\na.wav,x\nb.wav,y\nc.wav,x\nd.wav,y\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write(tmp_path, {"labels.csv": TABLE, **{f"{name}.wav": tone(1) for name in "abcd"}})
+
+
+def stored(folder, features, **columns):
+    return write(folder, {"train.parquet": parquet(dataset(features, **columns))})
+
+
+def refused(root, sentence, **reading):
+    with pytest.raises(InputError, match=sentence) as caught:
+        corpus_clips(DataConfig(data_dir=str(root), **reading))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "meaning"), [("group_column_name", "the groups"), ("split_column_name", "the splits")]
+)
+def test_none_where_no_column_would_be_taken(table, tmp_path, flag, meaning):
+    refused(table, f"--{flag} none would do nothing here: no column of labels.csv could be {meaning}", **{flag: "none"})
+    made = stored(tmp_path / "set", {"label": TEXT}, label=["a", "b"] * 2)
+    refused(made, f"--{flag} none would do nothing here: no column of set could be {meaning}", **{flag: "none"})
+
+
+def test_no_mask_where_there_is_none(tmp_path):
+    sentence = "--mask_column_name none would do nothing here: no column of . could be the mask"
+    lists = {"labels": List(ClassLabel(names=GENRES)), "mask": List(Value("bool"))}
+    refused(stored(tmp_path / "a", {"label": TEXT}, label=["a", "b"] * 2), sentence, mask_column_name="none")
+    one_class = {"label": TEXT, "mask": List(Value("bool"))}
+    made = stored(tmp_path / "b", one_class, label=["a", "b"], mask=[[True]] * 2)
+    refused(made, sentence, mask_column_name="none")
+    columns = {"labels": [[0], [1], [0, 1], [0], [1]] * 2, "mask": [[True] * 3] * 10}
+    made = stored(tmp_path / "c", lists, **columns)
+    assert len(corpus_clips(DataConfig(data_dir=str(made), mask_column_name="none")).clips) == 10
+    made = stored(tmp_path / "d", lists | {"known": List(Value("bool"))}, known=[[True] * 3] * 10, **columns)
+    refused(made, "two columns that could say which classes are known, mask and known; say which")
+
+
+def test_a_separator_that_separates_nothing(table, tmp_path):
+    refused(table, "--label_separator ';' would do nothing here: no value of column 'label'", label_separator=";")
+    refused(table, "--label_separator 'none' would do nothing .* looks like several labels", label_separator="none")
+    made = stored(tmp_path / "set", {"label": TEXT, "labels": TEXT}, label=["a;b", "b"] * 2, labels=["a", "b"] * 2)
+    for column, separator in (("label", "none"), ("labels", "none"), ("label", "|")):
+        refused(made, "--label_separator .* would do nothing", label_column_name=[column], label_separator=separator)
+
+
+@pytest.mark.parametrize("kind", ["table", "numbers", "texts", "folders"])
+def test_classes_that_are_numbers_come_in_their_order(tmp_path, kind):
+    numbers = [10, 9, 2, 100] * 3
+    if kind == "folders":
+        root = write(tmp_path, {f"{name}/{place}.wav": tone(place) for place, name in enumerate(numbers)})
+    elif kind == "table":
+        lines = "".join(f"{place}.wav,{name}\n" for place, name in enumerate(numbers))
+        sounds = {f"{place}.wav": tone(place) for place in range(len(numbers))}
+        root = write(tmp_path, {"labels.csv": f"path,label\n{lines}", **sounds})
+    else:
+        as_text = kind == "texts"
+        columns = {"label": [*map(str, numbers)] if as_text else numbers}
+        root = stored(tmp_path, {"label": TEXT if as_text else Value("int64")}, **columns)
+    found = corpus_clips(DataConfig(data_dir=str(root), test_fraction=0.3))
+    assert found.labels.names == ("2", "9", "10", "100")
+    assert "(2 3, 9 3, 10 3, 100 3)" in found.understanding.paragraph()
