@@ -3,8 +3,8 @@
     predictor = SoundPredictor.load("someone/ast-irmas")
     predictor.waveform(samples, 44_100).logits             window by window, from a sound at any rate
 
-`Predictor` adds stored features. What predicts from sound alone, as tagging does, imports no `datasets` and no
-`accelerate`, which take seconds.
+`Predictor` adds stored features. What predicts from sound alone, as tagging does, does without `datasets` and starts
+sooner.
 """
 
 from __future__ import annotations
