@@ -190,14 +190,23 @@ class TestPaths:
         (tmp_path / "private" / "acme").mkdir(parents=True)
         argv = ["--data-dir=private/acme", "--output_dir", "/home/alice/x", "--model_options", '{"f": "/home/alice/w"}']
         argv += ["--test_groups", "a b", "/srv/c", "--learning_rate", "1e-4", "--hub_model_id", "me/x", "--push_to_hub"]
-        argv += ["--class_weights", "--weight_decay", "0.5", "--negatives", "esc50", "--negatives_dir", "../noise"]
+        argv += [
+            "--class_weights",
+            "balanced",
+            "--weight_decay",
+            "0.5",
+            "--negatives",
+            "esc50",
+            "--negatives_dir",
+            "../noise",
+        ]
         argv += ["--label_overrides", "fixes/mine.csv", "--logging_nan_inf_filter", "false"]
         recipe = parse_recipe(VALUES, argv=argv)
         command = reported_command(recipe, "/home/alice/recipes/cnn_folder.py")
         assert shlex.split(command) == [
             *("accelerate", "launch", "recipes/cnn_folder.py", "--data_dir", "acme", "--label_overrides", "mine.csv"),
             *("--negatives", "esc50", "--negatives_dir", "noise", "--test_groups", "a b", "c"),
-            *("--model_options", '{"f": "w"}', "--class_weights", "--weight_decay", "0.5"),
+            *("--model_options", '{"f": "w"}', "--weight_decay", "0.5", "--class_weights", "balanced"),
         ]
         again = parse_recipe(VALUES, argv=shlex.split(command)[3:])
         assert reported_command(again, "cnn_folder.py") == command
@@ -664,7 +673,7 @@ class TestFilesOfSettings:
             self.read(tmp_path, "fold: !!python/object/apply:os.system [id]\n")
 
     def test_what_is_plain_is_read(self, tmp_path):
-        content = {"model_options": {"a": {"b": [1, {"c": 2}]}}, "test_groups": ["x", "y"], "class_weights": True}
+        content = {"model_options": {"a": {"b": [1, {"c": 2}]}}, "test_groups": ["x", "y"], "class_weights": "balanced"}
         recipe = self.read(tmp_path, yaml.safe_dump(content))
         assert recipe.model.model_options == content["model_options"] and recipe.data.test_groups == ["x", "y"]
 
