@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from gradient_run import ACCUMULATIONS, GLOBAL_BATCH, WEIGHTS, all_cases
+from gradient_run import ACCUMULATIONS, GLOBAL_BATCH, all_cases
 from safetensors.torch import load_file
 from training_run import build_tiny_features, in_shards, tiny_model
 from transformers import AutoModelForAudioClassification
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
-from hf_audio.losses import loss_for
+from hf_audio.losses import class_weights_from_counts, loss_for
 from hf_audio.metrics import average_per_clip
 
 TESTS = Path(__file__).parent
@@ -57,7 +57,8 @@ def by_hand(folder, task):
     batch = FeatureCollator(features.extractor, features.labels)(list(features.splits["train"].select(range(8))))
     assert len(batch["labels"]) == GLOBAL_BATCH
     model = tiny_model(features)
-    loss = loss_for(features.labels, WEIGHTS if task == "single" else None)
+    weights = class_weights_from_counts(*features.class_counts("train"), features.labels) if task == "single" else None
+    loss = loss_for(features.labels, weights)
     value = loss(model(batch["input_values"]).logits, batch["labels"])
     value.backward()
     return value.detach(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()])

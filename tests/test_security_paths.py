@@ -63,14 +63,15 @@ class TestPaths:
         (tmp_path / "private" / "acme").mkdir(parents=True)
         argv = ["--data-dir=private/acme", "--output_dir", "/home/alice/x", "--model_options", '{"f": "/home/alice/w"}']
         argv += ["--test_groups", "a b", "/srv/c", "--learning_rate", "1e-4", "--hub_model_id", "me/x", "--push_to_hub"]
-        argv += ["--class_weights", "--weight_decay", "0.5", "--negatives", "esc50", "--negatives_dir", "../noise"]
+        argv += ["--class_weights", "balanced", "--weight_decay", "0.5"]
+        argv += ["--negatives", "esc50", "--negatives_dir", "../noise"]
         argv += ["--label_overrides", "fixes/mine.csv", "--logging_nan_inf_filter", "false"]
         recipe = parse_recipe(VALUES, argv=argv)
         command = reported_command(recipe, "/home/alice/recipes/cnn_folder.py")
         assert shlex.split(command) == [
             *("accelerate", "launch", "recipes/cnn_folder.py", "--data_dir", "acme", "--label_overrides", "mine.csv"),
             *("--negatives", "esc50", "--negatives_dir", "noise", "--test_groups", "a b", "c"),
-            *("--model_options", '{"f": "w"}', "--class_weights", "--weight_decay", "0.5"),
+            *("--model_options", '{"f": "w"}', "--class_weights", "balanced", "--weight_decay", "0.5"),
         ]
         again = parse_recipe(VALUES, argv=shlex.split(command)[3:])
         assert reported_command(again, "cnn_folder.py") == command
