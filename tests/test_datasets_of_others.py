@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 from datasets import List, Value
 from small_datasets import dataset, parquet, sound, tone, write
 from test_datasets_as_corpora import read, refused
+
+from hf_audio.corpora.folder import index as folder_index
+from hf_audio.data.index.table import rows_of
 
 
 def test_a_table_above_split_folders_gives_each_split_its_own_rows(tmp_path):
@@ -35,12 +39,59 @@ def test_folders_of_splits_and_folds_are_no_classes(hub):
     assert [(clip.split, *clip.labels) for clip in clips] == [(f"fold{fold}", name) for fold in (1, 2) for name in "xy"]
 
 
-def test_folders_within_folders_ask_which_are_the_classes(hub):
-    places = ["piano/ann/d.wav", "violin/ann/a.wav", "violin/bob/c.wav"]
-    hub.create("datasets", "alice/depths", {place: tone(number) for number, place in enumerate(places)})
-    refused("alice/depths", "outer ones .piano, violin. by --label_column_name folder, or the inner ones .ann, bob. by")
-    clips, _ = read("alice/depths", label_column_name=["folder"], group_column_name="label")
-    assert [(clip.group, *clip.labels) for clip in clips] == [("ann", "piano"), ("ann", "violin"), ("bob", "violin")]
+DEPTHS = ["piano/ann/d.wav", "violin/ann/a.wav", "violin/bob/c.wav", "violin/e.wav"]
+
+
+@pytest.mark.parametrize("around", ["{place}", "data/{place}", "train/{place}", "my_set/train/{place}"])
+def test_the_folder_below_the_class_is_the_group_as_in_a_folder_on_a_disk(hub, tmp_path, around):
+    """On the Hub and on a disk, by the reader of datasets and by that of folders."""
+    places = {around.format(place=place): tone(number) for number, place in enumerate(DEPTHS)}
+    hub.create("datasets", f"alice/{len(around)}", places)
+    clips, found = read(f"alice/{len(around)}")
+    assert [clip.clip_id for clip in clips] == [*places]
+    got = [(*clip.labels, clip.group.removeprefix(around.format(place=""))) for clip in clips]
+    assert got == [("piano", "ann"), ("violin", "ann"), ("violin", "violin/bob"), ("violin", "violin/e.wav")]
+    paragraph = found.understanding.paragraph()
+    assert "(class folders; column group is the folder below the class; labels: column label (2 classes)" in paragraph
+    assert "column group (2 groups); 1 rows have none and are groups of their own" in paragraph
+    on_disk = rows_of(folder_index(write(tmp_path / "disk", {place: tone(1) for place in DEPTHS})))
+    assert [(*clip.labels, clip.group) for clip in on_disk] == got
+    clips, _ = read(f"alice/{len(around)}", group_column_name="none")
+    assert [clip.group for clip in clips] == [*places]
+
+
+def test_splits_and_folds_around_folders_of_groups(tmp_path):
+    files = {
+        f"{split}/{name}/{who}/{split}.wav": tone(1) for split in ("train", "test") for name in "xy" for who in "ab"
+    }
+    clips, _ = read(write(tmp_path / "splits", files))
+    assert {(clip.split, *clip.labels, clip.group) for clip in clips} == {
+        (split, name, f"{split}/{who}") for split in ("train", "test") for name in "xy" for who in "ab"
+    }, "the same group in two official splits is kept apart in each"
+    files = {f"fold{fold}/{name}/s{fold}/1.wav": tone(fold) for fold in (1, 2) for name in "xy"}
+    clips, _ = read(write(tmp_path / "folds", files))
+    assert {(clip.split, clip.group) for clip in clips} == {("fold1", "s1"), ("fold2", "s2")}
+    card = "---\nconfigs:\n- config_name: default\n  data_files:\n"
+    card += "".join(f"  - split: {split}\n    path: {name}/**\n" for split, name in (("train", "one"), ("test", "two")))
+    files = {f"{part}/{name}/{part}.wav": tone(1) for part in ("one", "two") for name in "xy"}
+    clips, _ = read(write(tmp_path / "card", files | {"README.md": f"{card}---\n"}))
+    assert [(clip.split, *clip.labels) for clip in clips] == [(s, name) for s in ("train", "test") for name in "xy"]
+
+
+def test_groups_that_hold_the_classes_ask_which_they_are(hub):
+    places = [f"speaker_{number}/{name}/a.wav" for number in (1, 2) for name in ("violin", "piano")]
+    hub.create("datasets", "alice/turned", {place: tone(number) for number, place in enumerate(places)})
+    refused(
+        "alice/turned", "named like groups.*or say which are the classes: .* inner ones by --label_column_name folder"
+    )
+    clips, found = read("alice/turned", label_column_name=["folder"], group_column_name="label")
+    assert [(clip.group, *clip.labels) for clip in clips] == [
+        (f"speaker_{number}", name) for number in (1, 2) for name in ("piano", "violin")
+    ]
+    assert found.card.label_names == ("piano", "violin")
+    assert read("alice/turned", label_column_name=["label"])[1].card.label_names == ("speaker_1", "speaker_2")
+    hub.create("datasets", "alice/loose", {"x/a.wav": tone(1), "y/b.wav": tone(1), "c.wav": tone(1)})
+    refused("alice/loose", "has audio files without labels")
 
 
 def test_columns_of_types_that_datasets_has_no_word_for_are_told_and_left(tmp_path):

@@ -323,11 +323,8 @@ class TestRefusals:
 
     def test_what_cannot_be(self, hub, token, speakers, tmp_path):
         own = ("--data_dir", speakers, "--output_dir", tmp_path / "out")
-        saved = tmp_path / "saved"
-        share("--data_dir", speakers, "--output_dir", saved)
         assert "--audio_format mp3 is unknown; expected flac or original" in self.refusal(*own, "--audio_format", "mp3")
         assert "broken.wav is unreadable" in self.refusal(*own, "--strict")
-        assert "lie in a dataset already" in self.refusal("--dataset", saved, "--output_dir", tmp_path / "again")
         hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
         assert "alice/features holds features" in self.refusal(*own, "--hub_dataset_id", "alice/features")
         self.refusal("--data_dir", speakers, "--output_dir", tmp_path / "words.csv" / "x", "--hub_dataset_id", "a b/c")

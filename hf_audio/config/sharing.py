@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from hf_audio.config.setting import PATH, setting
 from hf_audio.errors import InputError
 
+AUDIO_FORMATS = ("flac", "original")
+
+
+def require_audio_format(name: str) -> None:
+    """Raises InputError where recordings cannot be stored so."""
+    if name not in AUDIO_FORMATS:
+        raise InputError(f"--audio_format {name} is unknown; expected {' or '.join(AUDIO_FORMATS)}")
+
 
 @dataclass
 class ShareConfig:
@@ -43,6 +51,7 @@ class ShareConfig:
     )
 
     def __post_init__(self) -> None:
+        require_audio_format(self.audio_format)
         if not (self.hub_dataset_id or self.output_dir):
             raise InputError(
                 "Nothing says where the dataset goes: give --hub_dataset_id USER/NAME, or --output_dir DIR to build it "

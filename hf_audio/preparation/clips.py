@@ -28,7 +28,7 @@ from hf_audio.preparation.label_map import read_label_map, with_names
 from hf_audio.preparation.protocols import also_understood, saying, tested_on, with_understanding, with_what_was_done
 from hf_audio.preparation.read_corpora import read_corpus, recordings
 from hf_audio.preparation.sample_rates import with_low_rates
-from hf_audio.preparation.sources import each_corpus
+from hf_audio.preparation.sources import each_corpus, require_one_source
 
 
 class CorpusClips(NamedTuple):
@@ -94,19 +94,29 @@ def corpus_as_it_is(
     Raises:
         InputError: as the corpus does, or negatives, which are clips of another corpus.
     """
-    if data.negatives:
-        raise InputError(
-            f"--negatives {data.negatives} are added where features are built, and are no recordings of this corpus: "
-            "leave them out"
-        )
+    require_one_corpus(data)
     parts = _parts(data, None, token, tell)
-    if len(parts) > 1:
-        raise InputError(f"{' and '.join(parts)} are shared one at a time: give one --corpus or --dataset")
     clips, labels, card, understanding = next(iter(parts.values()))
     clips, labels, note = _corrected(as_stored(clips), labels, data)
     said = [card.protocol if understanding is None else "", note]
     card = dataclasses.replace(card, protocol=" ".join(filter(None, said)))
     return CorpusClips(_beginnings(clips, data.clip_s), labels, card, understanding)
+
+
+def require_one_corpus(data: CorpusConfig) -> None:
+    """Refuses what is no corpus as it is, before anything of it is read: several of them, or one beside a dataset.
+
+    Raises:
+        InputError: that, or negatives.
+    """
+    require_one_source(data)
+    if data.negatives:
+        raise InputError(
+            f"--negatives {data.negatives} are added where features are built, and are no recordings of this corpus: "
+            "leave them out"
+        )
+    if data.num_corpora > 1:
+        raise InputError(f"{' and '.join(each_corpus(data))} are shared one at a time: give one --corpus or --dataset")
 
 
 def _parts(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from hf_audio.config import CorpusConfig, DataConfig, ShareConfig
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError
-from hf_audio.preparation import corpora_of, corpus_as_it_is
+from hf_audio.preparation import corpora_of, corpus_as_it_is, require_one_corpus
 from hf_audio.privacy import last_name
 from hf_audio.publishing.hub import HubRepo
 from hf_audio.publishing.push import require_licences
-from hf_audio.publishing.recordings import share_recordings
+from hf_audio.publishing.recordings import refuse_features, share_recordings
 from hf_audio.ranks import process_state
 from hf_audio.terminal import show
 
@@ -20,10 +21,10 @@ PUSHES = Path("pushes")  # notes on uploads, and the few shards that are on thei
 
 
 def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
-    """The recordings of a corpus, of a folder or of a table become a dataset; see `share_recordings`.
+    """The recordings of a corpus, a folder, a table or another dataset become a dataset; see `share_recordings`.
 
-    What would forbid it is met before recordings are downloaded, read or built. How a folder or table was read is
-    printed first, in one paragraph.
+    What would forbid it is met before recordings are downloaded, read or built, and before a dataset's rows are. How a
+    folder, table or dataset was read is printed first, in one paragraph.
 
     Returns:
         Address of the dataset, or the folder where it is not pushed.
@@ -33,15 +34,18 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
     """
     if process_state().num_processes > 1:
         raise InputError("One process shares recordings, by several threads: run it with python, not accelerate launch")
+    require_one_corpus(corpus)
     cards = [_licensed(card, sharing) for card in corpora_of(corpus, sharing.hub_token)]
     private = sharing.hub_private_repo or None
     if sharing.hub_dataset_id:
         repo = HubRepo(sharing.hub_dataset_id, "dataset", sharing.hub_token)
+        _require_another(repo, cards)
+        refuse_features(repo, repo.files())
         require_licences(repo, map(dataclasses.asdict, cards), private, sharing.public_licence)
     data = DataConfig(**vars(corpus), strict=sharing.strict)
     found = corpus_as_it_is(data, token=sharing.hub_token, tell=show)
     card = _licensed(found.card, sharing)
-    if corpus.corpus == "folder":  # which has no name of its own
+    if corpus.corpus == "folder" and not card.source:  # which has no name of its own
         card = dataclasses.replace(card, name=last_name(sharing.hub_dataset_id or sharing.output_dir))
     return share_recordings(
         found.clips,
@@ -59,10 +63,23 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
     )
 
 
+def _require_another(repo: HubRepo, cards: Sequence[CorpusCard]) -> None:
+    """Refuses to push a dataset onto itself, whose files would be replaced while they are read."""
+    if any(card.revision and card.source == repo.repo_id for card in cards):
+        raise InputError(
+            f"--hub_dataset_id {repo.repo_id} is the dataset that is read: push its recordings to another name"
+        )
+
+
 def _licensed(card: CorpusCard, sharing: ShareConfig) -> CorpusCard:
     """The card with the licence that its owner gives; that of others' recordings is theirs to give."""
     if sharing.licence is None:
         return card
+    if card.revision:
+        raise InputError(
+            f"--licence {sharing.licence} is for recordings of your own, and that of {card.source} is told by its card "
+            "on the Hub: leave it out, or have it written there"
+        )
     if card.licence not in ("unknown", sharing.licence):
         raise InputError(
             f"--licence {sharing.licence} is for recordings of your own, and {card.name} is under {card.licence!r}: "

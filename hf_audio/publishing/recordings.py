@@ -6,7 +6,7 @@ Until the last file is there, the dataset's README.md keeps `load_dataset` from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,9 @@ def share_recordings(
     threads = num_workers or usable_cores()
     _make(folder)
     with locked(folder / BUILD / "lock", f"sharing recordings by {folder}", wait=False):
-        bounds = _bounds(folder, clips, labels, audio_format, threads)
+        bounds = _bounds(folder, clips, labels, audio_format, threads, token)
         shards = list(shards_of(clips, bounds))
-        builder = RecordingShards(folder, columns, audio_format, strict)
+        builder = RecordingShards(folder, columns, audio_format, strict, token)
         if repo:
             _upload_missing(repo, builder, shards, threads, private, keep)
         else:
@@ -123,7 +123,9 @@ def _check_texts(clips: pa.Table, columns: RowColumns) -> None:
                 require_no_token(text.encode(errors="replace"), f"Column {column}")
 
 
-def _bounds(folder: Path, clips: pa.Table, labels: LabelSpace, audio_format: str, threads: int) -> dict[str, list[int]]:
+def _bounds(
+    folder: Path, clips: pa.Table, labels: LabelSpace, audio_format: str, threads: int, token: str | None
+) -> dict[str, list[int]]:
     """Where shards begin, as it was decided when this upload began."""
     path = folder / BUILD / "plan.json"
     decides = as_facts(describe(clips, labels, audio_format))
@@ -134,7 +136,7 @@ def _bounds(folder: Path, clips: pa.Table, labels: LabelSpace, audio_format: str
             f"{folder} holds a dataset that was begun otherwise, which", plan.get("decides", {}), decides, otherwise
         )
         return plan["bounds"]
-    bounds = plan_bounds(clips, audio_format, threads)
+    bounds = plan_bounds(clips, audio_format, threads, token)
     write_json(path, {"decides": decides, "bounds": bounds})
     return bounds
 
@@ -144,11 +146,7 @@ def _upload_missing(
 ) -> None:
     """Builds and uploads the shards that the Hub has not, and removes them again unless they are to be kept."""
     there = repo.files()
-    if "manifest.json" in there:
-        raise InputError(
-            f"{repo.repo_id} holds features (it has a manifest.json), which would lie among the recordings: push them "
-            "to another name"
-        )
+    refuse_features(repo, there)
     missing = [shard for shard in shards if not _is_there(builder, shard, there, keep)]
     if not missing:
         return
@@ -165,6 +163,15 @@ def _upload_missing(
             for one in part if not keep else ():
                 builder.path(one).unlink()
             part, part_bytes = [], 0
+
+
+def refuse_features(repo: HubRepo, there: Collection[str]) -> None:
+    """Raises InputError where a repository, of these files, holds features."""
+    if "manifest.json" in there:
+        raise InputError(
+            f"{repo.repo_id} holds features (it has a manifest.json), which would lie among the recordings: push them "
+            "to another name"
+        )
 
 
 def _is_there(builder: RecordingShards, shard: Shard, there: dict[str, str | None], keep: bool) -> bool:

@@ -10,15 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Features, Value
 
+from hf_audio.corpora._dataset.class_folder_rows import class_folder_rows
 from hf_audio.corpora._dataset.layout import Layout
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import DatasetReading
 from hf_audio.corpora._dataset.records import columns_of, features_of, texts_of, typed
-from hf_audio.corpora._dataset.rows import PLACES, Rows, joined
-from hf_audio.corpora.folder.split_names import is_fold, split_called
-from hf_audio.data.index.understanding import counted, some
+from hf_audio.corpora._dataset.rows import FileRows, Rows, file_places, joined
+from hf_audio.data.index.understanding import counted
 from hf_audio.data.tables import table_of
 from hf_audio.errors import InputError, one_line
 
@@ -26,22 +25,18 @@ FILE_NAME = "file_name"
 MOST_TABLE = 1 << 30  # bytes of a table beside the files
 
 
-def audio_file_rows(
-    place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading
-) -> tuple[dict[str, Rows], Features, list[str]]:
-    """The rows of each split, the types of their columns, and what is not used.
+def audio_file_rows(place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading) -> FileRows:
+    """The rows of each split.
 
     Raises:
         InputError: a table without names of files, or that names files which are not there; or no class folders.
     """
     if any(layout.metadata.get(split) for split in splits):
         return _by_tables(place, layout, splits, reading)
-    return _by_folders(place, layout, splits, reading)
+    return class_folder_rows(place, {split: layout.files[split] for split in splits}, reading)
 
 
-def _by_tables(
-    place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading
-) -> tuple[dict[str, Rows], Features, list[str]]:
+def _by_tables(place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading) -> FileRows:
     found, unnamed, named_by = {}, [], {}
     every = {file for of_split in layout.files.values() for file in of_split}
     for split in splits:
@@ -65,7 +60,7 @@ def _by_tables(
         whole = whole.cast(schema)
     features = features_of(whole.schema)
     not_used = [counted(unnamed, "audio file that no row names", "audio files that no row names")] if unnamed else []
-    return found, features, not_used
+    return FileRows(found, features, tuple(not_used))
 
 
 def _only(rows: Rows, files: set[str]) -> Rows:
@@ -90,7 +85,7 @@ def _table_rows(place: Place, address: str, files: set[str], reading: DatasetRea
             f"{where} names {len(missing):,} of {len(written):,} files that are not there, first "
             f"{str(written[missing[0]])[:200]!r} in row {missing[0]:,}; expected paths relative to its own folder"
         )
-    return Rows(_places(place, addresses), table.drop_columns([column]))
+    return Rows(file_places(place, addresses), table.drop_columns([column]))
 
 
 def _file_column(table: pa.Table, reading: DatasetReading, where: str) -> str:
@@ -142,66 +137,3 @@ def _json_lines(content: bytes, where: str) -> list[dict[str, Any]]:
             raise InputError(f'{where} line {number} is no JSON object such as {{"file_name": "a.wav", "label": "x"}}')
         records.append(record)
     return records
-
-
-def _by_folders(
-    place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading
-) -> tuple[dict[str, Rows], Features, list[str]]:
-    """Class folders: every file lies in one, all at one depth.
-
-    Columns are the innermost folder, `label`, and of those above it what tells files apart: `fold`, and `folder`.
-    """
-    files = {split: layout.files[split] for split in splits}
-    names = sorted({PurePosixPath(file).parent.name for of_split in files.values() for file in of_split})
-    of_depth = [
-        {place.shown(file).count("/"): place.shown(file) for file in reversed(of_split)} for of_split in files.values()
-    ]
-    are_splits = all(split_called(name) or is_fold(name) for name in names)
-    if are_splits or len(names) < 2 or any(len(depths) > 1 or 0 in depths for depths in of_depth):
-        examples = list(dict.fromkeys(name for depths in of_depth for name in depths.values()))[:2]
-        raise InputError(
-            f"{place.name} has audio files without labels (such as {' and '.join(examples)}); expected a metadata.csv "
-            "with file_name and label beside them, or a folder for each class"
-        )
-    number_of = {name: number for number, name in enumerate(names)}
-    features = Features({"label": ClassLabel(names=names)})
-    found = {}
-    for split, of_split in files.items():
-        labels = pa.array([number_of[PurePosixPath(file).parent.name] for file in of_split], pa.int64())
-        found[split] = Rows(_places(place, of_split), pa.table({"label": labels}))
-    for name, told in (("fold", _fold_of), ("folder", _folder_of)):
-        texts = {split: [told(place.shown(file)) for file in of_split] for split, of_split in files.items()}
-        different = {text for of_split in texts.values() for text in of_split}
-        if len(different) > 1 and all(different):
-            if name == "folder" and not reading.label_column_name:
-                raise _two_depths(place, sorted(different), names)
-            features = Features({**features, name: Value("string")})
-            for split, rows in found.items():
-                values = rows.values.append_column(name, pa.array(texts[split], pa.string()))
-                found[split] = rows._replace(values=values)
-    return found, features, []
-
-
-def _two_depths(place: Place, outer: Sequence[str], inner: Sequence[str]) -> InputError:
-    return InputError(
-        f"{place.name} has folders within folders, and either could be the classes: say whether they are the outer "
-        f"ones ({some(outer)}) by --label_column_name folder, or the inner ones ({some(inner)}) by --label_column_name "
-        "label; the others may be --group_column_name"
-    )
-
-
-def _fold_of(file: str) -> str | None:
-    """The folder above the class that is a fold's, if there is one."""
-    return next((folder for folder in PurePosixPath(file).parts[:-2] if is_fold(folder)), None)
-
-
-def _folder_of(file: str) -> str:
-    """The folders above the class that are neither a split's nor a fold's."""
-    return "/".join(one for one in PurePosixPath(file).parts[:-2] if not (is_fold(one) or split_called(one)))
-
-
-def _places(place: Place, addresses: Sequence[str]) -> pa.Table:
-    number = len(addresses)
-    nothing = (pa.nulls(number, pa.int64()), pa.nulls(number, pa.string()))
-    names = [place.shown(address) for address in addresses]
-    return pa.table([pa.array(addresses, pa.string()), *nothing, pa.array(names, pa.string())], schema=PLACES)

@@ -112,7 +112,7 @@ def _meanings(contents: Contents, labels: Labels, reading: DatasetReading, place
     groups = groups_of(features, single, free, by_itself, splits, reading, place)
     kept, machine_paths = metadata(single, [name for name in free if name != groups.column])
     told = [
-        f"sound: column {contents.audio}" if contents.audio else "",
+        f"sound: column {contents.audio}" if contents.audio else contents.told.how,
         labels.told,
         f"mask of known classes: column {mask}" if mask else "",
         f"stretches: columns {' and '.join(times)}" if times else "",
@@ -160,7 +160,7 @@ def _understanding(
     config = [f"configuration {contents.told.layout.config}"] if contents.told.layout.config else []
     splits = Counter(clips["split"].to_pylist() if found.split_column.column else contents.their_splits.to_pylist())
     listed = {name or "none": splits[name] for name in sorted(splits, key=lambda one: (one not in SPLITS, str(one)))}
-    remarks = [found.split_column.remark, found.groups.remark, odd_times(found.metadata)]
+    remarks = [found.split_column.remark, found.groups.remark, odd_times(found.metadata), *contents.told.remarks]
     if place.is_on_hub and place.name != place.asked:
         remarks.append(f"{place.asked} is called {place.name} now")
     without = int((pc.list_value_length(found.labels.values).to_numpy(zero_copy_only=False) == 0).sum())

@@ -30,6 +30,8 @@ class Told(NamedTuple):
         layout, declared, info: its files, and what its card and `datasets` say of it.
         not_used: files that play no part, a phrase each.
         unused_splits: splits that are for nothing.
+        how: folders were read, where there are some that say something.
+        remarks: what looks like a mistake, a sentence each.
     """
 
     layout: Layout
@@ -37,6 +39,8 @@ class Told(NamedTuple):
     info: DatasetInfo
     not_used: tuple[str, ...]
     unused_splits: tuple[str, ...]
+    how: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,10 @@ def contents_of(place: Place, reading: DatasetReading) -> Contents:
     """
     declared, layout, info = described(place, reading)
     splits = splits_of(list(layout.files), reading, place)
-    audio, not_used = "", []
+    told, audio = Told(layout, declared, info, (), splits.left_out), ""
     if layout.kind == AUDIO_FILES:
-        of_split, features, not_used = audio_file_rows(place, layout, list(splits.of), reading)
+        of_split, features, *said = audio_file_rows(place, layout, list(splits.of), reading)
+        told = told._replace(**dict(zip(("not_used", "how", "remarks"), said, strict=True)))
     elif layout.kind == TAR:
         of_split, features = tar_rows(place, layout, list(splits.of), reading)
     else:
@@ -108,7 +113,6 @@ def contents_of(place: Place, reading: DatasetReading) -> Contents:
         audio = audio_column(features, reading, place)
         columns = small_columns(features, audio, reading)
         of_split = {name: rows(place, layout.kind, layout.files[name], audio, columns) for name in splits.of}
-    told = Told(layout, declared, info, tuple(not_used), splits.left_out)
     return _contents(place, told, features, audio, of_split, splits.of)
 
 

@@ -13,7 +13,7 @@ from datasets.utils.metadata import MetadataConfigs
 
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.errors import InputError, one_line, unknown_name
-from hf_audio.files import MOST_JSON_BYTES, parse_yaml, read_json, read_text
+from hf_audio.files import parse_yaml, read_text
 
 MOST_README_BYTES = 4 << 20
 CONVERTED = "refs/convert/parquet"
@@ -114,6 +114,6 @@ def saved_info(place: Place, file: str) -> DatasetInfo:
     """
     if not place.holds(file):
         return DatasetInfo()
-    found = read_json(f"{place.root}/{file}", MOST_JSON_BYTES)
+    found = place.read_json(file)
     told = {name: found.get(name) for name in ("license", "citation", "homepage")}
     return DatasetInfo(**{name: text for name, text in told.items() if isinstance(text, str)})

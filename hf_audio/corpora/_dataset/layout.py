@@ -16,7 +16,6 @@ from hf_audio.corpora._dataset.declared import Declared, chosen_config
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.errors import InputError, one_line, unknown_name
-from hf_audio.files import MOST_JSON_BYTES, read_json
 from hf_audio.hub_access import hub_errors_in_words
 
 PARQUET, ARROW, TAR, AUDIO_FILES = "Parquet", "Arrow", "tar", "audio"
@@ -56,7 +55,7 @@ def layout_of(place: Place, declared: Declared, config: str | None = None) -> La
         InputError: no files of a dataset with sound, several configurations and none chosen, a script, or patterns
             that lead elsewhere.
     """
-    if not place.is_on_hub and (place.holds(SAVED_SPLITS) or place.holds(SAVED)):
+    if place.holds(SAVED_SPLITS) or place.holds(SAVED):
         return _saved(place, config)
     converted = [_CONVERTED.fullmatch(file) for file in place.files if file.endswith(".parquet")]
     if converted and all(converted) and not declared.configs:
@@ -181,7 +180,7 @@ def _saved(place: Place, config: str | None) -> Layout:
         )
     splits = [""]
     if place.holds(SAVED_SPLITS):
-        splits = read_json(f"{place.root}/{SAVED_SPLITS}", MOST_JSON_BYTES).get("splits")
+        splits = place.read_json(SAVED_SPLITS).get("splits")
         if not isinstance(splits, list) or not splits or not all(map(_is_name, splits)):
             raise InputError(f"{SAVED_SPLITS} of {place.name} lists no splits; save the dataset again")
     files = {split or "train": _saved_files(place, split) for split in splits}
@@ -189,8 +188,7 @@ def _saved(place: Place, config: str | None) -> Layout:
 
 
 def _saved_files(place: Place, split: str) -> list[str]:
-    folder = f"{place.root}/{split}".rstrip("/")
-    state = read_json(f"{folder}/{SAVED}", MOST_JSON_BYTES)
+    state = place.read_json(f"{split}/{SAVED}".lstrip("/"))
     if state.get("_indices_files"):
         raise InputError(
             f"{place.name} was saved with a selection of its rows beside them; save it again after "
@@ -200,6 +198,7 @@ def _saved_files(place: Place, split: str) -> list[str]:
     names = [one.get("filename") if isinstance(one, dict) else None for one in listed or []]
     if not names or not all(map(_is_name, names)):
         raise InputError(f"{SAVED} of {place.name} lists no files of its own folder; save the dataset again")
+    folder = f"{place.root}/{split}".rstrip("/")
     return [f"{folder}/{name}" for name in names]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from hf_audio.errors import InputError
-from hf_audio.files import open_regular
+from hf_audio.files import MOST_JSON_BYTES, open_regular, read_json
 from hf_audio.hub_access import hub_errors_in_words, patiently
 
 Found = TypeVar("Found")
@@ -111,6 +112,24 @@ class Place:
                 "fewer: it is not what its name says"
             )
         return found
+
+    def read_json(self, file: str) -> dict[str, Any]:
+        """A JSON object of a small file, by its name as seen from the root.
+
+        Raises:
+            InputError: see `read`; or it is no JSON object.
+        """
+        if not self.is_on_hub:
+            return read_json(f"{self.root}/{file}", MOST_JSON_BYTES)
+        try:
+            content = json.loads(self.read(f"{self.root}/{file}", MOST_JSON_BYTES))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            content = None
+        if not isinstance(content, dict):
+            raise InputError(f"{file} of {self.name} is no JSON object; ask its authors to mend it")
+        return content
 
     @property
     def file_system(self) -> HfFileSystem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,9 +11,11 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from datasets import Features
 
 from hf_audio.corpora._dataset.layout import PARQUET
 from hf_audio.corpora._dataset.place import Place
+from hf_audio.data.recordings.arrow_streams import stream_batches, stream_schema
 from hf_audio.errors import InputError, one_line
 
 FILES_AT_A_TIME = 16
@@ -40,6 +42,24 @@ class Rows(NamedTuple):
 
     places: pa.Table
     values: pa.Table
+
+
+class FileRows(NamedTuple):
+    """Rows of a dataset of audio files.
+
+    Attributes:
+        of_split: the rows of each split.
+        features: the types of their columns.
+        not_used: files that play no part, a phrase each.
+        how: their folders were read.
+        remarks: what looks like a mistake, a sentence each.
+    """
+
+    of_split: dict[str, Rows]
+    features: Features
+    not_used: tuple[str, ...] = ()
+    how: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def schemas(place: Place, kind: str, files: Sequence[str]) -> list[pa.Schema]:
@@ -99,13 +119,22 @@ def places_of(address: str, field: str, names: pa.Array | pa.ChunkedArray) -> pa
     )
 
 
+def file_places(place: Place, addresses: Sequence[str]) -> pa.Table:
+    """PLACES of files that are a recording each."""
+    number = len(addresses)
+    nothing = (pa.nulls(number, pa.int64()), pa.nulls(number, pa.string()))
+    names = [place.shown(address) for address in addresses]
+    return pa.table([pa.array(addresses, pa.string()), *nothing, pa.array(names, pa.string())], schema=PLACES)
+
+
 def _schema(place: Place, kind: str, file: str) -> pa.Schema:
     with _in_words(place, file):
         if kind == PARQUET:
             with place.open(file) as opened:
                 return pq.ParquetFile(opened).schema_arrow
-        with _mapped(place, file) as mapped:
-            return pa.ipc.open_stream(mapped).schema
+        with place.open(file) as opened:
+            _require_content(place, file, opened)
+            return stream_schema(opened)
 
 
 def _parquet_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> Rows:
@@ -141,18 +170,34 @@ def _group(
 
 
 def _arrow_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> Rows:
-    with _in_words(place, file), _mapped(place, file) as mapped:
-        reader = pa.ipc.open_stream(mapped)
-        _require_audio(place, file, reader.schema, audio)
-        names = [name for name in columns if name in reader.schema.names]
-        batches = list(reader)  # only the pages that are looked at are read
-        number = sum(map(len, batches))
-        paths = pa.nulls(number)
-        if _has_path(reader.schema.field(audio).type):
-            paths = pa.chunked_array([_member(batch[audio], "path") for batch in batches], pa.string())
-        # copied, for the file is closed
-        values = [pa.concat_arrays([batch[name] for batch in batches] or [pa.nulls(0)]) for name in names]
-        return Rows(places_of(file, audio, paths), _table(names, values, number))
+    with _in_words(place, file), place.open(file) as opened:
+        _require_content(place, file, opened)
+        schema = stream_schema(opened)
+        _require_audio(place, file, schema, audio)
+        names = [name for name in columns if name in schema.names]
+        has_path, batches, num_bytes = _has_path(schema.field(audio).type), [], 0
+        for batch in stream_batches(opened):
+            sound = batch.rows[audio]
+            paths = [sound.buffers()[0], *sound.field("path").buffers()] if has_path else []
+            num_bytes += batch.read([*paths, *(one for name in names for one in batch.rows[name].buffers())])
+            if num_bytes > MOST_BYTES:
+                raise _too_large(place, file, sum(map(len, batches)), num_bytes)
+            columns_of_batch = [batch.rows[name] for name in names]
+            columns_of_batch += [_member(sound, "path") if has_path else pa.nulls(len(sound), pa.string())]
+            for column in columns_of_batch:
+                column.validate(full=True)  # places in it may be a stranger's
+            # copied, for the batch holds room for its sound
+            batches.append([pa.concat_arrays([column]) for column in columns_of_batch])
+        *values, paths = (
+            map(pa.chunked_array, zip(*batches, strict=True)) if batches else [pa.chunked_array([], pa.string())]
+        )
+        number = len(paths)
+        return Rows(places_of(file, audio, paths), _table(names if batches else [], values, number))
+
+
+def _require_content(place: Place, file: str, opened: BinaryIO) -> None:
+    if not opened.seek(0, io.SEEK_END):
+        raise InputError(f"{place.shown(file)} of {place.name} is empty; save or download the dataset again")
 
 
 def _chunks(groups: Sequence[pa.Table], name: str) -> Iterator[pa.Array]:
@@ -202,10 +247,14 @@ def _check_size(place: Place, file: str, footer: pq.FileMetaData, leaves: Sequen
             if path in leaves or path.partition(".")[0] in leaves:
                 num_bytes += max(column.total_uncompressed_size, column.total_compressed_size)
     if not 0 <= footer.num_rows <= MOST_ROWS or num_bytes > MOST_BYTES:
-        raise InputError(
-            f"{place.shown(file)} of {place.name} has {footer.num_rows:,} rows and {num_bytes:,} bytes beside its "
-            f"sound, expected at most {MOST_ROWS:,} and {MOST_BYTES:,}: it is not what its name says"
-        )
+        raise _too_large(place, file, footer.num_rows, num_bytes)
+
+
+def _too_large(place: Place, file: str, num_rows: int, num_bytes: int) -> InputError:
+    return InputError(
+        f"{place.shown(file)} of {place.name} has {num_rows:,} rows and {num_bytes:,} bytes beside its sound, expected "
+        f"at most {MOST_ROWS:,} and {MOST_BYTES:,}: it is not what its name says"
+    )
 
 
 def _require_audio(place: Place, file: str, schema: pa.Schema, audio: str) -> None:
@@ -214,22 +263,6 @@ def _require_audio(place: Place, file: str, schema: pa.Schema, audio: str) -> No
             f"{place.shown(file)} of {place.name} has no column {audio!r} as the other files have ("
             f"{', '.join(schema.names[:8])}); choose one configuration with --dataset_config_name"
         )
-
-
-@contextmanager
-def _mapped(place: Place, file: str) -> Iterator[pa.NativeFile]:
-    """An Arrow file of this disk, of which only what is looked at is read."""
-    if place.is_on_hub:
-        raise InputError(
-            f"{place.name} is made of Arrow files, which cannot be read in part from the Hub: push it with "
-            "push_to_hub, which writes Parquet, or download it and give the folder"
-        )
-    with place.open(file) as opened:  # a regular file
-        size = os.fstat(opened.fileno()).st_size
-    if not size:
-        raise InputError(f"{place.shown(file)} of {place.name} is empty; save or download the dataset again")
-    with pa.memory_map(file) as mapped:
-        yield mapped
 
 
 @contextmanager

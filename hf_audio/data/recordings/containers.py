@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hf_audio.data.recordings.arrow_streams import Batch, stream_batches
 from hf_audio.data.recordings.hub_files import BLOCK_BYTES, held
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, one_line
@@ -24,7 +25,8 @@ from hf_audio.errors import InputError, one_line
 CONTAINERS = (".parquet", ".arrow", ".tar")
 # Of the list of row groups at a Parquet file's end: about 1 kB a group
 MOST_FOOTER_BYTES = 64 << 20
-# Of the sound in one row group: it is held as stored and unpacked, so that memory takes about twice as much
+# Of the sound in one row group, which may be one page: that is held as stored and unpacked, or unpacked and as a
+# dictionary, so that memory takes about twice as much
 MOST_GROUP_BYTES = 2 << 30
 MOST_RECORDING_BYTES = 4 << 30
 # Of the extended header of a tar's member, which holds its name
@@ -120,16 +122,45 @@ def _parquet_sounds(
 
 
 def _arrow_sounds(path: str, file: BinaryIO, field: str, wanted: np.ndarray) -> Iterator[tuple[int, pa.Buffer | None]]:
-    batches = pa.ipc.open_stream(_mapped(path, file))
-    if field not in batches.schema.names:
-        raise _no_column(path, field, batches.schema.names)
+    content = io.BufferedReader(file, BLOCK_BYTES) if isinstance(file, io.RawIOBase) else file
+    first, last = 0, int(wanted[-1])
+    for batch in stream_batches(content):
+        if field not in batch.rows.schema.names:
+            raise _no_column(path, field, batch.rows.schema.names)
+        end = first + len(batch.rows)
+        here = wanted[(wanted >= first) & (wanted < end)] - first
+        if len(here):
+            for row, value in _values_of_batch(batch, field, here):
+                yield first + row, value
+        first = end
+        if first > last:
+            return
 
-    def checked() -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            batch.column(field).validate(full=True)  # places in it may be a stranger's
-            yield batch
 
-    yield from _values(checked(), field, wanted)
+def _values_of_batch(batch: Batch, field: str, wanted: np.ndarray) -> Iterator[tuple[int, pa.Buffer | None]]:
+    """The bytes in some rows of a batch, of which nothing was read yet, one after the other."""
+    column = batch.rows.column(field)
+    is_struct = pa.types.is_struct(column.type)
+    sounds = column
+    if is_struct and column.type.get_field_index("bytes") >= 0:
+        sounds = column.field("bytes")
+    kind = sounds.type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        yield from ((row, None) for row in wanted.tolist())  # no sound, but text or paths
+        return
+    valid, offsets, values = sounds.buffers()
+    batch.read([column.buffers()[0] if is_struct else None, valid, offsets])
+    number = np.int64 if pa.types.is_large_binary(kind) else np.int32
+    if len(column) and (offsets is None or offsets.size < (len(column) + 1) * number().itemsize):
+        raise pa.ArrowInvalid(f"{len(column):,} values without a place for each")
+    places = np.frombuffer(offsets, number)
+    is_there = (column.is_valid().to_numpy(False) if is_struct else True) & sounds.is_valid().to_numpy(False)
+    for row in wanted.tolist():
+        if is_there[row]:
+            begin, end = int(places[row]), int(places[row + 1])
+            yield row, pa.py_buffer(batch.stretch(values, begin, end) if end != begin else b"")
+        else:
+            yield row, None
 
 
 def _tar_sounds(
@@ -195,9 +226,16 @@ def _values(
 
 
 def _parquet(path: str, file: BinaryIO, field: str) -> tuple[pq.ParquetFile, list[str]]:
-    """A Parquet file, opened to be read in blocks, and the columns that hold the sound's bytes."""
+    """A Parquet file, opened to be read in blocks, and the columns that hold the sound's bytes.
+
+    A file on this disk is mapped: pages that are not packed are then looked at where they are. All others are unpacked
+    page by page, and a page may be as large as its row group.
+    """
     _check_footer(path, file)
-    parquet = pq.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
+    if isinstance(file, io.BufferedReader):
+        parquet = pq.ParquetFile(pa.memory_map(path), pre_buffer=False)
+    else:
+        parquet = pq.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
     if field not in parquet.schema_arrow.names:
         raise _no_column(path, field, parquet.schema_arrow.names)
     kind = parquet.schema_arrow.field(field).type
@@ -225,13 +263,6 @@ def _checked_size(path: str, parquet: pq.ParquetFile, group: int, column: str) -
             "it anew with smaller row groups"
         )
     return num_bytes
-
-
-def _mapped(path: str, file: BinaryIO) -> pa.NativeFile | BinaryIO:
-    """Of an Arrow file on this disk only the pages that are looked at are read."""
-    if isinstance(file, io.RawIOBase):
-        return io.BufferedReader(file, BLOCK_BYTES)
-    return pa.memory_map(path)
 
 
 @contextmanager

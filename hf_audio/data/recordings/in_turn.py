@@ -47,6 +47,32 @@ def run_cuts(clips: pa.Table, most_bytes: int, token: str | bool | None = None) 
     Raises:
         InputError: a container cannot be read.
     """
+    units = _all_units(clips, token)
+    cuts, waiting = [0], 0
+    for begin, num_bytes in units:
+        if waiting and waiting + num_bytes > most_bytes and begin > cuts[-1]:
+            cuts.append(begin)
+            waiting = 0
+        waiting += num_bytes
+    return [*cuts, len(clips)], sum(num_bytes for _, num_bytes in units)
+
+
+def about_bytes(clips: pa.Table, token: str | bool | None = None) -> np.ndarray:
+    """About how much the recording of each clip takes where it lies, float `[clips]`: of a row group or tar, its share.
+
+    Raises:
+        InputError: a container cannot be read.
+    """
+    units = _all_units(clips, token)
+    firsts = [begin for begin, _ in units]
+    lengths = np.diff([*firsts, len(clips)])
+    found = np.empty(len(clips))
+    found[reading_order(clips)] = np.repeat([num_bytes for _, num_bytes in units] / lengths, lengths)
+    return found
+
+
+def _all_units(clips: pa.Table, token: str | bool | None) -> list[tuple[int, int]]:
+    """What can be read by itself: (first clip in reading order, bytes) of each."""
     ordered = clips.select(["audio", "audio_row", "audio_field"]).take(pa.array(reading_order(clips)))
     paths, first = ordered["audio"].to_pylist(), 0
     rows = ordered["audio_row"]
@@ -61,14 +87,7 @@ def run_cuts(clips: pa.Table, most_bytes: int, token: str | bool | None = None) 
     with ThreadPoolExecutor(FILES_AT_A_TIME) as threads:
         cut = partial(_units, token=token, sizes=sizes)
         whole = threads.map(lambda run: cut(run, None if is_file[run[2]] else rows[run[2] : run[3]].to_numpy()), runs)
-        units = [unit for its in whole for unit in its]
-    cuts, waiting = [0], 0
-    for begin, num_bytes in units:
-        if waiting and waiting + num_bytes > most_bytes and begin > cuts[-1]:
-            cuts.append(begin)
-            waiting = 0
-        waiting += num_bytes
-    return [*cuts, len(clips)], sum(num_bytes for _, num_bytes in units)
+        return [unit for its in whole for unit in its]
 
 
 def _units(

@@ -11,16 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hf_audio.config.sharing import require_audio_format
 from hf_audio.data.building.plan import Shard, places_in_order
 from hf_audio.data.feature_format import shard_names
-from hf_audio.data.index.columns import digest, has_mixtures, names_in
+from hf_audio.data.index.columns import digest, has_mixtures, is_file, names_in
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.recordings.audio import AudioInfo
+from hf_audio.data.recordings.hub_files import ON_HUB
+from hf_audio.data.recordings.in_turn import about_bytes, reading_order
 from hf_audio.data.recordings.lengths import read_headers, recordings_of
 from hf_audio.data.recordings.stamps import stamp, times_digest
 from hf_audio.data.sharing.columns import is_stretch
-from hf_audio.data.sharing.stored_sound import AUDIO_FORMATS, expected_bytes
+from hf_audio.data.sharing.stored_sound import expected_bytes
 from hf_audio.errors import InputError
 
 VERSION = 1  # of how rows and sounds are written
@@ -31,19 +34,14 @@ def check_shareable(clips: pa.Table, labels: LabelSpace, audio_format: str) -> N
     """Refuses an index of which no dataset of recordings can be made.
 
     Raises:
-        InputError: no clips, one that is named twice, one without a file of its own, or stretches of files that are to
-            stay as they are; an unknown format.
+        InputError: no clips, one that is named twice, mixtures, or stretches of files that are to stay as they are; an
+            unknown format.
     """
-    if audio_format not in AUDIO_FORMATS:
-        raise InputError(f"--audio_format {audio_format} is unknown; expected {' or '.join(AUDIO_FORMATS)}")
+    require_audio_format(audio_format)
     if not len(clips):
         raise InputError("There are no recordings to share; the index is empty")
-    elsewhere = pc.or_(pc.is_valid(clips["audio_row"]), pc.starts_with(clips["audio"], "hf://"))
-    if has_mixtures(clips) or pc.any(elsewhere).as_py():
-        raise InputError(
-            "These recordings lie in a dataset already, or are mixtures of others: give the files themselves, by "
-            "--data_dir"
-        )
+    if has_mixtures(clips):
+        raise InputError("Mixtures of recordings are made where features are built: share the recordings themselves")
     counts = pc.value_counts(clips["clip_id"])
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
@@ -69,28 +67,58 @@ def describe(clips: pa.Table, labels: LabelSpace, audio_format: str) -> dict[str
         "problem_type": labels.problem_type,
         "clips, labels and metadata": hashlib.sha256(columns.encode()).hexdigest(),
         "recordings (sizes and times of files)": times_digest(map(stamp, recordings_of(clips))),
+        **_places_in_datasets(clips),
     }
 
 
-def plan_bounds(clips: pa.Table, audio_format: str, num_threads: int) -> dict[str, list[int]]:
+def _places_in_datasets(clips: pa.Table) -> dict[str, str]:
+    """Of recordings that are no files here: which commit of the Hub, row and column they are; of files nothing."""
+    elsewhere = clips.filter(pa.array(~is_file(clips)))
+    on_hub = elsewhere["audio"].filter(pc.starts_with(elsewhere["audio"], ON_HUB))
+    places = "".join(map(digest, (on_hub, elsewhere["audio_row"], elsewhere["audio_field"])))
+    return {"places in datasets": hashlib.sha256(places.encode()).hexdigest()} if len(elsewhere) else {}
+
+
+def plan_bounds(
+    clips: pa.Table, audio_format: str, num_threads: int, token: str | bool | None = None
+) -> dict[str, list[int]]:
     """By split, the rows among its own at which its shards begin, and the number of them all.
 
-    Shards are about equally large, and about SHARD_BYTES at most, as far as headers tell.
+    Shards are about equally large, and about SHARD_BYTES at most, as far as headers and containers tell.
+
+    Raises:
+        InputError: a container is damaged or cannot be reached.
     """
-    headers = read_headers(clips, num_threads)
-    bounds = {}
-    for split in SPLITS:
-        rows = places_in_order(clips, split)
-        if len(rows):
-            its = clips.take(pa.array(rows))
-            cuts = is_stretch(its).to_pylist()
-            stretches = zip(its["audio"].to_pylist(), its["start_s"].to_pylist(), its["end_s"].to_pylist(), strict=True)
-            sizes = [
-                _expected(headers[path], path, start_s, end_s, cut, audio_format)
-                for (path, start_s, end_s), cut in zip(stretches, cuts, strict=True)
-            ]
-            bounds[split] = _bounds(np.array(sizes, dtype=np.float64))
-    return bounds
+    sizes = _expected_bytes(clips, audio_format, num_threads, token)
+    of_split = {split: _stored_order(clips, split) for split in SPLITS}
+    return {split: _bounds(sizes[rows]) for split, rows in of_split.items() if len(rows)}
+
+
+def _stored_order(clips: pa.Table, split: str) -> np.ndarray:
+    """Rows of a split's clips in the order in which they are stored.
+
+    What lies in containers comes in their order: to read it in another would cost a row group for each recording.
+    """
+    if clips["audio_row"].null_count == len(clips):
+        return places_in_order(clips, split)
+    rows = np.flatnonzero(pc.equal(clips["split"], split).to_numpy())
+    return rows[reading_order(clips.take(pa.array(rows)))]
+
+
+def _expected_bytes(clips: pa.Table, audio_format: str, num_threads: int, token: str | bool | None) -> np.ndarray:
+    """About what each clip will take, float `[clips]`."""
+    here, sizes = is_file(clips), np.zeros(len(clips))
+    if not here.all():
+        others = np.flatnonzero(~here)
+        sizes[others] = about_bytes(clips.take(pa.array(others)), token)
+    its = clips.filter(pa.array(here))
+    headers, cuts = read_headers(its, num_threads), is_stretch(its).to_pylist()
+    stretches = zip(its["audio"].to_pylist(), its["start_s"].to_pylist(), its["end_s"].to_pylist(), strict=True)
+    sizes[here] = [
+        _expected(headers[path], path, start_s, end_s, cut, audio_format)
+        for (path, start_s, end_s), cut in zip(stretches, cuts, strict=True)
+    ]
+    return sizes
 
 
 def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
@@ -100,7 +128,7 @@ def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[Shard]:
         InputError: bounds of other clips.
     """
     for split in names_in(clips["split"]):
-        rows, its = places_in_order(clips, split), bounds.get(split, [0])
+        rows, its = _stored_order(clips, split), bounds.get(split, [0])
         if its[0] != 0 or its[-1] != len(rows) or its != sorted(set(its)):
             raise InputError("The plan of this upload is damaged: remove its folder, and run the same command again")
         for (first, end), name in zip(pairwise(its), shard_names(split, len(its) - 1), strict=True):

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 
 from hf_audio.data.building.plan import Shard
 from hf_audio.data.building.shard_rows import ROW_GROUP_BYTES
-from hf_audio.data.index.table import rows_of
+from hf_audio.data.index.table import Clip
 from hf_audio.data.recordings.audio import AudioError
+from hf_audio.data.recordings.headers import Source
+from hf_audio.data.recordings.in_turn import recordings_in_turn
 from hf_audio.data.sharing.columns import RowColumns
 from hf_audio.data.sharing.stored_sound import StoredSound, stored_sound
 from hf_audio.errors import InputError
@@ -44,6 +46,7 @@ class RecordingShards:
         columns: of the rows.
         audio_format: "flac" or "original", see `stored_sound`.
         strict: make the first recording that cannot be used an error.
+        token: Hub token, for recordings there.
         stopped: once set, threads that build end at the next recording.
     """
 
@@ -51,6 +54,7 @@ class RecordingShards:
     columns: RowColumns
     audio_format: str
     strict: bool = False
+    token: str | bool | None = field(default=None, repr=False)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def path(self, shard: Shard) -> Path:
@@ -117,19 +121,23 @@ class RecordingShards:
     ) -> Iterator[tuple[list[int], list[StoredSound], list[str]]]:
         """Rows, sounds and names of files, as many as make a row group."""
         rows, sounds, names, num_bytes = [], [], [], 0
-        for row, clip in enumerate(rows_of(shard.clips)):
+        row_of = {name: row for row, name in enumerate(shard.clips["clip_id"].to_pylist())}
+        for clip, source in self._recordings(shard):
             if self.stopped.is_set():
                 raise InputError("The upload was interrupted; the same command goes on from what is there")
             try:
-                sound = stored_sound(clip.path, clip.start_s, clip.end_s, self.audio_format)
+                if isinstance(source, AudioError):
+                    raise source
+                suffix = PurePosixPath(clip.clip_id.partition("#")[0]).suffix
+                sound = stored_sound(source, clip.start_s, clip.end_s, self.audio_format, suffix)
             except AudioError as error:
                 if self.strict:
                     raise InputError(
-                        f"{clip.path} is {error.reason}; mend or remove it, or leave out --strict"
+                        f"{_place(clip)} is {error.reason}; mend or remove it, or leave out --strict"
                     ) from error
                 excluded.append([clip.clip_id, error.reason])
             else:
-                rows.append(row)
+                rows.append(row_of[clip.clip_id])
                 sounds.append(sound)
                 names.append(clip.clip_id)
                 num_bytes += len(sound.content)
@@ -139,6 +147,11 @@ class RecordingShards:
                 rows, sounds, names, num_bytes = [], [], [], 0
         if rows:  # nothing where all clips were lost, for `datasets` stumbles over empty row groups
             yield rows, sounds, names
+
+    def _recordings(self, shard: Shard) -> Iterator[tuple[Clip, Source | AudioError]]:
+        for clips, source in recordings_in_turn(shard.clips, self.token, self.folder / BUILD):
+            for clip in clips:
+                yield clip, source
 
     def _note_path(self, shard: Shard) -> Path:
         return self.folder / BUILD / f"{shard.name}.json"
@@ -163,6 +176,10 @@ def built_in_turn(
         if running:
             builder.stopped.set()
         threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _place(clip: Clip) -> str:
+    return clip.path if clip.audio_row is None else f"{clip.clip_id} in {PurePosixPath(clip.path).name}"
 
 
 def _writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:

@@ -21,10 +21,10 @@ import numpy as np
 import soundfile
 
 from hf_audio.data.recordings.audio import SILENT_PEAK, AudioError, AudioInfo, probe, read_blocks
+from hf_audio.data.recordings.headers import Source
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_whole
 
-AUDIO_FORMATS = ("flac", "original")
 # Bits of FLAC that hold what libsndfile calls a subtype; 8 bits are stored in 16, since few players know such FLAC
 FLAC_BITS = {"PCM_S8": 16, "PCM_U8": 16, "PCM_16": 16, "ALAC_16": 16, "PCM_24": 24, "ALAC_20": 24, "ALAC_24": 24}
 FLAC_CHANNELS, HIGHEST_FLAC_RATE = 8, 655_350
@@ -59,9 +59,9 @@ class Form(NamedTuple):
     subtype: str | None
 
 
-def form_of(path: str, info: AudioInfo, is_stretch: bool, audio_format: str) -> Form:
+def form_of(name: str, info: AudioInfo, is_stretch: bool, audio_format: str) -> Form:
     """How a recording with such a header is stored, see the table above; the last row depends on its samples too."""
-    as_it_is = Form(ENDINGS.get(info.format) or Path(path).suffix.lower() or f".{info.format.lower()}", None)
+    as_it_is = Form(ENDINGS.get(info.format) or Path(name).suffix.lower() or f".{info.format.lower()}", None)
     if not is_stretch and (audio_format == "original" or info.format == "FLAC"):
         return as_it_is
     fits = info.channels <= FLAC_CHANNELS and info.sample_rate <= HIGHEST_FLAC_RATE
@@ -82,27 +82,30 @@ def expected_bytes(path: str, info: AudioInfo, seconds: float, is_stretch: bool,
     return seconds * info.sample_rate * info.channels * width
 
 
-def stored_sound(path: str, start_s: float, end_s: float | None, audio_format: str) -> StoredSound:
+def stored_sound(
+    source: Source, start_s: float, end_s: float | None, audio_format: str, suffix: str = ""
+) -> StoredSound:
     """The file of a row, after all of its sound was decoded and looked at.
 
     Args:
-        path: of the recording.
+        source: the recording.
         start_s, end_s: the stretch of it; 0 and None, or an end behind that of the recording, are all of it.
         audio_format: "flac", or "original": files as they are, which have no stretches.
+        suffix: of its name, where the source has none.
 
     Raises:
         AudioError: missing, empty, unreadable, broken off, too short, too large for a row, silent, or non-finite
             samples: what no features can be made of either.
     """
-    info = probe(path)
+    info = probe(source)
     is_part = start_s > 0 or (end_s is not None and end_s < info.duration_s)
-    form = form_of(path, info, is_part, audio_format)
+    form = form_of(source if isinstance(source, str) else suffix, info, is_part, audio_format)
     if form.subtype is None:
-        frames = sum(map(len, _usable(read_blocks(path, start_s, end_s))))
-        return StoredSound(_whole_file(path), form.ending, frames / info.sample_rate, info.sample_rate)
-    if form.subtype == "PCM_24" and info.subtype not in FLAC_BITS and _peak(path, start_s, end_s) >= 1:
+        frames = sum(map(len, _usable(read_blocks(source, start_s, end_s))))
+        return StoredSound(_whole_file(source), form.ending, frames / info.sample_rate, info.sample_rate)
+    if form.subtype == "PCM_24" and info.subtype not in FLAC_BITS and _peak(source, start_s, end_s) >= 1:
         form = Form(".wav", "FLOAT")
-    content, frames = _encoded(_usable(read_blocks(path, start_s, end_s)), info, form)
+    content, frames = _encoded(_usable(read_blocks(source, start_s, end_s)), info, form)
     return StoredSound(content, form.ending, frames / info.sample_rate, info.sample_rate)
 
 
@@ -142,15 +145,21 @@ def _levels(block: np.ndarray, subtype: str) -> np.ndarray:
     return np.rint(block * np.float32(1 << 23)).astype(np.int32) << 8  # libsndfile takes the upper 24 bits
 
 
-def _peak(path: str, start_s: float, end_s: float | None) -> float:
-    return max(float(np.abs(block).max()) for block in read_blocks(path, start_s, end_s))
+def _peak(source: Source, start_s: float, end_s: float | None) -> float:
+    return max(float(np.abs(block).max()) for block in read_blocks(source, start_s, end_s))
 
 
-def _whole_file(path: str) -> bytes:
-    try:
-        return read_whole(path, MOST_ROW_BYTES)
-    except InputError as error:
-        raise _too_large() from error
+def _whole_file(source: Source) -> bytes:
+    if isinstance(source, str):
+        try:
+            return read_whole(source, MOST_ROW_BYTES)
+        except InputError as error:
+            raise _too_large() from error
+    source.seek(0)
+    content = source.read(MOST_ROW_BYTES + 1)
+    if len(content) > MOST_ROW_BYTES:
+        raise _too_large()
+    return content
 
 
 def _too_large() -> AudioError:
