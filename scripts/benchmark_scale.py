@@ -50,13 +50,9 @@ from torch.utils.data import DataLoader
 
 import hf_audio
 from hf_audio.data.building.checked_clips import check_clips
+from hf_audio.data.building.description import describe_build
 from hf_audio.data.building.finish import write_index
-from hf_audio.data.building.plan import (
-    describe_build,
-    plan_shards,
-    shards_of,
-    windows_in_a_shard,
-)
+from hf_audio.data.building.plan import plan_shards, shards_of, windows_in_a_shard
 from hf_audio.data.feature_format import ClipColumns
 from hf_audio.data.foreign.index import read_index
 from hf_audio.data.index.table import Clip, index_of
