@@ -59,6 +59,11 @@ def test_a_separator_that_separates_nothing(table, tmp_path):
         refused(made, "--label_separator .* would do nothing", label_column_name=[column], label_separator=separator)
 
 
+def test_several_labels_where_there_are_several(tmp_path):
+    made = stored(tmp_path, {"labels": List(TEXT)}, labels=[["a", "b"], ["a"], ["b"], ["b", "a"]])
+    refused(made, "--several_labels would do nothing here: several classes may apply to a clip", several_labels=True)
+
+
 @pytest.mark.parametrize("kind", ["table", "numbers", "texts", "folders"])
 def test_classes_that_are_numbers_come_in_their_order(tmp_path, kind):
     numbers = [10, 9, 2, 100] * 3

@@ -68,6 +68,8 @@ def corpus_clips(
     """
     parts = _parts(data, sample_rate, token, tell)
     require_acting_splits(data, [set(names_in(part.clips["split"])) for part in parts.values()], given)
+    if data.several_labels and (given is None or "several_labels" in given):
+        _require_one_label(parts)
     clips, labels, card, understanding = _divided(parts, data) if len(parts) == 1 else _joined(parts, data, tell)
     negatives, told = _negatives(data, labels)
     if told and tell:
@@ -140,6 +142,14 @@ def _parts(
             card = dataclasses.replace(part.card, understood=f"{part.card.understood} {said}".strip(), label_names=None)
             parts[name] = CorpusClips(clips, labels, card, part.understanding)
     return parts
+
+
+def _require_one_label(parts: Mapping[str, CorpusClips]) -> None:
+    """Refuses --several_labels where several classes apply to a clip in each corpus by itself."""
+    if all(label_space(part.card, part.clips).is_multi_label for part in parts.values()):
+        raise InputError(
+            "--several_labels would do nothing here: several classes may apply to a clip already; leave it out"
+        )
 
 
 def _divided(parts: Mapping[str, CorpusClips], data: DataConfig) -> CorpusClips:
