@@ -122,10 +122,10 @@ def test_compressed_batches_and_values_stored_apart_are_refused(tmp_path):
         ({"state.json": b"[1]"}, "state.json of alice/hostile is no JSON object"),
         ({"dataset_dict.json": b'{"splits": [".."]}'}, "lists no splits; save the dataset again"),
         ({"dataset_dict.json": b"{" * 9}, "dataset_dict.json of alice/hostile is no JSON object"),
-        ({"train-0.arrow": b""}, "train-0.arrow of alice/hostile is empty"),
-        ({"train-0.arrow": b"x" * 99}, "train-0.arrow of alice/hostile is damaged"),
+        ({"a.arrow": b""}, "a.arrow of alice/hostile is empty"),
+        ({"a.arrow": b"x" * 99}, "a.arrow of alice/hostile is damaged"),
     ],
 )
 def test_saved_datasets_of_strangers(hub, files, sentence):
-    hub.create("datasets", "alice/hostile", files)
+    hub.create("datasets", "alice/hostile", {"a.arrow": b"x"} | files)
     refused("alice/hostile", sentence)
