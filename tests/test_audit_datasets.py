@@ -80,6 +80,7 @@ def test_a_page_plays_what_was_found_in_a_dataset(clips, hub, tmp_path, monkeypa
     pq.write_table(pa.table(rows, features.arrow_schema), file, row_group_size=4)
     hub.create("datasets", "alice/page", {"data/train-00000-of-00001.parquet": file.getvalue()})
     monkeypatch.setattr(to_listen, "MOST_TAKEN", 4)
+    monkeypatch.setattr("hf_audio.audit.page.MOST_TAKEN", 4)
     argv = ["--dataset", "alice/page", "--output_dir", str(tmp_path / "out"), "--num_workers", "1"]
     monkeypatch.setattr(sys, "argv", ["audit_corpus.py", *argv])
     runpy.run_path(str(SCRIPT), run_name="__main__")
@@ -88,6 +89,7 @@ def test_a_page_plays_what_was_found_in_a_dataset(clips, hub, tmp_path, monkeypa
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
     sources = set(re.findall(r'src="(recordings/[^"]+)"', page))
     assert "Audit of alice/page" in page and len(sources) == 4
+    assert "the first 4 that can be played were taken out, at most 4" in page
     found = {name: soundfile.info(tmp_path / "out" / name).format for name in sources}
     assert {Path(name).suffix: kind for name, kind in found.items()} == {".wav": "WAV", ".flac": "FLAC"}
     with pytest.raises(InputError, match=r"--write_csv .*usable.csv needs recordings that are files on this machine"):
