@@ -116,12 +116,22 @@ class Predictor(SoundPredictor):
     ) -> Iterator[dict[str, Any]]:
         """Rows in order, as the model's extractor would have made them of their sound."""
         fields = getattr(self.model.config, "metadata", None)
-        batch_of = partial(_batch_of, FeatureCollator(self.extractor, features.labels, fields), keeps)
+        collator = FeatureCollator(self.extractor, features.labels, fields, stored=True)
         workers = self.num_workers if isinstance(rows, datasets.Dataset) else 0
         is_pinned = self.device.type == "cuda"
-        yield from DataLoader(
-            rows, self.batch_size, collate_fn=batch_of, num_workers=workers, pin_memory=is_pinned, shuffle=False
+        loader = DataLoader(
+            rows,
+            self.batch_size,
+            collate_fn=partial(_batch_of, collator, keeps),
+            num_workers=workers,
+            pin_memory=is_pinned,
+            shuffle=False,
         )
+        for batch in loader:
+            yield collator.on_device({name: self._moved(value) for name, value in batch.items()})
+
+    def _moved(self, value: Any) -> Any:
+        return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
 
     def _gathered(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
         """What all processes have, one behind the other, in every process."""

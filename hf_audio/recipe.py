@@ -22,6 +22,7 @@ from hf_audio.config import (
     DataConfig,
     FeatureConfig,
     HubConfig,
+    LossConfig,
     MixingConfig,
     ModelConfig,
     PretrainingConfig,
@@ -40,7 +41,7 @@ from hf_audio.training.argument_checks import require_makeable, require_of_learn
 from hf_audio.training.arguments import fit_workers, training_defaults
 
 RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
-CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, HubConfig, RunConfig)
+CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, LossConfig, HubConfig, RunConfig)
 ALL_GROUPS = (DataConfig, *CONFIG_GROUPS, PretrainingConfig, ClassicalConfig, ShareConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
@@ -102,7 +103,8 @@ def parse_recipe(
             setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
         setattr(namespace, f"gradient_checkpointing{kind}", None)
     found = {kind: _take(kind, namespace) for kind in kinds}
-    require_makeable(found[TrainingArguments], given)
+    has_adapters = ModelConfig in found and found[ModelConfig].lora_rank > 0
+    require_makeable(found[TrainingArguments], given, has_adapters)
     return Recipe(
         *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
         pretraining=found.get(PretrainingConfig),

@@ -11,11 +11,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from model_cases import ALL_TASKS, CASES, INSTANCES, NAMES, Instance, is_ours
+from model_cases import ALL_TASKS, CASES, INSTANCES, NAMES, Instance, is_ours, wav2vec2_stock
 from torch.nn import functional
+from training_run import build_tiny_features, trainer_of
 from transformers import pipeline
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.kinds.waveform import Waveform
 from hf_audio.losses import loss_for
 from hf_audio.models.classifier import AudioClassifierConfig
 from hf_audio.models.heads import ArcFaceHead
@@ -213,10 +216,30 @@ def test_reentrant_checkpoints_lose_no_gradient(instance):
     assert all(not value.requires_grad for value in inputs.values())
 
 
+def test_the_trainer_s_checkpoints_reach_the_first_convolutions_of_stock_models(tmp_path):
+    """Whose waveform has no gradient: reentrant checkpoints, which transformers 4 makes unasked, would end there."""
+    folder = build_tiny_features(tmp_path / "features", SINGLE_LABEL, {"train": 4}, Waveform())
+    features, moved = load_features(folder), []
+    for again in (False, True):
+        torch.manual_seed(0)
+        model = wav2vec2_stock(features.labels)
+        before = copy.deepcopy(model.state_dict())
+        arguments = {"max_steps": 1, "gradient_checkpointing": again, "eval_strategy": "no", "save_strategy": "no"}
+        arguments |= {"optim": "sgd", "learning_rate": 1.0, "lr_scheduler_type": "constant", "warmup_steps": 0}
+        trainer_of(features, tmp_path / str(again), model, arguments).train()
+        functions = [getattr(module, "_gradient_checkpointing_func", None) for module in model.modules()]
+        assert {one.keywords["use_reentrant"] for one in functions if one} == ({False} if again else set())
+        moved.append({name: weights - before[name] for name, weights in model.state_dict().items()})
+    first = moved[1]["wav2vec2.feature_extractor.conv_layers.0.conv.weight"]
+    assert first.abs().max() > 0
+    torch.testing.assert_close(moved[1], moved[0])
+
+
 @each("cnn-metadata-single", "lstm-metadata-multi", "lstm_over_bins", "feature_rnn", "feature_mlp")
 def test_a_model_is_exported_for_batches_of_any_size(instance):
     window = instance.case.windows[1]
     model, inputs = instance.model(), instance.inputs(3, window)
+    model.config.padding_value = 0.5  # so that it finds out what is real
     shapes = {name: {0: torch.export.Dim("batch", min=2, max=64)} for name in inputs}
     program = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
     for batch in (2, 7):

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,23 +279,11 @@ trainer.accelerator.end_training()
 """
 
 
-def test_two_processes_report_what_one_does(feature_folders, tmp_path, hub_env):
+def test_two_processes_report_what_one_does(feature_folders, tmp_path, forks):
     features = load_features(feature_folders[MULTI_LABEL])
     alone = evaluate_model(tiny_trainer(features, tmp_path / "one"), features, tmp_path / "one")
-    program = tmp_path / "evaluate_in_two.py"
-    program.write_text(TWO_PROCESSES)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    environment = hub_env | {"PYTHONPATH": f"{hub_env['PYTHONPATH']}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
-    command = [*launch, str(program), str(feature_folders[MULTI_LABEL]), str(tmp_path / "two")]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        output, errors = process.communicate(timeout=240)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, errors[-3000:]
+    ranks = forks.ranks(2, TWO_PROCESSES, feature_folders[MULTI_LABEL], tmp_path / "two")
+    output = "".join(rank.output for rank in ranks)
     assert output.count("this model") == 1, "each process printed the summary"
     together = json.loads((tmp_path / "two" / "report.json").read_text())
     assert together["training"]["num_processes"] == 2

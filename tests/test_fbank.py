@@ -12,13 +12,11 @@ from transformers import ASTFeatureExtractor, AutoFeatureExtractor
 from transformers.models.audio_spectrogram_transformer import feature_extraction_audio_spectrogram_transformer
 
 from hf_audio.data.foreign.extractor import own_extractors
-from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
-from hf_audio.data.loading.features_dataset import STORED, FeatureCollator
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.extractors import fbank as fbank_module
 from hf_audio.extractors.fbank import FbankFeatureExtractor
 from hf_audio.kinds import kind_of_extractor
-from hf_audio.kinds.fbank import KIND, KaldiFbank
+from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.saving import save_extractor
 from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 
@@ -182,28 +180,3 @@ def test_the_published_extractor_cuts_pads_and_takes_several_waveforms():
         kind_of_extractor(extractor).name == "fbank"
         and extractor.to_dict()["feature_extractor_type"] in own_extractors()
     )
-
-
-@pytest.mark.parametrize("normalisation", ["dataset", "none"])
-def test_what_is_stored_is_a_quarter_of_a_batch_and_becomes_it_on_the_device(normalisation):
-    extractor = KaldiFbank(num_mel_bins=32, normalisation=normalisation).to_feature_extractor(60, -4.2, 3.1)
-    random, rows = np.random.default_rng(0), []
-    for index, num_frames in enumerate((60, 25, 90, 1)):  # full, padded, cut, and hardly there
-        picture = KIND.encode(random.normal(-5, 3, (num_frames, 32)).astype(np.float32), 16_000)
-        row = dict(zip(KIND.columns(16_000), picture, strict=True))
-        rows.append({**row, "num_frames": num_frames, "labels": [index % 2], "clip_id": str(index)})
-    labels = LabelSpace(("a", "b"), SINGLE_LABEL)
-    whole, stored = (FeatureCollator(extractor, labels, stored=stored) for stored in (False, True))
-    batch, small = whole(rows), stored(rows)
-    assert "input_values" not in small and small["pixels"].dtype == torch.uint8
-    assert sum(small[name].nbytes for name in small[STORED]) < 0.26 * batch["input_values"].nbytes
-    made = stored.on_device(small)
-    assert made.keys() == batch.keys() and all(torch.equal(made[name], batch[name]) for name in batch)
-    values = np.zeros(batch["input_values"].shape, dtype=np.float32)
-    for window, row in zip(values, rows, strict=True):
-        frames = KIND.decode(row)[: len(window)]
-        window[: len(frames)] = frames
-    if normalisation == "dataset":
-        values = (values - np.float32(extractor.mean)) / np.float32(2 * extractor.std)
-    assert np.array_equal(batch["input_values"].numpy(), values)
-    assert whole.on_device(batch).keys() == batch.keys()

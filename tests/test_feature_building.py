@@ -135,6 +135,8 @@ def test_manifest_and_index_tell_what_is_there(corpus, finished):
         "label_counts": {"high": 2, "low": 3, "middle": 3},
         "source_rates": {"16000": 8},
     }
+    for split, counts in manifest["shard_windows"].items():
+        assert counts == [pq.read_metadata(path).num_rows for path in sorted(finished.glob(f"data/{split}-*"))]
     rows = pq.read_table(finished / "index.parquet").to_pylist()
     assert [row["clip_id"] for row in rows] == [clip.clip_id for clip in tone_clips(corpus)]
     assert rows[5] | {"labels": ["middle"], "take": 5, "split": "train", "end_s": None} == rows[5]

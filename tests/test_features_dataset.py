@@ -218,7 +218,7 @@ def test_a_missing_shard(copy):
 def test_a_format_of_another_time(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
-    with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 3"):
+    with pytest.raises(InputError, match="has feature format 99; this hf_audio reads 4"):
         load_features(copy)
 
 

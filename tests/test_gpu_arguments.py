@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import yaml
 from model_cases import CASES, NAMES, LabelSpace
+from process_tree import run_tree
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_run import tiny_model, trainer_of
 
@@ -169,12 +170,26 @@ def test_shipped_configs_leave_blocks_to_the_model_and_precision_to_the_flag():
         assert "fsdp_transformer_layer_cls_to_wrap" not in config.get("fsdp_config", {})
 
 
-def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(ROOT / "tests" / "fsdp_run.py"), tiny_features.source, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_adapters_are_not_sharded_which_is_said_before_anything_is_read(monkeypatch):
+    lora = ["--model", "someone/ast", "--lora_rank", "4"]
+    assert parse_recipe(VALUES, argv=lora).model.lora_rank == 4
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert parse_recipe(VALUES, argv=lora[:2]).model.lora_rank == 0
+    with pytest.raises(InputError, match=r"LoRA under FSDP is not supported: .* recipes/accelerate/multi_gpu.yaml"):
+        parse_recipe(VALUES, argv=lora)
+
+
+def test_what_a_test_starts_ends_with_it(tmp_path):
+    """Also where a launcher put it into a session of its own, as torchrun does."""
+    launcher = ["sh", "-c", f"setsid sleep 60 & echo $! > {tmp_path}/pid; wait"]
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_tree(launcher, dict(os.environ), timeout_s=1)
+    pid = int((tmp_path / "pid").read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path, forks):
+    forks.ranks(2, ROOT / "tests" / "fsdp_run.py", tiny_features.source, tmp_path)
     from transformers import AutoModelForAudioClassification
 
     scores = torch.load(tmp_path / "scores.pt", weights_only=True)["scores"]

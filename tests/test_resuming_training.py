@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from training_run import assert_same_weights, batch_of, tiny_model, trainer_of, weights_of
+from training_run import assert_same_weights, batch_of, in_shards, tiny_model, trainer_of, weights_of
 from transformers import AutoConfig, AutoModelForAudioClassification
 
 from hf_audio.augment import Compose, Mixup, Normalisation
 from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.models import build_model
 from hf_audio.training.checkpoints import MARKER, delete_incomplete, is_complete, mark_complete, newest_complete
@@ -64,15 +61,25 @@ def test_early_stopping_keeps_the_best_epoch_and_a_finished_run_is_not_trained_a
     assert [entry["loss"] for entry in again.state.log_history if "loss" in entry]
 
 
-def test_a_resumed_run_has_the_same_random_numbers(tiny_features, tmp_path):
-    """In the middle of an epoch, with dropout, mixup and early stopping's count."""
+@pytest.fixture(scope="module")
+def shards(tiny_folders, tmp_path_factory):
+    """The tiny features with their 38 training windows in 4 shards."""
+    return in_shards(tiny_folders[SINGLE_LABEL], tmp_path_factory.mktemp("shards") / "tiny", (12, 5, 14, 7))
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["local", "streamed"])
+def test_a_resumed_run_has_the_same_random_numbers(shards, tmp_path, streaming):
+    """In the middle of an epoch, with dropout, mixup and early stopping's count; what was trained on is not read."""
+    tiny_features, read = load_features(shards, streaming=streaming), []
     augment = Compose((Mixup(0.4),), Normalisation.of(tiny_features.extractor))
     steps = {"save_steps": 6, "eval_steps": 6, "save_strategy": "steps", "eval_strategy": "steps"}
 
     def start(folder):
         arguments = {**steps, "num_train_epochs": 2, "save_total_limit": None, "gradient_accumulation_steps": 2}
         model = tiny_model(tiny_features, dropout=0.2)
-        return trainer_of(tiny_features, folder, model, {**arguments, "logging_steps": 2}, {"augment": augment})
+        trainer = trainer_of(tiny_features, folder, model, {**arguments, "logging_steps": 2}, {"augment": augment})
+        collate, trainer.data_collator = trainer.data_collator, lambda rows: read.extend(rows) or collate(rows)
+        return trainer
 
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     trainer = start(whole)
@@ -82,9 +89,27 @@ def test_a_resumed_run_has_the_same_random_numbers(tiny_features, tmp_path):
     assert newest_complete(resumed / "checkpoints").name == "checkpoint-6"
     again = start(resumed)
     torch.manual_seed(99)  # a process that did something else before
+    read.clear()
     again.train_resumable()
     assert again.state.global_step == 10
+    assert sum(row["clip_id"].startswith("train-") for row in read) == 4 * (10 - 6) * 2, "windows of 4 steps"
     assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
+
+
+def test_a_stream_that_is_divided_otherwise_in_the_middle_of_an_epoch_is_told(shards, tmp_path, caplog):
+    features, steps = load_features(shards, streaming=True), {"save_strategy": "steps", "eval_strategy": "no"}
+
+    def go_on(last, **division):
+        arguments = {**steps, "save_steps": 1, "save_total_limit": None, "max_steps": 6, **division}
+        interrupted(tmp_path, last)
+        caplog.clear()
+        trainer_of(features, tmp_path, arguments=arguments).train_resumable()
+        return [record.getMessage() for record in caplog.records if "was begun by" in record.getMessage()]
+
+    assert go_on(0, gradient_accumulation_steps=2) == go_on(4, gradient_accumulation_steps=2) == []
+    (told,) = go_on(4, per_device_train_batch_size=8)
+    assert "begun by 1 process(es) with 1 worker(s) each and batches of 4, and goes on with" in told
+    assert go_on(6, per_device_train_batch_size=8) == [], "a whole epoch"
 
 
 def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
@@ -153,40 +178,37 @@ def test_only_whole_checkpoints_count(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
 
-def start_run(features_folder, run, *flags):
-    arguments = {"num_train_epochs": 8, "per_device_train_batch_size": 4, "logging_steps": 1, "disable_tqdm": True}
-    command = [sys.executable, str(TESTS / "training_run.py"), str(features_folder), str(run), *flags]
-    return subprocess.Popen(
-        [*command, "--arguments", json.dumps(arguments)],
-        env={**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start_run(forks, features_folder, run, *flags, **arguments):
+    arguments |= {"per_device_train_batch_size": 4, "logging_steps": 1, "disable_tqdm": True}
+    program = TESTS / "training_run.py"
+    return forks.start(program, features_folder, run, *flags, "--arguments", json.dumps(arguments))
 
 
-def finish(process):
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors[-3000:]
+IN_THE_MIDDLE = {"save_strategy": "steps", "save_steps": 8, "eval_strategy": "steps", "eval_steps": 8}
+KILLED = [
+    pytest.param((), {"num_train_epochs": 8}, (2 * STEPS, 5 * STEPS), id="local"),
+    pytest.param(
+        ("--streaming",), {"num_train_epochs": 3, "dataloader_num_workers": 2, **IN_THE_MIDDLE}, (16,), id="streamed"
+    ),
+]
 
 
-@pytest.mark.parametrize(("flags", "kills"), [((), (2, 5)), (("--streaming",), (3,))], ids=["local", "streamed"])
-def test_a_run_that_is_killed_ends_as_an_undisturbed_one(tiny_folders, tmp_path, flags, kills):
+@pytest.mark.parametrize(("flags", "arguments", "kills"), KILLED)
+def test_a_run_that_is_killed_ends_as_an_undisturbed_one(shards, tmp_path, forks, flags, arguments, kills):
     """SIGKILL as soon as a checkpoint's folder appears, when its files are being written, then the same command."""
-    undisturbed = start_run(tiny_folders[SINGLE_LABEL], tmp_path / "undisturbed", *flags)
+    undisturbed = start_run(forks, shards, tmp_path / "undisturbed", *flags, **arguments)
     killed = tmp_path / "killed"
-    for epoch in kills:
-        process = start_run(tiny_folders[SINGLE_LABEL], killed, *flags)
-        while not (killed / "checkpoints" / f"checkpoint-{epoch * STEPS}").exists():
-            assert process.poll() is None, process.stderr.read()[-3000:]
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+    for step in kills:
+        process = start_run(forks, shards, killed, *flags, **arguments)
+        while not (killed / "checkpoints" / f"checkpoint-{step}").exists():
+            assert process.poll(0.001) is None, process.errors[-3000:]
+        process.kill()
         assert process.wait() == -signal.SIGKILL
         assert not (killed / "outcome.json").exists()
-    finish(start_run(tiny_folders[SINGLE_LABEL], killed, *flags))
-    finish(undisturbed)
+    for process in (start_run(forks, shards, killed, *flags, **arguments), undisturbed):
+        assert process.wait() == 0, process.errors[-3000:]
     outcomes = [json.loads((run / "outcome.json").read_text()) for run in (tmp_path / "undisturbed", killed)]
-    assert outcomes[0]["steps"] == 8 * STEPS
+    assert outcomes[0]["steps"] == arguments["num_train_epochs"] * STEPS
     assert outcomes[0] == outcomes[1]
     files = [(run / "model.safetensors").read_bytes() for run in (tmp_path / "undisturbed", killed)]
     assert files[0] == files[1]

@@ -31,7 +31,7 @@ from training_run import trainer_of
 
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
-from hf_audio.data.loading.streaming import StreamedWindows
+from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
 from hf_audio.grey_pictures import decode_features, read_pixels
 from hf_audio.kinds.classical import ClassicalFeatures
@@ -225,10 +225,10 @@ def test_rows_of_a_streamed_hub_dataset_are_checked_as_they_pass(hub, folder):
 def test_what_a_worker_finds_is_the_same_one_sentence(folder):
     edit_rows(folder, first_row("scale", float("nan")))
     features = load_features(folder, streaming=True)
-    windows = StreamedWindows(features.splits["train"], features.num_windows("train"), 4, num_workers=1)
+    windows = StreamedWindows(features.streamed, 4, num_workers=1)
     collate = FeatureCollator(features.extractor, features.labels)
     with pytest.raises(InputError) as caught:
-        list(DataLoader(windows, 4, collate_fn=collate, num_workers=1))
+        list(DataLoader(windows, batch_sampler=StreamedBatches(windows), collate_fn=collate, num_workers=1))
     assert str(caught.value).startswith(str(shard_of(folder))) and "Traceback" not in str(caught.value)
 
 
@@ -268,6 +268,7 @@ def test_a_shard_that_is_cut_off(folder):
 def test_the_test_shard_is_not_the_training_one_under_another_name(folder):
     shutil.copy(shard_of(folder, "train"), shard_of(folder, "test"))
     edit_json(folder / "manifest.json", "splits.test.num_windows", 38)
+    edit_json(folder / "manifest.json", "shard_windows.test", [38])
     assert "other facts of its clip than index.parquet lists" in refusal(folder)
 
 

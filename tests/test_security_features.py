@@ -141,6 +141,8 @@ MANIFESTS = {
     "splits.train.label_counts.bell": [6, -7, 7.5, None],
     "splits.train.known_counts": [{"bell": 21, "hiss": 21, "hum": 20}, [], None],
     "splits.test": [...],
+    "shard_windows": [None, [], {}, {"train": [38]}, ...],
+    "shard_windows.train": [None, {}, [37], [38, 0], [38.0], [-1, 39], ["38"], [True], ...],
 }
 
 
@@ -269,6 +271,7 @@ def test_shards_far_larger_than_their_windows_are_not_downloaded(hub, folder):
 
 def test_shards_that_the_hub_does_not_have_are_missed_before_any_is_downloaded(hub, folder):
     edit_json(folder / "manifest.json", "splits.train.num_shards", 99_999)
+    edit_json(folder / "manifest.json", "shard_windows.train", [38] + [0] * 99_998)
     assert "data/train-00000-of-99999.parquet is missing" in refusal(put_on(hub, "evil/many", folder))
     assert not hub.log.matching("GET", "/data/train-")
 

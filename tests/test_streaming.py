@@ -1,90 +1,109 @@
+"""Streamed epochs in a DataLoader: from a folder or a Hub, with workers, from the beginning or the middle."""
+
 from __future__ import annotations
 
+import json
+import pickle
 from collections import Counter
 
-import datasets
 import pytest
-import torch
+from accelerate.data_loader import DataLoaderShard, skip_first_batches
+from hostile_features import put_on
 from torch.utils.data import DataLoader
+from training_run import in_shards
 
-from hf_audio.data.loading.streaming import StreamedWindows, max_workers
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import check_features, load_features
+from hf_audio.data.loading.streaming import StreamedBatch, StreamedBatches, StreamedWindows, max_workers
+from hf_audio.errors import InputError
 
-SHARD_SIZES = (30, 10, 20, 5, 15)  # 80 windows
+COUNTS = (12, 5, 14, 7)  # 38 windows
 BATCH = 4
 
 
 @pytest.fixture(scope="module")
-def stream(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    first = 0
-    for index, size in enumerate(SHARD_SIZES):
-        rows = datasets.Dataset.from_dict({"window": range(first, first + size)})
-        rows.to_parquet(folder / f"train-{index:05d}.parquet")
-        first += size
-    return datasets.load_dataset("parquet", data_files=str(folder / "*.parquet"), split="train", streaming=True)
+def folder(tiny_folders, tmp_path_factory):
+    return in_shards(tiny_folders[SINGLE_LABEL], tmp_path_factory.mktemp("shards") / "tiny", COUNTS)
 
 
-def windows(dataset):
-    return [row["window"] for row in dataset]
+@pytest.fixture(scope="module")
+def shards(folder):
+    return load_features(folder, streaming=True).streamed
 
 
-def shares(stream, world_size, epoch=0, **options):
-    for rank in range(world_size):
-        share = StreamedWindows(stream, 80, BATCH, rank=rank, world_size=world_size, buffer_size=20, **options)
-        share.set_epoch(epoch)
-        yield share
+def names(rows):
+    return [(row["clip_id"], row["start_s"]) for row in rows]
 
 
-def test_one_process_reads_everything_once_an_epoch(stream):
-    (share,) = shares(stream, 1)
-    order = windows(share)
-    assert len(share) == 80 and sorted(order) == list(range(80)) and order != list(range(80))
+def loader_of(windows, persistent=False):
+    workers = {"num_workers": windows.num_workers, "persistent_workers": persistent}
+    return DataLoaderShard(windows, batch_sampler=StreamedBatches(windows), collate_fn=names, **workers)
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 5, 8], ids=lambda n: f"{n} processes")
-def test_every_process_gets_the_same_number_of_whole_batches(stream, world_size):
-    """Also with uneven shards (30 and 10 windows), and with more processes than shards."""
-    read = [windows(share) for share in shares(stream, world_size)]
-    per_process = -(-80 // (world_size * BATCH)) * BATCH
-    assert [len(order) for order in read] == [per_process] * world_size
-    assert all(not set(read[0]) & set(other) for other in read[1:])
-    if world_size == 8:  # each takes every eighth row of every shard
-        assert len(set().union(*read)) == 80
+def test_rows_are_those_of_the_folder(folder, shards):
+    local = {(row["clip_id"], row["start_s"]): row for row in load_features(folder).splits["train"]}
+    windows = StreamedWindows(shards, BATCH)
+    loader = DataLoader(windows, batch_sampler=StreamedBatches(windows), collate_fn=list)
+    rows = [row for batch in loader for row in batch]
+    assert len(windows) == 38 and len(rows) == 40
+    assert [local[name] for name in names(rows)] == rows
+    assert len(set(names(rows[:38]))) == 38
+    assert pickle.loads(pickle.dumps(windows)).__getitems__(StreamedBatch(0, 0)) == rows[:4], "as spawned workers do"
 
 
-def test_the_order_depends_on_seed_and_epoch_alone(stream):
-    (first,), (again,), (later,), (other,) = (
-        [windows(share) for share in shares(stream, 1, epoch, seed=seed)]
-        for epoch, seed in [(0, 0), (0, 0), (1, 0), (0, 1)]
-    )
-    assert first == again and first != later and first != other
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
+def test_workers_share_an_epoch_follow_the_next_and_go_on_in_the_middle(shards, workers, persistent):
+    """As Trainer does it: the epoch is told, and for one that was interrupted accelerate makes another loader."""
+    windows, epochs = StreamedWindows(shards, BATCH, num_workers=workers, block_windows=10), []
+    loader = loader_of(windows, persistent)
+    for epoch in (0, 1, 0):
+        loader.set_epoch(epoch)
+        epochs.append(list(loader))
+        read = Counter(name for batch in epochs[-1] for name in batch)
+        assert [len(batch) for batch in epochs[-1]] == [BATCH] * 10 == [BATCH] * len(loader)
+        assert len(read) == 38 and sum(read.values()) == 40
+    assert epochs[0] == epochs[2] != epochs[1]
+    whole = loader_of(windows, persistent)
+    whole.set_epoch(1)
+    for skipped in (1, 6) if workers else range(1, 10):
+        assert list(skip_first_batches(whole, skipped)) == epochs[1][skipped:]
 
 
-def test_epochs_reach_windows_that_an_uneven_share_left_out(stream):
-    seen = Counter()
-    for epoch in range(12):
-        for share in shares(stream, 2, epoch):
-            seen.update(windows(share))
-    assert len(seen) == 80
+def test_the_middle_of_an_epoch_on_the_hub_is_reached_without_what_lies_before(hub, folder):
+    features = load_features(put_on(hub, "alice/shards", folder), streaming=True)
+    hub.log.clear()
+    windows = StreamedWindows(features.streamed, BATCH, block_windows=8)
+    stretches = list(windows.order.stretches(0, 32, 6))
+    assert len(windows.__getitems__(StreamedBatch(0, 8))) == BATCH
+    asked = {request.path.rpartition("/")[2] for request in hub.log.matching("GET", "/data/train-")}
+    assert asked == {f"train-{part.shard:05d}-of-00004.parquet" for part in stretches} and len(asked) < 3
 
 
-@pytest.mark.parametrize("persistent", [False, True], ids=["new workers", "persistent workers"])
-def test_workers_share_the_batches_and_follow_the_epoch(stream, persistent):
-    assert max_workers(stream, 1) == 5 and max_workers(stream, 2) == 2 and max_workers(stream, 8) == 5
-    (share,) = shares(stream, 1, num_workers=2)
-    loader = DataLoader(share, batch_size=BATCH, num_workers=2, persistent_workers=persistent)
-    epochs = []
-    for epoch in range(2):
-        share.set_epoch(epoch)
-        batches = [batch["window"] for batch in loader]
-        assert [len(batch) for batch in batches] == [BATCH] * 20
-        epochs.append(torch.cat(batches).tolist())
-    assert epochs[0] != epochs[1]
-    share.set_epoch(0)
-    assert torch.cat([batch["window"] for batch in loader]).tolist() == epochs[0]
+def test_there_is_a_shard_for_each_worker(shards):
+    assert [max_workers(shards, world_size) for world_size in (1, 2, 3, 4, 8)] == [4, 2, 1, 1, 1]
 
 
-def test_a_stream_without_windows_ends(stream):
-    empty = stream.filter(lambda row: False)
-    with pytest.raises(RuntimeError, match="holds no windows"):
-        windows(StreamedWindows(empty, 80, BATCH))
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((13, 4, 14, 7), "train-00000-of-00004.parquet is damaged: it has 12 windows where 13 are counted"),
+        ((12, 5, 14, 8), "shard_windows.train is 39 windows in 4 shards, expected 38 windows in 4 shards"),
+        ((12, 5, 21), "shard_windows.train is 38 windows in 3 shards, expected 38 windows in 4 shards"),
+        ((12, 5, -1, 22), "shard_windows.train is list, expected a list of up to 99,999 whole numbers from 0"),
+        ((12, 5, 14.0, 7), "shard_windows.train is list, expected a list"),
+    ],
+)
+def test_counts_of_shards_are_not_believed(tiny_folders, tmp_path, counts, said):
+    spoilt = in_shards(tiny_folders[SINGLE_LABEL], tmp_path / "spoilt", COUNTS)
+    manifest = json.loads((spoilt / "manifest.json").read_text())
+    manifest["shard_windows"]["train"] = counts
+    (spoilt / "manifest.json").write_text(json.dumps(manifest))
+    for read in (
+        lambda: list(loader_of(StreamedWindows(load_features(spoilt, streaming=True).streamed, BATCH))),
+        lambda: list(load_features(spoilt, streaming=True).splits["train"]),
+        lambda: load_features(spoilt),
+        lambda: check_features(spoilt),
+    ):
+        with pytest.raises(InputError) as caught:
+            read()
+        assert said in str(caught.value)

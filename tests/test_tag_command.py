@@ -181,18 +181,16 @@ def test_what_cannot_be_done_is_one_sentence(model, tmp_path, monkeypatch, argv,
 
 
 def test_help_lists_the_commands_and_costs_nothing(capsys):
-    with pytest.raises(SystemExit) as end:
-        hf_audio_command(["--help"])
-    assert end.value.code == 0
+    hf_audio_command(["--help"])
     said = capsys.readouterr().out
     assert all(f"  {name} " in said and described in said for name, described in commands().items())
     started = time.process_time()
     script = (
         "import sys; from hf_audio.commands.main import main\ntry: main(['tag', '--help'])\nexcept SystemExit: pass\n"
     )
-    heavy = "import json; print(json.dumps([n for n in ('torch', 'numpy', 'transformers', 'datasets') if n in sys.modules]))"
+    heavy = "print([name for name in ('torch', 'numpy', 'transformers', 'datasets') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script + heavy], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.splitlines()[-1]) == [] and "--smooth_s" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]" and "--smooth_s" in done.stdout
     assert time.process_time() - started < 5
 
 

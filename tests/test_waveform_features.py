@@ -22,7 +22,7 @@ from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, load_features
-from hf_audio.data.loading.streaming import StreamedWindows
+from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
 from hf_audio.kinds.classical import ClassicalFeatures
@@ -237,8 +237,8 @@ def test_it_is_streamed_from_the_hub(hub, folder, features):
     assert list(streamed.splits["test"]) == list(features.splits["test"])
     assert list(streamed.splits["train"]) == list(features.splits["train"])
     assert streamed.clips() == features.clips() and next(iter(streamed.splits["train"]))["take"] is not None
-    windows = StreamedWindows(streamed.splits["train"], streamed.num_windows("train"), 32, num_workers=2)
-    loader = DataLoader(windows, 32, num_workers=2, collate_fn=FeatureCollator(streamed.extractor, streamed.labels))
+    windows, collate = StreamedWindows(streamed.streamed, 32), FeatureCollator(streamed.extractor, streamed.labels)
+    loader = DataLoader(windows, batch_sampler=StreamedBatches(windows), num_workers=2, collate_fn=collate)
     batches = list(loader)
     assert len(batches) == 20 and all(batch["input_values"].shape == (32, 4800) for batch in batches)
 

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import soundfile
 import torch
 from transformers import ASTForAudioClassification
 
 from hf_audio.data.building.build import build_features
+from hf_audio.data.building.shard_rows import shard_writer
+from hf_audio.data.feature_format import shard_names
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
@@ -55,6 +60,23 @@ def build_tiny_features(
         card=card,
         num_workers=1,
     )
+
+
+def in_shards(folder: Path, copy: Path, counts: Sequence[int], rows_per_group: int = 4) -> Path:
+    """A copy of a feature dataset whose training windows lie in several shards, of so many windows each."""
+    shutil.copytree(folder, copy)
+    (stored,) = (copy / "data").glob("train-*")
+    rows, first = pq.read_table(stored), 0
+    stored.unlink()
+    for name, count in zip(shard_names("train", len(counts)), counts, strict=True):
+        with (copy / "data" / f"{name}.parquet").open("wb") as file, shard_writer(file, rows.schema) as writer:
+            writer.write_table(rows.slice(first, count), row_group_size=rows_per_group)
+        first += count
+    assert first == len(rows)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["splits"]["train"]["num_shards"], manifest["shard_windows"]["train"] = len(counts), list(counts)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
 
 
 def sound(kind: int | None, duration_s: float, random: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""hf-audio serve: one or several models behind HTTP.
+"""Serve trained models over HTTP: labels, timelines and embeddings of recordings that clients send.
 
     hf-audio serve --model runs/cnn_folder
     curl --data-binary @recording.wav http://127.0.0.1:8000/v1/audio-classification
@@ -6,8 +6,9 @@
     hf-audio serve --model instruments=someone/ast-irmas --model birds=runs/cnn --port 8080
     curl --data-binary @recording.wav "http://127.0.0.1:8080/v1/audio-classification?model=birds&timeline=true"
 
-Clients must send the token that the environment variable HF_AUDIO_SERVE_TOKEN holds, where it is set. /docs shows all
-routes and settings, /metrics has numbers for Prometheus. SIGTERM ends it after the requests that it has.
+Clients must send the token that the environment variable HF_AUDIO_SERVE_TOKEN holds, where it is set. Private models
+are fetched with HF_TOKEN. /docs shows all routes and settings, /metrics has numbers for Prometheus. SIGTERM ends it
+after the requests that it has.
 """
 
 from __future__ import annotations
@@ -15,11 +16,34 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from hf_audio.errors import InputError, clear_errors
+from hf_audio.errors import InputError
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+def main(argv: Sequence[str]) -> None:
+    """Serves until it is told to end.
+
+    Raises:
+        InputError: the extra is missing, a limit, token or model cannot be used, or nothing can listen there.
+    """
+    given = _parser().parse_args(argv)
+    try:
+        from hf_audio.serving.access import token_of_environment
+        from hf_audio.serving.allowance import Allowance
+        from hf_audio.serving.metrics import Metrics
+        from hf_audio.serving.served_models import load_models
+        from hf_audio.serving.server import listening, serve
+        from hf_audio.serving.service import Service
+    except ModuleNotFoundError as error:
+        raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
+    limits = ("max_mb", "max_duration_s", "max_request_s", "max_requests", "max_windows", "batch_size", "batching")
+    allowance, metrics = Allowance(**{name: getattr(given, name) for name in limits}), Metrics()
+    token = token_of_environment()
+    with listening(given.host, given.port) as own_socket:  # before models are loaded, which takes seconds
+        models = load_models(given.model, allowance, metrics, device=given.device, bf16=given.bf16)
+        serve(Service(models, allowance, metrics), own_socket, token)
+
+
+def _parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="hf-audio serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +59,6 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--port", type=int, default=8000, help="0 takes a free one, which the log names (%(default)s)")
     found.add_argument("--device", help="such as cuda:1; by default the accelerator where there is one")
     found.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
-    found.add_argument("--hub_token", help="for private models; better HF_TOKEN or `hf auth login`")
     limits = found.add_argument_group("limits", "what a request may be; what is more is refused with one sentence")
     limits.add_argument("--max_mb", type=float, default=64.0, help="of a recording, in 2**20 bytes (%(default)g)")
     limits.add_argument("--max_duration_s", type=float, default=600.0, help="of its sound (%(default)g)")
@@ -47,33 +70,3 @@ def parser() -> argparse.ArgumentParser:
         "--no_batching", dest="batching", action="store_false", help="never windows of two requests in a forward pass"
     )
     return found
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serves until it is told to end."""
-    options = parser().parse_args(arguments)
-    with clear_errors():
-        run(options)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Loads the models and serves them.
-
-    Raises:
-        InputError: the extra is missing, a limit, token or model cannot be used, or nothing can listen there.
-    """
-    try:
-        from hf_audio.serving.access import token_of_environment
-        from hf_audio.serving.allowance import Allowance
-        from hf_audio.serving.metrics import Metrics
-        from hf_audio.serving.served_models import load_models
-        from hf_audio.serving.server import serve
-        from hf_audio.serving.service import Service
-    except ModuleNotFoundError as error:
-        raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
-    limits = ("max_mb", "max_duration_s", "max_request_s", "max_requests", "max_windows", "batch_size", "batching")
-    allowance, metrics = Allowance(**{name: getattr(options, name) for name in limits}), Metrics()
-    token = token_of_environment()
-    loading = {"device": options.device, "bf16": options.bf16, "token": options.hub_token}
-    models = load_models(options.model, allowance, metrics, **loading)
-    serve(Service(models, allowance, metrics), host=options.host, port=options.port, token=token)

@@ -17,8 +17,9 @@ from hf_audio.data.recordings.opening import HIGHEST_RATE, LOWEST_RATE
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 INDEX = "index.parquet"
+SHARD_WINDOWS = "shard_windows"  # of a manifest: {split: windows of each shard}, by which a stream finds its place
 MOST_CLIPS = 1 << 40
 # Columns that hold the same value in many rows, and so store it once.
 NAME_COLUMNS = ["clip_id", "group"]

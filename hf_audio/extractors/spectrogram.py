@@ -177,13 +177,26 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
     def _statistics(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalised by."""
         if self.normalisation == "clip":
-            mean = window.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
-            std = window.std(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
+            mean = window.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+            std = varying(window.std(axis=(1, 2), dtype=np.float64))
         else:
-            is_plain = self.normalisation == "none"
-            mean = np.float32(0 if is_plain or self.mean is None else self.mean).reshape(-1, 1, 1)
-            std = np.float32(1 if is_plain or self.std is None else self.std).reshape(-1, 1, 1)
-        return mean, np.where(std < LEAST_STD, np.float32(1), std)
+            mean, std = self.constants
+        return mean[:, None, None], std[:, None, None]
+
+    @property
+    def constants(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation `[channels]` that all windows are normalised by, where each has none of its own."""
+        is_plain = self.normalisation != "dataset"
+        mean, std = (
+            np.full(self.num_channels, other if is_plain or numbers is None else numbers, dtype=np.float32)
+            for numbers, other in ((self.mean, 0), (self.std, 1))
+        )
+        return mean, varying(std)
+
+
+def varying(std: np.ndarray) -> np.ndarray:
+    """Deviations as float32 that can be divided by: 1 where a channel does not vary."""
+    return np.where(std < LEAST_STD, np.float32(1), np.float32(std))
 
 
 def mel_of(power: torch.Tensor, sampling_rate: int, n_fft: int, num_mel_bins: int) -> torch.Tensor:

@@ -1,10 +1,11 @@
-"""What of stored windows can be told without decoding them: heads of files, and whether numbers are numbers."""
+"""What of stored windows can be told without decoding them, heads of files and numbers; and batches of pictures."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from hf_audio.grey_pictures import PNG_GREY, PNG_HEADER, PNG_PIXELS, PNG_SIGNATURE
 
@@ -43,3 +44,13 @@ def picture_faults(rows: pa.RecordBatch, height: int) -> dict[str, np.ndarray]:
     is_grey = np.all([(heads[:, at : at + len(part)] == [*part]).all(axis=1) for at, part in parts], axis=0)
     fits = (widths_and_heights[:, 0] == rows["num_frames"].to_numpy()) & (widths_and_heights[:, 1] == height)
     return {f"features that are no 8-bit grey PNG, num_frames wide and {height} high": ~(is_grey & fits)}
+
+
+def fill_padding(values: torch.Tensor, num_frames: torch.Tensor, padding_value: float) -> torch.Tensor:
+    """`[batch, ..., frames, bins]` with a value behind each window's `num_frames` `[batch]`, in place."""
+    size = values.shape[-2]
+    # Asking an accelerator whether any window is short would wait for it; on a CPU filling takes longer.
+    if values.device.type == "cpu" and num_frames.numpy().min(initial=size) >= size:
+        return values
+    is_padding = torch.arange(size, device=values.device) >= num_frames[:, None]
+    return values.masked_fill_(is_padding.view(len(is_padding), *[1] * (values.ndim - 3), size, 1), padding_value)

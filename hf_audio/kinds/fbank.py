@@ -31,7 +31,7 @@ from hf_audio.extractors.fbank import (
 )
 from hf_audio.grey_pictures import decode_features, encode_features, read_pixels
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalised
-from hf_audio.kinds._stored_values import are_measured, picture_faults
+from hf_audio.kinds._stored_values import are_measured, fill_padding, picture_faults
 from hf_audio.limits import FIELDS, one_of, whole
 from hf_audio.windows import SampleWindows, cut_windows
 
@@ -280,10 +280,7 @@ class Fbank(Kind):
         self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: ASTFeatureExtractor
     ) -> dict[str, torch.Tensor]:
         values = stored["pixels"].float().mul_(stored["scales"][:, None, None]).add_(stored["offsets"][:, None, None])
-        # Asking an accelerator whether any window is short would wait for it; on a CPU filling takes longer.
-        if values.device.type != "cpu" or num_frames.numpy().min(initial=values.shape[1]) < values.shape[1]:
-            frames = torch.arange(values.shape[1], device=values.device)
-            values.masked_fill_((frames >= num_frames[:, None])[:, :, None], 0.0)
+        values = fill_padding(values, num_frames, 0.0)
         if extractor.do_normalize:
             values = normalised(values, extractor.mean, 2 * extractor.std, in_place=True)
         return {"input_values": values}

@@ -13,31 +13,18 @@ at their bottom, as spectrograms are drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from hf_audio.errors import InputError, unknown_name
-from hf_audio.extractors.spectrogram import (
-    CHANNELS,
-    LEAST_STD,
-    NORMALISATIONS,
-    SpectrogramFeatureExtractor,
-    mel_filters,
-)
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor, varying
 from hf_audio.grey_pictures import grey_png, read_pixels, to_pixels
-from hf_audio.kinds._cut_sound import CutSound
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale
-from hf_audio.kinds._stored_values import are_measured, lists_hold, picture_faults
+from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalised
+from hf_audio.kinds._spectrogram_settings import Spectrogram
+from hf_audio.kinds._stored_values import are_measured, fill_padding, lists_hold, picture_faults
 from hf_audio.limits import FIELDS
-
-# Seconds of sound of which one core makes and stores a channel in one second: 2,048 samples a frame, every 512, at
-# 22,050 or 44,100 Hz. Harmonic and percussive parts are made together.
-SPEEDS = {"mel": 1000.0, "left": 1000.0, "right": 1000.0, "mfcc": 1000.0, "parts": 65.0, "wavelet": 50.0}
-PARTS = ("harmonic", "percussive")
 
 LIMITS = {
     name: FIELDS[name]
@@ -75,138 +62,6 @@ bottom of each |
 | `offsets`, `scales` | value = offset + scale * pixel, for each channel |
 | `num_frames` | frames of the window: a clip shorter than the window is not padded |""",
 )
-
-
-@dataclass(frozen=True)
-class Spectrogram(CutSound):
-    """What SpectrogramFeatureExtractor computes, of every window by itself, not normalised.
-
-    Frames are centred, so the first and last ones of a window see zeros beyond its ends, and so do harmonic and
-    percussive parts and wavelets: overlapping windows are computed anew, and equal what the published extractor makes
-    of the window's sound. A window of `n` samples has 1 + n // hop_samples frames.
-
-    Args:
-        sample_rate: in Hz.
-        num_mel_bins: mel bands, and so MFCCs and wavelets.
-        n_fft: samples under one spectrum; even.
-        hop_samples: samples from one frame to the next.
-        channels: names of CHANNELS, in the order in which they are stacked.
-        normalisation: "dataset", "clip" or "none"; see SpectrogramFeatureExtractor.
-
-    Raises:
-        InputError: a setting that cannot be; see `_check`.
-    """
-
-    sample_rate: int = 22_050
-    num_mel_bins: int = 128
-    n_fft: int = 2048
-    hop_samples: int = 512
-    channels: tuple[str, ...] = ("mel",)
-    normalisation: str = "dataset"
-
-    slow_imports = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        _check(self)
-
-    @property
-    def times_real_time(self) -> float:
-        """Seconds of sound of which one core makes features in one second."""
-        made = {"parts" if name in PARTS else name for name in self.channels}
-        return 1 / sum(1 / SPEEDS[name] for name in sorted(made))
-
-    @property
-    def is_stereo(self) -> bool:
-        """Whether left and right are told apart; mono features of a stereo file are of the mean of both."""
-        return self.published.is_stereo
-
-    @property
-    def frame_samples(self) -> int:
-        """Samples under one spectrum, and so the shortest waveform that is used."""
-        return self.n_fft
-
-    @property
-    def parameters(self) -> dict[str, float | int | str | list[str]]:
-        """Everything that decides the values, for a manifest."""
-        return {
-            "kind": "spectrogram",
-            "sampling_rate": self.sample_rate,
-            "num_mel_bins": self.num_mel_bins,
-            "n_fft": self.n_fft,
-            "hop_samples": self.hop_samples,
-            "channels": list(self.channels),
-            "normalisation": self.normalisation,
-        }
-
-    def count(self, num_samples: int) -> int:
-        """431 frames of 5 s at 44,100 Hz, 1,292 of 30 s at 22,050 Hz."""
-        return self.published.num_frames(num_samples)
-
-    def extract(self, sound: np.ndarray) -> np.ndarray:
-        """float32 `[frames, channels, bins]` in dB."""
-        return self.published.extract(sound)
-
-    def to_feature_extractor(
-        self, max_length: int, mean: Sequence[float] | float, std: Sequence[float] | float
-    ) -> SpectrogramFeatureExtractor:
-        """The extractor that computes the same of a waveform, for `max_length` frames, with training statistics."""
-        return SpectrogramFeatureExtractor(
-            sampling_rate=self.sample_rate,
-            num_mel_bins=self.num_mel_bins,
-            n_fft=self.n_fft,
-            hop_samples=self.hop_samples,
-            channels=self.channels,
-            max_length=max_length,
-            normalisation=self.normalisation,
-            mean=mean,
-            std=std,
-        )
-
-
-def _check(wanted: Spectrogram) -> None:
-    """Raises InputError where settings are wrong or do not go together."""
-    for name in wanted.channels:
-        if name not in CHANNELS:
-            raise unknown_name("channel", name, CHANNELS)
-    if not wanted.channels or len(set(wanted.channels)) < len(wanted.channels):
-        raise InputError(
-            f"--channels must name each channel once, found {' '.join(wanted.channels) or 'none'}; there are "
-            f"{', '.join(CHANNELS)}"
-        )
-    if wanted.normalisation not in NORMALISATIONS:
-        raise unknown_name("normalisation", wanted.normalisation, NORMALISATIONS)
-    if wanted.sample_rate < 1 or wanted.num_mel_bins < 1:
-        raise InputError(
-            f"--sample_rate and --num_mel_bins must be positive, found {wanted.sample_rate} and {wanted.num_mel_bins}"
-        )
-    if wanted.n_fft < 2 or wanted.n_fft % 2:
-        raise InputError(f"--n_fft must be an even number of samples, found {wanted.n_fft}: try 2048")
-    if not 1 <= wanted.hop_samples <= wanted.n_fft:
-        raise InputError(
-            f"--hop_samples must be from 1 to --n_fft ({wanted.n_fft}), or sound between two frames would be lost, "
-            f"found {wanted.hop_samples}: try {wanted.n_fft // 4 or 1}"
-        )
-    if set(wanted.channels) != {"wavelet"}:
-        _check_filters(wanted.sample_rate, wanted.n_fft, wanted.num_mel_bins)
-
-
-def _check_filters(sample_rate: int, n_fft: int, num_mel_bins: int) -> None:
-    """Raises InputError where mel filters are so narrow that some hear nothing."""
-
-    def num_empty(n_fft: int, num_mel_bins: int) -> int:
-        return int((~mel_filters(sample_rate, n_fft, num_mel_bins).any(axis=0)).sum())
-
-    empty = num_empty(n_fft, num_mel_bins)
-    if empty:
-        fewer = next((bins for bins in range(num_mel_bins - 1, 1, -1) if not num_empty(n_fft, bins)), 1)
-        longer = n_fft
-        while num_empty(longer, num_mel_bins):
-            longer *= 2
-        raise InputError(
-            f"{num_mel_bins} mel bins are too many for --n_fft {n_fft} at {sample_rate} Hz, {empty} of them would be "
-            f"empty: give --num_mel_bins {fewer} or fewer, or --n_fft {longer}"
-        )
 
 
 class Spectrograms(Kind):
@@ -271,8 +126,34 @@ class Spectrograms(Kind):
     def batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
     ) -> dict[str, torch.Tensor]:
-        """Normalised, and padded or cut to the extractor's `max_length`, by the extractor itself."""
-        return {"input_values": torch.from_numpy(extractor.normalise([self.decode(row) for row in rows]))}
+        """What the extractor's `normalise` makes of decoded windows: padded or cut to its `max_length`."""
+        num_frames = torch.tensor([row["num_frames"] for row in rows])
+        return self.inputs_of(self.stored_batch(rows, extractor), num_frames, extractor)
+
+    def stored_batch(
+        self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
+    ) -> dict[str, torch.Tensor]:
+        """`pixels` uint8 `[batch, channels, frames, bins]`; float32 `[batch, channels]` what makes inputs of them."""
+        num_channels, num_bins = extractor.num_channels, extractor.num_mel_bins
+        pixels = np.zeros((len(rows), num_channels, extractor.max_length, num_bins), dtype=np.uint8)
+        numbers = np.empty((4, len(rows), num_channels), dtype=np.float32)
+        for index, row in enumerate(rows):
+            picture = read_pixels(row["features"]).reshape(num_channels, num_bins, -1)
+            window = picture[:, ::-1, : extractor.max_length].transpose(0, 2, 1)
+            pixels[index, :, : window.shape[1]] = window
+            numbers[:2, index] = row["offsets"], row["scales"]
+            numbers[2:, index] = _statistics(window, *numbers[:2, index], extractor)
+        found = {"pixels": pixels, **dict(zip(("offsets", "scales", "means", "stds"), numbers, strict=True))}
+        return {name: torch.from_numpy(values) for name, values in found.items()}
+
+    def inputs_of(
+        self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: SpectrogramFeatureExtractor
+    ) -> dict[str, torch.Tensor]:
+        numbers = (stored[name][:, :, None, None] for name in ("offsets", "scales", "means", "stds"))
+        offsets, scales, means, stds = numbers
+        values = normalised(stored["pixels"].float().mul_(scales).add_(offsets), means, stds, in_place=True)
+        values = fill_padding(values, num_frames, extractor.padding_value)
+        return {"input_values": values[:, 0] if extractor.num_channels == 1 else values}
 
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         """The first channel."""
@@ -280,10 +161,8 @@ class Spectrograms(Kind):
 
     def scale(self, extractor: SpectrogramFeatureExtractor) -> Scale:
         """Of one that normalises by clips, whose statistics nobody knows, that of no normalisation."""
-        mean, std = (0.0,), (1.0,)
-        if extractor.normalisation == "dataset" and extractor.mean is not None:
-            mean, std = tuple(extractor.mean), tuple(1.0 if one < LEAST_STD else one for one in extractor.std)
-        is_centred = extractor.normalisation == "clip" or mean != (0.0,)
+        mean, std = (tuple(map(float, numbers)) for numbers in extractor.constants)
+        is_centred = extractor.normalisation == "clip" or any(mean)
         mean, std = (one[0] if len(one) == 1 else one for one in (mean, std))
         frame_s = extractor.hop_samples / extractor.sampling_rate
         return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centred, frame_s)
@@ -301,6 +180,16 @@ class Spectrograms(Kind):
 
     def channels(self, parameters: Mapping[str, Any]) -> Sequence[str]:
         return parameters["channels"]
+
+
+def _statistics(
+    pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray, extractor: SpectrogramFeatureExtractor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and divisor `[channels]` of a window `[channels, frames, bins]`, as the extractor has them of its values."""
+    if extractor.normalisation != "clip":
+        return extractor.constants
+    mean, std = (function(pixels, axis=(1, 2), dtype=np.float64) for function in (np.mean, np.std))
+    return offsets + scales * mean, varying(scales * std)
 
 
 KIND = Spectrograms()

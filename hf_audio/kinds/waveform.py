@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import soundfile
 import torch
-from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
+from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from hf_audio.errors import InputError, one_line
 from hf_audio.kinds._cut_sound import CutSound
 from hf_audio.kinds._kind import CardText, Form, Kind
 from hf_audio.kinds._stored_values import heads_of
+from hf_audio.kinds._whisper_log_mel import whisper_log_mel
 from hf_audio.kinds.fbank import KaldiFbank, fbank_frame_s
 from hf_audio.limits import FIELDS
 
@@ -154,6 +155,29 @@ class SoundItself(Kind):
         extracted = extractor(list(waveforms), sampling_rate=rates[0])
         return dict(extractor.pad(extracted, padding=True, return_tensors="pt"))
 
+    def stored_batch(
+        self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin
+    ) -> dict[str, torch.Tensor] | None:
+        """For Whisper, whose log-mel takes a CPU longer than all else of a batch: `levels` int16 `[batch, samples]` of
+        the longest window. Not where its extractor does more than that."""
+        if type(extractor) is not WhisperFeatureExtractor or extractor.return_attention_mask or extractor.dither:
+            return None
+        windows = [decode_levels(row["audio"]["bytes"], row["num_frames"]) for row in rows]
+        for _, sample_rate in windows:
+            if sample_rate != extractor.sampling_rate:
+                raise InputError(
+                    f"{extractor.sampling_rate} Hz are wanted and a window has {sample_rate}: build it again"
+                )
+        levels = np.zeros((len(rows), max(len(window) for window, _ in windows)), dtype=np.int16)
+        for row, (window, _) in zip(levels, windows, strict=True):
+            row[: len(window)] = window
+        return {"levels": torch.from_numpy(levels[:, : extractor.n_samples])}
+
+    def inputs_of(
+        self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: WhisperFeatureExtractor
+    ) -> dict[str, torch.Tensor]:
+        return {"input_features": whisper_log_mel(stored["levels"] / FULL_SCALE, extractor)}
+
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         return _fbank(parameters["sampling_rate"])([torch.from_numpy(window)])[0].numpy()
 
@@ -188,7 +212,13 @@ def are_flac(files: pa.Array, sample_rate: int, num_samples: np.ndarray) -> np.n
 
 
 def decode_waveform(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
-    """FLAC bytes → float32 `[num_samples]` in [-1, 1], and their sample rate in Hz.
+    """FLAC bytes → float32 `[num_samples]` in [-1, 1], and their sample rate in Hz; see `decode_levels`."""
+    levels, sample_rate = decode_levels(flac, num_samples)
+    return levels.astype(np.float32) * np.float32(1 / FULL_SCALE), sample_rate
+
+
+def decode_levels(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
+    """FLAC bytes → int16 `[num_samples]`, and their sample rate in Hz.
 
     Raises:
         InputError: no FLAC, or not of this length; no more of it is decoded, whatever there is.
@@ -204,7 +234,7 @@ def decode_waveform(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
             raise ValueError(f"{len(levels)} samples, not {num_samples}")
     except (soundfile.SoundFileError, ValueError) as error:
         raise InputError(f"A window's sound is damaged ({one_line(error)}): download or build it again") from error
-    return levels.astype(np.float32) * np.float32(1 / FULL_SCALE), sample_rate
+    return levels, sample_rate
 
 
 KIND = SoundItself()

@@ -1,4 +1,4 @@
-"""Windows of several requests in one forward pass, by one thread: a small model is hardly slower with ten than with one.
+"""Windows of several requests in one forward pass, by one thread: ten take a small model little longer than one.
 
 No request waits for others to come: a batch is what is there when the model is free. Where there is more than a batch,
 every request gets its share of it, so that a recording of ten minutes does not keep those of a second waiting.

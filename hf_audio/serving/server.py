@@ -19,46 +19,71 @@ from hf_audio.serving.service import Service
 from hf_audio.terminal import named_logger
 
 logger = named_logger(__name__)
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = ("127.0.0.1", "::1")
 KEEP_ALIVE_S = 30
 MOST_CONNECTIONS = 1024  # that are open at once; the next one is told to come back
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(service: Service, *, host: str, port: int, token: str | None) -> None:
+def serve(service: Service, own_socket: socket.socket, token: str | None) -> None:
     """Answers requests until the process is told to end (SIGTERM, SIGINT), then finishes those that it has.
 
     Args:
         service: its models are loaded.
-        host, port: where it listens; port 0 takes a free one, which the log names.
+        own_socket: of `listening`.
         token: that clients must send, if any.
-
-    Raises:
-        InputError: nothing can listen there.
     """
     logging.config.dictConfig(log_settings())
+    host, port = own_socket.getsockname()[:2]
     if token is None and host not in LOOPBACK:
         logger.warning("Whoever reaches %s may ask: set %s so that clients must send a token", host, TOKEN_VARIABLE)
-    with _listening(host, port) as own_socket:
-        config = uvicorn.Config(
-            create_app(service, token),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            lifespan="on",
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=round(service.allowance.max_request_s) + 5,
-        )
-        address = f"http://{host}:{own_socket.getsockname()[1]}"
-        logger.info("Serving %s at %s", ", ".join(service.models), address)
-        asyncio.run(_Server(config).serve(sockets=[own_socket]))
+    config = uvicorn.Config(
+        create_app(service, token),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=round(service.allowance.max_request_s) + 5,
+    )
+    server = _Server(config, f"Serving {', '.join(service.models)} at http://{host}:{port}")
+    asyncio.run(server.serve(sockets=[own_socket]))
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A place that is taken, but not answered at yet: who connects before `serve` is refused.
+
+    Raises:
+        InputError: no such place, or another program has it.
+    """
+    if not 0 <= port <= 65_535:
+        raise InputError(f"A port is a number from 0 to 65535, found {port}")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        own_socket = socket.socket(family, kind, protocol)
+        own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own_socket.bind(address)
+    except OSError as error:
+        raise InputError(f"Nothing can listen at {host}, port {port} ({one_line(error)}): choose another") from error
+    with own_socket:
+        yield own_socket
 
 
 class _Server(uvicorn.Server):
-    """Ends with code 0 when it is told to stop: uvicorn's own raises the signal once more after its last answer."""
+    """Says when it listens, and ends with code 0 when it is told to: uvicorn's own then raises the signal once more."""
+
+    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+        super().__init__(config)
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens."""
+        await super().startup(sockets)
+        logger.info("%s", self._greeting)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -69,18 +94,3 @@ class _Server(uvicorn.Server):
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
-
-
-@contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        own_socket = socket.socket(*found[:3])
-        own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        own_socket.bind(found[4])
-    except (OSError, OverflowError) as error:
-        raise InputError(
-            f"Nothing can listen at {host}, port {port} ({one_line(error)}): choose another --port"
-        ) from error
-    with own_socket:
-        yield own_socket

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from hf_audio.errors import InputError
 from hf_audio.sound_predictor import SoundPredictor
 from hf_audio.tagging.tagger import Tagger
@@ -14,7 +16,7 @@ def load(
     bf16: bool = False,
     token: str | None = None,
     revision: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = 16,
 ) -> Tagger:
     """A trained audio classifier of the Hub or of a folder, ready to tag sounds.
 
@@ -41,4 +43,7 @@ def load(
             f"{name} has no trained classifier (no {predictor.untrained[0]} among its weights): fine-tune it first, or "
             "take an audio-classification model"
         )
+    # Networks of pictures move their maps to this layout; weights that are in it already are not turned at every step:
+    # a third of a forward of `cnn` on a CPU.
+    predictor.model.to(memory_format=torch.channels_last)
     return Tagger(predictor)

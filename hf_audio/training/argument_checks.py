@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
+from accelerate.utils import parse_flag_from_env
 from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.training_args import ParallelMode
@@ -17,6 +18,7 @@ from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 from hf_audio.training.arguments import require_aligned, require_whole_gradients, unknown_metric
 from hf_audio.training.classification import Classification
 from hf_audio.training.pretraining import Pretraining
+from hf_audio.training.sharding import refuse_adapters
 
 WHOLE_NUMBERS = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
@@ -71,16 +73,19 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
     _check_reporting(values.get("report_to"))
 
 
-def require_makeable(args: TrainingArguments, given: Collection[str] = ()) -> None:
+def require_makeable(args: TrainingArguments, given: Collection[str] = (), has_adapters: bool = False) -> None:
     """Makes the optimiser's settings and the schedule as training will, so that what is wrong with them is said now.
 
     Args:
         given: names of the arguments that a user gave.
+        has_adapters: whether LoRA is asked for.
 
     Raises:
         InputError: a package that is missing; arguments that the optimiser or the schedule does not take; --fsdp in a
-            single process; checkpointing of a kind that loses gradients.
+            single process, or of adapters; checkpointing of a kind that loses gradients.
     """
+    if has_adapters and (args.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")):
+        refuse_adapters()
     if args.fsdp and args.parallel_mode != ParallelMode.DISTRIBUTED:
         raise InputError(
             "--fsdp shards a model over several processes and this is one: use accelerate launch --config_file "

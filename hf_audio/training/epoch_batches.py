@@ -123,34 +123,31 @@ def train_windows(features: FeatureDataset, args: TrainingArguments) -> datasets
     Raises:
         InputError: a stream is asked for what only a local split can do.
     """
-    train = features.splits["train"]
-    if not isinstance(train, datasets.IterableDataset):
-        return train
+    if features.streamed is None:
+        return features.splits["train"]
     if args.dataloader_drop_last or args.train_sampling_strategy != "random":
         raise InputError(
             "A stream is read in batches of one size and in random order: give --streaming false, or leave out "
             "--dataloader_drop_last and --train_sampling_strategy"
         )
     return StreamedWindows(
-        train,
-        features.num_windows("train"),
+        features.streamed,
         args.train_batch_size,
         rank=args.process_index,
         world_size=args.world_size,
-        num_workers=min(args.dataloader_num_workers, max_workers(train, args.world_size)),
+        num_workers=min(args.dataloader_num_workers, max_workers(features.streamed, args.world_size)),
         seed=args.data_seed,
     )
 
 
 def layout_of(windows: datasets.Dataset | StreamedWindows, args: TrainingArguments) -> BatchLayout:
-    """How the epochs of a run are divided. A stream's shares are whole batches: processes read shards of their own.
+    """How the epochs of a run are divided.
 
     Raises:
         InputError: all windows would be left out.
     """
-    num_windows = len(windows) * (args.world_size if isinstance(windows, StreamedWindows) else 1)
     layout = BatchLayout(
-        num_windows,
+        len(windows),
         args.train_batch_size,
         args.gradient_accumulation_steps,
         args.process_index,
@@ -159,7 +156,7 @@ def layout_of(windows: datasets.Dataset | StreamedWindows, args: TrainingArgumen
     )
     if layout.num_micro_batches < 1:
         raise InputError(
-            f"{num_windows} training windows fill no batch of {layout.across}, and --dataloader_drop_last leaves them "
+            f"{len(windows)} training windows fill no batch of {layout.across}, and --dataloader_drop_last leaves them "
             "out: leave that out, or give a smaller --per_device_train_batch_size"
         )
     return layout

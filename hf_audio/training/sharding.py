@@ -11,6 +11,11 @@ from hf_audio.errors import InputError
 from hf_audio.models.lora import is_lora
 
 
+def refuse_adapters() -> None:
+    """Raises InputError: adapters are not sharded."""
+    raise InputError("LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml")
+
+
 def name_blocks(plugin: Any, model: PreTrainedModel) -> None:
     """Tells accelerate's FSDP plugin a model's blocks, where its config names none.
 
@@ -18,7 +23,7 @@ def name_blocks(plugin: Any, model: PreTrainedModel) -> None:
         InputError: adapters, which are not sharded.
     """
     if is_lora(model):
-        raise InputError("LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml")
+        refuse_adapters()
     if not plugin.transformer_cls_names_to_wrap:
         plugin.transformer_cls_names_to_wrap = blocks_of(model)
     if _input_embeddings(model) is None:

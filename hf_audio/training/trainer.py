@@ -28,7 +28,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerState
 
 from hf_audio.data.loading.features_dataset import FeatureDataset
-from hf_audio.data.loading.streaming import StreamedWindows
+from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
 from hf_audio.files import write_json
 from hf_audio.models.lora import is_lora
@@ -46,6 +46,7 @@ from hf_audio.training.checkpoints import (
     newest_complete,
     require_writable,
     wait_until_seen,
+    warn_of_another_order,
 )
 from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
 from hf_audio.training.objective import Objective, Places
@@ -90,6 +91,7 @@ class AudioTrainer(Trainer):
         self.settings = run_settings(args, model, objective, early_stopping_patience)
         windows = train_windows(objective.features, args)
         self.layout = layout_of(windows, args)
+        self.division = windows.order.division if isinstance(windows, StreamedWindows) else None
         if args.world_size > 1:
             sync_batch_norms(model)
         stopping = [EarlyStoppingCallback(early_stopping_patience)] if early_stopping_patience else []
@@ -101,7 +103,7 @@ class AudioTrainer(Trainer):
             eval_dataset=objective.features.splits.get("validation"),
             processing_class=objective.features.extractor,  # each checkpoint carries it
             compute_metrics=lambda gathered: objective.metrics(gathered.predictions, gathered.label_ids),
-            callbacks=[*(callbacks or []), *stopping, CheckpointMarker()],
+            callbacks=[*(callbacks or []), *stopping, CheckpointMarker(self.division)],
         )
         # Our loss is the share of a micro-batch in its step's mean. Trainer takes a model with **kwargs in its forward
         # for one that divides by the number of items in the whole step itself, and would not divide by accumulation.
@@ -124,15 +126,18 @@ class AudioTrainer(Trainer):
         """Not through accelerator.prepare, which draws another order for another number of processes."""
         windows, args = self.train_dataset, self.args
         if isinstance(windows, StreamedWindows):
-            workers, read_by = windows.num_workers, {"batch_size": windows.batch_size}
+            workers, batches = windows.num_workers, StreamedBatches(windows)
         else:
             seed = args.data_seed if args.train_sampling_strategy == "random" else None
-            workers, read_by = args.dataloader_num_workers, {"batch_sampler": EpochBatches(self.layout, seed)}
+            workers, batches = args.dataloader_num_workers, EpochBatches(self.layout, seed)
         return DataLoaderShard(
             windows,
             device=args.device,
             _non_blocking=args.accelerator_config.non_blocking,
-            **read_by,
+            batch_sampler=batches,
+            # Workers are seeded by a draw when they start, which is once more in a run that goes on: not from this
+            # process's own numbers, of which dropout takes the next ones.
+            generator=torch.Generator().manual_seed(args.data_seed),
             collate_fn=self.data_collator,
             num_workers=workers,
             pin_memory=args.dataloader_pin_memory,
@@ -226,6 +231,8 @@ class AudioTrainer(Trainer):
         if finished:
             self._restore_finished(Path(checkpoint))
         else:
+            if checkpoint and self.division and self.is_world_process_zero():
+                warn_of_another_order(Path(checkpoint), self.division, self.layout.steps_per_epoch)
             self.train(resume_from_checkpoint=checkpoint)
         self.save_run_model()
         return self.state

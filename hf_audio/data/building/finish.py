@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hf_audio.data.building.plan import Shard
-from hf_audio.data.feature_format import INDEX, ClipColumns, stored_value
+from hf_audio.data.feature_format import INDEX, SHARD_WINDOWS, ClipColumns, stored_value
 from hf_audio.data.index.columns import groups_and_splits, is_one_of, names_in, of_split, untrained
 from hf_audio.data.index.table import RENAMED, SPLITS, CorpusCard, metadata_column
 from hf_audio.data.tables import csv_text
@@ -68,10 +67,7 @@ def finish_dataset(
     stock = extractor.to_feature_extractor(window_frames, mean, std)
     write_atomically(folder / "preprocessor_config.json", stock.to_json_string(), scratch)
 
-    num_windows, num_shards = Counter(), Counter()
-    for shard, note in notes:
-        num_windows[shard.split] += note["num_windows"]
-        num_shards[shard.split] += 1
+    shard_windows = _windows_of_shards(notes)
     facts = asdict(card)
     manifest = {
         **{key: described[key] for key in ("format_version", "problem_type", "label_names", "window_s", "hop_s")},
@@ -81,20 +77,28 @@ def finish_dataset(
         "corpus": {**_public_facts(facts), "others": [_public_facts(other) for other in facts["others"]]},
         "splits": {
             split: {
-                "num_shards": num_shards[split],
-                "num_windows": num_windows[split],
+                "num_shards": len(counts),
+                "num_windows": sum(counts),
                 **_clip_facts(of_split(kept, split), columns),
                 "source_rates": rates[split],
             }
-            for split in SPLITS
-            if num_windows[split]
+            for split, counts in shard_windows.items()
         },
+        SHARD_WINDOWS: shard_windows,
         "num_excluded": len(excluded),
     }
     write_atomically(folder / MANIFEST, as_json(manifest), scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     if excluded:
         logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), folder / "excluded.csv")
+
+
+def _windows_of_shards(notes: Sequence[tuple[Shard, dict[str, Any]]]) -> dict[str, list[int]]:
+    """How many windows each shard has, in the order of their names, of each split that has some."""
+    found: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for shard, note in sorted(notes, key=lambda pair: pair[0].name):
+        found[shard.split].append(note["num_windows"])
+    return {split: counts for split, counts in found.items() if sum(counts)}
 
 
 def _public_facts(card: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hf_audio.data.feature_format import (
     METADATA_TYPES,
     MOST_CLIPS,
     MOST_METADATA_COLUMNS,
+    SHARD_WINDOWS,
     ClipColumns,
     are_rates,
     own_columns,
@@ -57,6 +58,14 @@ CORPORA = Field(
     "a list of up to 100 objects",
     lambda value: isinstance(value, list) and len(value) <= 100 and all(isinstance(one, dict) for one in value),
 )
+COUNTS = Field(
+    f"a list of up to {MOST_SHARDS:,} whole numbers from 0 to {MOST_CLIPS:,}",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) <= MOST_SHARDS
+        and all(type(count) is int and 0 <= count <= MOST_CLIPS for count in value)
+    ),
+)
 MANIFEST_FIELDS = {
     "problem_type": one_of(SINGLE_LABEL, MULTI_LABEL),
     "label_names": CLASS_NAMES,
@@ -68,6 +77,7 @@ MANIFEST_FIELDS = {
     "has_mixtures": one_of(False, True),
     "corpus": OBJECT,
     "splits": OBJECT,
+    SHARD_WINDOWS: OBJECT,
 }
 CORPUS_FIELDS = {
     **dict.fromkeys(
@@ -112,6 +122,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
             path, "splits.", checked["splits"], _expected_splits(path, checked["splits"])
         ).items()
     }
+    checked[SHARD_WINDOWS] = _shard_windows(path, checked[SHARD_WINDOWS], checked["splits"])
     _check_window(path, checked)
     return {"format_version": FORMAT_VERSION, **checked}
 
@@ -144,6 +155,17 @@ def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]
     for counts in [name for name in facts if name in ("label_counts", "known_counts")]:
         facts[counts] = _fields(path, f"{place}{counts}.", facts[counts], dict.fromkeys(names, whole(0, MOST_CLIPS)))
     return facts
+
+
+def _shard_windows(path: str | Path, found: dict[str, Any], splits: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The windows of each shard, which are all that a split counts."""
+    counts = _fields(path, f"{SHARD_WINDOWS}.", found, dict.fromkeys(splits, COUNTS))
+    for split, facts in splits.items():
+        told, wanted = (len(counts[split]), sum(counts[split])), (facts["num_shards"], facts["num_windows"])
+        if told != wanted:
+            counted, expected = (f"{windows:,} windows in {shards:,} shards" for shards, windows in (told, wanted))
+            _refuse(path, f"{SHARD_WINDOWS}.{split}", counted, f"{expected}, as splits.{split} counts")
+    return counts
 
 
 def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:

@@ -18,25 +18,48 @@ from hf_audio.errors import InputError
 MOST_NAME_BYTES = 1 << 18
 
 
-def checked_groups(file: BinaryIO, shard: str, rules: RowRules) -> Iterator[tuple[pq.RowGroupMetaData, pa.Table]]:
+def checked_groups(
+    file: BinaryIO, shard: str, rules: RowRules, num_windows: int, start: int = 0
+) -> Iterator[tuple[pq.RowGroupMetaData, pa.Table]]:
     """The row groups of a shard, one after the other, each with where its columns lie.
 
+    Args:
+        num_windows: how many rows the manifest counts in it.
+        start: the row to begin with; groups before the one that it is in are not read.
+
     Raises:
-        InputError: no Parquet file, other columns, or values packed otherwise than `build_features` does; or see
-            `RowRules.check`.
+        InputError: no Parquet file, other columns, more or fewer rows, or values packed otherwise than
+            `build_features` does; or see `RowRules.check`.
     """
     schema, first = rules.features.arrow_schema, 0
     parquet = in_words(shard, lambda: pq.ParquetFile(file, read_dictionary=NAME_COLUMNS, pre_buffer=True))
     check_columns(parquet.schema_arrow, _with_names_once(schema), shard)
     _check_class_names(parquet.schema_arrow, schema, shard)
+    _check_count(parquet.metadata.num_rows, num_windows, shard)
     for group in range(parquet.num_row_groups):
-        check_packing(parquet.metadata.row_group(group), shard, NAME_COLUMNS)
+        told = parquet.metadata.row_group(group)
+        if first + told.num_rows <= start:
+            first += told.num_rows
+            continue
+        before = max(0, start - first)
+        check_packing(told, shard, NAME_COLUMNS)
         table = in_words(shard, lambda group=group: parquet.read_row_group(group, schema.names, use_threads=False))
+        _check_count(len(table), told.num_rows, shard)
         table = _with_plain_names(table, schema, shard)
         for rows in table.combine_chunks().to_batches():
             rules.check(rows, shard, first)
             first += len(rows)
-        yield parquet.metadata.row_group(group), table
+        yield told, table.slice(before)
+    _check_count(first, num_windows, shard)
+
+
+def _check_count(found: int, counted: int, shard: str) -> None:
+    """Raises InputError where a shard, or a row group of it, has other windows than its manifest or footer counts."""
+    if found != counted:
+        raise InputError(
+            f"{shard} is damaged: it has {found:,} windows where {counted:,} are counted; download or build the "
+            "dataset again"
+        )
 
 
 def _check_class_names(found: pa.Schema, wanted: pa.Schema, shard: str) -> None:

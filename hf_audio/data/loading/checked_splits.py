@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from transformers import FeatureExtractionMixin
 
-from hf_audio.data.feature_format import ClipColumns, shard_names
+from hf_audio.data.feature_format import SHARD_WINDOWS, ClipColumns, shard_names
 from hf_audio.data.foreign.extractor import extractor_from_file
 from hf_audio.data.foreign.index import IndexedSplit
 from hf_audio.data.foreign.manifest import window_values
@@ -62,9 +62,8 @@ def read_split(
     manifest: Mapping[str, Any],
     listed: IndexedSplit,
     columns: ClipColumns,
-    streaming: bool,
-) -> Dataset | IterableDataset:
-    """The rows of a split, each of which is checked by the time it is given.
+) -> Dataset:
+    """The rows of a split, each of which is checked.
 
     Args:
         listed: what the index has of it.
@@ -73,10 +72,7 @@ def read_split(
     Raises:
         InputError: see `load_features`.
     """
-    reader = _reader(files, split, manifest, listed, columns, streaming)
-    if streaming:
-        return reader.streamed()
-    rows = reader.local()
+    rows = split_reader(files, split, manifest, listed, columns, streaming=False).local()
     _check_counts(files.source, split, manifest, len(rows), pc.count_distinct(rows.data["clip_id"]).as_py())
     return rows
 
@@ -86,13 +82,13 @@ def check_split(
 ) -> None:
     """Reads a split once and keeps nothing of it; arguments and errors are those of `read_split`."""
     num_windows, clip_ids = 0, set()
-    for rows in _reader(files, split, manifest, listed, columns, streaming=False).tables():
+    for rows in split_reader(files, split, manifest, listed, columns, streaming=False).tables():
         num_windows += len(rows)
         clip_ids.update(pc.unique(rows["clip_id"]).to_pylist())
     _check_counts(files.source, split, manifest, num_windows, len(clip_ids))
 
 
-def _reader(
+def split_reader(
     files: DatasetFiles,
     split: str,
     manifest: Mapping[str, Any],
@@ -100,14 +96,17 @@ def _reader(
     columns: ClipColumns,
     streaming: bool,
 ) -> ShardReader:
+    """What reads a split, a row after another where it is streamed; arguments and errors are those of `read_split`."""
     parameters, facts = manifest["extractor"], manifest["splits"][split]
     most_frames = kind_of(parameters).window_shape(manifest["window_s"], parameters)[0]
     rules = RowRules(columns, parameters, most_frames, listed.facts)
     names = [f"data/{name}.parquet" for name in shard_names(split, facts["num_shards"])]
     sizes = files.sizes(names)
-    _check_size(files.source, split, sum(sizes.values()), manifest, listed.row_bytes)
+    num_bytes = sum(sizes.values())
+    _check_size(files.source, split, num_bytes, manifest, listed.row_bytes)
     shards = files.shards(names, sizes, streaming)
-    return ShardReader(split, shards, files.open, rules, [] if streaming else [file_version(shard) for shard in shards])
+    versions = [] if streaming else [file_version(shard) for shard in shards]
+    return ShardReader(split, shards, files.open, rules, manifest[SHARD_WINDOWS][split], num_bytes, versions)
 
 
 def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_windows: int, num_clips: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset, IterableDataset
+from torch.utils.data import get_worker_info
 from transformers import FeatureExtractionMixin
 
 from hf_audio.data.feature_format import INDEX, ClipColumns
@@ -19,8 +20,9 @@ from hf_audio.data.foreign.index import IndexedSplit, check_counts, read_clips, 
 from hf_audio.data.foreign.manifest import clip_columns, read_manifest
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import RENAMED
-from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split
+from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split, split_reader
 from hf_audio.data.loading.dataset_files import DatasetFiles
+from hf_audio.data.loading.shard_reader import ShardReader
 from hf_audio.errors import InputError
 from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES
 from hf_audio.kinds import Kind, kind_of, kind_of_extractor
@@ -49,6 +51,7 @@ class FeatureDataset:
         manifest: manifest.json.
         source: folder or Hub repository it was loaded from.
         index: index.parquet, where the clips are listed.
+        streamed: what reads a streamed train split from any of its rows on; None where all splits are local.
     """
 
     splits: dict[str, Dataset | IterableDataset]
@@ -57,6 +60,7 @@ class FeatureDataset:
     manifest: dict[str, Any]
     source: str
     index: Path | None = None
+    streamed: ShardReader | None = None
 
     @property
     def name(self) -> str:
@@ -132,11 +136,16 @@ def load_features(
     """
     files = DatasetFiles.of(source, token, revision)
     facts = _read_facts(files)
-    splits = {
-        split: read_split(files, split, facts.manifest, listed, facts.columns, streaming and split == "train")
-        for split, listed in facts.listed.items()
-    }
-    return FeatureDataset(splits, facts.columns.labels, facts.extractor, facts.manifest, str(source), facts.index)
+    splits, streamed = {}, None
+    for split, listed in facts.listed.items():
+        told = (files, split, facts.manifest, listed, facts.columns)
+        if streaming and split == "train":
+            streamed = split_reader(*told, streaming=True)
+            splits[split] = streamed.streamed()
+        else:
+            splits[split] = read_split(*told)
+    dataset = (splits, facts.columns.labels, facts.extractor, facts.manifest, str(source), facts.index)
+    return FeatureDataset(*dataset, streamed)
 
 
 def check_features(folder: str | Path) -> None:
@@ -217,7 +226,8 @@ class FeatureCollator:
         extractor: of the dataset, or for waveforms the one of the model.
         labels: the classes.
         metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field, as text.
-        stored: leave windows as they are stored where their kind can, for `on_device` to make inputs of them.
+        stored: leave windows as they are stored where their kind can, for `on_device` to make inputs of them. Workers
+            of a machine without an accelerator do it themselves: they have the time that training lacks.
     """
 
     def __init__(
@@ -266,7 +276,8 @@ class FeatureCollator:
         return kept
 
     def _windows(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        stored = self.kind.stored_batch(rows, self.extractor) if self.stored else None
+        is_stored = self.stored and (torch.accelerator.is_available() or get_worker_info() is None)
+        stored = self.kind.stored_batch(rows, self.extractor) if is_stored else None
         return self.kind.batch(rows, self.extractor) if stored is None else {**stored, STORED: tuple(stored)}
 
     def _metadata_of(self, row: dict[str, Any]) -> list[int]:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from datasets import ArrowBasedBuilder, Dataset, DatasetInfo, IterableDataset, SplitGenerator
 from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
-from pyarrow import Table
+from pyarrow import RecordBatch, Table
 
 from hf_audio.data.foreign.rows import RowRules
 from hf_audio.data.foreign.shards import checked_groups
@@ -32,6 +32,8 @@ class ShardReader(ArrowBasedBuilder):
         shards: what `open_shard` opens, in order.
         open_shard: gives the file of a shard; it goes to the processes that read.
         rules: what every row must keep.
+        shard_windows: rows of each shard.
+        num_bytes: of all shards.
         versions: of shards that are local files, one each: they change where a file does.
     """
 
@@ -41,11 +43,15 @@ class ShardReader(ArrowBasedBuilder):
         shards: Sequence[str],
         open_shard: Callable[[str], BinaryIO],
         rules: RowRules,
+        shard_windows: Sequence[int],
+        num_bytes: int,
         versions: Sequence[str] = (),
     ) -> None:
         self.split, self.shards, self.open_shard, self.rules = split, list(shards), open_shard, rules
+        self.shard_windows, self.num_bytes = dict(zip(self.shards, shard_windows, strict=True)), num_bytes
         self.files = tuple(zip(self.shards, versions, strict=True)) if versions else ()
-        identity = hashlib.sha256("\0".join((split, *shards, *versions, rules.digest)).encode()).hexdigest()
+        counts = map(str, shard_windows)
+        identity = hashlib.sha256("\0".join((split, *shards, *counts, *versions, rules.digest)).encode()).hexdigest()
         super().__init__(dataset_name="hf_audio_places" if versions else "hf_audio_features", config_id=identity[:32])
 
     def local(self) -> Dataset:
@@ -71,6 +77,20 @@ class ShardReader(ArrowBasedBuilder):
         """The rows as they are read; errors come with the row that has them."""
         return self.as_streaming_dataset(self.split)
 
+    def rows_from(self, shard: str, start: int) -> Iterator[RecordBatch]:
+        """The rows of one shard from one of them on; row groups before that one are not read.
+
+        Args:
+            shard: one of `shards`.
+            start: the row's place in it.
+
+        Raises:
+            InputError: see `local`.
+        """
+        with self.open_shard(shard) as file:
+            for _, rows in checked_groups(file, shard, self.rules, self.shard_windows[shard], start):
+                yield from rows.to_batches()
+
     def tables(self) -> Iterator[Table]:
         """The rows a piece at a time, without a cache.
 
@@ -88,8 +108,9 @@ class ShardReader(ArrowBasedBuilder):
 
     def _generate_tables(self, shards: list[str]) -> Iterator[tuple[Key, Table]]:
         for number, shard in enumerate(shards):
+            num_windows = self.shard_windows[shard]
             with self.open_shard(shard) as file:
-                for group, (stored, rows) in enumerate(checked_groups(file, shard, self.rules)):
+                for group, (stored, rows) in enumerate(checked_groups(file, shard, self.rules, num_windows)):
                     yield (
                         Key(number, group),
                         placed(rows, stored, number, shard, self.info.features) if self.files else rows,

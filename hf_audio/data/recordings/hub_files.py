@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from huggingface_hub import HfApi, HfFileSystem
+import pyarrow as pa
+from huggingface_hub import HfApi, HfFileSystem, constants
 from huggingface_hub.hf_api import RepoFile
 
 from hf_audio.errors import InputError
@@ -61,7 +64,7 @@ class HubFile(io.RawIOBase):
         try:
             with hub_errors_in_words(self._repo_id, self._commit):
                 options = {"cache_type": "none", "block_size": BLOCK_BYTES}
-                self._file = patiently(HfFileSystem(token=token).open, address, "rb", **options)
+                self._file = patiently(_file_system(token, constants.ENDPOINT).open, address, "rb", **options)
         except FileNotFoundError as error:
             raise MissingFileError(
                 f"{address} is not there, or this token may not read it; check the name, and for a private dataset the "
@@ -133,6 +136,12 @@ class HubFile(io.RawIOBase):
         return block
 
 
+@lru_cache(maxsize=8)
+def _file_system(token: str | bool | None, endpoint: str) -> HfFileSystem:
+    """One for all threads, so that what one of them was told of a file need not be asked for again."""
+    return HfFileSystem(token=token, endpoint=endpoint)
+
+
 def held(file: BinaryIO, num_bytes: int, scratch: Path | None) -> BinaryIO:
     """A recording's bytes to decode from: in memory, or if they are many in a temporary file of `scratch`."""
     if num_bytes <= MOST_HELD_BYTES:
@@ -141,6 +150,15 @@ def held(file: BinaryIO, num_bytes: int, scratch: Path | None) -> BinaryIO:
     while block := file.read(min(BLOCK_BYTES, num_bytes - copy.tell())):
         copy.write(block)
     return copy
+
+
+def held_bytes(source: object) -> int:
+    """What a recording takes that is held, in memory or in a temporary file; 0 of one that lies where it was."""
+    if isinstance(source, io.BytesIO):
+        return source.getbuffer().nbytes
+    if isinstance(source, pa.BufferReader):
+        return source.size()
+    return os.fstat(source.fileno()).st_size if hasattr(source, "fileno") else 0
 
 
 def sizes_on_hub(addresses: Iterable[str], token: str | bool | None) -> dict[str, int]:

@@ -14,12 +14,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.data.index.table import Clip, rows_of
+from hf_audio.data.recordings.ahead import read_ahead
 from hf_audio.data.recordings.containers import MOST_RECORDING_BYTES, NO_SOUND, parts_of, sounds
 from hf_audio.data.recordings.headers import Source
-from hf_audio.data.recordings.hub_files import ON_HUB, MissingFileError, held, open_container, sizes_on_hub
+from hf_audio.data.recordings.hub_files import (
+    ON_HUB,
+    MissingFileError,
+    held,
+    held_bytes,
+    open_container,
+    sizes_on_hub,
+)
 from hf_audio.data.recordings.reasons import AudioError
 
 FILES_AT_A_TIME = 16  # whose sizes or row groups are asked for
+AHEAD_BYTES = 16 << 20  # of recordings that wait to be decoded: a minute and a half of a CD's sound
 
 
 def reading_order(clips: pa.Table) -> np.ndarray:
@@ -105,9 +114,9 @@ def _sizes(paths: Sequence[str], token: str | bool | None) -> dict[str, int]:
 def recordings_in_turn(
     clips: pa.Table, token: str | bool | None = None, scratch: Path | None = None
 ) -> Iterator[tuple[list[Clip], Source | AudioError]]:
-    """Each recording, or why there is none, with the clips that are stretches of it.
+    """Each recording, or why there is none, with the clips that are stretches of it; some are read ahead.
 
-    A file on this disk comes as its path, all else open to be read until the next one comes.
+    A file on this disk comes as its path, all else as a file of its own, which those that follow leave as it is.
 
     Args:
         clips: in their `reading_order`.
@@ -117,6 +126,12 @@ def recordings_in_turn(
     Raises:
         InputError: a container is damaged or cannot be reached.
     """
+    return read_ahead(_in_turn(clips, token, scratch), lambda one: held_bytes(one[1]), AHEAD_BYTES)
+
+
+def _in_turn(
+    clips: pa.Table, token: str | bool | None, scratch: Path | None
+) -> Iterator[tuple[list[Clip], Source | AudioError]]:
     for (path, name), run in groupby(rows_of(clips), key=lambda clip: (clip.path, clip.audio_field)):
         its = [list(of_one) for _, of_one in groupby(run, key=lambda clip: clip.audio_row)]
         if its[0][0].audio_row is None:

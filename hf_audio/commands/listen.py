@@ -1,0 +1,86 @@
+"""Listen to the microphone with a trained model: bars in the terminal, a few times a second.
+
+    hf-audio listen --model someone/ast-irmas
+    hf-audio listen --model runs/cnn_folder --window_s 1 --hop_s 0.1 --top_k 3
+    hf-audio listen --model M --file song.wav                   a recording as if it came in now
+    hf-audio listen --model M --format jsonl > heard.jsonl      one line for each window
+
+What is heard is the last window, every hop; where the model is slower than the hops, some are skipped, which is said.
+Ctrl-C ends it. The microphone needs pip install "hf_audio[listen]", and on Linux libportaudio2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hf_audio.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from hf_audio.tagging.listening import Heard
+
+HOP_S = 0.1
+UP, CLEAR = "\x1b[{}A", "\x1b[2K"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Listens until the sound ends, or the user."""
+    given = _parser().parse_args(argv)
+    if given.file and given.microphone:
+        raise InputError("--file is heard in place of a microphone: leave one of them out")
+
+    from transformers.utils import logging as of_transformers
+
+    from hf_audio.tagging.listening import file_in_real_time, listen, microphone
+    from hf_audio.tagging.loading import load
+
+    of_transformers.disable_progress_bar()
+    tagger = load(given.model, token=given.token, revision=given.revision, device=given.device)
+    settings = tagger.settings(window_s=given.window_s, hop_s=given.hop_s, top_k=given.top_k or None)
+    device = int(given.microphone) if given.microphone and given.microphone.isdigit() else given.microphone
+    incoming = file_in_real_time(given.file) if given.file else microphone(tagger.predictor.is_stereo, device)
+    lines = 0
+    for heard in listen(tagger, settings, incoming):
+        if given.format == "jsonl":
+            sys.stdout.write(json.dumps(heard._asdict(), ensure_ascii=False) + "\n")
+        else:
+            lines = _draw(heard, lines)
+        sys.stdout.flush()
+    return 0
+
+
+def _draw(heard: Heard, lines: int) -> int:
+    """Bars over those of before, of so many lines; returns how many there are now."""
+    from hf_audio.tagging.formats import bar
+
+    skipped = f", {heard.num_skipped} hops skipped" if heard.num_skipped else ""
+    drawn = [f"{heard.time_s:8.1f} s  {1000 * heard.behind_s:.0f} ms behind{skipped}"]
+    drawn += [f"  {score:.3f} {bar(score)} {printable(label)}" for label, score in heard.scores.items()]
+    back = UP.format(lines) if lines and sys.stdout.isatty() else ""
+    clear = CLEAR if sys.stdout.isatty() else ""
+    sys.stdout.write(back + "".join(f"{clear}{line}\n" for line in drawn))
+    return len(drawn)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hf-audio listen",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="a run folder, or a model's name on the Hub")
+    add("--revision", help="a branch, tag or commit of the model")
+    add("--token", help="of the Hub, for a private model; default: HF_TOKEN or that of hf auth login")
+    add("--microphone", help="number or name of the input device, see python -m sounddevice; default: the system's")
+    add("--file", help="a recording to hear in real time, in place of a microphone")
+    add("--window_s", type=float, help="seconds of a window; default: as the model was trained")
+    add("--hop_s", type=float, default=HOP_S, help="seconds from one window to the next; default: %(default)s")
+    add("--top_k", type=int, default=5, help="labels that are shown, 0 for all; default: %(default)s")
+    add("--format", choices=("bars", "jsonl"), default="bars", help="default: %(default)s")
+    add("--device", help="cpu, cuda ...; default: the accelerator where there is one")
+    return parser

@@ -1,0 +1,212 @@
+"""A sound while it comes in: the scores of a rolling window, a few times a second.
+
+sound     ----------------------------------------> now
+heard               [      the last window      ]      every hop; at first what there is so far
+                                                |-|    behind: blocks, the resampler's delay, the model
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import soxr
+
+from hf_audio.data.recordings.audio import probe, read_blocks
+from hf_audio.data.recordings.reasons import AudioError
+from hf_audio.errors import InputError, one_line
+from hf_audio.tagging.settings import TagSettings, rule_of
+from hf_audio.tagging.sounds import recording_of
+from hf_audio.tagging.tagger import Tagger, unreadable
+from hf_audio.terminal import named_logger
+
+BLOCK_S = 0.02
+MOST_WAITING_BLOCKS = 3000  # a minute: a program that hears nothing for so long has stopped
+INSTALL = 'pip install "hf_audio[listen]"'
+logger = named_logger(__name__)
+
+
+class Heard(NamedTuple):
+    """What is heard now.
+
+    Attributes:
+        time_s: where the window ends, since the beginning.
+        behind_s: how long ago that was when the scores were ready.
+        scores: label → score, the highest first.
+        num_skipped: hops since the last one that there was no time for.
+    """
+
+    time_s: float
+    behind_s: float
+    scores: dict[str, float]
+    num_skipped: int
+
+
+class Incoming(NamedTuple):
+    """A sound that comes in.
+
+    Attributes:
+        sample_rate: in Hz.
+        blocks: float32 `[samples, channels]`, each when it is there.
+    """
+
+    sample_rate: int
+    blocks: Iterable[np.ndarray]
+
+
+def listen(tagger: Tagger, settings: TagSettings, incoming: Incoming) -> Iterator[Heard]:
+    """Scores of the last window, every `settings.hop_s` as far as the model keeps up; where not, hops are skipped."""
+    rolling = _Rolling(tagger, settings, incoming.sample_rate)
+    rolling.scores()  # warms up: the first forward takes many times longer
+    started_s = time.perf_counter()
+    for blocks in _waiting(incoming.blocks):
+        for block in blocks:
+            rolling.feed(block)
+        num_hops = rolling.hops()
+        if num_hops:
+            scores, time_s = rolling.scores(), rolling.time_s
+            yield Heard(time_s, time.perf_counter() - started_s - time_s, scores, num_hops - 1)
+
+
+def microphone(is_stereo: bool, device: str | int | None = None) -> Incoming:
+    """The sound of an input device, by sounddevice.
+
+    Args:
+        is_stereo: whether left and right are wanted.
+        device: its number, or a part of its name; by default the system's.
+
+    Raises:
+        InputError: no sounddevice, no PortAudio, no such device.
+    """
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise InputError(f"A microphone needs sounddevice: {INSTALL}") from error
+    except OSError as error:  # PortAudio, which its wheels carry on Windows and macOS only
+        raise InputError(
+            f"sounddevice cannot be used ({one_line(error)}): install PortAudio, e.g. apt install libportaudio2"
+        ) from error
+    try:
+        described = sounddevice.query_devices(device, "input")
+        rate = int(described["default_samplerate"])
+        channels = min(2 if is_stereo else 1, described["max_input_channels"])
+        stream = sounddevice.InputStream(rate, round(BLOCK_S * rate), device, channels, "float32")
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise InputError(f"No microphone could be opened ({one_line(error)}): see python -m sounddevice") from error
+    return Incoming(rate, _recorded(stream))
+
+
+def file_in_real_time(path: str) -> Incoming:
+    """A recording as if it came in now, for tests and demonstrations.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    recording = recording_of(path)
+    try:
+        info = probe(recording.source)
+    except AudioError as error:
+        raise unreadable(recording, error) from error
+    return Incoming(info.sample_rate, _in_real_time(read_blocks(recording.source), info.sample_rate))
+
+
+class _Rolling:
+    """The last window of a sound at the model's rate."""
+
+    def __init__(self, tagger: Tagger, settings: TagSettings, sample_rate: int) -> None:
+        self.tagger, self.settings, self.rule = tagger, settings, rule_of(tagger.predictor, settings)
+        self.num_channels = 2 if tagger.predictor.is_stereo else 1
+        self.hop = max(1, round(settings.hop_s * tagger.sample_rate))
+        self.resampled = None
+        if sample_rate != tagger.sample_rate:
+            self.resampled = soxr.ResampleStream(sample_rate, tagger.sample_rate, self.num_channels, dtype="float32")
+        self.sound = np.zeros((0, self.num_channels), np.float32)
+        self.num_samples = self.num_told = 0
+
+    @property
+    def time_s(self) -> float:
+        """Where the sound ends."""
+        return self.num_samples / self.tagger.sample_rate
+
+    def feed(self, block: np.ndarray) -> None:
+        """Adds `[samples, channels]` of the incoming sound."""
+        if self.num_channels == 1:
+            block = block.mean(axis=1, keepdims=True)
+        else:
+            block = block[:, [0, min(1, block.shape[1] - 1)]]
+        block = np.ascontiguousarray(block, np.float32)
+        if self.resampled is not None:
+            block = self.resampled.resample_chunk(block)
+        self.num_samples += len(block)
+        self.sound = np.concatenate([self.sound, block])[-self.rule.window :]
+
+    def hops(self) -> int:
+        """Hops that went by since it was last asked."""
+        num_hops = (self.num_samples - self.num_told) // self.hop
+        self.num_told += num_hops * self.hop
+        return num_hops
+
+    def scores(self) -> dict[str, float]:
+        """Of the last window, the highest first."""
+        sound = self.sound.T if self.num_channels == 2 else self.sound[:, 0]
+        (window,) = self.rule.cut(sound)
+        logits = self.tagger.logits(self.tagger.predictor.inputs([window]))
+        found = self.tagger.labels.probabilities(logits[0])
+        order = np.argsort(-found, kind="stable")[: self.settings.top_k]
+        return {self.tagger.labels.names[index]: float(found[index]) for index in order}
+
+
+def _waiting(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """All blocks that are there, as soon as one is; they are taken in by a thread of its own while a model computes."""
+    there: queue.Queue = queue.Queue(MOST_WAITING_BLOCKS)
+
+    def take_in() -> None:
+        try:
+            for block in blocks:
+                there.put(block)
+            there.put(None)
+        except BaseException as error:  # raised where it is waited for
+            there.put(error)
+
+    threading.Thread(target=take_in, daemon=True).start()
+    while True:
+        found = [there.get()]
+        while not there.empty():
+            found.append(there.get())
+        last = found[-1]
+        if not isinstance(last, np.ndarray):
+            found.pop()
+        if found:
+            yield found
+        if last is None:
+            return
+        if isinstance(last, AudioError):
+            raise InputError(f"The sound cannot be heard to its end ({last.reason})") from last
+        if isinstance(last, BaseException):
+            raise last
+
+
+def _recorded(stream) -> Iterator[np.ndarray]:
+    """Blocks of an input stream of sounddevice, from its first on."""
+    with stream:
+        while True:
+            block, has_overflowed = stream.read(stream.blocksize)
+            if has_overflowed:
+                logger.warning("Some sound of the microphone was lost: the machine is too busy")
+            yield block
+
+
+def _in_real_time(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks of BLOCK_S, each when its end has come."""
+    started_s, num_samples = time.perf_counter(), 0
+    size = max(1, round(BLOCK_S * sample_rate))
+    for whole in blocks:
+        for at in range(0, len(whole), size):
+            block = whole[at : at + size]
+            num_samples += len(block)
+            time.sleep(max(0.0, started_s + num_samples / sample_rate - time.perf_counter()))
+            yield block

@@ -1,0 +1,125 @@
+"""Windows of several requests in one forward pass: each gets its own answers, and none waits for a long one."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import numpy as np
+import pytest
+import torch
+
+from hf_audio.serving.batching import Batcher
+
+LIMIT_S = 10
+
+
+class Model:
+    """Doubles its inputs, once it is let go, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.let_go, self.has_begun = threading.Event(), threading.Event()
+
+    def __call__(self, inputs):
+        self.has_begun.set()
+        assert self.let_go.wait(LIMIT_S)
+        self.batches.append(inputs["x"][:, 0].tolist())
+        if (inputs["x"] < 0).any():
+            raise ValueError("a window that cannot be judged")
+        return 2 * inputs["x"].numpy()
+
+
+def windows(*values: float, width: int = 1) -> dict[str, torch.Tensor]:
+    return {"x": torch.tensor(values, dtype=torch.float32)[:, None].expand(-1, width)}
+
+
+@pytest.fixture
+def model():
+    return Model()
+
+
+@pytest.fixture
+def busy(model):
+    """A batcher whose model is held up by a first window, 0, so that all that follows is there at once."""
+    batcher = Batcher({"logits": model, "other": model}, batch_size=4)
+    first = batcher.submit("logits", windows(0))
+    assert model.has_begun.wait(LIMIT_S)
+    yield batcher
+    model.let_go.set()
+    assert first.result(LIMIT_S) is not None
+    batcher.close()
+
+
+def test_requests_share_a_forward_pass_and_get_their_own(busy, model):
+    asked = [busy.submit("logits", windows(value)) for value in (1, 2, 3)]
+    model.let_go.set()
+    assert [future.result(LIMIT_S).tolist() for future in asked] == [[[2.0]], [[4.0]], [[6.0]]]
+    assert model.batches == [[0], [1, 2, 3]]
+
+
+def test_a_long_request_lets_short_ones_in(busy, model):
+    long = busy.submit("logits", windows(*range(10, 20)))
+    short = busy.submit("logits", windows(1))
+    model.let_go.set()
+    assert short.result(LIMIT_S).tolist() == [[2.0]]
+    assert long.result(LIMIT_S)[:, 0].tolist() == [2.0 * value for value in range(10, 20)]
+    assert model.batches[1] == [10, 11, 12, 1] and all(len(batch) <= 4 for batch in model.batches)
+
+
+def test_what_differs_in_shape_or_kind_is_not_mixed(busy, model):
+    asked = [busy.submit("logits", windows(1)), busy.submit("logits", windows(2, width=3))]
+    asked.append(busy.submit("other", windows(3)))
+    model.let_go.set()
+    assert [future.result(LIMIT_S).shape for future in asked] == [(1, 1), (1, 3), (1, 1)]
+    assert model.batches == [[0], [1], [2], [3]]
+
+
+def test_a_window_that_fails_harms_its_own_request_alone(busy, model):
+    good, bad, other = (busy.submit("logits", windows(value)) for value in (1, -1, 2))
+    model.let_go.set()
+    assert good.result(LIMIT_S).tolist() == [[2.0]] and other.result(LIMIT_S).tolist() == [[4.0]]
+    with pytest.raises(ValueError, match="cannot be judged"):
+        bad.result(LIMIT_S)
+
+
+def test_nobody_is_judged_who_has_gone(busy, model):
+    gone, there = busy.submit("logits", windows(1)), busy.submit("logits", windows(2))
+    assert busy.waiting_windows == 2 and gone.cancel()
+    model.let_go.set()
+    assert there.result(LIMIT_S).tolist() == [[4.0]] and model.batches == [[0], [2]]
+    assert busy.waiting_windows == 0
+
+
+def test_without_batching_each_request_is_alone(model):
+    model.let_go.set()
+    batcher = Batcher({"logits": model}, batch_size=4, several=False)
+    wait([batcher.submit("logits", windows(value, value)) for value in (1, 2, 3)], LIMIT_S)
+    batcher.close()
+    assert model.batches == [[1, 1], [2, 2], [3, 3]]
+
+
+def test_closing_finishes_what_is_there(busy, model):
+    asked = [busy.submit("logits", windows(value)) for value in range(1, 9)]
+    threading.Timer(0.05, model.let_go.set).start()
+    busy.close()
+    assert [future.result(0)[0, 0] for future in asked] == [2.0 * value for value in range(1, 9)]
+    with pytest.raises(RuntimeError, match="takes no more windows"):
+        busy.submit("logits", windows(1))
+
+
+def test_many_threads_get_their_own_answers():
+    seen = []
+    batcher = Batcher(
+        {"logits": lambda inputs: 2 * inputs["x"].numpy()}, 8, observed=lambda requests, count: seen.append(count)
+    )
+
+    def ask(number: int) -> bool:
+        values = [number + place / 100 for place in range(number % 11 + 1)]
+        found = batcher.submit("logits", windows(*values)).result(LIMIT_S)
+        return np.allclose(found[:, 0], 2 * np.array(values))
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(ask, range(300)))
+    batcher.close()
+    assert sum(seen) == sum(number % 11 + 1 for number in range(300)) and max(seen) <= 8
