@@ -322,7 +322,7 @@ def test_the_recipe_pretrains_publishes_and_another_fine_tunes_on_few_labels(
     from hf_audio import prepare_features, prepare_model, train_model
 
     for start in (str(tmp_path / "pretrained"), "alice/pretrained"):
-        values = {"output_dir": str(tmp_path / "finetuned"), "class_weights": True, "overwrite_run": True}
+        values = {"output_dir": str(tmp_path / "finetuned"), "class_weights": "balanced", "overwrite_run": True}
         flags = [*job, "--model", start, "--train_fraction", "0.2", "--max_steps", "1"]
         recipe = parse_recipe(values, argv=flags)
         few = prepare_features(recipe)

@@ -96,6 +96,22 @@ def test_a_resumed_run_has_the_same_random_numbers(shards, tmp_path, streaming):
     assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
 
 
+def test_a_stream_that_is_divided_otherwise_in_the_middle_of_an_epoch_is_told(shards, tmp_path, caplog):
+    features, steps = load_features(shards, streaming=True), {"save_strategy": "steps", "eval_strategy": "no"}
+
+    def go_on(last, **division):
+        arguments = {**steps, "save_steps": 1, "save_total_limit": None, "max_steps": 6, **division}
+        interrupted(tmp_path, last)
+        caplog.clear()
+        trainer_of(features, tmp_path, arguments=arguments).train_resumable()
+        return [record.getMessage() for record in caplog.records if "was begun by" in record.getMessage()]
+
+    assert go_on(0, gradient_accumulation_steps=2) == go_on(4, gradient_accumulation_steps=2) == []
+    (told,) = go_on(4, per_device_train_batch_size=8)
+    assert "begun by 1 process(es) with 1 worker(s) each and batches of 4, and goes on with" in told
+    assert go_on(6, per_device_train_batch_size=8) == [], "a whole epoch"
+
+
 def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
     base, run, resumed = tmp_path / "base", tmp_path / "run", tmp_path / "resumed"
     tiny_model(tiny_features, seed=7).save_pretrained(base)

@@ -9,9 +9,12 @@ import shlex
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_trees import write_sound
+from datasets import Audio, Features, Value
+from small_datasets import as_dataset
 from training_run import build_tiny_features, tiny_model
 
 import hf_audio
@@ -60,14 +63,15 @@ class TestPaths:
         (tmp_path / "private" / "acme").mkdir(parents=True)
         argv = ["--data-dir=private/acme", "--output_dir", "/home/alice/x", "--model_options", '{"f": "/home/alice/w"}']
         argv += ["--test_groups", "a b", "/srv/c", "--learning_rate", "1e-4", "--hub_model_id", "me/x", "--push_to_hub"]
-        argv += ["--class_weights", "--weight_decay", "0.5", "--negatives", "esc50", "--negatives_dir", "../noise"]
+        argv += ["--class_weights", "balanced", "--weight_decay", "0.5"]
+        argv += ["--negatives", "esc50", "--negatives_dir", "../noise"]
         argv += ["--label_overrides", "fixes/mine.csv", "--logging_nan_inf_filter", "false"]
         recipe = parse_recipe(VALUES, argv=argv)
         command = reported_command(recipe, "/home/alice/recipes/cnn_folder.py")
         assert shlex.split(command) == [
             *("accelerate", "launch", "recipes/cnn_folder.py", "--data_dir", "acme", "--label_overrides", "mine.csv"),
             *("--negatives", "esc50", "--negatives_dir", "noise", "--test_groups", "a b", "c"),
-            *("--model_options", '{"f": "w"}', "--class_weights", "--weight_decay", "0.5"),
+            *("--model_options", '{"f": "w"}', "--class_weights", "balanced", "--weight_decay", "0.5"),
         ]
         again = parse_recipe(VALUES, argv=shlex.split(command)[3:])
         assert reported_command(again, "cnn_folder.py") == command
@@ -90,9 +94,20 @@ def recordings(tmp_path_factory) -> Path:
 
 
 def named(kind: str, recordings: Path, folder: Path) -> Path:
-    """The same recordings as a user may name them: their folder, a table of absolute paths, or what an audit wrote."""
+    """The same recordings as a user may name them: a folder, a table or dataset with absolute paths, an audit's."""
     if kind == "folder":
         return recordings
+    if kind == "dataset":
+        paths = sorted(recordings.rglob("*.wav"))
+        columns = {
+            "audio": [{"bytes": path.read_bytes(), "path": str(path)} for path in paths],
+            "clip_id": [f"{path.parent.name}/{path.name}" for path in paths],
+            "label": [path.parent.name for path in paths],
+            "original": [f"cut from '{path}'" for path in paths],
+        }
+        kinds = Features({"audio": Audio(), **dict.fromkeys(list(columns)[1:], Value("string"))})
+        as_dataset(pa.table(columns, kinds.arrow_schema)).save_to_disk(folder / "clients" / "saved")
+        return folder / "clients" / "saved"
     table = folder / "clients" / "list.csv"
     if kind == "audited":
         hf_audio.audit_corpus("folder", recordings, folder / "audit", num_workers=1, write_csv=table)
@@ -103,7 +118,7 @@ def named(kind: str, recordings: Path, folder: Path) -> Path:
     return table
 
 
-@pytest.mark.parametrize("kind", ["folder", "table", "audited"])
+@pytest.mark.parametrize("kind", ["folder", "table", "audited", "dataset"])
 def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, monkeypatch, kind):
     """From recordings and a checkpoint in folders with names of their own, tokens in every place one can give them."""
     data_dir = named(kind, recordings, tmp_path)
@@ -112,10 +127,12 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
     features = load_features(build_tiny_features(tmp_path / "for the base", SINGLE_LABEL))
     tiny_model(features).save_pretrained(tmp_path / "private" / "base")
     features.extractor.save_pretrained(tmp_path / "private" / "base")
-    argv = [f"--data_dir={data_dir}", "--model", str(tmp_path / "private" / "base"), "--output_dir"]
+    flag = "dataset" if kind == "dataset" else "data_dir"
+    argv = [f"--{flag}={data_dir}", "--model", str(tmp_path / "private" / "base"), "--output_dir"]
     argv += [str(tmp_path / "out" / "run"), f"--hub-token={secret_token}", "--push_to_hub", "--num_workers", "1"]
     argv += ["--hub_model_id", "alice/clean", "--hub_dataset_id", "alice/clean-features", "--max_steps", "1"]
     argv += ["--num_mel_bins", "32", "--lora_rank", "2", "--report_to", "tensorboard", "--use_cpu", "true"]
+    argv += ["--public_licence", "unknown"] if kind == "dataset" else []
     monkeypatch.setattr(sys, "argv", ["/home/alice/recipes/ast_folder.py", *argv])
     hf_audio.run_network(VALUES)
 
@@ -138,9 +155,8 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
         published[f"{name} in words"] = str([texts.to_pylist(), table.schema]).encode()
     own = (secret_token, str(tmp_path), str(recordings), recordings.parent.name, "/home/alice")
     assert [(name, word) for name, content in published.items() for word in own if word.encode() in content] == []
-    assert (
-        f"--data_dir {data_dir.name} --num_workers 1 --num_mel_bins 32 --model base" in published["README.md"].decode()
-    )
+    command = f"--{flag} {data_dir.name} --num_workers 1 --num_mel_bins 32 --model base"
+    assert command in published["README.md"].decode()
     local = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert "training_args.bin" in {path.name for path in local}
     assert [path for path in local if secret_token.encode() in path.read_bytes()] == []

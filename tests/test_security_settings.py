@@ -42,6 +42,6 @@ class TestFilesOfSettings:
             self.read(tmp_path, "fold: !!python/object/apply:os.system [id]\n")
 
     def test_what_is_plain_is_read(self, tmp_path):
-        content = {"model_options": {"a": {"b": [1, {"c": 2}]}}, "test_groups": ["x", "y"], "class_weights": True}
+        content = {"model_options": {"a": {"b": [1, {"c": 2}]}}, "test_groups": ["x", "y"], "class_weights": "balanced"}
         recipe = self.read(tmp_path, yaml.safe_dump(content))
         assert recipe.model.model_options == content["model_options"] and recipe.data.test_groups == ["x", "y"]

@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, help="scores from here on are a yes; default: the model's")
     add("--top_k", type=int, default=TOP_K, help="labels that are listed, 0 for all; default: %(default)s")
     add("--smooth_s", type=float, help="seconds of the median over time before segments are made; default: a window")
-    add("--batch_size", type=int, default=32, help="windows at a time; default: %(default)s")
+    add("--batch_size", type=int, default=16, help="windows at a time; default: %(default)s")
     add("--num_threads", type=int, help="that read recordings; default: one for each core")
     add("--device", help="cpu, cuda, cuda:1 ...; default: the accelerator where there is one")
     add("--bf16", action="store_true", help="compute in bfloat16")

@@ -16,7 +16,7 @@ def load(
     bf16: bool = False,
     token: str | None = None,
     revision: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = 16,
 ) -> Tagger:
     """A trained audio classifier of the Hub or of a folder, ready to tag sounds.
 
