@@ -139,12 +139,17 @@ def test_a_part_that_is_whole_needs_no_more(tmp_path, esc50_server):
 
 
 def test_what_has_arrived_is_on_disk_before_it_gets_its_name(tmp_path, esc50_server, monkeypatch):
-    done = []
-    for name in ("fsync", "link"):
-        original = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *given, name=name, original=original: (done.append(name), original(*given)))
+    written, link = [], os.link
+    monkeypatch.setattr(os, "fsync", lambda file: written.append(os.fstat(file).st_ino))
+
+    def named(source: str, target: str) -> None:
+        assert Path(source).stat().st_ino in written
+        link(source, target)
+        written.append("its name")
+
+    monkeypatch.setattr(os, "link", named)
     esc50.obtain(tmp_path)
-    assert done.index("fsync") < done.index("link")
+    assert "its name" in written
 
 
 def test_another_checksum_is_told_and_mended_by_the_next_run(tmp_path, esc50_server):
