@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -278,7 +277,7 @@ def run_recipe(features: Path, folder: Path, *argv: str) -> dict:
 
 
 def test_cards_of_published_learners_run_where_hf_audio_is_not(
-    recordings, stored, network_folder, hub, hub_env, token, tmp_path, monkeypatch
+    recordings, stored, network_folder, hub, forks_without_hf_audio, token, tmp_path, monkeypatch
 ):
     """From features over the Hub to another process that has the printed code alone: an SVM, boosting, an ensemble."""
     monkeypatch.setattr(sys, "argv", ["recipes/svm_irmas.py"])
@@ -298,10 +297,9 @@ def test_cards_of_published_learners_run_where_hf_audio_is_not(
         assert f'"alice/{name}"' in code and str(tmp_path) not in card
         assert not re.search(r"{{|{%|None|nan|\n\n\n", card), "the template was not filled"
     (tmp_path / "programs.json").write_text(json.dumps(programs))
-    program = [sys.executable, "-c", USE_CARDS, "programs.json"]
-    done = subprocess.run(program, env=hub_env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    done = forks_without_hf_audio.run(USE_CARDS, "programs.json", cwd=tmp_path)
+    assert done.returncode == 0, done.errors[-3000:]
+    found = json.loads(done.output.splitlines()[-1])
     for name in runs:
         stored = read_scores(tmp_path / name)
         clip = next(place for place, clip_id in enumerate(stored.clip_ids) if clip_id.endswith("test-2.wav"))

@@ -113,7 +113,8 @@ def write_clips(clips: pa.Table, table: Path) -> None:
     clips = list(rows_of(clips))
     if any(clip.unknown for clip in clips):
         raise InputError(f"{table} cannot say that labels are unknown, and those of this corpus are in part")
-    # Names that a reader could take for several, or that hold what stands between several, are written as lists
+    # Names that a reader could take for several are written as lists, and then in every cell: unlike those of
+    # `names_cell`, cells are read by how the whole column looks
     as_lists = any(mark in name for clip in clips for name in clip.labels for mark in ",;|[")
     labels = "label" if all(len(clip.labels) == 1 for clip in clips) and not as_lists else "labels"
     metadata = list(dict.fromkeys(name for clip in clips for name in clip.metadata))
