@@ -1,55 +1,8 @@
-"""What is wrong with the recordings of a corpus: broken, clipped, silent or duplicated files, and copies that leak.
+"""`hf-audio audit` as a file, for those who run scripts: python scripts/audit_corpus.py --help"""
 
-    python scripts/audit_corpus.py --corpus irmas --data_dir DIR --output_dir audits/irmas
-    python scripts/audit_corpus.py --data_dir recordings --output_dir audits/mine --strict
-    python scripts/audit_corpus.py --data_dir recordings --output_dir audits/mine --write_csv usable.csv
-    python scripts/audit_corpus.py --dataset USER/NAME --output_dir audits/name
+import sys
 
-Writes audit.csv (one row per finding) and index.html (to listen to them). A second run measures new or changed files
-only. Recordings of a dataset are heard where they lie, and the first that were found out are written beside the page.
- --write_csv lists what can be used, of copies the first one: train on it with --data_dir usable.csv.
-Exit code 2 with --strict where a clip cannot be used.
-"""
-
-import argparse
-import dataclasses
-
-import hf_audio
-
-READING = (
-    "dataset",
-    "dataset_revision",
-    "dataset_config_name",
-    "train_split_name",
-    "eval_split_name",
-    "test_split_name",
-    "layout",
-    "audio_column_name",
-    "label_column_name",
-    "label_separator",
-    "group_column_name",
-    "split_column_name",
-    "mask_column_name",
-    "merge_classes",
-)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", default="folder", help="corpus module that reads the recordings; default: folder")
-    parser.add_argument("--data_dir", help="folder with the recordings, or a table or dataset for corpus=folder")
-    parser.add_argument("--output_dir", default="audits/audit", help="where the report goes")
-    parser.add_argument("--num_workers", type=int, help="processes that decode; default: one a core")
-    parser.add_argument("--strict", action="store_true", help="exit with code 2 where a clip cannot be used")
-    parser.add_argument("--write_csv", help="also write the usable clips as a table for corpus=folder")
-    parser.add_argument("--hub_token", help="Hub token. Default: HF_TOKEN or that of hf auth login")
-    for field in dataclasses.fields(hf_audio.DataConfig):
-        if field.name in READING:
-            kind = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
-            parser.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
-    hf_audio.audit_corpus(**vars(parser.parse_args()))
-
+from hf_audio.commands.main import main
 
 if __name__ == "__main__":
-    with hf_audio.clear_errors():
-        main()
+    main(["audit", *sys.argv[1:]])

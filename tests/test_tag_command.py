@@ -181,9 +181,7 @@ def test_what_cannot_be_done_is_one_sentence(model, tmp_path, monkeypatch, argv,
 
 
 def test_help_lists_the_commands_and_costs_nothing(capsys):
-    with pytest.raises(SystemExit) as end:
-        hf_audio_command(["--help"])
-    assert end.value.code == 0
+    hf_audio_command(["--help"])
     said = capsys.readouterr().out
     assert all(f"  {name} " in said and described in said for name, described in commands().items())
     started = time.process_time()

@@ -16,10 +16,12 @@ INTERRUPTED, BROKEN_PIPE = 130, 141  # what shells call the end by a signal: 128
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one subcommand and exits: 0 all is done, 1 a part of it, 2 an InputError, or as the subcommand says."""
+    """Runs one subcommand; exits where not all is done: 1 a part of it, 2 an InputError, or as the subcommand says."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads that wait leave the core to those that read
     with clear_errors():
-        sys.exit(_ran(list(sys.argv[1:] if argv is None else argv)))
+        code = _ran(list(sys.argv[1:] if argv is None else argv))
+        if code:
+            sys.exit(code)
 
 
 def commands() -> dict[str, str]:

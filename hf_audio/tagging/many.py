@@ -21,7 +21,7 @@ from hf_audio.tagging.sounds import Recording
 from hf_audio.tagging.tagger import Block, Tagger, joined
 from hf_audio.tagging.tags import Tags
 
-WAITING_BLOCKS = 4  # for each reader: what is prepared and waits for the model
+WAITING_BLOCKS = 2  # for each reader: what is prepared and waits for the model
 PATIENCE_S = 0.05  # so long a batch waits for more windows
 END = None
 

@@ -1,0 +1,36 @@
+"""Build a feature dataset of recordings: index, split, windows, features, in shards. Can be interrupted and resumed.
+
+    hf-audio build --data_dir DIR --features_dir feature_sets/mine
+    hf-audio build --corpus irmas --data_dir DIR --features_dir feature_sets/irmas --window_s 3
+    hf-audio build --dataset USER/NAME --features_dir feature_sets/theirs     # recordings on the Hub
+    hf-audio build --corpus irmas --data_dir DIR --features_dir feature_sets/mixed --window_s 3 \
+        --mix_fraction 1.0 --mix_clips 2 4 --mix_same genre       # new clips of several instruments, for training
+    hf-audio build --data_dir DIR --features_dir feature_sets/mix --several_labels --mix_fraction 1.0
+    hf-audio build --data_dir DIR --features_dir feature_sets/sound --features waveform --window_s 0
+    accelerate launch --config_file recipes/accelerate/two_cpu.yaml --num_processes 4 scripts/build_features.py ...
+    accelerate launch --num_machines 2 --machine_rank 0 --main_process_ip HOST ... on a folder that both machines see
+
+Files that cannot be used are listed with the reason in excluded.csv beside the dataset; --strict makes them an error.
+Publish the result with hf-audio push features, train on it with --dataset feature_sets/mine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import hf_audio
+
+VALUES = {"features_dir": "feature_sets/features"}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Builds what the flags ask for; under `accelerate launch` in every process."""
+    from accelerate import PartialState
+
+    settings = hf_audio.parse_settings(
+        hf_audio.DataConfig, hf_audio.FeatureConfig, hf_audio.MixingConfig, values=VALUES, doc=__doc__, argv=list(argv)
+    )
+    folder = hf_audio.build_corpus_features(settings[0], Path(settings[0].features_dir), *settings[1:])
+    if PartialState().is_main_process:
+        hf_audio.write_dataset_card(folder)

@@ -1,0 +1,52 @@
+"""Download or verify a public corpus; an interrupted download is resumed.
+
+    hf-audio corpora --list                          all corpora: size, licence, how each is got
+    hf-audio corpora esc50 --data_dir corpora/esc50
+    hf-audio corpora fma --data_dir corpora/fma --subset medium
+    hf-audio corpora esc50 --data_dir corpora/esc50 --verify     reads every file, downloads none
+
+Recipes and hf-audio build do the same by themselves where --data_dir is left out. Downloading needs
+pip install "hf_audio[corpora]". Corpora that have no public address are got by hand: the command then says where, and
+how the folder must look.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_audio.errors import InputError
+from hf_audio.terminal import show
+
+
+def main(argv: Sequence[str]) -> None:
+    """Downloads, verifies or lists corpora."""
+    options = parse_options(argv)
+
+    from hf_audio.corpora import corpus_table, find_corpus, obtain_corpus, verify_corpus
+
+    if options.list:
+        show(corpus_table())
+        return
+    if not options.corpus:
+        raise InputError("No corpus is named; expected one such as esc50, see them all with --list")
+    root = Path(options.data_dir or f"corpora/{options.corpus}")
+    if options.verify:
+        verify_corpus(options.corpus, root)
+    else:
+        folder = obtain_corpus(options.corpus, root, options.subset)
+        num_clips = len(find_corpus(options.corpus).index(folder))  # of a corpus got by hand: says where
+        show(f"{num_clips:,} clips; use them with --corpus {options.corpus} --data_dir {folder}")
+
+
+def parse_options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="hf-audio corpora", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", nargs="?", help="its name in the first column of --list")
+    parser.add_argument("--data_dir", help="where it goes, or lies (default: corpora/NAME)")
+    parser.add_argument("--subset", help="a part that can be had alone, e.g. small, medium, large or full of fma")
+    parser.add_argument("--verify", action="store_true", help="compare every file with what it should be")
+    parser.add_argument("--list", action="store_true", help="show all corpora and leave")
+    return parser.parse_args(argv)

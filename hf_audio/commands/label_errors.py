@@ -1,0 +1,120 @@
+"""Find labels that are probably wrong: clips of which models that never saw them are sure of something else.
+
+    hf-audio label-errors FEATURES_DIR --data_dir DIR       then open label_errors/NAME/index.html
+    hf-audio label-errors FEATURES_DIR --model runs/cnn_folder
+    hf-audio label-errors FEATURES_DIR --splits train test --predictions x_folds/*/scores/clips.parquet
+    hf-audio label-errors FEATURES_DIR --hold_out clips     few large groups, such as speakers
+    hf-audio label-errors FEATURES_DIR --plant 0.1          how many of planted errors does it find?
+
+FEATURES_DIR is a feature dataset (RUN/features, or a Hub name). Predictions are out-of-fold: by quick models that were
+trained without the clip's group. cleanlab decides which labels do not go with them (pip install "hf_audio[audit]").
+Written are label_errors.csv, index.html (to listen and look) and overrides.csv, to be edited and trained with.
+
+--model judges by a trained network's embeddings. A network that was trained on the same clips has learnt their errors
+and agrees with them, so it finds fewer; one that was trained on others, or --predictions of every fold, is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hf_audio.errors import InputError
+from hf_audio.markdown import table
+from hf_audio.terminal import show
+
+if TYPE_CHECKING:
+    from hf_audio.data.loading.features_dataset import FeatureDataset
+
+PLANTED_DRAWS = 3
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes what is found, or prints how many of planted errors are."""
+    options = parse_options(argv)
+
+    from hf_audio import find_label_errors, load_features, write_label_errors
+    from hf_audio.label_quality.errors import FEW_GROUPS, LEAST_AGREEMENT
+
+    features = load_features(options.features)
+    if options.plant is not None:
+        print_planted(options, features)
+        return
+    found = find_label_errors(
+        features,
+        splits=options.splits,
+        network=options.model,
+        predictions=options.predictions,
+        hold_out=options.hold_out,
+        seed=options.seed,
+    )
+    folder = Path(options.output_dir or Path("label_errors") / features.name)
+    num_sure = write_label_errors(
+        found,
+        features,
+        folder,
+        data_dir=options.data_dir,
+        least_confidence=options.confidence,
+        num_pictures=options.pictures,
+    )
+    show(
+        f"{len(found.errors)} of {found.num_checked} clips are probably labelled wrong ({found.num_not_checked} could "
+        f"not be checked); the predictions agree with {found.agreement:.0%} of what was given."
+    )
+    if found.agreement < LEAST_AGREEMENT:
+        show(
+            "So they know too little, and most of what they find is labelled right: judge by --model or --predictions."
+        )
+    if options.hold_out == "groups" and found.num_groups < FEW_GROUPS and not options.predictions:
+        show(
+            f"There are {found.num_groups} groups only: where they are speakers and the like, --hold_out clips finds "
+            "more, and rightly."
+        )
+    show(
+        f"Look at {folder / 'index.html'}, delete from {folder / 'overrides.csv'} ({num_sure} rows, at least "
+        f"{options.confidence:g} sure) the rows you disagree with, and train with --label_overrides "
+        f"{folder / 'overrides.csv'}"
+    )
+
+
+def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None:
+    """Precision and recall over some draws of planted errors."""
+    if options.predictions:
+        raise InputError("--predictions know nothing of labels that --plant turns wrong: leave one of them out")
+    from hf_audio.label_quality.planted_errors import find_planted_errors
+
+    draws = find_planted_errors(
+        features,
+        options.plant,
+        range(options.seed, options.seed + PLANTED_DRAWS),
+        splits=options.splits,
+        network=options.model,
+        hold_out=options.hold_out,
+    )
+    rows = [
+        [number, draw.num_planted, draw.num_found, f"{draw.precision:.2f}", f"{draw.recall:.2f}"]
+        for number, draw in enumerate(draws, start=1)
+    ]
+    show(table(("draw", "planted", "found", "precision", "recall"), rows))
+    show("Errors that were there before count as wrongly found; nothing was written.")
+
+
+def parse_options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="hf-audio label-errors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
+    parser.add_argument("--output_dir", help="default: label_errors/NAME, of the features or the run")
+    parser.add_argument("--data_dir", help="the recordings, for players on the page")
+    parser.add_argument("--splits", nargs="+", help="to be checked; default: train and validation")
+    parser.add_argument("--plant", type=float, help="turn this share of the labels wrong and count what is found")
+    judges = parser.add_mutually_exclusive_group()
+    judges.add_argument("--model", help="judge by embeddings of this network: a run folder or a Hub name")
+    judges.add_argument("--predictions", nargs="+", default=[], help="judge by these scores/clips.parquet of runs")
+    parser.add_argument("--hold_out", choices=("groups", "clips"), default="groups", help="default: %(default)s")
+    parser.add_argument("--confidence", type=float, default=0.5, help="least of overrides.csv; default: %(default)s")
+    parser.add_argument("--pictures", type=int, default=100, help="log-mel pictures on the page; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
+    return parser.parse_args(argv)

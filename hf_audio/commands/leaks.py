@@ -1,0 +1,34 @@
+"""Find leaks of a feature dataset: windows of different splits that hold the same sound.
+
+    hf-audio leaks feature_sets/mine                           a folder of features
+    hf-audio leaks USER/irmas-fbank --output_dir leaks/irmas   a dataset on the Hub
+    hf-audio leaks runs/cnn_folder/features --train_both_ways  what a leaky split would pretend
+
+Printed is a report; OUTPUT_DIR gets leaks.csv with all pairs and report.html with pictures of the worst. Pairs that are
+one recording belong into one group: give them the same group in the corpus's CSV, and build the features again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import hf_audio
+from hf_audio.terminal import show
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the report of leaks and writes its pages."""
+    parser = argparse.ArgumentParser(
+        prog="hf-audio leaks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("features", help="folder of features, or their name on the Hub")
+    parser.add_argument("--output_dir", help="default: leaks/ and the dataset's name")
+    parser.add_argument("--train_both_ways", action="store_true", help="also train quick models, honestly and leaking")
+    parser.add_argument("--num_seeds", type=int, default=3, help="draws of each leaky split; default: %(default)s")
+    options = parser.parse_args(argv)
+    features = hf_audio.load_features(options.features)
+    folder = Path(options.output_dir or Path("leaks") / features.name)
+    report = hf_audio.leak_report(features, folder, both_ways=options.train_both_ways, num_seeds=options.num_seeds)
+    show(f"{report.as_markdown()}\n\nPairs and pictures: {folder / 'leaks.csv'}, report.html")

@@ -1,0 +1,82 @@
+"""Publish a feature dataset, or recordings as a dataset, on the Hub.
+
+    hf-audio push features feature_sets/mine USER/mine-fbank
+    hf-audio push features feature_sets/irmas USER/irmas-fbank --private
+    hf-audio push features feature_sets/irmas irmas-fbank --public_licence "CC BY-NC-SA 3.0"
+    hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --licence cc-by-4.0
+    hf-audio push recordings --corpus esc50 --data_dir DIR --hub_dataset_id USER/esc50 --hub_private_repo
+    hf-audio push recordings --data_dir table.csv --hub_dataset_id USER/NAME --audio_format original
+    hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
+
+Log in first with `hf auth login`. A push that broke off is repeated by the same command: what the Hub has already is
+not uploaded again. Trained models are published by their recipe, with --push_to_hub. `hf-audio push features --help`
+and `hf-audio push recordings --help` have the flags.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import hf_audio
+from hf_audio.errors import unknown_name
+from hf_audio.terminal import show
+
+FEATURES = """Publish a feature dataset that was built with hf-audio build.
+
+    hf-audio push features feature_sets/mine USER/mine-fbank
+    hf-audio push features feature_sets/irmas USER/irmas-fbank --private
+    hf-audio push features feature_sets/irmas irmas-fbank --public_licence "CC BY-NC-SA 3.0"
+
+A corpus whose licence forbids redistribution goes to a private repository, or in public only where its licence is
+named; of several corpora, such as negatives, each that forbids it. Only what was built there is pushed: what else lies
+in the folder stays, and is named.
+"""
+RECORDINGS = """Publish recordings as a dataset, with labels, groups, splits and metadata; resumed where it stopped.
+
+    hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --licence cc-by-4.0
+    hf-audio push recordings --corpus esc50 --data_dir DIR --hub_dataset_id USER/esc50 --hub_private_repo
+    hf-audio push recordings --data_dir table.csv --hub_dataset_id USER/NAME --audio_format original
+    hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
+    hf-audio push recordings --dataset USER/OLD --label_overrides better.csv --hub_dataset_id USER/NEW
+
+Recordings of whole numbers become FLAC without loss, stretches are cut, all others stay as they are. What cannot be
+used is listed with the reason in excluded.csv; --strict makes it an error. Each file of about 200 MB is removed from
+this machine once it is on the Hub, unless --output_dir keeps it. Train on the result with --dataset USER/NAME.
+"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Publishes one of KINDS."""
+    if not argv or argv[0] in ("-h", "--help"):
+        sys.stdout.write(__doc__)
+        return
+    if argv[0] not in KINDS:
+        raise unknown_name("thing to push", argv[0], KINDS)
+    KINDS[argv[0]](argv[1:])
+
+
+def push_features(argv: Sequence[str]) -> None:
+    """Publishes a folder of features."""
+    parser = argparse.ArgumentParser(
+        prog="hf-audio push features", description=FEATURES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", help="the feature dataset")
+    parser.add_argument("repo_id", help="where it goes: name, or user/name")
+    parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    parser.add_argument(
+        "--public_licence", nargs="+", help="the corpus's licence, to publish it although it forbids others to"
+    )
+    parser.add_argument("--token", help="Hub token with write permission; default: HF_TOKEN or that of hf auth login")
+    given = vars(parser.parse_args(argv))
+    show(hf_audio.push_features(given.pop("folder"), given.pop("repo_id"), **given))
+
+
+def push_recordings(argv: Sequence[str]) -> None:
+    """Publishes recordings, or writes the dataset to a folder."""
+    kinds = (hf_audio.CorpusConfig, hf_audio.ShareConfig)
+    show(hf_audio.share_corpus(*hf_audio.parse_settings(*kinds, values={}, doc=RECORDINGS, argv=list(argv))))
+
+
+KINDS = {"features": push_features, "recordings": push_recordings}
