@@ -26,6 +26,7 @@ os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"
 )  # as hf-audio does: threads that wait leave the core to those that read
 
+import re
 import resource
 import statistics
 import subprocess
@@ -176,15 +177,16 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
     with soundfile.SoundFile(path, "w", FILE_RATE, 1, format="FLAC", compression_level=0.0) as file:
         for _ in range(round(hours * 60)):
             file.write(minute)
-    script = "from hf_audio.commands.main import main; main()"
+    script = "from hf_audio.commands.main import main; main(); print(open('/proc/self/status').read())"
     flags = ["tag", str(path), "--model", model, "--format", "csv", "--output", str(folder / "tags.csv")]
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", script, *flags], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", script, *flags], check=True, stdout=subprocess.PIPE, text=True)
+    most_kb = int(re.search(r"VmHWM:\s+(\d+)", done.stdout)[1])  # getrusage would count this process, before it forked
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     rows = len((folder / "tags.csv").read_text().splitlines()) - 1
     print(
         f"{hours:g} h in {time.perf_counter() - started:.0f} s, {usage.ru_utime + usage.ru_stime:.0f} s of the "
-        f"processor, at most {usage.ru_maxrss / 1024:.0f} MB of memory, {rows} rows, {machine()}"
+        f"processor, at most {most_kb / 1024:.0f} MB of memory, {rows} rows, {machine()}"
     )
 
 

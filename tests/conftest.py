@@ -36,10 +36,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # where a test asks for thr
 import pytest  # noqa: E402 - the environment comes first
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
+# Files of more than 20 s of CPU time, which begin
+LONGEST = {
+    f"test_{name}.py"
+    for name in (
+        *("all_recipes", "recipes", "models", "cross_validate", "distributed", "pictures", "pretraining", "evaluation"),
+        *("resuming_training", "feature_resuming", "general_midi", "classical_training", "push"),
+    )
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a GPU; scripts/check_gpu.sh runs these")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_unconfigure() -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,18 +117,16 @@ def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(hones
     assert "100.0% are above it" in report.judged_by()
 
 
-def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files, tmp_path):
+def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files, tmp_path, forks):
     copy = tmp_path / "copy <of> | 1.wav"
     samples, rate = soundfile.read(files[0].path)
     soundfile.write(copy, 0.3 * samples[round(0.613 * rate) :], rate)
     clips = [dataclasses.replace(clip, split=split_of(number)) for number, clip in enumerate(files)]
     clips.append(dataclasses.replace(clips[0], path=copy, clip_id=copy.name, group="copy", split="test"))
     folder = build(clips, tmp_path / "features", 2.0, 1.0)
-    command = [sys.executable, "scripts/report_leaks.py", str(folder), "--output_dir", str(tmp_path / "leaks")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-    assert said.returncode == 0, said.stderr[-2000:]
-    assert "| train: 0.wav | " in said.stdout and r" | test: copy <of> \| 1.wav | " in said.stdout
+    said = forks.run(ROOT / "scripts/report_leaks.py", folder, "--output_dir", tmp_path / "leaks")
+    assert said.returncode == 0, said.errors[-2000:]
+    assert "| train: 0.wav | " in said.output and r" | test: copy <of> \| 1.wav | " in said.output
     with open(tmp_path / "leaks" / "leaks.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 10 and {(row["clip_a"], row["clip_b"]) for row in rows} == {("0.wav", copy.name)}

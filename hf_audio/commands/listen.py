@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hf_audio.commands._recordings import add_model, parser_of, tagger_of
 from hf_audio.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -32,13 +33,9 @@ def main(argv: Sequence[str]) -> int:
     if given.file and given.microphone:
         raise InputError("--file is heard in place of a microphone: leave one of them out")
 
-    from transformers.utils import logging as of_transformers
-
     from hf_audio.tagging.listening import file_in_real_time, listen, microphone
-    from hf_audio.tagging.loading import load
 
-    of_transformers.disable_progress_bar()
-    tagger = load(given.model, token=given.token, revision=given.revision, device=given.device)
+    tagger = tagger_of(given)
     settings = tagger.settings(window_s=given.window_s, hop_s=given.hop_s, top_k=given.top_k or None)
     device = int(given.microphone) if given.microphone and given.microphone.isdigit() else given.microphone
     incoming = file_in_real_time(given.file) if given.file else microphone(tagger.predictor.is_stereo, device)
@@ -66,21 +63,13 @@ def _draw(heard: Heard, lines: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hf-audio listen",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("listen", __doc__)
+    add_model(parser)
     add = parser.add_argument
-    add("--model", required=True, help="a run folder, or a model's name on the Hub")
-    add("--revision", help="a branch, tag or commit of the model")
-    add("--token", help="of the Hub, for a private model; default: HF_TOKEN or that of hf auth login")
     add("--microphone", help="number or name of the input device, see python -m sounddevice; default: the system's")
     add("--file", help="a recording to hear in real time, in place of a microphone")
     add("--window_s", type=float, help="seconds of a window; default: as the model was trained")
     add("--hop_s", type=float, default=HOP_S, help="seconds from one window to the next; default: %(default)s")
     add("--top_k", type=int, default=5, help="labels that are shown, 0 for all; default: %(default)s")
     add("--format", choices=("bars", "jsonl"), default="bars", help="default: %(default)s")
-    add("--device", help="cpu, cuda ...; default: the accelerator where there is one")
     return parser

@@ -23,6 +23,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_audio.commands._recordings import (
+    add_model,
+    add_recordings,
+    files_of,
+    parser_of,
+    recording,
+    said_failed,
+    tagger_of,
+)
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
@@ -34,26 +43,19 @@ if TYPE_CHECKING:
     from hf_audio.tagging.tagger import Tagger
 
 logger = named_logger(__name__)
-FORMAT_NAMES = (
-    "table",
-    "csv",
-    "json",
-    "jsonl",
-    "audacity",
-    "srt",
-)  # of tagging/formats.py, which --help must not import
-STDIN = "-"
+FORMAT_NAMES = ("table", "csv", "json", "jsonl", "audacity", "srt")  # of tagging/formats.py, too slow for --help
 TOP_K = 5
 MOST_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
-SOME_FAILED = 1
 
 
 def main(argv: Sequence[str]) -> int:
     """Tags what the flags name."""
     given = _parser().parse_args(argv)
-    _check(given)
-    files = _files(given)  # before a model is loaded, which takes seconds
-    tagger = _tagger(given)
+    if given.top_k < 0:
+        raise InputError(f"--top_k is a number of labels, or 0 for all, found {given.top_k}")
+    if given.num_threads is not None and given.num_threads < 1:
+        raise InputError(f"--num_threads is at least 1, found {given.num_threads}")
+    files, tagger = files_of(given), tagger_of(given, given.batch_size)
     settings = tagger.settings(
         window_s=given.window_s,
         hop_s=given.hop_s,
@@ -62,36 +64,14 @@ def main(argv: Sequence[str]) -> int:
         smooth_s=given.smooth_s,
     )
     results = _results(given, files, tagger, settings)
-    failed = _tag_all(tagger, files, settings, results, given.num_threads)
-    for number, reason in sorted(failed.items()):
-        logger.error("%s: %s", files[number].path, reason)
-    if failed:
-        logger.error("%d of %d recordings could not be read", len(failed), len(files))
-    return SOME_FAILED if failed else 0
-
-
-def _check(given: argparse.Namespace) -> None:
-    """Raises InputError for flags that cannot be."""
-    if bool(given.recordings) == bool(given.files_from):
-        raise InputError("Name recordings, folders or - for audio on stdin, or a list of them by --files_from LIST")
-    if STDIN in given.recordings and len(given.recordings) > 1:
-        raise InputError("- is audio on stdin, and stands alone: give the files in another command")
-    if given.top_k < 0:
-        raise InputError(f"--top_k is a number of labels, or 0 for all, found {given.top_k}")
-    if given.num_threads is not None and given.num_threads < 1:
-        raise InputError(f"--num_threads is at least 1, found {given.num_threads}")
+    return said_failed(files, _tag_all(tagger, files, settings, results, given.num_threads))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hf-audio tag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("tag", __doc__)
+    add_recordings(parser)
+    add_model(parser)
     add = parser.add_argument
-    add("recordings", nargs="*", metavar="FILE_OR_FOLDER", help="recordings, folders, or - for audio on stdin")
-    add("--files_from", metavar="LIST", help="a file with one name per line, or - for stdin")
-    add("--model", required=True, help="a run folder, or a model's name on the Hub")
-    add("--revision", help="a branch, tag or commit of the model")
-    add("--token", help="of the Hub, for a private model; default: HF_TOKEN or that of hf auth login")
     add("--format", choices=FORMAT_NAMES, default="table", help="default: %(default)s")
     add("--output", help="a file, or for one label track or subtitle file for each recording a folder; default: stdout")
     add("--window_s", type=float, help="seconds of a window; default: as the model was trained")
@@ -99,29 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, help="scores from here on are a yes; default: the model's")
     add("--top_k", type=int, default=TOP_K, help="labels that are listed, 0 for all; default: %(default)s")
     add("--smooth_s", type=float, help="seconds of the median over time before segments are made; default: a window")
-    add("--batch_size", type=int, default=16, help="windows at a time; default: %(default)s")
+    add("--batch_size", type=int, help="windows at a time; default: 8 on a CPU, 32 on an accelerator")
     add("--num_threads", type=int, help="that read recordings; default: one for each core")
-    add("--device", help="cpu, cuda, cuda:1 ...; default: the accelerator where there is one")
-    add("--bf16", action="store_true", help="compute in bfloat16")
     return parser
-
-
-def _files(given: argparse.Namespace) -> list[FoundFile]:
-    from hf_audio.tagging.found_files import FoundFile, found_files, names_listed
-
-    if given.files_from:
-        return found_files(names_listed(given.files_from))
-    return [FoundFile(STDIN, "stdin")] if given.recordings == [STDIN] else found_files(given.recordings)
-
-
-def _tagger(given: argparse.Namespace) -> Tagger:
-    from transformers.utils import logging as of_transformers
-
-    from hf_audio.tagging.loading import load
-
-    of_transformers.disable_progress_bar()  # reading weights is no progress to look at
-    options = {"device": given.device, "bf16": given.bf16, "batch_size": given.batch_size}
-    return load(given.model, token=given.token, revision=given.revision, **options)
 
 
 def _results(given: argparse.Namespace, files: Sequence[FoundFile], tagger: Tagger, settings: TagSettings) -> Results:
@@ -162,7 +122,7 @@ def _tag_all(
         if finished:
             logger.warning("%d of %d recordings are finished already", len(finished), len(files))
         rest = sorted(set(range(len(files))) - set(finished))
-        recordings = [_recording(files[number]) for number in rest]
+        recordings = [recording(files[number]) for number in rest]
         total_s = _total_s(recordings)
         with progress(desc="tag", unit=" s of sound", total=total_s, disable=None, bar_format=_bar(total_s)) as bar:
             for place, found in tagged(tagger, recordings, settings, num_threads=num_threads, heard=bar.update):
@@ -173,14 +133,6 @@ def _tag_all(
                     results.add(rest[place], found)
         results.finish()
     return failed
-
-
-def _recording(file: FoundFile) -> Recording:
-    from hf_audio.tagging.sounds import Recording, recording_of
-
-    if file.path == STDIN:
-        return Recording("stdin", recording_of(sys.stdin.buffer).source)
-    return recording_of(file.path)
 
 
 def _total_s(recordings: Sequence[Recording]) -> float | None:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import lru_cache
 from multiprocessing.pool import ThreadPool
-from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_audio.data.index.columns import is_file
-from hf_audio.data.recordings.stamps import sampled_digest, stamp
+from hf_audio.data.recordings.stamps import FILES_AT_A_TIME, sampled_digest, stamp
 from hf_audio.environment import usable_cores
 
 MOST_FILES = 100_000  # whose sizes are asked for; of those that are as large as one of another corpus bytes are read
 NOT_LOOKED_FOR = (
     "Copies in another format, level or cut were not looked for: scripts/report_leaks.py finds them in the features."
 )
-
-
-class Held(NamedTuple):
-    """A recording that a corpus has: the corpus's number, the name of the first clip of it, and their splits."""
-
-    part: int
-    clip_id: str
-    splits: frozenset[str | None]
 
 
 def told_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> str:
@@ -36,80 +28,71 @@ def told_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> str:
         names: of the corpora.
         indexes: their clips, with splits.
     """
-    held = [_held(number, clips) for number, clips in enumerate(indexes)]
-    apart, alike = [], 0
-    for group in (*_same_places(held), *_same_bytes(held)):
-        splits = frozenset().union(*(one.splits for one in group))
-        if len(splits) > 1:
-            apart.append(" and ".join(f"{names[one.part]}/{one.clip_id}" for one in group))
-        else:
-            alike += 1
+    rows = pa.concat_tables([_rows(name, clips) for name, clips in zip(names, indexes, strict=True)])
+    digests = _digests(rows)
+    keys = pa.array([*digests.values()], pa.string()).take(pc.index_in(rows["file"], pa.array([*digests], pa.string())))
+    rows = rows.set_column(0, "key", pc.coalesce(keys, rows["key"]))
+    counts = rows.group_by("key", use_threads=False).aggregate(
+        [(name, "count_distinct") for name in ("corpus", "split")]
+    )
+    shared = counts.filter(pc.greater(counts["corpus_count_distinct"], 1))
+    apart = shared.filter(pc.greater(shared["split_count_distinct"], 1))["key"]
     said = []
-    if apart:
+    if len(apart):
+        first = dict.fromkeys(rows.filter(pc.equal(rows["key"], apart[0]))["clip_id"].to_pylist())
         said.append(
-            f"Look at this: {len(apart):,} recordings are in two corpora and in two splits (first {apart[0]}), and "
-            "scores on them are too good."
+            f"Look at this: {len(apart):,} recordings are in two corpora and in two splits (first "
+            f"{' and '.join(list(first)[:2])}), and scores on them are too good."
         )
-    if alike:
-        said.append(f"{alike:,} recordings are in two corpora, and count twice.")
-    if not all(is_file(clips).all() for clips in indexes):
+    if len(shared) > len(apart):
+        said.append(f"{len(shared) - len(apart):,} recordings are in two corpora, and count twice.")
+    if rows["file"].null_count:
         said.append("Recordings in datasets were compared by their places alone, not by their bytes.")
-    elif sum(map(len, held)) > MOST_FILES:
-        said.append(f"Of more than {MOST_FILES:,} recordings the places were compared alone, not the bytes.")
+    elif pc.count_distinct(rows["file"]).as_py() > MOST_FILES:
+        said.append(f"Of more than {MOST_FILES:,} files the places were compared alone, not the bytes.")
     return " ".join([*said, NOT_LOOKED_FOR])
 
 
-def _held(number: int, clips: pa.Table) -> dict[tuple, Held]:
-    """By place: the recordings of a corpus."""
-    columns = (clips[name].to_pylist() for name in ("audio", "audio_row", "audio_field", "clip_id", "split"))
-    names: dict[tuple, str] = {}
-    splits: dict[tuple, set[str | None]] = defaultdict(set)
-    for path, row, field, clip_id, split in zip(*columns, strict=True):
-        place = (_real(path), row, field)
-        names.setdefault(place, clip_id)
-        splits[place].add(split)
-    return {place: Held(number, name, frozenset(splits[place])) for place, name in names.items()}
+def _rows(name: str, clips: pa.Table) -> pa.Table:
+    """Of each clip: a key of its recording's place, its file if it has one here, its corpus, split and name."""
+    audio = clips["audio"].combine_chunks().dictionary_encode()
+    paths = pa.array([_real(path) for path in audio.dictionary.to_pylist()], pa.string()).take(audio.indices)
+    rows, fields = (pc.fill_null(clips[column].cast(pa.string()), "") for column in ("audio_row", "audio_field"))
+    return pa.table(
+        {
+            "key": pc.binary_join_element_wise(paths, rows, fields, "\0"),
+            "file": pc.if_else(pa.array(is_file(clips)), paths, None),
+            "corpus": pa.repeat(name, len(clips)),
+            "split": clips["split"],
+            "clip_id": pc.binary_join_element_wise(name, clips["clip_id"], "/"),
+        }
+    )
 
 
 def _real(path: str) -> str:
+    """Where a path leads; there may be a million, in few folders."""
     if "://" in path:
         return path
     folder, name = os.path.split(path)
-    found = os.path.join(_real_folder(folder), name)
-    return os.path.realpath(found) if os.path.islink(found) else found
+    real = os.path.join(_real_folder(folder), name)
+    return os.path.realpath(real) if os.path.islink(real) else real
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _real_folder(folder: str) -> str:
     return os.path.realpath(folder)
 
 
-def _same_places(held: Sequence[dict[tuple, Held]]) -> Iterator[list[Held]]:
-    by_place: dict[tuple, list[Held]] = defaultdict(list)
-    for its in held:
-        for place, one in its.items():
-            by_place[place].append(one)
-    return (group for group in by_place.values() if len(group) > 1)
-
-
-def _same_bytes(held: Sequence[dict[tuple, Held]]) -> Iterator[list[Held]]:
-    """Files of this machine that lie in different places, and are alike as far as a few of their bytes tell."""
-    files = [
-        (place[0], one) for its in held for place, one in its.items() if place[1] is None and "://" not in place[0]
-    ]
+def _digests(rows: pa.Table) -> dict[str, str]:
+    """Of a few bytes of each file that is as large as one of another corpus; of none where there are too many files."""
+    files = rows.filter(pc.is_valid(rows["file"])).group_by(["file", "corpus"], use_threads=False).aggregate([])
     if len(files) > MOST_FILES:
-        return
-    by_size: dict[int, list[tuple[str, Held]]] = defaultdict(list)
-    for path, one in files:
+        return {}
+    of_size: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for path, corpus in zip(files["file"].to_pylist(), files["corpus"].to_pylist(), strict=True):
         if (facts := stamp(path)) is not None and facts.size_bytes:
-            by_size[facts.size_bytes].append((path, one))
-    alike = [pair for pairs in by_size.values() if len({one.part for _, one in pairs}) > 1 for pair in pairs]
-    by_digest: dict[bytes, dict[str, Held]] = defaultdict(dict)
+            of_size[facts.size_bytes][path].add(corpus)
+    alike = [path for its in of_size.values() if len(set().union(*its.values())) > 1 for path in its]
     with ThreadPool(usable_cores()) as threads:
-        for (path, one), digest in zip(
-            alike, threads.imap(sampled_digest, [path for path, _ in alike], 64), strict=True
-        ):
-            by_digest[digest].setdefault(path, one)
-    for found in by_digest.values():
-        if len(found) > 1 and len({one.part for one in found.values()}) > 1:
-            yield list(found.values())
+        found = threads.imap(sampled_digest, alike, chunksize=FILES_AT_A_TIME)
+        return dict(zip(alike, (digest.hex() for digest in found), strict=True))

@@ -1,0 +1,94 @@
+"""Flags that name recordings and a model, for the commands that take both."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hf_audio.errors import InputError
+from hf_audio.terminal import named_logger
+
+if TYPE_CHECKING:
+    from hf_audio.tagging.found_files import FoundFile
+    from hf_audio.tagging.sounds import Recording
+    from hf_audio.tagging.tagger import Tagger
+
+logger = named_logger(__name__)
+STDIN = "-"
+SOME_FAILED = 1
+
+
+def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser whose --help begins with a module's docstring."""
+    return argparse.ArgumentParser(
+        prog=f"hf-audio {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """The flags that `files_of` reads."""
+    parser.add_argument(
+        "recordings", nargs="*", metavar="FILE_OR_FOLDER", help="recordings, folders, or - for audio on stdin"
+    )
+    parser.add_argument("--files_from", metavar="LIST", help="a file with one name per line, or - for stdin")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The flags that `tagger_of` reads."""
+    parser.add_argument("--model", required=True, help="a run folder, or a model's name on the Hub")
+    parser.add_argument("--revision", help="a branch, tag or commit of the model")
+    parser.add_argument("--token", help="of the Hub, for a private model; default: HF_TOKEN or that of hf auth login")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: the accelerator where there is one")
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+
+
+def files_of(given: argparse.Namespace) -> list[FoundFile]:
+    """What is to be heard; found out before a model is loaded, which takes seconds.
+
+    Raises:
+        InputError: nothing is named, or two ways at once; or see `found_files`.
+    """
+    if bool(given.recordings) == bool(given.files_from):
+        raise InputError("Name recordings, folders or - for audio on stdin, or a list of them by --files_from LIST")
+    if STDIN in given.recordings and len(given.recordings) > 1:
+        raise InputError("- is audio on stdin, and stands alone: give the files in another command")
+
+    from hf_audio.tagging.found_files import FoundFile, found_files, names_listed
+
+    if given.files_from:
+        return found_files(names_listed(given.files_from))
+    return [FoundFile(STDIN, "stdin")] if given.recordings == [STDIN] else found_files(given.recordings)
+
+
+def recording(file: FoundFile) -> Recording:
+    """A file, or what comes through stdin."""
+    from hf_audio.tagging.sounds import Recording, recording_of
+
+    if file.path == STDIN:
+        return Recording("stdin", recording_of(sys.stdin.buffer).source)
+    return recording_of(file.path)
+
+
+def tagger_of(given: argparse.Namespace, batch_size: int | None = None) -> Tagger:
+    """The model that is named, without a bar: reading weights is no progress to look at."""
+    from transformers.utils import logging as of_transformers
+
+    from hf_audio.tagging.loading import load
+
+    of_transformers.disable_progress_bar()
+    options = {"device": given.device, "bf16": given.bf16, "batch_size": batch_size}
+    return load(given.model, token=given.token, revision=given.revision, **options)
+
+
+def said_failed(files: Sequence[FoundFile], failed: Mapping[int, str]) -> int:
+    """Says which recordings could not be read, by their places, and returns the exit code."""
+    for number, reason in sorted(failed.items()):
+        logger.error("%s: %s", files[number].path, reason)
+    if failed:
+        logger.error("%d of %d recordings could not be read", len(failed), len(files))
+    return SOME_FAILED if failed else 0

@@ -1,0 +1,63 @@
+"""The other commands of hf-audio: --help names what each takes, `embed` and `evaluate` do what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pandas
+import pytest
+from tagging_models import save_classifier, write_sound
+from training_run import WINDOW_S, tiny_model
+
+from hf_audio.commands import embed, evaluate
+from hf_audio.commands.main import commands
+from hf_audio.commands.main import main as hf_audio_command
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.errors import InputError
+from hf_audio.models.saving import save_extractor, save_model
+from hf_audio.models.usage import Usage, write_usage
+from hf_audio.predictor import Predictor
+from hf_audio.sound_predictor import SoundPredictor
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_of_a_command_shows_how_it_is_called(name, capsys):
+    try:
+        hf_audio_command([name, "--help"])
+    except SystemExit as end:
+        assert not end.code
+    said = capsys.readouterr().out
+    assert re.search(rf"^ {{4}}hf-audio {name} ", said, re.MULTILINE) and "--" in said
+
+
+def test_recordings_to_embeddings(tmp_path, caplog):
+    model = save_classifier(tmp_path / "model", "cnn")
+    path, broken, output = write_sound(tmp_path / "a.wav", 2.3), tmp_path / "b.wav", tmp_path / "found.parquet"
+    broken.write_bytes(b"no sound")
+    assert embed.main([str(broken), str(path), "--model", str(model), "--output", str(output)]) == 1
+    assert f"{broken}: unreadable" in caplog.text
+    table, predictor = pandas.read_parquet(output), SoundPredictor.load(str(model))
+    import soundfile
+
+    rule, sound = predictor.windows, soundfile.read(path, dtype="float32")[0]
+    np.testing.assert_allclose(table["start_s"], np.array(rule.starts(len(sound))) / 16_000)
+    wanted = predictor.embed(predictor.inputs(rule.cut(sound))).numpy()
+    np.testing.assert_allclose(np.stack(table["embedding"]), wanted, atol=1e-4)
+    assert set(table["file"]) == {str(path)} and table["end_s"].max() <= 2.3
+    with pytest.raises(InputError, match="is there already"):
+        embed.main([str(path), "--model", str(model), "--output", str(output)])
+
+
+def test_a_model_is_evaluated_on_features(tiny_features, tiny_folders, tmp_path, capsys):
+    save_model(tiny_model(tiny_features), tmp_path / "model")
+    save_extractor(tiny_features.extractor, tmp_path / "model")
+    write_usage(tmp_path / "model", Usage(None, WINDOW_S, WINDOW_S))
+    output = tmp_path / "scores.json"
+    evaluate.main([str(tmp_path / "model"), str(tiny_folders[SINGLE_LABEL]), "--output", str(output)])
+    found = Predictor.load(str(tmp_path / "model")).scores(tiny_features, "test")
+    accuracy = float((found.logits.argmax(axis=1) == found.targets.argmax(axis=1)).mean())
+    assert json.loads(output.read_text())["accuracy"] == pytest.approx(accuracy)
+    said = capsys.readouterr().out
+    assert f"{len(found)} clips of test" in said and f"{accuracy:.3f}" in said and "| bell" in said
