@@ -9,10 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_rows_are_opened_and_what_that_took_is_told():
-    command = [sys.executable, "scripts/benchmark_opening.py", "--num_rows", "60", "--num_files", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
-    assert "60 rows in 2 files" in done.stdout and "s of CPU time" in done.stdout
+def test_rows_are_opened_and_what_that_took_is_told(forks):
+    done = forks.run(ROOT / "scripts/benchmark_opening.py", "--num_rows", "60", "--num_files", "2", cwd=ROOT)
+    assert done.returncode == 0, done.errors
+    assert "60 rows in 2 files" in done.output and "s of CPU time" in done.output
 
 
 def test_what_a_row_group_takes_is_told_of_each_kind_of_file():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +60,7 @@ def published(folder: Path, name: str, task: str, hub) -> Path:
     return folder
 
 
-def test_endpoints_answer_as_hf_audio_does(hub, hub_env, tmp_path):
+def test_endpoints_answer_as_hf_audio_does(hub, token, tmp_path, forks_without_hf_audio):
     stereo = np.stack([changing_sound(2.2), changing_sound(2.2, seed=8)], axis=1)
     soundfile.write(tmp_path / "stereo.flac", stereo, 44_100)
     files = [write_sound(tmp_path / "a.wav", 1.37), write_sound(tmp_path / "b.wav", 0.02), tmp_path / "stereo.flac"]
@@ -73,10 +71,9 @@ def test_endpoints_answer_as_hf_audio_does(hub, hub_env, tmp_path):
     requests.append({"inputs": {"array": samples.tolist(), "sampling_rate": 16_000}})
     requests += [data for data, _ in BAD.values()]
     (tmp_path / "requests.json").write_text(json.dumps({f"alice/{name}": requests for name in MODELS}))
-    program = [sys.executable, "-c", ENDPOINT, "requests.json"]
-    done = subprocess.run(program, env=hub_env, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    answers = json.loads(done.stdout.splitlines()[-1])
+    done = forks_without_hf_audio.run(ENDPOINT, "requests.json", cwd=tmp_path)
+    assert done.returncode == 0, done.errors[-3000:]
+    answers = json.loads(done.output.splitlines()[-1])
     for name, folder in folders.items():
         tagger = hf_audio.load(folder)
         wanted = [tagger(path).scores for path in files]
