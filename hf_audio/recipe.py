@@ -22,6 +22,7 @@ from hf_audio.config import (
     DataConfig,
     FeatureConfig,
     HubConfig,
+    LossConfig,
     MixingConfig,
     ModelConfig,
     PretrainingConfig,
@@ -40,7 +41,7 @@ from hf_audio.training.argument_checks import require_makeable, require_of_learn
 from hf_audio.training.arguments import fit_workers, training_defaults
 
 RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
-CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, HubConfig, RunConfig)
+CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, LossConfig, HubConfig, RunConfig)
 ALL_GROUPS = (DataConfig, *CONFIG_GROUPS, PretrainingConfig, ClassicalConfig, ShareConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 

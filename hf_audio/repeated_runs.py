@@ -27,7 +27,8 @@ from hf_audio.preparation.sources import kinds_and_commits
 from hf_audio.recipe import parse_recipe
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
-GROUPS = ("corpus", "split", "building", "features", "mixing", "model", "augment", "hub", "pretraining", "classical")
+GROUPS = ("corpus", "split", "building", "features", "mixing", "model", "augment", "loss", "hub")
+GROUPS += ("pretraining", "classical")
 # Settings that no score hangs on: where things lie, how fast they are made, who may see them
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_licence", "licence"}
 

@@ -43,7 +43,6 @@ from hf_audio.ranks import process_state, told_by_main, wait_for_everyone
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from transformers import PreTrainedModel
 
@@ -109,7 +108,8 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
-    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given)
+    metadata = recipe.model.metadata or ()
+    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata)
     if publishes:
         url = push_features(
             folder,
@@ -149,7 +149,7 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     objective = Classification(
         features,
         augment=augmentation_for(recipe.augment, features.extractor, features.labels),
-        class_weights=_class_weights(features) if recipe.model.class_weights else None,
+        loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
     )
     return _trained(recipe, model, objective)
@@ -184,12 +184,6 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
     )
     trainer.train_resumable()
     return trainer
-
-
-def _class_weights(features: FeatureDataset) -> np.ndarray:
-    from hf_audio.losses import class_weights_from_counts
-
-    return class_weights_from_counts(*features.class_counts("train"), features.labels)
 
 
 def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifiers:

@@ -28,7 +28,7 @@ VALUES = {
     "learning_rate": 1e-3,
     "weight_decay": 0.01,
     "per_device_train_batch_size": 16,
-    "class_weights": True,
+    "class_weights": "balanced",
     "early_stopping_patience": 5,
     "time_mask_s": 0.3,
     "frequency_mask_bins": 6,
@@ -40,7 +40,7 @@ DEMO = {
     "hop_s": 3.0,
     "num_train_epochs": 15,
     "early_stopping_patience": 0,
-    "class_weights": False,
+    "class_weights": "none",
     "time_mask_s": 0.0,
     "frequency_mask_bins": 0,
 }

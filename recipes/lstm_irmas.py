@@ -4,7 +4,7 @@ accelerate launch recipes/lstm_irmas.py --data_dir DIR
 accelerate launch recipes/lstm_irmas.py --data_dir DIR --model_options '{"attention": "none"}'
 accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mfcc --mixup_alpha 0
 accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mel wavelet
-accelerate launch recipes/lstm_irmas.py --data_dir DIR --class_weights true
+accelerate launch recipes/lstm_irmas.py --data_dir DIR --class_weights balanced
 accelerate launch recipes/lstm_irmas.py --demo
 """
 

@@ -27,7 +27,7 @@ VALUES = {
     "learning_rate": 3e-4,
     "weight_decay": 0.01,
     "per_device_train_batch_size": 16,
-    "class_weights": True,
+    "class_weights": "balanced",
     "early_stopping_patience": 5,
     "time_mask_s": 0.3,
     "frequency_mask_bins": 6,
@@ -40,7 +40,7 @@ DEMO = {
     "model_options": {"hidden_size": 256},
     "num_train_epochs": 8,
     "early_stopping_patience": 0,
-    "class_weights": False,
+    "class_weights": "none",
     "time_mask_s": 0.0,
     "frequency_mask_bins": 0,
 }

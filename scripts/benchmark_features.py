@@ -35,12 +35,14 @@ import numpy as np
 import soundfile
 import soxr
 import torch
+from torch.utils.data import DataLoader
 from transformers import ASTFeatureExtractor
 
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.grey_pictures import decode_features, encode_features
 from hf_audio.kinds.fbank import KaldiFbank
@@ -282,6 +284,12 @@ def streaming_rates(repo: str, repeats: int) -> dict[str, float]:
     collate = FeatureCollator(features.extractor, features.labels)
     stream = features.splits["train"]
 
+    windows = StreamedWindows(features.streamed, BATCH)
+
+    def read_shuffled() -> None:
+        for _ in DataLoader(windows, batch_sampler=StreamedBatches(windows), collate_fn=collate):
+            pass
+
     def read(rows: Iterable[dict]) -> None:
         batch = []
         for row in rows:
@@ -290,8 +298,7 @@ def streaming_rates(repo: str, repeats: int) -> dict[str, float]:
                 collate(batch)
                 batch = []
 
-    shuffled = stream.shuffle(seed=0, buffer_size=1000, max_buffer_input_shards=1)
-    seconds = turns({"in order": lambda: read(stream), "shuffled": lambda: read(shuffled)}, repeats)
+    seconds = turns({"in order": lambda: read(stream), "shuffled": read_shuffled}, repeats)
     return {order: features.num_windows("train") / spent for order, spent in seconds.items()}
 
 

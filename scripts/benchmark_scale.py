@@ -46,19 +46,17 @@ from benchmark_features import (
     report,
     write_clips,
 )
+from torch.utils.data import DataLoader
 
 import hf_audio
 from hf_audio.data.building.checked_clips import check_clips
+from hf_audio.data.building.description import describe_build
 from hf_audio.data.building.finish import write_index
-from hf_audio.data.building.plan import (
-    describe_build,
-    plan_shards,
-    shards_of,
-    windows_in_a_shard,
-)
+from hf_audio.data.building.plan import plan_shards, shards_of, windows_in_a_shard
 from hf_audio.data.feature_format import ClipColumns
 from hf_audio.data.foreign.index import read_index
 from hf_audio.data.index.table import Clip, index_of
+from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.tables import csv_text
 from hf_audio.files import write_atomically
 from hf_audio.kinds.fbank import KaldiFbank
@@ -212,14 +210,15 @@ def build_one(corpus: Path, settings: dict) -> None:
 def read_one(corpus: Path, settings: dict) -> None:
     """An epoch of batches, as the loader makes them."""
     start = time.perf_counter()
-    features = hf_audio.load_features(corpus.parent / f"features-{corpus.name}")
-    rows = features.splits["train"]
-    if settings.get("streaming"):
-        rows = rows.to_iterable_dataset(num_shards=8)
+    features = hf_audio.load_features(corpus.parent / f"features-{corpus.name}", streaming=bool(settings))
     collate = hf_audio.FeatureCollator(features.extractor, features.labels)
-    for batch in rows.iter(batch_size=32):
-        names = list(batch)
-        collate([dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True)])
+    if settings:
+        windows = StreamedWindows(features.streamed, 32)
+        loader = DataLoader(windows, batch_sampler=StreamedBatches(windows), collate_fn=collate)
+    else:
+        loader = DataLoader(features.splits["train"], 32, collate_fn=collate)
+    for _ in loader:
+        pass
     print(time.perf_counter() - start)
 
 

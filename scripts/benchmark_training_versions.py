@@ -10,6 +10,7 @@ CPU. What is counted is clips per second of CPU time, which other work on the ma
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import statistics
 import subprocess
@@ -17,8 +18,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 WARM_UP_STEPS = 3
+SMALLEST = {"hidden_size": 4, "num_layers": 1, "num_heads": 1, "stride": 16}
 HERE = Path(__file__).resolve().parents[1]
 
 
@@ -29,10 +32,13 @@ def train(model_name: str, batch_size: int, steps: int) -> float:
     import torch
     import transformers
 
-    from hf_audio.data.loading.features_dataset import FeatureDataset
-    from hf_audio.grey_pictures import encode_features
-    from hf_audio.kinds.fbank import KaldiFbank
+    from hf_audio.models.presets import AST_PRESETS
     from hf_audio.training import AudioTrainer, training_arguments
+
+    dataset_of = wherever("FeatureDataset", "data.loading.features_dataset", "data.features_dataset")
+    encode_features = wherever("encode_features", "grey_pictures", "data.picture_storage")
+    fbank = wherever("KaldiFbank", "kinds.fbank", "features.fbank")
+    AST_PRESETS["smallest"] = SMALLEST
 
     class Clock(transformers.TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
@@ -48,8 +54,8 @@ def train(model_name: str, batch_size: int, steps: int) -> float:
         facts = {"labels": [index % len(training.LABELS)], "clip_id": str(index), "num_frames": training.FRAMES}
         rows.append({"features": {"bytes": png}, "offset": offset, "scale": scale, **facts})
     clips = training.Clips(rows.__getitem__, (WARM_UP_STEPS + steps + 1) * batch_size)
-    manifest = {"extractor": KaldiFbank().parameters, "window_s": 3.0}
-    features = FeatureDataset({"train": clips}, training.LABELS, extractor, manifest, "benchmark")
+    manifest = {"extractor": fbank().parameters, "window_s": 3.0}
+    features = dataset_of({"train": clips}, training.LABELS, extractor, manifest, "benchmark")
     augment, clock = training.augmentation(extractor), Clock()
     settings = {"use_cpu": True, "max_steps": WARM_UP_STEPS + steps, "per_device_train_batch_size": batch_size}
     settings |= {"save_strategy": "no", "eval_strategy": "no", "report_to": "none", "disable_tqdm": True}
@@ -66,10 +72,20 @@ def train(model_name: str, batch_size: int, steps: int) -> float:
     return steps * batch_size / (clock.times_s[1] - clock.times_s[0])
 
 
+def wherever(name: str, *modules: str) -> Any:
+    """What is called so in the first of these modules that this version has."""
+    for module in modules:
+        try:
+            return getattr(importlib.import_module(f"hf_audio.{module}"), name)
+        except ModuleNotFoundError:
+            continue
+    raise ModuleNotFoundError(f"This version has {name} in none of {', '.join(modules)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", nargs="?", help="checkout of the other version; none measures this one alone")
-    parser.add_argument("--model", default="cnn-concert", help="default: %(default)s")
+    parser.add_argument("--model", default="cnn-concert", help="smallest: our own work (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=40, help="timed steps (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns (default: %(default)s)")

@@ -26,6 +26,23 @@ TESTS = Path(__file__).parent
 VERSIONS = ("4.48.0", "4.57.6", "5.22.2", "5.24.0")
 SMALL = ("ast_stock-linear-multi", "cnn-linear-multi")
 ATOL = 1e-4
+# What an Inference Endpoint does with a repository
+HANDLED = """
+import sys
+from huggingface_hub import snapshot_download
+folder = snapshot_download("{repo_id}")
+sys.path.insert(0, folder)
+sys.modules.pop("handler", None)
+from handler import EndpointHandler
+endpoint = EndpointHandler(folder)
+sys.path.remove(folder)
+recording = open("recording.wav", "rb").read()
+answer = {{one["label"]: one["score"] for one in endpoint({{"inputs": recording}})}}
+scores = [answer[name] for name in {names!r}]
+answer = endpoint({{"inputs": recording, "parameters": {{"function_to_apply": "none"}}}})
+answer = {{one["label"]: one["score"] for one in answer}}
+logits = [answer[name] for name in {names!r}]
+"""
 # Odd names, and more of them than the pipeline gives back by itself
 NAMES = ("violin", "bell", "a;b", 'said "so"', "hum", "ö", "organ")
 
@@ -201,6 +218,7 @@ def run_cards(python: Path, folder: Path, expected: dict[str, Any], hub: Any) ->
         blocks[name] = {"hub": code_of(repo.read("README.md").decode())}
         if "kind" not in wanted:
             blocks[name]["folder"] = code_of((folder / name / "README.md").read_text())
+            blocks[name]["handler"] = [HANDLED.format(repo_id=f"alice/{name}", names=wanted["names"])]
     (folder / "cards.json").write_text(json.dumps(blocks))
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HF_", "TRANSFORMERS"))}
     env |= {
@@ -222,6 +240,7 @@ def faults(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     for name, wanted in expected.items():
         for place, blocks in found[name].items():
             checks = (_fault_of_pipeline, _fault_of_long) if "kind" not in wanted else [lambda *_: None] * len(blocks)
+            checks = [_fault_of_handler] if place == "handler" else checks
             for block, check in zip(blocks, checks, strict=True):
                 fault = block.get("error") or check(block, wanted)
                 if fault:
@@ -237,6 +256,13 @@ def _fault_of_pipeline(block: dict[str, Any], wanted: dict[str, Any]) -> str | N
     if (abs(total - 1) < 1e-3) != (wanted["threshold"] is None):
         return f"the pipeline's scores add up to {total:.3f}"
     return None
+
+
+def _fault_of_handler(block: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    off = max(
+        abs(one - other) for name in ("scores", "logits") for one, other in zip(block[name], wanted[name], strict=True)
+    )
+    return None if off < ATOL else f"scores or logits of the handler are off by {off:.2g}"
 
 
 def _fault_of_long(block: dict[str, Any], wanted: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from forks import Forks
 from hub_server import Hub
 
 assert "huggingface_hub" not in sys.modules, "HF_ENDPOINT must be set before huggingface_hub is imported"
@@ -35,10 +36,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # where a test asks for thr
 import pytest  # noqa: E402 - the environment comes first
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
+# Files of more than 20 s of CPU time, which begin
+LONGEST = {
+    f"test_{name}.py"
+    for name in (
+        *("all_recipes", "recipes", "models", "cross_validate", "distributed", "pictures", "pretraining", "evaluation"),
+        *("resuming_training", "feature_resuming", "general_midi", "classical_training", "push"),
+    )
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a GPU; scripts/check_gpu.sh runs these")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_unconfigure() -> None:
@@ -85,6 +99,25 @@ def hub_env(hub: Hub, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def forks():
+    """Starts processes that have imported hf_audio and what it needs: see forks.py."""
+    modules = ("training_run", "hf_audio.experiments", "hf_audio.analysis.evaluation")
+    path = os.pathsep.join((str(REPO_ROOT), str(REPO_ROOT / "tests")))
+    with Forks(*modules, env=os.environ | {"PYTHONPATH": path}) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def forks_without_hf_audio(tmp_path_factory: pytest.TempPathFactory):
+    """Starts processes of somebody who has the libraries and not hf_audio."""
+    modules = ("torch", "datasets", "peft", "soundfile", "transformers.pipelines")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env |= {"HF_HOME": str(tmp_path_factory.mktemp("elsewhere") / "hf_home")}
+    with Forks(*modules, without=["hf_audio"], env=env) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings beside the repository; tests that need it are skipped where it is missing."""
     folder = REPO_ROOT.parent / "shared" / "data"
@@ -111,3 +144,11 @@ def tiny_features(tiny_folders: dict[str, Path]):
     from hf_audio.data.loading.features_dataset import load_features
 
     return load_features(tiny_folders[SINGLE_LABEL])
+
+
+@pytest.fixture(scope="session")
+def small_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small feature dataset that may be published, only to be read: see small_features.py."""
+    from small_features import build_small_features
+
+    return build_small_features(tmp_path_factory.mktemp("small") / "features")

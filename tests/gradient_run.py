@@ -12,13 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from training_run import tiny_model
 from transformers import TrainerCallback
 
 from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, SpecAugment, Warp
+from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.ranks import from_first_process
@@ -26,7 +26,6 @@ from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 GLOBAL_BATCH, AUGMENTED_BATCH = 8, 16
 ACCUMULATIONS = (1, 4)
-WEIGHTS = np.array([0.5, 1.0, 4.0], dtype=np.float32)  # of the single-label loss; the multi-label one is plain
 
 
 class GradientKeeper(TrainerCallback):
@@ -64,11 +63,11 @@ def first_step(
             per_device_eval_batch_size=4,
             **more,
         )
-        weights = None if features.labels.is_multi_label else WEIGHTS
+        loss = LossConfig(class_weights="none" if features.labels.is_multi_label else "balanced")
         trainer = AudioTrainer(
             tiny_model(features),
             arguments,
-            Classification(features, augment=augment, class_weights=weights),
+            Classification(features, augment=augment, loss=loss),
             callbacks=[keeper],
         )
         metrics = trainer.evaluate()

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.kinds import kind_of_extractor
 from hf_audio.losses import loss_for
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.checkpoints import transformer_from_scratch
@@ -84,9 +85,13 @@ class Instance:
         return LabelSpace(NAMES, self.problem_type)
 
     def model(self, seed: int = 0) -> PreTrainedModel:
-        """The same weights for the same seed, in evaluation mode."""
+        """The same weights for the same seed, in evaluation mode; it knows how its extractor pads."""
         torch.manual_seed(seed)
-        return self.case.make(self.labels, **HEADS[self.head]).eval()
+        model = self.case.make(self.labels, **HEADS[self.head]).eval()
+        if is_ours(model):
+            extractor = self.case.extractor()
+            model.config.padding_value = kind_of_extractor(extractor).padding_value(extractor)
+        return model
 
     def inputs(self, batch: int = 3, window: tuple[int, ...] | None = None, seed: int = 1) -> dict[str, Tensor]:
         """What the forward pass takes beside labels: windows, and metadata of which some is unknown."""

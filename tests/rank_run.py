@@ -29,13 +29,13 @@ def main() -> None:
     with main_process_first(state):
         if state.is_main_process:
             time.sleep(2 * TIMEOUT_S)
-    durations = building.clip_durations
+    measured = building.measured_by_headers
 
-    def slow_durations(*arguments, **options):
+    def slowly_measured(*arguments, **options):
         time.sleep(2 * TIMEOUT_S)
-        return durations(*arguments, **options)
+        return measured(*arguments, **options)
 
-    building.clip_durations = slow_durations
+    building.measured_by_headers = slowly_measured
     options = {"rank": state.process_index, "world_size": 2, "wait_for_everyone": wait_for_everyone}
     build(Path(sys.argv[1]), Path(sys.argv[2]), **options)
     state.destroy_process_group()

@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
-from hf_audio.models.checkpoints import headed_from_checkpoint, stock_from_checkpoint
+from hf_audio.models.checkpoints import stock_from_checkpoint, with_head
+from hf_audio.models.transformer_classifier import TransformerClassifier
 
 SPEECH = {
     **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48},
@@ -123,3 +124,11 @@ def logits(model, inputs, **others):
 
 def without_gradient(model) -> list[str]:
     return [name for name, weights in model.named_parameters() if weights.requires_grad and weights.grad is None]
+
+
+def headed_from_checkpoint(
+    name: str, labels: LabelSpace, *, encoder: str = "full", num_frames=None, num_bins=None, **settings
+) -> TransformerClassifier:
+    """The same as `transformer_from_checkpoint`, but always our class, with a plain linear head too."""
+    stock = stock_from_checkpoint(name, labels, num_frames=num_frames, num_bins=num_bins)
+    return with_head(stock, labels, encoder=encoder, **settings)

@@ -296,7 +296,7 @@ def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
     with pytest.raises(InputError, match="--shuffle_fraction would do nothing here: it is of --objective shuffled"):
         parse_recipe(PRETRAINING, argv=["--shuffle_fraction", "0.2"])
     with pytest.raises(InputError, match="--class_weights would do nothing here: pretraining looks at no labels"):
-        parse_recipe(PRETRAINING, argv=["--class_weights"])
+        parse_recipe(PRETRAINING, argv=["--class_weights", "balanced"])
     with pytest.raises(InputError, match="--metric_for_best_model f1_macro is none"):
         parse_recipe(PRETRAINING, argv=["--metric_for_best_model", "f1_macro"])
 

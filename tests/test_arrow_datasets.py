@@ -7,16 +7,19 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import DatasetDict
 from small_datasets import as_dataset, gtzan_like, tone, write
 from sound_containers import arrow_bytes
 from test_datasets_as_corpora import read, refused
 
+from hf_audio import DataConfig, FeatureConfig
 from hf_audio.data.recordings.arrow_streams import stream_batches
 from hf_audio.data.recordings.containers import sounds
 from hf_audio.data.recordings.hub_files import open_container
 from hf_audio.errors import InputError
+from hf_audio.preparation import build_corpus_features
 
 NOISE = [np.random.default_rng(number).bytes(100_000 + number) for number in range(20)]
 
@@ -47,6 +50,17 @@ def test_what_was_saved_to_disk_and_uploaded_is_read_as_on_the_disk(hub, saved, 
     for place, tones in ((clips[0].path, range(4)), (clips[-1].path, range(8, 12))):
         held = {row: sound.read() for row, sound in sounds(place, "audio", [3, 0], opened)}
         assert held == {0: tone(tones[0]), 3: tone(tones[3])}
+
+
+def test_features_of_what_was_uploaded_are_those_of_the_disk(hub, saved, tmp_path):
+    hub.create("datasets", "alice/features", files_of(saved))
+    tables = []
+    for number, source in enumerate(("alice/features", str(saved))):
+        data = DataConfig(dataset=source, validation_fraction=0, num_workers=1)
+        folder = build_corpus_features(data, tmp_path / str(number), FeatureConfig(window_s=0.2))
+        files = sorted(folder.glob("data/*.parquet"))
+        tables.append(pa.concat_tables(map(pq.read_table, files)).sort_by("clip_id"))
+    assert len(tables[0]) == 12 and tables[0].equals(tables[1])
 
 
 def test_of_the_hub_only_small_columns_are_transferred(hub):
@@ -122,10 +136,10 @@ def test_compressed_batches_and_values_stored_apart_are_refused(tmp_path):
         ({"state.json": b"[1]"}, "state.json of alice/hostile is no JSON object"),
         ({"dataset_dict.json": b'{"splits": [".."]}'}, "lists no splits; save the dataset again"),
         ({"dataset_dict.json": b"{" * 9}, "dataset_dict.json of alice/hostile is no JSON object"),
-        ({"train-0.arrow": b""}, "train-0.arrow of alice/hostile is empty"),
-        ({"train-0.arrow": b"x" * 99}, "train-0.arrow of alice/hostile is damaged"),
+        ({"a.arrow": b""}, "a.arrow of alice/hostile is empty"),
+        ({"a.arrow": b"x" * 99}, "a.arrow of alice/hostile is damaged"),
     ],
 )
 def test_saved_datasets_of_strangers(hub, files, sentence):
-    hub.create("datasets", "alice/hostile", files)
+    hub.create("datasets", "alice/hostile", {"a.arrow": b"x"} | files)
     refused("alice/hostile", sentence)

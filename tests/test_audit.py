@@ -7,8 +7,6 @@ import dataclasses
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -269,14 +267,12 @@ def test_a_page_stays_small(tmp_path):
     assert page.count("<audio") == MOST_ROWS and "7 more in audit.csv" in page and len(page) < 200_000
 
 
-def test_the_script(tmp_path):
+def test_the_script(tmp_path, forks):
     root = class_folders(tmp_path / "recordings")
-    command = [sys.executable, str(ROOT / "scripts/audit_corpus.py"), "--data_dir", str(root), "--num_workers", "1"]
-    command += ["--output_dir", str(tmp_path / "out"), "--write_csv", str(tmp_path / "usable.csv"), "--strict"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 2 and "error: 3 of 7 clips cannot be used, first ü & <b>0/broken.wav" in done.stderr
-    assert "leak              error           1" in done.stdout
+    options = ("--data_dir", root, "--num_workers", "1", "--strict", "--write_csv", tmp_path / "usable.csv")
+    done = forks.run(ROOT / "scripts/audit_corpus.py", *options, "--output_dir", tmp_path / "out")
+    assert done.returncode == 2 and "error: 3 of 7 clips cannot be used, first ü & <b>0/broken.wav" in done.errors
+    assert "leak              error           1" in done.output
     usable = list(rows_of(index(tmp_path / "usable.csv")))
     assert [(one.labels, Path(one.path).name) for one in usable] == [
         (("ü & <b>0",), "a #1 %20.wav"),

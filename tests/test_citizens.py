@@ -239,7 +239,6 @@ def test_the_trainer_s_checkpoints_reach_the_first_convolutions_of_stock_models(
 def test_a_model_is_exported_for_batches_of_any_size(instance):
     window = instance.case.windows[1]
     model, inputs = instance.model(), instance.inputs(3, window)
-    model.config.padding_value = 0.5  # so that it finds out what is real
     shapes = {name: {0: torch.export.Dim("batch", min=2, max=64)} for name in inputs}
     program = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
     for batch in (2, 7):

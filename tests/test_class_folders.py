@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -269,23 +266,20 @@ def test_a_thousand_classes_make_a_short_paragraph(tmp_path):
     assert "1,000 classes (0000 1, 0001 1" in understanding.paragraph() and len(understanding.paragraph()) < 600
 
 
-def test_a_build_begins_with_the_paragraph_and_claims_no_groups_that_are_not_known(tmp_path):
+def test_a_build_begins_with_the_paragraph_and_claims_no_groups_that_are_not_known(tmp_path, forks):
     for label in ("dog", "cat"):
         (tmp_path / "data" / label).mkdir(parents=True)
         for number in range(6):
             noise = 0.1 * np.random.default_rng(number).standard_normal(4000)
             soundfile.write(tmp_path / "data" / label / f"{number}.wav", noise, 8000)
-    command = [sys.executable, "scripts/build_features.py", "--data_dir", str(tmp_path / "data"), "--num_workers", "1"]
-    command += ["--features_dir", str(tmp_path / "features")]
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
+    script = Path(__file__).parents[1] / "scripts" / "build_features.py"
+    places = ("--data_dir", tmp_path / "data", "--features_dir", tmp_path / "features")
+    done = forks.run(script, *places, "--num_workers", "1")
+    assert done.returncode == 0, done.errors
+    assert done.output.startswith(
         "Read class folders: 12 clips, 2 classes (cat 6, dog 6). Groups: no grouping is known"
     )
-    assert "12 of 12 recordings looked at have a sample rate below the features' 16000 Hz" in done.stdout
+    assert "12 of 12 recordings looked at have a sample rate below the features' 16000 Hz" in done.output
     manifest = json.loads((tmp_path / "features/manifest.json").read_text())
     assert manifest["corpus"]["groups_known"] is False
     assert manifest["corpus"]["protocol"].startswith("Split by files, of which no grouping is known")

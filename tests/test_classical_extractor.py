@@ -143,7 +143,7 @@ def test_waveforms_of_every_form_and_what_is_none():
             extractor(wrong, sampling_rate=RATE)
 
 
-def test_it_is_published_with_its_code(tmp_path):
+def test_it_is_published_with_its_code(tmp_path, hub, forks_without_hf_audio):
     """Loaded in a process without hf_audio, alone and by the stock pipeline, beside a model of 16 steps."""
     mean, std = classical_features(music(), RATE), np.full(174, 2.5)
     extractor = ClassicalFeatureExtractor(step_s=0.1, num_steps=16, mean=mean, std=std)
@@ -162,11 +162,10 @@ def test_it_is_published_with_its_code(tmp_path):
     model = ASTForAudioClassification(config).eval()
     model.save_pretrained(tmp_path)
     np.save(tmp_path / "waveform.npy", music(1.7))
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf_home")}
-    command = [sys.executable, "-c", USE_WITHOUT_HF_AUDIO, str(tmp_path), str(tmp_path / "waveform.npy")]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout.splitlines()[-1])
+    process = forks_without_hf_audio.run(USE_WITHOUT_HF_AUDIO, tmp_path, tmp_path / "waveform.npy", cwd=tmp_path)
+    assert process.returncode == 0, process.errors
+    assert not hub.log.requests
+    found = json.loads(process.output.splitlines()[-1])
     values = extractor(music(1.7), sampling_rate=RATE, return_tensors="pt")["input_values"]
     np.testing.assert_allclose(found["values"], values, rtol=1e-5, atol=1e-5)
     with torch.no_grad():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -40,10 +39,14 @@ USE_CARDS = """
 import json, sys
 sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
 found = {}
-for name, code in json.load(open(sys.argv[1])).items():
-    variables = {}
+for name, (code, recording) in json.load(open(sys.argv[1])).items():
+    variables, handler = {}, {}
     exec(compile(code, name, "exec"), variables)
     found[name] = dict(zip(variables["names"], map(float, variables["scores"])))
+    exec(compile((variables["folder"] / "handler.py").read_text(), "handler", "exec"), handler)
+    endpoint = handler["EndpointHandler"](str(variables["folder"]))
+    answer = endpoint({"inputs": open(recording, "rb").read()})
+    found[name + " by its handler"] = {one["label"]: one["score"] for one in answer}
 print(json.dumps(found))
 """
 
@@ -274,7 +277,7 @@ def run_recipe(features: Path, folder: Path, *argv: str) -> dict:
 
 
 def test_cards_of_published_learners_run_where_hf_audio_is_not(
-    recordings, stored, network_folder, hub, hub_env, token, tmp_path, monkeypatch
+    recordings, stored, network_folder, hub, forks_without_hf_audio, token, tmp_path, monkeypatch
 ):
     """From features over the Hub to another process that has the printed code alone: an SVM, boosting, an ensemble."""
     monkeypatch.setattr(sys, "argv", ["recipes/svm_irmas.py"])
@@ -289,20 +292,21 @@ def test_cards_of_published_learners_run_where_hf_audio_is_not(
         reports[name] = run_recipe(stored[kind, "classical"], tmp_path / name, *argv)
         card = hub.repo("models", f"alice/{name}").read("README.md").decode()
         (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
-        programs[name] = code.replace("recording.wav", str(folder / "test-2.wav"))
+        recording = str(folder / "test-2.wav")
+        programs[name] = code.replace("recording.wav", recording), recording
         assert f'"alice/{name}"' in code and str(tmp_path) not in card
         assert not re.search(r"{{|{%|None|nan|\n\n\n", card), "the template was not filled"
     (tmp_path / "programs.json").write_text(json.dumps(programs))
-    program = [sys.executable, "-c", USE_CARDS, "programs.json"]
-    done = subprocess.run(program, env=hub_env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    done = forks_without_hf_audio.run(USE_CARDS, "programs.json", cwd=tmp_path)
+    assert done.returncode == 0, done.errors[-3000:]
+    found = json.loads(done.output.splitlines()[-1])
     for name in runs:
         stored = read_scores(tmp_path / name)
         clip = next(place for place, clip_id in enumerate(stored.clip_ids) if clip_id.endswith("test-2.wav"))
         scored = dict(zip(stored.labels.names, stored.probabilities[clip], strict=True))
         for label in CLASSES:
             assert found[name][label] == pytest.approx(scored[label], abs=2e-3), (name, label)
+            assert found[f"{name} by its handler"][label] == pytest.approx(found[name][label], abs=1e-6)
 
     assert reports["svm"]["results"]["model"]["test"]["mean_average_precision"] > 0.8
     assert reports["boosting"]["results"]["model"]["test"]["accuracy"] > 0.8
@@ -316,6 +320,8 @@ def test_cards_of_published_learners_run_where_hf_audio_is_not(
         "compiled_librosa.py",
         "given_sound.py",
         "report.json",
+        "handler.py",
+        "requirements.txt",
     } <= published
     assert {"network/model.safetensors", "network/config.json", "network/spectrogram_cnn.py"} <= published
     assert not [path for path in published if path.startswith(("features", "model.safetensors"))]

@@ -7,8 +7,8 @@ import os
 import runpy
 import shutil
 import statistics
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,17 +24,17 @@ ROOT = Path(__file__).parents[1]
 QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
 
 
-def cross_validate(*argv: str, cwd: Path, ok: bool = True) -> str:
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "cross_validate.py"), *argv],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert (result.returncode == 0) == ok, result.stdout[-2000:] + result.stderr[-2000:]
-    return result.stdout if ok else result.stderr
+@pytest.fixture
+def cross_validate(forks, tmp_path) -> Callable[..., str]:
+    """Runs the script, which launches each fold as a user would, and returns what it printed, or complained."""
+
+    def run(*argv: str, ok: bool = True) -> str:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+        result = forks.run(ROOT / "scripts" / "cross_validate.py", *argv, env=env, cwd=tmp_path)
+        assert (result.returncode == 0) == ok, result.output[-2000:] + result.errors[-2000:]
+        return result.output if ok else result.errors
+
+    return run
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def recordings(tmp_path) -> Path:
     return tmp_path / "data"
 
 
-def test_each_speaker_is_left_out_once(recordings, tmp_path):
+def test_each_speaker_is_left_out_once(cross_validate, recordings, tmp_path):
     job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", str(recordings), "--leave_out", "groups")
     job += ("--output_dir", "runs", "--", *QUICK)
-    printed = cross_validate(*job, cwd=tmp_path)
+    printed = cross_validate(*job)
     reports = {name: json.loads((tmp_path / "runs" / name / "report.json").read_text()) for name in ("ann", "bob")}
     for report in reports.values():
         assert report["data"]["splits"]["test"] | {"label_counts": 0, "source_rates": 0} == {
@@ -73,25 +73,25 @@ def test_each_speaker_is_left_out_once(recordings, tmp_path):
     assert expected in table and "| ann | 6 |" in table and "linear baseline (mean and standard deviation)" in table
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
-    assert cross_validate(*job, cwd=tmp_path).strip().endswith(table.strip())
+    assert cross_validate(*job).strip().endswith(table.strip())
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
 
     other = tmp_path / "other"
     shutil.copytree(recordings, other)
     write_sound(other / "high_ann_0.wav", 0.7, 9, [500.0], 16_000)
-    said = cross_validate(job[0], "--data_dir", str(other), *job[3:], cwd=tmp_path, ok=False)
+    said = cross_validate(job[0], "--data_dir", str(other), *job[3:], ok=False)
     assert "ann holds another run, which differs in: data_dir" in said and "recordings; give another" in said
     assert said.count("error: ") == 1 and "Traceback" not in said
-    said = cross_validate(*job, "--seed", "5", cwd=tmp_path, ok=False)
+    said = cross_validate(*job, "--seed", "5", ok=False)
     assert "ann holds another run, which differs in: seed was 42 and now is 5; give another --output_dir" in said
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
     (tmp_path / "runs" / "ann.json").unlink()
-    assert "nothing says what it is a report of" in cross_validate(*job, cwd=tmp_path, ok=False)
+    assert "nothing says what it is a report of" in cross_validate(*job, ok=False)
 
 
-def test_without_folds_there_is_nothing_to_leave_out(recordings, tmp_path):
+def test_without_folds_there_is_nothing_to_leave_out(cross_validate, recordings):
     job = (str(ROOT / "recipes" / "cnn_folder.py"), "--data_dir", str(recordings))
-    said = cross_validate(*job, cwd=tmp_path, ok=False)
+    said = cross_validate(*job, ok=False)
     assert "has 0 folds, expected two or more" in said and said.count("error: ") == 1
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from gradient_run import ACCUMULATIONS, GLOBAL_BATCH, WEIGHTS, all_cases
-from process_tree import run_tree
+from gradient_run import ACCUMULATIONS, GLOBAL_BATCH, all_cases
 from safetensors.torch import load_file
-from training_run import build_tiny_features, tiny_model
+from training_run import build_tiny_features, in_shards, tiny_model
 from transformers import AutoModelForAudioClassification
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
-from hf_audio.losses import loss_for
+from hf_audio.losses import class_weights_from_counts, loss_for
 from hf_audio.metrics import average_per_clip
 
 TESTS = Path(__file__).parent
@@ -34,21 +33,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def launch(script: str, *arguments) -> None:
-    """Runs a script in two processes as a user would.
-
-    accelerate starts several processes on one machine for --multi_gpu only, with --cpu never more than one; what the
-    processes run on is their own choice.
-    """
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    run_tree([*command, str(TESTS / script), *map(str, arguments)], environment, timeout_s=240)
+def in_two_processes(forks, script: str, *arguments) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "ACCELERATE_USE_CPU": "true"}
+    forks.ranks(2, TESTS / script, *arguments, env=environment)
 
 
 @pytest.fixture(scope="module")
-def two_processes(folder):
-    launch("gradient_run.py", folder, folder / "two.safetensors")
+def two_processes(forks, folder):
+    in_two_processes(forks, "gradient_run.py", folder, folder / "two.safetensors")
     found = load_file(folder / "two.safetensors")
     assert found["world_size"] == 2
     return found
@@ -65,7 +57,8 @@ def by_hand(folder, task):
     batch = FeatureCollator(features.extractor, features.labels)(list(features.splits["train"].select(range(8))))
     assert len(batch["labels"]) == GLOBAL_BATCH
     model = tiny_model(features)
-    loss = loss_for(features.labels, WEIGHTS if task == "single" else None)
+    weights = class_weights_from_counts(*features.class_counts("train"), features.labels) if task == "single" else None
+    loss = loss_for(features.labels, weights)
     value = loss(model(batch["input_values"]).logits, batch["labels"])
     value.backward()
     return value.detach(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
@@ -106,13 +99,23 @@ def test_two_processes_score_an_odd_number_of_windows_as_one_does(folder, one_pr
     assert len(two_processes[f"{task}.1.metrics"]) > 5
 
 
-def test_a_streamed_run_of_two_processes_ends_and_is_one_model(folder, tmp_path):
+def test_a_streamed_run_of_two_processes_is_one_model_and_goes_on_in_the_middle_of_an_epoch(forks, folder, tmp_path):
     """No process waits for another that has run out of windows, and what is saved is what was scored."""
+    shards, run, again = tmp_path / "shards", tmp_path / "run", tmp_path / "again"
+    in_shards(folder / "single", shards, (3, 20, 15))
     arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 3, "disable_tqdm": True, "logging_steps": 1}
-    launch("training_run.py", folder / "single", tmp_path, "--streaming", "--arguments", json.dumps(arguments))
-    outcome = json.loads((tmp_path / "outcome.json").read_text())
+    arguments |= {"save_strategy": "steps", "save_steps": 5, "eval_strategy": "no"}
+    arguments = ("--streaming", "--arguments", json.dumps(arguments | {"dataloader_num_workers": 1}))
+    in_two_processes(forks, "training_run.py", shards, run, *arguments)
+    outcome = json.loads((run / "outcome.json").read_text())
     assert outcome["steps"] == 2 * -(-38 // 6)
-    model = AutoModelForAudioClassification.from_pretrained(tmp_path).eval()
+    shutil.copytree(run, again)
+    (again / "outcome.json").unlink()
+    shutil.rmtree(again / "checkpoints" / "checkpoint-14")
+    assert (again / "checkpoints" / "checkpoint-10").exists(), "of an epoch of 7 steps"
+    in_two_processes(forks, "training_run.py", shards, again, *arguments)
+    assert json.loads((again / "outcome.json").read_text()) == outcome
+    model = AutoModelForAudioClassification.from_pretrained(run).eval()
     features = load_features(folder / "single")
     batch = FeatureCollator(features.extractor, features.labels)(list(features.splits["test"]))
     with torch.no_grad():

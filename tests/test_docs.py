@@ -12,6 +12,7 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 CODE = [path for name in ("recipes", "scripts", "hf_audio") for path in (ROOT / name).rglob("*.py")]
 OF_OTHERS = {
     "--list",
+    *("--data-binary", "--tag", "--publish", "--volume", "--env"),
     "--num_processes",
     "--config_file",
     "--ignore-length",

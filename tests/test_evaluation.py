@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from process_tree import run_tree
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.pipeline import make_pipeline
@@ -281,15 +279,11 @@ trainer.accelerator.end_training()
 """
 
 
-def test_two_processes_report_what_one_does(feature_folders, tmp_path, hub_env):
+def test_two_processes_report_what_one_does(feature_folders, tmp_path, forks):
     features = load_features(feature_folders[MULTI_LABEL])
     alone = evaluate_model(tiny_trainer(features, tmp_path / "one"), features, tmp_path / "one")
-    program = tmp_path / "evaluate_in_two.py"
-    program.write_text(TWO_PROCESSES)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    environment = hub_env | {"PYTHONPATH": f"{hub_env['PYTHONPATH']}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
-    command = [*launch, str(program), str(feature_folders[MULTI_LABEL]), str(tmp_path / "two")]
-    output = run_tree(command, environment, timeout_s=240)
+    ranks = forks.ranks(2, TWO_PROCESSES, feature_folders[MULTI_LABEL], tmp_path / "two")
+    output = "".join(rank.output for rank in ranks)
     assert output.count("this model") == 1, "each process printed the summary"
     together = json.loads((tmp_path / "two" / "report.json").read_text())
     assert together["training"]["num_processes"] == 2

@@ -5,8 +5,6 @@ from __future__ import annotations
 import filecmp
 import json
 import multiprocessing
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +14,6 @@ import psutil
 import pytest
 import tone_corpus
 from filelock import FileLock
-from process_tree import run_tree
 from tone_corpus import CountingFbank, DyingFbank, build, tone_clips
 
 from hf_audio.data.building import build as feature_building
@@ -116,18 +113,16 @@ def test_killed_at_any_rename_it_goes_on_to_the_same_result(corpus, finished, tm
         assert {name: stamps(folder)[name] for name in kept} == kept
 
 
-def test_killed_from_outside_it_leaves_no_workers_and_goes_on(corpus, finished, tmp_path):
+def test_killed_from_outside_it_leaves_no_workers_and_goes_on(corpus, finished, tmp_path, forks):
     folder = tmp_path / "features"
     code = (
         "import sys; from pathlib import Path; from tone_corpus import SlowFbank, build; "
         "build(Path(sys.argv[1]), Path(sys.argv[2]), SlowFbank(), num_workers=2)"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(REPO_ROOT), str(REPO_ROOT / "tests")))}
-    process = subprocess.Popen([sys.executable, "-c", code, corpus, folder], env=environment, stderr=subprocess.DEVNULL)
+    process = forks.start(code, corpus, folder)
     deadline = time.monotonic() + 60
     while len(list(folder.glob(".build/*-of-*.json"))) < 3:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+        assert time.monotonic() < deadline and process.poll(0.02) is None
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -222,9 +217,6 @@ def test_a_folder_that_is_a_file(corpus, tmp_path):
 # Ranks
 
 
-def test_ranks_wait_for_one_that_works_longer_than_their_group_waits(corpus, finished, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"PYTHONPATH": str(REPO_ROOT), "OMP_NUM_THREADS": "1"}
-    arguments = [str(REPO_ROOT / "tests/rank_run.py"), str(corpus), str(tmp_path / "features")]
-    run_tree([*command, *arguments], environment, timeout_s=240)
+def test_ranks_wait_for_one_that_works_longer_than_their_group_waits(corpus, finished, tmp_path, forks):
+    forks.ranks(2, REPO_ROOT / "tests" / "rank_run.py", corpus, tmp_path / "features")
     assert_same(tmp_path / "features", finished)

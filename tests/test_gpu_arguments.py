@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -189,11 +188,8 @@ def test_what_a_test_starts_ends_with_it(tmp_path):
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(ROOT / "tests" / "fsdp_run.py"), tiny_features.source, str(tmp_path)]
-    run_tree(command, environment, timeout_s=200)
+def test_a_sharded_run_trains_and_a_finished_one_is_taken_up_again(tiny_features, tmp_path, forks):
+    forks.ranks(2, ROOT / "tests" / "fsdp_run.py", tiny_features.source, tmp_path)
     from transformers import AutoModelForAudioClassification
 
     scores = torch.load(tmp_path / "scores.pt", weights_only=True)["scores"]

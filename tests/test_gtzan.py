@@ -62,7 +62,7 @@ def test_original_au_files_and_copies_side_by_side(tmp_path):
     clips = list(rows_of(gtzan.index(tmp_path)))
     assert len(clips) == 100 and Path(clips[0].path).suffix == ".au" and clips[0].clip_id == "blues/blues.00000.au"
     make_tree(tmp_path / "Data", ["blues"])
-    assert {Path(clip.path).suffix for clip in list(rows_of(gtzan.index(tmp_path)))} == {".wav"}, "one file a track"
+    assert {Path(clip.path).suffix for clip in list(rows_of(gtzan.index(tmp_path)))} == {".wav"}, "one file per track"
 
 
 def test_nothing_there_gets_one_sentence(tmp_path):

@@ -59,6 +59,28 @@ def test_a_separator_that_separates_nothing(table, tmp_path):
         refused(made, "--label_separator .* would do nothing", label_column_name=[column], label_separator=separator)
 
 
+def test_what_acts_on_one_of_several_corpora_or_tables_may_do_nothing_for_another(table, tmp_path):
+    columns = {"label": ["x", "y"] * 6, "speaker": [f"s{row // 2}" for row in range(12)]}
+    for name in ("set", "other"):
+        stored(tmp_path / name, {"label": TEXT, "speaker": TEXT}, **columns)
+    one, other = str(tmp_path / "set"), str(tmp_path / "other")
+    drawn = {"test_fraction": 0.3, "validation_fraction": 0}
+    found = corpus_clips(DataConfig(data_dir=[str(table), one], group_column_name="none", **drawn))
+    assert len(found.clips["group"].unique()) == 16, "every recording is by itself in both"
+    with pytest.raises(InputError, match="--mask_column_name none would do nothing here: no column of set could be"):
+        corpus_clips(DataConfig(data_dir=[one, other], mask_column_name="none", **drawn))
+    files = {f"{name}.wav": tone(1) for name in "abcdef"}
+    files["train.csv"] = "path,label,speaker\na.wav,x,s\nb.wav,y,s\nc.wav,x,t\nd.wav,y,t\n"
+    two = write(tmp_path / "two", files | {"test.csv": "path,label\ne.wav,x\nf.wav,y\n"})
+    found = corpus_clips(DataConfig(data_dir=str(two), group_column_name="none", validation_fraction=0))
+    assert len(found.clips["group"].unique()) == 6
+
+
+def test_several_labels_where_there_are_several(tmp_path):
+    made = stored(tmp_path, {"labels": List(TEXT)}, labels=[["a", "b"], ["a"], ["b"], ["b", "a"]])
+    refused(made, "--several_labels would do nothing here: several classes may apply to a clip", several_labels=True)
+
+
 @pytest.mark.parametrize("kind", ["table", "numbers", "texts", "folders"])
 def test_classes_that_are_numbers_come_in_their_order(tmp_path, kind):
     numbers = [10, 9, 2, 100] * 3

@@ -75,6 +75,25 @@ class TestJoining:
         assert "can be told by how the other was recorded" in said and "Of hall: Read class folders: 24 clips" in said
         assert "Joined 2 corpora" in found.card.understood and found.card.name == "home + hall"
 
+    def test_recordings_in_two_corpora_and_two_splits_are_told(self, two, tmp_path):
+        def table(name: str, root: str, first_test: int) -> str:
+            rows = [f"{root}/{label}/{n}.wav,{label},{'train' if n % 4 < first_test else 'test'}" for label in
+                    ("bell", "flute") for n in range(8)]  # fmt: skip
+            (tmp_path / name).write_text("\n".join(["path,label,split", *rows]))
+            return str(tmp_path / name)
+
+        home = table("home.csv", two[0], 2)
+        for other in (two[1], two[0]):  # the same bytes, and the same files
+            _, said = told(DataConfig(data_dir=[home, table("hall.csv", other, 3)], validation_fraction=0))
+            assert "4 recordings are in two corpora and in two splits (first home/" in said
+            assert "12 recordings are in two corpora, and count twice." in said
+            assert "Copies in another format, level or cut were not looked for: scripts/report_leaks.py" in said
+        others = folder(tmp_path / "others", "bell", "flute")
+        for path in others.rglob("*.wav"):
+            path.write_bytes(path.read_bytes() + b"another tag")
+        _, said = told(DataConfig(data_dir=[home, str(others)]))
+        assert "are in two corpora" not in said and "were not looked for" in said
+
     def test_each_corpus_is_split_as_it_is_by_itself(self, two):
         both = corpus_clips(DataConfig(data_dir=two)).clips
         alone = corpus_clips(DataConfig(data_dir=two[0])).clips

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors.torch import load_file
-from small_transformers import KINDS, save_checkpoints, windows
+from small_transformers import KINDS, headed_from_checkpoint, save_checkpoints, windows
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
@@ -24,7 +24,7 @@ from hf_audio.errors import InputError
 from hf_audio.kinds import kind_named
 from hf_audio.models import build_model
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
-from hf_audio.models.checkpoints import headed_from_checkpoint, stock_from_checkpoint
+from hf_audio.models.checkpoints import stock_from_checkpoint
 from hf_audio.models.lora import add_lora, is_lora, merged_model, save_adapter, target_names
 from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 

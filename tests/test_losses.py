@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from hf_audio.config import LossConfig
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.losses import class_weights_from_counts, loss_for, smooth_targets
+from hf_audio.losses import _function, class_weights_from_counts, loss_for, smooth_targets, window_losses_for
 
 SINGLE = LabelSpace(("bell", "hiss", "hum"), SINGLE_LABEL)
 MULTI = LabelSpace(("bell", "hiss", "hum"), MULTI_LABEL)
@@ -79,3 +80,92 @@ def test_bad_weights_are_one_sentence():
         class_weights_from_counts(np.array([5, 0, 0]), 5, SINGLE)
     with pytest.raises(InputError, match="2 class weights for 3 classes"):
         loss_for(SINGLE, WEIGHTS[:2])
+
+
+FOCAL, ASYMMETRIC = LossConfig(loss="focal", focal_gamma=1.5), LossConfig(loss="asymmetric")
+
+
+def plain_losses(settings, labels, logits, targets, weights):
+    """The same losses as formulas of probabilities, in NumPy's float64."""
+    logits, targets = logits.numpy().astype(np.float64), targets.numpy().astype(np.float64)
+    weights = np.ones(len(labels)) if weights is None else weights
+    if not labels.is_multi_label:
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        return (-weights * targets * (1 - p) ** settings.focal_gamma * np.log(p)).sum(1)
+    p = 1 / (1 + np.exp(-logits))
+    if settings.loss == "focal":
+        positive, negative, margin = settings.focal_gamma, settings.focal_gamma, 0.0
+    else:
+        positive, negative, margin = settings.positive_gamma, settings.negative_gamma, settings.negative_margin
+    shifted = np.maximum(p - margin, 0)
+    terms = -weights * targets * (1 - p) ** positive * np.log(p)
+    terms -= (1 - targets) * shifted**negative * np.log(1 - shifted)
+    return np.where(np.isnan(targets), 0, terms).mean(1)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
+@pytest.mark.parametrize(
+    ("settings", "labels"),
+    [(FOCAL, SINGLE), (FOCAL, MULTI), (ASYMMETRIC, MULTI)],
+    ids=["focal", "binary", "asymmetric"],
+)
+def test_focusing_losses_are_those_of_the_papers(batch, settings, labels, weights):
+    logits, targets = batch[labels.problem_type]
+    targets = 0.8 * targets + 0.2 * targets.roll(1, 0)  # as mixup leaves them
+    if labels.is_multi_label:
+        targets[2, 1], logits[2, 1] = torch.nan, torch.inf
+    losses = window_losses_for(labels, weights, settings)
+    expected = plain_losses(settings, labels, logits.nan_to_num(posinf=0), targets, weights)
+    torch.testing.assert_close(losses(logits, targets), torch.from_numpy(expected).float(), rtol=1e-5, atol=1e-6)
+    finite = logits.nan_to_num(posinf=9).double().requires_grad_()
+    losses(finite, targets).sum().backward()
+    assert finite.grad.isfinite().all() and (not labels.is_multi_label or finite.grad[2, 1] == 0)
+
+
+def test_focal_loss_of_independent_classes_is_torchvisions(batch):
+    from torchvision.ops import sigmoid_focal_loss
+
+    logits, targets = batch[MULTI_LABEL]
+    expected = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=1.5).mean(1)
+    torch.testing.assert_close(window_losses_for(MULTI, None, FOCAL)(logits, targets), expected)
+
+
+@pytest.mark.parametrize("labels", [SINGLE, MULTI], ids=["single", "multi"])
+def test_without_gamma_a_focal_loss_is_cross_entropy_and_gradients_are_its_own(batch, labels):
+    logits, targets = batch[labels.problem_type]
+    none = LossConfig(loss="focal", focal_gamma=0.0)
+    expected = loss_for(labels, WEIGHTS)(logits, targets)
+    torch.testing.assert_close(loss_for(labels, WEIGHTS, none)(logits, targets), expected)
+    for settings in (FOCAL, ASYMMETRIC) if labels.is_multi_label else (FOCAL,):
+        function = _function(settings, labels)
+        assert torch.autograd.gradcheck(
+            lambda x, function=function: function(x, targets.double(), torch.tensor(WEIGHTS).double()),
+            logits.double().requires_grad_(),
+        )
+
+
+@pytest.mark.parametrize("size", [60.0, -60.0])
+def test_sure_answers_have_finite_losses_and_gradients(size):
+    for settings, labels in ((FOCAL, SINGLE), (FOCAL, MULTI), (ASYMMETRIC, MULTI)):
+        logits = torch.tensor([[size, -size, 0.0]], requires_grad=True)
+        loss = loss_for(labels, None, settings)(logits, torch.tensor([[1.0, 0.0, 0.0]]))
+        loss.backward()
+        assert loss.isfinite() and logits.grad.isfinite().all()
+
+
+def test_effective_weights_are_those_of_the_paper_and_milder():
+    counts = np.array([5000, 500, 50])
+    weights = class_weights_from_counts(counts, counts.sum(), SINGLE, "effective")
+    expected = np.array([(1 - 0.999) / (1 - 0.999**n) for n in counts])
+    assert weights == pytest.approx(expected / expected.mean(), rel=1e-5)
+    balanced = class_weights_from_counts(counts, counts.sum(), SINGLE)
+    assert weights[2] / weights[0] < balanced[2] / balanced[0]
+
+
+def test_losses_that_cannot_be_are_one_sentence():
+    with pytest.raises(InputError, match="--loss asymmetric is for several labels"):
+        loss_for(SINGLE, None, ASYMMETRIC)
+    with pytest.raises(InputError, match="Unknown loss 'focl': did you mean 'focal'"):
+        LossConfig(loss="focl")
+    with pytest.raises(InputError, match="Unknown class_weights 'ballanced': did you mean 'balanced'"):
+        LossConfig(class_weights="ballanced")

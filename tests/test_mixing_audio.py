@@ -11,7 +11,7 @@ import soundfile
 
 from hf_audio.data.index.table import Clip, MixPart, index_of
 from hf_audio.data.recordings.audio import AudioError
-from hf_audio.data.recordings.lengths import clip_durations, read_headers
+from hf_audio.data.recordings.lengths import measured_by_headers
 from hf_audio.data.recordings.mixing import read_clip, semitones, shifted, speeds, stretched, tempo_bpm
 
 RATE = 16_000
@@ -67,7 +67,7 @@ def test_a_long_part_gives_a_stretch_and_nothing_leaves_full_scale(tmp_path):
     stretch = dataclasses.replace(parts[0], start_s=0.2, end_s=0.5)
     assert len(read_clip(mixture_of(stretch, parts[1]), RATE)) == round(0.3 * RATE)
     mixtures = index_of([mixture_of(stretch, parts[1])])
-    durations = clip_durations(mixtures, read_headers(mixtures, 1))
+    durations = measured_by_headers(mixtures, 1).seconds
     assert durations == pytest.approx([0.3])
 
 

@@ -19,7 +19,7 @@ from test_mixing_audio import noise, write
 from hf_audio import InputError, load_features, mix_clips, share_of_training
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
-from hf_audio.data.building.plan import describe_build
+from hf_audio.data.building.description import describe_build
 from hf_audio.data.index.columns import check_disjoint, groups_and_splits
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, MixPart, index_of, rows_of

@@ -6,8 +6,6 @@ import contextlib
 import io
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -205,15 +203,14 @@ def test_the_threshold_stands_in_the_models_config(run):
 
 
 @pytest.mark.parametrize("run", [MULTI_LABEL], indirect=True)
-def test_code_runs_where_hf_audio_is_not(run, recording):
+def test_code_runs_where_hf_audio_is_not(run, recording, forks_without_hf_audio):
     """In a process that cannot import hf_audio."""
     _, folder, report = run
     card = write_model_card(folder, report, repo_id=REPO)
     code = code_blocks(card, REPO, folder, recording)
-    program = f"import sys\nsys.modules['hf_audio'] = None\n{code[0]}\n{code[1]}"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=folder)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.strip().splitlines()) == 2
+    done = forks_without_hf_audio.run(f"{code[0]}\n{code[1]}", cwd=folder)
+    assert done.returncode == 0, done.errors[-2000:]
+    assert len(done.output.strip().splitlines()) == 2
 
 
 def test_a_local_run_is_named_after_its_folder(run):

@@ -13,6 +13,7 @@ from small_transformers import (
     WHISPER,
     assert_same_encoder,
     encoder_of,
+    headed_from_checkpoint,
     headed_of,
     logits,
     save_checkpoints,
@@ -32,7 +33,6 @@ from hf_audio.errors import InputError
 from hf_audio.losses import loss_for
 from hf_audio.models.checkpoints import (
     TRANSFORMER_PRESETS,
-    headed_from_checkpoint,
     stock_from_checkpoint,
     transformer_from_checkpoint,
     transformer_from_scratch,

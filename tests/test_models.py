@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ import torch
 from model_cases import ALL_TASKS, CASES, HEADS, INSTANCES, NAMES, Instance, is_ours, suited, task
 from model_gradient_run import all_gradients
 from safetensors.torch import load_file, save_file
-from test_distributed import launch
+from test_distributed import in_two_processes
 from transformers import AutoModelForAudioClassification
 
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
@@ -101,7 +98,7 @@ def sound() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(hub, sound, tmp_path_factory) -> Path:
+def elsewhere(hub, sound, tmp_path_factory, forks_without_hf_audio) -> Path:
     """All models and their extractors on the Hub, and what a process without hf_audio makes of them."""
     folder, inputs = tmp_path_factory.mktemp("elsewhere"), {}
     for instance in INSTANCES:
@@ -113,11 +110,8 @@ def elsewhere(hub, sound, tmp_path_factory) -> Path:
     save_file(inputs, folder / "inputs.safetensors")
     np.save(folder / "sound.npy", sound)
     (folder / "repos.json").write_text(json.dumps([repo_of(instance) for instance in INSTANCES]))
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    env |= {"HF_HOME": str(folder / "hf_home"), "OMP_NUM_THREADS": "1"}
-    program = [sys.executable, str(TESTS / "published_models.py"), str(folder)]
-    done = subprocess.run(program, env=env, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+    done = forks_without_hf_audio.run(TESTS / "published_models.py", folder, cwd=folder)
+    assert done.returncode == 0, done.errors[-4000:]
     return folder
 
 
@@ -199,16 +193,15 @@ def test_bf16_autocast_is_close(instance):
 def test_our_models_compile_without_a_graph_break(instance):
     torch._dynamo.reset()
     model, inputs, targets = instance.model(), instance.inputs(), instance.targets()
-    model.config.padding_value = 0.5  # so that it finds out what is real
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     found, wanted = compiled(**inputs, labels=targets), model(**inputs, labels=targets)
     torch.testing.assert_close((found.loss, found.logits), (wanted.loss, wanted.logits))
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory) -> dict[str, torch.Tensor]:
+def two_processes(forks, tmp_path_factory) -> dict[str, torch.Tensor]:
     path = tmp_path_factory.mktemp("gradients") / "two.safetensors"
-    launch("model_gradient_run.py", path)
+    in_two_processes(forks, "model_gradient_run.py", path)
     found = load_file(path)
     assert found.pop("world_size") == 2
     return found

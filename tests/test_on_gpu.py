@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,11 +48,11 @@ def test_workers_can_be_switched_off(tiny_features, tmp_path, device):
     assert trainer.state.global_step == 3 and trainer.args.dataloader_prefetch_factor is None
 
 
-def test_the_share_of_the_matrix_rate_is_reported():
-    command = [sys.executable, ROOT / "scripts/benchmark_training.py", "--device", "cpu", "--model", "cnn-concert"]
-    command += ["--share", "2", "--steps", "1", "--repeats", "1", "--compile_backend", "eager"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=200).stdout
+def test_the_share_of_the_matrix_rate_is_reported(forks):
+    options = ("--device", "cpu", "--model", "cnn-concert", "--share", "2", "--steps", "1", "--repeats", "1")
+    done = forks.run(ROOT / "scripts/benchmark_training.py", *options, "--compile_backend", "eager")
+    assert done.returncode == 0, done.errors
+    output = done.output
     lines = [line for line in output.splitlines() if line.startswith("share")]
     assert len(lines) == 2 and "eager" in lines[0] and "compiled" in lines[1]
     assert all(0 < float(line.split()[-6]) < 100 for line in lines), output

@@ -30,7 +30,7 @@ from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
 from hf_audio.data.building.checked_clips import check_clips
-from hf_audio.data.building.plan import describe_build
+from hf_audio.data.building.description import describe_build
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, index_of, rows_of
 from hf_audio.data.loading.features_dataset import FeatureCollator

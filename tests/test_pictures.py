@@ -6,8 +6,6 @@ import csv
 import dataclasses
 import itertools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -235,20 +233,19 @@ def test_each_point_of_the_projector_has_one_line_whatever_classes_are_called(tm
     assert lines == ['["rock; pop"]', "two\\nlines", "a\\ttab", "plain"]
 
 
-def test_the_script_on_classical_features(classical, tmp_path):
+def test_the_script_on_classical_features(classical, tmp_path, forks):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "features").symlink_to(classical)
-    command = [sys.executable, ROOT / "scripts" / "draw_features.py", "mine/features", "--projections"]
-    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
-    done = subprocess.run(command, **options)
-    assert done.returncode == 0, done.stderr
+    command = (ROOT / "scripts" / "draw_features.py", "mine/features", "--projections")
+    done = forks.run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.errors
     pictures = tmp_path / "mine-pictures"
     rows = list(csv.DictReader((pictures / "variances.csv").open()))
     assert len(rows) == 174 and float(rows[0]["between_classes"]) > 0.9  # tones differ in pitch, so in mel bands
     assert (pictures / "variances.png").is_file() and "variances.png" in (pictures / "README.md").read_text()
-    assert done.stderr.count("linear baseline, train:   0%") == 1, "windows are read once"
-    done = subprocess.run([*command, "spca"], **options)
-    assert done.returncode == 2 and "projection 'spca'" in done.stderr and "Traceback" not in done.stderr
+    assert done.errors.count("linear baseline, train:   0%") == 1, "windows are read once"
+    done = forks.run(*command, "spca", cwd=tmp_path)
+    assert done.returncode == 2 and "projection 'spca'" in done.errors and "Traceback" not in done.errors
 
 
 def test_players_play_the_clip_alone(tmp_path):

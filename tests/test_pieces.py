@@ -28,7 +28,7 @@ from hf_audio.data.index.table import Clip, index_of
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS, WindowExtractor
 from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.preparation.extractors import check_window_ahead, default_window_s, longest_clip_s
+from hf_audio.preparation.window_lengths import check_window_ahead, default_window_s, longest_clip_s
 
 SMALL = 400_000  # bytes of a piece, in which are 10 of these recordings
 
@@ -301,7 +301,7 @@ def test_a_window_that_no_clip_fills_is_told_before_anything_is_built(in_parquet
     with pytest.raises(InputError, match=r"The window of 9 s is longer than every clip: .* try --window_s"):
         check_window_ahead(index_of(in_parquet), 9.0)
     listed = [dataclasses.replace(clip, end_s=0.5) for clip in in_parquet]
-    monkeypatch.setattr("hf_audio.preparation.extractors.sampled", lambda *_: pytest.fail("no header says more"))
+    monkeypatch.setattr("hf_audio.preparation.window_lengths.sampled", lambda *_: pytest.fail("no header says more"))
     with pytest.raises(InputError, match=r"the longest is 0\.50 s"):
         check_window_ahead(index_of(listed), 9.0)
     monkeypatch.undo()

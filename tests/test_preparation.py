@@ -155,3 +155,10 @@ def test_headers_are_read_once_in_a_build_and_again_where_a_file_was_replaced(tm
     assert probed == dict.fromkeys(map(str, paths), 1)
     soundfile.write(paths[0], np.full(8000, 0.1), 8000)
     assert lengths.header_of(str(paths[0])).sample_rate == 8000
+
+
+def test_metadata_that_no_clip_has_is_said_before_features_are_built(irmas, tmp_path):
+    data = DataConfig(corpus="irmas", data_dir=str(irmas), num_workers=1)
+    with pytest.raises(InputError, match="Unknown metadata field 'drum': did you mean 'drums'"):
+        build_corpus_features(data, tmp_path / "features", metadata=["drum"])
+    assert not (tmp_path / "features").exists()

@@ -15,7 +15,6 @@ import torch
 from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from pretraining_run import OBJECTIVES, losses_of, pretrainer
-from process_tree import run_tree
 from torch.nn import functional
 from training_run import build_tiny_features, tiny_model
 from transformers import AutoModelForAudioClassification
@@ -233,13 +232,10 @@ def test_the_run_folder_is_a_checkpoint_to_fine_tune(features, tmp_path):
         trainer.predictor()
 
 
-def test_two_processes_train_as_one(features, tmp_path):
+def test_two_processes_train_as_one(features, tmp_path, forks):
     """The same losses and gradients, so each drew what one process would have drawn for its windows."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    command += [str(ROOT / "recipes" / "accelerate" / "two_cpu.yaml"), str(ROOT / "tests" / "pretraining_run.py")]
-    command += [features.source, str(tmp_path)]
-    run_tree(command, environment, timeout_s=200)
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    forks.ranks(2, ROOT / "tests" / "pretraining_run.py", features.source, tmp_path, env=environment)
     two = json.loads((tmp_path / "outcome.json").read_text())
     assert two["world_size"] == 2
     for objective in OBJECTIVES:
@@ -326,7 +322,7 @@ def test_the_recipe_pretrains_publishes_and_another_fine_tunes_on_few_labels(
     from hf_audio import prepare_features, prepare_model, train_model
 
     for start in (str(tmp_path / "pretrained"), "alice/pretrained"):
-        values = {"output_dir": str(tmp_path / "finetuned"), "class_weights": True, "overwrite_run": True}
+        values = {"output_dir": str(tmp_path / "finetuned"), "class_weights": "balanced", "overwrite_run": True}
         flags = [*job, "--model", start, "--train_fraction", "0.2", "--max_steps", "1"]
         recipe = parse_recipe(values, argv=flags)
         few = prepare_features(recipe)

@@ -3,9 +3,6 @@
 import hashlib
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -13,7 +10,6 @@ import datasets
 import numpy as np
 import pytest
 from huggingface_hub import get_session
-from small_features import build_small_features
 
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError
@@ -32,14 +28,9 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(publishing_hub, "LONGEST_WAIT_S", 0.05)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build_small_features(tmp_path_factory.mktemp("push") / "features")
-
-
 @pytest.fixture
-def features(built, tmp_path):
-    return shutil.copytree(built, tmp_path / "features")
+def features(small_features, tmp_path):
+    return shutil.copytree(small_features, tmp_path / "features")
 
 
 @pytest.fixture
@@ -205,28 +196,25 @@ class TestResuming:
         push_model(model, "alice/refused")
         assert hub.log.bytes_received("PUT") == (NUM_SHARDS - arrived) * SHARD_BYTES < NUM_SHARDS * SHARD_BYTES
 
-    def test_after_a_kill_only_the_missing_is_sent(self, hub, token, model, hub_env):
+    def test_after_a_kill_only_the_missing_is_sent(self, hub, token, model, forks):
         """The last upload hangs until the process is dead."""
         hub.faults.add("PUT", "/upload/", "stall", skip=NUM_SHARDS - 1, after_bytes=1, seconds=60)
         code = "import sys; from hf_audio.publishing.push import push_model; push_model(sys.argv[1], 'alice/killed')"
-        process = subprocess.Popen([sys.executable, "-c", code, model], env=hub_env)
+        process = forks.start(code, model)
         try:
             deadline = time.monotonic() + 60
             while len(getattr(hub.storage.repos.get(("models", "alice/killed")), "uploaded", ())) < NUM_SHARDS - 1:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.02)
+                assert process.poll(0.02) is None and time.monotonic() < deadline
         finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=10)
+            process.kill()
+            process.wait(10)
         assert hub.repo("models", "alice/killed").paths() == []  # nobody sees half a model
         hub.log.clear()
         push_model(model, "alice/killed")
         assert hub.log.bytes_received("PUT") == SHARD_BYTES
         assert "config.json" in hub.repo("models", "alice/killed").paths()
 
-    def test_a_large_dataset_goes_in_parts_of_which_a_killed_push_keeps_the_finished(
-        self, hub, token, features, hub_env
-    ):
+    def test_a_large_dataset_goes_in_parts_of_which_a_killed_push_keeps_the_finished(self, hub, token, features, forks):
         """The first part is committed; the commit of the second hangs until the process is dead."""
         data = sorted((features / "data").glob("*.parquet"))
         assert len(data) > 2
@@ -235,19 +223,18 @@ class TestResuming:
             "import sys; from hf_audio.publishing import hub; hub.BYTES_A_COMMIT = 1;"
             "from hf_audio.publishing.push import push_features; push_features(sys.argv[1], 'alice/parts')"
         )
-        process = subprocess.Popen([sys.executable, "-c", code, features], env=hub_env)
+        process = forks.start(code, features)
         try:
             deadline = time.monotonic() + 60
             while len(hub.log.matching("POST", "/commit/")) < 2:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.02)
+                assert process.poll(0.02) is None and time.monotonic() < deadline
         finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=10)
+            process.kill()
+            process.wait(10)
         arrived = hub.repo("datasets", "alice/parts").paths()
         assert arrived == [f"data/{data[0].name}"]  # and no manifest: nobody takes it for whole
         hub.log.clear()
-        subprocess.run([sys.executable, "-c", code, features], env=hub_env, check=True, capture_output=True)
+        assert forks.run(code, features).returncode == 0
         for number, path in enumerate(data):  # the second part's file had arrived too, if not its commit
             sent = hub.log.matching("PUT", hashlib.sha256(path.read_bytes()).hexdigest())
             assert bool(sent) == (number >= 2)

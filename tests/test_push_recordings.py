@@ -5,10 +5,7 @@ import io
 import json
 import os
 import runpy
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import datasets
@@ -112,22 +109,19 @@ def test_recordings_arrive_with_all_that_is_known_of_them(hub, token, speakers):
     assert "| `audio` | the sound: FLAC, MP3; 22,050 Hz |" in card.text
 
 
-def test_it_is_read_where_hf_audio_is_not(hub, token, speakers, hub_env, tmp_path):
+def test_it_is_read_where_hf_audio_is_not(hub, token, speakers, forks_without_hf_audio, tmp_path):
     share("--data_dir", speakers, "--hub_dataset_id", "alice/alone")
     card = hub.repo("datasets", "alice/alone").read("README.md").decode()
     lines = card.partition("```python\n")[2].partition("```")[0]
     code = (
-        "import sys; sys.modules['hf_audio'] = None\n"
-        + lines
+        lines
         + "stream = load_dataset('alice/alone', split='train', streaming=True)\n"
         + "stream = stream.cast_column('audio', Audio(decode=False))\n"
         + "print(labels, sound.shape, sample_rate, len(list(stream)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=hub_env, cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("2) 22050 4\n") and "['" in done.stdout
+    done = forks_without_hf_audio.run(code, cwd=tmp_path)
+    assert done.returncode == 0, done.errors
+    assert done.output.endswith("2) 22050 4\n") and "['" in done.output
 
 
 def test_stretches_are_cut(hub, token, tmp_path):
@@ -210,124 +204,6 @@ def test_the_script(tmp_path, many, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         share("--help")
     assert "--hub_dataset_id" in (shown := capsys.readouterr().out) and "--audio_format" in shown
-
-
-class TestResuming:
-    def run(self, many: Path, env: dict[str, str]) -> subprocess.Popen:
-        code = (
-            "import sys; import hf_audio; from hf_audio.data.sharing import plan; from hf_audio.publishing import "
-            "recordings; from hf_audio.recipe import parse_settings; plan.SHARD_BYTES = 300_000; "
-            "recordings.COMMIT_BYTES = 1; hf_audio.share_corpus(*parse_settings(hf_audio.CorpusConfig, "
-            "hf_audio.ShareConfig, values={}, argv=sys.argv[1:]))"
-        )
-        argv = ["--data_dir", str(many), "--hub_dataset_id", "alice/killed", "--num_workers", "2"]
-        return subprocess.Popen([sys.executable, "-c", code, *argv], env=env)
-
-    def test_after_a_kill_only_the_missing_is_built_and_sent(self, hub, token, many, hub_env, monkeypatch):
-        """Two shards are committed, the commit of the third hangs until the process is dead."""
-        hub.faults.add("POST", "/commit/", "stall", skip=3, seconds=60)
-        process = self.run(many, hub_env)
-        try:
-            deadline = time.monotonic() + 60
-            while len(hub.log.matching("POST", "/commit/")) < 4:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.02)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=10)
-        arrived = [path for path in hub.repo("datasets", "alice/killed").paths() if path.startswith("data/")]
-        assert len(arrived) == 2
-        with pytest.raises(Exception, match="the-upload-of-this-dataset-is-not-finished"):
-            load("alice/killed")
-        hub.faults.clear()
-        hub.log.clear()
-        monkeypatch.setattr("hf_audio.publishing.recordings.COMMIT_BYTES", 1)
-        share("--data_dir", many, "--hub_dataset_id", "alice/killed")
-        repo = hub.repo("datasets", "alice/killed")
-        total = [path for path in repo.paths() if path.startswith("data/")]
-        assert len(hub.log.matching("PUT")) == len(total) - 3  # the third had arrived, if not its commit
-        assert sorted(load("alice/killed", split="train")["clip_id"]) == sorted(
-            f"{path.parent.name}/{path.name}" for path in many.rglob("*.wav")
-        )
-        self.nothing_more_is_sent(hub, many)
-
-    def nothing_more_is_sent(self, hub, many):
-        hub.log.clear()
-        share("--data_dir", many, "--hub_dataset_id", "alice/killed")
-        assert not hub.log.matching("PUT") and not hub.log.matching("POST", "/commit/")
-
-    def test_what_the_hub_lost_is_sent_again(self, hub, token, many):
-        share("--data_dir", many, "--hub_dataset_id", "alice/lost")
-        repo = hub.repo("datasets", "alice/lost")
-        before = {path: repo.read(path) for path in repo.paths()}
-        lost = next(path for path in before if path.startswith("data/"))
-        repo.commit({}, [lost])
-        share("--data_dir", many, "--hub_dataset_id", "alice/lost")
-        assert {path: repo.read(path) for path in repo.paths()} == before
-
-    def test_other_recordings_are_not_mixed_in(self, hub, token, many):
-        share("--data_dir", many, "--hub_dataset_id", "alice/other")
-        write_sound(many / "bell/0.wav", 1.0, 77, [500.0], RATE)
-        with pytest.raises(
-            InputError, match=r"differs in: recordings \(sizes and times of files\); remove it to begin"
-        ):
-            share("--data_dir", many, "--hub_dataset_id", "alice/other")
-        with pytest.raises(InputError, match="differs in: audio_format was 'flac' and now is 'original'"):
-            share("--data_dir", many, "--hub_dataset_id", "alice/other", "--audio_format", "original")
-
-    def test_a_second_version_takes_the_place_of_the_first(self, hub, token, many, tmp_path, monkeypatch):
-        share("--data_dir", many, "--hub_dataset_id", "alice/version", "--output_dir", tmp_path / "first")
-        (many / "bell/0.wav").unlink()
-        monkeypatch.setattr(plan, "SHARD_BYTES", 1 << 30)
-        share("--data_dir", many, "--hub_dataset_id", "alice/version", "--output_dir", tmp_path / "second")
-        paths = hub.repo("datasets", "alice/version").paths()
-        assert [path for path in paths if path.startswith("data/")] == ["data/train-00000-of-00001.parquet"]
-        assert len(load("alice/version", split="train")) == 23
-
-
-class TestFaults:
-    @pytest.mark.parametrize(
-        ("method", "path", "kind"),
-        [("GET", "/tree/", "503"), ("POST", "/commit/", "503"), ("POST", "/commit/", "reset"), ("PUT", "", "503")],
-    )
-    def test_a_push_survives(self, hub, token, speakers, tmp_path, method, path, kind):
-        name = f"alice/{tmp_path.name}"
-        hub.faults.add(method, path, kind, times=1)
-        share("--data_dir", speakers, "--hub_dataset_id", name)
-        assert len(load(name, split="train")) == 4
-
-
-class TestRefusals:
-    """Before anything is read: the folder with the recordings is not even there."""
-
-    def refusal(self, *argv: object) -> str:
-        with pytest.raises(InputError) as error:
-            share(*argv)
-        assert "\n" not in str(error.value) and not Path("pushes").exists()
-        return str(error.value)
-
-    def test_a_licence_that_forbids_it(self, hub, token):
-        closed = ("--corpus", "irmas", "--data_dir", "not/there", "--hub_dataset_id", "alice/irmas")
-        assert "alice/irmas would be public, but IRMAS is under 'CC BY-NC-SA 3.0'" in self.refusal(*closed)
-        assert ("datasets", "alice/irmas") not in hub.storage.repos
-        for allowed in (["--hub_private_repo"], ["--public_licence", "CC BY-NC-SA 3.0"]):
-            assert "not/there" in self.refusal(*closed, *allowed)
-
-    def test_settings_that_would_do_nothing(self):
-        own, out = ("--data_dir", "not/there"), ("--output_dir", "out")
-        assert "give --hub_dataset_id USER/NAME, or --output_dir DIR" in self.refusal(*own)
-        assert "--hub_private_repo would do nothing here" in self.refusal(*own, *out, "--hub_private_repo")
-        assert "--negatives esc50 are added where features" in self.refusal(*own, *out, "--negatives", "esc50")
-        assert "ESC-50 is under" in self.refusal("--corpus", "esc50", *own, *out, "--licence", "mit")
-        assert "Unknown flag '--fold'" in self.refusal(*own, *out, "--fold", "1")
-
-    def test_what_cannot_be(self, hub, token, speakers, tmp_path):
-        own = ("--data_dir", speakers, "--output_dir", tmp_path / "out")
-        assert "--audio_format mp3 is unknown; expected flac or original" in self.refusal(*own, "--audio_format", "mp3")
-        assert "broken.wav is unreadable" in self.refusal(*own, "--strict")
-        hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
-        assert "alice/features holds features" in self.refusal(*own, "--hub_dataset_id", "alice/features")
-        self.refusal("--data_dir", speakers, "--output_dir", tmp_path / "words.csv" / "x", "--hub_dataset_id", "a b/c")
 
 
 def test_nothing_of_this_machine_leaves(hub, token, speakers, tmp_path):

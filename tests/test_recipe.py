@@ -73,12 +73,12 @@ def run(recipe: str, *argv: str, **environment: str) -> subprocess.CompletedProc
     )
 
 
-def test_help_teaches():
-    result = run("ast_folder.py", "--help")
-    assert result.returncode == 0, result.stderr
-    assert "accelerate launch recipes/ast_folder.py --data_dir DIR" in result.stdout
-    assert "--window_s" in result.stdout and "[ast-mini]" in result.stdout
-    assert "--deepspeed" not in result.stdout, "rare flags only with --help_all"
+def test_help_teaches(forks):
+    result = forks.run(ROOT / "recipes" / "ast_folder.py", "--help")
+    assert result.returncode == 0, result.errors
+    assert "accelerate launch recipes/ast_folder.py --data_dir DIR" in result.output
+    assert "--window_s" in result.output and "[ast-mini]" in result.output
+    assert "--deepspeed" not in result.output, "rare flags only with --help_all"
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("[a-z]*.py")), ids=lambda path: path.stem)

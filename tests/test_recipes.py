@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from corpus_trees import write_sound
 from huggingface_hub import ModelCard
+from process_tree import run_tree
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
 from hf_audio.corpora.irmas import INSTRUMENTS
@@ -24,22 +24,12 @@ CHECKPOINT = "MIT/ast-finetuned-audioset-10-10-0.4593"
 QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none", "--num_workers", "1")
 
 
-def launch(script: str, *argv: str, env: dict[str, str], cwd: Path, config: str | None = None, ok: bool = True) -> str:
+def launch(script: str, *argv: str, env: dict[str, str], cwd: Path, config: str | None = None) -> str:
     """Runs `accelerate launch SCRIPT` on the CPU, and returns what it printed."""
     how = ("--config_file", str(ROOT / "recipes" / "accelerate" / config)) if config else ("--num_processes", "1")
-    command = ["-m", "accelerate.commands.launch", *how]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *how, str(ROOT / script), *argv]
     on_cpu = {"ACCELERATE_USE_CPU": "true"} if torch.accelerator.is_available() else {}  # else they must find out
-    result = subprocess.run(
-        [sys.executable, *command, str(ROOT / script), *argv],
-        env={**env, **on_cpu},
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=280,
-    )
-    assert (result.returncode == 0) == ok, result.stdout[-4000:]
-    return result.stdout
+    return run_tree(command, {**env, **on_cpu}, timeout_s=280, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +50,6 @@ def checkpoint(hub, tmp_path) -> str:
 
 RELOAD = """
 import sys
-sys.modules["hf_audio"] = None  # whoever loads a published model does not have it
 import json, numpy as np, soundfile
 from datasets import load_dataset
 from transformers import pipeline
@@ -74,12 +63,16 @@ print(json.dumps({"scores": {one["label"]: one["score"] for one in answers}, "sh
 """
 
 
-def test_irmas_from_recordings_over_the_hub_to_a_pipeline(irmas_tree, checkpoint, hub, hub_env, tmp_path):
+def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
+    irmas_tree, checkpoint, hub, hub_env, tmp_path, forks, forks_without_hf_audio
+):
     """The main job: build and push, train, publish; stream, train adapters, publish; load elsewhere."""
     names = ("--hub_model_id", "alice/ast-irmas", "--hub_dataset_id", "alice/irmas-fbank")
     job = ("--data_dir", str(irmas_tree), "--output_dir", str(tmp_path / "run"), *names, *QUICK)
-    refused = launch("recipes/ast_irmas.py", *job, "--push_to_hub", env=hub_env, cwd=tmp_path, ok=False)
-    assert "CC BY-NC-SA 3.0" in refused and "--hub_private_repo" in refused, "IRMAS must not go public by mistake"
+    refused = forks.run(ROOT / "recipes" / "ast_irmas.py", *job, "--push_to_hub", env=hub_env, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "CC BY-NC-SA 3.0" in refused.errors, "IRMAS must not go public by mistake"
+    assert "--hub_private_repo" in refused.errors
     assert not (tmp_path / "run" / "features").exists(), "the licence is looked at before any work is done"
 
     launch("recipes/ast_irmas.py", *job, "--push_to_hub", "--hub_private_repo", "true", env=hub_env, cwd=tmp_path)
@@ -94,7 +87,8 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(irmas_tree, checkpoint
     hub.log.clear()
     streamed = ("--dataset", "alice/irmas-fbank", "--output_dir", str(tmp_path / "lora"), "--lora_rank", "4", *QUICK)
     publish = ("--push_to_hub", "--hub_private_repo", "true", "--hub_model_id", "alice/ast-irmas-lora")
-    launch("recipes/ast_irmas.py", *streamed, *publish, env=hub_env, cwd=tmp_path)
+    adapted = forks.run(ROOT / "recipes" / "ast_irmas.py", *streamed, *publish, env=hub_env, cwd=tmp_path)
+    assert adapted.returncode == 0, adapted.errors[-4000:]
     ranges = [entry.range for entry in hub.log.matching("GET", origin="storage") if entry.range]
     assert ranges, "the train split is streamed by ranges, not downloaded"
     adapter = set(hub.repo("models", "alice/ast-irmas-lora").paths())
@@ -102,10 +96,9 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(irmas_tree, checkpoint
 
     excerpt = irmas_tree / "IRMAS-TestingData-Part1" / "Part1" / "(00) a song-0.wav"  # one window long
     for model, run in (("alice/ast-irmas", "run"), ("alice/ast-irmas-lora", "lora")):
-        program = [sys.executable, "-c", RELOAD, model, "alice/irmas-fbank", str(excerpt)]
-        result = subprocess.run(program, env=hub_env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        assert result.returncode == 0, result.stderr[-3000:]
-        loaded = json.loads(result.stdout.splitlines()[-1])
+        result = forks_without_hf_audio.run(RELOAD, model, "alice/irmas-fbank", excerpt, env=hub_env, cwd=tmp_path)
+        assert result.returncode == 0, result.errors[-3000:]
+        loaded = json.loads(result.output.splitlines()[-1])
         assert loaded["shape"] == [298, 128]
         stored = read_scores(tmp_path / run)
         clip = next(place for place, clip_id in enumerate(stored.clip_ids) if clip_id.endswith("a song-0.wav"))
@@ -125,7 +118,7 @@ def folder_of_recordings(tmp_path_factory) -> Path:
     return root
 
 
-def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_path):
+def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_path, forks):
     job = ("--data_dir", str(folder_of_recordings), "--output_dir", "run", *QUICK)
     printed = launch("recipes/ast_folder.py", *job, env=hub_env, cwd=tmp_path, config="two_cpu.yaml")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
@@ -145,14 +138,14 @@ def test_own_recordings_with_two_processes(folder_of_recordings, hub_env, tmp_pa
     reloaded = ASTForAudioClassification.from_pretrained(tmp_path / "run")
     assert list(reloaded.config.id2label.values()) == ["bell", "flute", "tuba"]
 
-
-def test_two_processes_build_the_features_of_one(folder_of_recordings, hub_env, tmp_path):
-    for name, config in (("one", None), ("two", "two_cpu.yaml")):
-        job = ("--data_dir", str(folder_of_recordings), "--features_dir", name, "--num_workers", "1")
-        launch("scripts/build_features.py", *job, env=hub_env, cwd=tmp_path, config=config)
-    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("one", "two"))
-    assert one.keys() == two.keys() and len(one) > 8
-    assert all(one[name] == two[name] for name in one if not name.endswith((".md", ".png")))
+    job = ("--data_dir", folder_of_recordings, "--features_dir", "one", "--num_workers", "1")
+    alone = forks.run(ROOT / "scripts" / "build_features.py", *job, cwd=tmp_path)
+    assert alone.returncode == 0, alone.errors[-4000:]
+    folders = (tmp_path / "one", tmp_path / "run" / "features")
+    one, two = ({path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in folders)
+    made_of_them = {name for name in one if name.endswith((".md", ".png"))}
+    assert one.keys() - made_of_them == two.keys() - made_of_them and len(one.keys() - made_of_them) > 5
+    assert all(one[name] == two[name] for name in one.keys() - made_of_them), "two processes build the features of one"
     assert "load_dataset" in one["README.md"].decode()
 
 
@@ -202,12 +195,14 @@ def test_every_recipe_parses(recipe, monkeypatch):
     assert f"accelerate launch recipes/{recipe.name}" in content["__doc__"]
 
 
-def test_the_demo_takes_two_steps(hub_env, tmp_path):
+def test_the_demo_takes_two_steps(hub, hub_env, tmp_path, forks):
     """`make demo` with a smaller corpus: what is rendered is found again by the next run."""
     from hf_audio.corpora.general_midi import obtain
 
     obtain(tmp_path / "midi", num_train_clips=66, num_test_clips=11)
     job = ("--demo", "--data_dir", str(tmp_path / "midi"), "--output_dir", "run", *QUICK)
-    launch("recipes/ast_irmas.py", *job, env=hub_env | {"HF_ENDPOINT": "http://127.0.0.1:9"}, cwd=tmp_path)
+    done = forks.run(ROOT / "recipes" / "ast_irmas.py", *job, env=hub_env, cwd=tmp_path)
+    assert done.returncode == 0, done.errors[-4000:]
+    assert not hub.log.requests, "it needs no network"
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["task"]["labels"] == list(INSTRUMENTS) and report["evaluated_split"] == "test"

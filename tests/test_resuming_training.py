@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +96,22 @@ def test_a_resumed_run_has_the_same_random_numbers(shards, tmp_path, streaming):
     assert_same_weights(trainer.model.state_dict(), again.model.state_dict())
 
 
+def test_a_stream_that_is_divided_otherwise_in_the_middle_of_an_epoch_is_told(shards, tmp_path, caplog):
+    features, steps = load_features(shards, streaming=True), {"save_strategy": "steps", "eval_strategy": "no"}
+
+    def go_on(last, **division):
+        arguments = {**steps, "save_steps": 1, "save_total_limit": None, "max_steps": 6, **division}
+        interrupted(tmp_path, last)
+        caplog.clear()
+        trainer_of(features, tmp_path, arguments=arguments).train_resumable()
+        return [record.getMessage() for record in caplog.records if "was begun by" in record.getMessage()]
+
+    assert go_on(0, gradient_accumulation_steps=2) == go_on(4, gradient_accumulation_steps=2) == []
+    (told,) = go_on(4, per_device_train_batch_size=8)
+    assert "begun by 1 process(es) with 1 worker(s) each and batches of 4, and goes on with" in told
+    assert go_on(6, per_device_train_batch_size=8) == [], "a whole epoch"
+
+
 def test_a_lora_run_publishes_both_forms_and_resumes(tiny_features, tmp_path):
     base, run, resumed = tmp_path / "base", tmp_path / "run", tmp_path / "resumed"
     tiny_model(tiny_features, seed=7).save_pretrained(base)
@@ -166,21 +178,10 @@ def test_only_whole_checkpoints_count(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
 
 
-def start_run(features_folder, run, *flags, **arguments):
+def start_run(forks, features_folder, run, *flags, **arguments):
     arguments |= {"per_device_train_batch_size": 4, "logging_steps": 1, "disable_tqdm": True}
-    command = [sys.executable, str(TESTS / "training_run.py"), str(features_folder), str(run), *flags]
-    return subprocess.Popen(
-        [*command, "--arguments", json.dumps(arguments)],
-        env={**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors[-3000:]
+    program = TESTS / "training_run.py"
+    return forks.start(program, features_folder, run, *flags, "--arguments", json.dumps(arguments))
 
 
 IN_THE_MIDDLE = {"save_strategy": "steps", "save_steps": 8, "eval_strategy": "steps", "eval_steps": 8}
@@ -193,20 +194,19 @@ KILLED = [
 
 
 @pytest.mark.parametrize(("flags", "arguments", "kills"), KILLED)
-def test_a_run_that_is_killed_ends_as_an_undisturbed_one(shards, tmp_path, flags, arguments, kills):
+def test_a_run_that_is_killed_ends_as_an_undisturbed_one(shards, tmp_path, forks, flags, arguments, kills):
     """SIGKILL as soon as a checkpoint's folder appears, when its files are being written, then the same command."""
-    undisturbed = start_run(shards, tmp_path / "undisturbed", *flags, **arguments)
+    undisturbed = start_run(forks, shards, tmp_path / "undisturbed", *flags, **arguments)
     killed = tmp_path / "killed"
     for step in kills:
-        process = start_run(shards, killed, *flags, **arguments)
+        process = start_run(forks, shards, killed, *flags, **arguments)
         while not (killed / "checkpoints" / f"checkpoint-{step}").exists():
-            assert process.poll() is None, process.stderr.read()[-3000:]
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+            assert process.poll(0.001) is None, process.errors[-3000:]
+        process.kill()
         assert process.wait() == -signal.SIGKILL
         assert not (killed / "outcome.json").exists()
-    finish(start_run(shards, killed, *flags, **arguments))
-    finish(undisturbed)
+    for process in (start_run(forks, shards, killed, *flags, **arguments), undisturbed):
+        assert process.wait() == 0, process.errors[-3000:]
     outcomes = [json.loads((run / "outcome.json").read_text()) for run in (tmp_path / "undisturbed", killed)]
     assert outcomes[0]["steps"] == arguments["num_train_epochs"] * STEPS
     assert outcomes[0] == outcomes[1]

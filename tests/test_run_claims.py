@@ -131,16 +131,17 @@ def test_a_metric_that_this_split_does_not_have_is_one_sentence(tiny_features, t
 
 
 def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_path, monkeypatch):
-    from hf_audio import losses, prepare_model, train_model
+    from hf_audio import prepare_model, train_model
+    from hf_audio.training import classification
 
     def fail(*arguments):
         raise InputError("No training clip carries bell")
 
-    monkeypatch.setattr(losses, "class_weights_from_counts", fail)
+    monkeypatch.setattr(classification, "class_weights_from_counts", fail)
     values = {"output_dir": str(tmp_path), "model": "cnn-concert", "max_steps": 1, "report_to": "none"}
     recipe = parse_recipe(values, argv=["--dataset", tiny_features.source])
     model = prepare_model(recipe, tiny_features)
     assert train_model(recipe, model, tiny_features).state.global_step == 1
-    recipe.model.class_weights = True
+    recipe.loss.class_weights = "balanced"
     with pytest.raises(InputError, match="No training clip carries bell"):
         train_model(recipe, model, tiny_features)

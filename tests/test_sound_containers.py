@@ -7,9 +7,11 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
-from sound_containers import WRITERS, parquet_bytes
+from sound_containers import WRITERS, audio_table, parquet_bytes
 
 from hf_audio.data.recordings import containers
 from hf_audio.data.recordings.audio import AudioError, read_audio
@@ -99,3 +101,16 @@ def test_broken_containers_are_read_or_refused(container):
             assert "\n" not in str(error) and path.name in str(error)
             refused += 1
     assert 10 < refused < 60
+
+
+@pytest.mark.parametrize(
+    "options", [{"compression": "none", "use_dictionary": False}, {"use_content_defined_chunking": True}]
+)
+def test_a_large_row_group_is_not_held_where_its_pages_can_be_read_apart(tmp_path, options):
+    contents = [np.random.default_rng(row).bytes(400_000) for row in range(50)]
+    pq.write_table(audio_table(contents), tmp_path / "a.parquet", row_group_size=50, **options)
+    before, most = pa.total_allocated_bytes(), 0
+    for row, sound in sounds(str(tmp_path / "a.parquet"), "audio", range(50), open_regular):
+        assert sound.read() == contents[row]
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 0.5 * sum(map(len, contents))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
@@ -184,7 +181,7 @@ def test_it_can_be_sent_to_processes_and_gives_the_same(corpus, folder, tmp_path
         assert path.read_bytes() == (again / "data" / path.name).read_bytes()
 
 
-def test_published_beside_a_model_it_needs_no_hf_audio(folder, tmp_path):
+def test_published_beside_a_model_it_needs_no_hf_audio(folder, tmp_path, hub, forks_without_hf_audio):
     """Loaded in a process without hf_audio, alone and, with one channel, by the stock pipeline."""
     extractor = load_features(folder).extractor
     one = Spectrogram(n_fft=1024, num_mel_bins=32).to_feature_extractor(44, -40.0, 15.0)
@@ -193,19 +190,18 @@ def test_published_beside_a_model_it_needs_no_hf_audio(folder, tmp_path):
     )
     sound = stereo_music(1.2)
     np.save(tmp_path / "sound.npy", sound)
-    environment = {**os.environ, "PYTHONPATH": "", "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     for name, published in (("several", extractor), ("one", one)):
         target = tmp_path / name
         ASTForAudioClassification(config).save_pretrained(target)
         published.save_pretrained(target)
         assert (target / "spectrogram.py").exists() and (target / "decomposition.py").exists()
     code = USE_WITHOUT_HF_AUDIO.replace("model=sys.argv[1]", "model=sys.argv[1].replace('several', 'one')")
-    command = [sys.executable, "-c", code, tmp_path / "several", tmp_path / "sound.npy", tmp_path / "values.npy"]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert process.returncode == 0, process.stderr[-2000:]
+    process = forks_without_hf_audio.run(code, "several", "sound.npy", "values.npy", cwd=tmp_path)
+    assert process.returncode == 0, process.errors[-2000:]
+    assert not hub.log.requests
     exact = extractor(sound, RATE)["input_values"]
     np.testing.assert_allclose(np.load(tmp_path / "values.npy"), exact, atol=1e-4)
-    assert exact.shape == (1, 7, 87, 32) and len(json.loads(process.stdout.splitlines()[-1])) == 2
+    assert exact.shape == (1, 7, 87, 32) and len(json.loads(process.output.splitlines()[-1])) == 2
     loaded = AutoFeatureExtractor.from_pretrained(tmp_path / "several", trust_remote_code=True)
     check_same_extractor(extractor, loaded)
 

@@ -121,7 +121,7 @@ def distances(order):
 
 def test_blocks_mix_better_than_a_buffer_of_1000():
     """The one of `datasets`, which holds 1,500 windows where row groups have 1,024, and copies them."""
-    order = StreamOrder((20_000,), BATCH, block_windows=BLOCK_WINDOWS)
+    order = StreamOrder((20_000,), BATCH, BLOCK_WINDOWS)
     blocks = np.concatenate([block.first + order.shuffled(0, block) for block, _ in order.blocks(0, 0)])
     table = datasets.Dataset.from_dict({"window": range(20_000)})
     groups = [datasets.Dataset(table.data.slice(first, 1024)) for first in range(0, 20_000, 1024)]

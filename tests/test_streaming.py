@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 
 import pytest
@@ -47,6 +48,7 @@ def test_rows_are_those_of_the_folder(folder, shards):
     assert len(windows) == 38 and len(rows) == 40
     assert [local[name] for name in names(rows)] == rows
     assert len(set(names(rows[:38]))) == 38
+    assert pickle.loads(pickle.dumps(windows)).__getitems__(StreamedBatch(0, 0)) == rows[:4], "as spawned workers do"
 
 
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])

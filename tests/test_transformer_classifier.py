@@ -9,6 +9,7 @@ from small_transformers import (
     WAVEFORM_KINDS,
     assert_same_encoder,
     encoder_of,
+    headed_from_checkpoint,
     headed_of,
     logits,
     save_checkpoints,
@@ -24,9 +25,6 @@ from transformers import (
 
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.losses import loss_for
-from hf_audio.models.checkpoints import (
-    headed_from_checkpoint,
-)
 from hf_audio.models.transformer_backbone import least_samples
 from hf_audio.models.transformer_classifier import TransformerClassifier, TransformerClassifierConfig
 

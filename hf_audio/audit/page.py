@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
-from hf_audio.audit.to_listen import playable
+from hf_audio.audit.to_listen import FOLDER, MOST_TAKEN, playable
 from hf_audio.config import DataConfig
-from hf_audio.data.index.columns import require_files
+from hf_audio.data.index.columns import is_file, require_files
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
@@ -113,7 +113,8 @@ def write_clips(clips: pa.Table, table: Path) -> None:
     clips = list(rows_of(clips))
     if any(clip.unknown for clip in clips):
         raise InputError(f"{table} cannot say that labels are unknown, and those of this corpus are in part")
-    # Names that a reader could take for several, or that hold what stands between several, are written as lists
+    # Names that a reader could take for several are written as lists, and then in every cell: unlike those of
+    # `names_cell`, cells are read by how the whole column looks
     as_lists = any(mark in name for clip in clips for name in clip.labels for mark in ",;|[")
     labels = "label" if all(len(clip.labels) == 1 for clip in clips) and not as_lists else "labels"
     metadata = list(dict.fromkeys(name for clip in clips for name in clip.metadata))
@@ -168,6 +169,11 @@ def _page(
         rows.append(Row(cells, tags=[one.finding], level=one.severity))
     table = Table(("finding", "clip", "detail", "labels", "listen", "10 s, to 3.6 kHz"), rows, tagged=True)
     more = [f"{len(findings) - MOST_ROWS} more in audit.csv."] if len(findings) > MOST_ROWS else []
+    if not is_file(index).all():
+        taken = len({file.name for file in files.values() if file.parent.name == FOLDER})
+        more.append(
+            f"Of recordings in a dataset the first {taken} that can be played were taken out, at most {MOST_TAKEN}."
+        )
     return page(title, summary_table(index, findings), table, *more)
 
 

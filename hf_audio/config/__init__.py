@@ -5,6 +5,7 @@ the command line; recipe.py puts them together.
 """
 
 from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
+from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.run import HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import setting
@@ -18,6 +19,7 @@ __all__ = [
     "DataConfig",
     "FeatureConfig",
     "HubConfig",
+    "LossConfig",
     "MixingConfig",
     "ModelConfig",
     "PretrainingConfig",

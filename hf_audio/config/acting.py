@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from hf_audio.config.data import DataConfig, MixingConfig
+from hf_audio.config.loss import LossConfig
 from hf_audio.errors import InputError
 
 
@@ -34,7 +35,7 @@ STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_work
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
-OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "class_weights", "label_smoothing_factor")
+OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
 NEEDS = (
     Needs(
@@ -83,6 +84,12 @@ NEEDS = (
         ("combine_most", "combine_offset_s", "combine_level_db"),
         lambda run: run.combine_probability > 0,
         "nothing is combined: give --combine_probability too, or leave it out",
+    ),
+    Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
+    Needs(
+        ("positive_gamma", "negative_gamma", "negative_margin"),
+        lambda run: run.loss == "asymmetric",
+        "it is of --loss asymmetric: give that too, or leave it out",
     ),
     Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
     Needs(

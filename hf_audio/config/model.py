@@ -39,7 +39,6 @@ class ModelConfig:
     lora_rank: int = setting(0, "Train LoRA adapters of this rank and the head only; 0 trains all weights.")
     lora_alpha: int | None = setting(None, "LoRA scale. Default: twice the rank.")
     lora_dropout: float = setting(0.0, "Dropout in front of the adapters.")
-    class_weights: bool = setting(False, "Weigh classes in the loss by their rarity in the train split.")
     early_stopping_patience: int = setting(0, "Stop after so many evaluations without a better score; 0 never does.")
 
     def __post_init__(self) -> None:

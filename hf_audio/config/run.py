@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
+from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.setting import PATH, setting
 from hf_audio.hub_licences import model_licence
@@ -62,6 +63,7 @@ class Recipe:
     mixing: MixingConfig
     model: ModelConfig
     augment: AugmentConfig
+    loss: LossConfig
     hub: HubConfig
     run: RunConfig
     training: TrainingArguments

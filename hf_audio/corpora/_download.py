@@ -255,6 +255,8 @@ class _ResumingDownloader:
                     self._require_right_size(arrived, url)
                     file.write(chunk)
                     bar.update(len(chunk))
+                file.flush()
+                os.fsync(file.fileno())  # before it gets its last name: a power cut then leaves no file with holes
         except OSError as error:  # what the network does is no OSError here: urllib3 has its own
             raise unwritable(self.part.parent, error) from error
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
+from hf_audio.data.index.columns import metadata_values
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.fbank import FbankFeatureExtractor
@@ -86,7 +87,7 @@ def build_model(
     """
     options = dict(options or {})
     if metadata_fields:
-        options["metadata"] = metadata_values(features, metadata_fields)
+        options["metadata"] = metadata_values(features.clips(), metadata_fields)
     if freeze == "backbone" and _is_timm(name):
         freeze, options["trainable_blocks"] = "none", 0  # its batch norms rest too
     trained = is_trained(name)
@@ -128,23 +129,6 @@ def with_extractor_of(name: str, features: FeatureDataset, token: str | None = N
         seconds = max(1, -(-round(1000 * features.window_s) // 1000))
         wanted = WhisperFeatureExtractor(**{**wanted.to_dict(), "chunk_length": seconds})
     return dataclasses.replace(features, extractor=wanted)
-
-
-def metadata_values(features: FeatureDataset, fields: Sequence[str]) -> dict[str, list[str]]:
-    """The values that each field has among the clips, sorted, as text: {"drums": ["no", "yes"]}.
-
-    Raises:
-        InputError: a field that no clip has.
-    """
-    from hf_audio.data.index.columns import values_in
-    from hf_audio.data.index.table import metadata_columns
-
-    clips = features.clips()
-    found = {fact: values_in(clips[column]) for column, fact in metadata_columns(clips).items()}
-    for field in fields:
-        if not found.get(field):
-            raise unknown_name("metadata field", field, sorted(fact for fact, values in found.items() if values))
-    return {field: sorted(map(str, found[field])) for field in fields}
 
 
 def _is_timm(name: str) -> bool:

@@ -79,21 +79,6 @@ def transformer_from_checkpoint(
     return stock if stays_stock(encoder, **settings) else with_head(stock, labels, encoder=encoder, **settings)
 
 
-def headed_from_checkpoint(
-    name: str,
-    labels: LabelSpace,
-    *,
-    encoder: str = "full",
-    num_frames: int | None = None,
-    num_bins: int | None = None,
-    token: str | None = None,
-    **settings,
-) -> TransformerClassifier:
-    """The same as `transformer_from_checkpoint`, but always our class, with a plain linear head too."""
-    stock = stock_from_checkpoint(name, labels, num_frames=num_frames, num_bins=num_bins, token=token)
-    return with_head(stock, labels, encoder=encoder, **settings)
-
-
 def stock_from_checkpoint(
     name: str,
     labels: LabelSpace,

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
+from hf_audio.data.index.columns import metadata_values
 from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips, require_one_corpus
-from hf_audio.preparation.extractors import check_window_ahead, default_window_s, longest_clip_s, window_extractor
+from hf_audio.preparation.extractors import window_extractor
 from hf_audio.preparation.read_corpora import corpora_of
+from hf_audio.preparation.window_lengths import default_window_s, window_length_s
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
 from hf_audio.terminal import show
 
@@ -31,11 +33,13 @@ def build_corpus_features(
     mixing: MixingConfig | None = None,
     token: str | bool | None = None,
     given: Collection[str] | None = None,
+    metadata: Collection[str] = (),
 ) -> Path:
     """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
 
     How a folder, table or dataset was read is printed first, in one paragraph. `token` is for datasets on the Hub;
     `given` names the settings that a user gave, which must do something; None those that are not their defaults.
+    `metadata` names what a model will want to know of the clips beside their sound.
 
     Raises:
         InputError: as the corpus, the split, mixing and building do.
@@ -52,11 +56,8 @@ def build_corpus_features(
             given=given,
             tell=show if state.is_main_process else None,
         )
-    window_s = features.window_s
-    if not window_s:
-        window_s = default_window_s(prepared.clips, token) if window_s is None else longest_clip_s(prepared.clips)
-    else:
-        check_window_ahead(prepared.clips, window_s, token)
+    metadata_values(prepared.clips, metadata)  # said now, not when the features are there
+    window_s = window_length_s(prepared.clips, features.window_s, token)
     return build_features(
         prepared.clips,
         prepared.labels,

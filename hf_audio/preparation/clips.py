@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
 from hf_audio.corpora import corpus_named
 from hf_audio.corpora.folder import Reading
+from hf_audio.corpora.folder.idle import IdleError, each_read
 from hf_audio.data.index.columns import names_in, with_split, with_values
 from hf_audio.data.index.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
@@ -68,6 +69,8 @@ def corpus_clips(
     """
     parts = _parts(data, sample_rate, token, tell)
     require_acting_splits(data, [set(names_in(part.clips["split"])) for part in parts.values()], given)
+    if data.several_labels and (given is None or "several_labels" in given):
+        _require_one_label(parts)
     clips, labels, card, understanding = _divided(parts, data) if len(parts) == 1 else _joined(parts, data, tell)
     negatives, told = _negatives(data, labels)
     if told and tell:
@@ -123,10 +126,12 @@ def _parts(
     data: DataConfig, sample_rate: int | None, token: str | bool | None, tell: Callable[[str], object] | None
 ) -> dict[str, CorpusClips]:
     """Each corpus by its name, as it was read and after `--label_map`; what was understood is told."""
-    parts: dict[str, CorpusClips] = {}
-    for name, of_one in each_corpus(data).items():
+
+    def described(name: str, of_one: DataConfig) -> CorpusClips:
         with _naming(name, data):
-            parts[name] = _described(of_one, sample_rate, token, _telling(name, data, tell))
+            return _described(of_one, sample_rate, token, _telling(name, data, tell))
+
+    parts = each_read(each_corpus(data), described)
     if not data.label_map:
         return parts
     names = read_label_map(data.label_map, {name: part.labels.names for name, part in parts.items()})
@@ -140,6 +145,14 @@ def _parts(
             card = dataclasses.replace(part.card, understood=f"{part.card.understood} {said}".strip(), label_names=None)
             parts[name] = CorpusClips(clips, labels, card, part.understanding)
     return parts
+
+
+def _require_one_label(parts: Mapping[str, CorpusClips]) -> None:
+    """Refuses --several_labels where several classes apply to a clip in each corpus by itself."""
+    if all(label_space(part.card, part.clips).is_multi_label for part in parts.values()):
+        raise InputError(
+            "--several_labels would do nothing here: several classes may apply to a clip already; leave it out"
+        )
 
 
 def _divided(parts: Mapping[str, CorpusClips], data: DataConfig) -> CorpusClips:
@@ -173,7 +186,7 @@ def _naming(name: str, data: CorpusConfig) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if data.num_corpora == 1:
+        if data.num_corpora == 1 or isinstance(error, IdleError):  # which may act elsewhere
             raise
         raise InputError(f"Of {name}: {error}") from error
 

@@ -1,28 +1,12 @@
-"""From settings to what makes the features, and the length of a window."""
+"""From settings to what makes the features."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from hf_audio.config import FeatureConfig
-from hf_audio.data.building.plan import check_window
-from hf_audio.data.index.columns import is_file, of_split, require_files, without_mixtures
-from hf_audio.data.recordings.lengths import clip_durations, read_headers, stretch_lengths
-from hf_audio.data.recordings.sampling import are_all_sampled, sampled
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
-from hf_audio.terminal import named_logger
 
 OF_ALL = ("features", "window_s", "hop_s")
-LONGEST_DEFAULT_WINDOW_S = 5.0
-NUM_PROBED_CLIPS = 500  # enough to know how long clips are
-NUM_PROBING_THREADS = 4
-
-logger = named_logger(__name__)
 
 
 def window_extractor(settings: FeatureConfig) -> WindowExtractor:
@@ -53,69 +37,3 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
 def settings_of(kind: str) -> tuple[str, ...]:
     """The settings that features of a kind have."""
     return (*OF_ALL, *KINDS[kind].settings)
-
-
-def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
-    """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
-
-    So most short clips fit one window without much padding, and long ones are cut into several. Some clips are looked
-    at; `token` is for recordings on the Hub.
-    """
-    # Without mixtures, which are no longer than these, and negatives, which should not decide
-    training = of_split(without_mixtures(clips), "train")
-    training = training.filter(pc.greater(pc.list_value_length(training["labels"]), 0))
-    some = sampled(training, NUM_PROBED_CLIPS, token)
-    lengths = [(clip.end_s or info.duration_s) - clip.start_s for clip, info in some]
-    if not lengths and not is_file(training).all():
-        raise InputError(
-            "None of the training recordings that were looked at holds sound that can be read: rows that hold "
-            "paths alone have none, and the formats are in README.md"
-        )
-    if not lengths:
-        raise InputError(
-            f"None of the {len(training)} training files can be read as audio; see the formats in README.md"
-        )
-    window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
-    logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
-    return window_s
-
-
-def check_window_ahead(clips: pa.Table, window_s: float, token: str | bool | None = None) -> None:
-    """Looks for a window that no clip fills, where building would learn it last: after all containers were read.
-
-    Where only some recordings can be looked at and all are shorter, that is a warning.
-
-    Raises:
-        InputError: the window is longer than every clip.
-    """
-    if is_file(clips).all():
-        return
-    if not clips["end_s"].null_count:
-        check_window(window_s, stretch_lengths(clips, np.full(len(clips), np.inf)))
-    some = sampled(clips, NUM_PROBED_CLIPS, token)
-    lengths = np.array([min(clip.end_s or np.inf, info.duration_s) - clip.start_s for clip, info in some])
-    if not len(lengths):
-        return
-    try:
-        check_window(window_s, lengths)
-    except InputError:
-        if are_all_sampled(clips):
-            raise
-        logger.warning(
-            "None of %d clips looked at fills the window of %g s, the longest has %.2f s; if none of all does, "
-            "building stops at its end: --window_s decides",
-            *(len(some), window_s, lengths.max()),
-        )
-
-
-def longest_clip_s(clips: pa.Table) -> float:
-    """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole.
-
-    Raises:
-        InputError: no recording can be read; or they are not files, whose lengths can be known before they are read.
-    """
-    require_files(clips, "--window_s 0, which is the longest clip, needs")
-    longest_s = float(clip_durations(clips, read_headers(clips, NUM_PROBING_THREADS)).max())
-    if not longest_s:
-        raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
-    return math.ceil(100 * round(longest_s, 6)) / 100

@@ -21,6 +21,7 @@ from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import OWN_COLUMNS, RENAMED, CorpusCard, metadata_columns
 from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
+from hf_audio.preparation.shared_recordings import told_shared
 
 CORPUS = "corpus"  # the column that says where a clip is from
 MOST_UNDERSTOOD = 5_000  # letters in a card
@@ -55,7 +56,8 @@ def join(parts: Sequence[Part]) -> Joined:
     _check_spellings(parts)
     tables = _of_equal_types([_apart(part, labels) for part in parts])
     clips = pa.concat_tables(tables, promote_options="default")
-    told = " ".join([_shares(parts), *_classes(parts, labels)])
+    shared = told_shared([part.name for part in parts], [part.clips for part in parts])
+    told = " ".join([_shares(parts), *_classes(parts, labels), shared])
     return Joined(clips, labels, _card(parts, labels, told), told)
 
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.config import CorpusConfig, DataConfig
-from hf_audio.corpora import corpus_named, obtain_corpus
-from hf_audio.corpora._dataset import Place, read_card, read_dataset
+from hf_audio.corpora import Corpus, corpus_named, obtain_corpus
+from hf_audio.corpora._dataset import DatasetReading, Place, read_card, read_dataset
 from hf_audio.corpora.folder import Reading
 from hf_audio.data.index.columns import with_split
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.index.understanding import Understanding
 from hf_audio.errors import InputError
-from hf_audio.preparation.sources import DATASET, FEATURES, each_corpus, reading_of_dataset, reading_of_files, source_of
+from hf_audio.preparation.sources import DATASET, FEATURES, each_corpus, source_and_reading
 
 
 def corpora_of(data: CorpusConfig, token: str | bool | None = None) -> list[CorpusCard]:
@@ -31,10 +31,10 @@ def corpora_of(data: CorpusConfig, token: str | bool | None = None) -> list[Corp
 
 
 def _card_of(data: CorpusConfig, token: str | bool | None) -> CorpusCard:
-    source = source_of(data, token)
+    (source, reading), corpus = source_and_reading(data, token), corpus_named(data.corpus)
     if source.kind != DATASET:
-        return corpus_named(data.corpus).card
-    return _card_of_dataset(data, read_card(source.place, reading_of_dataset(data)))
+        return corpus.card
+    return _card_of_dataset(corpus, read_card(source.place, reading))
 
 
 def recordings(name: str, data_dir: str | None, flag: str = "--data_dir") -> Path:
@@ -66,36 +66,36 @@ def read_corpus(data: DataConfig, token: str | bool | None = None) -> ReadCorpus
     Raises:
         InputError: as the corpus or the dataset does, or settings that are for the one and not for the other.
     """
-    source, official = source_of(data, token), data.split == "official"
+    (source, reading), corpus = source_and_reading(data, token), corpus_named(data.corpus)
+    official = data.split == "official"
     if source.kind == FEATURES:
         raise InputError(f"{data.dataset} holds features, not recordings: give --data_dir, or a dataset with sound")
     if source.kind == DATASET:
-        read = _read_dataset(data, source.place, official)
+        read = _read_dataset(source.place, reading, corpus, official)
     else:
-        read = _read_files(data, source.data_dir, official)
+        read = _read_files(source.data_dir, reading, corpus, official)
     return read if official else read._replace(clips=with_split(read.clips, None))
 
 
-def _read_dataset(data: CorpusConfig, place: Place, official: bool) -> ReadCorpus:
-    corpus = corpus_named(data.corpus)
-    if data.corpus != "folder" and corpus.of_dataset is None:
+def _read_dataset(place: Place, reading: DatasetReading, corpus: Corpus, official: bool) -> ReadCorpus:
+    if corpus.name != "folder" and corpus.of_dataset is None:
         raise InputError(
-            f"--corpus {data.corpus} knows its files and nothing of datasets such as {place.name}: add --corpus folder "
+            f"--corpus {corpus.name} knows its files and nothing of datasets such as {place.name}: add --corpus folder "
             "to read it as any other, or give --data_dir in place of --dataset"
         )
-    clips, understanding, card = read_dataset(place, reading_of_dataset(data))
+    clips, understanding, card = read_dataset(place, reading)
     if corpus.of_dataset and official:
         known = corpus.of_dataset(clips)
-        understanding = _as_known(understanding, data.corpus, clips, known)
+        understanding = _as_known(understanding, corpus.name, clips, known)
         clips = known
-    return ReadCorpus(clips, understanding, _card_of_dataset(data, card))
+    return ReadCorpus(clips, understanding, _card_of_dataset(corpus, card))
 
 
-def _card_of_dataset(data: CorpusConfig, card: CorpusCard) -> CorpusCard:
+def _card_of_dataset(corpus: Corpus, card: CorpusCard) -> CorpusCard:
     """The card of a dataset; of a copy of a corpus that is known, its authors', with where the copy lies."""
-    if data.corpus == "folder":
+    if corpus.name == "folder":
         return card
-    return dataclasses.replace(corpus_named(data.corpus).card, source=card.source, revision=card.revision)
+    return dataclasses.replace(corpus.card, source=card.source, revision=card.revision)
 
 
 def _as_known(understanding: Understanding, name: str, clips: pa.Table, known: pa.Table) -> Understanding:
@@ -117,10 +117,9 @@ def _as_known(understanding: Understanding, name: str, clips: pa.Table, known: p
     )
 
 
-def _read_files(data: CorpusConfig, data_dir: str | None, official: bool) -> ReadCorpus:
-    corpus, reading = corpus_named(data.corpus), reading_of_files(data)
+def _read_files(data_dir: str | None, reading: Reading, corpus: Corpus, official: bool) -> ReadCorpus:
     if reading != Reading() and not corpus.understand:
         given = next(name for name, value in vars(reading).items() if value != getattr(Reading(), name))
-        raise InputError(f"--{given} is for --corpus folder, and the layout of {data.corpus} is known; leave it out")
-    clips, understanding = corpus.read(recordings(data.corpus, data_dir), reading, official=official)
+        raise InputError(f"--{given} is for --corpus folder, and the layout of {corpus.name} is known; leave it out")
+    clips, understanding = corpus.read(recordings(corpus.name, data_dir), reading, official=official)
     return ReadCorpus(clips, understanding, corpus.card)

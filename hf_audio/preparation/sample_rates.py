@@ -18,7 +18,7 @@ def with_low_rates(
     """The understanding with a remark where recordings, of a sample of them, lie below `sample_rate` in Hz."""
     if sample_rate is None:
         return understanding
-    rates = [info.sample_rate for _, info in sampled(clips, NUM_PROBED_FILES, token)]
+    rates = [info.sample_rate for _, info in sampled(clips, NUM_PROBED_FILES, token).found]
     low = [rate for rate in rates if rate < sample_rate]
     if not low:
         return understanding

@@ -124,24 +124,22 @@ def _are_cached_features(dataset: str, revision: str | None) -> bool:
     return isinstance(try_to_load_from_cache(dataset, "manifest.json", revision=revision, repo_type="dataset"), str)
 
 
-def reading_of_files(data: CorpusConfig) -> Reading:
-    """What the settings say of a folder or table.
+def source_and_reading(
+    data: CorpusConfig, token: str | bool | None = None
+) -> tuple[Source, Reading | DatasetReading | None]:
+    """What the settings name, and what they say of how it is to be read, None of features.
 
     Raises:
-        InputError: one of them is for datasets.
+        InputError: see `source_of`; or a setting that is for what is read in another way.
     """
-    _refuse(data, DatasetReading, Reading, "is for datasets, and {} is read as files: leave it out")
-    return _filled(Reading, data)
-
-
-def reading_of_dataset(data: CorpusConfig) -> DatasetReading:
-    """What the settings say of a dataset.
-
-    Raises:
-        InputError: one of them is for folders and tables.
-    """
-    _refuse(data, Reading, DatasetReading, "is for folders and tables, and {} is a dataset: leave it out")
-    return _filled(DatasetReading, data)
+    source = source_of(data, token)
+    if source.kind == FILES:
+        _refuse(data, DatasetReading, Reading, "is for datasets, and {} is read as files: leave it out")
+        return source, _filled(Reading, data)
+    if source.kind == DATASET:
+        _refuse(data, Reading, DatasetReading, "is for folders and tables, and {} is a dataset: leave it out")
+        return source, _filled(DatasetReading, data)
+    return source, None
 
 
 def _filled(kind: type, data: CorpusConfig) -> Reading | DatasetReading:

@@ -18,6 +18,7 @@ from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_json
 from hf_audio.models.saving import LEADS_ELSEWHERE
 from hf_audio.privacy import require_no_token
+from hf_audio.publishing.handler import HANDLER, REQUIREMENTS, handlers, is_requirements
 from hf_audio.terminal import named_logger
 
 FEATURES = ("manifest.json", INDEX, "excluded.csv", "preprocessor_config.json")
@@ -27,7 +28,7 @@ WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json
 NETWORK = rf"config\.json|preprocessor_config\.json|{WEIGHTS}"
 SCORES = "scores"  # Parquet that is not packed, so that a token in it is found
 MODEL = {  # by sub-folder
-    "": rf"{NETWORK}|model\.skops|README\.md|report\.json",
+    "": rf"{NETWORK}|model\.skops|README\.md|report\.json|{re.escape(HANDLER)}|{re.escape(REQUIREMENTS)}",
     SCORES: r"(clips|windows)\.parquet",
     "plots": r"(f1_per_class|confusion|roc_pr|training)\.png",
     "adapter": r"adapter_config\.json|adapter_model\.safetensors|README\.md",
@@ -35,7 +36,7 @@ MODEL = {  # by sub-folder
 }
 WITH_CODE = ("", "network")  # the code of models and extractors that transformers does not have
 CODE_FOLDERS = [Path(__file__).parents[1] / name for name in ("models", "extractors")]
-TEXTS = (".json", ".csv", ".md", ".py")
+TEXTS = (".json", ".csv", ".md", ".py", ".txt")
 # What a run folder and a feature folder have beside what is published, so that nobody need be told
 OF_WORK = re.compile(r"features|checkpoints|tensorboard|training_args\.bin|plan\.json|\.build|.*\.tmp")
 MOST_NAMED = 20
@@ -147,11 +148,15 @@ def _check(file: BinaryIO, path: Path) -> None:
     if is_plain and status.st_size:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             require_no_token(content, str(path))
-            ours = _our_code().get(path.name, b"") if path.suffix == ".py" else None
-            if ours is not None and content[:] != ours:
+            if path.suffix == ".py" and content[:] not in _our_code().get(path.name, ()):
                 raise InputError(
                     f"{path} is not the {path.name} of this hf_audio, so it would be published as code that nobody "
                     "here has seen: save the model again, by the same command or by save_pretrained"
+                )
+            if path.name == REQUIREMENTS and not is_requirements(content[:]):
+                raise InputError(
+                    f"{path} names packages that no card of hf_audio names, which those who deploy the model would "
+                    "install: write the card again, or remove the file"
                 )
 
 
@@ -167,7 +172,7 @@ def _leading(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, content
 
 
-def _our_code() -> dict[str, bytes]:
-    """The files of our models and extractors, by name."""
+def _our_code() -> dict[str, set[bytes]]:
+    """What the files of our models and extractors can be, by name."""
     paths = [path for folder in CODE_FOLDERS for path in folder.glob("*.py") if not path.name.startswith("__")]
-    return {path.name: path.read_bytes() for path in paths}
+    return {HANDLER: handlers()} | {path.name: {path.read_bytes()} for path in paths}

@@ -15,6 +15,7 @@ from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.origin import is_on_the_hub
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
+from hf_audio.publishing.handler import write_handler
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
 from hf_audio.publishing.licences import sources_of
 from hf_audio.publishing.templates import render
@@ -45,7 +46,8 @@ def write_model_card(
     dataset_id: str | None = None,
     licence: str | None = None,
 ) -> Path:
-    """Writes README.md into a run folder that holds the model, from its report.
+    """Writes README.md into a run folder that holds the model, from its report, and beside it what Inference Endpoints
+    run, handler.py and requirements.txt.
 
     Args:
         run_folder: what will be the model repository; `adapter/` in it adds a section on loading the adapter.
@@ -68,6 +70,7 @@ def write_model_card(
     usage = Markdown(render(USAGE[_library(report)], **facts).strip())
     card = ModelCard(render("model_card.md", card_data=head, usage=usage, **facts))
     write_published(folder / "README.md", str(card))
+    write_handler(folder, _library(report), facts["rule"], facts["packages"])
     return folder / "README.md"
 
 
@@ -151,6 +154,7 @@ def _facts(
         "hop_s": f"{data['hop_s']:g}",
         "sample_rate": sample_rate,
         "rule": kind.sample_windows(data["extractor"], data["window_s"], data["hop_s"]),
+        "packages": packages,
         "install": install_line(packages),
         "threshold": scores.get("threshold"),
         "threshold_chosen": "validation" in data["splits"],

@@ -100,7 +100,7 @@ def classification_of(judged: Judged, function: str | None) -> list[dict[str, An
         return [{"label": label, "score": round(score, DECIMALS)} for label, score in judged.tags().scores.items()]
     labels = judged.model.tagger.labels
     scores = _applied(judged.found.astype(np.float64).mean(axis=0), labels, function)
-    order = np.argsort(-scores, kind="stable")[: judged.prepared.settings.top_k]
+    order = np.argsort(-scores, kind="stable")[: judged.decoded.settings.top_k]
     return [{"label": labels.names[place], "score": round(float(scores[place]), DECIMALS)} for place in order]
 
 
@@ -113,14 +113,14 @@ def timeline_of(judged: Judged) -> dict[str, Any]:
 
 def embedding_of(judged: Judged, with_timeline: bool) -> dict[str, Any]:
     """The mean vector of a recording, and those of its windows."""
-    duration_s = judged.prepared.duration_s
+    duration_s = judged.decoded.duration_s
     answer = {
         "model": judged.model.name,
         "duration_s": round(duration_s, 3),
         "embedding": judged.found.mean(axis=0).tolist(),
     }
     if with_timeline:
-        starts_s = judged.prepared.starts_s
+        starts_s = judged.decoded.starts_s
         ends_s = np.minimum(starts_s + judged.model.window_s, duration_s)
         answer["timeline"] = [
             {"start_s": round(float(start), 3), "end_s": round(float(end), 3), "embedding": vector.tolist()}

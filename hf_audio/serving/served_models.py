@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hf_audio.errors import InputError
 from hf_audio.privacy import public_name
 from hf_audio.serving.allowance import Allowance
 from hf_audio.serving.batching import Batcher
+from hf_audio.serving.decoding import Decoded
 from hf_audio.serving.metrics import Metrics
 from hf_audio.serving.refusal import RefusalError
 from hf_audio.tagging.loading import load
 from hf_audio.tagging.settings import TagSettings
-from hf_audio.tagging.tagger import Prepared, Tagger
+from hf_audio.tagging.sounds import Recording
+from hf_audio.tagging.tagger import Tagger
+from hf_audio.tagging.tags import Tags
 
 NAME = re.compile(r"[\w.-]{1,100}")
 LOGITS, EMBEDDINGS = "logits", "embeddings"
+SOUND = "sound"
 
 
 class ServedModel:
@@ -29,7 +35,7 @@ class ServedModel:
 
     def __init__(self, name: str, tagger: Tagger, allowance: Allowance, metrics: Metrics) -> None:
         self.name, self.tagger = name, tagger
-        forwards = {LOGITS: tagger.logits, EMBEDDINGS: partial(_embedded, tagger)}
+        forwards = {LOGITS: partial(_logits, tagger), EMBEDDINGS: partial(_embeddings, tagger)}
         self.batcher = Batcher(
             forwards,
             allowance.batch_size,
@@ -37,9 +43,17 @@ class ServedModel:
             observed=partial(metrics.observe_batch, name),
         )
 
-    def submit(self, kind: str, prepared: Prepared) -> Future:
-        """What the model says of the windows of a recording: `[windows, classes]` or `[windows, size]`."""
-        return self.batcher.submit(kind, prepared.inputs)
+    def submit(self, kind: str, windows: Tensor) -> Future:
+        """What the model says of the windows of a recording: `[windows, classes]` or `[windows, size]`.
+
+        Args:
+            windows: float32 `[windows, samples]` or `[windows, 2, samples]`.
+        """
+        return self.batcher.submit(kind, {SOUND: windows})
+
+    def tags(self, decoded: Decoded, logits: np.ndarray) -> Tags:
+        """Tags of a recording, with the logits of its windows."""
+        return self.tagger.tags_of(Recording(), decoded.settings, decoded.starts_s, logits, decoded.duration_s)
 
     def settings(self, **given: Any) -> TagSettings:
         """How a recording is tagged.
@@ -59,9 +73,8 @@ class ServedModel:
 
     def warm_up(self) -> None:
         """One second of noise through all of it: what is broken is found here, and the first request is not slow."""
-        rate = self.tagger.sample_rate
-        noise = np.random.default_rng(0).normal(0, 0.01, rate).astype(np.float32)
-        self.submit(LOGITS, self.tagger.prepared(noise, rate)).result()
+        shape = (1, 2, self.tagger.sample_rate) if self.tagger.predictor.is_stereo else (1, self.tagger.sample_rate)
+        self.submit(LOGITS, 0.01 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).result()
 
     def described(self) -> dict[str, Any]:
         """What a client needs to know of it."""
@@ -108,5 +121,13 @@ def split_spec(spec: str) -> tuple[str, str]:
     return public_name(spec), spec
 
 
-def _embedded(tagger: Tagger, inputs: dict[str, Any]) -> np.ndarray:
-    return tagger.predictor.embed(inputs).float().cpu().numpy()
+def _inputs(tagger: Tagger, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return tagger.predictor.inputs(list(batch[SOUND].numpy()))
+
+
+def _logits(tagger: Tagger, batch: Mapping[str, Tensor]) -> np.ndarray:
+    return tagger.logits(_inputs(tagger, batch))
+
+
+def _embeddings(tagger: Tagger, batch: Mapping[str, Tensor]) -> np.ndarray:
+    return tagger.predictor.embed(_inputs(tagger, batch)).float().cpu().numpy()

@@ -17,13 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.serving.allowance import Allowance
+from hf_audio.serving.decoding import Decoded, decode
 from hf_audio.serving.logs import log_failure
 from hf_audio.serving.metrics import Metrics
-from hf_audio.serving.preparing import prepare
 from hf_audio.serving.refusal import RefusalError, too_busy, too_slow
 from hf_audio.serving.served_models import ServedModel
 from hf_audio.serving.upload import Upload, read_upload
-from hf_audio.tagging.tagger import Prepared
 from hf_audio.tagging.tags import Tags
 
 
@@ -32,12 +31,12 @@ class Judged:
     """What a model says of a recording: `found` is `[windows, ...]`."""
 
     model: ServedModel
-    prepared: Prepared
+    decoded: Decoded
     found: np.ndarray
 
     def tags(self) -> Tags:
         """Of logits."""
-        return self.model.tagger.tags(self.prepared, self.found)
+        return self.model.tags(self.decoded, self.found)
 
 
 Accept = Callable[[Upload], dict[str, Any]]
@@ -102,13 +101,13 @@ class Service:
         upload = await self._upload(request)
         settings = model.settings(**accept(upload))
         self.metrics.received.inc(len(upload.content))
-        work = partial(prepare, model.tagger, upload.content, settings, self.allowance, until)
+        work = partial(decode, model.tagger, upload.content, settings, self.allowance, until)
         del upload  # its bytes are held by the work alone
-        prepared = await self.run(work)
-        self._check_queue(model, len(prepared.starts_s))
-        found = await self._answer(model, kind, prepared)
-        self.metrics.heard.labels(model.name).inc(prepared.duration_s)
-        return Judged(model, prepared, found)
+        decoded = await self.run(work)
+        self._check_queue(model, len(decoded.starts_s))
+        found = await self._answer(model, kind, decoded)
+        self.metrics.heard.labels(model.name).inc(decoded.duration_s)
+        return Judged(model, decoded, found)
 
     async def _upload(self, request: Request) -> Upload:
         limit_s = self.allowance.max_request_s
@@ -120,9 +119,9 @@ class Service:
         except ClientDisconnect as error:
             raise RefusalError(400, "The connection ended before the recording did", "disconnected") from error
 
-    async def _answer(self, model: ServedModel, kind: str, prepared: Prepared) -> np.ndarray:
+    async def _answer(self, model: ServedModel, kind: str, decoded: Decoded) -> np.ndarray:
         try:
-            found = await asyncio.wrap_future(model.submit(kind, prepared))
+            found = await asyncio.wrap_future(model.submit(kind, decoded.windows))
         except InputError as error:
             raise RefusalError(422, str(error), "model") from error
         except Exception as error:

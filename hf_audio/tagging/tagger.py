@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,20 @@ from hf_audio.windows import SampleWindows, stretches
 
 logger = named_logger(__name__)
 MOST_PARTS = 32
+
+
+class Cut(NamedTuple):
+    """Some windows of a sound, in their order, at the model's rate.
+
+    Attributes:
+        windows: float32 `[samples]` or `[2, samples]` each, all of one length.
+        starts_s: float64 `[windows]`, in the sound.
+        end_s: where the sound ends, as far as it was decoded.
+    """
+
+    windows: list[np.ndarray]
+    starts_s: np.ndarray
+    end_s: float
 
 
 @dataclass(frozen=True)
@@ -193,13 +207,22 @@ class Tagger:
             AudioError: a file that cannot be decoded, at its beginning or later.
             InputError: samples that are no sound.
         """
+        for cut in self.cuts(recording, settings):
+            yield Block(self.predictor.inputs(cut.windows), cut.starts_s, cut.end_s)
+
+    def cuts(self, recording: Recording, settings: TagSettings) -> Iterator[Cut]:
+        """The same blocks, decoded and resampled alone: a service makes the inputs of several recordings at once.
+
+        Raises:
+            AudioError, InputError: see `blocks`.
+        """
         rule, rate, most = rule_of(self.predictor, settings), self.sample_rate, self.predictor.batch_size
         for first, sound in stretches(self._pieces(recording), rule.window, rule.hop, most):
             starts, windows = rule.starts(sound.shape[-1]), rule.cut(sound)
             end_s = (first + sound.shape[-1]) / rate
             for at in range(0, len(windows), most):  # the last stretch has as many as are left
-                inputs = self.predictor.inputs(windows[at : at + most])
-                yield Block(inputs, (first + np.array(starts[at : at + most], dtype=np.float64)) / rate, end_s)
+                starts_s = (first + np.array(starts[at : at + most], dtype=np.float64)) / rate
+                yield Cut(windows[at : at + most], starts_s, end_s)
 
     def _pieces(self, recording: Recording) -> Iterator[np.ndarray]:
         """The sound at the model's rate, in pieces `[samples]` or `[2, samples]`."""

@@ -3,6 +3,7 @@
 checkpoints/
   run.json             the settings of the run that lives here
   checkpoint-N/        as transformers' Trainer writes it
+    stream.json        of a streamed run, how many processes and workers share an epoch, and in what batches
     complete.json      names and sizes of its files, written after all of them: without it the folder is a torso
 """
 
@@ -23,10 +24,14 @@ from hf_audio.errors import InputError
 from hf_audio.files import write_json
 from hf_audio.finished_work import require_same
 from hf_audio.ranks import from_first_process
+from hf_audio.terminal import named_logger
 
 MARKER = "complete.json"
 RUN_FILE = "run.json"
 STATE_FILE = "trainer_state.json"
+STREAM_FILE = "stream.json"
+
+logger = named_logger(__name__)
 
 
 class CheckpointMarker(TrainerCallback):
@@ -34,12 +39,21 @@ class CheckpointMarker(TrainerCallback):
 
     Trainer lets each process look for the best one by itself; over a network some would see it later than others, and
     load other weights at the end.
+
+    Args:
+        division: of a streamed run, see `StreamOrder`.
     """
+
+    def __init__(self, division: dict[str, int] | None = None) -> None:
+        self.division = division
 
     def on_save(self, args, state, control, **kwargs):
         PartialState().wait_for_everyone()
         if args.should_save:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            if self.division:
+                write_json(checkpoint / STREAM_FILE, self.division)
+            mark_complete(checkpoint)
         if state.best_global_step == state.global_step:
             state.best_model_checkpoint = str(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
@@ -48,6 +62,20 @@ class CheckpointMarker(TrainerCallback):
         if state.best_global_step:
             best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
             state.best_model_checkpoint = str(best) if from_first_process(best.is_dir) else None
+
+
+def warn_of_another_order(checkpoint: Path, division: dict[str, int], steps_per_epoch: int) -> None:
+    """Says that the rest of a streamed epoch is not what was left of it, where it is divided otherwise than before."""
+    before = json.loads((checkpoint / STREAM_FILE).read_text(encoding="utf-8"))
+    step = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))["global_step"]
+    if before != division and step % steps_per_epoch:
+        words = "{processes} process(es) with {workers} worker(s) each and batches of {batch_size}"
+        logger.warning(
+            "This epoch was begun by %s, and goes on with %s, which read a stream in another order: some windows come "
+            "twice in it, and others not at all. Later epochs are whole. Go on with as many as before to avoid it.",
+            words.format(**before),
+            words.format(**division),
+        )
 
 
 def mark_complete(checkpoint: Path) -> None:

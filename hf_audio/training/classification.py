@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
-from hf_audio.losses import smooth_targets, window_losses_for
+from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
 from hf_audio.models.inputs import model_inputs
 from hf_audio.training.objective import Batch, Objective, Places
@@ -48,7 +49,7 @@ class Classification(Objective):
     Args:
         features: what is trained on.
         augment: see hf_audio.augment.Compose; for training batches only.
-        class_weights: float32 `[classes]`, see `class_weights_from_counts`.
+        loss: which loss, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
     """
 
@@ -59,12 +60,13 @@ class Classification(Objective):
         features: FeatureDataset,
         *,
         augment: Augment | None = None,
-        class_weights: np.ndarray | None = None,
+        loss: LossConfig | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         self.features, self.labels = features, features.labels
-        self.augment, self.class_weights, self.label_smoothing = augment, class_weights, label_smoothing
-        self.window_losses = window_losses_for(features.labels, class_weights)
+        self.augment, self.loss, self.label_smoothing = augment, loss or LossConfig(), label_smoothing
+        self.class_weights = _class_weights(features, self.loss.class_weights)
+        self.window_losses = window_losses_for(features.labels, self.class_weights, self.loss)
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
         self.collator = FeatureCollator(features.extractor, features.labels, stored=True)
         self.model: PreTrainedModel | None = None
@@ -101,15 +103,28 @@ class Classification(Objective):
         scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
         return {"loss": loss, **scores}
 
+    def _loss(self) -> str:
+        """The loss with the settings that it has."""
+        own = {"focal": ("focal_gamma",), "asymmetric": ("positive_gamma", "negative_gamma", "negative_margin")}
+        values = [f"{name} {getattr(self.loss, name):g}" for name in own.get(self.loss.loss, ())]
+        return ", ".join([self.loss.loss, *values])
+
     def settings(self) -> dict[str, Any]:
         weights, augment = self.class_weights, self.augment
         return {
             "objective": "classification",
+            "loss": self._loss(),
             "label_smoothing_factor": self.label_smoothing,
             "class_weights": None if weights is None else [round(float(weight), 6) for weight in weights],
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
         }
+
+
+def _class_weights(features: FeatureDataset, scheme: str) -> np.ndarray | None:
+    if scheme == "none":
+        return None
+    return class_weights_from_counts(*features.class_counts("train"), features.labels, scheme)
 
 
 def _sometimes_unknown(metadata: Tensor, places: Places) -> Tensor:

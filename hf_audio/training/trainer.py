@@ -46,6 +46,7 @@ from hf_audio.training.checkpoints import (
     newest_complete,
     require_writable,
     wait_until_seen,
+    warn_of_another_order,
 )
 from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
 from hf_audio.training.objective import Objective, Places
@@ -90,6 +91,7 @@ class AudioTrainer(Trainer):
         self.settings = run_settings(args, model, objective, early_stopping_patience)
         windows = train_windows(objective.features, args)
         self.layout = layout_of(windows, args)
+        self.division = windows.order.division if isinstance(windows, StreamedWindows) else None
         if args.world_size > 1:
             sync_batch_norms(model)
         stopping = [EarlyStoppingCallback(early_stopping_patience)] if early_stopping_patience else []
@@ -101,7 +103,7 @@ class AudioTrainer(Trainer):
             eval_dataset=objective.features.splits.get("validation"),
             processing_class=objective.features.extractor,  # each checkpoint carries it
             compute_metrics=lambda gathered: objective.metrics(gathered.predictions, gathered.label_ids),
-            callbacks=[*(callbacks or []), *stopping, CheckpointMarker()],
+            callbacks=[*(callbacks or []), *stopping, CheckpointMarker(self.division)],
         )
         # Our loss is the share of a micro-batch in its step's mean. Trainer takes a model with **kwargs in its forward
         # for one that divides by the number of items in the whole step itself, and would not divide by accumulation.
@@ -229,6 +231,8 @@ class AudioTrainer(Trainer):
         if finished:
             self._restore_finished(Path(checkpoint))
         else:
+            if checkpoint and self.division and self.is_world_process_zero():
+                warn_of_another_order(Path(checkpoint), self.division, self.layout.steps_per_epoch)
             self.train(resume_from_checkpoint=checkpoint)
         self.save_run_model()
         return self.state

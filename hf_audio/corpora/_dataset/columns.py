@@ -8,7 +8,8 @@ from datasets import Audio, ClassLabel, Features, Image, LargeList, List, Value,
 
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
-from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, nothing_to_leave_out, plain
+from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
+from hf_audio.corpora.folder.idle import nothing_to_leave_out
 from hf_audio.errors import InputError, unknown_name
 
 MEDIA = (Audio, Image, Video)
@@ -94,7 +95,7 @@ def mask_column(
     found = [name for name in columns if several and plain(name) in MASKS and is_list(features[name])]
     if chosen == NONE:
         if not found:
-            raise nothing_to_leave_out("--mask_column_name", "the mask", place.name)
+            raise nothing_to_leave_out("mask_column_name", "the mask", place.name)
         return None
     if len(found) > 1:
         raise InputError(

@@ -12,7 +12,8 @@ from datasets import Features
 from hf_audio.corpora._dataset.columns import require_column
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
-from hf_audio.corpora.folder.column_names import GROUPS, is_grouping, nothing_to_leave_out, plain
+from hf_audio.corpora.folder.column_names import GROUPS, is_grouping, plain
+from hf_audio.corpora.folder.idle import nothing_to_leave_out
 from hf_audio.errors import InputError
 
 MOST_NAME = 500  # letters of the name of a group
@@ -94,7 +95,7 @@ def _column(
     found = exact[:1] or [name for name in columns if is_grouping(name) and _groups_some(values[name])]
     if chosen == NONE:
         if not found:
-            raise nothing_to_leave_out("--group_column_name", "the groups", place.name)
+            raise nothing_to_leave_out("group_column_name", "the groups", place.name)
         return None
     if len(found) < 2:
         return next(iter(found), None)

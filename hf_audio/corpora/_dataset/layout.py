@@ -55,7 +55,7 @@ def layout_of(place: Place, declared: Declared, config: str | None = None) -> La
         InputError: no files of a dataset with sound, several configurations and none chosen, a script, or patterns
             that lead elsewhere.
     """
-    if place.holds(SAVED_SPLITS) or place.holds(SAVED):
+    if _is_saved(place):
         return _saved(place, config)
     converted = [_CONVERTED.fullmatch(file) for file in place.files if file.endswith(".parquet")]
     if converted and all(converted) and not declared.configs:
@@ -64,6 +64,12 @@ def layout_of(place: Place, declared: Declared, config: str | None = None) -> La
     with hub_errors_in_words(place.name, place.commit):
         found = _resolved(place, declared.configs.get(config, {}) if config else {})
     return _of_one_kind(place, config, found)
+
+
+def _is_saved(place: Place) -> bool:
+    """Whether save_to_disk wrote it; a repository may have a state.json of something else."""
+    has_arrow = not place.is_on_hub or any(name.endswith(".arrow") for name in place.files)
+    return has_arrow and (place.holds(SAVED_SPLITS) or place.holds(SAVED))
 
 
 def _resolved(place: Place, parameters: Mapping[str, object]) -> dict[str, list[str]]:

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
-from hf_audio.corpora.folder.column_names import MORE_SPLITS, SPLITS, nothing_to_leave_out, plain
+from hf_audio.corpora.folder.column_names import MORE_SPLITS, SPLITS, plain
 from hf_audio.corpora.folder.columns import fold_name, hold_splits
+from hf_audio.corpora.folder.idle import nothing_to_leave_out
 from hf_audio.corpora.folder.label_cells import is_nothing
 from hf_audio.corpora.folder.split_names import is_fold, split_called
 from hf_audio.data.index.understanding import some
@@ -100,7 +101,7 @@ def split_column(
         and hold_splits(name, set(map(str, values[name].unique().drop_null().to_pylist())))
     ]
     if chosen == NONE and not found:
-        raise nothing_to_leave_out("--split_column_name", "the splits", place.name)
+        raise nothing_to_leave_out("split_column_name", "the splits", place.name)
     if not found or chosen == NONE:
         return SplitColumn(None)
     if has_splits:

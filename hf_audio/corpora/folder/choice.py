@@ -9,6 +9,7 @@ from typing import NamedTuple
 from hf_audio.corpora.folder.class_folders import read_class_folders
 from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
 from hf_audio.corpora.folder.contents import Contents, contents_of
+from hf_audio.corpora.folder.idle import each_read
 from hf_audio.corpora.folder.locating import Places, unique_names
 from hf_audio.corpora.folder.reading import Read, Reading, UndecidedError
 from hf_audio.corpora.folder.split_tables import are_splits, joined_splits
@@ -73,7 +74,11 @@ def read_folder_or_table(root: Path, reading: Reading) -> Read:
         if folders is None:
             folders = _only_class(contents, problem)
         return name_other_files(folders, contents, contents.tables, _why_not(opened))
-    reads = {one.path: read_table_clips(one.table, one.meaning, reading) for one in chosen}
+    by_path = {one.path: one for one in chosen}
+    reads = each_read(
+        dict.fromkeys(by_path, reading),
+        lambda path, own: read_table_clips(by_path[path].table, by_path[path].meaning, own),
+    )
     read = joined_splits(reads, root) if len(reads) > 1 else reads[chosen[0].path]
     name_unlisted(read, contents)
     if folders is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from hf_audio.errors import InputError
-
 # Earlier ones are tried before later ones
 PATHS = (
     "path", "filepath", "filename", "file", "fname", "audio", "audiofile", "audiopath", "audiofilename",
@@ -66,11 +64,6 @@ _ONE_SPLIT = re.compile(
     "is(intraining|intest|intrain|train|training|test|testing|val|valid|validation|dev|eval|holdout)(set)?"
 )
 _NOT_SECONDS = re.compile("(start|begin|onset|offset|end|stop)(samples?|frames?|index|idx|bytes?|beats?|bars?)")
-
-
-def nothing_to_leave_out(flag: str, meaning: str, place: str) -> InputError:
-    """The error for a flag that says none where no column would have been taken."""
-    return InputError(f"{flag} none would do nothing here: no column of {place} could be {meaning}; leave it out")
 
 
 def plain(column: str) -> str:

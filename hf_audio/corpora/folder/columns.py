@@ -16,11 +16,11 @@ from hf_audio.corpora.folder.column_names import (
     SPLITS,
     is_an_identity,
     is_grouping,
-    nothing_to_leave_out,
     plain,
     says_one_split,
 )
 from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
+from hf_audio.corpora.folder.idle import nothing_to_leave_out
 from hf_audio.corpora.folder.label_cells import is_nothing, says_yes
 from hf_audio.corpora.folder.locating import Located, Places, locate
 from hf_audio.corpora.folder.reading import NONE, Reading, UndecidedError
@@ -122,7 +122,7 @@ def split_column(table: Table, reading: Reading, taken: Iterable[str]) -> tuple[
     of_one = next((column for column in others if says_one_split(column)), None)
     if chosen == NONE:
         if not (exact or more or of_one):
-            raise nothing_to_leave_out("--split_column_name", "the splits", table.path.name)
+            raise nothing_to_leave_out("split_column_name", "the splits", table.path.name)
         return None, ""
     if of_one and not exact and not more:
         raise InputError(
@@ -163,7 +163,7 @@ def group_column(table: Table, reading: Reading, taken: Iterable[str], split: st
     identity = "" if exact or offered else _told_identity(table, others, list(taken)[1:], files)
     if chosen == NONE:
         if not (exact or offered or identity):
-            raise nothing_to_leave_out("--group_column_name", "the groups", table.path.name)
+            raise nothing_to_leave_out("group_column_name", "the groups", table.path.name)
         return None, ""
     if exact or not offered:
         return next(iter(exact), None), identity

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hf_audio.corpora.folder.column_names import SEVERAL_LABELS, plain
+from hf_audio.corpora.folder.idle import IdleError
 from hf_audio.corpora.folder.reading import NONE
 from hf_audio.corpora.folder.table_files import Table
 from hf_audio.errors import InputError
@@ -109,13 +110,10 @@ def says_yes(cell: str) -> bool | None:
     return True if plain in YES else False if plain in NO else None
 
 
-def no_several(separator: str, column: str, place: str) -> InputError:
+def no_several(separator: str, column: str, place: str) -> IdleError:
     """The error for a flag that says what stands between labels where nothing stands between any."""
     held = "looks like several labels" if separator == NONE else f"holds {separator!r}"
-    return InputError(
-        f"--label_separator {separator!r} would do nothing here: no value of column {column!r} of {place} {held}; "
-        "leave it out"
-    )
+    return IdleError("label_separator", repr(separator), f"no value of column {column!r} of {place} {held}")
 
 
 def _joined_cells(cells: set[str]) -> set[str]:

@@ -6,48 +6,29 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from hf_audio.data.building.checked_clips import check_clips
 from hf_audio.data.building.clip_windows import WindowMaker
-from hf_audio.data.building.finish import MANIFEST, as_json, finish_dataset
+from hf_audio.data.building.description import describe_build, require_same_build
+from hf_audio.data.building.finish import MANIFEST, finish_dataset
 from hf_audio.data.building.gathering import GatheredShard, ShardGatherer, gathered_shards
 from hf_audio.data.building.pieces import PieceBuilder, piece_cuts, pieces_of, read_cuts
-from hf_audio.data.building.plan import (
-    FILE_CONTENTS,
-    FILE_TIMES,
-    SOURCE,
-    Shard,
-    check_window,
-    describe_build,
-    files_digest,
-    plan_shards,
-    read_plan,
-    shards_of,
-    were_replaced,
-)
+from hf_audio.data.building.plan import Plan, begin_plan, is_planned, read_plan, shards_of, write_plan
 from hf_audio.data.building.shards import ShardBuilder
 from hf_audio.data.building.workers import build_parts, load_ahead, num_cores
 from hf_audio.data.feature_format import ClipColumns
-from hf_audio.data.foreign.manifest import read_manifest, window_values
+from hf_audio.data.foreign.manifest import read_manifest
 from hf_audio.data.index.columns import has_mixtures, is_file, require_files
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import CorpusCard
-from hf_audio.data.recordings.lengths import (
-    clip_durations,
-    counted_rates,
-    read_headers,
-    source_rates,
-    stretch_lengths,
-)
+from hf_audio.data.recordings.lengths import measured_by_headers, measured_by_recordings
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_atomically
-from hf_audio.finished_work import require_same
 from hf_audio.kinds import WindowExtractor
 from hf_audio.locks import locked
 
@@ -107,7 +88,7 @@ def build_features(
         require_files(clips, "Mixtures need")
     columns = ClipColumns.of_index(clips, labels, extractor.parameters)
     described = describe_build(clips, labels, extractor.parameters, window_s, hop_s)
-    _window_frames(extractor, window_s, hop_s)  # refuses a window of no frame, before anything is read
+    window_frames = _window_frames(extractor, window_s, hop_s)  # refuses a window of no frame, before all is read
     with _disk_errors_in_words(folder):
         if _is_finished(folder, clips, described, strict):
             if rank == 0:
@@ -119,18 +100,22 @@ def build_features(
             maker, ranks = WindowMaker(extractor, window_s, hop_s), Ranks(rank, world_size, wait_for_everyone)
             if is_file(clips).all():
                 builder = ShardBuilder(folder, maker, columns, strict)
-                shards = _planned(folder, clips, described, strict, ranks)
+                plan = _plan_of_files(folder, clips, described, strict, ranks)
+                shards = [shard for shard, _ in shards_of(clips, plan.shard_bounds)]
             else:
-                builder = ShardGatherer(folder, maker, columns, strict)
-                pieces = PieceBuilder(folder, maker, strict, token)
-                shards = _shards_of_pieces(clips, described, pieces, num_workers, ranks)
-            audio_s = read_plan(folder / PLAN, clips)["audio_s"]
-            num_workers = num_workers or _workers_for(audio_s, extractor)
+                builder, pieces = (
+                    ShardGatherer(folder, maker, columns, strict),
+                    PieceBuilder(folder, maker, strict, token),
+                )
+                plan, shards = _plan_of_pieces(clips, described, pieces, num_workers, ranks)
+            num_workers = num_workers or _workers_for(plan.audio_s, extractor)
             missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
             build_parts(builder, missing, num_workers, "features", show_progress=rank == 0)
             wait_for_everyone()
             if rank == 0:
-                _finish(builder, shards, clips, card, described, _window_frames(extractor, window_s, hop_s))
+                notes = [(shard, builder.notes(shard)) for shard in shards]
+                facts = (described, plan.source_rates, notes, extractor, window_frames)
+                finish_dataset(folder, clips, columns, card, *facts)
             wait_for_everyone()
     return folder
 
@@ -145,21 +130,6 @@ def _alone_in(folder: Path, rank: int) -> Iterator[None]:
         else contextlib.nullcontext()
     ):
         yield
-
-
-def _finish(
-    builder: ShardBuilder,
-    shards: Sequence[Shard],
-    clips: pa.Table,
-    card: CorpusCard,
-    described: dict[str, Any],
-    window_frames: int,
-) -> None:
-    """Writes what lies beside the shards, by what was noted of each."""
-    rates = read_plan(builder.folder / PLAN, clips)["source_rates"]
-    notes = [(shard, builder.notes(shard)) for shard in shards]
-    extractor = builder.maker.extractor
-    finish_dataset(builder.folder, clips, builder.columns, card, described, rates, notes, extractor, window_frames)
 
 
 class Ranks(NamedTuple):
@@ -183,17 +153,7 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
                 f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
             )
         return False
-    plan = read_json(folder / PLAN)
-    decides = {name: value for name, value in described.items() if name != FILE_TIMES}
-    build, otherwise = f"{folder} holds features of another build, which", "choose another folder, or remove this one"
-    if plan.get(SOURCE) and described[SOURCE] and plan[SOURCE] != described[SOURCE]:
-        otherwise = f"give --dataset_revision with the commit of that build to go on with it, or {otherwise}"
-    require_same(build, {name: plan.get(name) for name in decides}, decides, f"{otherwise} to build anew")
-    if were_replaced(plan, described, clips, num_cores()):
-        raise InputError(
-            f"{build} differs in: {FILE_CONTENTS} (recordings were replaced by others of the same size); {otherwise} "
-            "to build anew"
-        )
+    require_same_build(folder, read_json(folder / PLAN), described, clips)
     if not (folder / MANIFEST).exists():
         return False
     num_excluded = read_manifest(folder / MANIFEST)["num_excluded"]
@@ -205,70 +165,45 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
     return True
 
 
-def _planned(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool, ranks: Ranks) -> list[Shard]:
-    """The shards of clips whose recordings are files; unless an interrupted build left it, the plan is made first."""
-    if ranks.rank == 0 and not _is_planned(folder):
-        headers = read_headers(clips, num_cores())
-        seconds = clip_durations(clips, headers, strict)
-        _write_plan(folder, clips, described, seconds, source_rates(clips, headers))
+def _plan_of_files(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool, ranks: Ranks) -> Plan:
+    """The plan for clips whose recordings are files; unless an interrupted build left it, it is made first."""
+    path = folder / PLAN
+    if ranks.rank == 0 and not is_planned(path):
+        measured = measured_by_headers(clips, num_cores(), strict)
+        (folder / "data").mkdir(exist_ok=True)
+        write_plan(path, clips, described, measured)
     ranks.wait_for_everyone()
-    return [shard for shard, _ in shards_of(clips, read_plan(folder / PLAN, clips)["shard_bounds"])]
+    return read_plan(path, clips)
 
 
-def _shards_of_pieces(
+def _plan_of_pieces(
     clips: pa.Table, described: dict[str, Any], builder: PieceBuilder, num_workers: int | None, ranks: Ranks
-) -> list[GatheredShard]:
-    """The shards of clips whose recordings lie in containers or on the Hub, once all of their pieces are built."""
+) -> tuple[Plan, list[GatheredShard]]:
+    """The plan for clips whose recordings lie in containers or on the Hub, once all of their pieces are built."""
     folder, extractor = builder.folder, builder.maker.extractor
-    cut_at = folder / ".build" / PIECES
+    path, cut_at = folder / PLAN, folder / ".build" / PIECES
     if ranks.rank == 0 and not cut_at.exists():
         (folder / ".build" / "pieces").mkdir(exist_ok=True)
         cuts, num_bytes = piece_cuts(clips, builder.token)
-        if not (folder / PLAN).exists():
-            begun = {**described, FILE_CONTENTS: files_digest(clips, num_cores())}
-            write_atomically(folder / PLAN, as_json(begun), scratch=folder / ".build")
+        if not path.exists():
+            begin_plan(path, clips, described)
         write_atomically(cut_at, json.dumps({"cuts": cuts, "num_bytes": num_bytes}), scratch=folder / ".build")
     ranks.wait_for_everyone()
     cuts, num_bytes = read_cuts(cut_at, len(clips))
-    pieces = pieces_of(clips, cuts)
-    missing = [piece for piece in pieces[ranks.rank :: ranks.world_size] if not builder.is_built(piece)]
+    parts = pieces_of(clips, cuts)
+    missing = [piece for piece in parts[ranks.rank :: ranks.world_size] if not builder.is_built(piece)]
     if num_workers is None:
         num_workers = _workers_for(num_bytes / BYTES_A_SECOND, extractor)
     build_parts(builder, missing, num_workers, "recordings", show_progress=ranks.rank == 0)
     ranks.wait_for_everyone()
-    facts = builder.facts(pieces, len(clips))
-    if ranks.rank == 0 and not _is_planned(folder):
-        seconds = stretch_lengths(clips, facts.file_s)
-        _write_plan(folder, clips, described, seconds, counted_rates(clips, facts.sample_rate))
+    facts = builder.facts(parts, len(clips))
+    if ranks.rank == 0 and not is_planned(path):
+        (folder / "data").mkdir(exist_ok=True)
+        write_plan(path, clips, described, measured_by_recordings(clips, facts.file_s, facts.sample_rate))
     ranks.wait_for_everyone()
-    shards = shards_of(clips, read_plan(folder / PLAN, clips)["shard_bounds"])
-    return list(gathered_shards(shards, facts, [builder.path(piece) for piece in pieces]))
-
-
-def _is_planned(folder: Path) -> bool:
-    return (folder / PLAN).exists() and "shard_bounds" in read_json(folder / PLAN)
-
-
-def _write_plan(
-    folder: Path, clips: pa.Table, described: dict[str, Any], seconds: np.ndarray, rates: dict[str, dict[str, int]]
-) -> None:
-    """Writes the plan that every rank follows.
-
-    Args:
-        seconds: of each clip.
-        rates: what `source_rates` says of their recordings.
-    """
-    window_s, hop_s = described["window_s"], described["hop_s"]
-    check_window(window_s, seconds)
-    plan = {
-        **described,
-        "audio_s": round(float(seconds.sum()), 3),
-        "source_rates": rates,
-        FILE_CONTENTS: files_digest(clips, num_cores()),
-        "shard_bounds": plan_shards(clips, seconds, window_s, hop_s, window_values(described)),
-    }
-    (folder / "data").mkdir(exist_ok=True)
-    write_atomically(folder / PLAN, as_json(plan), scratch=folder / ".build")
+    plan = read_plan(path, clips)
+    shards = shards_of(clips, plan.shard_bounds)
+    return plan, list(gathered_shards(shards, facts, [builder.path(piece) for piece in parts]))
 
 
 def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) -> int:

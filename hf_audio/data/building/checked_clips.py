@@ -21,9 +21,8 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
     """
     if not len(clips):
         raise InputError("There are no clips to build features from; the index is empty")
-    given = labels.places(clips["labels"])
-    _check_named_once(clips, labels, given)
-    _check_unknown(clips, labels, given)
+    given, unknown = (labels.places(clips[column]) for column in ("labels", "unknown"))
+    _check_classes(clips, labels, *given, *unknown)
     elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
     if len(elsewhere):
         raise InputError(
@@ -40,26 +39,25 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
         raise InputError(f"Class {lacking[0]} has no training clip; add some, or leave the class out of the labels")
 
 
-def _check_named_once(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
-    """Refuse a clip that has a class twice: `given` is in the order of clips and classes."""
-    twice = repeated(given[0] * len(labels) + given[1])
-    if len(twice):
-        row, label = divmod(int(twice[0]), len(labels))
-        raise InputError(f"Clip {clips['clip_id'][row]} names class {labels.names[label]!r} twice; name it once")
-
-
-def _check_unknown(clips: pa.Table, labels: LabelSpace, given: tuple[np.ndarray, np.ndarray]) -> None:
-    """Refuse unknown classes that contradict the task, or the classes that are `given`."""
-    rows, classes = labels.places(clips["unknown"])
-    if len(rows) and not labels.is_multi_label:
+def _check_classes(
+    clips: pa.Table,
+    labels: LabelSpace,
+    given_rows: np.ndarray,
+    given: np.ndarray,
+    unknown_rows: np.ndarray,
+    unknown: np.ndarray,
+) -> None:
+    """Refuse a clip that has a class twice, and unknown classes that contradict the task or those that are given."""
+    if len(unknown) and not labels.is_multi_label:
         raise InputError(
-            f"Clip {clips['clip_id'][int(rows[0])]} has unknown classes, but each clip has exactly one class here; "
-            f"only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
+            f"Clip {clips['clip_id'][int(unknown_rows[0])]} has unknown classes, but each clip has exactly one class "
+            f"here; only independent classes ({MULTI_LABEL}) can be unknown: give its class, or leave the clip out"
         )
-    both = repeated(rows * len(labels) + classes, given[0] * len(labels) + given[1])
-    if len(both):
-        row, label = divmod(int(both[0]), len(labels))
-        raise InputError(
-            f"Clip {clips['clip_id'][row]} has class {labels.names[label]} and it is unknown whether it has it; take "
-            "one back"
-        )
+    has, may_have = given_rows * len(labels) + given, unknown_rows * len(labels) + unknown
+    for several, what in (
+        (repeated(has), "names class {!r} twice; name it once"),
+        (repeated(may_have, has), "has class {} and it is unknown whether it has it; take one back"),
+    ):
+        if len(several):
+            row, label = divmod(int(several[0]), len(labels))
+            raise InputError(f"Clip {clips['clip_id'][row]} {what.format(labels.names[label])}")

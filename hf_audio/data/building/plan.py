@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.feature_format import FORMAT_VERSION, are_rates, shard_names
-from hf_audio.data.index.columns import (
-    digest,
-    has_mixtures,
-    mixed_parts,
-    places_of,
-    without_mixtures,
-)
-from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.index.table import SPLITS, metadata_columns
-from hf_audio.data.recordings.hub_files import ON_HUB, root_of
-from hf_audio.data.recordings.lengths import recordings_of
-from hf_audio.data.recordings.stamps import Stamp, contents_digest, stamp, times_digest
+from hf_audio.data.building.description import FILE_CONTENTS, files_digest
+from hf_audio.data.feature_format import are_rates, shard_names
+from hf_audio.data.foreign.manifest import window_values
+from hf_audio.data.index.table import SPLITS
+from hf_audio.data.recordings.lengths import Measured
 from hf_audio.errors import InputError
-from hf_audio.files import read_json
+from hf_audio.files import read_json, write_atomically
 from hf_audio.windows import window_starts
 
 # Shards are dealt to ranks and reading processes: 8 divides evenly among 1, 2, 4 and 8 of them. About 1,024 windows of
@@ -38,9 +31,20 @@ WINDOWS_A_SHARD = 1024
 FEWEST_WINDOWS_TO_SPLIT = 512
 # Of long windows fewer make a shard: of the songs of a corpus, as sound, 1,024 would be 10 GB.
 SHARD_BYTES = 128 << 20
-# Of a plan: where times differ, recordings may have been copied or replaced, and their contents tell which.
-FILE_TIMES, FILE_CONTENTS = "file times", "file contents"
-SOURCE = "dataset"  # of the Hub, with its commit
+
+
+class Plan(NamedTuple):
+    """What every rank follows.
+
+    Attributes:
+        audio_s: seconds of all clips.
+        source_rates: of each split, how many clips are of recordings of which sample rate.
+        shard_bounds: where each split's clips are cut into shards.
+    """
+
+    audio_s: float
+    source_rates: dict[str, dict[str, int]]
+    shard_bounds: dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -69,76 +73,9 @@ def places_in_order(clips: pa.Table, split: str) -> np.ndarray:
     return rows[sorted(range(len(rows)), key=hashes.__getitem__)]
 
 
-def describe_build(
-    clips: pa.Table, labels: LabelSpace, extractor_parameters: dict[str, Any], window_s: float, hop_s: float
-) -> dict[str, Any]:
-    """Everything that decides the features, short enough to compare: two builds with equal descriptions are equal."""
-
-    def digest_of(*columns: str) -> str:
-        return hashlib.sha256("".join(name + digest(clips[name]) for name in columns).encode()).hexdigest()
-
-    def digest_of_names(column: str) -> str:  # of the same names in any order
-        return digest(pa.array(np.concatenate(labels.places(clips[column]))))
-
-    is_mixed, recordings = has_mixtures(clips), recordings_of(clips)
-    stamps = {path: stamp(path) for path in _here(recordings)}
-    return {
-        "format_version": FORMAT_VERSION,
-        "window_s": window_s,
-        "hop_s": hop_s,
-        "extractor": extractor_parameters,
-        "problem_type": labels.problem_type,
-        "label_names": list(labels.names),
-        "clips": digest_of("clip_id", "start_s", "end_s"),
-        "clip labels": digest_of_names("labels"),
-        "unknown labels": digest_of_names("unknown"),
-        "splits": digest_of("split"),
-        "groups": digest_of("group"),
-        "metadata": digest_of(*sorted(metadata_columns(clips))),
-        "file sizes": digest(_sizes_bytes(without_mixtures(clips)["audio"], stamps)),
-        FILE_TIMES: times_digest(stamps.values()),
-        SOURCE: _source(recordings),
-        "places in files": digest_of("audio_row", "audio_field")
-        if clips["audio_row"].null_count < len(clips)
-        else None,
-        "mixtures": _digest_of_mixtures(clips) if is_mixed else None,
-    }
-
-
-def _digest_of_mixtures(clips: pa.Table) -> str:
-    """Of what they are made of, and how, wherever it lies: their parts are clips, of which all else is said."""
-    rows, parts = mixed_parts(clips)
-    columns = [parts[name] for name in ("clip_id", "gain_db", "late", "skip")]
-    found = [digest(pa.array(rows)), digest(clips["match"]), *map(digest, columns)]
-    return hashlib.sha256("".join(found).encode()).hexdigest()
-
-
-def were_replaced(found: dict[str, Any], described: dict[str, Any], clips: pa.Table, num_threads: int) -> bool:
-    """Whether recordings are others, of the same sizes, than those of the build that `found` describes.
-
-    They are read, in a few places each, only where their times differ, as those of copies do.
-    """
-    if found.get(FILE_TIMES) == described[FILE_TIMES]:
-        return False
-    return found.get(FILE_CONTENTS) != files_digest(clips, num_threads)
-
-
-def files_digest(clips: pa.Table, num_threads: int) -> str:
-    """Of some bytes of all files of the clips that are on this machine."""
-    return contents_digest(_here(recordings_of(clips)), num_threads)
-
-
-def _here(recordings: Sequence[str]) -> list[str]:
-    return [path for path in recordings if not path.startswith(ON_HUB)]
-
-
-def _source(recordings: Sequence[str]) -> str | None:
-    """The repositories of the Hub that recordings are in, with their commits, and which files of these."""
-    files = sorted(path for path in recordings if path.startswith(ON_HUB))
-    if not files:
-        return None
-    names = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
-    return f"{', '.join(sorted(set(map(root_of, files))))} ({len(files):,} files, {names})"
+def is_too_long(window_s: float, durations_s: np.ndarray) -> bool:
+    """Whether no clip fills a window; files that end a few samples early do."""
+    return 0 < durations_s.max() < window_s - 0.02
 
 
 def check_window(window_s: float, durations_s: np.ndarray) -> None:
@@ -147,8 +84,8 @@ def check_window(window_s: float, durations_s: np.ndarray) -> None:
     Raises:
         InputError: names the longest clip.
     """
-    longest_s = float(durations_s.max())
-    if 0 < longest_s < window_s - 0.02:  # files that end a few samples early are as long as the window
+    if is_too_long(window_s, durations_s):
+        longest_s = float(durations_s.max())
         raise InputError(
             f"The window of {window_s:g} s is longer than every clip: the longest is {longest_s:.2f} s; "
             f"try --window_s {int(longest_s * 10) / 10 or longest_s:.2g}"
@@ -187,17 +124,50 @@ def windows_in_a_shard(window_bytes: int) -> int:
     return max(1, min(WINDOWS_A_SHARD, SHARD_BYTES // window_bytes))
 
 
-def read_plan(path: Path, clips: pa.Table) -> dict[str, Any]:
+def begin_plan(path: Path, clips: pa.Table, described: dict[str, Any]) -> None:
+    """Writes down what is built before lengths are known, so that nobody goes on with something else."""
+    _write(path, {**described, FILE_CONTENTS: files_digest(clips)})
+
+
+def write_plan(path: Path, clips: pa.Table, described: dict[str, Any], measured: Measured) -> None:
+    """Plans a build, for all ranks.
+
+    Args:
+        path: plan.json in the folder of features.
+        described: what `describe_build` says of it.
+        measured: the lengths of its clips, and the rates of their recordings.
+
+    Raises:
+        InputError: no clip fills a window.
+    """
+    window_s, hop_s = described["window_s"], described["hop_s"]
+    check_window(window_s, measured.seconds)
+    bounds = plan_shards(clips, measured.seconds, window_s, hop_s, window_values(described))
+    plan = Plan(round(float(measured.seconds.sum()), 3), measured.source_rates, bounds)
+    _write(path, {**described, **plan._asdict(), FILE_CONTENTS: files_digest(clips)})
+
+
+def _write(path: Path, plan: dict[str, Any]) -> None:
+    text = json.dumps(plan, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text, scratch=path.parent / ".build")
+
+
+def is_planned(path: Path) -> bool:
+    """Whether there is a plan, which is more than its beginning."""
+    return path.exists() and "shard_bounds" in read_json(path)
+
+
+def read_plan(path: Path, clips: pa.Table) -> Plan:
     """plan.json of a build, which somebody else may have begun: what it says beside the description fits these clips.
 
     Raises:
         InputError: no plan, or one that does not fit.
     """
-    plan = read_json(path)
+    told = read_json(path)
     counts = {one["values"].as_py(): one["counts"].as_py() for one in pc.value_counts(clips["split"])}
-    bounds, audio_s = plan.get("shard_bounds"), plan.get("audio_s")
+    plan = Plan(*(told.get(name) for name in Plan._fields))
+    audio_s, rates, bounds = plan
     fits = isinstance(bounds, dict) and bounds.keys() == counts.keys() and type(audio_s) in (int, float)
-    rates = plan.get("source_rates")
     fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
     if not fits or not all(are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
@@ -229,12 +199,6 @@ def shards_of(clips: pa.Table, bounds: dict[str, list[int]]) -> Iterator[tuple[S
 def _apart(clips: pa.Table) -> pa.Table:
     """The same rows without the table that they are a view of, all of which would else be pickled with them."""
     return clips.take(pa.array(np.arange(len(clips))))
-
-
-def _sizes_bytes(paths: pa.ChunkedArray, stamps: Mapping[str, Stamp | None]) -> pa.Array:
-    names = paths.unique().to_pylist()
-    sizes = [one.size_bytes if (one := stamps.get(path)) else None for path in names]
-    return pa.array(sizes, pa.int64()).take(pa.array(places_of(paths, names)))
 
 
 def _increasing(cuts: list[int], end: int) -> list[int]:

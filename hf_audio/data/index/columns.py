@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.table import CLIP_COLUMNS
-from hf_audio.errors import InputError
+from hf_audio.data.index.table import CLIP_COLUMNS, metadata_columns
+from hf_audio.errors import InputError, unknown_name
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -71,6 +71,19 @@ def in_order(names: Iterable[str]) -> list[str]:
 def values_in(column: pa.ChunkedArray) -> list[Any]:
     """The values that a column has, once each and without null."""
     return column.unique().drop_null().to_pylist()
+
+
+def metadata_values(clips: pa.Table, fields: Iterable[str]) -> dict[str, list[str]]:
+    """The values that each field of metadata has among clips, sorted, as text: {"drums": ["no", "yes"]}.
+
+    Raises:
+        InputError: a field that no clip has.
+    """
+    found = {fact: values_in(clips[column]) for column, fact in metadata_columns(clips).items()}
+    for field in fields:
+        if not found.get(field):
+            raise unknown_name("metadata field", field, sorted(fact for fact, values in found.items() if values))
+    return {field: sorted(map(str, found[field])) for field in fields}
 
 
 def places_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:

@@ -46,18 +46,23 @@ class StreamOrder:
     Attributes:
         shard_windows: windows of each shard.
         batch_size: of one process.
+        block_windows: of a block, at most.
         world_size: processes.
         num_lanes: of one process, one for each of its workers.
-        block_windows: of a block, at most.
         seed: of the order.
     """
 
     shard_windows: tuple[int, ...]
     batch_size: int
+    block_windows: int
     world_size: int = 1
     num_lanes: int = 1
-    block_windows: int = 3000
     seed: int = 0
+
+    @property
+    def division(self) -> dict[str, int]:
+        """What decides the order beside the dataset and the seed."""
+        return {"processes": self.world_size, "workers": self.num_lanes, "batch_size": self.batch_size}
 
     @property
     def num_windows(self) -> int:

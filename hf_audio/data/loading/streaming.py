@@ -56,7 +56,7 @@ class StreamedWindows(Dataset):
         counts = tuple(shards.shard_windows.values())
         fitting = max(1, BLOCK_BYTES * sum(counts) // shards.num_bytes)
         block = min(block_windows, fitting)
-        self.order = StreamOrder(counts, batch_size, world_size, max(1, num_workers), block, seed)
+        self.order = StreamOrder(counts, batch_size, block, world_size, max(1, num_workers), seed)
         self._rows: Iterator[dict[str, Any]] = iter(())
         self._next: tuple[int, int, int] | None = None
 

@@ -25,7 +25,8 @@ from hf_audio.errors import InputError, one_line
 CONTAINERS = (".parquet", ".arrow", ".tar")
 # Of the list of row groups at a Parquet file's end: about 1 kB a group
 MOST_FOOTER_BYTES = 64 << 20
-# Of the sound in one row group: it is held as stored and unpacked, so that memory takes about twice as much
+# Of the sound in one row group, which may be one page: that is held as stored and unpacked, or unpacked and as a
+# dictionary, so that memory takes about twice as much
 MOST_GROUP_BYTES = 2 << 30
 MOST_RECORDING_BYTES = 4 << 30
 # Of the extended header of a tar's member, which holds its name
@@ -225,9 +226,16 @@ def _values(
 
 
 def _parquet(path: str, file: BinaryIO, field: str) -> tuple[pq.ParquetFile, list[str]]:
-    """A Parquet file, opened to be read in blocks, and the columns that hold the sound's bytes."""
+    """A Parquet file, opened to be read in blocks, and the columns that hold the sound's bytes.
+
+    A file on this disk is mapped: pages that are not packed are then looked at where they are. All others are unpacked
+    page by page, and a page may be as large as its row group.
+    """
     _check_footer(path, file)
-    parquet = pq.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
+    if isinstance(file, io.BufferedReader):
+        parquet = pq.ParquetFile(pa.memory_map(path), pre_buffer=False)
+    else:
+        parquet = pq.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
     if field not in parquet.schema_arrow.names:
         raise _no_column(path, field, parquet.schema_arrow.names)
     kind = parquet.schema_arrow.field(field).type

@@ -7,11 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
-from huggingface_hub import HfApi, HfFileSystem
+from huggingface_hub import HfApi, HfFileSystem, constants
 from huggingface_hub.hf_api import RepoFile
 
 from hf_audio.errors import InputError
@@ -63,7 +64,7 @@ class HubFile(io.RawIOBase):
         try:
             with hub_errors_in_words(self._repo_id, self._commit):
                 options = {"cache_type": "none", "block_size": BLOCK_BYTES}
-                self._file = patiently(HfFileSystem(token=token).open, address, "rb", **options)
+                self._file = patiently(_file_system(token, constants.ENDPOINT).open, address, "rb", **options)
         except FileNotFoundError as error:
             raise MissingFileError(
                 f"{address} is not there, or this token may not read it; check the name, and for a private dataset the "
@@ -133,6 +134,12 @@ class HubFile(io.RawIOBase):
                 f"The Hub gave {len(block):,} of {length:,} bytes of {self._address}; run the same command again"
             )
         return block
+
+
+@lru_cache(maxsize=8)
+def _file_system(token: str | bool | None, endpoint: str) -> HfFileSystem:
+    """One for all threads, so that what one of them was told of a file need not be asked for again."""
+    return HfFileSystem(token=token, endpoint=endpoint)
 
 
 def held(file: BinaryIO, num_bytes: int, scratch: Path | None) -> BinaryIO:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_audio.data.index.columns import is_mixture, mixed_parts, names_in, places_of, without_mixtures
+from hf_audio.data.index.columns import is_mixture, mixed_parts, places_of
 from hf_audio.data.index.mixtures import mixture_s
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.recordings.audio import AudioError, AudioInfo, probe
@@ -23,12 +25,15 @@ MOST_REMEMBERED = 1024  # headers: of what is looked at before a build, and then
 
 def recordings_of(clips: pa.Table) -> list[str]:
     """The files that clips and the parts of mixtures are stretches of, each once."""
-    return _stretches(clips)["audio"].unique().to_pylist()
+    return _stretches(clips)[0]["audio"].unique().to_pylist()
 
 
 def read_headers(clips: pa.Table, num_threads: int) -> Headers:
     """What the headers of all files of the clips say, or why they cannot be read."""
-    paths = recordings_of(clips)
+    return _headers_of(recordings_of(clips), num_threads)
+
+
+def _headers_of(paths: Sequence[str], num_threads: int) -> Headers:
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
         headers = threads.imap(header_of, paths, chunksize=64)  # not one task a file: there may be millions
         shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)
@@ -48,40 +53,46 @@ def _header_when(path: str, _when: Stamp | None) -> AudioInfo | AudioError:
         return error
 
 
-def source_rates(clips: pa.Table, headers: Headers) -> dict[str, dict[str, int]]:
-    """{split: {sample rate of the recording in Hz, as text: clips}}, of those that are no mixture and can be read."""
-    paths = recordings_of(clips)
-    rates = (header.sample_rate if isinstance(header, AudioInfo) else 0 for header in map(headers.get, paths))
-    of_paths = np.array([*rates, 0])  # of the last, -1, which are mixtures
-    return counted_rates(clips, of_paths[np.where(is_mixture(clips), -1, places_of(clips["audio"], paths))])
+class Measured(NamedTuple):
+    """What is known of the recordings of clips.
+
+    Attributes:
+        seconds: of each clip, float `[clips]`; 0 where its recording cannot be read.
+        source_rates: {split: {sample rate of the recording in Hz, as text: clips}}, of those that are no mixture and
+            can be read.
+    """
+
+    seconds: np.ndarray
+    source_rates: dict[str, dict[str, int]]
 
 
-def counted_rates(clips: pa.Table, sample_rates: np.ndarray) -> dict[str, dict[str, int]]:
-    """{split: {sample rate in Hz, as text: clips}} of rates `[clips]`, where 0 is none."""
-    rates = {}
-    for split in names_in(clips["split"]):
-        its = sample_rates[pc.equal(clips["split"], split).to_numpy()]
-        found, counts = np.unique(its[its > 0], return_counts=True)
-        rates[split] = {str(rate): count for rate, count in zip(found.tolist(), counts.tolist(), strict=True)}
-    return {split: rates[split] for split in SPLITS if split in rates}
-
-
-def clip_durations(clips: pa.Table, headers: Headers, strict: bool = False) -> np.ndarray:
-    """Seconds of each clip, float `[clips]`, as the file headers say; 0 for files that cannot be read.
+def measured_by_headers(clips: pa.Table, num_threads: int, strict: bool = False) -> Measured:
+    """What the headers of files say of clips and mixtures.
 
     Raises:
-        InputError: with `strict`, for the first such file.
+        InputError: with `strict`, for the first file that cannot be read.
     """
-    lengths_s = _lengths_s(_stretches(clips), headers, strict)
-    mixed = is_mixture(clips)
-    rows, seconds = np.flatnonzero(~mixed), np.zeros(len(clips))
-    seconds[rows] = lengths_s[: len(rows)]
-    if mixed.any():
-        mixture_of_part, _ = mixed_parts(clips)
-        firsts = np.flatnonzero(np.diff(mixture_of_part, prepend=-1))
-        shortest_s = np.minimum.reduceat(lengths_s[len(rows) :], firsts)
-        seconds[mixture_of_part[firsts]] = [mixture_s([one]) for one in shortest_s]
-    return seconds
+    stretches, rows, num_own = _stretches(clips)
+    paths = stretches["audio"].unique().to_pylist()
+    headers = _headers_of(paths, num_threads)
+    for path in paths if strict else ():
+        if isinstance(headers[path], AudioError):
+            raise InputError(f"{path} is {headers[path].reason}; mend or remove it, or build without --strict")
+    facts = [(one.duration_s, one.sample_rate) if isinstance(one, AudioInfo) else (0.0, 0) for one in headers.values()]
+    files_s, files_hz = (np.array(column) for column in zip(*facts, strict=True))
+    file = places_of(stretches["audio"], paths)
+    lengths_s = stretch_lengths(stretches, files_s[file])
+    seconds, sample_rates = np.full(len(clips), np.inf), np.zeros(len(clips), np.int64)
+    np.minimum.at(seconds, rows, lengths_s)  # of a mixture its shortest part
+    mixtures = np.unique(rows[num_own:])
+    seconds[mixtures] = [mixture_s([shortest_s]) for shortest_s in seconds[mixtures]]
+    sample_rates[rows[:num_own]] = files_hz[file[:num_own]]
+    return Measured(seconds, _counted(clips, sample_rates))
+
+
+def measured_by_recordings(clips: pa.Table, file_s: np.ndarray, sample_rates: np.ndarray) -> Measured:
+    """The same of recordings that were looked at one by one, of seconds and Hz `[clips]`, where 0 is none."""
+    return Measured(stretch_lengths(clips, file_s), _counted(clips, sample_rates))
 
 
 def stretch_lengths(stretches: pa.Table, file_s: np.ndarray) -> np.ndarray:
@@ -90,22 +101,30 @@ def stretch_lengths(stretches: pa.Table, file_s: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, np.minimum(end_s, file_s) - stretches["start_s"].to_numpy())
 
 
-def _stretches(clips: pa.Table) -> pa.Table:
-    """The stretches of files that clips are made of, as columns audio, start_s and end_s; those of mixtures last."""
-    stretches = without_mixtures(clips).select(["audio", "start_s", "end_s"])
-    if not is_mixture(clips).any():
-        return stretches
-    _, parts = mixed_parts(clips)
-    return pa.concat_tables([stretches, parts.rename_columns({"path": "audio"}).select(stretches.column_names)])
+def _counted(clips: pa.Table, sample_rates: np.ndarray) -> dict[str, dict[str, int]]:
+    rates = {}
+    for split in SPLITS:
+        here = pc.equal(clips["split"], split).to_numpy()
+        found, counts = np.unique(sample_rates[here & (sample_rates > 0)], return_counts=True)
+        if here.any():
+            rates[split] = {str(rate): count for rate, count in zip(found.tolist(), counts.tolist(), strict=True)}
+    return rates
 
 
-def _lengths_s(stretches: pa.Table, headers: Headers, strict: bool) -> np.ndarray:
-    """Seconds of stretches of files."""
-    paths = stretches["audio"].unique().to_pylist()
-    for path in paths if strict else ():
-        if isinstance(headers[path], AudioError):
-            raise InputError(f"{path} is {headers[path].reason}; mend or remove it, or build without --strict")
-    found = (headers[path] for path in paths)
-    files_s = np.array([one.duration_s if isinstance(one, AudioInfo) else 0.0 for one in found])
-    file_s = files_s[places_of(stretches["audio"], paths)]
-    return stretch_lengths(stretches, file_s)
+def _stretches(clips: pa.Table) -> tuple[pa.Table, np.ndarray, int]:
+    """The stretches of files that clips are made of: the clips' own, and behind them those of mixtures.
+
+    Returns:
+        Columns audio, start_s and end_s; the row of the clip that each is of; and how many are clips' own.
+    """
+    mixed, columns = is_mixture(clips), ["audio", "start_s", "end_s"]
+    own = np.flatnonzero(~mixed)
+    if not mixed.any():
+        return clips.select(columns), own, len(own)
+    mixtures, parts = mixed_parts(clips)
+    parts = parts.rename_columns({"path": "audio"}).select(columns)
+    return (
+        pa.concat_tables([clips.select(columns).take(pa.array(own)), parts]),
+        np.concatenate([own, mixtures]),
+        len(own),
+    )

@@ -32,26 +32,31 @@ class Sampled(NamedTuple):
     info: AudioInfo
 
 
-def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> list[Sampled]:
-    """About `most` of the clips, fewer where their recordings are not files here, without those that cannot be read.
+class Look(NamedTuple):
+    """What was found of some clips, those whose recordings can be read; and whether that is a look at all of them."""
+
+    found: list[Sampled]
+    is_all: bool
+
+
+def sampled(clips: pa.Table, most: int, token: str | bool | None = None) -> Look:
+    """A look at about `most` of the clips, fewer where their recordings are not files here.
 
     The same recordings are looked at once, however often they are asked for.
     """
     here = is_file(clips)
     if here.all():
-        found = ((clip, header_of(clip.path)) for clip in rows_of(spread_over(clips, most)))
-        return [Sampled(clip, info) for clip, info in found if isinstance(info, AudioInfo)]
+        some = spread_over(clips, most)
+        headers = ((clip, header_of(clip.path)) for clip in rows_of(some))
+        found = [Sampled(clip, info) for clip, info in headers if isinstance(info, AudioInfo)]
+        return Look(found, len(some) == len(clips))
     some = list(rows_of(_where_containers_begin(clips.filter(pa.array(~here)))))
-    headers: dict[Recording, AudioInfo | None] = {}
+    read: dict[Recording, AudioInfo | None] = {}
     for path, name in dict.fromkeys((clip.path, clip.audio_field) for clip in some):
         rows = [one.audio_row for one in some if (one.path, one.audio_field) == (path, name)]
-        headers |= _headers(path, name, tuple(sorted(set(rows) - {None})), token)
-    return [Sampled(clip, info) for clip in some if (info := headers.get(clip.recording)) is not None]
-
-
-def are_all_sampled(clips: pa.Table) -> bool:
-    """Whether `sampled` looks at every one of clips that are not files here."""
-    return not is_file(clips).any() and len(_where_containers_begin(clips)) == len(clips)
+        read |= _headers(path, name, tuple(sorted(set(rows) - {None})), token)
+    found = [Sampled(clip, info) for clip in some if (info := read.get(clip.recording)) is not None]
+    return Look(found, len(some) == len(clips))
 
 
 def where_containers_begin(clips: pa.Table, token: str | bool | None = None) -> Iterator[tuple[Clip, BinaryIO]]:

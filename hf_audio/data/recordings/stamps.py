@@ -49,13 +49,13 @@ def contents_digest(paths: Sequence[str], num_threads: int) -> str:
     """Changes with what is sampled of the files' bytes; the same wherever they lie, and whenever they were copied."""
     found = hashlib.sha256()
     with ThreadPool(num_threads) as threads:
-        sampled = threads.imap(_sampled_digest, paths, chunksize=FILES_AT_A_TIME)
+        sampled = threads.imap(sampled_digest, paths, chunksize=FILES_AT_A_TIME)
         for digest in progress(sampled, total=len(paths), desc="contents", unit=" files", delay=2):
             found.update(digest)
     return found.hexdigest()
 
 
-def _sampled_digest(path: str) -> bytes:
+def sampled_digest(path: str) -> bytes:
     """Of a file's size and, as far as it can be read, its bytes at PLACES places that are evenly apart."""
     found = hashlib.sha256()
     try:

@@ -7,7 +7,7 @@ checked again before anything is trained.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -77,12 +77,18 @@ def assign_splits(
     if validation_from != "train" or test_to_train:
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0
-        clips = _divide_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
+        divided = _divided_test(
+            of_split(clips, "test"), labels, {"train": test_to_train, "validation": from_test}, seed
+        )
+        for split, groups in divided.items():
+            clips = _with_groups(clips, split, groups)
     shares = {"test": test_fraction, "validation": validation_fraction}
     there = names_in(clips["split"])
     missing = [split for split, share in shares.items() if share > 0 and split not in there]
     for number, split in enumerate(missing, start=1):
-        clips = draw_split(clips, labels, split, shares[split], seed, later=missing[number:])
+        training = of_split(clips, "train")
+        drawn = draw_split(training, labels, split, shares[split], seed, later=missing[number:])
+        clips = _with_groups(clips, split, drawn)
     check_disjoint(groups_and_splits(clips))
     _check_training(clips, labels)
     return clips
@@ -134,7 +140,7 @@ def _official(clips: pa.Table, fold: str | None, test_groups: Sequence[str] | No
         unknown = sorted(set(test_groups).difference(known))
         if unknown:
             raise InputError(f"--test_groups {unknown[0]} is no group of this corpus; there are {_some(known)}")
-        return with_split(with_split(clips, None), "test", is_one_of(clips["group"], test_groups))
+        return _with_groups(with_split(clips, None), "test", test_groups)
     if folds:
         tested = _find_fold(folds, fold)
         if tested is None:
@@ -188,21 +194,23 @@ def _check_dividing(
             )
 
 
-def _divide_test(clips: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> pa.Table:
-    """Moves whole groups of the test split to other splits, these shares of them; the rest stays."""
+def _with_groups(clips: pa.Table, split: str, groups: Iterable[str]) -> pa.Table:
+    """The clips with all those of some groups moved to a split."""
+    return with_split(clips, split, is_one_of(clips["group"], groups))
+
+
+def _divided_test(test: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> dict[str, list[str]]:
+    """Which groups of the test clips go to other splits, these shares of them, and which stay."""
     shares = {split: share for split, share in shares.items() if share > 0}
     shares["test"] = 1 - sum(shares.values())
-    groups, counts = groups_and_counts(of_split(clips, "test"), labels)
+    groups, counts = groups_and_counts(test, labels)
     if len(groups) < len(shares):
         raise InputError(
             f"The test split has {len(groups)} groups, too few to divide among {' and '.join(shares)}; "
             "leave out --test_to_train and --validation_from test"
         )
     parts = divide_groups(union_and_counts(counts), list(shares.values()), seed)
-    for part, split in enumerate(shares):
-        its_groups = (groups[place] for place in np.flatnonzero(parts == part))
-        clips = with_split(clips, split, is_one_of(clips["group"], its_groups))
-    return clips
+    return {split: [groups[place] for place in np.flatnonzero(parts == part)] for part, split in enumerate(shares)}
 
 
 def _check_training(clips: pa.Table, labels: LabelSpace) -> None:

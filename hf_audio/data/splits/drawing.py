@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from hf_audio.data.index.columns import is_one_of, of_split, with_split
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.splits.groups import divide_groups, groups_and_counts, presence, union_and_counts
 from hf_audio.errors import InputError
@@ -24,9 +23,9 @@ logger = named_logger(__name__)
 
 
 def draw_split(
-    clips: pa.Table, labels: LabelSpace, split: str, fraction: float, seed: int, later: Sequence[str] = ()
-) -> pa.Table:
-    """Moves whole groups, about `fraction` of those in train, from train to `split`.
+    training: pa.Table, labels: LabelSpace, split: str, fraction: float, seed: int, later: Sequence[str] = ()
+) -> list[str]:
+    """The groups, about `fraction` of those of the training clips, that go from train to `split`.
 
     Every class is in training and test. Validation goes without those that have no group left for it, and says so.
 
@@ -37,7 +36,7 @@ def draw_split(
     Raises:
         InputError: a class has one group and is to be tested, or the groups of several classes cannot be parted.
     """
-    groups, counts = groups_and_counts(of_split(clips, "train"), labels)
+    groups, counts = groups_and_counts(training, labels)
     if len(groups) < 2:
         raise InputError(
             f"A {split} split cannot be drawn without a leak from the {len(groups)} training groups that are there; "
@@ -61,7 +60,7 @@ def draw_split(
     most = np.minimum(np.maximum(num_groups_of - 1 - len(later), 1), presence(counts))  # of a class's groups
     if _lacking(counts, chosen, most).any():
         chosen = _covering(counts, chosen, most, labels, split, seed)
-    return with_split(clips, split, is_one_of(clips["group"], (groups[free[index]] for index in chosen)))
+    return [groups[free[index]] for index in chosen]
 
 
 def _draw_groups(counts: sparse.csr_array, fraction: float, seed: int) -> np.ndarray:

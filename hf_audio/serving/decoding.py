@@ -7,22 +7,42 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hf_audio.data.recordings.audio import AudioError, probe
 from hf_audio.serving.allowance import Allowance
 from hf_audio.serving.refusal import RefusalError, too_slow
 from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import recording_of
-from hf_audio.tagging.tagger import Block, Prepared, Tagger, joined
+from hf_audio.tagging.tagger import Cut, Tagger
 
 # What decoding may fill and take time with: ten minutes of stereo at 48 kHz are 58 million.
 MOST_VALUES = 120_000_000
 
 
-def prepare(tagger: Tagger, content: bytes, settings: TagSettings, allowance: Allowance, until: float) -> Prepared:
-    """The windows of a recording, decoded, resampled and as the model takes them.
+@dataclass(frozen=True)
+class Decoded:
+    """A recording, ready for a model's thread.
+
+    Attributes:
+        windows: float32 `[windows, samples]` or `[windows, 2, samples]` at the model's rate.
+        starts_s: float64 `[windows]`.
+        duration_s: of the recording, whose bytes are not held any more.
+        settings: how it is tagged.
+    """
+
+    windows: Tensor
+    starts_s: np.ndarray
+    duration_s: float
+    settings: TagSettings
+
+
+def decode(tagger: Tagger, content: bytes, settings: TagSettings, allowance: Allowance, until: float) -> Decoded:
+    """The windows of a recording, decoded and resampled.
 
     Args:
         settings: how it is tagged.
@@ -33,17 +53,18 @@ def prepare(tagger: Tagger, content: bytes, settings: TagSettings, allowance: Al
     """
     check_time(until, allowance)  # it may have waited for a thread
     check_header(content, allowance.max_duration_s)
-    recording, blocks, count = recording_of(content), [], 0
+    recording, cuts, count = recording_of(content), [], 0
     try:
-        for block in tagger.blocks(recording, settings):
-            blocks.append(block)
-            count += len(block.starts_s)
+        for cut in tagger.cuts(recording, settings):
+            cuts.append(cut)
+            count += len(cut.windows)
             check_time(until, allowance)
-            check_found(block, count, allowance)
+            check_found(cut, count, allowance)
     except AudioError as error:
         raise unreadable(error.reason) from error
-    starts_s = np.concatenate([block.starts_s for block in blocks])
-    return Prepared(joined([block.inputs for block in blocks]), starts_s, blocks[-1].end_s, recording, settings)
+    windows = torch.from_numpy(np.stack([window for cut in cuts for window in cut.windows]))
+    starts_s = np.concatenate([cut.starts_s for cut in cuts])
+    return Decoded(windows, starts_s, cuts[-1].end_s, settings)
 
 
 def check_time(until: float, allowance: Allowance) -> None:
@@ -52,9 +73,9 @@ def check_time(until: float, allowance: Allowance) -> None:
         raise too_slow(allowance.max_request_s)
 
 
-def check_found(block: Block, count: int, allowance: Allowance) -> None:
+def check_found(cut: Cut, count: int, allowance: Allowance) -> None:
     """Raises RefusalError (413) where more was decoded than the service takes, whatever the header says."""
-    if block.end_s > allowance.max_duration_s + 1:
+    if cut.end_s > allowance.max_duration_s + 1:
         raise RefusalError(
             413, f"The recording has more than the {allowance.max_duration_s:g} s that are taken", "duration"
         )

@@ -1,0 +1,54 @@
+"""Weights that make rare classes count, from the numbers of training clips of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hf_audio.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from hf_audio.data.index.labels import LabelSpace
+
+SCHEMES = ("balanced", "effective")
+MAX_WEIGHT = 20.0
+EFFECTIVE_BETA = 0.999  # of the paper's values, that for data sets of a few thousand clips
+
+
+def class_weights_from_counts(
+    label_counts: np.ndarray, num_clips: int | np.ndarray, labels: LabelSpace, scheme: str = "balanced"
+) -> np.ndarray:
+    """Weights float32 `[classes]` that make rare classes count more.
+
+    "balanced": as much as common ones. Multi-label, negatives per positive of the class (`pos_weight` of binary
+    cross-entropy); single-label, inverse frequency, so that a sample's weight is 1 on average.
+
+    "effective": by the effective number of samples, `(1 - beta^n) / (1 - beta)` with beta 0.999 (Cui et al. 2019,
+    arXiv 1901.05555, equation 2): classes of more than a few thousand clips count alike. Their mean is 1.
+
+    Weights stay within 1/20 and 20: a class of five clips would otherwise take over the gradient whenever one of them
+    is drawn.
+
+    Args:
+        label_counts: number of training clips (or windows) of each class `[classes]`.
+        num_clips: number of training clips (or windows); where labels are partial, of those of which each class is
+            known `[classes]`. `FeatureDataset.class_counts` gives both.
+        scheme: one of SCHEMES.
+
+    Raises:
+        InputError: a class has no training clip, or an unknown scheme.
+    """
+    counts = np.asarray(label_counts, dtype=np.float64)
+    if (counts <= 0).any():
+        absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
+        raise InputError(f"No training clip carries {absent}: class weights need one of each class; drop the class")
+    if scheme not in SCHEMES:
+        raise unknown_name("class_weights", scheme, SCHEMES)
+    num_clips = np.asarray(num_clips, dtype=np.float64)
+    if scheme == "effective":
+        inverse = (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**counts)
+        weights = inverse / inverse.mean()
+    else:
+        weights = (num_clips - counts) / counts if labels.is_multi_label else num_clips / (len(counts) * counts)
+    return np.clip(weights, 1 / MAX_WEIGHT, MAX_WEIGHT).astype(np.float32)

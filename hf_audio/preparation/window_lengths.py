@@ -1,0 +1,103 @@
+"""The length of a window: given, or chosen by the lengths of the clips."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.building.plan import check_window, is_too_long
+from hf_audio.data.index.columns import is_file, of_split, require_files, without_mixtures
+from hf_audio.data.recordings.lengths import measured_by_headers
+from hf_audio.data.recordings.sampling import sampled
+from hf_audio.errors import InputError
+from hf_audio.terminal import named_logger
+
+LONGEST_DEFAULT_WINDOW_S = 5.0
+NUM_PROBED_CLIPS = 500  # enough to know how long clips are
+NUM_PROBING_THREADS = 4
+
+logger = named_logger(__name__)
+
+
+def window_length_s(clips: pa.Table, wanted_s: float | None, token: str | bool | None = None) -> float:
+    """The length of windows in seconds.
+
+    Args:
+        wanted_s: None for one that suits the clips, 0 for the longest clip.
+        token: for recordings on the Hub.
+
+    Raises:
+        InputError: no clip fills the window, as far as that can be known before all are read; or none can be read.
+    """
+    if wanted_s is None:
+        return default_window_s(clips, token)
+    if not wanted_s:
+        return longest_clip_s(clips)
+    check_window_ahead(clips, wanted_s, token)
+    return wanted_s
+
+
+def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
+    """The length in seconds that nine of ten training clips do not exceed, at most LONGEST_DEFAULT_WINDOW_S.
+
+    So most short clips fit one window without much padding, and long ones are cut into several. Some clips are looked
+    at; `token` is for recordings on the Hub.
+    """
+    # Without mixtures, which are no longer than these, and negatives, which should not decide
+    training = of_split(without_mixtures(clips), "train")
+    training = training.filter(pc.greater(pc.list_value_length(training["labels"]), 0))
+    some = sampled(training, NUM_PROBED_CLIPS, token).found
+    lengths = [(clip.end_s or info.duration_s) - clip.start_s for clip, info in some]
+    if not lengths and not is_file(training).all():
+        raise InputError(
+            "None of the training recordings that were looked at holds sound that can be read: rows that hold "
+            "paths alone have none, and the formats are in README.md"
+        )
+    if not lengths:
+        raise InputError(
+            f"None of the {len(training)} training files can be read as audio; see the formats in README.md"
+        )
+    window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
+    logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
+    return window_s
+
+
+def check_window_ahead(clips: pa.Table, window_s: float, token: str | bool | None = None) -> None:
+    """Looks for a window that no clip fills, where building would learn it last: after all containers were read.
+
+    Where only some recordings can be looked at and all are shorter, that is a warning.
+
+    Raises:
+        InputError: the window is longer than every clip.
+    """
+    if is_file(clips).all():
+        return
+    lengths = pc.subtract(pc.fill_null(clips["end_s"], np.inf), clips["start_s"]).to_numpy()
+    if not is_too_long(window_s, lengths):  # as tables say, which recordings may not fill
+        look = sampled(clips, NUM_PROBED_CLIPS, token)
+        lengths = np.array([min(clip.end_s or np.inf, info.duration_s) - clip.start_s for clip, info in look.found])
+        if not len(lengths):
+            return
+        if not look.is_all and is_too_long(window_s, lengths):
+            return logger.warning(
+                "None of %d clips looked at fills the window of %g s, the longest has %.2f s; if none of all does, "
+                "building stops at its end: --window_s decides",
+                *(len(lengths), window_s, lengths.max()),
+            )
+    check_window(window_s, lengths)
+
+
+def longest_clip_s(clips: pa.Table) -> float:
+    """The length in seconds of the longest clip, rounded up to a hundredth: the window in which every clip is whole.
+
+    Raises:
+        InputError: no recording can be read; or they are not files, whose lengths can be known before they are read.
+    """
+    require_files(clips, "--window_s 0, which is the longest clip, needs")
+    longest_s = float(measured_by_headers(clips, NUM_PROBING_THREADS).seconds.max())
+    if not longest_s:
+        raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
+    return math.ceil(100 * round(longest_s, 6)) / 100

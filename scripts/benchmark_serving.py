@@ -1,0 +1,177 @@
+"""How fast `hf-audio serve` answers, with windows of several requests in a forward pass and without, in one run.
+
+    python scripts/benchmark_serving.py                      # cnn, recordings of 3 s
+    python scripts/benchmark_serving.py --model ast-small --seconds 20
+    python scripts/benchmark_serving.py --load_minutes 10    # instead: errors and memory under load
+
+Two services run side by side, one with --no_batching, and take turns: 1 client, then 16, each asking again as soon as
+it has its answer. The clients are a process of their own on the same cores. Figures are medians of the turns: answers
+for a second of time, and for a second of the service's processor time, which others on the machine disturb less; the
+99th percentile of the seconds that an answer took. A line that begins with `ratio` is a comparison. A preset has random
+weights, as fast as trained ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import soundfile
+from benchmark_features import machine
+from benchmark_tagging import FILE_RATE, saved_model
+
+COMMAND = [sys.executable, "-c", "from hf_audio.commands.main import main; main()", "serve", "--port", "0"]
+CLIENTS = (1, 16)
+WARM_UP_S = 3.0
+MEMORY_EVERY_S = 5.0
+WARM_UP_SHARE = 0.2  # of a long load, before memory is looked at
+
+
+class Turn(NamedTuple):
+    """What clients and a service took."""
+
+    rate: float
+    rate_per_processor_s: float
+    median_s: float
+    p99_s: float
+    num_errors: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="cnn", help="a preset, a folder or a Hub name (default: %(default)s)")
+    parser.add_argument("--duration_s", type=float, default=3.0, help="of the recording (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each turn (default: %(default)g)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--load_minutes", type=float, help="instead, so long a load of 16 clients")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        recording = write_recording(Path(folder), options.duration_s)
+        model = saved_model(options.model, Path(folder) / "model")
+        if options.load_minutes:
+            with service(model) as (process, address):
+                measure_load(process, address, recording, 60 * options.load_minutes)
+        else:
+            with service(model) as batched, service(model, "--no_batching") as unbatched:
+                print(f"{options.model}, recordings of {options.duration_s:g} s, {machine()}\n")
+                compare({"batched": batched, "unbatched": unbatched}, recording, options.seconds, options.repeats)
+
+
+def write_recording(folder: Path, duration_s: float) -> Path:
+    """Noise, 44.1 kHz stereo."""
+    sound = 0.1 * np.random.default_rng(0).normal(size=(round(duration_s * FILE_RATE), 2))
+    soundfile.write(folder / "recording.wav", sound, FILE_RATE)
+    return folder / "recording.wav"
+
+
+@contextlib.contextmanager
+def service(model: str, *flags: str) -> Iterator[tuple[psutil.Process, tuple[str, str]]]:
+    """A process that serves, and where."""
+    places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen([*COMMAND, "--model", f"model={model}", *flags], stderr=log, env=environment)
+        try:
+            yield psutil.Process(process.pid), address_in(log, process)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def address_in(log, process: subprocess.Popen) -> tuple[str, str]:
+    while process.poll() is None:
+        log.seek(0)
+        text = log.read()
+        if "Serving model at http://" in text:
+            host, _, port = text.partition("Serving model at http://")[2].partition('"')[0].partition(":")
+            return host, port
+        time.sleep(0.1)
+    sys.exit(f"The service has ended: {text[-1000:]}")
+
+
+def load(address: tuple[str, str], recording: Path, num_clients: int, seconds: float) -> dict:
+    command = clients_command(address, recording, num_clients, seconds)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def clients_command(address: tuple[str, str], recording: Path, num_clients: int, seconds: float) -> list[str]:
+    clients = Path(__file__).with_name("_serving_clients.py")
+    return [sys.executable, str(clients), *address, str(recording), str(num_clients), str(seconds)]
+
+
+def compare(services: dict[str, tuple], recording: Path, seconds: float, repeats: int) -> None:
+    """Prints how fast both are with few clients and with many."""
+    turns: dict[tuple[str, int], list[Turn]] = {}
+    for _, address in services.values():
+        load(address, recording, max(CLIENTS), WARM_UP_S)
+    for _ in range(repeats):
+        for num_clients in CLIENTS:
+            for name, (process, address) in services.items():
+                turns.setdefault((name, num_clients), []).append(
+                    one_turn(process, address, recording, num_clients, seconds)
+                )
+    found = {key: Turn(*map(statistics.median, zip(*all_turns, strict=True))) for key, all_turns in turns.items()}
+    print(f"{'':10}{'clients':>8}{'answers/s':>12}{'per processor s':>18}{'median ms':>12}{'p99 ms':>10}{'errors':>8}")
+    for (name, num_clients), turn in found.items():
+        times = f"{1000 * turn.median_s:>12.1f}{1000 * turn.p99_s:>10.1f}"
+        print(
+            f"{name:10}{num_clients:>8}{turn.rate:>12.1f}{turn.rate_per_processor_s:>18.1f}{times}{turn.num_errors:>8}"
+        )
+    few, many = CLIENTS
+    rate, processor = (
+        getattr(found["batched", many], name) / getattr(found["unbatched", many], name)
+        for name in ("rate", "rate_per_processor_s")
+    )
+    waiting = found["batched", many].p99_s / found["unbatched", few].p99_s
+    print(f"\nratio {rate:.2f} in answers/s, {processor:.2f} per processor s: batched / unbatched, {many} clients")
+    print(f"ratio {waiting:.2f} in p99: batched, {many} clients / unbatched, {few} client")
+
+
+def one_turn(process: psutil.Process, address: tuple[str, str], recording: Path, clients: int, seconds: float) -> Turn:
+    before, began = process.cpu_times(), time.monotonic()
+    found = load(address, recording, clients, seconds)
+    wall_s, after = time.monotonic() - began, process.cpu_times()
+    processor_s = after.user + after.system - before.user - before.system
+    answers, count = found["seconds"], len(found["seconds"])
+    return Turn(
+        count / min(wall_s, seconds),
+        count / processor_s,
+        float(np.median(answers)),
+        float(np.quantile(answers, 0.99)),
+        sum(found["errors"].values()),
+    )
+
+
+def measure_load(process: psutil.Process, address: tuple[str, str], recording: Path, seconds: float) -> None:
+    """Prints what 16 clients got, and how the memory grew after the first part of the time."""
+    times, memory, began = [], [], time.monotonic()
+    with tempfile.TemporaryFile("w+") as answers:
+        asking = subprocess.Popen(clients_command(address, recording, max(CLIENTS), seconds), stdout=answers)
+        while asking.poll() is None:
+            times.append(time.monotonic() - began)
+            memory.append(process.memory_info().rss / 2**20)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                asking.wait(MEMORY_EVERY_S)
+        answers.seek(0)
+        found = json.load(answers)
+    late = np.array(times) > WARM_UP_SHARE * seconds
+    slope = np.polyfit(np.array(times)[late] / 60, np.array(memory)[late], 1)[0]
+    errors = found["errors"] or "none"
+    print(f"{len(found['seconds'])} answers in {seconds / 60:g} minutes, errors: {errors}, {machine()}")
+    print(f"memory {memory[0]:.0f} MB at first, {memory[-1]:.0f} MB at last, {slope:+.2f} MB per minute after warm-up")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""scripts/benchmark_resuming.py measures what it says, in this process; how fast things are is not for tests to say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import benchmark_resuming
+
+    monkeypatch.setattr(benchmark_resuming, "FEW_CLIPS", 6)
+    yield benchmark_resuming
+    for name in ("benchmark_resuming", "benchmark_features"):
+        sys.modules.pop(name, None)
+
+
+def test_both_ways_read_what_the_hub_has(benchmark, hub, tmp_path):
+    num_bytes = benchmark.put_on(hub, tmp_path, 2)
+    assert num_bytes > 2 * 1024 * 10_000
+    ours, dropped = benchmark.ours(64), benchmark.dropped(64)
+    assert {"open_s", "start_s", "half_s", *dropped} == set(ours) and min(*ours.values(), *dropped.values()) > 0
+
+
+def test_shares_have_every_window_once(benchmark, tmp_path):
+    folder = benchmark.write_differing(tmp_path / "features", 1100)
+    for rank in range(2):
+        benchmark.share(str(folder), rank, 2, str(tmp_path / f"{rank}.npy"))
+    shares = [np.load(tmp_path / f"{rank}.npy") for rank in range(2)]
+    assert [len(share) for share in shares] == [556, 544] and sorted(np.concatenate(shares)) == list(range(1100))

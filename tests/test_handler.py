@@ -1,0 +1,105 @@
+"""handler.py of a published model, as Inference Endpoints call it: without hf_audio, with its answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from compatibility import report_of
+from model_cases import CASES, Instance
+from tagging_models import USAGE, changing_sound, save_classifier, write_sound
+
+import hf_audio
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.errors import InputError
+from hf_audio.publishing.handler import is_requirements
+from hf_audio.publishing.model_card import write_model_card
+from hf_audio.publishing.push import push_model
+
+ENDPOINT = """
+import importlib.util, json, sys
+sys.modules["hf_audio"] = None  # an endpoint does not have it
+from pathlib import Path
+from huggingface_hub import snapshot_download
+found = {}
+for name, requests in json.load(open(sys.argv[1])).items():
+    folder = snapshot_download(name)
+    spec = importlib.util.spec_from_file_location("handler", folder + "/handler.py")
+    handler = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(handler)
+    endpoint, found[name] = handler.EndpointHandler(folder), []
+    for data in requests:
+        if isinstance(data["inputs"], dict) and "file" in data["inputs"]:
+            data["inputs"] = Path(data["inputs"]["file"]).read_bytes()
+        try:
+            found[name].append(endpoint(data))
+        except ValueError as error:
+            found[name].append(str(error))
+print(json.dumps(found))
+"""
+MODELS = {"cnn": MULTI_LABEL, "ast_stock": SINGLE_LABEL, "stereo_cnn": MULTI_LABEL, "wav2vec2_stock": SINGLE_LABEL}
+BAD = {
+    "text": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
+    "nothing": ({"inputs": None}, "inputs must be the bytes of a recording"),
+    "parameters": ({"inputs": "", "parameters": {"device": 1}}, "Parameters are top_k"),
+}
+
+
+def published(folder: Path, name: str, task: str, hub) -> Path:
+    """A model with its card, in the folder and on the Hub."""
+    save_classifier(folder, name, task)
+    instance = Instance(next(case for case in CASES if case.name == name), "linear", task)
+    tagger = hf_audio.load(folder)
+    report = report_of(instance, tagger.predictor.model, tagger.predictor.extractor, USAGE)
+    write_model_card(folder, report, repo_id=f"alice/{name}")
+    push_model(folder, f"alice/{name}", token=hub.token("alice"))
+    return folder
+
+
+def test_endpoints_answer_as_hf_audio_does(hub, hub_env, tmp_path):
+    stereo = np.stack([changing_sound(2.2), changing_sound(2.2, seed=8)], axis=1)
+    soundfile.write(tmp_path / "stereo.flac", stereo, 44_100)
+    files = [write_sound(tmp_path / "a.wav", 1.37), write_sound(tmp_path / "b.wav", 0.02), tmp_path / "stereo.flac"]
+    folders = {name: published(tmp_path / name, name, task, hub) for name, task in MODELS.items()}
+    samples = changing_sound(0.9)
+    requests = [{"inputs": {"file": str(path)}} for path in files]
+    requests.append({"inputs": base64.b64encode(files[0].read_bytes()).decode(), "parameters": {"top_k": 2}})
+    requests.append({"inputs": {"array": samples.tolist(), "sampling_rate": 16_000}})
+    requests += [data for data, _ in BAD.values()]
+    (tmp_path / "requests.json").write_text(json.dumps({f"alice/{name}": requests for name in MODELS}))
+    program = [sys.executable, "-c", ENDPOINT, "requests.json"]
+    done = subprocess.run(program, env=hub_env, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for name, folder in folders.items():
+        tagger = hf_audio.load(folder)
+        wanted = [tagger(path).scores for path in files]
+        wanted += [dict(list(wanted[0].items())[:2]), tagger(samples, 16_000).scores]
+        for found, expected in zip(answers[f"alice/{name}"][: len(wanted)], wanted, strict=True):
+            assert [one["label"] for one in found] == list(expected), name
+            np.testing.assert_allclose([one["score"] for one in found], list(expected.values()), atol=1e-4)
+        for found, (_, sentence) in zip(answers[f"alice/{name}"][-len(BAD) :], BAD.values(), strict=True):
+            assert sentence in found
+    paths = set(hub.repo("models", "alice/cnn").paths())
+    assert {"handler.py", "requirements.txt", "README.md", "config.json"} <= paths
+
+
+@pytest.mark.parametrize("name", ["handler.py", "requirements.txt"])
+def test_a_handler_of_somebody_else_is_not_published(hub, token, tmp_path, name):
+    folder = save_classifier(tmp_path / "cnn", "cnn")
+    (folder / name).write_text("import os\n" if name.endswith(".py") else "soundfile\nevil-package\n")
+    with pytest.raises(InputError, match=r"handler\.py of this hf_audio|names packages that no card"):
+        push_model(folder, "alice/code")
+    assert ("models", "alice/code") not in hub.storage.repos
+
+
+def test_requirements_are_packages_of_our_cards():
+    assert is_requirements(b"transformers>=4.48\ntorch\nsoundfile\nsoxr\ntimm>=1.0.26\nscikit-learn==1.7.0\n")
+    for line in ("evil", "torch @ https://evil/x", "-r other.txt", "soxr; evil", "scikit-learn==1 --index-url=x"):
+        assert not is_requirements(line.encode())

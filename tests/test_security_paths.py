@@ -1,0 +1,181 @@
+"""Of a path only its last name is said, in all that is written of a run and in all that is published of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpus_trees import write_sound
+from datasets import Audio, Features, Value
+from small_datasets import as_dataset
+from training_run import build_tiny_features, tiny_model
+
+import hf_audio
+from hf_audio import parse_recipe
+from hf_audio.config.reported import reported_command, reported_settings
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.privacy import public_name, public_value
+
+VALUES = {"output_dir": "runs/x", "corpus": "folder", "window_s": 0.5, "learning_rate": 1e-4}
+
+
+def everything_in(repo) -> dict[str, bytes]:
+    return {path: repo.read(path) for path in repo.paths()}
+
+
+class TestPaths:
+    @pytest.mark.parametrize(
+        ("value", "public"),
+        [
+            ("/home/alice/clients/acme", "acme"),
+            ("~/clients/acme", "acme"),
+            ("../../alice/acme", "acme"),
+            ("runs/../../alice/acme", "acme"),
+            (r"C:\Users\alice\acme", "acme"),
+            ("cache=/home/alice/acme", "cache=acme"),
+            (Path("clients/acme"), "acme"),
+            ({"a": [{"/home/alice/k": ("/home/alice/v", 3)}], "b": None}, {"a": [{"k": ["v", 3]}], "b": None}),
+            ("MIT/ast", "MIT/ast"),
+            ("1/2 and/or more", "1/2 and/or more"),
+            (0.5, 0.5),
+        ],
+    )
+    def test_of_a_path_only_the_last_name_is_said(self, value, public):
+        assert public_value(value) == public
+
+    def test_a_checkpoint_is_named_as_others_know_it(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs" / "mine").mkdir(parents=True)
+        assert public_name("MIT/ast") == "MIT/ast" and public_name("ast-mini") == "ast-mini"
+        for name in ("runs/mine", "./runs/mine", str(tmp_path / "runs/mine"), str(tmp_path / "gone/mine"), "~/mine"):
+            assert public_name(name) == "mine"
+
+    def test_a_command_is_made_of_settings_not_of_what_was_typed(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "private" / "acme").mkdir(parents=True)
+        argv = ["--data-dir=private/acme", "--output_dir", "/home/alice/x", "--model_options", '{"f": "/home/alice/w"}']
+        argv += ["--test_groups", "a b", "/srv/c", "--learning_rate", "1e-4", "--hub_model_id", "me/x", "--push_to_hub"]
+        argv += ["--class_weights", "balanced", "--weight_decay", "0.5"]
+        argv += ["--negatives", "esc50", "--negatives_dir", "../noise"]
+        argv += ["--label_overrides", "fixes/mine.csv", "--logging_nan_inf_filter", "false"]
+        recipe = parse_recipe(VALUES, argv=argv)
+        command = reported_command(recipe, "/home/alice/recipes/cnn_folder.py")
+        assert shlex.split(command) == [
+            *("accelerate", "launch", "recipes/cnn_folder.py", "--data_dir", "acme", "--label_overrides", "mine.csv"),
+            *("--negatives", "esc50", "--negatives_dir", "noise", "--test_groups", "a b", "c"),
+            *("--model_options", '{"f": "w"}', "--class_weights", "balanced", "--weight_decay", "0.5"),
+        ]
+        again = parse_recipe(VALUES, argv=shlex.split(command)[3:])
+        assert reported_command(again, "cnn_folder.py") == command
+        assert "alice" not in json.dumps(reported_settings(recipe)) and "private" not in json.dumps(
+            reported_settings(recipe)
+        )
+
+    def test_demo_and_its_values_are_one_flag(self):
+        recipe = parse_recipe(VALUES, {"corpus": "general_midi", "lora_rank": 2}, argv=["--demo"])
+        assert reported_command(recipe, "x;y.py") == "accelerate launch recipes/RECIPE.py --demo"
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("alice") / "clients of mine" / "acme"
+    for number, name in enumerate(("bell", "flute", "tuba")):
+        for recording in range(8):
+            write_sound(root / name / f"{recording}.wav", 0.5, recording, [200.0 * 3**number], sample_rate=16_000)
+    return root
+
+
+def named(kind: str, recordings: Path, folder: Path) -> Path:
+    """The same recordings as a user may name them: a folder, a table or dataset with absolute paths, an audit's."""
+    if kind == "folder":
+        return recordings
+    if kind == "dataset":
+        paths = sorted(recordings.rglob("*.wav"))
+        columns = {
+            "audio": [{"bytes": path.read_bytes(), "path": str(path)} for path in paths],
+            "clip_id": [f"{path.parent.name}/{path.name}" for path in paths],
+            "label": [path.parent.name for path in paths],
+            "original": [f"cut from '{path}'" for path in paths],
+        }
+        kinds = Features({"audio": Audio(), **dict.fromkeys(list(columns)[1:], Value("string"))})
+        as_dataset(pa.table(columns, kinds.arrow_schema)).save_to_disk(folder / "clients" / "saved")
+        return folder / "clients" / "saved"
+    table = folder / "clients" / "list.csv"
+    if kind == "audited":
+        hf_audio.audit_corpus("folder", recordings, folder / "audit", num_workers=1, write_csv=table)
+        return table
+    table.parent.mkdir()
+    rows = ["path,label,original", *(f"{path},{path.parent.name},{path}" for path in sorted(recordings.rglob("*.wav")))]
+    table.write_text("\n".join(rows) + "\n")
+    return table
+
+
+@pytest.mark.parametrize("kind", ["folder", "table", "audited", "dataset"])
+def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, monkeypatch, kind):
+    """From recordings and a checkpoint in folders with names of their own, tokens in every place one can give them."""
+    data_dir = named(kind, recordings, tmp_path)
+    monkeypatch.setenv("HF_TOKEN", hub.token("alice"))
+    secret_token = hub.token("alice")
+    features = load_features(build_tiny_features(tmp_path / "for the base", SINGLE_LABEL))
+    tiny_model(features).save_pretrained(tmp_path / "private" / "base")
+    features.extractor.save_pretrained(tmp_path / "private" / "base")
+    flag = "dataset" if kind == "dataset" else "data_dir"
+    argv = [f"--{flag}={data_dir}", "--model", str(tmp_path / "private" / "base"), "--output_dir"]
+    argv += [str(tmp_path / "out" / "run"), f"--hub-token={secret_token}", "--push_to_hub", "--num_workers", "1"]
+    argv += ["--hub_model_id", "alice/clean", "--hub_dataset_id", "alice/clean-features", "--max_steps", "1"]
+    argv += ["--num_mel_bins", "32", "--lora_rank", "2", "--report_to", "tensorboard", "--use_cpu", "true"]
+    argv += ["--public_licence", "unknown"] if kind == "dataset" else []
+    monkeypatch.setattr(sys, "argv", ["/home/alice/recipes/ast_folder.py", *argv])
+    hf_audio.run_network(VALUES)
+
+    published = everything_in(hub.repo("models", "alice/clean"))
+    published |= {f"data/{k}": v for k, v in everything_in(hub.repo("datasets", "alice/clean-features")).items()}
+    assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.parquet"} <= set(
+        published
+    )
+    assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
+    index = pq.read_table(io.BytesIO(published["data/index.parquet"])).to_pylist()
+    assert min(row["clip_id"] for row in index) == "bell/0.wav"
+    assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit takes some of these tones for copies"
+    tables = {name: pq.read_table(io.BytesIO(published[name])) for name in published if name.endswith(".parquet")}
+    shards = {name: table for name, table in tables.items() if name.startswith("data/data/")}
+    assert {name for shard in shards.values() for name in shard["clip_id"].to_pylist()} == {
+        row["clip_id"] for row in index
+    }
+    for name, table in tables.items():
+        texts = table.drop_columns([column for column in ("features",) if column in table.column_names])
+        published[f"{name} in words"] = str([texts.to_pylist(), table.schema]).encode()
+    own = (secret_token, str(tmp_path), str(recordings), recordings.parent.name, "/home/alice")
+    assert [(name, word) for name, content in published.items() for word in own if word.encode() in content] == []
+    command = f"--{flag} {data_dir.name} --num_workers 1 --num_mel_bins 32 --model base"
+    assert command in published["README.md"].decode()
+    local = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert "training_args.bin" in {path.name for path in local}
+    assert [path for path in local if secret_token.encode() in path.read_bytes()] == []
+
+
+def test_every_flag_of_a_path_is_known_as_one():
+    """A new setting that names a file or folder has to say so, or reports would tell where it lies."""
+    from hf_audio.config.reported import FIELDS
+    from hf_audio.config.setting import NAMES
+
+    words = ("folder", "csv with")
+    suspects = {
+        name
+        for name, field in FIELDS.items()
+        if name.endswith(("_dir", "_file", "_path"))
+        or any(
+            word in re.sub("corpus=folder|class folders|folders or table", "", field.metadata.get("help", "").lower())
+            for word in words
+        )
+    }
+    assert {"data_dir", "label_overrides", "model", "dataset", "network_features"} < suspects
+    assert {name for name in suspects if FIELDS[name] not in NAMES} == set()

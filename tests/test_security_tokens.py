@@ -1,0 +1,123 @@
+"""No token is written, sent or quoted, wherever a user may have given it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hostile_features import edit_index
+from training_run import build_tiny_features, trainer_of
+
+from hf_audio import InputError, parse_recipe
+from hf_audio.analysis.evaluation import evaluate_model
+from hf_audio.config.reported import reported_command, reported_settings
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.errors import printable
+from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
+from hf_audio.privacy import write_published
+from hf_audio.publishing.push import push_features, push_model
+
+TOKEN = "hf_" + "aSecretThatNobodyMayRead" + "0123456789"
+VALUES = {"output_dir": "runs/x", "corpus": "folder", "window_s": 0.5, "learning_rate": 1e-4}
+
+
+@pytest.fixture
+def features(small_features, tmp_path) -> Path:
+    return shutil.copytree(small_features, tmp_path / "features")
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A run folder with a small model of ours and its code."""
+    labels = {0: "bell", 1: "tuba"}
+    config = SpectrogramCNNConfig(id2label=labels, label2id={name: index for index, name in labels.items()})
+    SpectrogramCNN(config).save_pretrained(tmp_path / "run")
+    return tmp_path / "run"
+
+
+class TestTokens:
+    @pytest.mark.parametrize(
+        "spelling", [["--hub_token", TOKEN], ["--hub-token", TOKEN], [f"--hub_token={TOKEN}"], [f"--hub-token={TOKEN}"]]
+    )
+    def test_a_token_is_kept_apart_however_it_is_typed(self, spelling, monkeypatch):
+        recipe = parse_recipe(VALUES, argv=[*spelling, "--window_s", "0.25"])
+        assert recipe.token == TOKEN and recipe.training.hub_token is None
+        said = [repr(recipe), repr(recipe.training), recipe.training.to_json_string(), str(recipe.chosen)]
+        said += [json.dumps(reported_settings(recipe)), reported_command(recipe, "recipes/x.py")]
+        assert not [text for text in said if TOKEN in text]
+
+    def test_a_token_in_a_file_of_settings_is_kept_apart_too(self, tmp_path):
+        (tmp_path / "mine.yaml").write_text(f"hub_token: {TOKEN}\nwindow_s: 0.25\n")
+        recipe = parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
+        assert recipe.token == TOKEN and recipe.training.hub_token is None
+        command = reported_command(recipe, "recipes/cnn_folder.py")
+        assert command == "accelerate launch recipes/cnn_folder.py --window_s 0.25"
+
+    @pytest.mark.parametrize(
+        "content", ["hub_token: %s: x\n", "- {hub_token: %s\n", "hub_token: [%s\n", "? %s : : \x07"]
+    )
+    def test_a_file_of_settings_that_is_broken_is_not_quoted(self, tmp_path, content):
+        (tmp_path / "mine.yaml").write_text(content % TOKEN)
+        with pytest.raises(InputError, match=r"--config .*mine\.yaml") as error:
+            parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
+        assert "NobodyMayRead" not in str(error.value) and "\n" not in str(error.value)
+
+    def test_a_token_is_a_text(self, tmp_path):
+        (tmp_path / "mine.yaml").write_text("hub_token: {a: 1}\n")
+        with pytest.raises(InputError, match="A Hub token is a text"):
+            parse_recipe(VALUES, argv=["--config", str(tmp_path / "mine.yaml")])
+
+    def test_messages_hide_what_looks_like_a_token(self):
+        with pytest.raises(InputError) as error:
+            parse_recipe(VALUES, argv=["--push_to_hub", "--window_s", TOKEN])
+        assert TOKEN not in str(error.value) and "hf_..." in str(error.value)
+        assert printable(f"Bearer {TOKEN}!") == "Bearer hf_...!"
+
+    def test_trainer_never_holds_a_token(self, tmp_path):
+        features = load_features(build_tiny_features(tmp_path / "features", SINGLE_LABEL))
+        arguments = {"hub_token": TOKEN, "max_steps": 1, "report_to": "tensorboard"}
+        trainer = trainer_of(features, tmp_path / "run", arguments=arguments)
+        trainer.train_resumable()
+        files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+        assert {"training_args.bin", "run.json"} <= {path.name for path in files}
+        assert [path.name for path in files if path.name.startswith("events.out")]
+        assert not [path for path in files if TOKEN.encode() in path.read_bytes()]
+
+    def test_trainer_publishes_nothing_by_itself(self, tmp_path, tiny_features):
+        with pytest.raises(InputError, match=r"publish the finished run with hf_audio\.push_model"):
+            trainer_of(tiny_features, tmp_path / "run", arguments={"push_to_hub": True})
+
+    def test_a_file_with_a_token_is_not_written(self, tmp_path, monkeypatch, token):
+        for known in (TOKEN, token):
+            with pytest.raises(InputError, match="holds a Hugging Face token") as error:
+                write_published(tmp_path / "report.json", f'{{"x": "{known}"}}')
+            assert known not in str(error.value) and not (tmp_path / "report.json").exists()
+        parse_recipe(VALUES, argv=["--hub_token", "an-old-token-of-ours"])
+        with pytest.raises(InputError, match="holds a Hugging Face token"):
+            write_published(tmp_path / "report.json", "an-old-token-of-ours")
+
+    def test_a_report_with_a_token_is_not_written(self, tmp_path):
+        features = load_features(build_tiny_features(tmp_path / "features", SINGLE_LABEL))
+        trainer = trainer_of(features, tmp_path / "run")
+        with pytest.raises(InputError, match=r"report\.json holds a Hugging Face token"):
+            evaluate_model(trainer, features, tmp_path / "run", command=f"recipes/x.py --token={TOKEN}")
+        assert not (tmp_path / "run" / "report.json").exists()
+
+    @pytest.mark.parametrize("name", ["README.md", "report.json", "config.json", "scores/clips.parquet"])
+    def test_a_file_with_a_token_is_not_pushed(self, hub, token, model, name):
+        (model / name).parent.mkdir(exist_ok=True)
+        with open(model / name, "a") as file:
+            file.write(f"\n{TOKEN if name == 'README.md' else token}\n")
+        with pytest.raises(InputError, match=rf"{name} holds a Hugging Face token"):
+            push_model(model, "alice/with-token")
+        assert ("models", "alice/with-token") not in hub.storage.repos
+
+    def test_a_token_that_is_logged_in_is_known(self, hub, features, tmp_path, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "logged_in"))
+        (tmp_path / "logged_in").write_text(hub.token("alice"))
+        edit_index(features, lambda rows: rows[0].update(group=hub.token("alice")))
+        with pytest.raises(InputError, match=r"index\.parquet holds a Hugging Face token"):
+            push_features(features, "alice/x", token=hub.token("bob"))
