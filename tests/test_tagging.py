@@ -16,7 +16,7 @@ import hf_audio
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.predictor import Predictor
-from hf_audio.tagging.tagger import Tagger, joined
+from hf_audio.tagging.tagger import MOST_PARTS, Tagger, joined, keep
 
 LENGTHS_S = (0.01, 0.3, 0.4999, 0.5, 0.63, 0.7, 3.137, 9.0)
 
@@ -222,3 +222,11 @@ def test_tables_json_and_pictures(tagger, tmp_path):
     gone = tagger(io.BytesIO((tmp_path / "<b>&.wav").read_bytes()))
     gone.recording.source.close()
     assert "no longer there" in gone._repr_html_()
+
+
+def test_many_small_parts_are_joined_and_stay_in_order():
+    parts: list[np.ndarray] = []
+    for number in range(100):
+        keep(parts, np.full((2, 3), number))
+    assert len(parts) < MOST_PARTS
+    np.testing.assert_array_equal(np.concatenate(parts)[::2, 0], np.arange(100))

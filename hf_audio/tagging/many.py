@@ -18,7 +18,7 @@ from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import Recording
-from hf_audio.tagging.tagger import Block, Tagger, joined
+from hf_audio.tagging.tagger import Block, Tagger, joined, keep
 from hf_audio.tagging.tags import Tags
 
 WAITING_BLOCKS = 2  # for each reader: what is prepared and waits for the model
@@ -74,7 +74,7 @@ class _Heard:
 
     def take(self, block: Block) -> float:
         """Notes a block that is still to be heard; returns the seconds of sound that it adds."""
-        self.starts_s.append(block.starts_s)
+        keep(self.starts_s, block.starts_s)
         added_s, self.duration_s = block.end_s - self.duration_s, block.end_s
         self.num_waiting += 1
         return added_s
@@ -119,7 +119,7 @@ class _Batch:
         logits = self.tagger.logits(joined([block.inputs for _, block in self.waiting]))
         ends = np.cumsum([len(block.starts_s) for _, block in self.waiting])
         for (one, _), own in zip(self.waiting, np.split(logits, ends[:-1]), strict=True):
-            one.logits.append(own)
+            keep(one.logits, own)
             one.num_waiting -= 1
         self.waiting, self.num_windows = [], 0
 

@@ -22,6 +22,7 @@ from hf_audio.terminal import named_logger
 from hf_audio.windows import SampleWindows, stretches
 
 logger = named_logger(__name__)
+MOST_PARTS = 32
 
 
 class Cut(NamedTuple):
@@ -158,8 +159,8 @@ class Tagger:
         starts_s, logits, end_s = [], [], 0.0
         try:
             for block in self.blocks(recording, settings):
-                starts_s.append(block.starts_s)
-                logits.append(self.logits(block.inputs))
+                keep(starts_s, block.starts_s)
+                keep(logits, self.logits(block.inputs))
                 end_s = block.end_s
         except AudioError as error:
             raise unreadable(recording, error) from error
@@ -228,6 +229,14 @@ class Tagger:
         if recording.samples is not None:
             return iter([self.predictor.heard(recording.samples, recording.sample_rate)])
         return read_pieces(recording.source, self.sample_rate, stereo=self.predictor.is_stereo, may_be_silent=True)
+
+
+def keep(parts: list[np.ndarray], part: np.ndarray) -> None:
+    """Adds a part behind the others. Many are joined at once: each small one would keep from being reused the memory
+    around it, in which inputs of many MB come and go."""
+    parts.append(part)
+    if len(parts) >= MOST_PARTS:
+        parts[:] = [np.concatenate(parts)]
 
 
 def joined(inputs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
