@@ -3,7 +3,7 @@
     python scripts/export_csv.py feature_sets/classical features.csv
     python scripts/export_csv.py USER/gtzan-classical features.csv          # from the Hub
 
-Build the dataset with scripts/build_features.py --features classical. Columns: clip_id, group, split, start_s, labels
+Build the dataset with hf-audio build --features classical. Columns: clip_id, group, split, start_s, labels
 (semicolons between several), then one for each feature, by its name and as measured: not standardised.
 """
 

@@ -3,7 +3,7 @@
     python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --mix_same genre --mix_match tempo
     python scripts/preview_mixtures.py --corpus irmas --data_dir DIR --preview 50 --preview_dir listen
 
-scripts/build_features.py takes the same --mix_ settings.
+hf-audio build takes the same --mix_ settings.
 """
 
 from dataclasses import dataclass

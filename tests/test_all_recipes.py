@@ -45,11 +45,11 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def midi(tmp_path_factory) -> Path:
-    """The demo's corpus, small: six training clips and one test excerpt an instrument."""
+    """The demo's corpus, small: three training clips and one test excerpt per instrument."""
     from hf_audio.corpora.general_midi import obtain
 
     root = tmp_path_factory.mktemp("midi")
-    obtain(root, num_train_clips=66, num_test_clips=11)
+    obtain(root, num_train_clips=33, num_test_clips=11)
     return root
 
 

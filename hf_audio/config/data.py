@@ -88,7 +88,7 @@ class CorpusConfig:
         False, "For corpus=folder: make one class of names that differ in case, spaces or Unicode form only (Dog, dog)."
     )
     label_overrides: str | None = setting(
-        None, "CSV with clip_id and label(s): what these clips really are, e.g. of scripts/find_label_errors.py.", PATH
+        None, "CSV with clip_id and label(s): what these clips really are, e.g. of hf-audio label-errors.", PATH
     )
     negatives: str | None = setting(
         None,

@@ -1,4 +1,4 @@
-"""What scripts/push_corpus.py is told beside the corpus: where its recordings go, and how they are stored."""
+"""What `hf-audio push recordings` is told beside the corpus: where its recordings go, and how they are stored."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def verify_corpus(name: str, root: Path) -> None:
         show(f"| and {len(faults) - MOST_FAULTS_SHOWN} more | | |")
     raise InputError(
         f"{len(faults)} files of {corpus.card.name} in {root} are missing or damaged, first {faults[0].path}; "
-        f"{corpus.source.mend(root, faults)} and run scripts/download_corpus.py {name} again without --verify"
+        f"{corpus.source.mend(root, faults)} and run hf-audio corpora {name} again without --verify"
     )
 
 

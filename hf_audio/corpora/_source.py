@@ -92,7 +92,7 @@ class Archives:
         if not unpacked:
             raise InputError(
                 f"{root} holds nothing of {card.name} that was downloaded by this program, so what its files should be "
-                "is not known; download it with scripts/download_corpus.py, which lists size and checksum of each file"
+                "is not known; download it with hf-audio corpora, which lists size and checksum of each file"
             )
         return [fault for folder in unpacked for fault in damaged_files(folder, f"verifying {folder.name}")]
 

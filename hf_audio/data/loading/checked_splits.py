@@ -73,7 +73,7 @@ def read_split(
         InputError: see `load_features`.
     """
     rows = split_reader(files, split, manifest, listed, columns, streaming=False).local()
-    _check_counts(files.source, split, manifest, len(rows), pc.count_distinct(rows.data["clip_id"]).as_py())
+    _check_clips(files.source, split, manifest, pc.count_distinct(rows.data["clip_id"]).as_py())
     return rows
 
 
@@ -81,11 +81,10 @@ def check_split(
     files: DatasetFiles, split: str, manifest: Mapping[str, Any], listed: IndexedSplit, columns: ClipColumns
 ) -> None:
     """Reads a split once and keeps nothing of it; arguments and errors are those of `read_split`."""
-    num_windows, clip_ids = 0, set()
+    clip_ids = set()
     for rows in split_reader(files, split, manifest, listed, columns, streaming=False).tables():
-        num_windows += len(rows)
         clip_ids.update(pc.unique(rows["clip_id"]).to_pylist())
-    _check_counts(files.source, split, manifest, num_windows, len(clip_ids))
+    _check_clips(files.source, split, manifest, len(clip_ids))
 
 
 def split_reader(
@@ -109,15 +108,14 @@ def split_reader(
     return ShardReader(split, shards, files.open, rules, manifest[SHARD_WINDOWS][split], num_bytes, versions)
 
 
-def _check_counts(source: str, split: str, manifest: Mapping[str, Any], num_windows: int, num_clips: int) -> None:
-    """Raises InputError where the rows of a split are more or fewer than its manifest counts."""
-    for name, count in {"windows": num_windows, "clips": num_clips}.items():
-        counted = manifest["splits"][split][f"num_{name}"]
-        if counted != count:
-            raise InputError(
-                f"{source} is damaged: its {split} split has {count} {name} but its manifest counts {counted}; "
-                "download or build it again"
-            )
+def _check_clips(source: str, split: str, manifest: Mapping[str, Any], num_clips: int) -> None:
+    """Raises InputError where the rows of a split are of more or fewer clips than its manifest counts."""
+    counted = manifest["splits"][split]["num_clips"]
+    if counted != num_clips:
+        raise InputError(
+            f"{source} is damaged: its {split} split has {num_clips} clips but its manifest counts {counted}; "
+            "download or build it again"
+        )
 
 
 def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, Any], text_bytes: int) -> None:
