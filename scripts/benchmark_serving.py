@@ -127,7 +127,7 @@ def compare(services: dict[str, tuple], recording: Path, seconds: float, repeats
     for (name, num_clients), turn in found.items():
         times = f"{1000 * turn.median_s:>12.1f}{1000 * turn.p99_s:>10.1f}"
         print(
-            f"{name:10}{num_clients:>8}{turn.rate:>12.1f}{turn.rate_per_processor_s:>18.1f}{times}{turn.num_errors:>8}"
+            f"{name:10}{num_clients:>8}{turn.rate:>12.1f}{turn.rate_per_processor_s:>18.1f}{times}{turn.num_errors:>8.0f}"
         )
     few, many = CLIENTS
     rate, processor = (
