@@ -20,11 +20,11 @@ _HOME_OF = {
     "MixingConfig": "config",
     "CorpusConfig": "config",
     "ShareConfig": "config",
-    "parse_recipe": "recipe",
-    "parse_settings": "recipe",
-    "run_network": "experiments",
-    "run_classical": "experiments",
-    "run_pretraining": "experiments",
+    "parse_recipe": "parsing",
+    "parse_settings": "parsing",
+    "run_network": "workflows",
+    "run_classical": "workflows",
+    "run_pretraining": "workflows",
     # the stages of a recipe
     "prepare_features": "stages",
     "prepare_model": "stages",
@@ -59,7 +59,7 @@ _HOME_OF = {
     "load_features": "data.loading.features_dataset",
     "build_model": "models",
     "AudioTrainer": "training",
-    "train_pipeline": "learners",
+    "train_pipeline": "classical_models",
     "Classification": "training",
     "Pretraining": "training",
     "Predictor": "predictor",
@@ -70,11 +70,11 @@ _HOME_OF = {
     "label_agreement": "label_quality.agreement",
     "find_label_errors": "label_quality.errors",
     "write_label_errors": "label_quality.page",
-    "split_label": "label_quality.clusters",
+    "subdivide_label": "label_quality.clusters",
     "compare_overrides": "label_quality.override_comparison",
     "evaluate_model": "analysis.evaluation",
-    "leak_report": "leaks.report",
-    "draw_features": "analysis.data_pictures",
+    "leak_report": "leakage.report",
+    "draw_features": "analysis.data_figures",
     "augmentation_for": "augment",
     "write_dataset_card": "publishing.dataset_card",
     "write_model_card": "publishing.model_card",
@@ -94,7 +94,7 @@ def __getattr__(name: str):
         from hf_audio.errors import clear_errors
 
         # A recipe touches nothing but its flow, whose import already needs torchaudio.
-        with clear_errors() if _HOME_OF[name] == "experiments" else contextlib.nullcontext():
+        with clear_errors() if _HOME_OF[name] == "workflows" else contextlib.nullcontext():
             require_working_torchaudio()
     return getattr(importlib.import_module(f"hf_audio.{_HOME_OF[name]}"), name)
 

@@ -22,8 +22,8 @@ from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 from hf_audio.terminal import progress
 
-MOST_TRAINING_WINDOWS = 20_000  # more do not move a linear model of 257 weights a class, but take minutes to read
-LEAST_LOGIT = -30.0  # keeps averages finite where a probability is 0
+MAX_TRAINING_WINDOWS = 20_000  # more do not move a linear model of 257 weights a class, but take minutes to read
+MIN_LOGIT = -30.0  # keeps averages finite where a probability is 0
 
 
 def prior_scores(
@@ -44,10 +44,10 @@ def linear_scores(features: FeatureDataset, splits: Iterable[str]) -> dict[str, 
     """Scores by logistic regression on what `window_statistics` says of each window.
 
     Multinomial where clips have one label, one against the rest where they have several, each class on the windows of
-    which it is known; inputs are standardised with the training windows' statistics. Window logits are averaged per
-    clip, as the network's are. At most MOST_TRAINING_WINDOWS evenly spaced windows are trained on.
+    which it is known; inputs are standardized with the training windows' statistics. Window logits are averaged per
+    clip, as the network's are. At most MAX_TRAINING_WINDOWS evenly spaced windows are trained on.
     """
-    inputs, targets, _ = window_statistics(features, "train", most=MOST_TRAINING_WINDOWS)
+    inputs, targets, _ = window_statistics(features, "train", most=MAX_TRAINING_WINDOWS)
     logits_of = fit_linear(inputs, targets, features.labels)
     scores = {}
     for split in splits:
@@ -61,7 +61,7 @@ def fit_linear(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Logistic regression as `linear_scores` has it: the function from inputs `[windows, numbers]` to logits.
 
-    The smaller `c` (scikit-learn's), the more it is regularised.
+    The smaller `c` (scikit-learn's), the more it is regularized.
     """
     scaler = StandardScaler().fit(inputs)
     fit = _fit_one_against_rest if labels.is_multi_label else _fit_multinomial
@@ -74,9 +74,9 @@ def fit_linear(
 def window_statistics(
     features: FeatureDataset, split: str, most: int | None = None, rows: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each stored window as one vector, un-normalised.
+    """Each stored window as one vector, un-normalized.
 
-    Mean and deviation over time of each bin of pictures, or of log-mel features of sound; of vectors, which are
+    Mean and deviation over time of each bin of images, or of log-mel features of sound; of vectors, which are
     statistics already, the mean over steps.
 
     Args:
@@ -122,12 +122,12 @@ def _fit_multinomial(inputs: np.ndarray, targets: np.ndarray, labels: LabelSpace
     model = LogisticRegression(C=c, max_iter=300, tol=1e-3).fit(inputs, given) if several else None
 
     def logits_of(inputs: np.ndarray) -> np.ndarray:
-        logits = np.full((len(inputs), len(labels)), LEAST_LOGIT)  # of classes without a training window
+        logits = np.full((len(inputs), len(labels)), MIN_LOGIT)  # of classes without a training window
         if model is None:
             logits[:, given[0]] = 0.0
             return logits
         with np.errstate(divide="ignore"):  # a probability may be 0
-            logits[:, model.classes_] = np.maximum(model.predict_log_proba(inputs), LEAST_LOGIT)
+            logits[:, model.classes_] = np.maximum(model.predict_log_proba(inputs), MIN_LOGIT)
         return logits
 
     return logits_of

@@ -1,7 +1,7 @@
 """Windows, or whole recordings, that hold the same sound, found without comparing every one with every other.
 
-Of each window a sketch is kept: its log-mel picture in 16 bands and 50 frames a second, less each band's mean over the
-quarter of a second around and less each frame's mean. Level, equalisation and steady sound are gone; what is left is
+Of each window a sketch is kept: its log-mel image in 16 bands and 50 frames a second, less each band's mean over the
+quarter of a second around and less each frame's mean. Level, equalization and steady sound are gone; what is left is
 the course of this one recording. Every fifth of a second of a sketch gets a code: on which sides of random hyperplanes
 it lies (Charikar 2002). Windows that share a code at one shift are candidates, and the correlation of their sketches
 where they overlap, by whatever shift, says whether they are the same. Whole recordings are windows that are as long.
@@ -23,13 +23,13 @@ CONTEXT_S = 0.25
 # values of sketches end here, in deviations of the median window: or a step from silence to sound would be all of it
 LARGEST = 3.0
 PATCH_FRAMES = 10
-LEAST_ENERGY = 0.05  # mean square in those units; below it there is nothing to compare
+MIN_ENERGY = 0.05  # mean square in those units; below it there is nothing to compare
 TABLES_OF_VECTORS = 32
 NEXT_IN_BUCKET = 16  # each window is paired with at most so many that share a code: silence shares its with thousands
 SLACK_FRAMES = 2
 # Thresholds stay between: different sounds of one class are a little more alike than those of two, which a threshold is
 # learnt from; and a copy that went through a codec does not reach 1
-LEAST_SIMILAR, MOST_SIMILAR = 0.6, 0.97
+MIN_SIMILAR, MAX_SIMILAR = 0.6, 0.97
 AT_A_TIME = 256
 
 
@@ -65,7 +65,7 @@ class WindowSketches:
         values: `[windows, frames, bands]` in a temporary file that is gone with this object, so that memory stays flat.
         lengths: int32 `[windows]`, how many frames are real.
         rate: frames a second; 0 where a window is one vector of numbers without time (classical features).
-        centre, scale: what values are normalised by.
+        center, scale: what values are normalized by.
         least_frames: how many frames two windows must have in common.
         thoroughness: of the search.
     """
@@ -73,7 +73,7 @@ class WindowSketches:
     values: np.ndarray
     lengths: np.ndarray
     rate: float
-    centre: np.ndarray
+    center: np.ndarray
     scale: np.ndarray
     least_frames: float
     thoroughness: Thoroughness = OF_WINDOWS
@@ -82,8 +82,8 @@ class WindowSketches:
         return len(self.values)
 
     def read(self, windows: np.ndarray | slice) -> np.ndarray:
-        """Normalised and clipped, float32 `[windows, frames, bands]`, 0 behind the end of short windows."""
-        values = (self.values[windows].astype(np.float32) - self.centre) / self.scale
+        """Normalized and clipped, float32 `[windows, frames, bands]`, 0 behind the end of short windows."""
+        values = (self.values[windows].astype(np.float32) - self.center) / self.scale
         return np.clip(values, -LARGEST, LARGEST, out=values)
 
 
@@ -126,12 +126,12 @@ def sketch_windows(
         values = np.zeros((0, most, BANDS), dtype=np.float16)
     if rate:
         moving = [deviation for deviation in deviations if deviation > 1e-3]
-        centre, scale = np.float32(0), np.float32(np.median(moving) if moving else 1.0)
+        center, scale = np.float32(0), np.float32(np.median(moving) if moving else 1.0)
     else:
-        centre, scale = values.mean(axis=(0, 1), dtype=np.float64), values.std(axis=(0, 1), dtype=np.float64)
-        centre, scale = centre.astype(np.float32), np.maximum(scale, 1e-6).astype(np.float32)
+        center, scale = values.mean(axis=(0, 1), dtype=np.float64), values.std(axis=(0, 1), dtype=np.float64)
+        center, scale = center.astype(np.float32), np.maximum(scale, 1e-6).astype(np.float32)
     least_frames = min(thoroughness.least_common_s * rate, most / 2) if rate else 1.0
-    return WindowSketches(values, lengths, rate, centre, scale, least_frames, thoroughness)
+    return WindowSketches(values, lengths, rate, center, scale, least_frames, thoroughness)
 
 
 def candidate_pairs(sketches: WindowSketches, splits: np.ndarray, clips: np.ndarray, seed: int = 0) -> Pairs:
@@ -195,7 +195,7 @@ def threshold_above(others: np.ndarray, num_pairs: int) -> float:
     z90, z99 = np.quantile(np.arctanh(np.clip(others, -0.999, 0.999)), [0.9, 0.99])
     decay = max(float(z99 - z90) / np.log(10), 0.02)
     beyond = decay * np.log(max(0.01 * num_pairs / 0.5, 1.0))
-    return float(np.clip(np.tanh(z99 + beyond), LEAST_SIMILAR, MOST_SIMILAR))
+    return float(np.clip(np.tanh(z99 + beyond), MIN_SIMILAR, MAX_SIMILAR))
 
 
 def _movement(frames: np.ndarray, step: int, rate: float) -> np.ndarray:
@@ -236,7 +236,7 @@ def _codes_of_block(
     shape = patches.shape[:2]
     patches = patches.reshape(shape[0] * shape[1], -1)
     ends = np.arange(shape[1]) + patch <= sketches.lengths[block, None]
-    moving = np.flatnonzero(ends.ravel() & (np.square(patches).mean(axis=1) > LEAST_ENERGY))
+    moving = np.flatnonzero(ends.ravel() & (np.square(patches).mean(axis=1) > MIN_ENERGY))
     sides = (patches[moving] @ planes > 0).reshape(len(moving), -1, bits)
     codes = sides @ (1 << np.arange(bits)) + (np.arange(sides.shape[1]) << bits)
     # Of the codes themselves a part is left out, so that what two windows share is left in both
@@ -270,7 +270,7 @@ def _correlation(
     sounding = np.square(joint.sum(axis=1)) / np.maximum(np.square(joint).sum(axis=1), 1e-9)  # frames that carry it
     energy = joint.sum(axis=1) / np.maximum(common.sum(axis=1), 1) / one.shape[2]
     scale = np.sqrt(powers[0].sum(axis=1) * powers[1].sum(axis=1))
-    enough = (sounding >= least) & (energy > LEAST_ENERGY) & (common.sum(axis=1) >= shortest)
+    enough = (sounding >= least) & (energy > MIN_ENERGY) & (common.sum(axis=1) >= shortest)
     return np.where(enough, products.sum(axis=1) / np.maximum(scale, 1e-9), np.nan)
 
 

@@ -12,7 +12,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-MOST_COMPARED_LETTERS = 200  # of a name: the time that it takes to compare two grows with the product of their lengths
+MAX_COMPARED_LETTERS = 200  # of a name: the time that it takes to compare two grows with the product of their lengths
 TOKEN_LIKE = r"\bhf_[A-Za-z0-9]{24,}"  # of the Hugging Face Hub: hf_ and 34 letters today
 
 
@@ -30,8 +30,8 @@ class InputError(ValueError):
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """The entry of `names` that looks most like `name`, or None when none is close."""
-    names = [other for other in names if len(other) <= MOST_COMPARED_LETTERS]
-    matches = difflib.get_close_matches(name[:MOST_COMPARED_LETTERS], names, n=1, cutoff=0.5)
+    names = [other for other in names if len(other) <= MAX_COMPARED_LETTERS]
+    matches = difflib.get_close_matches(name[:MAX_COMPARED_LETTERS], names, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 

@@ -20,13 +20,13 @@ from typing import Any, BinaryIO
 from hf_audio.errors import InputError, one_line
 
 # Of configs and manifests. The largest that anyone has is a manifest with the classes of AudioSet: some 50 kB.
-MOST_JSON_BYTES = 16 << 20
+MAX_JSON_BYTES = 16 << 20
 # Of tables with a line for each clip: an index of a million clips takes about 150 MB.
-MOST_TABLE_BYTES = 4 << 30
+MAX_TABLE_BYTES = 4 << 30
 # Of lists of files and of annotations of one recording; and of the names of its classes.
-MOST_TEXT_BYTES = 64 << 20
-MOST_LABELS_BYTES = 1 << 16
-MOST_YAML_DEPTH = 10  # the annotations of MedleyDB have 6
+MAX_TEXT_BYTES = 64 << 20
+MAX_LABELS_BYTES = 1 << 16
+MAX_YAML_DEPTH = 10  # the annotations of MedleyDB have 6
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # opening a pipe would wait
 
 
@@ -78,7 +78,7 @@ def read_start(path: str | Path, num_bytes: int) -> bytes:
         return _read(file, num_bytes)
 
 
-def read_text(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
+def read_text(path: str | Path, most_bytes: int = MAX_TEXT_BYTES) -> str:
     """The text of a regular file, with a byte-order mark or without.
 
     Raises:
@@ -91,7 +91,7 @@ def read_text(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
 
 
 def read_json(
-    path: str | Path, most_bytes: int = MOST_JSON_BYTES, object_hook: Callable[[dict], Any] | None = None
+    path: str | Path, most_bytes: int = MAX_JSON_BYTES, object_hook: Callable[[dict], Any] | None = None
 ) -> dict[str, Any]:
     """A JSON object of a small regular file; numbers in it are finite.
 
@@ -144,8 +144,8 @@ def parse_yaml(text: str, name: str | Path) -> dict[str, Any]:
             if self.check_event(yaml.AliasEvent):
                 raise yaml.YAMLError("it has an alias (*name), for which the value itself should stand")
             self.depth += 1
-            if self.depth > MOST_YAML_DEPTH:
-                raise yaml.YAMLError(f"its values are nested more than {MOST_YAML_DEPTH} deep")
+            if self.depth > MAX_YAML_DEPTH:
+                raise yaml.YAMLError(f"its values are nested more than {MAX_YAML_DEPTH} deep")
             node = super().compose_node(parent, index)
             self.depth -= 1
             return node

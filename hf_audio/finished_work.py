@@ -19,7 +19,7 @@ from hf_audio.files import open_regular, read_json, write_json
 
 DIGEST = re.compile(r"[0-9a-f]{16,64}")  # says nothing to people: only its name does
 LONGEST_SHOWN = 80  # characters of a value
-MOST_NAMED = 4
+MAX_NAMED = 4
 OF_A_MODEL = re.compile(
     r"(config|preprocessor_config|adapter_config|manifest)\.json|.*\.(safetensors|skops|bin|parquet)"
 )
@@ -48,8 +48,8 @@ def require_same(what: str, found: Mapping[str, Any], wanted: Mapping[str, Any],
     """Raises InputError where the facts of work that was found are not those that are wanted."""
     differing = differences(found, wanted)
     if differing:
-        more = f" and {len(differing) - MOST_NAMED} more" if len(differing) > MOST_NAMED else ""
-        raise InputError(f"{what} differs in: {', '.join(differing[:MOST_NAMED])}{more}; {otherwise}")
+        more = f" and {len(differing) - MAX_NAMED} more" if len(differing) > MAX_NAMED else ""
+        raise InputError(f"{what} differs in: {', '.join(differing[:MAX_NAMED])}{more}; {otherwise}")
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> list[str]:

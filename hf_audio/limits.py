@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 # Numbers of the largest array that an extractor may make before it has heard anything, or of one window that it pads:
 # an hour in hundredths of a second by 128 bins is 46 million.
-MOST_VALUES = 1 << 26
-MOST_STATISTICS = 1 << 16  # of a feature each
+MAX_VALUES = 1 << 26
+MAX_STATISTICS = 1 << 16  # of a feature each
 
 
 class Field(NamedTuple):
@@ -37,10 +37,10 @@ def one_of(*names: Any) -> Field:
 
 
 STATISTICS = Field(
-    f"a number or a list of up to {MOST_STATISTICS:,}",
+    f"a number or a list of up to {MAX_STATISTICS:,}",
     lambda value: (
         _is_number(value)
-        or (isinstance(value, list) and 0 < len(value) <= MOST_STATISTICS and all(map(_is_number, value)))
+        or (isinstance(value, list) and 0 < len(value) <= MAX_STATISTICS and all(map(_is_number, value)))
     ),
 )
 NAMES = Field(
@@ -56,8 +56,8 @@ FIELDS: dict[str, Field] = {
     "n_fft": whole(2, 1 << 17),
     "hop_samples": whole(1, 1 << 20),
     "hop_length": whole(1, 1 << 20),
-    "max_length": whole(1, MOST_VALUES),
-    "num_steps": whole(1, MOST_VALUES),
+    "max_length": whole(1, MAX_VALUES),
+    "num_steps": whole(1, MAX_VALUES),
     "chunk_length": whole(1, 86_400),
     "stride": whole(1, 64),
     "step_s": number(1e-3, 86_400),
@@ -67,7 +67,7 @@ FIELDS: dict[str, Field] = {
     "mean": STATISTICS,
     "std": STATISTICS,
     "channels": NAMES,
-    "normalisation": one_of("dataset", "clip", "none"),
+    "normalization": one_of("dataset", "clip", "none"),
     "padding_side": one_of("right", "left"),
     "do_normalize": SWITCH,
     "return_attention_mask": SWITCH,

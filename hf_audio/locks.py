@@ -20,7 +20,7 @@ REMINDER_S = 60.0  # how often it is said whom a lock is waited for
 # What systems answer where a file system has no locks: one process at a time is then the user's own concern.
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NOT_OURS = {errno.EACCES, errno.EPERM, errno.ELOOP}
-MOST_NOTE_BYTES = 1_000
+MAX_NOTE_BYTES = 1_000
 
 logger = named_logger(__name__)
 
@@ -82,7 +82,7 @@ def _acquire(lock: FileLock, path: Path, task: str, wait: bool) -> None:
 def _holder(path: Path) -> str:
     """Who has a lock, as far as it is known."""
     with contextlib.suppress(InputError):
-        return read_text(path.with_name(f"{path.name}.holder"), MOST_NOTE_BYTES)
+        return read_text(path.with_name(f"{path.name}.holder"), MAX_NOTE_BYTES)
     return f"its lock {path} is {_owner(path)}"
 
 

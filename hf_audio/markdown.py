@@ -1,7 +1,7 @@
 """Markdown in which strangers' words stay words.
 
 Names of classes and corpora, citations and homepages come from whoever made a dataset. In a card or a table they are
-one line of plain text, whatever they hold: no HTML, picture, link, table, heading, code or metadata of theirs.
+one line of plain text, whatever they hold: no HTML, image, link, table, heading, code or metadata of theirs.
 """
 
 from __future__ import annotations

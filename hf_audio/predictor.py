@@ -5,7 +5,7 @@
     predictor.embeddings(features, "train").values         what the classifier is given of each window
     predictor.waveform(samples, 44_100).logits             window by window, from a sound at any rate
 
-Stored features are measured values, so they are normalised here by the statistics of the *model's* extractor, whatever
+Stored features are measured values, so they are normalized here by the statistics of the *model's* extractor, whatever
 dataset they are of.
 """
 

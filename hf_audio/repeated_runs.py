@@ -20,17 +20,17 @@ from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
 from hf_audio.data.index.columns import digest
 from hf_audio.data.index.table import metadata_columns
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_TEXT_BYTES, read_json, read_whole
+from hf_audio.files import MAX_TEXT_BYTES, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
+from hf_audio.parsing import parse_recipe
 from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.preparation.sources import kinds_and_commits
-from hf_audio.recipe import parse_recipe
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
 GROUPS = ("corpus", "split", "building", "features", "mixing", "model", "augment", "loss", "hub")
 GROUPS += ("pretraining", "classical")
 # Settings that no score hangs on: where things lie, how fast they are made, who may see them
-INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_licence", "licence"}
+INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
 
 
 class RepeatedRuns:
@@ -163,4 +163,4 @@ def _content(value: Any, named: str | None) -> Any:
 
 
 def _hash(path: str | Path) -> str:
-    return hashlib.sha256(read_whole(path, MOST_TEXT_BYTES)).hexdigest()
+    return hashlib.sha256(read_whole(path, MAX_TEXT_BYTES)).hexdigest()

@@ -39,7 +39,7 @@ class SoundPredictor:
 
     Args:
         model: any class of AutoModelForAudioClassification, with adapters or without.
-        extractor: its own; its statistics normalise whatever is predicted.
+        extractor: its own; its statistics normalize whatever is predicted.
         usage: the windows it was trained on, and the threshold of its decisions; see `models/usage.py`.
         name: for messages.
         device: by default the accelerator where there is one.
@@ -146,7 +146,7 @@ class SoundPredictor:
         return self._logits(inputs).cpu().numpy()
 
     def embed(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What the model's classifier is given: one vector a window, `[batch, size]`.
+        """What the model's classifier is given: one vector per window, `[batch, size]`.
 
         That is the pooled hidden state of AST, Wav2Vec2 and their like, and of our own models the embedding with the
         metadata behind it, all unknown.

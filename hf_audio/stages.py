@@ -3,7 +3,7 @@
     features = prepare_features(recipe)                 recordings or Hub → feature dataset
     model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
     trainer = train_model(recipe, model, features)      resumable
-    report = evaluate_run(recipe, trainer)              scores, baselines, pictures
+    report = evaluate_run(recipe, trainer)              scores, baselines, images
     publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
 
 or, without labels, to make a checkpoint that the above can start from:
@@ -38,7 +38,7 @@ from hf_audio.preparation.extractors import settings_of
 from hf_audio.preparation.sources import FEATURES, kinds_and_commits
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
-from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licences
+from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licenses
 from hf_audio.ranks import process_state, told_by_main, wait_for_everyone
 from hf_audio.terminal import show
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from hf_audio.analysis.evaluation import Trained
-    from hf_audio.learners import TrainedClassifiers
+    from hf_audio.classical_models import TrainedClassifiers
     from hf_audio.training import AudioTrainer, Objective
 
 
@@ -115,7 +115,7 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
             folder,
             _repo(recipe, "dataset").repo_id,
             private=recipe.training.hub_private_repo,
-            public_licence=recipe.hub.public_licence,
+            public_license=recipe.hub.public_license,
             token=recipe.token,
         )
         show(f"Features: {url}")
@@ -194,9 +194,9 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     Raises:
         InputError: features that are not classical, a network whose windows are others, or skops is missing.
     """
-    from hf_audio.learners import train_pipeline
-    from hf_audio.learners.run_folder import claim_folder, load_run, require_skops, save_run
-    from hf_audio.learners.window_vectors import VectorReader, open_network
+    from hf_audio.classical_models import train_pipeline
+    from hf_audio.classical_models.run_folder import claim_folder, load_run, require_skops, save_run
+    from hf_audio.classical_models.window_vectors import VectorReader, open_network
 
     require_skops()
     settings, folder, seed = recipe.classical or ClassicalConfig(), _run_folder(recipe), recipe.training.seed
@@ -208,7 +208,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
         claim_folder(folder, recipe.run.overwrite_run)
         trained = train_pipeline(
             features,
-            settings.learner,
+            settings.classical_model,
             settings=settings.of_svm,
             search=settings.search,
             network=network,
@@ -248,11 +248,11 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
-        write_model_card(folder, report, dataset_id=_dataset_id(recipe), licence=hub.licence)
+        write_model_card(folder, report, dataset_id=_dataset_id(recipe), license=hub.license)
         show(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.")
         return
     model_id = _repo(recipe, "model").repo_id
-    write_model_card(folder, report, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
+    write_model_card(folder, report, repo_id=model_id, dataset_id=_dataset_id(recipe), license=hub.license)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
     show(f"Model: {url}")
 
@@ -265,11 +265,11 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
         return
     folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
     if not recipe.push_to_hub:
-        write_pretraining_card(folder, trainer, licence=hub.licence)
+        write_pretraining_card(folder, trainer, license=hub.license)
         show(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}")
         return
     model_id = _repo(recipe, "model").repo_id
-    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=_dataset_id(recipe), licence=hub.licence)
+    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=_dataset_id(recipe), license=hub.license)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
     show(f"Model: {url}")
 
@@ -301,11 +301,11 @@ def _dataset_id(recipe: Recipe) -> str | None:
 
 
 def _check_publishing(recipe: Recipe) -> None:
-    """Meets every refusal of the Hub and of the corpora's licences before hours are spent, not after."""
+    """Meets every refusal of the Hub and of the corpora's licenses before hours are spent, not after."""
     private = recipe.training.hub_private_repo
     if not recipe.stored_features:
         corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus, recipe.token)]
-        require_licences(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_licence)
+        require_licenses(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_license)
     claim_model_repo(_repo(recipe, "model"), private)
 
 

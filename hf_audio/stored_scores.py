@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from hf_audio.data.foreign.parquet import PLAIN_ENCODINGS
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, one_line
-from hf_audio.files import MOST_TABLE_BYTES, atomic_file, open_regular
+from hf_audio.files import MAX_TABLE_BYTES, atomic_file, open_regular
 from hf_audio.metrics import WindowScores, decide
 from hf_audio.privacy import require_no_token
 
@@ -186,5 +186,5 @@ def _check(parquet: pq.ParquetFile, wanted: Mapping[str, pa.DataType]) -> None:
             if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= PLAIN_ENCODINGS:
                 raise ValueError("its values are packed")
             num_bytes += max(column.total_compressed_size, column.total_uncompressed_size)
-    if num_bytes > MOST_TABLE_BYTES or metadata.num_rows * len(wanted) > MOST_TABLE_BYTES:
+    if num_bytes > MAX_TABLE_BYTES or metadata.num_rows * len(wanted) > MAX_TABLE_BYTES:
         raise ValueError(f"it has {num_bytes:,} bytes")

@@ -4,7 +4,7 @@
     accelerate launch recipes/ast_openmic.py --data_dir DIR --lora_rank 8
     accelerate launch recipes/ast_openmic.py --demo
 
-Of most instruments nobody was asked whether a clip has them: loss and scores leave those out.
+Most clips have no label for most instruments: loss and scores leave those out.
 """
 
 import hf_audio

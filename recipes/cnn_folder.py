@@ -31,7 +31,7 @@ VALUES = {
     "time_stretch": 0.2,
     "frequency_shift_bins": 6.0,
     "gain_db": 6.0,
-    "equaliser_db": 3.0,
+    "equalizer_db": 3.0,
     "noise_probability": 0.4,
     "noise_snr_db": 10.0,
     "mixup_alpha": 10.0,

@@ -1,15 +1,15 @@
 """ResNet-50 frozen, on FMA's genres: the first 10 s of each clip, only the head is trained.
 
     accelerate launch recipes/resnet50_fma.py --data_dir DIR
-    accelerate launch recipes/resnet50_fma.py --data_dir DIR --normalisation dataset --gain_db 6
+    accelerate launch recipes/resnet50_fma.py --data_dir DIR --normalization dataset --gain_db 6
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --freeze none --learning_rate 1e-4
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --freeze none --model_options '{"trainable_blocks": 1}'
     accelerate launch recipes/resnet50_fma.py --demo                                      a small one from scratch
 
 DIR holds fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
-Features are those of the project XNAP-16 (UAB, 2023): log-mel at 22,050 Hz, each clip normalised by its own mean and
+Features are those of the project XNAP-16 (UAB, 2023): log-mel at 22,050 Hz, each clip normalized by its own mean and
 standard deviation. So a clip's loudness says nothing, and the project's augmentation, loudness and noise, which did not
-help it, needs --normalisation dataset. The learning rate decays.
+help it, needs --normalization dataset. The learning rate decays.
 """
 
 import hf_audio
@@ -19,7 +19,7 @@ VALUES = {
     "corpus": "fma",
     "clip_s": 10.0,
     "features": "spectrogram",
-    "normalisation": "clip",
+    "normalization": "clip",
     "sample_rate": 22_050,
     "n_fft": 2048,
     "hop_samples": 512,

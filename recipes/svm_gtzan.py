@@ -2,8 +2,8 @@
 
     accelerate launch recipes/svm_gtzan.py --data_dir DIR
     accelerate launch recipes/svm_gtzan.py --data_dir DIR --search true          C and gamma by cross-validation
-    accelerate launch recipes/svm_gtzan.py --data_dir DIR --learner boosting     gradient-boosted trees
-    accelerate launch recipes/svm_gtzan.py --data_dir DIR --window_s 30          one vector a track
+    accelerate launch recipes/svm_gtzan.py --data_dir DIR --classical_model boosting     gradient-boosted trees
+    accelerate launch recipes/svm_gtzan.py --data_dir DIR --window_s 30          one vector per track
     accelerate launch recipes/svm_gtzan.py --data_dir DIR --network RUN --network_features FEATURES
     accelerate launch recipes/svm_gtzan.py --demo
 
@@ -21,7 +21,7 @@ VALUES = {
     "corpus": "gtzan",
     "features": "classical",
     "window_s": 3.0,
-    "learner": "svm",
+    "classical_model": "svm",
 }
 DEMO = {
     "output_dir": "runs/svm_gtzan_demo",

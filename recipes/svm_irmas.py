@@ -2,7 +2,7 @@
 
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS                       C 10, gamma scale
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --search true         C and gamma by cross-validation
-    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --learner boosting    gradient-boosted trees
+    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --classical_model boosting    gradient-boosted trees
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --step_s 3 --entropy_frame_s 0.1    and 30 entropies
     accelerate launch recipes/svm_irmas.py --demo
 
@@ -22,7 +22,7 @@ VALUES = {
     "corpus": "irmas",
     "features": "classical",
     "window_s": 3.0,
-    "learner": "svm",
+    "classical_model": "svm",
 }
 DEMO = {
     "output_dir": "runs/svm_irmas_demo",

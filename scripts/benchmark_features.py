@@ -44,7 +44,7 @@ from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.recordings.audio import AudioError, read_audio
-from hf_audio.grey_pictures import decode_features, encode_features
+from hf_audio.gray_images import decode_features, encode_features
 from hf_audio.kinds.fbank import KaldiFbank
 
 CLIP_S, FILE_RATE, RATE, BATCH = 3.0, 44_100, 16_000, 32
@@ -279,7 +279,7 @@ def stream_from_own_hub(folder: Path, repeats: int) -> dict[str, float]:
 
 
 def streaming_rates(repo: str, repeats: int) -> dict[str, float]:
-    """Windows a second from the Hub to normalised float32 batches, in this process; always by the wall clock."""
+    """Windows a second from the Hub to normalized float32 batches, in this process; always by the wall clock."""
     features = load_features(repo, streaming=True)
     collate = FeatureCollator(features.extractor, features.labels)
     stream = features.splits["train"]

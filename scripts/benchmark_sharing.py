@@ -90,7 +90,7 @@ def one_way(way: str, clips: Path) -> dict[str, float]:
         rows = rows.cast_column("audio", datasets.Audio(decode=False)).class_encode_column("label")
         rows.push_to_hub("alice/stock")
     else:
-        sharing = hf_audio.ShareConfig(hub_dataset_id="alice/ours", licence="cc0-1.0")
+        sharing = hf_audio.ShareConfig(hub_dataset_id="alice/ours", license="cc0-1.0")
         hf_audio.share_corpus(hf_audio.CorpusConfig(data_dir=str(clips)), sharing)
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     done.set()

@@ -50,7 +50,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment
+from hf_audio.augment import Compose, Mixup, Normalization, SpecAugment
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.losses import loss_for
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
@@ -149,7 +149,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def model_of(name: str, num_frames: int, stock: bool) -> PreTrainedModel:
-    """The model for a window length; the stock AST with its own initialisation."""
+    """The model for a window length; the stock AST with its own initialization."""
     if name in AST_PRESETS:
         ours = ast_from_scratch(LABELS, num_frames, BINS, **AST_PRESETS[name])
         return ASTForAudioClassification(ASTConfig(**ours.config.to_dict())) if stock else ours
@@ -197,8 +197,8 @@ def resident_gb() -> float:
 
 
 def augmentation(extractor: ASTFeatureExtractor) -> Compose:
-    normalisation = Normalisation.of(extractor)
-    return Compose((Mixup(0.3), SpecAugment(50, 24)), normalisation)
+    normalization = Normalization.of(extractor)
+    return Compose((Mixup(0.3), SpecAugment(50, 24)), normalization)
 
 
 def stock_step(options: argparse.Namespace) -> Speed:
@@ -246,7 +246,7 @@ def stock_whole_way(options: argparse.Namespace) -> Speed:
 def our_whole_way(options: argparse.Namespace) -> Speed:
     """Stored windows decoded by ours."""
     from hf_audio.data.loading.features_dataset import FeatureDataset
-    from hf_audio.grey_pictures import encode_features
+    from hf_audio.gray_images import encode_features
     from hf_audio.kinds.fbank import KaldiFbank
     from hf_audio.training import AudioTrainer, Classification
 
@@ -254,8 +254,8 @@ def our_whole_way(options: argparse.Namespace) -> Speed:
     extractor = ASTFeatureExtractor(max_length=FRAMES)
     rows = []
     for index, waveform in enumerate(waveforms()):
-        normalised = extractor(waveform, sampling_rate=16_000, return_tensors="np")["input_values"][0]
-        png, offset, scale = encode_features(normalised * 2 * extractor.std + extractor.mean)
+        normalized = extractor(waveform, sampling_rate=16_000, return_tensors="np")["input_values"][0]
+        png, offset, scale = encode_features(normalized * 2 * extractor.std + extractor.mean)
         stored = {"features": {"bytes": png}, "offset": offset, "scale": scale}
         rows.append({**stored, "labels": [index % len(LABELS)], "clip_id": str(index)})
     manifest = {"extractor": KaldiFbank().parameters, "window_s": 3.0}

@@ -4,7 +4,7 @@
     python scripts/compare_pretraining.py --dataset FEATURES --seeds 3 --epochs 20 --finetune_epochs 30
 
 The encoder is pretrained once by each objective on all training windows, without their labels. Then each start is
-fine-tuned with the same few labelled clips and the same settings, once a seed: the seed chooses the labelled clips
+fine-tuned with the same few labeled clips and the same settings, once a seed: the seed chooses the labeled clips
 (whole groups), the new weights and the order. The best on validation, of ten evaluations and of all learning rates, is
 scored on test.
 
@@ -42,7 +42,7 @@ class Comparison:
     model: str = setting("ast-mini", "Preset to pretrain and to train from scratch.")
     train_fraction: float = setting(0.05, "Share of the training groups whose labels are used.")
     epochs: int = setting(60, "Passes over all training windows in pretraining.")
-    finetune_epochs: int = setting(60, "Passes over the labelled windows in fine-tuning.")
+    finetune_epochs: int = setting(60, "Passes over the labeled windows in fine-tuning.")
     seeds: int = setting(5, "Fine-tuning runs of each start.")
     learning_rate: float = setting(1e-3, "Of pretraining.")
     finetune_learning_rates: list[float] | None = setting(  # noqa: RUF009 - a dataclass field, as the others

@@ -1,13 +1,13 @@
 """Look at a feature dataset: classes, lengths, co-occurrence, windows with and without masks, clusters, variance.
 
-    python scripts/draw_features.py feature_sets/mine                        into ./mine-pictures
-    python scripts/draw_features.py USER/irmas-fbank --output_dir pictures --projections pca tsne umap
+    python scripts/draw_features.py feature_sets/mine                        into ./mine-plots
+    python scripts/draw_features.py USER/irmas-fbank --output_dir plots --projections pca tsne umap
     python scripts/draw_features.py feature_sets/mine --model runs/cnn_folder         that model's embeddings
     python scripts/draw_features.py feature_sets/mine --time_mask_s 0.3 --frequency_mask_bins 24 --mixup_alpha 1
 
 README.md in the output folder shows all of them. Of classical features, variances.csv tells how much each varies and
 how much of that lies between classes. With --model, vectors.tsv and metadata.tsv are there for TensorBoard's projector
-(https://projector.tensorflow.org, "Load"). UMAP needs pip install "hf_audio[pictures]".
+(https://projector.tensorflow.org, "Load"). UMAP needs pip install "hf_audio[figures]".
 """
 
 import argparse
@@ -21,7 +21,7 @@ from hf_audio.terminal import show
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", help="feature dataset: a folder, or a name on the Hub")
-    parser.add_argument("--output_dir", help="default: ./NAME-pictures")
+    parser.add_argument("--output_dir", help="default: ./NAME-plots")
     parser.add_argument("--projections", nargs="*", default=["pca", "tsne"], help="pca, tsne, umap [pca tsne]")
     parser.add_argument("--model", help="project this network's embeddings: a run folder or a name on the Hub")
     parser.add_argument("--time_mask_s", type=float, default=0.2, help="longest mask in seconds [%(default)s]")
@@ -31,12 +31,12 @@ def main() -> None:
     options = parser.parse_args()
     features = hf_audio.load_features(options.features)
     augment = None
-    if features.kind.form is Form.PICTURE:
+    if features.kind.form is Form.IMAGE:
         masks = {name: getattr(options, name) for name in ("time_mask_s", "frequency_mask_bins", "mixup_alpha")}
         augment = hf_audio.augmentation_for(AugmentConfig(**masks), features.extractor)
     page = hf_audio.draw_features(
         features,
-        options.output_dir or f"{features.name}-pictures",
+        options.output_dir or f"{features.name}-plots",
         projections=options.projections,
         model=options.model,
         augment=augment,

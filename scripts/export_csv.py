@@ -4,7 +4,7 @@
     python scripts/export_csv.py USER/gtzan-classical features.csv          # from the Hub
 
 Build the dataset with hf-audio build --features classical. Columns: clip_id, group, split, start_s, labels
-(semicolons between several), then one for each feature, by its name and as measured: not standardised.
+(semicolons between several), then one for each feature, by its name and as measured: not standardized.
 """
 
 import argparse

@@ -24,7 +24,7 @@ from hf_audio import terminal
 from hf_audio.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-MOST_BYTES = 4 << 20  # of a test module
+MAX_BYTES = 4 << 20  # of a test module
 # What test modules import and the distribution lacks. Our classes generate no text, and our own tests export them.
 ABSENT = {
     "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n",
@@ -84,7 +84,7 @@ def unpack(archive: Path, folder: Path) -> None:
             _, _, inner = member.name.partition("/")
             path = Path(inner)
             is_test = path.parent == Path("tests") and path.suffix == ".py" and path.name != "__init__.py"
-            if is_test and member.isreg() and member.size <= MOST_BYTES:
+            if is_test and member.isreg() and member.size <= MAX_BYTES:
                 (tests / path.name).write_bytes(members.extractfile(member).read())
                 count += 1
     if not count:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_audio.augment import Augmentation, Compose, Normalisation
+from hf_audio.augment import Augmentation, Compose, Normalization
 from hf_audio.augment.draws import Draws, Lot
 
 
@@ -23,7 +23,7 @@ def all_frames(features: Tensor) -> Tensor:
 
 def augmented(
     step: Augmentation,
-    normalisation: Normalisation | None,
+    normalization: Normalization | None,
     features: Tensor,
     targets: Tensor | None = None,
     drawn: Any = None,
@@ -33,7 +33,7 @@ def augmented(
     """What one step makes of a batch, with its own numbers or given ones (a named tuple)."""
     targets = torch.eye(len(features)) if targets is None else targets
     num_frames = all_frames(features) if num_frames is None else num_frames
-    compose = Compose((step,), normalisation)
+    compose = Compose((step,), normalization)
     draws = compose.draw(places(len(features), seed)) if drawn is None else Draws.of([drawn])
     return compose(features, targets, num_frames, draws)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-# name: codec, PyAV's name of the format, sample rate, channels, whether there is a picture too
+# name: codec, PyAV's name of the format, sample rate, channels, whether there is a image too
 KINDS = {
     "phone.m4a": ("aac", "ipod", 44_100, 2, False),
     "lossless.m4a": ("alac", "ipod", 48_000, 2, False),
@@ -37,9 +37,9 @@ def write_recording(path: Path, kind: str, seconds: float = 2.0, sound: np.ndarr
     Raises:
         av.codec.codec.UnknownCodecError: this PyAV has no such encoder.
     """
-    codec, name, rate, channels, has_picture = KINDS[kind]
+    codec, name, rate, channels, has_image = KINDS[kind]
     with av.open(str(path), "w", format=name) as file:
-        video = file.add_stream("mpeg4", rate=10) if has_picture else None
+        video = file.add_stream("mpeg4", rate=10) if has_image else None
         audio = file.add_stream(codec, rate=rate, layout="stereo" if channels == 2 else "mono")
         audio.codec_context.bit_rate = 12_200 if "amr" in codec else 128_000
         audio.codec_context.options = {"strict": "experimental"}

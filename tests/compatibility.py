@@ -74,11 +74,11 @@ def _other_cards(folder: Path, hub: Any) -> dict[str, dict[str, Any]]:
     from training_run import build_tiny_features
 
     from hf_audio.analysis.evaluation import evaluate_model
+    from hf_audio.classical_models import train_pipeline
+    from hf_audio.classical_models.run_folder import save_run
     from hf_audio.data.index.labels import MULTI_LABEL
     from hf_audio.data.loading.features_dataset import load_features
     from hf_audio.kinds.classical import ClassicalFeatures
-    from hf_audio.learners import train_pipeline
-    from hf_audio.learners.run_folder import save_run
     from hf_audio.publishing.dataset_card import write_dataset_card
     from hf_audio.publishing.model_card import write_model_card
     from hf_audio.publishing.push import push_features, push_model
@@ -170,7 +170,7 @@ def report_of(instance: Any, model: Any, extractor: Any, usage: Any) -> dict[str
     split = {"num_clips": count, "num_groups": count, "num_windows": count}
     corpus = {
         "name": "tones",
-        "licence": "CC0",
+        "license": "CC0",
         "may_redistribute": True,
         "homepage": "",
         "citation": "",

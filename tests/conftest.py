@@ -40,7 +40,7 @@ REPO_ROOT = Path(__file__).resolve().parents[1]
 LONGEST = {
     f"test_{name}.py"
     for name in (
-        *("all_recipes", "recipes", "models", "cross_validate", "distributed", "pictures", "pretraining", "evaluation"),
+        *("all_recipes", "recipes", "models", "cross_validate", "distributed", "images", "pretraining", "evaluation"),
         *("resuming_training", "feature_resuming", "general_midi", "classical_training", "push"),
     )
 }
@@ -101,7 +101,7 @@ def hub_env(hub: Hub, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def forks():
     """Starts processes that have imported hf_audio and what it needs: see forks.py."""
-    modules = ("training_run", "hf_audio.experiments", "hf_audio.analysis.evaluation")
+    modules = ("training_run", "hf_audio.workflows", "hf_audio.analysis.evaluation")
     path = os.pathsep.join((str(REPO_ROOT), str(REPO_ROOT / "tests")))
     with Forks(*modules, env=os.environ | {"PYTHONPATH": path}) as started:
         yield started

@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 100_000  # of a request: a program and an environment
+MAX_BYTES = 100_000  # of a request: a program and an environment
 ANSWER_S = 120.0  # the first answer comes when all is imported
 
 
@@ -148,7 +148,7 @@ def next_program(channel: socket.socket) -> dict[str, Any] | None:
     """Returns in the fork that is to run a program; None where no more will come."""
     started: set[int] = set()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, MOST_BYTES, 3)
+        message, descriptors, _, _ = socket.recv_fds(channel, MAX_BYTES, 3)
         started -= {pid for pid in started if os.waitpid(pid, os.WNOHANG) != (0, 0)}
         if not message:
             for pid in started:  # nothing outlives the tests

@@ -1,4 +1,4 @@
-"""Loss and gradient of one optimiser step, and clip scores, as AudioTrainer has them: run by one process or several.
+"""Loss and gradient of one optimizer step, and clip scores, as AudioTrainer has them: run by one process or several.
 
     accelerate launch --num_processes N tests/gradient_run.py FOLDER OUT.safetensors
 
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from training_run import tiny_model
 from transformers import TrainerCallback
 
-from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, SpecAugment, Warp
+from hf_audio.augment import BatchMix, Compose, Mixup, Normalization, Recording, SpecAugment, Warp
 from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
@@ -29,7 +29,7 @@ ACCUMULATIONS = (1, 4)
 
 
 class GradientKeeper(TrainerCallback):
-    """Keeps a copy of the gradient that the optimiser is about to use."""
+    """Keeps a copy of the gradient that the optimizer is about to use."""
 
     gradient = None
 
@@ -110,8 +110,8 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
         for accumulation in ACCUMULATIONS:
             for name, value in first_step(features, accumulation, world_size).items():
                 found[f"{task}.{accumulation}.{name}"] = value
-    steps = (Warp(0.2, 0.1, 2.0, 6.0), Combine(0.5, 3, 5), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(8, 4))
-    augment = Compose(steps, Normalisation.of(features.extractor))
+    steps = (Warp(0.2, 0.1, 2.0, 6.0), BatchMix(0.5, 3, 5), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(8, 4))
+    augment = Compose(steps, Normalization.of(features.extractor))
     for name, value in first_step(features, 1, world_size, augment, AUGMENTED_BATCH).items():
         found[f"augmented.{name}"] = value
     features = load_features(folder / "single")

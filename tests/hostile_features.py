@@ -20,7 +20,7 @@ from PIL import Image
 
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.errors import InputError
-from hf_audio.grey_pictures import PNG_SIGNATURE, _png_chunk
+from hf_audio.gray_images import PNG_SIGNATURE, _png_chunk
 
 
 def edit_json(path: Path, place: str, value: Any) -> None:
@@ -72,25 +72,25 @@ def first_row(name: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
     return lambda rows: rows[0].update({name: value})
 
 
-def with_picture(make: Callable[[int, int], bytes]) -> Callable[[list[dict[str, Any]]], None]:
-    """Another picture in the first row, made for its width and height."""
+def with_image(make: Callable[[int, int], bytes]) -> Callable[[list[dict[str, Any]]], None]:
+    """Another image in the first row, made for its width and height."""
 
     def change(rows: list[dict[str, Any]]) -> None:
-        picture = Image.open(io.BytesIO(rows[0]["features"]["bytes"]))
-        rows[0]["features"] = {"bytes": make(*picture.size), "path": None}
+        image = Image.open(io.BytesIO(rows[0]["features"]["bytes"]))
+        rows[0]["features"] = {"bytes": make(*image.size), "path": None}
 
     return change
 
 
-def picture(mode: str, kind: str, width: int, height: int) -> bytes:
+def image(mode: str, kind: str, width: int, height: int) -> bytes:
     file = io.BytesIO()
     Image.new(mode, (width, height)).save(file, kind)
     return file.getvalue()
 
 
-def png(width: int, height: int, *, depth: int = 8, colour: int = 0, interlaced: int = 0, before: bytes = b"") -> bytes:
+def png(width: int, height: int, *, depth: int = 8, color: int = 0, interlaced: int = 0, before: bytes = b"") -> bytes:
     """A PNG whose header says whatever is asked for, with chunks `before` its pixels."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced)
     pixels = zlib.compress(bytes(1 << 16))
     chunks = _png_chunk(b"IHDR", header), before, _png_chunk(b"IDAT", pixels), _png_chunk(b"IEND", b"")
     return PNG_SIGNATURE + b"".join(chunks)

@@ -63,7 +63,7 @@ class Hub:
 
     @classmethod
     def start(cls, folder: Path) -> Hub:
-        """Serves from background threads, with three users: alice (in the organisation acme), bob, and reader, whose
+        """Serves from background threads, with three users: alice (in the organization acme), bob, and reader, whose
         token may only read."""
         hub = cls(folder)
         hub.storage.add_user("alice", orgs=("acme",))

@@ -245,11 +245,11 @@ MONO_WINDOWS = (*LOG_MEL_WINDOWS, (2, 98, 32))  # a model that makes mono of wha
 STEREO_WINDOWS = (*((2, *window) for window in LOG_MEL_WINDOWS), (98, 32))  # mono stands in both channels
 WAVEFORM_WINDOWS = ((1600,), (400,), (4000,), (1777,), (1,))  # samples
 CLASSICAL_WINDOWS = ((2, 174), (1, 174), (31, 174), (7, 174), (174,))
-WHOLE_PICTURE = {"padding": "a network for pictures looks at all of its window"}
+WHOLE_IMAGE = {"padding": "a network for images looks at all of its window"}
 ENDS_IN_SILENCE = {"padding": "to convolutions a short sound is one that ends in silence"}
 ATTENDS = {"padding": "its layers attend to padding, as the stock class's do, and have learnt from it"}
 STOCK = {"compile": "a class of transformers, which takes no targets of several labels"}
-SAME_NETWORK = {"compile": "the graph of timm_efficientnet", **WHOLE_PICTURE}
+SAME_NETWORK = {"compile": "the graph of timm_efficientnet", **WHOLE_IMAGE}
 MORE_CHANNELS = dict.fromkeys(("compile", "two_processes", "bf16"), "the one-channel network but for its first layer")
 CASES = (
     ModelCase("cnn", cnn, LOG_MEL_WINDOWS, log_mel, heads=tuple(HEADS), exempt=ENDS_IN_SILENCE),
@@ -260,14 +260,12 @@ CASES = (
     ModelCase("stereo_lstm", stereo_lstm, STEREO_WINDOWS, stereo),
     ModelCase("lstm_over_bins", lstm_over_bins, MONO_WINDOWS, mel),
     ModelCase("stereo_lstm_over_bins", stereo_lstm_over_bins, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS),
-    ModelCase("timm_efficientnet", timm_efficientnet, LOG_MEL_WINDOWS, log_mel, exempt=WHOLE_PICTURE),
+    ModelCase("timm_efficientnet", timm_efficientnet, LOG_MEL_WINDOWS, log_mel, exempt=WHOLE_IMAGE),
     ModelCase("timm_frozen", timm_frozen, LOG_MEL_WINDOWS, log_mel, exempt=SAME_NETWORK),
-    ModelCase("stereo_timm", stereo_timm, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS | WHOLE_PICTURE),
-    ModelCase("timm_vit", timm_vit, LOG_MEL_WINDOWS, mel, exempt=WHOLE_PICTURE),
-    ModelCase("timm_parallel", timm_parallel, LOG_MEL_WINDOWS, log_mel, ("linear", "metadata"), exempt=WHOLE_PICTURE),
-    ModelCase(
-        "stereo_timm_parallel", stereo_timm_parallel, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS | WHOLE_PICTURE
-    ),
+    ModelCase("stereo_timm", stereo_timm, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS | WHOLE_IMAGE),
+    ModelCase("timm_vit", timm_vit, LOG_MEL_WINDOWS, mel, exempt=WHOLE_IMAGE),
+    ModelCase("timm_parallel", timm_parallel, LOG_MEL_WINDOWS, log_mel, ("linear", "metadata"), exempt=WHOLE_IMAGE),
+    ModelCase("stereo_timm_parallel", stereo_timm_parallel, STEREO_WINDOWS, stereo, exempt=MORE_CHANNELS | WHOLE_IMAGE),
     ModelCase("feature_mlp", feature_mlp, CLASSICAL_WINDOWS, classical),
     ModelCase("feature_cnn", feature_cnn, CLASSICAL_WINDOWS, classical),
     ModelCase("feature_rnn", feature_rnn, CLASSICAL_WINDOWS, classical),

@@ -15,7 +15,7 @@ from hf_audio.kinds.fbank import KaldiFbank
 
 PITCH_HZ = {"bell": 3000.0, "flute": 900.0, "tuba": 120.0}
 SAMPLE_RATE = 16_000
-FREE = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True, citation="Nobody: Tones.", protocol="One split.")
+FREE = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True, citation="Nobody: Tones.", protocol="One split.")
 
 
 def build_small_features(

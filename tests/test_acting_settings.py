@@ -15,14 +15,14 @@ from hf_audio.config.reported import reported_settings
 from hf_audio.training import argument_roles
 
 VALUES = {"output_dir": "runs/x", "corpus": "irmas", "mix_fraction": 0.5, "mix_labels": 3, "fold": "2"}
-LEARNER = {"output_dir": "runs/x", "learner": "svm", "features": "classical"}
+CLASSICAL_MODEL = {"output_dir": "runs/x", "classical_model": "svm", "features": "classical"}
 PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
 
 
 REENTRANT = ["--gradient_checkpointing", "--gradient_checkpointing_kwargs", '{"use_reentrant": true}']
 
 
-def test_optimisers_and_schedules_that_are_there_are_taken():
+def test_optimizers_and_schedules_that_are_there_are_taken():
     for flags in (
         "--optim sgd --optim_args momentum=0.9",
         "--adam_beta1 0.8",
@@ -83,7 +83,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),
         (["--mixup_labels", "union"], "mixup is off: give --mixup_alpha too"),
         (["--noise_snr_db", "5"], "give --noise_probability too"),
-        (["--combine_most", "3"], "give --combine_probability too"),
+        (["--batch_mix_max_windows", "3"], "give --batch_mix_probability too"),
         (["--mix_fraction", "0", "--mix_seed", "3"], "--mix_seed would do nothing here: no mixtures are made"),
         (["--streaming", "false"], "--streaming would do nothing here: it is for a --dataset with features"),
         (["--hub_model_id", "me/x"], "nothing is published without --push_to_hub"),
@@ -125,7 +125,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--noise_probability", "2"], "--noise_probability must be a number, between 0 and 1, found 2"),
         (["--mixup_alpha", "-1"], "--mixup_alpha must be a number, 0 or more"),
         (["--gain_db", "inf"], "--gain_db must be a number, 0 or more, found inf"),
-        (["--equaliser_db", "nan"], "--equaliser_db must be a number, 0 or more, found nan"),
+        (["--equalizer_db", "nan"], "--equalizer_db must be a number, 0 or more, found nan"),
         (
             ["--head", "linear", "--model_options", '{"head": "deep"}'],
             "--head is linear and --model_options has",
@@ -224,10 +224,10 @@ def test_each_group_checks_its_own_values_when_it_is_made(settings, sentence):
         (PRETRAINING, ["--objective", "mask"], "Unknown objective 'mask': did you mean 'masked'"),
         (PRETRAINING, ["--mask_fraction", "2"], "--mask_fraction must be a number, between 0 and 1, found 2"),
         (PRETRAINING, ["--decoder_width", "0"], "--decoder_width must be a number, 4 or more, found 0"),
-        (LEARNER, ["--learner", "boost"], "Unknown learner 'boost'"),
+        (CLASSICAL_MODEL, ["--classical_model", "boost"], "Unknown classical model 'boost'"),
     ],
 )
-def test_pretraining_and_learners_check_theirs_too(values, flags, sentence):
+def test_pretraining_and_classical_models_check_theirs_too(values, flags, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe(values, argv=flags)
 
@@ -254,12 +254,12 @@ def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentenc
         hf_audio.prepare_features(recipe)
 
 
-def test_a_licence_that_the_hub_does_not_know_is_refused_before_anything_is_trained():
-    assert parse_recipe({"output_dir": "x"}, argv=["--licence", "CC BY-NC 4.0"]).hub.licence == "cc-by-nc-4.0"
-    with pytest.raises(InputError, match="is no licence that the Hub knows: did you mean 'apache"):
-        parse_recipe({"output_dir": "x"}, argv=["--licence", "aapche-2.0"])
+def test_a_license_that_the_hub_does_not_know_is_refused_before_anything_is_trained():
+    assert parse_recipe({"output_dir": "x"}, argv=["--license", "CC BY-NC 4.0"]).hub.license == "cc-by-nc-4.0"
+    with pytest.raises(InputError, match="is no license that the Hub knows: did you mean 'apache"):
+        parse_recipe({"output_dir": "x"}, argv=["--license", "aapche-2.0"])
     with pytest.raises(InputError, match=r"give its identifier, e\.g\. apache-2\.0, cc-by-4\.0 or mit, or other"):
-        parse_recipe({"output_dir": "x"}, argv=["--licence", "ours alone, ask us"])
+        parse_recipe({"output_dir": "x"}, argv=["--license", "ours alone, ask us"])
 
 
 def test_every_number_of_transformers_arguments_is_checked():
@@ -277,8 +277,8 @@ def test_every_number_of_transformers_arguments_is_checked():
             )
 
 
-def test_a_learner_takes_no_flags_of_networks():
-    recipe = parse_recipe(LEARNER, argv=["--seed", "3", "--report_to", "none"])
+def test_a_classical_model_takes_no_flags_of_networks():
+    recipe = parse_recipe(CLASSICAL_MODEL, argv=["--seed", "3", "--report_to", "none"])
     assert recipe.training.seed == 3
     for flags in (
         ["--learning_rate", "1e-3"],
@@ -286,10 +286,10 @@ def test_a_learner_takes_no_flags_of_networks():
         ["--per_device_train_batch_size", "4"],
         ["--torch_compile"],
     ):
-        with pytest.raises(InputError, match=f"{flags[0]} is for networks, and this recipe trains --learner"):
-            parse_recipe(LEARNER, argv=flags)
+        with pytest.raises(InputError, match=f"{flags[0]} is for networks, and this recipe trains --classical_model"):
+            parse_recipe(CLASSICAL_MODEL, argv=flags)
     with pytest.raises(InputError, match="--network_features would do nothing here: it is read by --network"):
-        parse_recipe(LEARNER, argv=["--network_features", "x"])
+        parse_recipe(CLASSICAL_MODEL, argv=["--network_features", "x"])
 
 
 def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():

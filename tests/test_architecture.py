@@ -12,17 +12,17 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "grey_pictures", "markdown", "hub_access", "hub_licences"),
+        *("ranks", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
     },
     {"kinds"},
     {"data", "metrics"},
     {"augment", "models", "corpora", "predictions"},
     {"sound_predictor", "losses"},
     {"predictor", "tagging"},
-    {"training", "preparation", "pictures", "baselines", "copies", "stored_scores", "serving"},
-    {"analysis", "publishing", "learners", "audit", "leaks", "label_quality"},
-    {"recipe", "stages"},
-    {"experiments", "repeated_runs"},
+    {"training", "preparation", "figures", "baselines", "copies", "stored_scores", "serving"},
+    {"analysis", "publishing", "classical_models", "audit", "leakage", "label_quality"},
+    {"parsing", "stages"},
+    {"workflows", "repeated_runs"},
     {"commands"},
 )
 # Inside data/, likewise.

@@ -15,7 +15,7 @@ import pytest
 from hf_audio import InputError
 from hf_audio.corpora._archives import FILE_LIST, damaged_files, unpack
 
-MOST_BYTES = 1e6
+MAX_BYTES = 1e6
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -47,7 +47,7 @@ def packed(folder: Path, name: str, content: bytes) -> Path:
     return folder / name
 
 
-def refused(archive: Path, most_bytes: float = MOST_BYTES) -> str:
+def refused(archive: Path, most_bytes: float = MAX_BYTES) -> str:
     """The one sentence that unpacking ends on; no folder and no half of one may be there then."""
     with pytest.raises(InputError) as caught:
         unpack(archive, archive.parent / "corpus", most_bytes)
@@ -99,7 +99,7 @@ def test_links_in_archives_are_left_out(tmp_path, caplog):
         link = tarfile.TarInfo("a/passwords")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    unpack(packed(tmp_path, "x.tar.gz", buffer.getvalue()), tmp_path / "corpus", MOST_BYTES)
+    unpack(packed(tmp_path, "x.tar.gz", buffer.getvalue()), tmp_path / "corpus", MAX_BYTES)
     assert set(contents(tmp_path / "corpus")) == {"x.wav", FILE_LIST} and "passwords" in caplog.text
 
 
@@ -109,10 +109,10 @@ def test_names_beyond_ascii_are_kept_and_verified(tmp_path):
     bare = marked.replace(b"\x14\x00\x00\x08", b"\x14\x00\x00\x00")  # without the flag of UTF-8 names
     with zipfile.ZipFile(io.BytesIO(marked)) as one, zipfile.ZipFile(io.BytesIO(bare)) as other:
         assert one.namelist()[0] == f"top/{names[0]}" and other.namelist() != one.namelist()
-    unpack(packed(tmp_path, "x.zip", bare), tmp_path / "zip", MOST_BYTES)
+    unpack(packed(tmp_path, "x.zip", bare), tmp_path / "zip", MAX_BYTES)
     found = contents(tmp_path / "zip")
     assert {name: found[name].decode() for name in names} == {name: name for name in names}
     latin1 = tarred({os.fsdecode("top/été.wav".encode("latin-1")): b"a"})
-    unpack(packed(tmp_path, "x.tar.gz", latin1), tmp_path / "tar", MOST_BYTES)
+    unpack(packed(tmp_path, "x.tar.gz", latin1), tmp_path / "tar", MAX_BYTES)
     assert (tmp_path / "tar" / "été.wav").is_file()
     assert not damaged_files(tmp_path / "zip", "zip") and not damaged_files(tmp_path / "tar", "tar")

@@ -65,7 +65,7 @@ def test_a_window_smaller_than_a_patch_is_refused():
 
 
 @pytest.mark.parametrize(("num_frames", "columns", "first"), [(298, 29, 36), (1024, 101, 0), (498, 49, 26)])
-def test_positions_are_the_centre_of_the_checkpoints_grid(checkpoint, num_frames, columns, first):
+def test_positions_are_the_center_of_the_checkpoints_grid(checkpoint, num_frames, columns, first):
     old = stock(checkpoint)
     new = ast_from_checkpoint(str(checkpoint), LABELS, num_frames, 128).audio_spectrogram_transformer.embeddings
     assert torch.equal(new.position_embeddings[:, :2], old.position_embeddings[:, :2])

@@ -17,7 +17,7 @@ import soundfile
 from hf_audio.audit import workers
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import Finding, audit_clips, usable_clips
-from hf_audio.audit.page import MOST_ROWS, audit_corpus
+from hf_audio.audit.page import MAX_ROWS, audit_corpus
 from hf_audio.corpora.folder import index
 from hf_audio.data.index.table import Clip, index_of, rows_of
 from hf_audio.errors import InputError
@@ -252,7 +252,7 @@ def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
     assert "http" not in page and "<b>" not in page
     sources = re.findall(r'<audio controls preload="none" src="([^"]+)"', page)
     assert len(sources) == 5 and all((tmp_path / "out/audit" / unquote(source)).is_file() for source in sources)
-    assert page.count("data:image/png;base64,") == 1, "broken files have no picture"
+    assert page.count("data:image/png;base64,") == 1, "broken files have no plot"
     assert "broken            error           3" in (said := capsys.readouterr().out)
     assert "3 of 7 clips without a finding" in said
 
@@ -260,11 +260,11 @@ def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
 def test_a_page_stays_small(tmp_path):
     root = tmp_path / "recordings" / "x"
     root.mkdir(parents=True)
-    for number in range(MOST_ROWS + 7):
+    for number in range(MAX_ROWS + 7):
         (root / f"{number}.wav").write_bytes(b"?")
-    assert len(audit_corpus("folder", root.parent, tmp_path / "out", num_workers=1)) == MOST_ROWS + 7
+    assert len(audit_corpus("folder", root.parent, tmp_path / "out", num_workers=1)) == MAX_ROWS + 7
     page = (tmp_path / "out/index.html").read_text()
-    assert page.count("<audio") == MOST_ROWS and "7 more in audit.csv" in page and len(page) < 200_000
+    assert page.count("<audio") == MAX_ROWS and "7 more in audit.csv" in page and len(page) < 200_000
 
 
 def test_the_script(tmp_path, forks):

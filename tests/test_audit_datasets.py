@@ -88,8 +88,8 @@ def test_a_page_plays_what_was_found_in_a_dataset(clips, hub, tmp_path, monkeypa
     features = Features({"audio": Audio(), "label": Value("string")})
     pq.write_table(pa.table(rows, features.arrow_schema), file, row_group_size=4)
     hub.create("datasets", "alice/page", {"data/train-00000-of-00001.parquet": file.getvalue()})
-    monkeypatch.setattr(to_listen, "MOST_TAKEN", 4)
-    monkeypatch.setattr("hf_audio.audit.page.MOST_TAKEN", 4)
+    monkeypatch.setattr(to_listen, "MAX_TAKEN", 4)
+    monkeypatch.setattr("hf_audio.audit.page.MAX_TAKEN", 4)
     argv = ["--dataset", "alice/page", "--output_dir", str(tmp_path / "out"), "--num_workers", "1"]
     monkeypatch.setattr(sys, "argv", ["audit_corpus.py", *argv])
     runpy.run_path(str(SCRIPT), run_name="__main__")

@@ -6,14 +6,14 @@ import torch
 from augmenting import all_frames, augmented, numbers_of, places
 from transformers import ASTFeatureExtractor
 
-from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment, augmentation_for
+from hf_audio.augment import Compose, Mixup, Normalization, SpecAugment, augmentation_for
 from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
 from hf_audio.kinds.fbank import KaldiFbank
 
 MEAN, STD = -5.0, 3.5
-NORMALISATION = Normalisation(MEAN, STD)
+NORMALIZATION = Normalization(MEAN, STD)
 PADDING = -MEAN / (2 * STD)
 BATCH, FRAMES, BINS = 64, 98, 32
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -35,7 +35,7 @@ def batch():
 
 def masked(batch, longest: int, widest: int, seed: int = 0):
     features, targets, num_frames = batch
-    return augmented(SpecAugment(longest, widest), NORMALISATION, features, targets, None, num_frames, seed)
+    return augmented(SpecAugment(longest, widest), NORMALIZATION, features, targets, None, num_frames, seed)
 
 
 def test_masks_differ_between_samples_stay_within_their_limits_and_spare_the_rest(batch):
@@ -67,7 +67,7 @@ def test_masks_lie_on_sound_and_leave_padding_alone(batch):
 
 def mixed_by(share, partner, features, targets, num_frames=None, labels="interpolate"):
     drawn = mixup_numbers(share.numpy(), np.array(partner))
-    return augmented(Mixup(1.0, labels), NORMALISATION, features, targets, drawn, num_frames)
+    return augmented(Mixup(1.0, labels), NORMALIZATION, features, targets, drawn, num_frames)
 
 
 def test_mixing_features_is_mixing_waveforms():
@@ -76,14 +76,14 @@ def test_mixing_features_is_mixing_waveforms():
     # In independent noise the cross term that the power domain leaves out is zero on average.
     waveforms = torch.randn(2, 16000 * 4, generator=random) * torch.tensor([[0.1], [0.02]])
     share = torch.tensor([0.8, 0.6])
-    features = NORMALISATION.apply(fbank(waveforms))
+    features = NORMALIZATION.apply(fbank(waveforms))
     mixed, targets, _ = mixed_by(share, [1, 0], features, torch.eye(2))
     sounds = share.sqrt()[:, None] * waveforms + (1 - share).sqrt()[:, None] * waveforms.flip(0)
-    difference = (NORMALISATION.undo(mixed) - fbank(sounds)).mean(dim=(1, 2))
+    difference = (NORMALIZATION.undo(mixed) - fbank(sounds)).mean(dim=(1, 2))
     assert difference.abs().max() < 0.12  # in log energy; averaging log-mel values instead is off by 0.3 and more
     torch.testing.assert_close(targets, torch.tensor([[0.8, 0.2], [0.4, 0.6]]))
     averaged = share[:, None, None] * features + (1 - share)[:, None, None] * features.flip(0)
-    assert (NORMALISATION.undo(averaged) - fbank(sounds)).mean(dim=(1, 2)).abs().max() > 0.3
+    assert (NORMALIZATION.undo(averaged) - fbank(sounds)).mean(dim=(1, 2)).abs().max() > 0.3
 
 
 def test_mixing_draws_a_share_and_another_window_for_each_sample():
@@ -98,7 +98,7 @@ def test_mixed_labels_are_shares_or_a_union(batch):
     features, targets, num_frames = batch
     for labels in ("interpolate", "union"):
         drawn = numbers_of(Mixup(0.5, labels), BATCH)
-        mixed = augmented(Mixup(0.5, labels), NORMALISATION, features, targets, drawn, num_frames)[1]
+        mixed = augmented(Mixup(0.5, labels), NORMALIZATION, features, targets, drawn, num_frames)[1]
         share, other = torch.from_numpy(drawn.share)[:, None], targets[drawn.partner]
         if labels == "interpolate":
             torch.testing.assert_close(mixed, share * targets + (1 - share) * other)
@@ -115,10 +115,10 @@ def test_padding_is_silence_to_mixing(batch):
     share = torch.full((BATCH,), 0.7)
     mixed, _, found_frames = mixed_by(share, partner, features, targets, num_frames)
     # the long one goes on alone, 0.7 of its energy, where the short one has ended
-    expected = NORMALISATION.undo(features[0, 40:]) + torch.tensor(0.7).log()
-    torch.testing.assert_close(NORMALISATION.undo(mixed[0, 40:]), expected, rtol=1e-4, atol=1e-4)
-    expected = NORMALISATION.undo(features[0, 40:]) + torch.tensor(0.3).log()
-    torch.testing.assert_close(NORMALISATION.undo(mixed[1, 40:]), expected, rtol=1e-4, atol=1e-4)
+    expected = NORMALIZATION.undo(features[0, 40:]) + torch.tensor(0.7).log()
+    torch.testing.assert_close(NORMALIZATION.undo(mixed[0, 40:]), expected, rtol=1e-4, atol=1e-4)
+    expected = NORMALIZATION.undo(features[0, 40:]) + torch.tensor(0.3).log()
+    torch.testing.assert_close(NORMALIZATION.undo(mixed[1, 40:]), expected, rtol=1e-4, atol=1e-4)
     assert found_frames[:2].tolist() == [FRAMES, FRAMES]
     both_short = features.clone()
     both_short[0, 40:] = PADDING
@@ -134,7 +134,7 @@ def test_padding_is_silence_to_mixing(batch):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_places_in_the_run_decide_everything_on_every_device(batch, device, dtype):
-    augment = Compose((Mixup(0.4), SpecAugment(20, 6)), NORMALISATION)
+    augment = Compose((Mixup(0.4), SpecAugment(20, 6)), NORMALIZATION)
     features, rest = batch[0].to(dtype), batch[1:]
     expected = augment(features, *rest, augment.draw(places(BATCH, 3)))
     again = augment(features.to(device), *(one.to(device) for one in rest), augment.draw(places(BATCH, 3)))
@@ -159,7 +159,7 @@ def test_a_recipe_gets_what_its_settings_ask_for():
     assert augmentation_for(AugmentConfig(), extractor) is None
     config = AugmentConfig(time_mask_s=0.25, frequency_mask_bins=8, mixup_alpha=0.3, mixup_labels="union")
     augment = augmentation_for(config, extractor)
-    assert augment == Compose((Mixup(0.3, "union", 0.5), SpecAugment(25, 8)), NORMALISATION)
+    assert augment == Compose((Mixup(0.3, "union", 0.5), SpecAugment(25, 8)), NORMALIZATION)
     assert repr(augment) == repr(augmentation_for(config, extractor))  # by which a resumed run knows it again
     with pytest.raises(InputError, match=r"Unknown mixup_labels 'onion': did you mean 'union'\?"):
         augmentation_for(AugmentConfig(mixup_alpha=0.3, mixup_labels="onion"), extractor)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from augmenting import augmented, numbers_of, places
 
-from hf_audio.augment import Mixup, Normalisation, Recording, SpecAugment, Warp, augmentation_for
+from hf_audio.augment import Mixup, Normalization, Recording, SpecAugment, Warp, augmentation_for
 from hf_audio.augment.energies import NATURAL_DB
 from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.augment.warp import WarpNumbers
@@ -23,7 +23,7 @@ MEAN, STD = [-35.0, -45.0, -20.0], [12.0, 20.0, 30.0]
 
 def extractor(*channels: str, **settings) -> SpectrogramFeatureExtractor:
     sizes = {"sampling_rate": RATE, "num_mel_bins": BINS, "n_fft": 1024, "hop_samples": 256, "max_length": FRAMES}
-    if settings.get("normalisation", "dataset") == "dataset":
+    if settings.get("normalization", "dataset") == "dataset":
         settings |= {"mean": MEAN[: len(channels)], "std": STD[: len(channels)]}
     return SpectrogramFeatureExtractor(channels=channels, **sizes, **settings)
 
@@ -41,30 +41,30 @@ def batch(source: SpectrogramFeatureExtractor, waveforms) -> torch.Tensor:
 
 
 STEREO = extractor("left", "right")
-NORMALISATION = Normalisation.of(STEREO)
+NORMALIZATION = Normalization.of(STEREO)
 
 
-@pytest.mark.parametrize("normalisation", ["dataset", "clip", "none"])
+@pytest.mark.parametrize("normalization", ["dataset", "clip", "none"])
 @pytest.mark.parametrize("channels", [("mel",), ("left", "right"), ("mel", "mfcc", "wavelet")])
-def test_padding_is_what_the_extractor_pads_with(channels, normalisation):
-    source = extractor(*channels, normalisation=normalisation)
+def test_padding_is_what_the_extractor_pads_with(channels, normalization):
+    source = extractor(*channels, normalization=normalization)
     short, long = (batch(source, sounds(seconds=seconds, count=1)) for seconds in (0.4, 2.0))
-    is_padding = (short == Normalisation.of(source).padding_value).flatten(2 if short.ndim == 3 else 3).all(dim=-1)
+    is_padding = (short == Normalization.of(source).padding_value).flatten(2 if short.ndim == 3 else 3).all(dim=-1)
     assert is_padding.flatten(0, -2).all(dim=0).tolist() == [frame > 0.4 * RATE // 256 for frame in range(FRAMES)]
-    assert not (long == Normalisation.of(source).padding_value).all(dim=-1).any()
+    assert not (long == Normalization.of(source).padding_value).all(dim=-1).any()
 
 
 def test_silence_in_a_sound_is_no_padding_where_both_are_the_floor():
     """Masks reach it, though frame by frame it looks like padding."""
-    source = extractor("mel", normalisation="none")
+    source = extractor("mel", normalization="none")
     waveform = sounds(count=1)[0]
     waveform[:, 4000:9000] = 0
     found = batch(source, [waveform])
     assert (found[0, 24] == FLOOR_DB).all()
     reached = torch.zeros(FRAMES, dtype=torch.bool)
     for seed in range(60):
-        masks = SpecAugment(20, 0, is_centred=False)
-        masked = augmented(masks, Normalisation.of(source), found, None, None, torch.tensor([FRAMES - 1]), seed)[0]
+        masks = SpecAugment(20, 0, is_centered=False)
+        masked = augmented(masks, Normalization.of(source), found, None, None, torch.tensor([FRAMES - 1]), seed)[0]
         reached |= (masked != found)[0].any(dim=1)
     assert reached[24] and not reached[-1]  # 1 s has 63 frames
 
@@ -72,10 +72,10 @@ def test_silence_in_a_sound_is_no_padding_where_both_are_the_floor():
 def test_decibels_become_natural_logarithms_of_energies_and_again_decibels():
     features = batch(STEREO, sounds())
     decibels = torch.from_numpy(np.stack([STEREO.extract(one) for one in sounds()])).transpose(1, 2)
-    energies = NORMALISATION.undo(features)[:, :, : decibels.shape[2]].exp()
+    energies = NORMALIZATION.undo(features)[:, :, : decibels.shape[2]].exp()
     torch.testing.assert_close(energies, 10 ** (decibels / 10), rtol=1e-3, atol=0.0)
-    torch.testing.assert_close(NORMALISATION.apply(NORMALISATION.undo(features)), features, rtol=1e-4, atol=1e-4)
-    assert NORMALISATION.mean == tuple(MEAN[:2]) and Normalisation.of(extractor("mel")).mean == MEAN[0]
+    torch.testing.assert_close(NORMALIZATION.apply(NORMALIZATION.undo(features)), features, rtol=1e-4, atol=1e-4)
+    assert NORMALIZATION.mean == tuple(MEAN[:2]) and Normalization.of(extractor("mel")).mean == MEAN[0]
 
 
 def test_gain_is_louder_sound():
@@ -83,7 +83,7 @@ def test_gain_is_louder_sound():
     six_db, ones = 20 * math.log10(2), np.ones(4)
     drawn = WarpNumbers(ones, ones, 0 * ones, six_db / NATURAL_DB * ones, 0 * ones)
     warp, features = Warp(gain_db=six_db, time_shift=False), batch(STEREO, sounds())
-    found = augmented(warp, NORMALISATION, features, None, drawn, torch.full((4,), FRAMES - 1))[0]
+    found = augmented(warp, NORMALIZATION, features, None, drawn, torch.full((4,), FRAMES - 1))[0]
     wanted = batch(STEREO, [2 * sound for sound in sounds()])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
@@ -93,10 +93,10 @@ def test_mixing_features_is_mixing_waveforms_in_each_channel():
     second = second[::-1] * 0.5
     share = np.array([0.8, 0.6], dtype=np.float32)
     drawn = mixup_numbers(share, np.array([1, 0]))
-    mixed = augmented(Mixup(1.0), NORMALISATION, batch(STEREO, [first, second]), None, drawn)[0]
+    mixed = augmented(Mixup(1.0), NORMALIZATION, batch(STEREO, [first, second]), None, drawn)[0]
     pairs = zip(share.tolist(), (first, second), (second, first), strict=True)
     wanted = batch(STEREO, [own**0.5 * one + (1 - own) ** 0.5 * other for own, one, other in pairs])
-    difference = (NORMALISATION.undo(mixed) - NORMALISATION.undo(wanted)).mean(dim=(2, 3))
+    difference = (NORMALIZATION.undo(mixed) - NORMALIZATION.undo(wanted)).mean(dim=(2, 3))
     assert difference.abs().max() < 0.12  # of natural logarithms, as in test_augment.py
 
 
@@ -104,17 +104,17 @@ def test_noise_is_so_far_below_each_channel_as_asked_for():
     recording = Recording(noise_probability=1.0, noise_snr_db=10.0)
     drawn = numbers_of(recording, 4)._replace(drop=np.full(4, 10.0 / NATURAL_DB), tilt=np.zeros(4))
     features = batch(STEREO, sounds(seconds=2.0))
-    found = augmented(recording, NORMALISATION, features, None, drawn)[0]
-    before, after = (NORMALISATION.undo(one).exp() for one in (features, found))
+    found = augmented(recording, NORMALIZATION, features, None, drawn)[0]
+    before, after = (NORMALIZATION.undo(one).exp() for one in (features, found))
     added = (after - before).mean(dim=(2, 3)) / before.mean(dim=(2, 3))
     torch.testing.assert_close(added, torch.full((4, 2), 0.1), rtol=0.1, atol=0.0)
 
 
-def test_an_equaliser_bends_both_channels_alike():
-    recording = Recording(equaliser_db=6.0)
+def test_an_equalizer_bends_both_channels_alike():
+    recording = Recording(equalizer_db=6.0)
     drawn, features = numbers_of(recording, 4), batch(STEREO, sounds())
-    change = NORMALISATION.undo(augmented(recording, NORMALISATION, features, None, drawn)[0])
-    change = change - NORMALISATION.undo(features)
+    change = NORMALIZATION.undo(augmented(recording, NORMALIZATION, features, None, drawn)[0])
+    change = change - NORMALIZATION.undo(features)
     change = change[:, :, :REAL] * (10 / math.log(10))
     torch.testing.assert_close(change, change[:, :1, :1].expand_as(change), rtol=1e-3, atol=1e-3)
     nodes_db = torch.from_numpy(drawn.nodes[:, 0] * NATURAL_DB).float()
@@ -133,7 +133,7 @@ def test_an_equaliser_bends_both_channels_alike():
 )
 def test_two_equal_channels_are_augmented_as_one(step):
     """And one channel in a batch of four dimensions as in one of three."""
-    of = Normalisation(MEAN[0], STD[0], 1.0, 1.0, 0.0)
+    of = Normalization(MEAN[0], STD[0], 1.0, 1.0, 0.0)
     mono = batch(extractor("mel"), sounds(seconds=0.8))
     mono[1, 20:] = 0.0
     num_frames = torch.tensor([51, 20, 51, 51])
@@ -148,14 +148,14 @@ def test_two_equal_channels_are_augmented_as_one(step):
     assert (wanted[is_padding] == 0.0).all() and is_padding.any(dim=1).all()
 
 
-def test_masks_hide_with_the_mean_of_what_is_not_normalised():
-    source = extractor("left", "right", normalisation="none")
+def test_masks_hide_with_the_mean_of_what_is_not_normalized():
+    source = extractor("left", "right", normalization="none")
     features = batch(source, sounds(seconds=0.5))
     real = int(0.5 * RATE / 256) + 1
     masks = augmentation_for(AugmentConfig(time_mask_s=1.0), source).steps[0]
-    assert not masks.is_centred
+    assert not masks.is_centered
     found = augmented(
-        SpecAugment(12, 0, False), Normalisation.of(source), features, None, None, torch.full((4,), real)
+        SpecAugment(12, 0, False), Normalization.of(source), features, None, None, torch.full((4,), real)
     )[0]
     hidden = found != features
     for sample, channel in ((0, 0), (0, 1), (3, 1)):
@@ -173,25 +173,25 @@ def test_seconds_are_counted_in_the_extractors_hops_and_a_shorter_mask_is_said(c
 
 
 @pytest.mark.parametrize(
-    ("channels", "normalisation", "setting", "sentence"),
+    ("channels", "normalization", "setting", "sentence"),
     [
-        (("mel",), "clip", {"gain_db": 3.0}, "--gain_db needs the energies.*--normalisation dataset"),
+        (("mel",), "clip", {"gain_db": 3.0}, "--gain_db needs the energies.*--normalization dataset"),
         (("mel",), "clip", {"gain_db": 3.0, "mixup_alpha": 1.0}, "give --gain_db 0 --mixup_alpha 0, or"),
         (("mel",), "clip", {"mixup_alpha": 1.0}, "--mixup_alpha needs the energies"),
         (("mel", "mfcc"), "dataset", {"noise_probability": 0.5}, "--noise_probability is for energies.*MFCCs are none"),
         (("mel", "mfcc"), "dataset", {"frequency_shift_bins": 2.0}, "--frequency_shift_bins is for energies"),
     ],
 )
-def test_what_has_no_sense_is_refused_in_one_sentence(channels, normalisation, setting, sentence):
-    source = extractor(*channels, normalisation=normalisation)
+def test_what_has_no_sense_is_refused_in_one_sentence(channels, normalization, setting, sentence):
+    source = extractor(*channels, normalization=normalization)
     with pytest.raises(InputError, match=sentence) as raised:
         augmentation_for(AugmentConfig(**setting), source)
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("channels", "normalisation"), [(("mel",), "clip"), (("mel", "mfcc"), "dataset")])
-def test_masks_and_shifts_stay(channels, normalisation):
-    source = extractor(*channels, normalisation=normalisation)
+@pytest.mark.parametrize(("channels", "normalization"), [(("mel",), "clip"), (("mel", "mfcc"), "dataset")])
+def test_masks_and_shifts_stay(channels, normalization):
+    source = extractor(*channels, normalization=normalization)
     config = AugmentConfig(time_shift=True, time_stretch=0.2, time_mask_s=0.2, frequency_mask_bins=4)
     augment = augmentation_for(config, source)
     assert [type(step).__name__ for step in augment.steps] == ["Warp", "SpecAugment"]

@@ -13,14 +13,14 @@ from augmenting import all_frames, places
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import ASTFeatureExtractor
 
-from hf_audio.augment import Combine, Compose, Mixup, Normalisation, Recording, SpecAugment, Warp, augmentation_for
+from hf_audio.augment import BatchMix, Compose, Mixup, Normalization, Recording, SpecAugment, Warp, augmentation_for
 from hf_audio.augment.draws import RUN, Lot
 from hf_audio.config import AugmentConfig
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 
-NORMALISATION = Normalisation(-5.0, 3.5)
+NORMALIZATION = Normalization(-5.0, 3.5)
 EVERYTHING = Compose(
-    (Warp(0.3, 0.1, 3.0, 6.0), Combine(0.7, 3, 9), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(9, 6)), NORMALISATION
+    (Warp(0.3, 0.1, 3.0, 6.0), BatchMix(0.7, 3, 9), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(9, 6)), NORMALIZATION
 )
 BATCH, FRAMES, BINS = 16, 40, 24
 
@@ -30,7 +30,7 @@ def batch():
     features = torch.randn(BATCH, FRAMES, BINS, generator=torch.Generator().manual_seed(0))
     num_frames = all_frames(features)
     num_frames[1] = 25
-    features[1, 25:] = NORMALISATION.padding_value
+    features[1, 25:] = NORMALIZATION.padding_value
     return features, (torch.arange(BATCH)[:, None] % 5 == torch.arange(5)).float(), num_frames
 
 
@@ -46,7 +46,7 @@ def test_several_processes_augment_as_one_does(batch):
 
 def test_masks_and_warps_are_the_same_whatever_a_process_holds(batch):
     """Where nobody is mixed with others, any share of the windows will do."""
-    augment = Compose((Warp(0.3, 0.1, 3.0, 6.0), Recording(3.0, 0.5), SpecAugment(9, 6)), NORMALISATION)
+    augment = Compose((Warp(0.3, 0.1, 3.0, 6.0), Recording(3.0, 0.5), SpecAugment(9, 6)), NORMALIZATION)
     together = augment(*batch, augment.draw(places(BATCH)))[0]
     own = [one[3:6] for one in batch]
     torch.testing.assert_close(augment(*own, augment.draw(places(3, first=3)))[0], together[3:6], rtol=1e-5, atol=1e-5)

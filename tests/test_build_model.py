@@ -170,7 +170,7 @@ def spectrograms(*channels: str, labels: LabelSpace = LABELS) -> SimpleNamespace
     return SimpleNamespace(kind=KINDS["spectrogram"], labels=labels, extractor=extractor, window_s=1.0)
 
 
-READ_SPECTROGRAMS = [name for name, network in NETWORKS.items() if network.form is Form.PICTURE]
+READ_SPECTROGRAMS = [name for name, network in NETWORKS.items() if network.form is Form.IMAGE]
 
 
 @pytest.mark.parametrize("name", [*READ_SPECTROGRAMS, "ast-mini", "ast-tiny", "test_efficientnet", "test_vit"])

@@ -1,4 +1,4 @@
-"""ClassicalFeatureExtractor: what librosa says, in steps, standardised and padded as it says, and published."""
+"""ClassicalFeatureExtractor: what librosa says, in steps, standardized and padded as it says, and published."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_names_fit_the_values():
     chroma = {name: value for name, value in named.items() if name.startswith("chroma_")}
     assert max(chroma, key=chroma.get) == "chroma_A" and named["chroma_A"] > 0.95
     mel = [named[f"mel_{band}_db"] for band in range(128)]
-    centres_hz = librosa.mel_frequencies(n_mels=130, fmax=RATE / 2)[1:-1]
-    assert abs(centres_hz[int(np.argmax(mel))] - 440) < 20
+    centers_hz = librosa.mel_frequencies(n_mels=130, fmax=RATE / 2)[1:-1]
+    assert abs(centers_hz[int(np.argmax(mel))] - 440) < 20
     assert dict(zip(FEATURE_NAMES, classical_features(music(8.0), RATE), strict=True))["tempo_bpm"] == pytest.approx(
         120, abs=4
     )
@@ -96,9 +96,9 @@ def test_steps(seconds, steps):
         np.testing.assert_array_equal(values, classical_features(stretch, RATE))
 
 
-def test_standardised_then_padded_or_cut_to_the_number_of_steps():
+def test_standardized_then_padded_or_cut_to_the_number_of_steps():
     mean, std = np.linspace(-300, 50, 174), np.linspace(0.5, 30, 174)
-    std[45] = 0.0  # the tempo never changed in training: centred only
+    std[45] = 0.0  # the tempo never changed in training: centered only
     settings = {"step_s": 0.4, "mean": mean.tolist(), "std": std.tolist()}
     raw = ClassicalFeatureExtractor(step_s=0.4).extract(music(1.2))
     exact = (raw - mean) / np.where(std == 0, 1, std)

@@ -21,19 +21,19 @@ from training_run import CLASSES, sound, tiny_model
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
 import hf_audio
+from hf_audio.classical_models.classifiers import GRIDS, MIN_LOGIT, calibrate, decision_values, fit_classifiers
+from hf_audio.classical_models.run_folder import MODEL_FILE, claim_folder, load_run, save_run
+from hf_audio.classical_models.training import train_pipeline
+from hf_audio.classical_models.window_vectors import Network, VectorReader, classical_vectors, join, open_network
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.learners.classifiers import GRIDS, LEAST_LOGIT, calibrate, decision_values, fit_classifiers
-from hf_audio.learners.run_folder import MODEL_FILE, claim_folder, load_run, save_run
-from hf_audio.learners.training import train_pipeline
-from hf_audio.learners.window_vectors import Network, VectorReader, classical_vectors, join, open_network
 from hf_audio.metrics import ClipScores
 from hf_audio.models.spectrogram_cnn import SpectrogramCNN, SpectrogramCNNConfig
 from hf_audio.predictor import Predictor
 from hf_audio.stored_scores import read_scores
 
 CLIPS = {"train": 21, "validation": 7, "test": 7}
-VALUES = {"output_dir": "runs/tones", "corpus": "folder", "features": "classical", "learner": "svm"}
+VALUES = {"output_dir": "runs/tones", "corpus": "folder", "features": "classical", "classical_model": "svm"}
 CUT = ("--window_s", "0.4", "--hop_s", "0.4", "--num_workers", "1")
 USE_CARDS = """
 import json, sys
@@ -102,14 +102,14 @@ def accuracy(clips: ClipScores) -> float:
     return float((clips.logits.argmax(axis=1) == clips.targets.argmax(axis=1)).mean())
 
 
-@pytest.mark.parametrize("learner", ["svm", "boosting"])
-def test_one_label_is_learned_and_the_same_each_time(stored, learner):
+@pytest.mark.parametrize("classical_model", ["svm", "boosting"])
+def test_one_label_is_learned_and_the_same_each_time(stored, classical_model):
     features = hf_audio.load_features(stored[SINGLE_LABEL, "classical"])
-    trained = train_pipeline(features, learner, num_jobs=1)
+    trained = train_pipeline(features, classical_model, num_jobs=1)
     clips = trained.scores(features, "test")
     assert len(clips) == CLIPS["test"] and accuracy(clips) > 0.8
     assert list(trained.classifiers) == list(features.labels.names)
-    again = train_pipeline(features, learner, num_jobs=2).scores(features, "test")
+    again = train_pipeline(features, classical_model, num_jobs=2).scores(features, "test")
     np.testing.assert_array_equal(clips.logits, again.logits)
 
 
@@ -118,7 +118,7 @@ def test_each_class_has_the_svm_that_scikit_learn_would_make(stored):
     trained = train_pipeline(features, "svm", settings={"C": 3.0, "gamma": 0.01}, num_jobs=1)
     train, test = (classical_vectors(features, split) for split in ("train", "test"))
     assert len(train) == features.num_windows("train") and train.inputs.shape[1] == 174
-    assert np.abs(train.inputs).max() > 10, "as measured: the pipeline standardises"
+    assert np.abs(train.inputs).max() > 10, "as measured: the pipeline standardizes"
     found = decision_values(trained.classifiers, test.inputs, features.labels)
     for column in range(3):
         svm = make_pipeline(StandardScaler(), SVC(C=3.0, gamma=0.01, class_weight="balanced"))
@@ -144,7 +144,7 @@ def test_unknown_labels_and_missing_classes(stored):
     np.testing.assert_allclose(values[0][:, 1], values[1][:, 1])
     assert np.abs(values[0][:, 0] - values[1][:, 0]).max() > 1e-3
     scale, bias = calibrate(ClipScores(np.arange(4), values[0][:4], windows.targets[:4]), fitted, labels)[2]
-    assert (scale, bias) == (0.0, LEAST_LOGIT)
+    assert (scale, bias) == (0.0, MIN_LOGIT)
 
 
 def test_calibration_makes_probabilities_of_decision_values():
@@ -177,18 +177,20 @@ def test_search_is_on_groups_of_training_clips_alone(stored, monkeypatch):
         train_pipeline(features, settings={"C": 1.0}, search=True)
 
 
-@pytest.mark.parametrize("learner", ["svm", "boosting"])
-def test_a_run_folder_holds_no_pickle_and_loads_to_the_same(stored, tmp_path, learner):
+@pytest.mark.parametrize("classical_model", ["svm", "boosting"])
+def test_a_run_folder_holds_no_pickle_and_loads_to_the_same(stored, tmp_path, classical_model):
     import skops.io
 
     features = hf_audio.load_features(stored[MULTI_LABEL, "classical"])
-    trained = train_pipeline(features, learner, num_jobs=1)
+    trained = train_pipeline(features, classical_model, num_jobs=1)
     save_run(trained, tmp_path)
     loaded = load_run(tmp_path, VectorReader(features))
     np.testing.assert_array_equal(loaded.scores(features, "test").logits, trained.scores(features, "test").logits)
     with zipfile.ZipFile(tmp_path / MODEL_FILE) as parts:
         assert {Path(name).suffix for name in parts.namelist()} <= {".json", ".npy"}
-    wanted = {"svm": [], "boosting": ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]}[learner]
+    wanted = {"svm": [], "boosting": ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]}[
+        classical_model
+    ]
     assert skops.io.get_untrusted_types(file=tmp_path / MODEL_FILE) == wanted
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pkl", ".joblib", ".bin", ".pt")]
 
@@ -258,7 +260,7 @@ def test_what_does_not_fit_is_one_sentence(stored, tmp_path):
     for argv in (
         ("--svm_c", "-1"),
         ("--svm_gamma", "auto"),
-        ("--learner", "boosting", "--svm_c", "1"),
+        ("--classical_model", "boosting", "--svm_c", "1"),
         ("--model", "x"),
     ):
         with pytest.raises(InputError):
@@ -276,14 +278,14 @@ def run_recipe(features: Path, folder: Path, *argv: str) -> dict:
     return report
 
 
-def test_cards_of_published_learners_run_where_hf_audio_is_not(
+def test_cards_of_published_classical_models_run_where_hf_audio_is_not(
     recordings, stored, network_folder, hub, forks_without_hf_audio, token, tmp_path, monkeypatch
 ):
     """From features over the Hub to another process that has the printed code alone: an SVM, boosting, an ensemble."""
     monkeypatch.setattr(sys, "argv", ["recipes/svm_irmas.py"])
     runs = {
         "svm": (MULTI_LABEL, ()),
-        "boosting": (SINGLE_LABEL, ("--learner", "boosting")),
+        "boosting": (SINGLE_LABEL, ("--classical_model", "boosting")),
         "both": (MULTI_LABEL, ("--network", str(network_folder))),
     }
     programs, reports = {}, {}

@@ -27,7 +27,7 @@ def test_every_corpus_refuses_an_empty_folder_in_one_sentence(tmp_path, name):
 @pytest.mark.parametrize("name", corpus_names())
 def test_every_corpus_has_a_card(name):
     card = find_corpus(name).CARD
-    assert isinstance(card, CorpusCard) and card.name and card.licence and card.protocol
+    assert isinstance(card, CorpusCard) and card.name and card.license and card.protocol
     if name not in ("folder", "general_midi", "solo"):
         assert card.citation and card.homepage.startswith("http")
     if card.label_names:

@@ -117,7 +117,7 @@ def test_settings_of_datasets_are_refused_for_files(tmp_path):
 
 
 CARD = """---
-license: {licence}
+license: {license}
 pretty_name: "Genres <img src=x> of [music](http://x)"
 ---
 # Genres
@@ -131,7 +131,7 @@ pretty_name: "Genres <img src=x> of [music](http://x)"
 
 
 @pytest.mark.parametrize(
-    ("licence", "name", "is_open"),
+    ("license", "name", "is_open"),
     [
         ("cc-by-nc-4.0", "cc-by-nc-4.0", True),
         ("cc-by-nd-4.0", "cc-by-nd-4.0", False),
@@ -140,10 +140,10 @@ pretty_name: "Genres <img src=x> of [music](http://x)"
         ("other\nlicense_name: ours-1.0", "ours-1.0", False),
     ],
 )
-def test_licence_and_citation_come_from_the_card_and_decide_before_anything_is_built(hub, licence, name, is_open):
-    repo = publish(hub, "alice/licensed", gtzan_like(), CARD.format(licence=licence))
+def test_license_and_citation_come_from_the_card_and_decide_before_anything_is_built(hub, license, name, is_open):
+    repo = publish(hub, "alice/licensed", gtzan_like(), CARD.format(license=license))
     [card] = corpora_of(DataConfig(dataset="alice/licensed"))
-    assert (card.licence, card.may_redistribute) == (name, is_open)
+    assert (card.license, card.may_redistribute) == (name, is_open)
     assert card.citation == "@article{me2020, title={Genres} }"
     assert card.homepage == f"{hub.endpoint}/datasets/alice/licensed" and card.revision == repo.resolve().oid
 
@@ -195,7 +195,7 @@ def test_a_recipe_builds_features_of_a_dataset_and_says_where_they_are_from(hub,
     ]
     features = prepare_features(parse_recipe(VALUES, argv=argv))
     corpus, commit = features.manifest["corpus"], repo.resolve().oid
-    assert (corpus["source"], corpus["revision"], corpus["licence"]) == ("alice/any", commit, "cc-by-4.0")
+    assert (corpus["source"], corpus["revision"], corpus["license"]) == ("alice/any", commit, "cc-by-4.0")
     assert capsys.readouterr().out.startswith(
         f"Read the dataset alice/any at commit {commit[:10]} (sound: column audio"
     )

@@ -1,4 +1,4 @@
-"""scripts/cross_validate.py as a user runs it: every group left out once, mean and deviations, nothing run twice."""
+"""scripts/cross_validate.py: every group left out once, mean and standard deviation, nothing run twice."""
 
 from __future__ import annotations
 

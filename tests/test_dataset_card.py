@@ -14,16 +14,16 @@ from small_features import PITCH_HZ, build_small_features
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
-from hf_audio.grey_pictures import decode_features
+from hf_audio.figures.windows import class_means, feature_groups, one_window_a_class, training_vectors
+from hf_audio.gray_images import decode_features
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.waveform import Waveform, decode_waveform
-from hf_audio.pictures.windows import class_means, feature_groups, one_window_a_class, training_vectors
 from hf_audio.publishing.dataset_card import name_repo, read_manifest, write_dataset_card
-from hf_audio.publishing.licences import hub_licence
+from hf_audio.publishing.licenses import hub_license
 
 pytestmark = pytest.mark.timeout(60)
 CLOSED = CorpusCard(
-    "Guarded Tones", licence="House licence 1.0", may_redistribute=False, homepage="https://example.org"
+    "Guarded Tones", license="House license 1.0", may_redistribute=False, homepage="https://example.org"
 )
 
 
@@ -54,13 +54,13 @@ def test_its_text_tells_the_counts_and_the_parameters(folder):
     assert "{{" not in text and "{%" not in text
 
 
-def test_its_pictures_exist(folder):
+def test_its_plots_exist(folder):
     text = (folder / "README.md").read_text()
     named = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert named == ["pictures/class_distribution.png", "pictures/windows.png"]
+    assert named == ["plots/class_distribution.png", "plots/windows.png"]
     for name in named:
-        with Image.open(folder / name) as picture:
-            assert min(picture.size) > 100
+        with Image.open(folder / name) as plot:
+            assert min(plot.size) > 100
 
 
 def test_one_window_a_class_is_of_that_class(folder):
@@ -123,8 +123,8 @@ def test_the_card_of_waveforms(sounds, monkeypatch):
     np.testing.assert_array_equal(names["waveform"], decode_waveform(row["audio"]["bytes"], row["num_frames"])[0])
     assert names["sample_rate"] == 16_000 and names["labels"] == [row["clip_id"].split("/")[0]]
     assert "| `audio` | sound of the window: FLAC of 16 bits, mono, 16000 Hz |" in card.text
-    with Image.open(sounds / "pictures/windows.png") as picture:
-        assert min(picture.size) > 100
+    with Image.open(sounds / "plots/windows.png") as plot:
+        assert min(plot.size) > 100
     assert {name: len(window) for name, window in one_window_a_class(sounds, read_manifest(sounds))} == dict.fromkeys(
         PITCH_HZ, 16_000
     )
@@ -155,28 +155,28 @@ def test_the_card_of_classical_features(vectors, monkeypatch):
     np.testing.assert_allclose(np.mean(list(means.values()), axis=0), 0, atol=1e-9)  # as many windows of each
     centroid = {name: (values[46:] * np.arange(128)).sum() for name, values in means.items()}
     assert centroid["tuba"] < centroid["bell"]
-    with Image.open(vectors / "pictures/windows.png") as picture:
-        assert min(picture.size) > 100
+    with Image.open(vectors / "plots/windows.png") as plot:
+        assert min(plot.size) > 100
 
 
-def test_a_closed_licence_is_named_in_metadata_and_text(tmp_path):
+def test_a_closed_license_is_named_in_metadata_and_text(tmp_path):
     folder = build_small_features(tmp_path / "features", CLOSED)
     card = DatasetCard.load(write_dataset_card(folder, "alice/tones"))
-    assert (card.data.license, card.data.license_name) == ("other", "house-licence-1.0")
+    assert (card.data.license, card.data.license_name) == ("other", "house-license-1.0")
     assert card.data.license_link == "https://example.org"
-    assert "House licence 1.0, which does not let everyone redistribute" in card.text
-    unknown = dataclasses.replace(CLOSED, licence="unknown")
+    assert "House license 1.0, which does not let everyone redistribute" in card.text
+    unknown = dataclasses.replace(CLOSED, license="unknown")
     card = DatasetCard.load(write_dataset_card(build_small_features(tmp_path / "own", unknown), "alice/tones"))
-    assert "The licence of the recordings is not known, which does not let" in card.text
+    assert "The license of the recordings is not known, which does not let" in card.text
     assert 'load_dataset("alice/tones"' in card.text and "No clip had to be left out" in card.text
 
 
 @pytest.mark.parametrize(
-    ("licence", "identifier"),
+    ("license", "identifier"),
     [("CC BY-NC-SA 3.0", "cc-by-nc-sa-3.0"), ("GPL-2.0", "gpl-2.0"), ("unknown", "unknown"), ("CC0 1.0", "cc0-1.0")],
 )
-def test_licences_that_the_hub_knows(licence, identifier):
-    assert hub_licence(licence) == {"license": identifier}
+def test_licenses_that_the_hub_knows(license, identifier):
+    assert hub_license(license) == {"license": identifier}
 
 
 def test_naming_the_repository_keeps_what_was_edited(folder, tmp_path):
@@ -196,5 +196,5 @@ def test_an_unfinished_folder_is_refused(tmp_path):
 def test_it_is_the_same_every_time(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "features")
     write_dataset_card(copy)
-    for name in ("README.md", "pictures/windows.png", "pictures/class_distribution.png"):
+    for name in ("README.md", "plots/windows.png", "plots/class_distribution.png"):
         assert (copy / name).read_bytes() == (folder / name).read_bytes()

@@ -50,7 +50,7 @@ def test_one_split_with_a_class_label_on_the_hub(hub):
     assert [clip.labels for clip in clips[:3]] == [("blues",), ("jazz",), ("rock",)]
     assert all(clip.split is None and clip.metadata == {} for clip in clips)
     card = found.card
-    assert (card.name, card.licence, card.may_redistribute) == ("Genres", "cc-by-4.0", True)
+    assert (card.name, card.license, card.may_redistribute) == ("Genres", "cc-by-4.0", True)
     assert (card.source, card.revision, card.label_names) == ("alice/gtzan", commit, tuple(GENRES))
     paragraph = found.understanding.paragraph()
     for told in (
@@ -85,7 +85,7 @@ def test_local_parquet_with_splits_groups_and_typed_metadata(tmp_path):
     assert [clip.group for clip in clips] == list("11223344")
     assert clips[0].metadata == {"age": 30.0, "ok": "true"} and clips[1].metadata == {"ok": "false"}
     assert found.understanding.groups == "column speaker_id (4 groups)" and found.understanding.groups_known
-    assert not found.card.may_redistribute and found.card.licence == "unknown"
+    assert not found.card.may_redistribute and found.card.license == "unknown"
     assert str(tmp_path) not in found.understanding.paragraph()
 
 

@@ -37,13 +37,13 @@ def test_a_corpus_is_one_command_away_and_downloaded_once(tmp_path, esc50_server
     root = tmp_path / "corpus"
     assert run_script(monkeypatch, "esc50", "--data_dir", root) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"Downloading ESC-50, 1.0 MB; licence: CC BY-NC 3.0; see https", shown)
+    assert re.search(r"Downloading ESC-50, 1.0 MB; license: CC BY-NC 3.0; see https", shown)
     assert f"20 clips; use them with --corpus esc50 --data_dir {root}" in shown
     assert len(esc50.index(root)) == 20
     assert {path.name for path in root.iterdir()} <= {"ESC-50-master", ".downloading.lock"}
     assert len(esc50_server.log) == 1
     assert run_script(monkeypatch, "esc50", "--data_dir", root) == 0
-    assert len(esc50_server.log) == 1 and "licence" not in capsys.readouterr().out
+    assert len(esc50_server.log) == 1 and "license" not in capsys.readouterr().out
 
 
 def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, monkeypatch, capsys):

@@ -158,8 +158,8 @@ def test_linear_row_equals_plain_scikit_learn(feature_folders):
     statistics = {}
     for split in ("train", "test"):
         frames = [
-            row["offset"] + row["scale"] * np.flipud(np.asarray(picture)).T.astype(float)
-            for row, picture in zip(features.splits[split], pictures(feature_folders[SINGLE_LABEL], split), strict=True)
+            row["offset"] + row["scale"] * np.flipud(np.asarray(plot)).T.astype(float)
+            for row, plot in zip(features.splits[split], plots(feature_folders[SINGLE_LABEL], split), strict=True)
         ]
         statistics[split] = np.array([np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in frames])
     classes = [row["labels"][0] for row in features.splits["train"]]
@@ -175,7 +175,7 @@ def test_linear_row_equals_plain_scikit_learn(feature_folders):
     assert accuracy_score(wanted, found.logits.argmax(axis=1)) == 1.0
 
 
-def pictures(folder: Path, split: str):
+def plots(folder: Path, split: str):
     """The stored windows as anyone reads them, without hf_audio."""
     from datasets import load_dataset
 
@@ -209,7 +209,7 @@ def test_large_train_splits_are_thinned_evenly(feature_folders, streaming):
 
 def test_linear_row_without_a_training_window_of_a_class(feature_folders, monkeypatch):
     """Thinning may lose a rare class: it then gets its prior, not an error."""
-    monkeypatch.setattr(baselines, "MOST_TRAINING_WINDOWS", 4)
+    monkeypatch.setattr(baselines, "MAX_TRAINING_WINDOWS", 4)
     for folder in feature_folders.values():
         features = load_features(folder)
         scores = linear_scores(features, ["test"])["test"]

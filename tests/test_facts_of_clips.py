@@ -25,7 +25,7 @@ from hf_audio.data.tables import csv_text, names_cell, names_in_cell
 from hf_audio.kinds.fbank import KaldiFbank
 
 LABELS = LabelSpace(("low; deep", "high|[up]"), MULTI_LABEL)
-CARD = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True)
+CARD = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True)
 FACTS = {"pitch": 60, "tempo": 92.5, "mood": "sad; slow", "label": "x", "features": "y", "metadata_pitch": "z"}
 STORED = {
     **{"pitch": "int64", "tempo": "float64", "mood": "string", "is_take": "bool"},
@@ -159,10 +159,10 @@ def test_an_index_of_a_stranger(folder, what):
 
 
 def test_a_file_of_few_bytes_does_not_become_much_memory(folder, monkeypatch):
-    monkeypatch.setattr("hf_audio.data.foreign.index.MOST_TABLE_BYTES", 8 * 14 * 5)
+    monkeypatch.setattr("hf_audio.data.foreign.index.MAX_TABLE_BYTES", 8 * 14 * 5)
     assert "has 6 rows: more than any index" in refusal(folder)
     monkeypatch.undo()
-    monkeypatch.setattr("hf_audio.data.foreign.parquet.MOST_GROUP_BYTES", 100)
+    monkeypatch.setattr("hf_audio.data.foreign.parquet.MAX_GROUP_BYTES", 100)
     assert "has a row group of" in refusal(folder)
 
 

@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 
 
 def stock_features(waveform: np.ndarray, sample_rate: int = 16_000, num_mel_bins: int = 128) -> np.ndarray:
-    """`[frames, bins]` of the stock extractor, un-normalised, neither padded nor cut."""
+    """`[frames, bins]` of the stock extractor, un-normalized, neither padded nor cut."""
     frames = KaldiFbank(sample_rate, num_mel_bins).num_frames(len(waveform))
     extractor = ASTFeatureExtractor(
         sampling_rate=sample_rate, num_mel_bins=num_mel_bins, max_length=frames, do_normalize=False

@@ -25,7 +25,7 @@ from hf_audio.data.recordings.audio import read_audio
 from hf_audio.data.recordings.lengths import recordings_of
 from hf_audio.data.recordings.stamps import contents_digest
 from hf_audio.errors import InputError
-from hf_audio.grey_pictures import decode_features
+from hf_audio.gray_images import decode_features
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.label_quality.clip_vectors import clips_of
 
@@ -102,7 +102,7 @@ def test_training_shards_are_mixed_and_the_others_keep_their_order(corpus, finis
         assert len({row["labels"][0] for row in rows}) > 1
 
 
-def test_plain_datasets_reads_pictures_and_names(finished):
+def test_plain_datasets_reads_images_and_names(finished):
     rows = datasets.load_dataset(str(finished))
     assert {split: len(part) for split, part in rows.items()} == {"train": 616, "validation": 88, "test": 176}
     features = rows["train"].features
@@ -126,7 +126,7 @@ def test_statistics_are_of_the_real_training_frames(corpus, finished):
 def test_manifest_and_index_tell_what_is_there(corpus, finished):
     manifest = json.loads((finished / "manifest.json").read_text())
     assert manifest["label_names"] == list(LABELS.names) and manifest["window_s"] == WINDOW_S
-    assert manifest["corpus"]["licence"] == "CC0 1.0" and manifest["num_excluded"] == 0
+    assert manifest["corpus"]["license"] == "CC0 1.0" and manifest["num_excluded"] == 0
     assert manifest["splits"]["validation"] == {
         "num_shards": 1,
         "num_windows": 88,
@@ -190,9 +190,9 @@ def test_a_folder_with_another_build_is_refused(corpus, finished, change, named)
 def test_changed_recordings_and_labels_are_noticed(corpus, finished, tmp_path):
     clips = tone_clips(corpus)
     options = {"window_s": WINDOW_S, "hop_s": HOP_S, "card": CARD}
-    relabelled = [dataclasses.replace(clips[0], labels=("low",)), *clips[1:]]
+    relabeled = [dataclasses.replace(clips[0], labels=("low",)), *clips[1:]]
     with pytest.raises(InputError, match="differs in: clip labels;"):
-        build_features(index_of(relabelled), LABELS, finished, KaldiFbank(), **options)
+        build_features(index_of(relabeled), LABELS, finished, KaldiFbank(), **options)
     soundfile.write(tmp_path / "longer.wav", np.full(99_999, 0.1), 16_000)
     replaced = [dataclasses.replace(clips[0], path=tmp_path / "longer.wav"), *clips[1:]]
     with pytest.raises(InputError, match="differs in: file sizes;"):

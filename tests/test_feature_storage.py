@@ -1,4 +1,4 @@
-"""Windows as grey pictures: exact to half a step, readable by anyone, the right way up."""
+"""Windows as gray images: exact to half a step, readable by anyone, the right way up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from hf_audio.data.feature_format import ClipColumns, feature_schema
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.files import write_atomically
-from hf_audio.grey_pictures import decode_features, encode_features
+from hf_audio.gray_images import decode_features, encode_features
 from hf_audio.kinds.fbank import KaldiFbank
 
 NAMES = LabelSpace(("cello", "flute"), SINGLE_LABEL)
@@ -50,12 +50,12 @@ def test_a_constant_window():
     assert (decode_features(png, offset, scale) == -3.25).all()
 
 
-def test_pillow_and_datasets_read_the_same_picture():
+def test_pillow_and_datasets_read_the_same_image():
     frames = log_mel()
     png, offset, scale = encode_features(frames)
-    picture = Image.open(io.BytesIO(png))
-    picture.verify()  # checksums
-    assert picture.format == "PNG" and picture.mode == "L" and picture.size == (298, 128)
+    image = Image.open(io.BytesIO(png))
+    image.verify()  # checksums
+    assert image.format == "PNG" and image.mode == "L" and image.size == (298, 128)
     decoded = datasets.Image().decode_example({"bytes": png, "path": None})
     assert np.array_equal(decode_features(decoded, offset, scale), decode_features(png, offset, scale))
 

@@ -252,7 +252,7 @@ def test_short_windows_are_padded_as_the_stock_extractor_pads(corpus, folder):
     np.testing.assert_array_equal(cut, values[:20])
 
 
-def test_rows_with_decoded_pictures_and_several_labels(folder):
+def test_rows_with_decoded_images_and_several_labels(folder):
     from datasets import Image
 
     labels = LabelSpace(tone_corpus.LABELS.names, MULTI_LABEL)

@@ -226,10 +226,10 @@ def test_index_of_a_folder_that_holds_something_else(tmp_path):
         general_midi.index(tmp_path)
 
 
-def test_labelled_instruments_stay_in_their_range_and_the_accompaniment_outside_the_classes(songs):
-    labelled_programs = {instrument.program for family in LABELLED.values() for instrument in family}
+def test_labeled_instruments_stay_in_their_range_and_the_accompaniment_outside_the_classes(songs):
+    labeled_programs = {instrument.program for family in LABELLED.values() for instrument in family}
     accompanying = {instrument.program for instrument in (*BASSES, *PADS, *COMPERS)}
-    assert not labelled_programs & accompanying
+    assert not labeled_programs & accompanying
     for song in songs:
         for excerpt in compose(song):
             assert tuple(part.label for part in excerpt.leads) == song.labels
@@ -279,7 +279,7 @@ def test_loudness_is_a_weighted():
     assert at[10_000] - at[1000] == pytest.approx(-2.5, abs=0.2)
 
 
-def test_the_accompaniment_is_quieter_than_every_labelled_instrument_and_these_sound_through(songs, synthesizer):
+def test_the_accompaniment_is_quieter_than_every_labeled_instrument_and_these_sound_through(songs, synthesizer):
     for song in [*songs[:44:4], *songs[-12::3]]:
         excerpt = compose(song)[0]
         stems = render_stems(synthesizer, excerpt, np.random.default_rng(song.seed), np.random.default_rng(0))

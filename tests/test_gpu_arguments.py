@@ -20,7 +20,7 @@ from hf_audio import parse_recipe
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.training import Classification, training_arguments, training_defaults
-from hf_audio.training.arguments import MOST_WORKERS, own_arguments
+from hf_audio.training.arguments import MAX_WORKERS, own_arguments
 from hf_audio.training.sharding import _input_embeddings, blocks_of
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +57,7 @@ def test_the_precision_of_accelerates_config_is_a_default_too(gpu, monkeypatch):
 
 def test_the_cpu_of_a_machine_with_a_gpu_keeps_none_of_its_defaults(gpu):
     gpu()
-    assert training_defaults()["dataloader_num_workers"] == MOST_WORKERS > 8
+    assert training_defaults()["dataloader_num_workers"] == MAX_WORKERS > 8
     found = training_defaults(use_cpu=True)
     assert found["use_cpu"] and not found["bf16"] and found["dataloader_num_workers"] == 0
     assert not found["dataloader_pin_memory"]
@@ -70,7 +70,7 @@ def defaults_of_a_gpu(use_cpu: bool = False) -> dict:
 
 
 def test_workers_are_switched_off_whole(monkeypatch):
-    monkeypatch.setattr("hf_audio.recipe.training_defaults", defaults_of_a_gpu)
+    monkeypatch.setattr("hf_audio.parsing.training_defaults", defaults_of_a_gpu)
     values = {**VALUES, "use_cpu": False}
     with_workers = parse_recipe(values, argv=[]).training
     assert with_workers.dataloader_prefetch_factor == 4 and with_workers.dataloader_persistent_workers

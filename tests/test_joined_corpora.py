@@ -22,10 +22,10 @@ from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
 from hf_audio.preparation.joining import Part, join
 from hf_audio.preparation.sources import each_corpus
 from hf_audio.publishing.dataset_card import write_dataset_card
-from hf_audio.publishing.licences import hub_licences, refuse_closed, sources_of
+from hf_audio.publishing.licenses import hub_licenses, refuse_closed, sources_of
 
 pytestmark = pytest.mark.timeout(60)
-CARD = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True, protocol="As one likes.")
+CARD = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True, protocol="As one likes.")
 
 
 def folder(root: Path, *labels: str, count: int = 8) -> Path:
@@ -206,19 +206,19 @@ class TestSettings:
         assert reported_command(recipe, "recipes/cnn_folder.py").endswith("--data_dir home hall")
 
 
-class TestLicences:
+class TestLicenses:
     def test_each_is_asked_for(self):
         cards = corpora_of(DataConfig(corpus=["esc50", "irmas"], data_dir=["a", "b"]))
         assert [card.name for card in cards] == ["ESC-50", "IRMAS"]
 
     def test_the_card_of_all_stands_for_each(self):
-        closed = CorpusCard("Guarded", licence="CC BY-NC-SA 3.0", may_redistribute=False)
+        closed = CorpusCard("Guarded", license="CC BY-NC-SA 3.0", may_redistribute=False)
         space = LabelSpace(("x", "y"), SINGLE_LABEL)
         card = join([part("a", space), part("b", space, closed)]).card
         assert not card.may_redistribute
         sources = sources_of({**vars(card), "others": [vars(other) for other in card.others]})
         assert [one["name"] for one in sources] == ["Tones", "Guarded"]
-        assert hub_licences(sources) == {"license": "other", "license_name": "cc0-1.0-and-cc-by-nc-sa-3.0"}
+        assert hub_licenses(sources) == {"license": "other", "license_name": "cc0-1.0-and-cc-by-nc-sa-3.0"}
         with pytest.raises(InputError, match=r"Guarded is under 'CC BY-NC-SA 3\.0'"):
             refuse_closed("alice/x", sources, False, None)
 
@@ -231,7 +231,7 @@ def test_features_of_several_corpora(tmp_path, two):
     data = DataConfig(data_dir=two, num_workers=1)
     built = build_corpus_features(data, tmp_path / "features", FeatureConfig(window_s=0.5))
     manifest = json.loads((built / "manifest.json").read_text())
-    assert manifest["corpus"]["licence"] == "" and len(manifest["corpus"]["others"]) == 2
+    assert manifest["corpus"]["license"] == "" and len(manifest["corpus"]["others"]) == 2
     features = load_features(built)
     assert features.labels.names == ("bell", "flute", "harp", "tuba")
     of_test = of_split(features.clips(), "test")
@@ -259,7 +259,7 @@ class TestDatasets:
     def pushed(self, hub, token, two, tmp_path, monkeypatch) -> list[str]:
         monkeypatch.chdir(tmp_path)
         for name, root in zip(("home", "hall"), two, strict=True):
-            sharing = hf_audio.ShareConfig(hub_dataset_id=f"alice/{name}", licence=f"cc-by-{len(name)}.0")
+            sharing = hf_audio.ShareConfig(hub_dataset_id=f"alice/{name}", license=f"cc-by-{len(name)}.0")
             hf_audio.share_corpus(hf_audio.CorpusConfig(data_dir=root), sharing)
         return ["alice/home", "alice/hall"]
 
@@ -272,7 +272,7 @@ class TestDatasets:
         assert recipe.corpus.dataset_revision == commits
         others = features.manifest["corpus"]["others"]
         assert [(one["source"], one["revision"]) for one in others] == list(zip(pushed, commits, strict=True))
-        assert [one["licence"] for one in others] == ["cc-by-4.0", "cc-by-4.0"]
+        assert [one["license"] for one in others] == ["cc-by-4.0", "cc-by-4.0"]
         assert {row["corpus"] for row in features.splits["train"]} == set(pushed)
         assert reported_settings(recipe)["corpus"]["dataset"] == pushed
 

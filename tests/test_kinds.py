@@ -17,14 +17,14 @@ from datasets import List, Value, load_dataset
 from small_features import build_small_features
 from transformers import BatchFeature, SequenceFeatureExtractor, WhisperFeatureExtractor
 
-from hf_audio.analysis.data_pictures import draw_features
+from hf_audio.analysis.data_figures import draw_features
 from hf_audio.baselines import linear_scores
+from hf_audio.classical_models.window_vectors import VectorReader
 from hf_audio.config import FeatureConfig
 from hf_audio.data.loading.feature_table import features_to_csv
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS, CardText, Form, Kind, WindowExtractor, kind_named, kind_of, kind_of_extractor
-from hf_audio.learners.window_vectors import VectorReader
 from hf_audio.limits import FIELDS
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
@@ -48,10 +48,10 @@ class LoudnessExtractor(SequenceFeatureExtractor):
         self.num_steps, self.mean, self.std = num_steps, mean, std
 
     def __call__(self, waveforms, sampling_rate=None, return_tensors=None, **kwargs):
-        values = self.standardise([loudness_db(waveform, self.sampling_rate) for waveform in waveforms])
+        values = self.standardize([loudness_db(waveform, self.sampling_rate) for waveform in waveforms])
         return BatchFeature({"input_values": values}, tensor_type=return_tensors)
 
-    def standardise(self, windows):
+    def standardize(self, windows):
         batch = np.full((len(windows), self.num_steps, 1), self.padding_value, dtype=np.float32)
         for row, window in zip(batch, windows, strict=True):
             row[: len(window)] = (window[: self.num_steps] - np.float32(self.mean)) / np.float32(self.std)
@@ -137,7 +137,7 @@ class Loudness(Kind):
         return LoudnessFrames(parameters["sampling_rate"]).window_frames(window_s), 1
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: LoudnessExtractor) -> dict[str, torch.Tensor]:
-        return {"input_values": torch.from_numpy(extractor.standardise([self.decode(row) for row in rows]))}
+        return {"input_values": torch.from_numpy(extractor.standardize([self.decode(row) for row in rows]))}
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return FRAME_S
@@ -185,7 +185,7 @@ def test_a_new_kind_costs_one_module(loudness, tmp_path):
     names: dict[str, Any] = {"load_dataset": load_dataset}
     exec(code.replace('"someone/loud"', repr(str(folder))), names)
     np.testing.assert_array_equal(names["loudness"], rows[0]["loudness"])
-    assert (folder / "pictures" / "windows.png").stat().st_size > 1000
+    assert (folder / "plots" / "windows.png").stat().st_size > 1000
     assert "windows.png" in draw_features(features, tmp_path / "drawn", projections=()).read_text()
 
 
@@ -230,8 +230,8 @@ def test_nothing_tells_kinds_apart_by_their_names():
     assert [path.name for path in files if branch.search(path.read_text())] == []
 
 
-def test_the_formula_of_normalisation_stands_once():
-    """What makes inputs of stored values asks `normalised`; published extractors, which stand alone, have their own."""
+def test_the_formula_of_normalization_stands_once():
+    """What makes inputs of stored values asks `normalized`; published extractors, which stand alone, have their own."""
 
     def is_formula(node: ast.AST) -> bool:
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("sub", "sub_", "subtract"):

@@ -18,9 +18,9 @@ from hf_audio import (
     build_corpus_features,
     find_label_errors,
     load_features,
-    split_label,
+    subdivide_label,
 )
-from hf_audio.label_quality.clusters import write_split_label
+from hf_audio.label_quality.clusters import write_subdivide_label
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_RATE = 16_000
@@ -77,7 +77,7 @@ def test_split_rebuild_and_train(column, reference, tmp_path, monkeypatch):
     folder, kinds = guitars(tmp_path, column)
     features = load_features(folder)
     into = ["acoustic guitar", "electric guitar"]
-    found = split_label(
+    found = subdivide_label(
         features, "guitar", load_features(reference), into, reference_labels=["nylon", "steel"], keep=0.6
     )
     expected = [("soft", "bright").index(kinds[clip_id]) for clip_id in found.clips.clip_ids]
@@ -86,7 +86,7 @@ def test_split_rebuild_and_train(column, reference, tmp_path, monkeypatch):
     assert found.kept.sum() == pytest.approx(36, abs=2)
     assert found.margins[found.kept].min() >= 0 and found.margins.max() <= 1
 
-    path = write_split_label(found, features, tmp_path / "split" / "overrides.csv")
+    path = write_subdivide_label(found, features, tmp_path / "split" / "overrides.csv")
     monkeypatch.chdir(tmp_path)
     flags = ["--data_dir", str(tmp_path / "labels.csv"), "--label_overrides", str(path), "--output_dir", "run"]
     monkeypatch.setattr(sys, "argv", ["recipes/cnn_folder.py", *flags, *QUICK])
@@ -94,7 +94,7 @@ def test_split_rebuild_and_train(column, reference, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "model.safetensors").is_file()
     trained = load_features(tmp_path / "run" / "features")
     assert trained.labels.names == ("drum", *into)
-    by_network = split_label(
+    by_network = subdivide_label(
         features, "guitar", load_features(reference), into, reference_labels=["nylon", "steel"], network="run"
     )
     assert by_network.vectors.shape[0] == 60 and by_network.vectors.shape[1] != found.vectors.shape[1]
@@ -119,8 +119,8 @@ def test_what_was_unknown_of_the_label_is_unknown_of_its_kinds(reference, tmp_pa
     features = load_features(build_corpus_features(data, tmp_path / "partial"))
     errors = find_label_errors(features).errors
     assert all("guitar" not in error.suggested for error in errors if error.row["clip_id"] in drums[:5]), "not known"
-    found = split_label(features, "guitar", load_features(reference), ["nylon", "steel"])
-    with open(write_split_label(found, features, tmp_path / "out.csv"), newline="") as file:
+    found = subdivide_label(features, "guitar", load_features(reference), ["nylon", "steel"])
+    with open(write_subdivide_label(found, features, tmp_path / "out.csv"), newline="") as file:
         written = {row["clip_id"]: row for row in csv.DictReader(file)}
     assert all(written[name]["unknown"] == "nylon;steel" for name in drums[:5])
     assert all(name not in written for name in drums[5:]), "known not to be a guitar, so neither kind"
@@ -130,8 +130,8 @@ def test_from_the_command_line(reference, tmp_path, monkeypatch, capsys):
     folder, _ = guitars(tmp_path, "label")
     flags = ["--reference", str(reference), "--into", "nylon", "steel", "--output", "new/overrides.csv"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["scripts/split_label.py", str(folder), "--label", "guitar", *flags])
-    runpy.run_path(str(ROOT / "scripts" / "split_label.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["scripts/subdivide_label.py", str(folder), "--label", "guitar", *flags])
+    runpy.run_path(str(ROOT / "scripts" / "subdivide_label.py"), run_name="__main__")
     printed = capsys.readouterr().out
     assert "nylon: 30 clips of guitar, 15 kept" in printed and "right, of groups" in printed
     assert Path("new/overrides.csv").is_file() and Path("new/overrides.png").is_file()
@@ -141,15 +141,15 @@ def test_what_cannot_be_split(reference, tmp_path):
     folder, _ = guitars(tmp_path, "label")
     features, other = load_features(folder), load_features(reference)
     with pytest.raises(InputError, match="Unknown label 'guitarr': did you mean 'guitar'"):
-        split_label(features, "guitarr", other, ["nylon", "steel"])
+        subdivide_label(features, "guitarr", other, ["nylon", "steel"])
     with pytest.raises(InputError, match="Unknown label 'nylom': did you mean 'nylon'"):
-        split_label(features, "guitar", other, ["nylom", "steel"])
+        subdivide_label(features, "guitar", other, ["nylom", "steel"])
     with pytest.raises(InputError, match="--into has 3 names and the reference 2 labels"):
-        split_label(features, "guitar", other, ["a", "b", "c"], reference_labels=["nylon", "steel"])
+        subdivide_label(features, "guitar", other, ["a", "b", "c"], reference_labels=["nylon", "steel"])
     with pytest.raises(InputError, match="--keep must be above 0"):
-        split_label(features, "guitar", other, ["nylon", "steel"], keep=0.0)
+        subdivide_label(features, "guitar", other, ["nylon", "steel"], keep=0.0)
     data = DataConfig(data_dir=str(tmp_path / "labels.csv"), validation_fraction=0.0, num_workers=1)
     waveforms = build_corpus_features(data, tmp_path / "waveforms", FeatureConfig(features="waveform"))
     assert find_label_errors(load_features(waveforms)).num_checked == 72
     with pytest.raises(InputError, match=r"waveform features and .* has fbank.*build both with the same features"):
-        split_label(load_features(waveforms), "guitar", other, ["nylon", "steel"])
+        subdivide_label(load_features(waveforms), "guitar", other, ["nylon", "steel"])

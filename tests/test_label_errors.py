@@ -29,7 +29,7 @@ from hf_audio import (
 )
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.label_quality.clip_vectors import ClipTable
-from hf_audio.label_quality.errors import LEAST_AGREEMENT, _errors_of_each_class, _errors_of_one_label, out_of_fold
+from hf_audio.label_quality.errors import MIN_AGREEMENT, _errors_of_each_class, _errors_of_one_label, out_of_fold
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.label_quality.page import _sounds
 from hf_audio.label_quality.planted_errors import find_planted_errors, plant
@@ -58,7 +58,7 @@ def flipped(names: tuple[str, ...], random: np.random.Generator) -> tuple[str, .
 
 
 def build(folder: Path, column: str) -> tuple[Path, dict[str, tuple[str, ...]], set[str]]:
-    """Features of clips of which a tenth is labelled wrong, the truth, and which are wrong."""
+    """Features of clips of which a tenth is labeled wrong, the truth, and which are wrong."""
     random = np.random.default_rng(1)
     corpus, rows, truth, wrong = folder / "my corpus", [], {}, set()
     planted = random.choice(NUM_CLIPS, NUM_CLIPS // 10, replace=False)
@@ -145,7 +145,7 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     assert found.num_checked == len(checked), "test labels stay as given unless they are asked for"
     corpus = folder.parent / "my corpus"
     out = tmp_path / "out"
-    num_sure = write_label_errors(found, features, out, data_dir=corpus, least_confidence=0.6, num_pictures=3)
+    num_sure = write_label_errors(found, features, out, data_dir=corpus, least_confidence=0.6, num_plots=3)
 
     with open(out / "label_errors.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -161,9 +161,9 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     assert page.count("<tr data-tags=") == len(rows) and "http" not in page, "nothing is loaded from elsewhere"
     sounds = re.findall(r'<audio[^>]* src="([^"]+)"', page)
     assert len(sounds) == len(rows) and all((out / unquote(sound)).is_file() for sound in sounds)
-    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 3
-    assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).height == 128
+    plots = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(plots) == 3
+    assert Image.open(io.BytesIO(base64.b64decode(plots[0]))).height == 128
 
     data = DataConfig(data_dir=str(corpus), num_workers=1, validation_fraction=0.0)
     data.label_overrides = str(out / "overrides.csv")
@@ -267,7 +267,7 @@ def test_predictions_that_know_nothing_agree_with_nothing(problem_type):
     vectors = random.normal(size=(200, 8)).astype(np.float32)
     probabilities = out_of_fold(vectors, np.arange(200), clips, labels)
     find = _errors_of_each_class if labels.is_multi_label else _errors_of_one_label
-    assert find(clips, probabilities, labels)[1] < LEAST_AGREEMENT
+    assert find(clips, probabilities, labels)[1] < MIN_AGREEMENT
     assert find(clips, 0.01 + 0.9 * targets, labels)[1] == 1.0
 
 
@@ -289,10 +289,10 @@ def test_from_the_command_line(one_label, tmp_path, monkeypatch, capsys):
     folder, _, _ = one_label
     (tmp_path / "mine").symlink_to(folder)
     for features in ("mine", str(folder)):
-        run_script("find_label_errors.py", [features, "--pictures", "0"], monkeypatch, tmp_path)
+        run_script("find_label_errors.py", [features, "--plots", "0"], monkeypatch, tmp_path)
     out = Path("label_errors") / folder.parent.name
     printed = capsys.readouterr().out
-    assert "of 160 clips are probably labelled wrong" in printed
+    assert "of 160 clips are probably labeled wrong" in printed
     assert f"train with --label_overrides {out / 'overrides.csv'}" in printed and "too little" not in printed
     assert out.joinpath("index.html").is_file() and Path("label_errors/mine/index.html").is_file()
     run_script("compare_overrides.py", [str(folder), str(out / "overrides.csv"), "--seeds", "2"], monkeypatch, tmp_path)

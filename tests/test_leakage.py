@@ -1,4 +1,4 @@
-"""Leak reports: windows that overlap across splits are found, other recordings are not, and what a leak pretends."""
+"""Leak reports: windows that overlap across splits are found, other recordings are not; accuracy inflates."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform
-from hf_audio.leaks import pretended_accuracy
-from hf_audio.leaks.pretended_accuracy import train_both_ways
+from hf_audio.leakage import inflated_accuracy
+from hf_audio.leakage.inflated_accuracy import train_both_ways
 from hf_audio.preparation import build_corpus_features
 
 ROOT = Path(__file__).parents[1]
@@ -117,7 +117,7 @@ def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(hones
     assert "100.0% are above it" in report.judged_by()
 
 
-def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files, tmp_path, forks):
+def test_a_copy_at_another_level_and_offset_is_written_down_with_plots(files, tmp_path, forks):
     copy = tmp_path / "copy <of> | 1.wav"
     samples, rate = soundfile.read(files[0].path)
     soundfile.write(copy, 0.3 * samples[round(0.613 * rate) :], rate)
@@ -127,7 +127,7 @@ def test_a_copy_at_another_level_and_offset_is_written_down_with_pictures(files,
     said = forks.run(ROOT / "scripts/report_leaks.py", folder, "--output_dir", tmp_path / "leaks")
     assert said.returncode == 0, said.errors[-2000:]
     assert "| train: 0.wav | " in said.output and r" | test: copy <of> \| 1.wav | " in said.output
-    with open(tmp_path / "leaks" / "leaks.csv", newline="") as file:
+    with open(tmp_path / "leaks" / "leakage.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 10 and {(row["clip_a"], row["clip_b"]) for row in rows} == {("0.wav", copy.name)}
     for row in rows:
@@ -194,8 +194,8 @@ def test_the_threshold_grows_with_the_number_of_pairs_and_a_few_duplicates_do_no
     assert (np.tanh(random.exponential(0.08, 100_000)) > many).sum() <= 3
 
 
-def test_a_leaky_split_pretends_accuracy(tmp_path):
-    """Speakers with a voice of their own, each saying both words: a random split recognises the voices."""
+def test_a_leaky_split_inflates_accuracy(tmp_path):
+    """Speakers with a voice of their own, each saying both words: a random split recognizes the voices."""
     random, clips = np.random.default_rng(0), []
     for speaker in range(10):
         for number, word in enumerate(("yes", "no")):
@@ -209,7 +209,7 @@ def test_a_leaky_split_pretends_accuracy(tmp_path):
     assert (found.metric, found.num_train, found.num_test) == ("accuracy", 16 * 13, 4 * 13)
     for model in ("linear", "neighbour"):
         assert np.mean(found.scores[model]["windows"]) > 0.9, found
-        assert found.pretended("windows", model) > 20, found
+        assert found.inflated("windows", model) > 20, found
         assert len(found.scores[model]["own"]) == 1 and len(found.scores[model]["clips"]) == 3
     said, table = found.contents()
     assert "| random windows |" in table.as_markdown() and "drawn 3 times" in said
@@ -240,7 +240,7 @@ def test_both_ways_with_several_labels_of_more_windows_than_are_learnt_from(file
     features = load_features(folder, streaming=streaming)
     whole = train_both_ways(features, num_seeds=1)
     assert (whole.metric, whole.num_train, whole.num_test) == ("f1_micro", 28, 28)
-    monkeypatch.setattr(pretended_accuracy, "MOST_WINDOWS", 32)
+    monkeypatch.setattr(inflated_accuracy, "MAX_WINDOWS", 32)
     part = train_both_ways(features, num_seeds=1)
     assert (part.num_train, part.num_test) == (14, 14), "two whole groups of 7 windows each"
     assert all(0 <= score <= 1 for ways in part.scores.values() for found in ways.values() for score in found)
@@ -262,5 +262,5 @@ def test_real_recordings_of_different_sources_are_told_apart(shared_data, tmp_pa
     ]
     report = leak_report(build(clips, tmp_path / "features", 2.0, 0.5))
     assert report.known_found > 0.95
-    # One cry in two sounds of one uploader, as their pictures show
+    # One cry in two sounds of one uploader, as their plots show
     assert [{leak.clip_a[15:-4], leak.clip_b[15:-4]} for leak in report.clip_pairs()] == [{"5-151085-A", "3-151080-A"}]

@@ -132,7 +132,7 @@ def test_what_turns_out_unusable_at_its_end_leaves_no_rows(tmp_path, in_pieces, 
 
 def test_a_recording_longer_than_is_held_at_once_is_built(tmp_path, in_pieces, monkeypatch):
     clips = clips_of(tmp_path / "wav")
-    monkeypatch.setattr(audio, "MOST_SAMPLES", FILE_RATE)
+    monkeypatch.setattr(audio, "MAX_SAMPLES", FILE_RATE)
     with pytest.raises(AudioError, match="too long"):
         read_audio(clips[0].path, 16_000)
     in_pieces()

@@ -60,7 +60,7 @@ def make_tree(root: Path, artists: int = 12, activations: bool = True) -> Path:
     return root
 
 
-def test_segments_are_labelled_with_what_is_active(tmp_path, caplog):
+def test_segments_are_labeled_with_what_is_active(tmp_path, caplog):
     root = make_tree(tmp_path / "Musik für alle")
     clips = {clip.clip_id: clip for clip in list(rows_of(medleydb.index(root)))}
     assert len(clips) == 12 * 3 and "Fewer than 5 artists of MedleyDB play tuba here" in caplog.text

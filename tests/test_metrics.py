@@ -91,8 +91,8 @@ def test_multi_label_metrics_equal_scikit_learn(seed):
         zero = 1.0 if average == "samples" else 0.0
         wanted = sklearn_metrics.f1_score(true, decided, average=average, zero_division=zero)
         assert found[f"f1_{average}"] == pytest.approx(wanted), average
-    labelled = true.any(axis=1)
-    wanted = sklearn_metrics.label_ranking_average_precision_score(true[labelled], scores[labelled])
+    labeled = true.any(axis=1)
+    wanted = sklearn_metrics.label_ranking_average_precision_score(true[labeled], scores[labeled])
     assert found["lrap"] == pytest.approx(wanted)
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(true, decided))
     assert found["hamming_loss"] == pytest.approx(sklearn_metrics.hamming_loss(true, decided))

@@ -17,6 +17,8 @@ from corpus_trees import irmas_tree
 from test_mixing_audio import noise, write
 
 from hf_audio import InputError, load_features, mix_clips, share_of_training
+from hf_audio.classical_models.classifiers import search_settings
+from hf_audio.classical_models.window_vectors import WindowVectors
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.building.description import describe_build
@@ -25,8 +27,6 @@ from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, MixPart, index_of, rows_of
 from hf_audio.finished_work import differences
 from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.learners.classifiers import search_settings
-from hf_audio.learners.window_vectors import WindowVectors
 from hf_audio.preparation import build_corpus_features
 
 ROOT = Path(__file__).parents[1]
@@ -167,7 +167,7 @@ def small(tmp_path_factory) -> tuple[Path, list[Clip]]:
 
 
 def build(folder: Path, clips: list[Clip], **options) -> Path:
-    card = CorpusCard("Noise", licence="CC0 1.0", may_redistribute=True)
+    card = CorpusCard("Noise", license="CC0 1.0", may_redistribute=True)
     settings = {"window_s": 0.3, "hop_s": 0.3, "card": card, "num_workers": 1, **options}
     return build_features(index_of(clips), LABELS, folder, KaldiFbank(num_mel_bins=24), **settings)
 

@@ -71,7 +71,7 @@ def execute(code: str) -> tuple[dict, str]:
 
 def test_metadata_is_what_the_hub_reads(run):
     features, folder, report = run
-    path = write_model_card(folder, report, repo_id=REPO, dataset_id="someone/tiny-fbank", licence="apache-2.0")
+    path = write_model_card(folder, report, repo_id=REPO, dataset_id="someone/tiny-fbank", license="apache-2.0")
     card = ModelCard.load(path)
     data = card.data
     assert (data.license, data.library_name, data.pipeline_tag) == (
@@ -101,7 +101,7 @@ def test_the_text_tells_what_a_reader_needs(run):
     for note in report["notes"]:
         assert f"> {note}" in text
     assert "accelerate launch recipes/ast_folder.py" in text
-    assert "No licence was chosen" in text and "CC0" in text
+    assert "No license was chosen" in text and "CC0" in text
     assert "As an adapter" not in text
     assert all(name in text for name in features.labels.names)
     assert ("threshold" in text) == features.labels.is_multi_label
@@ -260,7 +260,7 @@ def test_a_base_model_on_the_hub_is_in_the_metadata(run, hub, tmp_path):
 
 
 def test_weights_of_timm_are_credited(run, hub, tmp_path):
-    """What started from ImageNet was not trained from scratch; its weights have a licence and authors."""
+    """What started from ImageNet was not trained from scratch; its weights have a license and authors."""
     _, _, report = run
     network = import_timm().create_model("resnet18.a1_in1k", pretrained=False)
     network.pretrained_weights, network.name_or_path = network.pretrained_cfg, ""

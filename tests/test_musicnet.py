@@ -58,7 +58,7 @@ def label_space(clips) -> LabelSpace:
     return LabelSpace.of_clips(index_of(clips), names=names, problem_type=musicnet.CARD.problem_type)
 
 
-def test_segments_are_labelled_with_what_sounds_in_a_tenth_of_them(tmp_path):
+def test_segments_are_labeled_with_what_sounds_in_a_tenth_of_them(tmp_path):
     write_recording(
         tmp_path, 1,
         [(0.0, 12.0, PIANO), (9.5, 10.4, VIOLIN), (18.0, 18.6, VIOLIN), (18.3, 19.3, VIOLIN), (22.0, 33.0, CELLO)],

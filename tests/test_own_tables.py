@@ -309,7 +309,7 @@ def test_a_spreadsheet_beside_recordings_is_to_be_saved_as_csv(tmp_path, audio):
 def test_texts_that_are_no_tables_do_not_stand_in_the_way(tmp_path):
     touch(tmp_path, *(f"audio/{name}" for name in NAMES))
     (tmp_path / "README.txt").write_text("My recordings, made in May.\nThey are, all of them, loud.\n")
-    (tmp_path / "package.json").write_text('{"title": "x", "licence": "y"}')
+    (tmp_path / "package.json").write_text('{"title": "x", "license": "y"}')
     (tmp_path / "audio/0.wav.json").write_text('{"path": "audio/0.wav", "label": "x"}')
     _, understanding = read(tmp_path)
     assert understanding.class_counts == {"audio": 6} and "README.txt: not readable as" in understanding.paragraph()

@@ -14,7 +14,7 @@ from model_extractors import classical, log_mel, mel, spectrogram, stereo
 from training_run import WINDOW_S, build_tiny_features, trainer_of
 from transformers import FeatureExtractionMixin
 
-from hf_audio.augment import Compose, Normalisation, SpecAugment, Warp
+from hf_audio.augment import Compose, Normalization, SpecAugment, Warp
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
 from hf_audio.extractors.fbank import FbankFeatureExtractor
@@ -35,16 +35,16 @@ def features(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures():
+def images():
     """Two windows, the second with 20 real frames."""
-    pictures = torch.randn(2, 1, 30, 8, generator=torch.Generator().manual_seed(0))
-    pictures[1, :, 20:] = PADDING
-    return pictures
+    images = torch.randn(2, 1, 30, 8, generator=torch.Generator().manual_seed(0))
+    images[1, :, 20:] = PADDING
+    return images
 
 
-def test_a_time_mask_is_no_padding(pictures):
+def test_a_time_mask_is_no_padding(images):
     """It has one value in all bins, as padding has: known padding is quietened, and the mask stays the mean."""
-    masked = pictures.clone()
+    masked = images.clone()
     masked[:, :, 5:9] = 0.0
     found = quieten_padding(masked, torch.tensor([30, 20]))
     assert torch.equal(found[:, :, :20], masked[:, :, :20]) and torch.equal(found[0], masked[0])
@@ -54,14 +54,14 @@ def test_a_time_mask_is_no_padding(pictures):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_without_num_frames_padding_is_what_the_extractor_pads_with(pictures, dtype):
+def test_without_num_frames_padding_is_what_the_extractor_pads_with(images, dtype):
     """At the end, in every bin and channel; a frame like it within a sound is none, nor is one bin of that value."""
-    pictures[0, :, 3:6], pictures[0, 0, 29, :7], pictures[1, :, 10] = PADDING, PADDING, PADDING
-    two = torch.cat([pictures, pictures], dim=1)
+    images[0, :, 3:6], images[0, 0, 29, :7], images[1, :, 10] = PADDING, PADDING, PADDING
+    two = torch.cat([images, images], dim=1)
     two[0, 1, 29] = PADDING
-    for windows in (pictures, pictures[:, 0], two):
+    for windows in (images, images[:, 0], two):
         assert known_frames(windows.to(dtype), PADDING).tolist() == [30, 20]
-    assert known_frames(pictures, None) is None and known_frames(pictures[:, 0, 0], PADDING) is None
+    assert known_frames(images, None) is None and known_frames(images[:, 0, 0], PADDING) is None
     assert known_frames(torch.full((2, 5, 4), PADDING), PADDING).tolist() == [1, 1]
 
 
@@ -76,8 +76,8 @@ def at_rate(sampling_rate: int) -> FeatureExtractionMixin:
         (partial(at_rate, 8000), 98),
         (mel, 44),
         (stereo, 44),
-        (partial(spectrogram, ["mel", "mfcc"], normalisation="none"), 44),
-        (partial(spectrogram, ["mel"], normalisation="clip"), 44),
+        (partial(spectrogram, ["mel", "mfcc"], normalization="none"), 44),
+        (partial(spectrogram, ["mel"], normalization="clip"), 44),
     ],
 )
 def test_what_an_extractor_pads_with_is_what_its_kind_says(make, wanted):
@@ -92,7 +92,7 @@ def test_what_an_extractor_pads_with_is_what_its_kind_says(make, wanted):
 
 def test_classical_steps_are_padded_with_what_their_kind_says():
     extractor = classical(num_steps=5)
-    steps = torch.from_numpy(extractor.standardise([np.zeros((3, 174)), np.zeros((1, 174))]))
+    steps = torch.from_numpy(extractor.standardize([np.zeros((3, 174)), np.zeros((1, 174))]))
     assert known_frames(steps, kind_of_extractor(extractor).padding_value(extractor)).tolist() == [3, 1]
 
 
@@ -180,7 +180,7 @@ def test_training_tells_the_model_what_is_padding(features, tmp_path):
     model = SpectrogramCNN(SpectrogramCNNConfig(**size, **task(features.labels)))
     seen = []
     model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
-    augment = Compose((SpecAugment(30, 0),), Normalisation.of(features.extractor))
+    augment = Compose((SpecAugment(30, 0),), Normalization.of(features.extractor))
     arguments = {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
     trainer = trainer_of(features, tmp_path, model, arguments, {"augment": augment})
     trainer.train()
@@ -203,9 +203,9 @@ def test_batches_know_it_and_only_our_models_are_told(features):
 
 def test_augmentation_tells_where_it_moves_the_end_of_a_sound(features):
     features_of = torch.randn(2, 30, 8)
-    warp = Compose((Warp(time_stretch=1.0),), Normalisation(-5.0, 3.5))
+    warp = Compose((Warp(time_stretch=1.0),), Normalization(-5.0, 3.5))
     draws = warp.draw(places(2))
     found, _, num_frames = warp(features_of, torch.eye(2), torch.tensor([30, 10]), draws)
     assert num_frames[0] == 30 and num_frames[1] != 10 and 5 <= num_frames[1] <= 20
-    assert (found[1, num_frames[1] :] == warp.normalisation.padding_value).all()
-    assert (found[1, : num_frames[1]] != warp.normalisation.padding_value).all()
+    assert (found[1, num_frames[1] :] == warp.normalization.padding_value).all()
+    assert (found[1, : num_frames[1]] != warp.normalization.padding_value).all()

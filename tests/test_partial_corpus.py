@@ -25,7 +25,7 @@ from training_run import sound, tiny_model
 
 from hf_audio import load_features, share_of_training
 from hf_audio.analysis.evaluation import evaluate_model
-from hf_audio.augment import Compose, Mixup, Normalisation
+from hf_audio.augment import Compose, Mixup, Normalization
 from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.corpora import openmic
@@ -175,7 +175,7 @@ def test_the_linear_reference_learns_each_class_where_it_is_known(features):
 
 
 def test_openmic_trains_and_is_judged_by_what_is_known(features, tmp_path):
-    augment = Compose((Mixup(10.0, "union", 0.5),), Normalisation.of(features.extractor))
+    augment = Compose((Mixup(10.0, "union", 0.5),), Normalization.of(features.extractor))
     trainer = trainer_of(features, tmp_path, augment=augment, max_steps=2, label_smoothing_factor=0.1)
     state = trainer.train_resumable()
     logged = [entry for entry in state.log_history if "loss" in entry]

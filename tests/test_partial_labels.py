@@ -1,4 +1,4 @@
-"""Partial labels: what is unknown of a clip is NaN, and moves neither the loss nor a score nor a picture.
+"""Partial labels: what is unknown of a clip is NaN, and moves neither the loss nor a score nor a image.
 
 See test_partial_corpus.py for a corpus of them, from its index to its report.
 """
@@ -15,7 +15,7 @@ from augmenting import augmented
 from sklearn.metrics import average_precision_score
 
 from hf_audio.analysis.plots import confusion_shares, plot_roc_pr
-from hf_audio.augment import Mixup, Normalisation
+from hf_audio.augment import Mixup, Normalization
 from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.errors import InputError
@@ -84,7 +84,7 @@ def test_smoothing_keeps_the_unknown():
 def test_mixed_labels_are_known_as_far_as_both_are(kind, share, wanted):
     targets = torch.tensor([[1, 0, NAN, 0, 1], [0, NAN, NAN, 1, NAN]])
     drawn = mixup_numbers(np.full(2, share, dtype=np.float32), np.array([1, 0]))
-    _, mixed, _ = augmented(Mixup(1.0, kind), Normalisation(0.0, 0.5), torch.randn(2, 7, 4), targets, drawn)
+    _, mixed, _ = augmented(Mixup(1.0, kind), Normalization(0.0, 0.5), torch.randn(2, 7, 4), targets, drawn)
     torch.testing.assert_close(mixed, torch.tensor(wanted), equal_nan=True)
 
 
@@ -147,7 +147,7 @@ def test_windows_of_a_clip_share_what_is_unknown():
         average_per_clip(np.zeros((2, 2)), np.array([[1, NAN], [1, 0]]), np.array([1, 1]))
 
 
-def test_pictures_and_tables_use_what_is_known():
+def test_images_and_tables_use_what_is_known():
     decisions = SCORES >= 0.5
     shares = confusion_shares(TARGETS, decisions)
     # flute is known in clips 0 and 3, decided in one of them; of those two the trumpet is known in clip 0 alone

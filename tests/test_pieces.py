@@ -305,7 +305,7 @@ def test_a_window_that_no_clip_fills_is_told_before_anything_is_built(in_parquet
     with pytest.raises(InputError, match=r"the longest is 0\.50 s"):
         check_window_ahead(index_of(listed), 9.0)
     monkeypatch.undo()
-    monkeypatch.setattr("hf_audio.data.recordings.sampling.MOST_IN_ONE", 5)
+    monkeypatch.setattr("hf_audio.data.recordings.sampling.MAX_IN_ONE", 5)
     check_window_ahead(index_of(in_parquet), 9.0)
     assert "None of 10 clips looked at fills the window of 9 s" in caplog.text
     caplog.clear()

@@ -80,7 +80,7 @@ def test_tars_and_files(hub, corpus, finished, tmp_path, kind, monkeypatch):
     if kind == "tar":
         clips, files = contained(clips, "tar", 40)
     else:
-        monkeypatch.setattr(hub_files, "MOST_HELD_BYTES", 1000)  # so that they lie in temporary files
+        monkeypatch.setattr(hub_files, "MAX_HELD_BYTES", 1000)  # so that they lie in temporary files
         files = {f"audio/{Path(clip.path).name}": Path(clip.path).read_bytes() for clip in clips}
         clips = [dataclasses.replace(clip, path=f"audio/{Path(clip.path).name}") for clip in clips]
     clips = on_hub(hub, clips, files)

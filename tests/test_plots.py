@@ -1,4 +1,4 @@
-"""Pictures are drawn for the tasks that occur, and the matrix under them holds the right numbers."""
+"""Plots are drawn for the tasks that occur, and the matrix under them holds the right numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_confusion_shares_of_several_labels():
 
 
 @pytest.mark.parametrize(("num_classes", "problem_type"), [(1, MULTI_LABEL), (2, SINGLE_LABEL), (50, MULTI_LABEL)])
-def test_all_pictures_are_drawn(tmp_path, num_classes, problem_type):
+def test_all_plots_are_drawn(tmp_path, num_classes, problem_type):
     probabilities, decisions, targets, labels, scores = scored_clips(num_classes, problem_type)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -65,9 +65,9 @@ def test_all_pictures_are_drawn(tmp_path, num_classes, problem_type):
     assert names == [name for name in expected if num_classes > 1 or name != "roc_pr.png"]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(names), "something else was left"
     for name in names:
-        with Image.open(tmp_path / "plots" / name) as picture:
-            assert 400 < picture.width < 2000 and 150 < picture.height < 2200, (name, picture.size)
-            assert len(np.unique(np.asarray(picture.convert("L")))) > 10, f"{name} is empty"
+        with Image.open(tmp_path / "plots" / name) as plot:
+            assert 400 < plot.width < 2000 and 150 < plot.height < 2200, (name, plot.size)
+            assert len(np.unique(np.asarray(plot.convert("L")))) > 10, f"{name} is empty"
 
 
 def test_bars_show_the_f1_of_each_class_best_first():

@@ -69,7 +69,7 @@ def test_bf16_is_close_and_gives_float32(predictor, tiny_features):
     np.testing.assert_allclose(half.logits, whole.logits, atol=0.05)
 
 
-def test_features_are_normalised_by_the_models_statistics(predictor, tiny_features):
+def test_features_are_normalized_by_the_models_statistics(predictor, tiny_features):
     """Features of another dataset have its statistics; the sound is the same, and so must be the answer."""
     others = dataclasses.replace(tiny_features, extractor=copy.deepcopy(tiny_features.extractor))
     others.extractor.mean, others.extractor.std = 3.0, 0.5
@@ -231,7 +231,7 @@ def test_short_sounds_are_padded_and_rests_of_a_frame_cut():
 
 
 def test_waveform_models_on_stored_features(tmp_path):
-    """Wav2Vec2's own extractor normalises each window by itself, from stored sound as from a sound that is given."""
+    """Wav2Vec2's own extractor normalizes each window by itself, from stored sound as from a sound that is given."""
     case = next(case for case in CASES if case.name == "wav2vec2")
     labels = LabelSpace(CLASSES, MULTI_LABEL)
     features = load_features(build_tiny_features(tmp_path / "sound", MULTI_LABEL, extractor=Waveform()))

@@ -60,7 +60,7 @@ def test_patches_are_the_encoders_own():
     model = a_model("masked")
     values = a_batch(model)["input_values"]
     projection = model.encoder.embeddings.patch_embeddings.projection
-    weights = projection.weight[:, 0].transpose(1, 2).flatten(1)  # its pictures have frequency first, patches here time
+    weights = projection.weight[:, 0].transpose(1, 2).flatten(1)  # its images have frequency first, patches here time
     by_hand = model.patches_of(values) @ weights.T + projection.bias
     torch.testing.assert_close(by_hand, model.encoder.embeddings.patch_embeddings(values), rtol=1e-4, atol=1e-4)
     whole = values[:, :160, :64]

@@ -17,7 +17,7 @@ from hf_audio.publishing import hub as publishing_hub
 from hf_audio.publishing.push import push_features, push_model
 
 pytestmark = pytest.mark.timeout(90)
-CLOSED = CorpusCard("Guarded Tones", licence="CC BY-NC-SA 3.0", may_redistribute=False)
+CLOSED = CorpusCard("Guarded Tones", license="CC BY-NC-SA 3.0", may_redistribute=False)
 NUM_SHARDS = 4
 SHARD_BYTES = 200_000
 
@@ -36,7 +36,7 @@ def features(small_features, tmp_path):
 @pytest.fixture
 def closed_features(features):
     manifest = json.loads((features / "manifest.json").read_text())
-    manifest["corpus"] |= {"name": CLOSED.name, "licence": CLOSED.licence, "may_redistribute": False}
+    manifest["corpus"] |= {"name": CLOSED.name, "license": CLOSED.license, "may_redistribute": False}
     (features / "manifest.json").write_text(json.dumps(manifest))
     return features
 
@@ -243,16 +243,16 @@ class TestResuming:
         assert datasets.load_dataset("alice/parts", split="train").num_rows
 
 
-class TestLicence:
-    """A corpus that may not be redistributed goes to a private repository, or the user says its licence's name."""
+class TestLicense:
+    """A corpus that may not be redistributed goes to a private repository, or the user says its license's name."""
 
     def test_public_is_refused_with_both_ways_out(self, hub, token, closed_features):
-        for options in ({}, {"private": False}, {"public_licence": "MIT"}, {"public_licence": ""}):
+        for options in ({}, {"private": False}, {"public_license": "MIT"}, {"public_license": ""}):
             with pytest.raises(InputError) as error:
                 push_features(closed_features, "alice/closed", **options)
             message = str(error.value)
             assert "alice/closed would be public, but Guarded Tones is under 'CC BY-NC-SA 3.0'" in message
-            assert "private=True" in message and "public_licence='CC BY-NC-SA 3.0'" in message
+            assert "private=True" in message and "public_license='CC BY-NC-SA 3.0'" in message
         assert "not 'MIT'" not in message and ("datasets", "alice/closed") not in hub.storage.repos
         assert not (closed_features / "README.md").exists()
 
@@ -261,8 +261,8 @@ class TestLicence:
         assert hub.repo("datasets", "alice/closed-private").private
         push_features(closed_features, "alice/closed-private")  # it exists and is private
 
-    def test_naming_the_licence_pushes_in_public(self, hub, token, closed_features):
-        push_features(closed_features, "alice/closed-public", public_licence="CC BY-NC-SA 3.0")
+    def test_naming_the_license_pushes_in_public(self, hub, token, closed_features):
+        push_features(closed_features, "alice/closed-public", public_license="CC BY-NC-SA 3.0")
         repo = hub.repo("datasets", "alice/closed-public")
         assert not repo.private and "manifest.json" in repo.paths()
         assert b"license: cc-by-nc-sa-3.0" in repo.read("README.md")

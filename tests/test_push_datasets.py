@@ -119,7 +119,7 @@ def test_what_is_refused_before_any_row_is_read(hub, token, tmp_path, monkeypatc
         "--dataset", "alice/closed", *other
     )
     assert "that of alice/closed is told by its card" in refusal(
-        "--dataset", "alice/closed", *other, "--licence", "mit"
+        "--dataset", "alice/closed", *other, "--license", "mit"
     )
     assert "--audio_format mp3 is unknown" in refusal(*known, *other, "--audio_format", "mp3")
     assert "alice/genres and alice/closed are shared one at a time" in refusal(*known, "alice/closed", *other)

@@ -20,8 +20,8 @@ import hf_audio
 from hf_audio import InputError
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.data.sharing import plan, shards
+from hf_audio.parsing import parse_settings
 from hf_audio.publishing import hub as publishing_hub
-from hf_audio.recipe import parse_settings
 
 pytestmark = pytest.mark.timeout(90)
 RATE = 22_050
@@ -71,7 +71,7 @@ def many(tmp_path, monkeypatch) -> Path:
 
 
 def test_recordings_arrive_with_all_that_is_known_of_them(hub, token, speakers):
-    url = share("--data_dir", speakers, "--hub_dataset_id", "words", "--licence", "cc-by-4.0")
+    url = share("--data_dir", speakers, "--hub_dataset_id", "words", "--license", "cc-by-4.0")
     assert url == f"{hub.endpoint}/datasets/alice/words"
     repo = hub.repo("datasets", "alice/words")
     assert repo.paths() == [
@@ -126,7 +126,7 @@ def test_it_is_read_where_hf_audio_is_not(hub, token, speakers, forks_without_hf
 
 def test_stretches_are_cut(hub, token, tmp_path):
     root = TREES["solo"](tmp_path / "solo")
-    share("--corpus", "solo", "--data_dir", root, "--hub_dataset_id", "alice/solo", "--licence", "cc0-1.0")
+    share("--corpus", "solo", "--data_dir", root, "--hub_dataset_id", "alice/solo", "--license", "cc0-1.0")
     rows = {row["clip_id"]: row for row in load("alice/solo", split="train")}
     cut = next(row for row in rows.values() if row["cut_start_s"] is not None)
     assert (cut["cut_start_s"], cut["cut_end_s"]) == (0.2, 1.5) and cut["audio"]["path"].endswith(".flac")

@@ -20,7 +20,7 @@ class TestResuming:
     def run(self, forks: Forks, many: Path) -> Fork:
         code = (
             "import sys; import hf_audio; from hf_audio.data.sharing import plan; from hf_audio.publishing import "
-            "recordings; from hf_audio.recipe import parse_settings; plan.SHARD_BYTES = 300_000; "
+            "recordings; from hf_audio.parsing import parse_settings; plan.SHARD_BYTES = 300_000; "
             "recordings.COMMIT_BYTES = 1; hf_audio.share_corpus(*parse_settings(hf_audio.CorpusConfig, "
             "hf_audio.ShareConfig, values={}, argv=sys.argv[1:]))"
         )
@@ -108,11 +108,11 @@ class TestRefusals:
         assert "\n" not in str(error.value) and not Path("pushes").exists()
         return str(error.value)
 
-    def test_a_licence_that_forbids_it(self, hub, token):
+    def test_a_license_that_forbids_it(self, hub, token):
         closed = ("--corpus", "irmas", "--data_dir", "not/there", "--hub_dataset_id", "alice/irmas")
         assert "alice/irmas would be public, but IRMAS is under 'CC BY-NC-SA 3.0'" in self.refusal(*closed)
         assert ("datasets", "alice/irmas") not in hub.storage.repos
-        for allowed in (["--hub_private_repo"], ["--public_licence", "CC BY-NC-SA 3.0"]):
+        for allowed in (["--hub_private_repo"], ["--public_license", "CC BY-NC-SA 3.0"]):
             assert "not/there" in self.refusal(*closed, *allowed)
 
     def test_settings_that_would_do_nothing(self):
@@ -120,7 +120,7 @@ class TestRefusals:
         assert "give --hub_dataset_id USER/NAME, or --output_dir DIR" in self.refusal(*own)
         assert "--hub_private_repo would do nothing here" in self.refusal(*own, *out, "--hub_private_repo")
         assert "--negatives esc50 are added where features" in self.refusal(*own, *out, "--negatives", "esc50")
-        assert "ESC-50 is under" in self.refusal("--corpus", "esc50", *own, *out, "--licence", "mit")
+        assert "ESC-50 is under" in self.refusal("--corpus", "esc50", *own, *out, "--license", "mit")
         assert "Unknown flag '--fold'" in self.refusal(*own, *out, "--fold", "1")
 
     def test_what_cannot_be(self, hub, token, speakers, tmp_path):

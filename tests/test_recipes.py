@@ -73,7 +73,7 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
     assert refused.returncode == 2
     assert "CC BY-NC-SA 3.0" in refused.errors, "IRMAS must not go public by mistake"
     assert "--hub_private_repo" in refused.errors
-    assert not (tmp_path / "run" / "features").exists(), "the licence is looked at before any work is done"
+    assert not (tmp_path / "run" / "features").exists(), "the license is looked at before any work is done"
 
     launch("recipes/ast_irmas.py", *job, "--push_to_hub", "--hub_private_repo", "true", env=hub_env, cwd=tmp_path)
     published = set(hub.repo("models", "alice/ast-irmas").paths())

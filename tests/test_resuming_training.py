@@ -14,7 +14,7 @@ from peft import PeftModel
 from training_run import assert_same_weights, batch_of, in_shards, tiny_model, trainer_of, weights_of
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from hf_audio.augment import Compose, Mixup, Normalisation
+from hf_audio.augment import Compose, Mixup, Normalization
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
@@ -71,7 +71,7 @@ def shards(tiny_folders, tmp_path_factory):
 def test_a_resumed_run_has_the_same_random_numbers(shards, tmp_path, streaming):
     """In the middle of an epoch, with dropout, mixup and early stopping's count; what was trained on is not read."""
     tiny_features, read = load_features(shards, streaming=streaming), []
-    augment = Compose((Mixup(0.4),), Normalisation.of(tiny_features.extractor))
+    augment = Compose((Mixup(0.4),), Normalization.of(tiny_features.extractor))
     steps = {"save_steps": 6, "eval_steps": 6, "save_strategy": "steps", "eval_strategy": "steps"}
 
     def start(folder):
@@ -158,7 +158,7 @@ def test_another_run_in_the_folder_is_named_and_only_overwritten_on_demand(tiny_
     settings = json.loads((tmp_path / "checkpoints" / "run.json").read_text())
     assert settings["learning_rate"] == 0.5 and settings["model.hidden_size"] == 32
     with pytest.raises(InputError, match="augmentation was None"):
-        augment = Compose((Mixup(0.4),), Normalisation.of(tiny_features.extractor))
+        augment = Compose((Mixup(0.4),), Normalization.of(tiny_features.extractor))
         trainer_of(tiny_features, tmp_path, arguments=arguments, objective={"augment": augment}).train_resumable()
 
 

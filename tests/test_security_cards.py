@@ -86,7 +86,7 @@ class TestCards:
         for template in ("dataset_card.md", "model_card.md", "network_usage.md", "pretraining_card.md"):
             text = (Path(hf_audio.__file__).parent / "publishing" / template).read_text()
             assert "| safe" not in text and "tojson" not in text
-        corpus = {"name": "<b>", "homepage": None, "licence": "`", "citation": "<i>", "may_redistribute": True}
+        corpus = {"name": "<b>", "homepage": None, "license": "`", "citation": "<i>", "may_redistribute": True}
         shown = render(
             "pretraining_card.md",
             **{"card_data": "", "name": "<h1>", "model_id": 'a"b', "corpus": corpus, "sources": [corpus]},
@@ -106,7 +106,7 @@ class TestCards:
             "name": HOSTILE[5],
             "citation": HOSTILE[4],
             "protocol": HOSTILE[8],
-            "licence": HOSTILE[6],
+            "license": HOSTILE[6],
         }
         manifest["corpus"]["homepage"] = "javascript:alert(1)"
         (features / "manifest.json").write_text(json.dumps(manifest))
@@ -119,8 +119,8 @@ class TestCards:
         inline = [child for token in tokens for child in token.children or ()]
         assert not [token for token in [*tokens, *inline] if token.type.startswith("html")]
         assert {child.attrs["src"] for child in inline if child.type == "image"} == {
-            "pictures/class_distribution.png",
-            "pictures/windows.png",
+            "plots/class_distribution.png",
+            "plots/windows.png",
         }
         assert not [child.attrs["href"] for child in inline if child.type == "link_open"]
         headings = [tokens[place + 1].content for place, token in enumerate(tokens) if token.type == "heading_open"]
@@ -139,7 +139,7 @@ class TestCards:
         report["data"]["corpus"] |= {"name": HOSTILE[2], "homepage": HOSTILE[2], "citation": HOSTILE[4]}
         report["data"]["extractor"]["sampling_rate"] = 16_000
         report["notes"], report["model"]["base_model"] = [HOSTILE[8]], "<b>/](javascript:x)"
-        card = ModelCard.load(write_model_card(tmp_path / "run", report, repo_id="alice/x", licence="mit\nx: y"))
+        card = ModelCard.load(write_model_card(tmp_path / "run", report, repo_id="alice/x", license="mit\nx: y"))
         assert card.data.base_model is None and card.data.license == "mit x: y" and "x" not in card.data.to_dict()
         tokens = MARKDOWN.parse(card.text)
         inline = [child for token in tokens for child in token.children or ()]

@@ -14,14 +14,14 @@ from hostile_features import (
     edit_json,
     edit_rows,
     first_row,
+    image,
     lying_flac,
-    picture,
     png,
     put_on,
     refusal,
     shard_of,
     sound,
-    with_picture,
+    with_image,
     with_sound,
     write_shard,
 )
@@ -33,17 +33,17 @@ from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
-from hf_audio.grey_pictures import decode_features, read_pixels
+from hf_audio.gray_images import decode_features, read_pixels
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform, decode_waveform
 
-ELSEWHERE = "http://127.0.0.1:9/picture.png"
+ELSEWHERE = "http://127.0.0.1:9/image.png"
 
 
 @pytest.fixture
 def folder(tiny_folders, tmp_path) -> Path:
-    """fbank features of one class a clip, for a test to spoil."""
+    """fbank features of one class per clip, for a test to spoil."""
     return Path(shutil.copytree(tiny_folders[SINGLE_LABEL], tmp_path / "stranger"))
 
 
@@ -75,38 +75,38 @@ def test_nothing_that_is_read_is_decoded_by_datasets(folder, kinds):
             assert all(isinstance(row.get(name, {}), dict | list) for name in ("features", "audio"))
 
 
-PICTURES = {
-    "a huge picture": lambda width, height: png(1_398_000, 128),
+IMAGES = {
+    "a huge image": lambda width, height: png(1_398_000, 128),
     "one line": lambda width, height: png(width, 1),
     "too wide": lambda width, height: png(width + 1, height),
     "16 bits": lambda width, height: png(width, height, depth=16),
-    "colours": lambda width, height: png(width, height, colour=2),
+    "colors": lambda width, height: png(width, height, color=2),
     "interlaced": lambda width, height: png(width, height, interlaced=1),
     "a second header": lambda width, height: png(width, height, before=png(60_000, 60_000)[8:33]),
-    "BMP": lambda width, height: picture("L", "BMP", width, height),
-    "EPS": lambda width, height: picture("L", "EPS", width, height),
-    "JPEG": lambda width, height: picture("L", "JPEG", width, height),
+    "BMP": lambda width, height: image("L", "BMP", width, height),
+    "EPS": lambda width, height: image("L", "EPS", width, height),
+    "JPEG": lambda width, height: image("L", "JPEG", width, height),
     "nothing": lambda width, height: b"",
 }
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("kind", PICTURES)
-def test_only_grey_png_of_the_window_s_size_is_a_picture(folder, kind, streaming, monkeypatch):
-    edit_rows(folder, with_picture(PICTURES[kind]))
+@pytest.mark.parametrize("kind", IMAGES)
+def test_only_grey_png_of_the_window_s_size_is_a_image(folder, kind, streaming, monkeypatch):
+    edit_rows(folder, with_image(IMAGES[kind]))
     monkeypatch.setattr("PIL.Image.open", lambda *args, **options: pytest.fail("it was given to Pillow"))
-    with pytest.raises(InputError, match=r"row 0 .*features that are no 8-bit grey PNG, num_frames wide and 32 high"):
+    with pytest.raises(InputError, match=r"row 0 .*features that are no 8-bit gray PNG, num_frames wide and 32 high"):
         next(iter(load_features(folder, streaming=streaming).splits["train"]))
 
 
-def test_a_picture_that_is_cut_off_is_one_sentence(folder):
-    edit_rows(folder, with_picture(lambda width, height: png(width, height)[:50]))
-    assert "A window's picture is damaged" in refusal(folder)
-    for file in (png(8, 8)[:50], picture("L", "BMP", 8, 8), picture("L", "EPS", 8, 8), b""):
-        with pytest.raises(InputError, match="A window's picture is damaged"):
+def test_a_image_that_is_cut_off_is_one_sentence(folder):
+    edit_rows(folder, with_image(lambda width, height: png(width, height)[:50]))
+    assert "A window's image is damaged" in refusal(folder)
+    for file in (png(8, 8)[:50], image("L", "BMP", 8, 8), image("L", "EPS", 8, 8), b""):
+        with pytest.raises(InputError, match="A window's image is damaged"):
             read_pixels(file)
     with pytest.raises(InputError, match="Pillow's mode RGB"):
-        decode_features(picture("RGB", "PNG", 8, 8), 0.0, 1.0)
+        decode_features(image("RGB", "PNG", 8, 8), 0.0, 1.0)
 
 
 SOUNDS = {
@@ -202,7 +202,7 @@ ROWS = {
     "a start of nan": (first_row("start_s", float("nan")), "a start_s that is no number of seconds"),
     "no frames": (first_row("num_frames", 0), "num_frames that is not from 1 to 38"),
     "too many frames": (first_row("num_frames", 2_000_000_000), "num_frames that is not from 1 to 38"),
-    "fewer frames than its picture": (first_row("num_frames", 5), "no 8-bit grey PNG, num_frames wide"),
+    "fewer frames than its image": (first_row("num_frames", 5), "no 8-bit gray PNG, num_frames wide"),
 }
 
 

@@ -28,12 +28,12 @@ from hf_audio.data.loading import features_dataset
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 
-ELSEWHERE = "http://127.0.0.1:9/picture.png"
+ELSEWHERE = "http://127.0.0.1:9/image.png"
 
 
 @pytest.fixture
 def folder(tiny_folders, tmp_path) -> Path:
-    """fbank features of one class a clip, for a test to spoil."""
+    """fbank features of one class per clip, for a test to spoil."""
     return Path(shutil.copytree(tiny_folders[SINGLE_LABEL], tmp_path / "stranger"))
 
 
@@ -46,7 +46,7 @@ def several(tiny_folders, tmp_path) -> Path:
 # Whatever stands beside our columns is not looked at
 
 
-def test_a_picture_at_an_address_beside_our_columns_is_never_fetched(hub, folder, tmp_path):
+def test_a_image_at_an_address_beside_our_columns_is_never_fetched(hub, folder, tmp_path):
     address = f"{hub.endpoint}/internal/secret.png"
     table = pq.read_table(shard_of(folder))
     address_column = pa.array(
@@ -101,7 +101,7 @@ dataset_info:
 
 def test_a_column_of_another_type_is_not_turned_into_ours(folder):
     table = pq.read_table(shard_of(folder))
-    texts = pa.array([ELSEWHERE] * len(table))  # which datasets would take for pictures
+    texts = pa.array([ELSEWHERE] * len(table))  # which datasets would take for images
     place = table.schema.get_field_index("features")
     write_shard(folder, table.set_column(place, "features", texts))
     assert "'features' is string, expected struct<bytes: binary, path: string>" in refusal(folder)
@@ -125,11 +125,11 @@ MANIFESTS = {
     "extractor.sampling_rate": [0, 1e9, 10**12, "16000", 16000.5, ...],
     "extractor.num_mel_bins": [0, -1, 10**9, None, 64, ...],
     "extractor.hop_s": [0, 1e-9, "x", 0.02, ...],
-    "extractor.normalisation": ["clip", None, ...],
+    "extractor.normalization": ["clip", None, ...],
     "corpus": [None, [], ...],
     "corpus.name": [None, 3, "x" * 100_000, ...],
     "corpus.may_redistribute": ["no", 1, None, ...],
-    "corpus.licence": [[], ...],
+    "corpus.license": [[], ...],
     "corpus.others": [None, {}, [3], [{"name": "x"}], ...],
     "splits": [None, {}, [], {"dev": {}}, {"train": 3}, ...],
     "splits.train": [None, {}],
@@ -187,7 +187,7 @@ def test_no_field_that_a_build_writes_is_lost_in_reading(folder, tmp_path):
     card = CorpusCard("Tones", "CC0", may_redistribute=True, others=(other,))
     for source in (folder, build_small_features(tmp_path / "f", card)):
         assert load_features(source).manifest == json.loads((source / "manifest.json").read_text())
-    assert load_features(source).manifest["corpus"]["others"][0]["licence"] == "CC BY-NC 4.0"
+    assert load_features(source).manifest["corpus"]["others"][0]["license"] == "CC BY-NC 4.0"
 
 
 INDICES = {

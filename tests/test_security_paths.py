@@ -132,7 +132,7 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
     argv += [str(tmp_path / "out" / "run"), f"--hub-token={secret_token}", "--push_to_hub", "--num_workers", "1"]
     argv += ["--hub_model_id", "alice/clean", "--hub_dataset_id", "alice/clean-features", "--max_steps", "1"]
     argv += ["--num_mel_bins", "32", "--lora_rank", "2", "--report_to", "tensorboard", "--use_cpu", "true"]
-    argv += ["--public_licence", "unknown"] if kind == "dataset" else []
+    argv += ["--public_license", "unknown"] if kind == "dataset" else []
     monkeypatch.setattr(sys, "argv", ["/home/alice/recipes/ast_folder.py", *argv])
     hf_audio.run_network(VALUES)
 
@@ -141,7 +141,7 @@ def test_a_published_run_holds_no_token_and_no_path(recordings, hub, tmp_path, m
     assert {"README.md", "report.json", "config.json", "adapter/adapter_config.json", "data/index.parquet"} <= set(
         published
     )
-    assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/pictures/windows.png"} <= set(published)
+    assert {"scores/clips.parquet", "plots/f1_per_class.png", "data/plots/windows.png"} <= set(published)
     index = pq.read_table(io.BytesIO(published["data/index.parquet"])).to_pylist()
     assert min(row["clip_id"] for row in index) == "bell/0.wav"
     assert len(index) == 24 or (kind == "audited" and len(index) >= 18), "an audit takes some of these tones for copies"

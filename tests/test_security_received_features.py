@@ -20,8 +20,8 @@ from hf_audio.publishing.dataset_card import write_dataset_card
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.publishing.push import push_features
 
-ELSEWHERE = "http://127.0.0.1:9/picture.png"
-OTHER = {"name": "Noises", "licence": "CC BY-NC-SA 3.0", "may_redistribute": False}
+ELSEWHERE = "http://127.0.0.1:9/image.png"
+OTHER = {"name": "Noises", "license": "CC BY-NC-SA 3.0", "may_redistribute": False}
 OTHER |= {"citation": "Somebody: Noises.", "homepage": "", "protocol": "", "groups_known": True, "understood": ""}
 OTHER |= {"source": "", "revision": ""}
 
@@ -33,9 +33,9 @@ def folder(tiny_folders, tmp_path) -> Path:
 
 def with_addresses(folder: Path) -> None:
     table = pq.read_table(shard_of(folder))
-    pictures = [{"bytes": None, "path": ELSEWHERE}] * len(table)
+    images = [{"bytes": None, "path": ELSEWHERE}] * len(table)
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    write_shard(folder, table.append_column("cover", pa.array(pictures, kind)))
+    write_shard(folder, table.append_column("cover", pa.array(images, kind)))
 
 
 def with_card(head: str):
@@ -50,7 +50,7 @@ SPOILT = {
         "leads those who load",
     ),
     "a column of addresses": (with_addresses, "has other columns than its manifest says: 'cover'"),
-    "a picture at an address": (
+    "a image at an address": (
         lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
         "has an empty value in features",
     ),
@@ -68,7 +68,7 @@ SPOILT = {
             rf"manifest\.json is damaged: {place.split('.')[0]}",
         )
         for place, value in (
-            *((place, ...) for place in ("splits", "corpus", "corpus.licence", "extractor", "label_names")),
+            *((place, ...) for place in ("splits", "corpus", "corpus.license", "extractor", "label_names")),
             *((place, []) for place in ("splits", "corpus", "extractor", "splits.train.label_counts")),
             *(("splits.train", 3), ("splits.train.num_windows", "x"), ("window_s", "x"), ("label_names", 5)),
             *(("corpus.others", 5), ("corpus.others", [1]), ("corpus.others", [{}]), ("corpus.others", [OTHER] * 101)),
@@ -99,7 +99,7 @@ def test_a_card_that_its_owner_has_written_is_kept(hub, token, folder):
     assert hub.repo("datasets", "alice/received").read("README.md").decode() == card
 
 
-def test_the_licence_of_every_source_comes_through_to_the_cards(folder, tmp_path):
+def test_the_license_of_every_source_comes_through_to_the_cards(folder, tmp_path):
     edit_json(folder / "manifest.json", "corpus.others", [OTHER])
     features = load_features(folder)
     assert features.manifest["corpus"]["others"] == [OTHER]

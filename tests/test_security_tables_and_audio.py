@@ -26,7 +26,7 @@ from hf_audio.data.building.build import build_features
 from hf_audio.data.index.label_overrides import ClipLabels, read_overrides
 from hf_audio.data.index.table import Clip, index_of, rows_of
 from hf_audio.data.recordings import audio
-from hf_audio.data.recordings.audio import MOST_SAMPLES, AudioError, read_audio
+from hf_audio.data.recordings.audio import MAX_SAMPLES, AudioError, read_audio
 from hf_audio.data.tables import csv_text, read_table, written_rows
 from hf_audio.errors import as_html
 from hf_audio.files import read_yaml
@@ -212,7 +212,7 @@ def test_a_recording_that_fills_the_memory_is_refused_before_it_is_decoded(tmp_p
     path = long_wav(tmp_path / "long.wav", hours, file_rate)
     with pytest.raises(AudioError) as caught:
         read_audio(path, rate)
-    most_h = MOST_SAMPLES / max(file_rate, rate) / 3600
+    most_h = MAX_SAMPLES / max(file_rate, rate) / 3600
     assert caught.value.reason == (
         f"too long: {hours:.1f} h, of which at most {most_h:.1f} h are held at once; cut it, or list stretches of it "
         "by start_s and end_s"
@@ -228,7 +228,7 @@ def test_in_stereo_half_as_long_is_too_long(tmp_path):
 
 def test_a_recording_that_must_be_held_and_is_too_long_is_left_out_with_its_reason(tmp_path, monkeypatch):
     for module in (audio, clip_windows):
-        monkeypatch.setattr(module, "MOST_SAMPLES", 1_000_000)  # less than one call of the extractor takes
+        monkeypatch.setattr(module, "MAX_SAMPLES", 1_000_000)  # less than one call of the extractor takes
     clips = tone_clips(tmp_path / "tones")
     too_long = Clip(long_wav(tmp_path / "=long.wav", 20, 1_000), ("low",), "long", "=long.wav", split="train")
     index = index_of([*clips, too_long])

@@ -52,14 +52,14 @@ class TestContents:
             (folder / name).write_bytes(SECRET)
 
     def test_of_a_feature_folder_only_what_was_built_is_pushed(self, hub, token, features, caplog):
-        stray = (*self.STRAY, "data/notes.csv", "data/train-00007-of-00009.parquet", "pictures/me.png", "closed/a.csv")
+        stray = (*self.STRAY, "data/notes.csv", "data/train-00007-of-00009.parquet", "plots/me.png", "closed/a.csv")
         self.put(features, *stray, "closed/manifest.json", "closed/data/train-00000-of-00001.parquet")
         push_features(features, "alice/tidy")
         published = everything_in(hub.repo("datasets", "alice/tidy"))
         assert sorted(published) == [
             *("README.md", "data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet"),
             *("data/validation-00000-of-00001.parquet", "excluded.csv", "index.parquet", "manifest.json"),
-            *("pictures/class_distribution.png", "pictures/windows.png", "preprocessor_config.json"),
+            *("plots/class_distribution.png", "plots/windows.png", "preprocessor_config.json"),
         ]
         assert SECRET not in b"".join(published.values())
         (line,) = [record.getMessage() for record in caplog.records if "Not published" in record.getMessage()]
@@ -83,7 +83,7 @@ class TestContents:
         assert r"a\x1b[2Jb\nc" in caplog.text
 
     @pytest.mark.parametrize(
-        "name", ["excluded.csv", "index.parquet", "manifest.json", "README.md", "pictures/windows.png"]
+        "name", ["excluded.csv", "index.parquet", "manifest.json", "README.md", "plots/windows.png"]
     )
     def test_a_link_is_not_followed(self, hub, token, features, secret, name):
         write_dataset_card(features)
@@ -97,7 +97,7 @@ class TestContents:
             push_features(features, "alice/links")
         assert ("datasets", "alice/links") not in hub.storage.repos
 
-    @pytest.mark.parametrize("below", ["data", "pictures"])
+    @pytest.mark.parametrize("below", ["data", "plots"])
     def test_a_folder_that_is_a_link_is_not_followed(self, hub, token, features, tmp_path, below):
         write_dataset_card(features)
         shutil.move(features / below, tmp_path / "elsewhere")
@@ -106,10 +106,10 @@ class TestContents:
             push_features(features, "alice/links")
         assert ("datasets", "alice/links") not in hub.storage.repos
 
-    def test_pictures_are_not_written_through_a_link(self, token, features, tmp_path):
+    def test_plots_are_not_written_through_a_link(self, token, features, tmp_path):
         (tmp_path / "elsewhere").mkdir()
-        (features / "pictures").symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(InputError, match="pictures is a link"):
+        (features / "plots").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(InputError, match="plots is a link"):
             push_features(features, "alice/links")
         assert not list((tmp_path / "elsewhere").iterdir())
 

@@ -47,8 +47,8 @@ def test_rows_come_in_rising_order_and_each_once(container):
 def test_a_recording_that_is_too_long_for_memory_is_read_from_a_file(container, tmp_path, monkeypatch):
     """In Parquet and Arrow its bytes are held already, and are not copied."""
     path, field = container
-    monkeypatch.setattr("hf_audio.data.recordings.hub_files.MOST_HELD_BYTES", 100)
-    monkeypatch.setattr(containers, "MOST_COPIED_BYTES", 100)
+    monkeypatch.setattr("hf_audio.data.recordings.hub_files.MAX_HELD_BYTES", 100)
+    monkeypatch.setattr(containers, "MAX_COPIED_BYTES", 100)
     for row, sound in sounds(str(path), field, range(20), open_regular, tmp_path):
         assert not isinstance(sound, io.BytesIO)
         assert np.array_equal(read_audio(sound, 16_000), read_audio(io.BytesIO(CONTENTS[row]), 16_000))
@@ -57,8 +57,8 @@ def test_a_recording_that_is_too_long_for_memory_is_read_from_a_file(container, 
 
 def test_a_recording_of_too_many_bytes_is_refused(container, monkeypatch):
     path, field = container
-    monkeypatch.setattr(containers, "MOST_RECORDING_BYTES", 100)
-    monkeypatch.setattr(containers, "MOST_GROUP_BYTES", 1000)
+    monkeypatch.setattr(containers, "MAX_RECORDING_BYTES", 100)
+    monkeypatch.setattr(containers, "MAX_GROUP_BYTES", 1000)
     if path.suffix == ".parquet":
         with pytest.raises(
             InputError, match=r"a row group with .* bytes of sound, expected at most 1,000: write it anew"

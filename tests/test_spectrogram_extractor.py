@@ -1,4 +1,4 @@
-"""SpectrogramFeatureExtractor: equal to librosa, stereo in order, normalised and padded as it says."""
+"""SpectrogramFeatureExtractor: equal to librosa, stereo in order, normalized and padded as it says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def extractor_of(**settings) -> SpectrogramFeatureExtractor:
 
 def values_of(sound: np.ndarray, **settings) -> np.ndarray:
     """In dB, `[channels, frames, bins]`."""
-    return extractor_of(**{"normalisation": "none", **settings}).extract(sound).swapaxes(0, 1)
+    return extractor_of(**{"normalization": "none", **settings}).extract(sound).swapaxes(0, 1)
 
 
 def decibels(power: np.ndarray) -> np.ndarray:
@@ -71,8 +71,8 @@ def test_wavelets_are_those_computed_one_by_one(hop):
     (ours,) = values_of(sound, channels=("wavelet",), **settings)
     hz = np.geomspace(32.7, 0.4 * rate, bins)
     expected = np.zeros_like(ours)
-    for number, centre in enumerate(hz):
-        scale = 6 / (2 * np.pi * centre)
+    for number, center in enumerate(hz):
+        scale = 6 / (2 * np.pi * center)
         time_s = np.arange(-round(6 * scale * rate), round(6 * scale * rate) + 1) / rate
         wavelet = np.exp(6j * time_s / scale - (time_s / scale) ** 2 / 2)
         wavelet *= 2 / (scale * rate * np.sqrt(2 * np.pi))
@@ -136,11 +136,11 @@ def test_what_may_be_handed_over():
         mono(sound[0], 16_000)
 
 
-# Normalisation and padding
+# Normalization and padding
 
 
-def test_per_clip_normalisation_is_by_real_frames_alone():
-    extractor = Spectrogram(normalisation="clip", channels=("mel", "wavelet"))
+def test_per_clip_normalization_is_by_real_frames_alone():
+    extractor = Spectrogram(normalization="clip", channels=("mel", "wavelet"))
     extractor = extractor.to_feature_extractor(130, [-1.0, -1.0], [5.0, 5.0])
     sound = music(1.0)
     (values,) = extractor(sound, RATE, return_tensors="pt")["input_values"]
@@ -152,17 +152,17 @@ def test_per_clip_normalisation_is_by_real_frames_alone():
     torch.testing.assert_close(louder[0], values[0], atol=2e-3, rtol=0)  # a level says nothing any more
 
 
-def test_padding_and_statistics_of_each_normalisation():
+def test_padding_and_statistics_of_each_normalization():
     sound = stereo_music(0.5)
     settings = {"channels": ("left", "right")}
-    plain = Spectrogram(**settings, normalisation="none").to_feature_extractor(30, [-40, -50], [10, 20])
+    plain = Spectrogram(**settings, normalization="none").to_feature_extractor(30, [-40, -50], [10, 20])
     values = plain(sound, RATE)["input_values"]
     assert plain.padding_value == -110 and (values[:, :, 22:] == -110).all()
     np.testing.assert_array_equal(values[0, :, :22], values_of(sound, **settings))
     by_dataset = Spectrogram(**settings).to_feature_extractor(30, [-40, -50], [10, 20])
-    normalised = by_dataset(sound, RATE)["input_values"]
-    assert by_dataset.padding_value == 0 and (normalised[:, :, 22:] == 0).all()
-    np.testing.assert_allclose(normalised[0, 1, :22], (values[0, 1, :22] + 50) / 20, rtol=1e-5, atol=1e-5)
+    normalized = by_dataset(sound, RATE)["input_values"]
+    assert by_dataset.padding_value == 0 and (normalized[:, :, 22:] == 0).all()
+    np.testing.assert_allclose(normalized[0, 1, :22], (values[0, 1, :22] + 50) / 20, rtol=1e-5, atol=1e-5)
     again = SpectrogramFeatureExtractor.from_dict(json.loads(plain.to_json_string()))
     assert again.to_dict() == plain.to_dict() and again.padding_value == -110
 
@@ -174,10 +174,10 @@ def test_too_long_a_waveform_is_cut():
     np.testing.assert_allclose(values[0, :7], values_of(music(3.0))[0, :7], atol=1e-5)
 
 
-@pytest.mark.parametrize("normalisation", ["dataset", "clip", "none"])
-def test_silence_gives_numbers(normalisation):
+@pytest.mark.parametrize("normalization", ["dataset", "clip", "none"])
+def test_silence_gives_numbers(normalization):
     sound = np.stack([music(0.5), np.zeros(RATE // 2, np.float32)])
-    settings = {"channels": CHANNELS, "normalisation": normalisation}
+    settings = {"channels": CHANNELS, "normalization": normalization}
     extractor = Spectrogram(**settings).to_feature_extractor(22, [-50.0] * 7, [1e-6] * 7)
     for one in (sound, np.zeros_like(sound), music(0.5)[:1]):
         values = extractor([one], RATE)["input_values"]

@@ -31,7 +31,7 @@ from hf_audio.preparation import window_extractor
 from hf_audio.publishing.dataset_card import write_dataset_card
 
 pytestmark = pytest.mark.timeout(60)
-CARD = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True)
+CARD = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True)
 LABELS = LabelSpace(("high", "low"), "single_label_classification")
 ALL = {"sample_rate": RATE, "num_mel_bins": 32, "n_fft": 1024, "hop_samples": 256, "channels": CHANNELS}
 USE_WITHOUT_HF_AUDIO = """
@@ -92,10 +92,10 @@ def of_sound(features, rows) -> torch.Tensor:
     return features.extractor(sounds, sampling_rate=RATE, return_tensors="pt")["input_values"]
 
 
-@pytest.mark.parametrize("normalisation", ["dataset", "clip", "none"])
-def test_batches_are_what_the_extractor_makes_of_the_windows(corpus, folder, tmp_path, normalisation):
-    if normalisation != "dataset":
-        folder = build(corpus, tmp_path / "f", Spectrogram(**ALL, normalisation=normalisation))
+@pytest.mark.parametrize("normalization", ["dataset", "clip", "none"])
+def test_batches_are_what_the_extractor_makes_of_the_windows(corpus, folder, tmp_path, normalization):
+    if normalization != "dataset":
+        folder = build(corpus, tmp_path / "f", Spectrogram(**ALL, normalization=normalization))
     features = load_features(folder, streaming=True)
     assert (features.kind.name, features.window_frames, features.num_windows("train")) == ("spectrogram", 87, 16)
     paths = {clip.clip_id: str(clip.path) for clip in corpus}
@@ -104,14 +104,14 @@ def test_batches_are_what_the_extractor_makes_of_the_windows(corpus, folder, tmp
     exact = of_sound(features, rows)
     assert batch.shape == exact.shape == (22, 7, 87, 32) and batch.dtype == torch.float32
     steps = torch.tensor([row["scales"] for row in rows])  # of 8 bits, in dB
-    if normalisation == "dataset":
+    if normalization == "dataset":
         steps /= torch.tensor(features.extractor.std)
-    elif normalisation == "clip":
+    elif normalization == "clip":
         deviations = torch.stack([torch.from_numpy(features.kind.decode(row)).std(dim=(0, 2)) for row in rows])
         steps /= deviations.clamp(min=1e-3)  # what cancels as mono is silent there
     short = [number for number, row in enumerate(rows) if row["num_frames"] < 87]
     assert len(short) == 2 and rows[short[0]]["num_frames"] == 1 + round(0.6 * RATE) // 256
-    tolerance = 0.55 * steps[:, :, None, None] + (0.02 if normalisation == "clip" else 1e-3)
+    tolerance = 0.55 * steps[:, :, None, None] + (0.02 if normalization == "clip" else 1e-3)
     assert ((batch - exact).abs() <= tolerance).all()
     is_padding = torch.arange(87) >= torch.tensor([row["num_frames"] for row in rows])[:, None]
     assert (batch.permute(0, 2, 1, 3)[is_padding] == features.extractor.padding_value).all()
@@ -169,8 +169,8 @@ def test_the_card_shows_the_channels_and_its_code_reads_them(folder, monkeypatch
     row = features.splits["train"][0]
     np.testing.assert_allclose(names["spectrograms"], features.kind.decode(row).swapaxes(0, 1), atol=1e-4)
     assert names["labels"] == [LABELS.names[row["labels"][0]]]
-    picture = datasets.load_dataset(str(folder), split="test")[0]["features"]
-    assert picture.size == (87, 7 * 32) and picture.mode == "L"
+    image = datasets.load_dataset(str(folder), split="test")[0]["features"]
+    assert image.size == (87, 7 * 32) and image.mode == "L"
 
 
 def test_it_can_be_sent_to_processes_and_gives_the_same(corpus, folder, tmp_path):
@@ -215,7 +215,7 @@ def test_published_beside_a_model_it_needs_no_hf_audio(folder, tmp_path, hub, fo
         ({"channels": ("mel", "harmonics")}, r"Unknown channel 'harmonics': did you mean 'harmonic'\?"),
         ({"channels": ("mel", "mel")}, r"must name each channel once, found mel mel; there are mel, left"),
         ({"channels": ()}, r"must name each channel once, found none"),
-        ({"normalisation": "clips"}, r"Unknown normalisation 'clips': did you mean 'clip'\?"),
+        ({"normalization": "clips"}, r"Unknown normalization 'clips': did you mean 'clip'\?"),
         ({"hop_samples": 4096}, r"--hop_samples must be from 1 to --n_fft \(2048\), .* found 4096: try 512"),
         ({"n_fft": 1023}, r"--n_fft must be an even number of samples, found 1023"),
         ({"sample_rate": 0}, r"must be positive, found 0 and 128"),
@@ -239,29 +239,29 @@ def test_wrong_settings_are_one_sentence(settings, message):
 def test_from_the_command_lines_settings():
     made = window_extractor(FeatureConfig(features="spectrogram", channels=["left", "right"], sample_rate=44_100))
     assert made == Spectrogram(44_100, channels=("left", "right")) and made.parameters["channels"] == ["left", "right"]
-    assert window_extractor(FeatureConfig(normalisation="none")) == KaldiFbank(normalisation="none")
+    assert window_extractor(FeatureConfig(normalization="none")) == KaldiFbank(normalization="none")
     assert window_extractor(FeatureConfig(features="waveform", sample_rate=96_000)) == Waveform(96_000)
     with pytest.raises(InputError, match=r"stored as FLAC, of 1 to 655350 Hz, found --sample_rate 700000: try"):
         Waveform(700_000)
     with pytest.raises(InputError, match=r"--channels is for spectrogram features and these are fbank"):
         window_extractor(FeatureConfig(channels=["mel"]))
     with pytest.raises(
-        InputError, match=r"--normalisation is for fbank or spectrogram features and these are waveform"
+        InputError, match=r"--normalization is for fbank or spectrogram features and these are waveform"
     ):
-        window_extractor(FeatureConfig(features="waveform", normalisation="clip"))
-    with pytest.raises(InputError, match=r"normalised by their own clip.*give --features spectrogram"):
-        window_extractor(FeatureConfig(normalisation="clip"))
+        window_extractor(FeatureConfig(features="waveform", normalization="clip"))
+    with pytest.raises(InputError, match=r"normalized by their own clip.*give --features spectrogram"):
+        window_extractor(FeatureConfig(normalization="clip"))
 
 
 def test_extractors_are_compared_by_all_that_decides_the_values(folder):
     stored = load_features(folder).extractor
     check_same_extractor(stored, Spectrogram(**ALL).to_feature_extractor(5, 0.0, 1.0))
-    for name, value in {"n_fft": 2048, "hop_samples": 128, "num_mel_bins": 16, "normalisation": "clip"}.items():
+    for name, value in {"n_fft": 2048, "hop_samples": 128, "num_mel_bins": 16, "normalization": "clip"}.items():
         with pytest.raises(InputError, match=rf"\({name} \w+ there, {value} wanted\)"):
             check_same_extractor(stored, Spectrogram(**{**ALL, name: value}).to_feature_extractor(5, 0.0, 1.0))
     with pytest.raises(InputError, match=r"channels \['mel', .*\] there, \['mel'\] wanted"):
         check_same_extractor(stored, Spectrogram(**{**ALL, "channels": ("mel",)}).to_feature_extractor(5, 0.0, 1.0))
-    with pytest.raises(InputError, match=r"are spectrogram \(spectrograms\) and the model reads log-mel pictures"):
+    with pytest.raises(InputError, match=r"are spectrogram \(spectrograms\) and the model reads log-mel images"):
         check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))
 
 
@@ -276,9 +276,9 @@ def test_fbank_needs_samples_and_bins(settings):
     assert lowest([torch.rand(1000)])[0].shape == (98, 4)
 
 
-def test_fbank_that_is_not_normalised(corpus, tmp_path):
-    extractor = pickle.loads(pickle.dumps(KaldiFbank(normalisation="none")))
-    assert extractor.parameters["normalisation"] == "none" != KaldiFbank().parameters["normalisation"]
+def test_fbank_that_is_not_normalized(corpus, tmp_path):
+    extractor = pickle.loads(pickle.dumps(KaldiFbank(normalization="none")))
+    assert extractor.parameters["normalization"] == "none" != KaldiFbank().parameters["normalization"]
     features = load_features(build([clip for clip in corpus if "/2" not in clip.clip_id], tmp_path / "f", extractor))
     assert features.extractor.do_normalize is False
     rows = list(features.splits["test"])
@@ -289,7 +289,7 @@ def test_fbank_that_is_not_normalised(corpus, tmp_path):
         assert (values[num_frames:] == 0).all()
     assert batch.min() < -3 and any(row["num_frames"] < 98 for row in rows)
     text = write_dataset_card(tmp_path / "f").read_text()
-    assert "Models read these values, not normalised: `preprocessor_config.json`" in text and "2 * std" not in text
+    assert "Models read these values, not normalized: `preprocessor_config.json`" in text and "2 * std" not in text
 
 
 @pytest.mark.parametrize("rate", [44_100, 96_000, 12_345])

@@ -44,7 +44,7 @@ def trained(tmp_path_factory) -> Path:
     return folder / "run"
 
 
-def test_five_seconds_of_stereo_are_pictures_of_431_frames_and_64_bins():
+def test_five_seconds_of_stereo_are_images_of_431_frames_and_64_bins():
     recipe = parse_recipe(runpy.run_path(str(RECIPE))["VALUES"], argv=[])
     source = window_extractor(recipe.features)
     frames = source.window_frames(recipe.features.window_s)

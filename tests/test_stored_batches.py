@@ -17,10 +17,10 @@ from hf_audio.kinds.waveform import Waveform
 
 LABELS = LabelSpace(("a", "b"), SINGLE_LABEL)
 LENGTHS = (60, 25, 90, 1)  # of windows of 60 frames: full, padded, cut, and hardly there
-PICTURES = [
-    *((KaldiFbank(num_mel_bins=32, normalisation=name), -4.2, 3.1) for name in ("dataset", "none")),
+IMAGES = [
+    *((KaldiFbank(num_mel_bins=32, normalization=name), -4.2, 3.1) for name in ("dataset", "none")),
     *(
-        (Spectrogram(22_050, 32, channels=channels, normalisation=name), [-40.0, -50.0, 3.0], [15.0, 20.0, 1e-9])
+        (Spectrogram(22_050, 32, channels=channels, normalization=name), [-40.0, -50.0, 3.0], [15.0, 20.0, 1e-9])
         for channels in (("mel",), ("left", "right", "mfcc"))
         for name in ("dataset", "clip", "none")
     ),
@@ -41,9 +41,9 @@ def collators(extractor) -> tuple[FeatureCollator, FeatureCollator]:
 
 
 @pytest.mark.parametrize(
-    ("source", "mean", "std"), PICTURES, ids=lambda one: f"{type(one).__name__}{getattr(one, 'normalisation', '')}"
+    ("source", "mean", "std"), IMAGES, ids=lambda one: f"{type(one).__name__}{getattr(one, 'normalization', '')}"
 )
-def test_pictures_travel_as_a_quarter_of_their_bytes(source, mean, std):
+def test_images_travel_as_a_quarter_of_their_bytes(source, mean, std):
     kind, random = KINDS[source.parameters["kind"]], np.random.default_rng(0)
     channels = source.parameters.get("channels")
     if channels:
@@ -62,7 +62,7 @@ def test_pictures_travel_as_a_quarter_of_their_bytes(source, mean, std):
     assert whole.on_device(batch).keys() == batch.keys()
     decoded = [kind.decode(row) for row in rows]
     if channels:
-        wanted = extractor.normalise(decoded)
+        wanted = extractor.normalize(decoded)
     else:
         wanted = np.zeros((4, 60, 32), dtype=np.float32)
         for values, window in zip(wanted, decoded, strict=True):

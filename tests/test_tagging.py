@@ -16,7 +16,7 @@ import hf_audio
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.predictor import Predictor
-from hf_audio.tagging.tagger import MOST_PARTS, Tagger, joined, keep
+from hf_audio.tagging.tagger import MAX_PARTS, Tagger, joined, keep
 
 LENGTHS_S = (0.01, 0.3, 0.4999, 0.5, 0.63, 0.7, 3.137, 9.0)
 
@@ -210,7 +210,7 @@ def test_silence_is_heard_too(tagger, tmp_path):
     np.testing.assert_allclose(tagger(path).logits, tagger(np.zeros(20_000, np.float32), 16_000).logits, atol=1e-5)
 
 
-def test_tables_json_and_pictures(tagger, tmp_path):
+def test_tables_json_and_images(tagger, tmp_path):
     tags = tagger(write_sound(tmp_path / "<b>&.wav", 3.1))
     table = tags.to_pandas()
     assert list(table) == ["start_s", "end_s", *tagger.labels.names] and len(table) == len(tags.starts_s)
@@ -228,5 +228,5 @@ def test_many_small_parts_are_joined_and_stay_in_order():
     parts: list[np.ndarray] = []
     for number in range(100):
         keep(parts, np.full((2, 3), number))
-    assert len(parts) < MOST_PARTS
+    assert len(parts) < MAX_PARTS
     np.testing.assert_array_equal(np.concatenate(parts)[::2, 0], np.arange(100))

@@ -105,7 +105,7 @@ def test_whose_weights_they_were_is_known(hub, tmp_path):
     publish(hub, NAME)
     model = timm_from_pretrained(config("test_resnet"))
     origin = origin_of(model)
-    assert origin["base_model"] == f"timm/{NAME}" and origin["base_licence"] == "apache-2.0"
+    assert origin["base_model"] == f"timm/{NAME}" and origin["base_license"] == "apache-2.0"
     assert origin_of(TimmClassifier(config("test_resnet"))) == {"base_model": None}
     adapted = add_lora(model, rank=2).eval()
     for name, weights in adapted.named_parameters():

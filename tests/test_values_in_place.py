@@ -17,7 +17,7 @@ from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, lo
 from hf_audio.data.loading.values_in_place import file_version
 from hf_audio.errors import InputError
 from hf_audio.kinds.waveform import Waveform
-from hf_audio.recipe import parse_recipe
+from hf_audio.parsing import parse_recipe
 from hf_audio.stages import _stored_features
 
 

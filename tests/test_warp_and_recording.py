@@ -1,4 +1,4 @@
-"""Warp and Recording: what they do to a picture whose sound is known."""
+"""Warp and Recording: what they do to a image whose sound is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from augmenting import augmented, numbers_of
 
-from hf_audio.augment import Normalisation, Recording, Warp, augmentation_for
+from hf_audio.augment import Normalization, Recording, Warp, augmentation_for
 from hf_audio.augment.energies import NATURAL_DB
 from hf_audio.augment.recording import uniform_noise
 from hf_audio.augment.warp import WarpNumbers
@@ -15,11 +15,11 @@ from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 
-NORMALISATION = Normalisation(-8.0, 3.0)
+NORMALIZATION = Normalization(-8.0, 3.0)
 FRAMES, BINS, REAL = 60, 32, 25
 
 
-def picture(short: bool = False) -> torch.Tensor:
+def image(short: bool = False) -> torch.Tensor:
     """Two windows with one loud ridge at frame 10 and one at bin 12; a short one is padded behind its 25 frames."""
     log_mel = torch.full((2, FRAMES, BINS), -12.0)
     log_mel += torch.linspace(0, 0.5, BINS)  # no real frame has the same value in all bins
@@ -27,7 +27,7 @@ def picture(short: bool = False) -> torch.Tensor:
     log_mel[:, :, 12] += 3.0
     if short:
         log_mel[:, REAL:] = 0.0
-    return NORMALISATION.apply(log_mel)
+    return NORMALIZATION.apply(log_mel)
 
 
 def lengths(short: bool = False) -> torch.Tensor:
@@ -38,39 +38,39 @@ def warped(features, drawn: dict, short: bool = False, **settings):
     """The features and their lengths, warped by numbers that change nothing but for those given."""
     plain = {"stretch": 1.0, "scale": 1.0, "shift": 0.0, "gain": 0.0, "start": 0.0}
     numbers = WarpNumbers(**{name: np.full(2, value) for name, value in (plain | drawn).items()})
-    found, _, num_frames = augmented(Warp(**settings), NORMALISATION, features, None, numbers, lengths(short))
+    found, _, num_frames = augmented(Warp(**settings), NORMALIZATION, features, None, numbers, lengths(short))
     return found, num_frames
 
 
 @pytest.mark.parametrize("short", [False, True])
 def test_a_warp_of_nothing_changes_nothing(short):
     settings = {"time_stretch": 0.5, "frequency_shift_bins": 5.0, "gain_db": 3.0}
-    found, num_frames = warped(picture(short), {}, short, **settings)
-    torch.testing.assert_close(found, picture(short), rtol=1e-5, atol=1e-5)
+    found, num_frames = warped(image(short), {}, short, **settings)
+    torch.testing.assert_close(found, image(short), rtol=1e-5, atol=1e-5)
     assert torch.equal(num_frames, lengths(short))
 
 
 def test_time_shift_turns_a_full_window_round():
-    found, _ = warped(picture(), {"start": 0.5}, time_shift=True)
-    torch.testing.assert_close(found, picture().roll(-FRAMES // 2, dims=1), rtol=1e-5, atol=1e-5)
-    found, _ = warped(picture(), {"start": 0.5}, time_shift=False)
-    torch.testing.assert_close(found, picture(), rtol=1e-5, atol=1e-5)
+    found, _ = warped(image(), {"start": 0.5}, time_shift=True)
+    torch.testing.assert_close(found, image().roll(-FRAMES // 2, dims=1), rtol=1e-5, atol=1e-5)
+    found, _ = warped(image(), {"start": 0.5}, time_shift=False)
+    torch.testing.assert_close(found, image(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_short_clip_starts_where_it_does_and_grows_and_shrinks():
     for stretch, length, ridge in ((2.0, 50, 20), (0.5, 12, 5)):
         drawn = {"stretch": stretch, "start": 0.7}
-        found, num_frames = warped(picture(short=True), drawn, True, time_stretch=1.0)
+        found, num_frames = warped(image(short=True), drawn, True, time_stretch=1.0)
         assert num_frames.tolist() == [length, length]
-        torch.testing.assert_close(found[:, length:], torch.full_like(found[:, length:], NORMALISATION.padding_value))
+        torch.testing.assert_close(found[:, length:], torch.full_like(found[:, length:], NORMALIZATION.padding_value))
         assert int(found[0, :length].sum(dim=1).argmax()) == ridge
 
 
 def test_pitch_moves_bins_and_gain_moves_values():
-    found, _ = warped(picture(), {"shift": 4.0}, frequency_shift_bins=4.0)
+    found, _ = warped(image(), {"shift": 4.0}, frequency_shift_bins=4.0)
     assert int(found[0, 30].argmax()) == 12 + 4
-    found, _ = warped(picture(), {"gain": 10.0 / NATURAL_DB}, gain_db=10.0)
-    louder = NORMALISATION.undo(found) - NORMALISATION.undo(picture())
+    found, _ = warped(image(), {"gain": 10.0 / NATURAL_DB}, gain_db=10.0)
+    louder = NORMALIZATION.undo(found) - NORMALIZATION.undo(image())
     torch.testing.assert_close(louder, torch.full_like(louder, 2.302585), rtol=1e-3, atol=1e-3)  # ln 10
 
 
@@ -87,15 +87,15 @@ def test_what_is_drawn_for_a_warp_lies_between_its_limits():
     assert np.median(drawn.stretch) == pytest.approx(1.0, abs=0.03) and abs(drawn.shift.mean()) < 0.15
 
 
-def test_an_equaliser_bends_the_spectrum_alike_at_all_times():
-    recording = Recording(equaliser_db=6.0)
+def test_an_equalizer_bends_the_spectrum_alike_at_all_times():
+    recording = Recording(equalizer_db=6.0)
     drawn = numbers_of(recording, 2)
-    found = augmented(recording, NORMALISATION, picture(short=True), None, drawn, lengths(short=True))[0]
-    change = (NORMALISATION.undo(found) - NORMALISATION.undo(picture(short=True)))[:, :REAL]
+    found = augmented(recording, NORMALIZATION, image(short=True), None, drawn, lengths(short=True))[0]
+    change = (NORMALIZATION.undo(found) - NORMALIZATION.undo(image(short=True)))[:, :REAL]
     torch.testing.assert_close(change, change[:, :1].expand_as(change), rtol=1e-3, atol=1e-3)
     nodes = torch.from_numpy(drawn.nodes[:, 0]).float()
     torch.testing.assert_close(change[:, 0, 0], nodes, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(found[:, REAL:], picture(short=True)[:, REAL:])
+    torch.testing.assert_close(found[:, REAL:], image(short=True)[:, REAL:])
     assert numbers_of(recording, 3000).nodes.std() * NATURAL_DB == pytest.approx(6.0, rel=0.03)
 
 
@@ -104,15 +104,15 @@ def test_noise_fills_what_is_quiet_at_the_level_asked_for(short):
     recording = Recording(noise_probability=1.0, noise_snr_db=10.0)
     drawn = numbers_of(recording, 2)._replace(drop=np.full(2, 10.0 / NATURAL_DB), tilt=np.zeros(2))
     real = REAL if short else FRAMES
-    before = NORMALISATION.undo(picture(short))[:, :real]
-    found = augmented(recording, NORMALISATION, picture(short), None, drawn, lengths(short))[0]
-    added = NORMALISATION.undo(found)[:, :real].exp() - before.exp()
+    before = NORMALIZATION.undo(image(short))[:, :real]
+    found = augmented(recording, NORMALIZATION, image(short), None, drawn, lengths(short))[0]
+    added = NORMALIZATION.undo(found)[:, :real].exp() - before.exp()
     level = added.mean(dim=(1, 2)) / before.exp().mean(dim=(1, 2))
     torch.testing.assert_close(level, torch.full((2,), 0.1), rtol=0.1, atol=0.0)
-    torch.testing.assert_close(found[:, real:], picture(short)[:, real:])
-    never = augmented(Recording(noise_probability=0.5), NORMALISATION, picture(short), None,
+    torch.testing.assert_close(found[:, real:], image(short)[:, real:])
+    never = augmented(Recording(noise_probability=0.5), NORMALIZATION, image(short), None,
                       drawn._replace(drop=np.full(2, np.inf)), lengths(short))[0]  # fmt: skip
-    torch.testing.assert_close(never, picture(short), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(never, image(short), rtol=1e-5, atol=1e-5)
 
 
 def test_noise_is_as_often_and_as_loud_as_asked_for():
@@ -136,7 +136,7 @@ def test_hashed_noise_is_even_and_independent_of_its_neighbours():
 def test_masks_stay_short_in_short_windows():
     from transformers import ASTFeatureExtractor
 
-    steps = augmentation_for(AugmentConfig(time_mask_s=2.0, equaliser_db=3.0), ASTFeatureExtractor(max_length=68)).steps
+    steps = augmentation_for(AugmentConfig(time_mask_s=2.0, equalizer_db=3.0), ASTFeatureExtractor(max_length=68)).steps
     assert [type(step).__name__ for step in steps] == ["Recording", "SpecAugment"]
     assert steps[1].longest_time_mask_frames == 6
 

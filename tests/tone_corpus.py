@@ -19,7 +19,7 @@ from hf_audio.errors import InputError
 from hf_audio.kinds import WindowExtractor
 from hf_audio.kinds.fbank import KaldiFbank
 
-CARD = CorpusCard("Tones", licence="CC0 1.0", may_redistribute=True)
+CARD = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True)
 LABELS = LabelSpace(("high", "low", "middle"), "single_label_classification")
 PITCH_HZ = {"high": 2500.0, "low": 200.0, "middle": 800.0}
 SPLITS = ["train"] * 7 + ["validation", "test", "test"]

@@ -140,7 +140,7 @@ def batch_of(features: FeatureDataset, split: str) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    from hf_audio.augment import Compose, Mixup, Normalisation, SpecAugment
+    from hf_audio.augment import Compose, Mixup, Normalization, SpecAugment
 
     parser = argparse.ArgumentParser()
     parser.add_argument("features")
@@ -150,11 +150,11 @@ def main() -> None:
     options = parser.parse_args()
 
     features = load_features(options.features, streaming=options.streaming)
-    normalisation = Normalisation.of(features.extractor)
+    normalization = Normalization.of(features.extractor)
     trainer = AudioTrainer(
         tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
-        Classification(features, augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalisation)),
+        Classification(features, augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalization)),
     )
     state = trainer.train_resumable()
     scores = trainer.predictor().scores(features, "test")

@@ -1,4 +1,4 @@
-"""The pictures of a report, drawn for 2 to about 50 classes. Nothing here touches matplotlib's global state."""
+"""The plots of a report, drawn for 2 to about 50 classes. Nothing here touches matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from sklearn import metrics
 
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.figures.figures import BLUE, GREY, ORANGE, new_figure, png, short_name
 from hf_audio.files import write_atomically
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.pictures.figures import BLUE, GREY, ORANGE, new_figure, png, short_name
 
 SCORE_COLOURS = ("#264653", "#2a9d8f", BLUE, "#8a5a9e", GREY)
 
@@ -30,7 +30,7 @@ def write_plots(
     labels: LabelSpace,
     split: str,
 ) -> list[str]:
-    """Draws every picture of a run into `folder` and returns the file names.
+    """Draws every plot of a run into `folder` and returns the file names.
 
     `scores` is what `classification_metrics` says of the clips of `split`, whose `probabilities`, `decisions` and
     `targets` (NaN where unknown) are `[clips, classes]`. Curves need a class with positives and negatives; without one
@@ -65,14 +65,14 @@ def plot_training(log_history: list[dict], metric_names: Sequence[str], best_ste
         panels.append(("Scores on validation, by clip", scores, SCORE_COLOURS, 1.02))
     figure, all_axes = new_figure(5.2 * len(panels), 4.0, columns=len(panels))
     last_step = max(entry["step"] for entry in log_history)
-    for axes, (title, curves, colours, top) in zip(np.atleast_1d(all_axes), panels, strict=True):
-        for (name, points), colour in zip(curves.items(), colours, strict=False):
+    for axes, (title, curves, colors, top) in zip(np.atleast_1d(all_axes), panels, strict=True):
+        for (name, points), color in zip(curves.items(), colors, strict=False):
             if points:
                 steps, values = zip(*points, strict=True)
-                axes.plot(steps, values, color=colour, marker="o" if len(steps) < 40 else "", markersize=3, label=name)
+                axes.plot(steps, values, color=color, marker="o" if len(steps) < 40 else "", markersize=3, label=name)
         if best_step:
             axes.axvline(best_step, color=ORANGE, lw=1.2, ls="--", label=f"kept: step {best_step:,}")
-        axes.set(title=title, xlabel="optimiser step", xlim=(0, 1.02 * last_step), ylim=(0, top))
+        axes.set(title=title, xlabel="optimizer step", xlim=(0, 1.02 * last_step), ylim=(0, top))
         axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -105,7 +105,7 @@ def plot_f1_per_class(scores: dict[str, Any], split: str) -> Figure:
 def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     """Share `[true class, decided class]` of the true class's clips that were decided to be (also) the other.
 
-    With one label a clip this is the confusion matrix, each row adding up to 1. Where targets are partial (NaN), shares
+    With one label per clip this is the confusion matrix, rows add up to 1. Where targets are partial (NaN), shares
     are of the clips of which the other class is known too. NaN shares have no clip.
     """
     true, known = np.asarray(targets) > 0.5, ~np.isnan(targets)
@@ -116,18 +116,18 @@ def confusion_shares(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 
 
 def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpace, split: str) -> Figure:
-    """`confusion_shares` as a picture: what was decided, given what is true."""
+    """`confusion_shares` as a plot: what was decided, given what is true."""
     shares = confusion_shares(targets, decisions)
     num_classes = len(labels)
     size = 2.6 + 0.32 * min(num_classes, 20) + 0.1 * max(num_classes - 20, 0)
     figure, axes = new_figure(size + 0.9, size)
-    figure.set_layout_engine("compressed")  # keeps the labels beside the square picture
-    picture = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    figure.set_layout_engine("compressed")  # keeps the labels beside the square plot
+    plot = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     if num_classes <= 20:
         for (row, column), share in np.ndenumerate(shares):
             if share >= 0.005:
-                colour = "white" if share > 0.55 else "black"
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+                color = "white" if share > 0.55 else "black"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
     names = [short_name(name) for name in labels.names]
     font_size = 8 if num_classes <= 20 else 6
     axes.set_xticks(range(num_classes), names, rotation=90, fontsize=font_size)
@@ -137,7 +137,7 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
     axes.set(xlabel="decided (may be several)" if labels.is_multi_label else "decided", ylabel="true")
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
-    figure.colorbar(picture, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
+    figure.colorbar(plot, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
     return figure
 
 

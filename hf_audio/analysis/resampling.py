@@ -27,8 +27,8 @@ from hf_audio.metrics import decide
 from hf_audio.predictor import Predictor
 
 STOCK = "torchaudio.functional.resample"
-MOST_CLIPS, MOST_S = 64, 30.0  # of each clip its beginning
-MOST_HEADERS = 5_000  # looked at to find them
+MAX_CLIPS, MAX_S = 64, 30.0  # of each clip its beginning
+MAX_HEADERS = 5_000  # looked at to find them
 LARGEST_FILTER = 20_000_000  # numbers of torchaudio's filter: between rates such as 44,101 and 16,000 Hz it has more
 
 
@@ -87,7 +87,7 @@ def low_rates_note(rates: Mapping[str, int], sample_rate: int, split: str) -> li
 def _recordings(clips: pa.Table, token: str | bool | None) -> Iterator[tuple[Clip, Source]]:
     """A sample of the clips with their recordings: from all over files, else from where containers begin."""
     here = is_file(clips)
-    files = np.random.default_rng(0).permutation(np.flatnonzero(here))[:MOST_HEADERS]
+    files = np.random.default_rng(0).permutation(np.flatnonzero(here))[:MAX_HEADERS]
     yield from ((clip, clip.path) for clip in rows_of(clips.take(pa.array(files))))
     yield from where_containers_begin(clips.filter(pa.array(~here)), token)
 
@@ -103,7 +103,7 @@ def _at_another_rate(recordings: Iterable[tuple[Clip, Source]], sample_rate: int
         if own != sample_rate and own * sample_rate <= LARGEST_FILTER * math.gcd(own, sample_rate) ** 2:
             yield clip, source, own
             found += 1
-        if found == MOST_CLIPS:
+        if found == MAX_CLIPS:
             return
 
 
@@ -111,7 +111,7 @@ def _both_ways(clip: Clip, source: Source, own: int, features: FeatureDataset) -
     """The clip's beginning at the model's rate, `[samples]` or in stereo `[2, samples]`: by soxr, and by torchaudio."""
     rate = features.extractor.sampling_rate
     stereo = bool({"left", "right"} & set(features.manifest["extractor"].get("channels", ())))
-    end_s = clip.start_s + MOST_S if clip.end_s is None else min(clip.end_s, clip.start_s + MOST_S)
+    end_s = clip.start_s + MAX_S if clip.end_s is None else min(clip.end_s, clip.start_s + MAX_S)
     sound = read_audio(source, own, clip.start_s, end_s, stereo=stereo)
     return soxr.resample(sound.T, own, rate).T, resample(torch.from_numpy(sound), own, rate).numpy()
 

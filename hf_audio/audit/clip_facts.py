@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import soxr
 
-from hf_audio.audit.fingerprints import PICTURE_S, SAMPLE_RATE, picture
+from hf_audio.audit.fingerprints import PLOT_S, SAMPLE_RATE, plot
 from hf_audio.data.index.table import Clip
 from hf_audio.data.recordings.audio import CANCELLED, SILENT_PEAK, AudioError, probe, read_blocks
 from hf_audio.data.recordings.headers import Source, lacks_last_page, missing_bytes
@@ -38,7 +38,7 @@ class ClipFacts:
         missing: share of the bytes that the header promises and the file lacks.
         lacks_end: an Ogg file without its last page.
         digest: equal for equal samples, whatever the container.
-        image: of `fingerprints.picture`.
+        image: of `fingerprints.plot`.
     """
 
     clip_id: str
@@ -93,7 +93,7 @@ class _Measures:
         self.squares: np.ndarray | float = 0.0
         self.peaks: np.ndarray | float = 0.0
         self.mix_squares = self.mix_peak = 0.0
-        self.beginning: list[np.ndarray] = []  # mono, as long as a picture
+        self.beginning: list[np.ndarray] = []  # mono, as long as a plot
         self.digest = hashlib.blake2b(f"{sample_rate} Hz".encode(), digest_size=16)
 
     def add(self, block: np.ndarray) -> None:
@@ -119,7 +119,7 @@ class _Measures:
         loudest = np.maximum.reduceat(magnitudes.max(axis=1), np.arange(0, len(block), frame))
         self.frames += len(loudest)
         self.quiet_frames += int((loudest < QUIET_FRAME_PEAK).sum())
-        wanted = round((PICTURE_S + 1) * self.sample_rate) - self.samples
+        wanted = round((PLOT_S + 1) * self.sample_rate) - self.samples
         if wanted > 0:
             self.beginning.append(mono[:wanted])
         self.samples += len(block)
@@ -149,7 +149,7 @@ class _Measures:
             mix_db=float(10 * np.log10(max(self.mix_squares / self.samples / mean_square, 1e-12))),
             dead_channels=int((self.peaks < SILENT_PEAK).sum()),
             digest=self.digest.hexdigest(),
-            image=picture(beginning.astype(np.float32)),
+            image=plot(beginning.astype(np.float32)),
         )
 
 

@@ -20,15 +20,15 @@ from hf_audio.files import open_for_writing, open_regular
 from hf_audio.terminal import progress
 
 VERSION = 2  # of what is measured: facts of another one are measured anew
-MOST_LINE_BYTES, MOST_PICTURE_BYTES = 4 << 20, 1 << 20  # both a hundred times what one takes
+MAX_LINE_BYTES, MAX_PLOT_BYTES = 4 << 20, 1 << 20  # both a hundred times what one takes
 
 
 class FactStore:
-    """A file with the facts of one clip a line; pictures stay there until they are asked for."""
+    """A file with the facts of one clip a line; plots stay there until they are asked for."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.facts: list[ClipFacts] = []  # without their pictures
+        self.facts: list[ClipFacts] = []  # without their plots
         self._lines: list[int] = []
 
     def examine(
@@ -65,8 +65,8 @@ class FactStore:
             return known
         with open_for_writing(self.path, "r+b") as file:
             at = 0
-            for line in iter(lambda: file.readline(MOST_LINE_BYTES), b""):
-                if not line.endswith(b"\n") and len(line) < MOST_LINE_BYTES:
+            for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
+                if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
                     file.truncate(at)
                     break
                 try:
@@ -81,12 +81,12 @@ class FactStore:
                 at += len(line)
         return known
 
-    def picture(self, number: int) -> np.ndarray:
+    def plot(self, number: int) -> np.ndarray:
         """Of a clip, uint8 `[frames, 32]`, read from disk; without frames where it cannot be used."""
         with open_regular(self.path) as file:
             file.seek(self._lines[number])
-            packed = base64.b64decode(json.loads(file.readline(MOST_LINE_BYTES))["image"])
-        image = zlib.decompressobj().decompress(packed, MOST_PICTURE_BYTES)
+            packed = base64.b64decode(json.loads(file.readline(MAX_LINE_BYTES))["image"])
+        image = zlib.decompressobj().decompress(packed, MAX_PLOT_BYTES)
         return np.frombuffer(image, np.uint8).reshape(-1, 32)
 
 

@@ -33,7 +33,7 @@ MISSING = 0.01  # of the bytes that a header promises: less is a header that cou
 USUAL = 0.9
 # Clips whose length is so many times more or less than the median, and far outside of what else varies.
 ODD_LENGTH, ODD_DEVIATIONS = 4.0, 5.0
-FEWEST_FOR_ODD = 10
+MIN_FOR_ODD = 10
 FORMAT_OF_SUFFIX = {
     **dict.fromkeys((".wav", ".wave"), ("WAV", "WAVEX", "RF64")),
     **dict.fromkeys((".aif", ".aiff", ".aifc"), ("AIFF",)),
@@ -155,7 +155,7 @@ def _decibels(level: float) -> str:
 def _unlike_the_rest(facts: Sequence[ClipFacts]) -> Iterator[Finding]:
     """Rates and numbers of channels that few clips have, and lengths far from all others."""
     facts = [one for one in facts if one.error is None]
-    if len(facts) < FEWEST_FOR_ODD:
+    if len(facts) < MIN_FOR_ODD:
         return
     for name, unit in (("sample_rate", "Hz"), ("channels", "channel(s)")):
         ((usual, count),) = Counter(getattr(one, name) for one in facts).most_common(1)
@@ -183,9 +183,9 @@ def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
         for other in others:
             yield _copy(clips[first], clips[other], "duplicate", "the same samples")
     different = [numbers[0] for numbers in same.values()]
-    pictures = (store.picture(number) for number in different)
+    plots = (store.plot(number) for number in different)
     found: set[int] = set()
-    for one, other, alike in copies(pictures, len(different)):
+    for one, other, alike in copies(plots, len(different)):
         first, second = clips[different[one]], clips[different[other]]
         if (
             other not in found and first.recording != second.recording

@@ -1,6 +1,6 @@
 """Recordings that are copies of each other, whatever their format, level and beginning: found by coarse log-mel.
 
-A fingerprint is the log-mel picture of a clip's first seconds, 32 bands below 3.6 kHz (which every codec keeps),
+A fingerprint is the log-mel plot of a clip's first seconds, 32 bands below 3.6 kHz (which every codec keeps),
 relative to its own loudest value (so that the level does not matter). `hf_audio.copies` finds those alike.
 """
 
@@ -16,22 +16,22 @@ from hf_audio.copies import OF_RECORDINGS, candidate_pairs, similarities, sketch
 SAMPLE_RATE = 8_000
 WINDOW, HOP = 1024, 128  # 128 ms every 16 ms: a copy that is shifted by half a hop still shares 15/16 of each window
 BANDS, LOWEST_HZ, HIGHEST_HZ = 32, 60.0, 3600.0
-PICTURE_S = 10.0
-MOST_FRAMES = int(PICTURE_S * SAMPLE_RATE) // HOP
+PLOT_S = 10.0
+MAX_FRAMES = int(PLOT_S * SAMPLE_RATE) // HOP
 # What lies lower than this below the loudest is left to the noise of codecs: 60 dB finds fewer copies.
 RANGE_DB = 45.0
 # How alike copies must be, more where there is less to hear, for short sounds are soon alike. Copies of 120 recordings
 # of ESC-10 that were cut or delayed by half a second, made quieter by 26 dB, or stored as the smallest MP3 or Vorbis
 # have 0.92 and more, and other pairs less than 0.7; other pairs among 60 spoken digits of 0.4 s reach 0.87.
-SIMILAR, SIMILAR_A_SECOND, MOST_SIMILAR = 0.84, 0.1, 0.95
+SIMILAR, SIMILAR_A_SECOND, MAX_SIMILAR = 0.84, 0.1, 0.95
 
 
-def picture(samples: np.ndarray) -> np.ndarray:
-    """Log-mel picture of mono samples at 8 kHz: uint8 `[frames, 32]`, 0 is 45 dB below the loudest, 255.
+def plot(samples: np.ndarray) -> np.ndarray:
+    """Log-mel plot of mono samples at 8 kHz: uint8 `[frames, 32]`, 0 is 45 dB below the loudest, 255.
 
     Only the first ten seconds count; at least one frame comes back.
     """
-    samples = samples[: MOST_FRAMES * HOP + WINDOW - HOP]
+    samples = samples[: MAX_FRAMES * HOP + WINDOW - HOP]
     if len(samples) < WINDOW:
         samples = np.pad(samples, (0, WINDOW - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
@@ -41,23 +41,23 @@ def picture(samples: np.ndarray) -> np.ndarray:
     return np.round(255 * np.clip(1 + decibels / RANGE_DB, 0, 1)).astype(np.uint8)
 
 
-def copies(pictures: Iterable[np.ndarray], num_pictures: int) -> Iterator[tuple[int, int, float]]:
-    """Pairs (first, second, similarity) of clips that are copies of each other, by their pictures, read once."""
-    seconds = np.zeros(num_pictures)
+def copies(plots: Iterable[np.ndarray], num_plots: int) -> Iterator[tuple[int, int, float]]:
+    """Pairs (first, second, similarity) of clips that are copies of each other, by their plots, read once."""
+    seconds = np.zeros(num_plots)
 
     def noted() -> Iterator[np.ndarray]:
-        for number, image in enumerate(pictures):
+        for number, image in enumerate(plots):
             seconds[number] = np.count_nonzero(image.any(axis=1)) * HOP / SAMPLE_RATE
             yield image.astype(np.float32)
 
-    sketches = sketch_windows(noted(), num_pictures, MOST_FRAMES, SAMPLE_RATE / HOP, OF_RECORDINGS)
-    if num_pictures < 2:
+    sketches = sketch_windows(noted(), num_plots, MAX_FRAMES, SAMPLE_RATE / HOP, OF_RECORDINGS)
+    if num_plots < 2:
         return
-    each = np.arange(num_pictures)
+    each = np.arange(num_plots)
     pairs = candidate_pairs(sketches, each, each)
     alike = similarities(sketches, pairs)
     sound_s = np.maximum(np.minimum(seconds[pairs.first], seconds[pairs.second]), 0.1)
-    same = np.flatnonzero(alike >= np.minimum(MOST_SIMILAR, SIMILAR + SIMILAR_A_SECOND / sound_s))
+    same = np.flatnonzero(alike >= np.minimum(MAX_SIMILAR, SIMILAR + SIMILAR_A_SECOND / sound_s))
     for place in same[np.lexsort((pairs.second[same], pairs.first[same]))]:
         yield int(pairs.first[place]), int(pairs.second[place]), float(alike[place])
 
@@ -66,8 +66,8 @@ def copies(pictures: Iterable[np.ndarray], num_pictures: int) -> Iterator[tuple[
 def _mel_filters() -> np.ndarray:
     """Triangular filters `[32, bins]`, evenly spaced on the mel scale of O'Shaughnessy (1987)."""
     to_mel, to_hz = lambda hz: 1127 * np.log1p(hz / 700), lambda mel: 700 * np.expm1(mel / 1127)
-    centres = to_hz(np.linspace(to_mel(LOWEST_HZ), to_mel(HIGHEST_HZ), BANDS + 2))
+    centers = to_hz(np.linspace(to_mel(LOWEST_HZ), to_mel(HIGHEST_HZ), BANDS + 2))
     bins = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
-    rising = (bins - centres[:-2, None]) / (centres[1:-1] - centres[:-2])[:, None]
-    falling = (centres[2:, None] - bins) / (centres[2:] - centres[1:-1])[:, None]
+    rising = (bins - centers[:-2, None]) / (centers[1:-1] - centers[:-2])[:, None]
+    falling = (centers[2:, None] - bins) / (centers[2:] - centers[1:-1])[:, None]
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)

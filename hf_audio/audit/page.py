@@ -15,23 +15,23 @@ from markupsafe import Markup
 
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
-from hf_audio.audit.to_listen import FOLDER, MOST_TAKEN, playable
+from hf_audio.audit.to_listen import FOLDER, MAX_TAKEN, playable
 from hf_audio.config import DataConfig
 from hf_audio.data.index.columns import is_file, require_files
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
+from hf_audio.figures.page import Row, Table, inline_plot, lines, page, player
 from hf_audio.files import write_atomically
-from hf_audio.grey_pictures import grey_png
-from hf_audio.pictures.page import Row, Table, inline_picture, lines, page, player
+from hf_audio.gray_images import gray_png
 from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.preparation.sources import require_one_source
 from hf_audio.privacy import public_name
 from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
-MOST_ROWS = 400  # a page that a browser opens at once: a picture takes 3 kB
-PICTURE_COLUMNS = 160
+MAX_ROWS = 400  # a page that a browser opens at once: a plot takes 3 kB
+PLOT_COLUMNS = 160
 
 
 def audit_corpus(
@@ -151,28 +151,28 @@ def _page(
 ) -> str:
     clips = list(rows_of(index))
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
-    shown = (name for one in findings[:MOST_ROWS] for name in (one.clip_id, one.other) if name)
+    shown = (name for one in findings[:MAX_ROWS] for name in (one.clip_id, one.other) if name)
     formats = {one.clip_id: one.format for one in store.facts if one.error is None}
     files = playable(index, shown, formats, folder, token)
     rows = []
-    for one in findings[:MOST_ROWS]:
+    for one in findings[:MAX_ROWS]:
         heard = [clips[numbers[name]] for name in (one.clip_id, one.other) if name]
-        of_clip = store.picture(numbers[one.clip_id])
+        of_clip = store.plot(numbers[one.clip_id])
         cells = [
             one.finding,
             lines(*filter(None, (one.clip_id, one.other))),
             one.detail,
             ", ".join(heard[0].labels),
             lines(*(_player(files.get(clip.clip_id), clip, folder) for clip in heard)),
-            _picture(of_clip) if len(of_clip) else "",
+            _plot(of_clip) if len(of_clip) else "",
         ]
         rows.append(Row(cells, tags=[one.finding], level=one.severity))
     table = Table(("finding", "clip", "detail", "labels", "listen", "10 s, to 3.6 kHz"), rows, tagged=True)
-    more = [f"{len(findings) - MOST_ROWS} more in audit.csv."] if len(findings) > MOST_ROWS else []
+    more = [f"{len(findings) - MAX_ROWS} more in audit.csv."] if len(findings) > MAX_ROWS else []
     if not is_file(index).all():
         taken = len({file.name for file in files.values() if file.parent.name == FOLDER})
         more.append(
-            f"Of recordings in a dataset the first {taken} that can be played were taken out, at most {MOST_TAKEN}."
+            f"Of recordings in a dataset the first {taken} that can be played were taken out, at most {MAX_TAKEN}."
         )
     return page(title, summary_table(index, findings), table, *more)
 
@@ -181,7 +181,7 @@ def _player(file: Path | None, clip: Clip, folder: Path) -> Markup | str:
     return "" if file is None else player(file, folder, clip.start_s, clip.end_s)
 
 
-def _picture(image: np.ndarray) -> Markup:
-    """A log-mel picture `[frames, 32]`: time to the right, high frequencies at the top, loud is dark."""
-    step = -(-len(image) // PICTURE_COLUMNS)
-    return inline_picture(grey_png(np.ascontiguousarray(255 - image[::step].T[::-1])))
+def _plot(image: np.ndarray) -> Markup:
+    """A log-mel plot `[frames, 32]`: time to the right, high frequencies at the top, loud is dark."""
+    step = -(-len(image) // PLOT_COLUMNS)
+    return inline_plot(gray_png(np.ascontiguousarray(255 - image[::step].T[::-1])))

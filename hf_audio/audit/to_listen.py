@@ -15,8 +15,8 @@ from hf_audio.data.sharing.stored_sound import ENDINGS
 from hf_audio.files import write_atomically
 
 FOLDER = "recordings"  # beside the page
-MOST_TAKEN = 60  # each may cost the row group that it lies in
-MOST_TAKEN_BYTES = 64 << 20  # of one recording
+MAX_TAKEN = 60  # each may cost the row group that it lies in
+MAX_TAKEN_BYTES = 64 << 20  # of one recording
 
 
 def playable(
@@ -24,7 +24,7 @@ def playable(
 ) -> dict[str, Path]:
     """A file for each of the wanted clips that can be played from one.
 
-    Recordings that are files here stay where they are. Of the others the first MOST_TAKEN are written below `folder`.
+    Recordings that are files here stay where they are. Of the others the first MAX_TAKEN are written below `folder`.
 
     Args:
         clips: the index.
@@ -41,15 +41,15 @@ def playable(
     files = clips.filter(here)
     files = files.filter(is_one_of(files["clip_id"], wanted))
     found = dict(zip(files["clip_id"].to_pylist(), map(Path, files["audio"].to_pylist()), strict=True))
-    taken = [name for name in wanted if name not in found and name in formats][:MOST_TAKEN]
+    taken = [name for name in wanted if name not in found and name in formats][:MAX_TAKEN]
     others = clips.filter(pa.array(~np.asarray(here)))
     others = others.filter(is_one_of(others["clip_id"], taken))
     for its, source in recordings_in_turn(others.take(pa.array(reading_order(others))), token) if len(others) else ():
         if isinstance(source, AudioError):
             continue
         source.seek(0)
-        content = source.read(MOST_TAKEN_BYTES + 1)
-        if len(content) <= MOST_TAKEN_BYTES:
+        content = source.read(MAX_TAKEN_BYTES + 1)
+        if len(content) <= MAX_TAKEN_BYTES:
             ending = ENDINGS.get(formats[its[0].clip_id], "")
             path = folder / FOLDER / f"{taken.index(its[0].clip_id):03d}{ending}"
             path.parent.mkdir(exist_ok=True)

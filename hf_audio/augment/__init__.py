@@ -1,8 +1,8 @@
 """On-device augmentation of feature batches."""
 
-from hf_audio.augment.combine import Combine
+from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for
-from hf_audio.augment.energies import Normalisation
+from hf_audio.augment.energies import Normalization
 from hf_audio.augment.masks import SpecAugment
 from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
@@ -10,10 +10,10 @@ from hf_audio.augment.warp import Warp
 
 __all__ = [
     "Augmentation",
-    "Combine",
+    "BatchMix",
     "Compose",
     "Mixup",
-    "Normalisation",
+    "Normalization",
     "Recording",
     "SpecAugment",
     "Warp",

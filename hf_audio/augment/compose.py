@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
-from hf_audio.augment.combine import Combine
+from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.draws import Draws, Lot
-from hf_audio.augment.energies import Normalisation, Windows
+from hf_audio.augment.energies import Normalization, Windows
 from hf_audio.augment.masks import SpecAugment
 from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
@@ -26,9 +26,9 @@ from hf_audio.terminal import named_logger
 logger = named_logger(__name__)
 
 # What adds energies or multiplies them, and what moves pitches
-OF_ENERGIES = ("combine_probability", "gain_db", "equaliser_db", "noise_probability", "mixup_alpha")
+OF_ENERGIES = ("batch_mix_probability", "gain_db", "equalizer_db", "noise_probability", "mixup_alpha")
 OF_PITCH = ("frequency_scale", "frequency_shift_bins")
-FEWEST_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
+MIN_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
 
 
 class Augmentation(Protocol):
@@ -55,11 +55,11 @@ class Compose:
 
     Attributes:
         steps: those that read energies come first.
-        normalisation: of the features `[batch, (channels,) frames, bins]`; None of waveforms `[batch, samples]`.
+        normalization: of the features `[batch, (channels,) frames, bins]`; None of waveforms `[batch, samples]`.
     """
 
     steps: tuple[Augmentation, ...]
-    normalisation: Normalisation | None
+    normalization: Normalization | None
 
     def __post_init__(self) -> None:
         reads = [step.reads_energies for step in self.steps]
@@ -87,22 +87,22 @@ class Compose:
             draws: of `draw`.
         """
         drawn = list(zip(self.steps, draws.on(features.device), strict=True))
-        if self.normalisation is None:
+        if self.normalization is None:
             windows = _through(drawn, Windows.of(features, targets, num_frames))
         else:
-            pictures = features if features.ndim == 4 else features.unsqueeze(1)
-            windows = self._augmented(Windows.of(pictures, targets, num_frames), drawn)
+            images = features if features.ndim == 4 else features.unsqueeze(1)
+            windows = self._augmented(Windows.of(images, targets, num_frames), drawn)
         return windows.values.view_as(features).to(features.dtype), windows.targets, windows.num_frames
 
     def _augmented(self, windows: Windows, drawn: list[tuple[Augmentation, Any]]) -> Windows:
         """From inputs to energies, where padding is silence, and back; then masks, and padding as it was."""
         on_energies = [one for one in drawn if one[0].reads_energies]
         if on_energies:
-            energies = self.normalisation.undo(windows.values).masked_fill_(windows.padding(), -torch.inf)
+            energies = self.normalization.undo(windows.values).masked_fill_(windows.padding(), -torch.inf)
             windows = _through(on_energies, windows._replace(values=energies))
-            windows = windows._replace(values=self.normalisation.apply(windows.values))
+            windows = windows._replace(values=self.normalization.apply(windows.values))
         windows = _through([one for one in drawn if not one[0].reads_energies], windows)
-        padded = windows.values.masked_fill(windows.padding(), self.normalisation.padding_value)
+        padded = windows.values.masked_fill(windows.padding(), self.normalization.padding_value)
         return windows._replace(values=padded)
 
 
@@ -122,47 +122,47 @@ def augmentation_for(
 
     Raises:
         InputError: combining where each clip has one class; augmentation of anything but spectrograms, or of energies
-            where there are none: those of clips that are each normalised by themselves are not known, and MFCCs have
+            where there are none: those of clips that are each normalized by themselves are not known, and MFCCs have
             none.
     """
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
-    if config.combine_probability and labels is not None and not labels.is_multi_label:
+    if config.batch_mix_probability and labels is not None and not labels.is_multi_label:
         raise InputError(
-            "--combine_probability joins labels, but each clip has exactly one class here: build features with "
+            "--batch_mix_probability joins labels, but each clip has exactly one class here: build features with "
             "--several_labels, or leave it out"
         )
-    if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("combine_") for name in wanted):
-        steps = _combination(config, extractor.sampling_rate)
+    if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("batch_mix_") for name in wanted):
+        steps = _batch_mix(config, extractor.sampling_rate)
         return Compose(steps, None) if steps else None
     scale = kind_of_extractor(extractor).scale(extractor)
     if scale is None:
         if wanted:
             raise InputError(
-                f"--{next(iter(wanted))} augments log-mel features (--features {names_of(Form.PICTURE)}), and this run "
+                f"--{next(iter(wanted))} augments log-mel features (--features {names_of(Form.IMAGE)}), and this run "
                 "reads others: leave it out"
             )
         return None
     _refuse_without_sense(wanted, extractor)
     frames_a_second = 1 / scale.frame_s
-    normalisation = Normalisation.of(extractor)
+    normalization = Normalization.of(extractor)
     steps: list[Augmentation] = []
     moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
     if config.time_shift or any(moved):
         steps.append(Warp(*moved, time_shift=config.time_shift))
-    steps += _combination(config, frames_a_second)
-    if config.equaliser_db or config.noise_probability:
-        steps.append(Recording(config.equaliser_db, config.noise_probability, config.noise_snr_db))
+    steps += _batch_mix(config, frames_a_second)
+    if config.equalizer_db or config.noise_probability:
+        steps.append(Recording(config.equalizer_db, config.noise_probability, config.noise_snr_db))
     if config.mixup_alpha > 0:
         steps.append(Mixup(config.mixup_alpha, config.mixup_labels, config.mixup_probability))
     time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, scale.frame_s)
     if time_mask_frames > 0 or config.frequency_mask_bins > 0:
-        steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalisation.is_centred))
-    return Compose(tuple(steps), normalisation) if steps else None
+        steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalization.is_centered))
+    return Compose(tuple(steps), normalization) if steps else None
 
 
 def _time_mask_frames(longest_s: float, window_frames: int, frame_s: float) -> int:
     """Of the longest time mask; a shorter one than asked for, in short windows, is said."""
-    frames, most = round(longest_s / frame_s), window_frames // FEWEST_WINDOWS_A_MASK
+    frames, most = round(longest_s / frame_s), window_frames // MIN_WINDOWS_A_MASK
     if frames > most:
         logger.warning(
             "time_mask_s is %g, and time masks here are at most %.3g s, a tenth of the window: longer ones would hide "
@@ -173,12 +173,12 @@ def _time_mask_frames(longest_s: float, window_frames: int, frame_s: float) -> i
     return min(frames, most)
 
 
-def _combination(config: AugmentConfig, frames_a_second: float) -> tuple[Combine, ...]:
-    """Combine, where it is asked for; of waveforms frames are samples."""
-    if not config.combine_probability:
+def _batch_mix(config: AugmentConfig, frames_a_second: float) -> tuple[BatchMix, ...]:
+    """BatchMix, where it is asked for; of waveforms frames are samples."""
+    if not config.batch_mix_probability:
         return ()
-    offset = round(config.combine_offset_s * frames_a_second)
-    return (Combine(config.combine_probability, config.combine_most, offset, config.combine_level_db),)
+    offset = round(config.batch_mix_offset_s * frames_a_second)
+    return (BatchMix(config.batch_mix_probability, config.batch_mix_max_windows, offset, config.batch_mix_level_db),)
 
 
 def _refuse_without_sense(wanted: dict[str, Any], extractor: FeatureExtractionMixin) -> None:
@@ -187,10 +187,10 @@ def _refuse_without_sense(wanted: dict[str, Any], extractor: FeatureExtractionMi
         return " ".join(f"--{name} 0" for name in names if wanted.get(name))
 
     off = switched_off(OF_ENERGIES)
-    if getattr(extractor, "normalisation", None) == "clip" and off:
+    if getattr(extractor, "normalization", None) == "clip" and off:
         raise InputError(
-            f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalised by "
-            f"its own mean and standard deviation: give {off}, or --normalisation dataset"
+            f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalized by "
+            f"its own mean and standard deviation: give {off}, or --normalization dataset"
         )
     off = switched_off((*OF_ENERGIES, *OF_PITCH))
     if "mfcc" in getattr(extractor, "channels", ()) and off:

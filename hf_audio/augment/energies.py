@@ -1,4 +1,4 @@
-"""What augmentations work on: the logarithms of energies that normalised spectrograms stand for, and known padding."""
+"""What augmentations work on: the logarithms of energies that normalized spectrograms stand for, and known padding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import FeatureExtractionMixin
 
-from hf_audio.kinds import kind_of_extractor, normalised
+from hf_audio.kinds import kind_of_extractor, normalized
 from hf_audio.kinds.fbank import NATURAL_DB
 
 
@@ -38,12 +38,12 @@ class Windows(NamedTuple):
         return cls(values.float(), targets, num_frames.clamp(max=size), frames)
 
     def padding(self) -> Tensor:
-        """Bool `[batch, 1, frames, 1]`, of pictures: what is padding."""
+        """Bool `[batch, 1, frames, 1]`, of images: what is padding."""
         return (self.frames >= self.num_frames.view(-1, 1)).view(-1, 1, len(self.frames), 1)
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """How stored log energies become inputs: (value - mean) / (deviations * std), each channel by its own.
 
     Attributes:
@@ -51,7 +51,7 @@ class Normalisation:
         deviations: ASTFeatureExtractor divides by two standard deviations, SpectrogramFeatureExtractor by one.
         unit_db: decibels of one unit of the stored values, 4.343 of natural logarithms.
         padding: input value of frames behind a clip's end; None is that of a log-mel of 0, as in ASTFeatureExtractor.
-        is_centred: whether an input of 0 is the mean of the training data, or of its own clip.
+        is_centered: whether an input of 0 is the mean of the training data, or of its own clip.
     """
 
     mean: float | tuple[float, ...]
@@ -59,21 +59,21 @@ class Normalisation:
     deviations: float = 2.0
     unit_db: float = NATURAL_DB
     padding: float | None = None
-    is_centred: bool = True
+    is_centered: bool = True
 
     @classmethod
-    def of(cls, extractor: FeatureExtractionMixin) -> Normalisation:
-        """The normalisation that an extractor of pictures applies; of one by clips, none."""
+    def of(cls, extractor: FeatureExtractionMixin) -> Normalization:
+        """The normalization that an extractor of images applies; of one by clips, none."""
         return cls(*kind_of_extractor(extractor).scale(extractor)[:-1])
 
     @property
     def padding_value(self) -> float:
-        return normalised(0.0, self.mean, self.deviations * self.std) if self.padding is None else self.padding
+        return normalized(0.0, self.mean, self.deviations * self.std) if self.padding is None else self.padding
 
     def apply(self, log_energy: Tensor) -> Tensor:
         """Natural logarithms of energies `[batch, (channels,) frames, bins]` → inputs."""
         mean, scale = self._shaped(log_energy)
-        return normalised(log_energy, mean, scale)
+        return normalized(log_energy, mean, scale)
 
     def undo(self, features: Tensor) -> Tensor:
         """Inputs → natural logarithms of energies."""

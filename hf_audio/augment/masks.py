@@ -1,4 +1,4 @@
-"""Masks over normalised spectrograms."""
+"""Masks over normalized spectrograms."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class MaskNumbers(NamedTuple):
 class SpecAugment:
     """Masks stretches of time and bands of frequency (Park et al. 2019, arXiv 1904.08779), each window its own.
 
-    Masked values become 0, the mean of the normalised training features, or where features are not normalised the mean
+    Masked values become 0, the mean of the normalized training features, or where features are not normalized the mean
     of their window and channel: it carries no information and leaves the batch's mean in place, unlike silence. Time
     masks lie on sound; what bands of frequency hide of padding, Compose undoes.
 
     Attributes:
         longest_time_mask_frames: a time mask covers 0 to this many frames; 0 switches time masks off.
         widest_bin_mask_bins: a frequency mask covers 0 to this many mel bins; 0 switches frequency masks off.
-        is_centred: whether an input of 0 is the mean, see Normalisation.
+        is_centered: whether an input of 0 is the mean, see Normalization.
         num_masks: number of masks of each kind a window.
     """
 
     longest_time_mask_frames: int
     widest_bin_mask_bins: int
-    is_centred: bool = True
+    is_centered: bool = True
     num_masks: int = 2
     reads_energies = False
 
@@ -60,7 +60,7 @@ class SpecAugment:
         is_inside = (places >= starts.unsqueeze(2)) & (places < ends.unsqueeze(2))
         in_frames, in_bins = is_inside.any(dim=1).split([all_frames, all_bins], dim=1)
         hidden = in_frames.view(-1, 1, all_frames, 1) | in_bins.view(-1, 1, 1, all_bins)
-        if self.is_centred:
+        if self.is_centered:
             return windows._replace(values=values.masked_fill(hidden, 0.0))
         total = values.masked_fill(windows.padding(), 0.0).sum(dim=(2, 3), keepdim=True)
         mean = total / (windows.num_frames.clamp(min=1) * all_bins).view(-1, 1, 1, 1)

@@ -29,7 +29,7 @@ class Mixup:
     """Mixes each window with another of the batch (Zhang et al. 2018, arXiv 1710.09412), as if their sounds mixed.
 
     Adding two recordings adds their mel energies (up to a cross term that is zero on average), so features are mixed
-    as log(share * energy + (1 - share) * energy of the partner). Averaging log-mel values instead would make pictures
+    as log(share * energy + (1 - share) * energy of the partner). Averaging log-mel values instead would make images
     that no sound has. Harmonic and percussive parts are mixed alike, which is near to the parts of the mixture.
 
     Attributes:

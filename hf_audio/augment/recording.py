@@ -1,4 +1,4 @@
-"""The same sound recorded by another microphone in another room: equalisation and noise, on log energies."""
+"""The same sound recorded by another microphone in another room: equalization and noise, on log energies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.nn import functional
 from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import NATURAL_DB, Windows
 
-NUM_NODES = 6  # of an equalisation curve, evenly spaced over the mel axis
-LEAST_NOISE_DB = 50.0  # below the sound, where noise is no longer heard
+NUM_NODES = 6  # of an equalization curve, evenly spaced over the mel axis
+MIN_NOISE_DB = 50.0  # below the sound, where noise is no longer heard
 NOISE_TILT_DB = 12.0  # standard deviation of the difference between the noise's highest and lowest bin
 KEYS = 1 << 24  # integers that float32 holds exactly
 
@@ -31,28 +31,28 @@ class RecordingNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Recording:
-    """Multiplies the spectrum with a smooth curve, and adds noise of another level and colour to some windows.
+    """Multiplies the spectrum with a smooth curve, and adds noise of another level and color to some windows.
 
     Mel energies of a sound and of noise add up; those of noise vary around their mean as an exponential distribution
     does, the power of a complex Gaussian. A model that has heard many microphones does not learn one. The channels of a
     window get the same curve and the same noise, which lies as far below each channel's own sound.
 
     Attributes:
-        equaliser_db: standard deviation of the curve at each of its nodes; 0 switches it off.
+        equalizer_db: standard deviation of the curve at each of its nodes; 0 switches it off.
         noise_probability: that a window gets noise at all; 0 switches it off.
-        noise_snr_db: the loudest noise is so far below the sound's mean energy, the quietest LEAST_NOISE_DB below it.
+        noise_snr_db: the loudest noise is so far below the sound's mean energy, the quietest MIN_NOISE_DB below it.
     """
 
-    equaliser_db: float = 0.0
+    equalizer_db: float = 0.0
     noise_probability: float = 0.0
     noise_snr_db: float = 5.0
     reads_energies = True
 
     def draw(self, lot: Lot) -> RecordingNumbers:
         normal, (level, chance, key) = lot.normal(NUM_NODES + 1), lot.uniform(3).T
-        drop_db = self.noise_snr_db + (LEAST_NOISE_DB - self.noise_snr_db) * level
+        drop_db = self.noise_snr_db + (MIN_NOISE_DB - self.noise_snr_db) * level
         return RecordingNumbers(
-            normal[:, 1:] * (self.equaliser_db / NATURAL_DB),
+            normal[:, 1:] * (self.equalizer_db / NATURAL_DB),
             normal[:, 0] * (NOISE_TILT_DB / NATURAL_DB),
             np.where(chance < self.noise_probability, drop_db / NATURAL_DB, np.inf),
             np.floor(key * KEYS),
@@ -60,7 +60,7 @@ class Recording:
 
     def apply(self, windows: Windows, drawn: RecordingNumbers) -> Windows:
         values = windows.values
-        if self.equaliser_db:
+        if self.equalizer_db:
             curve = functional.interpolate(drawn.nodes[:, None], values.shape[3], mode="linear", align_corners=True)
             values = values + curve[:, None]
         if self.noise_probability:

@@ -25,7 +25,7 @@ class WarpNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Warp:
-    """Time shift and stretch, frequency shift and scaling, gain: one resampling of the picture, each window its own.
+    """Time shift and stretch, frequency shift and scaling, gain: one resampling of the image, each window its own.
 
     Frequency scaling and shift on the mel axis are what another instrument or another speaker's vocal tract does to a
     sound (Jaitly and Hinton 2013); gain adds to all logarithms. A window that is full of sound is a loop: it may start

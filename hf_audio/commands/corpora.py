@@ -1,6 +1,6 @@
 """Download or verify a public corpus; an interrupted download is resumed.
 
-    hf-audio corpora --list                          all corpora: size, licence, how each is got
+    hf-audio corpora --list                          all corpora: size, license, how each is got
     hf-audio corpora esc50 --data_dir corpora/esc50
     hf-audio corpora fma --data_dir corpora/fma --subset medium
     hf-audio corpora esc50 --data_dir corpora/esc50 --verify     reads every file, downloads none

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse_options(argv)
 
     from hf_audio import find_label_errors, load_features, write_label_errors
-    from hf_audio.label_quality.errors import FEW_GROUPS, LEAST_AGREEMENT
+    from hf_audio.label_quality.errors import FEW_GROUPS, MIN_AGREEMENT
 
     features = load_features(options.features)
     if options.plant is not None:
@@ -57,16 +57,14 @@ def main(argv: Sequence[str]) -> None:
         folder,
         data_dir=options.data_dir,
         least_confidence=options.confidence,
-        num_pictures=options.pictures,
+        num_plots=options.plots,
     )
     show(
-        f"{len(found.errors)} of {found.num_checked} clips are probably labelled wrong ({found.num_not_checked} could "
+        f"{len(found.errors)} of {found.num_checked} clips are probably labeled wrong ({found.num_not_checked} could "
         f"not be checked); the predictions agree with {found.agreement:.0%} of what was given."
     )
-    if found.agreement < LEAST_AGREEMENT:
-        show(
-            "So they know too little, and most of what they find is labelled right: judge by --model or --predictions."
-        )
+    if found.agreement < MIN_AGREEMENT:
+        show("So they know too little, and most of what they find is labeled right: judge by --model or --predictions.")
     if options.hold_out == "groups" and found.num_groups < FEW_GROUPS and not options.predictions:
         show(
             f"There are {found.num_groups} groups only: where they are speakers and the like, --hold_out clips finds "
@@ -115,6 +113,6 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     judges.add_argument("--predictions", nargs="+", default=[], help="judge by these scores/clips.parquet of runs")
     parser.add_argument("--hold_out", choices=("groups", "clips"), default="groups", help="default: %(default)s")
     parser.add_argument("--confidence", type=float, default=0.5, help="least of overrides.csv; default: %(default)s")
-    parser.add_argument("--pictures", type=int, default=100, help="log-mel pictures on the page; default: %(default)s")
+    parser.add_argument("--plots", type=int, default=100, help="log-mel plots on the page; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
     return parser.parse_args(argv)

@@ -2,9 +2,9 @@
 
     hf-audio leaks feature_sets/mine                           a folder of features
     hf-audio leaks USER/irmas-fbank --output_dir leaks/irmas   a dataset on the Hub
-    hf-audio leaks runs/cnn_folder/features --train_both_ways  what a leaky split would pretend
+    hf-audio leaks runs/cnn_folder/features --train_both_ways  how much a leaky split inflates accuracy
 
-Printed is a report; OUTPUT_DIR gets leaks.csv with all pairs and report.html with pictures of the worst. Pairs that are
+Printed is a report; OUTPUT_DIR gets leaks.csv with all pairs and report.html with plots of the worst. Pairs that are
 one recording belong into one group: give them the same group in the corpus's CSV, and build the features again.
 """
 
@@ -31,4 +31,4 @@ def main(argv: Sequence[str]) -> None:
     features = hf_audio.load_features(options.features)
     folder = Path(options.output_dir or Path("leaks") / features.name)
     report = hf_audio.leak_report(features, folder, both_ways=options.train_both_ways, num_seeds=options.num_seeds)
-    show(f"{report.as_markdown()}\n\nPairs and pictures: {folder / 'leaks.csv'}, report.html")
+    show(f"{report.as_markdown()}\n\nPairs and plots: {folder / 'leaks.csv'}, report.html")

@@ -2,8 +2,8 @@
 
     hf-audio push features feature_sets/mine USER/mine-fbank
     hf-audio push features feature_sets/irmas USER/irmas-fbank --private
-    hf-audio push features feature_sets/irmas irmas-fbank --public_licence "CC BY-NC-SA 3.0"
-    hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --licence cc-by-4.0
+    hf-audio push features feature_sets/irmas irmas-fbank --public_license "CC BY-NC-SA 3.0"
+    hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --license cc-by-4.0
     hf-audio push recordings --corpus esc50 --data_dir DIR --hub_dataset_id USER/esc50 --hub_private_repo
     hf-audio push recordings --data_dir table.csv --hub_dataset_id USER/NAME --audio_format original
     hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
@@ -27,15 +27,15 @@ FEATURES = """Publish a feature dataset that was built with hf-audio build.
 
     hf-audio push features feature_sets/mine USER/mine-fbank
     hf-audio push features feature_sets/irmas USER/irmas-fbank --private
-    hf-audio push features feature_sets/irmas irmas-fbank --public_licence "CC BY-NC-SA 3.0"
+    hf-audio push features feature_sets/irmas irmas-fbank --public_license "CC BY-NC-SA 3.0"
 
-A corpus whose licence forbids redistribution goes to a private repository, or in public only where its licence is
+A corpus whose license forbids redistribution goes to a private repository, or in public only where its license is
 named; of several corpora, such as negatives, each that forbids it. Only what was built there is pushed: what else lies
 in the folder stays, and is named.
 """
 RECORDINGS = """Publish recordings as a dataset, with labels, groups, splits and metadata; resumed where it stopped.
 
-    hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --licence cc-by-4.0
+    hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --license cc-by-4.0
     hf-audio push recordings --corpus esc50 --data_dir DIR --hub_dataset_id USER/esc50 --hub_private_repo
     hf-audio push recordings --data_dir table.csv --hub_dataset_id USER/NAME --audio_format original
     hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
@@ -66,7 +66,7 @@ def push_features(argv: Sequence[str]) -> None:
     parser.add_argument("repo_id", help="where it goes: name, or user/name")
     parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     parser.add_argument(
-        "--public_licence", nargs="+", help="the corpus's licence, to publish it although it forbids others to"
+        "--public_license", nargs="+", help="the corpus's license, to publish it although it forbids others to"
     )
     parser.add_argument("--token", help="Hub token with write permission; default: HF_TOKEN or that of hf auth login")
     given = vars(parser.parse_args(argv))

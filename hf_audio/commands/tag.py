@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 logger = named_logger(__name__)
 FORMAT_NAMES = ("table", "csv", "json", "jsonl", "audacity", "srt")  # of tagging/formats.py, too slow for --help
 TOP_K = 5
-MOST_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
+MAX_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
 
 
 def main(argv: Sequence[str]) -> int:
@@ -140,7 +140,7 @@ def _total_s(recordings: Sequence[Recording]) -> float | None:
     from hf_audio.data.recordings.audio import probe
     from hf_audio.data.recordings.reasons import AudioError
 
-    if len(recordings) > MOST_PROBED or not sys.stderr.isatty():
+    if len(recordings) > MAX_PROBED or not sys.stderr.isatty():
         return None
     total_s = 0.0
     for one in recordings:

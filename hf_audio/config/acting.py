@@ -39,7 +39,7 @@ OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_
 
 NEEDS = (
     Needs(
-        (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_licence"),
+        (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_license"),
         lambda run: not run.stored_features,
         "a stored --dataset has its clips, labels, splits and mixtures already: leave it out, or build features anew, "
         "with --data_dir in place of --dataset",
@@ -60,7 +60,7 @@ NEEDS = (
         "--dataset says where the recordings are: leave one of the two out",
     ),
     Needs(
-        ("hub_dataset_id", "public_licence", "hub_model_id", "hub_private_repo"),
+        ("hub_dataset_id", "public_license", "hub_model_id", "hub_private_repo"),
         lambda run: run.push_to_hub,
         "nothing is published without --push_to_hub: give that too, or leave it out",
     ),
@@ -81,9 +81,9 @@ NEEDS = (
         "no noise is added: give --noise_probability too, or leave it out",
     ),
     Needs(
-        ("combine_most", "combine_offset_s", "combine_level_db"),
-        lambda run: run.combine_probability > 0,
-        "nothing is combined: give --combine_probability too, or leave it out",
+        ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
+        lambda run: run.batch_mix_probability > 0,
+        "nothing is combined: give --batch_mix_probability too, or leave it out",
     ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(

@@ -246,16 +246,16 @@ class FeatureConfig:
     sample_rate: int | None = setting(
         None, "Sample rate in Hz that sound is resampled to. Default: 16000 (fbank, waveform) or 22050."
     )
-    normalisation: str = setting(
+    normalization: str = setting(
         "dataset",
-        "What features are normalised by: the training data's statistics (dataset), their clip's own, or none.",
+        "What features are normalized by: the training data's statistics (dataset), their clip's own, or none.",
     )
     num_mel_bins: int = setting(128, "Mel bins, for features=fbank and spectrogram.")
     n_fft: int = setting(2048, "For features=spectrogram: samples under one spectrum.")
     hop_samples: int = setting(512, "For features=spectrogram: samples from one frame to the next.")
     channels: list[str] | None = setting(
         None,
-        "For features=spectrogram: pictures of one window, as channels of one tensor: mel, left, right, harmonic, "
+        "For features=spectrogram: images of one window, as channels of one tensor: mel, left, right, harmonic, "
         "percussive, mfcc, wavelet. Default: mel.",
     )
     step_s: float | None = setting(

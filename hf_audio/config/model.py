@@ -85,14 +85,14 @@ class PretrainingConfig:
 
 @dataclass
 class ClassicalConfig:
-    """How a learner of scikit-learn is trained; only recipes that name one of these have them, in place of a model."""
+    """How a model of scikit-learn is trained; only recipes that name one of these have them."""
 
-    _argument_group_name = "learner"
+    _argument_group_name = "classical_model"
 
-    learner: str = setting("svm", "svm (radial kernel, one per class) or boosting (gradient-boosted trees).")
-    svm_c: float | None = setting(None, "C of learner=svm: what a window on the wrong side costs. Default: 10.")
+    classical_model: str = setting("svm", "svm (radial kernel, one per class) or boosting (gradient-boosted trees).")
+    svm_c: float | None = setting(None, "C of classical_model=svm: what a window on the wrong side costs. Default: 10.")
     svm_gamma: str | None = setting(
-        None, "Gamma of learner=svm's kernel: a number, or scale (1 / numbers a window), the default."
+        None, "Gamma of classical_model=svm's kernel: a number, or scale (1 / numbers a window), the default."
     )
     search: bool = setting(
         False, "Choose C and gamma, or boosting's learning rate and leaves, by cross-validation over training groups."
@@ -114,13 +114,13 @@ class ClassicalConfig:
         return {key: value for key, value in {"C": self.svm_c, "gamma": self.svm_gamma}.items() if value is not None}
 
     def __post_init__(self) -> None:
-        if self.learner not in ("svm", "boosting"):
-            raise unknown_name("learner", self.learner, ("svm", "boosting"))
+        if self.classical_model not in ("svm", "boosting"):
+            raise unknown_name("classical model", self.classical_model, ("svm", "boosting"))
         if self.svm_c is not None and not self.svm_c > 0:
             raise ValueError(f"--svm_c must be above 0, found {self.svm_c:g}")
-        if self.learner != "svm" and (self.svm_c is not None or self.svm_gamma is not None):
+        if self.classical_model != "svm" and (self.svm_c is not None or self.svm_gamma is not None):
             raise ValueError(
-                f"--svm_c and --svm_gamma are for --learner svm and this is {self.learner}: leave them out"
+                f"--svm_c and --svm_gamma are of --classical_model svm, not {self.classical_model}: leave them out"
             )
         if isinstance(self.svm_gamma, str) and self.svm_gamma != "scale":
             try:
@@ -142,17 +142,18 @@ class AugmentConfig:
     frequency_scale: float = setting(0.0, "Warp: the mel axis is scaled up or down by up to so much; 0 is off.")
     frequency_shift_bins: float = setting(0.0, "Warp: pitch and formants move by up to so many mel bins; 0 is off.")
     gain_db: float = setting(0.0, "Warp: up to so many decibels louder or quieter; 0 is off.")
-    equaliser_db: float = setting(0.0, "Recording: deviation of a random smooth equalisation in decibels; 0 is off.")
+    equalizer_db: float = setting(0.0, "Recording: deviation of a random smooth equalization in decibels; 0 is off.")
     noise_probability: float = setting(0.0, "Recording: how likely noise is added to a window; 0 is off.")
     noise_snr_db: float = setting(5.0, "Recording: the loudest noise is so many decibels below the sound.")
-    combine_probability: float = setting(
-        0.0, "Combine: how likely others of its batch (of any genre) are added to a window, labels joined; 0 is off."
+    batch_mix_probability: float = setting(
+        0.0,
+        "Batch mixing: how likely others of the batch (of any genre) are added to a window, labels joined; 0 is off.",
     )
-    combine_most: int = setting(4, "Combine: most windows, and most classes, in such a mixture.")
-    combine_offset_s: float = setting(
-        0.0, "Combine: the others begin up to so much earlier or later, at most half a window."
+    batch_mix_max_windows: int = setting(4, "Batch mixing: most windows, and most classes, in such a mixture.")
+    batch_mix_offset_s: float = setting(
+        0.0, "Batch mixing: the others begin up to so much earlier or later, at most half a window."
     )
-    combine_level_db: float = setting(6.0, "Combine: the others are up to so many decibels quieter.")
+    batch_mix_level_db: float = setting(6.0, "Batch mixing: the others are up to so many decibels quieter.")
     time_mask_s: float = setting(
         0.0, "SpecAugment: longest time mask in seconds, at most a tenth of the window; 0 is off."
     )
@@ -165,8 +166,8 @@ class AugmentConfig:
     )
 
     def __post_init__(self) -> None:
-        require_within(self, ("noise_probability", "combine_probability", "mixup_probability"), 0, 1)
-        require_within(self, ("time_stretch", "frequency_scale", "frequency_shift_bins", "gain_db", "equaliser_db"), 0)
-        require_within(self, ("combine_offset_s", "combine_level_db", "time_mask_s", "frequency_mask_bins"), 0)
+        require_within(self, ("noise_probability", "batch_mix_probability", "mixup_probability"), 0, 1)
+        require_within(self, ("time_stretch", "frequency_scale", "frequency_shift_bins", "gain_db", "equalizer_db"), 0)
+        require_within(self, ("batch_mix_offset_s", "batch_mix_level_db", "time_mask_s", "frequency_mask_bins"), 0)
         require_within(self, ("mixup_alpha",), 0)
         require_within(self, ("noise_snr_db",), -200, 200)

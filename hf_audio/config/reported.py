@@ -38,7 +38,7 @@ REPORTED_FLAGS = (
 
 
 def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
-    """The settings that acted, by their groups: of recordings, features, mixtures and the model or learner.
+    """The settings that acted, by their groups: of recordings, features, mixtures and the model or classical model.
 
     Args:
         of_features: the settings of features that their kind has; without them all are said.

@@ -9,7 +9,7 @@ from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureC
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.setting import PATH, setting
-from hf_audio.hub_licences import model_licence
+from hf_audio.hub_licenses import model_license
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -25,18 +25,18 @@ class HubConfig:
     hub_dataset_id: str | None = setting(
         None, "Hub name of the features built here, pushed with --push_to_hub. Default: <output_dir's name>-features."
     )
-    public_licence: list[str] | None = setting(
+    public_license: list[str] | None = setting(
         None,
-        "Name the corpus's licence here to push its features in public although it forbids redistribution; with "
+        "Name the corpus's license here to push its features in public although it forbids redistribution; with "
         "--negatives name both.",
     )
-    licence: str | None = setting(
-        None, "Licence of the published model, by the Hub's identifiers: apache-2.0, cc-by-4.0 ..., or other."
+    license: str | None = setting(
+        None, "License of the published model, by the Hub's identifiers: apache-2.0, cc-by-4.0 ..., or other."
     )
 
     def __post_init__(self) -> None:
-        if self.licence is not None:
-            self.licence = model_licence(self.licence)
+        if self.license is not None:
+            self.license = model_license(self.license)
 
 
 @dataclass

@@ -26,13 +26,13 @@ class ShareConfig:
         None, "Hub name of the dataset of recordings, USER/NAME. Without it, it is built in --output_dir only."
     )
     hub_private_repo: bool = setting(False, "Make a new repository private.")
-    public_licence: list[str] | None = setting(
+    public_license: list[str] | None = setting(
         None,
-        "Name the corpus's licence here to push its recordings in public although it forbids redistribution; of "
+        "Name the corpus's license here to push its recordings in public although it forbids redistribution; of "
         "several corpora name each.",
     )
-    licence: str | None = setting(
-        None, "Licence under which you share recordings of your own (--corpus folder), e.g. cc-by-4.0."
+    license: str | None = setting(
+        None, "License under which you share recordings of your own (--corpus folder), e.g. cc-by-4.0."
     )
     audio_format: str = setting(
         "flac",
@@ -58,7 +58,7 @@ class ShareConfig:
                 "on this machine only"
             )
         if not self.hub_dataset_id:
-            for name in ("hub_private_repo", "public_licence", "hub_token"):
+            for name in ("hub_private_repo", "public_license", "hub_token"):
                 if getattr(self, name):
                     raise InputError(f"--{name} would do nothing here: give --hub_dataset_id too, or leave it out")
         if self.num_workers is not None and self.num_workers < 1:

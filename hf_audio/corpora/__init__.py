@@ -2,7 +2,7 @@
 
 A corpus module has
 
-    CARD: CorpusCard                      its licence, citation and protocol
+    CARD: CorpusCard                      its license, citation and protocol
     index(root: Path) -> pyarrow.Table    every clip, a row each, see hf_audio.data.index.table, from the layout on disk
     understand(root, reading)             optional: clips, and how a layout was read that is not known beforehand
     index_for_random_split(root)          optional: the same without official splits, where more than these change
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hf_audio.corpora._source import Archives
     from hf_audio.corpora.folder import Reading
 
-MOST_FAULTS_SHOWN = 50
+MAX_FAULTS_SHOWN = 50
 
 
 def corpus_names() -> list[str]:
@@ -119,10 +119,10 @@ def verify_corpus(name: str, root: Path) -> None:
         show(f"{corpus.card.name} in {root} is as it was published: every file is there and right")
         return
     show("| file | found | expected |\n|---|---|---|")
-    for fault in faults[:MOST_FAULTS_SHOWN]:
+    for fault in faults[:MAX_FAULTS_SHOWN]:
         show(f"| {fault.path} | {fault.found} | {fault.expected} |")
-    if len(faults) > MOST_FAULTS_SHOWN:
-        show(f"| and {len(faults) - MOST_FAULTS_SHOWN} more | | |")
+    if len(faults) > MAX_FAULTS_SHOWN:
+        show(f"| and {len(faults) - MAX_FAULTS_SHOWN} more | | |")
     raise InputError(
         f"{len(faults)} files of {corpus.card.name} in {root} are missing or damaged, first {faults[0].path}; "
         f"{corpus.source.mend(root, faults)} and run hf-audio corpora {name} again without --verify"
@@ -130,15 +130,15 @@ def verify_corpus(name: str, root: Path) -> None:
 
 
 def corpus_table() -> str:
-    """All corpora as a Markdown table: name, size of the download, how it is got, licence, homepage."""
-    lines = ["| name | corpus | to download | how | licence | homepage |", "|---|---|---:|---|---|---|"]
+    """All corpora as a Markdown table: name, size of the download, how it is got, license, homepage."""
+    lines = ["| name | corpus | to download | how | license | homepage |", "|---|---|---:|---|---|---|"]
     for name in corpus_names():
         corpus = corpus_named(name)
         subsets = _subsets(corpus)
         how = _how(corpus) + (f" (--subset {', '.join(subsets)})" if len(subsets) > 1 else "")
         size = corpus.source.size if corpus.source else ""
         card = corpus.card
-        lines.append(f"| {name} | {card.name} | {size} | {how} | {card.licence} | {card.homepage} |")
+        lines.append(f"| {name} | {card.name} | {size} | {how} | {card.license} | {card.homepage} |")
     return "\n".join(lines)
 
 

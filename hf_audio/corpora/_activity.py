@@ -1,4 +1,4 @@
-"""Segments of a recording labelled with what sounds in them, for corpora that say who plays when."""
+"""Segments of a recording labeled with what sounds in them, for corpora that say who plays when."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 TAR_OVERHEAD, TAR_OVERHEAD_BYTES = 1.5, 64 << 20
 HOLES = "has a file that is mostly holes"
 UTF8_NAMES = 0x800  # flag of a zip's member; without it names are said to be in code page 437
-MOST_NAME_BYTES, MOST_PATH_LETTERS, MOST_FOLDERS = 255, 1_000, 40
+MAX_NAME_BYTES, MAX_PATH_LETTERS, MAX_FOLDERS = 255, 1_000, 40
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # LZMA's may ask for gigabytes
 
 logger = named_logger(__name__)
@@ -70,13 +70,13 @@ def as_name(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or (parts and parts[0].endswith(":")) or "\0" in name:
         raise ValueError(f"would write {name!r} outside of its folder")
-    if len(name) > MOST_PATH_LETTERS or len(parts) > MOST_FOLDERS or any(_is_long(part) for part in parts):
+    if len(name) > MAX_PATH_LETTERS or len(parts) > MAX_FOLDERS or any(_is_long(part) for part in parts):
         raise ValueError(f"has a file with a name of {len(name):,} letters in {len(parts)} folders ({name[:40]!r}...)")
     return "/".join(parts)
 
 
 def _is_long(part: str) -> bool:
-    return len(part.encode()) > MOST_NAME_BYTES
+    return len(part.encode()) > MAX_NAME_BYTES
 
 
 def _safe_name(archive: Path, name: str) -> str:

@@ -31,7 +31,7 @@ from hf_audio.terminal import progress
 FILE_LIST = ".files.csv"
 COLUMNS = ("path", "bytes", "crc32")
 CHUNK_BYTES = 1 << 20
-MOST_MEMBERS = 2_000_000  # the training part of NSynth has 289,206
+MAX_MEMBERS = 2_000_000  # the training part of NSynth has 289,206
 # BadZipFile, encrypted, unknown compression; and what the decompressors and parsers raise on damaged data
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
@@ -120,8 +120,8 @@ def _write_members(
     rows: dict[str, tuple[int, int]] = {}
     left = most_bytes
     for name, stream in members:
-        if len(rows) >= MOST_MEMBERS:
-            raise refusal(archive, f"holds more than {MOST_MEMBERS:,} files")
+        if len(rows) >= MAX_MEMBERS:
+            raise refusal(archive, f"holds more than {MAX_MEMBERS:,} files")
         try:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             rows[name] = size, _ = _write_member(folder / name, stream, left)

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from requests import Response
 
 CONNECT_S, READ_S = 15.0, 60.0  # how long a server may be silent
-MOST_FAILURES = 4  # without a byte of progress in between
+MAX_FAILURES = 4  # without a byte of progress in between
 FIRST_WAIT_S = 1.0  # doubled after each failure
 CHUNK_BYTES = 1 << 14  # small, so that little is lost when the connection is
 BUSY = (408, 425, 429)  # answers, beside those from 500 on, that may be another one soon
 REDIRECTED = (301, 302, 303, 307, 308)
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 MARGIN, MARGIN_BYTES = 0.1, 1_000_000  # beyond the size that is known of a file, which is mostly rounded
-MOST_VERSION_BYTES = 1_000
+MAX_VERSION_BYTES = 1_000
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # nobody is on the way to it
 
 
@@ -133,7 +133,7 @@ class _ResumingDownloader:
                 arrived = self._arrived()
                 failures = 1 if arrived > most else failures + 1
                 most = max(most, arrived)
-                if failures >= MOST_FAILURES:
+                if failures >= MAX_FAILURES:
                     raise InputError(self._gave_up(url, arrived, str(stop))) from stop
                 time.sleep(FIRST_WAIT_S * 2 ** (failures - 1))
         try:  # a second name for it, so that a run that is killed while pooch reads all of it loses nothing
@@ -164,7 +164,7 @@ class _ResumingDownloader:
         if arrived:
             headers["Range"] = f"bytes={arrived}-"
             if self.version.is_file():  # where the file has changed since, the server then sends all of it
-                headers["If-Range"] = read_text(self.version, MOST_VERSION_BYTES)
+                headers["If-Range"] = read_text(self.version, MAX_VERSION_BYTES)
         try:
             with self._ask(url, headers) as response:
                 start, total = self._understand(response, url, arrived)
@@ -180,7 +180,7 @@ class _ResumingDownloader:
         """The answer at the end of redirections: each is looked at first, and what comes with it is not read."""
         import requests
 
-        for _ in range(MOST_REDIRECTS):
+        for _ in range(MAX_REDIRECTS):
             self._require_private(url)
             with requests.Session() as session:
                 session.get_redirect_target = lambda response: None  # else what comes with it is read to its end
@@ -267,7 +267,7 @@ class _ResumingDownloader:
         host = urlsplit(url).hostname
         if arrived:
             return (
-                f"The connection to {host} was lost {MOST_FAILURES} times after {as_size(arrived)} of {self.name} "
+                f"The connection to {host} was lost {MAX_FAILURES} times after {as_size(arrived)} of {self.name} "
                 f"({reason}); that much is kept, and the same command goes on from there"
             )
         return (

@@ -43,7 +43,7 @@ class Note:
 class Part:
     """What one player plays in an excerpt.
 
-    `label` is the class of a labelled instrument, None in the accompaniment; `phrase` its top line, one
+    `label` is the class of a labeled instrument, None in the accompaniment; `phrase` its top line, one
     (interval in semitones from the note before, sixteenths to the next note) a note.
     """
 
@@ -116,7 +116,7 @@ class Band:
     comp_onsets: tuple[int, ...]
     comp_broken: bool
     drum_onsets: dict[int, tuple[int, ...]]
-    centre: int
+    center: int
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Band:
@@ -134,7 +134,7 @@ class Band:
             comp_onsets=_pattern(rng, [0.6, 0.05, 0.35, 0.15, 0.5, 0.05, 0.35, 0.1] * 2),
             comp_broken=bool(rng.random() < 0.5),
             drum_onsets=_drum_patterns(rng),
-            centre=int(rng.integers(58, 72)),
+            center=int(rng.integers(58, 72)),
         )  # fmt: skip
 
     def play(self, rng: np.random.Generator, harmony: Harmony, first_unit: int, num_units: int) -> tuple[Part, ...]:
@@ -166,11 +166,11 @@ class Band:
         ]
 
     def _pad_bar(self, chord: tuple[int, ...]) -> list[tuple[int, float, int]]:
-        return [(0, UNITS_PER_BAR, nearest_pitch(tone, self.centre - 5)) for tone in chord]
+        return [(0, UNITS_PER_BAR, nearest_pitch(tone, self.center - 5)) for tone in chord]
 
     def _comp_bar(self, chord: tuple[int, ...]) -> list[tuple[int, float, int]]:
         assert self.comper is not None
-        around = min(max(self.centre, self.comper.lowest + 6), self.comper.highest - 6)
+        around = min(max(self.center, self.comper.lowest + 6), self.comper.highest - 6)
         pitches = sorted(nearest_pitch(tone, around) for tone in chord)
         if self.comp_broken:
             return [(unit, 4.0, pitches[unit // 2 % 3]) for unit in range(0, UNITS_PER_BAR, 2)]

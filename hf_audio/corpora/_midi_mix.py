@@ -1,4 +1,4 @@
-"""The mixing desk of `general_midi`: equaliser, levels, places, room and hiss."""
+"""The mixing desk of `general_midi`: equalizer, levels, places, room and hiss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_audio.corpora._midi_songs import PRE_ROLL_S, Excerpt
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, Voice, render_part
 
 ACCOMPANIMENT_UNDER_LEAD_DB = (14.0, 20.0)
-LEAD_SPREAD_DB = 3.0  # labelled instruments of one excerpt differ by no more
+LEAD_SPREAD_DB = 3.0  # labeled instruments of one excerpt differ by no more
 ACCOMPANIMENT_SPREAD_DB = 8.0
 EQUALISER_DB = 1.0  # standard deviation of the gain at a frequency, for each part and for the mix
 PEAK_DB = (-8.0, -1.0)
@@ -50,9 +50,9 @@ def render_excerpt(synthesizer: Any, excerpt: Excerpt, seed: tuple[int, ...], ta
 def render_stems(
     synthesizer: Any, excerpt: Excerpt, song_rng: np.random.Generator, take_rng: np.random.Generator
 ) -> Stems:
-    """Every part equalised and brought to its level, judged by A-weighted loudness over the excerpt.
+    """Every part equalized and brought to its level, judged by A-weighted loudness over the excerpt.
 
-    The accompaniment as a whole lies ACCOMPANIMENT_UNDER_LEAD_DB under the quietest labelled instrument.
+    The accompaniment as a whole lies ACCOMPANIMENT_UNDER_LEAD_DB under the quietest labeled instrument.
     """
     num_samples = round((PRE_ROLL_S + excerpt.duration_s) * SAMPLE_RATE)
     leads = [_spectrum(synthesizer, part, num_samples, song_rng, take_rng) for part in excerpt.leads]
@@ -89,7 +89,7 @@ def _spectrum(
     voice = Voice.draw(song_rng, part.instrument, is_lead=part.label is not None)
     samples = render_part(synthesizer, part, voice, num_samples, take_rng)
     spectrum = fft.rfft(samples, fft.next_fast_len(num_samples, real=True))
-    return spectrum * _equaliser(song_rng, len(spectrum))
+    return spectrum * _equalizer(song_rng, len(spectrum))
 
 
 def _at_level(spectrum: np.ndarray, level_db: float) -> np.ndarray:
@@ -100,7 +100,7 @@ def _mix(stems: Stems, song_rng: np.random.Generator) -> np.ndarray:
     """The stereo mix in its room, float32 `[2, samples]`."""
     parts = [*stems.leads, *stems.accompaniment]
     places = song_rng.uniform(0.2, 0.8, len(parts)) * np.pi / 2.0  # constant-power panning, nobody at the very side
-    master = _equaliser(song_rng, len(parts[0]))
+    master = _equalizer(song_rng, len(parts[0]))
     reverberation_s = float(np.exp(song_rng.uniform(*np.log(REVERBERATION_S))))
     wet = _amplitude(song_rng.uniform(*REVERBERATION_DB))
     channels = []
@@ -120,7 +120,7 @@ def _room(rng: np.random.Generator, reverberation_s: float, num_bins: int) -> np
     return fft.rfft(impulse.astype(np.float32), 2 * (num_bins - 1))
 
 
-def _equaliser(rng: np.random.Generator, num_bins: int) -> np.ndarray:
+def _equalizer(rng: np.random.Generator, num_bins: int) -> np.ndarray:
     """A smooth random gain over frequency `[bins]`: a few cosines over the octaves."""
     octaves = np.linspace(0.0, 10.0, 101)  # above 20 Hz
     waves = np.arange(1, 6)

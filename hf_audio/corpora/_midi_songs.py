@@ -1,7 +1,7 @@
 """The composer of `general_midi`: songs with a band, a key, a tempo and chords, and the excerpts cut from them.
 
 Training and test music are two different languages: a note may follow only if it and the notes before it form a
-phrase that belongs to the song's split (`phrase_split`). So no phrase of a test song is ever played by a labelled
+phrase that belongs to the song's split (`phrase_split`). So no phrase of a test song is ever played by a labeled
 instrument of a training song, in any key and at any tempo.
 """
 
@@ -53,7 +53,7 @@ class Song:
 
 @dataclass(frozen=True)
 class Player:
-    """Who plays a labelled instrument, the same in all excerpts of a song.
+    """Who plays a labeled instrument, the same in all excerpts of a song.
 
     Attributes:
         label: the class.

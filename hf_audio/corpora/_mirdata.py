@@ -23,12 +23,12 @@ from hf_audio.corpora._files import DOWNLOADS
 from hf_audio.corpora._source import announce, only_process, require_space
 from hf_audio.data.index.table import CorpusCard
 from hf_audio.errors import InputError, one_line
-from hf_audio.files import MOST_TABLE_BYTES, read_whole
+from hf_audio.files import MAX_TABLE_BYTES, read_whole
 
 VERIFIED = ".verified"  # its presence means that every file was there and right
 SPACE_FACTOR = 1.5  # for archives are removed one by one once they are unpacked
-MOST_UNPACKED = 2.5  # times what there is to download: more is in no archive of sound
-MOST_INDEX_BYTES = 100e6
+MAX_UNPACKED = 2.5  # times what there is to download: more is in no archive of sound
+MAX_INDEX_BYTES = 100e6
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Mirdata:
     def _put(self, file: Path, place: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         if file.name.lower().endswith((".zip", *TAR_SUFFIXES)):
-            unpack_into(file, place, with_margin(MOST_UNPACKED * self.num_bytes))
+            unpack_into(file, place, with_margin(MAX_UNPACKED * self.num_bytes))
             file.unlink()
         else:
             os.replace(file, place / file.name)
@@ -160,7 +160,7 @@ def _fetch_list(dataset: Any, card: CorpusCard) -> None:
     path, remote = Path(dataset.index_path), dataset._index_data.remote
     if remote is None:
         return
-    if path.is_file() and hashlib.md5(read_whole(path, MOST_TABLE_BYTES)).hexdigest() != remote.checksum:
+    if path.is_file() and hashlib.md5(read_whole(path, MAX_TABLE_BYTES)).hexdigest() != remote.checksum:
         path.unlink()
     if not path.is_file():
-        fetch(remote.url, path, f"md5:{remote.checksum}", MOST_INDEX_BYTES, card)
+        fetch(remote.url, path, f"md5:{remote.checksum}", MAX_INDEX_BYTES, card)

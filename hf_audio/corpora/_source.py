@@ -122,9 +122,9 @@ def only_process(root: Path) -> Iterator[None]:
 
 
 def announce(card: CorpusCard, num_bytes: float) -> None:
-    """Says once, before anything is downloaded, how much it is and under which licence it comes."""
+    """Says once, before anything is downloaded, how much it is and under which license it comes."""
     publishing = "" if card.may_redistribute else "; its audio, or features made of it, may not be published"
-    show(f"Downloading {card.name}, {as_size(num_bytes)}; licence: {card.licence}{publishing}; see {card.homepage}")
+    show(f"Downloading {card.name}, {as_size(num_bytes)}; license: {card.license}{publishing}; see {card.homepage}")
 
 
 def _clear_downloads(root: Path) -> None:

@@ -38,7 +38,7 @@ CATEGORIES = (
 
 CARD = CorpusCard(
     name="ESC-50",
-    licence="CC BY-NC 3.0",  # clips of its subset ESC-10, marked in the metadata, are CC BY
+    license="CC BY-NC 3.0",  # clips of its subset ESC-10, marked in the metadata, are CC BY
     may_redistribute=True,
     citation=(
         "K. J. Piczak: ESC: Dataset for Environmental Sound Classification. Proc. 23rd ACM International Conference on "

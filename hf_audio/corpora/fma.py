@@ -23,7 +23,7 @@ from hf_audio.corpora._source import Archive, Archives
 from hf_audio.corpora.folder import SPLIT_NAMES
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError, one_line
-from hf_audio.files import MOST_TABLE_BYTES, read_whole
+from hf_audio.files import MAX_TABLE_BYTES, read_whole
 from hf_audio.terminal import named_logger
 
 SUBSETS = ("small", "medium", "large", "full")  # each holds those before it
@@ -39,8 +39,8 @@ URL = "https://os.unil.cloud.switch.ch/fma"
 
 CARD = CorpusCard(
     name="FMA",
-    licence="Creative Commons, per track",  # as its artist chose; the metadata is CC BY 4.0
-    may_redistribute=False,  # many tracks come under licences that forbid derivatives
+    license="Creative Commons, per track",  # as its artist chose; the metadata is CC BY 4.0
+    may_redistribute=False,  # many tracks come under licenses that forbid derivatives
     citation=(
         "M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson: FMA: A Dataset for Music Analysis. Proc. ISMIR 2017, "
         "pp. 316-323."
@@ -139,7 +139,7 @@ def _read_tracks(table: Path) -> dict[int, _Track]:
     import pandas
 
     try:
-        text = io.BytesIO(read_whole(table, MOST_TABLE_BYTES))
+        text = io.BytesIO(read_whole(table, MAX_TABLE_BYTES))
         header = pandas.read_csv(text, header=None, nrows=2, dtype=str, keep_default_na=False)
         names = list(zip(header.loc[0], header.loc[1], strict=True))
         missing = [".".join(column) for column in COLUMNS if column not in names]

@@ -34,14 +34,14 @@ from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_LABELS_BYTES, read_json, read_text, write_atomically, write_json
+from hf_audio.files import MAX_LABELS_BYTES, read_json, read_text, write_atomically, write_json
 from hf_audio.finished_work import require_same
 from hf_audio.locks import locked
 from hf_audio.terminal import progress
 
 CARD = CorpusCard(
     name="General MIDI instruments",
-    licence="GPL-2.0",
+    license="GPL-2.0",
     may_redistribute=True,
     citation="Rendered by hf_audio with symusic and the SoundFont TimGM6mb (Tim Brechbill, GPL-2) of pretty_midi.",
     homepage="https://github.com/craffel/pretty-midi",
@@ -144,7 +144,7 @@ def _testing_clip(root: Path, path: Path) -> Clip:
         raise InputError(f"{path} is no clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it")
     return Clip(
         path=path,
-        labels=tuple(read_text(labels_path, MOST_LABELS_BYTES).split()),
+        labels=tuple(read_text(labels_path, MAX_LABELS_BYTES).split()),
         group=f"test-{name['song']}",
         clip_id=path.relative_to(root).as_posix(),
         split="test" if int(name["song"]) % VALIDATION_EVERY else "validation",
@@ -174,7 +174,7 @@ def _render(root: Path, parameters: dict[str, int], soundfont: Path, num_workers
 
 
 def _train_songs(num_clips: int, seed: int) -> Iterator[Song]:
-    """Songs of one labelled instrument each; the classes take turns, so that all get equally many clips."""
+    """Songs of one labeled instrument each; the classes take turns, so that all get equally many clips."""
     names = list(LABELLED)
     left = {name: num_clips // len(names) + (i < num_clips % len(names)) for i, name in enumerate(names)}
     number = 0
@@ -189,7 +189,7 @@ def _train_songs(num_clips: int, seed: int) -> Iterator[Song]:
 
 
 def _test_songs(num_clips: int, seed: int) -> Iterator[Song]:
-    """Songs of 1 to 5 labelled instruments, always those that have had the fewest excerpts so far."""
+    """Songs of 1 to 5 labeled instruments, always those that have had the fewest excerpts so far."""
     rng = np.random.default_rng([seed, len(SPLITS)])
     counts = dict.fromkeys(LABELLED, 0)
     number = 0

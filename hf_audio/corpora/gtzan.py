@@ -5,7 +5,7 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/blues/blues.00000.wav       (or .au) below genres, genres_original or whatever the copy calls it
 
 The tracks have no official split. Random ones are about 10 points too good: excerpts are repeated, distorted and
-mislabelled, and an artist's tracks lie on both sides. So tracks are split as Kereliuk, Sturm and Larsen did after
+mislabeled, and an artist's tracks lie on both sides. So tracks are split as Kereliuk, Sturm and Larsen did after
 leaving out what Sturm found faulty: 443, 197 and 290 tracks, no artist in two of them. Who plays what is not in the
 corpus, so a group is a track; that artists stay apart is the lists' doing. `--split random` ignores the lists, for
 comparison with published scores, and is as much too good as those.
@@ -37,7 +37,7 @@ FILE_NAME = re.compile(rf"({'|'.join(GENRES)})\.[0-9]{{5}}\.(wav|au)")
 
 CARD = CorpusCard(
     name="GTZAN",
-    licence="unknown",
+    license="unknown",
     may_redistribute=False,  # excerpts of published records; nobody ever cleared them
     citation=(
         "G. Tzanetakis, P. Cook: Musical Genre Classification of Audio Signals. IEEE Transactions on Speech and Audio "

@@ -19,7 +19,7 @@ from hf_audio.corpora._files import files_below
 from hf_audio.corpora._mirdata import Mirdata
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_LABELS_BYTES, read_whole
+from hf_audio.files import MAX_LABELS_BYTES, read_whole
 from hf_audio.terminal import named_logger
 
 INSTRUMENTS = {
@@ -41,7 +41,7 @@ DRUMS = {"dru": "yes", "nod": "no"}
 
 CARD = CorpusCard(
     name="IRMAS",
-    licence="CC BY-NC-SA 3.0",
+    license="CC BY-NC-SA 3.0",
     may_redistribute=False,
     citation=(
         "J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A Comparison of Sound Segregation Techniques for Predominant "
@@ -130,7 +130,7 @@ def _training_clip(root: Path, path: Path) -> Clip:
 
 
 def _test_clip(root: Path, path: Path, present: set[str]) -> Clip:
-    written = read_whole(_labels_file(path), MOST_LABELS_BYTES).decode(errors="replace").split()
+    written = read_whole(_labels_file(path), MAX_LABELS_BYTES).decode(errors="replace").split()
     unknown = [label for label in written if label not in INSTRUMENTS]
     if unknown:
         raise InputError(f"{_labels_file(path)} names {unknown[0]!r}; IRMAS labels are {', '.join(INSTRUMENTS)}")

@@ -34,7 +34,7 @@ URL = "https://zenodo.org/records/3464194/files/Medley-solos-DB.tar.gz"
 
 CARD = CorpusCard(
     name="Medley-solos-DB",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     may_redistribute=True,
     citation=(
         "V. Lostanlen, C.-E. Cella: Deep Convolutional Networks on the Pitch Spiral for Music Instrument Recognition. "

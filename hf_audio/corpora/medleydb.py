@@ -35,13 +35,13 @@ from hf_audio.terminal import named_logger
 MIX, METADATA, ACTIVATION = "_MIX.wav", "_METADATA.yaml", "_ACTIVATION_CONF.lab"
 ACTIVE = 0.5  # confidence from which a stem counts as active, as in the paper
 NO_INSTRUMENTS = frozenset(("unlabeled", "main system"))
-MOST_SONG_S = 86_400.0
-MOST_METADATA_BYTES = 1 << 20  # of a song; they have about 5 kB
+MAX_SONG_S = 86_400.0
+MAX_METADATA_BYTES = 1 << 20  # of a song; they have about 5 kB
 MIN_ARTISTS = 5  # so that two stratified draws of 15 % have one of them each
 
 CARD = CorpusCard(
     name="MedleyDB",
-    licence="CC BY-NC-SA 4.0",
+    license="CC BY-NC-SA 4.0",
     may_redistribute=False,  # audio is given out on request, for research
     citation=(
         "R. Bittner, J. Salamon, M. Tierney, M. Mauch, C. Cannam, J. P. Bello: MedleyDB: A Multitrack Dataset for "
@@ -49,7 +49,7 @@ CARD = CorpusCard(
     ),
     homepage="https://medleydb.weebly.com",
     protocol=(
-        "MedleyDB: artist-disjoint split; segments of 10 s of the mixes labelled with the active instruments, window "
+        "MedleyDB: artist-disjoint split; segments of 10 s of the mixes labeled with the active instruments, window "
         "scores averaged per segment, micro and macro F1."
     ),
     problem_type="multi_label_classification",
@@ -132,7 +132,7 @@ def _song(name: str, mix: Path, table: Path, activation: Path | None) -> _Song:
 def _read_metadata(table: Path) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """What is said of a song, and the instruments of each stem by its number (S01)."""
     try:
-        facts = read_yaml(table, MOST_METADATA_BYTES)
+        facts = read_yaml(table, MAX_METADATA_BYTES)
         stems = {}
         for number, stem in facts["stems"].items():
             played = stem["instrument"] if isinstance(stem["instrument"], list) else [stem["instrument"]]
@@ -152,7 +152,7 @@ def _read_activations(table: Path, stems: dict[str, tuple[str, ...]]) -> list[Se
         header = [column.strip() for column in first.split(",")]
         values = np.array([line.split(",") for line in lines if line.strip()], float)  # [frames, 1 + stems]
         damaged = header[0] != "time" or values.shape[1] != len(header) or not (np.diff(values[:, 0]) > 0).all()
-        if damaged or not np.isfinite(values).all() or not 0 <= values[0, 0] <= values[-1, 0] < MOST_SONG_S:
+        if damaged or not np.isfinite(values).all() or not 0 <= values[0, 0] <= values[-1, 0] < MAX_SONG_S:
             raise ValueError("expected columns time, S01, S02 ... with rising times")
     except (ValueError, IndexError) as error:
         raise InputError(

@@ -39,7 +39,7 @@ INSTRUMENTS = {  # by MIDI program, counted from 1
 }  # fmt: skip
 PARTS = {"train_labels": ("train_data", "train"), "test_labels": ("test_data", "test")}
 LABEL_RATE = 44_100  # samples a second, in which the notes' times are counted
-MOST_RECORDING_S = 86_400
+MAX_RECORDING_S = 86_400
 FRAMES_PER_S = 50
 # Compositions an instrument needs so that a stratified draw of 15 % has one of them; once for validation, twice
 # where the test is drawn too.
@@ -49,8 +49,8 @@ URL = "https://zenodo.org/records/5120004/files/musicnet.tar.gz"
 
 CARD = CorpusCard(
     name="MusicNet",
-    licence="CC BY 4.0, audio per recording",
-    may_redistribute=False,  # recordings keep their licences, and some forbid derivatives
+    license="CC BY 4.0, audio per recording",
+    may_redistribute=False,  # recordings keep their licenses, and some forbid derivatives
     citation=(
         "J. Thickstun, Z. Harchaoui, S. M. Kakade: Learning Features of Music from Scratch. International Conference "
         "on Learning Representations (ICLR), 2017."
@@ -58,7 +58,7 @@ CARD = CorpusCard(
     homepage="https://zenodo.org/records/5120004",
     protocol=(
         "MusicNet: official test of 10 recordings, whose compositions and players are in training too; segments of "
-        "10 s labelled with the instruments that sound in a tenth of them, window scores averaged per segment, micro "
+        "10 s labeled with the instruments that sound in a tenth of them, window scores averaged per segment, micro "
         "and macro F1."
     ),
     problem_type="multi_label_classification",
@@ -183,7 +183,7 @@ def _note(table: Path, line: int, row: Row) -> tuple[int, int, str]:
     try:
         start, end = (float(row[column]) / LABEL_RATE * FRAMES_PER_S for column in ("start_time", "end_time"))
         program = int(row["instrument"])
-        if not 0 <= start < end < MOST_RECORDING_S * FRAMES_PER_S:
+        if not 0 <= start < end < MAX_RECORDING_S * FRAMES_PER_S:
             raise ValueError
     except ValueError:
         raise InputError(

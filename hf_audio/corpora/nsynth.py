@@ -34,14 +34,14 @@ FAMILIES = (
 )  # fmt: skip
 PARTS = {"nsynth-train": "train", "nsynth-valid": "validation", "nsynth-test": "test"}
 FACTS = {"instrument_source_str": "source", "pitch": "pitch", "velocity": "velocity"}
-MOST_EXAMPLES_BYTES = 1 << 30  # of examples.json; the training part has about 200 MB
+MAX_EXAMPLES_BYTES = 1 << 30  # of examples.json; the training part has about 200 MB
 NEEDED = ("instrument_str", "instrument_family_str", *FACTS)
 BUCKET = "https://storage.googleapis.com/download.magenta.tensorflow.org/datasets/nsynth"  # of the official addresses
 URLS = tuple(f"{BUCKET}/{part}.jsonwav.tar.gz" for part in PARTS)
 
 CARD = CorpusCard(
     name="NSynth",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     may_redistribute=True,
     citation=(
         "J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan, M. Norouzi: Neural Audio Synthesis of "
@@ -140,7 +140,7 @@ def _read_examples(table: Path) -> dict[str, dict[str, Any]]:
         return {key: entry[key] for key in NEEDED if key in entry} if "note_str" in entry else entry
 
     try:
-        examples = read_json(table, MOST_EXAMPLES_BYTES, keep_needed)
+        examples = read_json(table, MAX_EXAMPLES_BYTES, keep_needed)
     except InputError as error:
         raise InputError(f"{error}; unpack {table.parent.name}.jsonwav.tar.gz again") from error
     if not all(isinstance(facts, dict) for facts in examples.values()):

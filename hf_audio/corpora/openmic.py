@@ -1,4 +1,4 @@
-"""OpenMIC-2018: 20 instruments in 20,000 excerpts of 10 s, most of them unlabelled for most instruments.
+"""OpenMIC-2018: 20 instruments in 20,000 excerpts of 10 s, most of them unlabeled for most instruments.
 
 The index comes from the layout on disk, whole or partial:
 
@@ -37,8 +37,8 @@ METADATA = "openmic-2018-metadata.csv"
 
 CARD = CorpusCard(
     name="OpenMIC-2018",
-    licence="CC BY 4.0, audio per track",
-    may_redistribute=False,  # the excerpts keep their tracks' licences, of which many forbid derivatives
+    license="CC BY 4.0, audio per track",
+    may_redistribute=False,  # the excerpts keep their tracks' licenses, of which many forbid derivatives
     citation=(
         "E. J. Humphrey, S. Durand, B. McFee: OpenMIC-2018: An Open Data-set for Multiple Instrument Recognition. "
         "Proc. ISMIR 2018, pp. 438-444."

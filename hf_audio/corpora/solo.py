@@ -28,7 +28,7 @@ CUTS = "cuts.csv"
 
 CARD = CorpusCard(
     name="Solo recordings",
-    licence="unknown",
+    license="unknown",
     may_redistribute=False,  # concerts belong to those who play and film them
     protocol="Solo recordings: split by recording before windows are cut; accuracy of windows and of recordings.",
     problem_type="single_label_classification",

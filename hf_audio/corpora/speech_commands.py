@@ -38,7 +38,7 @@ URL = "https://storage.googleapis.com/download.tensorflow.org/data/speech_comman
 
 CARD = CorpusCard(
     name="Speech Commands",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     may_redistribute=True,
     citation="P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv:1804.03209, 2018.",
     homepage="https://www.tensorflow.org/datasets/catalog/speech_commands",

@@ -35,7 +35,7 @@ URL = "https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz"
 
 CARD = CorpusCard(
     name="UrbanSound8K",
-    licence="CC BY-NC 3.0",
+    license="CC BY-NC 3.0",
     may_redistribute=True,
     citation=(
         "J. Salamon, C. Jacoby, J. P. Bello: A Dataset and Taxonomy for Urban Sound Research. Proc. 22nd ACM "

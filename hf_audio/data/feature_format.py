@@ -20,7 +20,7 @@ from hf_audio.kinds import kind_of
 FORMAT_VERSION = 4
 INDEX = "index.parquet"
 SHARD_WINDOWS = "shard_windows"  # of a manifest: {split: windows of each shard}, by which a stream finds its place
-MOST_CLIPS = 1 << 40
+MAX_CLIPS = 1 << 40
 # Columns that hold the same value in many rows, and so store it once.
 NAME_COLUMNS = ["clip_id", "group"]
 # which hold classes; `ClipColumns` says when each is there
@@ -32,8 +32,8 @@ METADATA_TYPES = {
     "float64": (pa.float64(), float),
     "bool": (pa.bool_(), bool),
 }
-MOST_METADATA_COLUMNS = 1000
-MOST_TEXT_BYTES = 1 << 16  # of one value
+MAX_METADATA_COLUMNS = 1000
+MAX_TEXT_BYTES = 1 << 16  # of one value
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class ClipColumns:
             InputError: more metadata, or longer, than would be read back.
         """
         facts, own = metadata_columns(clips), own_columns(parameters)
-        if len(facts) > MOST_METADATA_COLUMNS:
+        if len(facts) > MAX_METADATA_COLUMNS:
             raise InputError(
-                f"The clips have {len(facts):,} columns of metadata, expected at most {MOST_METADATA_COLUMNS:,}: take "
+                f"The clips have {len(facts):,} columns of metadata, expected at most {MAX_METADATA_COLUMNS:,}: take "
                 "those out of the table that nobody needs"
             )
         types = sorted((metadata_column(fact, own), _stored_type(clips[name].type)) for name, fact in facts.items())
@@ -149,11 +149,11 @@ def _check_lengths(clips: pa.Table, column: str, fact: str) -> None:
     if not pa.types.is_string(clips[column].type):
         return
     lengths = pc.fill_null(pc.binary_length(clips[column]), 0).to_numpy()
-    if len(lengths) and lengths.max() > MOST_TEXT_BYTES:
+    if len(lengths) and lengths.max() > MAX_TEXT_BYTES:
         row = int(lengths.argmax())
         raise InputError(
             f"Clip {clips['clip_id'][row]} has {lengths[row]:,} bytes of {fact!r}, expected at most "
-            f"{MOST_TEXT_BYTES:,} of one fact: shorten it, or take that column out"
+            f"{MAX_TEXT_BYTES:,} of one fact: shorten it, or take that column out"
         )
 
 
@@ -183,7 +183,7 @@ def feature_schema(columns: ClipColumns, parameters: Mapping[str, Any]) -> Featu
 
 
 def undecoded(schema: Features) -> Features:
-    """The same columns, of which `datasets` decodes none: pictures and sounds as their files' bytes.
+    """The same columns, of which `datasets` decodes none: images and sounds as their files' bytes.
 
     Whatever is stored beside the bytes, such as a path or an address, is then never opened.
     """
@@ -204,6 +204,6 @@ def are_rates(value: Any) -> bool:
         and len(rate) <= len(str(HIGHEST_RATE))
         and LOWEST_RATE <= int(rate) <= HIGHEST_RATE
         and type(count) is int
-        and 0 < count <= MOST_CLIPS
+        and 0 < count <= MAX_CLIPS
         for rate, count in value.items()
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_TABLE_BYTES, read_whole
+from hf_audio.files import MAX_TABLE_BYTES, read_whole
 
 Row = dict[str, str]
 
@@ -34,7 +34,7 @@ def read_table(table: Path, required: Sequence[str] = ()) -> tuple[list[str], li
         InputError: no such file, not UTF-8, not a table, two columns of one name, more values in a row than columns,
             a quotation mark that is never closed, or a required column is missing.
     """
-    return table_of(read_whole(table, MOST_TABLE_BYTES), table, required)
+    return table_of(read_whole(table, MAX_TABLE_BYTES), table, required)
 
 
 def table_of(
@@ -138,7 +138,7 @@ def _unmarked(cell: str) -> str:
 
 
 def _read_text(table: Path) -> str:
-    return _text_of(read_whole(table, MOST_TABLE_BYTES), table)
+    return _text_of(read_whole(table, MAX_TABLE_BYTES), table)
 
 
 def _text_of(content: bytes, table: str | Path) -> str:

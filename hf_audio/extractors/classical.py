@@ -1,4 +1,4 @@
-"""174 classical features of music, and spectral entropies: one vector a window, or one every few seconds.
+"""174 classical features of music, and spectral entropies: one vector per window, or one every few seconds.
 
 This file and those it imports are copied beside published models, so they import nothing of hf_audio:
 
@@ -33,12 +33,12 @@ FEATURE_NAMES = (
     "tempo_bpm",
     *(f"mel_{band}_db" for band in range(NUM_MEL_BANDS)),
 )
-# Below this deviation a feature did not vary in training: it is centred only, as scikit-learn's StandardScaler does
-LEAST_STD = 1e-4
+# Below this deviation a feature did not vary in training: it is centered only, as scikit-learn's StandardScaler does
+MIN_STD = 1e-4
 
 
 class ClassicalFeatureExtractor(SequenceFeatureExtractor):
-    """Waveforms → standardised classical features, see FEATURE_NAMES and `classical_features`.
+    """Waveforms → standardized classical features, see FEATURE_NAMES and `classical_features`.
 
     Args:
         feature_size: number of features; it follows from the other arguments.
@@ -94,11 +94,11 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
             ValueError: another sampling rate, more than one channel, or no samples.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        values = self.standardise([self.extract(waveform) for waveform in as_waveforms(raw_speech)])
+        values = self.standardize([self.extract(waveform) for waveform in as_waveforms(raw_speech)])
         return BatchFeature({"input_values": values}, tensor_type=return_tensors)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """`[samples]` → float32 `[steps, features]`, at most `num_steps`, as measured: not standardised, not padded."""
+        """`[samples]` → float32 `[steps, features]`, at most `num_steps`, as measured: not standardized, not padded."""
         step_samples = self.step_samples(len(waveform))
         starts = range(0, self.count_steps(len(waveform)) * step_samples, step_samples)[: self.num_steps]
         steps = [waveform[start : start + step_samples] for start in starts]
@@ -117,13 +117,13 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         whole, rest = divmod(num_samples, self.step_samples(num_samples))
         return max(1, whole + (2 * rest >= self.step_samples(num_samples)))
 
-    def standardise(self, features: Sequence[np.ndarray]) -> np.ndarray:
+    def standardize(self, features: Sequence[np.ndarray]) -> np.ndarray:
         """What `extract` gave, of several waveforms, → float32 `[batch, steps, features]` as the model reads it."""
         num_steps = self.num_steps or max(len(steps) for steps in features)
         batch = np.full((len(features), num_steps, self.feature_size), self.padding_value, dtype=np.float32)
         mean = np.float32(0 if self.mean is None else self.mean)
         std = np.float32(1 if self.std is None else self.std)
-        std = np.where(std < LEAST_STD, np.float32(1), std)
+        std = np.where(std < MIN_STD, np.float32(1), std)
         for row, steps in zip(batch, features, strict=True):
             row[: len(steps)] = (steps[:num_steps] - mean) / std
         return batch

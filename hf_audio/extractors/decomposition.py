@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 # librosa's floor under the logarithm
-LEAST_POWER = 1e-10
-FLOOR_DB = 10 * math.log10(LEAST_POWER)
+MIN_POWER = 1e-10
+FLOOR_DB = 10 * math.log10(MIN_POWER)
 # Width of both medians of librosa.decompose.hpss, in frames and in FFT bins: two runs of 16 that share their middle
 SORTED_RUN = 16
 MEDIAN_WIDTH = 2 * SORTED_RUN - 1
@@ -26,12 +26,12 @@ LOWEST_WAVELET_HZ, HIGHEST_WAVELET = 32.7, 0.4
 # The envelope of a wavelet has ended after so many deviations: there it is exp(-12.5) of its peak
 WAVELET_DEVIATIONS = 5.0
 # values of a hop that the energy of a slow wavelet is averaged over, at least
-LEAST_VALUES_A_HOP = 8
+MIN_VALUES_A_HOP = 8
 
 
 def decibels(power: torch.Tensor) -> torch.Tensor:
     """Relative to 1, not under FLOOR_DB."""
-    return power.clamp(min=LEAST_POWER).log10_().mul_(10)
+    return power.clamp(min=MIN_POWER).log10_().mul_(10)
 
 
 def harmonic_and_percussive(magnitude: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,15 +121,15 @@ def _wavelets(sampling_rate: int, hop_samples: int, num_wavelets: int, num_hops:
     The response also moves each value into the middle of the samples that it stands for.
     """
     num_samples = num_hops * hop_samples
-    divisors = [every for every in range(1, hop_samples // LEAST_VALUES_A_HOP + 1) if hop_samples % every == 0] or [1]
+    divisors = [every for every in range(1, hop_samples // MIN_VALUES_A_HOP + 1) if hop_samples % every == 0] or [1]
     highest_hz = HIGHEST_WAVELET * sampling_rate
     wavelets = []
-    for centre_hz in np.geomspace(min(LOWEST_WAVELET_HZ, highest_hz / 2), highest_hz, num_wavelets):
+    for center_hz in np.geomspace(min(LOWEST_WAVELET_HZ, highest_hz / 2), highest_hz, num_wavelets):
         # half the sampling rate holds all frequencies above 0, whatever the band
-        needed_hz = min(2 * centre_hz, sampling_rate / 2)
+        needed_hz = min(2 * center_hz, sampling_rate / 2)
         every = max(every for every in divisors if every == 1 or sampling_rate / every >= needed_hz)
         nu = np.arange(num_samples // max(2, every)) * (sampling_rate / num_samples)
-        response = (2 / every) * np.exp(-((WAVELET_RADIANS * (nu / centre_hz - 1)) ** 2) / 2)
+        response = (2 / every) * np.exp(-((WAVELET_RADIANS * (nu / center_hz - 1)) ** 2) / 2)
         response[0] = 0
         moved = response * np.exp(2j * np.pi * nu * ((every - 1) / 2 / sampling_rate))
         wavelets.append((every, torch.from_numpy(moved.astype(np.complex64))))

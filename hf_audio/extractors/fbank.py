@@ -38,7 +38,7 @@ class FbankFeatureExtractor(ASTFeatureExtractor):
     """
 
     def _extract_fbank_features(self, waveform: np.ndarray, max_length: int) -> np.ndarray:
-        """`[samples]` → float32 `[max_length, bins]`, not normalised."""
+        """`[samples]` → float32 `[max_length, bins]`, not normalized."""
         sound = torch.from_numpy(np.asarray(waveform, dtype=np.float32).reshape(-1))
         frames = kaldi_log_mel([sound], self.sampling_rate, self.num_mel_bins)[0][:max_length]
         return np.pad(frames.numpy(), ((0, max_length - len(frames)), (0, 0)))
@@ -109,10 +109,10 @@ def kaldi_mel_filters(sampling_rate: int, fft_samples: int, num_mel_bins: int) -
     lowest, highest = (1127.0 * math.log(1.0 + hz / 700.0) for hz in (LOWEST_HZ, 0.5 * sampling_rate))
     step = (highest - lowest) / (num_mel_bins + 1)
     number = torch.arange(num_mel_bins).unsqueeze(1)
-    left, centre, right = lowest + number * step, lowest + (number + 1.0) * step, lowest + (number + 2.0) * step
+    left, center, right = lowest + number * step, lowest + (number + 1.0) * step, lowest + (number + 2.0) * step
     hz = sampling_rate / fft_samples * torch.arange(fft_samples / 2)
     mel = (1127.0 * (1.0 + hz / 700.0).log()).unsqueeze(0)
-    return torch.max(torch.zeros(1), torch.min((mel - left) / (centre - left), (right - mel) / (right - centre)))
+    return torch.max(torch.zeros(1), torch.min((mel - left) / (center - left), (right - mel) / (right - center)))
 
 
 def _fft_samples(frame_samples: int) -> int:

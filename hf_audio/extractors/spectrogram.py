@@ -6,7 +6,7 @@ This file and those it imports are copied beside published models, so they impor
     extractor(waveform, sampling_rate=44100, return_tensors="pt")["input_values"]    # [1, frames, bins]
 
 Log-mel values are those of librosa (McFee et al. 2015), `power_to_db(melspectrogram(...), top_db=None)`: Slaney's mel
-filters, periodic Hann windows, frames centred on multiples of the hop with zeros beyond both ends. Quiet bins end at a
+filters, periodic Hann windows, frames centered on multiples of the hop with zeros beyond both ends. Quiet bins end at a
 fixed floor of -100 dB. librosa's own default, 80 dB under the loudest bin, would make every frame hang on the whole
 window, so that a loud drum beat changed what silence looks like.
 """
@@ -27,20 +27,20 @@ from .filter_blocks import filter_blocks
 from .given_sound import as_waveforms, check_sampling_rate
 
 CHANNELS = ("mel", "left", "right", "harmonic", "percussive", "mfcc", "wavelet")
-NORMALISATIONS = ("dataset", "clip", "none")
-# Below this deviation a channel does not vary: it is centred only
-LEAST_STD = 1e-4
+NORMALIZATIONS = ("dataset", "clip", "none")
+# Below this deviation a channel does not vary: it is centered only
+MIN_STD = 1e-4
 # What is worked on together, so that it stays in a core's cache
 SAMPLES_AT_A_TIME = 1 << 17
 
 
 class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
-    """Waveforms → spectrograms in dB, normalised, as many as `channels` has names.
+    """Waveforms → spectrograms in dB, normalized, as many as `channels` has names.
 
     Args:
         feature_size: of the values of one frame; `num_mel_bins`, whatever is given.
         sampling_rate: in Hz.
-        padding_value: of frames behind a short waveform's end. By default 0 where values are normalised, which is
+        padding_value: of frames behind a short waveform's end. By default 0 where values are normalized, which is
             their mean, and else -110 dB, under the floor of -100 dB: no sound has it, not even digital silence.
         num_mel_bins: mel bands, and so MFCCs and wavelets too: all channels have the same shape.
         n_fft: samples under one spectrum.
@@ -48,11 +48,11 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         channels: of "mel" (of the mono mix), "left", "right" (a mono waveform serves for both), "harmonic",
             "percussive" (mel of what median filters take apart), "mfcc" and "wavelet".
         max_length: frames a waveform is cut or padded to; None pads to the longest of the batch.
-        normalisation: "dataset" ((dB - mean) / std), "clip" (the same by each waveform's own frames) or "none".
+        normalization: "dataset" ((dB - mean) / std), "clip" (the same by each waveform's own frames) or "none".
         mean, std: of each channel over the training data, in dB, for "dataset"; None leaves values as they are.
 
     Raises:
-        ValueError: no such channel or normalisation.
+        ValueError: no such channel or normalization.
     """
 
     model_input_names = ["input_values"]  # noqa: RUF012 - as the stock extractors have it
@@ -67,7 +67,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         hop_samples: int = 512,
         channels: Sequence[str] = ("mel",),
         max_length: int | None = None,
-        normalisation: str = "dataset",
+        normalization: str = "dataset",
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
         return_attention_mask: bool = False,
@@ -76,20 +76,20 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         for name in channels:
             if name not in CHANNELS:
                 raise ValueError(f"There is no channel {name!r}; there are {', '.join(CHANNELS)}")
-        if normalisation not in NORMALISATIONS:
-            raise ValueError(f"There is no normalisation {normalisation!r}; there are {', '.join(NORMALISATIONS)}")
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f"There is no normalization {normalization!r}; there are {', '.join(NORMALIZATIONS)}")
         if padding_value is None:
-            padding_value = FLOOR_DB - 10 if normalisation == "none" else 0.0
+            padding_value = FLOOR_DB - 10 if normalization == "none" else 0.0
         super().__init__(num_mel_bins, sampling_rate, padding_value, **kwargs)
         self.return_attention_mask = return_attention_mask
         self.num_mel_bins, self.n_fft, self.hop_samples = num_mel_bins, n_fft, hop_samples
-        self.channels, self.max_length, self.normalisation = list(channels), max_length, normalisation
+        self.channels, self.max_length, self.normalization = list(channels), max_length, normalization
         self.mean = np.ravel(mean).tolist() if mean is not None else None
         self.std = np.ravel(std).tolist() if std is not None else None
 
     @property
     def num_channels(self) -> int:
-        """Pictures of one waveform."""
+        """Images of one waveform."""
         return len(self.channels)
 
     @property
@@ -98,7 +98,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return "left" in self.channels or "right" in self.channels
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of a waveform of `num_samples`: centred ones, so 431 of 5 s at 44,100 Hz every 512 samples."""
+        """Frames of a waveform of `num_samples`: centered ones, so 431 of 5 s at 44,100 Hz every 512 samples."""
         return 1 + num_samples // self.hop_samples
 
     def __call__(
@@ -124,10 +124,10 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         if self.is_stereo and getattr(raw_speech, "shape", ())[:-1] == (2,):
             raw_speech = [raw_speech]
         windows = [self.extract(waveform) for waveform in as_waveforms(raw_speech, may_be_stereo=True)]
-        return BatchFeature({"input_values": self.normalise(windows)}, tensor_type=return_tensors)
+        return BatchFeature({"input_values": self.normalize(windows)}, tensor_type=return_tensors)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:
-        """`[samples]` or `[2, samples]` → float32 `[frames, channels, bins]` in dB: not normalised, not padded."""
+        """`[samples]` or `[2, samples]` → float32 `[frames, channels, bins]` in dB: not normalized, not padded."""
         if self.max_length is not None:
             waveform = waveform[..., : self.max_length * self.hop_samples - 1]
         sound = torch.from_numpy(np.array(waveform, dtype=np.float32, ndmin=2))
@@ -163,7 +163,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
             squares = torch.view_as_real(torch.fft.rfft(frames * hann)).square_()
             yield squares[..., 0] + squares[..., 1]
 
-    def normalise(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+    def normalize(self, windows: Sequence[np.ndarray]) -> np.ndarray:
         """What `extract` gave, of several waveforms, → float32 as the model reads it, see `__call__`."""
         num_frames = self.max_length or max(len(window) for window in windows)
         shape = (len(windows), self.num_channels, num_frames, self.num_mel_bins)
@@ -175,8 +175,8 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return batch[:, 0] if self.num_channels == 1 else batch
 
     def _statistics(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalised by."""
-        if self.normalisation == "clip":
+        """Mean and deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalized by."""
+        if self.normalization == "clip":
             mean = window.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
             std = varying(window.std(axis=(1, 2), dtype=np.float64))
         else:
@@ -185,8 +185,8 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def constants(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation `[channels]` that all windows are normalised by, where each has none of its own."""
-        is_plain = self.normalisation != "dataset"
+        """Mean and deviation `[channels]` that all windows are normalized by, where each has none of its own."""
+        is_plain = self.normalization != "dataset"
         mean, std = (
             np.full(self.num_channels, other if is_plain or numbers is None else numbers, dtype=np.float32)
             for numbers, other in ((self.mean, 0), (self.std, 1))
@@ -196,7 +196,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
 def varying(std: np.ndarray) -> np.ndarray:
     """Deviations as float32 that can be divided by: 1 where a channel does not vary."""
-    return np.where(std < LEAST_STD, np.float32(1), np.float32(std))
+    return np.where(std < MIN_STD, np.float32(1), np.float32(std))
 
 
 def mel_of(power: torch.Tensor, sampling_rate: int, n_fft: int, num_mel_bins: int) -> torch.Tensor:

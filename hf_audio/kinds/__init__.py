@@ -1,7 +1,7 @@
 """Kinds of features: each module in this folder is one, and is found by its name without a registry to edit.
 
 A module has KIND, a `Kind`: its settings and what makes its windows, how they are stored, checked and read back,
-batches for models, pictures, and what cards say. Nothing else in the package tells kinds apart by their names.
+batches for models, images, and what cards say. Nothing else in the package tells kinds apart by their names.
 
 Modules whose name starts with an underscore serve the kinds and are none themselves. A kind from elsewhere is put into
 KINDS by its name, when its module is imported.
@@ -17,7 +17,7 @@ from typing import Any
 from transformers import FeatureExtractionMixin
 
 from hf_audio.errors import unknown_name
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale, WindowExtractor, normalised
+from hf_audio.kinds._kind import CardText, Form, Kind, Scale, WindowExtractor, normalized
 
 __all__ = [
     "KINDS",
@@ -30,7 +30,7 @@ __all__ = [
     "kind_of",
     "kind_of_extractor",
     "names_of",
-    "normalised",
+    "normalized",
 ]
 
 KINDS: dict[str, Kind] = {

@@ -18,9 +18,9 @@ from hf_audio.windows import SampleWindows
 
 
 class Form(Enum):
-    """What a window is to a model or a picture, whatever its numbers mean: models say which form they read."""
+    """What a window is to a model or a image, whatever its numbers mean: models say which form they read."""
 
-    PICTURE = "a picture: [frames, bins], or [frames, channels, bins]"
+    IMAGE = "a image: [frames, bins], or [frames, channels, bins]"
     SOUND = "sound: [samples]"
     VECTORS = "vectors of named numbers: [steps, features]"
 
@@ -62,14 +62,14 @@ class WindowExtractor(Protocol):
 
 
 class Scale(NamedTuple):
-    """How stored values of a picture become a model's inputs: (value - mean) / (deviations * std).
+    """How stored values of a image become a model's inputs: (value - mean) / (deviations * std).
 
     Attributes:
         mean, std: of the stored values; one number, or one for each channel.
         deviations: by how many standard deviations is divided.
         unit_db: decibels of one unit of the stored values.
         padding: input value of frames behind a clip's end; None is that of a stored 0.
-        is_centred: whether an input of 0 is the mean of the training data, or of its own clip.
+        is_centered: whether an input of 0 is the mean of the training data, or of its own clip.
         frame_s: seconds from one frame to the next.
     """
 
@@ -78,11 +78,11 @@ class Scale(NamedTuple):
     deviations: float
     unit_db: float
     padding: float | None
-    is_centred: bool
+    is_centered: bool
     frame_s: float
 
 
-def normalised(values: Any, mean: Any, divisor: Any, *, in_place: bool = False) -> Any:
+def normalized(values: Any, mean: Any, divisor: Any, *, in_place: bool = False) -> Any:
     """Measured values as models read them, (value - mean) / divisor: numbers, or tensors that fit each other.
 
     The one place of the formula here; published extractors, which stand alone, have their own, and are compared.
@@ -106,7 +106,7 @@ class CardText(NamedTuple):
         library: what reads a row beside `datasets`.
         imports: of the code that reads a row.
         code: from `rows` to the values of the first row.
-        values: what the values are and how models normalise them.
+        values: what the values are and how models normalize them.
         columns: lines of the table of columns.
     """
 
@@ -220,7 +220,7 @@ class Kind(ABC):
     ) -> dict[str, torch.Tensor] | None:
         """A batch as it is stored, from which `inputs_of` makes the same on a device; None where that saves nothing.
 
-        It is what travels from workers to a GPU, and is normalised there: a quarter of the bytes of float32.
+        It is what travels from workers to a GPU, and is normalized there: a quarter of the bytes of float32.
         """
         return None
 
@@ -231,7 +231,7 @@ class Kind(ABC):
         raise NotImplementedError(f"{self.name} has no stored batches")
 
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """What sounds when, `[frames, bins]`, for pictures and finding copies: log-mel, or what is nearest."""
+        """What sounds when, `[frames, bins]`, for images and finding copies: log-mel, or what is nearest."""
         return window
 
     @abstractmethod
@@ -239,14 +239,14 @@ class Kind(ABC):
         """Seconds from one of `frames` to the next."""
 
     def summary(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """A window as one vector, un-normalised: frames' mean and standard deviation over time, the mean of vectors."""
+        """A window as one vector, un-normalized: frames' mean and standard deviation over time, the mean of vectors."""
         if self.form is Form.VECTORS:
             return window.mean(axis=0)
         frames = self.frames(window, parameters) if self.form is Form.SOUND else window.reshape(len(window), -1)
         return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
 
     def scale(self, extractor: FeatureExtractionMixin) -> Scale | None:
-        """Of pictures of log energies, which can be augmented: how a published extractor makes inputs of them."""
+        """Of images of log energies, which can be augmented: how a published extractor makes inputs of them."""
         return None
 
     def padding_value(self, extractor: FeatureExtractionMixin) -> float | None:
@@ -254,7 +254,7 @@ class Kind(ABC):
         return None
 
     def drawn(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-        """What the picture of a window in a card shows: `[frames, bins]`, and all channels if there are several."""
+        """What the image of a window in a card shows: `[frames, bins]`, and all channels if there are several."""
         return self.frames(window, parameters)
 
     def channels(self, parameters: Mapping[str, Any]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.extractors.spectrogram import CHANNELS, NORMALISATIONS, SpectrogramFeatureExtractor, mel_filters
+from hf_audio.extractors.spectrogram import CHANNELS, NORMALIZATIONS, SpectrogramFeatureExtractor, mel_filters
 from hf_audio.kinds._cut_sound import CutSound
 
 # Seconds of sound of which one core makes and stores a channel in one second: 2,048 samples a frame, every 512, at
@@ -19,9 +19,9 @@ PARTS = ("harmonic", "percussive")
 
 @dataclass(frozen=True)
 class Spectrogram(CutSound):
-    """What SpectrogramFeatureExtractor computes, of every window by itself, not normalised.
+    """What SpectrogramFeatureExtractor computes, of every window by itself, not normalized.
 
-    Frames are centred, so the first and last ones of a window see zeros beyond its ends, and so do harmonic and
+    Frames are centered, so the first and last ones of a window see zeros beyond its ends, and so do harmonic and
     percussive parts and wavelets: overlapping windows are computed anew, and equal what the published extractor makes
     of the window's sound. A window of `n` samples has 1 + n // hop_samples frames.
 
@@ -31,7 +31,7 @@ class Spectrogram(CutSound):
         n_fft: samples under one spectrum; even.
         hop_samples: samples from one frame to the next.
         channels: names of CHANNELS, in the order in which they are stacked.
-        normalisation: "dataset", "clip" or "none"; see SpectrogramFeatureExtractor.
+        normalization: "dataset", "clip" or "none"; see SpectrogramFeatureExtractor.
 
     Raises:
         InputError: a setting that cannot be; see `_check`.
@@ -42,7 +42,7 @@ class Spectrogram(CutSound):
     n_fft: int = 2048
     hop_samples: int = 512
     channels: tuple[str, ...] = ("mel",)
-    normalisation: str = "dataset"
+    normalization: str = "dataset"
 
     slow_imports = ()
 
@@ -76,7 +76,7 @@ class Spectrogram(CutSound):
             "n_fft": self.n_fft,
             "hop_samples": self.hop_samples,
             "channels": list(self.channels),
-            "normalisation": self.normalisation,
+            "normalization": self.normalization,
         }
 
     def count(self, num_samples: int) -> int:
@@ -98,7 +98,7 @@ class Spectrogram(CutSound):
             hop_samples=self.hop_samples,
             channels=self.channels,
             max_length=max_length,
-            normalisation=self.normalisation,
+            normalization=self.normalization,
             mean=mean,
             std=std,
         )
@@ -114,8 +114,8 @@ def _check(wanted: Spectrogram) -> None:
             f"--channels must name each channel once, found {' '.join(wanted.channels) or 'none'}; there are "
             f"{', '.join(CHANNELS)}"
         )
-    if wanted.normalisation not in NORMALISATIONS:
-        raise unknown_name("normalisation", wanted.normalisation, NORMALISATIONS)
+    if wanted.normalization not in NORMALIZATIONS:
+        raise unknown_name("normalization", wanted.normalization, NORMALIZATIONS)
     if wanted.sample_rate < 1 or wanted.num_mel_bins < 1:
         raise InputError(
             f"--sample_rate and --num_mel_bins must be positive, found {wanted.sample_rate} and {wanted.num_mel_bins}"

@@ -1,4 +1,4 @@
-"""What of stored windows can be told without decoding them, heads of files and numbers; and batches of pictures."""
+"""What of stored windows can be told without decoding them, heads of files and numbers; and batches of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from hf_audio.grey_pictures import PNG_GREY, PNG_HEADER, PNG_PIXELS, PNG_SIGNATURE
+from hf_audio.gray_images import PNG_GREY, PNG_HEADER, PNG_PIXELS, PNG_SIGNATURE
 
 # far beyond what any feature reaches, and far below where float32 ends
 LARGEST_VALUE = 1e9
@@ -36,14 +36,14 @@ def lists_hold(lists: pa.ListArray, lengths: np.ndarray | int, holds: np.ndarray
     return (found == lengths) & (faults == 0)
 
 
-def picture_faults(rows: pa.RecordBatch, height: int) -> dict[str, np.ndarray]:
-    """Which rows' `features` are no pictures as `grey_png` writes them, `num_frames` wide: told by their heads."""
+def image_faults(rows: pa.RecordBatch, height: int) -> dict[str, np.ndarray]:
+    """Which rows' `features` are no images as `gray_png` writes them, `num_frames` wide: told by their heads."""
     heads = heads_of(pc.struct_field(rows["features"], "bytes"), 41)
     widths_and_heights = heads[:, 16:24].copy().view(">u4")
     parts = ((0, PNG_SIGNATURE + PNG_HEADER), (24, PNG_GREY), (37, PNG_PIXELS))
     is_grey = np.all([(heads[:, at : at + len(part)] == [*part]).all(axis=1) for at, part in parts], axis=0)
     fits = (widths_and_heights[:, 0] == rows["num_frames"].to_numpy()) & (widths_and_heights[:, 1] == height)
-    return {f"features that are no 8-bit grey PNG, num_frames wide and {height} high": ~(is_grey & fits)}
+    return {f"features that are no 8-bit gray PNG, num_frames wide and {height} high": ~(is_grey & fits)}
 
 
 def fill_padding(values: torch.Tensor, num_frames: torch.Tensor, padding_value: float) -> torch.Tensor:

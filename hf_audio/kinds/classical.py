@@ -1,6 +1,6 @@
 """Kind "classical": MFCC, chroma, spectral contrast, tonnetz, tempo, mel bands and more, by librosa.
 
-A window is a row with a plain list of float32, un-normalised:
+A window is a row with a plain list of float32, un-normalized:
 
     steps = np.reshape(row["features"], (row["num_frames"], -1))    # [steps, features]
 """
@@ -61,7 +61,7 @@ Values are as they were measured. Models read `(vectors - mean) / std`, with the
 
 @dataclass(frozen=True)
 class ClassicalFeatures(CutSound):
-    """What ClassicalFeatureExtractor computes, of every window by itself, not standardised.
+    """What ClassicalFeatureExtractor computes, of every window by itself, not standardized.
 
     Tempo, tuning and the 80 dB under the loudest mel band are of a whole stretch of sound, so a window's features
     cannot be cut out of its clip's: overlapping windows are computed anew. A frame is a step.
@@ -97,7 +97,7 @@ class ClassicalFeatures(CutSound):
         if self.step_s is not None and round(self.step_s * self.sample_rate) < N_FFT:
             raise InputError(
                 f"A step of {self.step_s:g} s is shorter than one spectrum of {N_FFT} samples; give --step_s "
-                f"{N_FFT / self.sample_rate + 0.005:.2f} or more, or leave it out for one vector a window"
+                f"{N_FFT / self.sample_rate + 0.005:.2f} or more, or leave it out for one vector per window"
             )
         try:
             feature_names(self.step_s, self.entropy_frame_s)
@@ -203,8 +203,8 @@ class Classical(Kind):
         return N_FFT
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ClassicalFeatureExtractor) -> dict[str, torch.Tensor]:
-        """Standardised, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
-        return {"input_values": torch.from_numpy(extractor.standardise([self.decode(row) for row in rows]))}
+        """Standardized, and padded or cut to the extractor's `num_steps`, by the extractor itself."""
+        return {"input_values": torch.from_numpy(extractor.standardize([self.decode(row) for row in rows]))}
 
     def padding_value(self, extractor: ClassicalFeatureExtractor) -> float:
         return extractor.padding_value

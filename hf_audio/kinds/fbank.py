@@ -1,6 +1,6 @@
 """Kind "fbank": Kaldi's log-mel filterbanks, equal to what transformers' ASTFeatureExtractor computes per clip.
 
-A window is a row with an 8-bit grey PNG, an offset and a scale:
+A window is a row with an 8-bit gray PNG, an offset and a scale:
 
     log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T    # [frames, bins]
 """
@@ -29,14 +29,14 @@ from hf_audio.extractors.fbank import (
     hop_samples_at,
     kaldi_log_mel,
 )
-from hf_audio.grey_pictures import decode_features, encode_features, read_pixels
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalised
-from hf_audio.kinds._stored_values import are_measured, fill_padding, picture_faults
+from hf_audio.gray_images import decode_features, encode_features, read_pixels
+from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalized
+from hf_audio.kinds._stored_values import are_measured, fill_padding, image_faults
 from hf_audio.limits import FIELDS, one_of, whole
 from hf_audio.windows import SampleWindows, cut_windows
 
-NORMALISATIONS = ("dataset", "none")
-LOWEST_RATE, FEWEST_BINS = 1000, 4  # below, filters are empty
+NORMALIZATIONS = ("dataset", "none")
+LOWEST_RATE, MIN_BINS = 1000, 4  # below, filters are empty
 NATURAL_DB = 10 / math.log(10)  # decibels of a factor e of energy, 4.343
 STOCK_RATE = 16_000  # the only one at which the stock extractor needs no torchaudio to compute the same
 
@@ -47,13 +47,13 @@ LIMITS = {
     "hop_s": one_of(HOP_S),
     "preemphasis": one_of(PREEMPHASIS),
     "lowest_hz": one_of(LOWEST_HZ),
-    "normalisation": one_of(*NORMALISATIONS),
+    "normalization": one_of(*NORMALIZATIONS),
 }
 CARD = CardText(
     title="log-mel features",
     tags=("spectrogram",),
     heard="log-mel windows",
-    row="its features an 8-bit grey picture that the viewer shows",
+    row="its features an 8-bit gray image that the viewer shows",
     library="numpy",
     imports="import numpy as np\nfrom datasets import load_dataset",
     code="""row = next(iter(rows))
@@ -61,12 +61,12 @@ log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T  # [frames
     values="""\
 {% if preprocessor.do_normalize %}Models read `(log_mel - mean) / (2 * std)`, with mean \
 {{ "%.4f" | format(preprocessor.mean) }} and standard deviation {{ "%.4f" | format(preprocessor.std) }} of the train \
-split:{% else %}Models read these values, not normalised:{% endif %} `preprocessor_config.json` is that of \
+split:{% else %}Models read these values, not normalized:{% endif %} `preprocessor_config.json` is that of \
 {% if extractor.sampling_rate == 16000 %}the transformers ASTFeatureExtractor that computes the same from a waveform.\
 {% else %}hf_audio's FbankFeatureExtractor, which computes the same from a waveform and is published with every model \
 that uses it.{% endif %}""",
     columns="""\
-| `features` | picture: time along the width, low frequencies at the bottom |
+| `features` | image: time along the width, low frequencies at the bottom |
 | `offset`, `scale` | value = offset + scale * pixel |
 | `num_frames` | frames of the window: a clip shorter than the window is not padded |""",
 )
@@ -74,7 +74,7 @@ that uses it.{% endif %}""",
 
 @dataclass(frozen=True)
 class KaldiFbank:
-    """Log-mel filterbank energies of mono waveforms in [-1, 1], un-normalised.
+    """Log-mel filterbank energies of mono waveforms in [-1, 1], un-normalized.
 
     25 ms Hann windows every 10 ms, per-frame mean removal, pre-emphasis of 0.97, power spectrum, triangular mel
     filters from 20 Hz to half the sample rate, natural logarithm: `torchaudio.compliance.kaldi.fbank` with the
@@ -84,31 +84,31 @@ class KaldiFbank:
     Args:
         sample_rate: in Hz.
         num_mel_bins: mel filters.
-        normalisation: of what models read: "dataset", by the training data's mean and standard deviation, or "none".
+        normalization: of what models read: "dataset", by the training data's mean and standard deviation, or "none".
 
     Raises:
-        InputError: another normalisation, for the stock extractor knows no other, or too few samples or bins.
+        InputError: another normalization, for the stock extractor knows no other, or too few samples or bins.
     """
 
     sample_rate: int = 16_000
     num_mel_bins: int = 128
-    normalisation: str = "dataset"
+    normalization: str = "dataset"
 
     times_real_time = 1000.0  # a core makes features of so many seconds of sound in one second
     is_stereo = False
     slow_imports = ()
 
     def __post_init__(self) -> None:
-        if self.normalisation == "clip":
+        if self.normalization == "clip":
             raise InputError(
-                "fbank features cannot be normalised by their own clip, since the AST's extractor does not do that: "
-                "give --features spectrogram, or --normalisation dataset or none"
+                "fbank features cannot be normalized by their own clip, since the AST's extractor does not do that: "
+                "give --features spectrogram, or --normalization dataset or none"
             )
-        if self.normalisation not in NORMALISATIONS:
-            raise unknown_name("normalisation", self.normalisation, NORMALISATIONS)
-        if self.sample_rate < LOWEST_RATE or self.num_mel_bins < FEWEST_BINS:
+        if self.normalization not in NORMALIZATIONS:
+            raise unknown_name("normalization", self.normalization, NORMALIZATIONS)
+        if self.sample_rate < LOWEST_RATE or self.num_mel_bins < MIN_BINS:
             raise InputError(
-                f"fbank features need a --sample_rate of {LOWEST_RATE} or more and --num_mel_bins {FEWEST_BINS} or "
+                f"fbank features need a --sample_rate of {LOWEST_RATE} or more and --num_mel_bins {MIN_BINS} or "
                 f"more, found {self.sample_rate} and {self.num_mel_bins}: try 16000 and 128"
             )
 
@@ -133,7 +133,7 @@ class KaldiFbank:
             "hop_s": HOP_S,
             "preemphasis": PREEMPHASIS,
             "lowest_hz": LOWEST_HZ,
-            "normalisation": self.normalisation,
+            "normalization": self.normalization,
         }
 
     def num_frames(self, num_samples: int) -> int:
@@ -168,7 +168,7 @@ class KaldiFbank:
             sampling_rate=self.sample_rate,
             num_mel_bins=self.num_mel_bins,
             max_length=max_length,
-            do_normalize=self.normalisation == "dataset",
+            do_normalize=self.normalization == "dataset",
             mean=mean,
             std=std,
         )
@@ -195,8 +195,8 @@ class Fbank(Kind):
     """See `Kind` for what each part is."""
 
     name = "fbank"
-    form = Form.PICTURE
-    described = "log-mel pictures"
+    form = Form.IMAGE
+    described = "log-mel images"
     extractor = KaldiFbank
     published = (ASTFeatureExtractor, FbankFeatureExtractor)
     compared = ("sampling_rate", "num_mel_bins")
@@ -221,7 +221,7 @@ class Fbank(Kind):
     def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
         height = parameters["num_mel_bins"]
         return {
-            **picture_faults(rows, height),
+            **image_faults(rows, height),
             "an offset or a scale that is no number": ~(
                 are_measured(rows["offset"])
                 & are_measured(rows["scale"])
@@ -256,11 +256,11 @@ class Fbank(Kind):
         for value, of_window in zip(values, frames, strict=True):
             value[: len(of_window)] = of_window[: len(value)]
         if extractor.do_normalize:
-            values = normalised(values, extractor.mean, 2 * extractor.std, in_place=True)
+            values = normalized(values, extractor.mean, 2 * extractor.std, in_place=True)
         return {"input_values": values}
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: ASTFeatureExtractor) -> dict[str, torch.Tensor]:
-        """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalising."""
+        """Exactly what ASTFeatureExtractor would have given: a short window is padded with 0 before normalizing."""
         num_frames = torch.tensor([row["num_frames"] for row in rows])
         return self.inputs_of(self.stored_batch(rows, extractor), num_frames, extractor)
 
@@ -282,7 +282,7 @@ class Fbank(Kind):
         values = stored["pixels"].float().mul_(stored["scales"][:, None, None]).add_(stored["offsets"][:, None, None])
         values = fill_padding(values, num_frames, 0.0)
         if extractor.do_normalize:
-            values = normalised(values, extractor.mean, 2 * extractor.std, in_place=True)
+            values = normalized(values, extractor.mean, 2 * extractor.std, in_place=True)
         return {"input_values": values}
 
     def scale(self, extractor: ASTFeatureExtractor) -> Scale:
@@ -293,7 +293,7 @@ class Fbank(Kind):
     def padding_value(self, extractor: ASTFeatureExtractor) -> float:
         """That of a log-mel of 0."""
         scale = self.scale(extractor)
-        return normalised(0.0, scale.mean, scale.deviations * scale.std)
+        return normalized(0.0, scale.mean, scale.deviations * scale.std)
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return fbank_frame_s(manifest["extractor"]["sampling_rate"])

@@ -1,12 +1,12 @@
 """Kind "spectrogram": spectrograms as the user sets them, mono or stereo, as channels of one tensor.
 
-A window is a row with an 8-bit grey PNG of all channels, the first on top, and an offset and a scale of each:
+A window is a row with an 8-bit gray PNG of all channels, the first on top, and an offset and a scale of each:
 
-    pictures = np.split(np.asarray(row["features"]), len(row["offsets"]))
+    images = np.split(np.asarray(row["features"]), len(row["offsets"]))
     pairs = zip(row["offsets"], row["scales"])
-    values = [offset + scale * np.flipud(picture).T for picture, (offset, scale) in zip(pictures, pairs)]
+    values = [offset + scale * np.flipud(image).T for image, (offset, scale) in zip(images, pairs)]
 
-Each of the values is `[frames, bins]`, in dB. The pictures have the frames along their width and the low frequencies
+Each of the values is `[frames, bins]`, in dB. The images have the frames along their width and the low frequencies
 at their bottom, as spectrograms are drawn.
 """
 
@@ -20,44 +20,44 @@ import pyarrow as pa
 import torch
 
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor, varying
-from hf_audio.grey_pictures import grey_png, read_pixels, to_pixels
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalised
+from hf_audio.gray_images import gray_png, read_pixels, to_pixels
+from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalized
 from hf_audio.kinds._spectrogram_settings import Spectrogram
-from hf_audio.kinds._stored_values import are_measured, fill_padding, lists_hold, picture_faults
+from hf_audio.kinds._stored_values import are_measured, fill_padding, image_faults, lists_hold
 from hf_audio.limits import FIELDS
 
 LIMITS = {
     name: FIELDS[name]
-    for name in ("sampling_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalisation")
+    for name in ("sampling_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalization")
 }
 CARD = CardText(
     title="spectrograms",
     tags=("spectrogram",),
     heard="spectrograms of windows",
     row="""\
-an 8-bit grey picture that the viewer shows{% if extractor.channels | length > 1 %}, with \
+an 8-bit gray image that the viewer shows{% if extractor.channels | length > 1 %}, with \
 {{ extractor.channels | length }} spectrograms on top of each other: {{ extractor.channels | join(", ") }}\
 {% endif %}""",
     library="numpy",
     imports="import numpy as np\nfrom datasets import load_dataset",
     code="""row = next(iter(rows))
 offsets, scales = (np.float32(row[name])[:, None, None] for name in ("offsets", "scales"))
-pictures = np.stack(np.split(np.asarray(row["features"]), len(offsets)))  # [channels, bins, frames], highest bin first
-spectrograms = (offsets + scales * pictures[:, ::-1]).transpose(0, 2, 1)  # [channels, frames, bins]""",
+images = np.stack(np.split(np.asarray(row["features"]), len(offsets)))  # [channels, bins, frames], highest bin first
+spectrograms = (offsets + scales * images[:, ::-1]).transpose(0, 2, 1)  # [channels, frames, bins]""",
     values="""\
 Values are in dB relative to 1, not under -100 dB{% if "mfcc" in extractor.channels %}, and for MFCCs their \
 orthonormal cosine transform over the bins{% endif %}.
-{%- if preprocessor.normalisation == "dataset" %} Models read `(spectrograms - mean) / std`, each channel by its own \
+{%- if preprocessor.normalization == "dataset" %} Models read `(spectrograms - mean) / std`, each channel by its own \
 of the train split:{% for name in extractor.channels %} {{ name }} \
 {{ "%.4f" | format(preprocessor.mean[loop.index0]) }} and {{ "%.4f" | format(preprocessor.std[loop.index0]) }}\
 {{ "," if not loop.last else "." }}{% endfor %}
-{%- elif preprocessor.normalisation == "clip" %} Models read each channel of a window minus its own mean, by its own \
+{%- elif preprocessor.normalization == "clip" %} Models read each channel of a window minus its own mean, by its own \
 standard deviation.
-{%- else %} Models read these values, not normalised.
+{%- else %} Models read these values, not normalized.
 {%- endif %} `preprocessor_config.json` is that of hf_audio's SpectrogramFeatureExtractor, which computes the same \
 from a waveform and is published with every model that uses it.""",
     columns="""\
-| `features` | picture: the channels' spectrograms on top of each other, time along the width, low frequencies at the \
+| `features` | image: the channels' spectrograms on top of each other, time along the width, low frequencies at the \
 bottom of each |
 | `offsets`, `scales` | value = offset + scale * pixel, for each channel |
 | `num_frames` | frames of the window: a clip shorter than the window is not padded |""",
@@ -72,11 +72,11 @@ class Spectrograms(Kind):
     """
 
     name = "spectrogram"
-    form = Form.PICTURE
+    form = Form.IMAGE
     described = "spectrograms"
     extractor = Spectrogram
     published = (SpectrogramFeatureExtractor,)
-    compared = ("sampling_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalisation")
+    compared = ("sampling_rate", "num_mel_bins", "n_fft", "hop_samples", "channels", "normalization")
     statistics_axis = (0, 2)
     limits = LIMITS
     cuts = True
@@ -89,7 +89,7 @@ class Spectrograms(Kind):
 
     def encode(self, window: np.ndarray, sample_rate: int) -> tuple[dict[str, Any], list[float], list[float]]:
         pixels, offsets, scales = zip(*(to_pixels(channel) for channel in window.swapaxes(0, 1)), strict=True)
-        return {"bytes": grey_png(np.concatenate(pixels)), "path": None}, list(offsets), list(scales)
+        return {"bytes": gray_png(np.concatenate(pixels)), "path": None}, list(offsets), list(scales)
 
     def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
         count = len(parameters["channels"])
@@ -97,7 +97,7 @@ class Spectrograms(Kind):
         are_scales = are_measured(scales) & (scales.to_numpy(zero_copy_only=False) >= 0)
         hold = lists_hold(rows["offsets"], count, are_measured(offsets)) & lists_hold(rows["scales"], count, are_scales)
         return {
-            **picture_faults(rows, count * parameters["num_mel_bins"]),
+            **image_faults(rows, count * parameters["num_mel_bins"]),
             f"other offsets or scales than {count} numbers each": ~hold,
         }
 
@@ -126,7 +126,7 @@ class Spectrograms(Kind):
     def batch(
         self, rows: Sequence[Mapping[str, Any]], extractor: SpectrogramFeatureExtractor
     ) -> dict[str, torch.Tensor]:
-        """What the extractor's `normalise` makes of decoded windows: padded or cut to its `max_length`."""
+        """What the extractor's `normalize` makes of decoded windows: padded or cut to its `max_length`."""
         num_frames = torch.tensor([row["num_frames"] for row in rows])
         return self.inputs_of(self.stored_batch(rows, extractor), num_frames, extractor)
 
@@ -138,8 +138,8 @@ class Spectrograms(Kind):
         pixels = np.zeros((len(rows), num_channels, extractor.max_length, num_bins), dtype=np.uint8)
         numbers = np.empty((4, len(rows), num_channels), dtype=np.float32)
         for index, row in enumerate(rows):
-            picture = read_pixels(row["features"]).reshape(num_channels, num_bins, -1)
-            window = picture[:, ::-1, : extractor.max_length].transpose(0, 2, 1)
+            image = read_pixels(row["features"]).reshape(num_channels, num_bins, -1)
+            window = image[:, ::-1, : extractor.max_length].transpose(0, 2, 1)
             pixels[index, :, : window.shape[1]] = window
             numbers[:2, index] = row["offsets"], row["scales"]
             numbers[2:, index] = _statistics(window, *numbers[:2, index], extractor)
@@ -151,7 +151,7 @@ class Spectrograms(Kind):
     ) -> dict[str, torch.Tensor]:
         numbers = (stored[name][:, :, None, None] for name in ("offsets", "scales", "means", "stds"))
         offsets, scales, means, stds = numbers
-        values = normalised(stored["pixels"].float().mul_(scales).add_(offsets), means, stds, in_place=True)
+        values = normalized(stored["pixels"].float().mul_(scales).add_(offsets), means, stds, in_place=True)
         values = fill_padding(values, num_frames, extractor.padding_value)
         return {"input_values": values[:, 0] if extractor.num_channels == 1 else values}
 
@@ -160,12 +160,12 @@ class Spectrograms(Kind):
         return window[:, 0]
 
     def scale(self, extractor: SpectrogramFeatureExtractor) -> Scale:
-        """Of one that normalises by clips, whose statistics nobody knows, that of no normalisation."""
+        """Of one that normalizes by clips, whose statistics nobody knows, that of no normalization."""
         mean, std = (tuple(map(float, numbers)) for numbers in extractor.constants)
-        is_centred = extractor.normalisation == "clip" or any(mean)
+        is_centered = extractor.normalization == "clip" or any(mean)
         mean, std = (one[0] if len(one) == 1 else one for one in (mean, std))
         frame_s = extractor.hop_samples / extractor.sampling_rate
-        return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centred, frame_s)
+        return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centered, frame_s)
 
     def padding_value(self, extractor: SpectrogramFeatureExtractor) -> float:
         return extractor.padding_value
@@ -186,7 +186,7 @@ def _statistics(
     pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray, extractor: SpectrogramFeatureExtractor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and divisor `[channels]` of a window `[channels, frames, bins]`, as the extractor has them of its values."""
-    if extractor.normalisation != "clip":
+    if extractor.normalization != "clip":
         return extractor.constants
     mean, std = (function(pixels, axis=(1, 2), dtype=np.float64) for function in (np.mean, np.std))
     return offsets + scales * mean, varying(scales * std)

@@ -48,7 +48,7 @@ CARD = CardText(
 waveform, sample_rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")  # [samples]""",
     values="""\
 Without `Audio(decode=False)`, `datasets` decodes by itself where torchcodec and FFmpeg are installed. Samples are \
-mono, of 16 bits, and not normalised.""",
+mono, of 16 bits, and not normalized.""",
     columns="""\
 | `audio` | sound of the window: FLAC of 16 bits, mono, {{ extractor.sampling_rate }} Hz |
 | `num_frames` | samples of the window: a clip shorter than the window is not padded |""",
@@ -100,7 +100,7 @@ class Waveform(CutSound):
         return sound
 
     def to_feature_extractor(self, max_length: int, mean: float, std: float) -> Wav2Vec2FeatureExtractor:
-        """The stock extractor of Wav2Vec2, HuBERT and WavLM; it standardises each waveform by itself.
+        """The stock extractor of Wav2Vec2, HuBERT and WavLM; it standardizes each waveform by itself.
 
         Models that want another one (Whisper's) bring it along; length and statistics of the training data decide
         nothing here.
@@ -147,7 +147,7 @@ class SoundItself(Kind):
 
         Each window goes through the extractor by itself, as in the stock pipeline, and is then padded to the longest
         of the batch, unless the extractor pads to a length of its own (Whisper's). Handed over together, Wav2Vec2's
-        would normalise a short window over its padding too, so that its values hung on its neighbours in the batch.
+        would normalize a short window over its padding too, so that its values hung on its neighbours in the batch.
         """
         waveforms, rates = zip(
             *(decode_waveform(row["audio"]["bytes"], row["num_frames"]) for row in rows), strict=True

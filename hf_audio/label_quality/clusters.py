@@ -1,7 +1,7 @@
 """Two kinds of sound under one label, told apart by k-means that starts from clips of another corpus.
 
-Clips of the label become vectors; the centres begin at the means of the other corpus's labelled clips and then move to
-where the clips are. What lies clearly nearer to one centre gets its name.
+Clips of the label become vectors; the centers begin at the means of the other corpus's labeled clips and then move to
+where the clips are. What lies clearly nearer to one center gets its name.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from hf_audio.data.index.label_overrides import LEAVE_OUT, overrides_text
 from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor
 from hf_audio.data.tables import names_cell
 from hf_audio.errors import InputError
+from hf_audio.figures.figures import new_figure, short_name
 from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.metrics import mean_of_clips
-from hf_audio.pictures.figures import new_figure, short_name
 
 NUM_FOLDS = 5
-FEWEST_CLIPS = 10
+MIN_CLIPS = 10
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class LabelClusters:
     Attributes:
         label, names: the label, and what its clips are called instead.
         clips: every clip that has the label.
-        vectors: float `[clips, numbers]`, standardised.
+        vectors: float `[clips, numbers]`, standardized.
         clusters: int `[clips]`, indices of `names`.
-        margins: float `[clips]`, from 0 (as near to another centre) to 1 (at its own).
+        margins: float `[clips]`, from 0 (as near to another center) to 1 (at its own).
         kept: bool `[clips]`, the share of each cluster with the largest margins.
-        centres: float `[names, numbers]`, where the clusters' ended.
-        reference_vectors, reference_clusters: of the labelled clips of the other corpus.
-        accuracy: share of those that the clusters call right, each left out of the centres by its group; None where
+        centers: float `[names, numbers]`, where the clusters' ended.
+        reference_vectors, reference_clusters: of the labeled clips of the other corpus.
+        accuracy: share of those that the clusters call right, each left out of the centers by its group; None where
             they are of one group.
         chance: the same, of calling all by the most frequent name.
     """
@@ -55,7 +55,7 @@ class LabelClusters:
     clusters: np.ndarray
     margins: np.ndarray
     kept: np.ndarray
-    centres: np.ndarray
+    centers: np.ndarray
     reference_vectors: np.ndarray
     reference_clusters: np.ndarray
     accuracy: float | None
@@ -73,7 +73,7 @@ class LabelClusters:
         return f"{said} (always the most frequent: {self.chance:.0%}){warning}."
 
 
-def split_label(
+def subdivide_label(
     features: FeatureDataset,
     label: str,
     reference: FeatureDataset,
@@ -105,10 +105,10 @@ def split_label(
     found = _having(clips_of(reference, list(reference.splits)), columns)
     known = np.nan_to_num(found.targets)[:, columns].argmax(axis=1)
     fewest = np.bincount(known, minlength=len(names)).min()
-    if len(clips.rows) < FEWEST_CLIPS or fewest < 2:
+    if len(clips.rows) < MIN_CLIPS or fewest < 2:
         raise InputError(
             f"{len(clips.rows)} clips have the label {label!r}, and of the reference's classes one has {fewest}: "
-            f"clusters need {FEWEST_CLIPS} clips and 2 of each class at least"
+            f"clusters need {MIN_CLIPS} clips and 2 of each class at least"
         )
     vectors = [_clip_vectors(*pair, network, token) for pair in ((features, clips), (reference, found))]
     scaler = StandardScaler().fit(np.concatenate(vectors))
@@ -125,7 +125,7 @@ def split_label(
         clusters=kmeans.labels_,
         margins=margins,
         kept=_surest(margins, kmeans.labels_, keep),
-        centres=kmeans.cluster_centers_,
+        centers=kmeans.cluster_centers_,
         reference_vectors=others,
         reference_clusters=known,
         accuracy=_held_out_accuracy(own, others, known, found.groups, len(names)),
@@ -133,7 +133,7 @@ def split_label(
     )
 
 
-def write_split_label(split: LabelClusters, features: FeatureDataset, path: str | Path) -> Path:
+def write_subdivide_label(split: LabelClusters, features: FeatureDataset, path: str | Path) -> Path:
     """Writes the corrections that `--label_overrides` reads.
 
     A clip that is not kept has neither new class for sure: both are unknown where clips have several labels, else the
@@ -174,23 +174,23 @@ def _written(clip_id: str, labels: Iterable[str], unknown: Iterable[str]) -> dic
     return {"clip_id": clip_id, "labels": names_cell(labels), "unknown": names_cell(unknown)}
 
 
-def plot_split_label(split: LabelClusters) -> Figure:
-    """The clips, the reference and the centres on the two principal components of all of them."""
+def plot_subdivide_label(split: LabelClusters) -> Figure:
+    """The clips, the reference and the centers on the two principal components of all of them."""
     components = PCA(2).fit(np.concatenate([split.vectors, split.reference_vectors]))
-    clips, reference, centres = map(components.transform, (split.vectors, split.reference_vectors, split.centres))
+    clips, reference, centers = map(components.transform, (split.vectors, split.reference_vectors, split.centers))
     figure, axes = new_figure(7.5, 6)
     for number, name in enumerate(split.names):
-        colour, members = f"C{number}", split.clusters == number
+        color, members = f"C{number}", split.clusters == number
         kept, others = members & split.kept, members & ~split.kept
         said = f"{short_name(name)}: {kept.sum()} of {members.sum()} kept"
-        axes.scatter(*clips[kept].T, s=18, color=colour, label=said)
-        axes.scatter(*clips[others].T, s=14, facecolors="none", edgecolors=colour, alpha=0.4)
+        axes.scatter(*clips[kept].T, s=18, color=color, label=said)
+        axes.scatter(*clips[others].T, s=14, facecolors="none", edgecolors=color, alpha=0.4)
         known = reference[split.reference_clusters == number]
-        axes.scatter(*known.T, s=22, marker="x", lw=1, color=colour, alpha=0.7, label=f"reference, {len(known)} clips")
-        axes.scatter(*centres[number], s=160, marker="*", color=colour, edgecolors="black", zorder=3)
+        axes.scatter(*known.T, s=22, marker="x", lw=1, color=color, alpha=0.7, label=f"reference, {len(known)} clips")
+        axes.scatter(*centers[number], s=160, marker="*", color=color, edgecolors="black", zorder=3)
     shares = components.explained_variance_ratio_
     axes.set(xlabel=f"first component ({shares[0]:.0%} of the variance)", ylabel=f"second ({shares[1]:.0%})")
-    axes.set_title(f"{short_name(split.label)}, told apart (stars: centres; hollow: left undecided)")
+    axes.set_title(f"{short_name(split.label)}, told apart (stars: centers; hollow: left undecided)")
     axes.legend(frameon=False, fontsize=9)
     return figure
 

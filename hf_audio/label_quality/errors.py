@@ -26,11 +26,11 @@ from hf_audio.stored_scores import read_scores
 from hf_audio.terminal import progress
 
 NUM_FOLDS = 5
-C = 0.01  # strongly regularised, so that a model hardly learns any error by heart: finds most of planted ones
+C = 0.01  # strongly regularized, so that a model hardly learns any error by heart: finds most of planted ones
 CHECKED_SPLITS = ("train", "validation")  # labels of test stay as given, so that scores can be compared
 FEW_GROUPS = 20
 PLAINLY_NOT = 0.1  # a probability
-LEAST_AGREEMENT = 0.6
+MIN_AGREEMENT = 0.6
 
 
 @dataclass(frozen=True)

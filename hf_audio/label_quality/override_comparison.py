@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import sem
 from scipy.stats import t as student
 
-from hf_audio.baselines import MOST_TRAINING_WINDOWS, fit_linear
+from hf_audio.baselines import MAX_TRAINING_WINDOWS, fit_linear
 from hf_audio.data.index.label_overrides import (
     LEAVE_OUT,
     CorrectedLabels,
@@ -30,7 +30,7 @@ from hf_audio.label_quality.errors import checked_splits
 from hf_audio.metrics import METRIC_NAMES, main_metrics, mean_of_clips, validation_metrics
 from hf_audio.terminal import progress
 
-FEWEST_GROUPS = 20
+MIN_GROUPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +120,7 @@ def compare_overrides(
             windows = _Windows(*(one[rows] for one in windows))
             usable = ~np.isinf(windows.targets[:, 0])  # clips that are left out
             some = np.flatnonzero(usable)
-            some = some[np.linspace(0, len(some) - 1, min(len(some), MOST_TRAINING_WINDOWS)).round().astype(int)]
+            some = some[np.linspace(0, len(some) - 1, min(len(some), MAX_TRAINING_WINDOWS)).round().astype(int)]
             logits = fit_linear(windows.vectors[some], windows.targets[some], labels)(test_vectors)
             logits = mean_of_clips(logits, clip_of_test_window, len(test.rows))[test_rows]
             found = validation_metrics(labels.probabilities(logits), test.targets[test_rows], labels)
@@ -191,7 +191,7 @@ def _clip(row: Mapping[str, Any]) -> Clip:
 
 def _redrawn(random: np.random.Generator, groups: np.ndarray) -> np.ndarray:
     """Rows of as many groups as there are, drawn with replacement; just rows where groups are too few to tell."""
-    if len(np.unique(groups)) < FEWEST_GROUPS:
+    if len(np.unique(groups)) < MIN_GROUPS:
         return random.integers(len(groups), size=len(groups))
     names, members = np.unique(groups, return_inverse=True)
     rows_of = np.split(np.argsort(members, kind="stable"), np.cumsum(np.bincount(members))[:-1])

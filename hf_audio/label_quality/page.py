@@ -11,16 +11,16 @@ from markupsafe import Markup
 from hf_audio.data.index.label_overrides import overrides_text
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import names_cell
+from hf_audio.figures.frames import frames_of_rows
+from hf_audio.figures.page import Row, Table, inline_plot, page, player
 from hf_audio.files import write_atomically
-from hf_audio.grey_pictures import encode_features
+from hf_audio.gray_images import encode_features
 from hf_audio.kinds import Form
 from hf_audio.label_quality.clip_vectors import windows_of
 from hf_audio.label_quality.errors import LabelError, LabelErrors
-from hf_audio.pictures.frames import frames_of_rows
-from hf_audio.pictures.page import Row, Table, inline_picture, page, player
 
 COLUMNS = ("clip_id", "given", "suggested", "confidence", "quality", "split", "group")
-TITLES = ("clip", "given", "suggested", "confidence", "quality", "split", "group", "sound", "picture")
+TITLES = ("clip", "given", "suggested", "confidence", "quality", "split", "group", "sound", "plot")
 SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a", ".mp4", ".webm"}
 
 
@@ -31,14 +31,14 @@ def write_label_errors(
     *,
     data_dir: str | Path | None = None,
     least_confidence: float = 0.5,
-    num_pictures: int = 100,
+    num_plots: int = 100,
 ) -> int:
     """Writes label_errors.csv, index.html and overrides.csv into `folder`.
 
     Args:
         data_dir: the recordings; the page then plays them from where they are.
         least_confidence: overrides.csv has the suggestions from this confidence on.
-        num_pictures: log-mel pictures on the page, of the likeliest errors; classical features have none.
+        num_plots: log-mel plots on the page, of the likeliest errors; classical features have none.
 
     Returns:
         How many corrections overrides.csv has.
@@ -47,9 +47,9 @@ def write_label_errors(
     folder.mkdir(parents=True, exist_ok=True)
     rows = [_row(error) for error in found.errors]
     write_atomically(folder / "label_errors.csv", overrides_text(rows, COLUMNS))
-    pictures = _pictures(features, [error.row["clip_id"] for error in found.errors[:num_pictures]])
+    plots = _plots(features, [error.row["clip_id"] for error in found.errors[:num_plots]])
     sounds = _sounds(found.errors, Path(data_dir), folder) if data_dir else {}
-    write_atomically(folder / "index.html", _page(found.errors, features, pictures, sounds))
+    write_atomically(folder / "index.html", _page(found.errors, features, plots, sounds))
     column = "labels" if features.labels.is_multi_label else "label"
     sure = [
         {**row, column: row["suggested"] if column == "labels" else error.suggested[0], "reason": _reason(row)}
@@ -83,16 +83,16 @@ def _reason(row: dict[str, str]) -> str:
     return f"given {row['given'] or 'nothing'}, which has a probability of {row['quality']}"
 
 
-def _pictures(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, Markup]:
+def _plots(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, Markup]:
     """{clip_id: element} of the first window of each clip, low frequencies at the bottom."""
     if features.kind.form is Form.VECTORS or not clip_ids:
         return {}
-    frames_of, pictures = frames_of_rows(features), {}
+    frames_of, plots = frames_of_rows(features), {}
     for rows in windows_of(features, set(clip_ids)).splits.values():
         for number, clip_id in enumerate(rows["clip_id"]):
-            if clip_id not in pictures:
-                pictures[clip_id] = inline_picture(encode_features(frames_of(rows[number]))[0])
-    return pictures
+            if clip_id not in plots:
+                plots[clip_id] = inline_plot(encode_features(frames_of(rows[number]))[0])
+    return plots
 
 
 def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[str, Markup]:
@@ -122,7 +122,7 @@ def _by_stem(data_dir: Path) -> dict[str, Path]:
 def _page(
     errors: Sequence[LabelError],
     features: FeatureDataset,
-    pictures: dict[str, Markup],
+    plots: dict[str, Markup],
     sounds: dict[str, Markup],
 ) -> str:
     shown = [
@@ -130,7 +130,7 @@ def _page(
             [
                 *(_shown(error)[name] or "–" for name in COLUMNS),
                 sounds.get(error.row["clip_id"], ""),
-                pictures.get(error.row["clip_id"], ""),
+                plots.get(error.row["clip_id"], ""),
             ],
             tags=[*error.given, *error.suggested],
         )

@@ -138,7 +138,7 @@ def _is_timm(name: str) -> bool:
 def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], token: str | None) -> PreTrainedModel:
     labels = features.labels
     if name in AST_PRESETS:
-        _require_form(name, Form.PICTURE, features)
+        _require_form(name, Form.IMAGE, features)
         _require_one_channel(name, features)
         size = (features.extractor.max_length, features.extractor.num_mel_bins)
         of_head, of_network = _split(options, AST_PRESETS[name])
@@ -152,19 +152,19 @@ def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], 
     if name in PRESETS:
         _require_form(name, Form.SOUND, features)
         return transformer_from_scratch(name, labels, **options)
-    _require_form(name, Form.PICTURE, features)
+    _require_form(name, Form.IMAGE, features)
     return TimmClassifier(_config_of(TimmClassifierConfig, features, {"timm_name": name, **options}))
 
 
 def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: str | None) -> PreTrainedModel:
     if name.startswith(TIMM):
-        _require_form(name, Form.PICTURE, features)
+        _require_form(name, Form.IMAGE, features)
         kind = ParallelTimmConfig if {"num_backbones", "groups"} & options.keys() else TimmClassifierConfig
         return timm_from_pretrained(_config_of(kind, features, {"timm_name": name.removeprefix(TIMM), **options}))
     features = with_extractor_of(name, features, token)
     extractor = features.extractor
     size = {}
-    if features.kind.form is Form.PICTURE:
+    if features.kind.form is Form.IMAGE:
         size = {"num_frames": extractor.max_length, "num_bins": extractor.num_mel_bins}
     elif isinstance(extractor, WhisperFeatureExtractor):
         size = {"num_frames": extractor.nb_max_frames}

@@ -1,7 +1,7 @@
 """Audio Spectrogram Transformers (Gong et al. 2021, arXiv 2104.01778): small ones from scratch, and fine-tuning.
 
 The class stays transformers' ASTForAudioClassification, so whatever is trained here loads without hf_audio. What is
-added is what that class lacks: an initialisation that can be trained from, and position embeddings for windows of
+added is what that class lacks: an initialization that can be trained from, and position embeddings for windows of
 another length than the checkpoint's.
 """
 
@@ -37,7 +37,7 @@ def ast_from_scratch(
 ) -> ASTForAudioClassification:
     """An untrained AST for windows `[batch, num_frames, num_bins]`.
 
-    Stock initialisation leaves cls, distillation and position embeddings at zero, where the first LayerNorm divides
+    Stock initialization leaves cls, distillation and position embeddings at zero, where the first LayerNorm divides
     by almost nothing: gradient norms of about 5e4. Here they are drawn at random, and weights with a standard deviation
     of 1 / sqrt(hidden_size) instead of 0.02, which suits widths of 768 and more. A run from scratch on few
     windows hangs on it: after 10,000 windows of spoken digits (fsdd, random split, 4 layers of 192) validation accuracy
@@ -121,7 +121,7 @@ def ast_from_checkpoint(
 def resize_positions(positions: Tensor, old_shape: tuple[int, int], new_shape: tuple[int, int]) -> Tensor:
     """Position embeddings for another number of patches; cls and distillation tokens stay as they are.
 
-    Along each axis the centre is cut out when fewer patches are needed, and the grid is interpolated bilinearly when
+    Along each axis the center is cut out when fewer patches are needed, and the grid is interpolated bilinearly when
     more are, as in the AST authors' code (github.com/YuanGongND/ast, src/models/ast_models.py).
 
     Args:

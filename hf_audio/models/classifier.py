@@ -128,7 +128,7 @@ class AudioClassifier(PreTrainedModel):
     lora_targets: tuple[str, ...] = ()  # names of the layers that adapters go to
 
     def add_head(self, embedding_size: int) -> None:
-        """Makes the head for embeddings of this size, and initialises what is untrained. The last line of __init__."""
+        """Makes the head for embeddings of this size, and initializes what is untrained. The last line of __init__."""
         self.num_labels = self.config.num_labels
         self.classifier = self.make_head(embedding_size, self.num_labels)
         self.post_init()

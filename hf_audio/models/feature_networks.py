@@ -1,4 +1,4 @@
-"""Dense, convolutional and recurrent networks over classical features, one vector a window or a sequence of them.
+"""Dense, convolutional and recurrent networks over classical features, one vector per window or a sequence of them.
 
 Sizes are those that won the search of github.com/Mathieeeu/data832_projet: 256 hidden units, 2 layers, dropout 0.3.
 """

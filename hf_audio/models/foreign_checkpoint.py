@@ -1,7 +1,7 @@
 """The one door through which a trained model comes in: a folder or a repository of the Hub, which may be a stranger's.
 
 transformers' own `from_pretrained` looks for more than the weights: adapters that redirect it to any other path or
-repository, code, kernels, quantisation, generation settings. So here the files that are wanted are fetched by name,
+repository, code, kernels, quantization, generation settings. So here the files that are wanted are fetched by name,
 all of one commit: the JSON through `foreign_config` and `foreign_extractor`, the weights as safetensors whose header
 is held against what the config asks for. Then the class that the config names is handed these weights as tensors, and
 nothing else of the repository is ever looked at.
@@ -37,18 +37,18 @@ from transformers.utils.hub import resolve_revision
 
 from hf_audio.data.foreign.extractor import extractor_class_of, extractor_from_settings
 from hf_audio.errors import InputError, one_line
-from hf_audio.files import MOST_JSON_BYTES, read_json, read_start
+from hf_audio.files import MAX_JSON_BYTES, read_json, read_start
 from hf_audio.models.foreign_config import config_from_settings
 from hf_audio.models.transformer_backbone import AST, WHISPER
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
-MOST_SHARDS = 1000
+MAX_SHARDS = 1000
 HEAD_PARTS = ("classifier", "projector", "layer_weights")  # of stock classes; a checkpoint of another task lacks them
 # What a model may have beyond its checkpoint: a new head, and tables that are not saved. 256 MB.
-MOST_NEW_WEIGHTS = 1 << 26
+MAX_NEW_WEIGHTS = 1 << 26
 # What a network of ours pads a shorter window to.
-MOST_PADDING = 1 << 20
+MAX_PADDING = 1 << 20
 # Of checkpoints that do not name their extractor.
 USUAL_EXTRACTORS = {
     AST: ASTFeatureExtractor,
@@ -180,7 +180,7 @@ class Checkpoint:
         header_bytes = 0
         for path in self._weight_files():
             header_bytes += struct.unpack("<Q", read_start(path, 8).ljust(8, b"\xff"))[0]
-            if header_bytes > MOST_JSON_BYTES:
+            if header_bytes > MAX_JSON_BYTES:
                 raise self._unusable(f"{path.name} is no safetensors file, or its header is too long")
             try:
                 tensors |= load_file(path)
@@ -203,7 +203,7 @@ class Checkpoint:
         if not all(isinstance(name, str) and SHARD_NAME.fullmatch(name) for name in names):
             raise self._unusable(f"{INDEX} must name safetensors files beside it, and names others")
         files = [self.path(name) for name in sorted(set(names))]
-        if not files or len(files) > MOST_SHARDS or None in files:
+        if not files or len(files) > MAX_SHARDS or None in files:
             raise self._unusable(f"{INDEX} names {len(files)} files and they are not all there")
         return files
 
@@ -215,10 +215,10 @@ class Checkpoint:
         except Exception as error:  # whatever numbers out of their range lead to
             raise self._unusable(f"its config.json makes no {model_class.__name__}: {one_line(error)}") from error
         num_wanted = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
-        if num_wanted > num_held + MOST_NEW_WEIGHTS:
+        if num_wanted > num_held + MAX_NEW_WEIGHTS:
             raise self._unusable(f"its config.json asks for {num_wanted:,} weights and its files hold {num_held:,}")
         padded = max(getattr(model, "least_samples", 0), getattr(model, "least_size", 0))
-        if padded > MOST_PADDING:
+        if padded > MAX_PADDING:
             raise self._unusable(f"it would pad every window to {padded:,} values")
 
     def _unusable(self, reason: str) -> InputError:

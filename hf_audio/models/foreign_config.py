@@ -27,17 +27,17 @@ from hf_audio.models.transformer_classifier import TransformerClassifierConfig
 OF_THE_TASK = ("id2label", "label2id", "problem_type")  # declared by the base class of all configs
 NEVER_TAKEN = {"architectures", "dtype", "transformers_version", "output_hidden_states", "return_dict"}
 # The largest speech encoders have 48 layers, 1,280 units and vocabularies of 256,000.
-MOST_LAYERS, MOST_NETWORKS, MOST_PLACES, MOST_NUMBER = 256, 64, 4096, 1 << 24
-MOST_FLOAT = 10**12
-MOST_CLASSES = 1 << 16
-MOST_LETTERS = 1000
+MAX_LAYERS, MAX_NETWORKS, MAX_PLACES, MAX_NUMBER = 256, 64, 4096, 1 << 24
+MAX_FLOAT = 10**12
+MAX_CLASSES = 1 << 16
+MAX_LETTERS = 1000
 # By a part of a field's name: what modules are made for one by one, and what windows are shrunk or padded by.
 LIMITS = {
-    **dict.fromkeys(("layers", "depths"), MOST_LAYERS),
-    "num_backbones": MOST_NETWORKS,
-    **dict.fromkeys(("stride", "kernel", "pools", "dilation", "multiple", "channels", "mel_bins"), MOST_PLACES),
+    **dict.fromkeys(("layers", "depths"), MAX_LAYERS),
+    "num_backbones": MAX_NETWORKS,
+    **dict.fromkeys(("stride", "kernel", "pools", "dilation", "multiple", "channels", "mel_bins"), MAX_PLACES),
 }
-MOST_ENTRIES = {"id2label": MOST_CLASSES, "label2id": MOST_CLASSES, "groups": MOST_NETWORKS}
+MAX_ENTRIES = {"id2label": MAX_CLASSES, "label2id": MAX_CLASSES, "groups": MAX_NETWORKS}
 
 
 def config_from_settings(settings: Mapping[str, Any], source: str) -> PretrainedConfig:
@@ -102,7 +102,7 @@ def _backbone(settings: Any, source: str) -> dict[str, Any]:
 def _check_size(name: str, value: Any, source: str, depth: int = 0) -> None:
     """Raises InputError where a number, a name or a list is larger than any model's."""
     if isinstance(value, Mapping | list):
-        most = MOST_CLASSES if depth else MOST_ENTRIES.get(name, MOST_LAYERS)
+        most = MAX_CLASSES if depth else MAX_ENTRIES.get(name, MAX_LAYERS)
         found, unit = len(value), "entries"
         if found <= most and depth < 3:
             for key, one in value.items() if isinstance(value, Mapping) else enumerate(value):
@@ -110,12 +110,12 @@ def _check_size(name: str, value: Any, source: str, depth: int = 0) -> None:
                 _check_size(name, one, source, depth + 1)
             return
     elif isinstance(value, str):
-        most, found, unit = MOST_LETTERS, len(value), "letters"
+        most, found, unit = MAX_LETTERS, len(value), "letters"
     elif value is None or isinstance(value, bool):
         return
     else:
-        most = next((limit for part, limit in LIMITS.items() if part in name), MOST_NUMBER)
-        most = MOST_FLOAT if isinstance(value, float) else most
+        most = next((limit for part, limit in LIMITS.items() if part in name), MAX_NUMBER)
+        most = MAX_FLOAT if isinstance(value, float) else most
         found, unit = abs(value) if math.isfinite(value) else math.inf, "as a number"
     if found > most:
         raise InputError(f"{source} has {name} of {found:,} {unit} in its config.json, and no model has over {most:,}")

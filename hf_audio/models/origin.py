@@ -1,4 +1,4 @@
-"""Where the weights came from that a model was fine-tuned from: its name, their licence, and whom to thank for them."""
+"""Where the weights came from that a model was fine-tuned from: its name, their license, and whom to thank for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def origin_of(model: PreTrainedModel) -> dict[str, Any]:
     """What a report says of them; `base_model` is None where a model was trained from scratch.
 
     Returns:
-        `base_model`, and where their authors say so in the library that brings them (timm does) `base_licence`,
+        `base_model`, and where their authors say so in the library that brings them (timm does) `base_license`,
         `base_source`, an address, and `base_papers`.
     """
     weights = getattr(model, "pretrained_weights", None)
@@ -22,7 +22,7 @@ def origin_of(model: PreTrainedModel) -> dict[str, Any]:
         return {"base_model": public_name(base) if base else None}
     papers = [weights.get(name) for name in ("paper_name", "paper_ids")]
     papers = [one for given in papers for one in ([given] if isinstance(given, str) else given or ())]
-    facts = {"base_licence": weights.get("license"), "base_source": weights.get("origin_url"), "base_papers": papers}
+    facts = {"base_license": weights.get("license"), "base_source": weights.get("origin_url"), "base_papers": papers}
     return {"base_model": weights["hf_hub_id"], **{name: value for name, value in facts.items() if value}}
 
 

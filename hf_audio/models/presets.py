@@ -18,7 +18,7 @@ class Network(NamedTuple):
 
     model_class: type[AudioClassifier]
     settings: dict[str, Any]
-    form: Form = Form.PICTURE
+    form: Form = Form.IMAGE
 
 
 # Widths and heads are those of DeiT, but for "ast-mini", which a CPU trains in minutes. Patches of 16 x 16 overlap only

@@ -19,14 +19,14 @@ except ImportError:  # before 4.53 a published model is used, not trained with c
 
 NORMS = ("none", "group", "batch")
 POOLINGS = ("mean", "mean_max")
-GROUP_SIZE = 8  # channels that are normalised together
+GROUP_SIZE = 8  # channels that are normalized together
 
 
 class SpectrogramCNNConfig(AudioClassifierConfig):
     """A stage is a convolution, `depth - 1` residual ones behind it, max pooling, and dropout.
 
     Args:
-        num_channels: pictures of a window: 1 mono, 2 stereo, or others beside each other.
+        num_channels: images of a window: 1 mono, 2 stereo, or others beside each other.
         channels: output channels of each stage; the lists below have one entry a stage too.
         kernel_sizes, strides: of each stage's first convolution.
         pools: side of its max pooling; 1 is none.
@@ -101,7 +101,7 @@ class SpectrogramCNN(AudioClassifier):
         self.add_head(config.channels[-1] * (2 if config.pooling == "mean_max" else 1))
 
     def embedding_of(self, windows: Windows) -> Tensor:
-        maps = as_pictures(windows.values, self.config.num_channels)
+        maps = as_images(windows.values, self.config.num_channels)
         if self.config.quiet_padding and windows.num_frames is not None:
             maps = quieten_padding(maps, windows.num_frames)
         maps = at_least(maps, self.least_size).contiguous(memory_format=torch.channels_last)
@@ -135,7 +135,7 @@ class Stage(GradientCheckpointingLayer):
 
 
 class Convolution(nn.Module):
-    """A convolution that keeps the size but for its stride, and its normalisation."""
+    """A convolution that keeps the size but for its stride, and its normalization."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class Convolution(nn.Module):
         return self.norm(self.convolution(maps))
 
 
-def as_pictures(input_values: Tensor, num_channels: int) -> Tensor:
+def as_images(input_values: Tensor, num_channels: int) -> Tensor:
     """Windows `[batch, frames, bins]` or `[batch, channels, frames, bins]` -> `[batch, num_channels, frames, bins]`.
 
     A mono window stands in every channel.
@@ -170,23 +170,23 @@ def as_pictures(input_values: Tensor, num_channels: int) -> Tensor:
     return input_values
 
 
-def quieten_padding(pictures: Tensor, num_frames: Tensor) -> Tensor:
-    """Padding of pictures `[batch, channels, frames, bins]` becomes as quiet as the quietest of its window and channel.
+def quieten_padding(images: Tensor, num_frames: Tensor) -> Tensor:
+    """Padding of images `[batch, channels, frames, bins]` becomes as quiet as the quietest of its window and channel.
 
     Args:
         num_frames: int64 `[batch]`, of each window those that are no padding.
     """
-    is_real = are_real(num_frames, pictures.shape[2])[:, None, :, None]
-    quietest = pictures.masked_fill(~is_real, torch.inf).amin(dim=(2, 3), keepdim=True)
-    return torch.where(is_real, pictures, quietest)
+    is_real = are_real(num_frames, images.shape[2])[:, None, :, None]
+    quietest = images.masked_fill(~is_real, torch.inf).amin(dim=(2, 3), keepdim=True)
+    return torch.where(is_real, images, quietest)
 
 
-def at_least(pictures: Tensor, size: int) -> Tensor:
-    """Pictures whose frames and bins are padded with 0, the mean of the training features, up to `size`."""
-    frames, bins = pictures.shape[2:]
+def at_least(images: Tensor, size: int) -> Tensor:
+    """Images whose frames and bins are padded with 0, the mean of the training features, up to `size`."""
+    frames, bins = images.shape[2:]
     if frames >= size and bins >= size:
-        return pictures
-    return functional.pad(pictures, (0, max(0, size - bins), 0, max(0, size - frames)))
+        return images
+    return functional.pad(images, (0, max(0, size - bins), 0, max(0, size - frames)))
 
 
 SpectrogramCNNConfig.register_for_auto_class()

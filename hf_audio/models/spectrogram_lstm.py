@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForAudioClassification
 from .classifier import AudioClassifier, AudioClassifierConfig, Windows
 from .padding import are_real
 from .recurrence import AdditiveAttention, Recurrence
-from .spectrogram_cnn import as_pictures
+from .spectrogram_cnn import as_images
 
 SEQUENCES = ("frames", "bins")
 ATTENTIONS = ("none", "additive")
@@ -24,7 +24,7 @@ class SpectrogramLSTMConfig(AudioClassifierConfig):
         num_mel_bins: bins of a frame; must fit with "frames".
         num_frames: of a window, where bins are read: shorter windows are padded with 0, longer ones cut. (A
             `max_length` in a config is for transformers a setting of text generation, and is refused.)
-        num_channels: pictures of a window whose frames, or rows, are read side by side as one long vector. 1 makes mono
+        num_channels: images of a window whose frames, or rows, are read side by side as one long vector. 1 makes mono
             of whatever it reads, by the mean over its channels, as the project did with stereo.
         hidden_size, num_layers, bidirectional: of the LSTM.
         dropout: between its layers.
@@ -101,13 +101,13 @@ class SpectrogramLSTM(AudioClassifier):
             )
         if input_values.ndim == 4 and config.num_channels == 1:
             input_values = input_values.mean(dim=1)
-        pictures = as_pictures(input_values, config.num_channels)
+        images = as_images(input_values, config.num_channels)
         if not reads_bins:
-            return pictures.transpose(1, 2).flatten(2)
-        pictures = pictures[:, :, : config.num_frames]
+            return images.transpose(1, 2).flatten(2)
+        images = images[:, :, : config.num_frames]
         if num_frames is not None:
-            pictures = pictures.masked_fill(~are_real(num_frames, pictures.shape[2])[:, None, :, None], 0.0)
-        rows = pictures.permute(0, 3, 1, 2)
+            images = images.masked_fill(~are_real(num_frames, images.shape[2])[:, None, :, None], 0.0)
+        rows = images.permute(0, 3, 1, 2)
         return functional.pad(rows, (0, config.num_frames - rows.shape[3])).flatten(2)
 
 

@@ -36,7 +36,7 @@ from hf_audio.models.patch_choice import gather_patches, mean_over, order_of, sh
 ENCODER = ASTPreTrainedModel.base_model_prefix
 # Settings of the objective and of the classes that happened to be known
 NOT_OF_THE_ENCODER = {"pretraining", "id2label", "label2id", "problem_type", "architectures"}
-FEWEST_MOVED = 2  # one patch alone cannot change places
+MIN_MOVED = 2  # one patch alone cannot change places
 HEAD_WIDTH = 32  # of the decoder's attention
 MASK_TOKEN_STD = 0.02
 
@@ -99,7 +99,7 @@ class MaskedAutoencoder(PretrainingModel):
     """Hides a share of a window's patches; a light decoder draws them from what the encoder says of the others.
 
     The encoder gets the visible patches only, so that a step costs a fraction of a supervised one. Targets are pixels
-    normalised within their patch: a decoder that knows nothing has a loss of 1.
+    normalized within their patch: a decoder that knows nothing has a loss of 1.
     """
 
     def __init__(self, config: ASTConfig) -> None:
@@ -123,7 +123,7 @@ class MaskedAutoencoder(PretrainingModel):
         self.post_init()
 
     def start_tokens(self) -> None:
-        """Initialises what no layer does.
+        """Initializes what no layer does.
 
         Raises:
             InputError: so many patches are hidden that none is left to see.
@@ -202,7 +202,7 @@ class ShuffledPatches(PretrainingModel):
         """A spectrogram `[batch, frames, bins]` with patches moved, and bool `[batch, patches]`: which are."""
         order, rank = order_of(noise, real)
         num_real = real.sum(dim=1, keepdim=True)
-        num_moved = torch.minimum(share_of(self.fraction, num_real).clamp(min=FEWEST_MOVED), num_real)
+        num_moved = torch.minimum(share_of(self.fraction, num_real).clamp(min=MIN_MOVED), num_real)
         following = torch.where(rank + 1 < num_moved, rank + 1, 0)
         places = torch.arange(self.num_patches, device=rank.device)
         source = torch.where(rank < num_moved, order.gather(1, following), places)

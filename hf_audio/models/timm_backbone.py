@@ -166,7 +166,7 @@ def plain_layers(model: nn.Module) -> tuple[str, ...]:
     """Names of the linear layers and convolutions that adapters can go to and be merged into.
 
     Not among them are grouped and dilated convolutions, which peft cannot merge or follow, and timm's own kinds of
-    layers (weight standardisation, padding at run time), which compute something else.
+    layers (weight standardization, padding at run time), which compute something else.
     """
 
     def is_plain(module: nn.Module) -> bool:
@@ -203,7 +203,7 @@ def class_groups(config: ParallelTimmConfig) -> list[list[int]]:
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
 from .padding import known_frames  # noqa: E402, F401
-from .spectrogram_cnn import as_pictures  # noqa: E402, F401
+from .spectrogram_cnn import as_images  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401
 
 for _config, _model in ((TimmClassifierConfig, TimmClassifier), (ParallelTimmConfig, ParallelTimmClassifier)):

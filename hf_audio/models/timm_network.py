@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .classifier import AudioClassifierConfig, Layers
-from .spectrogram_cnn import as_pictures
+from .spectrogram_cnn import as_images
 
-LEAST_SIZE = 32  # frames and bins, of which networks that halve five times leave one place
+MIN_SIZE = 32  # frames and bins, of which networks that halve five times leave one place
 FIXED_SIZE_MULTIPLE = 32  # windows of networks made for one size are padded to it: patches and stages fit
 
 REFUSALS = (
@@ -30,7 +30,7 @@ class TimmClassifierConfig(AudioClassifierConfig):
 
     Args:
         timm_name: e.g. "resnet50", or with the tag of its weights "resnet50.a1_in1k".
-        num_channels: pictures of a window: 1 mono, 2 stereo, 3 what the weights were trained on.
+        num_channels: images of a window: 1 mono, 2 stereo, 3 what the weights were trained on.
         trainable_blocks: how many of the last stages (of a transformer: layers) are trained: 0 none, None all.
         drop_path_rate: stochastic depth in the residual networks that have it.
         max_frames, num_mel_bins: most frames and bins of a window; read where the network is made for one size only,
@@ -76,7 +76,7 @@ class Backbone(nn.Module):
         self.network, self.window = create_network(config, pretrained)
         self.size = getattr(self.network, "head_hidden_size", None) or self.network.num_features
         self.num_channels, self.size_multiple = config.num_channels, config.size_multiple
-        # the weights are timm's own: no other initialisation comes over them
+        # the weights are timm's own: no other initialization comes over them
         for module in self.network.modules():
             module._is_hf_initialized = True
         for _, tensor in self._named_tensors():
@@ -90,12 +90,10 @@ class Backbone(nn.Module):
         Raises:
             ValueError: a window that is too large, or hidden states of a network that timm does not take apart.
         """
-        pictures = as_pictures(input_values, self.num_channels)
-        frames, bins = pictures.shape[2:]
+        images = as_images(input_values, self.num_channels)
+        frames, bins = images.shape[2:]
         if self.window is None:
-            wanted_frames, wanted_bins = (
-                max(LEAST_SIZE, _round_up(size, self.size_multiple)) for size in (frames, bins)
-            )
+            wanted_frames, wanted_bins = (max(MIN_SIZE, _round_up(size, self.size_multiple)) for size in (frames, bins))
         else:
             wanted_frames, wanted_bins = self.window
         if frames > wanted_frames or bins > wanted_bins:
@@ -104,18 +102,18 @@ class Backbone(nn.Module):
                 f"found {frames} and {bins}: build it with another max_frames"
             )
         if frames < wanted_frames or bins < wanted_bins:
-            pictures = functional.pad(pictures, (0, wanted_bins - bins, 0, wanted_frames - frames))
+            images = functional.pad(images, (0, wanted_bins - bins, 0, wanted_frames - frames))
         if layers is None or layers.hidden_states is None:
-            return self.network(pictures)
-        return self._with_layers(pictures, layers)
+            return self.network(images)
+        return self._with_layers(images, layers)
 
-    def _with_layers(self, pictures: Tensor, layers: Layers) -> Tensor:
+    def _with_layers(self, images: Tensor, layers: Layers) -> Tensor:
         if not hasattr(self.network, "forward_intermediates"):
             name = self.network.pretrained_cfg["architecture"]
             raise ValueError(f"timm does not take {name} apart: leave out output_hidden_states")
         if not layers.hidden_states:  # of several networks the first keeps what all of them read
-            pictures = layers.start(pictures)
-        maps, between = self.network.forward_intermediates(pictures)
+            images = layers.start(images)
+        maps, between = self.network.forward_intermediates(images)
         for hidden in between:
             layers.add(hidden)
         return self.network.forward_head(maps)
@@ -152,7 +150,7 @@ class Backbone(nn.Module):
     def finish_loading(self, config: TimmClassifierConfig) -> None:
         """What no checkpoint had gets the value that timm gives it: tables that are not saved, and missing weights.
 
-        Loading leaves these uninitialised, and makes every parameter trainable.
+        Loading leaves these uninitialized, and makes every parameter trainable.
         """
         missing = {name: tensor for name, tensor in self._named_tensors() if not hasattr(tensor, "_is_hf_initialized")}
         if missing:

@@ -66,7 +66,7 @@ def backbone_config(settings: dict[str, Any]) -> PretrainedConfig:
 
 
 def only_convolutions(backbone: PreTrainedModel) -> PreTrainedModel:
-    """The same Wav2Vec2-like model without all that comes after the convolutions and the normalisation of their frames.
+    """The same Wav2Vec2-like model without all that comes after the convolutions and the normalization of their frames.
 
     The layer norm, where there is one, is the first half of the feature projection; it makes the frames of all clips
     alike in scale. The projection to the transformer's width goes.

@@ -80,7 +80,7 @@ class TransformerClassifier(AudioClassifier):
     """input_values or input_features as the backbone's feature extractor gives them, of waveforms `[batch, samples]`.
 
     A waveform too short for one frame is padded with zeros. The mask of padded waveforms is ignored where the
-    convolutions are normalised over time ("group"): such models have learnt from zeros without a mask.
+    convolutions are normalized over time ("group"): such models have learnt from zeros without a mask.
     """
 
     config_class = TransformerClassifierConfig
@@ -143,7 +143,7 @@ class TransformerClassifier(AudioClassifier):
         """Called by transformers 5 with every new model, and after loading for what the checkpoint lacked.
 
         The backbone goes first, as the class of transformers that it is: within a class from elsewhere, modules that
-        have no weights of their own count as initialised and their rules (Whisper's positions) would be left out.
+        have no weights of their own count as initialized and their rules (Whisper's positions) would be left out.
         """
         self.backbone.initialize_weights()
         super().initialize_weights()

@@ -24,8 +24,8 @@ from hf_audio.errors import InputError
 from hf_audio.preparation.shared_recordings import told_shared
 
 CORPUS = "corpus"  # the column that says where a clip is from
-MOST_UNDERSTOOD = 5_000  # letters in a card
-MOST_NAMED = 12
+MAX_UNDERSTOOD = 5_000  # letters in a card
+MAX_NAMED = 12
 
 
 class Part(NamedTuple):
@@ -129,10 +129,10 @@ def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
     everywhere = [name for name, one in zip(labels.names, has.all(axis=0), strict=True) if one]
     if len(everywhere) == len(labels):
         return [f"All {len(labels):,} classes are in each of them."]
-    said = [f"Classes in each of them: {some(everywhere, MOST_NAMED) if everywhere else 'none'}."]
+    said = [f"Classes in each of them: {some(everywhere, MAX_NAMED) if everywhere else 'none'}."]
     for part, its in zip(parts, has, strict=True):
         alone = [labels.names[place] for place in np.flatnonzero(its & (has.sum(axis=0) == 1))]
-        said += [f"In {part.name} alone: {some(alone, MOST_NAMED)}."] if alone else []
+        said += [f"In {part.name} alone: {some(alone, MAX_NAMED)}."] if alone else []
     if labels.is_multi_label:
         said.append("Of classes that a corpus lacks nothing is known in its clips, so they do not count there.")
     else:
@@ -144,7 +144,7 @@ def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
 
 
 def _card(parts: Sequence[Part], labels: LabelSpace, told: str) -> CorpusCard:
-    """One card for all; licences and citations are those of the others in it."""
+    """One card for all; licenses and citations are those of the others in it."""
     cards = [dataclasses.replace(part.card, others=(), understood="") for part in parts]
     others = [*cards, *(other for part in parts for other in part.card.others)]
     protocols = " ".join(f"{part.name}: {part.card.protocol}" for part in parts if part.card.protocol)
@@ -153,11 +153,11 @@ def _card(parts: Sequence[Part], labels: LabelSpace, told: str) -> CorpusCard:
     )
     return CorpusCard(
         name=" + ".join(card.name for card in cards),
-        licence="",
+        license="",
         may_redistribute=all(card.may_redistribute for card in others),
         protocol=f"Several corpora at once, each with its own split. {protocols}".strip(),
         problem_type=labels.problem_type,
         others=tuple(others),
         groups_known=all(card.groups_known for card in cards),
-        understood=understood[:MOST_UNDERSTOOD],
+        understood=understood[:MAX_UNDERSTOOD],
     )

@@ -23,7 +23,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, nearest_name
 from hf_audio.files import read_yaml
 
-MOST_MAP_BYTES = 1 << 20
+MAX_MAP_BYTES = 1 << 20
 
 Names = dict[str, str | None]  # their name: ours, or None for what is left out
 
@@ -38,7 +38,7 @@ def read_label_map(path: str | Path, classes: Mapping[str, Sequence[str]]) -> di
     Raises:
         InputError: it cannot be read, names a class or corpus that is not there, or gives a class no name.
     """
-    content = read_yaml(path, MOST_MAP_BYTES)
+    content = read_yaml(path, MAX_MAP_BYTES)
     own = {name: part for name, part in content.items() if isinstance(part, Mapping)}
     shared = {name: part for name, part in content.items() if not isinstance(part, Mapping)}
     for name in own:

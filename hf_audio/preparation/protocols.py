@@ -15,7 +15,7 @@ from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.index.understanding import Understanding
 from hf_audio.privacy import public_value
 
-MOST_UNDERSTOOD = 5_000  # letters in a card
+MAX_UNDERSTOOD = 5_000  # letters in a card
 
 
 def with_understanding(card: CorpusCard, clips: pa.Table, understanding: Understanding | None) -> CorpusCard:
@@ -32,7 +32,7 @@ def with_understanding(card: CorpusCard, clips: pa.Table, understanding: Underst
         card,
         groups_known=known,
         protocol=f"{split_by}; {card.protocol[0].lower()}{card.protocol[1:]}",
-        understood=str(public_value(understanding.paragraph()))[:MOST_UNDERSTOOD],
+        understood=str(public_value(understanding.paragraph()))[:MAX_UNDERSTOOD],
     )
 
 
@@ -41,7 +41,7 @@ def also_understood(card: CorpusCard, told: str) -> CorpusCard:
     if not told:
         return card
     words = f"{card.understood} {public_value(told)}".strip()
-    return dataclasses.replace(card, understood=words[:MOST_UNDERSTOOD])
+    return dataclasses.replace(card, understood=words[:MAX_UNDERSTOOD])
 
 
 def saying(card: CorpusCard, said: Sequence[str]) -> CorpusCard:
@@ -56,7 +56,7 @@ def with_what_was_done(card: CorpusCard, data: DataConfig, corrections: str, num
         said.append("Trained and scored as if several classes could apply to any clip.")
     if data.negatives:
         other = corpus_named(data.negatives).card
-        said.append(f"Training has clips of {other.name} ({other.licence}) as examples without any class.")
+        said.append(f"Training has clips of {other.name} ({other.license}) as examples without any class.")
         card = dataclasses.replace(card, others=(*card.others, other))
     if corrections:
         said.append(corrections)

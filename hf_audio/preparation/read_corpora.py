@@ -21,7 +21,7 @@ from hf_audio.preparation.sources import DATASET, FEATURES, each_corpus, source_
 
 
 def corpora_of(data: CorpusConfig, token: str | bool | None = None) -> list[CorpusCard]:
-    """The corpora that the clips come from, each under its own licence: what is trained on, and its negatives.
+    """The corpora that the clips come from, each under its own license: what is trained on, and its negatives.
 
     Args:
         token: Hub token, for the card of a dataset there.

@@ -15,7 +15,7 @@ from hf_audio.data.index.columns import is_file
 from hf_audio.data.recordings.stamps import FILES_AT_A_TIME, sampled_digest, stamp
 from hf_audio.environment import usable_cores
 
-MOST_FILES = 100_000  # whose sizes are asked for; of those that are as large as one of another corpus bytes are read
+MAX_FILES = 100_000  # whose sizes are asked for; of those that are as large as one of another corpus bytes are read
 NOT_LOOKED_FOR = (
     "Copies in another format, level or cut were not looked for: scripts/report_leaks.py finds them in the features."
 )
@@ -48,8 +48,8 @@ def told_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> str:
         said.append(f"{len(shared) - len(apart):,} recordings are in two corpora, and count twice.")
     if rows["file"].null_count:
         said.append("Recordings in datasets were compared by their places alone, not by their bytes.")
-    elif pc.count_distinct(rows["file"]).as_py() > MOST_FILES:
-        said.append(f"Of more than {MOST_FILES:,} files the places were compared alone, not the bytes.")
+    elif pc.count_distinct(rows["file"]).as_py() > MAX_FILES:
+        said.append(f"Of more than {MAX_FILES:,} files the places were compared alone, not the bytes.")
     return " ".join([*said, NOT_LOOKED_FOR])
 
 
@@ -86,7 +86,7 @@ def _real_folder(folder: str) -> str:
 def _digests(rows: pa.Table) -> dict[str, str]:
     """Of a few bytes of each file that is as large as one of another corpus; of none where there are too many files."""
     files = rows.filter(pc.is_valid(rows["file"])).group_by(["file", "corpus"], use_threads=False).aggregate([])
-    if len(files) > MOST_FILES:
+    if len(files) > MAX_FILES:
         return {}
     of_size: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for path, corpus in zip(files["file"].to_pylist(), files["corpus"].to_pylist(), strict=True):

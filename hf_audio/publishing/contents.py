@@ -1,6 +1,6 @@
 """What is published of a folder: the files that this program writes, by their names, and never what a link leads to.
 
-Whatever else lies there stays: keys and logs, recordings, other runs, features under another licence.
+Whatever else lies there stays: keys and logs, recordings, other runs, features under another license.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hf_audio.publishing.handler import HANDLER, REQUIREMENTS, handlers, is_requ
 from hf_audio.terminal import named_logger
 
 FEATURES = ("manifest.json", INDEX, "excluded.csv", "preprocessor_config.json")
-FEATURES_CARD = ("README.md", "pictures/class_distribution.png", "pictures/windows.png")
+FEATURES_CARD = ("README.md", "plots/class_distribution.png", "plots/windows.png")
 
 WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 NETWORK = rf"config\.json|preprocessor_config\.json|{WEIGHTS}"
@@ -39,7 +39,7 @@ CODE_FOLDERS = [Path(__file__).parents[1] / name for name in ("models", "extract
 TEXTS = (".json", ".csv", ".md", ".py", ".txt")
 # What a run folder and a feature folder have beside what is published, so that nobody need be told
 OF_WORK = re.compile(r"features|checkpoints|tensorboard|training_args\.bin|plan\.json|\.build|.*\.tmp")
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 logger = named_logger(__name__)
 
@@ -132,8 +132,8 @@ def name_what_stays(folder: Path, names: Sequence[str]) -> None:
             if name not in {*names, *folders} and not OF_WORK.fullmatch(entry.name):
                 others.append(f"{name}/" if entry.is_dir(follow_symlinks=False) else name)
     if others:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        listed = ", ".join(others[:MOST_NAMED])
+        more = f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
+        listed = ", ".join(others[:MAX_NAMED])
         logger.warning("Not published, since hf_audio did not write it or for itself only: %s%s", listed, more)
 
 

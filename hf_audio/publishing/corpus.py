@@ -12,7 +12,7 @@ from hf_audio.errors import InputError
 from hf_audio.preparation import corpora_of, corpus_as_it_is, require_one_corpus
 from hf_audio.privacy import last_name
 from hf_audio.publishing.hub import HubRepo
-from hf_audio.publishing.push import require_licences
+from hf_audio.publishing.push import require_licenses
 from hf_audio.publishing.recordings import refuse_features, share_recordings
 from hf_audio.ranks import process_state
 from hf_audio.terminal import show
@@ -41,7 +41,7 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
         repo = HubRepo(sharing.hub_dataset_id, "dataset", sharing.hub_token)
         _require_another(repo, cards)
         refuse_features(repo, repo.files())
-        require_licences(repo, map(dataclasses.asdict, cards), private, sharing.public_licence)
+        require_licenses(repo, map(dataclasses.asdict, cards), private, sharing.public_license)
     data = DataConfig(**vars(corpus), strict=sharing.strict)
     found = corpus_as_it_is(data, token=sharing.hub_token, tell=show)
     card = _licensed(found.card, sharing)
@@ -56,7 +56,7 @@ def share_corpus(corpus: CorpusConfig, sharing: ShareConfig) -> str:
         keep=bool(sharing.output_dir),
         audio_format=sharing.audio_format,
         private=private,
-        public_licence=sharing.public_licence,
+        public_license=sharing.public_license,
         token=sharing.hub_token,
         num_workers=sharing.num_workers,
         strict=sharing.strict,
@@ -72,17 +72,17 @@ def _require_another(repo: HubRepo, cards: Sequence[CorpusCard]) -> None:
 
 
 def _licensed(card: CorpusCard, sharing: ShareConfig) -> CorpusCard:
-    """The card with the licence that its owner gives; that of others' recordings is theirs to give."""
-    if sharing.licence is None:
+    """The card with the license that its owner gives; that of others' recordings is theirs to give."""
+    if sharing.license is None:
         return card
     if card.revision:
         raise InputError(
-            f"--licence {sharing.licence} is for recordings of your own, and that of {card.source} is told by its card "
+            f"--license {sharing.license} is for recordings of your own, and that of {card.source} is told by its card "
             "on the Hub: leave it out, or have it written there"
         )
-    if card.licence not in ("unknown", sharing.licence):
+    if card.license not in ("unknown", sharing.license):
         raise InputError(
-            f"--licence {sharing.licence} is for recordings of your own, and {card.name} is under {card.licence!r}: "
+            f"--license {sharing.license} is for recordings of your own, and {card.name} is under {card.license!r}: "
             "leave it out"
         )
-    return dataclasses.replace(card, licence=sharing.licence, may_redistribute=True)
+    return dataclasses.replace(card, license=sharing.license, may_redistribute=True)

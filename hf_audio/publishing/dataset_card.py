@@ -1,4 +1,4 @@
-"""The card of a feature dataset: README.md with metadata that the Hub reads, and its two pictures."""
+"""The card of a feature dataset: README.md with metadata that the Hub reads, and its two plots."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from matplotlib.figure import Figure
 from hf_audio.data.foreign import manifest as foreign_manifest
 from hf_audio.data.index.labels import MULTI_LABEL
 from hf_audio.errors import InputError
+from hf_audio.figures.windows import class_distribution, drawn_classes, feature_groups
 from hf_audio.files import read_json, read_whole, write_atomically
 from hf_audio.kinds import CardText, Form, kind_of
 from hf_audio.markdown import Markdown, one_plain_line
-from hf_audio.pictures.windows import class_distribution, feature_groups, pictured_classes
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.installing import install_line
-from hf_audio.publishing.licences import hub_licences, sources_of
+from hf_audio.publishing.licenses import hub_licenses, sources_of
 from hf_audio.publishing.templates import fill, render
 
-MOST_CARD_BYTES = 1 << 20
+MAX_CARD_BYTES = 1 << 20
 SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
@@ -41,7 +41,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
-    """Write README.md and its pictures into a finished feature folder.
+    """Write README.md and its plots into a finished feature folder.
 
     Args:
         folder: what `build_features` made.
@@ -56,12 +56,12 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
     require_repo_ids(repo_id)
     folder = Path(folder)
     manifest = read_manifest(folder)
-    if (folder / "pictures").is_symlink():
-        raise InputError(f"{folder / 'pictures'} is a link, behind which nothing is written: remove it")
-    (folder / "pictures").mkdir(exist_ok=True)
-    _save(class_distribution(manifest), folder / "pictures" / "class_distribution.png")
-    picture, caption = pictured_classes(folder, manifest)
-    _save(picture, folder / "pictures" / "windows.png")
+    if (folder / "plots").is_symlink():
+        raise InputError(f"{folder / 'plots'} is a link, behind which nothing is written: remove it")
+    (folder / "plots").mkdir(exist_ok=True)
+    _save(class_distribution(manifest), folder / "plots" / "class_distribution.png")
+    plot, caption = drawn_classes(folder, manifest)
+    _save(plot, folder / "plots" / "windows.png")
     facts = {
         "source": repo_id or f"./{folder.resolve().name}",  # load_dataset(".") fails: it wants a name
         "multi_label": manifest["problem_type"] == MULTI_LABEL,
@@ -73,7 +73,7 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
     }
     card_data = Markdown(card_metadata(manifest).to_yaml())
     of_kind = kind_of(manifest["extractor"])
-    reader = "pillow" if of_kind.form is Form.PICTURE else of_kind.card.library
+    reader = "pillow" if of_kind.form is Form.IMAGE else of_kind.card.library
     facts["install"] = install_line(["datasets", reader])
     card = render("dataset_card.md", card_data=card_data, kind=_of_kind(manifest, facts), **facts)
     write_published(folder / "README.md", str(DatasetCard(card)))
@@ -88,7 +88,7 @@ def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
     """
     path = folder / "README.md"
     try:
-        configs = DatasetCard(read_whole(path, MOST_CARD_BYTES).decode()).data.get("configs")
+        configs = DatasetCard(read_whole(path, MAX_CARD_BYTES).decode()).data.get("configs")
     except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         if isinstance(error, InputError):
             raise
@@ -103,7 +103,7 @@ def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
 def name_repo(folder: Path, repo_id: str) -> None:
     """Let a card that reads from its own folder read from the repository it is pushed to; all else in it stays."""
     require_repo_ids(repo_id)
-    card = read_whole(folder / "README.md", MOST_CARD_BYTES).decode(errors="replace")
+    card = read_whole(folder / "README.md", MAX_CARD_BYTES).decode(errors="replace")
     named = re.sub(r'\("\./(?:[^"\\\n]|\\.)+"', lambda found: f'("{repo_id}"', card)
     if named != card:
         write_published(folder / "README.md", named)
@@ -121,7 +121,7 @@ def card_metadata(manifest: dict[str, Any]) -> DatasetCardData:
         tags=["audio-classification", "audio", *of_kind.tags, "hf_audio"],
         size_categories=[size],
         configs=[{"config_name": "default", "data_files": files}],
-        **hub_licences(sources_of(manifest["corpus"])),
+        **hub_licenses(sources_of(manifest["corpus"])),
     )
 
 
@@ -142,6 +142,6 @@ def _feature_groups(manifest: dict[str, Any]) -> list[tuple[int, int, Markdown]]
 
 
 def _save(figure: Figure, path: Path) -> None:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
-    write_atomically(path, picture.getvalue())
+    plot = io.BytesIO()
+    figure.savefig(plot, format="png", dpi=100)
+    write_atomically(path, plot.getvalue())

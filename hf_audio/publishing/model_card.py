@@ -17,7 +17,7 @@ from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
 from hf_audio.publishing.handler import write_handler
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
-from hf_audio.publishing.licences import sources_of
+from hf_audio.publishing.licenses import sources_of
 from hf_audio.publishing.templates import render
 
 USAGE = {"transformers": "network_usage.md", "sklearn": "classical_usage.md"}  # by library
@@ -30,7 +30,7 @@ HUB_METRICS = {  # the Hub's metric ids
     "lrap": "label_ranking_average_precision",
     "roc_auc_macro": "roc_auc",
 }
-PICTURES = {
+PLOTS = {
     "f1_per_class.png": "F1 of each class",
     "confusion.png": "What was decided, given what is true",
     "roc_pr.png": "ROC and precision-recall curves",
@@ -44,7 +44,7 @@ def write_model_card(
     *,
     repo_id: str | None = None,
     dataset_id: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> Path:
     """Writes README.md into a run folder that holds the model, from its report, and beside it what Inference Endpoints
     run, handler.py and requirements.txt.
@@ -54,7 +54,7 @@ def write_model_card(
         report: what `evaluate_model` returned, or report.json.
         repo_id: where the model will be; without one the code shows the folder's name.
         dataset_id: where the features are on the Hub, if they are.
-        licence: of the model, as the Hub writes it, e.g. "apache-2.0".
+        license: of the model, as the Hub writes it, e.g. "apache-2.0".
 
     Returns:
         The path of the card.
@@ -65,8 +65,8 @@ def write_model_card(
     folder = Path(run_folder)
     model_id = repo_id or folder.resolve().name
     require_repo_ids(repo_id, dataset_id)
-    facts = _facts(report, model_id, dataset_id, licence, folder)
-    head = Markdown(_metadata(report, model_id, dataset_id, licence).to_yaml())
+    facts = _facts(report, model_id, dataset_id, license, folder)
+    head = Markdown(_metadata(report, model_id, dataset_id, license).to_yaml())
     usage = Markdown(render(USAGE[_library(report)], **facts).strip())
     card = ModelCard(render("model_card.md", card_data=head, usage=usage, **facts))
     write_published(folder / "README.md", str(card))
@@ -74,7 +74,7 @@ def write_model_card(
     return folder / "README.md"
 
 
-def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, licence: str | None) -> ModelCardData:
+def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, license: str | None) -> ModelCardData:
     base_model = report["model"]["base_model"]
     corpus, split = one_plain_line(report["data"]["corpus"]["name"]), report["evaluated_split"]
     scores = report["results"]["model"][split]
@@ -93,7 +93,7 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
         for name in metrics
     ]
     return ModelCardData(
-        license=licence and one_plain_line(licence),
+        license=license and one_plain_line(license),
         library_name=_library(report),
         pipeline_tag=TASK,
         base_model=base_model if is_on_the_hub(base_model) else None,
@@ -121,14 +121,14 @@ def _library(report: Mapping[str, Any]) -> str:
 def _tags(report: Mapping[str, Any]) -> list[str]:
     model, tags = report["model"], [TASK, "hf_audio"]
     if _library(report) == "sklearn":
-        return [*tags, "skops", model["learner"]]
+        return [*tags, "skops", model["classical_model"]]
     if model["architecture"].startswith("AST"):
         tags.append("audio-spectrogram-transformer")
     return [*tags, "lora"] if model["adapter"] else tags
 
 
 def _facts(
-    report: Mapping[str, Any], model_id: str, dataset_id: str | None, licence: str | None, folder: Path
+    report: Mapping[str, Any], model_id: str, dataset_id: str | None, license: str | None, folder: Path
 ) -> dict[str, Any]:
     """What the template asks for."""
     data, model, task = report["data"], report["model"], report["task"]
@@ -171,9 +171,9 @@ def _facts(
         "splits": data["splits"],
         "notes": report["notes"],
         "resampling": report.get("resampling"),
-        "pictures": [(name, text) for name, text in PICTURES.items() if name in report["plots"]],
+        "plots": [(name, text) for name, text in PLOTS.items() if name in report["plots"]],
         "command": report["command"],
-        "licence": licence,
+        "license": license,
         "dataset_id": dataset_id,
         "results_table": _results_table(report),
         "class_table": _class_table(scores["per_class"]),
@@ -210,7 +210,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
         return table(["", ""], [[name, _plain(value)] for name, value in facts.items()])
     rows = {
         "epochs": _number(training["epochs"], "{:.4g}"),
-        "optimiser steps": _number(training["steps"], "{:,}"),
+        "optimizer steps": _number(training["steps"], "{:,}"),
         "windows per step": _number(training["windows_per_step"], "{:,}"),
         "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
         "weight decay": f"{training['weight_decay']:g}",
@@ -242,10 +242,10 @@ def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
 def _packages(report: Mapping[str, Any], config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[str]:
     """What the card's code needs, beside what these bring along themselves."""
     packages = ["soundfile", "soxr"]
-    is_learner = _library(report) == "sklearn"
-    if is_learner:
+    is_classical_model = _library(report) == "sklearn"
+    if is_classical_model:
         packages += [f"scikit-learn=={report['versions']['scikit-learn']}", "skops>=0.11"]
-    if not is_learner or report["model"]["network"]:
+    if not is_classical_model or report["model"]["network"]:
         packages.insert(0, "torch")
     if "timm" in str(config.get("model_type")):
         packages.append("timm>=1.0.26")

@@ -12,7 +12,7 @@ from hf_audio.models.origin import is_on_the_hub, origin_of
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
-from hf_audio.publishing.licences import sources_of
+from hf_audio.publishing.licenses import sources_of
 from hf_audio.publishing.templates import render
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ OBJECTIVES = {
     "shuffled": "{moved:.0%} of a window's 16 x 16 patches changed places, and it told which",
 }
 LOSS_MEANINGS = {
-    "masked": "The loss is the mean squared error of hidden pixels, normalised within a patch: knowing nothing is 1.",
+    "masked": "The loss is the mean squared error of hidden pixels, normalized within a patch: knowing nothing is 1.",
     "shuffled": "The loss is the binary cross-entropy of each patch; ROC AUC tells moved patches from the others.",
 }
 
@@ -34,7 +34,7 @@ def write_pretraining_card(
     *,
     repo_id: str | None = None,
     dataset_id: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> Path:
     """Writes README.md into the run folder of a pretrained encoder.
 
@@ -43,7 +43,7 @@ def write_pretraining_card(
         trainer: after its training.
         repo_id: where the model will be; without one the code shows the folder's name.
         dataset_id: where the features are on the Hub, if they are.
-        licence: of the model, as the Hub writes it, e.g. "apache-2.0".
+        license: of the model, as the Hub writes it, e.g. "apache-2.0".
 
     Returns:
         The path of the card.
@@ -60,7 +60,7 @@ def write_pretraining_card(
     base_address = f"{HfApi().endpoint}/{base_model}" if is_on_the_hub(base_model) else None
     card = render(
         "pretraining_card.md",
-        card_data=Markdown(_metadata(model_id, base_model, dataset_id, licence).to_yaml()),
+        card_data=Markdown(_metadata(model_id, base_model, dataset_id, license).to_yaml()),
         name=model_id.split("/")[-1],
         model_id=model_id,
         install=install_line([f"transformers>={OLDEST_TRANSFORMERS}", "torch"]),
@@ -80,18 +80,18 @@ def write_pretraining_card(
         training_table=table(["", ""], _training_facts(trainer).items()),
         loss_meaning=LOSS_MEANINGS[settings["objective"]],
         dataset_id=dataset_id,
-        licence=licence,
+        license=license,
     )
     write_published(Path(run_folder) / "README.md", str(ModelCard(card)))
     return Path(run_folder) / "README.md"
 
 
-def _metadata(model_id: str, base_model: str | None, dataset_id: str | None, licence: str | None) -> ModelCardData:
+def _metadata(model_id: str, base_model: str | None, dataset_id: str | None, license: str | None) -> ModelCardData:
     is_on_hub = is_on_the_hub(base_model)
     return ModelCardData(
         base_model=base_model if is_on_hub else None,
         base_model_relation="finetune" if is_on_hub else None,
-        license=licence and one_plain_line(licence),
+        license=license and one_plain_line(license),
         library_name="transformers",
         pipeline_tag="feature-extraction",
         datasets=[dataset_id] if dataset_id else None,
@@ -111,7 +111,7 @@ def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
     }
     return {
         "epochs": f"{state.epoch or 0:.4g}",
-        "optimiser steps": f"{state.global_step:,}",
+        "optimizer steps": f"{state.global_step:,}",
         "windows per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "learning rate": f"{args.learning_rate:g}, {args.lr_scheduler_type.value}",
         "weight decay": f"{args.weight_decay:g}",

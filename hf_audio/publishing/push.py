@@ -1,4 +1,4 @@
-"""Pushing feature datasets and models to the Hub, and never against a corpus's licence by mistake."""
+"""Pushing feature datasets and models to the Hub, and never against a corpus's license by mistake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_audio.errors import InputError
 from hf_audio.publishing.contents import check_all, check_configs, features_in, model_in, name_what_stays, shards_in
 from hf_audio.publishing.dataset_card import check_card, name_repo, read_manifest, write_dataset_card
 from hf_audio.publishing.hub import HubRepo
-from hf_audio.publishing.licences import refuse_closed, sources_of
+from hf_audio.publishing.licenses import refuse_closed, sources_of
 
 # What an earlier push may have left under another name, where it would be loaded in place of the new files, or with
 # them: a dataset that had more shards, a model that was sharded, adapters.
@@ -27,7 +27,7 @@ def push_features(
     repo_id: str,
     *,
     private: bool | None = None,
-    public_licence: str | Sequence[str] | None = None,
+    public_license: str | Sequence[str] | None = None,
     token: str | None = None,
     revision: str | None = None,
 ) -> str:
@@ -43,8 +43,8 @@ def push_features(
         folder: what `build_features` made.
         repo_id: "name" or "namespace/name"; without a namespace, the user's own.
         private: whether a new repository is private; None leaves it to the Hub, which makes it public.
-        public_licence: the corpus's licence, word for word: says that the user knows it and pushes in public although
-            not everyone may redistribute the corpus. Of several corpora, such as negatives, the licences of all that
+        public_license: the corpus's license, word for word: says that the user knows it and pushes in public although
+            not everyone may redistribute the corpus. Of several corpora, such as negatives, the licenses of all that
             forbid it.
         token: a Hub token with write permission; None takes HF_TOKEN or the one of `hf auth login`.
         revision: a branch, made if it does not exist; None is main.
@@ -54,7 +54,7 @@ def push_features(
 
     Raises:
         InputError: the folder is not finished or not what `load_features` would read, a file in it is a link, holds a
-            token or leads elsewhere, a licence forbids it, the token or the name is wrong, permission is missing, or
+            token or leads elsewhere, a license forbids it, the token or the name is wrong, permission is missing, or
             the Hub cannot be reached for minutes.
     """
     folder = Path(folder)
@@ -66,7 +66,7 @@ def push_features(
     if has_card:
         check_card(folder, manifest)
     repo = HubRepo(repo_id, "dataset", token)
-    require_licences(repo, sources_of(manifest["corpus"]), private, public_licence)
+    require_licenses(repo, sources_of(manifest["corpus"]), private, public_license)
     check_features(folder)
     repo.create(private)
     if revision is not None:
@@ -107,18 +107,18 @@ def claim_model_repo(repo: HubRepo, private: bool | None = None) -> None:
     repo.create(private)
 
 
-def require_licences(
+def require_licenses(
     repo: HubRepo,
     sources: Iterable[Mapping[str, Any]],
     private: bool | None = None,
-    public_licence: str | Sequence[str] | None = None,
+    public_license: str | Sequence[str] | None = None,
 ) -> None:
     """Raises InputError where features of these corpora must not go to this repository; see `push_features`.
 
     Args:
-        sources: `name`, `licence` and `may_redistribute` of each corpus.
+        sources: `name`, `license` and `may_redistribute` of each corpus.
     """
-    refuse_closed(repo.repo_id, sources, _visibility(repo, private), public_licence)
+    refuse_closed(repo.repo_id, sources, _visibility(repo, private), public_license)
 
 
 def _visibility(repo: HubRepo, private: bool | None) -> bool:

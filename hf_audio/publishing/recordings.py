@@ -31,8 +31,8 @@ from hf_audio.locks import locked
 from hf_audio.privacy import require_no_token, write_published
 from hf_audio.publishing.contents import name_what_stays
 from hf_audio.publishing.hub import HubRepo
-from hf_audio.publishing.licences import sources_of
-from hf_audio.publishing.push import require_licences
+from hf_audio.publishing.licenses import sources_of
+from hf_audio.publishing.push import require_licenses
 from hf_audio.publishing.recordings_card import write_recordings_card, write_unfinished
 from hf_audio.terminal import named_logger, progress
 
@@ -53,7 +53,7 @@ def share_recordings(
     keep: bool = False,
     audio_format: str = "flac",
     private: bool | None = None,
-    public_licence: str | Sequence[str] | None = None,
+    public_license: str | Sequence[str] | None = None,
     token: str | None = None,
     num_workers: int | None = None,
     strict: bool = False,
@@ -69,7 +69,7 @@ def share_recordings(
         repo_id: "name" or "namespace/name"; None builds the dataset in `folder` only.
         keep: leave the shards in `folder` once they are uploaded.
         audio_format: "flac": losslessly packed where the recordings are; "original": the files as they are.
-        private, public_licence, token: see `push_features`.
+        private, public_license, token: see `push_features`.
         num_workers: threads that read and pack. Default: one for each core.
         strict: make the first recording that cannot be used an error.
 
@@ -83,7 +83,7 @@ def share_recordings(
     folder = Path(folder)
     repo = HubRepo(repo_id, "dataset", token) if repo_id else None
     if repo:
-        require_licences(repo, sources_of(asdict(card)), private, public_licence)
+        require_licenses(repo, sources_of(asdict(card)), private, public_license)
     check_shareable(clips, labels, audio_format)
     columns = RowColumns(clips, labels)
     _check_texts(clips, columns)

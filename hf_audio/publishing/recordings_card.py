@@ -19,11 +19,11 @@ from hf_audio.data.sharing.columns import FOLD, RowColumns
 from hf_audio.markdown import Markdown, code, one_plain_line, table
 from hf_audio.privacy import require_repo_ids, write_published
 from hf_audio.publishing.dataset_card import SIZE_CATEGORIES
-from hf_audio.publishing.licences import hub_licences, sources_of
+from hf_audio.publishing.licenses import hub_licenses, sources_of
 from hf_audio.publishing.templates import render
 
 UNFINISHED = "recordings_unfinished.md"
-MOST_CLASSES = 60  # in a table with their counts; of more the names alone
+MAX_CLASSES = 60  # in a table with their counts; of more the names alone
 KINDS = {".flac": "FLAC", ".wav": "WAV", ".mp3": "MP3", ".ogg": "Ogg", ".aiff": "AIFF"}
 
 
@@ -116,7 +116,7 @@ def card_metadata(
                 "data_files": [{"split": split.name, "path": f"data/{split.name}-*"} for split in splits],
             }
         ],
-        **hub_licences(sources),
+        **hub_licenses(sources),
     )
     info = DatasetInfo(
         features=columns.features,
@@ -141,7 +141,7 @@ def _facts(kept: pa.Table, split: str, notes: Sequence[Mapping[str, Any]]) -> Sp
 
 
 def _class_table(kept: pa.Table, labels: LabelSpace, splits: Sequence[SplitFacts]) -> Markdown:
-    if len(labels) > MOST_CLASSES:
+    if len(labels) > MAX_CLASSES:
         return Markdown(f"Classes: {', '.join(code(name) for name in labels.names)}.")
     counts = [labels.counts(of_split(kept, split.name)["labels"]).tolist() for split in splits]
     rows = zip(labels.names, *([f"{count:,}" for count in its] for its in counts), strict=True)

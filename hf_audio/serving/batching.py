@@ -119,7 +119,7 @@ class Batcher:
 
     def _next_batch(self) -> list[Share]:
         """Shares of the first jobs that go together; those with windows left go behind the others."""
-        self._jobs = deque(job for job in self._jobs if not job.answer.cancelled())
+        self._jobs = deque(job for job in self._jobs if not job.answer.canceled())
         if not self._jobs:
             return []
         alike = self._jobs[0].alike
@@ -173,5 +173,5 @@ def _shares(jobs: Sequence[_Job], batch_size: int) -> list[Share]:
 
 
 def _settle(settle: Callable[[object], None], value: object) -> None:
-    with contextlib.suppress(InvalidStateError):  # cancelled meanwhile: nobody waits
+    with contextlib.suppress(InvalidStateError):  # canceled meanwhile: nobody waits
         settle(value)

@@ -21,7 +21,7 @@ from hf_audio.tagging.sounds import recording_of
 from hf_audio.tagging.tagger import Cut, Tagger
 
 # What decoding may fill and take time with: ten minutes of stereo at 48 kHz are 58 million.
-MOST_VALUES = 120_000_000
+MAX_VALUES = 120_000_000
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ def check_header(content: bytes, max_duration_s: float) -> None:
             "duration",
         )
     values = info.duration_s * info.sample_rate * info.channels
-    if values > MOST_VALUES:
+    if values > MAX_VALUES:
         raise RefusalError(
             413,
             f"The recording has {values:,.0f} samples in {info.channels} channels at {info.sample_rate:,} Hz and at "
-            f"most {MOST_VALUES:,} are taken: send fewer channels or a lower rate",
+            f"most {MAX_VALUES:,} are taken: send fewer channels or a lower rate",
             "duration",
         )
 

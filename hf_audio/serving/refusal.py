@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hf_audio.errors import printable
 
-MOST_LETTERS = 500
+MAX_LETTERS = 500
 
 
 class RefusalError(Exception):
@@ -20,7 +20,7 @@ class RefusalError(Exception):
     def __init__(self, status: int, sentence: str, reason: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(sentence)
         self.status, self.reason, self.headers = status, reason, headers or {}
-        self.sentence = printable(" ".join(sentence.split()))[:MOST_LETTERS]
+        self.sentence = printable(" ".join(sentence.split()))[:MAX_LETTERS]
 
 
 def too_busy(wait_s: float, sentence: str) -> RefusalError:

@@ -12,12 +12,12 @@ from hf_audio.errors import nearest_name
 from hf_audio.serving.refusal import RefusalError
 
 Function = Literal["softmax", "sigmoid", "none"]
-MOST_LABELS = 100_000
+MAX_LABELS = 100_000
 
 ModelName = Annotated[
     str | None, Query(max_length=200, description="Which of the served models; the first one by default.")
 ]
-TopK = Annotated[int | None, Query(ge=1, le=MOST_LABELS, description="Only so many labels; all by default.")]
+TopK = Annotated[int | None, Query(ge=1, le=MAX_LABELS, description="Only so many labels; all by default.")]
 FunctionToApply = Annotated[
     Function | None,
     Query(description="What makes scores of logits; by default what the model was trained with."),
@@ -31,7 +31,7 @@ class Parameters(BaseModel):
     """`parameters` of a JSON body, as the Hub's audio-classification task has them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    top_k: int | None = Field(None, ge=1, le=MOST_LABELS)
+    top_k: int | None = Field(None, ge=1, le=MAX_LABELS)
     function_to_apply: Function | None = None
 
 

@@ -21,7 +21,7 @@ from hf_audio.terminal import named_logger
 logger = named_logger(__name__)
 LOOPBACK = ("127.0.0.1", "::1")
 KEEP_ALIVE_S = 30
-MOST_CONNECTIONS = 1024  # that are open at once; the next one is told to come back
+MAX_CONNECTIONS = 1024  # that are open at once; the next one is told to come back
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -46,7 +46,7 @@ def serve(service: Service, own_socket: socket.socket, token: str | None) -> Non
         lifespan="on",
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=round(service.allowance.max_request_s) + 5,
     )
     server = _Server(config, f"Serving {', '.join(service.models)} at http://{host}:{port}")

@@ -28,9 +28,9 @@ JSON, FORM = "application/json", "multipart/form-data"
 # What is read of a body that is refused, so that the client has sent it and hears why: for so long, so many times.
 DISCARD_S, DISCARD_BYTES = 2.0, 64 * MB
 PIECE_BYTES = 256 * 1024
-MOST_FIELDS = 8
+MAX_FIELDS = 8
 # Of JSON: base64 has none of these letters, so that more of them could only become much memory
-STRUCTURE, MOST_STRUCTURE = (b",", b"[", b"{"), 200
+STRUCTURE, MAX_STRUCTURE = (b",", b"[", b"{"), 200
 EXPECTED = 'send {"inputs": the file in base64, "parameters": {...}}'
 FORM_EXPECTED = "send multipart/form-data with one file called `file`, and settings behind the address (?top_k=3)"
 
@@ -94,7 +94,7 @@ async def _body(request: Request, limit: int, allowance: Allowance) -> bytes:
 
 def _of_json(body: bytes) -> Upload:
     try:
-        if sum(body.count(letter) for letter in STRUCTURE) > MOST_STRUCTURE:
+        if sum(body.count(letter) for letter in STRUCTURE) > MAX_STRUCTURE:
             raise ValueError("too many values")
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -121,7 +121,7 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
             yield body[first : first + PIECE_BYTES]
             await asyncio.sleep(0)  # what is made to be slow to take apart keeps nobody else waiting
 
-    parser = MultiPartParser(request.headers, pieces(), max_files=1, max_fields=MOST_FIELDS)
+    parser = MultiPartParser(request.headers, pieces(), max_files=1, max_fields=MAX_FIELDS)
     parser.spool_max_size = len(body) + 1  # never on a disk
     try:
         form = await parser.parse()

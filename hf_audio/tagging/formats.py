@@ -11,7 +11,7 @@ from hf_audio.tagging.tags import Tags
 
 CSV_COLUMNS = ("file", "part", "start_s", "end_s", "label", "score")
 BAR_LETTERS = 20
-MOST_TABLE_LABELS, MOST_TABLE_SEGMENTS = 10, 20
+MAX_TABLE_LABELS, MAX_TABLE_SEGMENTS = 10, 20
 
 
 class Format(NamedTuple):
@@ -33,8 +33,8 @@ class Format(NamedTuple):
 def table(tags: Tags) -> str:
     """A recording's scores as bars, and its segments; what is too much for a terminal is counted."""
     lines = [f"{printable(tags.name) or '-'}  {tags.duration_s:.2f} s"]
-    scores = list(tags.scores.items())[:MOST_TABLE_LABELS]
-    segments = tags.segments[:MOST_TABLE_SEGMENTS]
+    scores = list(tags.scores.items())[:MAX_TABLE_LABELS]
+    segments = tags.segments[:MAX_TABLE_SEGMENTS]
     lines += [f"  {score:.3f} {bar(score)} {printable(label)}" for label, score in scores]
     width = len(f"{tags.duration_s:.2f}")
     lines += [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_TEXT_BYTES, read_text
+from hf_audio.files import MAX_TEXT_BYTES, read_text
 
 
 class FoundFile(NamedTuple):
@@ -47,9 +47,9 @@ def names_listed(source: str) -> list[str]:
         InputError: it cannot be read, or lists nothing.
     """
     if source == "-":
-        content = sys.stdin.buffer.read(MOST_TEXT_BYTES + 1)
-        if len(content) > MOST_TEXT_BYTES:
-            raise InputError(f"More than {MOST_TEXT_BYTES >> 20} MiB of names came through stdin: give folders instead")
+        content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+        if len(content) > MAX_TEXT_BYTES:
+            raise InputError(f"More than {MAX_TEXT_BYTES >> 20} MiB of names came through stdin: give folders instead")
         text = os.fsdecode(content)
     else:
         text = read_text(source)

@@ -25,7 +25,7 @@ from hf_audio.tagging.tagger import Tagger, unreadable
 from hf_audio.terminal import named_logger
 
 BLOCK_S = 0.02
-MOST_WAITING_BLOCKS = 3000  # a minute: a program that hears nothing for so long has stopped
+MAX_WAITING_BLOCKS = 3000  # a minute: a program that hears nothing for so long has stopped
 INSTALL = 'pip install "hf_audio[listen]"'
 logger = named_logger(__name__)
 
@@ -162,7 +162,7 @@ class _Rolling:
 
 def _waiting(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """All blocks that are there, as soon as one is; they are taken in by a thread of its own while a model computes."""
-    there: queue.Queue = queue.Queue(MOST_WAITING_BLOCKS)
+    there: queue.Queue = queue.Queue(MAX_WAITING_BLOCKS)
 
     def take_in() -> None:
         try:

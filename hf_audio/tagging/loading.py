@@ -45,7 +45,7 @@ def load(
             f"{name} has no trained classifier (no {predictor.untrained[0]} among its weights): fine-tune it first, or "
             "take an audio-classification model"
         )
-    # Networks of pictures move their maps to this layout; weights that are in it already are not turned at every step:
+    # Networks of images move their maps to this layout; weights that are in it already are not turned at every step:
     # a third of a forward of `cnn` on a CPU.
     predictor.model.to(memory_format=torch.channels_last)
     return Tagger(predictor)

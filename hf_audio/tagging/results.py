@@ -29,7 +29,7 @@ from hf_audio.tagging.tags import Tags
 
 SUFFIX = ".partial"
 OF_FOLDER = f".tags{SUFFIX}"
-MOST_LINE_BYTES = 1 << 30
+MAX_LINE_BYTES = 1 << 30
 
 
 class Results(ABC):
@@ -146,11 +146,11 @@ class InPlace(Results):
             return
         numbers = {one.path: number for number, one in enumerate(self.files)}
         with open_for_writing(self.partial, "r+b") as file:
-            facts = self._parsed(file.readline(MOST_LINE_BYTES))
+            facts = self._parsed(file.readline(MAX_LINE_BYTES))
             again = f"give these again, or remove {self.partial} to begin anew"
             require_same(f"The unfinished {self.output}", facts, self.facts, again)
             at = file.tell()
-            for line in iter(lambda: file.readline(MOST_LINE_BYTES), b""):
+            for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
                 if not line.endswith(b"\n"):
                     file.truncate(at)  # what a killed run was writing
                     break
@@ -185,7 +185,7 @@ class InPlace(Results):
         with open_regular(self.partial) as file:
             for number in sorted(self._finished):
                 file.seek(self._finished[number])
-                yield self._parsed(file.readline(MOST_LINE_BYTES))["text"]
+                yield self._parsed(file.readline(MAX_LINE_BYTES))["text"]
 
 
 class InFile(InPlace):

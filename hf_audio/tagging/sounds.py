@@ -17,7 +17,7 @@ from hf_audio.errors import InputError
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # Of a file that cannot be read again from its beginning, such as a pipe: it is held in memory.
-MOST_PIPED_BYTES = 1 << 30
+MAX_PIPED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def _of_file(file: Any) -> Recording:
     can_seek = getattr(file, "seekable", lambda: False)()
     if can_seek:
         return Recording(source=file)
-    content = file.read(MOST_PIPED_BYTES + 1)
-    if len(content) > MOST_PIPED_BYTES:
-        raise InputError(f"More than {MOST_PIPED_BYTES >> 20} MiB came through a pipe: save it as a file and give that")
+    content = file.read(MAX_PIPED_BYTES + 1)
+    if len(content) > MAX_PIPED_BYTES:
+        raise InputError(f"More than {MAX_PIPED_BYTES >> 20} MiB came through a pipe: save it as a file and give that")
     return Recording(source=io.BytesIO(content))
 
 

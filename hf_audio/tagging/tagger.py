@@ -22,7 +22,7 @@ from hf_audio.terminal import named_logger
 from hf_audio.windows import SampleWindows, stretches
 
 logger = named_logger(__name__)
-MOST_PARTS = 32
+MAX_PARTS = 32
 
 
 class Cut(NamedTuple):
@@ -235,7 +235,7 @@ def keep(parts: list[np.ndarray], part: np.ndarray) -> None:
     """Adds a part behind the others. Many are joined at once: each small one would keep from being reused the memory
     around it, in which inputs of many MB come and go."""
     parts.append(part)
-    if len(parts) >= MOST_PARTS:
+    if len(parts) >= MAX_PARTS:
         parts[:] = [np.concatenate(parts)]
 
 

@@ -1,4 +1,4 @@
-"""What a model says of one sound: scores of the whole, a timeline, segments; as a table, JSON, a picture."""
+"""What a model says of one sound: scores of the whole, a timeline, segments; as a table, JSON, a image."""
 
 from __future__ import annotations
 
@@ -130,9 +130,9 @@ class Tags:
         return pandas.concat([pandas.Series(values, name=name) for name, values in columns], axis=1)
 
     def _repr_html_(self) -> str:
-        from hf_audio.tagging.picture import picture_of
+        from hf_audio.tagging.notebook import image_of
 
-        return picture_of(self)
+        return image_of(self)
 
 
 def _scored(label: str, score: float) -> dict[str, Any]:

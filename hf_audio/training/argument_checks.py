@@ -32,8 +32,8 @@ NOT_NEGATIVE = (
 )
 ABOVE_0 = ("num_train_epochs", "eval_steps", "save_steps", "logging_steps")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")  # of torch.compile
-MOST_SEED = 2**32 - 1  # numpy's
-OF_LEARNERS = {"seed"}
+MAX_SEED = 2**32 - 1  # numpy's
+OF_CLASSICAL_MODELS = {"seed"}
 OF_NETWORKS = (  # of what is this machine's, beside all that decides what a network learns
     *("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "torch_compile"),
     *("activation_checkpointing_kwargs", "torch_compile_backend", "torch_compile_mode", "torch_empty_cache_steps"),
@@ -42,7 +42,7 @@ OF_NETWORKS = (  # of what is this machine's, beside all that decides what a net
     *("dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_in_order", "deepspeed", "run_name"),
 )
 OF_ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
-OF_LAYERS = ("galore", "apollo", "lomo", "adalomo")  # optimisers that are made for a model's layers
+OF_LAYERS = ("galore", "apollo", "lomo", "adalomo")  # optimizers that are made for a model's layers
 
 
 def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
@@ -74,14 +74,14 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
 
 
 def require_makeable(args: TrainingArguments, given: Collection[str] = (), has_adapters: bool = False) -> None:
-    """Makes the optimiser's settings and the schedule as training will, so that what is wrong with them is said now.
+    """Makes the optimizer's settings and the schedule as training will, so that what is wrong with them is said now.
 
     Args:
         given: names of the arguments that a user gave.
         has_adapters: whether LoRA is asked for.
 
     Raises:
-        InputError: a package that is missing; arguments that the optimiser or the schedule does not take; --fsdp in a
+        InputError: a package that is missing; arguments that the optimizer or the schedule does not take; --fsdp in a
             single process, or of adapters; checkpointing of a kind that loses gradients.
     """
     if has_adapters and (args.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")):
@@ -92,26 +92,26 @@ def require_makeable(args: TrainingArguments, given: Collection[str] = (), has_a
             "recipes/accelerate/fsdp.yaml, or leave it out"
         )
     require_whole_gradients(args)
-    _check_optimiser(args, given)
+    _check_optimizer(args, given)
     schedule, settings = args.lr_scheduler_type.value, args.lr_scheduler_kwargs
     try:
-        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        get_scheduler(schedule, optimiser, 1, 10, scheduler_specific_kwargs=copy.copy(settings))
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        get_scheduler(schedule, optimizer, 1, 10, scheduler_specific_kwargs=copy.copy(settings))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"--lr_scheduler_type {schedule} cannot be made with --lr_scheduler_kwargs {settings}: {one_line(error)}"
         ) from None
 
 
-def _check_optimiser(args: TrainingArguments, given: Collection[str]) -> None:
-    """Refuses an optimiser that is not installed, and settings of it that would change nothing."""
+def _check_optimizer(args: TrainingArguments, given: Collection[str]) -> None:
+    """Refuses an optimizer that is not installed, and settings of it that would change nothing."""
     name, options = args.optim.value, args.optim_args.split(",") if args.optim_args else []
     changes = {f"--optim_args {one}": ({"optim_args": None}, {"optim_args": one}) for one in options}
     changes |= {f"--{one}": ({}, {one: 0.123}) for one in OF_ADAM if one in given}
     try:
-        _optimiser(args, {})
+        _optimizer(args, {})
         for flag, (without, with_it) in changes.items():
-            if _optimiser(args, without) == _optimiser(args, with_it):
+            if _optimizer(args, without) == _optimizer(args, with_it):
                 raise InputError(f"{flag} would do nothing here: --optim {name} does not read it, leave it out")
     except ImportError as error:
         raise InputError(f"--optim {name} needs a package that is not installed: {one_line(error)}") from None
@@ -123,17 +123,17 @@ def _check_optimiser(args: TrainingArguments, given: Collection[str]) -> None:
             ) from None
 
 
-def _optimiser(args: TrainingArguments, changes: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _optimizer(args: TrainingArguments, changes: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     changed = copy.copy(args)
     for name, value in changes.items():
         setattr(changed, name, value)
     return Trainer.get_optimizer_cls_and_kwargs(changed)
 
 
-def require_of_learners(given: Collection[str]) -> None:
-    """Refuses what says how a network is trained, where a learner of scikit-learn is. Raises InputError."""
-    for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS, *OF_NETWORKS} - OF_LEARNERS):
-        raise InputError(f"--{name} is for networks, and this recipe trains --learner by scikit-learn: leave it out")
+def require_of_classical_models(given: Collection[str]) -> None:
+    """Refuses what says how a network is trained, where a classical model of scikit-learn is. Raises InputError."""
+    for name in sorted(set(given) & {*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS, *OF_NETWORKS} - OF_CLASSICAL_MODELS):
+        raise InputError(f"--{name} is for networks, and this recipe trains --classical_model: leave it out")
 
 
 def _check_numbers(values: Mapping[str, Any]) -> None:
@@ -142,8 +142,8 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
         if value is not None and (type(value) is not int or value < least):
             raise InputError(f"--{name} must be a whole number of {least} or more, found {value!r}")
     for name in ("seed", "data_seed"):
-        if (values.get(name) or 0) > MOST_SEED:
-            raise InputError(f"--{name} must be at most {MOST_SEED}, found {values[name]}")
+        if (values.get(name) or 0) > MAX_SEED:
+            raise InputError(f"--{name} must be at most {MAX_SEED}, found {values[name]}")
     for name in (*NOT_NEGATIVE, *ABOVE_0):
         value = values.get(name)
         is_number = isinstance(value, int | float) and math.isfinite(value)

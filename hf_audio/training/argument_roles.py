@@ -61,7 +61,7 @@ REFUSED_ARGUMENTS = {
     "one; leave it out",
     "auto_find_batch_size": "the report says the batch size that was asked for; give a smaller "
     "--per_device_train_batch_size and more --gradient_accumulation_steps",
-    "save_only_model": "checkpoints without the optimiser cannot be gone on from; give --save_total_limit 1 to save "
+    "save_only_model": "checkpoints without the optimizer cannot be gone on from; give --save_total_limit 1 to save "
     "space",
     "enable_jit_checkpoint": "a run goes on from its newest whole checkpoint; give --save_strategy steps for more of "
     "them",

@@ -18,7 +18,7 @@ from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.training.objective import Objective
 
-MOST_WORKERS = 32  # a process; a window takes one about 1 ms to decode, and no card learns from 32,000 a second
+MAX_WORKERS = 32  # a process; a window takes one about 1 ms to decode, and no card learns from 32,000 a second
 PREFETCHED_BATCHES = 4  # a worker
 
 
@@ -31,7 +31,7 @@ def training_defaults(use_cpu: bool = False) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available() and not use_cpu and not parse_flag_from_env("ACCELERATE_USE_CPU")
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     # Decoding a window takes 1 ms: a CPU that trains has no use for workers beside itself, a GPU has.
-    workers = min(MOST_WORKERS, max(1, usable_cores() // processes_here - 1)) if on_gpu else 0
+    workers = min(MAX_WORKERS, max(1, usable_cores() // processes_here - 1)) if on_gpu else 0
     return {
         "eval_strategy": "epoch",
         "save_strategy": "epoch",

@@ -1,7 +1,7 @@
 """Which windows a process reads when: every epoch is one order of all windows, whatever the number of processes.
 
     order of an epoch   0 1 2 3 4 5 6 7 8 9 A B C D E F ...      from the seed and the epoch alone
-    global batch        what one optimiser step sees: batch_size x accumulation x world_size windows in a row
+    global batch        what one optimizer step sees: batch_size x accumulation x world_size windows in a row
     micro-batch         batch_size of them for each process, in turns:  rank 0 | rank 1 | rank 0 | rank 1 ...
 
 Two processes therefore see in each step what one with twice the batch, or twice the accumulation, would. The last
@@ -73,11 +73,11 @@ class BatchLayout:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps; the last one may have fewer micro-batches."""
+        """Optimizer steps; the last one may have fewer micro-batches."""
         return max(1, math.ceil(self.num_micro_batches / self.accumulation))
 
     def share(self, step: int, micro_batch: int) -> Share:
-        """The part of a micro-batch in an optimiser step, both counted from 0; steps go on from epoch to epoch."""
+        """The part of a micro-batch in an optimizer step, both counted from 0; steps go on from epoch to epoch."""
         global_batch = self.across * self.accumulation
         before = step % self.steps_per_epoch * global_batch  # windows of earlier steps of the epoch
         usable = self.num_micro_batches * self.across if self.drop_last else self.num_windows

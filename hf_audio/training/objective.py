@@ -30,7 +30,7 @@ class Places:
 
     Attributes:
         seed: of the run.
-        step: optimiser steps done before; None in evaluation, which asks the same of a window every time.
+        step: optimizer steps done before; None in evaluation, which asks the same of a window every time.
         windows: their places in the step's global batch.
     """
 

@@ -24,7 +24,7 @@ from hf_audio.training.objective import Batch, Objective, Places
 
 
 class PretrainingCollator(FeatureCollator):
-    """Rows of a feature dataset → a normalised batch, with what the objectives need to know of each window."""
+    """Rows of a feature dataset → a normalized batch, with what the objectives need to know of each window."""
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """A FeatureCollator's batch, and window_keys."""
@@ -114,7 +114,7 @@ def window_noise(window_keys: Sequence[int], num_patches: int, *place: int) -> T
 
 
 def _check_features(model: PretrainingModel, features: FeatureDataset) -> None:
-    if features.kind.form is not Form.PICTURE:
+    if features.kind.form is not Form.IMAGE:
         raise InputError(
             f"Pretraining is for log-mel features, found {features.kind.name}: build them with --features fbank"
         )

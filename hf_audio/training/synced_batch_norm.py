@@ -1,4 +1,4 @@
-"""Batch normalisation over the windows of all processes, so that several train as one with the same global batch."""
+"""Batch normalization over the windows of all processes, so that several train as one with the same global batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_audio.models.timm_network import import_timm
 def sync_batch_norms(model: nn.Module) -> None:
     """Lets every batch norm of a model take its statistics over all processes, in place.
 
-    Left alone, each process normalises by its own share of the batch: the smaller the share, the noisier, and the
+    Left alone, each process normalizes by its own share of the batch: the smaller the share, the noisier, and the
     result depends on the number of processes. On a GPU the layers become torch's own nn.SyncBatchNorm, whose kernels
     send one small message a layer; that one refuses any other device, where the classes below take its place. Either
     way the layers stay what they are: names, weights and the code that a published model carries do not change.
@@ -39,15 +39,15 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(maps)
         count = _sum_over_processes(maps.new_tensor([maps.numel() / maps.shape[1]], dtype=torch.float32))
         mean = _sum_over_processes(maps.float().sum(dim=(0, 2, 3))) / count
-        centred = maps.float() - mean[:, None, None]
-        variance = _sum_over_processes(centred.square().sum(dim=(0, 2, 3))) / count
+        centered = maps.float() - mean[:, None, None]
+        variance = _sum_over_processes(centered.square().sum(dim=(0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             unbiased = variance * count / (count - 1).clamp(min=1)
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
+        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
 
 
 class SyncedBatchNormAct2d(SyncedBatchNorm2d):

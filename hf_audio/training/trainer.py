@@ -4,7 +4,7 @@ From stored rows to the gradient, in the order of this file:
 
     get_train_dataloader   rows of an epoch, in micro-batches of one size            epoch_batches.py
                              → collator, in a worker → copied to the device           the objective's
-    get_batch_samples      the micro-batches of one optimiser step
+    get_batch_samples      the micro-batches of one optimizer step
     compute_loss             → augmentation → model → loss of each window             the objective's
                              → their share of the step's mean, over all processes
 

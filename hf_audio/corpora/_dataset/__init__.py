@@ -15,6 +15,6 @@ from __future__ import annotations
 from hf_audio.corpora._dataset.clips import ReadDataset, read_card, read_dataset
 from hf_audio.corpora._dataset.place import Place, find_dataset
 from hf_audio.corpora._dataset.reading import DatasetReading
-from hf_audio.corpora._dataset.recognising import is_dataset_folder
+from hf_audio.corpora._dataset.recognizing import is_dataset_folder
 
 __all__ = ["DatasetReading", "Place", "ReadDataset", "find_dataset", "is_dataset_folder", "read_card", "read_dataset"]

@@ -22,7 +22,7 @@ from hf_audio.data.tables import table_of
 from hf_audio.errors import InputError, one_line
 
 FILE_NAME = "file_name"
-MOST_TABLE = 1 << 30  # bytes of a table beside the files
+MAX_TABLE = 1 << 30  # bytes of a table beside the files
 
 
 def audio_file_rows(place: Place, layout: Layout, splits: Sequence[str], reading: DatasetReading) -> FileRows:
@@ -109,7 +109,7 @@ def _file_column(table: pa.Table, reading: DatasetReading, where: str) -> str:
 
 def _read_table(place: Place, address: str) -> pa.Table:
     where, suffix = f"{place.shown(address)} of {place.name}", PurePosixPath(address).suffix.lower()
-    content = place.read(address, MOST_TABLE)
+    content = place.read(address, MAX_TABLE)
     if suffix == ".csv":
         columns, rows = table_of(content, where)
         columns = [name for name in columns if name]

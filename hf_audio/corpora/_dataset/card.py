@@ -1,4 +1,4 @@
-"""What a dataset's card says for people: name, licence, citation, homepage; bounded, for it is a stranger's."""
+"""What a dataset's card says for people: name, license, citation, homepage; bounded, for it is a stranger's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hf_audio.corpora._dataset.declared import Declared
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.data.index.table import CorpusCard
 
-MOST_LETTERS = 2_000
+MAX_LETTERS = 2_000
 UNKNOWN = "unknown"
-# Licences that let everyone pass on recordings and what is made of them. Those that forbid changed copies (nd) are not
+# Licenses that let everyone pass on recordings and what is made of them. Those that forbid changed copies (nd) are not
 # among them, for features are such.
 OPEN = re.compile(
     r"cc0-1\.0|cc-by(-nc)?(-sa)?-[1-4]\.\d|cc|mit|apache-2\.0|bsd-[23]-clause|odc-by|odbl|pddl|cdla-(sharing|permissive)"
@@ -28,13 +28,13 @@ def card_of(place: Place, declared: Declared, info: DatasetInfo) -> CorpusCard:
     Args:
         info: its description by `datasets`, which may be empty.
     """
-    licence = _licence(declared, info)
+    license = _license(declared, info)
     page = f"{datasets.config.HF_ENDPOINT}/datasets/{place.name}" if place.is_on_hub else ""
     found = _BIBTEX.search(declared.text)
     return CorpusCard(
         name=_text(declared.facts.get("pretty_name")) or place.name,
-        licence=licence,
-        may_redistribute=bool(OPEN.fullmatch(licence)),
+        license=license,
+        may_redistribute=bool(OPEN.fullmatch(license)),
         citation=_text(info.citation) or _text(found[1] if found else ""),
         homepage=_text(info.homepage) or page,
         protocol="Window scores averaged per clip.",
@@ -43,8 +43,8 @@ def card_of(place: Place, declared: Declared, info: DatasetInfo) -> CorpusCard:
     )
 
 
-def _licence(declared: Declared, info: DatasetInfo) -> str:
-    """A short name; of several licences all, none of which is open then."""
+def _license(declared: Declared, info: DatasetInfo) -> str:
+    """A short name; of several licenses all, none of which is open then."""
     told = declared.facts.get("license")
     if isinstance(told, list):
         told = told[0] if len(told) == 1 else " and ".join(map(str, told[:5]))
@@ -55,4 +55,4 @@ def _licence(declared: Declared, info: DatasetInfo) -> str:
 
 def _text(told: object) -> str:
     """One line of somebody's words; nothing where it is no text."""
-    return " ".join(told.split())[:MOST_LETTERS] if isinstance(told, str) else ""
+    return " ".join(told.split())[:MAX_LETTERS] if isinstance(told, str) else ""

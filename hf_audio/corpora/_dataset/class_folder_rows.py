@@ -33,7 +33,7 @@ def class_folder_rows(place: Place, files: Mapping[str, Sequence[str]], reading:
     folders = _folders(place, files)
     classes = {part for parts in folders.values() for part in parts if not (is_fold(part) or split_called(part))}
     if len(classes) < 2 or not all(folders.values()):
-        raise _unlabelled(place, [of_split[0] for of_split in files.values()])
+        raise _unlabeled(place, [of_split[0] for of_split in files.values()])
     if reading.label_column_name:
         columns, how, remarks = _outer_and_inner(folders), "class folders", ()
     else:
@@ -50,7 +50,7 @@ def class_folder_rows(place: Place, files: Mapping[str, Sequence[str]], reading:
     return FileRows(rows, features, how=how, remarks=tuple(remarks))
 
 
-def _unlabelled(place: Place, examples: Sequence[str]) -> InputError:
+def _unlabeled(place: Place, examples: Sequence[str]) -> InputError:
     shown = " and ".join(map(place.shown, examples[:2]))
     return InputError(
         f"{place.name} has audio files without labels (such as {shown}); expected a metadata.csv with file_name and "
@@ -110,8 +110,8 @@ def _decided(place: Place, folders: Folders) -> tuple[dict[str, dict[str, str | 
             f"--label_column_name {INNERMOST}; the others may be --group_column_name"
         ) from error
     if len(read.clips) < len(files):
-        labelled = {int(Path(clip.path).name) for clip in read.clips}
-        raise _unlabelled(place, [file for number, file in enumerate(files) if number not in labelled])
+        labeled = {int(Path(clip.path).name) for clip in read.clips}
+        raise _unlabeled(place, [file for number, file in enumerate(files) if number not in labeled])
     columns: dict[str, dict[str, str | None]] = {"label": {}, "group": {}, "split": {}}
     for clip in read.clips:
         file = files[int(Path(clip.path).name)]

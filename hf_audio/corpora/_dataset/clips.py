@@ -21,7 +21,7 @@ from hf_audio.corpora._dataset.masks import unknown_classes
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import DatasetReading
 from hf_audio.corpora._dataset.splits import SplitColumn, split_column, told_splits
-from hf_audio.corpora._dataset.unlabelled import with_labels
+from hf_audio.corpora._dataset.unlabeled import with_labels
 from hf_audio.corpora.folder.class_names import odd_class_names
 from hf_audio.data.index.columns import in_order
 from hf_audio.data.index.table import CLIP_COLUMNS, SPLITS, CorpusCard

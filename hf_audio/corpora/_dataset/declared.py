@@ -1,4 +1,4 @@
-"""What a dataset's card says for machines: its configurations, the types of its columns, licence and citation."""
+"""What a dataset's card says for machines: its configurations, the types of its columns, license and citation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_audio.corpora._dataset.place import Place
 from hf_audio.errors import InputError, one_line, unknown_name
 from hf_audio.files import parse_yaml, read_text
 
-MOST_README_BYTES = 4 << 20
+MAX_README_BYTES = 4 << 20
 CONVERTED = "refs/convert/parquet"
 _HEAD = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
@@ -57,7 +57,7 @@ def declared_by(place: Place) -> Declared:
     if not place.holds("README.md"):
         return Declared()
     name = f"README.md of {place.name}"
-    written = place.read(f"{place.root}/README.md", MOST_README_BYTES).decode(errors="replace")
+    written = place.read(f"{place.root}/README.md", MAX_README_BYTES).decode(errors="replace")
     head = _HEAD.match(written)
     if not head:
         return Declared(text=written)
@@ -79,7 +79,7 @@ def head_of(readme: Path) -> dict[str, Any]:
     Raises:
         InputError: it is not YAML.
     """
-    head = _HEAD.match(read_text(readme, MOST_README_BYTES))
+    head = _HEAD.match(read_text(readme, MAX_README_BYTES))
     return parse_yaml(head[1], readme) if head and head[1].strip() else {}
 
 
@@ -107,7 +107,7 @@ def chosen_config(declared: Declared, place: Place, wanted: str | None) -> str |
 
 
 def saved_info(place: Place, file: str) -> DatasetInfo:
-    """Licence, citation and homepage of the dataset_info.json that save_to_disk writes; empty where there is none.
+    """License, citation and homepage of the dataset_info.json that save_to_disk writes; empty where there is none.
 
     Raises:
         InputError: it is not JSON.

@@ -18,7 +18,7 @@ from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
 
 STRETCH = ("start_s", "end_s")
-MOST_NAME = 500  # letters of the name of a recording
+MAX_NAME = 500  # letters of the name of a recording
 _LIKE_A_PATH = r"""(?:^|[\s"'`()\[\]{}<>,;|=])(?:/|file://|[A-Za-z]:[\\/]|\\\\)"""
 
 
@@ -152,7 +152,7 @@ def _last_parts(paths: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _are_distinct(names: pa.Array) -> bool:
     """Whether every row has a name of its own, and none is too long for one."""
-    return pc.count_distinct(names).as_py() == len(names) and pc.max(pc.utf8_length(names)).as_py() <= MOST_NAME
+    return pc.count_distinct(names).as_py() == len(names) and pc.max(pc.utf8_length(names)).as_py() <= MAX_NAME
 
 
 def _seconds(values: pa.Table, name: str, place: Place) -> pa.Array:

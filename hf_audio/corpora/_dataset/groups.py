@@ -16,7 +16,7 @@ from hf_audio.corpora.folder.column_names import GROUPS, is_grouping, plain
 from hf_audio.corpora.folder.idle import nothing_to_leave_out
 from hf_audio.errors import InputError
 
-MOST_NAME = 500  # letters of the name of a group
+MAX_NAME = 500  # letters of the name of a group
 NO_GROUPS = "NO column says which recordings belong together, so every one is a group of its own"
 
 
@@ -54,9 +54,9 @@ def groups_of(
     if column is None:
         return Groups(None, by_itself, False, NO_GROUPS)
     names = values[column].cast(pa.string()).combine_chunks()
-    if (pc.max(pc.utf8_length(names)).as_py() or 0) > MOST_NAME:
+    if (pc.max(pc.utf8_length(names)).as_py() or 0) > MAX_NAME:
         raise InputError(
-            f"{place.name}: column {column!r} holds texts of more than {MOST_NAME} letters, which name no groups; name "
+            f"{place.name}: column {column!r} holds texts of more than {MAX_NAME} letters, which name no groups; name "
             f"another with --group_column_name, or {NONE}"
         )
     nothing = pc.or_kleene(pc.is_null(names), pc.equal(pc.fill_null(names, ""), ""))

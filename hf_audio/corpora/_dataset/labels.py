@@ -26,8 +26,8 @@ from hf_audio.corpora.folder.table_files import Table
 from hf_audio.errors import InputError
 
 NO_LABEL = -1  # what datasets without labels for their test split hold there
-MOST_CLASSES = 100_000
-MOST_NAME = 1_000  # letters of the name of a class
+MAX_CLASSES = 100_000
+MAX_NAME = 1_000  # letters of the name of a class
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Labels:
     Attributes:
         columns: that they come from.
         values: list<string>, a row each; empty where a row has none, or none is known.
-        unlabelled: bool, a row each: nothing is known of it.
+        unlabeled: bool, a row each: nothing is known of it.
         names: all classes in the dataset's own order; None where it has none.
         several: whether a row may have several.
         told: how they were read.
@@ -45,7 +45,7 @@ class Labels:
 
     columns: tuple[str, ...]
     values: pa.Array
-    unlabelled: np.ndarray
+    unlabeled: np.ndarray
     names: tuple[str, ...] | None
     several: bool
     told: str
@@ -149,7 +149,7 @@ def _classes(name: str, feature: object, column: pa.Array, place: Place) -> tupl
         )
     encoded = pc.dictionary_encode(column.cast(pa.string()))
     table = encoded.dictionary.to_pylist()
-    if len(table) > MOST_CLASSES or max(map(len, table), default=0) > MOST_NAME:
+    if len(table) > MAX_CLASSES or max(map(len, table), default=0) > MAX_NAME:
         raise InputError(
             f"{place.name}: column {name!r} holds {len(table):,} different values, the longest of "
             f"{max(map(len, table)):,} letters, which are no classes; name the column of classes with "
@@ -164,7 +164,7 @@ def _classes(name: str, feature: object, column: pa.Array, place: Place) -> tupl
 
 def _class_names(name: str, feature: ClassLabel, place: Place) -> tuple[str, ...]:
     known = tuple(map(str, feature.names or ()))
-    if not known or len(known) > MOST_CLASSES or len(set(known)) < len(known) or not all(map(str.strip, known)):
+    if not known or len(known) > MAX_CLASSES or len(set(known)) < len(known) or not all(map(str.strip, known)):
         raise InputError(
             f"{place.name}: column {name!r} names its classes badly ({len(known):,} names, {len(set(known)):,} of them "
             "different); ask its authors to mend it, or name another column with --label_column_name"
@@ -190,8 +190,8 @@ def _of_lists(name: str, feature: object, column: pa.Array, place: Place, told: 
         )
     texts = pa.array(table, pa.string()).take(pa.array(numbers)) if table else pa.array([], pa.string())
     listed = _lists(texts, *_once_each(texts, lengths))
-    unlabelled = pc.is_null(lists).to_numpy(zero_copy_only=False)
-    return Labels((name,), listed, unlabelled, names, True, told)
+    unlabeled = pc.is_null(lists).to_numpy(zero_copy_only=False)
+    return Labels((name,), listed, unlabeled, names, True, told)
 
 
 def _once_each(texts: pa.Array, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_JSON_BYTES, open_regular, read_json
+from hf_audio.files import MAX_JSON_BYTES, open_regular, read_json
 from hf_audio.hub_access import hub_errors_in_words, patiently
 
 Found = TypeVar("Found")
@@ -120,9 +120,9 @@ class Place:
             InputError: see `read`; or it is no JSON object.
         """
         if not self.is_on_hub:
-            return read_json(f"{self.root}/{file}", MOST_JSON_BYTES)
+            return read_json(f"{self.root}/{file}", MAX_JSON_BYTES)
         try:
-            content = json.loads(self.read(f"{self.root}/{file}", MOST_JSON_BYTES))
+            content = json.loads(self.read(f"{self.root}/{file}", MAX_JSON_BYTES))
         except (ValueError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise

@@ -12,7 +12,7 @@ from datasets import Features
 from hf_audio.data.index.table import type_of_texts
 from hf_audio.errors import InputError
 
-MOST_COLUMNS = 10_000
+MAX_COLUMNS = 10_000
 
 
 def columns_of(records: Sequence[Mapping[str, Any]], where: str) -> pa.Table:
@@ -27,9 +27,9 @@ def columns_of(records: Sequence[Mapping[str, Any]], where: str) -> pa.Table:
         InputError: they have more columns than any table.
     """
     names = dict.fromkeys(str(name).strip() for record in records for name in record)
-    if len(names) > MOST_COLUMNS:
+    if len(names) > MAX_COLUMNS:
         raise InputError(
-            f"{where} has {len(names):,} columns, expected at most {MOST_COLUMNS:,}: it is no table of clips"
+            f"{where} has {len(names):,} columns, expected at most {MAX_COLUMNS:,}: it is no table of clips"
         )
     cells: dict[str, list[Any]] = {name: [None] * len(records) for name in names}
     for row, record in enumerate(records):

@@ -19,9 +19,9 @@ from hf_audio.data.recordings.arrow_streams import stream_batches, stream_schema
 from hf_audio.errors import InputError, one_line
 
 FILES_AT_A_TIME = 16
-MOST_ROWS = 100_000_000
-MOST_TEXT = 1 << 20  # bytes of one text in a row
-MOST_BYTES = 4 << 30  # of all columns of one file that are read
+MAX_ROWS = 100_000_000
+MAX_TEXT = 1 << 20  # bytes of one text in a row
+MAX_BYTES = 4 << 30  # of all columns of one file that are read
 PLACES = pa.schema(
     [
         pa.field("audio", pa.string()),
@@ -180,7 +180,7 @@ def _arrow_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> 
             sound = batch.rows[audio]
             paths = [sound.buffers()[0], *sound.field("path").buffers()] if has_path else []
             num_bytes += batch.read([*paths, *(one for name in names for one in batch.rows[name].buffers())])
-            if num_bytes > MOST_BYTES:
+            if num_bytes > MAX_BYTES:
                 raise _too_large(place, file, sum(map(len, batches)), num_bytes)
             columns_of_batch = [batch.rows[name] for name in names]
             columns_of_batch += [_member(sound, "path") if has_path else pa.nulls(len(sound), pa.string())]
@@ -229,10 +229,10 @@ def _plain(place: Place, file: str, column: pa.Array | pa.ChunkedArray) -> pa.Ar
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         if pa.types.is_dictionary(chunk.type):
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            if longest > MOST_TEXT or longest * len(chunk) > MOST_BYTES:
+            if longest > MAX_TEXT or longest * len(chunk) > MAX_BYTES:
                 raise InputError(
                     f"{place.shown(file)} of {place.name} has a text of {longest:,} bytes in its rows, expected at "
-                    f"most {MOST_TEXT:,}: such a column is no label or name"
+                    f"most {MAX_TEXT:,}: such a column is no label or name"
                 )
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
@@ -246,14 +246,14 @@ def _check_size(place: Place, file: str, footer: pq.FileMetaData, leaves: Sequen
             path = column.path_in_schema
             if path in leaves or path.partition(".")[0] in leaves:
                 num_bytes += max(column.total_uncompressed_size, column.total_compressed_size)
-    if not 0 <= footer.num_rows <= MOST_ROWS or num_bytes > MOST_BYTES:
+    if not 0 <= footer.num_rows <= MAX_ROWS or num_bytes > MAX_BYTES:
         raise _too_large(place, file, footer.num_rows, num_bytes)
 
 
 def _too_large(place: Place, file: str, num_rows: int, num_bytes: int) -> InputError:
     return InputError(
         f"{place.shown(file)} of {place.name} has {num_rows:,} rows and {num_bytes:,} bytes beside its sound, expected "
-        f"at most {MOST_ROWS:,} and {MOST_BYTES:,}: it is not what its name says"
+        f"at most {MAX_ROWS:,} and {MAX_BYTES:,}: it is not what its name says"
     )
 
 

@@ -28,7 +28,7 @@ from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.errors import InputError, one_line
 
 TEXTS = ("json", "cls", "txt")
-MOST_TEXT_BYTES = 1 << 20  # of one such member
+MAX_TEXT_BYTES = 1 << 20  # of one such member
 
 
 class _Sample(NamedTuple):
@@ -94,7 +94,7 @@ def _members(place: Place, file: str) -> Iterator[tuple[str, str, str | None]]:
             key = (name.parent / name.name.partition(".")[0]).as_posix()
             if f".{suffix}" in AUDIO_SUFFIXES:
                 yield key, suffix, None
-            elif suffix in TEXTS and member.size <= MOST_TEXT_BYTES:
+            elif suffix in TEXTS and member.size <= MAX_TEXT_BYTES:
                 content = members.extractfile(member)
                 yield key, suffix, content.read().decode("utf-8-sig", errors="replace").strip() if content else ""
 

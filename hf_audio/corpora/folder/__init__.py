@@ -32,7 +32,7 @@ __all__ = ["AUDIO_SUFFIXES", "CARD", "SPLIT_NAMES", "Reading", "index", "underst
 
 CARD = CorpusCard(
     name="Own recordings",
-    licence="unknown",
+    license="unknown",
     may_redistribute=True,  # the recordings are the user's; only the user can know
     protocol="Window scores averaged per clip.",
 )

@@ -19,9 +19,9 @@ from hf_audio.corpora.folder.unused import name_other_files, name_unlisted
 from hf_audio.errors import InputError
 
 MAYBE_TABLES = frozenset((".txt", ".json"))
-MOST_TABLES_OPENED = 50
-MOST_BASES = 200  # folders that paths of a table are tried to be relative to
-FEWEST_NAMED = 0.5  # a table that names fewer of the recordings than this does not outweigh class folders
+MAX_TABLES_OPENED = 50
+MAX_BASES = 200  # folders that paths of a table are tried to be relative to
+MIN_NAMED = 0.5  # a table that names fewer of the recordings than this does not outweigh class folders
 
 
 class Opened(NamedTuple):
@@ -115,10 +115,10 @@ def _opened(contents: Contents, reading: Reading) -> list[Opened]:
     if reading.layout == "folders":
         return []
     top = [path for path in contents.tables if path.parent == contents.root]
-    opened = [_open(path, contents, reading) for path in top[:MOST_TABLES_OPENED]]
+    opened = [_open(path, contents, reading) for path in top[:MAX_TABLES_OPENED]]
     if not any(one.share_found for one in opened):
         below = [path for path in contents.tables if path.parent != contents.root]
-        opened += [_open(path, contents, reading) for path in below[:MOST_TABLES_OPENED]]
+        opened += [_open(path, contents, reading) for path in below[:MAX_TABLES_OPENED]]
     return opened
 
 
@@ -136,7 +136,7 @@ def _open(path: Path, contents: Contents, reading: Reading, *, by_name: bool = F
 def _places(contents: Contents, table: Path, *, by_name: bool) -> Places:
     """Where files may lie that a table names."""
     within = sorted(folder for folder in contents.folders_with_audio if contents.root in folder.parents)
-    bases = [contents.root, table.parent.parent, contents.root.parent, *within[:MOST_BASES]]
+    bases = [contents.root, table.parent.parent, contents.root.parent, *within[:MAX_BASES]]
     return Places(bases, unique_names(contents.audio) if by_name else {})
 
 
@@ -188,7 +188,7 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
             "class folders instead, or --layout table to look for the names in all folders"
         )
     listed = len({file for one in fitting for file in one.meaning.located.files})
-    if fitting and listed < FEWEST_NAMED * len(folders.clips):
+    if fitting and listed < MIN_NAMED * len(folders.clips):
         raise InputError(
             f"{fitting[0].path.name} lists {listed:,} of the {len(folders.clips):,} recordings in class folders of "
             f"{root}; give --layout folders to read the class folders, or --layout table to read only what is listed"

@@ -24,7 +24,7 @@ from hf_audio.data.index.understanding import counted, some
 from hf_audio.errors import InputError
 
 Parts = tuple[str, ...]
-FEWEST_OF_A_CLASS = 3  # files of unknown kind in a folder that may have been a class: two are LICENSE and README
+MIN_OF_A_CLASS = 3  # files of unknown kind in a folder that may have been a class: two are LICENSE and README
 
 
 class Place(NamedTuple):
@@ -258,7 +258,7 @@ def _refuse_vanished(contents: Contents, layout: Layout) -> None:
     beside = {parts[:-1] for parts in of_classes}
     for folder, paths in _by_folder(contents.unreadable).items():
         parts = folder.relative_to(contents.root).parts
-        if parts[:-1] in beside and parts not in of_classes and len(paths) >= FEWEST_OF_A_CLASS:
+        if parts[:-1] in beside and parts not in of_classes and len(paths) >= MIN_OF_A_CLASS:
             raise InputError(
                 f"The folder {contents.name(folder)} lies beside class folders and its {len(paths):,} files cannot be "
                 f"read as recordings ({paths[0].name}: {why_unreadable(paths[0])}); convert them, e.g. to FLAC, or "

@@ -16,7 +16,7 @@ _SEPARATORS = re.compile(r"\s*[,;|/+&]\s*|\s+and\s+|\s+|_|-")
 _MARKS = re.compile(r"\s*[,;|/+&]\s*")
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|&\w+;|\\[nt\"'u]")
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019"
-_NO_CLASS = frozenset(("none", "na", "unknown", "unlabelled", "unlabeled", "undefined", "?", "-"))
+_NO_CLASS = frozenset(("none", "na", "unknown", "unlabeled", "unlabeled", "undefined", "?", "-"))
 
 
 def merged(clips: Sequence[Clip]) -> tuple[list[Clip], str]:

@@ -30,7 +30,7 @@ from hf_audio.errors import InputError, nearest_name, unknown_name
 
 OWN_COLUMNS = ("path", "label", "labels", "group", "split", "start_s", "end_s")
 FLAGS = {"path": "audio", "label": "label"}  # columns, as flags call them
-MOST_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is no column of classes
+MAX_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is no column of classes
 
 
 class LabelColumns(NamedTuple):
@@ -256,7 +256,7 @@ def _could_be_classes(table: Table, column: str) -> bool:
     if _has_role(column) or _is_numeric(table, column) or _is_binary(table, column):
         return False
     words = {value for value in table.values(column) if not is_nothing(value)}
-    return 1 < len(words) <= MOST_CLASS_WORDS * len(table.rows)
+    return 1 < len(words) <= MAX_CLASS_WORDS * len(table.rows)
 
 
 def _has_role(column: str) -> bool:

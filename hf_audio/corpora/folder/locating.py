@@ -17,7 +17,7 @@ from hf_audio.corpora.folder.contents import AUDIO_SUFFIXES
 from hf_audio.corpora.folder.reading import UndecidedError
 
 NUM_TRIED = 50  # rows by which the way to read all of them is chosen
-MOST_DROPPED_FOLDERS = 12
+MAX_DROPPED_FOLDERS = 12
 
 
 class Located(NamedTuple):
@@ -136,7 +136,7 @@ def _ways(sample: Sequence[str], bases: Sequence[Path]) -> Iterator[list[Way]]:
     separators = (False, True) if any("\\" in one for one in sample) else (False,)
     escapes = (False, True) if any("%" in one or one.startswith(("'", '"')) for one in sample) else (False,)
     deepest = max((one.replace("\\", "/").count("/") for one in sample), default=0)
-    for dropped in range(min(deepest, MOST_DROPPED_FOLDERS) + 1):
+    for dropped in range(min(deepest, MAX_DROPPED_FOLDERS) + 1):
         choices = itertools.product(dict.fromkeys(bases), escapes, separators)
         yield [Way(base, slashes, decoded, dropped) for base, decoded, slashes in choices]
 

@@ -13,7 +13,7 @@ from hf_audio.data.tables import Row, read_stretch
 from hf_audio.errors import InputError
 
 NUM_COMPARED = 50  # rows whose stretch is compared with the length of their file
-MOST_OUTSIDE = 0.5  # share of them that may lie outside, as where files were cut off
+MAX_OUTSIDE = 0.5  # share of them that may lie outside, as where files were cut off
 FREE_S = 0.5  # that a stretch may end after its file, by rounding
 
 
@@ -142,7 +142,7 @@ def _check_inside(table: Table, columns: TimeColumns, found: Sequence[Stretch], 
     outside = [
         (number, length_s) for number in compared if (length_s := _length_if_outside(found[number], files[number]))
     ]
-    if len(outside) > MOST_OUTSIDE * len(compared):
+    if len(outside) > MAX_OUTSIDE * len(compared):
         number, length_s = outside[0]
         line, stretch = table.rows[number][0], found[number]
         at_s = stretch.end_s if stretch.end_s is not None else stretch.start_s

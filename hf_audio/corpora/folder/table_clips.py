@@ -254,6 +254,6 @@ def _name_the_rest(read: Read, roles: Roles) -> None:
     if roles.machine_paths:
         paths = counted(roles.machine_paths, "column of paths of this machine", "columns of paths of this machine")
         read.not_used.append(paths)
-    unlabelled = sum(not clip.labels for clip in read.clips)
-    if unlabelled:
-        read.remarks.append(f"{unlabelled:,} rows have no label and are examples of no class")
+    unlabeled = sum(not clip.labels for clip in read.clips)
+    if unlabeled:
+        read.remarks.append(f"{unlabeled:,} rows have no label and are examples of no class")

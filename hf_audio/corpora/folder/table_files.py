@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hf_audio.data.tables import Row, read_table
 from hf_audio.errors import InputError, one_line
-from hf_audio.files import MOST_TABLE_BYTES, read_whole
+from hf_audio.files import MAX_TABLE_BYTES, read_whole
 
 
 class Table(NamedTuple):
@@ -44,7 +44,7 @@ def read_any_table(path: Path) -> Table:
 def _json_records(path: Path) -> list[Mapping[str, Any]]:
     """Rows of JSON in any of the forms that programs write."""
     try:
-        text = read_whole(path, MOST_TABLE_BYTES).decode("utf-8-sig")
+        text = read_whole(path, MAX_TABLE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hf_audio.data.index.table import Clip
-from hf_audio.data.recordings.audio import MOST_SAMPLES, read_pieces
+from hf_audio.data.recordings.audio import MAX_SAMPLES, read_pieces
 from hf_audio.data.recordings.headers import Source
 from hf_audio.data.recordings.mixing import read_clip
 from hf_audio.data.recordings.reasons import AudioError
@@ -110,7 +110,7 @@ class WindowMaker:
         wanted = self.extractor
         size, hop = wanted.window_samples(self.window_s, self.hop_s)
         num_windows = max(1, 1 + int(BATCH_S * wanted.sample_rate - size) // hop)
-        if clip.parts or num_windows * hop + size > MOST_SAMPLES:
+        if clip.parts or num_windows * hop + size > MAX_SAMPLES:
             pieces = [read_clip(clip, wanted.sample_rate, self.window_s, stereo=wanted.is_stereo, source=source)]
         else:
             pieces = read_pieces(source, wanted.sample_rate, clip.start_s, clip.end_s, stereo=wanted.is_stereo)

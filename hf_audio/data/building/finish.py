@@ -27,7 +27,7 @@ from hf_audio.terminal import named_logger
 MANIFEST = "manifest.json"
 INDEX_GROUP_ROWS = 1 << 15
 CARD_FACTS = (
-    *("name", "licence", "may_redistribute", "protocol", "citation", "homepage", "groups_known", "understood"),
+    *("name", "license", "may_redistribute", "protocol", "citation", "homepage", "groups_known", "understood"),
     *("source", "revision"),
 )
 

@@ -19,7 +19,7 @@ from hf_audio.data.index.table import Clip
 from hf_audio.errors import InputError, one_line
 from hf_audio.kinds import Kind
 
-MOST_OPEN = 32  # pieces at a time
+MAX_OPEN = 32  # pieces at a time
 
 
 def piece_schema(kind: Kind, sample_rate: int) -> pa.Schema:
@@ -155,7 +155,7 @@ class PieceReader:
 
     def _piece(self, path: Path) -> _OpenPiece:
         if path not in self._open:
-            while len(self._open) >= MOST_OPEN:
+            while len(self._open) >= MAX_OPEN:
                 self._open.popitem(last=False)[1].close()
             self._open[path] = _OpenPiece(path, self._schema)
         self._open.move_to_end(path)

@@ -32,7 +32,7 @@ from hf_audio.kinds import kind_of
 
 # Of sound in a piece, where it can be cut: what a killed build loses of each worker's work, some seconds
 PIECE_BYTES = 64 << 20
-MOST_NOTE_BYTES = 1 << 30
+MAX_NOTE_BYTES = 1 << 30
 
 
 class Piece(NamedTuple):
@@ -88,7 +88,7 @@ def read_cuts(path: Path, num_clips: int) -> tuple[list[int], int]:
     Raises:
         InputError: it is not what it says of so many clips.
     """
-    told = read_json(path, MOST_NOTE_BYTES)
+    told = read_json(path, MAX_NOTE_BYTES)
     cuts, num_bytes = told.get("cuts"), told.get("num_bytes")
     if type(num_bytes) is not int or not are_cuts(cuts, num_clips):
         raise InputError(f"{path} is damaged: remove its folder, and run the same build again")
@@ -160,7 +160,7 @@ class PieceBuilder:
 
     def _note(self, piece: Piece) -> dict[str, Any]:
         path = self._note_path(piece)
-        note = read_json(path, MOST_NOTE_BYTES)
+        note = read_json(path, MAX_NOTE_BYTES)
         if not _is_note(note, len(piece.clips)):
             raise InputError(f"{path} is damaged: remove it, and run the same build again")
         return note

@@ -28,7 +28,7 @@ from hf_audio.windows import window_starts
 # 3 s are 25 MB: few requests for a reader, little work lost with an interrupted shard.
 SHARDS_MULTIPLE = 8
 WINDOWS_A_SHARD = 1024
-FEWEST_WINDOWS_TO_SPLIT = 512
+MIN_WINDOWS_TO_SPLIT = 512
 # Of long windows fewer make a shard: of the songs of a corpus, as sound, 1,024 would be 10 GB.
 SHARD_BYTES = 128 << 20
 
@@ -111,7 +111,7 @@ def plan_shards(
             continue
         totals = np.cumsum(num_windows[length_of_clip[rows]]).tolist()
         num_shards = 1
-        if totals[-1] >= min(FEWEST_WINDOWS_TO_SPLIT, windows_a_shard) and len(rows) >= SHARDS_MULTIPLE:
+        if totals[-1] >= min(MIN_WINDOWS_TO_SPLIT, windows_a_shard) and len(rows) >= SHARDS_MULTIPLE:
             num_shards = SHARDS_MULTIPLE * -(-totals[-1] // (SHARDS_MULTIPLE * windows_a_shard))
             num_shards = min(num_shards, len(rows) // SHARDS_MULTIPLE * SHARDS_MULTIPLE)
         cuts = [1 + bisect_left(totals, totals[-1] * cut / num_shards) for cut in range(1, num_shards)]

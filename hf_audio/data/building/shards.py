@@ -163,7 +163,7 @@ class ShardBuilder:
         self.maker.add_windows(sounds, rows, report)
 
     def _schema(self) -> pa.Schema:
-        """Carries what `datasets` knows of the columns (pictures, audio, names of classes) as metadata."""
+        """Carries what `datasets` knows of the columns (images, audio, names of classes) as metadata."""
         return feature_schema(self.columns, self.maker.extractor.parameters).arrow_schema
 
     def _shard_path(self, shard: Shard) -> Path:

@@ -18,7 +18,7 @@ from transformers import FeatureExtractionMixin, SeamlessM4TFeatureExtractor, Wh
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import read_json
 from hf_audio.kinds import KINDS, kind_of_extractor
-from hf_audio.limits import FIELDS, MOST_VALUES
+from hf_audio.limits import FIELDS, MAX_VALUES
 
 OF_WAVEFORMS = (WhisperFeatureExtractor, SeamlessM4TFeatureExtractor)  # of models, beside those of the kinds
 OF_ALL = {"padding_side": "right", "return_attention_mask": True}  # what the base class reads without declaring it
@@ -50,9 +50,9 @@ def extractor_from_settings(
         if not (FIELDS[name].holds(value) or (value is None and defaults[name] is None)):
             raise InputError(f"{source} has {name} {_shown(value)}, and it must be {FIELDS[name].described}")
     largest = _largest_array({**defaults, **taken})
-    if largest > MOST_VALUES:
+    if largest > MAX_VALUES:
         raise InputError(
-            f"{source} asks for windows or filters of {largest:,} numbers, more than the {MOST_VALUES:,} that any "
+            f"{source} asks for windows or filters of {largest:,} numbers, more than the {MAX_VALUES:,} that any "
             "sound needs: correct its sizes"
         )
     try:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hf_audio.data.feature_format import MOST_TEXT_BYTES, ClipColumns
+from hf_audio.data.feature_format import MAX_TEXT_BYTES, ClipColumns
 from hf_audio.data.foreign.clip_facts import clip_facts
 from hf_audio.data.foreign.parquet import VALUE_BYTES, check_columns, check_packing, in_words
 from hf_audio.data.index.columns import (
@@ -29,9 +29,9 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.tables import written_rows
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_TABLE_BYTES, open_regular
+from hf_audio.files import MAX_TABLE_BYTES, open_regular
 
-MOST_NAME = 4096
+MAX_NAME = 4096
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _stored(index: Path, schema: pa.Schema) -> pa.Table:
         check_columns(parquet.schema_arrow, schema, name)
         for number in range(parquet.num_row_groups):
             check_packing(parquet.metadata.row_group(number), name)
-        if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MOST_TABLE_BYTES:
+        if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MAX_TABLE_BYTES:
             raise InputError(f"{name} has {parquet.metadata.num_rows:,} rows: more than any index; build it again")
         table = in_words(name, lambda: parquet.read(schema.names, use_threads=False))
         in_words(name, lambda: table.validate(full=True))  # offsets, and that texts are UTF-8
@@ -186,7 +186,7 @@ def _faults(clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> Iterator
     """What rows of an index can have that they must not, in words, and bool `[rows]` of those that have it."""
     for name in ("clip_id", "group"):
         lengths = pc.utf8_length(clips[name]).to_numpy()
-        yield f"{name} must have 1 to {MOST_NAME:,} characters", (lengths < 1) | (lengths > MOST_NAME)
+        yield f"{name} must have 1 to {MAX_NAME:,} characters", (lengths < 1) | (lengths > MAX_NAME)
     yield "the clip is listed twice", _are_there_before(clips["clip_id"])
     yield f"split must be one of {', '.join(SPLITS)}", ~is_one_of(clips["split"], SPLITS).to_numpy()
     start_s = clips["start_s"].to_numpy()
@@ -200,7 +200,7 @@ def _faults(clips: pa.Table, placed: pa.Table, columns: ClipColumns) -> Iterator
     for name, kind in columns.metadata:
         if kind == "string":
             lengths = pc.fill_null(pc.binary_length(clips[name]), 0).to_numpy()
-            yield f"{name} has more than {MOST_TEXT_BYTES:,} bytes", lengths > MOST_TEXT_BYTES
+            yield f"{name} has more than {MAX_TEXT_BYTES:,} bytes", lengths > MAX_TEXT_BYTES
 
 
 def _label_faults(placed: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, np.ndarray]]:

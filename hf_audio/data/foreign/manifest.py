@@ -9,9 +9,9 @@ from typing import Any
 
 from hf_audio.data.feature_format import (
     FORMAT_VERSION,
+    MAX_CLIPS,
+    MAX_METADATA_COLUMNS,
     METADATA_TYPES,
-    MOST_CLIPS,
-    MOST_METADATA_COLUMNS,
     SHARD_WINDOWS,
     ClipColumns,
     are_rates,
@@ -22,12 +22,12 @@ from hf_audio.data.index.table import SPLITS
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
 from hf_audio.kinds import KINDS, kind_of
-from hf_audio.limits import MOST_VALUES, Field, number, one_of, whole
+from hf_audio.limits import MAX_VALUES, Field, number, one_of, whole
 
-MOST_CLASSES = 100_000
-MOST_SHARDS = 99_999  # their numbers have five digits
+MAX_CLASSES = 100_000
+MAX_SHARDS = 99_999  # their numbers have five digits
 LONGEST_WINDOW_S = 86_400
-MOST_COLUMN_NAME = 10_000
+MAX_COLUMN_NAME = 10_000
 
 
 def text(most: int, least: int = 0) -> Field:
@@ -36,21 +36,21 @@ def text(most: int, least: int = 0) -> Field:
 
 
 CLASS_NAMES = Field(
-    f"a list of up to {MOST_CLASSES:,} different names",
+    f"a list of up to {MAX_CLASSES:,} different names",
     lambda value: (
         isinstance(value, list)
-        and 0 < len(value) <= MOST_CLASSES
+        and 0 < len(value) <= MAX_CLASSES
         and all(_is_text(name, 1, 1000) for name in value)
         and len(set(value)) == len(value)
     ),
 )
 OBJECT = Field("an object {...}", lambda value: isinstance(value, dict))
 METADATA = Field(
-    f"an object of up to {MOST_METADATA_COLUMNS:,} columns, each {', '.join(METADATA_TYPES)}",
+    f"an object of up to {MAX_METADATA_COLUMNS:,} columns, each {', '.join(METADATA_TYPES)}",
     lambda value: (
         isinstance(value, dict)
-        and len(value) <= MOST_METADATA_COLUMNS
-        and all(_is_text(name, 1, MOST_COLUMN_NAME) for name in value)
+        and len(value) <= MAX_METADATA_COLUMNS
+        and all(_is_text(name, 1, MAX_COLUMN_NAME) for name in value)
         and all(isinstance(kind, str) and kind in METADATA_TYPES for kind in value.values())
     ),
 )
@@ -59,11 +59,11 @@ CORPORA = Field(
     lambda value: isinstance(value, list) and len(value) <= 100 and all(isinstance(one, dict) for one in value),
 )
 COUNTS = Field(
-    f"a list of up to {MOST_SHARDS:,} whole numbers from 0 to {MOST_CLIPS:,}",
+    f"a list of up to {MAX_SHARDS:,} whole numbers from 0 to {MAX_CLIPS:,}",
     lambda value: (
         isinstance(value, list)
-        and len(value) <= MOST_SHARDS
-        and all(type(count) is int and 0 <= count <= MOST_CLIPS for count in value)
+        and len(value) <= MAX_SHARDS
+        and all(type(count) is int and 0 <= count <= MAX_CLIPS for count in value)
     ),
 )
 MANIFEST_FIELDS = {
@@ -71,7 +71,7 @@ MANIFEST_FIELDS = {
     "label_names": CLASS_NAMES,
     "window_s": number(1e-4, LONGEST_WINDOW_S),
     "hop_s": number(1e-4, LONGEST_WINDOW_S),
-    "num_excluded": whole(0, MOST_CLIPS),
+    "num_excluded": whole(0, MAX_CLIPS),
     "extractor": OBJECT,
     "metadata": METADATA,
     "has_mixtures": one_of(False, True),
@@ -81,13 +81,13 @@ MANIFEST_FIELDS = {
 }
 CORPUS_FIELDS = {
     **dict.fromkeys(
-        ("name", "licence", "protocol", "citation", "homepage", "understood", "source", "revision"), text(10_000)
+        ("name", "license", "protocol", "citation", "homepage", "understood", "source", "revision"), text(10_000)
     ),
     **dict.fromkeys(("may_redistribute", "groups_known"), one_of(False, True)),
 }
 SPLIT_FIELDS = {
-    "num_shards": whole(1, MOST_SHARDS),
-    **dict.fromkeys(("num_windows", "num_clips", "num_groups"), whole(1, MOST_CLIPS)),
+    "num_shards": whole(1, MAX_SHARDS),
+    **dict.fromkeys(("num_windows", "num_clips", "num_groups"), whole(1, MAX_CLIPS)),
     "label_counts": OBJECT,
 }
 # what a split may have beside them
@@ -153,7 +153,7 @@ def _split(path: str | Path, place: str, found: dict[str, Any], names: list[str]
     more = {name: field for name, field in OPTIONAL_SPLIT_FIELDS.items() if name in found}
     facts |= _fields(path, place, found, more)
     for counts in [name for name in facts if name in ("label_counts", "known_counts")]:
-        facts[counts] = _fields(path, f"{place}{counts}.", facts[counts], dict.fromkeys(names, whole(0, MOST_CLIPS)))
+        facts[counts] = _fields(path, f"{place}{counts}.", facts[counts], dict.fromkeys(names, whole(0, MAX_CLIPS)))
     return facts
 
 
@@ -170,8 +170,8 @@ def _shard_windows(path: str | Path, found: dict[str, Any], splits: Mapping[str,
 
 def _check_window(path: str | Path, manifest: Mapping[str, Any]) -> None:
     """Raises InputError where a window would have no frame, or more numbers than any sound needs."""
-    if not 0 < window_values(manifest) <= MOST_VALUES:
-        _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MOST_VALUES:,} numbers")
+    if not 0 < window_values(manifest) <= MAX_VALUES:
+        _refuse(path, "window_s", manifest["window_s"], f"windows of 1 to {MAX_VALUES:,} numbers")
 
 
 def clip_columns(manifest: Mapping[str, Any]) -> ClipColumns:

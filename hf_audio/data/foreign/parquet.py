@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from hf_audio.errors import InputError, one_line
 
 # Ours are 16 MB, or one window; of an index, 32,768 clips
-MOST_GROUP_BYTES = 1 << 29
+MAX_GROUP_BYTES = 1 << 29
 VALUE_BYTES = 8  # of a value in memory, which may take no byte of a file where it is empty
 # What a writer may say of how it packed values: each takes as much of the file as of the memory
 PLAIN_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
@@ -75,8 +75,8 @@ def check_packing(group: pq.RowGroupMetaData, file: str, may_repeat: Collection[
                 f"{', '.join(column.encodings)}, and files of features are not packed; build the dataset again"
             )
     num_bytes = sum(max(column.total_compressed_size, column.total_uncompressed_size) for column in columns)
-    if max(num_bytes, VALUE_BYTES * len(columns) * group.num_rows) > MOST_GROUP_BYTES:
+    if max(num_bytes, VALUE_BYTES * len(columns) * group.num_rows) > MAX_GROUP_BYTES:
         raise InputError(
             f"{file} has a row group of {num_bytes:,} bytes and {group.num_rows:,} rows, expected at most "
-            f"{MOST_GROUP_BYTES:,} bytes; build the dataset again"
+            f"{MAX_GROUP_BYTES:,} bytes; build the dataset again"
         )

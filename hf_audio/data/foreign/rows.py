@@ -17,7 +17,7 @@ from hf_audio.data.foreign.index import facts_of_rows
 from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
-# of a file or picture that is stored in a row, where nothing is opened by it
+# of a file or image that is stored in a row, where nothing is opened by it
 MAY_BE_EMPTY = "path"
 
 

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hf_audio.data.feature_format import LABEL_COLUMNS, NAME_COLUMNS
-from hf_audio.data.foreign.parquet import MOST_GROUP_BYTES, check_columns, check_packing, in_words
+from hf_audio.data.foreign.parquet import MAX_GROUP_BYTES, check_columns, check_packing, in_words
 from hf_audio.data.foreign.rows import RowRules
 from hf_audio.errors import InputError
 
-MOST_NAME_BYTES = 1 << 18
+MAX_NAME_BYTES = 1 << 18
 
 
 def checked_groups(
@@ -85,7 +85,7 @@ def _with_plain_names(table: pa.Table, schema: pa.Schema, shard: str) -> pa.Tabl
     for name in NAME_COLUMNS:
         for chunk in table[name].chunks:
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            if longest > MOST_NAME_BYTES or longest * len(chunk) > MOST_GROUP_BYTES:
+            if longest > MAX_NAME_BYTES or longest * len(chunk) > MAX_GROUP_BYTES:
                 raise InputError(f"{shard} has a {name} of {longest:,} bytes in its rows; build the dataset again")
     return in_words(shard, lambda: _validated(table.cast(schema)))
 

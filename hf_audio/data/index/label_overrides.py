@@ -1,6 +1,6 @@
 """Corrections of a corpus's labels: a CSV that says what some clips really are.
 
-    clip_id,label            one class a clip; "-" leaves the clip out
+    clip_id,label            one class per clip; "-" leaves the clip out
     clip_id,labels,unknown   several, separated by semicolons or as a JSON list; none at all is an answer too
 
 Other columns are for people (reason, confidence ...). Without a column `unknown`, what was unknown of a clip stays so.
@@ -24,8 +24,8 @@ from hf_audio.errors import InputError, nearest_name
 from hf_audio.terminal import named_logger
 
 LEAVE_OUT = "-"
-FEWEST_CLIPS_OF_A_NEW_CLASS = 2  # a name that one training clip has is more likely a slip of the pen
-MOST_COMPARED_NAMES = 5_000
+MIN_CLIPS_OF_A_NEW_CLASS = 2  # a name that one training clip has is more likely a slip of the pen
+MAX_COMPARED_NAMES = 5_000
 
 logger = named_logger(__name__)
 
@@ -155,8 +155,8 @@ def _without(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
 def _note(before: pa.Table, after: pa.Table, left_out: pa.ChunkedArray) -> str:
     """What was done to the clips that are named."""
     same_names = pc.and_(*(pc.equal(_sorted(before[name]), _sorted(after[name])) for name in ("labels", "unknown")))
-    relabelled = before.filter(pc.and_not(pc.invert(same_names), left_out))
-    note = f"Labels of {len(relabelled)} clips corrected ({len(of_split(relabelled, 'test'))} of them test)"
+    relabeled = before.filter(pc.and_not(pc.invert(same_names), left_out))
+    note = f"Labels of {len(relabeled)} clips corrected ({len(of_split(relabeled, 'test'))} of them test)"
     gone = before.filter(left_out)
     if len(gone):
         note += f", {len(gone)} clips left out ({len(of_split(gone, 'test'))} of them test)"
@@ -177,7 +177,7 @@ def _check_clip_ids(overrides: Mapping[str, ClipLabels], clips: pa.Table, table:
     # Comparing with every name of a large corpus takes minutes; mistakes are mostly in the folder
     file_name = unknown[0].rpartition("/")[2]
     alike = [clip_id for clip_id in known if clip_id.endswith(file_name)]
-    guess = nearest_name(unknown[0], alike or known[:MOST_COMPARED_NAMES])
+    guess = nearest_name(unknown[0], alike or known[:MAX_COMPARED_NAMES])
     hint = f"did you mean {guess!r}" if guess else f"its clips are named like {known[0]!r}"
     raise InputError(
         f"{table} names {len(unknown)} of {len(overrides)} clips that the corpus does not have, first {unknown[0]!r}: "
@@ -204,10 +204,10 @@ def _check_names(clips: pa.Table, labels: LabelSpace, table: str | Path) -> None
     by_folded = {name.casefold(): name for name in labels.names}
     for name in (name for name in used if name not in labels.names):
         same = by_folded.get(name.casefold())
-        if same or counts[name] < FEWEST_CLIPS_OF_A_NEW_CLASS:
+        if same or counts[name] < MIN_CLIPS_OF_A_NEW_CLASS:
             guess = same or nearest_name(name, labels.names)
             raise InputError(
                 f"{table} names a class {name!r}, which the corpus does not have and {counts[name]} training clips "
                 f"get: {f'did you mean {guess!r}' if guess else 'there are ' + ', '.join(labels.names)}? (a new class "
-                f"needs {FEWEST_CLIPS_OF_A_NEW_CLASS} training clips)"
+                f"needs {MIN_CLIPS_OF_A_NEW_CLASS} training clips)"
             )

@@ -23,8 +23,8 @@ from hf_audio.errors import InputError, nearest_name
 
 # Longer recordings are mixed over so many seconds of each: more would only take memory
 LONGEST_MIXTURE_S = 30.0
-MOST_ATTEMPTS = 200  # for one mixture: where so many fail, there are no clips that go together
-MOST_DRAWS = 20  # of a clip of one class, until one fits
+MAX_ATTEMPTS = 200  # for one mixture: where so many fail, there are no clips that go together
+MAX_DRAWS = 20  # of a clip of one class, until one fits
 
 
 def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.Table:
@@ -44,7 +44,7 @@ def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.T
         The mixtures alone, `round(mix_fraction * training clips)` of them.
 
     Raises:
-        InputError: one class a clip, metadata that no clip has, clips that do not go together, or no librosa to match
+        InputError: one class per clip, metadata that no clip has, clips that do not go together, or no librosa to match
             them by.
     """
     training = of_split(clips, "train")
@@ -106,7 +106,7 @@ class _Pool:
     def draw(self, random: np.random.Generator, mixing: MixingConfig) -> list[Clip]:
         """Clips that go together, as many as drawn, or fewer (yet enough) where there are no more."""
         fewest, most = mixing.mix_clips
-        for _ in range(MOST_ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             wanted = int(random.integers(fewest, min(most, mixing.mix_labels) + 1))
             name = list(self.of_class)[random.integers(len(self.of_class))]
             first = self.of_class[name][random.integers(len(self.of_class[name]))]
@@ -122,7 +122,7 @@ class _Pool:
         agreeing = f" that agree in {mixing.mix_same}" if mixing.mix_same else ""
         raise InputError(
             f"No {fewest} training clips{agreeing} of different groups and classes, at most {mixing.mix_labels}, were "
-            f"found in {MOST_ATTEMPTS} draws: {'leave out --mix_same, ' if agreeing else ''}mix fewer clips, or raise "
+            f"found in {MAX_ATTEMPTS} draws: {'leave out --mix_same, ' if agreeing else ''}mix fewer clips, or raise "
             "--mix_labels"
         )
 
@@ -133,7 +133,7 @@ class _Pool:
         for name in sorted(order, key=lambda one: self.used[one]):
             found = {label for clip in drawn for label in clip.labels}
             groups = {clip.group for clip in drawn}
-            for _ in range(MOST_DRAWS if name not in found and len(found) < most else 0):
+            for _ in range(MAX_DRAWS if name not in found and len(found) < most else 0):
                 clip = by_class[name][random.integers(len(by_class[name]))]
                 if clip.group not in groups and len(found.union(clip.labels)) <= most:
                     yield clip

@@ -82,7 +82,7 @@ ROWS_AT_A_TIME = 1 << 14  # as Python's objects
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One labelled stretch of a recording: a row of the index.
+    """One labeled stretch of a recording: a row of the index.
 
     Attributes:
         path: the audio file, or the file that holds it among others. Any path is taken and kept as a string.
@@ -235,15 +235,15 @@ class CorpusCard:
 
     Attributes:
         name: title for people.
-        licence: short licence name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" of several corpora as one, whose
-            licences are those of `others`.
+        license: short license name as its authors give it, e.g. "CC BY-NC-SA 3.0"; "" of several corpora as one, whose
+            licenses are those of `others`.
         may_redistribute: whether audio, or features made of it, may be published by anyone.
         citation: how its authors ask to be cited.
         homepage: where it is described and downloaded.
         protocol: how its users evaluate, in one sentence.
         problem_type: transformers' `problem_type`; None where the labels decide.
         label_names: its classes in their official order; None where the labels decide.
-        others: further corpora that some of the clips come from, such as negatives, each under its own licence.
+        others: further corpora that some of the clips come from, such as negatives, each under its own license.
         groups_known: whether groups are known; where they are not, every file is one, and nothing keeps recordings of
             one singer, song or session out of two splits.
         understood: how a folder, table or dataset was read, in one paragraph.
@@ -252,7 +252,7 @@ class CorpusCard:
     """
 
     name: str
-    licence: str
+    license: str
     may_redistribute: bool
     citation: str = ""
     homepage: str = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hf_audio.errors import InputError, printable
 
-MOST_NAMED = 6
+MAX_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Understanding:
             raise InputError(f"{'; '.join(self.left_out)}: move or remove what is no recording, or leave out --strict")
 
 
-def some(names: Sequence[str], most: int = MOST_NAMED) -> str:
+def some(names: Sequence[str], most: int = MAX_NAMED) -> str:
     """The first names of a list and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -23,7 +23,7 @@ from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of
 
 # start, length, offset and scale take that much or more, in whatever way a window is stored
-FEWEST_ROW_BYTES = 16
+MIN_ROW_BYTES = 16
 # and beside its values and texts, its head, checksums and lengths at most that much
 HEAD_BYTES = 1 << 14
 FOOTER_BYTES = 1 << 20
@@ -33,7 +33,7 @@ def checked_extractor(path: Path, manifest: Mapping[str, Any]) -> FeatureExtract
     """The extractor of a dataset, if it makes windows as the manifest describes them.
 
     Raises:
-        InputError: names the setting that differs, or statistics that nothing can be normalised by.
+        InputError: names the setting that differs, or statistics that nothing can be normalized by.
     """
     parameters = manifest["extractor"]
     kind = kind_of(parameters)
@@ -123,7 +123,7 @@ def _check_size(source: str, split: str, num_bytes: int, manifest: Mapping[str, 
     facts = manifest["splits"][split]
     most_row_bytes = 4 * window_values(manifest) + 16 * len(manifest["label_names"]) + text_bytes + HEAD_BYTES
     most_bytes = facts["num_windows"] * most_row_bytes + facts["num_shards"] * FOOTER_BYTES
-    least_bytes = facts["num_windows"] * FEWEST_ROW_BYTES
+    least_bytes = facts["num_windows"] * MIN_ROW_BYTES
     if not least_bytes <= num_bytes <= most_bytes:
         raise InputError(
             f"{source} is damaged: the {facts['num_windows']:,} windows of its {split} split take {least_bytes:,} to "

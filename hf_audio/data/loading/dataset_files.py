@@ -19,12 +19,12 @@ from huggingface_hub.utils import tqdm as hub_progress_bar
 from huggingface_hub.utils import validate_repo_id
 
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_JSON_BYTES, open_regular
+from hf_audio.files import MAX_JSON_BYTES, open_regular
 from hf_audio.hub_access import hub_errors_in_words, patiently
 
 DOWNLOADS_AT_A_TIME = 8
 NAMES_AT_A_TIME = 500
-MOST_SHARD_BYTES = 1 << 37
+MAX_SHARD_BYTES = 1 << 37
 NO_FEATURES = "holds no finished features (no manifest.json)"
 
 
@@ -66,7 +66,7 @@ class DatasetFiles:
             # The client libraries silently take an old copy from their caches where the Hub refuses access: ask first.
             with contextlib.suppress(OfflineModeIsEnabled, httpx2.ConnectError):
                 patiently(HfApi(token=token).dataset_info, source, revision=revision)
-            manifest = Path(_download(source, "manifest.json", token, revision, MOST_JSON_BYTES))
+            manifest = Path(_download(source, "manifest.json", token, revision, MAX_JSON_BYTES))
         # the folder of a cached file is named after its commit: everything else is read from the same one
         return cls(source, False, token, manifest.parent.name)
 
@@ -95,7 +95,7 @@ class DatasetFiles:
             InputError: one of them is missing or no regular file.
         """
         if self.is_folder:
-            return {name: self.path(name, MOST_SHARD_BYTES).stat().st_size for name in names}
+            return {name: self.path(name, MAX_SHARD_BYTES).stat().st_size for name in names}
         found: dict[str, int] = {}
         with hub_errors_in_words(self.source, self.revision, NO_FEATURES):
             for first in range(0, len(names), NAMES_AT_A_TIME):
@@ -108,7 +108,7 @@ class DatasetFiles:
                         revision=self.revision,
                     )
                 except (OfflineModeIsEnabled, httpx2.ConnectError):
-                    sizes = {name: self.path(name, MOST_SHARD_BYTES).stat().st_size for name in part}
+                    sizes = {name: self.path(name, MAX_SHARD_BYTES).stat().st_size for name in part}
                 else:
                     sizes = {one.path: one.size for one in told if isinstance(one, RepoFile)}
                 missing = [name for name in part if name not in sizes]

@@ -16,7 +16,7 @@ from hf_audio.terminal import progress
 
 
 def features_to_csv(source: str | Path, path: str | Path) -> Path:
-    """Write the features of a dataset, not standardised, as CSV: one line per step of a window.
+    """Write the features of a dataset, not standardized, as CSV: one line per step of a window.
 
     Columns: clip_id, group, split, start_s (of the step, in its file), labels (see `names_cell`), where labels are
     partial also unknown (the classes of which nothing is known), then one for each of the kind's `feature_names`.

@@ -24,15 +24,15 @@ from hf_audio.data.loading.checked_splits import check_split, checked_extractor,
 from hf_audio.data.loading.dataset_files import DatasetFiles
 from hf_audio.data.loading.shard_reader import ShardReader
 from hf_audio.errors import InputError
-from hf_audio.files import MOST_JSON_BYTES, MOST_TABLE_BYTES
+from hf_audio.files import MAX_JSON_BYTES, MAX_TABLE_BYTES
 from hf_audio.kinds import Kind, kind_of, kind_of_extractor
 
 # what a dataset has beside its shards, and bytes that it has at most
 FILES = {
-    "manifest.json": MOST_JSON_BYTES,
-    "preprocessor_config.json": MOST_JSON_BYTES,
-    INDEX: MOST_TABLE_BYTES,
-    "excluded.csv": MOST_TABLE_BYTES,
+    "manifest.json": MAX_JSON_BYTES,
+    "preprocessor_config.json": MAX_JSON_BYTES,
+    INDEX: MAX_TABLE_BYTES,
+    "excluded.csv": MAX_TABLE_BYTES,
 }
 
 

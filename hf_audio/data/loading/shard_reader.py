@@ -1,7 +1,7 @@
 """Shards of a feature dataset as `datasets` rows: in place where they are local files, or streamed.
 
 `datasets` alone would read whatever stands there: by the card's settings, more columns than ours, addresses that it
-opens as pictures. Here the columns, their types and the way they are packed are those that `build_features` writes, and
+opens as images. Here the columns, their types and the way they are packed are those that `build_features` writes, and
 every row is checked as it is read.
 
 `datasets` replaces `open`, `Path` and more in the module of a builder by its own, so this one has none of them.

@@ -1,4 +1,4 @@
-"""Training on a share of the labelled clips: how well does a model do with 5 % of the labels?"""
+"""Training on a share of the labeled clips: how well does a model do with 5 % of the labels?"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PLACE = pa.struct({"shard": pa.int32(), "offset": pa.int64(), "length": pa.int64
 # in front of a value of variable length, PLAIN encoding writes its length
 LENGTH_BYTES = 4
 # A process opens files by the thousand for a large dataset, and systems allow it about 1,000.
-MOST_OPEN = 256
+MAX_OPEN = 256
 
 
 @dataclass
@@ -37,7 +37,7 @@ class ValueInPlace:
     """A `datasets` feature: stored is where a value lies, given is the value as `undecoded` columns have it.
 
     Args:
-        are_numbers: a list of float32; else the bytes of a picture or a sound.
+        are_numbers: a list of float32; else the bytes of a image or a sound.
         files: of the shards, each with its `file_version`. They are of this machine, and go into no metadata.
     """
 
@@ -140,7 +140,7 @@ def _places(
         yield first + place, len(value)
 
 
-@lru_cache(maxsize=MOST_OPEN)
+@lru_cache(maxsize=MAX_OPEN)
 def _opened(path: str, version: str) -> mmap.mmap:
     with open_regular(path) as file:
         facts = os.fstat(file.fileno())

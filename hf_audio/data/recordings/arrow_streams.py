@@ -16,7 +16,7 @@ import pyarrow as pa
 
 AHEAD_BYTES = 1 << 15  # of a header, which takes about 1 kB for a few columns
 GAP_BYTES = 1 << 16  # less between two buffers is read with them
-MOST_BODY_BYTES = 64 << 30
+MAX_BODY_BYTES = 64 << 30
 COMPRESSED = "compressed batches, which are not read; save the dataset again by datasets"
 _GOES_ON = b"\xff\xff\xff\xff"  # before the length of each header, but in files of before 2019
 
@@ -113,7 +113,7 @@ class _Headers:
         elif size == self._header_bytes:
             found, self._header_bytes = self._bytes(start, size), 0
         else:
-            if not 0 <= size <= min(self._size - start, MOST_BODY_BYTES):
+            if not 0 <= size <= min(self._size - start, MAX_BODY_BYTES):
                 raise pa.ArrowInvalid(f"a batch of {size:,} bytes, of which the file has {self._size - start:,}")
             self.body, self.body_start = np.zeros(size, np.uint8), start
             found = memoryview(self.body)

@@ -30,7 +30,7 @@ BLOCK_FRAMES = 1 << 20
 # an MP3 decoder needs the frames before the one it jumps to: four of 1,152 samples
 MP3_LEAD_FRAMES = 4 * 1152
 # Of a recording held at once, 2 GB of float32: three hours of mono at 44.1 kHz. A few MB of FLAC can hold ten.
-MOST_SAMPLES = 500_000_000
+MAX_SAMPLES = 500_000_000
 # Longer stretches come in pieces where they can: 53 MB of mono at 44.1 kHz
 WHOLE_S = 300.0
 
@@ -69,7 +69,7 @@ def read_audio(
         float32 `[samples]` at `sample_rate`, in [-1, 1]; in stereo `[2, samples]`.
 
     Raises:
-        AudioError: missing, empty, unreadable, too short, too long (more than MOST_SAMPLES), silent, or non-finite
+        AudioError: missing, empty, unreadable, too short, too long (more than MAX_SAMPLES), silent, or non-finite
             samples.
     """
     with opened(source) as file:
@@ -184,7 +184,7 @@ def _stretch(file: SoundFile, start_s: float, end_s: float | None) -> range:
 
 def _check_fits(file: SoundFile, stretch: range, sample_rate: int, channels: int) -> None:
     """Refuse, before anything is decoded, what would fill the memory as it is in the file or once it is resampled."""
-    most_s = MOST_SAMPLES / channels / max(file.samplerate, sample_rate)
+    most_s = MAX_SAMPLES / channels / max(file.samplerate, sample_rate)
     if len(stretch) / file.samplerate > most_s:
         raise AudioError(
             f"too long: {len(stretch) / file.samplerate / 3600:.1f} h, of which at most {most_s / 3600:.1f} h are held "

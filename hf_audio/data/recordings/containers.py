@@ -24,17 +24,17 @@ from hf_audio.errors import InputError, one_line
 
 CONTAINERS = (".parquet", ".arrow", ".tar")
 # Of the list of row groups at a Parquet file's end: about 1 kB a group
-MOST_FOOTER_BYTES = 64 << 20
+MAX_FOOTER_BYTES = 64 << 20
 # Of the sound in one row group, which may be one page: that is held as stored and unpacked, or unpacked and as a
 # dictionary, so that memory takes about twice as much
-MOST_GROUP_BYTES = 2 << 30
-MOST_RECORDING_BYTES = 4 << 30
+MAX_GROUP_BYTES = 2 << 30
+MAX_RECORDING_BYTES = 4 << 30
 # Of the extended header of a tar's member, which holds its name
-MOST_TAR_HEADER_BYTES = 1 << 20
+MAX_TAR_HEADER_BYTES = 1 << 20
 # Recordings of a row group that are unpacked together
-MOST_ROWS, ROWS_BYTES = 16, 4 << 20
+MAX_ROWS, ROWS_BYTES = 16, 4 << 20
 # Python's own files are read faster, but have a copy of the bytes
-MOST_COPIED_BYTES = 16 << 20
+MAX_COPIED_BYTES = 16 << 20
 NO_SOUND = "missing: its row holds no sound"
 
 OpenFile = Callable[[str], BinaryIO]
@@ -101,7 +101,7 @@ def sounds(
             elif isinstance(content, tarfile.TarInfo):
                 yield row, _member(file, content, scratch)
             else:
-                yield row, pa.BufferReader(content) if content.size > MOST_COPIED_BYTES else io.BytesIO(content)
+                yield row, pa.BufferReader(content) if content.size > MAX_COPIED_BYTES else io.BytesIO(content)
 
 
 def _parquet_sounds(
@@ -114,7 +114,7 @@ def _parquet_sounds(
         here = wanted[(wanted >= first) & (wanted < end)] - first
         if len(here):
             num_bytes = _checked_size(path, parquet, number, columns[0])
-            at_a_time = max(1, min(MOST_ROWS, ROWS_BYTES // max(1, num_bytes // (end - first))))
+            at_a_time = max(1, min(MAX_ROWS, ROWS_BYTES // max(1, num_bytes // (end - first))))
             batches = parquet.iter_batches(at_a_time, row_groups=[number], columns=columns, use_threads=False)
             for row, value in _values(batches, field, here):
                 yield first + row, value
@@ -196,14 +196,14 @@ class _Member(tarfile.TarInfo):
     """A member of a tar whose name is of a limited length: tarfile reads what holds it as a whole."""
 
     def _proc_member(self, members: tarfile.TarFile) -> tarfile.TarInfo:
-        if not self.isfile() and self.size > MOST_TAR_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {self.size:,} bytes, expected at most {MOST_TAR_HEADER_BYTES:,}")
+        if not self.isfile() and self.size > MAX_TAR_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes, expected at most {MAX_TAR_HEADER_BYTES:,}")
         return super()._proc_member(members)
 
 
 def _member(file: BinaryIO, member: tarfile.TarInfo, scratch: Path | None) -> BinaryIO | AudioError:
-    if member.size > MOST_RECORDING_BYTES:
-        return AudioError(f"too large: {member.size:,} bytes, at most {MOST_RECORDING_BYTES:,} are read of a container")
+    if member.size > MAX_RECORDING_BYTES:
+        return AudioError(f"too large: {member.size:,} bytes, at most {MAX_RECORDING_BYTES:,} are read of a container")
     return held(member.content, member.size, scratch)
 
 
@@ -247,7 +247,7 @@ def _check_footer(path: str, file: BinaryIO) -> None:
     file.seek(max(0, size - 8))
     end = file.read(8)
     length = int.from_bytes(end[:4], "little")
-    if end[4:] != b"PAR1" or not 0 < length <= min(size, MOST_FOOTER_BYTES):
+    if end[4:] != b"PAR1" or not 0 < length <= min(size, MAX_FOOTER_BYTES):
         raise pa.ArrowInvalid(f"no end of a Parquet file, or a list of row groups of {length:,} bytes")
 
 
@@ -257,9 +257,9 @@ def _checked_size(path: str, parquet: pq.ParquetFile, group: int, column: str) -
     named = (metadata.column(number) for number in range(metadata.num_columns))
     chunks = [one for one in named if one.path_in_schema == column or one.path_in_schema.startswith(f"{column}.")]
     num_bytes = sum(max(one.total_compressed_size, one.total_uncompressed_size) for one in chunks)
-    if not 0 <= num_bytes <= MOST_GROUP_BYTES:
+    if not 0 <= num_bytes <= MAX_GROUP_BYTES:
         raise InputError(
-            f"{path} has a row group with {num_bytes:,} bytes of sound, expected at most {MOST_GROUP_BYTES:,}: write "
+            f"{path} has a row group with {num_bytes:,} bytes of sound, expected at most {MAX_GROUP_BYTES:,}: write "
             "it anew with smaller row groups"
         )
     return num_bytes

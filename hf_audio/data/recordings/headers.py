@@ -15,7 +15,7 @@ Source = str | os.PathLike | BinaryIO
 _CONTAINERS = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
 # Programs that write to a pipe do not know the length and put one of the largest numbers there.
 _UNKNOWN_BYTES = 0x7FFF_0000
-MOST_CHUNKS = 64
+MAX_CHUNKS = 64
 OGG_PAGE_HEADER, LARGEST_OGG_PAGE, LAST_OGG_PAGE = 27, 65_307, 4
 
 
@@ -96,7 +96,7 @@ def _sound_bytes(file: BinaryIO) -> tuple[int, int] | None:
     if start[:4] not in _CONTAINERS or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
     order, wanted, skipped = _CONTAINERS[start[:4]]
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         header = file.read(8)
         if len(header) < 8:
             return None

@@ -25,7 +25,7 @@ BLOCK_BYTES = 16 << 20
 BLOCKS_AT_A_TIME = 4  # of one read: one connection is seldom as fast as a core decodes
 PATHS_AT_A_TIME = 500
 # Recordings up to here are held in memory, longer ones lie in a temporary file while they are decoded.
-MOST_HELD_BYTES = 64 << 20
+MAX_HELD_BYTES = 64 << 20
 
 
 class MissingFileError(InputError):
@@ -144,7 +144,7 @@ def _file_system(token: str | bool | None, endpoint: str) -> HfFileSystem:
 
 def held(file: BinaryIO, num_bytes: int, scratch: Path | None) -> BinaryIO:
     """A recording's bytes to decode from: in memory, or if they are many in a temporary file of `scratch`."""
-    if num_bytes <= MOST_HELD_BYTES:
+    if num_bytes <= MAX_HELD_BYTES:
         return io.BytesIO(file.read(num_bytes))
     copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - the caller's
     while block := file.read(min(BLOCK_BYTES, num_bytes - copy.tell())):

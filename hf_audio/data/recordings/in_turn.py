@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.recordings.ahead import read_ahead
-from hf_audio.data.recordings.containers import MOST_RECORDING_BYTES, NO_SOUND, parts_of, sounds
+from hf_audio.data.recordings.containers import MAX_RECORDING_BYTES, NO_SOUND, parts_of, sounds
 from hf_audio.data.recordings.headers import Source
 from hf_audio.data.recordings.hub_files import (
     ON_HUB,
@@ -158,8 +158,8 @@ def _file(path: str, token: str | bool | None, scratch: Path | None) -> Source |
         return path
     try:
         with open_container(path, token) as file:
-            if file.size > MOST_RECORDING_BYTES:
-                return AudioError(f"too large: {file.size:,} bytes, at most {MOST_RECORDING_BYTES:,} are read")
+            if file.size > MAX_RECORDING_BYTES:
+                return AudioError(f"too large: {file.size:,} bytes, at most {MAX_RECORDING_BYTES:,} are read")
             return held(file, file.size, scratch)
     except MissingFileError:
         return AudioError("missing")

@@ -20,7 +20,7 @@ from hf_audio.errors import InputError
 from hf_audio.terminal import progress
 
 Headers = dict[str, AudioInfo | AudioError]  # by path
-MOST_REMEMBERED = 1024  # headers: of what is looked at before a build, and then by it
+MAX_REMEMBERED = 1024  # headers: of what is looked at before a build, and then by it
 
 
 def recordings_of(clips: pa.Table) -> list[str]:
@@ -35,7 +35,7 @@ def read_headers(clips: pa.Table, num_threads: int) -> Headers:
 
 def _headers_of(paths: Sequence[str], num_threads: int) -> Headers:
     with ThreadPool(num_threads) as threads:  # libsndfile works outside Python's lock
-        headers = threads.imap(header_of, paths, chunksize=64)  # not one task a file: there may be millions
+        headers = threads.imap(header_of, paths, chunksize=64)  # not one task per file: there may be millions
         shown = progress(headers, total=len(paths), desc="lengths", unit=" files", delay=2)
         return dict(zip(paths, shown, strict=True))
 
@@ -45,7 +45,7 @@ def header_of(path: str) -> AudioInfo | AudioError:
     return _header_when(path, stamp(path))
 
 
-@lru_cache(maxsize=MOST_REMEMBERED)
+@lru_cache(maxsize=MAX_REMEMBERED)
 def _header_when(path: str, _when: Stamp | None) -> AudioInfo | AudioError:
     try:
         return probe(path)

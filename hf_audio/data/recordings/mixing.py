@@ -23,15 +23,15 @@ from hf_audio.kinds.waveform import encode_waveform
 from hf_audio.terminal import named_logger, progress
 
 # Beyond, a stretched or shifted instrument no longer sounds like itself: a quarter faster or slower, a third up or down
-MOST_STRETCH = 1.25
-MOST_SEMITONES = 4
+MAX_STRETCH = 1.25
+MAX_SEMITONES = 4
 # Rise of the mean mel band from one frame to the next, below which there are no beats
-LEAST_ONSET_DB = 0.5
+MIN_ONSET_DB = 0.5
 ONSET_FFT = 2048  # samples under one spectrum of librosa's onsets
 FFT_S = 0.08  # under one spectrum of the phase vocoder, rounded to a power of two samples
 FADE_S = 0.01  # a part that begins late fades in, for a step is a click
 FULL_SCALE = 0.999
-MOST_NAME_BYTES = 200
+MAX_NAME_BYTES = 200
 NO_FILE_NAME = str.maketrans('/\\:*?"<>|', "_________")
 
 logger = named_logger(__name__)
@@ -99,7 +99,7 @@ def write_mixtures(mixtures: pa.Table, folder: Path, sample_rate: int = 44_100) 
     for clip in progress(rows_of(mixtures), total=len(mixtures), desc="mixtures", unit=" clips"):
         shared = map(str, clip.metadata.values())
         name = printable(" ".join([clip.clip_id, "+".join(clip.labels), *shared])).translate(NO_FILE_NAME)
-        name = name.encode()[:MOST_NAME_BYTES].decode(errors="ignore") + ".flac"
+        name = name.encode()[:MAX_NAME_BYTES].decode(errors="ignore") + ".flac"
         try:
             sound = encode_waveform(read_clip(clip, sample_rate), sample_rate)
         except AudioError as error:
@@ -116,7 +116,7 @@ def _read_parts(clip: Clip, sample_rate: int, stereo: bool) -> list[np.ndarray]:
     for part in clip.parts:
         with _naming(part):
             lengths_s.append(_seconds(part))
-    needed_s = mixture_s(lengths_s) * (MOST_STRETCH if clip.match == "tempo" else 1)
+    needed_s = mixture_s(lengths_s) * (MAX_STRETCH if clip.match == "tempo" else 1)
     sounds = []
     for part, length_s in zip(clip.parts, lengths_s, strict=True):
         start_s = part.start_s + part.skip * max(0.0, length_s - needed_s)
@@ -160,7 +160,7 @@ def _matched(sounds: list[np.ndarray], match: str, sample_rate: int) -> list[np.
 def speeds(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
     """How much faster each sound must go for all to have the median of their tempi.
 
-    Twice or half a tempo counts as the same. What would have to be stretched by more than MOST_STRETCH, and what has no
+    Twice or half a tempo counts as the same. What would have to be stretched by more than MAX_STRETCH, and what has no
     beat, is left as it is: 1. Beats are not laid onto each other.
     """
     tempi = np.array([tempo_bpm(_mono(sound), sample_rate) for sound in sounds])
@@ -170,22 +170,22 @@ def speeds(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
     folded = np.where(tempi > 0, tempi, reference)
     folded = folded * 2.0 ** np.round(np.log2(reference / folded))
     found = np.median(folded[tempi > 0]) / folded
-    keeps = (tempi <= 0) | (np.maximum(found, 1 / found) > MOST_STRETCH)
+    keeps = (tempi <= 0) | (np.maximum(found, 1 / found) > MAX_STRETCH)
     return np.where(keeps, 1.0, found).tolist()
 
 
 def semitones(sounds: Sequence[np.ndarray], sample_rate: int) -> list[float]:
-    """By how many semitones to shift each sound, at most MOST_SEMITONES, to share key and tuning with the first.
+    """By how many semitones to shift each sound, at most MAX_SEMITONES, to share key and tuning with the first.
 
     The best shift is that whose pitch classes are most alike, by their correlation.
     """
     tunings, chromas = zip(*(tuned_chroma(_mono(sound), sample_rate) for sound in sounds), strict=True)
     wanted = [0.0]
     for tuning, chroma in zip(tunings[1:], chromas[1:], strict=True):
-        steps = sorted(range(-MOST_SEMITONES, MOST_SEMITONES + 1), key=abs)  # of equal ones the least
-        alike = [np.dot(_centred(np.roll(chroma, step)), _centred(chromas[0])) for step in steps]
+        steps = sorted(range(-MAX_SEMITONES, MAX_SEMITONES + 1), key=abs)  # of equal ones the least
+        alike = [np.dot(_centered(np.roll(chroma, step)), _centered(chromas[0])) for step in steps]
         step = steps[int(np.argmax(alike))] + tunings[0] - tuning
-        wanted.append(float(np.clip(step, -MOST_SEMITONES, MOST_SEMITONES)))
+        wanted.append(float(np.clip(step, -MAX_SEMITONES, MAX_SEMITONES)))
     return wanted
 
 
@@ -198,7 +198,7 @@ def tempo_bpm(waveform: np.ndarray, sampling_rate: int) -> float:
 
     hop_samples = round(sampling_rate / 100)
     onsets = librosa.onset.onset_strength(y=_at_least(waveform, ONSET_FFT), sr=sampling_rate, hop_length=hop_samples)
-    if not (onsets[10:-10] > LEAST_ONSET_DB).any():  # that a recording begins is no beat
+    if not (onsets[10:-10] > MIN_ONSET_DB).any():  # that a recording begins is no beat
         return 0.0
     return float(librosa.feature.tempo(onset_envelope=onsets, sr=sampling_rate, hop_length=hop_samples)[0])
 
@@ -248,5 +248,5 @@ def _mono(sound: np.ndarray) -> np.ndarray:
     return sound if sound.ndim == 1 else sound.mean(axis=0)
 
 
-def _centred(chroma: np.ndarray) -> np.ndarray:
+def _centered(chroma: np.ndarray) -> np.ndarray:
     return chroma - chroma.mean()

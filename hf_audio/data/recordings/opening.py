@@ -24,7 +24,7 @@ SHORTFALL_S, SHORTFALL = 0.5, 0.25
 # From heart sounds at 2 kHz to bats at 500 kHz: beyond, a header is broken, and resampling a second could take hours.
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
 # Silence in FLAC takes about 100 bytes a second: a header that promises more sound for its bytes is broken.
-FEWEST_BYTES_A_SECOND = 10
+MIN_BYTES_A_SECOND = 10
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 
@@ -132,6 +132,6 @@ def _implausible(source: Source, file: SoundFile, size: int) -> str | None:
         return f"empty by its header, which {following:,} bytes of sound follow: mend it" if following else "empty"
     if file.frames >= UNKNOWN_FRAMES:
         return "unreadable: its length is unknown"
-    if file.frames / file.samplerate > 1 + size / FEWEST_BYTES_A_SECOND:
+    if file.frames / file.samplerate > 1 + size / MIN_BYTES_A_SECOND:
         return f"unreadable: its header promises {file.frames / file.samplerate:.0f} s in {size} bytes"
     return None

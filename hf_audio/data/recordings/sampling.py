@@ -20,8 +20,8 @@ from hf_audio.data.recordings.lengths import header_of
 from hf_audio.data.recordings.reasons import AudioError
 
 # Containers that are looked into, and recordings in each, one behind the other: others cost a row group each
-MOST_CONTAINERS, MOST_IN_ONE = 2, 100
-MOST_ON_HUB = 32  # files that are one recording
+MAX_CONTAINERS, MAX_IN_ONE = 2, 100
+MAX_ON_HUB = 32  # files that are one recording
 HEAD_BYTES = 1 << 18  # of a file on the Hub, at a time
 
 
@@ -82,7 +82,7 @@ def _where_containers_begin(clips: pa.Table) -> pa.Table:
     """The first clips of a few containers, or of files on the Hub: of the first ones, and of those in the middle."""
     codes = clips["audio"].combine_chunks().dictionary_encode().indices.to_numpy()
     of_file = clips["audio_row"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
-    most = MOST_ON_HUB if of_file[0] else MOST_CONTAINERS
+    most = MAX_ON_HUB if of_file[0] else MAX_CONTAINERS
     number = int(codes.max()) + 1
     chosen = {*range(min(number, most // 2)), *range(number // 2, min(number, number // 2 + most // 2))}
     rows = clips["audio_row"].fill_null(0).to_numpy()
@@ -91,7 +91,7 @@ def _where_containers_begin(clips: pa.Table) -> pa.Table:
 
 
 def _first(places: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return places[np.argsort(rows[places], kind="stable")][:MOST_IN_ONE]
+    return places[np.argsort(rows[places], kind="stable")][:MAX_IN_ONE]
 
 
 @lru_cache(maxsize=64)

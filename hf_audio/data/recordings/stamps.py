@@ -14,7 +14,7 @@ from hf_audio.terminal import progress
 
 # Read of a file, at its head, its tail and three places between. Files of up to PLACES times so many are read whole.
 PLACE_BYTES, PLACES = 4096, 5
-FILES_AT_A_TIME = 64  # not one task a file: there may be millions
+FILES_AT_A_TIME = 64  # not one task per file: there may be millions
 
 
 class Stamp(NamedTuple):

@@ -33,7 +33,7 @@ EXACT = ("FLOAT", "DOUBLE", "PCM_32")  # as far as float32 goes, which training 
 # The viewer tells formats by the endings of names
 ENDINGS = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac", "MP3": ".mp3", "AIFF": ".aiff"}
 # Of one row, in memory as a whole: five hours of FLAC in stereo
-MOST_ROW_BYTES = 1 << 30
+MAX_ROW_BYTES = 1 << 30
 
 
 class StoredSound(NamedTuple):
@@ -116,7 +116,7 @@ def _encoded(blocks: Iterator[np.ndarray], info: AudioInfo, form: Form) -> tuple
         with soundfile.SoundFile(file, "w", info.sample_rate, info.channels, form.subtype, format=kind) as written:
             for block in blocks:
                 written.write(_levels(block, form.subtype))
-                if file.tell() > MOST_ROW_BYTES:
+                if file.tell() > MAX_ROW_BYTES:
                     raise _too_large()
             frames = written.frames
     except soundfile.SoundFileError as error:
@@ -152,15 +152,15 @@ def _peak(source: Source, start_s: float, end_s: float | None) -> float:
 def _whole_file(source: Source) -> bytes:
     if isinstance(source, str):
         try:
-            return read_whole(source, MOST_ROW_BYTES)
+            return read_whole(source, MAX_ROW_BYTES)
         except InputError as error:
             raise _too_large() from error
     source.seek(0)
-    content = source.read(MOST_ROW_BYTES + 1)
-    if len(content) > MOST_ROW_BYTES:
+    content = source.read(MAX_ROW_BYTES + 1)
+    if len(content) > MAX_ROW_BYTES:
         raise _too_large()
     return content
 
 
 def _too_large() -> AudioError:
-    return AudioError(f"more than {MOST_ROW_BYTES >> 30} GB, too much for a row: list stretches by start_s and end_s")
+    return AudioError(f"more than {MAX_ROW_BYTES >> 30} GB, too much for a row: list stretches by start_s and end_s")

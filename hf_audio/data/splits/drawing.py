@@ -15,8 +15,8 @@ from hf_audio.terminal import named_logger
 
 NUM_DRAWS = 16  # splits drawn, of which the one nearest to the class proportions is kept
 MANY_GROUPS = 5000  # from which iterative stratification takes minutes, and chance no longer matters
-MOST_SOLVING_S = 60.0
-MOST_NAMED = 6  # classes in a warning
+MAX_SOLVING_S = 60.0
+MAX_NAMED = 6  # classes in a warning
 INFEASIBLE = 2  # scipy's status where it is proven that there is no solution
 
 logger = named_logger(__name__)
@@ -110,13 +110,13 @@ def _covering(
     holding = sparse.csr_array((counts > 0).T, dtype=float)  # [classes, groups]
     every_class = LinearConstraint(holding, np.minimum(presence(counts), 1), most)
     as_many = LinearConstraint(np.ones((1, num_groups)), len(chosen), len(chosen))
-    one = {"integrality": np.ones(num_groups), "bounds": Bounds(0, 1), "options": {"time_limit": MOST_SOLVING_S}}
+    one = {"integrality": np.ones(num_groups), "bounds": Bounds(0, 1), "options": {"time_limit": MAX_SOLVING_S}}
     for constraints in ([every_class, as_many], [every_class]):
         found = milp(cost, constraints=constraints, **one)
         if found.x is not None:
             return np.flatnonzero(found.x > 0.5)
     absent = labels.names[int(np.argmax(_lacking(counts, chosen, most)))]
-    none = "exists" if found.status == INFEASIBLE else f"was found in {MOST_SOLVING_S:.0f} s"
+    none = "exists" if found.status == INFEASIBLE else f"was found in {MAX_SOLVING_S:.0f} s"
     raise InputError(
         f"No {split} split {none} that holds every class and leaves every class to train on, whichever of the "
         f"{num_groups} training groups it takes, for classes share them: {absent!r} would be without; add recordings "
@@ -144,8 +144,7 @@ def _check_single_groups(counts: sparse.csr_array, groups: list[str], labels: La
         logger.warning(
             "No group of %s is left for validation: trained on, but not validated on; add recordings of it, or set "
             "--validation_fraction 0",
-            ", ".join(names[:MOST_NAMED])
-            + (f" and {len(names) - MOST_NAMED} more classes" * (len(names) > MOST_NAMED)),
+            ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more classes" * (len(names) > MAX_NAMED)),
         )
         return
     raise InputError(

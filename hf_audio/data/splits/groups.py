@@ -14,7 +14,7 @@ from scipy import sparse
 from hf_audio.data.index.columns import names_in, places_of
 from hf_audio.data.index.labels import LabelSpace
 
-MOST_DRAWS = 20
+MAX_DRAWS = 20
 
 
 def groups_and_counts(clips: pa.Table, labels: LabelSpace) -> tuple[list[str], sparse.csr_array]:
@@ -102,7 +102,7 @@ def draw_at_random(groups: np.ndarray, targets: np.ndarray, num_rows: int, seed:
     random = np.random.default_rng(seed)
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     present = np.nansum(targets, axis=0) > 0
-    for _ in range(MOST_DRAWS):
+    for _ in range(MAX_DRAWS):
         order = random.permutation(len(sizes))
         reached = np.concatenate([[0], np.cumsum(sizes[order])])
         count = int(np.clip(np.abs(reached - num_rows).argmin(), 1, max(len(sizes) - 1, 1)))

@@ -21,7 +21,7 @@ import soundfile
 import soxr
 from transformers import AutoFeatureExtractor
 
-MOST_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
+MAX_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
 
 
 class EndpointHandler:
@@ -132,8 +132,8 @@ def decoded(content: Any) -> tuple[np.ndarray, int]:
         raise ValueError('inputs must be the bytes of a recording, base64, or {"array": samples, "sampling_rate": Hz}')
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.frames * file.channels > MOST_SAMPLES:
-                raise ValueError(f"The recording has more than the {MOST_SAMPLES:,} samples that are taken: cut it")
+            if file.frames * file.channels > MAX_SAMPLES:
+                raise ValueError(f"The recording has more than the {MAX_SAMPLES:,} samples that are taken: cut it")
             return file.read(dtype="float32", always_2d=True), file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"The recording cannot be read ({error.error_string}): send WAV, FLAC, MP3 or Ogg") from error

@@ -1,0 +1,189 @@
+"""All plots of a feature dataset in one folder, with a page that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hf_audio.augment import Compose
+from hf_audio.baselines import MAX_TRAINING_WINDOWS, window_statistics
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.tables import csv_text, names_cell
+from hf_audio.errors import InputError, printable
+from hf_audio.figures.augmented import augmented_plot
+from hf_audio.figures.clips import (
+    clip_durations,
+    clip_targets,
+    co_occurrence,
+    co_occurrence_plot,
+    duration_plot,
+)
+from hf_audio.figures.figures import png
+from hf_audio.figures.projections import MIN_POINTS, explained_variance_plot, project, projection_plot
+from hf_audio.figures.variances import FeatureVariance, feature_variances, variance_plot
+from hf_audio.figures.windows import (
+    MAX_DRAWN_CLASSES,
+    class_distribution,
+    drawn_means,
+    drawn_windows,
+)
+from hf_audio.files import write_atomically
+from hf_audio.kinds import Form
+from hf_audio.predictor import Predictor
+from hf_audio.terminal import named_logger
+
+logger = named_logger(__name__)
+
+MAX_POINTS = 3000  # of a projection: more cover each other, and t-SNE takes minutes
+
+
+def draw_features(
+    features: FeatureDataset,
+    folder: str | Path,
+    *,
+    projections: Sequence[str] = ("pca", "tsne"),
+    model: str | None = None,
+    augment: Compose | None = None,
+    seed: int = 0,
+) -> Path:
+    """Draws what can be seen of a dataset: classes, lengths, windows, clusters, variance; returns the page's path.
+
+    Args:
+        features: with local splits.
+        folder: where plots, `variances.csv` (classical features) and the page README.md go.
+        projections: any of "pca", "tsne" and "umap"; of the train split's windows.
+        model: a trained network whose embeddings are projected instead of the features' own statistics; they are also
+            written for TensorBoard's projector, as vectors.tsv and metadata.tsv.
+        augment: draws some windows with it and without.
+        seed: of the windows that are drawn, and of t-SNE and UMAP.
+
+    Raises:
+        InputError: a streamed dataset, an unknown projection, a model that reads other features.
+    """
+    folder = Path(folder)
+    if any(not hasattr(rows, "select") for rows in features.splits.values()):
+        raise InputError(f"{features.source} is streamed; plots need all of it: load it without streaming")
+    folder.mkdir(parents=True, exist_ok=True)
+    statistics = None
+    if model is None or features.kind.form is Form.VECTORS:
+        statistics = window_statistics(features, "train", most=MAX_TRAINING_WINDOWS)[:2]
+    figures = _of_clips(features) | _of_windows(features, statistics, augment, seed)
+    vectors, targets, source = _vectors(features, statistics, model, seed)
+    if len(vectors) < MIN_POINTS and projections:
+        logger.warning("%d training windows are too few for projections: none are drawn", len(vectors))
+        projections = ()
+    figures |= _of_vectors(vectors, targets, source, features, projections, seed)
+    if model:
+        _write_projector(folder, vectors, targets, features.labels.names)
+    elif features.kind.form is Form.VECTORS:
+        variances = feature_variances(vectors, targets, features.kind.feature_names(features.parameters))
+        rows = ((one.name, *(f"{value:.6g}" for value in one[1:])) for one in variances)
+        write_atomically(folder / "variances.csv", csv_text([FeatureVariance._fields, *rows]))
+        figures["variances.png"] = (
+            variance_plot(variances),
+            "Variance of each feature, and what tells classes apart",
+        )
+    for name, (figure, _) in figures.items():
+        write_atomically(folder / name, png(figure))
+    write_atomically(folder / "README.md", _page(features, {name: caption for name, (_, caption) in figures.items()}))
+    return folder / "README.md"
+
+
+Figures = dict[str, tuple[Figure, str]]
+Statistics = tuple[np.ndarray, np.ndarray] | None  # of training windows, and their targets
+
+
+def _of_clips(features: FeatureDataset) -> Figures:
+    figures = {
+        "classes.png": (class_distribution(features.manifest), "Clips of each class"),
+        "durations.png": (
+            duration_plot(clip_durations(features)),
+            "Length of the clips, as far as windows cover it",
+        ),
+    }
+    if features.labels.is_multi_label:
+        for split in features.splits:
+            shares = co_occurrence(clip_targets(features, split))
+            plot = co_occurrence_plot(shares, features.labels.names)
+            figures[f"co_occurrence_{split}.png"] = (plot, f"Classes that are heard together, {split}")
+    return figures
+
+
+def _of_windows(features: FeatureDataset, statistics: Statistics, augment: Compose | None, seed: int) -> Figures:
+    if features.kind.form is Form.VECTORS:
+        figures = {"windows.png": drawn_means(*statistics, features.manifest)}
+    else:
+        figures = {"windows.png": drawn_windows(_one_window_a_class(features), features.manifest)}
+    if augment is not None:
+        figures["augmented.png"] = (
+            augmented_plot(features, augment, seed),
+            "Training windows as they are stored, and as training sees them",
+        )
+    return figures
+
+
+def _one_window_a_class(features: FeatureDataset) -> dict[str, np.ndarray]:
+    """The first training window of each class, as it is stored."""
+    rows, first = features.splits["train"], {}
+    for number, labels in enumerate(rows["labels"]):
+        for label in labels:
+            first.setdefault(label, number)
+    chosen = sorted(first.items())[:MAX_DRAWN_CLASSES]
+    return {features.labels.names[label]: features.kind.decode(rows[number]) for label, number in chosen}
+
+
+def _of_vectors(
+    vectors: np.ndarray,
+    targets: np.ndarray,
+    source: str,
+    features: FeatureDataset,
+    methods: Sequence[str],
+    seed: int,
+) -> Figures:
+    figures = {}
+    for method in methods:
+        projection = project(vectors, method, seed)
+        plot = projection_plot(projection, targets, features.labels.names)
+        figures[f"{method}.png"] = (plot, f"{source}: {projection.caption}")
+        figures.setdefault(
+            "explained_variance.png", (explained_variance_plot(projection), f"Principal components of {source}")
+        )
+    return figures
+
+
+def _vectors(
+    features: FeatureDataset, statistics: Statistics, model: str | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """One vector a training window, its classes, and what the vectors are, in words."""
+    if model is None:
+        vectors, targets = statistics
+        words = "mean and standard deviation of each mel bin"
+        if features.kind.form is Form.VECTORS:
+            words = features.kind.described
+    else:
+        vectors = Predictor.load(model, seed=seed).embeddings(features, "train").values
+        rows = features.splits["train"].select_columns(features.label_columns)
+        targets = np.stack([features.labels.target_of(row) for row in rows])
+        words = f"embeddings of {Path(model).name}"
+    if len(vectors) > MAX_POINTS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(vectors), MAX_POINTS, replace=False))
+        vectors, targets = vectors[chosen], targets[chosen]
+    return vectors, targets, words
+
+
+def _write_projector(folder: Path, vectors: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> None:
+    """The two files that projector.tensorflow.org and TensorBoard's projector load."""
+    lines = ("\t".join(f"{value:.5g}" for value in vector) for vector in vectors)
+    write_atomically(folder / "vectors.tsv", "\n".join(lines) + "\n")
+    named = (names_cell(name for name, one in zip(names, row, strict=True) if one == 1) for row in targets)
+    labels = (printable(cell).replace("\t", " ") or "(none)" for cell in named)  # the projector reads a line per point
+    write_atomically(folder / "metadata.tsv", "\n".join(labels) + "\n")
+
+
+def _page(features: FeatureDataset, captions: dict[str, str]) -> str:
+    corpus = features.manifest["corpus"]["name"]
+    title = f"# {corpus}: {len(features.labels)} classes, windows of {features.window_s:g} s"
+    return "\n\n".join([title, *(f"## {caption}\n\n![]({name})" for name, caption in captions.items())]) + "\n"

@@ -1,0 +1,175 @@
+"""One scikit-learn pipeline per class: made, fitted, tuned, and brought to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.optimize import minimize_scalar
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, ParameterGrid
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
+
+from hf_audio.classical_models.window_vectors import WindowVectors
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.metrics import ClipScores, average_per_clip, main_metrics, validation_metrics
+from hf_audio.terminal import progress
+
+GRIDS: dict[str, dict[str, list]] = {
+    "svm": {"C": [1.0, 10.0, 100.0], "gamma": ["scale", 1e-3, 1e-2]},
+    "boosting": {"learning_rate": [0.05, 0.1, 0.2], "max_leaf_nodes": [7, 15, 31]},
+}
+# An SVM takes time with the square of its windows, and finds the best settings on a part as well
+MAX_WINDOWS = {"svm": 20_000, "boosting": 1_000_000}
+MAX_SEARCHED_WINDOWS = 3_000
+NUM_FOLDS = 3
+MIN_LOGIT = -10.0  # of a class without a training window
+WEAKEST, STRONGEST = 0.05, 50.0  # what decision values are multiplied with
+
+Classifiers = dict[str, Pipeline]
+
+
+def new_pipeline(classical_model: str, settings: Mapping[str, Any], num_windows: int, seed: int) -> Pipeline:
+    """StandardScaler and a classifier that tells one class from the rest.
+
+    "svm": SVC with a radial kernel, rare classes weighing as much as frequent ones. "boosting": 200 trees.
+    """
+    if classical_model == "svm":
+        classifier = SVC(kernel="rbf", class_weight="balanced", cache_size=500, **settings)
+    else:
+        least = min(20, max(1, num_windows // 20))  # windows in a leaf
+        classifier = HistGradientBoostingClassifier(
+            max_iter=200, min_samples_leaf=least, early_stopping=False, random_state=seed, **settings
+        )
+    return Pipeline([("scaler", StandardScaler()), ("classifier", classifier)])
+
+
+def fit_classifiers(
+    classical_model: str,
+    settings: Mapping[str, Any],
+    windows: WindowVectors,
+    labels: LabelSpace,
+    *,
+    seed: int,
+    num_jobs: int,
+) -> Classifiers:
+    """One fitted pipeline per class, each on the windows of which it is known whether they have it.
+
+    A class that all or none of the training windows have gets none. The result does not hang on `num_jobs`.
+    """
+
+    def fit(column: int) -> Pipeline | None:
+        target = windows.targets[:, column]
+        rows = ~np.isnan(target)
+        if len(np.unique(target[rows])) < 2:
+            return None
+        pipeline = new_pipeline(classical_model, settings, int(rows.sum()), seed)
+        return pipeline.fit(windows.inputs[rows].astype(np.float64), target[rows] > 0.5)
+
+    # libsvm releases the interpreter's lock, so classes are fitted in threads; trees have threads of their own
+    threads_a_fit = 1 if classical_model == "svm" else num_jobs
+    with threadpool_limits(threads_a_fit):
+        jobs = Parallel(num_jobs // threads_a_fit, prefer="threads")
+        fitted = jobs(delayed(fit)(column) for column in range(len(labels)))
+    return {name: one for name, one in zip(labels.names, fitted, strict=True) if one is not None}
+
+
+def decision_values(classifiers: Classifiers, inputs: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """float64 `[windows, classes]`, above 0 where a window is taken to have the class; 0 of classes without one."""
+    inputs = inputs.astype(np.float64)
+    columns = [
+        classifiers[name].decision_function(inputs) if name in classifiers else np.zeros(len(inputs))
+        for name in labels.names
+    ]
+    return np.stack(columns, axis=1)
+
+
+def search_settings(
+    classical_model: str, windows: WindowVectors, labels: LabelSpace, *, seed: int, num_jobs: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The settings of GRIDS that do best in cross-validation over groups of training windows, by clip.
+
+    At most MAX_SEARCHED_WINDOWS evenly spaced windows are used; validation and test are not looked at.
+
+    Returns:
+        The best settings, and what each got.
+
+    Raises:
+        InputError: all windows are of one group.
+    """
+    windows = windows.take(np.flatnonzero(~windows.are_mixed))  # whose parts' groups may be in several folds
+    windows = windows.evenly_spaced(MAX_SEARCHED_WINDOWS)
+    num_folds = min(NUM_FOLDS, len(np.unique(windows.groups)))
+    if num_folds < 2:
+        raise InputError("--search compares groups of training clips and all are of one group: leave it out")
+    folds = list(GroupKFold(num_folds).split(windows.inputs, groups=windows.groups))
+    metric = "mean_average_precision" if labels.is_multi_label else main_metrics(labels.problem_type)[0]
+    tried = []
+    for settings in progress(list(ParameterGrid(GRIDS[classical_model])), desc=f"settings of {classical_model}"):
+        values = np.zeros(windows.targets.shape)
+        for train, held_out in folds:
+            fitted = fit_classifiers(
+                classical_model, settings, windows.take(train), labels, seed=seed, num_jobs=num_jobs
+            )
+            values[held_out] = decision_values(fitted, windows.inputs[held_out], labels)
+        clips = average_per_clip(values, windows.targets, windows.clip_keys)
+        scores = validation_metrics(labels.probabilities(clips.logits), clips.targets, labels)
+        tried.append({**settings, metric: round(scores.get(metric, 0.0), 4)})
+    best = max(tried, key=lambda one: one[metric])  # the first of equal ones
+    return {name: best[name] for name in GRIDS[classical_model]}, tried
+
+
+def calibrate(clips: ClipScores | None, classifiers: Classifiers, labels: LabelSpace) -> np.ndarray:
+    """How decision values become logits: `scale * value + bias`, float64 `[classes, 2]`.
+
+    Chosen on clips of the validation split, so that sigmoid or softmax of logits is about how often a class is there.
+    Several labels: for each class by logistic regression (Platt 1999), left alone where validation has too little of
+    it. One label: one scale for all classes by maximum likelihood (Guo et al. 2017), which leaves the order as it is.
+
+    Args:
+        clips: mean decision values of each clip; None leaves the values alone.
+    """
+    logits = np.tile([1.0, 0.0], (len(labels), 1))
+    if clips is not None and labels.is_multi_label:
+        logits = np.array([_platt(*column) for column in zip(clips.logits.T, clips.targets.T, strict=True)])
+    elif clips is not None:
+        logits[:, 0] = _temperature(clips, [name in classifiers for name in labels.names])
+    for column, name in enumerate(labels.names):
+        if name not in classifiers:
+            logits[column] = 0.0, MIN_LOGIT
+    return logits
+
+
+def _platt(values: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    known = ~np.isnan(targets)
+    values, true = values[known], targets[known] > 0.5
+    deviation = values.std() if len(values) else 0.0
+    if min(true.sum(), (~true).sum()) < 2 or deviation == 0:
+        return 1.0, 0.0
+    model = LogisticRegression().fit(values[:, None] / deviation, true)
+    scale = float(model.coef_[0, 0]) / deviation
+    if scale <= 0:  # a handful of clips may say so by chance, and the class would be turned upside down
+        return 1.0, 0.0
+    return scale, float(model.intercept_[0])
+
+
+def _temperature(clips: ClipScores, is_trained: list[bool]) -> float:
+    values = clips.logits[:, is_trained]
+    true = clips.targets[:, is_trained] > 0.5
+    values, true = values[true.any(axis=1)], true[true.any(axis=1)]
+
+    def surprise(log_scale: float) -> float:
+        scaled = np.exp(log_scale) * values
+        highest = scaled.max(axis=1)
+        return float((highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) - scaled[true]).mean())
+
+    if not len(values):
+        return 1.0
+    return float(np.exp(minimize_scalar(surprise, bounds=np.log((WEAKEST, STRONGEST)), method="bounded").x))

@@ -1,0 +1,1 @@
+"""Plots of data: classes, lengths, windows, features. Nothing here touches matplotlib's global state."""

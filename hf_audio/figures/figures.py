@@ -1,0 +1,34 @@
+"""What all plots have in common: colors, axes, names that fit, PNG bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#1f6f9f", "#d9822b", "#9aa5ad"
+
+
+def new_figure(width_inches: float, height_inches: float, rows: int = 1, columns: int = 1):
+    """A figure and its axes (one, or an array), with a grid behind the data and without a frame."""
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained", facecolor="white")
+    axes = figure.subplots(rows, columns)
+    for one in np.ravel(axes):
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(color="#e6e9ec", lw=0.7)
+        one.set_axisbelow(True)
+    return figure, axes
+
+
+def short_name(name: str, longest: int = 24) -> str:
+    """A name cut to fit beside an axis, in its middle: long names often begin alike; "$" would start a formula."""
+    end = longest // 3
+    return (name if len(name) <= longest else f"{name[: longest - end - 1]}…{name[-end:]}").replace("$", r"\$")
+
+
+def png(figure: Figure) -> bytes:
+    """The plot as a file's content."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    return content.getvalue()

@@ -1,0 +1,125 @@
+"""Windows or clips as points of a plane: principal components, t-SNE, UMAP. Do classes form clusters?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import StandardScaler
+
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.figures.figures import BLUE, GREY, new_figure, short_name
+
+METHODS = ("pca", "tsne", "umap")
+MAX_COMPONENTS = 50  # t-SNE and UMAP go by these: distances in more dimensions are mostly noise
+NUM_NEIGHBOURS = 30  # t-SNE's perplexity and UMAP's neighbourhood
+MIN_POINTS = 8
+MAX_CLASSES = 60
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Points of a plane, and what was lost on the way.
+
+    Attributes:
+        method: "pca", "tsne" or "umap".
+        points: float32 `[points, 2]`.
+        explained: share of the variance that each principal component explains, `[components]`, in order.
+    """
+
+    method: str
+    points: np.ndarray
+    explained: np.ndarray
+
+    @property
+    def caption(self) -> str:
+        """What the plane shows."""
+        two, all_of_them = 100 * self.explained[:2].sum(), 100 * self.explained.sum()
+        if self.method == "pca":
+            return f"two principal components, {two:.1f} % of the variance"
+        title = {"tsne": "t-SNE", "umap": "UMAP"}[self.method]
+        return f"{title} of {len(self.explained)} principal components, {all_of_them:.1f} % of the variance"
+
+
+def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projection:
+    """Standardizes each number, takes principal components, and lays them out in a plane.
+
+    Args:
+        vectors: float32 `[points, numbers]`.
+
+    Raises:
+        InputError: an unknown method, too few points, or umap-learn is not installed.
+    """
+    if method not in METHODS:
+        raise unknown_name("projection", method, METHODS)
+    if len(vectors) < MIN_POINTS:
+        raise InputError(
+            f"{len(vectors)} windows are too few for a projection; expected at least {MIN_POINTS}: build features "
+            "of more clips"
+        )
+    components = PCA(min(MAX_COMPONENTS, *vectors.shape), random_state=seed)
+    reduced = components.fit_transform(StandardScaler().fit_transform(vectors))
+    points = {"pca": _two_components, "tsne": _tsne, "umap": _umap}[method](reduced, seed)
+    return Projection(method, points.astype(np.float32), components.explained_variance_ratio_)
+
+
+def projection_plot(projection: Projection, targets: np.ndarray, names: tuple[str, ...]) -> Figure:
+    """One small plane per class, of the first 60: its points before all others.
+
+    Args:
+        targets: `[points, classes]`, 1 where a point has the class.
+    """
+    names = names[:MAX_CLASSES]
+    columns = min(5, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = new_figure(2.4 * columns, 0.5 + 2.4 * rows, rows, columns)
+    x, y = projection.points.T
+    size = float(np.clip(2000 / len(x), 1.5, 14))
+    for number, axis in enumerate(np.ravel(axes)):
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if number >= len(names):
+            axis.set_visible(False)
+            continue
+        chosen = targets[:, number] == 1
+        axis.scatter(x[~chosen], y[~chosen], s=size, color=GREY, alpha=0.35, linewidths=0)
+        axis.scatter(x[chosen], y[chosen], s=size, color=BLUE, alpha=0.8, linewidths=0)
+        axis.set_title(f"{short_name(names[number])}: {int(chosen.sum()):,}", fontsize=9)
+    figure.suptitle(f"{len(x):,} windows, {projection.caption}", fontsize=10)
+    return figure
+
+
+def explained_variance_plot(projection: Projection) -> Figure:
+    """How much of the variance the first so many principal components explain."""
+    figure, axis = new_figure(6, 3.2)
+    numbers = np.arange(1, len(projection.explained) + 1)
+    axis.bar(numbers, 100 * projection.explained, color=GREY, label="each component")
+    axis.plot(numbers, 100 * projection.explained.cumsum(), color=BLUE, label="all up to it")
+    axis.set_xlabel("principal component")
+    axis.set_ylabel("% of the variance")
+    axis.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _two_components(reduced: np.ndarray, seed: int) -> np.ndarray:
+    return reduced[:, :2] if reduced.shape[1] > 1 else np.pad(reduced, ((0, 0), (0, 1)))
+
+
+def _tsne(reduced: np.ndarray, seed: int) -> np.ndarray:
+    perplexity = min(NUM_NEIGHBOURS, (len(reduced) - 1) / 3)
+    return TSNE(
+        perplexity=perplexity, init="pca" if reduced.shape[1] > 1 else "random", random_state=seed
+    ).fit_transform(reduced)
+
+
+def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise InputError('UMAP needs umap-learn: pip install "hf_audio[figures]", or leave umap out') from None
+    neighbours = min(NUM_NEIGHBOURS, len(reduced) - 1)
+    # a seed makes UMAP work on one thread, and says so in a warning unless it is asked for one
+    return UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(reduced)

@@ -1,5 +1,0 @@
-"""Learners of scikit-learn on classical features, alone or beside a network's embedding."""
-
-from hf_audio.learners.training import TrainedClassifiers, train_pipeline
-
-__all__ = ["TrainedClassifiers", "train_pipeline"]

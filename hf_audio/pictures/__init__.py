@@ -1,1 +1,0 @@
-"""Pictures of data: classes, lengths, windows, features. Nothing here touches matplotlib's global state."""

@@ -1,0 +1,93 @@
+"""Tags as a notebook shows them: a player, bars of the scores, and where in the sound each label is.
+
+All text is escaped; the image holds the beginning of the sound itself and fetches nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+from markupsafe import Markup
+
+from hf_audio.data.recordings.audio import read_audio
+from hf_audio.data.recordings.reasons import AudioError
+from hf_audio.errors import InputError, printable
+from hf_audio.predictions import checked_sound
+
+if TYPE_CHECKING:
+    from hf_audio.tagging.sounds import Recording
+    from hf_audio.tagging.tags import Tags
+
+PLAYED_S, PLAYED_HZ = 60.0, 22_050
+MAX_BARS, MAX_SEGMENTS = 10, 500
+_BAR = Markup(
+    '<tr><td>{}</td><td style="width:16em"><div style="background:#4c78a8;height:.9em;width:{:.1f}%"></div></td>'
+    "<td>{:.3f}</td></tr>"
+)
+_SEGMENT = Markup(
+    '<div title="{}: {:.2f} to {:.2f} s, {:.3f}" style="position:absolute;background:#4c78a8;height:.9em;'
+    'left:{:.3f}%;width:{:.3f}%"></div>'
+)
+_LANE = Markup(
+    '<tr><td>{}</td><td style="width:36em"><div style="position:relative;background:#eee;height:.9em">{}</div></td>'
+    "</tr>"
+)
+
+
+def image_of(tags: Tags) -> str:
+    """HTML of some kB, and of the sound that its player plays."""
+    heading = Markup("<b>{}</b> {:.2f} s").format(printable(tags.name), tags.duration_s)
+    bars = [_BAR.format(printable(label), 100 * score, score) for label, score in list(tags.scores.items())[:MAX_BARS]]
+    return str(
+        Markup("<div>{}<br>{}<table>{}</table><table>{}</table></div>").format(
+            heading, _player(tags.recording), Markup("").join(bars), Markup("").join(_lanes(tags))
+        )
+    )
+
+
+def _lanes(tags: Tags) -> list[Markup]:
+    """One line for each label that has segments."""
+    shown, length_s = tags.segments[:MAX_SEGMENTS], max(tags.duration_s, 1e-9)
+    lanes = []
+    for label in dict.fromkeys(one.label for one in shown):
+        parts = [
+            _SEGMENT.format(
+                printable(label),
+                one.start_s,
+                one.end_s,
+                one.score,
+                100 * one.start_s / length_s,
+                100 * (one.end_s - one.start_s) / length_s,
+            )
+            for one in shown
+            if one.label == label
+        ]
+        lanes.append(_LANE.format(printable(label), Markup("").join(parts)))
+    rest = len(tags.segments) - len(shown)
+    return [*lanes, Markup("<tr><td>and {} more</td></tr>").format(rest)] if rest else lanes
+
+
+def _player(recording: Recording) -> Markup:
+    """Plays the first minute; of a file that has been closed or moved since, there is none."""
+    try:
+        sound = _beginning(recording)
+    except (AudioError, InputError, ValueError):
+        return Markup("<i>The sound is no longer there to be played.</i>")
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(sound, -1, 1), PLAYED_HZ, format="FLAC", subtype="PCM_16")
+    data = b64encode(file.getvalue()).decode()
+    return Markup('<audio controls preload="none" src="data:audio/flac;base64,{}"></audio>').format(data)
+
+
+def _beginning(recording: Recording) -> np.ndarray:
+    """float32 `[samples]` at PLAYED_HZ."""
+    if recording.samples is None:
+        return read_audio(recording.source, PLAYED_HZ, 0.0, PLAYED_S)
+    import soxr
+
+    sound = checked_sound(recording.samples, recording.sample_rate).mean(axis=0)
+    return soxr.resample(sound[: round(PLAYED_S * recording.sample_rate)], recording.sample_rate, PLAYED_HZ)
