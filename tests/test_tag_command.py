@@ -227,6 +227,10 @@ def test_where_nothing_can_be_written_is_one_sentence(model, tmp_path, monkeypat
         with pytest.raises(SystemExit, match="2"):
             hf_audio_command(["tag", path, "--model", model, "--format", "csv"])
     assert "error: The output cannot be written (No space left on device): make room" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "stdin", None)
+    for given in (["-"], ["--files_from", "-"]):
+        with pytest.raises(InputError, match="Standard input is closed"):
+            tag.main([*given, "--model", model])
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(InputError, match="Standard output is closed"):
         tag.main([path, "--model", model])

@@ -57,6 +57,8 @@ def files_of(given: argparse.Namespace) -> list[FoundFile]:
     """
     if bool(given.recordings) == bool(given.files_from):
         raise InputError("Name recordings, folders or - for audio on stdin, or a list of them by --files_from LIST")
+    if sys.stdin is None and STDIN in (*given.recordings, given.files_from):
+        raise InputError("Standard input is closed: pipe something into it, or name files")
     if STDIN in given.recordings and len(given.recordings) > 1:
         raise InputError("- is audio on stdin, and stands alone: give the files in another command")
 
