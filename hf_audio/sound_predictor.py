@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 from hf_audio.kinds import Kind, kind_of_extractor
 from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.models.inputs import model_inputs
@@ -30,6 +30,19 @@ from hf_audio.windows import SampleWindows
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
+
+
+def _checked(device: torch.device | str) -> torch.device:
+    """A device that something can be computed on."""
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = one_line(error)
+        raise InputError(
+            f"The device {str(device)!r} cannot be used ({reason}): give cpu, or one that this machine has"
+        ) from error
+    return found
 
 
 class SoundPredictor:
@@ -58,7 +71,7 @@ class SoundPredictor:
         bf16: bool = False,
         batch_size: int = 32,
     ) -> None:
-        self.device = torch.device(device or self._usual_device())
+        self.device = torch.device(_checked(device) if device else self._usual_device())
         self.model, self.extractor = model.eval().to(self.device), extractor
         self.usage, self.name = usage or Usage(), name or type(self._bare).__name__
         self.bf16, self.batch_size = bf16, batch_size

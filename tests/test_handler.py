@@ -17,6 +17,7 @@ import hf_audio
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.publishing.handler import is_requirements
+from hf_audio.publishing.handlers import classical, network
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.publishing.push import push_model
 
@@ -46,6 +47,10 @@ BAD = {
     "text": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
     "nothing": ({"inputs": None}, "inputs must be the bytes of a recording"),
     "parameters": ({"inputs": "", "parameters": {"device": 1}}, "Parameters are top_k"),
+    "a list of parameters": ({"inputs": "", "parameters": [1]}, "Parameters are top_k"),
+    "labels by halves": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
+    "a rate in words": ({"inputs": {"array": [0.1], "sampling_rate": "x"}}, "A recording is at least one sample"),
+    "samples of words": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording is at least one sample"),
 }
 
 
@@ -94,6 +99,12 @@ def test_a_handler_of_somebody_else_is_not_published(hub, token, tmp_path, name)
     with pytest.raises(InputError, match=r"handler\.py of this hf_audio|names packages that no card"):
         push_model(folder, "alice/code")
     assert ("models", "alice/code") not in hub.storage.repos
+
+
+@pytest.mark.parametrize("handler", [network, classical])
+def test_answers_that_are_not_finite_are_no_scores(handler):
+    with pytest.raises(ValueError, match="answers are not finite"):
+        handler.scores_of(np.array([0.0, np.nan]), "sigmoid")
 
 
 def test_requirements_are_packages_of_our_cards():

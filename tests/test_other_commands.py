@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 
 import numpy as np
 import pandas
 import pytest
+import soundfile
 from tagging_models import save_classifier, write_sound
 from training_run import WINDOW_S, tiny_model
 
@@ -36,11 +39,14 @@ def test_recordings_to_embeddings(tmp_path, caplog):
     model = save_classifier(tmp_path / "model", "cnn")
     path, broken, output = write_sound(tmp_path / "a.wav", 2.3), tmp_path / "b.wav", tmp_path / "found.parquet"
     broken.write_bytes(b"no sound")
-    assert embed.main([str(broken), str(path), "--model", str(model), "--output", str(output)]) == 1
-    assert f"{broken}: unreadable" in caplog.text
+    loud, strange = tmp_path / "loud.wav", os.fsencode(tmp_path) + b"/\xff.wav"
+    soundfile.write(loud, np.full(8_000, 1e30, np.float32), 16_000, subtype="FLOAT")
+    shutil.copy(os.fsencode(path), strange)
+    given = [str(broken), str(path), str(loud), os.fsdecode(strange)]
+    assert embed.main([*given, "--model", str(model), "--output", str(output)]) == 1
+    assert f"{broken}: unreadable" in caplog.text and f"{loud}: the model's answers are not finite" in caplog.text
+    assert "its name is not UTF-8" in caplog.text
     table, predictor = pandas.read_parquet(output), SoundPredictor.load(str(model))
-    import soundfile
-
     rule, sound = predictor.windows, soundfile.read(path, dtype="float32")[0]
     np.testing.assert_allclose(table["start_s"], np.array(rule.starts(len(sound))) / 16_000)
     wanted = predictor.embed(predictor.inputs(rule.cut(sound))).numpy()
@@ -60,4 +66,6 @@ def test_a_model_is_evaluated_on_features(tiny_features, tiny_folders, tmp_path,
     accuracy = float((found.logits.argmax(axis=1) == found.targets.argmax(axis=1)).mean())
     assert json.loads(output.read_text())["accuracy"] == pytest.approx(accuracy)
     said = capsys.readouterr().out
+    with pytest.raises(InputError, match="There is no folder"):  # before a model is loaded
+        evaluate.main(["none", "none", "--output", str(tmp_path / "none" / "scores.json")])
     assert f"{len(found)} clips of test" in said and f"{accuracy:.3f}" in said and "| bell" in said

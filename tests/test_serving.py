@@ -222,6 +222,7 @@ def test_hostile_recordings_are_refused_in_one_sentence(post, case):
         (b'{"inputs": "http://127.0.0.1/a.wav"}', "application/json", 400, "addresses and paths are not opened"),
         (b'{"inputs": "/etc/passwd"}', "application/json", 400, "addresses and paths are not opened"),
         (b'{"inputs": "AAAA", "parameters": {"device": 0}}', "application/json", 422, "setting device cannot be"),
+        (b'{"inputs": "AAAA", "parameters": []}', "application/json", 422, "parameters that are no object"),
         (b'{"inputs": "AAAA", "options": {}}', "application/json", 422, "a field 'options'"),
         (b"--x\r\n", "multipart/form-data; boundary=x", 400, "The form"),
         (b"--x\r\n", "multipart/form-data", 400, "The form cannot be read"),

@@ -12,7 +12,9 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 from tagging_models import save_classifier, write_sound
 
 import hf_audio
@@ -199,3 +201,36 @@ def test_an_unknown_command_names_the_nearest(capsys):
         with pytest.raises(SystemExit) as end:
             hf_audio_command(argv)
         assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_sound_without_finite_answers_does_not_stop_the_others(model, tmp_path, format_name, caplog):
+    loud, path = tmp_path / "loud.wav", write_sound(tmp_path / "sound.wav", 0.7)
+    soundfile.write(loud, np.full(8_000, 1e30, np.float32), 16_000, subtype="FLOAT")
+    output = tmp_path / "out"
+    output.mkdir()
+    flags = ["--model", model, "--format", format_name, "--output", str(output / "tags")]
+    assert tag.main([str(loud), str(path), *flags]) == 1
+    assert f"{loud}: the model's answers are not finite, as of samples far outside of [-1, 1]" in caplog.messages
+    written = "".join(one.read_text() for one in output.rglob("*") if one.is_file())
+    assert written and "nan" not in written.lower()
+
+
+def test_where_nothing_can_be_written_is_one_sentence(model, tmp_path, monkeypatch, capfd):
+    path, other = (str(write_sound(tmp_path / name, 0.7)) for name in ("a.wav", "b.wav"))
+    flags = [path, other, "--model", model, "--format"]
+    for format_name, output, sentence in (("csv", str(tmp_path), "is a folder"), ("srt", path, "is a file")):
+        with pytest.raises(InputError, match=sentence):
+            tag.main([*flags, format_name, "--output", output])
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as context:
+        context.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit, match="2"):
+            hf_audio_command(["tag", path, "--model", model, "--format", "csv"])
+    assert "error: The output cannot be written (No space left on device): make room" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "stdin", None)
+    for given in (["-"], ["--files_from", "-"]):
+        with pytest.raises(InputError, match="Standard input is closed"):
+            tag.main([*given, "--model", model])
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(InputError, match="Standard output is closed"):
+        tag.main([path, "--model", model])

@@ -133,7 +133,7 @@ def test_settings_that_cannot_be_are_one_sentence(tagger, given, message):
         tagger(changing_sound(1), 16_000, **given)
 
 
-def test_settings_act(tagger):
+def test_settings_act(tagger, caplog):
     sound = changing_sound(4)
     own = tagger(sound, 16_000)
     assert own.settings.decisive == {
@@ -144,6 +144,9 @@ def test_settings_act(tagger):
     assert len(tagger(sound, 16_000, hop_s=0.5).starts_s) < len(own.starts_s)
     assert {one.label for one in tagger(sound, 16_000, threshold=0.0).segments} == set(tagger.labels.names)
     assert tagger(sound, 16_000, threshold=1.0).segments == []
+    assert not caplog.messages
+    tagger(sound, 16_000, hop_s=2.0)
+    assert "Windows of 0.5 s every 2 s leave sound between them that is not heard" in caplog.text
 
 
 def test_one_label_at_a_time_fills_the_timeline(tmp_path):
@@ -152,6 +155,25 @@ def test_one_label_at_a_time_fills_the_timeline(tmp_path):
     assert tagger.threshold is None and sum(tags.scores.values()) == pytest.approx(1)
     starts, ends = [one.start_s for one in tags.segments], [one.end_s for one in tags.segments]
     assert starts[0] == 0 and ends[-1] == pytest.approx(tags.duration_s) and starts[1:] == pytest.approx(ends[:-1])
+    with pytest.raises(InputError, match="A threshold does not act on"):
+        tagger(changing_sound(1), 16_000, threshold=0.5)
+
+
+def test_answers_that_are_not_finite_are_no_scores(tagger):
+    sound = 1e30 * changing_sound(1)
+    for tag in (lambda: tagger(sound, 16_000), lambda: _in_steps(tagger, tagger.prepared(sound, 16_000))):
+        with pytest.raises(InputError, match="answers are not finite"):
+            tag()
+
+
+def _in_steps(tagger, prepared):
+    return tagger.tags(prepared, tagger.logits(prepared.inputs))
+
+
+@pytest.mark.parametrize("device", ["grill", "meta", "cuda:99"])
+def test_a_device_that_there_is_not(folder, device):
+    with pytest.raises(InputError, match=f"The device '{device}' cannot be used"):
+        hf_audio.load(folder, device=device)
 
 
 def test_several_sounds_in_one_forward(tagger):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_audio.errors import InputError
@@ -55,6 +57,8 @@ def files_of(given: argparse.Namespace) -> list[FoundFile]:
     """
     if bool(given.recordings) == bool(given.files_from):
         raise InputError("Name recordings, folders or - for audio on stdin, or a list of them by --files_from LIST")
+    if sys.stdin is None and STDIN in (*given.recordings, given.files_from):
+        raise InputError("Standard input is closed: pipe something into it, or name files")
     if STDIN in given.recordings and len(given.recordings) > 1:
         raise InputError("- is audio on stdin, and stands alone: give the files in another command")
 
@@ -63,6 +67,15 @@ def files_of(given: argparse.Namespace) -> list[FoundFile]:
     if given.files_from:
         return found_files(names_listed(given.files_from))
     return [FoundFile(STDIN, "stdin")] if given.recordings == [STDIN] else found_files(given.recordings)
+
+
+def check_output(output: Path) -> None:
+    """Raises InputError where a file cannot be written, or would replace another."""
+    if os.path.lexists(output):
+        what = "a folder: give a file in it as" if output.is_dir() else "there already: remove it, or give another"
+        raise InputError(f"{output} is {what} --output")
+    if not output.parent.is_dir():
+        raise InputError(f"There is no folder {output.parent} to write {output.name} to: make it first")
 
 
 def recording(file: FoundFile) -> Recording:

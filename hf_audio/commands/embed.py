@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from hf_audio.commands._recordings import (
     add_model,
     add_recordings,
+    check_output,
     files_of,
     parser_of,
     recording,
     said_failed,
     tagger_of,
 )
-from hf_audio.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,10 +38,7 @@ def main(argv: Sequence[str]) -> int:
     """Embeds what the flags name."""
     given = _parser().parse_args(argv)
     output = Path(given.output)
-    if os.path.lexists(output):
-        raise InputError(f"{output} is there already: remove it, or give another --output")
-    if not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent} to write {output.name} to: make it first")
+    check_output(output)
     files, tagger = files_of(given), tagger_of(given)
     failed: dict[int, str] = {}
     _write(output, _tables(tagger, files, {"window_s": given.window_s, "hop_s": given.hop_s}, failed))
@@ -65,16 +62,21 @@ def _tables(
     import pyarrow as pa
 
     from hf_audio.data.recordings.reasons import AudioError
+    from hf_audio.tagging.tagger import check_answer
     from hf_audio.terminal import progress
 
     settings = tagger.settings(**windows)
     length_s = tagger.windows(**windows).window / tagger.sample_rate
     for number, file in enumerate(progress(files, desc="embed", unit=" recordings", disable=None)):
+        if file.path != os.fsencode(file.path).decode("utf-8", "replace"):
+            failed[number] = "its name is not UTF-8, and the table could not hold it: rename it, e.g. with convmv"
+            continue
         parts: list[dict[str, Any]] = []
         try:
             for block in tagger.blocks(recording(file), settings):
                 values = tagger.predictor.embed(block.inputs).float().cpu().numpy()
                 parts.append({"starts_s": block.starts_s, "end_s": block.end_s, "values": values})
+                check_answer(values)
         except AudioError as error:
             failed[number] = error.reason
             continue

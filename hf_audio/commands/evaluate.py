@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_audio.commands._recordings import parser_of
+from hf_audio.commands._recordings import check_output, parser_of
 
 OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
 
@@ -22,6 +22,8 @@ OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
 def main(argv: Sequence[str]) -> None:
     """Prints the scores of a split."""
     given = _parser().parse_args(argv)
+    if given.output:
+        check_output(Path(given.output))  # before anything is computed
 
     from hf_audio import Predictor, load_features
     from hf_audio.files import write_json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 from hf_audio.errors import InputError, clear_errors, unknown_name
 
 USAGE = "usage: hf-audio COMMAND ...        hf-audio COMMAND --help says what each takes"
+# What a system answers where nothing can be written, which is no mistake of ours.
+NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what shells call the end by a signal: 128 and its number
 
 
@@ -50,8 +53,19 @@ def _ran(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # what reads the output, such as head, has enough; Python would complain at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        where = f"{error.filename} cannot be used" if error.filename else "The output cannot be written"
+        _leave_output()
+        raise InputError(f"{where} ({error.strerror}): make room, mend the rights, or choose another place") from error
+
+
+def _leave_output() -> None:
+    """Gives up standard output: what still waits to be written to it would fail once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say_commands() -> None:

@@ -119,7 +119,7 @@ class Batcher:
 
     def _next_batch(self) -> list[Share]:
         """Shares of the first jobs that go together; those with windows left go behind the others."""
-        self._jobs = deque(job for job in self._jobs if not job.answer.canceled())
+        self._jobs = deque(job for job in self._jobs if not job.answer.cancelled())
         if not self._jobs:
             return []
         alike = self._jobs[0].alike

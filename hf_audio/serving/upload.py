@@ -101,7 +101,8 @@ def _of_json(body: bytes) -> Upload:
         raise RefusalError(400, f"The body is not the JSON that its content type says: {EXPECTED}", "json") from error
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), str):
         raise RefusalError(400, f"The JSON has no text called inputs: {EXPECTED}", "json")
-    others, parameters = sorted(set(content) - {"inputs", "parameters"}), content.get("parameters") or {}
+    others, parameters = sorted(set(content) - {"inputs", "parameters"}), content.get("parameters")
+    parameters = {} if parameters is None else parameters
     if others or not isinstance(parameters, dict):
         found = f"a field {others[0]!r}" if others else "parameters that are no object"
         raise RefusalError(422, f"The JSON has {found}: {EXPECTED}", "json")

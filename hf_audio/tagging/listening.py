@@ -21,7 +21,7 @@ from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, one_line
 from hf_audio.tagging.settings import TagSettings, rule_of
 from hf_audio.tagging.sounds import recording_of
-from hf_audio.tagging.tagger import Tagger, unreadable
+from hf_audio.tagging.tagger import Tagger, check_answer, unreadable
 from hf_audio.terminal import named_logger
 
 BLOCK_S = 0.02
@@ -68,7 +68,10 @@ def listen(tagger: Tagger, settings: TagSettings, incoming: Incoming) -> Iterato
             rolling.feed(block)
         num_hops = rolling.hops()
         if num_hops:
-            scores, time_s = rolling.scores(), rolling.time_s
+            try:
+                scores, time_s = rolling.scores(), rolling.time_s
+            except AudioError as error:
+                raise InputError(f"At {rolling.time_s:.1f} s nothing can be heard ({error.reason})") from error
             yield Heard(time_s, time.perf_counter() - started_s - time_s, scores, num_hops - 1)
 
 
@@ -155,6 +158,7 @@ class _Rolling:
         sound = self.sound.T if self.num_channels == 2 else self.sound[:, 0]
         (window,) = self.rule.cut(sound)
         logits = self.tagger.logits(self.tagger.predictor.inputs([window]))
+        check_answer(logits)
         found = self.tagger.labels.probabilities(logits[0])
         order = np.argsort(-found, kind="stable")[: self.settings.top_k]
         return {self.tagger.labels.names[index]: float(found[index]) for index in order}

@@ -90,7 +90,10 @@ class _Heard:
         if self.error is not None:
             return self.error
         starts_s, logits = np.concatenate(self.starts_s), np.concatenate(self.logits)
-        return tagger.tags_of(self.recording, settings, starts_s, logits, self.duration_s)
+        try:
+            return tagger.tags_of(self.recording, settings, starts_s, logits, self.duration_s)
+        except AudioError as error:
+            return error.reason
 
 
 class _Batch:

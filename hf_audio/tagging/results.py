@@ -57,6 +57,8 @@ class OnStream(Results):
 
     def __init__(self, form: Format, stream: TextIO | None = None) -> None:
         self.form, self.stream = form, stream or sys.stdout
+        if self.stream is None:
+            raise InputError("Standard output is closed: give --output")
         self._waiting: dict[int, str | None] = {}
         self._next, self._has_begun = 0, False
 
@@ -207,6 +209,8 @@ class InFile(InPlace):
         self.partial.unlink()
 
     def _check_free(self) -> None:
+        if self.output.is_dir():
+            raise InputError(f"{self.output} is a folder: give a file in it as --output")
         if os.path.lexists(self.output):
             raise InputError(f"{self.output} is there already: remove it, or give another --output")
 
@@ -225,6 +229,8 @@ class InFolder(InPlace):
     @contextlib.contextmanager
     def open(self) -> Iterator[list[int]]:
         self._check_names()
+        if os.path.lexists(self.output) and not self.output.is_dir():
+            raise InputError(f"{self.output} is a file: give a folder as --output, for one file for each recording")
         self.output.mkdir(parents=True, exist_ok=True)
         with super().open() as finished:
             yield finished

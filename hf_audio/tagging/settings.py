@@ -54,7 +54,7 @@ def settings_of(
         smooth_s: by default the length of a window, which leaves windows that do not overlap as they are.
 
     Raises:
-        InputError: a number that cannot be, or windows longer than the model hears.
+        InputError: a number that cannot be or would not act, or windows longer than the model hears.
     """
     named = {"window_s": window_s, "hop_s": hop_s, "smooth_s": smooth_s}
     for name, value in named.items():
@@ -62,6 +62,10 @@ def settings_of(
             raise InputError(f"{name} is a number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}, found {value}")
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"A threshold is a score from 0 to 1, found {threshold}")
+    if threshold is not None and not predictor.labels.is_multi_label:
+        raise InputError(
+            f"A threshold does not act on {predictor.name}, of which each window has its highest label: leave it out"
+        )
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k is a number of classes, at least 1, found {top_k}")
     own_s, own_hop_s, origin = _own_windows(predictor)

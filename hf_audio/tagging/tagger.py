@@ -82,7 +82,7 @@ class Tagger:
 
     def __init__(self, predictor: SoundPredictor) -> None:
         self.predictor = predictor
-        self._told = False
+        self._told, self._told_of = False, set()
 
     @property
     def name(self) -> str:
@@ -118,6 +118,13 @@ class Tagger:
         Where a model does not say what windows it was trained on, the first call says which are taken.
         """
         found = settings_of(self.predictor, **given)
+        if given.get("hop_s") is not None and found.hop_s > found.window_s and found not in self._told_of:
+            self._told_of.add(found)
+            logger.warning(
+                "Windows of %.6g s every %.6g s leave sound between them that is not heard; a smaller hop_s hears all",
+                found.window_s,
+                found.hop_s,
+            )
         if not self._told and self.predictor.usage.window_s is None and given.get("window_s") is None:
             self._told = True
             logger.warning(
@@ -162,9 +169,9 @@ class Tagger:
                 keep(starts_s, block.starts_s)
                 keep(logits, self.logits(block.inputs))
                 end_s = block.end_s
+            return self.tags_of(recording, settings, np.concatenate(starts_s), np.concatenate(logits), end_s)
         except AudioError as error:
             raise unreadable(recording, error) from error
-        return self.tags_of(recording, settings, np.concatenate(starts_s), np.concatenate(logits), end_s)
 
     def prepared(self, sound: Any, sample_rate: int | None = None, **given: float | None) -> Prepared:
         """A sound of limited length, decoded, resampled and made into the model's inputs: work for any thread.
@@ -188,15 +195,26 @@ class Tagger:
         return self.predictor.logits(inputs)
 
     def tags(self, prepared: Prepared, logits: np.ndarray) -> Tags:
-        """Tags of a prepared sound, with the logits of its windows."""
-        return self.tags_of(
-            prepared.recording, prepared.settings, prepared.starts_s, logits, duration_s=prepared.duration_s
-        )
+        """Tags of a prepared sound, with the logits of its windows.
+
+        Raises:
+            InputError: logits that are not finite.
+        """
+        recording, starts_s = prepared.recording, prepared.starts_s
+        try:
+            return self.tags_of(recording, prepared.settings, starts_s, logits, prepared.duration_s)
+        except AudioError as error:
+            raise unreadable(recording, error) from error
 
     def tags_of(
         self, recording: Recording, settings: TagSettings, starts_s: np.ndarray, logits: np.ndarray, duration_s: float
     ) -> Tags:
-        """Tags of a sound with the logits `[windows, classes]` of all of its windows."""
+        """Tags of a sound with the logits `[windows, classes]` of all of its windows.
+
+        Raises:
+            AudioError: logits that are not finite, as models answer sounds of numbers far outside of [-1, 1].
+        """
+        check_answer(logits)
         window_s = rule_of(self.predictor, settings).window / self.sample_rate
         return Tags(recording, self.labels, settings, starts_s, window_s, logits, duration_s)
 
@@ -244,6 +262,12 @@ def joined(inputs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     if len(inputs) == 1:
         return inputs[0]
     return {name: torch.cat([one[name] for one in inputs]) for name in inputs[0]}
+
+
+def check_answer(values: np.ndarray) -> None:
+    """Raises AudioError where what a model says of a sound is not finite, for no score can be made of it."""
+    if not np.isfinite(values).all():
+        raise AudioError("the model's answers are not finite, as of samples far outside of [-1, 1]")
 
 
 def unreadable(recording: Recording, error: AudioError) -> InputError:

@@ -23,6 +23,8 @@ from transformers import AutoFeatureExtractor
 
 MAX_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
 
+EXPECTED = "A recording is at least one sample, finite, [samples] or [channels, samples], at a rate in Hz"
+
 
 class EndpointHandler:
     """Loads the model once.
@@ -101,28 +103,31 @@ class Network:
 
 def parameters_of(data: dict[str, Any], function: str) -> tuple[int | None, str]:
     """`top_k` and `function_to_apply` of a request."""
-    given = {name: value for name, value in (data.get("parameters") or {}).items() if value is not None}
-    others = sorted(set(given) - {"top_k", "function_to_apply"})
+    found = {} if data.get("parameters") is None else data["parameters"]
+    given = {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
+    others = set(given) - {"top_k", "function_to_apply"} or not isinstance(found, dict)
     top_k, function = given.get("top_k"), given.get("function_to_apply", function)
-    if others or function not in ("sigmoid", "softmax", "none") or not (top_k is None or int(top_k) >= 1):
+    is_count = top_k is None or (type(top_k) is int and top_k >= 1)
+    if others or function not in ("sigmoid", "softmax", "none") or not is_count:
         raise ValueError(
-            f"Parameters are top_k, from 1, and function_to_apply, sigmoid, softmax or none; found {given}"
+            f"Parameters are top_k, from 1, and function_to_apply, sigmoid, softmax or none; found {found}"
         )
-    return top_k and int(top_k), function
+    return top_k, function
 
 
 def samples_of(inputs: Any) -> tuple[np.ndarray, int]:
     """float32 `[samples, channels]` and their rate, of what a request holds."""
     if isinstance(inputs, dict) and "sampling_rate" in inputs and {"array", "raw"} & set(inputs):
-        samples = np.asarray(inputs.get("array", inputs.get("raw")), dtype=np.float32)
+        try:
+            samples = np.asarray(inputs.get("array", inputs.get("raw")), dtype=np.float32)
+            rate = int(inputs["sampling_rate"])
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{EXPECTED} ({error})") from error
         samples = samples[:, None] if samples.ndim == 1 else samples.T
-        rate = int(inputs["sampling_rate"])
     else:
         samples, rate = decoded(base64.b64decode(inputs, validate=True) if isinstance(inputs, str) else inputs)
     if samples.ndim != 2 or not samples.size or rate < 1 or not np.isfinite(samples).all():
-        raise ValueError(
-            "A recording is at least one sample, finite, [samples] or [channels, samples], at a rate in Hz"
-        )
+        raise ValueError(EXPECTED)
     return samples, rate
 
 
@@ -157,6 +162,8 @@ def padded(sound: np.ndarray, rule: dict[str, int]) -> tuple[np.ndarray, list[in
 
 def scores_of(logits: np.ndarray, function: str) -> np.ndarray:
     """Scores of the mean logits."""
+    if not np.isfinite(logits).all():
+        raise ValueError("The model's answers are not finite: look for samples far outside of [-1, 1]")
     if function == "sigmoid":
         return 1 / (1 + np.exp(-logits))
     if function == "softmax":
