@@ -83,7 +83,7 @@ NEEDS = (
     Needs(
         ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
         lambda run: run.batch_mix_probability > 0,
-        "nothing is combined: give --batch_mix_probability too, or leave it out",
+        "no windows are mixed: give --batch_mix_probability too, or leave it out",
     ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
