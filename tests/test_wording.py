@@ -29,6 +29,7 @@ BETTER = {
     r"\b\d+ passes\b": "epochs",
     r"\bwas meant\b": "the goal was",
     r"\blearners?\b": "classical model",
+    r"\ba image\b|\ban (plot|figure|spectrogram)\b": "the article",
     r"\b(MOST|LEAST|FEWEST)_[A-Z]": "MAX_, MIN_",
 }
 
