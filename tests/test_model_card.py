@@ -180,8 +180,8 @@ def test_several_labels_are_scored_one_by_one_at_the_call(run):
     sigmoid = ', function_to_apply="sigmoid"' if features.labels.is_multi_label else ""
     assert f"{call}{sigmoid})\n" in text
     assert f'classifier = pipeline("audio-classification", model="{REPO}")\n' in text
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert 'classifier({"raw": sound, "sampling_rate": 16000}, function_to_apply="sigmoid")' in readme
+    page = (Path(__file__).parents[1] / "docs" / "using.md").read_text()
+    assert 'classifier({"raw": sound, "sampling_rate": 16000}, function_to_apply="sigmoid")' in page
 
 
 def test_a_card_begins_with_what_to_install(run):
