@@ -72,7 +72,7 @@ def read_pixels(image: bytes | Images.Image | dict[str, Any]) -> np.ndarray:
 def gray_png(pixels: np.ndarray) -> bytes:
     """uint8 `[height, width]` → PNG (RFC 2083).
 
-    Pillow tries five filters a row and takes twice as long for a image 5 % smaller. Here every row is the difference
+    Pillow tries five filters a row and takes twice as long for an image 5 % smaller. Here every row is the difference
     along time, deflated at level 1 with run lengths only.
     """
     height, width = pixels.shape

@@ -3,7 +3,7 @@
     features = prepare_features(recipe)                 recordings or Hub → feature dataset
     model = prepare_model(recipe, features)             preset or checkpoint, with or without adapters
     trainer = train_model(recipe, model, features)      resumable
-    report = evaluate_run(recipe, trainer)              scores, baselines, images
+    report = evaluate_run(recipe, trainer)              scores, baselines, plots
     publish_run(recipe, trainer, report)                model card, and with --push_to_hub the model
 
 or, without labels, to make a checkpoint that the above can start from:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from hf_audio.analysis.evaluation import Trained
     from hf_audio.classical_models import TrainedClassifiers
+    from hf_audio.data.index.labels import LabelSpace
     from hf_audio.training import AudioTrainer, Objective
 
 
@@ -97,19 +98,23 @@ def _settle_source(recipe: Recipe) -> None:
 
 
 def _stored_features(recipe: Recipe) -> FeatureDataset:
-    # A share is drawn from all that there is; a folder's rows are shuffled whole, a stream's within a buffer.
+    # A share is drawn from all that there is; a folder's rows are shuffled whole, a stream's in blocks.
     dataset = recipe.corpus.dataset
     is_folder = Path(dataset).expanduser().is_dir()
     streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
     features = load_features(dataset, streaming=streaming, token=recipe.token, revision=recipe.corpus.dataset_revision)
     _check_wanted(recipe, features)
+    _check_labels(recipe, features.labels)
     return features
 
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
     metadata = recipe.model.metadata or ()
-    build_corpus_features(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata)
+    build_corpus_features(
+        *(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata),
+        check_labels=lambda labels: _check_labels(recipe, labels),
+    )
     if publishes:
         url = push_features(
             folder,
@@ -307,6 +312,15 @@ def _check_publishing(recipe: Recipe) -> None:
         corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus, recipe.token)]
         require_licenses(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_license)
     claim_model_repo(_repo(recipe, "model"), private)
+
+
+def _check_labels(recipe: Recipe, labels: LabelSpace) -> None:
+    """Refuses a loss or an augmentation for several labels where each clip has one, before features are built."""
+    from hf_audio.augment import require_mixable
+    from hf_audio.losses import window_losses_for
+
+    window_losses_for(labels, settings=recipe.loss)
+    require_mixable(recipe.augment, labels)
 
 
 def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:

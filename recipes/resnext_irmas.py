@@ -1,4 +1,4 @@
-"""ResNeXt-50 32x4d, trained on plots, fine-tuned on the spectrograms of IRMAS.
+"""ResNeXt-50 32x4d, trained on photographs, fine-tuned on the spectrograms of IRMAS.
 
     accelerate launch recipes/resnext_irmas.py --data_dir DIR
     accelerate launch recipes/resnext_irmas.py --data_dir DIR --mixup_alpha 0 --time_mask_s 0 --frequency_mask_bins 0

@@ -1,6 +1,6 @@
 """How fast one core computes features, beside librosa, in one run on this machine.
 
-    python scripts/benchmark_extractors.py                      # of synthesised music
+    python scripts/benchmark_extractors.py                      # of synthesized music
     python scripts/benchmark_extractors.py --data_dir DIR       # of 3 s cut from the recordings in DIR
 
 Both ways compute the same features of the same windows of 3 s (mono, 22,050 Hz); what librosa computes is checked to be

@@ -1,6 +1,6 @@
 """How fast features are built and read, side by side with the stock way, in one run on this machine.
 
-    python scripts/benchmark_features.py                        # clips of synthesised music
+    python scripts/benchmark_features.py                        # clips of synthesized music
     python scripts/benchmark_features.py --data_dir DIR         # 3 s clips cut from the recordings in DIR
     python scripts/benchmark_features.py --clock cpu            # on a machine that others are using too
     python scripts/benchmark_features.py --stream USER/NAME     # only: how fast a feature dataset on the Hub streams

@@ -11,7 +11,7 @@ peak: pages of mapped files, which the system takes back when it needs them, do 
 two take turns, on the larger corpus. Both corpora are links to a hundred files: every clip is decoded and built anew.
 
 Rates are seconds of sound that one core gets through in one second of its own time, from 44.1 kHz stereo files to
-finished shards, windows of 10 s; files of 30 s, of synthesised tones or of the recordings in --data_dir. From them
+finished shards, windows of 10 s; files of 30 s, of synthesized tones or of the recordings in --data_dir. From them
 and the hours of each corpus follow core-hours, gigabytes and shards.
 """
 

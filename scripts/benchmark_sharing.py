@@ -1,6 +1,6 @@
 """What pushing recordings as a dataset takes, beside the stock way, in one run on this machine.
 
-    python scripts/benchmark_sharing.py                     # 800 clips of synthesised music
+    python scripts/benchmark_sharing.py                     # 800 clips of synthesized music
     python scripts/benchmark_sharing.py --data_dir DIR      # 3 s clips cut from the recordings in DIR
 
 The clips (44.1 kHz, stereo, 16 bits, WAV, in class folders) go to a Hub on 127.0.0.1. The stock way is

@@ -1,6 +1,6 @@
 """How fast recordings on the Hub become features, beside the stock way on the same stream, in one run on this machine.
 
-    python scripts/benchmark_streams.py                     # 400 clips of synthesised music
+    python scripts/benchmark_streams.py                     # 400 clips of synthesized music
     python scripts/benchmark_streams.py --data_dir DIR      # 3 s clips cut from the recordings in DIR
 
 A Hub on 127.0.0.1 has the clips (44.1 kHz, stereo, 16 bits) as WAV files in Parquet, as `push_to_hub` writes them. The

@@ -36,7 +36,7 @@ def train(model_name: str, batch_size: int, steps: int) -> float:
     from hf_audio.training import AudioTrainer, training_arguments
 
     dataset_of = wherever("FeatureDataset", "data.loading.features_dataset", "data.features_dataset")
-    encode_features = wherever("encode_features", "gray_images", "data.plot_storage")
+    encode_features = wherever("encode_features", "gray_images", "grey_pictures", "data.picture_storage")
     fbank = wherever("KaldiFbank", "kinds.fbank", "features.fbank")
     AST_PRESETS["smallest"] = SMALLEST
 

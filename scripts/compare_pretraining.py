@@ -41,8 +41,8 @@ class Comparison:
     dataset: str | None = setting(None, "Feature dataset (folder or Hub name). Default: the rendered demo corpus.")
     model: str = setting("ast-mini", "Preset to pretrain and to train from scratch.")
     train_fraction: float = setting(0.05, "Share of the training groups whose labels are used.")
-    epochs: int = setting(60, "Passes over all training windows in pretraining.")
-    finetune_epochs: int = setting(60, "Passes over the labeled windows in fine-tuning.")
+    epochs: int = setting(60, "Epochs over all training windows of pretraining.")
+    finetune_epochs: int = setting(60, "Epochs over the labeled windows of fine-tuning.")
     seeds: int = setting(5, "Fine-tuning runs of each start.")
     learning_rate: float = setting(1e-3, "Of pretraining.")
     finetune_learning_rates: list[float] | None = setting(  # noqa: RUF009 - a dataclass field, as the others

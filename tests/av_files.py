@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-# name: codec, PyAV's name of the format, sample rate, channels, whether there is a image too
+# name: codec, PyAV's name of the format, sample rate, channels, whether there is an image too
 KINDS = {
     "phone.m4a": ("aac", "ipod", 44_100, 2, False),
     "lossless.m4a": ("alac", "ipod", 48_000, 2, False),

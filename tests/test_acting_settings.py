@@ -297,6 +297,8 @@ def test_pretraining_takes_no_flags_of_heads_and_of_the_other_objective():
         parse_recipe(PRETRAINING, argv=["--shuffle_fraction", "0.2"])
     with pytest.raises(InputError, match="--class_weights would do nothing here: pretraining looks at no labels"):
         parse_recipe(PRETRAINING, argv=["--class_weights", "balanced"])
+    with pytest.raises(InputError, match="--time_mask_s would do nothing here: pretraining hides or shuffles patches"):
+        parse_recipe(PRETRAINING, argv=["--time_mask_s", "0.1"])
     with pytest.raises(InputError, match="--metric_for_best_model f1_macro is none"):
         parse_recipe(PRETRAINING, argv=["--metric_for_best_model", "f1_macro"])
 

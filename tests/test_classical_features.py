@@ -217,5 +217,5 @@ def test_extractors_are_compared_by_rate_and_step(stepped):
     check_same_extractor(stored, ClassicalFeatures(step_s=0.4).to_feature_extractor(1, 0.0, 1.0))
     with pytest.raises(InputError, match=r"step_s 0\.4 there, None wanted"):
         check_same_extractor(stored, ClassicalFeatureExtractor())
-    with pytest.raises(InputError, match=r"are classical \(classical features\) and the model reads log-mel plots"):
+    with pytest.raises(InputError, match=r"\(classical features\) and the model reads log-mel spectrograms"):
         check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))

@@ -173,7 +173,10 @@ def test_a_closed_license_is_named_in_metadata_and_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("license", "identifier"),
-    [("CC BY-NC-SA 3.0", "cc-by-nc-sa-3.0"), ("GPL-2.0", "gpl-2.0"), ("unknown", "unknown"), ("CC0 1.0", "cc0-1.0")],
+    [
+        *(("CC BY-NC-SA 3.0", "cc-by-nc-sa-3.0"), ("CC BY-NC 3.0", "cc-by-nc-3.0"), ("GPL-2.0", "gpl-2.0")),
+        *(("unknown", "unknown"), ("CC0 1.0", "cc0-1.0")),
+    ],
 )
 def test_licenses_that_the_hub_knows(license, identifier):
     assert hub_license(license) == {"license": identifier}

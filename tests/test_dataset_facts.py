@@ -65,7 +65,7 @@ def test_groups_are_found_by_name_and_the_coarsest_is_taken(tmp_path):
     assert [clip.group for clip in read(root, group_column_name="session")[0]] == ["1", "1", "1", "3", "3"]
     clips, found = read(root, group_column_name="none")
     assert clips[0].group == "0.wav" or clips[0].group == clips[0].clip_id
-    assert "NO column says which recordings belong together" in found.understanding.paragraph()
+    assert "Groups: none, as --group_column_name none says" in found.understanding.paragraph()
     refused(root, "Unknown column of b 'speker': did you mean 'speaker_id'", group_column_name="speker")
 
 

@@ -69,6 +69,9 @@ def test_what_acts_on_one_of_several_corpora_or_tables_may_do_nothing_for_anothe
     assert len(found.clips["group"].unique()) == 16, "every recording is by itself in both"
     with pytest.raises(InputError, match="--mask_column_name none would do nothing here: no column of set could be"):
         corpus_clips(DataConfig(data_dir=[one, other], mask_column_name="none", **drawn))
+    folders = write(tmp_path / "folders", {f"{name}/{place}/a.wav": tone(1) for name in "xy" for place in range(4)})
+    found = corpus_clips(DataConfig(data_dir=[str(folders), one], group_column_name="speaker", **drawn))
+    assert len(found.clips["group"].unique()) == 10, "folders below the classes, and the column of the other"
     files = {f"{name}.wav": tone(1) for name in "abcdef"}
     files["train.csv"] = "path,label,speaker\na.wav,x,s\nb.wav,y,s\nc.wav,x,t\nd.wav,y,t\n"
     two = write(tmp_path / "two", files | {"test.csv": "path,label\ne.wav,x\nf.wav,y\n"})

@@ -87,7 +87,7 @@ class TestJoining:
             _, said = told(DataConfig(data_dir=[home, table("hall.csv", other, 3)], validation_fraction=0))
             assert "4 recordings are in two corpora and in two splits (first home/" in said
             assert "12 recordings are in two corpora, and count twice." in said
-            assert "Copies in another format, level or cut were not looked for: scripts/report_leaks.py" in said
+            assert "Copies in another format, level or cut were not looked for: hf-audio leaks" in said
         others = folder(tmp_path / "others", "bell", "flute")
         for path in others.rglob("*.wav"):
             path.write_bytes(path.read_bytes() + b"another tag")

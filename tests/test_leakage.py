@@ -127,7 +127,7 @@ def test_a_copy_at_another_level_and_offset_is_written_down_with_plots(files, tm
     said = forks.run(ROOT / "scripts/report_leaks.py", folder, "--output_dir", tmp_path / "leaks")
     assert said.returncode == 0, said.errors[-2000:]
     assert "| train: 0.wav | " in said.output and r" | test: copy <of> \| 1.wav | " in said.output
-    with open(tmp_path / "leaks" / "leakage.csv", newline="") as file:
+    with open(tmp_path / "leaks" / "leaks.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 10 and {(row["clip_a"], row["clip_b"]) for row in rows} == {("0.wav", copy.name)}
     for row in rows:

@@ -144,9 +144,14 @@ def test_without_gamma_a_focal_loss_is_cross_entropy_and_gradients_are_its_own(b
         )
 
 
-@pytest.mark.parametrize("size", [60.0, -60.0])
+@pytest.mark.parametrize("size", [60.0, 20.0, -60.0])
 def test_sure_answers_have_finite_losses_and_gradients(size):
-    for settings, labels in ((FOCAL, SINGLE), (FOCAL, MULTI), (ASYMMETRIC, MULTI)):
+    mild = LossConfig(loss="focal", focal_gamma=0.5)  # its power has no slope at 0
+    mild_asymmetric = LossConfig(loss="asymmetric", positive_gamma=0.5, negative_gamma=0.5)
+    for settings, labels in (
+        *((FOCAL, SINGLE), (FOCAL, MULTI), (ASYMMETRIC, MULTI)),
+        *((mild, SINGLE), (mild, MULTI), (mild_asymmetric, MULTI)),
+    ):
         logits = torch.tensor([[size, -size, 0.0]], requires_grad=True)
         loss = loss_for(labels, None, settings)(logits, torch.tensor([[1.0, 0.0, 0.0]]))
         loss.backward()

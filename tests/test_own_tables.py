@@ -286,7 +286,7 @@ def test_class_folders_and_a_table(tmp_path):
 
 def test_settings_that_would_do_nothing_are_refused(tmp_path):
     touch(tmp_path, "dog/a.wav", "cat/a.wav")
-    refused(tmp_path, "holds no table, which --group_column_name asks for", group_column_name="speaker")
+    refused(tmp_path, "--group_column_name speaker would do .* holds no table", group_column_name="speaker")
     refused(tmp_path, "holds no table, which --layout table asks for", layout="table")
     refused(tmp_path, "--label_column_name is for tables; leave it out", layout="folders", label_column_name=["x"])
     refused(tmp_path, "--layout tables is unknown; expected folders or table", layout="tables")

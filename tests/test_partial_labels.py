@@ -1,4 +1,4 @@
-"""Partial labels: what is unknown of a clip is NaN, and moves neither the loss nor a score nor a image.
+"""Partial labels: what is unknown of a clip is NaN, and moves neither the loss nor a score nor a plot.
 
 See test_partial_corpus.py for a corpus of them, from its index to its report.
 """

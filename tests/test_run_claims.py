@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import soundfile
 from training_run import tiny_model, trainer_of
 
-from hf_audio import parse_recipe
+from hf_audio import parse_recipe, prepare_features
+from hf_audio.config import LossConfig
 from hf_audio.errors import InputError
 from hf_audio.models.freezing import freeze
 from hf_audio.training.checkpoints import wait_until_seen
@@ -53,6 +56,8 @@ def test_a_checkpoint_that_another_machine_does_not_see_is_one_sentence(finished
     ("arguments", "objective", "sentence"),
     [
         ({}, {"label_smoothing": 0.3}, r"label_smoothing_factor was 0\.0 and now is 0\.3"),
+        ({}, {"loss": LossConfig(loss="focal")}, "loss was 'cross_entropy' and now is 'focal, focal_gamma 2'"),
+        ({}, {"loss": LossConfig(class_weights="balanced")}, "class_weights was None and now is \\["),
         ({"dataloader_drop_last": True}, {}, "dataloader_drop_last was False and now is True"),
         ({"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}, {}, "eval_steps was"),
         ({"metric_for_best_model": "f1_macro"}, {}, "metric_for_best_model was 'accuracy' and now is 'f1_macro'"),
@@ -139,9 +144,25 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
 
     monkeypatch.setattr(classification, "class_weights_from_counts", fail)
     values = {"output_dir": str(tmp_path), "model": "cnn-concert", "max_steps": 1, "report_to": "none"}
-    recipe = parse_recipe(values, argv=["--dataset", tiny_features.source])
+    recipe = parse_recipe(values, argv=["--dataset", tiny_features.source, "--loss", "focal"])
     model = prepare_model(recipe, tiny_features)
-    assert train_model(recipe, model, tiny_features).state.global_step == 1
+    trainer = train_model(recipe, model, tiny_features)
+    assert trainer.state.global_step == 1
+    assert trainer.facts()["training"]["settings"]["loss"] == "focal, focal_gamma 2"
     recipe.loss.class_weights = "balanced"
     with pytest.raises(InputError, match="No training clip carries bell"):
         train_model(recipe, model, tiny_features)
+
+
+@pytest.mark.parametrize("flags", ["--loss asymmetric", "--batch_mix_probability 0.5"])
+def test_what_needs_several_labels_is_refused_before_features_are_built(tmp_path, flags):
+    for label in ("hiss", "hum"):
+        (tmp_path / "sounds" / label).mkdir(parents=True)
+        for number in range(3):
+            noise = np.random.default_rng(number).uniform(-0.5, 0.5, 8000)
+            soundfile.write(tmp_path / "sounds" / label / f"{number}.wav", noise, 16_000)
+    argv = ["--data_dir", str(tmp_path / "sounds"), *flags.split()]
+    recipe = parse_recipe({"output_dir": str(tmp_path / "run")}, argv=argv)
+    with pytest.raises(InputError, match="exactly one class here"):
+        prepare_features(recipe)
+    assert not (tmp_path / "run").exists()

@@ -50,7 +50,7 @@ SPOILT = {
         "leads those who load",
     ),
     "a column of addresses": (with_addresses, "has other columns than its manifest says: 'cover'"),
-    "a image at an address": (
+    "an image at an address": (
         lambda folder: edit_rows(folder, first_row("features", {"bytes": None, "path": ELSEWHERE})),
         "has an empty value in features",
     ),

@@ -261,7 +261,7 @@ def test_extractors_are_compared_by_all_that_decides_the_values(folder):
             check_same_extractor(stored, Spectrogram(**{**ALL, name: value}).to_feature_extractor(5, 0.0, 1.0))
     with pytest.raises(InputError, match=r"channels \['mel', .*\] there, \['mel'\] wanted"):
         check_same_extractor(stored, Spectrogram(**{**ALL, "channels": ("mel",)}).to_feature_extractor(5, 0.0, 1.0))
-    with pytest.raises(InputError, match=r"are spectrogram \(spectrograms\) and the model reads log-mel images"):
+    with pytest.raises(InputError, match=r"are spectrogram \(spectrograms\) and the model reads log-mel spectrograms"):
         check_same_extractor(stored, KaldiFbank().to_feature_extractor(98, 0.0, 1.0))
 
 

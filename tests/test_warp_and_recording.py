@@ -1,4 +1,4 @@
-"""Warp and Recording: what they do to a image whose sound is known."""
+"""Warp and Recording: what they do to an image whose sound is known."""
 
 from __future__ import annotations
 

@@ -264,9 +264,9 @@ def test_what_is_said_where_kinds_do_not_fit(features):
         check_same_extractor(features.extractor, Wav2Vec2FeatureExtractor(sampling_rate=8000))
     with pytest.raises(
         InputError,
-        match=r"features are fbank \(log-mel images\) and the model reads waveforms, by its WhisperFeatureExtractor: "
-        "give --features waveform, or choose a model that reads log-mel images",
+        match=r"features are fbank \(log-mel spectrograms\) and the model reads waveforms, by its Whisper"
+        "FeatureExtractor: give --features waveform, or choose a model that reads log-mel spectrograms",
     ):
         check_same_extractor(fbank, WhisperFeatureExtractor())
-    with pytest.raises(InputError, match=r"features are waveform \(waveforms\) and the model reads log-mel images"):
+    with pytest.raises(InputError, match=r"are waveform \(waveforms\) and the model reads log-mel spectrograms"):
         check_same_extractor(features.extractor, fbank)

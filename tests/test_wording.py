@@ -20,7 +20,7 @@ TEXTS = [
 ]
 BETTER = {
     r"licen[c]e": "license",
-    r"(?<!Format not recogni)(normali|equali|optimi|initiali|standardi|quanti|regulari)s(e|ed|er|ing|ation)\b": "-ize",
+    r"(normali|equali|optimi|initiali|standardi|quanti|regulari|synthesi)s(e|ed|er|ing|ation)\b": "-ize",
     r"\bcolour|\bcentre|\blabelled\b": "color, center, labeled",
     r"\bone [a-z]+ a (class|window|clip|file|track|song|recording)\b": "one ... per ...",
     r"\breference rows?\b|\bprior alone\b": "baselines, class-prior baseline",
@@ -29,6 +29,7 @@ BETTER = {
     r"\b\d+ passes\b": "epochs",
     r"\bwas meant\b": "the goal was",
     r"\blearners?\b": "classical model",
+    r"\ba image\b|\ban (plot|figure|spectrogram)\b": "the article",
     r"\b(MOST|LEAST|FEWEST)_[A-Z]": "MAX_, MIN_",
 }
 

@@ -34,7 +34,7 @@ WINDOW_S = 0.4
 def build_tiny_features(
     folder: Path, problem_type: str, clips_per_split: dict[str, int] | None = None, extractor=None
 ) -> Path:
-    """Features of synthesised clips of three classes: two windows a clip, or one where the clip is short."""
+    """Features of synthesized clips of three classes: two windows a clip, or one where the clip is short."""
     clips_per_split = clips_per_split or {"train": 21, "validation": 7, "test": 5}
     random = np.random.default_rng(0)
     audio = folder.parent / f"{folder.name}-audio"

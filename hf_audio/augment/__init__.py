@@ -1,7 +1,7 @@
 """On-device augmentation of feature batches."""
 
 from hf_audio.augment.batch_mix import BatchMix
-from hf_audio.augment.compose import Augmentation, Compose, augmentation_for
+from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
 from hf_audio.augment.energies import Normalization
 from hf_audio.augment.masks import SpecAugment
 from hf_audio.augment.mixup import Mixup
@@ -18,4 +18,5 @@ __all__ = [
     "SpecAugment",
     "Warp",
     "augmentation_for",
+    "require_mixable",
 ]

@@ -52,7 +52,7 @@ class BatchMix:
     def __post_init__(self) -> None:
         if self.most < 2:
             raise InputError(
-                f"--batch_mix_max_windows {self.most} combines nothing: give 2 or more, or leave out combining"
+                f"--batch_mix_max_windows {self.most} mixes nothing: give 2 or more, or leave out batch mixing"
             )
 
     def draw(self, lot: Lot) -> BatchMixNumbers:

@@ -112,25 +112,31 @@ def _through(drawn: list[tuple[Augmentation, Any]], windows: Windows) -> Windows
     return windows
 
 
+def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
+    """Refuses batch mixing, which joins labels, where each clip has one class. Raises InputError."""
+    if config.batch_mix_probability and not labels.is_multi_label:
+        raise InputError(
+            "--batch_mix_probability joins labels, but each clip has exactly one class here: build features with "
+            "--several_labels, or leave it out"
+        )
+
+
 def augmentation_for(
     config: AugmentConfig, extractor: FeatureExtractionMixin, labels: LabelSpace | None = None
 ) -> Compose | None:
     """The augmentation that settings ask for, None when all are off.
 
     In the order of nature: the sound (its moment, speed, pitch, loudness), what sounds beside it, the recording of
-    both, its mixture with another one, and masks over what came out. Waveforms can be combined, nothing else.
+    both, its mixture with another one, and masks over what came out. Waveforms can be mixed, nothing else.
 
     Raises:
-        InputError: combining where each clip has one class; augmentation of anything but spectrograms, or of energies
-            where there are none: those of clips that are each normalized by themselves are not known, and MFCCs have
-            none.
+        InputError: batch mixing where each clip has one class; augmentation of anything but spectrograms, or of
+            energies where there are none: those of clips that are each normalized by themselves are not known, and
+            MFCCs have none.
     """
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
-    if config.batch_mix_probability and labels is not None and not labels.is_multi_label:
-        raise InputError(
-            "--batch_mix_probability joins labels, but each clip has exactly one class here: build features with "
-            "--several_labels, or leave it out"
-        )
+    if labels is not None:
+        require_mixable(config, labels)
     if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("batch_mix_") for name in wanted):
         steps = _batch_mix(config, extractor.sampling_rate)
         return Compose(steps, None) if steps else None

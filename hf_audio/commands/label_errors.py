@@ -113,6 +113,6 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     judges.add_argument("--predictions", nargs="+", default=[], help="judge by these scores/clips.parquet of runs")
     parser.add_argument("--hold_out", choices=("groups", "clips"), default="groups", help="default: %(default)s")
     parser.add_argument("--confidence", type=float, default=0.5, help="least of overrides.csv; default: %(default)s")
-    parser.add_argument("--plots", type=int, default=100, help="log-mel plots on the page; default: %(default)s")
+    parser.add_argument("--plots", type=int, default=100, help="spectrograms on the page; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
     return parser.parse_args(argv)

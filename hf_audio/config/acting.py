@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.model import AugmentConfig
 from hf_audio.errors import InputError
 
 
@@ -83,7 +84,7 @@ NEEDS = (
     Needs(
         ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
         lambda run: run.batch_mix_probability > 0,
-        "nothing is combined: give --batch_mix_probability too, or leave it out",
+        "no windows are mixed: give --batch_mix_probability too, or leave it out",
     ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
@@ -101,6 +102,11 @@ NEEDS = (
         ("shuffle_fraction",), lambda run: run.objective == "shuffled", "it is of --objective shuffled: leave it out"
     ),
     Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
+    Needs(
+        sorted(names_of(AugmentConfig)),
+        lambda run: not run.objective,
+        "pretraining hides or shuffles patches itself and augments nothing: leave it out",
+    ),
     *(
         Needs(
             (f"{what}_steps",),

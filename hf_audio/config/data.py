@@ -255,7 +255,7 @@ class FeatureConfig:
     hop_samples: int = setting(512, "For features=spectrogram: samples from one frame to the next.")
     channels: list[str] | None = setting(
         None,
-        "For features=spectrogram: images of one window, as channels of one tensor: mel, left, right, harmonic, "
+        "For features=spectrogram: spectrograms of one window, as channels of one tensor: mel, left, right, harmonic, "
         "percussive, mfcc, wavelet. Default: mel.",
     )
     step_s: float | None = setting(

@@ -18,9 +18,9 @@ from hf_audio.windows import SampleWindows
 
 
 class Form(Enum):
-    """What a window is to a model or a image, whatever its numbers mean: models say which form they read."""
+    """What a window is to a model or a plot, whatever its numbers mean: models say which form they read."""
 
-    IMAGE = "a image: [frames, bins], or [frames, channels, bins]"
+    IMAGE = "an image: [frames, bins], or [frames, channels, bins]"
     SOUND = "sound: [samples]"
     VECTORS = "vectors of named numbers: [steps, features]"
 
@@ -62,7 +62,7 @@ class WindowExtractor(Protocol):
 
 
 class Scale(NamedTuple):
-    """How stored values of a image become a model's inputs: (value - mean) / (deviations * std).
+    """How stored values of an image become a model's inputs: (value - mean) / (deviations * std).
 
     Attributes:
         mean, std: of the stored values; one number, or one for each channel.

@@ -196,7 +196,7 @@ class Fbank(Kind):
 
     name = "fbank"
     form = Form.IMAGE
-    described = "log-mel images"
+    described = "log-mel spectrograms"
     extractor = KaldiFbank
     published = (ASTFeatureExtractor, FbankFeatureExtractor)
     compared = ("sampling_rate", "num_mel_bins")

@@ -38,7 +38,7 @@ def write_label_errors(
     Args:
         data_dir: the recordings; the page then plays them from where they are.
         least_confidence: overrides.csv has the suggestions from this confidence on.
-        num_plots: log-mel plots on the page, of the likeliest errors; classical features have none.
+        num_plots: spectrograms on the page, of the likeliest errors; classical features have none.
 
     Returns:
         How many corrections overrides.csv has.

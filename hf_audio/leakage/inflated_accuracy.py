@@ -30,7 +30,7 @@ WAYS = {
 
 
 @dataclass(frozen=True)
-class PretendedAccuracy:
+class InflatedAccuracy:
     """Scores by window of quick models, each way of splitting: {model: {way: scores}}, see MODELS and WAYS."""
 
     metric: str
@@ -62,7 +62,7 @@ class PretendedAccuracy:
         return f"{mean}{deviation}" + ("" if way == "groups" else f", {self.inflated(way, model):+.1f}")
 
 
-def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int = 0) -> PretendedAccuracy:
+def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int = 0) -> InflatedAccuracy:
     """Trains quick models on the dataset's own split, and on random splits of its groups, clips and windows.
 
     All splits have the same sizes and the same windows: those of train and test (validation, where there is no test),
@@ -96,7 +96,7 @@ def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int =
             }
             for model, fit in fits.items()
         }
-    return PretendedAccuracy(metric, num_train, num_test, scores)
+    return InflatedAccuracy(metric, num_train, num_test, scores)
 
 
 class _Groups(dict):

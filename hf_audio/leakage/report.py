@@ -16,7 +16,7 @@ from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.figures.page import Row, Table
 from hf_audio.files import write_atomically
-from hf_audio.leakage.inflated_accuracy import PretendedAccuracy, train_both_ways
+from hf_audio.leakage.inflated_accuracy import InflatedAccuracy, train_both_ways
 from hf_audio.leakage.page import leak_page
 from hf_audio.leakage.search import Leak, find_leaks
 
@@ -51,7 +51,7 @@ class LeakReport:
     num_known: int
     known_found: float | None
     num_others: int
-    inflated: PretendedAccuracy | None = None
+    inflated: InflatedAccuracy | None = None
 
     def clip_pairs(self) -> list[Leak]:
         """The most similar windows of each two clips that share sound, most similar first."""
@@ -162,7 +162,7 @@ def leak_report(
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         rows = ([getattr(leak, column) for column in COLUMNS] for leak in report.leaks)
-        write_atomically(folder / "leakage.csv", csv_text([COLUMNS, *rows]))
+        write_atomically(folder / "leaks.csv", csv_text([COLUMNS, *rows]))
         write_atomically(
             folder / "report.html", leak_page(report.title, report.contents(100), report.clip_pairs(), features)
         )

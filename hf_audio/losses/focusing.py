@@ -5,6 +5,7 @@ Targets are probabilities; NaN in those of several labels is unknown, whose term
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,7 +14,7 @@ def focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, 
     """Focal loss over a softmax (Lin et al. 2017, arXiv 1708.02002): cross-entropy whose terms are multiplied by
     `(1 - p) ** gamma` of the class's probability p, `[batch]`; with gamma 0 it is cross-entropy."""
     log_probabilities = logits.log_softmax(dim=1)
-    terms = -targets * (1 - log_probabilities.exp()) ** gamma * log_probabilities
+    terms = -targets * _power(1 - log_probabilities.exp(), gamma) * log_probabilities
     return (terms if class_weights is None else terms * class_weights).sum(dim=1)
 
 
@@ -40,13 +41,18 @@ def asymmetric(
     unknown = targets.isnan()
     logits, targets = logits.masked_fill(unknown, 0.0), targets.masked_fill(unknown, 0.0)
     probabilities = logits.sigmoid()
-    positive = -functional.logsigmoid(logits) * (1 - probabilities) ** positive_gamma
+    positive = -functional.logsigmoid(logits) * _power(1 - probabilities, positive_gamma)
     if negative_margin:
         shifted = (probabilities - negative_margin).clamp(min=0.0)
-        negative = -(1 - shifted).log() * shifted**negative_gamma
+        negative = -(1 - shifted).log() * _power(shifted, negative_gamma)
     else:
-        negative = -functional.logsigmoid(-logits) * probabilities**negative_gamma
+        negative = -functional.logsigmoid(-logits) * _power(probabilities, negative_gamma)
     if class_weights is not None:
         positive = positive * class_weights
     terms = targets * positive + (1 - targets) * negative
     return terms.masked_fill(unknown, 0.0).mean(dim=1)
+
+
+def _power(shares: Tensor, gamma: float) -> Tensor:
+    """`shares ** gamma`, whose slope at 0 would be infinite for a gamma between 0 and 1, and its gradient no number."""
+    return shares.clamp(min=torch.finfo(shares.dtype).tiny) ** gamma

@@ -17,7 +17,7 @@ from hf_audio.environment import usable_cores
 
 MAX_FILES = 100_000  # whose sizes are asked for; of those that are as large as one of another corpus bytes are read
 NOT_LOOKED_FOR = (
-    "Copies in another format, level or cut were not looked for: scripts/report_leaks.py finds them in the features."
+    "Copies in another format, level or cut were not looked for: hf-audio leaks finds them in the features."
 )
 
 

@@ -18,6 +18,7 @@ from hf_audio.errors import InputError
 
 MAX_NAME = 500  # letters of the name of a group
 NO_GROUPS = "NO column says which recordings belong together, so every one is a group of its own"
+LEFT_OUT = "none, as --group_column_name none says, so every recording is a group of its own"
 
 
 class Groups(NamedTuple):
@@ -52,7 +53,7 @@ def groups_of(
     """
     column = _column(features, values, columns, reading, place)
     if column is None:
-        return Groups(None, by_itself, False, NO_GROUPS)
+        return Groups(None, by_itself, False, LEFT_OUT if reading.group_column_name == NONE else NO_GROUPS)
     names = values[column].cast(pa.string()).combine_chunks()
     if (pc.max(pc.utf8_length(names)).as_py() or 0) > MAX_NAME:
         raise InputError(

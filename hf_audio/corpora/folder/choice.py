@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hf_audio.corpora.folder.class_folders import read_class_folders
 from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, plain
 from hf_audio.corpora.folder.contents import Contents, contents_of
-from hf_audio.corpora.folder.idle import each_read
+from hf_audio.corpora.folder.idle import IdleError, each_read
 from hf_audio.corpora.folder.locating import Places, unique_names
 from hf_audio.corpora.folder.reading import Read, Reading, UndecidedError
 from hf_audio.corpora.folder.split_tables import are_splits, joined_splits
@@ -97,8 +97,14 @@ def _read_given_table(path: Path, reading: Reading) -> Read:
 
 
 def _no_table(root: Path, reading: Reading) -> InputError:
-    flag = "--layout table" if reading.layout else f"--{reading.of_table[0]}"
-    return InputError(f"{root} holds no table, which {flag} asks for; leave it out, or put a labels.csv there")
+    if reading.layout:
+        return InputError(
+            f"{root} holds no table, which --layout table asks for; leave it out, or put a labels.csv there"
+        )
+    setting = reading.of_table[0]
+    value = getattr(reading, setting)
+    told = value if isinstance(value, str) else " ".join(value)
+    return IdleError(setting, told, f"{root} holds no table, such as a labels.csv")
 
 
 def _refuse_saved_dataset(contents: Contents) -> None:

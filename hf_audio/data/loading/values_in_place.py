@@ -37,7 +37,7 @@ class ValueInPlace:
     """A `datasets` feature: stored is where a value lies, given is the value as `undecoded` columns have it.
 
     Args:
-        are_numbers: a list of float32; else the bytes of a image or a sound.
+        are_numbers: a list of float32; else the bytes of an image or a sound.
         files: of the shards, each with its `file_version`. They are of this machine, and go into no metadata.
     """
 
