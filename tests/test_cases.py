@@ -27,7 +27,7 @@ SEVERAL = {"d0": 10, "d1": 10, "d2": 10, "digit": 15}
 # case: clips of each class, and phrases of the paragraph
 UNDERSTOOD = {
     "split_dirs_and_stray_file": (THREE, ["below the folders test, train", "train/intro.wav"]),
-    "split_dirs_and_extra_folder": (THREE, ["from folders (test, train)", "the folder unlabeled beside the others"]),
+    "split_dirs_and_extra_folder": (THREE, ["from folders (test, train)", "the folder unlabelled beside the others"]),
     "train_in_train": (THREE, ["lies in a folder of the same name: read through it"]),
     "speaker_folders_in_classes": ({str(n): 60 for n in range(10)}, ["the 6 folders below the classes", "6 lie below"]),
     "fold_column": (THREE, ["Splits: column fold (1, 2, 3)."]),
