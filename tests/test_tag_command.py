@@ -112,6 +112,8 @@ def test_one_file_for_each_recording(model, tmp_path, format_name):
     for name in ("x/a.wav", "y/a.wav", "b.flac.wav"):
         write_sound(tmp_path / "recordings" / name, 2.2)
     flags = ["--model", model, "--format", format_name, "--threshold", "0.1"]
+    with pytest.raises(InputError, match="--top_k does not act on --format"):
+        tag.main([str(tmp_path), *flags, "--top_k", "3"])
     folder = tmp_path / "out"
     assert tag.main([str(tmp_path / "recordings"), *flags, "--output", str(folder)]) == 0
     written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

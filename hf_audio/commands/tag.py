@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 logger = named_logger(__name__)
 FORMAT_NAMES = ("table", "csv", "json", "jsonl", "audacity", "srt")  # of tagging/formats.py, too slow for --help
+OF_SEGMENTS = ("audacity", "srt")
 TOP_K = 5
 MAX_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
 
@@ -51,6 +52,10 @@ MAX_PROBED = 100  # recordings whose headers are read to tell how much there is 
 def main(argv: Sequence[str]) -> int:
     """Tags what the flags name."""
     given = _parser().parse_args(argv)
+    if given.top_k is not None and given.format in OF_SEGMENTS:
+        raise InputError(f"--top_k does not act on --format {given.format}, which has segments alone: leave it out")
+    if given.top_k is None:
+        given.top_k = TOP_K
     if given.top_k < 0:
         raise InputError(f"--top_k is a number of labels, or 0 for all, found {given.top_k}")
     if given.num_threads is not None and given.num_threads < 1:
@@ -77,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--window_s", type=float, help="seconds of a window; default: as the model was trained")
     add("--hop_s", type=float, help="seconds from one window to the next; default: the model's, or --window_s if given")
     add("--threshold", type=float, help="scores from here on are a yes; default: the model's")
-    add("--top_k", type=int, default=TOP_K, help="labels that are listed, 0 for all; default: %(default)s")
+    add("--top_k", type=int, help=f"labels that are listed, 0 for all; default: {TOP_K}")
     add("--smooth_s", type=float, help="seconds of the median over time before segments are made; default: a window")
     add("--batch_size", type=int, help="windows at a time; default: 8 on a CPU, 32 on an accelerator")
     add("--num_threads", type=int, help="that read recordings; default: one for each core")
