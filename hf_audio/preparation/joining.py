@@ -21,7 +21,7 @@ from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import OWN_COLUMNS, RENAMED, CorpusCard, metadata_columns
 from hf_audio.data.index.understanding import some
 from hf_audio.errors import InputError
-from hf_audio.preparation.shared_recordings import told_shared
+from hf_audio.preparation.shared_recordings import find_shared
 
 CORPUS = "corpus"  # the column that says where a clip is from
 MAX_UNDERSTOOD = 5_000  # letters in a card
@@ -56,9 +56,9 @@ def join(parts: Sequence[Part]) -> Joined:
     _check_spellings(parts)
     tables = _of_equal_types([_apart(part, labels) for part in parts])
     clips = pa.concat_tables(tables, promote_options="default")
-    shared = told_shared([part.name for part in parts], [part.clips for part in parts])
-    told = " ".join([_shares(parts), *_classes(parts, labels), shared])
-    return Joined(clips, labels, _card(parts, labels, told), told)
+    shared = find_shared([part.name for part in parts], [part.clips for part in parts])
+    told = " ".join([_shares(parts), *_classes(parts, labels), shared.told])
+    return Joined(clips, labels, _card(parts, labels, told, shared.num_apart), told)
 
 
 def _labels(spaces: Sequence[LabelSpace]) -> LabelSpace:
@@ -143,11 +143,15 @@ def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
     return said
 
 
-def _card(parts: Sequence[Part], labels: LabelSpace, told: str) -> CorpusCard:
-    """One card for all; licenses and citations are those of the others in it."""
+def _card(parts: Sequence[Part], labels: LabelSpace, told: str, num_apart: int) -> CorpusCard:
+    """One card for all; licenses and citations are those of the others in it.
+
+    Where `num_apart` recordings that two corpora share are in two splits, it does not say that groups are kept apart.
+    """
     cards = [dataclasses.replace(part.card, others=(), understood="") for part in parts]
     others = [*cards, *(other for part in parts for other in part.card.others)]
     protocols = " ".join(f"{part.name}: {part.card.protocol}" for part in parts if part.card.protocol)
+    but = f", but {num_apart:,} recordings that two of them share are in two splits" if num_apart else ""
     understood = " ".join(
         [told, *(f"Of {part.name}: {part.card.understood}" for part in parts if part.card.understood)]
     )
@@ -155,9 +159,9 @@ def _card(parts: Sequence[Part], labels: LabelSpace, told: str) -> CorpusCard:
         name=" + ".join(card.name for card in cards),
         license="",
         may_redistribute=all(card.may_redistribute for card in others),
-        protocol=f"Several corpora at once, each with its own split. {protocols}".strip(),
+        protocol=f"Several corpora at once, each with its own split{but}. {protocols}".strip(),
         problem_type=labels.problem_type,
         others=tuple(others),
-        groups_known=all(card.groups_known for card in cards),
+        groups_known=all(card.groups_known for card in cards) and not num_apart,
         understood=understood[:MAX_UNDERSTOOD],
     )

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +22,15 @@ NOT_LOOKED_FOR = (
 )
 
 
-def told_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> str:
-    """What is said of recordings that are in two corpora, and of what was not looked for.
+class Shared(NamedTuple):
+    """What is said of recordings that are in two corpora, and how many of them are in two splits."""
+
+    told: str
+    num_apart: int
+
+
+def find_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> Shared:
+    """Looks for recordings that are in two corpora; it is told what was not looked for, too.
 
     Args:
         names: of the corpora.
@@ -50,7 +58,7 @@ def told_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> str:
         said.append("Recordings in datasets were compared by their places alone, not by their bytes.")
     elif pc.count_distinct(rows["file"]).as_py() > MAX_FILES:
         said.append(f"Of more than {MAX_FILES:,} files the places were compared alone, not the bytes.")
-    return " ".join([*said, NOT_LOOKED_FOR])
+    return Shared(" ".join([*said, NOT_LOOKED_FOR]), len(apart))
 
 
 def _rows(name: str, clips: pa.Table) -> pa.Table:
