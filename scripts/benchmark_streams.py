@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for both ways
 
@@ -212,7 +213,6 @@ def clips_of(addresses: list[str]) -> Iterator[Clip]:
 
 def until_next(addresses: list[str], folder: Path) -> float:
     """Seconds from the start of a build that was stopped after half of its pieces until it decodes a recording."""
-    pieces.PIECE_BYTES = 1  # a row group each
     build, sounds, left = pieces.PieceBuilder.build, in_turn.sounds, [max(1, len(addresses) // ROWS_A_GROUP // 2)]
     came: list[float] = []
 
@@ -228,13 +228,13 @@ def until_next(addresses: list[str], folder: Path) -> float:
             raise KeyboardInterrupt
         yield
 
-    pieces.PieceBuilder.build = some
-    with contextlib.suppress(KeyboardInterrupt):
-        ours(addresses, folder, 1)
-    pieces.PieceBuilder.build, in_turn.sounds = build, first
-    start = time.perf_counter()
-    with contextlib.suppress(KeyboardInterrupt):
-        ours(addresses, folder, 1)
+    # a row group is a piece; all of it is put back, for whoever else builds in this process
+    with mock.patch.object(pieces, "PIECE_BYTES", 1):
+        with mock.patch.object(pieces.PieceBuilder, "build", some), contextlib.suppress(KeyboardInterrupt):
+            ours(addresses, folder, 1)
+        start = time.perf_counter()
+        with mock.patch.object(in_turn, "sounds", first), contextlib.suppress(KeyboardInterrupt):
+            ours(addresses, folder, 1)
     return came[0] - start
 
 
