@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow as pa
 from huggingface_hub import HfApi, HfFileSystem, constants
 from huggingface_hub.hf_api import RepoFile
 
@@ -150,15 +148,6 @@ def held(file: BinaryIO, num_bytes: int, scratch: Path | None) -> BinaryIO:
     while block := file.read(min(BLOCK_BYTES, num_bytes - copy.tell())):
         copy.write(block)
     return copy
-
-
-def held_bytes(source: object) -> int:
-    """What a recording takes that is held, in memory or in a temporary file; 0 of one that lies where it was."""
-    if isinstance(source, io.BytesIO):
-        return source.getbuffer().nbytes
-    if isinstance(source, pa.BufferReader):
-        return source.size()
-    return os.fstat(source.fileno()).st_size if hasattr(source, "fileno") else 0
 
 
 def sizes_on_hub(addresses: Iterable[str], token: str | bool | None) -> dict[str, int]:

@@ -14,21 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_audio.data.index.table import Clip, rows_of
-from hf_audio.data.recordings.ahead import read_ahead
 from hf_audio.data.recordings.containers import MAX_RECORDING_BYTES, NO_SOUND, parts_of, sounds
 from hf_audio.data.recordings.headers import Source
 from hf_audio.data.recordings.hub_files import (
     ON_HUB,
     MissingFileError,
     held,
-    held_bytes,
     open_container,
     sizes_on_hub,
 )
 from hf_audio.data.recordings.reasons import AudioError
 
 FILES_AT_A_TIME = 16  # whose sizes or row groups are asked for
-AHEAD_BYTES = 16 << 20  # of recordings that wait to be decoded: a minute and a half of a CD's sound
 
 
 def reading_order(clips: pa.Table) -> np.ndarray:
@@ -114,7 +111,7 @@ def _sizes(paths: Sequence[str], token: str | bool | None) -> dict[str, int]:
 def recordings_in_turn(
     clips: pa.Table, token: str | bool | None = None, scratch: Path | None = None
 ) -> Iterator[tuple[list[Clip], Source | AudioError]]:
-    """Each recording, or why there is none, with the clips that are stretches of it; some are read ahead.
+    """Each recording, or why there is none, with the clips that are stretches of it.
 
     A file on this disk comes as its path, all else as a file of its own, which those that follow leave as it is.
 
@@ -126,7 +123,7 @@ def recordings_in_turn(
     Raises:
         InputError: a container is damaged or cannot be reached.
     """
-    return read_ahead(_in_turn(clips, token, scratch), lambda one: held_bytes(one[1]), AHEAD_BYTES)
+    return _in_turn(clips, token, scratch)
 
 
 def _in_turn(
