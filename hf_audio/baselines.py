@@ -76,7 +76,7 @@ def window_statistics(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each stored window as one vector, un-normalized.
 
-    Mean and deviation over time of each bin of images, or of log-mel features of sound; of vectors, which are
+    Mean and standard deviation over time of each bin of images, or of log-mel features of sound; of vectors, which are
     statistics already, the mean over steps.
 
     Args:

@@ -160,8 +160,8 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         print("streaming was not measured: tests/hub_server.py, a Hub on 127.0.0.1, is not here")
 
 
-def report(what: str, value: float, meant: str = "") -> None:
-    print(f"ratio  {what:42} {value:10.3f}  {f'(meant: {meant})' if meant else ''}")
+def report(what: str, value: float, goal: str = "") -> None:
+    print(f"ratio  {what:42} {value:10.3f}  {f'(goal: {goal})' if goal else ''}")
 
 
 def turns(ways: dict[str, Callable[[], None]], repeats: int, clock: str = "wall") -> dict[str, float]:

@@ -175,7 +175,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         return batch[:, 0] if self.num_channels == 1 else batch
 
     def _statistics(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalized by."""
+        """Mean and standard deviation `[channels, 1, 1]` that a window `[channels, frames, bins]` is normalized by."""
         if self.normalization == "clip":
             mean = window.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
             std = varying(window.std(axis=(1, 2), dtype=np.float64))
@@ -185,7 +185,7 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def constants(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation `[channels]` that all windows are normalized by, where each has none of its own."""
+        """Mean and standard deviation `[channels]` that all windows are normalized by, unless each has its own."""
         is_plain = self.normalization != "dataset"
         mean, std = (
             np.full(self.num_channels, other if is_plain or numbers is None else numbers, dtype=np.float32)

@@ -123,12 +123,6 @@ def recordings_in_turn(
     Raises:
         InputError: a container is damaged or cannot be reached.
     """
-    return _in_turn(clips, token, scratch)
-
-
-def _in_turn(
-    clips: pa.Table, token: str | bool | None, scratch: Path | None
-) -> Iterator[tuple[list[Clip], Source | AudioError]]:
     for (path, name), run in groupby(rows_of(clips), key=lambda clip: (clip.path, clip.audio_field)):
         its = [list(of_one) for _, of_one in groupby(run, key=lambda clip: clip.audio_row)]
         if its[0][0].audio_row is None:
