@@ -15,23 +15,18 @@ from typing import Any
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_audio.config import (
-    AugmentConfig,
-    BuildConfig,
     ClassicalConfig,
     CorpusConfig,
     DataConfig,
-    FeatureConfig,
     HubConfig,
-    LossConfig,
-    MixingConfig,
     ModelConfig,
     PretrainingConfig,
     Recipe,
     RunConfig,
     ShareConfig,
-    SplitConfig,
 )
 from hf_audio.config.acting import require_acting
+from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
 from hf_audio.data.loading.dataset_files import is_feature_folder
 from hf_audio.environment import require_working_torchaudio
 from hf_audio.errors import InputError, unknown_name
@@ -40,9 +35,8 @@ from hf_audio.privacy import remember_token
 from hf_audio.training.argument_checks import require_makeable, require_of_classical_models, require_useful
 from hf_audio.training.arguments import fit_workers, training_defaults
 
-RECORDING_GROUPS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
-CONFIG_GROUPS = (*RECORDING_GROUPS, ModelConfig, AugmentConfig, LossConfig, HubConfig, RunConfig)
-ALL_GROUPS = (DataConfig, *CONFIG_GROUPS, PretrainingConfig, ClassicalConfig, ShareConfig)
+GROUPS = {**RECORDING_GROUPS, **NETWORK_GROUPS, "hub": HubConfig, "run": RunConfig}
+ALL_GROUPS = (DataConfig, *GROUPS.values(), PretrainingConfig, ClassicalConfig, ShareConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MAX_YAML_BYTES = 1 << 18
@@ -106,7 +100,7 @@ def parse_recipe(
     has_adapters = ModelConfig in found and found[ModelConfig].lora_rank > 0
     require_makeable(found[TrainingArguments], given, has_adapters)
     return Recipe(
-        *(found.get(kind) or kind() for kind in (*CONFIG_GROUPS, TrainingArguments)),
+        **{name: found.get(kind) or kind() for name, kind in (GROUPS | {"training": TrainingArguments}).items()},
         pretraining=found.get(PretrainingConfig),
         classical=found.get(ClassicalConfig),
         push_to_hub=push_to_hub,
@@ -153,8 +147,8 @@ def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
         return any(field.name in values for field in dataclasses.fields(group))
 
     if names_one_of(ClassicalConfig):
-        return (*RECORDING_GROUPS, ClassicalConfig, HubConfig, RunConfig)
-    return (*CONFIG_GROUPS, *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
+        return (*RECORDING_GROUPS.values(), ClassicalConfig, HubConfig, RunConfig)
+    return (*GROUPS.values(), *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

@@ -1,15 +1,19 @@
 """Every setting of a recipe beyond transformers' TrainingArguments: a unit in each name, help on each field.
 
 The field names are the command-line flags. Values come from the recipe, then `--demo`, then `--config FILE.yaml`, then
-the command line; recipe.py puts them together.
+the command line; parsing.py puts them together.
 """
 
+from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
+from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
-from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
+from hf_audio.config.model import ClassicalConfig, ModelConfig, PretrainingConfig
+from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.config.run import HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import setting
 from hf_audio.config.sharing import ShareConfig
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
 
 __all__ = [
     "AugmentConfig",
@@ -17,15 +21,18 @@ __all__ = [
     "ClassicalConfig",
     "CorpusConfig",
     "DataConfig",
+    "DistillingConfig",
     "FeatureConfig",
     "HubConfig",
     "LossConfig",
     "MixingConfig",
     "ModelConfig",
+    "OptimizingConfig",
     "PretrainingConfig",
     "Recipe",
     "RunConfig",
     "ShareConfig",
     "SplitConfig",
+    "WaveformAugmentConfig",
     "setting",
 ]

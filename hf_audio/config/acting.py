@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
-from hf_audio.config.model import AugmentConfig
 from hf_audio.errors import InputError
 
 

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio.config.acting import idle
-from hf_audio.config.data import SEVERAL, BuildConfig, CorpusConfig, FeatureConfig, MixingConfig, SplitConfig
-from hf_audio.config.loss import LossConfig
-from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
-from hf_audio.config.run import HubConfig, Recipe, RunConfig
+from hf_audio.config.data import SEVERAL
+from hf_audio.config.model import ClassicalConfig, PretrainingConfig
+from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS, HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
 from hf_audio.privacy import last_name, public_name, public_value
 
-OF_RECORDINGS = (CorpusConfig, SplitConfig, BuildConfig, FeatureConfig, MixingConfig)
-GROUPS = (*OF_RECORDINGS, ModelConfig, AugmentConfig, LossConfig, PretrainingConfig, ClassicalConfig)
+GROUPS = (*RECORDING_GROUPS.values(), *NETWORK_GROUPS.values(), PretrainingConfig, ClassicalConfig)
 SETTINGS = [field for group in GROUPS for field in dataclasses.fields(group)]
 FIELDS = {field.name: field for field in (*SETTINGS, *dataclasses.fields(HubConfig), *dataclasses.fields(RunConfig))}
 # The flags of a reported command: all that say what is trained on what and how. Others stay here: where files lie and
@@ -43,11 +41,8 @@ def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None
     Args:
         of_features: the settings of features that their kind has; without them all are said.
     """
-    of_model = ("classical",) if recipe.classical else ("model", "augment", "loss")
-    groups = {
-        group: vars(getattr(recipe, group))
-        for group in ("corpus", "split", "building", "features", "mixing", *of_model)
-    }
+    of_model = ("classical",) if recipe.classical else NETWORK_GROUPS
+    groups = {group: vars(getattr(recipe, group)) for group in (*RECORDING_GROUPS, *of_model)}
     idle_ones = {name for name, _ in idle(flat_settings(recipe))}
     if of_features is not None:
         idle_ones |= groups["features"].keys() - set(of_features)
@@ -60,7 +55,7 @@ def reported_settings(recipe: Recipe, of_features: Collection[str] | None = None
 
 def flat_settings(recipe: Recipe) -> dict[str, Any]:
     """All settings of our own by their names."""
-    of_model = (recipe.model, recipe.augment, recipe.loss, recipe.classical)
+    of_model = (*(getattr(recipe, group) for group in NETWORK_GROUPS), recipe.classical)
     groups = (recipe.data, recipe.features, recipe.mixing, *of_model, recipe.hub)
     found = {name: value for group in groups if group for name, value in vars(group).items()}
     return found | {"push_to_hub": recipe.push_to_hub, "stored_features": recipe.stored_features}

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
+from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
-from hf_audio.config.model import AugmentConfig, ClassicalConfig, ModelConfig, PretrainingConfig
+from hf_audio.config.model import ClassicalConfig, ModelConfig, PretrainingConfig
+from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.config.setting import PATH, setting
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.hub_licenses import model_license
 
 if TYPE_CHECKING:
@@ -52,6 +56,24 @@ class RunConfig:
     overwrite_run: bool = setting(False, "Throw away what another run left in --output_dir.")
 
 
+# The groups of flags that a recipe has, by their names in it: all, and those of networks alone
+RECORDING_GROUPS = {
+    "corpus": CorpusConfig,
+    "split": SplitConfig,
+    "building": BuildConfig,
+    "features": FeatureConfig,
+    "mixing": MixingConfig,
+}
+NETWORK_GROUPS = {
+    "model": ModelConfig,
+    "augment": AugmentConfig,
+    "waveform_augment": WaveformAugmentConfig,
+    "loss": LossConfig,
+    "optimizing": OptimizingConfig,
+    "distilling": DistillingConfig,
+}
+
+
 @dataclass
 class Recipe:
     """All settings of one experiment, as the stages read them."""
@@ -63,7 +85,10 @@ class Recipe:
     mixing: MixingConfig
     model: ModelConfig
     augment: AugmentConfig
+    waveform_augment: WaveformAugmentConfig
     loss: LossConfig
+    optimizing: OptimizingConfig
+    distilling: DistillingConfig
     hub: HubConfig
     run: RunConfig
     training: TrainingArguments
