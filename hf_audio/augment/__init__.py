@@ -1,4 +1,4 @@
-"""On-device augmentation of feature batches."""
+"""Augmentation of batches on their device: spectrograms here, waveforms in `waveform`."""
 
 from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
@@ -7,6 +7,7 @@ from hf_audio.augment.masks import SpecAugment
 from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
 from hf_audio.augment.warp import Warp
+from hf_audio.augment.waveform import waveform_steps
 
 __all__ = [
     "Augmentation",
@@ -19,4 +20,5 @@ __all__ = [
     "Warp",
     "augmentation_for",
     "require_mixable",
+    "waveform_steps",
 ]
