@@ -1,6 +1,7 @@
 """On-device augmentation of feature batches."""
 
 from hf_audio.augment.batch_mix import BatchMix
+from hf_audio.augment.before_features import BeforeFeatures
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
 from hf_audio.augment.energies import Normalization
 from hf_audio.augment.masks import SpecAugment
@@ -11,6 +12,7 @@ from hf_audio.augment.warp import Warp
 __all__ = [
     "Augmentation",
     "BatchMix",
+    "BeforeFeatures",
     "Compose",
     "Mixup",
     "Normalization",
