@@ -150,12 +150,14 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
-    from hf_audio.augment import augmentation_for
+    from hf_audio.augment import augmentation_for, waveform_steps
     from hf_audio.training import Classification
+
+    waveform = waveform_steps(recipe.waveform_augment, features.extractor.sampling_rate)
 
     objective = Classification(
         features,
-        augment=augmentation_for(recipe.augment, features.extractor, features.labels),
+        augment=augmentation_for(recipe.augment, features.extractor, features.labels, waveform),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
     )

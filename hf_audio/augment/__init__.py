@@ -1,4 +1,4 @@
-"""On-device augmentation of feature batches."""
+"""Augmentation of batches on their device: spectrograms here, waveforms in `waveform`."""
 
 from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.before_features import BeforeFeatures
@@ -8,6 +8,7 @@ from hf_audio.augment.masks import SpecAugment
 from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
 from hf_audio.augment.warp import Warp
+from hf_audio.augment.waveform import waveform_steps
 
 __all__ = [
     "Augmentation",
@@ -21,4 +22,5 @@ __all__ = [
     "Warp",
     "augmentation_for",
     "require_mixable",
+    "waveform_steps",
 ]

@@ -25,7 +25,7 @@ from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
-from hf_audio.models.inputs import model_inputs
+from hf_audio.models.inputs import model_inputs, with_own_mask
 from hf_audio.training.objective import Batch, Objective, Places
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -87,6 +87,7 @@ class Classification(Objective):
         if self.augment is not None:
             windows, draws = (batch["input_values"], targets, batch["num_frames"]), self.augment.draw(places.keys)
             batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
+            batch = with_own_mask(batch)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
         if self.label_smoothing:
