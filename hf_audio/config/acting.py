@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.errors import InputError
 
 
@@ -38,6 +39,11 @@ WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
+OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
+WAVE_AUGMENTATIONS = [
+    name[len("wave_") : -len("_probability")] for name in OF_WAVEFORMS if name.endswith("_probability")
+]
+
 NEEDS = (
     Needs(
         (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_license"),
@@ -54,6 +60,11 @@ NEEDS = (
         ("streaming",),
         lambda run: run.stored_features,
         "it is for a --dataset with features that were built already: leave it out",
+    ),
+    Needs(
+        ("features_on_device",),
+        lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
+        "features are computed where a network is trained: build --features waveform, and give it there",
     ),
     Needs(
         ("data_dir",),
@@ -86,6 +97,20 @@ NEEDS = (
         lambda run: run.batch_mix_probability > 0,
         "no windows are mixed: give --batch_mix_probability too, or leave it out",
     ),
+    Needs(
+        OF_WAVEFORMS,
+        lambda run: run.features == "waveform" or getattr(run, "features_on_device", False),
+        "it varies sound, and spectrograms are stored here: give --features_on_device too, which computes them in "
+        "training, or --features waveform and a model of waveforms",
+    ),
+    *(
+        Needs(
+            [name for name in OF_WAVEFORMS if name.startswith(f"wave_{what}_") and not name.endswith("_probability")],
+            lambda run, what=what: getattr(run, f"wave_{what}_probability") > 0,
+            f"--wave_{what}_probability is 0: give it too, e.g. 0.5, or leave it out",
+        )
+        for what in WAVE_AUGMENTATIONS
+    ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
         ("positive_gamma", "negative_gamma", "negative_margin"),
@@ -103,7 +128,7 @@ NEEDS = (
     ),
     Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
     Needs(
-        sorted(names_of(AugmentConfig)),
+        sorted(names_of(AugmentConfig, WaveformAugmentConfig)),
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
     ),
