@@ -34,6 +34,7 @@ from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
+from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
 from hf_audio.preparation.extractors import settings_of
 from hf_audio.preparation.loaded_features import as_asked, check_wanted
 from hf_audio.preparation.sources import FEATURES, kinds_and_commits
@@ -74,6 +75,7 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             options=_model_options(settings),
         )
     _settle_source(recipe)
+    require_added_sounds(recipe.waveform_augment, recipe.data)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)
@@ -153,7 +155,9 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     from hf_audio.augment import augmentation_for, waveform_steps
     from hf_audio.training import Classification
 
-    waveform = waveform_steps(recipe.waveform_augment, features.extractor.sampling_rate)
+    rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
+    sounds = added_sounds(settings, recipe.data, features.manifest, rate, recipe.stored_features)
+    waveform = waveform_steps(settings, rate, sounds)
 
     objective = Classification(
         features,
