@@ -1,6 +1,7 @@
 """Augmentation of batches on their device: spectrograms here, waveforms in `waveform`."""
 
 from hf_audio.augment.batch_mix import BatchMix
+from hf_audio.augment.before_features import BeforeFeatures
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
 from hf_audio.augment.energies import Normalization
 from hf_audio.augment.masks import SpecAugment
@@ -12,6 +13,7 @@ from hf_audio.augment.waveform import waveform_steps
 __all__ = [
     "Augmentation",
     "BatchMix",
+    "BeforeFeatures",
     "Compose",
     "Mixup",
     "Normalization",

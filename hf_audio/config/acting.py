@@ -62,6 +62,11 @@ NEEDS = (
         "it is for a --dataset with features that were built already: leave it out",
     ),
     Needs(
+        ("features_on_device",),
+        lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
+        "features are computed where a network is trained: build --features waveform, and give it there",
+    ),
+    Needs(
         ("data_dir",),
         lambda run: not run.dataset,
         "--dataset says where the recordings are: leave one of the two out",
