@@ -57,8 +57,8 @@ class AugmentConfig:
     )
     mixstyle_alpha: float = setting(
         0.0,
-        "Freq-MixStyle: mean and deviation of each mel bin move towards another window's, labels stay; both parameters "
-        "of the Beta distribution of the share; 0 is off.",
+        "Freq-MixStyle: each mel bin's mean and standard deviation move towards another window's, labels stay; both "
+        "parameters of the Beta distribution of the share; 0 is off.",
     )
     mixstyle_probability: float = setting(0.5, "Freq-MixStyle: how likely a window is changed at all.")
     mixup_alpha: float = setting(0.0, "Mixup: both parameters of the Beta distribution of the mixing share; 0 is off.")
