@@ -6,7 +6,7 @@ rows of the feature dataset
   → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
                    on_device leaves it sound, and waveforms are varied before
   → smooth         targets move a little towards an even answer
-  → model          logits
+  → model          logits, by a part of its patches where some are dropped
   → window losses  cross-entropy, or binary cross-entropy over all classes that are known
 """
 
@@ -27,6 +27,7 @@ from hf_audio.losses import class_weights_from_counts, smooth_targets, window_lo
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
 from hf_audio.models.inputs import model_inputs, with_own_mask
 from hf_audio.training.objective import Batch, Objective, Places
+from hf_audio.training.patch_dropout import PatchDropout
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
 
@@ -52,6 +53,7 @@ class Classification(Objective):
         augment: see hf_audio.augment.Compose; for training batches only.
         loss: which loss, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
+        patch_dropout: of a spectrogram transformer, which patches training steps leave out.
     """
 
     metric_names = ("loss", *METRIC_NAMES)
@@ -63,8 +65,9 @@ class Classification(Objective):
         augment: Augment | None = None,
         loss: LossConfig | None = None,
         label_smoothing: float = 0.0,
+        patch_dropout: PatchDropout | None = None,
     ) -> None:
-        self.features, self.labels = features, features.labels
+        self.features, self.labels, self.patch_dropout = features, features.labels, patch_dropout
         self.augment, self.loss, self.label_smoothing = augment, loss or LossConfig(), label_smoothing
         self.class_weights = _class_weights(features, self.loss.class_weights)
         self.window_losses = window_losses_for(features.labels, self.class_weights, self.loss)
@@ -78,6 +81,8 @@ class Classification(Objective):
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
+        if self.patch_dropout:
+            self.patch_dropout.attach(model)
         # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) == "arcface"
 
@@ -92,6 +97,8 @@ class Classification(Objective):
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
         if self.label_smoothing:
             targets = smooth_targets(targets, self.label_smoothing, self.labels)
+        if self.patch_dropout:
+            model = self.patch_dropout.around(model, places, batch["num_frames"])
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
         return self.window_losses(model(**model_inputs(self.model, batch), **margins).logits, targets)
 
@@ -127,6 +134,7 @@ class Classification(Objective):
             "class_weights": None if weights is None else [round(float(weight), 6) for weight in weights],
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
+            **(self.patch_dropout.settings() if self.patch_dropout else {}),
         }
 
 
