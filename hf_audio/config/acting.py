@@ -136,6 +136,52 @@ NEEDS = (
         lambda run: run.wave_reverb_probability > 0,
         "--wave_reverb_probability is 0: leave one of the two out",
     ),
+    Needs(
+        ("filter_augment_type",),
+        lambda run: run.filter_augment_db > 0,
+        "FilterAugment is off: give --filter_augment_db too, e.g. 6, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_probability",),
+        lambda run: run.mixstyle_alpha > 0,
+        "Freq-MixStyle is off: give --mixstyle_alpha too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_alpha",),
+        lambda run: run.mixstyle_alpha == 0 or run.mixstyle_probability > 0,
+        "--mixstyle_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutmix_probability", "cutmix_shape"),
+        lambda run: run.cutmix_alpha > 0,
+        "CutMix is off: give --cutmix_alpha too, e.g. 1, or leave it out",
+    ),
+    Needs(
+        ("cutmix_alpha",),
+        lambda run: run.cutmix_alpha == 0 or run.cutmix_probability > 0,
+        "--cutmix_probability 0 mixes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutout_bins", "cutout_rectangles"),
+        lambda run: run.cutout_s > 0,
+        "nothing is cut out: give --cutout_s too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("image_probability",),
+        lambda run: run.image_gain > 0 or run.image_noise > 0,
+        "the image stays as it is: give --image_gain or --image_noise too, or leave it out",
+    ),
+    Needs(
+        ("image_gain", "image_noise"),
+        lambda run: not (run.image_gain or run.image_noise) or run.image_probability > 0,
+        "--image_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("time_roll_s",),
+        lambda run: not run.time_shift,
+        "--time_shift starts a window anywhere already: leave one of the two out, where a recipe sets it by "
+        "--time_shift false",
+    ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
         ("positive_gamma", "negative_gamma", "negative_margin"),
