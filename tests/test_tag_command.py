@@ -41,6 +41,7 @@ def recordings(tmp_path_factory):
         write_sound(root / f"{number % 7}" / f"{number:03}.wav", 0.05 + 0.13 * (number % 11), seed=number % 5)
     (root / "3" / "broken.wav").write_bytes(b"PK\x03\x04" + bytes(500))
     (root / "notes.txt").write_text("none")
+    os.mkfifo(root / "3" / "pipe.wav")
     return root
 
 
@@ -54,6 +55,8 @@ def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
     rows = rows_of(output.read_text())
     files = list(dict.fromkeys(row[0] for row in rows[1:]))
     assert len(files) == NUM_FILES and files == sorted(files)
+    assert "1 pipes, sockets or devices below" in caplog.text
+    assert f"first {recordings / '3' / 'pipe.wav'}: left out" in caplog.text
     assert [record.message for record in caplog.records][-2:] == [
         f"{recordings / '3' / 'broken.wav'}: unreadable: Format not recognised.",
         f"1 of {NUM_FILES + 1} recordings could not be read",
@@ -142,6 +145,14 @@ def test_audio_and_lists_on_stdin(model, tmp_path, monkeypatch, capfdbinary):
     (tmp_path / "list.txt").write_text(f"{path}\n")
     tag.main(["--files_from", str(tmp_path / "list.txt"), "--model", model, "--format", "json"])
     assert json.loads(capfdbinary.readouterr().out) == [listed]
+
+
+def test_a_name_that_is_not_utf8_is_json_all_the_same(model, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
+    os.rename(write_sound(tmp_path / "a.wav", 0.6), path)
+    output = tmp_path / "tags.jsonl"
+    assert tag.main([path, "--model", model, "--format", "jsonl", "--output", str(output)]) == 0
+    assert json.loads(output.read_bytes())["file"] == path and r"\udcff.wav" in output.read_text("utf-8")
 
 
 def test_a_private_model_of_the_hub_in_a_process_of_its_own(model, hub, token, hub_env, tmp_path):
