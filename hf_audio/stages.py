@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,6 @@ from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Rec
 from hf_audio.config.acting import require_acting
 from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.reported import flat_settings, reported_command, reported_settings
-from hf_audio.data.index.columns import untrained
 from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor, load_features
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
@@ -116,9 +114,7 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     metadata = recipe.model.metadata or ()
     build_corpus_features(
         *(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata),
-        check_clips=lambda found: _check_labels(
-            recipe, found.labels, found.card.name, untrained(found.clips, found.labels.names)
-        ),
+        check_clips=lambda found: _check_labels(recipe, found.labels, found.card.name),
     )
     if publishes:
         url = push_features(
@@ -319,18 +315,12 @@ def _check_publishing(recipe: Recipe) -> None:
     claim_model_repo(_repo(recipe, "model"), private)
 
 
-def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str, absent: Collection[str] = ()) -> None:
-    """Refuses a loss or an augmentation that such labels cannot have, before features are built.
-
-    Args:
-        absent: classes without a training clip.
-    """
+def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
+    """Refuses a loss or an augmentation that such labels cannot have, before features are built."""
     from hf_audio.augment import require_mixable
-    from hf_audio.losses import TaskLoss, require_training_clips
+    from hf_audio.losses import TaskLoss
 
     TaskLoss(labels, recipe.loss, corpus=corpus)
-    if recipe.loss.class_weights != "none":
-        require_training_clips(absent)
     require_mixable(recipe.augment, labels)
 
 

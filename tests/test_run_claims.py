@@ -159,15 +159,28 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
         train_model(recipe, model, tiny_features)
 
 
-@pytest.mark.parametrize("flags", ["--loss asymmetric", "--batch_mix_probability 0.5"])
-def test_what_needs_several_labels_is_refused_before_features_are_built(tmp_path, flags):
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--loss asymmetric", "exactly one class here"),
+        ("--batch_mix_probability 0.5", "exactly one class here"),
+        ("--loss family --families corpus", "Nothing is known of families of classes in Own recordings"),
+        ("--class_weights effective", "Class 'hum' has no training clip, so it cannot be learnt"),
+        ("--several_labels --center_weight 0.1", "compare windows of one class each"),
+    ],
+)
+def test_a_loss_that_cannot_be_is_refused_before_features_are_built(tmp_path, flags, sentence):
     for label in ("hiss", "hum"):
         (tmp_path / "sounds" / label).mkdir(parents=True)
         for number in range(3):
             noise = np.random.default_rng(number).uniform(-0.5, 0.5, 8000)
             soundfile.write(tmp_path / "sounds" / label / f"{number}.wav", noise, 16_000)
+    rows = [f"{label}/{number}.wav,{label}," for label in ("hiss", "hum") for number in range(3)]
+    splits = ["train", "validation", "test", "test" if "weights" in flags else "train", "validation", "test"]
+    table = ["path,label,split", *(row + split for row, split in zip(rows, splits, strict=True))]
+    (tmp_path / "sounds" / "labels.csv").write_text("\n".join(table) + "\n")
     argv = ["--data_dir", str(tmp_path / "sounds"), *flags.split()]
     recipe = parse_recipe({"output_dir": str(tmp_path / "run")}, argv=argv)
-    with pytest.raises(InputError, match="exactly one class here"):
+    with pytest.raises(InputError, match=sentence):
         prepare_features(recipe)
     assert not (tmp_path / "run").exists()

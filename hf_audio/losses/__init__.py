@@ -16,14 +16,13 @@ from torch import Tensor
 
 from hf_audio.config.loss import LossConfig
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.losses.class_weights import class_weights_from_counts, require_training_clips
+from hf_audio.losses.class_weights import class_weights_from_counts
 from hf_audio.losses.task_loss import TaskLoss, smooth_targets
 
 __all__ = [
     "TaskLoss",
     "class_weights_from_counts",
     "loss_for",
-    "require_training_clips",
     "smooth_targets",
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +40,9 @@ def class_weights_from_counts(
         InputError: a class has no training clip, or an unknown scheme.
     """
     counts = np.asarray(label_counts, dtype=np.float64)
-    require_training_clips(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
+    if (counts <= 0).any():
+        absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
+        raise InputError(f"No training clip carries {absent}: class weights need one of each class; drop the class")
     if scheme not in SCHEMES:
         raise unknown_name("class_weights", scheme, SCHEMES)
     num_clips = np.asarray(num_clips, dtype=np.float64)
@@ -51,14 +52,3 @@ def class_weights_from_counts(
     else:
         weights = (num_clips - counts) / counts if labels.is_multi_label else num_clips / (len(counts) * counts)
     return np.clip(weights, 1 / MAX_WEIGHT, MAX_WEIGHT).astype(np.float32)
-
-
-def require_training_clips(absent: Iterable[str]) -> None:
-    """Refuses class weights where classes have no training clip, which are `absent`.
-
-    Raises:
-        InputError: there are such classes.
-    """
-    names = ", ".join(absent)
-    if names:
-        raise InputError(f"No training clip carries {names}: class weights need one of each class; drop the class")

@@ -34,7 +34,8 @@ class EmbeddingTap:
         weights = next(
             weights for weights in classifier.parameters() if weights.ndim > 1
         )  # [out, in], or one per class
-        self.size = weights.shape[1] - sum(len(values) + 1 for values in metadata.values())
+        given = getattr(classifier, "in_features", weights.shape[1])
+        self.size = given - sum(len(values) + 1 for values in metadata.values())
         self._kept: Tensor | None = None
         classifier.register_forward_pre_hook(self._keep)
 

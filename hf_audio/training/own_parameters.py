@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 from torch.distributed import ReduceOp, all_reduce
@@ -49,7 +50,7 @@ def load_own(own: nn.Module, checkpoint: str) -> None:
     """
     try:
         own.load_state_dict(load(read_whole(Path(checkpoint) / OWN_FILE, MAX_BYTES)))
-    except (InputError, ValueError, RuntimeError, OSError) as error:
+    except (InputError, SafetensorError, RuntimeError) as error:
         raise InputError(
             f"{Path(checkpoint).name} has not what its loss had learned ({OWN_FILE}): give --overwrite_run true to "
             "start anew"
