@@ -29,6 +29,7 @@ from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
 from hf_audio.config.acting import require_acting
+from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.reported import flat_settings, reported_command, reported_settings
 from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.data.loading.training_share import share_of_training
@@ -108,7 +109,7 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
     streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
     features = load_features(dataset, streaming=streaming, token=recipe.token, revision=recipe.corpus.dataset_revision)
     check_wanted(features, recipe.features)
-    _check_labels(recipe, features.labels)
+    _check_labels(recipe, features.labels, features.corpus)
     return features
 
 
@@ -117,7 +118,7 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     metadata = recipe.model.metadata or ()
     build_corpus_features(
         *(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata),
-        check_labels=lambda labels: _check_labels(recipe, labels),
+        check_clips=lambda found: _check_labels(recipe, found.labels, found.card.name),
     )
     if publishes:
         url = push_features(
@@ -290,7 +291,7 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
 def _model_options(settings: ModelConfig) -> dict[str, Any]:
     """What the flags say of the model's config, where they differ from the preset."""
     options = dict(settings.model_options or {})
-    flags = {"head": settings.head, "head_sizes": settings.head_sizes, "head_dropout": settings.head_dropout}
+    flags = {name: getattr(settings, name) for name in HEAD_FLAGS}
     return options | {name: value for name, value in flags.items() if value is not None}
 
 
@@ -322,10 +323,10 @@ def _check_publishing(recipe: Recipe) -> None:
     claim_model_repo(_repo(recipe, "model"), private)
 
 
-def _check_labels(recipe: Recipe, labels: LabelSpace) -> None:
-    """Refuses a loss or an augmentation for several labels where each clip has one, before features are built."""
+def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
+    """Refuses a loss or an augmentation that such labels cannot have, before features are built."""
     from hf_audio.augment import require_mixable
-    from hf_audio.losses import window_losses_for
+    from hf_audio.losses import TaskLoss
 
-    window_losses_for(labels, settings=recipe.loss)
+    TaskLoss(labels, recipe.loss, corpus=corpus)
     require_mixable(recipe.augment, labels)

@@ -38,7 +38,7 @@ class GradientKeeper(TrainerCallback):
 
 
 def first_step(
-    features, accumulation: int, world_size: int, augment=None, size: int = GLOBAL_BATCH, **more
+    features, accumulation: int, world_size: int, augment=None, size: int = GLOBAL_BATCH, loss=None, **more
 ) -> dict[str, torch.Tensor]:
     """Loss and gradient of the first step over `size` windows, and the scores before it.
 
@@ -63,7 +63,7 @@ def first_step(
             per_device_eval_batch_size=4,
             **more,
         )
-        loss = LossConfig(class_weights="none" if features.labels.is_multi_label else "balanced")
+        loss = loss or LossConfig(class_weights="none" if features.labels.is_multi_label else "balanced")
         trainer = AudioTrainer(
             tiny_model(features),
             arguments,
@@ -80,6 +80,7 @@ def first_step(
         "metrics": torch.tensor([metrics[name] for name in names], dtype=torch.float64),
         "clip_keys": torch.from_numpy(clips.clip_keys),
         "clip_logits": torch.from_numpy(clips.logits),
+        **({} if trainer.objective.own is None else {"centers": trainer.objective.own.centers.grad}),
     }
 
 
@@ -118,6 +119,8 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
     compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
     for name, value in first_step(features, 1, world_size, **compiled).items():
         found[f"single.compiled.{name}"] = value
+    for name, value in first_step(features, 2, world_size, loss=LossConfig(center_weight=0.1)).items():
+        found[f"single.center.{name}"] = value
     found["single.epochs"] = whole_epochs(features, world_size)
     return found
 

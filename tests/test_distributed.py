@@ -74,6 +74,13 @@ def test_loss_and_gradient_are_those_of_the_global_batch(request, folder, number
     torch.testing.assert_close(found[f"{task}.{accumulation}.gradient"], gradient, rtol=1e-5, atol=1e-5)
 
 
+def test_what_a_loss_learns_has_the_gradient_of_the_global_batch_too(one_process, two_processes):
+    for name in ("loss", "gradient", "centers"):
+        key = f"single.center.{name}"
+        torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-6)
+    assert one_process["single.center.centers"].norm(dim=1).min() > 1e-3, "each class's center"
+
+
 def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_window(one_process, two_processes):
     one, two = one_process["single.epochs"], two_processes["single.epochs"]
     assert len(one) == 2 * (-(-38 // GLOBAL_BATCH) + 1)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.errors import InputError
 
@@ -37,7 +38,7 @@ STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_work
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
-OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
 OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
 WAVE_AUGMENTATIONS = [
@@ -187,6 +188,31 @@ NEEDS = (
         ("positive_gamma", "negative_gamma", "negative_margin"),
         lambda run: run.loss == "asymmetric",
         "it is of --loss asymmetric: give that too, or leave it out",
+    ),
+    Needs(
+        ("families", "within_family"),
+        lambda run: run.loss == "family",
+        "it is of --loss family: give that too, or leave it out",
+    ),
+    Needs(
+        ("triplet_margin",),
+        lambda run: run.triplet_weight > 0,
+        "there is no triplet loss: give --triplet_weight too, e.g. 0.1, or leave it out",
+    ),
+    Needs(
+        ("center_learning_rate",),
+        lambda run: run.center_weight > 0,
+        "there are no centers: give --center_weight too, e.g. 0.003, or leave it out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.mixup_alpha == 0 or run.mixup_probability < 1,
+        "--mixup_probability 1 leaves no window of one class to compare: give less, or leave one of the two out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.per_device_train_batch_size > 2,
+        "it compares each window with two others of its micro-batch: give --per_device_train_batch_size 3 or more",
     ),
     Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
     Needs(

@@ -5,9 +5,8 @@ rows of the feature dataset
   → on_device      input_values, as the extractor would have given them                 on the model's device
   → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
                    on_device leaves it sound, and waveforms are varied before
-  → smooth         targets move a little towards an even answer
-  → model          logits
-  → window losses  cross-entropy, or binary cross-entropy over all classes that are known
+  → model          logits, and what its classifier was given where a loss is of that
+  → window losses  cross-entropy, or binary cross-entropy over all classes that are known; others by --loss
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ from transformers import PreTrainedModel
 
 from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
-from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
+from hf_audio.losses import TaskLoss, class_weights_from_counts
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
+from hf_audio.models.embedding_tap import EmbeddingTap
+from hf_audio.models.heads import MARGIN_HEADS
 from hf_audio.models.inputs import model_inputs, with_own_mask
 from hf_audio.training.objective import Batch, Objective, Places
 
@@ -50,7 +51,7 @@ class Classification(Objective):
     Args:
         features: what is trained on.
         augment: see hf_audio.augment.Compose; for training batches only.
-        loss: which loss, and whether rare classes weigh more; by default cross-entropy.
+        loss: which losses, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
     """
 
@@ -65,21 +66,29 @@ class Classification(Objective):
         label_smoothing: float = 0.0,
     ) -> None:
         self.features, self.labels = features, features.labels
-        self.augment, self.loss, self.label_smoothing = augment, loss or LossConfig(), label_smoothing
-        self.class_weights = _class_weights(features, self.loss.class_weights)
-        self.window_losses = window_losses_for(features.labels, self.class_weights, self.loss)
+        self.augment, asked = augment, loss or LossConfig()
+        self.window_losses = TaskLoss(
+            features.labels,
+            asked,
+            class_weights=_class_weights(features, asked.class_weights),
+            corpus=features.corpus,
+            label_smoothing=label_smoothing,
+        )
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
         self.collator = self._collator()
         self.model: PreTrainedModel | None = None
-        self.has_margin = False
+        self.has_margin, self.embedding = False, None
 
     def attach(self, model: PreTrainedModel) -> None:
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
-        # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
-        self.has_margin = getattr(model.config, "head", None) == "arcface"
+        # Only heads with a margin look at labels; the loss is computed here in any case.
+        self.has_margin = getattr(model.config, "head", None) in MARGIN_HEADS
+        if self.window_losses.reads_embedding:
+            self.embedding = EmbeddingTap(model)
+            self.own = self.window_losses.learned(self.embedding.size)
 
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
         varies_sound = getattr(self.augment, "of_sound", None) is not None
@@ -90,10 +99,9 @@ class Classification(Objective):
             batch = with_own_mask(batch)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
-        if self.label_smoothing:
-            targets = smooth_targets(targets, self.label_smoothing, self.labels)
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
-        return self.window_losses(model(**model_inputs(self.model, batch), **margins).logits, targets)
+        logits = model(**model_inputs(self.model, batch), **margins).logits
+        return self.window_losses(logits, targets, self.embedding.take() if self.embedding else None)
 
     def _collator(self, metadata_fields: Mapping[str, Sequence[str]] | None = None) -> FeatureCollator:
         features = self.features
@@ -108,23 +116,15 @@ class Classification(Objective):
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
         clips = average_per_clip(answers, *truth)
-        loss = self.window_losses(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
+        loss = self.window_losses.of_logits(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
         scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
         return {"loss": loss, **scores}
 
-    def _loss(self) -> str:
-        """The loss with the settings that it has."""
-        own = {"focal": ("focal_gamma",), "asymmetric": ("positive_gamma", "negative_gamma", "negative_margin")}
-        values = [f"{name} {getattr(self.loss, name):g}" for name in own.get(self.loss.loss, ())]
-        return ", ".join([self.loss.loss, *values])
-
     def settings(self) -> dict[str, Any]:
-        weights, augment = self.class_weights, self.augment
+        augment = self.augment
         return {
             "objective": "classification",
-            "loss": self._loss(),
-            "label_smoothing_factor": self.label_smoothing,
-            "class_weights": None if weights is None else [round(float(weight), 6) for weight in weights],
+            **self.window_losses.settings(),
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
         }

@@ -50,6 +50,7 @@ from hf_audio.training.checkpoints import (
 )
 from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
 from hf_audio.training.objective import Objective, Places
+from hf_audio.training.own_parameters import load_own, optimize_own, require_unsharded, save_own
 from hf_audio.training.run_folder import load_weights, write_model
 from hf_audio.training.run_settings import run_facts, run_settings
 from hf_audio.training.sharding import name_blocks
@@ -112,6 +113,7 @@ class AudioTrainer(Trainer):
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
                 callback.logging_dir = str(self.run_folder / "tensorboard")
+        require_unsharded(objective.own, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.is_fsdp_enabled:
             name_blocks(self.accelerator.state.fsdp_plugin, model)
 
@@ -153,6 +155,8 @@ class AudioTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         self._micro_batch = 0
+        if self.objective.own is not None:
+            self.objective.own.zero_grad()  # of the model's gradients Trainer takes care
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -165,6 +169,13 @@ class AudioTrainer(Trainer):
         losses = self.objective.losses(model, inputs, Places(self.args.seed, self.state.global_step, share.places))
         divided_by = self.current_gradient_accumulation_steps * self.args.world_size
         return losses[: share.num_counted].sum() * (divided_by / share.num_in_step)
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.objective.own is not None:
+            optimize_own(self.objective.own, optimizer, self.args.device, self.args.world_size)
+        return optimizer
 
     # Evaluation.
 
@@ -298,6 +309,16 @@ class AudioTrainer(Trainer):
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             write_model(self.run_folder, model, state, self.processing_class, self.objective)
         self.accelerator.wait_for_everyone()
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.objective.own is not None and self.args.should_save:
+            save_own(self.objective.own, output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.objective.own is not None and checkpoint is not None:
+            load_own(self.objective.own, checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         target = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
