@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
 from hf_audio.errors import InputError
 
 
@@ -37,6 +38,7 @@ OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
 
 NEEDS = (
     Needs(
@@ -122,7 +124,7 @@ NEEDS = (
     ),
     Needs(
         ("warmup_steps",),
-        lambda run: _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
+        lambda run: run.lr_schedule or _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
         "this --lr_scheduler_type has no warm-up: leave it out, or give constant_with_warmup, cosine or linear",
     ),
     Needs(
@@ -181,6 +183,61 @@ NEEDS = (
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,
         "it is for --report_to trackio: give that too, or leave it out",
+    ),
+    Needs(
+        ("lr_scheduler_type", "lr_scheduler_kwargs"),
+        lambda run: not run.lr_schedule,
+        "--lr_schedule is the schedule: leave one of the two out",
+    ),
+    Needs(
+        ("lr_decay_factor", "lr_decay_epochs"),
+        lambda run: run.lr_schedule in ("step", "exponential"),
+        "it is of --lr_schedule step and exponential: give one, or leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: not run.objective,
+        "pretraining trains all layers alike: leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: run.freeze != "backbone",
+        "--freeze backbone trains the head alone: leave one of the two out",
+    ),
+    Needs(
+        ("layer_decay", "head_learning_rate"),
+        lambda run: not _text(run.optim).startswith(LAYERWISE_OPTIMIZERS),
+        "this --optim divides a model's layers by itself: leave it out, or give another --optim",
+    ),
+    Needs(
+        ("unfreeze_epochs",),
+        lambda run: run.freeze == "none" and not run.lora_rank,
+        "--freeze and --lora_rank say for good what is trained: leave one of them out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "torch_compile"),
+        lambda run: not (run.unfreeze_epochs and run.torch_compile),
+        "each layer that --unfreeze_epochs unfreezes would have all compiled anew: leave one of the two out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "ema_decay", "swa_epochs"),
+        lambda run: not (run.fsdp or run.deepspeed),
+        "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling", "class_weights"),
+        lambda run: "none" in (run.balanced_sampling, run.class_weights),
+        "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: not run.objective,
+        "pretraining looks at no labels: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: run.train_sampling_strategy == "random",
+        "--train_sampling_strategy sequential draws nothing: leave one of the two out",
     ),
 )
 
