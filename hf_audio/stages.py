@@ -193,6 +193,7 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
         model,
         recipe.training,
         objective,
+        optimizing=recipe.optimizing,
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )

@@ -18,9 +18,10 @@ from training_run import tiny_model
 from transformers import TrainerCallback
 
 from hf_audio.augment import BatchMix, Compose, Mixup, Normalization, Recording, SpecAugment, Warp
-from hf_audio.config import LossConfig
+from hf_audio.config import LossConfig, OptimizingConfig
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
+from hf_audio.models import build_model
 from hf_audio.ranks import from_first_process
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
@@ -84,7 +85,10 @@ def first_step(
     }
 
 
-def whole_epochs(features, world_size: int) -> torch.Tensor:
+OPTIMIZING = {"layer_decay": 0.5, "unfreeze_epochs": 0.5, "ema_decay": 0.8, "balanced_sampling": "full"}
+
+
+def whole_epochs(features, world_size: int, model=None, **optimizing) -> torch.Tensor:
     """Losses of two epochs in random order, whose last steps have fewer windows than a global batch."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
@@ -98,7 +102,8 @@ def whole_epochs(features, world_size: int) -> torch.Tensor:
             learning_rate=1e-3,
             per_device_train_batch_size=GLOBAL_BATCH // world_size,
         )
-        trainer = AudioTrainer(tiny_model(features), arguments, Classification(features, label_smoothing=0.1))
+        objective, model = Classification(features, label_smoothing=0.1), model or tiny_model(features)
+        trainer = AudioTrainer(model, arguments, objective, optimizing=OptimizingConfig(**optimizing))
         trainer.train()
     names = ("loss", "eval_loss")
     return torch.tensor([entry[name] for entry in trainer.state.log_history for name in names if name in entry])
@@ -122,6 +127,10 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
     for name, value in first_step(features, 2, world_size, loss=LossConfig(center_weight=0.1)).items():
         found[f"single.center.{name}"] = value
     found["single.epochs"] = whole_epochs(features, world_size)
+    found["single.optimized"] = whole_epochs(features, world_size, **OPTIMIZING)
+    options = {"channels": [8, 8], "kernel_sizes": [3, 3], "strides": [2, 2], "pools": [2, 2], "depths": [1, 1]}
+    cnn = build_model("cnn", features, options={**options, "dropout": 0.0, "head_dropout": 0.0})
+    found["single.mean of epochs"] = whole_epochs(features, world_size, cnn, swa_epochs=2)
     return found
 
 

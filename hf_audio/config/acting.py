@@ -16,6 +16,7 @@ from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import HEAD_FLAGS
+from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
 from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.errors import InputError
 
@@ -44,6 +45,7 @@ OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
 WAVE_AUGMENTATIONS = [
     name[len("wave_") : -len("_probability")] for name in OF_WAVEFORMS if name.endswith("_probability")
 ]
+OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
 
 NEEDS = (
     Needs(
@@ -244,7 +246,7 @@ NEEDS = (
     ),
     Needs(
         ("warmup_steps",),
-        lambda run: _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
+        lambda run: run.lr_schedule or _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
         "this --lr_scheduler_type has no warm-up: leave it out, or give constant_with_warmup, cosine or linear",
     ),
     Needs(
@@ -303,6 +305,61 @@ NEEDS = (
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,
         "it is for --report_to trackio: give that too, or leave it out",
+    ),
+    Needs(
+        ("lr_scheduler_type", "lr_scheduler_kwargs"),
+        lambda run: not run.lr_schedule,
+        "--lr_schedule is the schedule: leave one of the two out",
+    ),
+    Needs(
+        ("lr_decay_factor", "lr_decay_epochs"),
+        lambda run: run.lr_schedule in ("step", "exponential"),
+        "it is of --lr_schedule step and exponential: give one, or leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: not run.objective,
+        "pretraining trains all layers alike: leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: run.freeze != "backbone",
+        "--freeze backbone trains the head alone: leave one of the two out",
+    ),
+    Needs(
+        ("layer_decay", "head_learning_rate"),
+        lambda run: not _text(run.optim).startswith(LAYERWISE_OPTIMIZERS),
+        "this --optim divides a model's layers by itself: leave it out, or give another --optim",
+    ),
+    Needs(
+        ("unfreeze_epochs",),
+        lambda run: run.freeze == "none" and not run.lora_rank,
+        "--freeze and --lora_rank say for good what is trained: leave one of them out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "torch_compile"),
+        lambda run: not (run.unfreeze_epochs and run.torch_compile),
+        "each layer that --unfreeze_epochs unfreezes would have all compiled anew: leave one of the two out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "ema_decay", "swa_epochs"),
+        lambda run: not (run.fsdp or run.deepspeed),
+        "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling", "class_weights"),
+        lambda run: "none" in (run.balanced_sampling, run.class_weights),
+        "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: not run.objective,
+        "pretraining looks at no labels: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: run.train_sampling_strategy == "random",
+        "--train_sampling_strategy sequential draws nothing: leave one of the two out",
     ),
 )
 

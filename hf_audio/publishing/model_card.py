@@ -215,6 +215,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
         "windows per step": _number(training["windows_per_step"], "{:,}"),
         "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
         "weight decay": f"{training['weight_decay']:g}",
+        **training["optimizing"],
         "precision": training["precision"],
         "device": f"{training['num_processes']} × {training['device']}",
         "training time": _number(training["seconds"], "{:,.0f} s"),

@@ -23,10 +23,11 @@ import torch
 from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerState
 
+from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
@@ -36,6 +37,7 @@ from hf_audio.models.usage import Usage
 from hf_audio.predictor import Predictor
 from hf_audio.ranks import from_first_process
 from hf_audio.training.arguments import own_arguments
+from hf_audio.training.balanced_order import window_shares
 from hf_audio.training.checkpoints import (
     RUN_FILE,
     STATE_FILE,
@@ -49,15 +51,17 @@ from hf_audio.training.checkpoints import (
     warn_of_another_order,
 )
 from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
+from hf_audio.training.layer_plan import plan_layers
 from hf_audio.training.objective import Objective, Places
+from hf_audio.training.optimized_trainer import OptimizedTrainer
 from hf_audio.training.own_parameters import load_own, optimize_own, require_unsharded, save_own
 from hf_audio.training.run_folder import load_weights, write_model
-from hf_audio.training.run_settings import run_facts, run_settings
+from hf_audio.training.run_settings import optimizing_settings, run_facts, run_settings
 from hf_audio.training.sharding import name_blocks
 from hf_audio.training.synced_batch_norm import sync_batch_norms
 
 
-class AudioTrainer(Trainer):
+class AudioTrainer(OptimizedTrainer):
     """Trains a model by an objective, saves and restores the run, and leaves its best model in the run folder.
 
     The best checkpoint is that with the best `main_metric` of the objective, unless `metric_for_best_model` names
@@ -67,6 +71,7 @@ class AudioTrainer(Trainer):
         model: stock, ours or LoRA, see `build_model`; of pretraining from `pretraining_model`.
         args: transformers' own; `output_dir` is the run folder.
         objective: what is asked of the model: Classification, Pretraining.
+        optimizing: rates of layers, schedules, averaged weights, balanced sampling; by default none of them.
         early_stopping_patience: evaluations without a better score before training stops; 0 never stops.
         overwrite_run: start anew where another run, or a part of this one, lies in the run folder.
         callbacks: further ones.
@@ -81,16 +86,21 @@ class AudioTrainer(Trainer):
         args: TrainingArguments,
         objective: Objective,
         *,
+        optimizing: OptimizingConfig | None = None,
         early_stopping_patience: int = 0,
         overwrite_run: bool = False,
         callbacks: list | None = None,
     ) -> None:
         self.objective, self.overwrite_run = objective, overwrite_run
+        self.optimizing = optimizing or OptimizingConfig()
         objective.attach(model)
         self.run_folder = require_writable(Path(args.output_dir))
-        args = own_arguments(args, model, objective, early_stopping_patience)
-        self.settings = run_settings(args, model, objective, early_stopping_patience)
+        args = own_arguments(args, model, objective, early_stopping_patience, self.optimizing)
         windows = train_windows(objective.features, args)
+        self.shares = window_shares(objective, self.optimizing.balanced_sampling)
+        self.plan = plan_layers(model, args.learning_rate, self.optimizing)
+        self.settings = run_settings(args, model, objective, early_stopping_patience)
+        self.settings |= optimizing_settings(self.optimizing, self.plan, objective.features, self.shares)
         self.layout = layout_of(windows, args)
         self.division = windows.order.division if isinstance(windows, StreamedWindows) else None
         if args.world_size > 1:
@@ -116,6 +126,7 @@ class AudioTrainer(Trainer):
         require_unsharded(objective.own, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.is_fsdp_enabled:
             name_blocks(self.accelerator.state.fsdp_plugin, model)
+        self.add_optimizing()
 
     @property
     def features(self) -> FeatureDataset:
@@ -131,7 +142,7 @@ class AudioTrainer(Trainer):
             workers, batches = windows.num_workers, StreamedBatches(windows)
         else:
             seed = args.data_seed if args.train_sampling_strategy == "random" else None
-            workers, batches = args.dataloader_num_workers, EpochBatches(self.layout, seed)
+            workers, batches = args.dataloader_num_workers, EpochBatches(self.layout, seed, self.shares)
         return DataLoaderShard(
             windows,
             device=args.device,
