@@ -150,12 +150,15 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
     from hf_audio.augment import augmentation_for
     from hf_audio.training import Classification
+    from hf_audio.training.teachers import distillation_for
 
+    device = {"device": recipe.training.device, "bf16": recipe.training.bf16}
     objective = Classification(
         features,
         augment=augmentation_for(recipe.augment, features.extractor, features.labels),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
+        distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),
     )
     return _trained(recipe, model, objective)
 
@@ -315,12 +318,16 @@ def _check_publishing(recipe: Recipe) -> None:
 
 
 def _check_labels(recipe: Recipe, labels: LabelSpace) -> None:
-    """Refuses a loss or an augmentation for several labels where each clip has one, before features are built."""
+    """Refuses a loss, an augmentation or a teacher that does not fit the classes, before features are built."""
     from hf_audio.augment import require_mixable
     from hf_audio.losses import window_losses_for
+    from hf_audio.training.teachers import require_teacher
 
     window_losses_for(labels, settings=recipe.loss)
     require_mixable(recipe.augment, labels)
+    if recipe.distilling.teacher:
+        extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
+        require_teacher(recipe.distilling, labels, extractor, recipe.token)
 
 
 def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:

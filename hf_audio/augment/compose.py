@@ -36,6 +36,8 @@ class Augmentation(Protocol):
 
     Attributes:
         reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
+
+    One that mixes windows of a batch says so by `mixes_windows = True`.
     """
 
     reads_energies: bool

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
+from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.errors import InputError
 
@@ -106,6 +107,17 @@ NEEDS = (
         sorted(names_of(AugmentConfig)),
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
+    ),
+    Needs(
+        ("distillation_weight", "distillation_temperature"),
+        lambda run: run.teacher,
+        "nothing is learnt from a teacher: give --teacher too, or leave it out",
+    ),
+    Needs(("teacher_revision",), lambda run: run.teacher, "it is of --teacher: give that too, or leave it out"),
+    Needs(
+        sorted(names_of(DistillingConfig)),
+        lambda run: not run.objective,
+        "pretraining has no classes that a teacher could know: leave it out",
     ),
     *(
         Needs(

@@ -4,9 +4,10 @@ rows of the feature dataset
   → collator       windows as they are stored (sound: as the model's extractor gives it), labels     in a worker
   → on_device      input_values, as the extractor would have given them                 on the model's device
   → augment        each window's random numbers by its place in the step
+  → teacher        where there is one, what it says of the same windows
   → smooth         targets move a little towards an even answer
   → model          logits
-  → window losses  cross-entropy, or binary cross-entropy over all classes that are known
+  → window losses  cross-entropy, or binary cross-entropy over all classes that are known; the teacher's part in them
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDatas
 from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
 from hf_audio.models.inputs import model_inputs
+from hf_audio.training.distillation import Distillation
 from hf_audio.training.objective import Batch, Objective, Places
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -51,6 +53,7 @@ class Classification(Objective):
         augment: see hf_audio.augment.Compose; for training batches only.
         loss: which loss, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
+        distillation: a teacher, whose answers are learnt from too.
     """
 
     metric_names = ("loss", *METRIC_NAMES)
@@ -62,8 +65,9 @@ class Classification(Objective):
         augment: Augment | None = None,
         loss: LossConfig | None = None,
         label_smoothing: float = 0.0,
+        distillation: Distillation | None = None,
     ) -> None:
-        self.features, self.labels = features, features.labels
+        self.features, self.labels, self.distillation = features, features.labels, distillation
         self.augment, self.loss, self.label_smoothing = augment, loss or LossConfig(), label_smoothing
         self.class_weights = _class_weights(features, self.loss.class_weights)
         self.window_losses = window_losses_for(features.labels, self.class_weights, self.loss)
@@ -87,10 +91,13 @@ class Classification(Objective):
             batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
+        answers = self.distillation and self.distillation.answers(batch, targets)
         if self.label_smoothing:
             targets = smooth_targets(targets, self.label_smoothing, self.labels)
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
-        return self.window_losses(model(**model_inputs(self.model, batch), **margins).logits, targets)
+        logits = model(**model_inputs(self.model, batch), **margins).logits
+        losses = self.window_losses(logits, targets)
+        return losses if answers is None else self.distillation.blended(losses, logits, answers)
 
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits; targets and clip keys."""
@@ -118,6 +125,7 @@ class Classification(Objective):
             "class_weights": None if weights is None else [round(float(weight), 6) for weight in weights],
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
+            **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
         }
 
 
