@@ -325,7 +325,7 @@ def _check_labels(recipe: Recipe, labels: LabelSpace) -> None:
 
     window_losses_for(labels, settings=recipe.loss)
     require_mixable(recipe.augment, labels)
-    if recipe.distilling.teacher:
+    if recipe.distilling.teacher or recipe.distilling.teacher_logits:
         extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
         require_teacher(recipe.distilling, labels, extractor, recipe.token)
 

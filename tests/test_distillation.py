@@ -39,7 +39,7 @@ def teacher_of(features, extractor=None, labels=None, seed=3) -> NetworkTeacher:
     model = tiny_model(like, seed=seed)
     with torch.no_grad():
         model.classifier.dense.weight.mul_(20)  # a new network's are so small that it says nothing
-    return NetworkTeacher(Predictor(model, extractor, name="t"), features)
+    return NetworkTeacher(Predictor(model, extractor, name="t"), None, features)
 
 
 def test_the_distances_are_those_of_their_paper():
@@ -171,7 +171,7 @@ def test_a_teacher_of_other_classes_is_refused(tiny_features, theirs, sentence):
 def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path):
     def refused(extractor) -> str:
         with pytest.raises(InputError) as error:
-            NetworkTeacher(Predictor(tiny_model(tiny_features), extractor, name="t"), tiny_features)
+            NetworkTeacher(Predictor(tiny_model(tiny_features), extractor, name="t"), None, tiny_features)
         return str(error.value)
 
     shorter, finer = (copy.deepcopy(tiny_features.extractor) for _ in range(2))
@@ -194,7 +194,8 @@ def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path)
     ("flags", "sentence"),
     [
         (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: nothing is learnt from"),
-        (["--teacher_revision", "main"], "it is of --teacher"),
+        (["--teacher_revision", "main"], "nothing is learnt from a teacher"),
+        (["--teacher", "a/b", "--teacher_logits", "a/c"], "leave one of the two out"),
         (["--teacher", "a/b", "--distillation_weight", "0"], "learns nothing from a teacher"),
         (
             ["--teacher", "a/b", "--distillation_weight", "1.5"],

@@ -109,11 +109,11 @@ NEEDS = (
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
     ),
     Needs(
-        ("distillation_weight", "distillation_temperature"),
-        lambda run: run.teacher,
-        "nothing is learnt from a teacher: give --teacher too, or leave it out",
+        ("distillation_weight", "distillation_temperature", "teacher_revision"),
+        lambda run: run.teacher or run.teacher_logits,
+        "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
     ),
-    Needs(("teacher_revision",), lambda run: run.teacher, "it is of --teacher: give that too, or leave it out"),
+    Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
     Needs(
         sorted(names_of(DistillingConfig)),
         lambda run: not run.objective,

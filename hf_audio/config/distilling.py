@@ -20,7 +20,15 @@ class DistillingConfig:
         "augmented, and its classes are found by their names.",
         HUB_OR_PATH,
     )
-    teacher_revision: str | None = setting(None, "Commit, tag or branch of a --teacher on the Hub. Default: its main.")
+    teacher_revision: str | None = setting(
+        None, "Commit, tag or branch of a teacher, or of its stored logits, on the Hub. Default: main."
+    )
+    teacher_logits: str | None = setting(
+        None,
+        "Learn from answers that scripts/store_logits.py has stored: a folder or a dataset on the Hub. They are of "
+        "windows as they are stored, so nothing may mix windows.",
+        HUB_OR_PATH,
+    )
     distillation_weight: float = setting(0.5, "Share of the teacher in the loss, labels have the rest; 1: no labels.")
     distillation_temperature: float = setting(
         2.0, "Logits of teacher and model are divided by this: more tells more of classes that are not the first."

@@ -12,7 +12,7 @@ rows of the feature dataset
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDatas
 from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
 from hf_audio.models.inputs import model_inputs
-from hf_audio.training.distillation import Distillation
+from hf_audio.training.distillation import Distillation, refuse_mixing
 from hf_audio.training.objective import Batch, Objective, Places
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -69,10 +69,12 @@ class Classification(Objective):
     ) -> None:
         self.features, self.labels, self.distillation = features, features.labels, distillation
         self.augment, self.loss, self.label_smoothing = augment, loss or LossConfig(), label_smoothing
+        if distillation is not None and distillation.teacher.needs_whole_windows:
+            refuse_mixing(getattr(augment, "steps", ()))
         self.class_weights = _class_weights(features, self.loss.class_weights)
         self.window_losses = window_losses_for(features.labels, self.class_weights, self.loss)
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
-        self.collator = FeatureCollator(features.extractor, features.labels, stored=True)
+        self.collator = self._collator_with({})
         self.model: PreTrainedModel | None = None
         self.has_margin = False
 
@@ -80,9 +82,13 @@ class Classification(Objective):
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
-            self.collator = FeatureCollator(self.features.extractor, self.labels, fields, stored=True)
+            self.collator = self._collator_with(fields)
         # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) == "arcface"
+
+    def _collator_with(self, fields: Mapping[str, Sequence[str]]) -> Any:
+        collator = FeatureCollator(self.features.extractor, self.labels, fields, stored=True)
+        return collator if self.distillation is None else self.distillation.collator_of(collator)
 
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
         batch, targets = self.collator.on_device(batch), batch["labels"]

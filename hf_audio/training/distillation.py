@@ -41,6 +41,9 @@ class Teacher(Protocol):
     def answers(self, batch: Batch) -> Tensor:
         """Logits float32 `[batch, classes]` of a batch on the device, without a gradient."""
 
+    def collator_of(self, collator: Any) -> Any:
+        """The collator of training batches, with what the teacher wants of their rows."""
+
     def facts(self) -> dict[str, Any]:
         """What says which teacher it is, for the report and to compare runs by."""
 
@@ -83,6 +86,10 @@ class Distillation:
             lacking = _some([name for name in labels.names if name not in self.shared])
             numbers = (len(self.shared), len(labels))
             logger.warning("The teacher %s knows %d of %d classes, not %s", teacher.name, *numbers, lacking)
+
+    def collator_of(self, collator: Any) -> Any:
+        """See Teacher."""
+        return self.teacher.collator_of(collator)
 
     def answers(self, batch: Batch, targets: Tensor) -> Answers:
         """What the teacher says of a batch, whose targets are `[batch, classes]`."""

@@ -64,8 +64,8 @@ class NetworkTeacher:
 
     Args:
         predictor: its model and its own extractor.
-        features: what is trained on.
         license: what its card says.
+        features: what is trained on.
 
     Raises:
         InputError: it reads other features, hears shorter windows, or has no trained classifier.
@@ -73,7 +73,7 @@ class NetworkTeacher:
 
     needs_whole_windows = False
 
-    def __init__(self, predictor: Predictor, features: FeatureDataset, license: str | None = None) -> None:
+    def __init__(self, predictor: Predictor, license: str | None, features: FeatureDataset) -> None:
         if predictor.untrained:
             raise InputError(
                 f"The teacher {predictor.name} has no trained classifier (no {predictor.untrained[0]} among its "
@@ -88,8 +88,7 @@ class NetworkTeacher:
         cls, name: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None, **options
     ) -> NetworkTeacher:
         """A published or local classifier; `options` are those of Predictor, the device among them."""
-        predictor = Predictor.load(name, token=token, revision=revision, **options)
-        return cls(predictor, features, license_in_card(Checkpoint(name, token, predictor.revision)))
+        return cls(*open_teacher(name, token=token, revision=revision, **options), features)
 
     def answers(self, batch: Batch) -> Tensor:
         """Logits float32 `[batch, classes]` of a batch that was made for the model."""
@@ -98,16 +97,13 @@ class NetworkTeacher:
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=self.predictor.bf16):
             return self.model(**inputs).logits.float()
 
+    def collator_of(self, collator: Any) -> Any:
+        """The same: it hears what the model hears."""
+        return collator
+
     def facts(self) -> dict[str, Any]:
-        """Its name, and the commit of the Hub or the weights that it has."""
-        folder, revision = Path(self.name).expanduser(), self.predictor.revision
-        return {
-            "teacher": public_name(self.name),
-            "commit": getattr(revision, "resolved", revision),
-            "weights": digest_of_folder(folder) if folder.is_dir() else None,
-            "license": self.license,
-            "num_parameters": sum(weights.numel() for weights in self.model.parameters()),
-        }
+        """See `teacher_facts`."""
+        return teacher_facts(self.predictor, self.license)
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
         bare = self.model.get_base_model() if is_lora(self.model) else self.model
@@ -117,6 +113,26 @@ class NetworkTeacher:
         if self.translation is not None:
             inputs["input_values"] = self.translation.of(inputs["input_values"], batch["num_frames"])
         return inputs
+
+
+def open_teacher(
+    name: str, *, token: str | None = None, revision: str | None = None, **options: Any
+) -> tuple[Predictor, str | None]:
+    """A published or local classifier, and the license that its card names; `options` are those of Predictor."""
+    predictor = Predictor.load(name, token=token, revision=revision, **options)
+    return predictor, license_in_card(Checkpoint(name, token, predictor.revision))
+
+
+def teacher_facts(predictor: Predictor, license: str | None) -> dict[str, Any]:
+    """Which teacher it is: its name, and the commit of the Hub or a digest of the weights that it has."""
+    folder, revision = Path(predictor.name).expanduser(), predictor.revision
+    return {
+        "teacher": public_name(predictor.name),
+        "commit": getattr(revision, "resolved", revision),
+        "weights": digest_of_folder(folder) if folder.is_dir() else None,
+        "license": license,
+        "num_parameters": sum(weights.numel() for weights in predictor.model.parameters()),
+    }
 
 
 def check_teacher(

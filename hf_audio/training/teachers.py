@@ -11,6 +11,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.training.distillation import Distillation, shared_classes
 from hf_audio.training.network_teacher import NetworkTeacher, check_teacher
+from hf_audio.training.stored_teacher import StoredTeacher, open_logits
 
 
 def distillation_for(
@@ -26,9 +27,13 @@ def distillation_for(
     Raises:
         InputError: a teacher that cannot be loaded, reads something else, or knows none of the classes.
     """
-    if not config.teacher:
+    where = {"token": token, "revision": config.teacher_revision}
+    if config.teacher:
+        teacher = NetworkTeacher.load(config.teacher, features, **where, **options)
+    elif config.teacher_logits:
+        teacher = StoredTeacher.load(config.teacher_logits, features, **where)
+    else:
         return None
-    teacher = NetworkTeacher.load(config.teacher, features, token=token, revision=config.teacher_revision, **options)
     return Distillation(teacher, features.labels, config.distillation_weight, config.distillation_temperature)
 
 
@@ -41,6 +46,10 @@ def require_teacher(
         labels: of the run.
         extractor: of the features, whatever their statistics and windows.
     """
+    where = {"token": token, "revision": config.teacher_revision}
     if config.teacher:
-        theirs = check_teacher(config.teacher, extractor, token=token, revision=config.teacher_revision)
+        theirs = check_teacher(config.teacher, extractor, **where)
         shared_classes(config.teacher, theirs, labels)
+    elif config.teacher_logits:
+        stored, _ = open_logits(config.teacher_logits, **where)
+        shared_classes(config.teacher_logits, stored.labels, labels)
