@@ -181,6 +181,7 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
 
 
 def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> AudioTrainer:
+    from hf_audio.analysis.tracked_pictures import TrackedPictures
     from hf_audio.training import AudioTrainer
 
     trainer = AudioTrainer(
@@ -190,6 +191,8 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )
+    if recipe.run.track_pictures:
+        trainer.add_callback(TrackedPictures(trainer))
     trainer.train_resumable()
     return trainer
 

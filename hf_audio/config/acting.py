@@ -37,6 +37,7 @@ STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_work
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
+SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
 OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
 NEEDS = (
@@ -189,6 +190,13 @@ NEEDS = (
         lambda run: run.metric_for_best_model,
         "it is of --metric_for_best_model: give that too, or leave it out",
     ),
+    Needs(
+        ("track_pictures",),
+        lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} & SHOW_PICTURES,
+        "--report_to names no tracker that shows pictures: give it tensorboard, trackio or wandb too, or leave it out",
+    ),
+    Needs(("track_pictures",), lambda run: not run.objective, "pretraining confuses no classes: leave it out"),
+    Needs(("track_pictures",), lambda run: not run.classical_model, "it is for networks: leave it out"),
     Needs(
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,

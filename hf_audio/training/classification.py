@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
-from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
+from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics
 from hf_audio.models.inputs import model_inputs
 from hf_audio.training.distillation import Distillation, refuse_mixing
 from hf_audio.training.objective import Batch, Objective, Places
@@ -76,6 +76,7 @@ class Classification(Objective):
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
         self.collator = self._collator_with({})
         self.model: PreTrainedModel | None = None
+        self.validated: ClipScores | None = None  # by the last evaluation
         self.has_margin = False
 
     def attach(self, model: PreTrainedModel) -> None:
@@ -111,7 +112,7 @@ class Classification(Objective):
         return model(**inputs).logits.float(), (batch["labels"], batch["clip_keys"])
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-        clips = average_per_clip(answers, *truth)
+        self.validated = clips = average_per_clip(answers, *truth)
         loss = self.window_losses(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
         scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
         return {"loss": loss, **scores}
