@@ -36,7 +36,7 @@ from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
-from hf_audio.preparation.extractors import settings_of
+from hf_audio.preparation.extractors import settings_of, window_extractor
 from hf_audio.preparation.loaded_features import as_asked, check_wanted
 from hf_audio.preparation.sources import FEATURES, kinds_and_commits
 from hf_audio.privacy import public_name
@@ -155,16 +155,18 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
     from hf_audio.augment import augmentation_for, waveform_steps
     from hf_audio.training import Classification
+    from hf_audio.training.teachers import distillation_for
 
     rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
     sounds = added_sounds(settings, recipe.data, features.manifest, rate, recipe.stored_features)
     waveform = waveform_steps(settings, rate, sounds)
-
+    device = {"device": recipe.training.device, "bf16": recipe.training.bf16}
     objective = Classification(
         features,
         augment=augmentation_for(recipe.augment, features.extractor, features.labels, waveform),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
+        distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),
     )
     return _trained(recipe, model, objective)
 
@@ -187,6 +189,7 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
 
 
 def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> AudioTrainer:
+    from hf_audio.analysis.tracked_pictures import TrackedPictures
     from hf_audio.training import AudioTrainer
 
     trainer = AudioTrainer(
@@ -197,6 +200,8 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )
+    if recipe.run.track_pictures:
+        trainer.add_callback(TrackedPictures(trainer))
     trainer.train_resumable()
     return trainer
 
@@ -325,9 +330,13 @@ def _check_publishing(recipe: Recipe) -> None:
 
 
 def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
-    """Refuses a loss or an augmentation that such labels cannot have, before features are built."""
+    """Refuses a loss, an augmentation or a teacher that does not fit the classes, before features are built."""
     from hf_audio.augment import require_mixable
     from hf_audio.losses import TaskLoss
+    from hf_audio.training.teachers import require_teacher
 
     TaskLoss(labels, recipe.loss, corpus=corpus)
     require_mixable(recipe.augment, labels)
+    if recipe.distilling.teacher or recipe.distilling.teacher_logits:
+        extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
+        require_teacher(recipe.distilling, labels, extractor, recipe.token)

@@ -27,6 +27,8 @@ class Augmentation(Protocol):
     Attributes:
         reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
         draws_on_host: optional; whether `apply` is given what was drawn as it lies on the CPU.
+
+    One that mixes windows of a batch says so by `mixes_windows = True`.
     """
 
     reads_energies: bool

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
+from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
@@ -39,6 +40,7 @@ STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_work
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
+SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
 OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
 OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
@@ -231,6 +233,17 @@ NEEDS = (
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
     ),
+    Needs(
+        ("distillation_weight", "distillation_temperature", "teacher_revision"),
+        lambda run: run.teacher or run.teacher_logits,
+        "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
+    ),
+    Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
+    Needs(
+        sorted(names_of(DistillingConfig)),
+        lambda run: not run.objective,
+        "pretraining has no classes that a teacher could know: leave it out",
+    ),
     *(
         Needs(
             (f"{what}_steps",),
@@ -301,6 +314,13 @@ NEEDS = (
         lambda run: run.metric_for_best_model,
         "it is of --metric_for_best_model: give that too, or leave it out",
     ),
+    Needs(
+        ("track_pictures",),
+        lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} & SHOW_PICTURES,
+        "--report_to names no tracker that shows pictures: give it tensorboard, trackio or wandb too, or leave it out",
+    ),
+    Needs(("track_pictures",), lambda run: not run.objective, "pretraining confuses no classes: leave it out"),
+    Needs(("track_pictures",), lambda run: not run.classical_model, "it is for networks: leave it out"),
     Needs(
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,

@@ -148,6 +148,7 @@ def _facts(
         "model": model,
         "endpoint": HfApi().endpoint,
         "base_model_link": link(base_model, f"{HfApi().endpoint}/{base_model}" if is_on_the_hub(base_model) else None),
+        "teacher": _teacher(report),
         "corpus": corpus,
         "sources": sources_of(corpus),
         "corpus_link": link(corpus["name"], corpus["homepage"]),
@@ -181,6 +182,16 @@ def _facts(
         "split_table": _split_table(data["splits"]),
         "training_table": _training_table(report["training"]),
     }
+
+
+def _teacher(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The classifier whose answers it learnt from, with a link to it where it is on the Hub."""
+    said = (report["training"].get("settings") or {}).get("distillation")
+    if not said:
+        return None
+    name = said["teacher"]
+    address = f"{HfApi().endpoint}/{name}" if said["commit"] and is_on_the_hub(name) else None
+    return {**said, "link": link(name, address)}
 
 
 def _results_table(report: Mapping[str, Any]) -> str:

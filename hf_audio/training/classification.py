@@ -5,8 +5,10 @@ rows of the feature dataset
   → on_device      input_values, as the extractor would have given them                 on the model's device
   → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
                    on_device leaves it sound, and waveforms are varied before
+  → teacher        where there is one, what it says of the same windows
   → model          logits, and what its classifier was given where a loss is of that
-  → window losses  cross-entropy, or binary cross-entropy over all classes that are known; others by --loss
+  → window losses  cross-entropy, or binary cross-entropy over all classes that are known; others by --loss; the
+                   teacher's part in them
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ from transformers import PreTrainedModel
 from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.losses import TaskLoss, class_weights_from_counts
-from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
+from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics
 from hf_audio.models.embedding_tap import EmbeddingTap
 from hf_audio.models.heads import MARGIN_HEADS
 from hf_audio.models.inputs import model_inputs, with_own_mask
+from hf_audio.training.distillation import Distillation, refuse_mixing
 from hf_audio.training.objective import Batch, Objective, Places
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -53,6 +56,7 @@ class Classification(Objective):
         augment: see hf_audio.augment.Compose; for training batches only.
         loss: which losses, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
+        distillation: a teacher, whose answers are learnt from too.
     """
 
     metric_names = ("loss", *METRIC_NAMES)
@@ -64,9 +68,12 @@ class Classification(Objective):
         augment: Augment | None = None,
         loss: LossConfig | None = None,
         label_smoothing: float = 0.0,
+        distillation: Distillation | None = None,
     ) -> None:
-        self.features, self.labels = features, features.labels
+        self.features, self.labels, self.distillation = features, features.labels, distillation
         self.augment, asked = augment, loss or LossConfig()
+        if distillation is not None and distillation.teacher.needs_whole_windows:
+            refuse_mixing(getattr(augment, "steps", ()))
         self.window_losses = TaskLoss(
             features.labels,
             asked,
@@ -77,6 +84,7 @@ class Classification(Objective):
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
         self.collator = self._collator()
         self.model: PreTrainedModel | None = None
+        self.validated: ClipScores | None = None  # by the last evaluation
         self.has_margin, self.embedding = False, None
 
     def attach(self, model: PreTrainedModel) -> None:
@@ -90,6 +98,13 @@ class Classification(Objective):
             self.embedding = EmbeddingTap(model)
             self.own = self.window_losses.learned(self.embedding.size)
 
+    def _collator(self, metadata_fields: Mapping[str, Sequence[str]] | None = None) -> Any:
+        features = self.features
+        collator = FeatureCollator(
+            features.extractor, features.labels, metadata_fields, stored=True, of_sound=features.of_sound
+        )
+        return collator if self.distillation is None else self.distillation.collator_of(collator)
+
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
         varies_sound = getattr(self.augment, "of_sound", None) is not None
         batch, targets = self.collator.on_device(batch, as_sound=varies_sound), batch["labels"]
@@ -99,15 +114,11 @@ class Classification(Objective):
             batch = with_own_mask(batch)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
+        answers = self.distillation and self.distillation.answers(batch, targets)
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
         logits = model(**model_inputs(self.model, batch), **margins).logits
-        return self.window_losses(logits, targets, self.embedding.take() if self.embedding else None)
-
-    def _collator(self, metadata_fields: Mapping[str, Sequence[str]] | None = None) -> FeatureCollator:
-        features = self.features
-        return FeatureCollator(
-            features.extractor, features.labels, metadata_fields, stored=True, of_sound=features.of_sound
-        )
+        losses = self.window_losses(logits, targets, self.embedding.take() if self.embedding else None)
+        return losses if answers is None else self.distillation.blended(losses, logits, answers)
 
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits; targets and clip keys."""
@@ -115,7 +126,7 @@ class Classification(Objective):
         return model(**inputs).logits.float(), (batch["labels"], batch["clip_keys"])
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-        clips = average_per_clip(answers, *truth)
+        self.validated = clips = average_per_clip(answers, *truth)
         loss = self.window_losses.of_logits(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
         scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
         return {"loss": loss, **scores}
@@ -127,6 +138,7 @@ class Classification(Objective):
             **self.window_losses.settings(),
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
+            **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
         }
 
 

@@ -24,7 +24,6 @@ from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
-from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerState
 
 from hf_audio.config.optimizing import OptimizingConfig
@@ -59,6 +58,7 @@ from hf_audio.training.run_folder import load_weights, write_model
 from hf_audio.training.run_settings import optimizing_settings, run_facts, run_settings
 from hf_audio.training.sharding import name_blocks
 from hf_audio.training.synced_batch_norm import sync_batch_norms
+from hf_audio.training.trackers import prepare_trackers, told_in_public
 
 
 class AudioTrainer(OptimizedTrainer):
@@ -120,9 +120,8 @@ class AudioTrainer(OptimizedTrainer):
         # for one that divides by the number of items in the whole step itself, and would not divide by accumulation.
         self.model_accepts_loss_kwargs = False
         self._micro_batch = 0
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-                callback.logging_dir = str(self.run_folder / "tensorboard")
+        told_in_public(self.args, model)
+        prepare_trackers(self.callback_handler.callbacks, self.run_folder)
         require_unsharded(objective.own, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.is_fsdp_enabled:
             name_blocks(self.accelerator.state.fsdp_plugin, model)
