@@ -73,6 +73,7 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             freeze=settings.freeze,
             lora_rank=settings.lora_rank,
             gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
+            patch_dropout=recipe.augment.drops_patches,
             options=_model_options(settings),
         )
     _settle_source(recipe)
@@ -154,7 +155,7 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
     from hf_audio.augment import augmentation_for, waveform_steps
-    from hf_audio.training import Classification
+    from hf_audio.training import Classification, PatchDropout
     from hf_audio.training.teachers import distillation_for
 
     rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
@@ -167,6 +168,7 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
         distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),
+        patch_dropout=PatchDropout.of(recipe.augment),
     )
     return _trained(recipe, model, objective)
 

@@ -17,13 +17,25 @@ from safetensors.torch import save_file
 from training_run import tiny_model
 from transformers import TrainerCallback
 
-from hf_audio.augment import BatchMix, Compose, Mixup, Normalization, Recording, SpecAugment, Warp
+from hf_audio.augment import (
+    BatchMix,
+    Compose,
+    CutMix,
+    FrequencyMixStyle,
+    ImageChange,
+    MixOrCut,
+    Mixup,
+    Normalization,
+    Recording,
+    SpecAugment,
+    Warp,
+)
 from hf_audio.config import LossConfig, OptimizingConfig
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.models import build_model
 from hf_audio.ranks import from_first_process
-from hf_audio.training import AudioTrainer, Classification, training_arguments
+from hf_audio.training import AudioTrainer, Classification, PatchDropout, training_arguments
 
 GLOBAL_BATCH, AUGMENTED_BATCH = 8, 16
 ACCUMULATIONS = (1, 4)
@@ -39,7 +51,14 @@ class GradientKeeper(TrainerCallback):
 
 
 def first_step(
-    features, accumulation: int, world_size: int, augment=None, size: int = GLOBAL_BATCH, loss=None, **more
+    features,
+    accumulation: int,
+    world_size: int,
+    augment=None,
+    size: int = GLOBAL_BATCH,
+    loss=None,
+    patch_dropout=None,
+    **more,
 ) -> dict[str, torch.Tensor]:
     """Loss and gradient of the first step over `size` windows, and the scores before it.
 
@@ -68,7 +87,7 @@ def first_step(
         trainer = AudioTrainer(
             tiny_model(features),
             arguments,
-            Classification(features, augment=augment, loss=loss),
+            Classification(features, augment=augment, loss=loss, patch_dropout=patch_dropout),
             callbacks=[keeper],
         )
         metrics = trainer.evaluate()
@@ -116,9 +135,15 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
         for accumulation in ACCUMULATIONS:
             for name, value in first_step(features, accumulation, world_size).items():
                 found[f"{task}.{accumulation}.{name}"] = value
-    steps = (Warp(0.2, 0.1, 2.0, 6.0), BatchMix(0.5, 3, 5), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(8, 4))
+    steps = (
+        *(Warp(0.2, 0.1, 2.0, 6.0), BatchMix(0.5, 3, 5), Recording(3.0, 0.5), FrequencyMixStyle(0.4)),
+        MixOrCut(Mixup(0.4, probability=0.5), CutMix(1.0, probability=0.5)),
+        *(ImageChange(0.5, 0.1), SpecAugment(8, 4)),
+    )
     augment = Compose(steps, Normalization.of(features.extractor))
-    for name, value in first_step(features, 1, world_size, augment, AUGMENTED_BATCH).items():
+    for name, value in first_step(
+        features, 1, world_size, augment, AUGMENTED_BATCH, patch_dropout=PatchDropout(0.25)
+    ).items():
         found[f"augmented.{name}"] = value
     features = load_features(folder / "single")
     compiled = {"torch_compile": True, "torch_compile_backend": "eager"}

@@ -90,7 +90,7 @@ def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_wind
 
 
 def test_two_processes_augment_as_one_does(one_process, two_processes):
-    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them."""
+    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them, and patches left out."""
     for name in ("loss", "gradient"):
         key = f"augmented.{name}"
         torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-5)

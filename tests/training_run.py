@@ -26,7 +26,7 @@ from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
-from hf_audio.training import AudioTrainer, Classification, training_arguments
+from hf_audio.training import AudioTrainer, Classification, PatchDropout, training_arguments
 
 CLASSES = ("bell", "hiss", "hum")
 WINDOW_S = 0.4
@@ -142,7 +142,7 @@ def batch_of(features: FeatureDataset, split: str) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    from hf_audio.augment import Compose, Mixup, Normalization, SpecAugment
+    from hf_audio.augment import Compose, CutMix, MixOrCut, Mixup, Normalization, SpecAugment
 
     parser = argparse.ArgumentParser()
     parser.add_argument("features")
@@ -153,11 +153,16 @@ def main() -> None:
 
     features = load_features(options.features, streaming=options.streaming)
     normalization = Normalization.of(features.extractor)
+    mixing, dropout = MixOrCut(Mixup(0.4, probability=0.5), CutMix(1.0, probability=0.5)), PatchDropout(0.25)
     trainer = AudioTrainer(
         tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
-        # what a loss learns must be resumed too
-        Classification(features, augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalization), loss=LOSS),
+        Classification(
+            features,
+            augment=Compose((mixing, SpecAugment(8, 4)), normalization),
+            loss=LOSS,  # what a loss learns must be resumed too
+            patch_dropout=dropout,
+        ),
     )
     state = trainer.train_resumable()
     scores = trainer.predictor().scores(features, "test")

@@ -7,33 +7,20 @@ features that were built already, which of one on the Hub is known only when the
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import HEAD_FLAGS
+from hf_audio.config.needs import Needs, names_of
 from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
 from hf_audio.config.waveform_augment import WaveformAugmentConfig
+from hf_audio.config.waveform_needs import WAVEFORM_NEEDS
 from hf_audio.errors import InputError
-
-
-def names_of(*groups: type) -> frozenset[str]:
-    """The settings of some groups."""
-    return frozenset(field.name for group in groups for field in dataclasses.fields(group))
-
-
-class Needs(NamedTuple):
-    """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
-
-    settings: Collection[str]
-    holds: Callable[[Any], Any]
-    otherwise: str
-
 
 # A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
 STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
@@ -43,10 +30,6 @@ WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has n
 SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
 OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
-OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
-WAVE_AUGMENTATIONS = [
-    name[len("wave_") : -len("_probability")] for name in OF_WAVEFORMS if name.endswith("_probability")
-]
 OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
 
 NEEDS = (
@@ -102,45 +85,7 @@ NEEDS = (
         lambda run: run.batch_mix_probability > 0,
         "no windows are mixed: give --batch_mix_probability too, or leave it out",
     ),
-    Needs(
-        OF_WAVEFORMS,
-        lambda run: run.features == "waveform" or getattr(run, "features_on_device", False),
-        "it varies sound, and spectrograms are stored here: give --features_on_device too, which computes them in "
-        "training, or --features waveform and a model of waveforms",
-    ),
-    *(
-        Needs(
-            [name for name in OF_WAVEFORMS if name.startswith(f"wave_{what}_") and not name.endswith("_probability")],
-            lambda run, what=what: getattr(run, f"wave_{what}_probability") > 0,
-            f"--wave_{what}_probability is 0: give it too, e.g. 0.5, or leave it out",
-        )
-        for what in WAVE_AUGMENTATIONS
-    ),
-    Needs(
-        [name for name in OF_WAVEFORMS if name.startswith(("background_", "wave_background_"))],
-        lambda run: run.background,
-        "no background is added: give --background too, e.g. esc50, or leave it out",
-    ),
-    Needs(
-        ("background", "background_dir"),
-        lambda run: run.wave_background_probability > 0,
-        "--wave_background_probability is 0: leave one of the two out",
-    ),
-    Needs(
-        [name for name in OF_WAVEFORMS if name.startswith("wave_reverb_")],
-        lambda run: run.impulse_responses,
-        "there are no rooms: give --impulse_responses too, e.g. synthetic, or leave it out",
-    ),
-    Needs(
-        ("wave_reverb_rt60_s", "wave_reverb_direct_db"),
-        lambda run: run.impulse_responses == "synthetic",
-        "it is of --impulse_responses synthetic: give that, or leave it out",
-    ),
-    Needs(
-        ("impulse_responses",),
-        lambda run: run.wave_reverb_probability > 0,
-        "--wave_reverb_probability is 0: leave one of the two out",
-    ),
+    *WAVEFORM_NEEDS,
     Needs(
         ("filter_augment_type",),
         lambda run: run.filter_augment_db > 0,

@@ -6,7 +6,8 @@ rows of the feature dataset
   → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
                    on_device leaves it sound, and waveforms are varied before
   → teacher        where there is one, what it says of the same windows
-  → model          logits, and what its classifier was given where a loss is of that
+  → model          logits, by a part of its patches where some are dropped; what its classifier was given where a loss
+                   is of that
   → window losses  cross-entropy, or binary cross-entropy over all classes that are known; others by --loss; the
                    teacher's part in them
 """
@@ -31,6 +32,7 @@ from hf_audio.models.heads import MARGIN_HEADS
 from hf_audio.models.inputs import model_inputs, with_own_mask
 from hf_audio.training.distillation import Distillation, refuse_mixing
 from hf_audio.training.objective import Batch, Objective, Places
+from hf_audio.training.patch_dropout import PatchDropout
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
 
@@ -57,6 +59,7 @@ class Classification(Objective):
         loss: which losses, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
         distillation: a teacher, whose answers are learnt from too.
+        patch_dropout: of a spectrogram transformer, which patches training steps leave out.
     """
 
     metric_names = ("loss", *METRIC_NAMES)
@@ -69,9 +72,10 @@ class Classification(Objective):
         loss: LossConfig | None = None,
         label_smoothing: float = 0.0,
         distillation: Distillation | None = None,
+        patch_dropout: PatchDropout | None = None,
     ) -> None:
         self.features, self.labels, self.distillation = features, features.labels, distillation
-        self.augment, asked = augment, loss or LossConfig()
+        self.patch_dropout, self.augment, asked = patch_dropout, augment, loss or LossConfig()
         if distillation is not None and distillation.teacher.needs_whole_windows:
             refuse_mixing(getattr(augment, "steps", ()))
         self.window_losses = TaskLoss(
@@ -92,6 +96,8 @@ class Classification(Objective):
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
+        if self.patch_dropout:
+            self.patch_dropout.attach(model)
         # Only heads with a margin look at labels; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) in MARGIN_HEADS
         if self.window_losses.reads_embedding:
@@ -115,6 +121,8 @@ class Classification(Objective):
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
         answers = self.distillation and self.distillation.answers(batch, targets)
+        if self.patch_dropout:
+            model = self.patch_dropout.around(model, places, batch["num_frames"])
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
         logits = model(**model_inputs(self.model, batch), **margins).logits
         losses = self.window_losses(logits, targets, self.embedding.take() if self.embedding else None)
@@ -139,6 +147,7 @@ class Classification(Objective):
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
             **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
+            **(self.patch_dropout.settings() if self.patch_dropout else {}),
         }
 
 
