@@ -150,14 +150,12 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
-    from hf_audio.augment import augmentation_for, waveform_steps
+    from hf_audio.augment import augmentation_of
     from hf_audio.training import Classification
-
-    waveform = waveform_steps(recipe.waveform_augment, features.extractor.sampling_rate)
 
     objective = Classification(
         features,
-        augment=augmentation_for(recipe.augment, features.extractor, features.labels, waveform),
+        augment=augmentation_of(features, recipe.augment, recipe.waveform_augment),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
     )
