@@ -34,6 +34,7 @@ from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
+from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
 from hf_audio.preparation.extractors import settings_of
 from hf_audio.preparation.loaded_features import as_asked, check_wanted
 from hf_audio.preparation.sources import FEATURES, kinds_and_commits
@@ -74,6 +75,7 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             options=_model_options(settings),
         )
     _settle_source(recipe)
+    require_added_sounds(recipe.waveform_augment, recipe.data)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)
@@ -150,12 +152,16 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
-    from hf_audio.augment import augmentation_of
+    from hf_audio.augment import augmentation_of, waveform_steps
     from hf_audio.training import Classification
+
+    rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
+    sounds = added_sounds(settings, recipe.data, features.manifest, rate, recipe.stored_features)
+    waveform = waveform_steps(settings, rate, sounds)
 
     objective = Classification(
         features,
-        augment=augmentation_of(features, recipe.augment, recipe.waveform_augment),
+        augment=augmentation_of(features, recipe.augment, waveform),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
     )

@@ -17,7 +17,17 @@ from safetensors.torch import save_file
 from training_run import tiny_model
 from transformers import TrainerCallback
 
-from hf_audio.augment import BatchMix, Compose, Mixup, Normalization, Recording, SpecAugment, Warp, augmentation_of
+from hf_audio.augment import (
+    BatchMix,
+    Compose,
+    Mixup,
+    Normalization,
+    Recording,
+    SpecAugment,
+    Warp,
+    augmentation_of,
+    waveform_steps,
+)
 from hf_audio.config import AugmentConfig, LossConfig, WaveformAugmentConfig
 from hf_audio.data.loading.computed_features import computed_features
 from hf_audio.data.loading.features_dataset import load_features
@@ -117,8 +127,9 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
     for name, value in first_step(features, 1, world_size, augment, AUGMENTED_BATCH).items():
         found[f"augmented.{name}"] = value
     sound = computed_features(load_features(folder / "sound"), KaldiFbank(num_mel_bins=32))
-    waves = {f"wave_{name}_probability": 0.5 for name in ("shift", "noise", "gain", "band_pass", "clip")}
-    augment = augmentation_of(sound, AugmentConfig(mixup_alpha=0.4, time_mask_s=0.03), WaveformAugmentConfig(**waves))
+    waves = {f"wave_{name}_probability": 0.5 for name in ("shift", "noise", "gain", "band_pass", "clip", "speed")}
+    waves = waveform_steps(WaveformAugmentConfig(**waves), 16_000)
+    augment = augmentation_of(sound, AugmentConfig(mixup_alpha=0.4, time_mask_s=0.03), waves)
     for name, value in first_step(sound, 1, world_size, augment, AUGMENTED_BATCH).items():
         found[f"sound.{name}"] = value
     features = load_features(folder / "single")

@@ -12,7 +12,7 @@ from test_resuming_training import interrupted
 from training_run import assert_same_weights, build_tiny_features, tiny_model, trainer_of
 
 from hf_audio import load_features
-from hf_audio.augment import BeforeFeatures, Compose, augmentation_of
+from hf_audio.augment import BeforeFeatures, Compose, augmentation_of, waveform_steps
 from hf_audio.config import AugmentConfig, WaveformAugmentConfig
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.computed_features import computed_features
@@ -25,6 +25,10 @@ from hf_audio.kinds.waveform import Waveform
 FBANK = KaldiFbank(num_mel_bins=32)
 VARIED = {"wave_noise_probability": 0.5, "wave_shift_probability": 0.5, "wave_shift_s": 0.1}
 OFF = AugmentConfig()
+
+
+def waves(**settings) -> tuple:
+    return waveform_steps(WaveformAugmentConfig(**settings), 16_000)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def augmented(augment, collate: FeatureCollator, batch: dict):
 
 def test_features_are_those_of_the_augmented_sound(features):
     collate, batch = batch_of(features)
-    augment = augmentation_of(features, OFF, WaveformAugmentConfig(**VARIED))
+    augment = augmentation_of(features, OFF, waves(**VARIED))
     assert isinstance(augment, BeforeFeatures) and augment.features is None
     values, targets, num_frames = augmented(augment, collate, batch)
     given = collate.on_device(batch, as_sound=True)
@@ -67,7 +71,7 @@ def test_features_are_those_of_the_augmented_sound(features):
 def test_twice_as_loud_is_six_decibels_more_and_masks_come_behind(features):
     collate, batch = batch_of(features)
     before = collate.on_device(batch)
-    louder = WaveformAugmentConfig(wave_gain_probability=1.0, wave_gain_db=[6.0, 6.0])
+    louder = waves(wave_gain_probability=1.0, wave_gain_db=[6.0, 6.0])
     values, _, num_frames = augmented(augmentation_of(features, OFF, louder), collate, batch)
     raised = (values - before["input_values"])[0, : num_frames[0]] * 2 * features.extractor.std * NATURAL_DB
     assert raised.median() == pytest.approx(6.0, abs=0.01)
@@ -76,15 +80,13 @@ def test_twice_as_loud_is_six_decibels_more_and_masks_come_behind(features):
     is_hidden = (found - values).abs() > 1e-5
     assert 0.01 < is_hidden.float().mean() < 0.5 and (found[is_hidden] == 0).all(), "the mean of the training data"
     assert "Gain" in repr(masked) and "SpecAugment" in repr(masked) and "0x" not in repr(masked)
-    plain = augmentation_of(features, AugmentConfig(frequency_mask_bins=6), WaveformAugmentConfig())
+    plain = augmentation_of(features, AugmentConfig(frequency_mask_bins=6), waves())
     assert type(plain) is Compose, "features alone are augmented as stored ones are"
 
 
 def test_numbers_of_features_are_others_than_those_of_sound(features):
     """Both are of one generator of each window, which goes on."""
-    augment = augmentation_of(
-        features, AugmentConfig(gain_db=6.0, time_shift=True), WaveformAugmentConfig(wave_gain_probability=0.5)
-    )
+    augment = augmentation_of(features, AugmentConfig(gain_db=6.0, time_shift=True), waves(wave_gain_probability=0.5))
     of_sound, of_features = augment.draw(places(4)).split(1)
     alone = augment.features.draw(places(4))
     assert of_sound.numbers.shape == (4, 2) and not torch.equal(of_features.numbers, alone.numbers)
@@ -103,11 +105,11 @@ def test_numbers_of_features_are_others_than_those_of_sound(features):
 )
 def test_what_features_have_nothing_of_is_refused(sound, source, settings, sentence):
     with pytest.raises(InputError, match=sentence):
-        augmentation_of(computed_features(sound, source), OFF, WaveformAugmentConfig(**settings))
+        augmentation_of(computed_features(sound, source), OFF, waves(**settings))
 
 
 def test_a_resumed_run_ends_as_an_undisturbed_one(features, tmp_path):
-    augment = augmentation_of(features, AugmentConfig(mixup_alpha=0.4), WaveformAugmentConfig(**VARIED))
+    augment = augmentation_of(features, AugmentConfig(mixup_alpha=0.4), waves(**VARIED))
     steps = {"save_steps": 3, "eval_steps": 3, "save_strategy": "steps", "eval_strategy": "steps", "max_steps": 7}
 
     def start(folder):

@@ -9,17 +9,12 @@ from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 from waveforms import RATE, white
 
 from hf_audio.augment import Compose, augmentation_for, waveform_steps
-from hf_audio.augment.waveform.examples import example_waveform_augmentations
+from hf_audio.augment.waveform import example_sounds, example_waveform_augmentations, example_waveform_steps
 from hf_audio.config import AugmentConfig, WaveformAugmentConfig
 from hf_audio.errors import InputError
 
 BATCH, SAMPLES = 8, 6400
-EXAMPLES = example_waveform_augmentations()
-
-
-def certain(name: str) -> Compose:
-    """An augmentation of the examples, of every window."""
-    return Compose(waveform_steps(WaveformAugmentConfig(**EXAMPLES[name]), RATE), None)
+EXAMPLES, STEPS = example_waveform_augmentations(), example_waveform_steps(RATE)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +35,7 @@ def test_every_switch_has_an_example_of_its_own():
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_window_becomes_the_same_alone_and_in_any_batch(name, batch):
     """So two processes equal one, whatever the length of their longest window is."""
-    augment = certain(name)
+    augment = Compose(STEPS[name], None)
     values, _, num_frames = augment(*batch, augment.draw(places(BATCH)))
     assert not torch.equal(values[0], batch[0][0]), "nothing happened"
     for window, length in ((2, 4000), (5, SAMPLES)):
@@ -52,7 +47,7 @@ def test_a_window_becomes_the_same_alone_and_in_any_batch(name, batch):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_padding_stays_silent_and_levels_sensible(name, batch):
-    augment = certain(name)
+    augment = Compose(STEPS[name], None)
     values, _, num_frames = augment(*batch, augment.draw(places(BATCH)))
     assert (num_frames <= batch[2]).all() and (num_frames > 0).all()
     assert not values.masked_fill(torch.arange(SAMPLES) < num_frames[:, None], 0).any()
@@ -65,7 +60,7 @@ def test_padding_stays_silent_and_levels_sensible(name, batch):
 def test_everything_at_once_changes_some_windows_by_chance(batch):
     everything = {name: value for flags in EXAMPLES.values() for name, value in flags.items()}
     everything |= {name: 0.1 for name in everything if name.endswith("_probability")}
-    augment = Compose(waveform_steps(WaveformAugmentConfig(**everything), RATE), None)
+    augment = Compose(waveform_steps(WaveformAugmentConfig(**everything), RATE, example_sounds(RATE)), None)
     together = augment(*batch, augment.draw(places(BATCH)))[0]
     changed = (together != batch[0]).any(dim=1)
     assert changed.any()
@@ -74,7 +69,9 @@ def test_everything_at_once_changes_some_windows_by_chance(batch):
         for half in (slice(0, 4), slice(4, 8))
     ]
     torch.testing.assert_close(torch.cat(halves), together, rtol=1e-4, atol=1e-5)
-    assert repr(augment) == repr(Compose(waveform_steps(WaveformAugmentConfig(**everything), RATE), None))
+    assert repr(augment) == repr(
+        Compose(waveform_steps(WaveformAugmentConfig(**everything), RATE, example_sounds(RATE)), None)
+    )
 
 
 @pytest.mark.parametrize(

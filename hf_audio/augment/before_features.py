@@ -10,8 +10,8 @@ from transformers import FeatureExtractionMixin
 
 from hf_audio.augment.compose import Compose, augmentation_for
 from hf_audio.augment.draws import Draws, Lot
-from hf_audio.augment.waveform import Gain, Polarity, WaveformStep, waveform_steps
-from hf_audio.config import AugmentConfig, WaveformAugmentConfig
+from hf_audio.augment.waveform import Gain, Polarity, WaveformStep
+from hf_audio.config import AugmentConfig
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.kinds import OfSound
@@ -52,14 +52,17 @@ class BeforeFeatures:
 
 
 def augmentation_of(
-    features: FeatureDataset, config: AugmentConfig, waveforms: WaveformAugmentConfig
+    features: FeatureDataset, config: AugmentConfig, steps: tuple[WaveformStep, ...] = ()
 ) -> Compose | BeforeFeatures | None:
     """The augmentation that settings ask for, of stored features or of those that are computed of sound.
+
+    Args:
+        steps: of waveforms, as `waveform_steps` gives them.
 
     Raises:
         InputError: as `augmentation_for` does; or what the features have nothing of.
     """
-    steps, extractor = waveform_steps(waveforms, features.extractor.sampling_rate), features.extractor
+    extractor = features.extractor
     if features.of_sound is None or not steps:
         return augmentation_for(config, extractor, features.labels, steps)
     _refuse_unheard(steps, extractor)

@@ -111,6 +111,31 @@ NEEDS = (
         )
         for what in WAVE_AUGMENTATIONS
     ),
+    Needs(
+        [name for name in OF_WAVEFORMS if name.startswith(("background_", "wave_background_"))],
+        lambda run: run.background,
+        "no background is added: give --background too, e.g. esc50, or leave it out",
+    ),
+    Needs(
+        ("background", "background_dir"),
+        lambda run: run.wave_background_probability > 0,
+        "--wave_background_probability is 0: leave one of the two out",
+    ),
+    Needs(
+        [name for name in OF_WAVEFORMS if name.startswith("wave_reverb_")],
+        lambda run: run.impulse_responses,
+        "there are no rooms: give --impulse_responses too, e.g. synthetic, or leave it out",
+    ),
+    Needs(
+        ("wave_reverb_rt60_s", "wave_reverb_direct_db"),
+        lambda run: run.impulse_responses == "synthetic",
+        "it is of --impulse_responses synthetic: give that, or leave it out",
+    ),
+    Needs(
+        ("impulse_responses",),
+        lambda run: run.wave_reverb_probability > 0,
+        "--wave_reverb_probability is 0: leave one of the two out",
+    ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
         ("positive_gamma", "negative_gamma", "negative_margin"),

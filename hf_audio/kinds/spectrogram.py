@@ -140,12 +140,14 @@ class Spectrograms(Kind):
         num_channels, num_bins = extractor.num_channels, extractor.num_mel_bins
         pixels = np.zeros((len(rows), num_channels, extractor.max_length, num_bins), dtype=np.uint8)
         numbers = np.empty((4, len(rows), num_channels), dtype=np.float32)
+        numbers[2:] = np.stack(extractor.constants)[:, None]
         for index, row in enumerate(rows):
             image = read_pixels(row["features"]).reshape(num_channels, num_bins, -1)
             window = image[:, ::-1, : extractor.max_length].transpose(0, 2, 1)
             pixels[index, :, : window.shape[1]] = window
             numbers[:2, index] = row["offsets"], row["scales"]
-            numbers[2:, index] = _statistics(window, *numbers[:2, index], extractor)
+            if extractor.normalization == "clip":
+                numbers[2:, index] = _statistics(window, *numbers[:2, index])
         found = {"pixels": pixels, **dict(zip(("offsets", "scales", "means", "stds"), numbers, strict=True))}
         return {name: torch.from_numpy(values) for name, values in found.items()}
 
@@ -220,12 +222,8 @@ def of_waveforms(
     return pad_sequence(windows, batch_first=True).transpose(1, 2)
 
 
-def _statistics(
-    pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray, extractor: SpectrogramFeatureExtractor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and divisor `[channels]` of a window `[channels, frames, bins]`, as the extractor has them of its values."""
-    if extractor.normalization != "clip":
-        return extractor.constants
+def _statistics(pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and divisor `[channels]` of the values of a window `[channels, frames, bins]`, as the extractor has them."""
     mean, std = (function(pixels, axis=(1, 2), dtype=np.float64) for function in (np.mean, np.std))
     return offsets + scales * mean, varying(scales * std)
 
