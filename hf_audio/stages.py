@@ -154,7 +154,7 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
-    from hf_audio.augment import augmentation_for, waveform_steps
+    from hf_audio.augment import augmentation_of, waveform_steps
     from hf_audio.training import Classification, PatchDropout
     from hf_audio.training.teachers import distillation_for
 
@@ -164,7 +164,7 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     device = {"device": recipe.training.device, "bf16": recipe.training.bf16}
     objective = Classification(
         features,
-        augment=augmentation_for(recipe.augment, features.extractor, features.labels, waveform),
+        augment=augmentation_of(features, recipe.augment, waveform),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
         distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),

@@ -2,8 +2,8 @@
 
     accelerate launch --num_processes N tests/gradient_run.py FOLDER OUT.safetensors
 
-FOLDER holds the feature datasets "single" and "multi". A step always takes the first 8 windows of train, or where
-windows are augmented, and mixed, the first 16.
+FOLDER holds the feature datasets "single" and "multi", and "sound", waveforms of which features are computed. A step
+always takes the first 8 windows of train, or where windows are augmented, and mixed, the first 16.
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ from hf_audio.augment import (
     Recording,
     SpecAugment,
     Warp,
+    augmentation_of,
+    waveform_steps,
 )
-from hf_audio.config import LossConfig, OptimizingConfig
+from hf_audio.config import AugmentConfig, LossConfig, OptimizingConfig, WaveformAugmentConfig
+from hf_audio.data.loading.computed_features import computed_features
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
+from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.ranks import from_first_process
 from hf_audio.training import AudioTrainer, Classification, PatchDropout, training_arguments
@@ -145,6 +149,12 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
         features, 1, world_size, augment, AUGMENTED_BATCH, patch_dropout=PatchDropout(0.25)
     ).items():
         found[f"augmented.{name}"] = value
+    sound = computed_features(load_features(folder / "sound"), KaldiFbank(num_mel_bins=32))
+    waves = {f"wave_{name}_probability": 0.5 for name in ("shift", "noise", "gain", "band_pass", "clip", "speed")}
+    waves = waveform_steps(WaveformAugmentConfig(**waves), 16_000)
+    augment = augmentation_of(sound, AugmentConfig(mixup_alpha=0.4, time_mask_s=0.03), waves)
+    for name, value in first_step(sound, 1, world_size, augment, AUGMENTED_BATCH).items():
+        found[f"sound.{name}"] = value
     features = load_features(folder / "single")
     compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
     for name, value in first_step(features, 1, world_size, **compiled).items():
