@@ -1,16 +1,19 @@
-"""On-device augmentation of feature batches."""
+"""Augmentation of batches on their device: spectrograms here, waveforms in `waveform`."""
 
 from hf_audio.augment.batch_mix import BatchMix
+from hf_audio.augment.before_features import BeforeFeatures
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
 from hf_audio.augment.energies import Normalization
 from hf_audio.augment.masks import SpecAugment
 from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
 from hf_audio.augment.warp import Warp
+from hf_audio.augment.waveform import waveform_steps
 
 __all__ = [
     "Augmentation",
     "BatchMix",
+    "BeforeFeatures",
     "Compose",
     "Mixup",
     "Normalization",
@@ -19,4 +22,5 @@ __all__ = [
     "Warp",
     "augmentation_for",
     "require_mixable",
+    "waveform_steps",
 ]

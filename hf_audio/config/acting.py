@@ -16,6 +16,7 @@ from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import HEAD_FLAGS
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.errors import InputError
 
 
@@ -39,6 +40,11 @@ WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
 
+OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
+WAVE_AUGMENTATIONS = [
+    name[len("wave_") : -len("_probability")] for name in OF_WAVEFORMS if name.endswith("_probability")
+]
+
 NEEDS = (
     Needs(
         (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_license"),
@@ -55,6 +61,11 @@ NEEDS = (
         ("streaming",),
         lambda run: run.stored_features,
         "it is for a --dataset with features that were built already: leave it out",
+    ),
+    Needs(
+        ("features_on_device",),
+        lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
+        "features are computed where a network is trained: build --features waveform, and give it there",
     ),
     Needs(
         ("data_dir",),
@@ -86,6 +97,45 @@ NEEDS = (
         ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
         lambda run: run.batch_mix_probability > 0,
         "no windows are mixed: give --batch_mix_probability too, or leave it out",
+    ),
+    Needs(
+        OF_WAVEFORMS,
+        lambda run: run.features == "waveform" or getattr(run, "features_on_device", False),
+        "it varies sound, and spectrograms are stored here: give --features_on_device too, which computes them in "
+        "training, or --features waveform and a model of waveforms",
+    ),
+    *(
+        Needs(
+            [name for name in OF_WAVEFORMS if name.startswith(f"wave_{what}_") and not name.endswith("_probability")],
+            lambda run, what=what: getattr(run, f"wave_{what}_probability") > 0,
+            f"--wave_{what}_probability is 0: give it too, e.g. 0.5, or leave it out",
+        )
+        for what in WAVE_AUGMENTATIONS
+    ),
+    Needs(
+        [name for name in OF_WAVEFORMS if name.startswith(("background_", "wave_background_"))],
+        lambda run: run.background,
+        "no background is added: give --background too, e.g. esc50, or leave it out",
+    ),
+    Needs(
+        ("background", "background_dir"),
+        lambda run: run.wave_background_probability > 0,
+        "--wave_background_probability is 0: leave one of the two out",
+    ),
+    Needs(
+        [name for name in OF_WAVEFORMS if name.startswith("wave_reverb_")],
+        lambda run: run.impulse_responses,
+        "there are no rooms: give --impulse_responses too, e.g. synthetic, or leave it out",
+    ),
+    Needs(
+        ("wave_reverb_rt60_s", "wave_reverb_direct_db"),
+        lambda run: run.impulse_responses == "synthetic",
+        "it is of --impulse_responses synthetic: give that, or leave it out",
+    ),
+    Needs(
+        ("impulse_responses",),
+        lambda run: run.wave_reverb_probability > 0,
+        "--wave_reverb_probability is 0: leave one of the two out",
     ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
@@ -129,7 +179,7 @@ NEEDS = (
     ),
     Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
     Needs(
-        sorted(names_of(AugmentConfig)),
+        sorted(names_of(AugmentConfig, WaveformAugmentConfig)),
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
     ),

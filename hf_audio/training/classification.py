@@ -3,14 +3,15 @@
 rows of the feature dataset
   → collator       windows as they are stored (sound: as the model's extractor gives it), labels     in a worker
   → on_device      input_values, as the extractor would have given them                 on the model's device
-  → augment        each window's random numbers by its place in the step
+  → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
+                   on_device leaves it sound, and waveforms are varied before
   → model          logits, and what its classifier was given where a loss is of that
   → window losses  cross-entropy, or binary cross-entropy over all classes that are known; others by --loss
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from hf_audio.losses import TaskLoss, class_weights_from_counts
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
 from hf_audio.models.embedding_tap import EmbeddingTap
 from hf_audio.models.heads import MARGIN_HEADS
-from hf_audio.models.inputs import model_inputs
+from hf_audio.models.inputs import model_inputs, with_own_mask
 from hf_audio.training.objective import Batch, Objective, Places
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
@@ -74,7 +75,7 @@ class Classification(Objective):
             label_smoothing=label_smoothing,
         )
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
-        self.collator = FeatureCollator(features.extractor, features.labels, stored=True)
+        self.collator = self._collator()
         self.model: PreTrainedModel | None = None
         self.has_margin, self.embedding = False, None
 
@@ -82,7 +83,7 @@ class Classification(Objective):
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
-            self.collator = FeatureCollator(self.features.extractor, self.labels, fields, stored=True)
+            self.collator = self._collator(fields)
         # Only heads with a margin look at labels; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) in MARGIN_HEADS
         if self.window_losses.reads_embedding:
@@ -90,15 +91,23 @@ class Classification(Objective):
             self.own = self.window_losses.learned(self.embedding.size)
 
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
-        batch, targets = self.collator.on_device(batch), batch["labels"]
+        varies_sound = getattr(self.augment, "of_sound", None) is not None
+        batch, targets = self.collator.on_device(batch, as_sound=varies_sound), batch["labels"]
         if self.augment is not None:
             windows, draws = (batch["input_values"], targets, batch["num_frames"]), self.augment.draw(places.keys)
             batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
+            batch = with_own_mask(batch)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
         logits = model(**model_inputs(self.model, batch), **margins).logits
         return self.window_losses(logits, targets, self.embedding.take() if self.embedding else None)
+
+    def _collator(self, metadata_fields: Mapping[str, Sequence[str]] | None = None) -> FeatureCollator:
+        features = self.features
+        return FeatureCollator(
+            features.extractor, features.labels, metadata_fields, stored=True, of_sound=features.of_sound
+        )
 
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits; targets and clip keys."""
