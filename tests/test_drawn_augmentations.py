@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from PIL import Image
-from waveforms import RATE, tone
+from waveforms import RATE, tone, white
 
 from hf_audio.augment.examples import example_augmentations
 from hf_audio.augment.waveform import example_waveform_augmentations
@@ -65,3 +65,16 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=sentence):
             draw(monkeypatch, *argv, "--output", tmp_path / "page.html")
     assert len(made_up_sound(RATE)) == 3 * RATE
+
+
+def test_libraries_are_timed_beside_the_same_of_ours_or_asked_for(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    script = runpy.run_path(str(SCRIPT.with_name("benchmark_waveform_libraries.py")))
+    windows = white(2, 4000)
+    ways = script["ours"](windows)
+    assert set(ways) == set(script["PAIRS"]) <= set(example_waveform_augmentations())
+    assert all(way()[0].shape == windows.shape for way in ways.values())
+    monkeypatch.setitem(sys.modules, "audiomentations", None)
+    monkeypatch.setitem(sys.modules, "torch_audiomentations", None)
+    with pytest.raises(InputError, match="pip install torch-audiomentations audiomentations first"):
+        script["theirs"](windows, "room.wav")
