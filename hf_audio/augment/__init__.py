@@ -1,6 +1,7 @@
-"""On-device augmentation of feature batches."""
+"""Augmentation of batches on their device: spectrograms here, waveforms in `waveform`."""
 
 from hf_audio.augment.batch_mix import BatchMix
+from hf_audio.augment.before_features import BeforeFeatures
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
 from hf_audio.augment.cutmix import CutMix
 from hf_audio.augment.cutout import Cutout
@@ -14,10 +15,12 @@ from hf_audio.augment.mixup import Mixup
 from hf_audio.augment.recording import Recording
 from hf_audio.augment.roll import Roll
 from hf_audio.augment.warp import Warp
+from hf_audio.augment.waveform import waveform_steps
 
 __all__ = [
     "Augmentation",
     "BatchMix",
+    "BeforeFeatures",
     "Compose",
     "CutMix",
     "Cutout",
@@ -33,4 +36,5 @@ __all__ = [
     "Warp",
     "augmentation_for",
     "require_mixable",
+    "waveform_steps",
 ]

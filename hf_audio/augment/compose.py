@@ -13,6 +13,8 @@ from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.energies import Normalization, Windows
 from hf_audio.augment.spectrogram_steps import batch_mix, spectrogram_steps
+from hf_audio.augment.waveform.normalized import NO_WAVEFORMS, of_normalized_waveforms
+from hf_audio.augment.waveform.step import WaveformStep
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
@@ -24,6 +26,7 @@ class Augmentation(Protocol):
 
     Attributes:
         reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
+        draws_on_host: optional; whether `apply` is given what was drawn as it lies on the CPU.
     """
 
     reads_energies: bool
@@ -32,7 +35,7 @@ class Augmentation(Protocol):
         """A named tuple of arrays `[batch]` or `[batch, many]`, of floats or of integers below 2^24."""
 
     def apply(self, windows: Windows, drawn: Any) -> Windows:
-        """The windows, augmented; `drawn` is the same tuple of float32 tensors on their device."""
+        """The windows, augmented; `drawn` is the same tuple of float32 tensors, on their device or on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,22 @@ class Compose:
             num_frames: int64 `[batch]`, how many frames (samples) of each window are no padding.
             draws: of `draw`.
         """
-        drawn = list(zip(self.steps, draws.on(features.device), strict=True))
+        drawn = self._drawn(draws, features.device)
         if self.normalization is None:
             windows = _through(drawn, Windows.of(features, targets, num_frames))
         else:
             images = features if features.ndim == 4 else features.unsqueeze(1)
             windows = self._augmented(Windows.of(images, targets, num_frames), drawn)
         return windows.values.view_as(features).to(features.dtype), windows.targets, windows.num_frames
+
+    def _drawn(self, draws: Draws, device: torch.device) -> list[tuple[Augmentation, Any]]:
+        """Each step with its numbers, where it reads them."""
+        there, here = draws.on(device), draws.on(torch.device("cpu"))
+        on_host = [getattr(step, "draws_on_host", False) for step in self.steps]
+        return [
+            (step, own if host else others)
+            for step, own, others, host in zip(self.steps, here, there, on_host, strict=True)
+        ]
 
     def _augmented(self, windows: Windows, drawn: list[tuple[Augmentation, Any]]) -> Windows:
         """From inputs to energies, where padding is silence, and back; then masks, and padding as it was."""
@@ -111,22 +123,32 @@ def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
 
 
 def augmentation_for(
-    config: AugmentConfig, extractor: FeatureExtractionMixin, labels: LabelSpace | None = None
+    config: AugmentConfig,
+    extractor: FeatureExtractionMixin,
+    labels: LabelSpace | None = None,
+    waveform: tuple[WaveformStep, ...] = (),
 ) -> Compose | None:
     """The augmentation that settings ask for, None when all are off.
 
-    Of spectrograms those of `spectrogram_steps`. Waveforms can be mixed, nothing else.
+    Of spectrograms those of `spectrogram_steps`. Waveforms can be mixed, and what else is done to them is in
+    `waveform`.
+
+    Args:
+        waveform: of `waveform_steps`, for features that are waveforms.
 
     Raises:
-        InputError: batch mixing where each clip has one class; augmentation of anything but spectrograms; or one that
-            has no sense for these.
+        InputError: batch mixing where each clip has one class; augmentation of waveforms where there are none, or of
+            their level where a model hears none; augmentation of anything but spectrograms, or one that has no sense
+            for these.
     """
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
     if labels is not None:
         require_mixable(config, labels)
     if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("batch_mix_") for name in wanted):
-        steps = batch_mix(config, extractor.sampling_rate)
+        steps = (*batch_mix(config, extractor.sampling_rate), *of_normalized_waveforms(waveform, extractor))
         return Compose(steps, None) if steps else None
+    if waveform:
+        raise InputError(NO_WAVEFORMS)
     scale = kind_of_extractor(extractor).scale(extractor)
     if scale is None:
         if wanted:

@@ -7,29 +7,17 @@ features that were built already, which of one on the Hub is known only when the
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from hf_audio.config.augment import AugmentConfig
+from hf_audio.config.augment_needs import OF_SPECTROGRAMS
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.needs import Needs, names_of
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.errors import InputError
-
-
-def names_of(*groups: type) -> frozenset[str]:
-    """The settings of some groups."""
-    return frozenset(field.name for group in groups for field in dataclasses.fields(group))
-
-
-class Needs(NamedTuple):
-    """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
-
-    settings: Collection[str]
-    holds: Callable[[Any], Any]
-    otherwise: str
-
 
 # A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
 STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
@@ -37,6 +25,11 @@ OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+
+OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
+WAVE_AUGMENTATIONS = [
+    name[len("wave_") : -len("_probability")] for name in OF_WAVEFORMS if name.endswith("_probability")
+]
 
 NEEDS = (
     Needs(
@@ -56,6 +49,11 @@ NEEDS = (
         "it is for a --dataset with features that were built already: leave it out",
     ),
     Needs(
+        ("features_on_device",),
+        lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
+        "features are computed where a network is trained: build --features waveform, and give it there",
+    ),
+    Needs(
         ("data_dir",),
         lambda run: not run.dataset,
         "--dataset says where the recordings are: leave one of the two out",
@@ -71,66 +69,45 @@ NEEDS = (
         "no mixtures are made: give --mix_fraction too, e.g. 0.5, or leave it out",
     ),
     Needs(("lora_alpha", "lora_dropout"), lambda run: run.lora_rank > 0, "give --lora_rank too, or leave it out"),
+    *OF_SPECTROGRAMS,
     Needs(
-        ("mixup_probability", "mixup_labels"),
-        lambda run: run.mixup_alpha > 0,
-        "mixup is off: give --mixup_alpha too, or leave it out",
+        OF_WAVEFORMS,
+        lambda run: run.features == "waveform" or getattr(run, "features_on_device", False),
+        "it varies sound, and spectrograms are stored here: give --features_on_device too, which computes them in "
+        "training, or --features waveform and a model of waveforms",
+    ),
+    *(
+        Needs(
+            [name for name in OF_WAVEFORMS if name.startswith(f"wave_{what}_") and not name.endswith("_probability")],
+            lambda run, what=what: getattr(run, f"wave_{what}_probability") > 0,
+            f"--wave_{what}_probability is 0: give it too, e.g. 0.5, or leave it out",
+        )
+        for what in WAVE_AUGMENTATIONS
     ),
     Needs(
-        ("noise_snr_db",),
-        lambda run: run.noise_probability > 0,
-        "no noise is added: give --noise_probability too, or leave it out",
+        [name for name in OF_WAVEFORMS if name.startswith(("background_", "wave_background_"))],
+        lambda run: run.background,
+        "no background is added: give --background too, e.g. esc50, or leave it out",
     ),
     Needs(
-        ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
-        lambda run: run.batch_mix_probability > 0,
-        "no windows are mixed: give --batch_mix_probability too, or leave it out",
+        ("background", "background_dir"),
+        lambda run: run.wave_background_probability > 0,
+        "--wave_background_probability is 0: leave one of the two out",
     ),
     Needs(
-        ("filter_augment_type",),
-        lambda run: run.filter_augment_db > 0,
-        "FilterAugment is off: give --filter_augment_db too, e.g. 6, or leave it out",
+        [name for name in OF_WAVEFORMS if name.startswith("wave_reverb_")],
+        lambda run: run.impulse_responses,
+        "there are no rooms: give --impulse_responses too, e.g. synthetic, or leave it out",
     ),
     Needs(
-        ("mixstyle_probability",),
-        lambda run: run.mixstyle_alpha > 0,
-        "Freq-MixStyle is off: give --mixstyle_alpha too, e.g. 0.3, or leave it out",
+        ("wave_reverb_rt60_s", "wave_reverb_direct_db"),
+        lambda run: run.impulse_responses == "synthetic",
+        "it is of --impulse_responses synthetic: give that, or leave it out",
     ),
     Needs(
-        ("mixstyle_alpha",),
-        lambda run: run.mixstyle_alpha == 0 or run.mixstyle_probability > 0,
-        "--mixstyle_probability 0 changes nothing: leave one of the two out",
-    ),
-    Needs(
-        ("cutmix_probability", "cutmix_shape"),
-        lambda run: run.cutmix_alpha > 0,
-        "CutMix is off: give --cutmix_alpha too, e.g. 1, or leave it out",
-    ),
-    Needs(
-        ("cutmix_alpha",),
-        lambda run: run.cutmix_alpha == 0 or run.cutmix_probability > 0,
-        "--cutmix_probability 0 mixes nothing: leave one of the two out",
-    ),
-    Needs(
-        ("cutout_bins", "cutout_rectangles"),
-        lambda run: run.cutout_s > 0,
-        "nothing is cut out: give --cutout_s too, e.g. 0.3, or leave it out",
-    ),
-    Needs(
-        ("image_probability",),
-        lambda run: run.image_gain > 0 or run.image_noise > 0,
-        "the image stays as it is: give --image_gain or --image_noise too, or leave it out",
-    ),
-    Needs(
-        ("image_gain", "image_noise"),
-        lambda run: not (run.image_gain or run.image_noise) or run.image_probability > 0,
-        "--image_probability 0 changes nothing: leave one of the two out",
-    ),
-    Needs(
-        ("time_roll_s",),
-        lambda run: not run.time_shift,
-        "--time_shift starts a window anywhere already: leave one of the two out, where a recipe sets it by "
-        "--time_shift false",
+        ("impulse_responses",),
+        lambda run: run.wave_reverb_probability > 0,
+        "--wave_reverb_probability is 0: leave one of the two out",
     ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
@@ -149,7 +126,7 @@ NEEDS = (
     ),
     Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
     Needs(
-        sorted(names_of(AugmentConfig)),
+        sorted(names_of(AugmentConfig, WaveformAugmentConfig)),
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
     ),
@@ -212,11 +189,6 @@ NEEDS = (
             or _text(run.lr_scheduler_type).startswith(("reduce", "greedy"))
         ),
         "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
-    ),
-    Needs(
-        ("mixup_alpha",),
-        lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
-        "--mixup_probability 0 mixes nothing: leave one of the two out",
     ),
     Needs(
         ("greater_is_better",),

@@ -9,8 +9,9 @@ from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.columns import metadata_values
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.computed_features import require_frames
 from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips, require_one_corpus
-from hf_audio.preparation.extractors import window_extractor
+from hf_audio.preparation.extractors import stored_extractor, window_extractor
 from hf_audio.preparation.read_corpora import corpora_of
 from hf_audio.preparation.window_lengths import default_window_s, window_length_s
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
@@ -49,7 +50,7 @@ def build_corpus_features(
     """
     state = process_state()
     features = features or FeatureConfig()
-    extractor = window_extractor(features)
+    extractor = stored_extractor(features)
     with main_process_first(state):  # a corpus that is not there is downloaded or rendered by one process
         prepared = corpus_clips(
             data,
@@ -63,6 +64,8 @@ def build_corpus_features(
     if check_labels is not None:
         check_labels(prepared.labels)
     window_s = window_length_s(prepared.clips, features.window_s, token)
+    if features.features_on_device:
+        require_frames(window_extractor(features), window_s)
     return build_features(
         prepared.clips,
         prepared.labels,

@@ -3,7 +3,8 @@
 rows of the feature dataset
   → collator       windows as they are stored (sound: as the model's extractor gives it), labels     in a worker
   → on_device      input_values, as the extractor would have given them                 on the model's device
-  → augment        each window's random numbers by its place in the step
+  → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
+                   on_device leaves it sound, and waveforms are varied before
   → smooth         targets move a little towards an even answer
   → model          logits, by a part of its patches where some are dropped
   → window losses  cross-entropy, or binary cross-entropy over all classes that are known
@@ -11,7 +12,7 @@ rows of the feature dataset
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ from hf_audio.config import LossConfig
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, validation_metrics
-from hf_audio.models.inputs import model_inputs
+from hf_audio.models.inputs import model_inputs, with_own_mask
 from hf_audio.training.objective import Batch, Objective, Places
 from hf_audio.training.patch_dropout import PatchDropout
 
@@ -71,7 +72,7 @@ class Classification(Objective):
         self.class_weights = _class_weights(features, self.loss.class_weights)
         self.window_losses = window_losses_for(features.labels, self.class_weights, self.loss)
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
-        self.collator = FeatureCollator(features.extractor, features.labels, stored=True)
+        self.collator = self._collator()
         self.model: PreTrainedModel | None = None
         self.has_margin = False
 
@@ -79,17 +80,19 @@ class Classification(Objective):
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
-            self.collator = FeatureCollator(self.features.extractor, self.labels, fields, stored=True)
+            self.collator = self._collator(fields)
         if self.patch_dropout:
             self.patch_dropout.attach(model)
         # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) == "arcface"
 
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
-        batch, targets = self.collator.on_device(batch), batch["labels"]
+        varies_sound = getattr(self.augment, "of_sound", None) is not None
+        batch, targets = self.collator.on_device(batch, as_sound=varies_sound), batch["labels"]
         if self.augment is not None:
             windows, draws = (batch["input_values"], targets, batch["num_frames"]), self.augment.draw(places.keys)
             batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
+            batch = with_own_mask(batch)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
         if self.label_smoothing:
@@ -98,6 +101,12 @@ class Classification(Objective):
             model = self.patch_dropout.around(model, places, batch["num_frames"])
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
         return self.window_losses(model(**model_inputs(self.model, batch), **margins).logits, targets)
+
+    def _collator(self, metadata_fields: Mapping[str, Sequence[str]] | None = None) -> FeatureCollator:
+        features = self.features
+        return FeatureCollator(
+            features.extractor, features.labels, metadata_fields, stored=True, of_sound=features.of_sound
+        )
 
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Logits; targets and clip keys."""

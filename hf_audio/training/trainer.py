@@ -174,12 +174,12 @@ class AudioTrainer(Trainer):
             raise InputError(
                 "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
             )
-        args, manifest = self.args, self.features.manifest
+        args = self.args
         options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
         options["num_workers"] = args.dataloader_num_workers
         if self.is_fsdp_enabled:
             return Predictor.load(str(self.run_folder), **options)
-        usage = Usage(window_s=manifest["window_s"], hop_s=manifest["hop_s"])
+        usage = Usage.of_features(self.features.manifest)
         return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
