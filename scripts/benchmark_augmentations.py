@@ -30,7 +30,7 @@ from hf_audio.augment.examples import example_augmentations
 from hf_audio.augment.waveform.examples import example_waveform_steps
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
-from hf_audio.losses import window_losses_for
+from hf_audio.losses import loss_for
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.presets import AST_PRESETS, NETWORKS
 from hf_audio.training import PatchDropout
@@ -103,13 +103,13 @@ def augmentations(num_frames: int) -> dict[str, dict[str, Compose]]:
 def training(name: str, batch: Batch, dropout: PatchDropout | None = None) -> Callable[[], None]:
     """One step of training."""
     model = model_of(name, batch.features.shape[1]).train()
-    losses, optimizer = window_losses_for(LABELS), torch.optim.AdamW(model.parameters(), lr=1e-4)
+    loss_of, optimizer = loss_for(LABELS), torch.optim.AdamW(model.parameters(), lr=1e-4)
     if dropout:
         dropout.attach(model)
 
     def step() -> None:
         call = dropout.around(model, batch.next_places(), batch.num_frames) if dropout else model
-        losses(call(input_values=batch.features).logits, batch.targets).mean().backward()
+        loss_of(call(input_values=batch.features).logits, batch.targets).backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -17,6 +17,7 @@ import soundfile
 import torch
 from transformers import ASTForAudioClassification
 
+from hf_audio.config import LossConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.building.shard_rows import shard_writer
 from hf_audio.data.feature_format import shard_names
@@ -29,6 +30,7 @@ from hf_audio.training import AudioTrainer, Classification, PatchDropout, traini
 
 CLASSES = ("bell", "hiss", "hum")
 WINDOW_S = 0.4
+LOSS = LossConfig(center_weight=0.05, triplet_weight=0.1)
 
 
 def build_tiny_features(
@@ -155,7 +157,12 @@ def main() -> None:
     trainer = AudioTrainer(
         tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
-        Classification(features, augment=Compose((mixing, SpecAugment(8, 4)), normalization), patch_dropout=dropout),
+        Classification(
+            features,
+            augment=Compose((mixing, SpecAugment(8, 4)), normalization),
+            loss=LOSS,  # what a loss learns must be resumed too
+            patch_dropout=dropout,
+        ),
     )
     state = trainer.train_resumable()
     scores = trainer.predictor().scores(features, "test")

@@ -1,7 +1,7 @@
 """Augmentation of batches on their device: spectrograms here, waveforms in `waveform`."""
 
 from hf_audio.augment.batch_mix import BatchMix
-from hf_audio.augment.before_features import BeforeFeatures
+from hf_audio.augment.before_features import BeforeFeatures, augmentation_of
 from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
 from hf_audio.augment.cutmix import CutMix
 from hf_audio.augment.cutout import Cutout
@@ -35,6 +35,7 @@ __all__ = [
     "SpecAugment",
     "Warp",
     "augmentation_for",
+    "augmentation_of",
     "require_mixable",
     "waveform_steps",
 ]

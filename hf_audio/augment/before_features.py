@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from transformers import FeatureExtractionMixin
 
-from hf_audio.augment.compose import Compose
+from hf_audio.augment.compose import Compose, augmentation_for
 from hf_audio.augment.draws import Draws, Lot
+from hf_audio.augment.waveform import Gain, Polarity, WaveformStep
+from hf_audio.config import AugmentConfig
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.errors import InputError
 from hf_audio.kinds import OfSound
 
 
@@ -45,3 +49,34 @@ class BeforeFeatures:
         if self.features is None:
             return values, targets, num_frames
         return self.features(values, targets, num_frames, of_features)
+
+
+def augmentation_of(
+    features: FeatureDataset, config: AugmentConfig, steps: tuple[WaveformStep, ...] = ()
+) -> Compose | BeforeFeatures | None:
+    """The augmentation that settings ask for, of stored features or of those that are computed of sound.
+
+    Args:
+        steps: of waveforms, as `waveform_steps` gives them.
+
+    Raises:
+        InputError: as `augmentation_for` does; or what the features have nothing of.
+    """
+    extractor = features.extractor
+    if features.of_sound is None or not steps:
+        return augmentation_for(config, extractor, features.labels, steps)
+    _refuse_unheard(steps, extractor)
+    of_features = augmentation_for(config, extractor, features.labels)
+    return BeforeFeatures(Compose(steps, None), of_features, features.of_sound, extractor)
+
+
+def _refuse_unheard(steps: Sequence[WaveformStep], extractor: FeatureExtractionMixin) -> None:
+    by_clip = getattr(extractor, "normalization", None) == "clip"
+    unheard = [
+        ("polarity", Polarity, True, "spectrograms have no signs"),
+        ("gain", Gain, by_clip, "--normalization clip takes each window's level away"),
+    ]
+    for name, kind, is_unheard, why in unheard:
+        if is_unheard and any(isinstance(step, kind) for step in steps):
+            flag = f"--wave_{name}_probability"
+            raise InputError(f"{flag} would do nothing here, since {why}: leave it out ({flag} 0)")

@@ -27,6 +27,8 @@ class Augmentation(Protocol):
     Attributes:
         reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
         draws_on_host: optional; whether `apply` is given what was drawn as it lies on the CPU.
+
+    One that mixes windows of a batch says so by `mixes_windows = True`.
     """
 
     reads_energies: bool
@@ -130,15 +132,14 @@ def augmentation_for(
 ) -> Compose | None:
     """The augmentation that settings ask for, None when all are off.
 
-    Of spectrograms those of `spectrogram_steps`. Waveforms can be mixed, and what else is done to them is in
-    `waveform`.
+    Of spectrograms those of `spectrogram_steps`. Waveforms can be mixed; what else is done to them is in `waveform`.
 
     Args:
         waveform: of `waveform_steps`, for features that are waveforms.
 
     Raises:
         InputError: batch mixing where each clip has one class; augmentation of waveforms where there are none, or of
-            their level where a model hears none; augmentation of anything but spectrograms, or one that has no sense
+            their level where a model hears none; augmentation of anything but spectrograms; or one that has no sense
             for these.
     """
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}

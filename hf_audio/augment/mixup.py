@@ -46,6 +46,7 @@ class Mixup:
     probability: float = 1.0
     audible_share: float = 0.05
     reads_energies = True
+    mixes_windows = True
 
     def __post_init__(self) -> None:
         if self.labels not in ("interpolate", "union"):

@@ -1,4 +1,4 @@
-"""What a rule about settings that would do nothing is made of, see acting.py."""
+"""A rule that settings do nothing without others."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 
+def names_of(*groups: type) -> frozenset[str]:
+    """The settings of some groups."""
+    return frozenset(field.name for group in groups for field in dataclasses.fields(group))
+
+
 class Needs(NamedTuple):
     """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
 
     settings: Collection[str]
     holds: Callable[[Any], Any]
     otherwise: str
-
-
-def names_of(*groups: type) -> frozenset[str]:
-    """The settings of some groups."""
-    return frozenset(field.name for group in groups for field in dataclasses.fields(group))

@@ -12,7 +12,7 @@ from transformers import AutoConfig
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.checkpoints import SETTINGS, TRANSFORMER_PRESETS
 from hf_audio.models.freezing import FREEZABLE
-from hf_audio.models.heads import HEADS, build_head
+from hf_audio.models.heads import HEADS, MARGIN_HEADS, build_head
 from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
 from hf_audio.models.timm_backbone import ParallelTimmConfig
 from hf_audio.models.timm_network import import_timm
@@ -86,6 +86,13 @@ def _check_head(preset: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     head = wanted.get("head", HEADS[0])
     if head not in HEADS:
         raise unknown_name("head", head, HEADS)
+    idle = [
+        name for name in ("head_margin", "head_scale") if head not in MARGIN_HEADS and options.get(name) is not None
+    ]
+    if idle:
+        raise InputError(
+            f"--{idle[0]} would do nothing with a {head} head: give --head arcface or cosface too, or leave it out"
+        )
     try:
         with torch.device("meta"):  # no random number is drawn
             build_head(head, 1, 2, wanted.get("head_sizes", ()), wanted.get("head_dropout", 0.0))

@@ -95,10 +95,10 @@ def _background(config: WaveformAugmentConfig, sample_rate: int, split: str | No
         return SoundPool.of(last_name(given), sounds, sample_rate)
     corpus = corpus_named(given)
     root = told_by_main(lambda: recordings(given, config.background_dir, "--background_dir"))
-    clips = [one for one in rows_of(corpus.read(root, Reading())[0]) if split in (None, one.split)]
-    if not clips:
+    clips = list(rows_of(corpus.read(root, Reading())[0]))
+    if split and not {split, "validation"} <= {one.split for one in clips}:  # else some of it would be validated on
         raise _same(given)
-    stretches = [Stretch(one.path, one.start_s, one.end_s) for one in clips]
+    stretches = [Stretch(one.path, one.start_s, one.end_s) for one in clips if split in (None, one.split)]
     sounds = _read(stretches, sample_rate, f"--background {given}")
     return SoundPool.of(corpus.card.name, sounds, sample_rate, corpus.card.license)
 
@@ -185,6 +185,6 @@ def _has_known_split(data: DataConfig) -> bool:
 
 def _same(name: str) -> InputError:
     return InputError(
-        f"--background {name} is the corpus that is trained on, and which of its clips are tested on is not said by a "
-        "split of its own, so these would be heard in training: name another one"
+        f"--background {name} is the corpus that is trained on, and which of its clips are validated and tested on is "
+        "not said by official splits, so these would be heard in training: name another one"
     )

@@ -87,6 +87,11 @@ class FeatureDataset:
         return self.manifest["window_s"]
 
     @property
+    def corpus(self) -> str:
+        """Title of the corpus that it was built of."""
+        return self.manifest["corpus"]["name"]
+
+    @property
     def window_frames(self) -> int:
         """Length of a full window: frames (fbank, spectrogram), samples (waveform) or steps (classical)."""
         return self.kind.window_frames(self.extractor, self.manifest)

@@ -1,10 +1,10 @@
-"""Which settings of an AugmentConfig do nothing without another; a part of acting.py."""
+"""Which settings of augmentation of spectrograms do nothing without others."""
 
 from __future__ import annotations
 
 from hf_audio.config.needs import Needs
 
-OF_SPECTROGRAMS = (
+SPECTROGRAM_NEEDS = (
     Needs(
         ("mixup_probability", "mixup_labels"),
         lambda run: run.mixup_alpha > 0,
