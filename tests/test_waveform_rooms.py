@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,3 +142,20 @@ def test_each_window_gets_one_of_the_effects_named():
     with pytest.raises(InputError, match="Unknown effect in --wave_effect_names 'tremelo': did you mean 'tremolo'"):
         Effects(1.0, ("tremelo",), RATE)
     assert math.isclose(np.mean(numbers_of(step, 400).effect), 0.5, abs_tol=0.1)
+
+
+SOX = """allpass, band, bandpass, bandreject, bass, bend, biquad, chorus, channels, compand, contrast, dcshift, deemph,
+delay, dither, divide, downsample, earwax, echo, echos, equalizer, fade, fir, firfit, flanger, gain, highpass, hilbert,
+loudness, lowpass, mcompand, norm, oops, overdrive, pad, phaser, pitch, rate, remix, repeat, reverb, reverse, riaa,
+silence, sinc, speed, stat, stats, stretch, swap, synth, tempo, treble, tremolo, trim, upsample, vad, vol"""
+
+
+def test_the_page_tells_what_each_effect_of_sox_is_here():
+    page = (Path(__file__).parents[1] / "docs" / "augmentation.md").read_text()
+    table = page.split("| SoX | here |")[1].split("\n\n")[0]
+    rows = [row.strip("| ").split(" | ") for row in table.strip().split("\n")[1:]]
+    named = [name for names, _ in rows for name in names.split(", ")]
+    assert sorted(named) == sorted(SOX.replace("\n", " ").replace(",", "").split())
+    assert {name for names, call in rows if call == "`--wave_effect_names`" for name in names.split(", ")} == set(
+        EFFECTS
+    )
