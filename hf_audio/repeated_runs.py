@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from hf_audio import __version__, finished_work
 from hf_audio.config import Recipe
+from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
 from hf_audio.data.index.columns import digest
 from hf_audio.data.index.table import metadata_columns
@@ -27,8 +28,7 @@ from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.preparation.sources import kinds_and_commits
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
-GROUPS = ("corpus", "split", "building", "features", "mixing", "model", "augment", "loss", "hub")
-GROUPS += ("pretraining", "classical")
+GROUPS = (*RECORDING_GROUPS, *NETWORK_GROUPS, "hub", "pretraining", "classical")
 # Settings that no score hangs on: where things lie, how fast they are made, who may see them
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
 

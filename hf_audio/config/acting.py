@@ -7,37 +7,29 @@ features that were built already, which of one on the Hub is known only when the
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
+from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.model import HEAD_FLAGS
+from hf_audio.config.needs import Needs, names_of
 from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
+from hf_audio.config.waveform_needs import WAVEFORM_NEEDS
 from hf_audio.errors import InputError
-
-
-def names_of(*groups: type) -> frozenset[str]:
-    """The settings of some groups."""
-    return frozenset(field.name for group in groups for field in dataclasses.fields(group))
-
-
-class Needs(NamedTuple):
-    """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
-
-    settings: Collection[str]
-    holds: Callable[[Any], Any]
-    otherwise: str
-
 
 # A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
 STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
-OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
+OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+
 OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
 
 NEEDS = (
@@ -56,6 +48,11 @@ NEEDS = (
         ("streaming",),
         lambda run: run.stored_features,
         "it is for a --dataset with features that were built already: leave it out",
+    ),
+    Needs(
+        ("features_on_device",),
+        lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
+        "features are computed where a network is trained: build --features waveform, and give it there",
     ),
     Needs(
         ("data_dir",),
@@ -88,11 +85,83 @@ NEEDS = (
         lambda run: run.batch_mix_probability > 0,
         "no windows are mixed: give --batch_mix_probability too, or leave it out",
     ),
+    *WAVEFORM_NEEDS,
+    Needs(
+        ("filter_augment_type",),
+        lambda run: run.filter_augment_db > 0,
+        "FilterAugment is off: give --filter_augment_db too, e.g. 6, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_probability",),
+        lambda run: run.mixstyle_alpha > 0,
+        "Freq-MixStyle is off: give --mixstyle_alpha too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_alpha",),
+        lambda run: run.mixstyle_alpha == 0 or run.mixstyle_probability > 0,
+        "--mixstyle_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutmix_probability", "cutmix_shape"),
+        lambda run: run.cutmix_alpha > 0,
+        "CutMix is off: give --cutmix_alpha too, e.g. 1, or leave it out",
+    ),
+    Needs(
+        ("cutmix_alpha",),
+        lambda run: run.cutmix_alpha == 0 or run.cutmix_probability > 0,
+        "--cutmix_probability 0 mixes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutout_bins", "cutout_rectangles"),
+        lambda run: run.cutout_s > 0,
+        "nothing is cut out: give --cutout_s too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("image_probability",),
+        lambda run: run.image_gain > 0 or run.image_noise > 0,
+        "the image stays as it is: give --image_gain or --image_noise too, or leave it out",
+    ),
+    Needs(
+        ("image_gain", "image_noise"),
+        lambda run: not (run.image_gain or run.image_noise) or run.image_probability > 0,
+        "--image_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("time_roll_s",),
+        lambda run: not run.time_shift,
+        "--time_shift starts a window anywhere already: leave one of the two out, where a recipe sets it by "
+        "--time_shift false",
+    ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
         ("positive_gamma", "negative_gamma", "negative_margin"),
         lambda run: run.loss == "asymmetric",
         "it is of --loss asymmetric: give that too, or leave it out",
+    ),
+    Needs(
+        ("families", "within_family"),
+        lambda run: run.loss == "family",
+        "it is of --loss family: give that too, or leave it out",
+    ),
+    Needs(
+        ("triplet_margin",),
+        lambda run: run.triplet_weight > 0,
+        "there is no triplet loss: give --triplet_weight too, e.g. 0.1, or leave it out",
+    ),
+    Needs(
+        ("center_learning_rate",),
+        lambda run: run.center_weight > 0,
+        "there are no centers: give --center_weight too, e.g. 0.003, or leave it out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.mixup_alpha == 0 or run.mixup_probability < 1,
+        "--mixup_probability 1 leaves no window of one class to compare: give less, or leave one of the two out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.per_device_train_batch_size > 2,
+        "it compares each window with two others of its micro-batch: give --per_device_train_batch_size 3 or more",
     ),
     Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
     Needs(
@@ -105,9 +174,20 @@ NEEDS = (
     ),
     Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
     Needs(
-        sorted(names_of(AugmentConfig)),
+        sorted(names_of(AugmentConfig, WaveformAugmentConfig)),
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
+    ),
+    Needs(
+        ("distillation_weight", "distillation_temperature", "teacher_revision"),
+        lambda run: run.teacher or run.teacher_logits,
+        "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
+    ),
+    Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
+    Needs(
+        sorted(names_of(DistillingConfig)),
+        lambda run: not run.objective,
+        "pretraining has no classes that a teacher could know: leave it out",
     ),
     *(
         Needs(
@@ -179,6 +259,13 @@ NEEDS = (
         lambda run: run.metric_for_best_model,
         "it is of --metric_for_best_model: give that too, or leave it out",
     ),
+    Needs(
+        ("track_pictures",),
+        lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} & SHOW_PICTURES,
+        "--report_to names no tracker that shows pictures: give it tensorboard, trackio or wandb too, or leave it out",
+    ),
+    Needs(("track_pictures",), lambda run: not run.objective, "pretraining confuses no classes: leave it out"),
+    Needs(("track_pictures",), lambda run: not run.classical_model, "it is for networks: leave it out"),
     Needs(
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,

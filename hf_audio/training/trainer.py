@@ -24,7 +24,6 @@ from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
-from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerState
 
 from hf_audio.config.optimizing import OptimizingConfig
@@ -54,10 +53,12 @@ from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windo
 from hf_audio.training.layer_plan import plan_layers
 from hf_audio.training.objective import Objective, Places
 from hf_audio.training.optimized_trainer import OptimizedTrainer
+from hf_audio.training.own_parameters import load_own, optimize_own, require_unsharded, save_own
 from hf_audio.training.run_folder import load_weights, write_model
 from hf_audio.training.run_settings import optimizing_settings, run_facts, run_settings
 from hf_audio.training.sharding import load_whole, name_blocks
 from hf_audio.training.synced_batch_norm import sync_batch_norms
+from hf_audio.training.trackers import prepare_trackers, told_in_public
 
 
 class AudioTrainer(OptimizedTrainer):
@@ -119,9 +120,9 @@ class AudioTrainer(OptimizedTrainer):
         # for one that divides by the number of items in the whole step itself, and would not divide by accumulation.
         self.model_accepts_loss_kwargs = False
         self._micro_batch = 0
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-                callback.logging_dir = str(self.run_folder / "tensorboard")
+        told_in_public(self.args, model)
+        prepare_trackers(self.callback_handler.callbacks, self.run_folder)
+        require_unsharded(objective.own, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.is_fsdp_enabled:
             name_blocks(self.accelerator.state.fsdp_plugin, model)
         if self.is_deepspeed_enabled:
@@ -166,6 +167,8 @@ class AudioTrainer(OptimizedTrainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         self._micro_batch = 0
+        if self.objective.own is not None:
+            self.objective.own.zero_grad()  # of the model's gradients Trainer takes care
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -179,6 +182,13 @@ class AudioTrainer(OptimizedTrainer):
         divided_by = self.current_gradient_accumulation_steps * self.args.world_size
         return losses[: share.num_counted].sum() * (divided_by / share.num_in_step)
 
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.objective.own is not None:
+            optimize_own(self.objective.own, optimizer, self.args.device, self.args.world_size)
+        return optimizer
+
     # Evaluation.
 
     def predictor(self) -> Predictor:
@@ -187,12 +197,12 @@ class AudioTrainer(OptimizedTrainer):
             raise InputError(
                 "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
             )
-        args, manifest = self.args, self.features.manifest
+        args = self.args
         options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
         options["num_workers"] = args.dataloader_num_workers
         if self._is_divided:
             return Predictor.load(str(self.run_folder), **options)
-        usage = Usage(window_s=manifest["window_s"], hop_s=manifest["hop_s"])
+        usage = Usage.of_features(self.features.manifest)
         return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -311,6 +321,16 @@ class AudioTrainer(OptimizedTrainer):
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             write_model(self.run_folder, model, state, self.processing_class, self.objective)
         self.accelerator.wait_for_everyone()
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.objective.own is not None and self.args.should_save:
+            save_own(self.objective.own, output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.objective.own is not None and checkpoint is not None:
+            load_own(self.objective.own, checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         target = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
