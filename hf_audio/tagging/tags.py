@@ -119,8 +119,10 @@ class Tags:
         return found
 
     def to_json(self, *, timeline: bool = True) -> str:
-        """One line of JSON, see `as_dict`. Of a name that is not UTF-8, the bytes that are not stand as Python's escapes:
-        `os.fsencode` of what `json.loads` reads is the name again."""
+        """One line of JSON, see `as_dict`.
+
+        What of a name is not UTF-8 stands as Python escapes it: `os.fsencode` of what `json.loads` reads is the name.
+        """
         text = json.dumps(self.as_dict(timeline=timeline), ensure_ascii=False, allow_nan=False)
         return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
