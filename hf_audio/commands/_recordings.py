@@ -27,16 +27,6 @@ SOME_FAILED = 1
 MAX_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
 
 
-def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser whose --help begins with a module's docstring."""
-    return argparse.ArgumentParser(
-        prog=f"hf-audio {name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
 def add_recordings(parser: argparse.ArgumentParser) -> None:
     """The flags that `files_of` reads."""
     parser.add_argument(

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from hf_audio.commands._parser import parser_of
 from hf_audio.commands._recordings import (
     add_model,
     add_pace,
@@ -24,7 +25,6 @@ from hf_audio.commands._recordings import (
     facts_of,
     files_of,
     gone_through,
-    parser_of,
     said_failed,
     tagger_of,
 )

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_audio.commands._parser import parser_of
 from hf_audio.commands._recordings import (
     add_model,
     add_pace,
@@ -28,7 +29,6 @@ from hf_audio.commands._recordings import (
     facts_of,
     files_of,
     gone_through,
-    parser_of,
     said_failed,
     tagger_of,
 )
