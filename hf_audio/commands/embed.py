@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from hf_audio.commands._going_through import gone_through, said_failed
 from hf_audio.commands._parser import parser_of
 from hf_audio.commands._recordings import (
     add_model,
@@ -24,8 +25,6 @@ from hf_audio.commands._recordings import (
     check_output,
     facts_of,
     files_of,
-    gone_through,
-    said_failed,
     tagger_of,
 )
 

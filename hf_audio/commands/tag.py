@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_audio.commands._going_through import gone_through, said_failed
 from hf_audio.commands._parser import parser_of
 from hf_audio.commands._recordings import (
     add_model,
@@ -28,8 +29,6 @@ from hf_audio.commands._recordings import (
     add_recordings,
     facts_of,
     files_of,
-    gone_through,
-    said_failed,
     tagger_of,
 )
 from hf_audio.errors import InputError

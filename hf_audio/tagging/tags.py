@@ -137,7 +137,7 @@ class Tags:
     def _repr_html_(self) -> str:
         from hf_audio.tagging.notebook import image_of
 
-        return image_of(self)
+        return image_of(self.recording, self.duration_s, self.scores, self.segments)
 
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # within a string of JSON; UTF-8 has no bytes for one
