@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 
 from hf_audio.errors import InputError
 
@@ -35,17 +36,7 @@ def main(argv: Sequence[str]) -> None:
         from hf_audio.serving.service import Service
     except ModuleNotFoundError as error:
         raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
-    limits = (
-        "max_mb",
-        "max_duration_s",
-        "max_request_s",
-        "max_requests",
-        "max_windows",
-        "batch_size",
-        "batching",
-        "workers",
-    )
-    allowance, metrics = Allowance(**{name: getattr(given, name) for name in limits}), Metrics()
+    allowance, metrics = Allowance(**{one.name: getattr(given, one.name) for one in fields(Allowance)}), Metrics()
     token = token_of_environment()
     with listening(given.host, given.port) as own_socket:  # before models are loaded, which takes seconds
         models = load_models(given.model, allowance, metrics, device=given.device, bf16=given.bf16)
