@@ -18,6 +18,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from hf_audio.errors import InputError
+from hf_audio.serving.access import token_of_environment
+from hf_audio.serving.address import listening
+from hf_audio.serving.allowance import Allowance
 
 
 def main(argv: Sequence[str]) -> None:
@@ -27,18 +30,17 @@ def main(argv: Sequence[str]) -> None:
         InputError: the extra is missing, a limit, token or model cannot be used, or nothing can listen there.
     """
     given = _parser().parse_args(argv)
-    try:
-        from hf_audio.serving.access import token_of_environment
-        from hf_audio.serving.allowance import Allowance
-        from hf_audio.serving.metrics import Metrics
-        from hf_audio.serving.served_models import load_models
-        from hf_audio.serving.server import listening, serve
-        from hf_audio.serving.service import Service
-    except ModuleNotFoundError as error:
-        raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
-    allowance, metrics = Allowance(**{one.name: getattr(given, one.name) for one in fields(Allowance)}), Metrics()
+    allowance = Allowance(**{one.name: getattr(given, one.name) for one in fields(Allowance)})
     token = token_of_environment()
-    with listening(given.host, given.port) as own_socket:  # before models are loaded, which takes seconds
+    with listening(given.host, given.port) as own_socket:
+        try:
+            from hf_audio.serving.metrics import Metrics
+            from hf_audio.serving.served_models import load_models
+            from hf_audio.serving.server import serve
+            from hf_audio.serving.service import Service
+        except ModuleNotFoundError as error:
+            raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
+        metrics = Metrics()
         models = load_models(given.model, allowance, metrics, device=given.device, bf16=given.bf16)
         serve(Service(models, allowance, metrics), own_socket, token)
 
