@@ -18,9 +18,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from hf_audio.errors import InputError
-from hf_audio.serving.access import token_of_environment
-from hf_audio.serving.address import listening
-from hf_audio.serving.allowance import Allowance
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,6 +26,10 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         InputError: the extra is missing, a limit, token or model cannot be used, or nothing can listen there.
     """
+    from hf_audio.serving.access import token_of_environment
+    from hf_audio.serving.address import listening
+    from hf_audio.serving.allowance import Allowance
+
     given = _parser().parse_args(argv)
     allowance = Allowance(**{one.name: getattr(given, one.name) for one in fields(Allowance)})
     token = token_of_environment()
