@@ -11,7 +11,7 @@ dataset they are of. Of stored sound the features that a model reads are compute
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -97,17 +97,28 @@ class Predictor(SoundPredictor):
             InputError: features that the model does not read, no such split, or a model without a layer called
                 `classifier`.
         """
+        return self._of_windows(features, split, "embeddings", lambda batch: self.embed(_without(batch, "metadata")))
+
+    def window_logits(self, features: FeatureDataset, split: str) -> WindowEmbeddings:
+        """Logits of every window of a split in place of embeddings, the classes in the model's order; by this process
+        alone. Arguments and errors are those of `embeddings`, and a head that was not trained is refused."""
+        self._require_trained()
+        return self._of_windows(features, split, "logits", self._logits)
+
+    def _of_windows(
+        self, features: FeatureDataset, split: str, what: str, compute: Callable[[dict[str, Any]], Tensor]
+    ) -> WindowEmbeddings:
+        """What is computed of each batch, for every window of a split."""
         features = self._as_read(features)
         self.check_reads(features)
         if split not in features.splits:
             raise unknown_name("split", split, features.splits)
         values, clip_ids, starts_s = [], [], []
-        with progress(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as bar:
+        with progress(desc=f"{what}, {split}", unit=" windows", total=features.num_windows(split)) as bar:
             for batch in self._batches(features.splits[split], features, keeps=("clip_id", "start_s")):
                 clip_ids.extend(batch.pop("clip_id"))
                 starts_s.extend(batch.pop("start_s"))
-                batch.pop("metadata", None)  # an embedding is of the sound alone
-                values.append(self.embed(batch).float().cpu().numpy())
+                values.append(compute(batch).float().cpu().numpy())
                 bar.update(len(values[-1]))
         return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
 
@@ -156,10 +167,7 @@ class Predictor(SoundPredictor):
             InputError: it has other classes, another task, a head that was not trained, or does not read them.
         """
         self.check_reads(features)
-        if self.untrained:
-            raise InputError(
-                f"{self.name} has no trained classifier (no {self.untrained[0]} among its weights): fine-tune it first"
-            )
+        self._require_trained()
         own, wanted = self.labels, features.labels
         if set(own.names) != set(wanted.names) or own.problem_type != wanted.problem_type:
             raise InputError(
@@ -167,6 +175,12 @@ class Predictor(SoundPredictor):
                 "on features with the model's classes"
             )
         return [own.label2id[name] for name in wanted.names]
+
+    def _require_trained(self) -> None:
+        if self.untrained:
+            raise InputError(
+                f"{self.name} has no trained classifier (no {self.untrained[0]} among its weights): fine-tune it first"
+            )
 
     def check_reads(self, features: FeatureDataset) -> None:
         """Raises InputError where features would be another thing to the model than their sound is."""
@@ -190,6 +204,11 @@ class Predictor(SoundPredictor):
 def _batch_of(collate: FeatureCollator, keeps: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A batch, and some columns of its rows as they are."""
     return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}
+
+
+def _without(batch: dict[str, Any], name: str) -> dict[str, Any]:
+    """An embedding is of the sound alone."""
+    return {key: value for key, value in batch.items() if key != name}
 
 
 def _local_rows(features: FeatureDataset, split: str) -> datasets.Dataset:

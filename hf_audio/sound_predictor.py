@@ -9,6 +9,7 @@ sooner.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -174,7 +175,13 @@ class SoundPredictor:
                 f"{self.name} is a {type(self.model).__name__}, which has no `classifier` to take embeddings before"
             )
         given: list[Tensor] = []
-        hook = classifier.register_forward_pre_hook(lambda layer, arguments: given.append(arguments[0]))
+        own_thread = threading.get_ident()
+
+        def keep(layer: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            if threading.get_ident() == own_thread:  # others may ask the same model meanwhile
+                given.append(arguments[0])
+
+        hook = classifier.register_forward_pre_hook(keep)
         try:
             self._outputs(inputs)
         finally:

@@ -29,13 +29,14 @@ from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
 from hf_audio.config.acting import require_acting
+from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.reported import flat_settings, reported_command, reported_settings
 from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
-from hf_audio.preparation.extractors import settings_of
+from hf_audio.preparation.extractors import settings_of, window_extractor
 from hf_audio.preparation.loaded_features import as_asked, check_wanted
 from hf_audio.preparation.sources import FEATURES, kinds_and_commits
 from hf_audio.privacy import public_name
@@ -72,6 +73,7 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             freeze=settings.freeze,
             lora_rank=settings.lora_rank,
             gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
+            patch_dropout=recipe.augment.drops_patches,
             options=_model_options(settings),
         )
     _settle_source(recipe)
@@ -108,7 +110,7 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
     streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
     features = load_features(dataset, streaming=streaming, token=recipe.token, revision=recipe.corpus.dataset_revision)
     check_wanted(features, recipe.features)
-    _check_labels(recipe, features.labels)
+    _check_labels(recipe, features.labels, features.corpus)
     return features
 
 
@@ -117,7 +119,7 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     metadata = recipe.model.metadata or ()
     build_corpus_features(
         *(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata),
-        check_labels=lambda labels: _check_labels(recipe, labels),
+        check_clips=lambda found: _check_labels(recipe, found.labels, found.card.name),
     )
     if publishes:
         url = push_features(
@@ -153,17 +155,20 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
     from hf_audio.augment import augmentation_of, waveform_steps
-    from hf_audio.training import Classification
+    from hf_audio.training import Classification, PatchDropout
+    from hf_audio.training.teachers import distillation_for
 
     rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
     sounds = added_sounds(settings, recipe.data, features.manifest, rate, recipe.stored_features)
     waveform = waveform_steps(settings, rate, sounds)
-
+    device = {"device": recipe.training.device, "bf16": recipe.training.bf16}
     objective = Classification(
         features,
         augment=augmentation_of(features, recipe.augment, waveform),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
+        distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),
+        patch_dropout=PatchDropout.of(recipe.augment),
     )
     return _trained(recipe, model, objective)
 
@@ -186,15 +191,19 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
 
 
 def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> AudioTrainer:
+    from hf_audio.analysis.tracked_pictures import TrackedPictures
     from hf_audio.training import AudioTrainer
 
     trainer = AudioTrainer(
         model,
         recipe.training,
         objective,
+        optimizing=recipe.optimizing,
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )
+    if recipe.run.track_pictures:
+        trainer.add_callback(TrackedPictures(trainer))
     trainer.train_resumable()
     return trainer
 
@@ -290,7 +299,7 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
 def _model_options(settings: ModelConfig) -> dict[str, Any]:
     """What the flags say of the model's config, where they differ from the preset."""
     options = dict(settings.model_options or {})
-    flags = {"head": settings.head, "head_sizes": settings.head_sizes, "head_dropout": settings.head_dropout}
+    flags = {name: getattr(settings, name) for name in HEAD_FLAGS}
     return options | {name: value for name, value in flags.items() if value is not None}
 
 
@@ -322,10 +331,14 @@ def _check_publishing(recipe: Recipe) -> None:
     claim_model_repo(_repo(recipe, "model"), private)
 
 
-def _check_labels(recipe: Recipe, labels: LabelSpace) -> None:
-    """Refuses a loss or an augmentation for several labels where each clip has one, before features are built."""
+def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
+    """Refuses a loss, an augmentation or a teacher that does not fit the classes, before features are built."""
     from hf_audio.augment import require_mixable
-    from hf_audio.losses import window_losses_for
+    from hf_audio.losses import TaskLoss
+    from hf_audio.training.teachers import require_teacher
 
-    window_losses_for(labels, settings=recipe.loss)
+    TaskLoss(labels, recipe.loss, corpus=corpus)
     require_mixable(recipe.augment, labels)
+    if recipe.distilling.teacher or recipe.distilling.teacher_logits:
+        extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
+        require_teacher(recipe.distilling, labels, extractor, recipe.token)

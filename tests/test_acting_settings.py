@@ -29,6 +29,7 @@ def test_optimizers_and_schedules_that_are_there_are_taken():
         "--lr_scheduler_type reduce_lr_on_plateau --metric_for_best_model loss",
         "--lr_scheduler_type constant_with_warmup --warmup_steps 5",
         "--max_steps -1 --num_train_epochs 5",
+        "--lr_schedule one_cycle --warmup_steps 0.3",
     ):
         assert parse_recipe(VALUES, argv=flags.split()).training.optim
     recipe = parse_recipe(

@@ -76,14 +76,23 @@ def test_loss_and_gradient_are_those_of_the_global_batch(request, folder, number
     torch.testing.assert_close(found[f"{task}.{accumulation}.gradient"], gradient, rtol=1e-5, atol=1e-5)
 
 
-def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_window(one_process, two_processes):
-    one, two = one_process["single.epochs"], two_processes["single.epochs"]
+def test_what_a_loss_learns_has_the_gradient_of_the_global_batch_too(one_process, two_processes):
+    for name in ("loss", "gradient", "centers"):
+        key = f"single.center.{name}"
+        torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-6)
+    assert one_process["single.center.centers"].norm(dim=1).min() > 1e-3, "each class's center"
+
+
+@pytest.mark.parametrize("how", ["epochs", "optimized", "mean of epochs"])
+def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_window(one_process, two_processes, how):
+    """With balanced sampling, layers that are unfrozen, and averages of the weights, which are what is scored, too."""
+    one, two = one_process[f"single.{how}"], two_processes[f"single.{how}"]
     assert len(one) == 2 * (-(-38 // GLOBAL_BATCH) + 1)
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
 def test_two_processes_augment_as_one_does(one_process, two_processes):
-    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them."""
+    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them, and patches left out."""
     for name in ("loss", "gradient"):
         key = f"augmented.{name}"
         torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-5)

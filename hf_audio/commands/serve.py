@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 
+from hf_audio.commands._parser import parser_of
 from hf_audio.errors import InputError
 
 
@@ -25,28 +27,28 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         InputError: the extra is missing, a limit, token or model cannot be used, or nothing can listen there.
     """
+    from hf_audio.serving.access import token_of_environment
+    from hf_audio.serving.address import listening
+    from hf_audio.serving.allowance import Allowance
+
     given = _parser().parse_args(argv)
-    try:
-        from hf_audio.serving.access import token_of_environment
-        from hf_audio.serving.allowance import Allowance
-        from hf_audio.serving.metrics import Metrics
-        from hf_audio.serving.served_models import load_models
-        from hf_audio.serving.server import listening, serve
-        from hf_audio.serving.service import Service
-    except ModuleNotFoundError as error:
-        raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
-    limits = ("max_mb", "max_duration_s", "max_request_s", "max_requests", "max_windows", "batch_size", "batching")
-    allowance, metrics = Allowance(**{name: getattr(given, name) for name in limits}), Metrics()
+    allowance = Allowance(**{one.name: getattr(given, one.name) for one in fields(Allowance)})
     token = token_of_environment()
-    with listening(given.host, given.port) as own_socket:  # before models are loaded, which takes seconds
+    with listening(given.host, given.port) as own_socket:
+        try:
+            from hf_audio.serving.metrics import Metrics
+            from hf_audio.serving.served_models import load_models
+            from hf_audio.serving.server import serve
+            from hf_audio.serving.service import Service
+        except ModuleNotFoundError as error:
+            raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
+        metrics = Metrics()
         models = load_models(given.model, allowance, metrics, device=given.device, bf16=given.bf16)
         serve(Service(models, allowance, metrics), own_socket, token)
 
 
 def _parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="hf-audio serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = parser_of("serve", __doc__)
     found.add_argument(
         "--model",
         action="append",
@@ -59,13 +61,19 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("--port", type=int, default=8000, help="0 takes a free one, which the log names (%(default)s)")
     found.add_argument("--device", help="such as cuda:1; by default the accelerator where there is one")
     found.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
+    found.add_argument(
+        "--workers",
+        type=int,
+        help="threads that run each model, which share the cores; by default one for each core, and one on an "
+        "accelerator. With 1, all cores work on one batch: for large models and few clients",
+    )
     limits = found.add_argument_group("limits", "what a request may be; what is more is refused with one sentence")
     limits.add_argument("--max_mb", type=float, default=64.0, help="of a recording, in 2**20 bytes (%(default)g)")
     limits.add_argument("--max_duration_s", type=float, default=600.0, help="of its sound (%(default)g)")
     limits.add_argument("--max_request_s", type=float, default=30.0, help="from its start to its answer (%(default)g)")
     limits.add_argument("--max_requests", type=int, default=64, help="at once; the next gets 429 (%(default)s)")
     limits.add_argument("--max_windows", type=int, default=2048, help="that wait for a model (%(default)s)")
-    limits.add_argument("--batch_size", type=int, default=32, help="windows of a forward pass (%(default)s)")
+    limits.add_argument("--batch_size", type=int, help="windows of a forward pass (8 on CPUs, else 32)")
     limits.add_argument(
         "--no_batching", dest="batching", action="store_false", help="never windows of two requests in a forward pass"
     )

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-OF_EVALUATION = ("labels", "clip_keys")
+TAUGHT = "teacher_logits"  # what a stored teacher said of each window
+OF_EVALUATION = ("labels", "clip_keys", TAUGHT)
 
 
 def model_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -148,6 +148,7 @@ def _facts(
         "model": model,
         "endpoint": HfApi().endpoint,
         "base_model_link": link(base_model, f"{HfApi().endpoint}/{base_model}" if is_on_the_hub(base_model) else None),
+        "teacher": _teacher(report),
         "corpus": corpus,
         "sources": sources_of(corpus),
         "corpus_link": link(corpus["name"], corpus["homepage"]),
@@ -183,6 +184,16 @@ def _facts(
     }
 
 
+def _teacher(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The classifier whose answers it learnt from, with a link to it where it is on the Hub."""
+    said = (report["training"].get("settings") or {}).get("distillation")
+    if not said:
+        return None
+    name = said["teacher"]
+    address = f"{HfApi().endpoint}/{name}" if said["commit"] and is_on_the_hub(name) else None
+    return {**said, "link": link(name, address)}
+
+
 def _results_table(report: Mapping[str, Any]) -> str:
     metrics = main_metrics(report["task"]["problem_type"])
     rows = [
@@ -215,6 +226,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
         "windows per step": _number(training["windows_per_step"], "{:,}"),
         "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
         "weight decay": f"{training['weight_decay']:g}",
+        **training["optimizing"],
         "precision": training["precision"],
         "device": f"{training['num_processes']} × {training['device']}",
         "training time": _number(training["seconds"], "{:,.0f} s"),
