@@ -143,7 +143,8 @@ def test_they_are_refused_where_they_would_not_act():
     for flags, sentence in (
         ("--triplet_margin 0.3", "there is no triplet loss: give --triplet_weight too"),
         ("--center_learning_rate 0.1", "there are no centers: give --center_weight too"),
-        ("--triplet_weight 1 --mixup_alpha 0.4 --mixup_probability 1", "leaves no window of one class to compare"),
+        ("--triplet_weight 1 --mixup_alpha 0.4 --mixup_probability 1", "leave no window of one class to compare"),
+        ("--triplet_weight 1 --mixup_alpha 1 --cutmix_alpha 1", "leave no window of one class to compare"),
         ("--triplet_weight 1 --per_device_train_batch_size 2", "two others of its micro-batch"),
         ("--triplet_weight -1", "--triplet_weight must be a number, between 0 and 1000, found -1"),
     ):

@@ -96,8 +96,11 @@ NEEDS = (
     ),
     Needs(
         ("triplet_weight",),
-        lambda run: run.triplet_weight == 0 or run.mixup_alpha == 0 or run.mixup_probability < 1,
-        "--mixup_probability 1 leaves no window of one class to compare: give less, or leave one of the two out",
+        lambda run: (
+            run.triplet_weight == 0
+            or bool(run.mixup_alpha) * run.mixup_probability + bool(run.cutmix_alpha) * run.cutmix_probability < 1
+        ),
+        "mixup or CutMix leave no window of one class to compare: lower their probability, or leave it out",
     ),
     Needs(
         ("triplet_weight",),
