@@ -231,9 +231,9 @@ NEEDS = (
         "--freeze backbone trains the head alone: leave one of the two out",
     ),
     Needs(
-        ("layer_decay", "head_learning_rate"),
+        ("layer_decay", "head_learning_rate", "center_weight"),
         lambda run: not _text(run.optim).startswith(LAYERWISE_OPTIMIZERS),
-        "this --optim divides a model's layers by itself: leave it out, or give another --optim",
+        "this --optim takes a model's layers apart by itself, and nothing else: leave it out, or give another --optim",
     ),
     Needs(
         ("unfreeze_epochs",),
