@@ -44,12 +44,12 @@ def test_two_processes_train_as_without_it_and_are_taken_up_again(tiny_features,
         command += [str(ROOT / "tests" / "deepspeed_run.py"), tiny_features.source, str(run)]
         path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        run_tree([*command, "--arguments", json.dumps(arguments)], environment, timeout_s=200)
+        run_tree([*command, "--without_centers", "--arguments", json.dumps(arguments)], environment, timeout_s=200)
         return json.loads((run / "outcome.json").read_text())
 
     plain = tmp_path / "plain"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
-    given = (tiny_features.source, plain, "--arguments", json.dumps(arguments))
+    given = (tiny_features.source, plain, "--without_centers", "--arguments", json.dumps(arguments))
     forks.ranks(2, ROOT / "tests" / "training_run.py", *given, env=environment)
     launch()
     weights = load_file(run / "model.safetensors")

@@ -1,6 +1,6 @@
 """A tiny feature dataset, a trainer for one, and a program that trains: the tests run it in processes of its own.
 
-python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--arguments JSON]
+python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--without_centers] [--arguments JSON]
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("features")
     parser.add_argument("run_folder")
     parser.add_argument("--streaming", action="store_true")
+    parser.add_argument("--without_centers", action="store_true", help="of the loss: sharded runs have none")
     parser.add_argument("--arguments", type=json.loads, default={}, help="TrainingArguments as JSON")
     options = parser.parse_args()
 
@@ -160,7 +161,7 @@ def main() -> None:
         Classification(
             features,
             augment=Compose((mixing, SpecAugment(8, 4)), normalization),
-            loss=LOSS,  # what a loss learns must be resumed too
+            loss=None if options.without_centers else LOSS,  # what a loss learns must be resumed too
             patch_dropout=dropout,
         ),
     )
