@@ -93,7 +93,6 @@ def windows_of_noise(number: int) -> FeatureDataset:
         rows.append({**stored, "labels": [min(index % 40, NUM_CLASSES - 1)], "clip_id": str(index)})
     labels = LabelSpace(tuple(f"class {one}" for one in range(NUM_CLASSES)), SINGLE_LABEL)
     manifest = {"extractor": KaldiFbank().parameters, "window_s": 3.0, "corpus": {"name": "noise"}}
-    manifest["splits"] = {"train": {"num_windows": number}}
     splits = {"train": datasets.Dataset.from_list(rows)}
     return FeatureDataset(splits, labels, ASTFeatureExtractor(max_length=FRAMES), manifest, "noise")
 
