@@ -54,6 +54,7 @@ class CutMix:
     shape: Literal["rectangle", "time"] = "rectangle"
     probability: float = 1.0
     reads_energies = True
+    mixes_windows = True
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:

@@ -34,6 +34,7 @@ class MixOrCut:
     mixup: Mixup
     cutmix: CutMix
     reads_energies = True
+    mixes_windows = True
 
     def draw(self, lot: Lot) -> MixOrCutNumbers:
         mixed, cut = (replace(one, probability=1.0).draw(lot) for one in (self.mixup, self.cutmix))
