@@ -24,7 +24,8 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 MAX_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
 BATCH_SIZE = 32
 
-EXPECTED = "A recording is at least one sample, finite, [samples] or [channels, samples], at a rate in Hz"
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz; resampling a second of a lower one could fill the memory
+EXPECTED = "A recording is at least one sample, finite, [samples] or [channels, samples], at 1,000 to 1,000,000 Hz"
 
 
 class EndpointHandler:
@@ -98,7 +99,8 @@ def samples_of(inputs: Any) -> tuple[np.ndarray, int]:
         samples = samples[:, None] if samples.ndim == 1 else samples.T
     else:
         samples, rate = decoded(base64.b64decode(inputs, validate=True) if isinstance(inputs, str) else inputs)
-    if samples.ndim != 2 or not samples.size or rate < 1 or not np.isfinite(samples).all():
+    is_sound = samples.ndim == 2 and samples.size and np.isfinite(samples).all()
+    if not is_sound or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise ValueError(EXPECTED)
     return samples, rate
 
