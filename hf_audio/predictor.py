@@ -6,12 +6,12 @@
     predictor.waveform(samples, 44_100).logits             window by window, from a sound at any rate
 
 Stored features are measured values, so they are normalized here by the statistics of the *model's* extractor, whatever
-dataset they are of.
+dataset they are of. Of stored sound the features that a model reads are computed on its device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.computed_features import as_read_by, is_readable_sound
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor, clip_key
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import Form
@@ -63,6 +64,7 @@ class Predictor(SoundPredictor):
             InputError: features that the model does not read, longer windows than it hears, other classes, or no such
                 split on this disk.
         """
+        features = self._as_read(features)
         rows = _local_rows(features, split)
         order = self._order_of(features)
         state = process_state()
@@ -95,18 +97,34 @@ class Predictor(SoundPredictor):
             InputError: features that the model does not read, no such split, or a model without a layer called
                 `classifier`.
         """
+        return self._of_windows(features, split, "embeddings", lambda batch: self.embed(_without(batch, "metadata")))
+
+    def window_logits(self, features: FeatureDataset, split: str) -> WindowEmbeddings:
+        """Logits of every window of a split in place of embeddings, the classes in the model's order; by this process
+        alone. Arguments and errors are those of `embeddings`, and a head that was not trained is refused."""
+        self._require_trained()
+        return self._of_windows(features, split, "logits", self._logits)
+
+    def _of_windows(
+        self, features: FeatureDataset, split: str, what: str, compute: Callable[[dict[str, Any]], Tensor]
+    ) -> WindowEmbeddings:
+        """What is computed of each batch, for every window of a split."""
+        features = self._as_read(features)
         self.check_reads(features)
         if split not in features.splits:
             raise unknown_name("split", split, features.splits)
         values, clip_ids, starts_s = [], [], []
-        with progress(desc=f"embeddings, {split}", unit=" windows", total=features.num_windows(split)) as bar:
+        with progress(desc=f"{what}, {split}", unit=" windows", total=features.num_windows(split)) as bar:
             for batch in self._batches(features.splits[split], features, keeps=("clip_id", "start_s")):
                 clip_ids.extend(batch.pop("clip_id"))
                 starts_s.extend(batch.pop("start_s"))
-                batch.pop("metadata", None)  # an embedding is of the sound alone
-                values.append(self.embed(batch).float().cpu().numpy())
+                values.append(compute(batch).float().cpu().numpy())
                 bar.update(len(values[-1]))
         return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
+
+    def _as_read(self, features: FeatureDataset) -> FeatureDataset:
+        """Stored sound as the features that the model's extractor makes of it, where it computes them on a device."""
+        return as_read_by(features, self.extractor) if is_readable_sound(features, self.extractor) else features
 
     def _usual_device(self) -> torch.device:
         return process_state().device  # of this process, where several share the machine
@@ -116,7 +134,7 @@ class Predictor(SoundPredictor):
     ) -> Iterator[dict[str, Any]]:
         """Rows in order, as the model's extractor would have made them of their sound."""
         fields = getattr(self.model.config, "metadata", None)
-        collator = FeatureCollator(self.extractor, features.labels, fields, stored=True)
+        collator = FeatureCollator(self.extractor, features.labels, fields, stored=True, of_sound=features.of_sound)
         workers = self.num_workers if isinstance(rows, datasets.Dataset) else 0
         is_pinned = self.device.type == "cuda"
         loader = DataLoader(
@@ -149,10 +167,7 @@ class Predictor(SoundPredictor):
             InputError: it has other classes, another task, a head that was not trained, or does not read them.
         """
         self.check_reads(features)
-        if self.untrained:
-            raise InputError(
-                f"{self.name} has no trained classifier (no {self.untrained[0]} among its weights): fine-tune it first"
-            )
+        self._require_trained()
         own, wanted = self.labels, features.labels
         if set(own.names) != set(wanted.names) or own.problem_type != wanted.problem_type:
             raise InputError(
@@ -161,16 +176,24 @@ class Predictor(SoundPredictor):
             )
         return [own.label2id[name] for name in wanted.names]
 
+    def _require_trained(self) -> None:
+        if self.untrained:
+            raise InputError(
+                f"{self.name} has no trained classifier (no {self.untrained[0]} among its weights): fine-tune it first"
+            )
+
     def check_reads(self, features: FeatureDataset) -> None:
         """Raises InputError where features would be another thing to the model than their sound is."""
-        if self.extractor is features.extractor:
+        features = self._as_read(features)
+        if self.extractor is features.extractor and features.of_sound is None:
             return
         check_same_extractor(features.extractor, self.extractor)
         kind, rate = features.kind, self.extractor.sampling_rate
         if kind.form is Form.SOUND:
             found, own = round(features.window_s * rate), getattr(self.extractor, "n_samples", None)
         else:
-            found, own = features.window_frames, kind.window_frames(self.extractor, features.manifest)
+            found = features.of_sound.num_frames if features.of_sound else features.window_frames
+            own = kind.window_frames(self.extractor, features.manifest)
         if own is not None and own < found:
             raise InputError(
                 f"The windows of {features.source} are longer ({found:,}) than those that {self.name} hears ({own:,}), "
@@ -181,6 +204,11 @@ class Predictor(SoundPredictor):
 def _batch_of(collate: FeatureCollator, keeps: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A batch, and some columns of its rows as they are."""
     return {**collate(rows), **{name: [row[name] for row in rows] for name in keeps}}
+
+
+def _without(batch: dict[str, Any], name: str) -> dict[str, Any]:
+    """An embedding is of the sound alone."""
+    return {key: value for key, value in batch.items() if key != name}
 
 
 def _local_rows(features: FeatureDataset, split: str) -> datasets.Dataset:

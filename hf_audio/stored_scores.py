@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MAX_TABLE_BYTES, atomic_file, open_regular
 from hf_audio.metrics import WindowScores, decide
+from hf_audio.predictions import WindowEmbeddings
 from hf_audio.privacy import require_no_token
 
 FOLDER, CLIPS, WINDOWS = "scores", "clips.parquet", "windows.parquet"
@@ -90,11 +91,61 @@ def write_scores(
     clips = pa.concat_tables(_clip_table(split, one, labels, threshold) for split, one in scores.items())
     windows = pa.concat_tables(_window_table(split, one, labels) for split, one in scores.items())
     for name, table in ((WINDOWS, windows), (CLIPS, clips)):
-        for column in ("clip_id", "group") if name == CLIPS else ():
-            require_no_token("\n".join(table[column].unique().to_pylist()).encode(), str(folder / name))
-        with atomic_file(folder / name) as file:  # not packed, so that a file is as large as what it holds
-            table = table.replace_schema_metadata({FACTS: json.dumps(facts, ensure_ascii=False).encode()})
-            pq.write_table(table, file, compression="none", use_dictionary=False)
+        _write(folder / name, table, facts, ("clip_id", "group") if name == CLIPS else ())
+
+
+class StoredLogits(NamedTuple):
+    """What a model said of each window.
+
+    Attributes:
+        clip_ids: of each window.
+        starts_s: float64 `[windows]`, where each begins in its clip.
+        logits: float32 `[windows, classes]`.
+        labels: the model's classes, in the order of the logits.
+        told: what else the file says of the model.
+    """
+
+    clip_ids: list[str]
+    starts_s: np.ndarray
+    logits: np.ndarray
+    labels: LabelSpace
+    told: dict[str, Any]
+
+
+def write_logits(folder: Path, windows: Mapping[str, WindowEmbeddings], labels: LabelSpace, told: Any) -> Path:
+    """Writes scores/windows.parquet alone: what a model said of the windows of each split, whatever its classes are.
+
+    Args:
+        windows: of each split the logits, in the order of `labels`.
+        told: what readers are to know of the model, JSON-able.
+
+    Raises:
+        InputError: a clip's name or what is told holds a token.
+    """
+    path = folder / FOLDER / WINDOWS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tables = [
+        _table(OF_WINDOWS, [one.clip_ids, [split] * len(one.clip_ids), one.starts_s], one.values, labels, pa.float32())
+        for split, one in windows.items()
+    ]
+    facts = {"labels": list(labels.names), "problem_type": labels.problem_type, "evaluated_split": "", "told": told}
+    _write(path, pa.concat_tables(tables), facts, ("clip_id",))
+    return path
+
+
+def read_logits(path: Path, name: str) -> StoredLogits:
+    """The windows of a file that `write_logits`, or `write_scores`, has written; it may be a stranger's.
+
+    Args:
+        name: of what holds the file, for messages.
+
+    Raises:
+        InputError: another file.
+    """
+    table, labels, facts = _read(path, OF_WINDOWS, pa.float32(), f"{name} holds no stored logits")
+    logits = np.stack([table[LOGIT + one].to_numpy() for one in labels.names], axis=1)
+    told = facts.get("told") if isinstance(facts.get("told"), dict) else {}
+    return StoredLogits(table["clip_id"].to_pylist(), table["start_s"].to_numpy(), logits, labels, told)
 
 
 def read_scores(path: str | Path) -> StoredScores:
@@ -108,22 +159,45 @@ def read_scores(path: str | Path) -> StoredScores:
     """
     path = Path(path)
     path = path / FOLDER / CLIPS if path.is_dir() else path
+    what = f"{path} is not scores/clips.parquet of a run"
+    table, labels, facts = _read(path, OF_CLIPS, pa.float64(), what)
+    logits = np.stack([table[LOGIT + name].to_numpy() for name in labels.names], axis=1)
+    columns = {name: table[name].to_pylist() for name in OF_CLIPS}
+    names = [columns[name] for name in ("clip_id", "group", "split", "labels", "unknown", "decided")]
+    return StoredScores(*names, logits, labels, facts["evaluated_split"])
+
+
+def _write(path: Path, table: pa.Table, facts: Mapping[str, Any], names: Sequence[str]) -> None:
+    """A table with what it says of itself; the columns of `names` hold names that people gave."""
+    written = json.dumps(facts, ensure_ascii=False).encode()
+    for text in (*("\n".join(table[column].unique().to_pylist()).encode() for column in names), written):
+        require_no_token(text, str(path))
+    with atomic_file(path) as file:  # not packed, so that a file is as large as what it holds
+        pq.write_table(table.replace_schema_metadata({FACTS: written}), file, compression="none", use_dictionary=False)
+
+
+def _read(
+    path: Path, own: Mapping[str, pa.DataType], kind: pa.DataType, what: str
+) -> tuple[pa.Table, LabelSpace, dict[str, Any]]:
+    """A table, its classes and all that it says of itself.
+
+    Args:
+        own: its columns beside the logits, which are of `kind`.
+        what: is to be said of another file.
+    """
     with open_regular(path) as file:
         try:
             parquet = pq.ParquetFile(file)
-            labels, evaluated_split = _facts(parquet.schema_arrow)
-            _check(parquet, {**OF_CLIPS, **_logit_columns(labels, pa.float64())})
+            labels, facts = _facts(parquet.schema_arrow)
+            _check(parquet, {**own, **_logit_columns(labels, kind)})
             table = parquet.read(use_threads=False)
-            logits = np.stack([table[LOGIT + name].to_numpy() for name in labels.names], axis=1)
-            columns = {name: table[name].to_pylist() for name in OF_CLIPS}
-            if not np.isfinite(logits).all() or any(None in values for values in columns.values()):
-                raise ValueError("it has empty or infinite values")
+            if any(column.null_count for column in table.columns):
+                raise ValueError("it has empty values")
+            if not all(np.isfinite(table[LOGIT + name].to_numpy()).all() for name in labels.names):
+                raise ValueError("it has infinite values")
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
-            raise InputError(
-                f"{path} is not scores/clips.parquet of a run ({one_line(error)}): give the one beside its report.json"
-            ) from error
-    names = [columns[name] for name in ("clip_id", "group", "split", "labels", "unknown", "decided")]
-    return StoredScores(*names, logits, labels, evaluated_split)
+            raise InputError(f"{what} ({one_line(error)}): give the one beside its report.json") from error
+    return table, labels, facts
 
 
 def _clip_table(split: str, windows: WindowScores, labels: LabelSpace, threshold: float) -> pa.Table:
@@ -165,11 +239,11 @@ def _names(chosen: np.ndarray, names: Sequence[str]) -> list[list[str]]:
     return [[names[index] for index in np.flatnonzero(row)] for row in chosen]
 
 
-def _facts(schema: pa.Schema) -> tuple[LabelSpace, str]:
+def _facts(schema: pa.Schema) -> tuple[LabelSpace, dict[str, Any]]:
     facts = json.loads((schema.metadata or {})[FACTS])
     if not all(isinstance(name, str) for name in facts["labels"]) or not isinstance(facts["evaluated_split"], str):
         raise ValueError("its classes have no names")
-    return LabelSpace(tuple(facts["labels"]), facts["problem_type"]), facts["evaluated_split"]
+    return LabelSpace(tuple(facts["labels"]), facts["problem_type"]), facts
 
 
 def _check(parquet: pq.ParquetFile, wanted: Mapping[str, pa.DataType]) -> None:

@@ -13,6 +13,7 @@ import torch
 from corpus_trees import write_sound
 from huggingface_hub import ModelCard
 from process_tree import run_tree
+from token_traces import holding, written_below, written_on
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
 from hf_audio.corpora.irmas import INSTRUMENTS
@@ -75,7 +76,8 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
     assert "--hub_private_repo" in refused.errors
     assert not (tmp_path / "run" / "features").exists(), "the license is looked at before any work is done"
 
-    launch("recipes/ast_irmas.py", *job, "--push_to_hub", "--hub_private_repo", "true", env=hub_env, cwd=tmp_path)
+    in_words = ("--push_to_hub", "--hub_private_repo", "true")
+    printed = launch("recipes/ast_irmas.py", *job, *in_words, env=hub_env, cwd=tmp_path)
     published = set(hub.repo("models", "alice/ast-irmas").paths())
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "report.json"} <= published
     assert not [path for path in published if path.startswith(("checkpoints", "tensorboard", "features"))]
@@ -86,7 +88,7 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
 
     hub.log.clear()
     streamed = ("--dataset", "alice/irmas-fbank", "--output_dir", str(tmp_path / "lora"), "--lora_rank", "4", *QUICK)
-    publish = ("--push_to_hub", "--hub_private_repo", "true", "--hub_model_id", "alice/ast-irmas-lora")
+    publish = (*in_words, "--hub_model_id", "alice/ast-irmas-lora", "--hub_token", hub.token("alice"))
     adapted = forks.run(ROOT / "recipes" / "ast_irmas.py", *streamed, *publish, env=hub_env, cwd=tmp_path)
     assert adapted.returncode == 0, adapted.errors[-4000:]
     ranges = [entry.range for entry in hub.log.matching("GET", origin="storage") if entry.range]
@@ -105,6 +107,11 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
         scored = dict(zip(stored.labels.names, stored.probabilities[clip], strict=True))
         for code in INSTRUMENTS:
             assert loaded["scores"][code] == pytest.approx(scored[code], abs=0.01), "right labels and scores"
+
+    said = {"what it says": "".join((refused.errors, printed, adapted.output, adapted.errors)).encode()}
+    for suffix in ("README.md", "report.json", "handler.py", "run.json", "clips.parquet", "optimizer.pt"):
+        assert list(tmp_path.rglob(f"*{suffix}")), suffix
+    assert not holding(hub.token("alice"), {**said, **written_below(tmp_path), **written_on(hub)})
 
 
 @pytest.fixture(scope="module")

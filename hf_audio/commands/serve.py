@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 
+from hf_audio.commands._parser import parser_of
 from hf_audio.errors import InputError
 
 
@@ -47,9 +48,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        prog="hf-audio serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    found = parser_of("serve", __doc__)
     found.add_argument(
         "--model",
         action="append",

@@ -7,36 +7,31 @@ features that were built already, which of one on the Hub is known only when the
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
+from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.model import HEAD_FLAGS
+from hf_audio.config.needs import Needs, names_of
+from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
+from hf_audio.config.spectrogram_needs import SPECTROGRAM_NEEDS
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
+from hf_audio.config.waveform_needs import WAVEFORM_NEEDS
 from hf_audio.errors import InputError
-
-
-def names_of(*groups: type) -> frozenset[str]:
-    """The settings of some groups."""
-    return frozenset(field.name for group in groups for field in dataclasses.fields(group))
-
-
-class Needs(NamedTuple):
-    """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
-
-    settings: Collection[str]
-    holds: Callable[[Any], Any]
-    otherwise: str
-
 
 # A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
 STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
 OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
-OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
+OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+
+OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
 
 NEEDS = (
     Needs(
@@ -56,6 +51,11 @@ NEEDS = (
         "it is for a --dataset with features that were built already: leave it out",
     ),
     Needs(
+        ("features_on_device",),
+        lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
+        "features are computed where a network is trained: build --features waveform, and give it there",
+    ),
+    Needs(
         ("data_dir",),
         lambda run: not run.dataset,
         "--dataset says where the recordings are: leave one of the two out",
@@ -71,26 +71,38 @@ NEEDS = (
         "no mixtures are made: give --mix_fraction too, e.g. 0.5, or leave it out",
     ),
     Needs(("lora_alpha", "lora_dropout"), lambda run: run.lora_rank > 0, "give --lora_rank too, or leave it out"),
-    Needs(
-        ("mixup_probability", "mixup_labels"),
-        lambda run: run.mixup_alpha > 0,
-        "mixup is off: give --mixup_alpha too, or leave it out",
-    ),
-    Needs(
-        ("noise_snr_db",),
-        lambda run: run.noise_probability > 0,
-        "no noise is added: give --noise_probability too, or leave it out",
-    ),
-    Needs(
-        ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
-        lambda run: run.batch_mix_probability > 0,
-        "no windows are mixed: give --batch_mix_probability too, or leave it out",
-    ),
+    *SPECTROGRAM_NEEDS,
+    *WAVEFORM_NEEDS,
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
         ("positive_gamma", "negative_gamma", "negative_margin"),
         lambda run: run.loss == "asymmetric",
         "it is of --loss asymmetric: give that too, or leave it out",
+    ),
+    Needs(
+        ("families", "within_family"),
+        lambda run: run.loss == "family",
+        "it is of --loss family: give that too, or leave it out",
+    ),
+    Needs(
+        ("triplet_margin",),
+        lambda run: run.triplet_weight > 0,
+        "there is no triplet loss: give --triplet_weight too, e.g. 0.1, or leave it out",
+    ),
+    Needs(
+        ("center_learning_rate",),
+        lambda run: run.center_weight > 0,
+        "there are no centers: give --center_weight too, e.g. 0.003, or leave it out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.mixup_alpha == 0 or run.mixup_probability < 1,
+        "--mixup_probability 1 leaves no window of one class to compare: give less, or leave one of the two out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.per_device_train_batch_size > 2,
+        "it compares each window with two others of its micro-batch: give --per_device_train_batch_size 3 or more",
     ),
     Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
     Needs(
@@ -103,9 +115,20 @@ NEEDS = (
     ),
     Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
     Needs(
-        sorted(names_of(AugmentConfig)),
+        sorted(names_of(AugmentConfig, WaveformAugmentConfig)),
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
+    ),
+    Needs(
+        ("distillation_weight", "distillation_temperature", "teacher_revision"),
+        lambda run: run.teacher or run.teacher_logits,
+        "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
+    ),
+    Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
+    Needs(
+        sorted(names_of(DistillingConfig)),
+        lambda run: not run.objective,
+        "pretraining has no classes that a teacher could know: leave it out",
     ),
     *(
         Needs(
@@ -122,7 +145,7 @@ NEEDS = (
     ),
     Needs(
         ("warmup_steps",),
-        lambda run: _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
+        lambda run: run.lr_schedule or _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
         "this --lr_scheduler_type has no warm-up: leave it out, or give constant_with_warmup, cosine or linear",
     ),
     Needs(
@@ -168,19 +191,76 @@ NEEDS = (
         "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
     ),
     Needs(
-        ("mixup_alpha",),
-        lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
-        "--mixup_probability 0 mixes nothing: leave one of the two out",
-    ),
-    Needs(
         ("greater_is_better",),
         lambda run: run.metric_for_best_model,
         "it is of --metric_for_best_model: give that too, or leave it out",
     ),
     Needs(
+        ("track_pictures",),
+        lambda run: {*([run.report_to] if isinstance(run.report_to, str) else run.report_to)} & SHOW_PICTURES,
+        "--report_to names no tracker that shows pictures: give it tensorboard, trackio or wandb too, or leave it out",
+    ),
+    Needs(("track_pictures",), lambda run: not run.objective, "pretraining confuses no classes: leave it out"),
+    Needs(("track_pictures",), lambda run: not run.classical_model, "it is for networks: leave it out"),
+    Needs(
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,
         "it is for --report_to trackio: give that too, or leave it out",
+    ),
+    Needs(
+        ("lr_scheduler_type", "lr_scheduler_kwargs"),
+        lambda run: not run.lr_schedule,
+        "--lr_schedule is the schedule: leave one of the two out",
+    ),
+    Needs(
+        ("lr_decay_factor", "lr_decay_epochs"),
+        lambda run: run.lr_schedule in ("step", "exponential"),
+        "it is of --lr_schedule step and exponential: give one, or leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: not run.objective,
+        "pretraining trains all layers alike: leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: run.freeze != "backbone",
+        "--freeze backbone trains the head alone: leave one of the two out",
+    ),
+    Needs(
+        ("layer_decay", "head_learning_rate"),
+        lambda run: not _text(run.optim).startswith(LAYERWISE_OPTIMIZERS),
+        "this --optim divides a model's layers by itself: leave it out, or give another --optim",
+    ),
+    Needs(
+        ("unfreeze_epochs",),
+        lambda run: run.freeze == "none" and not run.lora_rank,
+        "--freeze and --lora_rank say for good what is trained: leave one of them out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "torch_compile"),
+        lambda run: not (run.unfreeze_epochs and run.torch_compile),
+        "each layer that --unfreeze_epochs unfreezes would have all compiled anew: leave one of the two out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "ema_decay", "swa_epochs"),
+        lambda run: not (run.fsdp or run.deepspeed),
+        "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling", "class_weights"),
+        lambda run: "none" in (run.balanced_sampling, run.class_weights),
+        "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: not run.objective,
+        "pretraining looks at no labels: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: run.train_sampling_strategy == "random",
+        "--train_sampling_strategy sequential draws nothing: leave one of the two out",
     ),
 )
 

@@ -53,6 +53,11 @@ class RunConfig:
         None, "YAML file of values for any of these flags; the command line wins over it.", PATH
     )
     demo: bool = setting(False, "Run on a small corpus rendered on the spot: no download, no GPU, about 5 minutes.")
+    track_pictures: bool = setting(
+        False,
+        "Send pictures to trackers of --report_to that show them (tensorboard, trackio, wandb): windows, stored and "
+        "augmented, and the confusion matrix of each evaluation.",
+    )
     overwrite_run: bool = setting(False, "Throw away what another run left in --output_dir.")
 
 

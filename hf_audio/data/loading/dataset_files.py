@@ -66,7 +66,7 @@ class DatasetFiles:
             # The client libraries silently take an old copy from their caches where the Hub refuses access: ask first.
             with contextlib.suppress(OfflineModeIsEnabled, httpx2.ConnectError):
                 patiently(HfApi(token=token).dataset_info, source, revision=revision)
-            manifest = Path(_download(source, "manifest.json", token, revision, MAX_JSON_BYTES))
+            manifest = Path(download_file(source, "manifest.json", token, revision, MAX_JSON_BYTES))
         # the folder of a cached file is named after its commit: everything else is read from the same one
         return cls(source, False, token, manifest.parent.name)
 
@@ -84,7 +84,7 @@ class DatasetFiles:
                 raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
         else:
             with hub_errors_in_words(self.source, self.revision, NO_FEATURES):
-                path = Path(_download(self.source, name, self.token, self.revision, most_bytes))
+                path = Path(download_file(self.source, name, self.token, self.revision, most_bytes))
         _check_size(f"{self.source}: {name}", path.stat().st_size, most_bytes)
         return path
 
@@ -135,8 +135,9 @@ class DatasetFiles:
         return open_regular(shard)
 
 
-def _download(repo_id: str, name: str, token: str | bool | None, revision: str | None, most_bytes: int) -> str:
-    """One file into the cache; of one that is larger nothing is downloaded."""
+def download_file(repo_id: str, name: str, token: str | bool | None, revision: str | None, most_bytes: int) -> str:
+    """One file of a dataset into the cache, in a folder that is named after its commit; of one that is larger nothing
+    is downloaded. Its path; errors are the client libraries', see `hub_errors_in_words`."""
     bar = _bar_of_at_most(f"{repo_id}: {name}", most_bytes)
     options = {"repo_type": "dataset", "token": token, "revision": revision, "tqdm_class": bar}
     return patiently(hf_hub_download, repo_id, name, **options)

@@ -1,0 +1,201 @@
+"""A trained classifier as a teacher: it hears the same augmented batch as the model, on the same device.
+
+It stays as it is (evaluation mode, no gradient), and each process has one of its own, which is wrapped for no others.
+So it costs its weights in the memory of each device, and one forward for each batch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import FeatureExtractionMixin
+
+from hf_audio.augment import Normalization
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
+from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor
+from hf_audio.errors import InputError
+from hf_audio.finished_work import digest_of_folder
+from hf_audio.kinds import Form, kind_of_extractor
+from hf_audio.models.foreign_checkpoint import Checkpoint
+from hf_audio.models.inputs import model_inputs
+from hf_audio.models.lora import is_lora
+from hf_audio.predictor import Predictor
+from hf_audio.privacy import public_name
+from hf_audio.training.model_license import license_in_card
+from hf_audio.training.objective import Batch
+
+# of an extractor's settings: what says nothing of the inputs that it makes
+NAMES = {"feature_extractor_type", "processor_class", "image_processor_type"}
+
+
+class Translation(NamedTuple):
+    """How inputs that were made for the model become a teacher's: of images, each normalized by statistics of its own.
+
+    Attributes:
+        there, here: the model's normalization and the teacher's; None where they are the same.
+        longer: frames that the teacher's windows are longer.
+        padding: what a teacher reads behind a sound.
+    """
+
+    there: Normalization | None
+    here: Normalization | None
+    longer: int
+    padding: float
+
+    def of(self, values: Tensor, num_frames: Tensor) -> Tensor:
+        """Inputs `[batch, (channels,) frames, bins]`, of which `num_frames` int64 `[batch]` are no padding."""
+        if self.there is not None:
+            values = self.here.apply(self.there.undo(values.float()))
+        if self.longer:
+            values = functional.pad(values, (0, 0, 0, self.longer))
+        elif self.there is None:
+            return values
+        frames = torch.arange(values.shape[-2], device=values.device)
+        behind = (frames >= num_frames[:, None]).view(-1, *[1] * (values.ndim - 3), len(frames), 1)
+        return values.masked_fill(behind, self.padding)
+
+
+class NetworkTeacher:
+    """A trained classifier that answers for training batches.
+
+    Args:
+        predictor: its model and its own extractor.
+        license: what its card says.
+        features: what is trained on.
+
+    Raises:
+        InputError: it reads other features, hears shorter windows, or has no trained classifier.
+    """
+
+    needs_whole_windows = False
+
+    def __init__(self, predictor: Predictor, license: str | None, features: FeatureDataset) -> None:
+        if predictor.untrained:
+            raise InputError(
+                f"The teacher {predictor.name} has no trained classifier (no {predictor.untrained[0]} among its "
+                "weights): give one that was fine-tuned"
+            )
+        self.predictor, self.name, self.labels, self.license = predictor, predictor.name, predictor.labels, license
+        self.translation = _translation(predictor.name, features, predictor.extractor)
+        self.model = predictor.model.requires_grad_(False)
+
+    @classmethod
+    def load(
+        cls, name: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None, **options
+    ) -> NetworkTeacher:
+        """A published or local classifier; `options` are those of Predictor, the device among them."""
+        return cls(*open_teacher(name, token=token, revision=revision, **options), features)
+
+    def answers(self, batch: Batch) -> Tensor:
+        """Logits float32 `[batch, classes]` of a batch that was made for the model."""
+        inputs = self._inputs(batch)
+        device = self.predictor.device.type
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=self.predictor.bf16):
+            return self.model(**inputs).logits.float()
+
+    def collator_of(self, collator: Any) -> Any:
+        """The same: it hears what the model hears."""
+        return collator
+
+    def facts(self) -> dict[str, Any]:
+        """See `teacher_facts`."""
+        return teacher_facts(self.predictor, self.license)
+
+    def _inputs(self, batch: Batch) -> dict[str, Tensor]:
+        bare = self.model.get_base_model() if is_lora(self.model) else self.model
+        inputs = model_inputs(bare, batch)
+        if not getattr(self.model.config, "metadata", None):
+            inputs.pop("metadata", None)
+        if self.translation is not None:
+            inputs["input_values"] = self.translation.of(inputs["input_values"], batch["num_frames"])
+        return inputs
+
+
+def open_teacher(
+    name: str, *, token: str | None = None, revision: str | None = None, **options: Any
+) -> tuple[Predictor, str | None]:
+    """A published or local classifier, and the license that its card names; `options` are those of Predictor."""
+    predictor = Predictor.load(name, token=token, revision=revision, **options)
+    return predictor, license_in_card(Checkpoint(name, token, predictor.revision))
+
+
+def teacher_facts(predictor: Predictor, license: str | None) -> dict[str, Any]:
+    """Which teacher it is: its name, and the commit of the Hub or a digest of the weights that it has."""
+    folder, revision = Path(predictor.name).expanduser(), predictor.revision
+    return {
+        "teacher": public_name(predictor.name),
+        "commit": getattr(revision, "resolved", revision),
+        "weights": digest_of_folder(folder) if folder.is_dir() else None,
+        "license": license,
+        "num_parameters": sum(weights.numel() for weights in predictor.model.parameters()),
+    }
+
+
+def check_teacher(
+    name: str, extractor: FeatureExtractionMixin, *, token: str | None = None, revision: str | None = None
+) -> LabelSpace:
+    """Looks at a teacher's settings alone, before features are built: its classes.
+
+    Args:
+        name: a run folder or a Hub name.
+        extractor: of the features that will be trained on, whatever their statistics and windows.
+
+    Raises:
+        InputError: it cannot be loaded, or reads other features.
+    """
+    checkpoint = Checkpoint(name, token, revision)
+    _check_kind(name, extractor, checkpoint.extractor)
+    config = checkpoint.config
+    names = tuple(config.id2label[place] for place in range(len(config.id2label)))
+    return LabelSpace(names, config.problem_type or SINGLE_LABEL)
+
+
+def _check_kind(name: str, stored: FeatureExtractionMixin, own: FeatureExtractionMixin) -> None:
+    there, here = kind_of_extractor(stored), kind_of_extractor(own)
+    if there is not here:
+        raise InputError(
+            f"The teacher {name} reads {here.described}, and the model {there.described}: a teacher must read the same "
+            f"features, so give one that reads {there.name}, or --features {here.name}"
+        )
+    try:
+        check_same_extractor(stored, own)
+    except InputError as error:
+        raise InputError(f"The teacher {name} hears something else than the model: {error}") from None
+
+
+def _translation(name: str, features: FeatureDataset, own: FeatureExtractionMixin) -> Translation | None:
+    """How the model's inputs become the teacher's; None where they are the same.
+
+    Raises:
+        InputError: they cannot.
+    """
+    stored, kind = features.extractor, features.kind
+    _check_kind(name, stored, own)
+    if kind.form is not Form.IMAGE:
+        _require_equal(name, stored, own)
+        return None
+    longer = own.max_length - stored.max_length
+    if longer < 0:
+        raise InputError(
+            f"The windows of {features.source} are longer ({stored.max_length:,} frames) than those that the teacher "
+            f"{name} hears ({own.max_length:,}), and would be cut: build features with a shorter --window_s"
+        )
+    is_same = kind.scale(stored) == kind.scale(own)
+    there, here = (None, None) if is_same else (Normalization.of(stored), Normalization.of(own))
+    return Translation(there, here, longer, kind.padding_value(own)) if longer or not is_same else None
+
+
+def _require_equal(name: str, stored: FeatureExtractionMixin, own: FeatureExtractionMixin) -> None:
+    """Refuses the first difference between extractors whose inputs cannot be made from each other's."""
+    there, here = stored.to_dict(), own.to_dict()
+    for key in sorted((there.keys() | here.keys()) - NAMES):
+        if there.get(key) != here.get(key):
+            raise InputError(
+                f"The teacher {name} reads sound or features in another way than the model: {key} is "
+                f"{str(here.get(key))[:60]} there and {str(there.get(key))[:60]} here; give a teacher that was trained "
+                "with the same extractor"
+            )

@@ -1,0 +1,180 @@
+"""A teacher that has said all before: its logits of every window, in a table that lies beside the features.
+
+    python scripts/store_logits.py someone/ast-large FEATURES --output_dir logits      → --teacher_logits logits
+
+Windows are found again by their clip and by where they start in it. So the teacher may read another kind of features,
+built of the same recordings with the same --window_s and --hop_s: grids of windows differ by less than SAME_START_S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from hf_audio.data.loading.dataset_files import download_file
+from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
+from hf_audio.errors import InputError
+from hf_audio.files import MAX_TABLE_BYTES
+from hf_audio.hub_access import hub_errors_in_words
+from hf_audio.models.inputs import TAUGHT
+from hf_audio.privacy import is_repo_id, public_name
+from hf_audio.stored_scores import FOLDER, WINDOWS, StoredLogits, read_logits
+from hf_audio.training.objective import Batch
+
+FILE = f"{FOLDER}/{WINDOWS}"
+SAME_START_S = 0.05
+MAX_LETTERS = 200  # of what a file says of its teacher
+
+
+class LogitTable:
+    """Stored logits, found by clip and start.
+
+    Args:
+        stored: of all windows.
+        name: for messages.
+    """
+
+    def __init__(self, stored: StoredLogits, name: str) -> None:
+        keys = {clip_id: clip_key(clip_id) for clip_id in dict.fromkeys(stored.clip_ids)}
+        clips = np.array([keys[clip_id] for clip_id in stored.clip_ids], dtype=np.int64)
+        order = np.lexsort((stored.starts_s, clips))
+        self.name, self.clips, self.starts_s = name, clips[order], stored.starts_s[order]
+        self.logits = stored.logits[order]
+
+    def places(self, clip_ids: Sequence[str], starts_s: Sequence[float]) -> np.ndarray:
+        """The rows of windows, int64 `[windows]`, -1 where the table has none that starts within SAME_START_S."""
+        clips = np.array([clip_key(clip_id) for clip_id in clip_ids], dtype=np.int64)
+        firsts, ends = (np.searchsorted(self.clips, clips, side) for side in ("left", "right"))
+        found = np.full(len(clips), -1)
+        for row, (first, end, start_s) in enumerate(zip(firsts, ends, starts_s, strict=True)):
+            if first < end:
+                off = np.abs(self.starts_s[first:end] - start_s)
+                nearest = int(off.argmin())
+                found[row] = first + nearest if off[nearest] <= SAME_START_S else -1
+        return found
+
+    def of(self, rows: Sequence[dict[str, Any]]) -> Tensor:
+        """float32 `[rows, classes]`.
+
+        Raises:
+            InputError: a window that the table does not have.
+        """
+        clip_ids, starts_s = ([row[name] for row in rows] for name in ("clip_id", "start_s"))
+        places = self.places(clip_ids, starts_s)
+        self.require(places, clip_ids, starts_s)
+        return torch.from_numpy(self.logits[places])
+
+    def require(self, places: np.ndarray, clip_ids: Sequence[str], starts_s: Sequence[float]) -> None:
+        """Raises InputError where a window has no place."""
+        lacking = np.flatnonzero(places < 0)
+        if len(lacking):
+            first = int(lacking[0])
+            raise InputError(
+                f"{self.name} has no logits of {len(lacking):,} of {len(places):,} windows (the first is of "
+                f"{clip_ids[first]} at {starts_s[first]:.3g} s): store them for these recordings, with the same "
+                "--window_s and --hop_s, by scripts/store_logits.py"
+            )
+
+
+class TaughtCollator:
+    """A FeatureCollator whose batches have what the teacher said of their windows.
+
+    Args:
+        collator: of the batches.
+        table: of the logits.
+    """
+
+    def __init__(self, collator: FeatureCollator, table: LogitTable) -> None:
+        self.collator, self.table = collator, table
+        self.on_device = collator.on_device
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> Batch:
+        return {**self.collator(rows), TAUGHT: self.table.of(rows)}
+
+
+class StoredTeacher:
+    """A teacher whose answers were stored.
+
+    Args:
+        stored: its logits of every window of `features`.
+        features: what is trained on.
+        name: where they are, for messages.
+        commit: of the Hub.
+
+    Raises:
+        InputError: they lack a window.
+    """
+
+    needs_whole_windows = True
+
+    def __init__(self, stored: StoredLogits, features: FeatureDataset, name: str, commit: str | None = None) -> None:
+        self.name, self.labels, self.told, self.commit = name, stored.labels, stored.told, commit
+        self.table = LogitTable(stored, name)
+        _require_all(self.table, features)
+
+    @classmethod
+    def load(
+        cls, source: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None
+    ) -> StoredTeacher:
+        """From a folder or a dataset on the Hub; the file may be a stranger's."""
+        stored, commit = open_logits(source, token=token, revision=revision)
+        return cls(stored, features, source, commit)
+
+    def answers(self, batch: Batch) -> Tensor:
+        """What the collator has found."""
+        return batch[TAUGHT]
+
+    def collator_of(self, collator: FeatureCollator) -> TaughtCollator:
+        """One that finds the logits of each window."""
+        return TaughtCollator(collator, self.table)
+
+    def facts(self) -> dict[str, Any]:
+        """Who has said so, and where that is stored."""
+        told = {name: self.told.get(name) for name in ("teacher", "commit", "weights", "license")}
+        known = {name: one[:MAX_LETTERS] if isinstance(one, str) else None for name, one in told.items()}
+        logits = {"stored_logits": public_name(self.name), "stored_logits_commit": self.commit}
+        return {**known, "teacher": known.get("teacher") or public_name(self.name), **logits}
+
+
+def open_logits(
+    source: str, *, token: str | None = None, revision: str | None = None
+) -> tuple[StoredLogits, str | None]:
+    """Stored logits of a folder, or of a dataset on the Hub and then its commit.
+
+    Raises:
+        InputError: neither, no access, or no stored logits.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise InputError(f"{source} is a folder, which has no revision {revision!r}: leave it out")
+        return read_logits(folder / FILE, source), None
+    if not is_repo_id(source) or source.count("/") != 1:
+        raise InputError(f"{source} is neither a folder nor a Hub repository of the form user/name")
+    with hub_errors_in_words(source, revision, f"holds no stored logits (no {FILE})"):
+        path = Path(download_file(source, FILE, token, revision, MAX_TABLE_BYTES))
+    return read_logits(path, source), path.parents[1].name
+
+
+def _require_all(table: LogitTable, features: FeatureDataset) -> None:
+    """Refuses a table that lacks windows which training or its evaluation will read.
+
+    Of a stream only their number is known before: which of them is lacking is said when it is read.
+    """
+    if len(table.clips) < features.num_windows("train"):
+        raise InputError(
+            f"{table.name} has logits of {len(table.clips):,} windows and {features.source} has "
+            f"{features.num_windows('train'):,} in its train split alone: store them for these features, by "
+            "scripts/store_logits.py"
+        )
+    for split in {"train", "validation"} & features.splits.keys():
+        rows = features.splits[split]
+        if isinstance(rows, Dataset):
+            columns = [rows[name][:] for name in ("clip_id", "start_s")]
+            table.require(table.places(*columns), *columns)

@@ -1,0 +1,55 @@
+"""The teacher that a run's settings ask for: opened with the features, and looked at before there are any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import FeatureExtractionMixin
+
+from hf_audio.config import DistillingConfig
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.training.distillation import Distillation, shared_classes
+from hf_audio.training.network_teacher import NetworkTeacher, check_teacher
+from hf_audio.training.stored_teacher import StoredTeacher, open_logits
+
+
+def distillation_for(
+    config: DistillingConfig, features: FeatureDataset, *, token: str | None = None, **options: Any
+) -> Distillation | None:
+    """The teaching that settings ask for; None without a teacher.
+
+    Args:
+        features: what is trained on.
+        token: for a private teacher.
+        options: of Predictor: the device, and whether it computes in bfloat16.
+
+    Raises:
+        InputError: a teacher that cannot be loaded, reads something else, or knows none of the classes.
+    """
+    where = {"token": token, "revision": config.teacher_revision}
+    if config.teacher:
+        teacher = NetworkTeacher.load(config.teacher, features, **where, **options)
+    elif config.teacher_logits:
+        teacher = StoredTeacher.load(config.teacher_logits, features, **where)
+    else:
+        return None
+    return Distillation(teacher, features.labels, config.distillation_weight, config.distillation_temperature)
+
+
+def require_teacher(
+    config: DistillingConfig, labels: LabelSpace, extractor: FeatureExtractionMixin, token: str | None = None
+) -> None:
+    """Refuses a teacher that does not fit, by its settings alone, before features are built. Raises InputError.
+
+    Args:
+        labels: of the run.
+        extractor: of the features, whatever their statistics and windows.
+    """
+    where = {"token": token, "revision": config.teacher_revision}
+    if config.teacher:
+        theirs = check_teacher(config.teacher, extractor, **where)
+        shared_classes(config.teacher, theirs, labels)
+    elif config.teacher_logits:
+        stored, _ = open_logits(config.teacher_logits, **where)
+        shared_classes(config.teacher_logits, stored.labels, labels)

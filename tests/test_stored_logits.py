@@ -1,0 +1,120 @@
+"""Answers of a teacher that were stored: found by clip and start, published, and learnt from."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import load_dataset
+from test_distillation import teacher_of
+from training_run import batch_of, trainer_of
+
+from hf_audio import InputError
+from hf_audio.augment import Compose, Mixup, Normalization, SpecAugment
+from hf_audio.config import DistillingConfig
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.models.saving import save_extractor, save_model
+from hf_audio.stored_scores import read_logits, write_logits
+from hf_audio.training import Classification
+from hf_audio.training.distillation import Distillation
+from hf_audio.training.stored_teacher import StoredTeacher
+from hf_audio.training.teachers import distillation_for, require_teacher
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "store_logits.py"
+
+
+@pytest.fixture
+def teacher_folder(tiny_features, tmp_path) -> Path:
+    save_model(teacher_of(tiny_features).model, tmp_path / "teacher")
+    save_extractor(tiny_features.extractor, tmp_path / "teacher")
+    (tmp_path / "teacher" / "README.md").write_text("---\nlicense: mit\n---\n")
+    return tmp_path / "teacher"
+
+
+def test_logits_are_stored_published_and_learnt_from(
+    teacher_folder, tiny_folders, tiny_features, tmp_path, hub, token, monkeypatch
+):
+    argv = [SCRIPT.name, str(teacher_folder), str(tiny_folders[SINGLE_LABEL]), "--output_dir", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [*argv, "--device", "cpu", "--push_to_hub", "alice/logits", "--private"])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert hub.repo("datasets", "alice/logits").private
+    rows = load_dataset("alice/logits", split="train", token=token)
+    num_windows = {split: tiny_features.num_windows(split) for split in tiny_features.splits}
+    assert len(rows) == sum(num_windows.values()) and "logit: bell" in rows.column_names
+    card = hub.repo("datasets", "alice/logits").read("README.md").decode()
+    assert "license: mit" in card and str(tmp_path) not in card and '"alice/logits"' in card
+
+    config = DistillingConfig(teacher_logits="alice/logits", distillation_weight=1.0)
+    require_teacher(config, tiny_features.labels, tiny_features.extractor, token)
+    distillation = distillation_for(config, tiny_features, token=token)
+    facts = distillation.settings()
+    assert facts["teacher"] == "teacher" and facts["license"] == "mit" and facts["stored_logits"] == "alice/logits"
+    assert facts["stored_logits_commit"] == hub.repo("datasets", "alice/logits").resolve().oid
+
+    def losses(distillation: Distillation, folder: str) -> list[float]:
+        arguments = {"max_steps": 3, "dataloader_num_workers": 1 if folder == "stored" else 0}
+        trainer = trainer_of(tiny_features, tmp_path / folder, None, arguments, {"distillation": distillation})
+        trainer.train()
+        return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+    heard = Distillation(teacher_of(tiny_features), tiny_features.labels, weight=1.0)
+    assert losses(distillation, "stored") == pytest.approx(losses(heard, "heard"), rel=1e-4)
+    with pytest.raises(InputError, match="is a folder, which has no revision"):
+        distillation_for(DistillingConfig(teacher_logits=str(tmp_path / "out"), teacher_revision="x"), tiny_features)
+
+
+def test_windows_on_another_grid_are_found_and_lacking_ones_refused(tiny_features, tmp_path):
+    teacher = teacher_of(tiny_features)
+    windows = {split: teacher.predictor.window_logits(tiny_features, split) for split in tiny_features.splits}
+    for one in windows.values():
+        one.starts_s[:] += 0.02
+    write_logits(tmp_path / "a", windows, teacher.labels, {})
+    stored = read_logits(tmp_path / "a" / "scores" / "windows.parquet", "a")
+    batch = StoredTeacher(stored, tiny_features, "a").collator_of(collator_of(tiny_features))(
+        list(tiny_features.splits["validation"])
+    )
+    np.testing.assert_allclose(batch["teacher_logits"], windows["validation"].values)
+    torch.testing.assert_close(batch["labels"], batch_of(tiny_features, "validation")["labels"])
+    shifted = stored._replace(starts_s=stored.starts_s + 0.1)
+    with pytest.raises(InputError, match=r"a has no logits of \d+ of \d+ windows \(the first is of .* at 0 s\)"):
+        StoredTeacher(shifted, tiny_features, "a")
+    few = stored._replace(clip_ids=stored.clip_ids[:5], starts_s=stored.starts_s[:5], logits=stored.logits[:5])
+    with pytest.raises(InputError, match=r"a has logits of 5 windows and .* has 38 in its train split alone"):
+        StoredTeacher(few, tiny_features, "a")
+
+
+def collator_of(features):
+    return Classification(features).collator
+
+
+def test_nothing_may_mix_windows_whose_answers_are_stored(tiny_folders, tmp_path):
+    features = load_features(tiny_folders[MULTI_LABEL])
+    teacher = teacher_of(features)
+    windows = {split: teacher.predictor.window_logits(features, split) for split in features.splits}
+    path = write_logits(tmp_path, windows, teacher.labels, {"teacher": "t"})
+    distillation = Distillation(StoredTeacher(read_logits(path, "a"), features, "a"), features.labels)
+    normalization = Normalization.of(features.extractor)
+    masked = Compose((SpecAugment(4, 4),), normalization)
+    assert (
+        Classification(features, augment=masked, distillation=distillation).settings()["distillation"]["teacher"] == "t"
+    )
+    with pytest.raises(InputError, match="are of windows as they are stored, and Mixup mixes several"):
+        Classification(features, augment=Compose((Mixup(0.4),), normalization), distillation=distillation)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1" * 5])
+def test_what_holds_no_logits_is_one_sentence(tiny_features, tmp_path, hub, token, content):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "windows.parquet").write_bytes(content)
+    with pytest.raises(InputError, match="holds no stored logits"):
+        StoredTeacher.load(str(tmp_path), tiny_features)
+    hub.create("datasets", "alice/other", {"a.txt": b""})
+    with pytest.raises(InputError, match=r"holds no stored logits \(no scores/windows.parquet\)"):
+        StoredTeacher.load("alice/other", tiny_features, token=token)
+    with pytest.raises(InputError, match="neither a folder nor a Hub repository"):
+        StoredTeacher.load(str(tmp_path / "nowhere"), tiny_features)
