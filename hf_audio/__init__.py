@@ -89,14 +89,21 @@ __all__ = sorted(_HOME_OF)
 def __getattr__(name: str):
     if name not in _HOME_OF:
         raise AttributeError(f"module 'hf_audio' has no attribute {name!r}")
-    if _HOME_OF[name] != "errors":
-        from hf_audio.environment import require_working_torchaudio
-        from hf_audio.errors import clear_errors
+    from hf_audio.environment import quick_imports
 
-        # A recipe touches nothing but its flow, whose import already needs torchaudio.
-        with clear_errors() if _HOME_OF[name] == "workflows" else contextlib.nullcontext():
-            require_working_torchaudio()
-    return getattr(importlib.import_module(f"hf_audio.{_HOME_OF[name]}"), name)
+    with quick_imports():
+        if _HOME_OF[name] != "errors":
+            _require_working_torchaudio(name)
+        return getattr(importlib.import_module(f"hf_audio.{_HOME_OF[name]}"), name)
+
+
+def _require_working_torchaudio(name: str) -> None:
+    from hf_audio.environment import require_working_torchaudio
+    from hf_audio.errors import clear_errors
+
+    # A recipe touches nothing but its flow, whose import already needs torchaudio.
+    with clear_errors() if _HOME_OF[name] == "workflows" else contextlib.nullcontext():
+        require_working_torchaudio()
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@
     predictor.waveform(samples, 44_100).logits             window by window, from a sound at any rate
 
 Stored features are measured values, so they are normalized here by the statistics of the *model's* extractor, whatever
-dataset they are of.
+dataset they are of. Of stored sound the features that a model reads are computed on its device.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.computed_features import as_read_by, is_readable_sound
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor, clip_key
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import Form
@@ -63,6 +64,7 @@ class Predictor(SoundPredictor):
             InputError: features that the model does not read, longer windows than it hears, other classes, or no such
                 split on this disk.
         """
+        features = self._as_read(features)
         rows = _local_rows(features, split)
         order = self._order_of(features)
         state = process_state()
@@ -107,6 +109,7 @@ class Predictor(SoundPredictor):
         self, features: FeatureDataset, split: str, what: str, compute: Callable[[dict[str, Any]], Tensor]
     ) -> WindowEmbeddings:
         """What is computed of each batch, for every window of a split."""
+        features = self._as_read(features)
         self.check_reads(features)
         if split not in features.splits:
             raise unknown_name("split", split, features.splits)
@@ -119,6 +122,10 @@ class Predictor(SoundPredictor):
                 bar.update(len(values[-1]))
         return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
 
+    def _as_read(self, features: FeatureDataset) -> FeatureDataset:
+        """Stored sound as the features that the model's extractor makes of it, where it computes them on a device."""
+        return as_read_by(features, self.extractor) if is_readable_sound(features, self.extractor) else features
+
     def _usual_device(self) -> torch.device:
         return process_state().device  # of this process, where several share the machine
 
@@ -127,7 +134,7 @@ class Predictor(SoundPredictor):
     ) -> Iterator[dict[str, Any]]:
         """Rows in order, as the model's extractor would have made them of their sound."""
         fields = getattr(self.model.config, "metadata", None)
-        collator = FeatureCollator(self.extractor, features.labels, fields, stored=True)
+        collator = FeatureCollator(self.extractor, features.labels, fields, stored=True, of_sound=features.of_sound)
         workers = self.num_workers if isinstance(rows, datasets.Dataset) else 0
         is_pinned = self.device.type == "cuda"
         loader = DataLoader(
@@ -177,14 +184,16 @@ class Predictor(SoundPredictor):
 
     def check_reads(self, features: FeatureDataset) -> None:
         """Raises InputError where features would be another thing to the model than their sound is."""
-        if self.extractor is features.extractor:
+        features = self._as_read(features)
+        if self.extractor is features.extractor and features.of_sound is None:
             return
         check_same_extractor(features.extractor, self.extractor)
         kind, rate = features.kind, self.extractor.sampling_rate
         if kind.form is Form.SOUND:
             found, own = round(features.window_s * rate), getattr(self.extractor, "n_samples", None)
         else:
-            found, own = features.window_frames, kind.window_frames(self.extractor, features.manifest)
+            found = features.of_sound.num_frames if features.of_sound else features.window_frames
+            own = kind.window_frames(self.extractor, features.manifest)
         if own is not None and own < found:
             raise InputError(
                 f"The windows of {features.source} are longer ({found:,}) than those that {self.name} hears ({own:,}), "

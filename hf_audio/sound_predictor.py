@@ -9,6 +9,7 @@ sooner.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError, one_line
-from hf_audio.kinds import Kind, kind_of_extractor
+from hf_audio.kinds import Kind, kind_named, kind_of_extractor
 from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.models.inputs import model_inputs
 from hf_audio.models.lora import is_lora
@@ -148,7 +149,8 @@ class SoundPredictor:
 
     def windows_of(self, window_s: float, hop_s: float) -> SampleWindows:
         """How it cuts a sound at its own rate into windows of another length, in seconds."""
-        return self.kind.sample_windows(self.extractor.to_dict(), window_s, hop_s)
+        kind = kind_named(self.usage.cut_as) if self.usage.cut_as else self.kind
+        return kind.sample_windows(self.extractor.to_dict(), window_s, hop_s)
 
     def inputs(self, windows: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """The model's inputs, of windows of one length `[samples]` or `[2, samples]` at its own rate; on the CPU."""
@@ -173,7 +175,13 @@ class SoundPredictor:
                 f"{self.name} is a {type(self.model).__name__}, which has no `classifier` to take embeddings before"
             )
         given: list[Tensor] = []
-        hook = classifier.register_forward_pre_hook(lambda layer, arguments: given.append(arguments[0]))
+        own_thread = threading.get_ident()
+
+        def keep(layer: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            if threading.get_ident() == own_thread:  # others may ask the same model meanwhile
+                given.append(arguments[0])
+
+        hook = classifier.register_forward_pre_hook(keep)
         try:
             self._outputs(inputs)
         finally:

@@ -29,12 +29,15 @@ from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
 from hf_audio.config.acting import require_acting
+from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.reported import flat_settings, reported_command, reported_settings
-from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor, load_features
+from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips, window_extractor
-from hf_audio.preparation.extractors import settings_of
+from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
+from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
+from hf_audio.preparation.extractors import settings_of, window_extractor
+from hf_audio.preparation.loaded_features import as_asked, check_wanted
 from hf_audio.preparation.sources import FEATURES, kinds_and_commits
 from hf_audio.privacy import public_name
 from hf_audio.publishing.hub import HubRepo
@@ -70,14 +73,17 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             freeze=settings.freeze,
             lora_rank=settings.lora_rank,
             gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
+            patch_dropout=recipe.augment.drops_patches,
             options=_model_options(settings),
         )
     _settle_source(recipe)
+    require_added_sounds(recipe.waveform_augment, recipe.data)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)
     features = _stored_features(recipe) if recipe.stored_features else _built_features(recipe, publishes)
     wait_for_everyone()  # one may still be publishing or downloading
+    features = as_asked(features, recipe.features)
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     return with_extractor_of(recipe.model.model, features, recipe.token)
 
@@ -103,8 +109,8 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
     is_folder = Path(dataset).expanduser().is_dir()
     streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
     features = load_features(dataset, streaming=streaming, token=recipe.token, revision=recipe.corpus.dataset_revision)
-    _check_wanted(recipe, features)
-    _check_labels(recipe, features.labels)
+    check_wanted(features, recipe.features)
+    _check_labels(recipe, features.labels, features.corpus)
     return features
 
 
@@ -113,7 +119,7 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     metadata = recipe.model.metadata or ()
     build_corpus_features(
         *(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata),
-        check_labels=lambda labels: _check_labels(recipe, labels),
+        check_clips=lambda found: _check_labels(recipe, found.labels, found.card.name),
     )
     if publishes:
         url = push_features(
@@ -148,17 +154,21 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
-    from hf_audio.augment import augmentation_for
-    from hf_audio.training import Classification
+    from hf_audio.augment import augmentation_of, waveform_steps
+    from hf_audio.training import Classification, PatchDropout
     from hf_audio.training.teachers import distillation_for
 
+    rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
+    sounds = added_sounds(settings, recipe.data, features.manifest, rate, recipe.stored_features)
+    waveform = waveform_steps(settings, rate, sounds)
     device = {"device": recipe.training.device, "bf16": recipe.training.bf16}
     objective = Classification(
         features,
-        augment=augmentation_for(recipe.augment, features.extractor, features.labels),
+        augment=augmentation_of(features, recipe.augment, waveform),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
         distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),
+        patch_dropout=PatchDropout.of(recipe.augment),
     )
     return _trained(recipe, model, objective)
 
@@ -188,6 +198,7 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
         model,
         recipe.training,
         objective,
+        optimizing=recipe.optimizing,
         early_stopping_patience=recipe.model.early_stopping_patience,
         overwrite_run=recipe.run.overwrite_run,
     )
@@ -288,7 +299,7 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
 def _model_options(settings: ModelConfig) -> dict[str, Any]:
     """What the flags say of the model's config, where they differ from the preset."""
     options = dict(settings.model_options or {})
-    flags = {"head": settings.head, "head_sizes": settings.head_sizes, "head_dropout": settings.head_dropout}
+    flags = {name: getattr(settings, name) for name in HEAD_FLAGS}
     return options | {name: value for name, value in flags.items() if value is not None}
 
 
@@ -320,32 +331,14 @@ def _check_publishing(recipe: Recipe) -> None:
     claim_model_repo(_repo(recipe, "model"), private)
 
 
-def _check_labels(recipe: Recipe, labels: LabelSpace) -> None:
+def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
     """Refuses a loss, an augmentation or a teacher that does not fit the classes, before features are built."""
     from hf_audio.augment import require_mixable
-    from hf_audio.losses import window_losses_for
+    from hf_audio.losses import TaskLoss
     from hf_audio.training.teachers import require_teacher
 
-    window_losses_for(labels, settings=recipe.loss)
+    TaskLoss(labels, recipe.loss, corpus=corpus)
     require_mixable(recipe.augment, labels)
     if recipe.distilling.teacher or recipe.distilling.teacher_logits:
         extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
         require_teacher(recipe.distilling, labels, extractor, recipe.token)
-
-
-def _check_wanted(recipe: Recipe, features: FeatureDataset) -> None:
-    """A stored dataset is what it is: flags that ask for something else are an error, not silently ignored."""
-    wanted = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
-    if features.kind.name != recipe.features.features:
-        raise InputError(
-            f"{features.source} holds {features.kind.name} features but this run asks for {recipe.features.features}; "
-            f"give --features {features.kind.name}, or a dataset of {recipe.features.features} features"
-        )
-    check_same_extractor(features.extractor, wanted)
-    for name in ("window_s", "hop_s"):
-        wanted_s, stored_s = getattr(recipe.features, name), features.manifest[name]
-        if wanted_s and abs(wanted_s - stored_s) > 1e-6:
-            raise InputError(
-                f"{features.source} was built with {name} {stored_s:g} but this run asks for {wanted_s:g}; "
-                f"give --{name} {stored_s:g}, or build features anew from --data_dir"
-            )

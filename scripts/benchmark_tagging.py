@@ -4,6 +4,7 @@
     python scripts/benchmark_tagging.py --model ast-small --num_files 6
     python scripts/benchmark_tagging.py --model runs/cnn_folder # or a model's name on the Hub
     python scripts/benchmark_tagging.py --long_h 10             # memory of one long recording
+    python scripts/benchmark_tagging.py --start                 # how long the command takes to its first tag
     taskset -c 0 python scripts/benchmark_tagging.py --listen_s 20      # how far listening is behind, on one core
 
 Files of 3 to 30 s, 44.1 kHz stereo, are tagged from disk. The stock way is transformers' pipeline, one file at a time:
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--num_files", type=int, default=40, help="recordings (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
     parser.add_argument("--long_h", type=float, help="instead, tag one recording of so many hours, and measure memory")
+    parser.add_argument("--start", action="store_true", help="instead, measure how long the command takes to start")
     parser.add_argument("--listen_s", type=float, help="instead, listen to so many seconds in real time")
     options = parser.parse_args()
     of_transformers.set_verbosity_error()
@@ -77,6 +79,8 @@ def main() -> None:
         model = saved_model(options.model, Path(folder) / "model")
         if options.long_h:
             measure_memory(model, Path(folder), options.long_h)
+        elif options.start:
+            measure_start(model, write_files(Path(folder), 1)[0], options.repeats)
         elif options.listen_s:
             measure_listening(options.model, model, Path(folder), options.listen_s)
         else:
@@ -159,15 +163,20 @@ def stock(classifier: Callable, tagger: Tagger, paths: list[str]) -> dict[str, n
     return found
 
 
-def turns(ways: dict[str, Callable], repeats: int) -> dict[str, tuple[float, float]]:
-    """Median seconds of each way, of the clock and of the processor."""
+def turns(ways: dict[str, Callable], repeats: int, of: int = resource.RUSAGE_SELF) -> dict[str, tuple[float, float]]:
+    """Median seconds of each way, of the clock and of the processor: this process's time, or that of its children."""
     measured: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(repeats):
         for way, run in ways.items():
-            started, processor = time.perf_counter(), time.process_time()
+            started, processor = time.perf_counter(), processor_s(of)
             run()
-            measured[way].append((time.perf_counter() - started, time.process_time() - processor))
+            measured[way].append((time.perf_counter() - started, processor_s(of) - processor))
     return {way: tuple(map(statistics.median, zip(*times, strict=True))) for way, times in measured.items()}
+
+
+def processor_s(of: int) -> float:
+    usage = resource.getrusage(of)
+    return usage.ru_utime + usage.ru_stime
 
 
 def measure_memory(model: str, folder: Path, hours: float) -> None:
@@ -182,12 +191,30 @@ def measure_memory(model: str, folder: Path, hours: float) -> None:
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script, *flags], check=True, stdout=subprocess.PIPE, text=True)
     most_kb = int(re.search(r"VmHWM:\s+(\d+)", done.stdout)[1])  # getrusage would count this process, before it forked
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     rows = len((folder / "tags.csv").read_text().splitlines()) - 1
     print(
-        f"{hours:g} h in {time.perf_counter() - started:.0f} s, {usage.ru_utime + usage.ru_stime:.0f} s of the "
+        f"{hours:g} h in {time.perf_counter() - started:.0f} s, {processor_s(resource.RUSAGE_CHILDREN):.0f} s of the "
         f"processor, at most {most_kb / 1024:.0f} MB of memory, {rows} rows, {machine()}"
     )
+
+
+def measure_start(model: str, path: str, repeats: int) -> None:
+    """Prints how long processes take from their start to their end, in turns: the command, and what it cannot spare."""
+    command = "from hf_audio.commands.main import main; main()"
+    processes = {
+        "hf-audio --help": (command, "--help"),
+        "import torch": ("import torch",),
+        "import transformers.modeling_utils": ("import transformers.modeling_utils",),
+        "hf-audio tag": (command, "tag", path, "--model", model),
+    }
+    print(f"medians of {repeats}, {machine()}\n\n{'':36}{'seconds':>10}{'of the processor':>20}")
+    ways = {name: lambda argv=argv: run_to_end(argv) for name, argv in processes.items()}
+    for name, (wall_s, processor_s) in turns(ways, repeats, of=resource.RUSAGE_CHILDREN).items():
+        print(f"{name:36}{wall_s:>10.2f}{processor_s:>20.2f}")
+
+
+def run_to_end(argv: tuple[str, ...]) -> None:
+    subprocess.run([sys.executable, "-c", *argv], check=True, stdout=subprocess.DEVNULL)
 
 
 def measure_listening(name: str, model: str, folder: Path, seconds: float) -> None:

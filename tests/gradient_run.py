@@ -2,8 +2,8 @@
 
     accelerate launch --num_processes N tests/gradient_run.py FOLDER OUT.safetensors
 
-FOLDER holds the feature datasets "single" and "multi". A step always takes the first 8 windows of train, or where
-windows are augmented, and mixed, the first 16.
+FOLDER holds the feature datasets "single" and "multi", and "sound", waveforms of which features are computed. A step
+always takes the first 8 windows of train, or where windows are augmented, and mixed, the first 16.
 """
 
 from __future__ import annotations
@@ -17,12 +17,29 @@ from safetensors.torch import save_file
 from training_run import tiny_model
 from transformers import TrainerCallback
 
-from hf_audio.augment import BatchMix, Compose, Mixup, Normalization, Recording, SpecAugment, Warp
-from hf_audio.config import LossConfig
+from hf_audio.augment import (
+    BatchMix,
+    Compose,
+    CutMix,
+    FrequencyMixStyle,
+    ImageChange,
+    MixOrCut,
+    Mixup,
+    Normalization,
+    Recording,
+    SpecAugment,
+    Warp,
+    augmentation_of,
+    waveform_steps,
+)
+from hf_audio.config import AugmentConfig, LossConfig, OptimizingConfig, WaveformAugmentConfig
+from hf_audio.data.loading.computed_features import computed_features
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
+from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.models import build_model
 from hf_audio.ranks import from_first_process
-from hf_audio.training import AudioTrainer, Classification, training_arguments
+from hf_audio.training import AudioTrainer, Classification, PatchDropout, training_arguments
 
 GLOBAL_BATCH, AUGMENTED_BATCH = 8, 16
 ACCUMULATIONS = (1, 4)
@@ -38,7 +55,14 @@ class GradientKeeper(TrainerCallback):
 
 
 def first_step(
-    features, accumulation: int, world_size: int, augment=None, size: int = GLOBAL_BATCH, **more
+    features,
+    accumulation: int,
+    world_size: int,
+    augment=None,
+    size: int = GLOBAL_BATCH,
+    loss=None,
+    patch_dropout=None,
+    **more,
 ) -> dict[str, torch.Tensor]:
     """Loss and gradient of the first step over `size` windows, and the scores before it.
 
@@ -63,11 +87,11 @@ def first_step(
             per_device_eval_batch_size=4,
             **more,
         )
-        loss = LossConfig(class_weights="none" if features.labels.is_multi_label else "balanced")
+        loss = loss or LossConfig(class_weights="none" if features.labels.is_multi_label else "balanced")
         trainer = AudioTrainer(
             tiny_model(features),
             arguments,
-            Classification(features, augment=augment, loss=loss),
+            Classification(features, augment=augment, loss=loss, patch_dropout=patch_dropout),
             callbacks=[keeper],
         )
         metrics = trainer.evaluate()
@@ -80,10 +104,14 @@ def first_step(
         "metrics": torch.tensor([metrics[name] for name in names], dtype=torch.float64),
         "clip_keys": torch.from_numpy(clips.clip_keys),
         "clip_logits": torch.from_numpy(clips.logits),
+        **({} if trainer.objective.own is None else {"centers": trainer.objective.own.centers.grad}),
     }
 
 
-def whole_epochs(features, world_size: int) -> torch.Tensor:
+OPTIMIZING = {"layer_decay": 0.5, "unfreeze_epochs": 0.5, "ema_decay": 0.8, "balanced_sampling": "full"}
+
+
+def whole_epochs(features, world_size: int, model=None, **optimizing) -> torch.Tensor:
     """Losses of two epochs in random order, whose last steps have fewer windows than a global batch."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
@@ -97,7 +125,8 @@ def whole_epochs(features, world_size: int) -> torch.Tensor:
             learning_rate=1e-3,
             per_device_train_batch_size=GLOBAL_BATCH // world_size,
         )
-        trainer = AudioTrainer(tiny_model(features), arguments, Classification(features, label_smoothing=0.1))
+        objective, model = Classification(features, label_smoothing=0.1), model or tiny_model(features)
+        trainer = AudioTrainer(model, arguments, objective, optimizing=OptimizingConfig(**optimizing))
         trainer.train()
     names = ("loss", "eval_loss")
     return torch.tensor([entry[name] for entry in trainer.state.log_history for name in names if name in entry])
@@ -110,15 +139,33 @@ def all_cases(folder: Path, world_size: int) -> dict[str, torch.Tensor]:
         for accumulation in ACCUMULATIONS:
             for name, value in first_step(features, accumulation, world_size).items():
                 found[f"{task}.{accumulation}.{name}"] = value
-    steps = (Warp(0.2, 0.1, 2.0, 6.0), BatchMix(0.5, 3, 5), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(8, 4))
+    steps = (
+        *(Warp(0.2, 0.1, 2.0, 6.0), BatchMix(0.5, 3, 5), Recording(3.0, 0.5), FrequencyMixStyle(0.4)),
+        MixOrCut(Mixup(0.4, probability=0.5), CutMix(1.0, probability=0.5)),
+        *(ImageChange(0.5, 0.1), SpecAugment(8, 4)),
+    )
     augment = Compose(steps, Normalization.of(features.extractor))
-    for name, value in first_step(features, 1, world_size, augment, AUGMENTED_BATCH).items():
+    for name, value in first_step(
+        features, 1, world_size, augment, AUGMENTED_BATCH, patch_dropout=PatchDropout(0.25)
+    ).items():
         found[f"augmented.{name}"] = value
+    sound = computed_features(load_features(folder / "sound"), KaldiFbank(num_mel_bins=32))
+    waves = {f"wave_{name}_probability": 0.5 for name in ("shift", "noise", "gain", "band_pass", "clip", "speed")}
+    waves = waveform_steps(WaveformAugmentConfig(**waves), 16_000)
+    augment = augmentation_of(sound, AugmentConfig(mixup_alpha=0.4, time_mask_s=0.03), waves)
+    for name, value in first_step(sound, 1, world_size, augment, AUGMENTED_BATCH).items():
+        found[f"sound.{name}"] = value
     features = load_features(folder / "single")
     compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
     for name, value in first_step(features, 1, world_size, **compiled).items():
         found[f"single.compiled.{name}"] = value
+    for name, value in first_step(features, 2, world_size, loss=LossConfig(center_weight=0.1)).items():
+        found[f"single.center.{name}"] = value
     found["single.epochs"] = whole_epochs(features, world_size)
+    found["single.optimized"] = whole_epochs(features, world_size, **OPTIMIZING)
+    options = {"channels": [8, 8], "kernel_sizes": [3, 3], "strides": [2, 2], "pools": [2, 2], "depths": [1, 1]}
+    cnn = build_model("cnn", features, options={**options, "dropout": 0.0, "head_dropout": 0.0})
+    found["single.mean of epochs"] = whole_epochs(features, world_size, cnn, swa_epochs=2)
     return found
 
 

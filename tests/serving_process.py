@@ -16,9 +16,9 @@ from pathlib import Path
 import uvicorn
 
 from hf_audio.serving.allowance import Allowance
-from hf_audio.serving.app import create_app
 from hf_audio.serving.metrics import Metrics
 from hf_audio.serving.served_models import load_models
+from hf_audio.serving.server import server_config
 from hf_audio.serving.service import Service
 
 
@@ -28,6 +28,7 @@ class Running:
 
     url: str
     service: Service
+    listening: socket.socket
 
 
 @contextlib.contextmanager
@@ -36,12 +37,11 @@ def running(*specs: str | Path, token: str | None = None, **limits) -> Iterator[
     allowance, metrics = Allowance(**limits), Metrics()
     service = Service(load_models([str(spec) for spec in specs], allowance, metrics), allowance, metrics)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(create_app(service, token), log_config=None, access_log=False, lifespan="on")
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(server_config(service, token))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
         thread.start()
         try:
-            yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", service)
+            yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", service, listening)
         finally:
             server.should_exit = True
             thread.join(30)

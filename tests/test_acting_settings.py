@@ -29,6 +29,7 @@ def test_optimizers_and_schedules_that_are_there_are_taken():
         "--lr_scheduler_type reduce_lr_on_plateau --metric_for_best_model loss",
         "--lr_scheduler_type constant_with_warmup --warmup_steps 5",
         "--max_steps -1 --num_train_epochs 5",
+        "--lr_schedule one_cycle --warmup_steps 0.3",
     ):
         assert parse_recipe(VALUES, argv=flags.split()).training.optim
     recipe = parse_recipe(
@@ -123,6 +124,11 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--eval_strategy", "no", "--early_stopping_patience", "2"], "nothing is evaluated in training"),
         (["--early_stopping_patience", "-1"], "--early_stopping_patience must be a number, 0 or more, found -1"),
         (["--noise_probability", "2"], "--noise_probability must be a number, between 0 and 1, found 2"),
+        (["--wave_noise_probability", "0.5"], "spectrograms are stored here: give --features_on_device too"),
+        (
+            ["--features", "waveform", "--wave_noise_snr_db", "5", "9"],
+            "--wave_noise_snr_db would do nothing here: --wave_noise_probability is 0: give it too",
+        ),
         (["--mixup_alpha", "-1"], "--mixup_alpha must be a number, 0 or more"),
         (["--gain_db", "inf"], "--gain_db must be a number, 0 or more, found inf"),
         (["--equalizer_db", "nan"], "--equalizer_db must be a number, 0 or more, found nan"),

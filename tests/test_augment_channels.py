@@ -9,7 +9,19 @@ import pytest
 import torch
 from augmenting import augmented, numbers_of, places
 
-from hf_audio.augment import Mixup, Normalization, Recording, SpecAugment, Warp, augmentation_for
+from hf_audio.augment import (
+    CutMix,
+    Cutout,
+    FilterAugment,
+    FrequencyMixStyle,
+    Mixup,
+    Normalization,
+    Recording,
+    Roll,
+    SpecAugment,
+    Warp,
+    augmentation_for,
+)
 from hf_audio.augment.energies import NATURAL_DB
 from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.augment.warp import WarpNumbers
@@ -128,8 +140,13 @@ def test_an_equalizer_bends_both_channels_alike():
         Warp(0.3, 0.1, 3.0, 6.0),
         Recording(3.0, 1.0, 5.0),
         Mixup(1.0),
+        CutMix(1.0),
+        Cutout(12, 6),
+        FilterAugment(6.0),
+        FrequencyMixStyle(1.0, 1.0),
+        Roll(9, 4),
     ],
-    ids=["masks", "warp", "recording", "mixup"],
+    ids=lambda step: type(step).__name__,
 )
 def test_two_equal_channels_are_augmented_as_one(step):
     """And one channel in a batch of four dimensions as in one of three."""

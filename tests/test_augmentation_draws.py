@@ -13,15 +13,37 @@ from augmenting import all_frames, places
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import ASTFeatureExtractor
 
-from hf_audio.augment import BatchMix, Compose, Mixup, Normalization, Recording, SpecAugment, Warp, augmentation_for
+from hf_audio.augment import (
+    BatchMix,
+    Compose,
+    CutMix,
+    Cutout,
+    FilterAugment,
+    FrequencyMixStyle,
+    ImageChange,
+    MixOrCut,
+    Mixup,
+    Normalization,
+    Recording,
+    Roll,
+    SpecAugment,
+    Warp,
+    augmentation_for,
+)
 from hf_audio.augment.draws import RUN, Lot
 from hf_audio.config import AugmentConfig
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 
 NORMALIZATION = Normalization(-5.0, 3.5)
-EVERYTHING = Compose(
-    (Warp(0.3, 0.1, 3.0, 6.0), BatchMix(0.7, 3, 9), Recording(3.0, 0.5), Mixup(0.4), SpecAugment(9, 6)), NORMALIZATION
+ALONE = (
+    *(Warp(0.3, 0.1, 3.0, 6.0), Roll(9, 3), Recording(3.0, 0.5), FilterAugment(6.0), FilterAugment(6.0, "step")),
+    *(ImageChange(0.5, 0.1), SpecAugment(9, 6), Cutout(9, 6)),
 )
+MIXING = (
+    *(BatchMix(0.7, 3, 9), FrequencyMixStyle(0.4), Mixup(0.4), CutMix(1.0), CutMix(1.0, "time")),
+    MixOrCut(Mixup(0.4, probability=0.4), CutMix(1.0, probability=0.4)),
+)
+EVERYTHING = Compose(tuple(sorted((*ALONE, *MIXING), key=lambda step: not step.reads_energies)), NORMALIZATION)
 BATCH, FRAMES, BINS = 16, 40, 24
 
 
@@ -34,19 +56,26 @@ def batch():
     return features, (torch.arange(BATCH)[:, None] % 5 == torch.arange(5)).float(), num_frames
 
 
-def test_several_processes_augment_as_one_does(batch):
+def name_of(augment) -> str:
+    return "everything" if augment is EVERYTHING else "-".join(type(step).__name__ for step in augment.steps)
+
+
+@pytest.mark.parametrize("augment", [EVERYTHING, *(Compose((step,), NORMALIZATION) for step in MIXING)], ids=name_of)
+def test_several_processes_augment_as_one_does(batch, augment):
     """Each of two has a run of windows; the order in which they come makes no difference either."""
-    together = EVERYTHING(*batch, EVERYTHING.draw(places(BATCH)))
+    together = augment(*batch, augment.draw(places(BATCH)))
+    assert not torch.allclose(together[0], batch[0])
     for first in (0, RUN):
         own = [one[first : first + RUN] for one in batch]
-        alone = EVERYTHING(*own, EVERYTHING.draw(places(RUN, first=first)))
+        alone = augment(*own, augment.draw(places(RUN, first=first)))
         for found, wanted in zip(alone, together, strict=True):
             torch.testing.assert_close(found, wanted[first : first + RUN], rtol=1e-5, atol=1e-5)
 
 
-def test_masks_and_warps_are_the_same_whatever_a_process_holds(batch):
-    """Where nobody is mixed with others, any share of the windows will do."""
-    augment = Compose((Warp(0.3, 0.1, 3.0, 6.0), Recording(3.0, 0.5), SpecAugment(9, 6)), NORMALIZATION)
+@pytest.mark.parametrize("step", ALONE, ids=lambda step: type(step).__name__)
+def test_what_mixes_nobody_is_the_same_whatever_a_process_holds(batch, step):
+    """Any share of the windows will do."""
+    augment = Compose((step,), NORMALIZATION)
     together = augment(*batch, augment.draw(places(BATCH)))[0]
     own = [one[3:6] for one in batch]
     torch.testing.assert_close(augment(*own, augment.draw(places(3, first=3)))[0], together[3:6], rtol=1e-5, atol=1e-5)

@@ -108,10 +108,29 @@ def test_closing_finishes_what_is_there(busy, model):
         busy.submit("logits", windows(1))
 
 
-def test_many_threads_get_their_own_answers():
+def test_threads_of_a_model_leave_each_other_their_part():
+    both, batches = threading.Barrier(2, timeout=LIMIT_S), []
+
+    def model(inputs):
+        batches.append(len(inputs["x"]))
+        both.wait()  # passes only where both threads run the model at once
+        return 2 * inputs["x"].numpy()
+
+    batcher = Batcher({"logits": model}, 8, num_threads=2)
+    found = batcher.submit("logits", windows(*range(8))).result(LIMIT_S)
+    batcher.close()
+    assert found[:, 0].tolist() == [2.0 * value for value in range(8)]  # in its order, whoever ended first
+    assert sum(batches) == 8 and max(batches) == 4
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_many_clients_get_their_own_answers(num_threads):
     seen = []
     batcher = Batcher(
-        {"logits": lambda inputs: 2 * inputs["x"].numpy()}, 8, observed=lambda requests, count: seen.append(count)
+        {"logits": lambda inputs: 2 * inputs["x"].numpy()},
+        8,
+        num_threads=num_threads,
+        observed=lambda requests, count: seen.append(count),
     )
 
     def ask(number: int) -> bool:

@@ -16,6 +16,7 @@ from transformers import AutoModelForAudioClassification
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.kinds.waveform import Waveform
 from hf_audio.losses import class_weights_from_counts, loss_for
 from hf_audio.metrics import average_per_clip
 
@@ -26,10 +27,11 @@ CASES.append(("single", "compiled"))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Features of a single-label and a multi-label task, 13 validation windows of 7 clips each."""
+    """Features of a single-label and a multi-label task, and sound; 13 validation windows of 7 clips each."""
     folder = tmp_path_factory.mktemp("features")
     for name, problem_type in (("single", SINGLE_LABEL), ("multi", MULTI_LABEL)):
         build_tiny_features(folder / name, problem_type)
+    build_tiny_features(folder / "sound", SINGLE_LABEL, extractor=Waveform())
     return folder
 
 
@@ -74,18 +76,36 @@ def test_loss_and_gradient_are_those_of_the_global_batch(request, folder, number
     torch.testing.assert_close(found[f"{task}.{accumulation}.gradient"], gradient, rtol=1e-5, atol=1e-5)
 
 
-def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_window(one_process, two_processes):
-    one, two = one_process["single.epochs"], two_processes["single.epochs"]
+def test_what_a_loss_learns_has_the_gradient_of_the_global_batch_too(one_process, two_processes):
+    for name in ("loss", "gradient", "centers"):
+        key = f"single.center.{name}"
+        torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-6)
+    assert one_process["single.center.centers"].norm(dim=1).min() > 1e-3, "each class's center"
+
+
+@pytest.mark.parametrize("how", ["epochs", "optimized", "mean of epochs"])
+def test_two_processes_see_the_epochs_of_one_in_its_order_and_to_their_last_window(one_process, two_processes, how):
+    """With balanced sampling, layers that are unfrozen, and averages of the weights, which are what is scored, too."""
+    one, two = one_process[f"single.{how}"], two_processes[f"single.{how}"]
     assert len(one) == 2 * (-(-38 // GLOBAL_BATCH) + 1)
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
 def test_two_processes_augment_as_one_does(one_process, two_processes):
-    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them."""
+    """With 8 windows each, a run of partners; all kinds of augmentation, mixtures among them, and patches left out."""
     for name in ("loss", "gradient"):
         key = f"augmented.{name}"
         torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(one_process["augmented.gradient"], one_process["multi.1.gradient"], rtol=0.1)
+
+
+def test_two_processes_augment_waveforms_and_compute_their_features_as_one_does(one_process, two_processes):
+    for name in ("loss", "gradient", "metrics", "clip_logits"):
+        key = f"sound.{name}"
+        torch.testing.assert_close(two_processes[key], one_process[key], rtol=1e-4, atol=1e-5)
+    stored = one_process["single.1.clip_logits"]
+    torch.testing.assert_close(one_process["sound.clip_logits"], stored, rtol=0, atol=0.02)
+    assert not torch.allclose(one_process["sound.gradient"], one_process["single.1.gradient"], rtol=0.1)
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])

@@ -17,7 +17,7 @@ import hf_audio
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.errors import InputError
 from hf_audio.publishing.handler import is_requirements
-from hf_audio.publishing.handlers import classical, network
+from hf_audio.publishing.handlers.request import request_of, scores_of
 from hf_audio.publishing.model_card import write_model_card
 from hf_audio.publishing.push import push_model
 
@@ -34,7 +34,7 @@ for name, requests in json.load(open(sys.argv[1])).items():
     spec.loader.exec_module(handler)
     endpoint, found[name] = handler.EndpointHandler(folder), []
     for data in requests:
-        if isinstance(data["inputs"], dict) and "file" in data["inputs"]:
+        if isinstance(data.get("inputs"), dict) and "file" in data["inputs"]:
             data["inputs"] = Path(data["inputs"]["file"]).read_bytes()
         try:
             found[name].append(endpoint(data))
@@ -46,6 +46,14 @@ MODELS = {"cnn": MULTI_LABEL, "ast_stock": SINGLE_LABEL, "stereo_cnn": MULTI_LAB
 BAD = {
     "text": ({"inputs": base64.b64encode(b"no sound").decode()}, "The recording cannot be read"),
     "nothing": ({"inputs": None}, "inputs must be the bytes of a recording"),
+    "garbage": ({"inputs": "no base64!"}, "is a text that is no base64"),
+    "letters of another alphabet": ({"inputs": "\u00e9"}, "is a text that is no base64"),
+    "a part of base64": ({"inputs": "QUJ"}, "is a text that is no base64"),
+    "an empty text": ({"inputs": ""}, "inputs must be the bytes of a recording"),
+    "another object": ({"inputs": {"samples": [0.1]}}, "found dict"),
+    "another key": ({"input": "QUJD"}, "A request is {"),
+    "one key more": ({"inputs": "QUJD", "options": {"top_k": 2}}, "the second optional; found inputs, options"),
+    "more than fits": ({"inputs": {"array": [0.1] * 10_000, "sampling_rate": 1}}, "has more than the 120,000,000"),
     "parameters": ({"inputs": "", "parameters": {"device": 1}}, "Parameters are top_k"),
     "a list of parameters": ({"inputs": "", "parameters": [1]}, "Parameters are top_k"),
     "labels by halves": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
@@ -87,7 +95,7 @@ def test_endpoints_answer_as_hf_audio_does(hub, token, tmp_path, forks_without_h
             assert [one["label"] for one in found] == list(expected), name
             np.testing.assert_allclose([one["score"] for one in found], list(expected.values()), atol=1e-4)
         for found, (_, sentence) in zip(answers[f"alice/{name}"][-len(BAD) :], BAD.values(), strict=True):
-            assert sentence in found
+            assert sentence in found and "\n" not in found
     paths = set(hub.repo("models", "alice/cnn").paths())
     assert {"handler.py", "requirements.txt", "README.md", "config.json"} <= paths
 
@@ -101,10 +109,15 @@ def test_a_handler_of_somebody_else_is_not_published(hub, token, tmp_path, name)
     assert ("models", "alice/code") not in hub.storage.repos
 
 
-@pytest.mark.parametrize("handler", [network, classical])
-def test_answers_that_are_not_finite_are_no_scores(handler):
+def test_answers_that_are_not_finite_are_no_scores():
     with pytest.raises(ValueError, match="answers are not finite"):
-        handler.scores_of(np.array([0.0, np.nan]), "sigmoid")
+        scores_of(np.array([0.0, np.nan]), "sigmoid")
+
+
+@pytest.mark.parametrize("data", [None, b"RIFF", ["inputs"], {}])
+def test_what_is_no_request_is_one_sentence(data):
+    with pytest.raises(ValueError, match=r"^A request is \{.inputs.: \.\.\., .*; found "):
+        request_of(data, "sigmoid")
 
 
 def test_requirements_are_packages_of_our_cards():

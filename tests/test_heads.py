@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from hf_audio.models.classifier import MULTI_LABEL, SINGLE_LABEL, AudioClassifier, AudioClassifierConfig
-from hf_audio.models.heads import ArcFaceHead, FluffyHead, build_head
+from hf_audio.models.heads import MARGIN_HEADS, ArcFaceHead, FluffyHead, build_head
 
 SIZE, CLASSES = 6, 4
 
@@ -91,9 +94,46 @@ def test_the_margin_never_raises_a_logit_at_the_far_side():
     assert (head(opposite, torch.ones(2, 1)) <= head(opposite) + 1e-4).all()
 
 
-def test_only_arcface_of_several_labels_has_a_bias():
-    assert plain(head="arcface").classifier.bias is None
-    assert plain(head="arcface", problem_type=MULTI_LABEL).classifier.bias.shape == (CLASSES,)
+@pytest.mark.parametrize("name", MARGIN_HEADS)
+def test_only_heads_with_a_margin_for_several_labels_have_a_bias(name):
+    assert plain(head=name).classifier.bias is None
+    assert plain(head=name, problem_type=MULTI_LABEL).classifier.bias.shape == (CLASSES,)
+
+
+@pytest.mark.parametrize(
+    ("name", "margin"), [("arcface", None), ("cosface", None), ("arcface", 0.5), ("cosface", 0.35)]
+)
+def test_heads_with_a_margin_are_the_papers(name, margin, embedding):
+    """Against NumPy, mixed targets among them, and pytorch-metric-learning's losses."""
+    head = plain(head=name, head_margin=margin, head_scale=10.0).classifier.train()
+    margin = margin or {"arcface": 0.3, "cosface": 0.2}[name]
+    targets = functional.one_hot(torch.arange(5) % CLASSES, CLASSES).float()
+    targets[4] = torch.tensor([0.7, 0.3, 0, 0])
+    sides = [
+        values / np.linalg.norm(values, axis=1, keepdims=True)
+        for values in (embedding.numpy(), head.weight.detach().numpy())
+    ]
+    cosine = np.asarray(sides[0]) @ np.asarray(sides[1]).T
+    if name == "arcface":
+        expected = 10 * np.cos(np.minimum(np.arccos(cosine) + margin * targets.numpy(), np.pi))
+    else:
+        expected = 10 * (cosine - margin * targets.numpy())
+    np.testing.assert_allclose(head(embedding, targets).detach(), expected, rtol=1e-4, atol=1e-4)
+
+    losses = pytest.importorskip("pytorch_metric_learning.losses", reason="the extra test has pytorch-metric-learning")
+    made, theirs = (losses.ArcFaceLoss, math.degrees(margin)) if name == "arcface" else (losses.CosFaceLoss, margin)
+    peer = made(CLASSES, SIZE, margin=theirs, scale=10.0)
+    peer.W.data = head.weight.detach().T.clone()
+    ours = functional.cross_entropy(head(embedding[:4], targets[:4]), torch.arange(4))
+    torch.testing.assert_close(ours, peer(embedding[:4], torch.arange(4)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(head.eval()(embedding, targets).detach(), 10 * cosine, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MARGIN_HEADS)
+def test_gradients_of_a_margin_are_its_own(name):
+    head = build_head(name, SIZE, CLASSES)
+    cosine = torch.linspace(-0.9, 0.9, 5 * CLASSES, dtype=torch.float64).reshape(5, CLASSES).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: head.with_margin(x, torch.full((5, CLASSES), 0.1)), cosine)
 
 
 def test_metadata_is_appended_and_may_be_unknown(embedding):
@@ -131,7 +171,7 @@ def test_labels_are_indices_or_probabilities(embedding):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"head": "liner"}, "Unknown head 'liner': expected one of linear, deep, fluffy, arcface"),
+        ({"head": "liner"}, "Unknown head 'liner': expected one of linear, deep, fluffy, arcface, cosface"),
         ({"head": "arcface", "head_sizes": [4]}, r"arcface head has no hidden layers, found sizes \[4\]"),
         ({"head_sizes": [4]}, r"linear head has no hidden layers"),
     ],

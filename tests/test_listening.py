@@ -17,7 +17,7 @@ from training_run import sound
 import hf_audio
 from hf_audio.commands import listen as listen_command
 from hf_audio.errors import InputError
-from hf_audio.tagging.listening import Incoming, listen
+from hf_audio.tagging.listening import Incoming, file_in_real_time, listen
 
 RATE = 44_100
 
@@ -47,6 +47,16 @@ def test_a_file_in_real_time(model, recording, capsys):
         end, window = round(16_000 * line["time_s"]), tagger.windows().window
         wanted = tagger(np.float32(samples[max(0, end - window) : end]), 16_000).scores
         assert line["scores"] == pytest.approx(wanted, abs=0.02) and line["behind_s"] > 0
+
+
+@pytest.mark.parametrize("duration_s", [0.06, 0.25])
+def test_the_end_of_a_file_is_heard_within_a_hop_too(model, tmp_path, duration_s):
+    samples = sound(0, duration_s, np.random.default_rng(0))
+    soundfile.write(tmp_path / "a.wav", soxr.resample(samples, 16_000, RATE), RATE, subtype="FLOAT")
+    tagger = hf_audio.load(model)
+    *_, last = listen(tagger, tagger.settings(hop_s=0.1), file_in_real_time(str(tmp_path / "a.wav")))
+    assert last.time_s == pytest.approx(duration_s, abs=1e-3)
+    assert last.scores == pytest.approx(tagger(np.float32(samples), 16_000).scores, abs=0.02)
 
 
 def test_a_model_that_is_too_slow_skips_hops(model):

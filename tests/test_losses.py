@@ -8,7 +8,7 @@ from torch.nn import functional
 from hf_audio.config import LossConfig
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.losses import _function, class_weights_from_counts, loss_for, smooth_targets, window_losses_for
+from hf_audio.losses import TaskLoss, class_weights_from_counts, loss_for, smooth_targets
 
 SINGLE = LabelSpace(("bell", "hiss", "hum"), SINGLE_LABEL)
 MULTI = LabelSpace(("bell", "hiss", "hum"), MULTI_LABEL)
@@ -114,7 +114,7 @@ def test_focusing_losses_are_those_of_the_papers(batch, settings, labels, weight
     targets = 0.8 * targets + 0.2 * targets.roll(1, 0)  # as mixup leaves them
     if labels.is_multi_label:
         targets[2, 1], logits[2, 1] = torch.nan, torch.inf
-    losses = window_losses_for(labels, weights, settings)
+    losses = TaskLoss(labels, settings, class_weights=weights)
     expected = plain_losses(settings, labels, logits.nan_to_num(posinf=0), targets, weights)
     torch.testing.assert_close(losses(logits, targets), torch.from_numpy(expected).float(), rtol=1e-5, atol=1e-6)
     finite = logits.nan_to_num(posinf=9).double().requires_grad_()
@@ -127,7 +127,7 @@ def test_focal_loss_of_independent_classes_is_torchvisions(batch):
 
     logits, targets = batch[MULTI_LABEL]
     expected = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=1.5).mean(1)
-    torch.testing.assert_close(window_losses_for(MULTI, None, FOCAL)(logits, targets), expected)
+    torch.testing.assert_close(TaskLoss(MULTI, FOCAL)(logits, targets), expected)
 
 
 @pytest.mark.parametrize("labels", [SINGLE, MULTI], ids=["single", "multi"])
@@ -137,11 +137,8 @@ def test_without_gamma_a_focal_loss_is_cross_entropy_and_gradients_are_its_own(b
     expected = loss_for(labels, WEIGHTS)(logits, targets)
     torch.testing.assert_close(loss_for(labels, WEIGHTS, none)(logits, targets), expected)
     for settings in (FOCAL, ASYMMETRIC) if labels.is_multi_label else (FOCAL,):
-        function = _function(settings, labels)
-        assert torch.autograd.gradcheck(
-            lambda x, function=function: function(x, targets.double(), torch.tensor(WEIGHTS).double()),
-            logits.double().requires_grad_(),
-        )
+        loss = TaskLoss(labels, settings, class_weights=WEIGHTS)
+        assert torch.autograd.gradcheck(lambda x, loss=loss: loss(x, targets), logits.double().requires_grad_())
 
 
 @pytest.mark.parametrize("size", [60.0, 20.0, -60.0])

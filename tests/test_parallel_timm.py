@@ -59,7 +59,7 @@ def test_features_go_to_one_head():
     torch.testing.assert_close(model.embed(windows()), torch.cat(separate, dim=1))
 
 
-@pytest.mark.parametrize("head", ["linear", "deep", "fluffy", "arcface"])
+@pytest.mark.parametrize("head", ["linear", "deep", "fluffy", "arcface", "cosface"])
 def test_saved_and_loaded_with_every_head_and_metadata(head, tmp_path):
     sizes = {"head_sizes": [8]} if head in ("deep", "fluffy") else {}
     kinds = {"head": head, "metadata": {"drums": ["no", "yes"]}, "problem_type": "multi_label_classification"}

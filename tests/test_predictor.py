@@ -112,7 +112,7 @@ def test_a_published_model_says_how_it_is_used(predictor, tiny_features, tmp_pat
     save_extractor(predictor.extractor, tmp_path)
     write_usage(tmp_path, Usage(0.3125, WINDOW_S, WINDOW_S))
     loaded = Predictor.load(str(tmp_path))
-    assert loaded.usage == (0.3125, WINDOW_S, WINDOW_S) and loaded.decision_threshold == 0.3125
+    assert loaded.usage == Usage(0.3125, WINDOW_S, WINDOW_S) and loaded.decision_threshold == 0.3125
     assert loaded.labels == tiny_features.labels and predictor.decision_threshold == 0.5
     np.testing.assert_array_equal(
         loaded.window_scores(tiny_features, "test").logits,

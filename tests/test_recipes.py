@@ -12,6 +12,7 @@ import pytest
 import torch
 from corpus_trees import write_sound
 from huggingface_hub import ModelCard
+from outputs_of_using import OF_SERVICE, said_by_commands, said_by_service
 from process_tree import run_tree
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
@@ -75,7 +76,8 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
     assert "--hub_private_repo" in refused.errors
     assert not (tmp_path / "run" / "features").exists(), "the license is looked at before any work is done"
 
-    launch("recipes/ast_irmas.py", *job, "--push_to_hub", "--hub_private_repo", "true", env=hub_env, cwd=tmp_path)
+    in_words = ("--push_to_hub", "--hub_private_repo", "true")
+    printed = launch("recipes/ast_irmas.py", *job, *in_words, env=hub_env, cwd=tmp_path)
     published = set(hub.repo("models", "alice/ast-irmas").paths())
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "report.json"} <= published
     assert not [path for path in published if path.startswith(("checkpoints", "tensorboard", "features"))]
@@ -86,7 +88,7 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
 
     hub.log.clear()
     streamed = ("--dataset", "alice/irmas-fbank", "--output_dir", str(tmp_path / "lora"), "--lora_rank", "4", *QUICK)
-    publish = ("--push_to_hub", "--hub_private_repo", "true", "--hub_model_id", "alice/ast-irmas-lora")
+    publish = (*in_words, "--hub_model_id", "alice/ast-irmas-lora", "--hub_token", hub.token("alice"))
     adapted = forks.run(ROOT / "recipes" / "ast_irmas.py", *streamed, *publish, env=hub_env, cwd=tmp_path)
     assert adapted.returncode == 0, adapted.errors[-4000:]
     ranges = [entry.range for entry in hub.log.matching("GET", origin="storage") if entry.range]
@@ -105,6 +107,25 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
         scored = dict(zip(stored.labels.names, stored.probabilities[clip], strict=True))
         for code in INSTRUMENTS:
             assert loaded["scores"][code] == pytest.approx(scored[code], abs=0.01), "right labels and scores"
+
+    said = [refused.errors, printed, adapted.output, adapted.errors]
+    require_no_token(hub, said, "alice/ast-irmas-lora", excerpt, forks, hub_env, tmp_path)
+
+
+def require_no_token(hub, said, model, excerpt, forks, hub_env, folder):
+    """The tokens that a job and its users gave are in nothing that it, or the commands that use its model, say, write
+    or publish: logs, cards, checkpoints, reports, scores, tags, answers, metrics."""
+    mine = hub.token("alice")
+    said += [said_by_commands(forks, model, excerpt, mine, hub_env, folder)]
+    said += [said_by_service(forks, model, excerpt, hub_env, folder)]
+    written = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+    for suffix in ("README.md", "report.json", "handler.py", "tags.json", "embeddings.parquet", "clips.parquet", ".pt"):
+        assert any(name.endswith(suffix) for name in written), suffix
+    for (_, name), repo in hub.storage.repos.items():
+        written |= {f"{name}/{path} on the Hub": repo.read(path) for path in repo.paths()}
+    for token in (mine, OF_SERVICE):
+        assert not [text for text in said if token in text]
+        assert not [name for name, content in written.items() if token.encode() in content]
 
 
 @pytest.fixture(scope="module")

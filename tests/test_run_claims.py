@@ -56,7 +56,11 @@ def test_a_checkpoint_that_another_machine_does_not_see_is_one_sentence(finished
     ("arguments", "objective", "sentence"),
     [
         ({}, {"label_smoothing": 0.3}, r"label_smoothing_factor was 0\.0 and now is 0\.3"),
-        ({}, {"loss": LossConfig(loss="focal")}, "loss was 'cross_entropy' and now is 'focal, focal_gamma 2'"),
+        (
+            {},
+            {"loss": LossConfig(loss="focal")},
+            "focal_gamma was None and now is 2.0, loss was 'cross_entropy' and now is 'focal'",
+        ),
         ({}, {"loss": LossConfig(class_weights="balanced")}, "class_weights was None and now is \\["),
         ({"dataloader_drop_last": True}, {}, "dataloader_drop_last was False and now is True"),
         ({"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}, {}, "eval_steps was"),
@@ -148,21 +152,35 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
     model = prepare_model(recipe, tiny_features)
     trainer = train_model(recipe, model, tiny_features)
     assert trainer.state.global_step == 1
-    assert trainer.facts()["training"]["settings"]["loss"] == "focal, focal_gamma 2"
+    settings = trainer.facts()["training"]["settings"]
+    assert (settings["loss"], settings["focal_gamma"]) == ("focal", 2.0) and "positive_gamma" not in settings
     recipe.loss.class_weights = "balanced"
     with pytest.raises(InputError, match="No training clip carries bell"):
         train_model(recipe, model, tiny_features)
 
 
-@pytest.mark.parametrize("flags", ["--loss asymmetric", "--batch_mix_probability 0.5"])
-def test_what_needs_several_labels_is_refused_before_features_are_built(tmp_path, flags):
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--loss asymmetric", "exactly one class here"),
+        ("--batch_mix_probability 0.5", "exactly one class here"),
+        ("--loss family --families corpus", "Nothing is known of families of classes in Own recordings"),
+        ("--class_weights effective", "Class 'hum' has no training clip, so it cannot be learnt"),
+        ("--several_labels --center_weight 0.1", "compare windows of one class each"),
+    ],
+)
+def test_a_loss_that_cannot_be_is_refused_before_features_are_built(tmp_path, flags, sentence):
     for label in ("hiss", "hum"):
         (tmp_path / "sounds" / label).mkdir(parents=True)
         for number in range(3):
             noise = np.random.default_rng(number).uniform(-0.5, 0.5, 8000)
             soundfile.write(tmp_path / "sounds" / label / f"{number}.wav", noise, 16_000)
+    rows = [f"{label}/{number}.wav,{label}," for label in ("hiss", "hum") for number in range(3)]
+    splits = ["train", "validation", "test", "test" if "weights" in flags else "train", "validation", "test"]
+    table = ["path,label,split", *(row + split for row, split in zip(rows, splits, strict=True))]
+    (tmp_path / "sounds" / "labels.csv").write_text("\n".join(table) + "\n")
     argv = ["--data_dir", str(tmp_path / "sounds"), *flags.split()]
     recipe = parse_recipe({"output_dir": str(tmp_path / "run")}, argv=argv)
-    with pytest.raises(InputError, match="exactly one class here"):
+    with pytest.raises(InputError, match=sentence):
         prepare_features(recipe)
     assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -277,3 +278,19 @@ def test_a_recording_of_any_format_and_length_is_heard(post):
         written = io.BytesIO()
         soundfile.write(written, changing_sound(seconds), rate, format=format)
         assert post(written.getvalue()).status_code == 200, format
+
+
+def test_both_kinds_are_judged_at_once_and_not_mixed(served, folders, recording):
+    """Embeddings are taken from inside a model that other threads ask for labels meanwhile."""
+    tagger, content = hf_audio.load(folders["cnn"]), recording.read_bytes()
+    vector = tagger.predictor.embed(tagger.prepared(recording).inputs).numpy().mean(axis=0)
+    scores = tagger(recording).scores
+    with httpx2.Client(base_url=served.url, trust_env=False, timeout=60) as client, ThreadPoolExecutor(8) as threads:
+        paths = 12 * ["/v1/embeddings", CLASSIFY]
+        for path, answer in zip(
+            paths, threads.map(lambda path: client.post(path, content=content), paths), strict=True
+        ):
+            if path == CLASSIFY:
+                assert scores_of(answer.json()) == pytest.approx(scores, abs=1e-5)
+            else:
+                np.testing.assert_allclose(answer.json()["embedding"], vector, atol=1e-4)

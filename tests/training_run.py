@@ -17,6 +17,7 @@ import soundfile
 import torch
 from transformers import ASTForAudioClassification
 
+from hf_audio.config import LossConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.building.shard_rows import shard_writer
 from hf_audio.data.feature_format import shard_names
@@ -25,10 +26,11 @@ from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
 from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
-from hf_audio.training import AudioTrainer, Classification, training_arguments
+from hf_audio.training import AudioTrainer, Classification, PatchDropout, training_arguments
 
 CLASSES = ("bell", "hiss", "hum")
 WINDOW_S = 0.4
+LOSS = LossConfig(center_weight=0.05, triplet_weight=0.1)
 
 
 def build_tiny_features(
@@ -140,7 +142,7 @@ def batch_of(features: FeatureDataset, split: str) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    from hf_audio.augment import Compose, Mixup, Normalization, SpecAugment
+    from hf_audio.augment import Compose, CutMix, MixOrCut, Mixup, Normalization, SpecAugment
 
     parser = argparse.ArgumentParser()
     parser.add_argument("features")
@@ -151,10 +153,16 @@ def main() -> None:
 
     features = load_features(options.features, streaming=options.streaming)
     normalization = Normalization.of(features.extractor)
+    mixing, dropout = MixOrCut(Mixup(0.4, probability=0.5), CutMix(1.0, probability=0.5)), PatchDropout(0.25)
     trainer = AudioTrainer(
         tiny_model(features, dropout=0.1),  # dropout draws from the global random state, which must be resumed too
         training_arguments(options.run_folder, **{"report_to": "none", "use_cpu": True, **options.arguments}),
-        Classification(features, augment=Compose((Mixup(0.4), SpecAugment(8, 4)), normalization)),
+        Classification(
+            features,
+            augment=Compose((mixing, SpecAugment(8, 4)), normalization),
+            loss=LOSS,  # what a loss learns must be resumed too
+            patch_dropout=dropout,
+        ),
     )
     state = trainer.train_resumable()
     scores = trainer.predictor().scores(features, "test")

@@ -22,6 +22,7 @@ from hf_audio.baselines import linear_scores, prior_scores
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
+from hf_audio.kinds import STORED_SOUND
 from hf_audio.metrics import (
     METRIC_NAMES,
     ClipScores,
@@ -190,6 +191,7 @@ def _data_facts(features: FeatureDataset) -> dict[str, Any]:
         "hop_s": manifest["hop_s"],
         "window_frames": features.window_frames,
         "extractor": manifest["extractor"],
+        "stored": manifest.get(STORED_SOUND),
         "splits": manifest["splits"],
         "num_excluded": manifest.get("num_excluded", 0),
         # load_features refuses groups in two splits; where none are known, that says nothing
@@ -260,8 +262,7 @@ def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, feature
         labels=labels,
         split=split,
     )
-    manifest = features.manifest
-    write_usage(folder, Usage(result.get("threshold"), manifest["window_s"], manifest["hop_s"]))
+    write_usage(folder, Usage.of_features(features.manifest, result.get("threshold")))
     text = json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False, default=str)
     write_published(folder / "report.json", text + "\n")
     return json.loads(text)

@@ -10,25 +10,15 @@ import torch
 from torch import Tensor
 from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
-from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.energies import Normalization, Windows
-from hf_audio.augment.masks import SpecAugment
-from hf_audio.augment.mixup import Mixup
-from hf_audio.augment.recording import Recording
-from hf_audio.augment.warp import Warp
+from hf_audio.augment.spectrogram_steps import batch_mix, spectrogram_steps
+from hf_audio.augment.waveform.normalized import NO_WAVEFORMS, of_normalized_waveforms
+from hf_audio.augment.waveform.step import WaveformStep
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form, kind_of_extractor, names_of
-from hf_audio.terminal import named_logger
-
-logger = named_logger(__name__)
-
-# What adds energies or multiplies them, and what moves pitches
-OF_ENERGIES = ("batch_mix_probability", "gain_db", "equalizer_db", "noise_probability", "mixup_alpha")
-OF_PITCH = ("frequency_scale", "frequency_shift_bins")
-MIN_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
 
 
 class Augmentation(Protocol):
@@ -36,6 +26,7 @@ class Augmentation(Protocol):
 
     Attributes:
         reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
+        draws_on_host: optional; whether `apply` is given what was drawn as it lies on the CPU.
 
     One that mixes windows of a batch says so by `mixes_windows = True`.
     """
@@ -46,7 +37,7 @@ class Augmentation(Protocol):
         """A named tuple of arrays `[batch]` or `[batch, many]`, of floats or of integers below 2^24."""
 
     def apply(self, windows: Windows, drawn: Any) -> Windows:
-        """The windows, augmented; `drawn` is the same tuple of float32 tensors on their device."""
+        """The windows, augmented; `drawn` is the same tuple of float32 tensors, on their device or on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,8 @@ class Compose:
     def __post_init__(self) -> None:
         reads = [step.reads_energies for step in self.steps]
         if reads != sorted(reads, reverse=True):
-            raise ValueError(f"Masks come last, found {', '.join(type(step).__name__ for step in self.steps)}")
+            names = ", ".join(type(step).__name__ for step in self.steps)
+            raise ValueError(f"What reads energies comes first, found {names}")
 
     def draw(self, places: Sequence[tuple[int, ...]]) -> Draws:
         """The numbers of a micro-batch, on the CPU.
@@ -88,13 +80,22 @@ class Compose:
             num_frames: int64 `[batch]`, how many frames (samples) of each window are no padding.
             draws: of `draw`.
         """
-        drawn = list(zip(self.steps, draws.on(features.device), strict=True))
+        drawn = self._drawn(draws, features.device)
         if self.normalization is None:
             windows = _through(drawn, Windows.of(features, targets, num_frames))
         else:
             images = features if features.ndim == 4 else features.unsqueeze(1)
             windows = self._augmented(Windows.of(images, targets, num_frames), drawn)
         return windows.values.view_as(features).to(features.dtype), windows.targets, windows.num_frames
+
+    def _drawn(self, draws: Draws, device: torch.device) -> list[tuple[Augmentation, Any]]:
+        """Each step with its numbers, where it reads them."""
+        there, here = draws.on(device), draws.on(torch.device("cpu"))
+        on_host = [getattr(step, "draws_on_host", False) for step in self.steps]
+        return [
+            (step, own if host else others)
+            for step, own, others, host in zip(self.steps, here, there, on_host, strict=True)
+        ]
 
     def _augmented(self, windows: Windows, drawn: list[tuple[Augmentation, Any]]) -> Windows:
         """From inputs to energies, where padding is silence, and back; then masks, and padding as it was."""
@@ -124,24 +125,31 @@ def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
 
 
 def augmentation_for(
-    config: AugmentConfig, extractor: FeatureExtractionMixin, labels: LabelSpace | None = None
+    config: AugmentConfig,
+    extractor: FeatureExtractionMixin,
+    labels: LabelSpace | None = None,
+    waveform: tuple[WaveformStep, ...] = (),
 ) -> Compose | None:
     """The augmentation that settings ask for, None when all are off.
 
-    In the order of nature: the sound (its moment, speed, pitch, loudness), what sounds beside it, the recording of
-    both, its mixture with another one, and masks over what came out. Waveforms can be mixed, nothing else.
+    Of spectrograms those of `spectrogram_steps`. Waveforms can be mixed; what else is done to them is in `waveform`.
+
+    Args:
+        waveform: of `waveform_steps`, for features that are waveforms.
 
     Raises:
-        InputError: batch mixing where each clip has one class; augmentation of anything but spectrograms, or of
-            energies where there are none: those of clips that are each normalized by themselves are not known, and
-            MFCCs have none.
+        InputError: batch mixing where each clip has one class; augmentation of waveforms where there are none, or of
+            their level where a model hears none; augmentation of anything but spectrograms; or one that has no sense
+            for these.
     """
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
     if labels is not None:
         require_mixable(config, labels)
     if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("batch_mix_") for name in wanted):
-        steps = _batch_mix(config, extractor.sampling_rate)
+        steps = (*batch_mix(config, extractor.sampling_rate), *of_normalized_waveforms(waveform, extractor))
         return Compose(steps, None) if steps else None
+    if waveform:
+        raise InputError(NO_WAVEFORMS)
     scale = kind_of_extractor(extractor).scale(extractor)
     if scale is None:
         if wanted:
@@ -150,59 +158,5 @@ def augmentation_for(
                 "reads others: leave it out"
             )
         return None
-    _refuse_without_sense(wanted, extractor)
-    frames_a_second = 1 / scale.frame_s
-    normalization = Normalization.of(extractor)
-    steps: list[Augmentation] = []
-    moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
-    if config.time_shift or any(moved):
-        steps.append(Warp(*moved, time_shift=config.time_shift))
-    steps += _batch_mix(config, frames_a_second)
-    if config.equalizer_db or config.noise_probability:
-        steps.append(Recording(config.equalizer_db, config.noise_probability, config.noise_snr_db))
-    if config.mixup_alpha > 0:
-        steps.append(Mixup(config.mixup_alpha, config.mixup_labels, config.mixup_probability))
-    time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, scale.frame_s)
-    if time_mask_frames > 0 or config.frequency_mask_bins > 0:
-        steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, normalization.is_centered))
-    return Compose(tuple(steps), normalization) if steps else None
-
-
-def _time_mask_frames(longest_s: float, window_frames: int, frame_s: float) -> int:
-    """Of the longest time mask; a shorter one than asked for, in short windows, is said."""
-    frames, most = round(longest_s / frame_s), window_frames // MIN_WINDOWS_A_MASK
-    if frames > most:
-        logger.warning(
-            "time_mask_s is %g, and time masks here are at most %.3g s, a tenth of the window: longer ones would hide "
-            "short sounds",
-            longest_s,
-            most * frame_s,
-        )
-    return min(frames, most)
-
-
-def _batch_mix(config: AugmentConfig, frames_a_second: float) -> tuple[BatchMix, ...]:
-    """BatchMix, where it is asked for; of waveforms frames are samples."""
-    if not config.batch_mix_probability:
-        return ()
-    offset = round(config.batch_mix_offset_s * frames_a_second)
-    return (BatchMix(config.batch_mix_probability, config.batch_mix_max_windows, offset, config.batch_mix_level_db),)
-
-
-def _refuse_without_sense(wanted: dict[str, Any], extractor: FeatureExtractionMixin) -> None:
-    def switched_off(names: tuple[str, ...]) -> str:
-        """The flags that do without those of `names` that are on: a recipe may have set them."""
-        return " ".join(f"--{name} 0" for name in names if wanted.get(name))
-
-    off = switched_off(OF_ENERGIES)
-    if getattr(extractor, "normalization", None) == "clip" and off:
-        raise InputError(
-            f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalized by "
-            f"its own mean and standard deviation: give {off}, or --normalization dataset"
-        )
-    off = switched_off((*OF_ENERGIES, *OF_PITCH))
-    if "mfcc" in getattr(extractor, "channels", ()) and off:
-        raise InputError(
-            f"{off.split()[0]} is for energies in bands of frequency, and MFCCs are none: give {off} (masks, "
-            "--time_shift and --time_stretch can stay), or leave mfcc out of --channels"
-        )
+    steps = spectrogram_steps(config, extractor)
+    return Compose(steps, Normalization.of(extractor)) if steps else None

@@ -93,3 +93,9 @@ class Draws:
                 first += width or 1
             found.append(kind(*fields))
         return found
+
+    def split(self, count: int) -> tuple[Draws, Draws]:
+        """Those of the first `count` augmentations, and those of the others."""
+        columns = sum(width or 1 for _, widths in self.layout[:count] for width in widths)
+        first, others = self.numbers[:, :columns], self.numbers[:, columns:]
+        return Draws(first, self.layout[:count]), Draws(others, self.layout[count:])

@@ -52,23 +52,30 @@ class SpecAugment:
     def apply(self, windows: Windows, drawn: MaskNumbers) -> Windows:
         """`windows.values` are inputs here, `[batch, channels, frames, bins]`."""
         values, (all_frames, all_bins) = windows.values, windows.values.shape[2:]
-        starts, ends = self._edges(windows.num_frames.view(-1, 1).float(), drawn.time_widths, drawn.time_positions)
-        bin_starts, bin_ends = self._edges(all_bins, drawn.bin_widths.clamp(max=all_bins), drawn.bin_positions)
+        starts, ends = edges_of(windows.num_frames.view(-1, 1).float(), drawn.time_widths, drawn.time_positions)
+        bin_starts, bin_ends = edges_of(all_bins, drawn.bin_widths, drawn.bin_positions)
         # one axis for both, of frames and behind them bins: half of the operations
         starts, ends = torch.cat([starts, bin_starts + all_frames], 1), torch.cat([ends, bin_ends + all_frames], 1)
         places = torch.arange(all_frames + all_bins, device=values.device)
         is_inside = (places >= starts.unsqueeze(2)) & (places < ends.unsqueeze(2))
         in_frames, in_bins = is_inside.any(dim=1).split([all_frames, all_bins], dim=1)
         hidden = in_frames.view(-1, 1, all_frames, 1) | in_bins.view(-1, 1, 1, all_bins)
-        if self.is_centered:
-            return windows._replace(values=values.masked_fill(hidden, 0.0))
-        total = values.masked_fill(windows.padding(), 0.0).sum(dim=(2, 3), keepdim=True)
-        mean = total / (windows.num_frames.clamp(min=1) * all_bins).view(-1, 1, 1, 1)
-        return windows._replace(values=torch.where(hidden, mean, values))
+        return hide(windows, hidden, self.is_centered)
 
-    @staticmethod
-    def _edges(usable: Tensor | int, widths: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Where masks start and end, `[batch, masks]` each, within the first `usable` places."""
-        widths = torch.minimum(widths, usable) if isinstance(usable, Tensor) else widths
-        starts = (positions * (usable + 1 - widths)).floor_()
-        return starts, starts + widths
+
+def hide(windows: Windows, hidden: Tensor, is_centered: bool) -> Windows:
+    """The windows with 0 where `hidden`, bool `[batch, 1, frames, bins]`, is true; where inputs are not centered, with
+    the mean of the window's channel, padding left out."""
+    values = windows.values
+    if is_centered:
+        return windows._replace(values=values.masked_fill(hidden, 0.0))
+    total = values.masked_fill(windows.padding(), 0.0).sum(dim=(2, 3), keepdim=True)
+    mean = total / (windows.num_frames.clamp(min=1) * values.shape[3]).view(-1, 1, 1, 1)
+    return windows._replace(values=torch.where(hidden, mean, values))
+
+
+def edges_of(usable: Tensor | int, widths: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Where masks start and end, `[batch, masks]` each, within the first `usable` places."""
+    widths = torch.minimum(widths, usable) if isinstance(usable, Tensor) else widths.clamp(max=usable)
+    starts = (positions * (usable + 1 - widths)).floor_()
+    return starts, starts + widths

@@ -73,13 +73,25 @@ class Mixup:
 
     def _mix_targets(self, targets: Tensor, share: Tensor, partner: Tensor) -> Tensor:
         """Unknown labels of a partner that cannot be heard say nothing."""
-        most = 1 - self.audible_share if self.labels == "union" else 1 - np.finfo(np.float32).epsneg
-        others = targets[partner].masked_fill(share > most, 0.0)
         if self.labels == "interpolate":
-            return torch.lerp(others, targets, share.to(targets.dtype))
+            return shared_targets(targets, partner, share)
+        others = targets[partner].masked_fill(share > 1 - self.audible_share, 0.0)
         either = torch.fmax(targets, others)  # of the known ones
         is_open = (targets + others).isnan() & (either < 1)
         return either.masked_fill(is_open, torch.nan)
+
+
+def shared_targets(targets: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Labels of windows by what each has of itself and of its partner; unknown (NaN) is what is unknown of one of both,
+    unless nothing of that one is there.
+
+    Args:
+        targets: `[batch, classes]`.
+        partner: int64 `[batch]`.
+        share: `[batch, 1]`, of the window itself.
+    """
+    others = targets[partner].masked_fill(share >= 1, 0.0)
+    return torch.lerp(others, targets.masked_fill(share <= 0, 0.0), share.to(targets.dtype))
 
 
 def mixup_numbers(share: np.ndarray, partner: np.ndarray) -> MixupNumbers:

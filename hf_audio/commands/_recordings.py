@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_audio.commands._quick_transformers import import_losses
+from hf_audio.environment import quick_imports
 from hf_audio.errors import InputError
 from hf_audio.terminal import named_logger
 
@@ -89,9 +91,11 @@ def recording(file: FoundFile) -> Recording:
 
 def tagger_of(given: argparse.Namespace, batch_size: int | None = None) -> Tagger:
     """The model that is named, without a bar: reading weights is no progress to look at."""
-    from transformers.utils import logging as of_transformers
+    with quick_imports():
+        import_losses()
+        from transformers.utils import logging as of_transformers
 
-    from hf_audio.tagging.loading import load
+        from hf_audio.tagging.loading import load
 
     of_transformers.disable_progress_bar()
     options = {"device": given.device, "bf16": given.bf16, "batch_size": batch_size}

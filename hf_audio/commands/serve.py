@@ -35,7 +35,16 @@ def main(argv: Sequence[str]) -> None:
         from hf_audio.serving.service import Service
     except ModuleNotFoundError as error:
         raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
-    limits = ("max_mb", "max_duration_s", "max_request_s", "max_requests", "max_windows", "batch_size", "batching")
+    limits = (
+        "max_mb",
+        "max_duration_s",
+        "max_request_s",
+        "max_requests",
+        "max_windows",
+        "batch_size",
+        "batching",
+        "workers",
+    )
     allowance, metrics = Allowance(**{name: getattr(given, name) for name in limits}), Metrics()
     token = token_of_environment()
     with listening(given.host, given.port) as own_socket:  # before models are loaded, which takes seconds
@@ -59,13 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("--port", type=int, default=8000, help="0 takes a free one, which the log names (%(default)s)")
     found.add_argument("--device", help="such as cuda:1; by default the accelerator where there is one")
     found.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
+    found.add_argument(
+        "--workers",
+        type=int,
+        help="threads that run each model, which share the cores; by default one for each core, and one on an "
+        "accelerator. With 1, all cores work on one batch: for large models and few clients",
+    )
     limits = found.add_argument_group("limits", "what a request may be; what is more is refused with one sentence")
     limits.add_argument("--max_mb", type=float, default=64.0, help="of a recording, in 2**20 bytes (%(default)g)")
     limits.add_argument("--max_duration_s", type=float, default=600.0, help="of its sound (%(default)g)")
     limits.add_argument("--max_request_s", type=float, default=30.0, help="from its start to its answer (%(default)g)")
     limits.add_argument("--max_requests", type=int, default=64, help="at once; the next gets 429 (%(default)s)")
     limits.add_argument("--max_windows", type=int, default=2048, help="that wait for a model (%(default)s)")
-    limits.add_argument("--batch_size", type=int, default=32, help="windows of a forward pass (%(default)s)")
+    limits.add_argument("--batch_size", type=int, help="windows of a forward pass (8 on CPUs, else 32)")
     limits.add_argument(
         "--no_batching", dest="batching", action="store_false", help="never windows of two requests in a forward pass"
     )

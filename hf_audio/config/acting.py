@@ -7,30 +7,20 @@ features that were built already, which of one on the Hub is known only when the
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from hf_audio.config.augment import AugmentConfig
 from hf_audio.config.data import DataConfig, MixingConfig
 from hf_audio.config.distilling import DistillingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.model import HEAD_FLAGS
+from hf_audio.config.needs import Needs, names_of
+from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
+from hf_audio.config.waveform_augment import WaveformAugmentConfig
+from hf_audio.config.waveform_needs import WAVEFORM_NEEDS
 from hf_audio.errors import InputError
-
-
-def names_of(*groups: type) -> frozenset[str]:
-    """The settings of some groups."""
-    return frozenset(field.name for group in groups for field in dataclasses.fields(group))
-
-
-class Needs(NamedTuple):
-    """Settings that do nothing unless others hold; where a run has none of those others, nothing is asked."""
-
-    settings: Collection[str]
-    holds: Callable[[Any], Any]
-    otherwise: str
-
 
 # A stored dataset was made of recordings already. How many processes may work holds for whatever there is to do.
 STAY = {"dataset", "dataset_revision", "train_fraction", "split_seed", "num_workers"}
@@ -38,7 +28,9 @@ OF_RECORDINGS = names_of(DataConfig, MixingConfig) - STAY
 WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of the learning rate
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
-OF_A_HEAD = ("head", "head_sizes", "head_dropout", "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+
+OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
 
 NEEDS = (
     Needs(
@@ -56,6 +48,11 @@ NEEDS = (
         ("streaming",),
         lambda run: run.stored_features,
         "it is for a --dataset with features that were built already: leave it out",
+    ),
+    Needs(
+        ("features_on_device",),
+        lambda run: not vars(run).keys().isdisjoint(("model", "classical_model")),
+        "features are computed where a network is trained: build --features waveform, and give it there",
     ),
     Needs(
         ("data_dir",),
@@ -88,11 +85,83 @@ NEEDS = (
         lambda run: run.batch_mix_probability > 0,
         "no windows are mixed: give --batch_mix_probability too, or leave it out",
     ),
+    *WAVEFORM_NEEDS,
+    Needs(
+        ("filter_augment_type",),
+        lambda run: run.filter_augment_db > 0,
+        "FilterAugment is off: give --filter_augment_db too, e.g. 6, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_probability",),
+        lambda run: run.mixstyle_alpha > 0,
+        "Freq-MixStyle is off: give --mixstyle_alpha too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_alpha",),
+        lambda run: run.mixstyle_alpha == 0 or run.mixstyle_probability > 0,
+        "--mixstyle_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutmix_probability", "cutmix_shape"),
+        lambda run: run.cutmix_alpha > 0,
+        "CutMix is off: give --cutmix_alpha too, e.g. 1, or leave it out",
+    ),
+    Needs(
+        ("cutmix_alpha",),
+        lambda run: run.cutmix_alpha == 0 or run.cutmix_probability > 0,
+        "--cutmix_probability 0 mixes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutout_bins", "cutout_rectangles"),
+        lambda run: run.cutout_s > 0,
+        "nothing is cut out: give --cutout_s too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("image_probability",),
+        lambda run: run.image_gain > 0 or run.image_noise > 0,
+        "the image stays as it is: give --image_gain or --image_noise too, or leave it out",
+    ),
+    Needs(
+        ("image_gain", "image_noise"),
+        lambda run: not (run.image_gain or run.image_noise) or run.image_probability > 0,
+        "--image_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("time_roll_s",),
+        lambda run: not run.time_shift,
+        "--time_shift starts a window anywhere already: leave one of the two out, where a recipe sets it by "
+        "--time_shift false",
+    ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
         ("positive_gamma", "negative_gamma", "negative_margin"),
         lambda run: run.loss == "asymmetric",
         "it is of --loss asymmetric: give that too, or leave it out",
+    ),
+    Needs(
+        ("families", "within_family"),
+        lambda run: run.loss == "family",
+        "it is of --loss family: give that too, or leave it out",
+    ),
+    Needs(
+        ("triplet_margin",),
+        lambda run: run.triplet_weight > 0,
+        "there is no triplet loss: give --triplet_weight too, e.g. 0.1, or leave it out",
+    ),
+    Needs(
+        ("center_learning_rate",),
+        lambda run: run.center_weight > 0,
+        "there are no centers: give --center_weight too, e.g. 0.003, or leave it out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.mixup_alpha == 0 or run.mixup_probability < 1,
+        "--mixup_probability 1 leaves no window of one class to compare: give less, or leave one of the two out",
+    ),
+    Needs(
+        ("triplet_weight",),
+        lambda run: run.triplet_weight == 0 or run.per_device_train_batch_size > 2,
+        "it compares each window with two others of its micro-batch: give --per_device_train_batch_size 3 or more",
     ),
     Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
     Needs(
@@ -105,7 +174,7 @@ NEEDS = (
     ),
     Needs(OF_A_HEAD, lambda run: not run.objective, "pretraining looks at no labels and has no head: leave it out"),
     Needs(
-        sorted(names_of(AugmentConfig)),
+        sorted(names_of(AugmentConfig, WaveformAugmentConfig)),
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
     ),
@@ -135,7 +204,7 @@ NEEDS = (
     ),
     Needs(
         ("warmup_steps",),
-        lambda run: _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
+        lambda run: run.lr_schedule or _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
         "this --lr_scheduler_type has no warm-up: leave it out, or give constant_with_warmup, cosine or linear",
     ),
     Needs(
@@ -201,6 +270,61 @@ NEEDS = (
         ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
         lambda run: "trackio" in run.report_to,
         "it is for --report_to trackio: give that too, or leave it out",
+    ),
+    Needs(
+        ("lr_scheduler_type", "lr_scheduler_kwargs"),
+        lambda run: not run.lr_schedule,
+        "--lr_schedule is the schedule: leave one of the two out",
+    ),
+    Needs(
+        ("lr_decay_factor", "lr_decay_epochs"),
+        lambda run: run.lr_schedule in ("step", "exponential"),
+        "it is of --lr_schedule step and exponential: give one, or leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: not run.objective,
+        "pretraining trains all layers alike: leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: run.freeze != "backbone",
+        "--freeze backbone trains the head alone: leave one of the two out",
+    ),
+    Needs(
+        ("layer_decay", "head_learning_rate"),
+        lambda run: not _text(run.optim).startswith(LAYERWISE_OPTIMIZERS),
+        "this --optim divides a model's layers by itself: leave it out, or give another --optim",
+    ),
+    Needs(
+        ("unfreeze_epochs",),
+        lambda run: run.freeze == "none" and not run.lora_rank,
+        "--freeze and --lora_rank say for good what is trained: leave one of them out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "torch_compile"),
+        lambda run: not (run.unfreeze_epochs and run.torch_compile),
+        "each layer that --unfreeze_epochs unfreezes would have all compiled anew: leave one of the two out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "ema_decay", "swa_epochs"),
+        lambda run: not (run.fsdp or run.deepspeed),
+        "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling", "class_weights"),
+        lambda run: "none" in (run.balanced_sampling, run.class_weights),
+        "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: not run.objective,
+        "pretraining looks at no labels: leave it out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: run.train_sampling_strategy == "random",
+        "--train_sampling_strategy sequential draws nothing: leave one of the two out",
     ),
 )
 

@@ -246,6 +246,11 @@ class FeatureConfig:
         "What is stored of each window: fbank (Kaldi log-mel, for AST and others), spectrogram (log-mel as you set it, "
         "stereo, wavelets ... as channels), waveform (for Wav2Vec2 and others), classical (174 numbers).",
     )
+    features_on_device: bool = setting(
+        False,
+        "Store the sound, and compute fbank or spectrogram features of it where the model is, in training as in "
+        "evaluation: its waveforms can then be augmented.",
+    )
     window_s: float | None = setting(
         None,
         "Window length in seconds; 0 is the longest clip's, so that every clip is one window. Default: what nine of "

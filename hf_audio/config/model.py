@@ -9,6 +9,8 @@ from typing import Any
 from hf_audio.config.setting import HUB_OR_PATH, require_within, setting
 from hf_audio.errors import unknown_name
 
+HEAD_FLAGS = ("head", "head_sizes", "head_dropout", "head_margin", "head_scale")
+
 
 @dataclass
 class ModelConfig:
@@ -26,10 +28,18 @@ class ModelConfig:
         None, """What differs from the preset, as JSON: '{"dropout": 0.2}'. The fields of the model's config."""
     )
     head: str | None = setting(
-        None, "Head: linear, deep (--head_sizes 1000 500), fluffy (one per class) or arcface. Default: the preset's."
+        None,
+        "Head: linear, deep (--head_sizes 1000 500), fluffy (one per class), arcface or cosface (cosines with a "
+        "margin). Default: the preset's.",
     )
     head_sizes: list[int] | None = setting(None, "Hidden sizes of a deep or fluffy head, without the output.")
     head_dropout: float | None = setting(None, "Dropout in front of each layer of the head. Default: the preset's.")
+    head_margin: float | None = setting(
+        None, "Margin of --head arcface, in radians, or cosface, of the cosine. Default: 0.3 and 0.2."
+    )
+    head_scale: float | None = setting(
+        None, "What the cosines of --head arcface or cosface are multiplied with. Default: 16."
+    )
     metadata: list[str] | None = setting(
         None, "Metadata of the clips to append to the embedding, e.g. genre drums; unknown where a clip has none."
     )
@@ -49,7 +59,7 @@ class ModelConfig:
                 raise ValueError(f"--model_options must be JSON, found {self.model_options!r} ({error})") from None
         if self.model_options is not None and not isinstance(self.model_options, dict):
             raise ValueError(f"--model_options must be a JSON object, found {self.model_options!r}")
-        for name in ("head", "head_sizes", "head_dropout"):
+        for name in HEAD_FLAGS:
             if name in (self.model_options or {}) and getattr(self, name) is not None:
                 raise ValueError(
                     f"--{name} is {getattr(self, name)} and --model_options has another {name}: give the flag alone"
@@ -57,6 +67,8 @@ class ModelConfig:
         require_within(self, ("lora_rank", "early_stopping_patience"), 0)
         require_within(self, ("lora_alpha",), 1)
         require_within(self, ("lora_dropout", "head_dropout"), 0, 1)
+        require_within(self, ("head_margin",), 0, 1.5)
+        require_within(self, ("head_scale",), 1, 1000)
         if any(size < 1 for size in self.head_sizes or ()):
             raise ValueError(f"--head_sizes must be numbers of units, 1 or more, found {self.head_sizes}")
 

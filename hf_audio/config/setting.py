@@ -38,3 +38,19 @@ def require_within(group: Any, names: Iterable[str], least: float, most: float =
         value = getattr(group, name)
         if value is not None and not (math.isfinite(value) and least <= value <= most):
             raise InputError(f"--{name} must be a number, {expected}, found {value:g}")
+
+
+def require_span(group: Any, name: str, least: float, most: float) -> None:
+    """Refuses a setting of a group that is not two numbers, the least and the most, both between two bounds.
+
+    Raises:
+        InputError: says what was found and expected.
+    """
+    value = getattr(group, name)
+    fits = len(value) == 2 and all(math.isfinite(one) for one in value) and least <= value[0] <= value[1] <= most
+    if not fits:
+        found = " ".join(f"{one:g}" for one in value)
+        raise InputError(
+            f"--{name} must be two numbers, the least and the most, between {least:g} and {most:g}, found {found}: try "
+            f"--{name} {' '.join(f'{one:g}' for one in type(group)().__dict__[name])}"
+        )

@@ -7,6 +7,7 @@ A corpus module has
     understand(root, reading)             optional: clips, and how a layout was read that is not known beforehand
     index_for_random_split(root)          optional: the same without official splits, where more than these change
     of_dataset(clips)                     optional: clips of a copy on the Hub, with what is known of them here
+    CLASS_FAMILIES                        optional: {family: classes}, each class in one, for --loss family
     SOURCE: Archives or Mirdata           optional: where it is downloaded from, and what its files should be
     obtain(root: Path) -> None            optional: downloads or renders it, resumable
 
@@ -79,6 +80,12 @@ def corpus_named(name: str) -> Corpus:
     module = find_corpus(name)
     optional = ("understand", "index_for_random_split", "of_dataset", "SOURCE", "obtain")
     return Corpus(name, module.CARD, module.index, *(getattr(module, part, None) for part in optional))
+
+
+def families_of_corpus(title: str) -> dict[str, tuple[str, ...]] | None:
+    """The families of classes that are known of a corpus, by the title on its card; None where none are."""
+    modules = (find_corpus(name) for name in corpus_names())
+    return next((getattr(one, "CLASS_FAMILIES", None) for one in modules if one.CARD.name == title), None)
 
 
 def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:

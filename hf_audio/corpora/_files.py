@@ -29,8 +29,8 @@ def files_below(root: Path, pattern: str = "*") -> list[Path]:
 
     Links are followed, out of the tree too. A folder that several ways lead to is entered once, by its own name rather
     than a link's, so that no recording comes twice. What is hidden, such as unfinished downloads, and what systems put
-    beside people's files are left out; so are, with a warning, what cannot be reached and names that are not UTF-8,
-    which no table could hold.
+    beside people's files are left out; so are, with a warning, what cannot be reached, pipes and devices, and names
+    that are not UTF-8, which no table could hold.
     """
     name = pattern.rpartition("/")[2]
     found = (folder / file for folder, files in _walk(root) for file in fnmatch.filter(files, name))
@@ -55,6 +55,7 @@ def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, 
     entered: set[str] = set()
     unreachable: list[Path] = []
     misnamed: list[Path] = []
+    special: list[Path] = []
     starts = [root]  # grows: links to folders wait until all folders that are none have been entered
     for start in starts:
         folders = [start]
@@ -84,13 +85,18 @@ def _walk(root: Path, hidden: list[Path] | None = None) -> Iterator[tuple[Path, 
                     (starts if is_link else folders).append(path)
                 elif os.path.isfile(path) if is_link else entry.is_file():
                     files.append(entry.name)
-                elif is_link:
-                    unreachable.append(path)
+                else:
+                    (unreachable if is_link else special).append(path)
             yield folder, files
     if unreachable:
         logger.warning(
             "%d links or folders below %s cannot be reached, first %s: left out; mend or remove them",
             len(unreachable), root, unreachable[0],
+        )  # fmt: skip
+    if special:
+        logger.warning(
+            "%d pipes, sockets or devices below %s are no files, first %s: left out",
+            len(special), root, special[0],
         )  # fmt: skip
     if misnamed:
         logger.warning(

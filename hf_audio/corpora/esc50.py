@@ -35,6 +35,11 @@ CATEGORIES = (
     "helicopter", "chainsaw", "siren", "car_horn", "engine",
     "train", "church_bells", "airplane", "fireworks", "hand_saw",
 )  # fmt: skip
+# the five major categories of the corpus, ten classes each
+CLASS_FAMILIES = {
+    name: CATEGORIES[10 * place : 10 * place + 10]
+    for place, name in enumerate(("animals", "natural soundscapes", "human", "interior", "exterior"))
+}
 
 CARD = CorpusCard(
     name="ESC-50",

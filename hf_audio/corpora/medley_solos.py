@@ -27,6 +27,12 @@ INSTRUMENTS = (  # in the order of instrument_id
     "clarinet", "distorted electric guitar", "female singer", "flute",
     "piano", "tenor saxophone", "trumpet", "violin",
 )  # fmt: skip
+CLASS_FAMILIES = {
+    "woodwinds": ("clarinet", "flute", "tenor saxophone"),
+    "brass": ("trumpet",),
+    "strings": ("distorted electric guitar", "piano", "violin"),
+    "voice": ("female singer",),
+}
 SUBSETS = ("training", "validation", "test")
 TABLE = "Medley-solos-DB_metadata.csv"
 SUFFIXES = (".wav", ".flac")

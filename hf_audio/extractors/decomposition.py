@@ -55,7 +55,7 @@ def _running_median(values: torch.Tensor) -> torch.Tensor:
     runs of 16 that share one value, the 16th or 17th smallest is the median of their 31.
     """
     length, half = len(values), MEDIAN_WIDTH // 2
-    places = torch.arange(-half, length + half) % (2 * length)
+    places = torch.arange(-half, length + half, device=values.device) % (2 * length)
     mirrored = torch.where(places < length, places, 2 * length - 1 - places)
     parts = [
         _median_of_runs(part[mirrored], length)
@@ -104,7 +104,7 @@ def scalogram(waveform: torch.Tensor, sampling_rate: int, hop_samples: int, num_
     spectrum = torch.fft.fft(torch.nn.functional.pad(waveform, (lead, tail)))
     energy = waveform.new_empty(num_wavelets, num_frames)
     for row, (every, response) in zip(
-        energy, _wavelets(sampling_rate, hop_samples, num_wavelets, num_hops), strict=True
+        energy, _wavelets(sampling_rate, hop_samples, num_wavelets, num_hops, waveform.device), strict=True
     ):
         passed = spectrum.new_zeros(num_hops * hop_samples // every)
         torch.mul(spectrum[: len(response)], response, out=passed[: len(response)])
@@ -115,7 +115,9 @@ def scalogram(waveform: torch.Tensor, sampling_rate: int, hop_samples: int, num_
 
 
 @lru_cache(maxsize=4)
-def _wavelets(sampling_rate: int, hop_samples: int, num_wavelets: int, num_hops: int) -> list[tuple[int, torch.Tensor]]:
+def _wavelets(
+    sampling_rate: int, hop_samples: int, num_wavelets: int, num_hops: int, device: torch.device
+) -> list[tuple[int, torch.Tensor]]:
     """(samples from one computed value to the next, response at the FFT's frequencies from 0 Hz) of each wavelet.
 
     The response also moves each value into the middle of the samples that it stands for.
@@ -132,7 +134,7 @@ def _wavelets(sampling_rate: int, hop_samples: int, num_wavelets: int, num_hops:
         response = (2 / every) * np.exp(-((WAVELET_RADIANS * (nu / center_hz - 1)) ** 2) / 2)
         response[0] = 0
         moved = response * np.exp(2j * np.pi * nu * ((every - 1) / 2 / sampling_rate))
-        wavelets.append((every, torch.from_numpy(moved.astype(np.complex64))))
+        wavelets.append((every, torch.from_numpy(moved.astype(np.complex64)).to(device)))
     return wavelets
 
 

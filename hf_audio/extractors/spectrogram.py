@@ -14,7 +14,7 @@ window, so that a loud drum beat changed what silence looks like.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -30,8 +30,8 @@ CHANNELS = ("mel", "left", "right", "harmonic", "percussive", "mfcc", "wavelet")
 NORMALIZATIONS = ("dataset", "clip", "none")
 # Below this deviation a channel does not vary: it is centered only
 MIN_STD = 1e-4
-# What is worked on together, so that it stays in a core's cache
-SAMPLES_AT_A_TIME = 1 << 17
+# What is worked on together: on a CPU so much stays in a core's cache
+SAMPLES_AT_A_TIME = {"cpu": 1 << 17, "other": 1 << 25}
 
 
 class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
@@ -131,37 +131,52 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
         if self.max_length is not None:
             waveform = waveform[..., : self.max_length * self.hop_samples - 1]
         sound = torch.from_numpy(np.array(waveform, dtype=np.float32, ndmin=2))
-        of_mono = sound if len(sound) == 1 else sound.mean(dim=0, keepdim=True)
-        log_mel = self._log_mel_of(sound, of_mono)
+        return self.decibels_of(sound.mean(dim=0, keepdim=True), sound[:1], sound[-1:])[0].numpy()
+
+    def decibels_of(
+        self, mono: torch.Tensor, left: torch.Tensor | None = None, right: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Sound of one length on any device, `[batch, samples]` → float32 `[batch, frames, channels, bins]` in dB.
+
+        Args:
+            left, right: of the channels of that name, `[batch, samples]`.
+        """
+        sources = {"mel": mono, "left": left, "right": right}
+        wanted = {"mel" if name == "mfcc" else name for name in self.channels}
+        found = {name: self._log_mel(source) for name, source in sources.items() if name in wanted}
         if "mfcc" in self.channels:
-            log_mel["mfcc"] = log_mel["mel"] @ _cosines(self.num_mel_bins)
-        if "wavelet" in self.channels:
-            log_mel["wavelet"] = scalogram(of_mono[0], self.sampling_rate, self.hop_samples, self.num_mel_bins)
-        return torch.stack([log_mel[name] for name in self.channels], dim=1).numpy()
-
-    def _log_mel_of(self, sound: torch.Tensor, mono: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Those of the channels that are mel spectrograms, `[frames, bins]`, and the one that MFCCs are made of."""
-        sources, settings = {}, (self.sampling_rate, self.n_fft, self.num_mel_bins)
-        if "mel" in self.channels or "mfcc" in self.channels:
-            sources["mel"] = mono[0]
-        sources |= {name: sound[side] for name, side in (("left", 0), ("right", -1)) if name in self.channels}
-        found = {
-            name: decibels(torch.cat([mel_of(power, *settings) for power in self._powers(source)]))
-            for name, source in sources.items()
-        }
+            found["mfcc"] = found["mel"] @ _cosines(self.num_mel_bins, mono.device)
         if "harmonic" in self.channels or "percussive" in self.channels:
-            parts = harmonic_and_percussive(torch.cat(list(self._powers(mono[0]))).sqrt_())
-            for name, part in zip(("harmonic", "percussive"), parts, strict=True):
-                found[name] = decibels(mel_of(part.square_(), *settings))
-        return found
+            parts = zip(*(self._parts(sound) for sound in mono.split(1)), strict=True)
+            found |= {name: torch.cat(part) for name, part in zip(("harmonic", "percussive"), parts, strict=True)}
+        if "wavelet" in self.channels:
+            settings = (self.sampling_rate, self.hop_samples, self.num_mel_bins)
+            found["wavelet"] = torch.stack([scalogram(sound, *settings) for sound in mono])
+        return torch.stack([found[name] for name in self.channels], dim=2)
 
-    def _powers(self, waveform: torch.Tensor):
-        """Power spectra `[frames, n_fft // 2 + 1]` of a waveform `[samples]`, some frames at a time."""
-        padded = torch.nn.functional.pad(waveform, (self.n_fft // 2, self.n_fft // 2))
-        hann = _hann(self.n_fft)
-        for frames in padded.unfold(0, self.n_fft, self.hop_samples).split(max(1, SAMPLES_AT_A_TIME // self.n_fft)):
-            squares = torch.view_as_real(torch.fft.rfft(frames * hann)).square_()
-            yield squares[..., 0] + squares[..., 1]
+    def _log_mel(self, sounds: torch.Tensor) -> torch.Tensor:
+        """`[batch, samples]` → `[batch, frames, bins]` in dB."""
+        return decibels(
+            torch.cat([torch.cat([self._mel_of(power) for power in some], dim=1) for some in self._powers(sounds)])
+        )
+
+    def _parts(self, sound: torch.Tensor) -> list[torch.Tensor]:
+        """Harmonic and percussive mel of `[1, samples]`: `[1, frames, bins]` in dB each."""
+        (powers,) = self._powers(sound)
+        magnitude = torch.cat(list(powers), dim=1)[0].sqrt_()
+        return [decibels(self._mel_of(part.square_()))[None] for part in harmonic_and_percussive(magnitude)]
+
+    def _mel_of(self, power: torch.Tensor) -> torch.Tensor:
+        return mel_of(power, self.sampling_rate, self.n_fft, self.num_mel_bins)
+
+    def _powers(self, sounds: torch.Tensor) -> Iterator[Iterator[torch.Tensor]]:
+        """Power spectra of `[batch, samples]`: of some sounds at a time, some frames at a time,
+        `[sounds, frames, n_fft // 2 + 1]`."""
+        half, device = self.n_fft // 2, sounds.device
+        frames = torch.nn.functional.pad(sounds, (half, half)).unfold(1, self.n_fft, self.hop_samples)
+        at_a_time = max(1, SAMPLES_AT_A_TIME["cpu" if device.type == "cpu" else "other"] // self.n_fft)
+        for some in frames.split(max(1, at_a_time // frames.shape[1])):
+            yield (_power(piece * _hann(self.n_fft, device)) for piece in some.split(at_a_time, dim=1))
 
     def normalize(self, windows: Sequence[np.ndarray]) -> np.ndarray:
         """What `extract` gave, of several waveforms, → float32 as the model reads it, see `__call__`."""
@@ -200,14 +215,19 @@ def varying(std: np.ndarray) -> np.ndarray:
 
 
 def mel_of(power: torch.Tensor, sampling_rate: int, n_fft: int, num_mel_bins: int) -> torch.Tensor:
-    """`[frames, n_fft // 2 + 1]` → `[frames, mel bins]`."""
-    blocks = _mel_blocks(sampling_rate, n_fft, num_mel_bins)
-    return torch.cat([power[:, low:high] @ filters for low, high, filters in blocks], dim=1)
+    """`[..., n_fft // 2 + 1]` → `[..., mel bins]`."""
+    blocks = _mel_blocks(sampling_rate, n_fft, num_mel_bins, power.device)
+    return torch.cat([power[..., low:high] @ filters for low, high, filters in blocks], dim=-1)
+
+
+def _power(frames: torch.Tensor) -> torch.Tensor:
+    squares = torch.view_as_real(torch.fft.rfft(frames)).square_()
+    return squares[..., 0] + squares[..., 1]
 
 
 @lru_cache(maxsize=8)
-def _hann(n_fft: int) -> torch.Tensor:
-    return torch.hann_window(n_fft, periodic=True, dtype=torch.float64).float()
+def _hann(n_fft: int, device: torch.device) -> torch.Tensor:
+    return torch.hann_window(n_fft, periodic=True, dtype=torch.float64).float().to(device)
 
 
 @lru_cache(maxsize=8)
@@ -222,17 +242,20 @@ def mel_filters(sampling_rate: int, n_fft: int, num_mel_bins: int) -> np.ndarray
 
 
 @lru_cache(maxsize=8)
-def _mel_blocks(sampling_rate: int, n_fft: int, num_mel_bins: int) -> list[tuple[int, int, torch.Tensor]]:
-    return filter_blocks(torch.from_numpy(mel_filters(sampling_rate, n_fft, num_mel_bins)).T)
+def _mel_blocks(
+    sampling_rate: int, n_fft: int, num_mel_bins: int, device: torch.device
+) -> list[tuple[int, int, torch.Tensor]]:
+    blocks = filter_blocks(torch.from_numpy(mel_filters(sampling_rate, n_fft, num_mel_bins)).T)
+    return [(low, high, filters.to(device)) for low, high, filters in blocks]
 
 
 @lru_cache(maxsize=8)
-def _cosines(size: int) -> torch.Tensor:
+def _cosines(size: int, device: torch.device) -> torch.Tensor:
     """The orthonormal DCT-II as a matrix `[mel bins, coefficients]`."""
     order, place = np.arange(size), np.arange(size)[:, None] + 0.5
     cosines = np.sqrt(2 / size) * np.cos(np.pi / size * place * order)
     cosines[:, 0] /= np.sqrt(2)
-    return torch.from_numpy(cosines.astype(np.float32))
+    return torch.from_numpy(cosines.astype(np.float32)).to(device)
 
 
 SpectrogramFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

@@ -25,7 +25,7 @@ def augmented_plot(features: FeatureDataset, augment: Compose, seed: int = 0) ->
     rows = features.splits["train"]
     chosen = np.random.default_rng(seed).choice(len(rows), min(NUM_WINDOWS, len(rows)), replace=False)
     picked = [rows[int(index)] for index in np.sort(chosen)]
-    batch = FeatureCollator(features.extractor, features.labels)(picked)
+    batch = FeatureCollator(features.extractor, features.labels, of_sound=features.of_sound)(picked)
     inputs, windows = batch["input_values"], (batch["input_values"], batch["labels"], batch["num_frames"])
     places = [[(seed, number, window) for window in range(len(inputs))] for number in range(NUM_DRAWS)]
     drawn = [augment(*windows, augment.draw(one))[0] for one in places]

@@ -21,7 +21,7 @@ def clip_durations(features: FeatureDataset) -> dict[str, np.ndarray]:
         first: dict[str, float] = defaultdict(lambda: np.inf)
         last: dict[str, float] = defaultdict(float)
         for row in rows.select_columns(["clip_id", "start_s", "num_frames"]):
-            end_s = row["start_s"] + features.window_s * min(1.0, row["num_frames"] / features.window_frames)
+            end_s = row["start_s"] + features.window_s * min(1.0, row["num_frames"] / features.longest_row)
             first[row["clip_id"]] = min(first[row["clip_id"]], row["start_s"])
             last[row["clip_id"]] = max(last[row["clip_id"]], end_s)
         durations_s[split] = np.array([last[clip] - start_s for clip, start_s in first.items()])

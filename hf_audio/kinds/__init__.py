@@ -18,12 +18,15 @@ from transformers import FeatureExtractionMixin
 
 from hf_audio.errors import unknown_name
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale, WindowExtractor, normalized
+from hf_audio.kinds._of_sound import STORED_SOUND, OfSound
 
 __all__ = [
     "KINDS",
+    "STORED_SOUND",
     "CardText",
     "Form",
     "Kind",
+    "OfSound",
     "Scale",
     "WindowExtractor",
     "kind_named",

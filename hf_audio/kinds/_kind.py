@@ -135,6 +135,8 @@ class Kind(ABC):
             (0, 2) all frames and bins of each channel.
         limits: what each of the extractor's parameters in a manifest can be, which may be a stranger's.
         cuts: whether the published extractor cuts what is longer than a window.
+        is_computable: whether features are computed of sound on any device too, see `inputs_of_waveforms`.
+        is_computed: whether windows are stored as sound, and features computed of them, see `OfSound`.
         card: what cards say.
     """
 
@@ -147,6 +149,8 @@ class Kind(ABC):
     statistics_axis: int | tuple[int, ...] | None = None
     limits: Mapping[str, Field | tuple[Field, ...]]
     cuts: bool = False
+    is_computable: bool = False
+    is_computed: bool = False
     card: CardText
 
     @property
@@ -229,6 +233,24 @@ class Kind(ABC):
     ) -> dict[str, torch.Tensor]:
         """What `batch` gives, of a `stored_batch`, on its device; `num_frames` int64 `[batch]` of each window."""
         raise NotImplementedError(f"{self.name} has no stored batches")
+
+    def inputs_of_waveforms(
+        self, waveforms: torch.Tensor, num_samples: torch.Tensor, extractor: FeatureExtractionMixin
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `extractor` makes of sound, on the device where it lies; of kinds that are computable.
+
+        Args:
+            waveforms: float32 `[batch, samples]`, 0 behind each window's end.
+            num_samples: int64 `[batch]`, up to there.
+
+        Returns:
+            A model's `input_values`, and int64 `[batch]` the frames of each window that are no padding.
+        """
+        raise NotImplementedError(f"{self.name} features are not computed on a device")
+
+    def source_of(self, extractor: FeatureExtractionMixin) -> WindowExtractor:
+        """What makes windows with the settings of a published extractor; of kinds that are computable."""
+        raise NotImplementedError(f"{self.name} features are not computed on a device")
 
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         """What sounds when, `[frames, bins]`, for images and finding copies: log-mel, or what is nearest."""

@@ -203,6 +203,7 @@ class Fbank(Kind):
     statistics_axis = None  # one mean and standard deviation over all bins, as AST's authors take them
     limits = LIMITS
     cuts = True
+    is_computable = True
     card = CARD
 
     def published_class(self, parameters: Mapping[str, Any]) -> type[FeatureExtractionMixin]:
@@ -284,6 +285,24 @@ class Fbank(Kind):
         if extractor.do_normalize:
             values = normalized(values, extractor.mean, 2 * extractor.std, in_place=True)
         return {"input_values": values}
+
+    def inputs_of_waveforms(
+        self, waveforms: torch.Tensor, num_samples: torch.Tensor, extractor: ASTFeatureExtractor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        source = self.source_of(extractor)
+        values = waveforms.new_zeros(len(waveforms), extractor.max_length, extractor.num_mel_bins)
+        frames = source(waveforms)[:, : extractor.max_length]
+        values[:, : frames.shape[1]] = frames
+        num_frames = 1 + (num_samples - source.frame_samples).div(source.hop_samples, rounding_mode="floor")
+        num_frames = num_frames.clamp(0, extractor.max_length)
+        values = fill_padding(values, num_frames, 0.0)
+        if extractor.do_normalize:
+            values = normalized(values, extractor.mean, 2 * extractor.std, in_place=True)
+        return values, num_frames
+
+    def source_of(self, extractor: ASTFeatureExtractor) -> KaldiFbank:
+        normalization = "dataset" if extractor.do_normalize else "none"
+        return KaldiFbank(extractor.sampling_rate, extractor.num_mel_bins, normalization)
 
     def scale(self, extractor: ASTFeatureExtractor) -> Scale:
         mean, std = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
-from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor, varying
+from hf_audio.extractors.spectrogram import MIN_STD, SpectrogramFeatureExtractor, varying
 from hf_audio.gray_images import gray_png, read_pixels, to_pixels
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalized
 from hf_audio.kinds._spectrogram_settings import Spectrogram
@@ -80,6 +82,7 @@ class Spectrograms(Kind):
     statistics_axis = (0, 2)
     limits = LIMITS
     cuts = True
+    is_computable = True
     card = CARD
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
@@ -137,12 +140,14 @@ class Spectrograms(Kind):
         num_channels, num_bins = extractor.num_channels, extractor.num_mel_bins
         pixels = np.zeros((len(rows), num_channels, extractor.max_length, num_bins), dtype=np.uint8)
         numbers = np.empty((4, len(rows), num_channels), dtype=np.float32)
+        numbers[2:] = np.stack(extractor.constants)[:, None]
         for index, row in enumerate(rows):
             image = read_pixels(row["features"]).reshape(num_channels, num_bins, -1)
             window = image[:, ::-1, : extractor.max_length].transpose(0, 2, 1)
             pixels[index, :, : window.shape[1]] = window
             numbers[:2, index] = row["offsets"], row["scales"]
-            numbers[2:, index] = _statistics(window, *numbers[:2, index], extractor)
+            if extractor.normalization == "clip":
+                numbers[2:, index] = _statistics(window, *numbers[:2, index])
         found = {"pixels": pixels, **dict(zip(("offsets", "scales", "means", "stds"), numbers, strict=True))}
         return {name: torch.from_numpy(values) for name, values in found.items()}
 
@@ -154,6 +159,25 @@ class Spectrograms(Kind):
         values = normalized(stored["pixels"].float().mul_(scales).add_(offsets), means, stds, in_place=True)
         values = fill_padding(values, num_frames, extractor.padding_value)
         return {"input_values": values[:, 0] if extractor.num_channels == 1 else values}
+
+    def inputs_of_waveforms(
+        self, waveforms: torch.Tensor, num_samples: torch.Tensor, extractor: SpectrogramFeatureExtractor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        size = extractor.max_length
+        num_frames = (1 + num_samples.div(extractor.hop_samples, rounding_mode="floor")).clamp(max=size)
+        values = of_waveforms(waveforms, num_samples, extractor)
+        values = functional.pad(values[:, :, :size], (0, 0, 0, size - min(size, values.shape[2])))
+        means, stds = _statistics_on_device(values, num_frames, extractor)
+        values = fill_padding(normalized(values, means, stds, in_place=True), num_frames, extractor.padding_value)
+        return values[:, 0] if extractor.num_channels == 1 else values, num_frames
+
+    def source_of(self, extractor: SpectrogramFeatureExtractor) -> Spectrogram:
+        return Spectrogram(
+            sample_rate=extractor.sampling_rate,
+            **{name: getattr(extractor, name) for name in ("num_mel_bins", "n_fft", "hop_samples")},
+            channels=tuple(extractor.channels),
+            normalization=extractor.normalization,
+        )
 
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         """The first channel."""
@@ -182,14 +206,40 @@ class Spectrograms(Kind):
         return parameters["channels"]
 
 
-def _statistics(
-    pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray, extractor: SpectrogramFeatureExtractor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and divisor `[channels]` of a window `[channels, frames, bins]`, as the extractor has them of its values."""
-    if extractor.normalization != "clip":
-        return extractor.constants
+def of_waveforms(
+    waveforms: torch.Tensor, num_samples: torch.Tensor, extractor: SpectrogramFeatureExtractor
+) -> torch.Tensor:
+    """Sound `[batch, samples]`, 0 behind `num_samples` of each → decibels `[batch, channels, frames, bins]`.
+
+    Medians and wavelets look over a window's end, so those are made of each window by itself.
+    """
+    if {*extractor.channels} <= {"mel", "mfcc"}:
+        return extractor.decibels_of(waveforms).transpose(1, 2)
+    windows = [
+        extractor.decibels_of(one[None, :length])[0]
+        for one, length in zip(waveforms, num_samples.tolist(), strict=True)
+    ]
+    return pad_sequence(windows, batch_first=True).transpose(1, 2)
+
+
+def _statistics(pixels: np.ndarray, offsets: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and divisor `[channels]` of the values of a window `[channels, frames, bins]`, as the extractor has them."""
     mean, std = (function(pixels, axis=(1, 2), dtype=np.float64) for function in (np.mean, np.std))
     return offsets + scales * mean, varying(scales * std)
+
+
+def _statistics_on_device(
+    values: torch.Tensor, num_frames: torch.Tensor, extractor: SpectrogramFeatureExtractor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and divisor of `[batch, channels, frames, bins]`, as the extractor has them: of each channel, or window's
+    channel, with dimensions of 1 behind."""
+    if extractor.normalization != "clip":
+        return tuple(torch.from_numpy(one).to(values.device)[:, None, None] for one in extractor.constants)
+    is_sound = (torch.arange(values.shape[2], device=values.device) < num_frames[:, None])[:, None, :, None]
+    count = (num_frames * values.shape[3]).view(-1, 1, 1, 1)
+    mean = (values.double() * is_sound).sum(dim=(2, 3), keepdim=True) / count
+    std = ((((values - mean) * is_sound) ** 2).sum(dim=(2, 3), keepdim=True) / count).sqrt()
+    return mean.float(), torch.where(std < MIN_STD, 1.0, std).float()
 
 
 KIND = Spectrograms()

@@ -162,21 +162,13 @@ class SoundItself(Kind):
         the longest window. Not where its extractor does more than that."""
         if type(extractor) is not WhisperFeatureExtractor or extractor.return_attention_mask or extractor.dither:
             return None
-        windows = [decode_levels(row["audio"]["bytes"], row["num_frames"]) for row in rows]
-        for _, sample_rate in windows:
-            if sample_rate != extractor.sampling_rate:
-                raise InputError(
-                    f"{extractor.sampling_rate} Hz are wanted and a window has {sample_rate}: build it again"
-                )
-        levels = np.zeros((len(rows), max(len(window) for window, _ in windows)), dtype=np.int16)
-        for row, (window, _) in zip(levels, windows, strict=True):
-            row[: len(window)] = window
-        return {"levels": torch.from_numpy(levels[:, : extractor.n_samples])}
+        longest = max(row["num_frames"] for row in rows)
+        return {"levels": levels_of(rows, extractor.sampling_rate, min(longest, extractor.n_samples))}
 
     def inputs_of(
         self, stored: Mapping[str, torch.Tensor], num_frames: torch.Tensor, extractor: WhisperFeatureExtractor
     ) -> dict[str, torch.Tensor]:
-        return {"input_features": whisper_log_mel(stored["levels"] / FULL_SCALE, extractor)}
+        return {"input_features": whisper_log_mel(waveforms_of(stored["levels"]), extractor)}
 
     def frames(self, window: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
         return _fbank(parameters["sampling_rate"])([torch.from_numpy(window)])[0].numpy()
@@ -235,6 +227,26 @@ def decode_levels(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
     except (soundfile.SoundFileError, ValueError) as error:
         raise InputError(f"A window's sound is damaged ({one_line(error)}): download or build it again") from error
     return levels, sample_rate
+
+
+def levels_of(rows: Sequence[Mapping[str, Any]], sample_rate: int, num_samples: int) -> torch.Tensor:
+    """Stored windows as int16 `[batch, num_samples]`, cut or with zeros behind their ends.
+
+    Raises:
+        InputError: one is damaged, or of another rate.
+    """
+    levels = np.zeros((len(rows), num_samples), dtype=np.int16)
+    for row, stored in zip(levels, rows, strict=True):
+        window, found = decode_levels(stored["audio"]["bytes"], stored["num_frames"])
+        if found != sample_rate:
+            raise InputError(f"{sample_rate} Hz are wanted and a window has {found}: build it again")
+        row[: len(window)] = window[:num_samples]
+    return torch.from_numpy(levels)
+
+
+def waveforms_of(levels: torch.Tensor) -> torch.Tensor:
+    """int16 → float32 in [-1, 1], on any device."""
+    return levels / FULL_SCALE
 
 
 KIND = SoundItself()

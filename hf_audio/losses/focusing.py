@@ -1,6 +1,7 @@
 """Losses that look away from what is right already: one number per window, as in `models/window_losses.py`.
 
-Targets are probabilities; NaN in those of several labels is unknown, whose terms and gradients are 0.
+Targets are probabilities; NaN in those of several labels is unknown, whose terms and gradients are 0. Keywords are the
+settings of `LossConfig` that a loss has: reports read them here.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
+def focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, focal_gamma: float = 2.0) -> Tensor:
     """Focal loss over a softmax (Lin et al. 2017, arXiv 1708.02002): cross-entropy whose terms are multiplied by
-    `(1 - p) ** gamma` of the class's probability p, `[batch]`; with gamma 0 it is cross-entropy."""
+    `(1 - p) ** focal_gamma` of the class's probability p, `[batch]`; with 0 it is cross-entropy."""
     log_probabilities = logits.log_softmax(dim=1)
-    terms = -targets * _power(1 - log_probabilities.exp(), gamma) * log_probabilities
+    terms = -targets * _power(1 - log_probabilities.exp(), focal_gamma) * log_probabilities
     return (terms if class_weights is None else terms * class_weights).sum(dim=1)
 
 
-def binary_focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
+def binary_focal(
+    logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, *, focal_gamma: float = 2.0
+) -> Tensor:
     """The same for independent classes, the mean over them, `[batch]`: a positive's terms are multiplied by
-    `(1 - p) ** gamma`, a negative's by `p ** gamma`; `class_weights` multiply the positive ones."""
-    return asymmetric(logits, targets, class_weights, positive_gamma=gamma, negative_gamma=gamma, negative_margin=0.0)
+    `(1 - p) ** focal_gamma`, a negative's by `p ** focal_gamma`; `class_weights` multiply the positive ones."""
+    gammas = {"positive_gamma": focal_gamma, "negative_gamma": focal_gamma}
+    return asymmetric(logits, targets, class_weights, **gammas, negative_margin=0.0)
 
 
 def asymmetric(

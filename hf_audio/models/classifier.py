@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from .heads import ArcFaceHead, LinearPerClass, build_head
+from .heads import MARGIN_HEADS, LinearPerClass, MarginHead, build_head
 from .padding import are_real, known_frames
 from .window_losses import binary_cross_entropy, cross_entropy
 
@@ -18,7 +18,7 @@ SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_la
 # Layers whose weights start as torch starts them; models with other wishes override `_init_weights`.
 PLAIN_LAYERS = (
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase, nn.LayerNorm, nn.GroupNorm),
-    *(LinearPerClass, ArcFaceHead),
+    *(LinearPerClass, MarginHead),
 )
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -27,11 +27,12 @@ class AudioClassifierConfig(PretrainedConfig):
     """Settings of the head, for every model of ours.
 
     Args:
-        head: "linear", "deep", "fluffy" or "arcface".
+        head: "linear", "deep", "fluffy", "arcface" or "cosface".
         head_sizes: hidden sizes of a deep or fluffy head.
         head_dropout: in front of each layer of the head.
-        arcface_margin: radians added to the angle to the true class in training.
-        arcface_scale: what cosines are multiplied with to become logits.
+        head_margin: of arcface the radians that are added to the angle to the true class in training, of cosface what
+            is taken from its cosine. None: 0.3 and 0.2.
+        head_scale: what their cosines are multiplied with to become logits.
         metadata: field -> its values, e.g. {"genre": ["cla", "jaz_blu"], "drums": ["yes", "no"]}; they are appended to
             the embedding, one-hot with a place for "unknown".
         padding_value: what the extractor puts behind a short sound, as the model reads it: frames at the end that have
@@ -45,8 +46,8 @@ class AudioClassifierConfig(PretrainedConfig):
         head: str = "linear",
         head_sizes: list[int] | tuple[int, ...] = (),
         head_dropout: float = 0.0,
-        arcface_margin: float = 0.3,
-        arcface_scale: float = 16.0,
+        head_margin: float | None = None,
+        head_scale: float = 16.0,
         metadata: dict[str, list[str]] | None = None,
         padding_value: float | None = None,
         **kwargs,
@@ -54,8 +55,8 @@ class AudioClassifierConfig(PretrainedConfig):
         self.head = head
         self.head_sizes = list(head_sizes)
         self.head_dropout = head_dropout
-        self.arcface_margin = arcface_margin
-        self.arcface_scale = arcface_scale
+        self.head_margin = head_margin
+        self.head_scale = head_scale
         # sorted, as config.json will have them
         self.metadata = {field: list(values) for field, values in sorted((metadata or {}).items())}
         self.padding_value = padding_value
@@ -136,14 +137,14 @@ class AudioClassifier(PreTrainedModel):
     def make_head(self, embedding_size: int, num_labels: int) -> nn.Module:
         """The head that the config asks for, over an embedding of this size with the metadata behind it."""
         config = self.config
-        arcface = {}
-        if config.head == "arcface":
+        margin = {}
+        if config.head in MARGIN_HEADS:
             if task_of(config) == REGRESSION:
-                raise ValueError("ArcFace tells classes apart, and problem_type is regression: use another head")
+                raise ValueError(f"{config.head} tells classes apart, and problem_type is regression: use another head")
             has_bias = config.problem_type == MULTI_LABEL
-            arcface = {"margin": config.arcface_margin, "scale": config.arcface_scale, "has_bias": has_bias}
+            margin = {"margin": config.head_margin, "scale": config.head_scale, "has_bias": has_bias}
         size = embedding_size + sum(len(values) + 1 for values in config.metadata.values())
-        return build_head(config.head, size, num_labels, config.head_sizes, config.head_dropout, **arcface)
+        return build_head(config.head, size, num_labels, config.head_sizes, config.head_dropout, **margin)
 
     def get_input_embeddings(self) -> nn.Module | None:
         """None: sound is no table of tokens."""

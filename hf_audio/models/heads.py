@@ -3,9 +3,10 @@
     linear    one layer
     deep      hidden layers of the sizes given, e.g. (1000, 500)
     fluffy    one small network per class, all of them in one batched product
-    arcface   cosine to each class's direction, with an angular margin in training
+    arcface   cosine to each class's direction, with a margin in training that is added to the angle
+    cosface   the same, with a margin that is taken from the cosine
 
-Every head is called with the embedding and, in training, the targets, which only ArcFace looks at.
+Every head is called with the embedding and, in training, the targets, which only those with a margin look at.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-HEADS = ("linear", "deep", "fluffy", "arcface")
+HEADS = ("linear", "deep", "fluffy", "arcface", "cosface")
 FLUFFY_SIZE = 64  # hidden units of each class's network where no sizes are given
 
 
 def build_head(
-    name: str, embedding_size: int, num_labels: int, sizes: Sequence[int] = (), dropout: float = 0.0, **arcface
+    name: str, embedding_size: int, num_labels: int, sizes: Sequence[int] = (), dropout: float = 0.0, **margin
 ) -> nn.Module:
     """The head of a name in HEADS.
 
@@ -32,19 +33,19 @@ def build_head(
         num_labels: number of classes.
         sizes: hidden sizes of "deep" and "fluffy", the output layer not counted.
         dropout: in front of every layer.
-        arcface: `margin`, `scale` and `has_bias` of ArcFace.
+        margin: `margin`, `scale` and `has_bias` of ArcFace and CosFace.
 
     Raises:
         ValueError: an unknown name, or sizes for a head that has no hidden layers.
     """
     if name not in HEADS:
         raise ValueError(f"Unknown head {name!r}: expected one of {', '.join(HEADS)}")
-    if sizes and name in ("linear", "arcface"):
+    if sizes and name not in ("deep", "fluffy"):
         raise ValueError(
             f"The {name} head has no hidden layers, found sizes {list(sizes)}: use deep or fluffy for those"
         )
-    if name == "arcface":
-        return ArcFaceHead(embedding_size, num_labels, dropout=dropout, **arcface)
+    if name in MARGIN_HEADS:
+        return MARGIN_HEADS[name](embedding_size, num_labels, dropout=dropout, **margin)
     if name == "fluffy":
         return FluffyHead(embedding_size, num_labels, tuple(sizes) or (FLUFFY_SIZE,), dropout)
     return DeepHead(embedding_size, num_labels, tuple(sizes), dropout)
@@ -103,19 +104,25 @@ class FluffyHead(nn.Module):
         return self.layers[-1](self.dropout(hidden)).squeeze(-1)
 
 
-class ArcFaceHead(nn.Module):
-    """Additive angular margin (Deng et al. 2019, arXiv 1801.07698): scale * cos(angle + margin * target).
+class MarginHead(nn.Module):
+    """scale * cosine between the embedding and each class's direction, made harder by a margin in training.
 
-    The margin grows with the target, so mixed and smoothed labels need no special case. Angles stop at pi, beyond which
-    the cosine would rise again. Independent classes (multi-label) get a bias, since a sigmoid needs a place to decide.
+    The margin grows with the target, so mixed and smoothed labels need no special case. Independent classes
+    (multi-label) get a bias, since a sigmoid needs a place to decide.
+
+    Args:
+        margin: of the true class; by default the head's own.
+        scale: what cosines are multiplied with to become logits.
     """
+
+    default_margin = 0.0
 
     def __init__(
         self,
         embedding_size: int,
         num_labels: int,
         dropout: float = 0.0,
-        margin: float = 0.3,
+        margin: float | None = None,
         scale: float = 16.0,
         has_bias: bool = False,
     ) -> None:
@@ -123,7 +130,7 @@ class ArcFaceHead(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_labels, embedding_size))
         self.bias = nn.Parameter(torch.empty(num_labels)) if has_bias else None
         self.dropout = nn.Dropout(dropout)
-        self.margin, self.scale = margin, scale
+        self.margin, self.scale = self.default_margin if margin is None else margin, scale
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -141,7 +148,35 @@ class ArcFaceHead(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             cosine = functional.linear(functional.normalize(embedding), functional.normalize(weight))
         if targets is not None and self.training:
-            angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6)) + self.margin * targets
-            cosine = torch.cos(angle.clamp(max=math.pi))
+            cosine = self.with_margin(cosine, targets)
         logits = self.scale * cosine
         return logits if self.bias is None else logits + self.bias
+
+    def with_margin(self, cosine: Tensor, targets: Tensor) -> Tensor:
+        """The cosines that training sees, `[batch, classes]`."""
+        raise NotImplementedError(f"{type(self).__name__} has no with_margin")
+
+
+class ArcFaceHead(MarginHead):
+    """Additive angular margin (Deng et al. 2019, arXiv 1801.07698): cos(angle + margin * target), in radians.
+
+    Angles stop at pi, beyond which the cosine would rise again.
+    """
+
+    default_margin = 0.3
+
+    def with_margin(self, cosine: Tensor, targets: Tensor) -> Tensor:
+        angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6)) + self.margin * targets
+        return torch.cos(angle.clamp(max=math.pi))
+
+
+class CosFaceHead(MarginHead):
+    """Large margin cosine (Wang et al. 2018, arXiv 1801.09414): cosine - margin * target."""
+
+    default_margin = 0.2
+
+    def with_margin(self, cosine: Tensor, targets: Tensor) -> Tensor:
+        return cosine - self.margin * targets
+
+
+MARGIN_HEADS = {"arcface": ArcFaceHead, "cosface": CosFaceHead}  # those that look at targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -21,3 +22,12 @@ def model_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[st
     """
     left_out = OF_EVALUATION if getattr(model, "reads_num_frames", False) else (*OF_EVALUATION, "num_frames")
     return {name: value for name, value in batch.items() if name not in left_out}
+
+
+def with_own_mask(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A batch of waveforms; its attention mask, if any, says what `num_frames` does, which may have changed."""
+    if "attention_mask" not in batch:
+        return batch
+    mask, num_frames = batch["attention_mask"], batch["num_frames"]
+    samples = torch.arange(mask.shape[1], device=mask.device)
+    return {**batch, "attention_mask": (samples < num_frames[:, None]).to(mask.dtype)}

@@ -12,7 +12,7 @@ from transformers import AutoConfig
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.models.checkpoints import SETTINGS, TRANSFORMER_PRESETS
 from hf_audio.models.freezing import FREEZABLE
-from hf_audio.models.heads import HEADS, build_head
+from hf_audio.models.heads import HEADS, MARGIN_HEADS, build_head
 from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
 from hf_audio.models.timm_backbone import ParallelTimmConfig
 from hf_audio.models.timm_network import import_timm
@@ -31,6 +31,7 @@ def require_possible(
     freeze: str = "none",
     lora_rank: int = 0,
     gradient_checkpointing: bool = False,
+    patch_dropout: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> None:
     """Refuses a model, and what is asked of it, as far as names tell.
@@ -38,10 +39,12 @@ def require_possible(
     Args:
         name, freeze, lora_rank, options: see `build_model`.
         gradient_checkpointing: compute layers again in place of keeping what they gave.
+        patch_dropout: leave out patches in training.
 
     Raises:
         InputError: an unknown name or option (names the nearest), a head that cannot be, adapters for an untrained
-            model, or gradient checkpointing of networks of ours that keep all they compute.
+            model, gradient checkpointing of networks of ours that keep all they compute, or patch dropout of networks
+            without patches.
     """
     if not is_trained(name) and name not in PRESETS and name not in import_timm().list_models():
         raise unknown_name("model", name, [*PRESETS, *import_timm().list_models()])
@@ -52,6 +55,11 @@ def require_possible(
     if gradient_checkpointing and name in NETWORKS and not NETWORKS[name].model_class.supports_gradient_checkpointing:
         raise InputError(
             f"{name} cannot compute its layers again in place of keeping them: leave out --gradient_checkpointing"
+        )
+    if patch_dropout and not (name in AST_PRESETS or (is_trained(name) and not name.startswith(TIMM))):
+        raise InputError(
+            f"Patch dropout leaves out patches of an Audio Spectrogram Transformer, and {name} is none: give "
+            "--patch_dropout 0 --patch_dropout_time 0 --patch_dropout_frequency 0, or --model ast-mini"
         )
     known = _known_options(name)
     for option in options or {}:
@@ -78,6 +86,13 @@ def _check_head(preset: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     head = wanted.get("head", HEADS[0])
     if head not in HEADS:
         raise unknown_name("head", head, HEADS)
+    idle = [
+        name for name in ("head_margin", "head_scale") if head not in MARGIN_HEADS and options.get(name) is not None
+    ]
+    if idle:
+        raise InputError(
+            f"--{idle[0]} would do nothing with a {head} head: give --head arcface or cosface too, or leave it out"
+        )
     try:
         with torch.device("meta"):  # no random number is drawn
             build_head(head, 1, 2, wanted.get("head_sizes", ()), wanted.get("head_dropout", 0.0))

@@ -134,6 +134,12 @@ class GroupedHeads(nn.Module):
         order = list(itertools.chain.from_iterable(groups))
         self.places = [order.index(index) for index in range(len(order))]
 
+    @property
+    def in_features(self) -> int:
+        """Size of the embeddings of all networks and the metadata, together."""
+        of_first = next(weights for weights in self.heads[0].parameters() if weights.ndim > 1).shape[1]
+        return of_first + (len(self.heads) - 1) * self.size
+
     def forward(self, embedding: Tensor, targets: Tensor | None = None) -> Tensor:
         """`[batch, networks * size + metadata]` -> `[batch, classes]`"""
         metadata = embedding[:, len(self.heads) * self.size :]

@@ -1,7 +1,7 @@
 """Any audio encoder of transformers under any of our heads, or only the convolutions it begins with.
 
 The stock classes of AutoModelForAudioClassification have one linear head; where that is enough, they are used as they
-are (`checkpoints.py`). This class is for the rest: deep, Fluffy and ArcFace heads, metadata beside the embedding, and
+are (`checkpoints.py`). This class is for the rest: deep, Fluffy and margin heads, metadata beside the embedding, and
 Wav2Vec2's convolutional feature encoder without the transformer on it.
 """
 

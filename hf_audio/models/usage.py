@@ -2,6 +2,8 @@
 
     decision_threshold   of several labels: scores from here on count as a class
     window_s, hop_s      the windows that it was trained and evaluated on, in seconds
+    cut_as               the kind of features by whose rule sound is cut into them, where it is not that of the model:
+                         "waveform", where features were computed of stored sound
 
 A config that says so needs no other file: model cards, the Predictor and whoever loads the model read the same numbers.
 transformers keeps them as attributes of the config and never looks at them; its pipeline decides nothing by itself.
@@ -15,12 +17,14 @@ from typing import Any, NamedTuple
 
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_json
-from hf_audio.limits import Field, number
+from hf_audio.kinds import KINDS, STORED_SOUND, Form
+from hf_audio.limits import Field, number, one_of
 
 FIELDS: dict[str, Field] = {
     "decision_threshold": number(0, 1),
     "window_s": number(1e-3, 86_400),
     "hop_s": number(1e-3, 86_400),
+    "cut_as": one_of(*(name for name, kind in KINDS.items() if kind.form is Form.SOUND)),
 }
 
 
@@ -30,6 +34,13 @@ class Usage(NamedTuple):
     decision_threshold: float | None = None
     window_s: float | None = None
     hop_s: float | None = None
+    cut_as: str | None = None
+
+    @classmethod
+    def of_features(cls, manifest: Mapping[str, Any], decision_threshold: float | None = None) -> Usage:
+        """That of a model that was trained on features with this manifest."""
+        stored = manifest.get(STORED_SOUND)
+        return cls(decision_threshold, manifest["window_s"], manifest["hop_s"], stored and stored["kind"])
 
 
 def usage_in(settings: Mapping[str, Any], source: str) -> Usage:

@@ -8,9 +8,9 @@ from pathlib import Path
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.columns import metadata_values
-from hf_audio.data.index.labels import LabelSpace
-from hf_audio.preparation.clips import corpus_as_it_is, corpus_clips, require_one_corpus
-from hf_audio.preparation.extractors import window_extractor
+from hf_audio.data.loading.computed_features import require_frames
+from hf_audio.preparation.clips import CorpusClips, corpus_as_it_is, corpus_clips, require_one_corpus
+from hf_audio.preparation.extractors import stored_extractor, window_extractor
 from hf_audio.preparation.read_corpora import corpora_of
 from hf_audio.preparation.window_lengths import default_window_s, window_length_s
 from hf_audio.ranks import main_process_first, process_state, wait_for_everyone
@@ -35,21 +35,21 @@ def build_corpus_features(
     token: str | bool | None = None,
     given: Collection[str] | None = None,
     metadata: Collection[str] = (),
-    check_labels: Callable[[LabelSpace], object] | None = None,
+    check_clips: Callable[[CorpusClips], object] | None = None,
 ) -> Path:
     """The corpus named in `data` becomes a feature dataset in `folder`; without `features`, of 128 log-mel bins.
 
     How a folder, table or dataset was read is printed first, in one paragraph. `token` is for datasets on the Hub;
     `given` names the settings that a user gave, which must do something; None those that are not their defaults.
-    `metadata` names what a model will want to know of the clips beside their sound; `check_labels` refuses classes that
-    it cannot be trained on.
+    `metadata` names what a model will want to know of the clips beside their sound; `check_clips` refuses clips and
+    classes that it cannot be trained on.
 
     Raises:
         InputError: as the corpus, the split, mixing and building do.
     """
     state = process_state()
     features = features or FeatureConfig()
-    extractor = window_extractor(features)
+    extractor = stored_extractor(features)
     with main_process_first(state):  # a corpus that is not there is downloaded or rendered by one process
         prepared = corpus_clips(
             data,
@@ -60,9 +60,11 @@ def build_corpus_features(
             tell=show if state.is_main_process else None,
         )
     metadata_values(prepared.clips, metadata)  # said now, not when the features are there
-    if check_labels is not None:
-        check_labels(prepared.labels)
+    if check_clips is not None:
+        check_clips(prepared)
     window_s = window_length_s(prepared.clips, features.window_s, token)
+    if features.features_on_device:
+        require_frames(window_extractor(features), window_s)
     return build_features(
         prepared.clips,
         prepared.labels,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from hf_audio.config import FeatureConfig
+from hf_audio.data.loading.computed_features import require_computable
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import KINDS, WindowExtractor
+from hf_audio.kinds.waveform import Waveform
 
-OF_ALL = ("features", "window_s", "hop_s")
+OF_ALL = ("features", "features_on_device", "window_s", "hop_s")
 
 
 def window_extractor(settings: FeatureConfig) -> WindowExtractor:
     """What makes the features that are asked for.
 
     Raises:
-        InputError: there are no features of that name, or a setting of other features is given.
+        InputError: there are no features of that name, a setting of other features is given, or they are to be computed
+            on a device and cannot be.
     """
     if settings.features not in KINDS:
         raise unknown_name("features", settings.features, KINDS)
@@ -31,7 +34,20 @@ def window_extractor(settings: FeatureConfig) -> WindowExtractor:
                 f"--{name} is for {others} features and these are {settings.features}: give --features "
                 f"{others}, or leave it out"
             )
-    return kind.extractor(**given)
+    source = kind.extractor(**given)
+    if settings.features_on_device:
+        require_computable(source)
+    return source
+
+
+def stored_extractor(settings: FeatureConfig) -> WindowExtractor:
+    """What makes the windows that are stored for them: the sound itself where features are computed on the device.
+
+    Raises:
+        InputError: as `window_extractor` does.
+    """
+    source = window_extractor(settings)
+    return Waveform(source.sample_rate) if settings.features_on_device else source
 
 
 def settings_of(kind: str) -> tuple[str, ...]:

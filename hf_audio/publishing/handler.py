@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from hf_audio.files import read_json, write_atomically, write_json
@@ -11,7 +14,7 @@ from hf_audio.windows import SampleWindows
 
 HANDLER, REQUIREMENTS = "handler.py", "requirements.txt"
 FOLDER = Path(__file__).parent / "handlers"
-FILES = {"transformers": FOLDER / "network.py", "sklearn": FOLDER / "classical.py"}  # by library
+REQUEST, MODELS = "request.py", {"transformers": "network.py", "sklearn": "classical.py"}  # by library
 # A line of requirements.txt: whoever deploys a repository installs what it names, so it may name nothing else
 REQUIREMENT = re.compile(r"(torch|soundfile|soxr|(transformers|timm|librosa|skops)>=[\d.]+|scikit-learn==[\w.]+)")
 
@@ -32,13 +35,36 @@ def write_handler(folder: Path, library: str, rule: SampleWindows, packages: Seq
     said = {**content, "sample_windows": rule._asdict()}
     if said != content:
         write_json(config, said)
-    write_atomically(folder / HANDLER, FILES[library].read_bytes())
+    write_atomically(folder / HANDLER, handler_of(library))
     write_atomically(folder / REQUIREMENTS, "".join(f"{one}\n" for one in packages))
+
+
+@cache
+def handler_of(library: str) -> bytes:
+    """handler.py for a library's models: one file, since an endpoint imports no other beside it."""
+    title, imports, model = _parts((FOLDER / MODELS[library]).read_text(encoding="utf-8"))
+    _, more, request = _parts((FOLDER / REQUEST).read_text(encoding="utf-8"))
+    lines = sorted({*imports, *more}, key=lambda line: (line.startswith("from "), line))
+    of_python = [line for line in lines if line.split()[1] in sys.stdlib_module_names]
+    others = [line for line in lines if line not in of_python]
+    future = "from __future__ import annotations"
+    parts = [title, future, "\n".join(of_python), "\n".join(others), f"{request}\n\n\n{model}"]
+    return ("\n\n".join(parts) + "\n").encode()
+
+
+def _parts(source: str) -> tuple[str, list[str], str]:
+    """A module's docstring, its imports, one line each, without those of what stands beside it, and all below them."""
+    title, *statements = ast.parse(source).body
+    imports = [one for one in statements if isinstance(one, ast.Import | ast.ImportFrom)]
+    lines = source.splitlines()
+    others = [one for one in imports if not getattr(one, "level", 0) and getattr(one, "module", "") != "__future__"]
+    rest = "\n".join(lines[imports[-1].end_lineno :])
+    return "\n".join(lines[: title.end_lineno]), [ast.unparse(one) for one in others], rest.strip("\n")
 
 
 def handlers() -> set[bytes]:
     """What a handler.py of ours can be."""
-    return {path.read_bytes() for path in FILES.values()}
+    return {handler_of(library) for library in MODELS}
 
 
 def is_requirements(content: bytes) -> bool:

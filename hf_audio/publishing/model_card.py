@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
 from hf_audio.files import read_json
-from hf_audio.kinds import kind_of
+from hf_audio.kinds import STORED_SOUND, kind_of
 from hf_audio.markdown import Markdown, link, one_plain_line, table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.origin import is_on_the_hub
@@ -135,6 +135,7 @@ def _facts(
     corpus, split = data["corpus"], report["evaluated_split"]
     scores = report["results"]["model"][split]
     kind, sample_rate = kind_of(data["extractor"]), data["extractor"]["sampling_rate"]
+    cut = data.get(STORED_SOUND) or data["extractor"]  # where features were computed of sound, as that was cut
     base_model = model["base_model"]
     network = model.get("network") or {}
     network_folder = folder / "network" if network else folder
@@ -154,7 +155,7 @@ def _facts(
         "window_s": f"{data['window_s']:g}",
         "hop_s": f"{data['hop_s']:g}",
         "sample_rate": sample_rate,
-        "rule": kind.sample_windows(data["extractor"], data["window_s"], data["hop_s"]),
+        "rule": kind_of(cut).sample_windows(cut, data["window_s"], data["hop_s"]),
         "packages": packages,
         "install": install_line(packages),
         "threshold": scores.get("threshold"),
@@ -225,6 +226,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
         "windows per step": _number(training["windows_per_step"], "{:,}"),
         "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
         "weight decay": f"{training['weight_decay']:g}",
+        **training["optimizing"],
         "precision": training["precision"],
         "device": f"{training['num_processes']} × {training['device']}",
         "training time": _number(training["seconds"], "{:,.0f} s"),

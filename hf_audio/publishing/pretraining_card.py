@@ -101,7 +101,7 @@ def _metadata(model_id: str, base_model: str | None, dataset_id: str | None, lic
 
 
 def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
-    args, state = trainer.args, trainer.state
+    args, state, training = trainer.args, trainer.state, trainer.facts()["training"]
     evaluations = [entry for entry in state.log_history if "eval_loss" in entry]
     best = min(evaluations, key=lambda entry: entry["eval_loss"], default={})
     losses = {
@@ -113,8 +113,9 @@ def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
         "epochs": f"{state.epoch or 0:.4g}",
         "optimizer steps": f"{state.global_step:,}",
         "windows per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-        "learning rate": f"{args.learning_rate:g}, {args.lr_scheduler_type.value}",
+        "learning rate": f"{args.learning_rate:g}, {training['lr_scheduler']}",
         "weight decay": f"{args.weight_decay:g}",
+        **training["optimizing"],
         "seed": args.seed,
         **{name: f"{value:.3f}" for name, value in losses.items() if value is not None},
     }

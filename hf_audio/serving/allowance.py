@@ -18,8 +18,9 @@ class Allowance:
         max_duration_s: seconds of its sound, by its header and once it is decoded.
         max_request_s: seconds from the first byte to the answer; reading the body counts.
         max_requests: requests that are read, decoded or waited for at once; the next one is refused with 429.
-        batch_size: windows of one forward pass, of one request or several.
+        batch_size: windows of one forward pass, of one request or several; None leaves it to the device.
         batching: whether windows of several requests share a forward pass.
+        workers: threads that run each model; None leaves it to the device.
         max_windows: windows of all recordings that wait for the model; what would be more is refused with 429.
     """
 
@@ -27,14 +28,15 @@ class Allowance:
     max_duration_s: float = 600.0
     max_request_s: float = 30.0
     max_requests: int = 64
-    batch_size: int = 32
+    batch_size: int | None = None
     batching: bool = True
+    workers: int | None = None
     max_windows: int = 2048
 
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.type != "bool" and not 0 < value < 1e9:
+            if value is not None and one.type != "bool" and not 0 < value < 1e9:
                 raise InputError(f"--{one.name} must be above 0 and below a billion, found {value}")
 
     @property

@@ -1,12 +1,17 @@
-"""Windows of several requests in one forward pass, by one thread: ten take a small model little longer than one.
+"""Windows of several requests in one forward pass, by as many threads as the device can use.
 
-No request waits for others to come: a batch is what is there when the model is free. Where there is more than a batch,
-every request gets its share of it, so that a recording of ten minutes does not keep those of a second waiting.
+On an accelerator that is one, and ten windows take it little longer than one. On CPUs a forward pass of few windows is
+faster on one core than cut up between several, which wait for each other at every layer: so each core has a thread.
+
+No request waits for others to come: a batch is what is there when a thread is free, and of that a thread leaves the
+others their part. Where there is more than a batch, every request gets its share of it, so that a recording of ten
+minutes does not keep those of a second waiting.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +34,7 @@ class _Job:
     inputs: Inputs
     size: int
     answer: Future = field(default_factory=Future)
-    done: list[np.ndarray] = field(default_factory=list)
+    parts: dict[int, np.ndarray] = field(default_factory=dict)  # by their first window: threads end in any order
     taken: int = 0
 
     @property
@@ -38,21 +43,35 @@ class _Job:
         shapes = ((name, tuple(value.shape[1:]), value.dtype) for name, value in sorted(self.inputs.items()))
         return (self.kind, *shapes)
 
+    @property
+    def open_windows(self) -> int:
+        """Windows that no batch has taken."""
+        return self.size - self.taken
+
     def take(self, count: int) -> tuple[int, int]:
         """Where its next windows are, at most so many."""
         first, self.taken = self.taken, min(self.size, self.taken + count)
         return first, self.taken
+
+    def keep(self, first: int, part: np.ndarray) -> np.ndarray | None:
+        """Adds what is known of some windows; the whole once it is there."""
+        self.parts[first] = part
+        if sum(map(len, self.parts.values())) < self.size:
+            return None
+        return np.concatenate([self.parts[place] for place in sorted(self.parts)])
 
 
 Share = tuple[_Job, int, int]  # first window, and the one behind the last
 
 
 class Batcher:
-    """Runs a model in a thread of its own.
+    """Runs a model in threads of its own.
 
     Args:
-        forwards: by kind, from inputs of a batch `[windows, ...]` to an array `[windows, ...]`.
+        forwards: by kind, from inputs of a batch `[windows, ...]` to an array `[windows, ...]`; they are called by all
+            threads at once.
         batch_size: most windows of a batch.
+        num_threads: that run the model.
         several: whether a batch may be of several requests.
         observed: told of every batch: its requests, its windows.
     """
@@ -62,6 +81,7 @@ class Batcher:
         forwards: Mapping[str, Forward],
         batch_size: int,
         *,
+        num_threads: int = 1,
         several: bool = True,
         observed: Callable[[int, int], None] = lambda requests, windows: None,
     ) -> None:
@@ -70,8 +90,9 @@ class Batcher:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name="model", daemon=True) for _ in range(num_threads)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, kind: str, inputs: Inputs) -> Future:
         """A future of what the model says of windows, in their order; cancel it where nobody waits any more.
@@ -84,26 +105,32 @@ class Batcher:
             if self._closed:
                 raise RuntimeError("the model takes no more windows")
             self._jobs.append(job)
-            self._changed.notify()
+            self._changed.notify(1 if job.size == 1 else len(self._threads))
         return job.answer
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that run the model."""
+        return len(self._threads)
 
     @property
     def waiting_windows(self) -> int:
         """Windows that no batch has taken."""
         with self._changed:
-            return sum(job.size - job.taken for job in self._jobs)
+            return sum(job.open_windows for job in self._jobs)
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread.is_alive()
+        """Whether its threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """Finishes what it has, and ends its thread."""
+        """Finishes what it has, and ends its threads."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while True:
@@ -124,11 +151,16 @@ class Batcher:
             return []
         alike = self._jobs[0].alike
         together = [job for job in self._jobs if job.alike == alike]
-        shares = _shares(together if self._several else together[:1], self._batch_size)
+        shares = _shares(together if self._several else together[:1], self._most_windows(together))
         served = {id(job) for job, _, _ in shares}
         others = [job for job in self._jobs if id(job) not in served]
-        self._jobs = deque([*others, *(job for job, _, last in shares if last < job.size)])
+        self._jobs = deque([*others, *(job for job, _, _ in shares if job.open_windows)])
         return shares
+
+    def _most_windows(self, jobs: Sequence[_Job]) -> int:
+        """Of a batch: a thread's part of those that wait."""
+        part = math.ceil(sum(job.open_windows for job in jobs) / self.num_threads)
+        return min(self._batch_size, part)
 
     def _judge(self, batch: Sequence[Share]) -> None:
         """One forward pass; where it fails, one for each request, so that none suffers from another's windows."""
@@ -146,10 +178,11 @@ class Batcher:
                 self._fail(batch[0][0], error)
             return
         ends = np.cumsum([last - first for _, first, last in batch])[:-1]
-        for (job, _, last), part in zip(batch, np.split(found, ends), strict=True):
-            job.done.append(part)
-            if last == job.size:
-                _settle(job.answer.set_result, np.concatenate(job.done))
+        for (job, first, _), part in zip(batch, np.split(found, ends), strict=True):
+            with self._changed:
+                whole = job.keep(first, part)
+            if whole is not None:
+                _settle(job.answer.set_result, whole)
 
     def _fail(self, job: _Job, error: Exception) -> None:
         with self._changed:
@@ -160,7 +193,7 @@ class Batcher:
 def _shares(jobs: Sequence[_Job], batch_size: int) -> list[Share]:
     """Every job's share of a batch: all the same, and what is left to the first ones."""
     chosen, left = jobs[:batch_size], batch_size
-    open_windows = [job.size - job.taken for job in chosen]
+    open_windows = [job.open_windows for job in chosen]
     counts = [0] * len(chosen)
     while left and any(open_windows):
         each = max(1, left // sum(map(bool, open_windows)))

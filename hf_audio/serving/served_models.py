@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.privacy import public_name
 from hf_audio.serving.allowance import Allowance
@@ -28,6 +29,8 @@ from hf_audio.tagging.tags import Tags
 NAME = re.compile(r"[\w.-]{1,100}")
 LOGITS, EMBEDDINGS = "logits", "embeddings"
 SOUND = "sound"
+# On CPUs more windows at a time are no cheaper, and what is computed of them no longer fits into a core's cache.
+BATCH_SIZE, CPU_BATCH_SIZE = 32, 8
 
 
 class ServedModel:
@@ -38,7 +41,8 @@ class ServedModel:
         forwards = {LOGITS: partial(_logits, tagger), EMBEDDINGS: partial(_embeddings, tagger)}
         self.batcher = Batcher(
             forwards,
-            allowance.batch_size,
+            allowance.batch_size or (CPU_BATCH_SIZE if self.is_on_cpu else BATCH_SIZE),
+            num_threads=allowance.workers or (usable_cores() if self.is_on_cpu else 1),
             several=allowance.batching,
             observed=partial(metrics.observe_batch, name),
         )
@@ -65,6 +69,11 @@ class ServedModel:
             return self.tagger.settings(**given)
         except InputError as error:
             raise RefusalError(422, str(error), "setting") from error
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether it runs on the cores that all threads share."""
+        return self.tagger.predictor.device.type == "cpu"
 
     @property
     def window_s(self) -> float:
@@ -104,9 +113,17 @@ def load_models(specs: Sequence[str], allowance: Allowance, metrics: Metrics, **
         if [other for other, _ in named].count(name) > 1:
             raise InputError(f"Two models are called {name}: give each a name of its own, as in --model first={name}")
     served = {name: ServedModel(name, load(place, **options), allowance, metrics) for name, place in named}
+    _share_cores(served.values())
     for one in served.values():
         one.warm_up()
     return served
+
+
+def _share_cores(models: Iterable[ServedModel]) -> None:
+    """Each thread of a model gets its part of the cores, for this process: torch's threads wait for each other."""
+    most = max((model.batcher.num_threads for model in models if model.is_on_cpu), default=None)
+    if most is not None:
+        torch.set_num_threads(max(1, usable_cores() // most))
 
 
 def split_spec(spec: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import uvicorn
 from hf_audio.errors import InputError, one_line
 from hf_audio.serving.access import TOKEN_VARIABLE
 from hf_audio.serving.app import create_app
+from hf_audio.serving.connection import Connection
 from hf_audio.serving.logs import log_settings
 from hf_audio.serving.service import Service
 from hf_audio.terminal import named_logger
@@ -21,7 +22,7 @@ from hf_audio.terminal import named_logger
 logger = named_logger(__name__)
 LOOPBACK = ("127.0.0.1", "::1")
 KEEP_ALIVE_S = 30
-MAX_CONNECTIONS = 1024  # that are open at once; the next one is told to come back
+MAX_CONNECTIONS = 512  # that are open at once; the next one is told to come back
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -37,20 +38,26 @@ def serve(service: Service, own_socket: socket.socket, token: str | None) -> Non
     host, port = own_socket.getsockname()[:2]
     if token is None and host not in LOOPBACK:
         logger.warning("Whoever reaches %s may ask: set %s so that clients must send a token", host, TOKEN_VARIABLE)
-    config = uvicorn.Config(
+    server = _Server(server_config(service, token), f"Serving {', '.join(service.models)} at http://{host}:{port}")
+    asyncio.run(server.serve(sockets=[own_socket]))
+
+
+def server_config(service: Service, token: str | None) -> uvicorn.Config:
+    """How uvicorn answers: over connections whose heads, waits and numbers are limited."""
+    return uvicorn.Config(
         create_app(service, token),
+        http=Connection,
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="none",
-        lifespan="on",
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=round(service.allowance.max_request_s) + 5,
     )
-    server = _Server(config, f"Serving {', '.join(service.models)} at http://{host}:{port}")
-    asyncio.run(server.serve(sockets=[own_socket]))
 
 
 @contextlib.contextmanager

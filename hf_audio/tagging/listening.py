@@ -59,7 +59,10 @@ class Incoming(NamedTuple):
 
 
 def listen(tagger: Tagger, settings: TagSettings, incoming: Incoming) -> Iterator[Heard]:
-    """Scores of the last window, every `settings.hop_s` as far as the model keeps up; where not, hops are skipped."""
+    """Scores of the last window, every `settings.hop_s` as far as the model keeps up; where not, hops are skipped.
+
+    Where the sound ends within a hop, the window that ends with it is heard too.
+    """
     rolling = _Rolling(tagger, settings, incoming.sample_rate)
     rolling.scores()  # warms up: the first forward takes many times longer
     started_s = time.perf_counter()
@@ -68,11 +71,19 @@ def listen(tagger: Tagger, settings: TagSettings, incoming: Incoming) -> Iterato
             rolling.feed(block)
         num_hops = rolling.hops()
         if num_hops:
-            try:
-                scores, time_s = rolling.scores(), rolling.time_s
-            except AudioError as error:
-                raise InputError(f"At {rolling.time_s:.1f} s nothing can be heard ({error.reason})") from error
-            yield Heard(time_s, time.perf_counter() - started_s - time_s, scores, num_hops - 1)
+            yield _heard(rolling, started_s, num_hops - 1)
+    rolling.end()
+    num_hops = rolling.hops()
+    if num_hops or rolling.has_rest:
+        yield _heard(rolling, started_s, max(0, num_hops - 1))
+
+
+def _heard(rolling: _Rolling, started_s: float, num_skipped: int) -> Heard:
+    try:
+        scores, time_s = rolling.scores(), rolling.time_s
+    except AudioError as error:
+        raise InputError(f"At {rolling.time_s:.1f} s nothing can be heard ({error.reason})") from error
+    return Heard(time_s, time.perf_counter() - started_s - time_s, scores, num_skipped)
 
 
 def microphone(is_stereo: bool, device: str | int | None = None) -> Incoming:
@@ -142,10 +153,21 @@ class _Rolling:
         else:
             block = block[:, [0, min(1, block.shape[1] - 1)]]
         block = np.ascontiguousarray(block, np.float32)
+        self._keep(block if self.resampled is None else self.resampled.resample_chunk(block))
+
+    def end(self) -> None:
+        """Nothing more comes: what the resampler still holds is added."""
         if self.resampled is not None:
-            block = self.resampled.resample_chunk(block)
-        self.num_samples += len(block)
-        self.sound = np.concatenate([self.sound, block])[-self.rule.window :]
+            self._keep(self.resampled.resample_chunk(self.sound[:0], last=True))
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is sound since the last hop."""
+        return self.num_samples > self.num_told
+
+    def _keep(self, samples: np.ndarray) -> None:
+        self.num_samples += len(samples)
+        self.sound = np.concatenate([self.sound, samples])[-self.rule.window :]
 
     def hops(self) -> int:
         """Hops that went by since it was last asked."""

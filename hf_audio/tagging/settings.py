@@ -99,13 +99,14 @@ def _own_windows(predictor: SoundPredictor) -> tuple[float, float, str]:
 
 def _check_window(predictor: SoundPredictor, settings: TagSettings) -> None:
     rule, rate = rule_of(predictor, settings), predictor.sample_rate
-    longest = predictor.kind.longest_samples(predictor.extractor)
+    longest, kind = predictor.kind.longest_samples(predictor.extractor), predictor.kind
+    heard = kind.sample_windows(predictor.extractor.to_dict(), settings.window_s, settings.hop_s).window
     if min(rule.window, rule.hop) < 1 or rule.window < rule.shortest:
         raise InputError(
             f"Windows of {settings.window_s:g} s every {settings.hop_s:g} s are too short for {predictor.name}: it "
             f"needs {math.ceil(1000 * max(rule.shortest, rule.step) / rate) / 1000:g} s at least"
         )
-    if longest is not None and rule.window > longest:
+    if longest is not None and heard > longest:  # where sound is cut in samples, those of no whole frame do not count
         raise InputError(
             f"Windows of {settings.window_s:g} s are longer than the {longest / rate:.6g} s that {predictor.name} "
             "hears, and would be cut: give a shorter window_s"

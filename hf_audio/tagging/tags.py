@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -118,8 +119,10 @@ class Tags:
         return found
 
     def to_json(self, *, timeline: bool = True) -> str:
-        """One line of JSON, see `as_dict`."""
-        return json.dumps(self.as_dict(timeline=timeline), ensure_ascii=False, allow_nan=False)
+        """One line of JSON, see `as_dict`. Bytes of a name that are not UTF-8 stand in it as Python escapes them:
+        `os.fsencode` of what `json.loads` reads is the name again."""
+        text = json.dumps(self.as_dict(timeline=timeline), ensure_ascii=False, allow_nan=False)
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
     def to_pandas(self) -> pandas.DataFrame:
         """The timeline: one row for each window, with start_s, end_s and a column for each class."""
@@ -133,6 +136,9 @@ class Tags:
         from hf_audio.tagging.notebook import image_of
 
         return image_of(self)
+
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # within a string of JSON; UTF-8 has no bytes for one
 
 
 def _scored(label: str, score: float) -> dict[str, Any]:

@@ -3,7 +3,16 @@
 from hf_audio.training.arguments import training_arguments, training_defaults
 from hf_audio.training.classification import Classification
 from hf_audio.training.objective import Objective
+from hf_audio.training.patch_dropout import PatchDropout
 from hf_audio.training.pretraining import Pretraining
 from hf_audio.training.trainer import AudioTrainer
 
-__all__ = ["AudioTrainer", "Classification", "Objective", "Pretraining", "training_arguments", "training_defaults"]
+__all__ = [
+    "AudioTrainer",
+    "Classification",
+    "Objective",
+    "PatchDropout",
+    "Pretraining",
+    "training_arguments",
+    "training_defaults",
+]

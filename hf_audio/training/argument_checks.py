@@ -13,6 +13,7 @@ from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.training_args import ParallelMode
 
+from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
 from hf_audio.errors import InputError, one_line, unknown_name
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS, REFUSED_ARGUMENTS
 from hf_audio.training.arguments import require_aligned, require_whole_gradients, unknown_metric
@@ -42,7 +43,6 @@ OF_NETWORKS = (  # of what is this machine's, beside all that decides what a net
     *("dataloader_persistent_workers", "dataloader_pin_memory", "dataloader_in_order", "deepspeed", "run_name"),
 )
 OF_ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
-OF_LAYERS = ("galore", "apollo", "lomo", "adalomo")  # optimizers that are made for a model's layers
 
 
 def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
@@ -116,7 +116,7 @@ def _check_optimizer(args: TrainingArguments, given: Collection[str]) -> None:
     except ImportError as error:
         raise InputError(f"--optim {name} needs a package that is not installed: {one_line(error)}") from None
     except (TypeError, ValueError, AttributeError) as error:
-        if not name.startswith(OF_LAYERS):  # these need the model
+        if not name.startswith(LAYERWISE_OPTIMIZERS):  # these need the model
             raise InputError(
                 f"--optim {name} cannot be made with --optim_args {args.optim_args}, which are NAME=VALUE,NAME=VALUE: "
                 f"{one_line(error)}"

@@ -14,6 +14,7 @@ from accelerate.utils import parse_flag_from_env
 from transformers import IntervalStrategy, PreTrainedModel, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
+from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.training.objective import Objective
@@ -82,7 +83,7 @@ def training_arguments(run_folder: str | Path, **values: Any) -> TrainingArgumen
 
 
 def own_arguments(
-    args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int
+    args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int, optimizing: OptimizingConfig
 ) -> TrainingArguments:
     """A copy of the arguments with what AudioTrainer relies on.
 
@@ -119,8 +120,8 @@ def own_arguments(
     args.accelerator_config.non_blocking = args.dataloader_pin_memory  # batches are copied while the GPU computes
     # The flags decide, also against accelerate's config, which TrainingArguments falls back to
     args.mixed_precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
-    if args.ddp_find_unused_parameters is None:
-        args.ddp_find_unused_parameters = False
+    if args.ddp_find_unused_parameters is None:  # layers that are frozen for a while have no gradient to wait for
+        args.ddp_find_unused_parameters = bool(optimizing.unfreeze_epochs)
     for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         setattr(args, name, {"use_reentrant": False, **(getattr(args, name, None) or {})})
     if "validation" not in objective.features.splits:

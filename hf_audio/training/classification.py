@@ -3,11 +3,13 @@
 rows of the feature dataset
   → collator       windows as they are stored (sound: as the model's extractor gives it), labels     in a worker
   → on_device      input_values, as the extractor would have given them                 on the model's device
-  → augment        each window's random numbers by its place in the step
+  → augment        each window's random numbers by its place in the step; where features are computed of stored sound,
+                   on_device leaves it sound, and waveforms are varied before
   → teacher        where there is one, what it says of the same windows
-  → smooth         targets move a little towards an even answer
-  → model          logits
-  → window losses  cross-entropy, or binary cross-entropy over all classes that are known; the teacher's part in them
+  → model          logits, by a part of its patches where some are dropped; what its classifier was given where a loss
+                   is of that
+  → window losses  cross-entropy, or binary cross-entropy over all classes that are known; others by --loss; the
+                   teacher's part in them
 """
 
 from __future__ import annotations
@@ -25,11 +27,14 @@ from hf_audio.config import LossConfig
 from hf_audio.data.index.pseudo_labels import CONFIDENCE
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.errors import InputError
-from hf_audio.losses import class_weights_from_counts, smooth_targets, window_losses_for
+from hf_audio.losses import TaskLoss, class_weights_from_counts
 from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics
-from hf_audio.models.inputs import model_inputs
+from hf_audio.models.embedding_tap import EmbeddingTap
+from hf_audio.models.heads import MARGIN_HEADS
+from hf_audio.models.inputs import model_inputs, with_own_mask
 from hf_audio.training.distillation import Distillation, refuse_mixing
 from hf_audio.training.objective import Batch, Objective, Places
+from hf_audio.training.patch_dropout import PatchDropout
 
 METADATA_DROPOUT = 0.2  # how likely a window's metadata is hidden in training, each field on its own
 
@@ -53,9 +58,10 @@ class Classification(Objective):
     Args:
         features: what is trained on.
         augment: see hf_audio.augment.Compose; for training batches only.
-        loss: which loss, and whether rare classes weigh more; by default cross-entropy.
+        loss: which losses, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
         distillation: a teacher, whose answers are learnt from too.
+        patch_dropout: of a spectrogram transformer, which patches training steps leave out.
     """
 
     metric_names = ("loss", *METRIC_NAMES)
@@ -68,45 +74,61 @@ class Classification(Objective):
         loss: LossConfig | None = None,
         label_smoothing: float = 0.0,
         distillation: Distillation | None = None,
+        patch_dropout: PatchDropout | None = None,
     ) -> None:
         _require_given_labels(features)
         self.features, self.labels, self.distillation = features, features.labels, distillation
-        self.augment, self.loss, self.label_smoothing = augment, loss or LossConfig(), label_smoothing
+        self.patch_dropout, self.augment, asked = patch_dropout, augment, loss or LossConfig()
         if distillation is not None and distillation.teacher.needs_whole_windows:
-            refuse_mixing(getattr(augment, "steps", ()))
-        self.class_weights = _class_weights(features, self.loss.class_weights)
-        self.window_losses = window_losses_for(features.labels, self.class_weights, self.loss)
+            refuse_mixing(augment)
+        self.window_losses = TaskLoss(
+            features.labels,
+            asked,
+            class_weights=_class_weights(features, asked.class_weights),
+            corpus=features.corpus,
+            label_smoothing=label_smoothing,
+        )
         self.main_metric = ("mean_average_precision" if features.labels.is_multi_label else "accuracy", True)
-        self.collator = self._collator_with({})
+        self.collator = self._collator()
         self.model: PreTrainedModel | None = None
         self.validated: ClipScores | None = None  # by the last evaluation
-        self.has_margin = False
+        self.has_margin, self.embedding = False, None
 
     def attach(self, model: PreTrainedModel) -> None:
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
         fields = getattr(model.config, "metadata", None)
         if fields:
-            self.collator = self._collator_with(fields)
-        # Only ArcFace looks at labels, for its margin; the loss is computed here in any case.
-        self.has_margin = getattr(model.config, "head", None) == "arcface"
+            self.collator = self._collator(fields)
+        if self.patch_dropout:
+            self.patch_dropout.attach(model)
+        # Only heads with a margin look at labels; the loss is computed here in any case.
+        self.has_margin = getattr(model.config, "head", None) in MARGIN_HEADS
+        if self.window_losses.reads_embedding:
+            self.embedding = EmbeddingTap(model)
+            self.own = self.window_losses.learned(self.embedding.size)
 
-    def _collator_with(self, fields: Mapping[str, Sequence[str]]) -> Any:
-        collator = FeatureCollator(self.features.extractor, self.labels, fields, stored=True)
+    def _collator(self, metadata_fields: Mapping[str, Sequence[str]] | None = None) -> Any:
+        features = self.features
+        collator = FeatureCollator(
+            features.extractor, features.labels, metadata_fields, stored=True, of_sound=features.of_sound
+        )
         return collator if self.distillation is None else self.distillation.collator_of(collator)
 
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:
-        batch, targets = self.collator.on_device(batch), batch["labels"]
+        varies_sound = getattr(self.augment, "of_sound", None) is not None
+        batch, targets = self.collator.on_device(batch, as_sound=varies_sound), batch["labels"]
         if self.augment is not None:
             windows, draws = (batch["input_values"], targets, batch["num_frames"]), self.augment.draw(places.keys)
             batch["input_values"], targets, batch["num_frames"] = self.augment(*windows, draws)
+            batch = with_own_mask(batch)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
         answers = self.distillation and self.distillation.answers(batch, targets)
-        if self.label_smoothing:
-            targets = smooth_targets(targets, self.label_smoothing, self.labels)
+        if self.patch_dropout:
+            model = self.patch_dropout.around(model, places, batch["num_frames"])
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none
         logits = model(**model_inputs(self.model, batch), **margins).logits
-        losses = self.window_losses(logits, targets)
+        losses = self.window_losses(logits, targets, self.embedding.take() if self.embedding else None)
         return losses if answers is None else self.distillation.blended(losses, logits, answers)
 
     def answers(self, model: PreTrainedModel, batch: Batch, places: Places) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -116,26 +138,19 @@ class Classification(Objective):
 
     def metrics(self, answers: np.ndarray, truth: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
         self.validated = clips = average_per_clip(answers, *truth)
-        loss = self.window_losses(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
+        loss = self.window_losses.of_logits(torch.from_numpy(answers), torch.from_numpy(truth[0])).mean().item()
         scores = validation_metrics(self.labels.probabilities(clips.logits), clips.targets, self.labels)
         return {"loss": loss, **scores}
 
-    def _loss(self) -> str:
-        """The loss with the settings that it has."""
-        own = {"focal": ("focal_gamma",), "asymmetric": ("positive_gamma", "negative_gamma", "negative_margin")}
-        values = [f"{name} {getattr(self.loss, name):g}" for name in own.get(self.loss.loss, ())]
-        return ", ".join([self.loss.loss, *values])
-
     def settings(self) -> dict[str, Any]:
-        weights, augment = self.class_weights, self.augment
+        augment = self.augment
         return {
             "objective": "classification",
-            "loss": self._loss(),
-            "label_smoothing_factor": self.label_smoothing,
-            "class_weights": None if weights is None else [round(float(weight), 6) for weight in weights],
+            **self.window_losses.settings(),
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
             **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
+            **(self.patch_dropout.settings() if self.patch_dropout else {}),
         }
 
 
@@ -145,7 +160,7 @@ def _require_given_labels(features: FeatureDataset) -> None:
         rows = features.splits[split]
         if CONFIDENCE in (rows.column_names or ()) and any(one is not None for one in rows[CONFIDENCE]):
             raise InputError(
-                f"The {split} split of {features.source} has pseudo-labelled clips, whose labels no score can be taken "
+                f"The {split} split of {features.source} has pseudo-labeled clips, whose labels no score can be taken "
                 "by: build features in which training alone has any"
             )
 

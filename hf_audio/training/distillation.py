@@ -143,9 +143,10 @@ def shared_classes(name: str, theirs: LabelSpace, labels: LabelSpace) -> list[st
     return shared
 
 
-def refuse_mixing(steps: Sequence[Any]) -> None:
-    """Refuses augmentations that mix windows, where a teacher's answers are of whole ones. Raises InputError."""
-    for step in steps:
+def refuse_mixing(augment: Any) -> None:
+    """Refuses augmentation that mixes windows, where a teacher's answers are of whole ones. Raises InputError."""
+    parts = (augment, getattr(augment, "sound", None), getattr(augment, "features", None))
+    for step in (step for part in parts for step in getattr(part, "steps", ())):
         if getattr(step, "mixes_windows", False):
             raise InputError(
                 f"--teacher_logits are of windows as they are stored, and {type(step).__name__} mixes several: leave "

@@ -24,6 +24,7 @@ from transformers import TrainingArguments
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.loading.streaming import StreamedWindows, max_workers
 from hf_audio.errors import InputError
+from hf_audio.training.balanced_order import balanced_order
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,11 @@ class EpochBatches(Sampler[list[int]]):
     Args:
         layout: of the epoch.
         seed: of its order; None reads the windows as they are stored.
+        shares: how often each window is drawn, see `window_shares`; None reads each once.
     """
 
-    def __init__(self, layout: BatchLayout, seed: int | None) -> None:
-        self.layout, self.seed, self.epoch = layout, seed, 0
+    def __init__(self, layout: BatchLayout, seed: int | None, shares: np.ndarray | None = None) -> None:
+        self.layout, self.seed, self.shares, self.epoch = layout, seed, shares, 0
 
     def __len__(self) -> int:
         return self.layout.num_micro_batches
@@ -113,6 +115,8 @@ class EpochBatches(Sampler[list[int]]):
     def _order(self) -> np.ndarray:
         if self.seed is None:
             return np.arange(self.layout.num_windows)
+        if self.shares is not None:
+            return balanced_order(self.shares, np.random.default_rng((self.seed, self.epoch)))
         seed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0]) & (2**63 - 1)
         return torch.randperm(self.layout.num_windows, generator=torch.Generator().manual_seed(seed)).numpy()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_audio.data.loading.features_dataset import FeatureDataset
@@ -64,6 +64,8 @@ class Objective(ABC):
         main_metric: what the best checkpoint is chosen by, where a run names no other, and whether more is better.
         metric_names: all that `metrics` may give.
         has_classes: whether its model is a classifier, whose scores of clips can be evaluated.
+        own: what it learns beside the model, such as the centers of a loss, where there is any; see
+            `own_parameters.py`. Its `learning_rate` is that of its parameters.
     """
 
     features: FeatureDataset
@@ -71,6 +73,7 @@ class Objective(ABC):
     main_metric: tuple[str, bool]
     metric_names: tuple[str, ...]
     has_classes: bool = True
+    own: nn.Module | None = None
 
     @abstractmethod
     def losses(self, model: PreTrainedModel, batch: Batch, places: Places) -> Tensor:

@@ -58,7 +58,9 @@ class Pretraining(Objective):
 
     def __init__(self, features: FeatureDataset) -> None:
         self.features = features
-        self.collator = PretrainingCollator(features.extractor, features.labels, stored=True)
+        self.collator = PretrainingCollator(
+            features.extractor, features.labels, stored=True, of_sound=features.of_sound
+        )
         self.num_patches = 0
 
     def attach(self, model: PretrainingModel) -> None:

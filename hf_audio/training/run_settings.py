@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
 from transformers import PreTrainedModel, TrainerState, TrainingArguments
 
+from hf_audio.config.optimizing import OptimizingConfig
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.finished_work import digest, digest_of_folder
 from hf_audio.models.lora import is_lora
 from hf_audio.models.origin import origin_of
 from hf_audio.privacy import public_name
 from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
+from hf_audio.training.balanced_order import class_shares
+from hf_audio.training.layer_plan import PlannedLayer, plan_settings
 from hf_audio.training.objective import Objective
 
 OF_THE_MODEL = "model."  # in front of the fields of its config
 TRAINABLE = "trainable weights"
+CLASSES_DRAWN = "share of windows drawn"  # by class, where sampling is balanced
 
 
 def run_settings(
@@ -55,6 +61,29 @@ def run_settings(
         "early_stopping_patience": patience,
     }
     return json.loads(json.dumps(settings, default=str))
+
+
+def optimizing_settings(
+    optimizing: OptimizingConfig, plan: Sequence[PlannedLayer], features: FeatureDataset, shares: np.ndarray | None
+) -> dict[str, Any]:
+    """Those of `run_settings` that say how weights are found, as far as they act.
+
+    Args:
+        plan: see `plan_layers`.
+        shares: see `window_shares`.
+    """
+    schedule = optimizing.lr_schedule
+    decays = schedule in ("step", "exponential")
+    found = {
+        "layers": plan_settings(plan),
+        "lr_decay_factor": optimizing.lr_decay_factor if decays else None,
+        "lr_decay_epochs": optimizing.lr_decay_epochs if decays else None,
+        "ema_decay": optimizing.ema_decay or None,
+        "swa_epochs": optimizing.swa_epochs or None,
+        "balanced_sampling": None if shares is None else optimizing.balanced_sampling,
+        CLASSES_DRAWN: None if shares is None else class_shares(features, shares),
+    }
+    return found | ({"lr_scheduler_type": schedule, "lr_scheduler_kwargs": None} if schedule else {})
 
 
 def run_facts(
@@ -100,7 +129,23 @@ def _decided(settings: Mapping[str, Any]) -> dict[str, Any]:
         "learning_rate": settings["learning_rate"],
         "lr_scheduler": settings["lr_scheduler_type"],
         "weight_decay": settings["weight_decay"],
+        "optimizing": _in_words(settings),
         "precision": "fp32" if precision == "no" else precision,
         "seed": settings["seed"],
         "settings": {name: value for name, value in settings.items() if not name.startswith(OF_THE_MODEL)},
     }
+
+
+def _in_words(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What acted of OptimizingConfig, for a table."""
+    ema, swa, layers = settings["ema_decay"], settings["swa_epochs"], settings["layers"] or []
+    words = {
+        "published weights": f"moving average, decay {ema:g}" if ema else swa and f"mean of the last {swa} epochs",
+        "sampling": settings["balanced_sampling"] and f"balanced by class ({settings['balanced_sampling']})",
+    }
+    rates = sorted({rate for _, rate, _ in layers})
+    if len(rates) > 1:
+        words["learning rates of layers"] = f"{rates[0]:.3g} to {rates[-1]:.3g}, the head's {layers[0][1]:.3g}"
+    if layers and layers[-1][2]:
+        words["unfrozen"] = f"from the head down, a layer after every {layers[1][2]:g} epochs"
+    return {name: value for name, value in words.items() if value}

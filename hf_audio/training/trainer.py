@@ -23,9 +23,10 @@ import torch
 from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 from transformers.trainer_callback import TrainerState
 
+from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
@@ -35,6 +36,7 @@ from hf_audio.models.usage import Usage
 from hf_audio.predictor import Predictor
 from hf_audio.ranks import from_first_process
 from hf_audio.training.arguments import own_arguments
+from hf_audio.training.balanced_order import window_shares
 from hf_audio.training.checkpoints import (
     RUN_FILE,
     STATE_FILE,
@@ -48,15 +50,18 @@ from hf_audio.training.checkpoints import (
     warn_of_another_order,
 )
 from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windows
+from hf_audio.training.layer_plan import plan_layers
 from hf_audio.training.objective import Objective, Places
+from hf_audio.training.optimized_trainer import OptimizedTrainer
+from hf_audio.training.own_parameters import load_own, optimize_own, require_unsharded, save_own
 from hf_audio.training.run_folder import load_weights, write_model
-from hf_audio.training.run_settings import run_facts, run_settings
+from hf_audio.training.run_settings import optimizing_settings, run_facts, run_settings
 from hf_audio.training.sharding import name_blocks
 from hf_audio.training.synced_batch_norm import sync_batch_norms
 from hf_audio.training.trackers import prepare_trackers, told_in_public
 
 
-class AudioTrainer(Trainer):
+class AudioTrainer(OptimizedTrainer):
     """Trains a model by an objective, saves and restores the run, and leaves its best model in the run folder.
 
     The best checkpoint is that with the best `main_metric` of the objective, unless `metric_for_best_model` names
@@ -66,6 +71,7 @@ class AudioTrainer(Trainer):
         model: stock, ours or LoRA, see `build_model`; of pretraining from `pretraining_model`.
         args: transformers' own; `output_dir` is the run folder.
         objective: what is asked of the model: Classification, Pretraining.
+        optimizing: rates of layers, schedules, averaged weights, balanced sampling; by default none of them.
         early_stopping_patience: evaluations without a better score before training stops; 0 never stops.
         overwrite_run: start anew where another run, or a part of this one, lies in the run folder.
         callbacks: further ones.
@@ -80,16 +86,21 @@ class AudioTrainer(Trainer):
         args: TrainingArguments,
         objective: Objective,
         *,
+        optimizing: OptimizingConfig | None = None,
         early_stopping_patience: int = 0,
         overwrite_run: bool = False,
         callbacks: list | None = None,
     ) -> None:
         self.objective, self.overwrite_run = objective, overwrite_run
+        self.optimizing = optimizing or OptimizingConfig()
         objective.attach(model)
         self.run_folder = require_writable(Path(args.output_dir))
-        args = own_arguments(args, model, objective, early_stopping_patience)
-        self.settings = run_settings(args, model, objective, early_stopping_patience)
+        args = own_arguments(args, model, objective, early_stopping_patience, self.optimizing)
         windows = train_windows(objective.features, args)
+        self.shares = window_shares(objective, self.optimizing.balanced_sampling)
+        self.plan = plan_layers(model, args.learning_rate, self.optimizing)
+        self.settings = run_settings(args, model, objective, early_stopping_patience)
+        self.settings |= optimizing_settings(self.optimizing, self.plan, objective.features, self.shares)
         self.layout = layout_of(windows, args)
         self.division = windows.order.division if isinstance(windows, StreamedWindows) else None
         if args.world_size > 1:
@@ -111,8 +122,10 @@ class AudioTrainer(Trainer):
         self._micro_batch = 0
         told_in_public(self.args, model)
         prepare_trackers(self.callback_handler.callbacks, self.run_folder)
+        require_unsharded(objective.own, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.is_fsdp_enabled:
             name_blocks(self.accelerator.state.fsdp_plugin, model)
+        self.add_optimizing()
 
     @property
     def features(self) -> FeatureDataset:
@@ -128,7 +141,7 @@ class AudioTrainer(Trainer):
             workers, batches = windows.num_workers, StreamedBatches(windows)
         else:
             seed = args.data_seed if args.train_sampling_strategy == "random" else None
-            workers, batches = args.dataloader_num_workers, EpochBatches(self.layout, seed)
+            workers, batches = args.dataloader_num_workers, EpochBatches(self.layout, seed, self.shares)
         return DataLoaderShard(
             windows,
             device=args.device,
@@ -152,6 +165,8 @@ class AudioTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         self._micro_batch = 0
+        if self.objective.own is not None:
+            self.objective.own.zero_grad()  # of the model's gradients Trainer takes care
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -165,6 +180,13 @@ class AudioTrainer(Trainer):
         divided_by = self.current_gradient_accumulation_steps * self.args.world_size
         return losses[: share.num_counted].sum() * (divided_by / share.num_in_step)
 
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.objective.own is not None:
+            optimize_own(self.objective.own, optimizer, self.args.device, self.args.world_size)
+        return optimizer
+
     # Evaluation.
 
     def predictor(self) -> Predictor:
@@ -173,12 +195,12 @@ class AudioTrainer(Trainer):
             raise InputError(
                 "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
             )
-        args, manifest = self.args, self.features.manifest
+        args = self.args
         options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
         options["num_workers"] = args.dataloader_num_workers
         if self.is_fsdp_enabled:
             return Predictor.load(str(self.run_folder), **options)
-        usage = Usage(window_s=manifest["window_s"], hop_s=manifest["hop_s"])
+        usage = Usage.of_features(self.features.manifest)
         return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -297,6 +319,16 @@ class AudioTrainer(Trainer):
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             write_model(self.run_folder, model, state, self.processing_class, self.objective)
         self.accelerator.wait_for_everyone()
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.objective.own is not None and self.args.should_save:
+            save_own(self.objective.own, output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.objective.own is not None and checkpoint is not None:
+            load_own(self.objective.own, checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         target = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)

@@ -26,7 +26,7 @@ from hf_audio.data.loading.dataset_files import DatasetFiles
 from hf_audio.data.loading.shard_reader import ShardReader
 from hf_audio.errors import InputError
 from hf_audio.files import MAX_JSON_BYTES, MAX_TABLE_BYTES
-from hf_audio.kinds import Kind, kind_of, kind_of_extractor
+from hf_audio.kinds import Kind, OfSound, kind_of, kind_of_extractor
 
 # what a dataset has beside its shards, and bytes that it has at most
 FILES = {
@@ -53,6 +53,8 @@ class FeatureDataset:
         source: folder or Hub repository it was loaded from.
         index: index.parquet, where the clips are listed.
         streamed: what reads a streamed train split from any of its rows on; None where all splits are local.
+        of_sound: how features are computed of the sound in the rows, see `computed_features`; None where features are
+            stored.
     """
 
     splits: dict[str, Dataset | IterableDataset]
@@ -62,6 +64,7 @@ class FeatureDataset:
     source: str
     index: Path | None = None
     streamed: ShardReader | None = None
+    of_sound: OfSound | None = None
 
     @property
     def name(self) -> str:
@@ -72,7 +75,7 @@ class FeatureDataset:
     @property
     def kind(self) -> Kind:
         """What its features are: fbank, spectrogram, waveform, classical ..."""
-        return kind_of(self.parameters)
+        return self.of_sound or kind_of(self.parameters)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -85,9 +88,19 @@ class FeatureDataset:
         return self.manifest["window_s"]
 
     @property
+    def corpus(self) -> str:
+        """Title of the corpus that it was built of."""
+        return self.manifest["corpus"]["name"]
+
+    @property
     def window_frames(self) -> int:
         """Length of a full window: frames (fbank, spectrogram), samples (waveform) or steps (classical)."""
         return self.kind.window_frames(self.extractor, self.manifest)
+
+    @property
+    def longest_row(self) -> int:
+        """Length of a full window as rows count it in num_frames: samples where features are computed of sound."""
+        return self.of_sound.window_samples if self.of_sound else self.window_frames
 
     @property
     def clip_columns(self) -> ClipColumns:
@@ -229,6 +242,7 @@ class FeatureCollator:
         metadata_fields: what a batch is to carry of its clips' metadata: the known values of each field, as text.
         stored: leave windows as they are stored where their kind can, for `on_device` to make inputs of them. Workers
             of a machine without an accelerator do it themselves: they have the time that training lacks.
+        of_sound: of a dataset whose features are computed of stored sound; None of stored features.
     """
 
     def __init__(
@@ -237,9 +251,10 @@ class FeatureCollator:
         labels: LabelSpace,
         metadata_fields: Mapping[str, Sequence[str]] | None = None,
         stored: bool = False,
+        of_sound: OfSound | None = None,
     ) -> None:
         self.stored = stored
-        self.extractor, self.kind = extractor, kind_of_extractor(extractor)
+        self.extractor, self.kind = extractor, of_sound or kind_of_extractor(extractor)
         self.labels = labels
         self.metadata_ids = {
             field: {value: number for number, value in enumerate(values, start=1)}
@@ -255,30 +270,39 @@ class FeatureCollator:
             (waveform) or `[batch, steps, features]` (classical); for waveforms whatever else the extractor gives, such
             as `attention_mask`, or `input_features` in its place. `num_frames` int64 `[batch]`: how many frames
             (samples, steps) of each window are no padding. `labels` float32 `[batch, classes]`: 1 present, 0 absent,
-            NaN unknown; of pseudo-labelled clips, probabilities. `clip_keys` int64 `[batch]`, and if asked for
+            NaN unknown; of pseudo-labeled clips, probabilities. `clip_keys` int64 `[batch]`, and if asked for
             `metadata` int64 `[batch, fields]`: 0 where a clip's value is not known, else its place among the field's
             values, from 1.
         """
         batch = {
-            **self._windows(rows),
             "num_frames": torch.tensor([row["num_frames"] for row in rows], dtype=torch.int64),
             "labels": torch.from_numpy(np.stack([target_of(row, self.labels) for row in rows])),
             "clip_keys": torch.tensor([clip_key(row["clip_id"]) for row in rows], dtype=torch.int64),
+            **self._windows(rows),
         }
         if self.metadata_ids:
             batch["metadata"] = torch.tensor([self._metadata_of(row) for row in rows], dtype=torch.int64)
         return batch
 
-    def on_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """A batch with the model's inputs, made on the batch's device of what is stored."""
+    def on_device(self, batch: Mapping[str, Any], *, as_sound: bool = False) -> dict[str, Any]:
+        """A batch with the model's inputs, made on the batch's device of what is stored.
+
+        Args:
+            as_sound: leave sound of which features are to be computed as it is, `input_values` `[batch, samples]` and
+                `num_frames` its samples: augmentation of waveforms comes before.
+        """
         names = batch.get(STORED, ())
         kept = {name: value for name, value in batch.items() if name not in (*names, STORED)}
-        if names:
-            kept |= self.kind.inputs_of({name: batch[name] for name in names}, batch["num_frames"], self.extractor)
+        stored = {name: batch[name] for name in names}
+        if as_sound:
+            kept["input_values"] = self.kind.sound_of(stored)
+        elif names:
+            kept |= self.kind.inputs_of(stored, batch["num_frames"], self.extractor)
         return kept
 
     def _windows(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        is_stored = self.stored and (torch.accelerator.is_available() or get_worker_info() is None)
+        leaves_work = self.kind.is_computed or torch.accelerator.is_available() or get_worker_info() is None
+        is_stored = self.stored and leaves_work
         stored = self.kind.stored_batch(rows, self.extractor) if is_stored else None
         return self.kind.batch(rows, self.extractor) if stored is None else {**stored, STORED: tuple(stored)}
 

@@ -1,4 +1,5 @@
-"""What Inference Endpoints run of a published model: each file goes out as handler.py, beside the card, as it is here.
+"""What Inference Endpoints run of a published model: `network.py` or `classical.py`, with `request.py` in front.
 
-Nothing of hf_audio imports them, and they import nothing of hf_audio.
+`publishing/handler.py` makes one file of the two, which goes out as handler.py beside the card. Nothing of hf_audio
+imports them, and they import nothing of hf_audio.
 """

@@ -9,21 +9,15 @@ also be base64 text, or {"array": samples, "sampling_rate": Hz}.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skops.io
-import soundfile
-import soxr
 from transformers import AutoFeatureExtractor
 
-MAX_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
-
-EXPECTED = "A recording is at least one sample, finite, [samples] or [channels, samples], at a rate in Hz"
+from .request import padded, request_of, resampled, samples_of, scores_of
 
 
 class EndpointHandler:
@@ -49,8 +43,8 @@ class EndpointHandler:
         Raises:
             ValueError: no recording, or parameters that there are not.
         """
-        top_k, function = parameters_of(data, "sigmoid" if self.several else "softmax")
-        samples, sample_rate = samples_of(data.get("inputs"))
+        inputs, top_k, function = request_of(data, "sigmoid" if self.several else "softmax")
+        samples, sample_rate = samples_of(inputs)
         mono, rate = samples.mean(axis=1), self.extractor.sampling_rate
         sound, starts = padded(resampled(mono, sample_rate, rate), self.rule)
         window = self.rule["window"]
@@ -99,74 +93,3 @@ class Network:
             self.model(**self.extractor(windows, sampling_rate=self.rate, return_tensors="pt"))
         hook.remove()
         return seen[-1].numpy()
-
-
-def parameters_of(data: dict[str, Any], function: str) -> tuple[int | None, str]:
-    """`top_k` and `function_to_apply` of a request."""
-    found = {} if data.get("parameters") is None else data["parameters"]
-    given = {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
-    others = set(given) - {"top_k", "function_to_apply"} or not isinstance(found, dict)
-    top_k, function = given.get("top_k"), given.get("function_to_apply", function)
-    is_count = top_k is None or (type(top_k) is int and top_k >= 1)
-    if others or function not in ("sigmoid", "softmax", "none") or not is_count:
-        raise ValueError(
-            f"Parameters are top_k, from 1, and function_to_apply, sigmoid, softmax or none; found {found}"
-        )
-    return top_k, function
-
-
-def samples_of(inputs: Any) -> tuple[np.ndarray, int]:
-    """float32 `[samples, channels]` and their rate, of what a request holds."""
-    if isinstance(inputs, dict) and "sampling_rate" in inputs and {"array", "raw"} & set(inputs):
-        try:
-            samples = np.asarray(inputs.get("array", inputs.get("raw")), dtype=np.float32)
-            rate = int(inputs["sampling_rate"])
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{EXPECTED} ({error})") from error
-        samples = samples[:, None] if samples.ndim == 1 else samples.T
-    else:
-        samples, rate = decoded(base64.b64decode(inputs, validate=True) if isinstance(inputs, str) else inputs)
-    if samples.ndim != 2 or not samples.size or rate < 1 or not np.isfinite(samples).all():
-        raise ValueError(EXPECTED)
-    return samples, rate
-
-
-def decoded(content: Any) -> tuple[np.ndarray, int]:
-    """A file of sound, in memory."""
-    if not isinstance(content, bytes | bytearray) or not content:
-        raise ValueError('inputs must be the bytes of a recording, base64, or {"array": samples, "sampling_rate": Hz}')
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.frames * file.channels > MAX_SAMPLES:
-                raise ValueError(f"The recording has more than the {MAX_SAMPLES:,} samples that are taken: cut it")
-            return file.read(dtype="float32", always_2d=True), file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"The recording cannot be read ({error.error_string}): send WAV, FLAC, MP3 or Ogg") from error
-
-
-def resampled(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """`[samples]` at the rate of the model."""
-    return sound if rate == wanted else soxr.resample(sound, rate, wanted)
-
-
-def padded(sound: np.ndarray, rule: dict[str, int]) -> tuple[np.ndarray, list[int]]:
-    """A sound of whole frames, padded to be heard, and where its windows start, as the model was evaluated."""
-    window, hop, shortest, step = (rule[name] for name in ("window", "hop", "shortest", "step"))
-    sound = np.pad(sound, (0, max(0, shortest - len(sound))))
-    sound = sound[: len(sound) - (len(sound) - shortest) % step]
-    starts = list(range(0, max(len(sound) - window, 0) + 1, hop))
-    if 2 * (len(sound) - starts[-1] - window) >= hop:
-        starts.append(len(sound) - window)
-    return sound, starts
-
-
-def scores_of(logits: np.ndarray, function: str) -> np.ndarray:
-    """Scores of the mean logits."""
-    if not np.isfinite(logits).all():
-        raise ValueError("The model's answers are not finite: look for samples far outside of [-1, 1]")
-    if function == "sigmoid":
-        return 1 / (1 + np.exp(-logits))
-    if function == "softmax":
-        scores = np.exp(logits - logits.max())
-        return scores / scores.sum()
-    return logits

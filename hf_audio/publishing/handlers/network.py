@@ -9,22 +9,17 @@ base64 text, or {"array": samples, "sampling_rate": Hz}.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-MAX_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
-BATCH_SIZE = 32
+from .request import padded, request_of, resampled, samples_of, scores_of
 
-EXPECTED = "A recording is at least one sample, finite, [samples] or [channels, samples], at a rate in Hz"
+BATCH_SIZE = 32
 
 
 class EndpointHandler:
@@ -53,13 +48,11 @@ class EndpointHandler:
         Raises:
             ValueError: no recording, or parameters that there are not.
         """
-        top_k, function = parameters_of(data, "sigmoid" if self.several else "softmax")
-        samples, sample_rate = samples_of(data.get("inputs"))
-        stereo = getattr(self.extractor, "is_stereo", False)
-        sound = resampled(
-            pair_of(samples) if stereo else samples.mean(axis=1), sample_rate, self.extractor.sampling_rate
-        )
-        windows = windows_of(sound, self.rule)
+        inputs, top_k, function = request_of(data, "sigmoid" if self.several else "softmax")
+        samples, sample_rate = samples_of(inputs)
+        heard = pair_of(samples) if getattr(self.extractor, "is_stereo", False) else samples.mean(axis=1)
+        sound, starts = padded(resampled(heard, sample_rate, self.extractor.sampling_rate), self.rule)
+        windows = [sound[..., start : start + self.rule["window"]] for start in starts]
         parts = [self._logits(windows[first : first + BATCH_SIZE]) for first in range(0, len(windows), BATCH_SIZE)]
         scores = scores_of(torch.cat(parts).double().mean(dim=0).numpy(), function)
         order = np.argsort(-scores, kind="stable")[:top_k]
@@ -73,78 +66,6 @@ class EndpointHandler:
             return self.model(**inputs).logits.float().cpu()
 
 
-def parameters_of(data: dict[str, Any], function: str) -> tuple[int | None, str]:
-    """`top_k` and `function_to_apply` of a request."""
-    found = {} if data.get("parameters") is None else data["parameters"]
-    given = {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
-    others = set(given) - {"top_k", "function_to_apply"} or not isinstance(found, dict)
-    top_k, function = given.get("top_k"), given.get("function_to_apply", function)
-    is_count = top_k is None or (type(top_k) is int and top_k >= 1)
-    if others or function not in ("sigmoid", "softmax", "none") or not is_count:
-        raise ValueError(
-            f"Parameters are top_k, from 1, and function_to_apply, sigmoid, softmax or none; found {found}"
-        )
-    return top_k, function
-
-
-def samples_of(inputs: Any) -> tuple[np.ndarray, int]:
-    """float32 `[samples, channels]` and their rate, of what a request holds."""
-    if isinstance(inputs, dict) and "sampling_rate" in inputs and {"array", "raw"} & set(inputs):
-        try:
-            samples = np.asarray(inputs.get("array", inputs.get("raw")), dtype=np.float32)
-            rate = int(inputs["sampling_rate"])
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{EXPECTED} ({error})") from error
-        samples = samples[:, None] if samples.ndim == 1 else samples.T
-    else:
-        samples, rate = decoded(base64.b64decode(inputs, validate=True) if isinstance(inputs, str) else inputs)
-    if samples.ndim != 2 or not samples.size or rate < 1 or not np.isfinite(samples).all():
-        raise ValueError(EXPECTED)
-    return samples, rate
-
-
-def decoded(content: Any) -> tuple[np.ndarray, int]:
-    """A file of sound, in memory."""
-    if not isinstance(content, bytes | bytearray) or not content:
-        raise ValueError('inputs must be the bytes of a recording, base64, or {"array": samples, "sampling_rate": Hz}')
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.frames * file.channels > MAX_SAMPLES:
-                raise ValueError(f"The recording has more than the {MAX_SAMPLES:,} samples that are taken: cut it")
-            return file.read(dtype="float32", always_2d=True), file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"The recording cannot be read ({error.error_string}): send WAV, FLAC, MP3 or Ogg") from error
-
-
 def pair_of(samples: np.ndarray) -> np.ndarray:
     """Left and right, `[samples, 2]`: of mono twice the same."""
     return samples[:, :2] if samples.shape[1] > 1 else np.repeat(samples, 2, axis=1)
-
-
-def resampled(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """`[samples]` or `[samples, 2]` → `[samples]` or `[2, samples]` at the rate of the model."""
-    return (sound if rate == wanted else soxr.resample(sound, rate, wanted)).T
-
-
-def windows_of(sound: np.ndarray, rule: dict[str, int]) -> list[np.ndarray]:
-    """The windows that the model was evaluated on, of `[..., samples]`; a short sound is one, padded to be heard."""
-    window, hop, shortest, step = (rule[name] for name in ("window", "hop", "shortest", "step"))
-    padding = max(0, shortest - sound.shape[-1])
-    sound = np.pad(sound, [(0, 0)] * (sound.ndim - 1) + [(0, padding)])
-    sound = sound[..., : sound.shape[-1] - (sound.shape[-1] - shortest) % step]
-    starts = list(range(0, max(sound.shape[-1] - window, 0) + 1, hop))
-    if 2 * (sound.shape[-1] - starts[-1] - window) >= hop:
-        starts.append(sound.shape[-1] - window)
-    return [sound[..., start : start + window] for start in starts]
-
-
-def scores_of(logits: np.ndarray, function: str) -> np.ndarray:
-    """Scores of the mean logits."""
-    if not np.isfinite(logits).all():
-        raise ValueError("The model's answers are not finite: look for samples far outside of [-1, 1]")
-    if function == "sigmoid":
-        return 1 / (1 + np.exp(-logits))
-    if function == "softmax":
-        scores = np.exp(logits - logits.max())
-        return scores / scores.sum()
-    return logits

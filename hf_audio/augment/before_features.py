@@ -1,0 +1,82 @@
+"""Augmentation of sound whose features are computed on the device: first as waveforms, then as what was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from transformers import FeatureExtractionMixin
+
+from hf_audio.augment.compose import Compose, augmentation_for
+from hf_audio.augment.draws import Draws, Lot
+from hf_audio.augment.waveform import Gain, Polarity, WaveformStep
+from hf_audio.config import AugmentConfig
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.errors import InputError
+from hf_audio.kinds import OfSound
+
+
+@dataclass(frozen=True)
+class BeforeFeatures:
+    """Waveforms → augmented → features → augmented.
+
+    Attributes:
+        sound: what is done to the waveforms.
+        features: what is done to the features, or None.
+        of_sound: how they are computed.
+        extractor: of the dataset, which says how.
+    """
+
+    sound: Compose
+    features: Compose | None
+    of_sound: OfSound = field(repr=False)  # run settings name the dataset, which decides these two
+    extractor: FeatureExtractionMixin = field(repr=False)
+
+    def draw(self, places: Sequence[tuple[int, ...]]) -> Draws:
+        """The numbers of a micro-batch, see `Compose.draw`: each window's generator goes on from sound to features."""
+        lot = Lot.at(places)
+        steps = (*self.sound.steps, *(self.features.steps if self.features else ()))
+        return Draws.of([step.draw(lot) for step in steps])
+
+    def __call__(
+        self, waveforms: Tensor, targets: Tensor, num_samples: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Waveforms float32 `[batch, samples]` → a model's inputs, targets and num_frames, see `Compose`."""
+        of_waveforms, of_features = draws.split(len(self.sound.steps))
+        waveforms, targets, num_samples = self.sound(waveforms, targets, num_samples, of_waveforms)
+        values, num_frames = self.of_sound.features_of(waveforms, num_samples, self.extractor)
+        if self.features is None:
+            return values, targets, num_frames
+        return self.features(values, targets, num_frames, of_features)
+
+
+def augmentation_of(
+    features: FeatureDataset, config: AugmentConfig, steps: tuple[WaveformStep, ...] = ()
+) -> Compose | BeforeFeatures | None:
+    """The augmentation that settings ask for, of stored features or of those that are computed of sound.
+
+    Args:
+        steps: of waveforms, as `waveform_steps` gives them.
+
+    Raises:
+        InputError: as `augmentation_for` does; or what the features have nothing of.
+    """
+    extractor = features.extractor
+    if features.of_sound is None or not steps:
+        return augmentation_for(config, extractor, features.labels, steps)
+    _refuse_unheard(steps, extractor)
+    of_features = augmentation_for(config, extractor, features.labels)
+    return BeforeFeatures(Compose(steps, None), of_features, features.of_sound, extractor)
+
+
+def _refuse_unheard(steps: Sequence[WaveformStep], extractor: FeatureExtractionMixin) -> None:
+    by_clip = getattr(extractor, "normalization", None) == "clip"
+    unheard = [
+        ("polarity", Polarity, True, "spectrograms have no signs"),
+        ("gain", Gain, by_clip, "--normalization clip takes each window's level away"),
+    ]
+    for name, kind, is_unheard, why in unheard:
+        if is_unheard and any(isinstance(step, kind) for step in steps):
+            flag = f"--wave_{name}_probability"
+            raise InputError(f"{flag} would do nothing here, since {why}: leave it out ({flag} 0)")

@@ -1,0 +1,58 @@
+"""Mixup and CutMix in one run: each window gets one of both, or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from hf_audio.augment.cutmix import CutMix, CutMixNumbers
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.energies import Windows
+from hf_audio.augment.mixup import Mixup, MixupNumbers, mixup_numbers
+
+MixOrCutNumbers = NamedTuple(
+    "MixOrCutNumbers",
+    [(f"mixup_{name}", object) for name in MixupNumbers._fields]
+    + [(f"cutmix_{name}", object) for name in CutMixNumbers._fields],
+)
+
+
+@dataclass(frozen=True)
+class MixOrCut:
+    """Mixes some windows with others and cuts a part of others into some, none both.
+
+    One number decides, as where timm has both; here each has its own probability, and the rest stays as it is. What a
+    window gets is of its partner as it came, so nothing has parts of three.
+
+    Attributes:
+        mixup, cutmix: with their probabilities, which are together at most 1.
+    """
+
+    mixup: Mixup
+    cutmix: CutMix
+    reads_energies = True
+    mixes_windows = True
+
+    def draw(self, lot: Lot) -> MixOrCutNumbers:
+        mixed, cut = (replace(one, probability=1.0).draw(lot) for one in (self.mixup, self.cutmix))
+        chance = lot.uniform()[:, 0]
+        is_mixed = chance < self.mixup.probability
+        is_cut = ~is_mixed & (chance < self.mixup.probability + self.cutmix.probability)
+        mixed = mixup_numbers(np.where(is_mixed, mixed.share, np.float32(1)), mixed.partner)
+        cut = cut._replace(share=np.where(is_cut, cut.share, 1.0))
+        return MixOrCutNumbers(*mixed, *cut)
+
+    def apply(self, windows: Windows, drawn: MixOrCutNumbers) -> Windows:
+        first = len(MixupNumbers._fields)
+        mixed = self.mixup.apply(windows, MixupNumbers(*drawn[:first]))
+        cut = self.cutmix.apply(windows, CutMixNumbers(*drawn[first:]))
+        is_cut = drawn.cutmix_share < 1
+        return Windows(
+            torch.where(is_cut.view(-1, 1, 1, 1), cut.values, mixed.values),
+            torch.where(is_cut.view(-1, 1), cut.targets, mixed.targets),
+            torch.where(is_cut, cut.num_frames, mixed.num_frames),
+            windows.frames,
+        )

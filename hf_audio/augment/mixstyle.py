@@ -1,0 +1,61 @@
+"""Freq-MixStyle: how loud and how lively each band of frequency is moves towards another recording's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.energies import Windows
+
+MIN_STD = 0.01  # of natural logarithms: a band without any change has no deviation to divide by
+
+
+class MixStyleNumbers(NamedTuple):
+    """Of each window the share of its own statistics, 1 where they stay, and the partner's place in the batch."""
+
+    share: Any
+    partner: Any
+
+
+@dataclass(frozen=True)
+class FrequencyMixStyle:
+    """Gives each bin of a window a mean and a standard deviation over time between its own and a partner's.
+
+    Those of log energies say much of room and microphone and little of what is heard, so labels stay. It is MixStyle
+    (Zhou et al. 2021, arXiv 2104.02008) on statistics of frequencies (Kim et al. 2022, arXiv 2206.12513; Schmid et al.,
+    CP-JKU's submission to DCASE 2022). Only frames that are no padding count. Channels have statistics of their own.
+
+    Attributes:
+        alpha: both parameters of the Beta distribution of the share; Schmid et al. have 0.3.
+        probability: that a window is changed at all.
+    """
+
+    alpha: float
+    probability: float = 0.5
+    reads_energies = True
+
+    def draw(self, lot: Lot) -> MixStyleNumbers:
+        share = np.array([random.beta(self.alpha, self.alpha) for random in lot.randoms])
+        partner = lot.partners(1)[:, 0]
+        is_changed = lot.uniform()[:, 0] < self.probability
+        return MixStyleNumbers(np.where(is_changed, share, 1.0), partner)
+
+    def apply(self, windows: Windows, drawn: MixStyleNumbers) -> Windows:
+        mean, std = statistics(windows)
+        partner, share = drawn.partner.long(), drawn.share.view(-1, 1, 1, 1)
+        scale = torch.lerp(std[partner], std, share) / std
+        shift = torch.lerp(mean[partner], mean, share) - mean * scale
+        return windows._replace(values=windows.values * scale + shift)
+
+
+def statistics(windows: Windows) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over time, of frames that are no padding, `[batch, channels, 1, bins]` each."""
+    padding, count = windows.padding(), windows.num_frames.clamp(min=1).view(-1, 1, 1, 1)
+    mean = windows.values.masked_fill(padding, 0.0).sum(dim=2, keepdim=True) / count
+    squares = (windows.values - mean).square().masked_fill_(padding, 0.0).sum(dim=2, keepdim=True)
+    return mean, (squares / count).sqrt().clamp(min=MIN_STD)

@@ -1,0 +1,165 @@
+"""From settings to the augmentations of spectrograms, in order, and what has no sense for some features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transformers import FeatureExtractionMixin
+
+from hf_audio.augment.batch_mix import BatchMix
+from hf_audio.augment.cutmix import CutMix
+from hf_audio.augment.cutout import Cutout
+from hf_audio.augment.energies import Normalization
+from hf_audio.augment.filter_augment import FilterAugment
+from hf_audio.augment.image import ImageChange
+from hf_audio.augment.masks import SpecAugment
+from hf_audio.augment.mix_or_cut import MixOrCut
+from hf_audio.augment.mixstyle import FrequencyMixStyle
+from hf_audio.augment.mixup import Mixup
+from hf_audio.augment.recording import Recording
+from hf_audio.augment.roll import Roll
+from hf_audio.augment.warp import Warp
+from hf_audio.config import AugmentConfig
+from hf_audio.errors import InputError
+from hf_audio.kinds import kind_of_extractor
+from hf_audio.terminal import named_logger
+
+if TYPE_CHECKING:
+    from hf_audio.augment.compose import Augmentation
+
+logger = named_logger(__name__)
+
+# What adds energies, multiplies them or counts in decibels, and what moves pitches or tells bins apart
+OF_ENERGIES = (
+    *("batch_mix_probability", "gain_db", "equalizer_db", "noise_probability", "filter_augment_db", "mixup_alpha"),
+)
+OF_PITCH = ("frequency_scale", "frequency_shift_bins", "frequency_roll_bins")
+MIN_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
+
+
+def spectrogram_steps(config: AugmentConfig, extractor: FeatureExtractionMixin) -> tuple[Augmentation, ...]:
+    """The augmentations that settings ask for, of windows that this extractor of images makes.
+
+    In the order of nature: the sound (its moment, speed, pitch, loudness), what sounds beside it, the recording of
+    both, its mixture with another one, and what is done to the picture that came out, masks last.
+
+    Raises:
+        InputError: those of energies where there are none: of clips that are each normalized by themselves they are not
+            known, and MFCCs have none; or one that is larger than a window.
+    """
+    _refuse_without_sense(config, extractor)
+    _refuse_larger_than_a_window(config, extractor)
+    frames_a_second = 1 / kind_of_extractor(extractor).scale(extractor).frame_s
+    return (
+        *_of_the_sound(config, frames_a_second),
+        *batch_mix(config, frames_a_second),
+        *_of_the_recording(config),
+        *_mixtures(config),
+        *_of_the_picture(config, extractor, frames_a_second),
+    )
+
+
+def batch_mix(config: AugmentConfig, frames_a_second: float) -> tuple[BatchMix, ...]:
+    """BatchMix, where it is asked for; of waveforms frames are samples."""
+    if not config.batch_mix_probability:
+        return ()
+    offset = round(config.batch_mix_offset_s * frames_a_second)
+    return (BatchMix(config.batch_mix_probability, config.batch_mix_max_windows, offset, config.batch_mix_level_db),)
+
+
+def _of_the_sound(config: AugmentConfig, frames_a_second: float) -> list[Augmentation]:
+    steps: list[Augmentation] = []
+    moved = (config.time_stretch, config.frequency_scale, config.frequency_shift_bins, config.gain_db)
+    if config.time_shift or any(moved):
+        steps.append(Warp(*moved, time_shift=config.time_shift))
+    if config.time_roll_s or config.frequency_roll_bins:
+        steps.append(Roll(round(config.time_roll_s * frames_a_second), config.frequency_roll_bins))
+    return steps
+
+
+def _of_the_recording(config: AugmentConfig) -> list[Augmentation]:
+    steps: list[Augmentation] = []
+    if config.equalizer_db or config.noise_probability:
+        steps.append(Recording(config.equalizer_db, config.noise_probability, config.noise_snr_db))
+    if config.filter_augment_db:
+        steps.append(FilterAugment(config.filter_augment_db, config.filter_augment_type))
+    if config.mixstyle_alpha:
+        steps.append(FrequencyMixStyle(config.mixstyle_alpha, config.mixstyle_probability))
+    return steps
+
+
+def _mixtures(config: AugmentConfig) -> list[Augmentation]:
+    mixup = Mixup(config.mixup_alpha, config.mixup_labels, config.mixup_probability)
+    cutmix = CutMix(config.cutmix_alpha, config.cutmix_shape, config.cutmix_probability)
+    if mixup.alpha and cutmix.alpha:
+        return [MixOrCut(mixup, cutmix)]
+    return [step for step in (mixup, cutmix) if step.alpha]
+
+
+def _of_the_picture(
+    config: AugmentConfig, extractor: FeatureExtractionMixin, frames_a_second: float
+) -> list[Augmentation]:
+    steps: list[Augmentation] = []
+    is_centered = Normalization.of(extractor).is_centered
+    if config.image_gain or config.image_noise:
+        steps.append(ImageChange(config.image_gain, config.image_noise, config.image_probability))
+    time_mask_frames = _time_mask_frames(config.time_mask_s, extractor.max_length, frames_a_second)
+    if time_mask_frames or config.frequency_mask_bins:
+        steps.append(SpecAugment(time_mask_frames, config.frequency_mask_bins, is_centered))
+    if config.cutout_s:
+        longest = max(1, round(config.cutout_s * frames_a_second))
+        steps.append(Cutout(longest, config.cutout_bins, config.cutout_rectangles, is_centered))
+    return steps
+
+
+def _time_mask_frames(longest_s: float, window_frames: int, frames_a_second: float) -> int:
+    """Of the longest time mask; a shorter one than asked for, in short windows, is said."""
+    frames, most = round(longest_s * frames_a_second), window_frames // MIN_WINDOWS_A_MASK
+    if frames > most:
+        logger.warning(
+            "time_mask_s is %g, and time masks here are at most %.3g s, a tenth of the window: longer ones would hide "
+            "short sounds",
+            longest_s,
+            most / frames_a_second,
+        )
+    return min(frames, most)
+
+
+def _refuse_larger_than_a_window(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
+    """Rolls and rectangles have to fit; each is only looked at where it acts."""
+    window_s = extractor.max_length * kind_of_extractor(extractor).scale(extractor).frame_s
+    num_bins = extractor.num_mel_bins
+    sizes = {"time_roll_s": window_s, "frequency_roll_bins": num_bins - 1, "cutout_s": window_s}
+    sizes |= {"cutout_bins": num_bins} if config.cutout_s else {}
+    for name, most in sizes.items():
+        if getattr(config, name) > most:
+            raise InputError(
+                f"--{name} {getattr(config, name):g} is more than a window has, which is {window_s:.3g} s long and "
+                f"{num_bins} mel bins high: give at most {most:.3g}"
+            )
+
+
+def _refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
+    def switched_off(names: tuple[str, ...]) -> str:
+        """The flags that do without those of `names` that are on: a recipe may have set them."""
+        return " ".join(f"--{name} 0" for name in names if getattr(config, name))
+
+    off = switched_off(OF_ENERGIES)
+    if getattr(extractor, "normalization", None) == "clip" and off:
+        raise InputError(
+            f"{off.split()[0]} needs the energies of the sound, which are not known where each clip is normalized by "
+            f"its own mean and standard deviation: give {off}, or --normalization dataset"
+        )
+    off = switched_off((*OF_ENERGIES, *OF_PITCH))
+    if "mfcc" not in getattr(extractor, "channels", ()):
+        return
+    if off:
+        raise InputError(
+            f"{off.split()[0]} is for energies in bands of frequency, and MFCCs are none: give {off} (masks, "
+            "--time_shift and --time_stretch can stay), or leave mfcc out of --channels"
+        )
+    if config.cutmix_alpha and config.cutmix_shape == "rectangle":
+        raise InputError(
+            "--cutmix_shape rectangle is for bands of frequency, and MFCCs are none: give --cutmix_shape time, or "
+            "leave mfcc out of --channels"
+        )

@@ -1,0 +1,45 @@
+"""Augmentation of waveforms, each window by numbers of its own, on the device of the batch."""
+
+from hf_audio.augment.waveform.background import Background
+from hf_audio.augment.waveform.biquads import PassFilter
+from hf_audio.augment.waveform.codec import Codec
+from hf_audio.augment.waveform.effects import Effects
+from hf_audio.augment.waveform.examples import (
+    example_sounds,
+    example_waveform_augmentations,
+    example_waveform_steps,
+)
+from hf_audio.augment.waveform.levels import Clipping, Gain, Polarity, Standardize
+from hf_audio.augment.waveform.noise import Noise
+from hf_audio.augment.waveform.reverb import RecordedReverb, SyntheticReverb
+from hf_audio.augment.waveform.shift import Shift
+from hf_audio.augment.waveform.sounds import SoundPool
+from hf_audio.augment.waveform.speed import PitchShift, Speed, TimeStretch
+from hf_audio.augment.waveform.step import WaveformStep
+from hf_audio.augment.waveform.steps import SYNTHETIC, AddedSounds, waveform_steps
+
+__all__ = [
+    "SYNTHETIC",
+    "AddedSounds",
+    "Background",
+    "Clipping",
+    "Codec",
+    "Effects",
+    "Gain",
+    "Noise",
+    "PassFilter",
+    "PitchShift",
+    "Polarity",
+    "RecordedReverb",
+    "Shift",
+    "SoundPool",
+    "Speed",
+    "Standardize",
+    "SyntheticReverb",
+    "TimeStretch",
+    "WaveformStep",
+    "example_sounds",
+    "example_waveform_augmentations",
+    "example_waveform_steps",
+    "waveform_steps",
+]

@@ -1,0 +1,47 @@
+"""Another recording beside a sound: rain, traffic, a crowd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.waveform.noise import with_noise
+from hf_audio.augment.waveform.sounds import SoundPool
+from hf_audio.augment.waveform.speed import one_of
+from hf_audio.augment.waveform.step import WaveformStep, between
+
+
+class BackgroundNumbers(NamedTuple):
+    """Of each window: whether it is chosen, decibels between sound and background, which recording that is, and where
+    in it the window begins, from 0 to 1."""
+
+    chosen: Any
+    snr_db: Any
+    recording: Any
+    share: Any
+
+
+@dataclass(frozen=True)
+class Background(WaveformStep):
+    """Adds a stretch of a recording, which has no label: it is nothing that should be recognized.
+
+    Attributes:
+        snr_db: the sound's energy over the background's.
+        sounds: what stretches are drawn from.
+    """
+
+    probability: float
+    snr_db: tuple[float, float]
+    sounds: SoundPool
+    keeps_level = True
+
+    def draw(self, lot: Lot) -> BackgroundNumbers:
+        chosen, snr_db = self.choice(lot), between(lot, self.snr_db)
+        return BackgroundNumbers(chosen, snr_db, one_of(lot, self.sounds.num_recordings), lot.uniform()[:, 0])
+
+    def changed(self, values: Tensor, num_frames: Tensor, drawn: BackgroundNumbers) -> tuple[Tensor, Tensor]:
+        stretch = self.sounds.looped(drawn.recording, drawn.share, values.shape[1], values.device)
+        return with_noise(values, stretch, drawn.snr_db, num_frames), num_frames

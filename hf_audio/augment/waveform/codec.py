@@ -1,0 +1,91 @@
+"""Sound that was compressed at a low rate, and is as it came out."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.waveform.speed import one_of
+from hf_audio.augment.waveform.step import WaveformStep, between
+from hf_audio.errors import InputError, one_line, unknown_name
+
+# libsndfile's names of formats and of what is in them
+CODECS = {"mp3": ("MP3", "MPEG_LAYER_III"), "vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
+NUM_THREADS = 8  # libsndfile works without Python's lock
+SMALLEST = 0.999  # of compression: libsndfile refuses 1 for MP3
+PEAK = 0.9  # what a codec makes of samples is not cut off at 1
+
+
+class CodecNumbers(NamedTuple):
+    """Of each window: whether it is chosen, which of the codecs it goes through, and how far it is compressed."""
+
+    chosen: Any
+    codec: Any
+    compression: Any
+
+
+@dataclass(frozen=True)
+class Codec(WaveformStep):
+    """Encodes and decodes windows on the CPU, several at a time, wherever they lie.
+
+    Attributes:
+        codecs: of CODECS, each equally likely.
+        compression: the least and the most, as libsndfile has it: from 0, the best sound, to 1, the smallest file.
+        sample_rate: in Hz.
+
+    Raises:
+        InputError: an unknown codec, or one that has no such sample rate.
+    """
+
+    probability: float
+    codecs: tuple[str, ...]
+    compression: tuple[float, float]
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        for name in self.codecs:
+            if name not in CODECS:
+                raise unknown_name("wave_codec_names", name, CODECS)
+            try:
+                through_codec(np.zeros(self.sample_rate // 10, dtype=np.float32), name, 0.5, self.sample_rate)
+            except soundfile.LibsndfileError as error:
+                why = one_line(error.error_string)
+                raise InputError(
+                    f"--wave_codec_names {name} cannot encode sound of {self.sample_rate} Hz ({why}): leave it out of "
+                    f"{' '.join(CODECS)}, or give --sample_rate 16000"
+                ) from error
+
+    def draw(self, lot: Lot) -> CodecNumbers:
+        return CodecNumbers(self.choice(lot), one_of(lot, len(self.codecs)), between(lot, self.compression))
+
+    def changed(self, values: Tensor, num_frames: Tensor, drawn: CodecNumbers) -> tuple[Tensor, Tensor]:
+        peaks = values.abs().amax(dim=1, keepdim=True)
+        sounds = (values / peaks.clamp(min=1e-9) * PEAK).cpu().numpy()  # this waits for the device
+        found = np.zeros_like(sounds)
+
+        def fill(row: int, length: int, codec: float, compression: float) -> None:
+            sound, name = sounds[row, :length], self.codecs[int(codec)]
+            found[row, :length] = through_codec(sound, name, compression, self.sample_rate)
+
+        numbers = (num_frames.tolist(), drawn.codec.tolist(), drawn.compression.tolist())
+        with ThreadPoolExecutor(min(NUM_THREADS, len(sounds))) as threads:
+            list(threads.map(fill, range(len(sounds)), *numbers))
+        return torch.from_numpy(found).to(values.device) * (peaks / PEAK), num_frames
+
+
+def through_codec(sound: np.ndarray, codec: str, compression: float, sample_rate: int) -> np.ndarray:
+    """A sound `[samples]` in [-1, 1], as it is after encoding and decoding: of the same length, at the same place."""
+    file, (container, subtype) = io.BytesIO(), CODECS[codec]
+    level = min(compression, SMALLEST)
+    soundfile.write(file, sound, sample_rate, format=container, subtype=subtype, compression_level=level)
+    file.seek(0)
+    decoded, _ = soundfile.read(file, frames=len(sound), dtype="float32")
+    return np.pad(decoded, (0, len(sound) - len(decoded)))

@@ -1,0 +1,97 @@
+"""How loud a waveform is, which way up, and where it is cut off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hf_audio.augment.draws import Lot
+from hf_audio.augment.waveform.step import WaveformStep, between, column
+
+
+class LevelNumbers(NamedTuple):
+    """Of each window: whether it is chosen, and decibels."""
+
+    chosen: Any
+    level_db: Any
+
+
+class ChoiceNumbers(NamedTuple):
+    """Of each window: whether it is chosen."""
+
+    chosen: Any
+
+
+@dataclass(frozen=True)
+class Gain(WaveformStep):
+    """Louder or quieter, by so many decibels."""
+
+    probability: float
+    gain_db: tuple[float, float]
+
+    def draw(self, lot: Lot) -> LevelNumbers:
+        return LevelNumbers(self.choice(lot), between(lot, self.gain_db))
+
+    def changed(self, values: Tensor, num_frames: Tensor, drawn: LevelNumbers) -> tuple[Tensor, Tensor]:
+        return values * decibels(column(drawn.level_db, values)), num_frames
+
+
+@dataclass(frozen=True)
+class Polarity(WaveformStep):
+    """Upside down: nobody hears it, and a network that reads samples should not either."""
+
+    probability: float
+
+    def draw(self, lot: Lot) -> ChoiceNumbers:
+        return ChoiceNumbers(self.choice(lot))
+
+    def changed(self, values: Tensor, num_frames: Tensor, drawn: ChoiceNumbers) -> tuple[Tensor, Tensor]:
+        return -values, num_frames
+
+
+@dataclass(frozen=True)
+class Clipping(WaveformStep):
+    """Samples are cut off so many decibels below the window's peak, as of a recording that was too loud."""
+
+    probability: float
+    below_peak_db: tuple[float, float]
+
+    def draw(self, lot: Lot) -> LevelNumbers:
+        return LevelNumbers(self.choice(lot), between(lot, self.below_peak_db))
+
+    def changed(self, values: Tensor, num_frames: Tensor, drawn: LevelNumbers) -> tuple[Tensor, Tensor]:
+        most = values.abs().amax(dim=1, keepdim=True) * decibels(column(-drawn.level_db, values))
+        return torch.minimum(torch.maximum(values, -most), most), num_frames
+
+
+class NoNumbers(NamedTuple):
+    """Nothing is drawn."""
+
+
+@dataclass(frozen=True)
+class Standardize:
+    """Mean 0 and variance 1 of each window, as the extractor of Wav2Vec2 and its kin gives them; padding stays 0.
+
+    It follows the others where a model reads windows that are so normalized, each by itself, when it predicts.
+    """
+
+    reads_energies = True
+
+    def draw(self, lot: Lot) -> NoNumbers:
+        return NoNumbers()
+
+    def apply(self, windows, drawn: NoNumbers):
+        count = windows.num_frames.clamp(min=1)[:, None]
+        is_padding = windows.frames >= windows.num_frames[:, None]
+        centered = windows.values - windows.values.sum(dim=1, keepdim=True) / count
+        centered = centered.masked_fill(is_padding, 0.0)
+        variance = centered.square().sum(dim=1, keepdim=True) / count
+        return windows._replace(values=centered / (variance + 1e-7).sqrt())  # its own epsilon
+
+
+def decibels(level_db: Tensor) -> Tensor:
+    """The factor of amplitudes."""
+    return 10 ** (level_db / 20)

@@ -1,0 +1,82 @@
+"""A pool of recordings that lies on the device, of which windows draw stretches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FULL_SCALE = 32767  # of 16 bits, which are half of the memory
+
+
+@dataclass(frozen=True)
+class SoundPool:
+    """Recordings one behind the other, each as loud as 16 bits allow.
+
+    Its `repr` says what it holds by name, license and content, and not where that lay: a report holds it, and a run
+    that is gone on with is compared by it.
+
+    Attributes:
+        name, license: of the corpus or folder.
+        num_recordings, seconds: how many there are, and how long together.
+        digest: of all samples.
+        starts, lengths: of each recording in `samples`, int64 `[recordings]`.
+        samples: int16.
+    """
+
+    name: str
+    license: str
+    num_recordings: int
+    seconds: float
+    digest: str
+    starts: Tensor = field(repr=False, compare=False)
+    lengths: Tensor = field(repr=False, compare=False)
+    samples: Tensor = field(repr=False, compare=False)
+    _copies: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, name: str, sounds: Sequence[np.ndarray], sample_rate: int, license: str = "") -> SoundPool:
+        """Of sounds `[samples]`, none of them silent."""
+        levels = [np.rint(sound * (FULL_SCALE / np.abs(sound).max())).astype(np.int16) for sound in sounds]
+        lengths = np.array([len(sound) for sound in sounds])
+        samples = np.concatenate(levels)
+        digest = hashlib.sha256(samples.tobytes() + lengths.tobytes()).hexdigest()[:16]
+        starts = torch.from_numpy(np.cumsum(lengths) - lengths)
+        seconds = round(len(samples) / sample_rate, 1)
+        return cls(
+            *(name, license, len(sounds), seconds, digest),
+            *(starts, torch.from_numpy(lengths), torch.from_numpy(samples)),
+        )
+
+    def looped(self, numbers: Tensor, shares: Tensor, num_samples: int, device: torch.device) -> Tensor:
+        """A stretch of each of some recordings, from its beginning again where it ends, `[windows, num_samples]`.
+
+        Args:
+            numbers: which recordings `[windows]`, on the CPU.
+            shares: where in them stretches begin, from 0 to 1.
+        """
+        starts, lengths = self._places(numbers, device)
+        first = (shares.double().to(device)[:, None] * lengths).long()
+        places = (first + torch.arange(num_samples, device=device)) % lengths
+        return self._on(device)[starts + places] / FULL_SCALE
+
+    def whole(self, numbers: Tensor, device: torch.device) -> Tensor:
+        """Some recordings, with silence behind them to the length of the longest of all, `[windows, samples]`."""
+        starts, lengths = self._places(numbers, device)
+        places = torch.arange(int(self.lengths.max()), device=device)
+        found = self._on(device)[starts + torch.minimum(places, lengths - 1)] / FULL_SCALE
+        return found.masked_fill(places >= lengths, 0.0)
+
+    def _places(self, numbers: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        rows = numbers.long()
+        return self.starts[rows].to(device)[:, None], self.lengths[rows].to(device)[:, None]
+
+    def _on(self, device: torch.device) -> Tensor:
+        """All samples, copied to a device once."""
+        if device not in self._copies:
+            self._copies[device] = self.samples.to(device)
+        return self._copies[device]

@@ -1,0 +1,164 @@
+"""The loss of a task: one number per window, of its logits and, where a run asks for it, of its embedding."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hf_audio.config.loss import LossConfig
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.losses.families import family_cross_entropy, membership, named_families
+from hf_audio.losses.focusing import asymmetric, binary_focal, focal
+from hf_audio.losses.of_embeddings import CenterLoss, batch_hard_triplet
+from hf_audio.models.window_losses import binary_cross_entropy, cross_entropy
+
+# The losses of logits by name, for one class per window and for several labels
+FUNCTIONS = {
+    "cross_entropy": (cross_entropy, binary_cross_entropy),
+    "focal": (focal, binary_focal),
+    "asymmetric": (None, asymmetric),
+    "family": (family_cross_entropy, None),
+}
+ELSEWHERE = {  # what to do where a loss is not for a task
+    "asymmetric": (
+        "--loss asymmetric is for several labels, where most answers are no, and each clip has exactly one class here: "
+        "give --loss focal, or leave it out"
+    ),
+    "family": (
+        "--loss family is for clips of one class, whose family has a probability, and several labels may apply here: "
+        "leave it out"
+    ),
+}
+
+
+class TaskLoss(nn.Module):
+    """(logits `[batch, classes]`, targets `[batch, classes]`, embedding `[batch, size]` or None) -> `[batch]`, float32.
+
+    Targets are probabilities, and NaN where nothing is known (several labels only). The losses of embeddings are added
+    where an embedding is given; class weights multiply them by the weight of the window's class. Label smoothing is of
+    the logits' loss alone: a window's partners and center are those of its class.
+
+    Args:
+        labels: tasks of several labels get the binary form of a loss, others that over a softmax.
+        settings: which losses; by default cross-entropy.
+        class_weights: float `[classes]`, see `class_weights_from_counts`.
+        corpus: title of the corpus, whose families --families corpus takes.
+        label_smoothing: see `smooth_targets`.
+
+    Raises:
+        InputError: another number of weights, a loss that is not for such labels, or families that do not fit.
+    """
+
+    def __init__(
+        self,
+        labels: LabelSpace,
+        settings: LossConfig | None = None,
+        *,
+        class_weights: np.ndarray | Tensor | None = None,
+        corpus: str = "",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if class_weights is not None and len(class_weights) != len(labels):
+            raise InputError(f"Found {len(class_weights)} class weights for {len(labels)} classes; give one per class")
+        self.labels, self.asked, self.label_smoothing = labels, settings or LossConfig(), label_smoothing
+        self.function = _function(self.asked.loss, labels)
+        self.values = {name: getattr(self.asked, name) for name in _keywords(self.function)}
+        if "families" in self.values:
+            self.values["families"] = named_families(self.asked.families, labels, corpus)
+        self._constants = _constants(self.values, labels, class_weights)
+        self.center: CenterLoss | None = None
+        if self.reads_embedding and labels.is_multi_label:
+            raise InputError(
+                "--triplet_weight and --center_weight compare windows of one class each, and several labels may apply "
+                "here: leave them out"
+            )
+
+    @property
+    def reads_embedding(self) -> bool:
+        """Whether any loss is of the embedding."""
+        return self.asked.triplet_weight > 0 or self.asked.center_weight > 0
+
+    def learned(self, embedding_size: int) -> CenterLoss | None:
+        """What it learns by itself, made once the embedding has a size; None where that is nothing."""
+        if self.asked.center_weight > 0:
+            self.center = CenterLoss(len(self.labels), embedding_size, self.asked.center_learning_rate)
+        return self.center
+
+    def of_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of the logits alone, which evaluation has: `[batch]`, in float32 or finer, targets as they are."""
+        logits = _precise(logits)
+        self._constants = {name: value.to(logits) for name, value in self._constants.items()}  # once, not at each step
+        return self.function(logits, targets.to(logits), **{**self.values, **self._constants})
+
+    def forward(self, logits: Tensor, targets: Tensor, embedding: Tensor | None = None) -> Tensor:
+        smoothed = smooth_targets(targets, self.label_smoothing, self.labels) if self.label_smoothing else targets
+        losses = self.of_logits(logits, smoothed)
+        return losses if embedding is None else losses + self._of_embedding(_precise(embedding), targets)
+
+    def _of_embedding(self, embedding: Tensor, targets: Tensor) -> Tensor:
+        losses, targets = embedding.new_zeros(len(embedding)), targets.to(embedding)
+        if self.asked.triplet_weight > 0:
+            triplets = batch_hard_triplet(embedding, targets, self.asked.triplet_margin)
+            losses = losses + self.asked.triplet_weight * triplets
+        if self.center is not None:
+            losses = losses + self.asked.center_weight * self.center(embedding, targets)
+        weights = self._constants.get("class_weights")
+        return losses if weights is None else losses * (targets @ weights.to(targets))
+
+    def settings(self) -> dict[str, Any]:
+        """The losses and their settings that act, by the names of the flags."""
+        asked = self.asked
+        embeddings = ["triplet_weight", "triplet_margin"] if asked.triplet_weight > 0 else []
+        embeddings += ["center_weight", "center_learning_rate"] if asked.center_weight > 0 else []
+        weights = self._constants.get("class_weights")
+        return {
+            "loss": asked.loss,
+            **self.values,
+            **{name: getattr(asked, name) for name in embeddings},
+            "label_smoothing_factor": self.label_smoothing,
+            "class_weights": None if weights is None else [round(weight, 6) for weight in weights.tolist()],
+        }
+
+
+def _precise(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _function(name: str, labels: LabelSpace):
+    function = FUNCTIONS[name][labels.is_multi_label]
+    if function is None:
+        raise InputError(ELSEWHERE[name])
+    return function
+
+
+def _keywords(function) -> list[str]:
+    """The settings that a loss has: what it takes by keyword alone."""
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def _constants(
+    values: dict[str, Any], labels: LabelSpace, class_weights: np.ndarray | Tensor | None
+) -> dict[str, Tensor]:
+    """What a loss is given as tensors, by its names for them."""
+    found = {}
+    if class_weights is not None:
+        found["class_weights"] = torch.as_tensor(class_weights, dtype=torch.float32)
+    if "families" in values:
+        found["families"] = membership(values["families"], labels)
+    return found
+
+
+def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:
+    """Label smoothing (Szegedy et al. 2016): each target moves by the share `factor` towards an even answer.
+
+    Even is 1 / classes for a single label, and 1/2 for each class where they are independent. Unknown ones (NaN) stay
+    unknown.
+    """
+    return targets * (1 - factor) + factor * (0.5 if labels.is_multi_label else 1 / len(labels))

@@ -1,0 +1,56 @@
+"""Schedules of the learning rate that transformers' --lr_scheduler_type lacks: one cycle, steps, exponential decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from hf_audio.config.optimizing import OptimizingConfig
+
+# of Smith and Topin 2018 (arXiv 1708.07120), as torch.optim.lr_scheduler.OneCycleLR has them
+START_SHARE = 1 / 25
+END_SHARE = START_SHARE / 1e4
+
+
+def schedule_of(
+    optimizer: Optimizer, optimizing: OptimizingConfig, num_warmup_steps: int, num_steps: int, steps_per_epoch: int
+) -> LambdaLR:
+    """The schedule that `optimizing.lr_schedule` names; each group of the optimizer keeps its share of the rate.
+
+    Args:
+        num_warmup_steps: in which the rate rises, from nothing by a straight line as transformers has it, or of one
+            cycle from 1/25 by a cosine, as torch has it. Epochs of the decay are counted from the start of training.
+        num_steps: of the whole training.
+    """
+    if optimizing.lr_schedule == "one_cycle":
+        return LambdaLR(optimizer, _one_cycle(num_warmup_steps, num_steps))
+    is_step = optimizing.lr_schedule == "step"
+    steps = optimizing.lr_decay_epochs * steps_per_epoch
+    return LambdaLR(optimizer, _decay(optimizing.lr_decay_factor, steps, is_step, num_warmup_steps))
+
+
+def _one_cycle(num_warmup_steps: int, num_steps: int) -> Callable[[int], float]:
+    """The shares of torch's OneCycleLR, whose momentum is not cycled here."""
+    highest, last = num_warmup_steps - 1, num_steps - 1
+
+    def share(step: int) -> float:
+        if step <= highest:
+            return _cosine(START_SHARE, 1.0, step / highest if highest else 1.0)
+        return _cosine(1.0, END_SHARE, min(1.0, (step - highest) / max(1, last - highest)))
+
+    return share
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * progress))
+
+
+def _decay(factor: float, steps: float, is_step: bool, num_warmup_steps: int) -> Callable[[int], float]:
+    def share(step: int) -> float:
+        times = math.floor(step / steps + 1e-9) if is_step else step / steps
+        return min(1.0, step / max(1, num_warmup_steps)) * factor**times if num_warmup_steps else factor**times
+
+    return share

@@ -1,0 +1,158 @@
+"""What each augmentation costs a training step, and what patch dropout saves, in one run on this machine.
+
+    python scripts/benchmark_augmentations.py
+    python scripts/benchmark_augmentations.py --models cnn ast-mini ast-base --rounds 5
+
+Batches of windows of 3 s (298 x 128) wait in memory; a step of training is loss, gradient and AdamW. Everything is
+timed once in each round, in turns, and a figure is the median of the rounds, in CPU time of the process (`--threads` do
+the work). An augmentation is its draw and its application, with example settings that change every window
+(`hf_audio/augment/examples.py`). Columns named by models are clips/s of a step with the augmentation relative to one
+without: the step over the step and the augmentation. A step with patch dropout is timed as it is, its draw with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits takes no CPU time
+
+import torch
+from torch import Tensor
+from transformers import ASTFeatureExtractor, PreTrainedModel
+
+from hf_audio.augment import augmentation_for
+from hf_audio.augment.examples import example_augmentations
+from hf_audio.config import AugmentConfig
+from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
+from hf_audio.losses import window_losses_for
+from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
+from hf_audio.models.presets import AST_PRESETS, NETWORKS
+from hf_audio.training import PatchDropout
+from hf_audio.training.objective import Places
+
+LABELS = LabelSpace(tuple(f"class {index}" for index in range(11)), MULTI_LABEL)
+BINS = 128
+# Shares of patches, of columns and of rows, and what they are called
+DROPOUTS = {
+    "half of the patches": (0.5, 0.0, 0.0),
+    "half of the columns": (0.0, 0.5, 0.0),
+    "half of the rows": (0.0, 0.0, 0.5),
+    "a third of the columns, then a third of the patches": (0.34, 0.34, 0.0),
+}
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ["cnn", *AST_PRESETS]
+    parser.add_argument("--models", nargs="+", choices=names, default=["cnn", "ast-mini"], help="default: %(default)s")
+    parser.add_argument("--batch_size", type=int, default=32, help="windows per step (default: %(default)s)")
+    parser.add_argument("--num_frames", type=int, default=298, help="of a window (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of everything (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    return parser.parse_args()
+
+
+class Batch:
+    """Windows in memory, and their places in a run that goes on with each call."""
+
+    def __init__(self, size: int, num_frames: int) -> None:
+        random = torch.Generator().manual_seed(0)
+        self.features = torch.randn(size, num_frames, BINS, generator=random) / 2
+        self.targets = (torch.rand(size, len(LABELS), generator=random) > 0.8).float()
+        self.num_frames = torch.full((size,), num_frames)
+        self.step = 0
+
+    def next_places(self) -> Places:
+        self.step += 1
+        return Places(0, self.step, range(len(self.features)))
+
+
+def augmenting(settings: dict, batch: Batch) -> Callable[[], Tensor]:
+    """One batch drawn for and augmented."""
+    extractor = ASTFeatureExtractor(max_length=batch.features.shape[1], num_mel_bins=BINS)
+    augment = augmentation_for(AugmentConfig(**settings), extractor)
+
+    def augmented() -> Tensor:
+        draws = augment.draw(batch.next_places().keys)
+        return augment(batch.features, batch.targets, batch.num_frames, draws)[0]
+
+    return augmented
+
+
+def training(name: str, batch: Batch, dropout: PatchDropout | None = None) -> Callable[[], None]:
+    """One step of training."""
+    model = model_of(name, batch.features.shape[1]).train()
+    losses, optimizer = window_losses_for(LABELS), torch.optim.AdamW(model.parameters(), lr=1e-4)
+    if dropout:
+        dropout.attach(model)
+
+    def step() -> None:
+        call = dropout.around(model, batch.next_places(), batch.num_frames) if dropout else model
+        losses(call(input_values=batch.features).logits, batch.targets).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def model_of(name: str, num_frames: int) -> PreTrainedModel:
+    if name in AST_PRESETS:
+        return ast_from_scratch(LABELS, num_frames, BINS, **AST_PRESETS[name])
+    model_class, settings, _ = NETWORKS[name]
+    return model_class(model_class.config_class(**settings, **LABELS.config_settings))
+
+
+def medians_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """CPU time of each way per call, the median over rounds in which all take turns, after one that does not count."""
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for round_ in range(rounds + 1):
+        for name, way in ways.items():
+            began_s = time.process_time()
+            way()
+            if round_:
+                spent[name].append(1000 * (time.process_time() - began_s))
+    return {name: statistics.median(times) for name, times in spent.items()}
+
+
+def print_augmentations(options: argparse.Namespace, batch: Batch) -> None:
+    steps = {name: training(name, batch) for name in options.models}
+    ways = {name: augmenting(settings, batch) for name, settings in example_augmentations().items()}
+    spent = medians_ms({**steps, **ways}, options.rounds)
+    for name in steps:
+        print(f"A step of {name}: {spent[name] / options.batch_size:.2f} ms per clip")
+    print(f"\n| augmentation | ms per clip | {' | '.join(steps)} |\n|---|---:|{'---:|' * len(steps)}")
+    for name in ways:
+        rates = " | ".join(f"{spent[model] / (spent[model] + spent[name]):.3f}" for model in steps)
+        print(f"| {name} | {spent[name] / options.batch_size:.3f} | {rates} |", flush=True)
+
+
+def print_patch_dropout(options: argparse.Namespace, batch: Batch) -> None:
+    models = [name for name in options.models if name in AST_PRESETS]
+    if not models:
+        return
+    print(f"\n| patch dropout | {' | '.join(models)} |\n|---|{'---:|' * len(models)}")
+    rates: dict[str, list[str]] = {name: [] for name in DROPOUTS}
+    for model in models:
+        ways = {name: training(model, batch, PatchDropout(*shares)) for name, shares in DROPOUTS.items()}
+        spent = medians_ms({"none": training(model, batch), **ways}, options.rounds)
+        for name in DROPOUTS:
+            rates[name].append(f"{spent['none'] / spent[name]:.2f}")
+    for name, found in rates.items():
+        print(f"| {name} | {' | '.join(found)} |")
+
+
+def main() -> None:
+    options = parse_options()
+    torch.set_num_threads(options.threads)
+    batch = Batch(options.batch_size, options.num_frames)
+    print(f"CPU time on {options.threads} threads, {options.rounds} rounds, batches of {options.batch_size}\n")
+    print_augmentations(options, batch)
+    print_patch_dropout(options, batch)
+
+
+if __name__ == "__main__":
+    main()

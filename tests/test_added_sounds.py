@@ -1,0 +1,171 @@
+"""Backgrounds and impulse responses are read from where settings say, and never from what is tested on."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import corpus_trees
+import numpy as np
+import pytest
+import soundfile
+import test_esc50
+import tone_corpus
+import torch
+from waveforms import RATE, tone
+
+from hf_audio.augment import augmentation_for, waveform_steps
+from hf_audio.augment.waveform import example_waveform_augmentations
+from hf_audio.config import AugmentConfig, DataConfig, WaveformAugmentConfig
+from hf_audio.corpora import corpus_named
+from hf_audio.data.index.table import rows_of
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.errors import InputError
+from hf_audio.kinds.waveform import Waveform
+from hf_audio.parsing import parse_recipe
+from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
+from hf_audio.training import Classification
+from hf_audio.training.objective import Places
+
+MANIFEST = {"corpus": {"name": "mine", "others": []}}
+MINE = DataConfig(data_dir="mine")
+
+
+def read(config, data=MINE, manifest=MANIFEST, stored=False):
+    return added_sounds(WaveformAugmentConfig(**config), data, manifest, RATE, stored)
+
+
+@pytest.fixture(scope="module")
+def esc50(tmp_path_factory):
+    """Ten clips of ESC-50 in its own layout, one of them broken."""
+    root = test_esc50.make_tree(tmp_path_factory.mktemp("esc50"), categories=1)
+    for number, path in enumerate(sorted(root.rglob("*.wav"))):
+        soundfile.write(path, tone(300.0 + 100 * number, 3000).numpy(), 8000)
+    path.write_bytes(b"RIFF")
+    return root
+
+
+def test_a_corpus_is_a_background_under_its_license(esc50, caplog):
+    pool = read({"background": "esc50", "background_dir": str(esc50)}).background
+    assert (pool.name, pool.license, pool.num_recordings) == ("ESC-50", "CC BY-NC 3.0", 9)
+    assert pool.seconds == pytest.approx(9 * 3000 / 8000, abs=0.1) and pool.lengths.tolist() == [6000] * 9
+    assert "1 recordings are left out, first" in caplog.text
+    again = read({"background": "esc50", "background_dir": str(esc50)}).background
+    assert repr(again) == repr(pool) and str(esc50) not in repr(pool)
+
+
+def test_a_folder_is_a_background_or_rooms(esc50, tmp_path):
+    pool = read({"background": str(esc50)}).background
+    assert (pool.license, pool.num_recordings) == ("", 9) and str(esc50.parent) not in repr(pool)
+    late = np.zeros(RATE, dtype=np.float32)
+    late[4000:4003] = (0.1, -0.9, 0.3)
+    soundfile.write(tmp_path / "hall.wav", late, RATE)
+    rooms = read({"impulse_responses": str(tmp_path)}).rooms
+    assert rooms.num_recordings == 1 and rooms.lengths[0] == RATE - 4001
+    response = rooms.whole(torch.zeros(1), torch.device("cpu"))[0]
+    assert (response[:3] / response[0]).tolist() == pytest.approx([1, -0.333, 0], abs=1e-3)
+    assert read({"impulse_responses": "synthetic"}).rooms is None
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "sentence"),
+    [
+        (
+            {"background": "esc05"},
+            MINE,
+            "--background esc05 is not there, expected the name of a corpus or a folder of",
+        ),
+        ({"background": "esc05"}, MINE, "did you mean 'esc50'"),
+        ({"background": "esc50"}, DataConfig(corpus="esc50"), "is the corpus that is trained on"),
+        ({"background": "esc50"}, DataConfig(corpus="esc50", fold="2"), "is the corpus that is trained on"),
+        ({"background_dir": "x"}, MINE, "--background_dir x says where the corpus of --background lies"),
+        ({"impulse_responses": "sythetic"}, MINE, "expected a folder of recordings or synthetic"),
+    ],
+)
+def test_what_is_not_there_or_tested_on_is_refused(config, data, sentence, esc50):
+    with pytest.raises(InputError, match=sentence):
+        read(config | ({"background_dir": str(esc50)} if "esc50" in config.values() else {}), data)
+
+
+def test_recordings_of_the_set_itself_are_refused_wherever_they_are_named(esc50):
+    own = DataConfig(data_dir=str(esc50))
+    for folder in (esc50, esc50 / "ESC-50-master" / "audio", esc50.parent):
+        with pytest.raises(InputError, match="sounds that are tested on would be heard in training"):
+            require_added_sounds(WaveformAugmentConfig(background=str(folder)), own)
+    made_of = {"corpus": {"name": "ESC-50", "others": []}}
+    for stored in (False, True):
+        with pytest.raises(InputError, match="is the corpus that is trained on"):
+            read({"background": "esc50", "background_dir": str(esc50)}, MINE, made_of, stored)
+
+
+def test_of_a_corpus_with_a_train_split_of_its_own_only_that_is_a_background(tmp_path):
+    root = corpus_trees.gtzan_tree(tmp_path)
+    clips = list(rows_of(corpus_named("gtzan").index(root)))
+    of_training = [clip for clip in clips if clip.split == "train"]
+    assert 0 < len(of_training) < len(clips)
+    settings = {"background": "gtzan", "background_dir": str(root)}
+    own = DataConfig(corpus="gtzan", data_dir=str(root))
+    assert read(settings, own).background.num_recordings == len(of_training)
+    assert read(settings).background.num_recordings == len(clips)
+    with pytest.raises(InputError, match="is the corpus that is trained on"):
+        read(settings, DataConfig(corpus="gtzan", data_dir=str(root), split="random"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--wave_background_snr_db", "3", "9"], "no background is added: give --background too"),
+        (["--wave_reverb_probability", "0.3"], "there are no rooms: give --impulse_responses too"),
+        (["--impulse_responses", "rooms", "--wave_reverb_rt60_s", "1", "2"], "it is of --impulse_responses synthetic"),
+        (["--background", "esc50", "--wave_background_probability", "0"], "--wave_background_probability is 0"),
+        (["--wave_effect_names", "fade"], "--wave_effect_probability is 0: give it too"),
+        (["--wave_codec_names", "mp3"], "--wave_codec_probability is 0: give it too"),
+        (["--wave_speed_ratio", "1", "2"], "--wave_speed_probability is 0: give it too"),
+    ],
+)
+def test_settings_without_what_they_need_are_refused(argv, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe({"output_dir": "runs/x", "features": "waveform"}, argv=argv)
+
+
+class Heard(torch.nn.Module):
+    """A model that keeps what it hears."""
+
+    config = SimpleNamespace(metadata=None, head=None)
+
+    def forward(self, input_values, attention_mask=None):
+        self.heard = input_values, attention_mask
+        return SimpleNamespace(logits=input_values[:, 100:103].cumsum(dim=1))
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    folder = tone_corpus.build(tmp_path_factory.mktemp("tones"), tmp_path_factory.mktemp("features") / "f", Waveform())
+    features = load_features(folder)
+    features.extractor.return_attention_mask = True
+    return features
+
+
+def test_training_hears_augmented_waveforms_normalized_again_and_two_processes_hear_what_one_does(features):
+    examples = example_waveform_augmentations()
+    names = ("speed", "pitch", "noise", "reverb, synthetic", "mp3", "effect fade")
+    config = {name: value for one in names for name, value in examples[one].items()}
+    steps = waveform_steps(WaveformAugmentConfig(**config | {"wave_speed_ratio": [1.1, 1.2]}), RATE)
+    objective = Classification(
+        features, augment=augmentation_for(AugmentConfig(), features.extractor, features.labels, steps)
+    )
+    assert "SyntheticReverb(probability=1.0" in objective.settings()["augmentation"]
+    model, rows = Heard(), [features.splits["train"][number] for number in range(8)]
+    objective.attach(model)
+    together = objective.losses(model, objective.collator(rows), Places(0, 3, range(8)))
+    (heard, mask), longest = model.heard, max(row["num_frames"] for row in rows)
+    assert (mask.sum(dim=1) < longest).all(), "faster is shorter"
+    for window, own in zip(heard, mask.bool(), strict=True):
+        assert not window[~own].any() and window[own].std() == pytest.approx(1, abs=1e-3)
+    halves = [
+        objective.losses(model, objective.collator(rows[half]), Places(0, 3, range(8)[half]))
+        for half in (slice(0, 4), slice(4, 8))
+    ]
+    torch.testing.assert_close(torch.cat(halves), together, rtol=1e-4, atol=1e-5)
+    plain = Classification(features)
+    plain.attach(model)
+    assert not torch.allclose(plain.losses(model, plain.collator(rows), Places(0, 3, range(8))), together)

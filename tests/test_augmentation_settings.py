@@ -1,0 +1,117 @@
+"""From settings to augmentations of spectrograms: their order, an example of each, what has no sense or no effect."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from augmenting import places
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
+
+from hf_audio import parse_recipe
+from hf_audio.augment import Compose, CutMix, Cutout, Normalization, Roll, augmentation_for
+from hf_audio.augment.examples import example_augmentations
+from hf_audio.config import AugmentConfig
+from hf_audio.config.augment import FRACTIONS
+from hf_audio.errors import InputError
+from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
+
+EXTRACTOR = ASTFeatureExtractor(mean=-5.0, std=3.5, max_length=298, num_mel_bins=128)
+
+
+def test_every_switch_has_an_example_that_changes_a_batch_and_leaves_padding_alone():
+    named = {name for settings in example_augmentations().values() for name in settings}
+    assert named == AugmentConfig.__dataclass_fields__.keys() - set(FRACTIONS)
+    random = torch.Generator().manual_seed(0)
+    features, num_frames = torch.randn(8, 298, 128, generator=random) / 2, torch.full((8,), 298)
+    num_frames[:2], features[:2, 90:] = 90, -5.0 / -7.0
+    targets = (torch.rand(8, 5, generator=random) > 0.6).float()
+    for name, settings in example_augmentations().items():
+        augment = augmentation_for(AugmentConfig(**settings), EXTRACTOR)
+        found, _, frames = augment(features, targets, num_frames, augment.draw(places(8)))
+        assert len(augment.steps) == 1 and not torch.allclose(found, features, atol=1e-3), name
+        assert found.isfinite().all(), name
+        is_padding = torch.arange(298) >= frames[:, None]
+        assert (found[is_padding] == augment.normalization.padding_value).all(), name
+
+
+def test_settings_become_steps_in_the_order_of_nature():
+    everything = {name: value for settings in example_augmentations().values() for name, value in settings.items()}
+    everything |= {"cutmix_probability": 0.5, "mixup_probability": 0.5}
+    steps = augmentation_for(AugmentConfig(**everything), EXTRACTOR)
+    assert [type(step).__name__ for step in steps.steps] == [
+        *("Warp", "Roll", "BatchMix", "Recording", "FilterAugment", "FrequencyMixStyle", "MixOrCut"),
+        *("ImageChange", "SpecAugment", "Cutout"),
+    ]
+    both = AugmentConfig(time_roll_s=0.5, cutout_s=0.2, cutmix_alpha=1.0, cutmix_shape="time")
+    wanted = (Roll(50, 0), CutMix(1.0, "time", 0.5), Cutout(20, 16, 2))
+    assert augmentation_for(both, EXTRACTOR) == Compose(wanted, Normalization(-5.0, 3.5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"cutmix_shape": "rectangel"}, "Unknown cutmix_shape 'rectangel': did you mean 'rectangle'"),
+        ({"filter_augment_type": "steps"}, "Unknown filter_augment_type 'steps': did you mean 'step'"),
+        ({"image_gain": 1.5}, "--image_gain must be a number, between 0 and 1, found 1.5"),
+        ({"patch_dropout": 1.0}, "--patch_dropout must be a number, between 0 and 0.99, found 1"),
+        ({"cutout_bins": 0}, "--cutout_bins must be a number, 1 or more, found 0"),
+        (
+            {"mixup_alpha": 1.0, "cutmix_alpha": 1.0, "cutmix_probability": 0.75},
+            "--mixup_probability and --cutmix_probability are together 1.25",
+        ),
+        ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is more than a window has, which is 2.98 s long and 128 mel bins"),
+        ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is more than .* high: give at most 128"),
+        ({"frequency_roll_bins": 128}, "--frequency_roll_bins 128 is more than .* give at most 127"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        augmentation_for(AugmentConfig(**settings), EXTRACTOR)
+
+
+@pytest.mark.parametrize(
+    ("channels", "normalization", "settings", "sentence"),
+    [
+        (["mel"], "clip", {"filter_augment_db": 6.0}, "--filter_augment_db needs the energies"),
+        (["mel", "mfcc"], "dataset", {"frequency_roll_bins": 4}, "--frequency_roll_bins is for energies in bands"),
+        (["mel", "mfcc"], "dataset", {"cutmix_alpha": 1.0}, "--cutmix_shape rectangle.* give --cutmix_shape time"),
+        (["mel", "mfcc"], "dataset", {"cutmix_alpha": 1.0, "cutmix_shape": "time", "mixstyle_alpha": 0.3}, None),
+        (["mel"], "clip", {"cutmix_alpha": 1.0, "cutout_s": 0.2, "image_noise": 0.1, "time_roll_s": 0.1}, None),
+    ],
+)
+def test_what_needs_energies_or_bands_is_refused_where_there_are_none(channels, normalization, settings, sentence):
+    more = {"mean": [-35.0, -4.0][: len(channels)], "std": [12.0, 20.0][: len(channels)]}
+    more = {"max_length": 64, "num_mel_bins": 32, **(more if normalization == "dataset" else {})}
+    extractor = SpectrogramFeatureExtractor(channels=channels, normalization=normalization, **more)
+    if sentence is None:
+        assert augmentation_for(AugmentConfig(**settings), extractor).steps
+        return
+    with pytest.raises(InputError, match=sentence):
+        augmentation_for(AugmentConfig(**settings), extractor)
+
+
+def test_waveforms_are_no_pictures():
+    with pytest.raises(InputError, match="--cutmix_alpha augments log-mel features"):
+        augmentation_for(AugmentConfig(cutmix_alpha=1.0), Wav2Vec2FeatureExtractor())
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--filter_augment_type step", "--filter_augment_type would do nothing here: FilterAugment is off"),
+        ("--mixstyle_probability 1", "--mixstyle_probability would do nothing here: Freq-MixStyle is off"),
+        ("--mixstyle_alpha 0.3 --mixstyle_probability 0", "--mixstyle_alpha would do nothing"),
+        ("--cutmix_shape time", "--cutmix_shape would do nothing here: CutMix is off"),
+        ("--cutmix_alpha 1 --cutmix_probability 0", "--cutmix_alpha would do nothing"),
+        ("--cutout_bins 8", "--cutout_bins would do nothing here: nothing is cut out"),
+        ("--image_probability 1", "--image_probability would do nothing here: the image stays"),
+        ("--image_noise 0.1 --image_probability 0", "--image_noise would do nothing"),
+        (
+            "--time_shift --time_roll_s 0.5",
+            "--time_roll_s would do nothing here: --time_shift starts",
+        ),
+    ],
+)
+def test_what_would_do_nothing_is_refused(flags, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe({"output_dir": "runs/x", "corpus": "irmas"}, argv=flags.split())

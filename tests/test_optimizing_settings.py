@@ -1,0 +1,49 @@
+"""Settings of optimizing that would do nothing, or cannot be: one sentence before anything is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from hf_audio import InputError, parse_recipe
+
+VALUES = {"output_dir": "runs/x", "corpus": "irmas"}
+PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--lr_schedule", "stap"], "Unknown lr_schedule 'stap': did you mean 'step'"),
+        (["--lr_schedule", "step", "--lr_scheduler_type", "linear"], "--lr_scheduler_type would do nothing here: --lr"),
+        (["--lr_schedule", "one_cycle", "--lr_decay_factor", "0.5"], "it is of --lr_schedule step and exponential"),
+        (["--lr_decay_epochs", "5"], "it is of --lr_schedule step and exponential: give one"),
+        (["--lr_schedule", "step", "--lr_decay_factor", "2"], "--lr_decay_factor must be a number, between"),
+        (["--layer_decay", "0"], "--layer_decay must be a number, between 1e-06 and 1, found 0"),
+        (["--layer_decay", "0.7", "--freeze", "backbone"], "--layer_decay would do nothing here: --freeze backbone"),
+        (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim divides"),
+        (["--unfreeze_epochs", "1", "--freeze", "convolutional"], "--unfreeze_epochs would do .* for good what is"),
+        (["--unfreeze_epochs", "1", "--lora_rank", "4"], "--freeze and --lora_rank say for good what is trained"),
+        (["--unfreeze_epochs", "1", "--torch_compile"], "would have all compiled anew: leave one of the two out"),
+        (["--ema_decay", "0.9", "--fsdp", "full_shard"], "it is for whole weights, which --fsdp and"),
+        (["--ema_decay", "0.9", "--swa_epochs", "3"], "are two ways to average weights"),
+        (["--ema_decay", "1"], "--ema_decay must be a number, between 0 and"),
+        (["--balanced_sampling", "full", "--class_weights", "balanced"], "both make rare classes count more"),
+        (["--balanced_sampling", "full", "--train_sampling_strategy", "sequential"], "sequential draws nothing"),
+    ],
+)
+def test_what_would_do_nothing_or_cannot_be_is_one_sentence_before_anything_is_read(argv, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_recipe(VALUES, argv=argv)
+
+
+def test_pretraining_averages_weights_and_takes_nothing_that_is_of_labels_or_heads():
+    for flags in (["--layer_decay", "0.7"], ["--balanced_sampling", "full"]):
+        with pytest.raises(InputError, match=f"{flags[0]} would do nothing here: pretraining"):
+            parse_recipe(PRETRAINING, argv=flags)
+    assert parse_recipe(PRETRAINING, argv=["--ema_decay", "0.9"]).optimizing.averages
+
+
+def test_a_warm_up_is_for_schedules_of_our_own_too():
+    constant = {**VALUES, "lr_scheduler_type": "constant"}
+    recipe = parse_recipe(constant, argv=["--lr_schedule", "exponential", "--warmup_steps", "5"])
+    assert recipe.optimizing.lr_schedule == "exponential"
