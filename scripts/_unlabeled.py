@@ -43,12 +43,14 @@ class Unlabeled(NamedTuple):
     told: str
 
 
-def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int) -> Unlabeled:
+def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int, token: str | None = None) -> Unlabeled:
     """The recordings below a folder, without copies of clips that are validated or tested on.
 
     Args:
         clips: of the corpus, with their splits.
         folder: where what was heard of them is kept, so that it is heard once.
+        num_folds: that they are divided into.
+        token: Hub token, for clips there.
 
     Raises:
         InputError: no folder, no recordings, or none that is left.
@@ -62,7 +64,7 @@ def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int)
     held_out = without_mixtures(clips).filter(is_one_of(clips["split"], HELD_OUT)) if len(clips) else clips
     columns = [name for name in unlabeled.column_names if name in held_out.column_names]
     both = pa.concat_tables([held_out.select(columns), with_split(unlabeled, "train").select(columns)])
-    findings = audit_clips(both, store=folder / "heard.jsonl", num_workers=1)
+    findings = audit_clips(both, store=folder / "heard.jsonl", token=token)
     broken = {one.clip_id for one in findings if one.finding in ("broken", "silent")}
     copies = copies_of(set(held_out["clip_id"].to_pylist()), findings)
     kept = [name for name in names if PLACE + name not in broken | copies]

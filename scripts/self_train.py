@@ -47,7 +47,8 @@ def main() -> None:
         runs.flags += ["--window_s", f"{default_window_s(corpus.clips, runs.settings.token):g}"]
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_self_training")
     folder.mkdir(parents=True, exist_ok=True)
-    unlabeled = usable_recordings(Path(options.unlabeled), corpus.clips, folder, options.num_folds)
+    token = runs.settings.token
+    unlabeled = usable_recordings(Path(options.unlabeled), corpus.clips, folder, options.num_folds, token)
     tables = left_out_tables(corpus.clips, corpus.labels, folder, options.num_folds)
     told, chosen = [unlabeled.told], []
     for number in range(1, options.rounds + 1):

@@ -61,6 +61,7 @@ def test_probabilities_travel_to_training_alone(recordings):
     note = features.manifest["corpus"]["protocol"]
     assert "2 recordings more whose labels are what models said" in note and "0.97 to 1.00: high 1, low 1." in note
     assert str(recordings) not in note
+    assert [one["name"] for one in features.manifest["corpus"]["others"]] == ["Pseudo-labeled recordings"]
     rows = {row["clip_id"]: row for row in features.splits["train"]}
     chosen = [
         rows["pseudo/a/0.wav"],

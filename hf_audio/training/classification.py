@@ -32,7 +32,7 @@ from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validat
 from hf_audio.models.embedding_tap import EmbeddingTap
 from hf_audio.models.heads import MARGIN_HEADS
 from hf_audio.models.inputs import model_inputs, with_own_mask
-from hf_audio.training.distillation import Distillation, refuse_mixing
+from hf_audio.training.distillation import Distillation, refuse_margin, refuse_mixing
 from hf_audio.training.objective import Batch, Objective, Places
 from hf_audio.training.patch_dropout import PatchDropout
 
@@ -103,6 +103,8 @@ class Classification(Objective):
             self.patch_dropout.attach(model)
         # Only heads with a margin look at labels; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) in MARGIN_HEADS
+        if self.has_margin and self.distillation:
+            refuse_margin(model.config.head)
         if self.window_losses.reads_embedding:
             self.embedding = EmbeddingTap(model)
             self.own = self.window_losses.learned(self.embedding.size)
