@@ -61,6 +61,7 @@ _HOME_OF = {
     "AudioTrainer": "training",
     "train_pipeline": "classical_models",
     "Classification": "training",
+    "PatchDropout": "training",
     "Pretraining": "training",
     "Predictor": "predictor",
     "load": "tagging.loading",

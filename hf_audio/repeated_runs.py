@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,8 @@ from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
 from hf_audio.data.index.columns import digest
 from hf_audio.data.index.table import metadata_columns
 from hf_audio.data.tables import read_table
-from hf_audio.errors import InputError
-from hf_audio.files import MAX_TEXT_BYTES, read_json, read_whole
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import MAX_TEXT_BYTES, open_for_writing, open_regular, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
 from hf_audio.parsing import parse_recipe
 from hf_audio.preparation.read_corpora import read_corpus
@@ -32,6 +34,8 @@ from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 GROUPS = (*RECORDING_GROUPS, *NETWORK_GROUPS, "hub", "pretraining", "classical")
 # Settings that no score hangs on: where things lie, how fast they are made, who may see them
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
+MAX_NAME = 100
+READ_OF_LOG = 1 << 16  # bytes at its end, where it says why a run failed
 
 
 class RepeatedRuns:
@@ -41,13 +45,16 @@ class RepeatedRuns:
         recipe: path of the recipe.
         flags: of all runs, as on its command line.
         config_file: of accelerate; without one a run is one process.
+        logs: write what a run prints to FOLDER.log beside its folder, and quote from there why it failed.
 
     Raises:
         InputError: as parse_recipe does.
     """
 
-    def __init__(self, recipe: str, flags: Sequence[str], config_file: str | None = None) -> None:
-        self.recipe, self.flags, self.config_file = recipe, list(flags), config_file
+    def __init__(
+        self, recipe: str, flags: Sequence[str], config_file: str | None = None, *, logs: bool = False
+    ) -> None:
+        self.recipe, self.flags, self.config_file, self.logs = recipe, list(flags), config_file, logs
         self.values = runpy.run_path(recipe, run_name="read")
         self.settings = self._parsed([])
         self._pin_commits()
@@ -93,7 +100,7 @@ class RepeatedRuns:
         pseudo = settings.data.pseudo_labels and _recordings_of(settings)
         processes = "one" if self.config_file is None else _hash(self.config_file)
         return {
-            **_settings(settings),
+            **_all_settings(settings),
             **self._corpora,
             **({"recordings of pseudo-labels": pseudo} if pseudo else {}),
             "recipe": Path(self.recipe).name,
@@ -101,6 +108,11 @@ class RepeatedRuns:
             "hf_audio": __version__,
             "processes": processes,
         }
+
+    def decides_features(self, flags: Sequence[str]) -> str:
+        """One short text for all settings that features are built by: runs that have the same may share them."""
+        found = _settings(self._parsed(flags), tuple(RECORDING_GROUPS))
+        return finished_work.digest([found])[:12]
 
     @cached_property
     def _corpora(self) -> dict[str, str]:
@@ -119,8 +131,16 @@ class RepeatedRuns:
         how = ["--config_file", self.config_file] if self.config_file else ["--num_processes", "1"]
         command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, self.recipe]
         command += [*self.flags, "--output_dir", str(folder), *flags]
-        if subprocess.run(command, check=False).returncode:
-            raise InputError(f"{what} failed, see above; finished runs are kept, the same command goes on")
+        if not self.logs:
+            if subprocess.run(command, check=False).returncode:
+                raise InputError(f"{what} failed, see above; finished runs are kept, the same command goes on")
+            return
+        log = folder.with_name(f"{folder.name}.log")
+        log.unlink(missing_ok=True)
+        with open_for_writing(log, "xb") as file:
+            failed = subprocess.run(command, check=False, stdout=file, stderr=subprocess.STDOUT).returncode
+        if failed:
+            raise InputError(f"{what} failed: {_last_words(log)} ({log.name})")
 
 
 def described_clips(clips: pa.Table) -> dict[str, str]:
@@ -148,11 +168,35 @@ def _recordings_of(recipe: Recipe) -> str:
     return digest_of_files(Path(data.pseudo_labels_dir) / row["path"] for _, row in rows)
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
+def folder_names(names: Sequence[str]) -> list[str]:
+    """A folder for each name; those that would share one are told apart by a hash."""
+    plain = [re.sub(r"[^\w.-]+|^\.+", "_", name)[:MAX_NAME] or "_" for name in names]
+    shared = {name for name, count in Counter(name.casefold() for name in plain).items() if count > 1}
+    return [
+        f"{below}-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if below.casefold() in shared else below
+        for name, below in zip(names, plain, strict=True)
+    ]
+
+
+def _last_words(log: Path) -> str:
+    """Why a run failed, by what it printed: its own error, else the last line."""
+    with open_regular(log) as file:
+        file.seek(max(0, log.stat().st_size - READ_OF_LOG))
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return one_line((own or lines or ["it printed nothing"])[-1])
+
+
+def _all_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide; of files and folders of this machine what is in them."""
     arguments = (*DECISIVE_ARGUMENTS, *BATCH_ARGUMENTS)
-    decides = {name: getattr(recipe.training, name, None) for name in arguments}
-    for group in GROUPS:
+    return {name: getattr(recipe.training, name, None) for name in arguments} | _settings(recipe, GROUPS)
+
+
+def _settings(recipe: Recipe, groups: Collection[str]) -> dict[str, Any]:
+    decides = {}
+    for group in groups:
         settings = getattr(recipe, group)
         for field in dataclasses.fields(settings) if settings is not None else ():
             if field.name not in INDECISIVE:
@@ -169,7 +213,9 @@ def _content(value: Any, named: str | None) -> Any:
     path = Path(value).expanduser()
     if named == HUB_OR_PATH:
         return digest_of_folder(path) if path.is_dir() else value
-    return _hash(path) if path.suffix in (".csv", ".yaml", ".yml") and path.is_file() else str(path.resolve())
+    if path.suffix in (".csv", ".yaml", ".yml") and path.is_file():
+        return _hash(path)
+    return str(path.resolve()) if path.exists() else value  # some take a name in place of a file
 
 
 def _hash(path: str | Path) -> str:

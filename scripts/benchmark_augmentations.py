@@ -3,11 +3,12 @@
     python scripts/benchmark_augmentations.py
     python scripts/benchmark_augmentations.py --models cnn ast-mini ast-base --rounds 5
 
-Batches of windows of 3 s (298 x 128) wait in memory; a step of training is loss, gradient and AdamW. Everything is
-timed once in each round, in turns, and a figure is the median of the rounds, in CPU time of the process (`--threads` do
-the work). An augmentation is its draw and its application, with example settings that change every window
-(`hf_audio/augment/examples.py`). Columns named by models are clips/s of a step with the augmentation relative to one
-without: the step over the step and the augmentation. A step with patch dropout is timed as it is, its draw with it.
+Batches of windows of 3 s wait in memory, as features (298 x 128) and as sound at 16 kHz; a step of training is loss,
+gradient and AdamW. Everything is timed once in each round, in turns, and a figure is the median of the rounds, in CPU
+time of the process (`--threads` do the work). An augmentation is its draw and its application, with the example
+settings of `hf_audio/augment/examples.py` and `waveform/examples.py`, which change every window. Columns named by
+models are clips/s of a step with the augmentation relative to one without: the step over the step and the augmentation.
+A step with patch dropout is timed as it is, its draw with it.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ import torch
 from torch import Tensor
 from transformers import ASTFeatureExtractor, PreTrainedModel
 
-from hf_audio.augment import augmentation_for
+from hf_audio.augment import Compose, augmentation_for
 from hf_audio.augment.examples import example_augmentations
+from hf_audio.augment.waveform.examples import example_waveform_steps
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
-from hf_audio.losses import window_losses_for
+from hf_audio.losses import loss_for
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.presets import AST_PRESETS, NETWORKS
 from hf_audio.training import PatchDropout
 from hf_audio.training.objective import Places
 
 LABELS = LabelSpace(tuple(f"class {index}" for index in range(11)), MULTI_LABEL)
-BINS = 128
+BINS, RATE = 128, 16_000
+FRAMES_A_SECOND = 100
 # Shares of patches, of columns and of rows, and what they are called
 DROPOUTS = {
     "half of the patches": (0.5, 0.0, 0.0),
@@ -64,6 +67,9 @@ class Batch:
         self.features = torch.randn(size, num_frames, BINS, generator=random) / 2
         self.targets = (torch.rand(size, len(LABELS), generator=random) > 0.8).float()
         self.num_frames = torch.full((size,), num_frames)
+        num_samples = RATE * num_frames // FRAMES_A_SECOND
+        self.waveforms = torch.randn(size, num_samples, generator=random) / 10
+        self.num_samples = torch.full((size,), num_samples)
         self.step = 0
 
     def next_places(self) -> Places:
@@ -71,28 +77,39 @@ class Batch:
         return Places(0, self.step, range(len(self.features)))
 
 
-def augmenting(settings: dict, batch: Batch) -> Callable[[], Tensor]:
-    """One batch drawn for and augmented."""
-    extractor = ASTFeatureExtractor(max_length=batch.features.shape[1], num_mel_bins=BINS)
-    augment = augmentation_for(AugmentConfig(**settings), extractor)
+def augmenting(augment: Compose, batch: Batch) -> Callable[[], Tensor]:
+    """One batch drawn for and augmented, of features or of sound."""
+    of_sound = augment.normalization is None
+    values, lengths = (batch.waveforms, batch.num_samples) if of_sound else (batch.features, batch.num_frames)
 
     def augmented() -> Tensor:
         draws = augment.draw(batch.next_places().keys)
-        return augment(batch.features, batch.targets, batch.num_frames, draws)[0]
+        return augment(values, batch.targets, lengths, draws)[0]
 
     return augmented
+
+
+def augmentations(num_frames: int) -> dict[str, dict[str, Compose]]:
+    """Of spectrograms and of waveforms, each example by its name."""
+    extractor = ASTFeatureExtractor(max_length=num_frames, num_mel_bins=BINS)
+    of_features = {
+        name: augmentation_for(AugmentConfig(**settings), extractor)
+        for name, settings in example_augmentations().items()
+    }
+    of_sound = {name: Compose(steps, None) for name, steps in example_waveform_steps(RATE).items()}
+    return {"spectrograms": of_features, "waveforms": of_sound}
 
 
 def training(name: str, batch: Batch, dropout: PatchDropout | None = None) -> Callable[[], None]:
     """One step of training."""
     model = model_of(name, batch.features.shape[1]).train()
-    losses, optimizer = window_losses_for(LABELS), torch.optim.AdamW(model.parameters(), lr=1e-4)
+    loss_of, optimizer = loss_for(LABELS), torch.optim.AdamW(model.parameters(), lr=1e-4)
     if dropout:
         dropout.attach(model)
 
     def step() -> None:
         call = dropout.around(model, batch.next_places(), batch.num_frames) if dropout else model
-        losses(call(input_values=batch.features).logits, batch.targets).mean().backward()
+        loss_of(call(input_values=batch.features).logits, batch.targets).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -120,21 +137,23 @@ def medians_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 def print_augmentations(options: argparse.Namespace, batch: Batch) -> None:
     steps = {name: training(name, batch) for name in options.models}
-    ways = {name: augmenting(settings, batch) for name, settings in example_augmentations().items()}
-    spent = medians_ms({**steps, **ways}, options.rounds)
-    for name in steps:
-        print(f"A step of {name}: {spent[name] / options.batch_size:.2f} ms per clip")
-    print(f"\n| augmentation | ms per clip | {' | '.join(steps)} |\n|---|---:|{'---:|' * len(steps)}")
-    for name in ways:
-        rates = " | ".join(f"{spent[model] / (spent[model] + spent[name]):.3f}" for model in steps)
-        print(f"| {name} | {spent[name] / options.batch_size:.3f} | {rates} |", flush=True)
+    for of, augments in augmentations(options.num_frames).items():
+        ways = {name: augmenting(augment, batch) for name, augment in augments.items()}
+        spent = medians_ms({**steps, **ways}, options.rounds)
+        told = ", ".join(f"of {name} {spent[name] / options.batch_size:.2f}" for name in steps)
+        print(f"Of {of}, beside a training step in ms per clip {told}:\n")
+        print(f"| augmentation | ms per clip | {' | '.join(steps)} |\n|---|---:|{'---:|' * len(steps)}")
+        for name in ways:
+            rates = " | ".join(f"{spent[model] / (spent[model] + spent[name]):.2f}" for model in steps)
+            print(f"| {name} | {spent[name] / options.batch_size:.2f} | {rates} |", flush=True)
+        print()
 
 
 def print_patch_dropout(options: argparse.Namespace, batch: Batch) -> None:
     models = [name for name in options.models if name in AST_PRESETS]
     if not models:
         return
-    print(f"\n| patch dropout | {' | '.join(models)} |\n|---|{'---:|' * len(models)}")
+    print(f"| patch dropout | {' | '.join(models)} |\n|---|{'---:|' * len(models)}")
     rates: dict[str, list[str]] = {name: [] for name in DROPOUTS}
     for model in models:
         ways = {name: training(model, batch, PatchDropout(*shares)) for name, shares in DROPOUTS.items()}

@@ -15,11 +15,8 @@ obtains it, once.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import re
 import statistics
 import sys
-from collections import Counter
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors
@@ -29,10 +26,8 @@ from hf_audio.data.splits.assigning import fold_names
 from hf_audio.files import write_atomically
 from hf_audio.markdown import Markdown, escaped, table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.repeated_runs import RepeatedRuns
+from hf_audio.repeated_runs import RepeatedRuns, folder_names
 from hf_audio.terminal import show
-
-LONGEST_NAME = 100
 
 
 def main() -> None:
@@ -104,16 +99,6 @@ def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
         raise InputError(f"{taken[0]} stands behind --, where the recipe's own flags are: give it in front of it")
     if options.num_folds is not None and options.leave_out == "groups":
         raise InputError("--num_folds and --leave_out groups both say what to test on; leave one of them out")
-
-
-def folder_names(names: list[str]) -> list[str]:
-    """A folder for each name; those that would share one are told apart by a hash."""
-    plain = [re.sub(r"[^\w.-]+|^\.+", "_", name)[:LONGEST_NAME] or "_" for name in names]
-    shared = {name for name, count in Counter(name.casefold() for name in plain).items() if count > 1}
-    return [
-        f"{below}-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if below.casefold() in shared else below
-        for name, below in zip(names, plain, strict=True)
-    ]
 
 
 def as_table(reports: dict[str, dict]) -> str:

@@ -34,6 +34,17 @@ def test_every_switch_has_an_example_that_changes_a_batch_and_leaves_padding_alo
         assert (found[is_padding] == augment.normalization.padding_value).all(), name
 
 
+def test_what_mixes_windows_says_so():
+    """Answers that a teacher stored are of whole windows."""
+    names = {name for name, settings in example_augmentations().items() if _mixes(settings)}
+    assert names == {"batch mixing", "mixup", "CutMix, rectangle", "CutMix, time", "mixup or CutMix"}
+
+
+def _mixes(settings: dict) -> bool:
+    (step,) = augmentation_for(AugmentConfig(**settings), EXTRACTOR).steps
+    return getattr(step, "mixes_windows", False)
+
+
 def test_settings_become_steps_in_the_order_of_nature():
     everything = {name: value for settings in example_augmentations().values() for name, value in settings.items()}
     everything |= {"cutmix_probability": 0.5, "mixup_probability": 0.5}

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import time
 
 import numpy as np
 import pandas
@@ -54,6 +56,39 @@ def test_recordings_to_embeddings(tmp_path, caplog):
     assert set(table["file"]) == {str(path)} and table["end_s"].max() <= 2.3
     with pytest.raises(InputError, match="is there already"):
         embed.main([str(path), "--model", str(model), "--output", str(output)])
+
+
+def test_embedding_is_killed_and_goes_on_with_windows_of_several_recordings_at_once(
+    tmp_path, caplog, monkeypatch, forks
+):
+    model, sounds, output = save_classifier(tmp_path / "model", "cnn"), tmp_path / "sounds", tmp_path / "found.parquet"
+    for number in range(120):
+        write_sound(sounds / f"{number:03}.wav", 0.4 + 0.1 * (number % 5), seed=number % 3)
+    flags = [str(sounds), "--model", str(model), "--output", str(output)]
+    process = forks.start("from hf_audio.commands.embed import main; import sys; main(sys.argv[1:])", *flags)
+    partial, until = tmp_path / "found.parquet.partial", time.monotonic() + 120
+    while not partial.exists() or partial.read_bytes().count(b"\n") < 10:
+        assert process.poll() is None and time.monotonic() < until, process.errors
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not output.exists()
+    with pytest.raises(InputError, match=r"differs in: hop_s was 0\.25 and now is 0\.1; give these again"):
+        embed.main([*flags, "--hop_s", "0.1"])
+    embed_of, sizes = SoundPredictor.embed, []
+    monkeypatch.setattr(
+        SoundPredictor,
+        "embed",
+        lambda self, inputs: sizes.append(len(inputs["input_values"])) or embed_of(self, inputs),
+    )
+    num_kept = partial.read_bytes().count(b"\n") - 1
+    assert embed.main(flags) == 0 and f"{num_kept} of 120 recordings are finished already" in caplog.messages
+    table, predictor = pandas.read_parquet(output), SoundPredictor.load(str(model))
+    assert max(sizes) == 8 and list(dict.fromkeys(table["file"])) == [str(path) for path in sorted(sounds.iterdir())]
+    assert sum(sizes) < len(table) and sorted(os.listdir(tmp_path)) == ["found.parquet", "model", "sounds"]
+    for path in sorted(sounds.iterdir())[::17]:
+        windows = predictor.windows.cut(soundfile.read(path, dtype="float32")[0])
+        wanted = embed_of(predictor, predictor.inputs(windows)).numpy()
+        np.testing.assert_allclose(np.stack(table["embedding"][table["file"] == str(path)]), wanted, atol=1e-4)
 
 
 def test_a_model_is_evaluated_on_features(tiny_features, tiny_folders, tmp_path, capsys):

@@ -12,8 +12,8 @@ import pytest
 import torch
 from corpus_trees import write_sound
 from huggingface_hub import ModelCard
-from outputs_of_using import OF_SERVICE, said_by_commands, said_by_service
 from process_tree import run_tree
+from token_traces import holding, written_below, written_on
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
 from hf_audio.corpora.irmas import INSTRUMENTS
@@ -108,24 +108,10 @@ def test_irmas_from_recordings_over_the_hub_to_a_pipeline(
         for code in INSTRUMENTS:
             assert loaded["scores"][code] == pytest.approx(scored[code], abs=0.01), "right labels and scores"
 
-    said = [refused.errors, printed, adapted.output, adapted.errors]
-    require_no_token(hub, said, "alice/ast-irmas-lora", excerpt, forks, hub_env, tmp_path)
-
-
-def require_no_token(hub, said, model, excerpt, forks, hub_env, folder):
-    """The tokens that a job and its users gave are in nothing that it, or the commands that use its model, say, write
-    or publish: logs, cards, checkpoints, reports, scores, tags, answers, metrics."""
-    mine = hub.token("alice")
-    said += [said_by_commands(forks, model, excerpt, mine, hub_env, folder)]
-    said += [said_by_service(forks, model, excerpt, hub_env, folder)]
-    written = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
-    for suffix in ("README.md", "report.json", "handler.py", "tags.json", "embeddings.parquet", "clips.parquet", ".pt"):
-        assert any(name.endswith(suffix) for name in written), suffix
-    for (_, name), repo in hub.storage.repos.items():
-        written |= {f"{name}/{path} on the Hub": repo.read(path) for path in repo.paths()}
-    for token in (mine, OF_SERVICE):
-        assert not [text for text in said if token in text]
-        assert not [name for name, content in written.items() if token.encode() in content]
+    said = {"what it says": "".join((refused.errors, printed, adapted.output, adapted.errors)).encode()}
+    for suffix in ("README.md", "report.json", "handler.py", "run.json", "clips.parquet", "optimizer.pt"):
+        assert list(tmp_path.rglob(f"*{suffix}")), suffix
+    assert not holding(hub.token("alice"), {**said, **written_below(tmp_path), **written_on(hub)})
 
 
 @pytest.fixture(scope="module")

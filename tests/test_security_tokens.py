@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from hostile_features import edit_index
+from tagging_models import save_classifier, write_sound
+from token_traces import OF_SERVICE, holding, said_by_commands, said_by_service, written_below
 from training_run import build_tiny_features, trainer_of
 
 from hf_audio import InputError, parse_recipe
@@ -85,6 +87,19 @@ class TestTokens:
         assert {"training_args.bin", "run.json"} <= {path.name for path in files}
         assert [path.name for path in files if path.name.startswith("events.out")]
         assert not [path for path in files if TOKEN.encode() in path.read_bytes()]
+
+    def test_whoever_uses_a_private_model_leaves_no_token(self, hub, token, hub_env, tmp_path, forks):
+        """Neither the Hub's nor the service's, in tags, embeddings, messages, answers, metrics and logs."""
+        folder, sound = save_classifier(tmp_path / "cnn", "cnn"), write_sound(tmp_path / "a.wav", 0.8)
+        hub.create("models", "alice/cnn", {path.name: path.read_bytes() for path in folder.iterdir()}, private=True)
+        (tmp_path / "used").mkdir()
+        how = {"env": hub_env, "cwd": tmp_path / "used"}
+        said = said_by_commands(forks, "alice/cnn", sound, token, **how)
+        said += said_by_service(forks, "alice/cnn", sound, **how)
+        found = {"what they say": said.encode(), **written_below(tmp_path / "used")}
+        assert {Path(name).name for name in found} == {"what they say", "embeddings.parquet"}
+        for secret in (token, OF_SERVICE):
+            assert not holding(secret, found)
 
     def test_trainer_publishes_nothing_by_itself(self, tmp_path, tiny_features):
         with pytest.raises(InputError, match=r"publish the finished run with hf_audio\.push_model"):

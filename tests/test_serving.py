@@ -287,9 +287,8 @@ def test_both_kinds_are_judged_at_once_and_not_mixed(served, folders, recording)
     scores = tagger(recording).scores
     with httpx2.Client(base_url=served.url, trust_env=False, timeout=60) as client, ThreadPoolExecutor(8) as threads:
         paths = 12 * ["/v1/embeddings", CLASSIFY]
-        for path, answer in zip(
-            paths, threads.map(lambda path: client.post(path, content=content), paths), strict=True
-        ):
+        answers = threads.map(lambda path: client.post(path, content=content), paths)
+        for path, answer in zip(paths, answers, strict=True):
             if path == CLASSIFY:
                 assert scores_of(answer.json()) == pytest.approx(scores, abs=1e-5)
             else:

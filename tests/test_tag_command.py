@@ -24,7 +24,7 @@ from hf_audio.commands.main import main as hf_audio_command
 from hf_audio.errors import InputError
 from hf_audio.tagging.formats import FORMATS
 
-COMMAND = [sys.executable, "-c", "from hf_audio.commands.main import main; main()"]
+COMMAND = "from hf_audio.commands.main import main; main()"
 NUM_FILES = 300
 
 
@@ -70,18 +70,17 @@ def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
         tag.main([str(recordings), "--model", model, "--format", "csv", "--output", str(output)])
 
 
-def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog):
+def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog, forks):
     whole, output = tmp_path / "whole.jsonl", tmp_path / "tags.jsonl"
     flags = [str(recordings), "--model", model, "--format", "jsonl", "--num_threads", "1", "--output"]
     tag.main([*flags, str(whole)])
-    process = subprocess.Popen([*COMMAND, "tag", *flags, str(output), "--batch_size", "1"], stderr=subprocess.DEVNULL)
+    process = forks.start(COMMAND, "tag", *flags, output, "--batch_size", 1)
     partial, deadline = tmp_path / "tags.jsonl.partial", time.monotonic() + 120
     while not partial.exists() or partial.read_bytes().count(b"\n") < 20:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not output.exists() and partial.exists()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not output.exists() and partial.exists()
     with open(partial, "ab") as file:
         file.write(b'{"file": "torn')
     num_kept = partial.read_bytes().count(b"\n") - 1

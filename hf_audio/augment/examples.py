@@ -11,7 +11,7 @@ _OF_SPECTROGRAMS: dict[str, dict[str, Any]] = {
     "frequency scale": {"frequency_scale": 0.2},
     "frequency shift": {"frequency_shift_bins": 8.0},
     "gain": {"gain_db": 12.0},
-    "time roll": {"time_roll_s": 0.5},
+    "time roll": {"time_roll_s": 0.3},
     "frequency roll": {"frequency_roll_bins": 12},
     "batch mixing": {
         "batch_mix_probability": 1.0,

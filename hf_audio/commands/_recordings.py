@@ -5,33 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_audio.commands._quick_transformers import import_losses
 from hf_audio.environment import quick_imports
 from hf_audio.errors import InputError
-from hf_audio.terminal import named_logger
 
 if TYPE_CHECKING:
     from hf_audio.tagging.found_files import FoundFile
-    from hf_audio.tagging.sounds import Recording
     from hf_audio.tagging.tagger import Tagger
 
-logger = named_logger(__name__)
 STDIN = "-"
-SOME_FAILED = 1
-
-
-def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser whose --help begins with a module's docstring."""
-    return argparse.ArgumentParser(
-        prog=f"hf-audio {name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
 
 
 def add_recordings(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +36,20 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
 
 
+def add_pace(parser: argparse.ArgumentParser) -> None:
+    """The flags that change nothing but the pace, of commands that go through many recordings."""
+    parser.add_argument("--batch_size", type=int, help="windows at a time; default: 8 on a CPU, 32 on an accelerator")
+    parser.add_argument("--num_threads", type=int, help="that read recordings; default: one for each core")
+
+
 def files_of(given: argparse.Namespace) -> list[FoundFile]:
     """What is to be heard; found out before a model is loaded, which takes seconds.
 
     Raises:
-        InputError: nothing is named, or two ways at once; or see `found_files`.
+        InputError: nothing is named, or two ways at once; no number of threads; or see `found_files`.
     """
+    if given.num_threads is not None and given.num_threads < 1:
+        raise InputError(f"--num_threads is at least 1, found {given.num_threads}")
     if bool(given.recordings) == bool(given.files_from):
         raise InputError("Name recordings, folders or - for audio on stdin, or a list of them by --files_from LIST")
     if sys.stdin is None and STDIN in (*given.recordings, given.files_from):
@@ -80,16 +73,7 @@ def check_output(output: Path) -> None:
         raise InputError(f"There is no folder {output.parent} to write {output.name} to: make it first")
 
 
-def recording(file: FoundFile) -> Recording:
-    """A file, or what comes through stdin."""
-    from hf_audio.tagging.sounds import Recording, recording_of
-
-    if file.path == STDIN:
-        return Recording("stdin", recording_of(sys.stdin.buffer).source)
-    return recording_of(file.path)
-
-
-def tagger_of(given: argparse.Namespace, batch_size: int | None = None) -> Tagger:
+def tagger_of(given: argparse.Namespace) -> Tagger:
     """The model that is named, without a bar: reading weights is no progress to look at."""
     with quick_imports():
         import_losses()
@@ -98,14 +82,13 @@ def tagger_of(given: argparse.Namespace, batch_size: int | None = None) -> Tagge
         from hf_audio.tagging.loading import load
 
     of_transformers.disable_progress_bar()
-    options = {"device": given.device, "bf16": given.bf16, "batch_size": batch_size}
+    options = {"device": given.device, "bf16": given.bf16, "batch_size": getattr(given, "batch_size", None)}
     return load(given.model, token=given.token, revision=given.revision, **options)
 
 
-def said_failed(files: Sequence[FoundFile], failed: Mapping[int, str]) -> int:
-    """Says which recordings could not be read, by their places, and returns the exit code."""
-    for number, reason in sorted(failed.items()):
-        logger.error("%s: %s", files[number].path, reason)
-    if failed:
-        logger.error("%d of %d recordings could not be read", len(failed), len(files))
-    return SOME_FAILED if failed else 0
+def facts_of(given: argparse.Namespace, tagger: Tagger) -> dict[str, Any]:
+    """What of the model decides a result."""
+    from hf_audio.finished_work import digest_of_folder
+
+    model = digest_of_folder(Path(given.model)) if os.path.isdir(given.model) else tagger.predictor.revision
+    return {"model": model, "bf16": given.bf16}

@@ -13,11 +13,11 @@ Exit code 2 with --strict where a clip cannot be used.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 
 import hf_audio
+from hf_audio.commands._parser import parser_of
 
 READING = (
     "dataset",
@@ -39,9 +39,7 @@ READING = (
 
 def main(argv: Sequence[str]) -> None:
     """Writes the audit of a corpus."""
-    parser = argparse.ArgumentParser(
-        prog="hf-audio audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("audit", __doc__)
     parser.add_argument("--corpus", default="folder", help="corpus module that reads the recordings; default: folder")
     parser.add_argument("--data_dir", help="folder with the recordings, or a table or dataset for corpus=folder")
     parser.add_argument("--output_dir", default="audits/audit", help="where the report goes")

@@ -16,37 +16,36 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from hf_audio.commands._parser import parser_of
 from hf_audio.errors import InputError
 from hf_audio.terminal import show
 
 
 def main(argv: Sequence[str]) -> None:
     """Downloads, verifies or lists corpora."""
-    options = parse_options(argv)
+    given = _parser().parse_args(argv)
 
     from hf_audio.corpora import corpus_table, find_corpus, obtain_corpus, verify_corpus
 
-    if options.list:
+    if given.list:
         show(corpus_table())
         return
-    if not options.corpus:
+    if not given.corpus:
         raise InputError("No corpus is named; expected one such as esc50, see them all with --list")
-    root = Path(options.data_dir or f"corpora/{options.corpus}")
-    if options.verify:
-        verify_corpus(options.corpus, root)
+    root = Path(given.data_dir or f"corpora/{given.corpus}")
+    if given.verify:
+        verify_corpus(given.corpus, root)
     else:
-        folder = obtain_corpus(options.corpus, root, options.subset)
-        num_clips = len(find_corpus(options.corpus).index(folder))  # of a corpus got by hand: says where
-        show(f"{num_clips:,} clips; use them with --corpus {options.corpus} --data_dir {folder}")
+        folder = obtain_corpus(given.corpus, root, given.subset)
+        num_clips = len(find_corpus(given.corpus).index(folder))  # of a corpus got by hand: says where
+        show(f"{num_clips:,} clips; use them with --corpus {given.corpus} --data_dir {folder}")
 
 
-def parse_options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="hf-audio corpora", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("corpora", __doc__)
     parser.add_argument("corpus", nargs="?", help="its name in the first column of --list")
     parser.add_argument("--data_dir", help="where it goes, or lies (default: corpora/NAME)")
     parser.add_argument("--subset", help="a part that can be had alone, e.g. small, medium, large or full of fma")
     parser.add_argument("--verify", action="store_true", help="compare every file with what it should be")
     parser.add_argument("--list", action="store_true", help="show all corpora and leave")
-    return parser.parse_args(argv)
+    return parser

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_audio.commands._recordings import check_output, parser_of
+from hf_audio.commands._parser import parser_of
+from hf_audio.commands._recordings import check_output
 
 OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_audio.commands._parser import parser_of
 from hf_audio.errors import InputError
 from hf_audio.markdown import table
 from hf_audio.terminal import show
@@ -33,31 +34,31 @@ PLANTED_DRAWS = 3
 
 def main(argv: Sequence[str]) -> None:
     """Writes what is found, or prints how many of planted errors are."""
-    options = parse_options(argv)
+    given = _parser().parse_args(argv)
 
     from hf_audio import find_label_errors, load_features, write_label_errors
     from hf_audio.label_quality.errors import FEW_GROUPS, MIN_AGREEMENT
 
-    features = load_features(options.features)
-    if options.plant is not None:
-        print_planted(options, features)
+    features = load_features(given.features)
+    if given.plant is not None:
+        _print_planted(given, features)
         return
     found = find_label_errors(
         features,
-        splits=options.splits,
-        network=options.model,
-        predictions=options.predictions,
-        hold_out=options.hold_out,
-        seed=options.seed,
+        splits=given.splits,
+        network=given.model,
+        predictions=given.predictions,
+        hold_out=given.hold_out,
+        seed=given.seed,
     )
-    folder = Path(options.output_dir or Path("label_errors") / features.name)
+    folder = Path(given.output_dir or Path("label_errors") / features.name)
     num_sure = write_label_errors(
         found,
         features,
         folder,
-        data_dir=options.data_dir,
-        least_confidence=options.confidence,
-        num_plots=options.plots,
+        data_dir=given.data_dir,
+        least_confidence=given.confidence,
+        num_plots=given.plots,
     )
     show(
         f"{len(found.errors)} of {found.num_checked} clips are probably labeled wrong ({found.num_not_checked} could "
@@ -65,31 +66,31 @@ def main(argv: Sequence[str]) -> None:
     )
     if found.agreement < MIN_AGREEMENT:
         show("So they know too little, and most of what they find is labeled right: judge by --model or --predictions.")
-    if options.hold_out == "groups" and found.num_groups < FEW_GROUPS and not options.predictions:
+    if given.hold_out == "groups" and found.num_groups < FEW_GROUPS and not given.predictions:
         show(
             f"There are {found.num_groups} groups only: where they are speakers and the like, --hold_out clips finds "
             "more, and rightly."
         )
     show(
         f"Look at {folder / 'index.html'}, delete from {folder / 'overrides.csv'} ({num_sure} rows, at least "
-        f"{options.confidence:g} sure) the rows you disagree with, and train with --label_overrides "
+        f"{given.confidence:g} sure) the rows you disagree with, and train with --label_overrides "
         f"{folder / 'overrides.csv'}"
     )
 
 
-def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None:
+def _print_planted(given: argparse.Namespace, features: FeatureDataset) -> None:
     """Precision and recall over some draws of planted errors."""
-    if options.predictions:
+    if given.predictions:
         raise InputError("--predictions know nothing of labels that --plant turns wrong: leave one of them out")
     from hf_audio.label_quality.planted_errors import find_planted_errors
 
     draws = find_planted_errors(
         features,
-        options.plant,
-        range(options.seed, options.seed + PLANTED_DRAWS),
-        splits=options.splits,
-        network=options.model,
-        hold_out=options.hold_out,
+        given.plant,
+        range(given.seed, given.seed + PLANTED_DRAWS),
+        splits=given.splits,
+        network=given.model,
+        hold_out=given.hold_out,
     )
     rows = [
         [number, draw.num_planted, draw.num_found, f"{draw.precision:.2f}", f"{draw.recall:.2f}"]
@@ -99,10 +100,8 @@ def print_planted(options: argparse.Namespace, features: FeatureDataset) -> None
     show("Errors that were there before count as wrongly found; nothing was written.")
 
 
-def parse_options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="hf-audio label-errors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("label-errors", __doc__)
     parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
     parser.add_argument("--output_dir", help="default: label_errors/NAME, of the features or the run")
     parser.add_argument("--data_dir", help="the recordings, for players on the page")
@@ -115,4 +114,4 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--confidence", type=float, default=0.5, help="least of overrides.csv; default: %(default)s")
     parser.add_argument("--plots", type=int, default=100, help="spectrograms on the page; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
-    return parser.parse_args(argv)
+    return parser

@@ -10,25 +10,23 @@ one recording belong into one group: give them the same group in the corpus's CS
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import hf_audio
+from hf_audio.commands._parser import parser_of
 from hf_audio.terminal import show
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints the report of leaks and writes its pages."""
-    parser = argparse.ArgumentParser(
-        prog="hf-audio leaks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("leaks", __doc__)
     parser.add_argument("features", help="folder of features, or their name on the Hub")
     parser.add_argument("--output_dir", help="default: leaks/ and the dataset's name")
     parser.add_argument("--train_both_ways", action="store_true", help="also train quick models, honestly and leaking")
     parser.add_argument("--num_seeds", type=int, default=3, help="draws of each leaky split; default: %(default)s")
-    options = parser.parse_args(argv)
-    features = hf_audio.load_features(options.features)
-    folder = Path(options.output_dir or Path("leaks") / features.name)
-    report = hf_audio.leak_report(features, folder, both_ways=options.train_both_ways, num_seeds=options.num_seeds)
+    given = parser.parse_args(argv)
+    features = hf_audio.load_features(given.features)
+    folder = Path(given.output_dir or Path("leaks") / features.name)
+    report = hf_audio.leak_report(features, folder, both_ways=given.train_both_ways, num_seeds=given.num_seeds)
     show(f"{report.as_markdown()}\n\nPairs and plots: {folder / 'leaks.csv'}, report.html")

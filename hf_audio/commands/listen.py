@@ -17,7 +17,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hf_audio.commands._recordings import add_model, parser_of, tagger_of
+from hf_audio.commands._parser import parser_of
+from hf_audio.commands._recordings import add_model, tagger_of
 from hf_audio.errors import InputError, printable
 
 if TYPE_CHECKING:

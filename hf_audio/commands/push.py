@@ -15,11 +15,11 @@ and `hf-audio push recordings --help` have the flags.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import hf_audio
+from hf_audio.commands._parser import parser_of
 from hf_audio.errors import unknown_name
 from hf_audio.terminal import show
 
@@ -59,9 +59,7 @@ def main(argv: Sequence[str]) -> None:
 
 def push_features(argv: Sequence[str]) -> None:
     """Publishes a folder of features."""
-    parser = argparse.ArgumentParser(
-        prog="hf-audio push features", description=FEATURES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("push features", FEATURES)
     parser.add_argument("folder", help="the feature dataset")
     parser.add_argument("repo_id", help="where it goes: name, or user/name")
     parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")

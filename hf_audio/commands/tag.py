@@ -16,37 +16,32 @@ the last lines say why, 2 where nothing could be done.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_audio.commands._going_through import gone_through, said_failed
+from hf_audio.commands._parser import parser_of
 from hf_audio.commands._recordings import (
     add_model,
+    add_pace,
     add_recordings,
+    facts_of,
     files_of,
-    parser_of,
-    recording,
-    said_failed,
     tagger_of,
 )
 from hf_audio.errors import InputError
-from hf_audio.terminal import named_logger
 
 if TYPE_CHECKING:
     from hf_audio.tagging.found_files import FoundFile
     from hf_audio.tagging.results import Results
     from hf_audio.tagging.settings import TagSettings
-    from hf_audio.tagging.sounds import Recording
     from hf_audio.tagging.tagger import Tagger
 
-logger = named_logger(__name__)
 FORMAT_NAMES = ("table", "csv", "json", "jsonl", "audacity", "srt")  # of tagging/formats.py, too slow for --help
 OF_SEGMENTS = ("audacity", "srt")
 TOP_K = 5
-MAX_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,9 +53,7 @@ def main(argv: Sequence[str]) -> int:
         given.top_k = TOP_K
     if given.top_k < 0:
         raise InputError(f"--top_k is a number of labels, or 0 for all, found {given.top_k}")
-    if given.num_threads is not None and given.num_threads < 1:
-        raise InputError(f"--num_threads is at least 1, found {given.num_threads}")
-    files, tagger = files_of(given), tagger_of(given, given.batch_size)
+    files, tagger = files_of(given), tagger_of(given)
     settings = tagger.settings(
         window_s=given.window_s,
         hop_s=given.hop_s,
@@ -68,14 +61,19 @@ def main(argv: Sequence[str]) -> int:
         top_k=given.top_k or None,
         smooth_s=given.smooth_s,
     )
+
+    from hf_audio.tagging.many import tagged
+
     results = _results(given, files, tagger, settings)
-    return said_failed(files, _tag_all(tagger, files, settings, results, given.num_threads))
+    tags_of = partial(tagged, tagger, settings=settings, num_threads=given.num_threads)
+    return said_failed(files, gone_through(files, tags_of, results, "tag"))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("tag", __doc__)
     add_recordings(parser)
     add_model(parser)
+    add_pace(parser)
     add = parser.add_argument
     add("--format", choices=FORMAT_NAMES, default="table", help="default: %(default)s")
     add("--output", help="a file, or for one label track or subtitle file for each recording a folder; default: stdout")
@@ -84,13 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, help="scores from here on are a yes; default: the model's")
     add("--top_k", type=int, help=f"labels that are listed, 0 for all; default: {TOP_K}")
     add("--smooth_s", type=float, help="seconds of the median over time before segments are made; default: a window")
-    add("--batch_size", type=int, help="windows at a time; default: 8 on a CPU, 32 on an accelerator")
-    add("--num_threads", type=int, help="that read recordings; default: one for each core")
     return parser
 
 
 def _results(given: argparse.Namespace, files: Sequence[FoundFile], tagger: Tagger, settings: TagSettings) -> Results:
-    from hf_audio.finished_work import digest_of_folder
     from hf_audio.tagging.formats import FORMATS
     from hf_audio.tagging.results import InFile, InFolder, OnStream
 
@@ -103,58 +98,8 @@ def _results(given: argparse.Namespace, files: Sequence[FoundFile], tagger: Tagg
     if not given.output:
         return OnStream(form)
     output = Path(given.output)
-    model = digest_of_folder(Path(given.model)) if os.path.isdir(given.model) else tagger.predictor.revision
-    facts = {"model": model, "format": given.format, "bf16": given.bf16, **settings.decisive}
+    facts = {**facts_of(given, tagger), "format": given.format, **settings.decisive}
     in_folder = form.is_single and (len(files) > 1 or output.is_dir())
     if not in_folder and not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name} to: make it first")
     return (InFolder if in_folder else InFile)(output, form, files, facts)
-
-
-def _tag_all(
-    tagger: Tagger,
-    files: Sequence[FoundFile],
-    settings: TagSettings,
-    results: Results,
-    num_threads: int | None,
-) -> dict[int, str]:
-    """Tags what is not finished yet; returns why others, by their places, could not be read."""
-    from hf_audio.tagging.many import tagged
-    from hf_audio.terminal import progress
-
-    failed: dict[int, str] = {}
-    with results.open() as finished:
-        if finished:
-            logger.warning("%d of %d recordings are finished already", len(finished), len(files))
-        rest = sorted(set(range(len(files))) - set(finished))
-        recordings = [recording(files[number]) for number in rest]
-        total_s = _total_s(recordings)
-        with progress(desc="tag", unit=" s of sound", total=total_s, disable=None, bar_format=_bar(total_s)) as bar:
-            for place, found in tagged(tagger, recordings, settings, num_threads=num_threads, heard=bar.update):
-                if isinstance(found, str):
-                    failed[rest[place]] = found
-                    results.skip(rest[place])
-                else:
-                    results.add(rest[place], found)
-        results.finish()
-    return failed
-
-
-def _total_s(recordings: Sequence[Recording]) -> float | None:
-    """How much there is to hear, by the headers of a few recordings; of many nobody waits for it."""
-    from hf_audio.data.recordings.audio import probe
-    from hf_audio.data.recordings.reasons import AudioError
-
-    if len(recordings) > MAX_PROBED or not sys.stderr.isatty():
-        return None
-    total_s = 0.0
-    for one in recordings:
-        with contextlib.suppress(AudioError):
-            total_s += probe(one.source).duration_s
-    return total_s
-
-
-def _bar(total_s: float | None) -> str:
-    """A bar in whole seconds; without a known end, what was heard so far."""
-    done = "{n:.0f} s of sound heard in {elapsed}"
-    return done if total_s is None else "{desc}: {percentage:3.0f}%|{bar}| " + done + ", {remaining} left"

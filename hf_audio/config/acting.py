@@ -18,6 +18,7 @@ from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.needs import Needs, names_of
 from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
+from hf_audio.config.spectrogram_needs import SPECTROGRAM_NEEDS
 from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.config.waveform_needs import WAVEFORM_NEEDS
 from hf_audio.errors import InputError
@@ -70,68 +71,8 @@ NEEDS = (
         "no mixtures are made: give --mix_fraction too, e.g. 0.5, or leave it out",
     ),
     Needs(("lora_alpha", "lora_dropout"), lambda run: run.lora_rank > 0, "give --lora_rank too, or leave it out"),
-    Needs(
-        ("mixup_probability", "mixup_labels"),
-        lambda run: run.mixup_alpha > 0,
-        "mixup is off: give --mixup_alpha too, or leave it out",
-    ),
-    Needs(
-        ("noise_snr_db",),
-        lambda run: run.noise_probability > 0,
-        "no noise is added: give --noise_probability too, or leave it out",
-    ),
-    Needs(
-        ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
-        lambda run: run.batch_mix_probability > 0,
-        "no windows are mixed: give --batch_mix_probability too, or leave it out",
-    ),
+    *SPECTROGRAM_NEEDS,
     *WAVEFORM_NEEDS,
-    Needs(
-        ("filter_augment_type",),
-        lambda run: run.filter_augment_db > 0,
-        "FilterAugment is off: give --filter_augment_db too, e.g. 6, or leave it out",
-    ),
-    Needs(
-        ("mixstyle_probability",),
-        lambda run: run.mixstyle_alpha > 0,
-        "Freq-MixStyle is off: give --mixstyle_alpha too, e.g. 0.3, or leave it out",
-    ),
-    Needs(
-        ("mixstyle_alpha",),
-        lambda run: run.mixstyle_alpha == 0 or run.mixstyle_probability > 0,
-        "--mixstyle_probability 0 changes nothing: leave one of the two out",
-    ),
-    Needs(
-        ("cutmix_probability", "cutmix_shape"),
-        lambda run: run.cutmix_alpha > 0,
-        "CutMix is off: give --cutmix_alpha too, e.g. 1, or leave it out",
-    ),
-    Needs(
-        ("cutmix_alpha",),
-        lambda run: run.cutmix_alpha == 0 or run.cutmix_probability > 0,
-        "--cutmix_probability 0 mixes nothing: leave one of the two out",
-    ),
-    Needs(
-        ("cutout_bins", "cutout_rectangles"),
-        lambda run: run.cutout_s > 0,
-        "nothing is cut out: give --cutout_s too, e.g. 0.3, or leave it out",
-    ),
-    Needs(
-        ("image_probability",),
-        lambda run: run.image_gain > 0 or run.image_noise > 0,
-        "the image stays as it is: give --image_gain or --image_noise too, or leave it out",
-    ),
-    Needs(
-        ("image_gain", "image_noise"),
-        lambda run: not (run.image_gain or run.image_noise) or run.image_probability > 0,
-        "--image_probability 0 changes nothing: leave one of the two out",
-    ),
-    Needs(
-        ("time_roll_s",),
-        lambda run: not run.time_shift,
-        "--time_shift starts a window anywhere already: leave one of the two out, where a recipe sets it by "
-        "--time_shift false",
-    ),
     Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
     Needs(
         ("positive_gamma", "negative_gamma", "negative_margin"),
@@ -248,11 +189,6 @@ NEEDS = (
             or _text(run.lr_scheduler_type).startswith(("reduce", "greedy"))
         ),
         "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
-    ),
-    Needs(
-        ("mixup_alpha",),
-        lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
-        "--mixup_probability 0 mixes nothing: leave one of the two out",
     ),
     Needs(
         ("greater_is_better",),

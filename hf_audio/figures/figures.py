@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#1f6f9f", "#d9822b", "#9aa5ad"
@@ -25,6 +26,14 @@ def short_name(name: str, longest: int = 24) -> str:
     """A name cut to fit beside an axis, in its middle: long names often begin alike; "$" would start a formula."""
     end = longest // 3
     return (name if len(name) <= longest else f"{name[: longest - end - 1]}…{name[-end:]}").replace("$", r"\$")
+
+
+def svg(figure: Figure) -> bytes:
+    """The plot as the content of a vector graphic, the same for the same plot."""
+    content = io.BytesIO()
+    with rc_context({"svg.hashsalt": "hf_audio"}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()
 
 
 def png(figure: Figure) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import printable
@@ -18,11 +18,12 @@ class Format(NamedTuple):
     """How a result is written: `begin`, the text of each recording with `between` in the middle, `end`.
 
     Attributes:
+        text: of what was found of one recording.
         is_single: whether one file can hold one recording only.
         suffix: of the name of such a file.
     """
 
-    text: Callable[[Tags], str]
+    text: Callable[[Any], str]
     begin: str = ""
     between: str = ""
     end: str = ""

@@ -2,7 +2,7 @@
 
 readers    file 1: blocks ...     file 2: blocks ...     file 3: cannot be read
 model      [ windows of 1 and 2 ] [ windows of 2 and 3 ] ...       one thread, in batches
-found      (2, tags) (1, tags) (3, "unreadable: ...")              as they get ready
+found      (2, answers) (1, answers) (3, "unreadable: ...")        as they get ready
 """
 
 from __future__ import annotations
@@ -10,20 +10,37 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.tagging.settings import TagSettings
 from hf_audio.tagging.sounds import Recording
-from hf_audio.tagging.tagger import Block, Tagger, joined, keep
+from hf_audio.tagging.tagger import Block, Tagger, check_answer, joined, keep
 from hf_audio.tagging.tags import Tags
 
 WAITING_BLOCKS = 2  # for each reader: what is prepared and waits for the model
 PATIENCE_S = 0.05  # so long a batch waits for more windows
 END = None
+
+
+class Answers(NamedTuple):
+    """What a model says of all windows of a recording.
+
+    Attributes:
+        starts_s: float64 `[windows]`, in the sound.
+        values: float32 `[windows, size]`, finite.
+        duration_s: of the sound.
+    """
+
+    recording: Recording
+    starts_s: np.ndarray
+    values: np.ndarray
+    duration_s: float
 
 
 def tagged(
@@ -37,11 +54,30 @@ def tagged(
     """The place of each recording, and its tags or why it cannot be read; as they get ready.
 
     Args:
+        num_threads, heard: see `answered`.
+    """
+    for number, found in answered(tagger, tagger.logits, recordings, settings, num_threads=num_threads, heard=heard):
+        yield number, found if isinstance(found, str) else tagger.tags_of(found.recording, settings, *found[1:])
+
+
+def answered(
+    tagger: Tagger,
+    answer: Callable[[dict[str, Tensor]], np.ndarray],
+    recordings: Sequence[Recording],
+    settings: TagSettings,
+    *,
+    num_threads: int | None = None,
+    heard: Callable[[float], object] = lambda seconds: None,
+) -> Iterator[tuple[int, Answers | str]]:
+    """The place of each recording, and what its windows are answered or why there is nothing; as they get ready.
+
+    Args:
+        answer: the model: inputs of any number of windows → float32 `[windows, size]`.
         num_threads: that read; by default one for each core.
         heard: told of the seconds of sound that were gone through.
     """
     readers = _Readers(tagger, recordings, settings, min(num_threads or usable_cores(), max(1, len(recordings))))
-    batch = _Batch(tagger)
+    batch = _Batch(answer, tagger.predictor.batch_size)
     rest = len(recordings)
     open_ones = {}
     try:
@@ -58,7 +94,7 @@ def tagged(
                 batch.run()
             for number in [number for number, one in open_ones.items() if one.is_finished]:
                 rest -= 1
-                yield number, open_ones.pop(number).result(tagger, settings)
+                yield number, open_ones.pop(number).result()
     finally:
         readers.stop()
 
@@ -69,7 +105,7 @@ class _Heard:
     def __init__(self, recording: Recording) -> None:
         self.recording, self.error = recording, None
         self.starts_s: list[np.ndarray] = []
-        self.logits: list[np.ndarray] = []
+        self.values: list[np.ndarray] = []
         self.duration_s, self.has_ended, self.num_waiting = 0.0, False, 0
 
     def take(self, block: Block) -> float:
@@ -86,21 +122,22 @@ class _Heard:
     def is_finished(self) -> bool:
         return self.has_ended and (self.error is not None or not self.num_waiting)
 
-    def result(self, tagger: Tagger, settings: TagSettings) -> Tags | str:
+    def result(self) -> Answers | str:
         if self.error is not None:
             return self.error
-        starts_s, logits = np.concatenate(self.starts_s), np.concatenate(self.logits)
+        found = Answers(self.recording, np.concatenate(self.starts_s), np.concatenate(self.values), self.duration_s)
         try:
-            return tagger.tags_of(self.recording, settings, starts_s, logits, self.duration_s)
+            check_answer(found.values)
         except AudioError as error:
             return error.reason
+        return found
 
 
 class _Batch:
     """Windows of one shape that wait for the model; those of another shape send them off."""
 
-    def __init__(self, tagger: Tagger) -> None:
-        self.tagger, self.most = tagger, tagger.predictor.batch_size
+    def __init__(self, answer: Callable[[dict[str, Tensor]], np.ndarray], most: int) -> None:
+        self.answer, self.most = answer, most
         self.waiting: list[tuple[_Heard, Block]] = []
         self.num_windows, self.shapes = 0, None
 
@@ -119,10 +156,10 @@ class _Batch:
     def run(self) -> None:
         if not self.waiting:
             return
-        logits = self.tagger.logits(joined([block.inputs for _, block in self.waiting]))
+        values = self.answer(joined([block.inputs for _, block in self.waiting]))
         ends = np.cumsum([len(block.starts_s) for _, block in self.waiting])
-        for (one, _), own in zip(self.waiting, np.split(logits, ends[:-1]), strict=True):
-            keep(one.logits, own)
+        for (one, _), own in zip(self.waiting, np.split(values, ends[:-1]), strict=True):
+            keep(one.values, own)
             one.num_waiting -= 1
         self.waiting, self.num_windows = [], 0
 

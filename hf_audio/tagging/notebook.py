@@ -6,8 +6,9 @@ All text is escaped; the image holds the beginning of the sound itself and fetch
 from __future__ import annotations
 
 import io
+import os
 from base64 import b64encode
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import soundfile
@@ -17,10 +18,8 @@ from hf_audio.data.recordings.audio import read_audio
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, printable
 from hf_audio.predictions import checked_sound
-
-if TYPE_CHECKING:
-    from hf_audio.tagging.sounds import Recording
-    from hf_audio.tagging.tags import Tags
+from hf_audio.tagging.segments import Segment
+from hf_audio.tagging.sounds import Recording
 
 PLAYED_S, PLAYED_HZ = 60.0, 22_050
 MAX_BARS, MAX_SEGMENTS = 10, 500
@@ -38,20 +37,27 @@ _LANE = Markup(
 )
 
 
-def image_of(tags: Tags) -> str:
-    """HTML of some kB, and of the sound that its player plays."""
-    heading = Markup("<b>{}</b> {:.2f} s").format(printable(tags.name), tags.duration_s)
-    bars = [_BAR.format(printable(label), 100 * score, score) for label, score in list(tags.scores.items())[:MAX_BARS]]
+def image_of(recording: Recording, duration_s: float, scores: Mapping[str, float], segments: Sequence[Segment]) -> str:
+    """HTML of some kB, and of the sound that its player plays.
+
+    Args:
+        scores: label → score of the whole sound, the highest first.
+        segments: where in it each label is.
+    """
+    name = os.path.basename(recording.name)  # notebooks are handed on, and where it lies is this machine's alone
+    heading = Markup("<b>{}</b> {:.2f} s").format(printable(name), duration_s)
+    bars = [_BAR.format(printable(label), 100 * score, score) for label, score in list(scores.items())[:MAX_BARS]]
+    lanes = Markup("").join(_lanes(duration_s, segments))
     return str(
         Markup("<div>{}<br>{}<table>{}</table><table>{}</table></div>").format(
-            heading, _player(tags.recording), Markup("").join(bars), Markup("").join(_lanes(tags))
+            heading, _player(recording), Markup("").join(bars), lanes
         )
     )
 
 
-def _lanes(tags: Tags) -> list[Markup]:
+def _lanes(duration_s: float, segments: Sequence[Segment]) -> list[Markup]:
     """One line for each label that has segments."""
-    shown, length_s = tags.segments[:MAX_SEGMENTS], max(tags.duration_s, 1e-9)
+    shown, length_s = segments[:MAX_SEGMENTS], max(duration_s, 1e-9)
     lanes = []
     for label in dict.fromkeys(one.label for one in shown):
         parts = [
@@ -67,7 +73,7 @@ def _lanes(tags: Tags) -> list[Markup]:
             if one.label == label
         ]
         lanes.append(_LANE.format(printable(label), Markup("").join(parts)))
-    rest = len(tags.segments) - len(shown)
+    rest = len(segments) - len(shown)
     return [*lanes, Markup("<tr><td>and {} more</td></tr>").format(rest)] if rest else lanes
 
 

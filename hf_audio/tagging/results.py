@@ -1,10 +1,10 @@
-"""Where tags go: a file, a folder with one file for each recording, or standard output; the first two can be resumed.
+"""Where tags and embeddings go: a file, a folder with one file for each recording, or standard output.
 
     tags.csv.partial     while it runs: what decides, then one line for each finished recording
     tags.csv             when all are through, in their order, whole
 
-A run that was killed is gone on with by the same command. Recordings that changed since are tagged anew; other
-settings or another model are an error, for a result has one origin only.
+The first two can be resumed: a run that was killed is gone on with by the same command. Recordings that changed since
+are tagged anew; other settings or another model are an error, for a result has one origin only.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class InPlace(Results):
         return found
 
     def _damaged(self, reason: str) -> InputError:
-        return InputError(f"{self.partial} is not what hf-audio tag noted ({reason}): remove it, and all is done again")
+        return InputError(f"{self.partial} is not what hf-audio noted ({reason}): remove it, and all is done again")
 
     def _is_there(self, number: int) -> bool:
         return True

@@ -119,8 +119,10 @@ class Tags:
         return found
 
     def to_json(self, *, timeline: bool = True) -> str:
-        """One line of JSON, see `as_dict`. Bytes of a name that are not UTF-8 stand in it as Python escapes them:
-        `os.fsencode` of what `json.loads` reads is the name again."""
+        """One line of JSON, see `as_dict`.
+
+        What of a name is not UTF-8 stands as Python escapes it: `os.fsencode` of what `json.loads` reads is the name.
+        """
         text = json.dumps(self.as_dict(timeline=timeline), ensure_ascii=False, allow_nan=False)
         return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -135,7 +137,7 @@ class Tags:
     def _repr_html_(self) -> str:
         from hf_audio.tagging.notebook import image_of
 
-        return image_of(self)
+        return image_of(self.recording, self.duration_s, self.scores, self.segments)
 
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # within a string of JSON; UTF-8 has no bytes for one

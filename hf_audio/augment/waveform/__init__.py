@@ -5,6 +5,7 @@ from hf_audio.augment.waveform.biquads import PassFilter
 from hf_audio.augment.waveform.codec import Codec
 from hf_audio.augment.waveform.effects import Effects
 from hf_audio.augment.waveform.examples import (
+    MADE_UP,
     example_sounds,
     example_waveform_augmentations,
     example_waveform_steps,
@@ -19,6 +20,7 @@ from hf_audio.augment.waveform.step import WaveformStep
 from hf_audio.augment.waveform.steps import SYNTHETIC, AddedSounds, waveform_steps
 
 __all__ = [
+    "MADE_UP",
     "SYNTHETIC",
     "AddedSounds",
     "Background",

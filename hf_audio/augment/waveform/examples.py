@@ -15,14 +15,15 @@ from hf_audio.augment.waveform.steps import SYNTHETIC, AddedSounds, waveform_ste
 from hf_audio.config import WaveformAugmentConfig
 
 SUFFIX = "_probability"
+MADE_UP = "made up"  # in place of recordings
 # Settings beside the probability, and several examples of one augmentation
 SHOWN: dict[str, dict[str, dict[str, Any]]] = {
     "shift": {f"shift, {mode}": {"wave_shift_s": 0.1, "wave_shift_mode": mode} for mode in ("roll", "pad")},
     "reverb": {
         "reverb, synthetic": {"impulse_responses": SYNTHETIC},
-        "reverb, recorded": {"impulse_responses": "made up"},
+        "reverb, recorded": {"impulse_responses": MADE_UP},
     },
-    "background": {"background": {"background": "made up", "wave_background_snr_db": [3.0, 6.0]}},
+    "background": {"background": {"background": MADE_UP, "wave_background_snr_db": [3.0, 6.0]}},
     "noise": {"noise": {"wave_noise_snr_db": [5.0, 10.0]}},
     "codec": {name: {"wave_codec_names": [name], "wave_codec_compression": [0.9, 1.0]} for name in CODECS},
     "effect": {f"effect {name}": {"wave_effect_names": [name]} for name in EFFECTS},
@@ -57,5 +58,5 @@ def example_sounds(sample_rate: int) -> AddedSounds:
     rooms = [random.standard_normal(len(decay)) * 0.2 * decay**power for power in (0.5, 1.0)]
     for room in rooms:
         room[0] = 1.0
-    background = SoundPool.of("made up", [rain + 1e-3 * random.standard_normal(len(rain))], sample_rate)
-    return AddedSounds(background, SoundPool.of("made up", rooms, sample_rate))
+    background = SoundPool.of(MADE_UP, [rain + 1e-3 * random.standard_normal(len(rain))], sample_rate)
+    return AddedSounds(background, SoundPool.of(MADE_UP, rooms, sample_rate))

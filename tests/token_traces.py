@@ -1,4 +1,4 @@
-"""What the commands that use a published model say and write, with every token that they may be given."""
+"""Where a token could be left: what the commands that use a model say, what was written, what was published."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx2
 from forks import Fork, Forks
+from hub_server import Hub
 
 from hf_audio.serving.access import TOKEN_VARIABLE
 
@@ -17,12 +18,28 @@ COMMAND = "from hf_audio.commands.main import main; main()"
 OF_SERVICE = "s3cret-of-the-service"
 
 
+def holding(token: str, contents: Mapping[str, bytes]) -> list[str]:
+    """The names of contents that hold a token."""
+    return [name for name, content in contents.items() if token.encode() in content]
+
+
+def written_below(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path): path.read_bytes() for path in paths}
+
+
+def written_on(hub: Hub) -> dict[str, bytes]:
+    """All files of all repositories."""
+    repos = hub.storage.repos.items()
+    return {f"{name}/{path} on the Hub": repo.read(path) for (_, name), repo in repos for path in repo.paths()}
+
+
 def said_by_commands(forks: Forks, model: str, recording: Path, token: str, env: Mapping[str, str], cwd: Path) -> str:
     """Standard output and errors of `tag` and `embed`, whose files are below `cwd`, also where a model is refused."""
     given, said = ("--model", model, "--token", token), ""
     for argv in (
-        ("tag", recording, *given),
-        ("tag", recording, *given, "--format", "json", "--output", "tags.json"),
+        ("tag", recording, *given, "--format", "json"),
         ("embed", recording, *given, "--output", "embeddings.parquet"),
     ):
         done = forks.run(COMMAND, *argv, env=env, cwd=cwd)

@@ -1,0 +1,93 @@
+"""The way through many recordings, for the commands that find something of each: finished ones, a bar, what failed."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hf_audio.commands._recordings import STDIN
+from hf_audio.terminal import named_logger
+
+if TYPE_CHECKING:
+    from hf_audio.tagging.found_files import FoundFile
+    from hf_audio.tagging.results import Results
+    from hf_audio.tagging.sounds import Recording
+
+logger = named_logger(__name__)
+SOME_FAILED = 1
+MAX_PROBED = 100  # recordings whose headers are read to tell how much there is to hear
+
+
+def gone_through(
+    files: Sequence[FoundFile],
+    found_of: Callable[..., Iterator[tuple[int, Any]]],
+    results: Results,
+    done: str,
+    left_out: Mapping[int, str] | None = None,
+) -> dict[int, str]:
+    """Goes through the recordings that are not finished yet; returns why others, by their places, could not be read.
+
+    Args:
+        found_of: recordings, and by the name `heard` whom to tell of seconds → see `answered`.
+        results: takes what is found.
+        done: what is done to them, for the bar.
+        left_out: places that nothing can be found of, and why.
+    """
+    from hf_audio.terminal import progress
+
+    failed = dict(left_out or {})
+    with results.open() as finished:
+        if finished:
+            logger.warning("%d of %d recordings are finished already", len(finished), len(files))
+        rest = sorted(set(range(len(files))) - set(finished) - failed.keys())
+        recordings = [_recording(files[number]) for number in rest]
+        total_s = _total_s(recordings)
+        with progress(desc=done, unit=" s of sound", total=total_s, disable=None, bar_format=_bar(total_s)) as bar:
+            for place, found in found_of(recordings, heard=bar.update):
+                if isinstance(found, str):
+                    failed[rest[place]] = found
+                    results.skip(rest[place])
+                else:
+                    results.add(rest[place], found)
+        results.finish()
+    return failed
+
+
+def said_failed(files: Sequence[FoundFile], failed: Mapping[int, str]) -> int:
+    """Says which recordings could not be read, by their places, and returns the exit code."""
+    for number, reason in sorted(failed.items()):
+        logger.error("%s: %s", files[number].path, reason)
+    if failed:
+        logger.error("%d of %d recordings could not be read", len(failed), len(files))
+    return SOME_FAILED if failed else 0
+
+
+def _recording(file: FoundFile) -> Recording:
+    """A file, or what comes through stdin."""
+    from hf_audio.tagging.sounds import Recording, recording_of
+
+    if file.path == STDIN:
+        return Recording("stdin", recording_of(sys.stdin.buffer).source)
+    return recording_of(file.path)
+
+
+def _total_s(recordings: Sequence[Recording]) -> float | None:
+    """How much there is to hear, by the headers of a few recordings; of many nobody waits for it."""
+    from hf_audio.data.recordings.audio import probe
+    from hf_audio.data.recordings.reasons import AudioError
+
+    if len(recordings) > MAX_PROBED or not sys.stderr.isatty():
+        return None
+    total_s = 0.0
+    for one in recordings:
+        with contextlib.suppress(AudioError):
+            total_s += probe(one.source).duration_s
+    return total_s
+
+
+def _bar(total_s: float | None) -> str:
+    """A bar in whole seconds; without a known end, what was heard so far."""
+    done = "{n:.0f} s of sound heard in {elapsed}"
+    return done if total_s is None else "{desc}: {percentage:3.0f}%|{bar}| " + done + ", {remaining} left"

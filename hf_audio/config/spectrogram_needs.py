@@ -1,0 +1,74 @@
+"""Which settings of augmentation of spectrograms do nothing without others."""
+
+from __future__ import annotations
+
+from hf_audio.config.needs import Needs
+
+SPECTROGRAM_NEEDS = (
+    Needs(
+        ("mixup_probability", "mixup_labels"),
+        lambda run: run.mixup_alpha > 0,
+        "mixup is off: give --mixup_alpha too, or leave it out",
+    ),
+    Needs(
+        ("noise_snr_db",),
+        lambda run: run.noise_probability > 0,
+        "no noise is added: give --noise_probability too, or leave it out",
+    ),
+    Needs(
+        ("batch_mix_max_windows", "batch_mix_offset_s", "batch_mix_level_db"),
+        lambda run: run.batch_mix_probability > 0,
+        "no windows are mixed: give --batch_mix_probability too, or leave it out",
+    ),
+    Needs(
+        ("filter_augment_type",),
+        lambda run: run.filter_augment_db > 0,
+        "FilterAugment is off: give --filter_augment_db too, e.g. 6, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_probability",),
+        lambda run: run.mixstyle_alpha > 0,
+        "Freq-MixStyle is off: give --mixstyle_alpha too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("mixstyle_alpha",),
+        lambda run: run.mixstyle_alpha == 0 or run.mixstyle_probability > 0,
+        "--mixstyle_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutmix_probability", "cutmix_shape"),
+        lambda run: run.cutmix_alpha > 0,
+        "CutMix is off: give --cutmix_alpha too, e.g. 1, or leave it out",
+    ),
+    Needs(
+        ("cutmix_alpha",),
+        lambda run: run.cutmix_alpha == 0 or run.cutmix_probability > 0,
+        "--cutmix_probability 0 mixes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("cutout_bins", "cutout_rectangles"),
+        lambda run: run.cutout_s > 0,
+        "nothing is cut out: give --cutout_s too, e.g. 0.3, or leave it out",
+    ),
+    Needs(
+        ("image_probability",),
+        lambda run: run.image_gain > 0 or run.image_noise > 0,
+        "the image stays as it is: give --image_gain or --image_noise too, or leave it out",
+    ),
+    Needs(
+        ("image_gain", "image_noise"),
+        lambda run: not (run.image_gain or run.image_noise) or run.image_probability > 0,
+        "--image_probability 0 changes nothing: leave one of the two out",
+    ),
+    Needs(
+        ("time_roll_s",),
+        lambda run: not run.time_shift,
+        "--time_shift starts a window anywhere already: leave one of the two out, where a recipe sets it by "
+        "--time_shift false",
+    ),
+    Needs(
+        ("mixup_alpha",),
+        lambda run: run.mixup_alpha == 0 or run.mixup_probability > 0,
+        "--mixup_probability 0 mixes nothing: leave one of the two out",
+    ),
+)

@@ -1,0 +1,69 @@
+"""Every augmentation on one sound, before and after, on a page to look at and to listen to.
+
+    python scripts/draw_augmentations.py                                a made-up melody, into ./augmentations.html
+    python scripts/draw_augmentations.py --file song.wav --start_s 30 --seed 1 --output page.html
+
+The page is one file. Each augmentation is drawn with settings by which it can be seen or heard, and says them.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from hf_audio.data.recordings.audio import AudioError, read_audio
+from hf_audio.errors import InputError, clear_errors
+from hf_audio.figures.augmentations import augmentations_page, made_up_sound
+from hf_audio.files import write_atomically
+from hf_audio.terminal import show
+
+SAMPLE_RATE = 16_000
+SHORTEST_S = 1.0
+
+
+@dataclasses.dataclass
+class Options:
+    """See --help."""
+
+    file: str | None
+    start_s: float
+    duration_s: float
+    output: str
+    seed: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--file", help="any recording; default: a made-up melody")
+    parser.add_argument("--start_s", type=float, default=0.0, help="where in it the window begins [%(default)s]")
+    parser.add_argument("--duration_s", type=float, default=3.0, help="length of the window [%(default)s]")
+    parser.add_argument("--output", default="augmentations.html", help="the page to write [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random [%(default)s]")
+    options = Options(**vars(parser.parse_args()))
+    if not (options.start_s >= 0 and SHORTEST_S <= options.duration_s <= 30):
+        raise InputError("--start_s must be 0 or more and --duration_s between 1 and 30: try --duration_s 3")
+    if not 0 <= options.seed < 2**32:
+        raise InputError(f"--seed must be 0 or more, found {options.seed}: try 0")
+    sound, name = _sound(options)
+    write_atomically(Path(options.output), augmentations_page(sound, SAMPLE_RATE, name, options.seed))
+    show(options.output)
+
+
+def _sound(options: Options):
+    """The window `[samples]`, and its name."""
+    if options.file is None:
+        return made_up_sound(SAMPLE_RATE, options.duration_s), "a made-up melody"
+    try:
+        sound = read_audio(options.file, SAMPLE_RATE, options.start_s, options.start_s + options.duration_s)
+    except AudioError as error:
+        raise InputError(f"{options.file} cannot be used: {error}; give another --file") from error
+    if len(sound) < SHORTEST_S * SAMPLE_RATE:
+        raise InputError(
+            f"{options.file} has {len(sound) / SAMPLE_RATE:.2f} s of sound there, expected 1 s or more: give another "
+            "--file or --start_s"
+        )
+    return sound, Path(options.file).name
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main()

@@ -1,0 +1,61 @@
+"""DeepSpeed's configs: what accelerate makes of them, and where the package is installed two processes that train."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from process_tree import run_tree
+from safetensors.torch import load_file
+from torch.testing import assert_close
+from training_run import trainer_of
+
+ROOT = Path(__file__).parents[1]
+STAGES = (2, 3)
+
+
+def config_of(stage: int) -> Path:
+    return ROOT / "recipes" / "accelerate" / f"deepspeed_zero{stage}.yaml"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_accelerate_reads_the_configs(stage):
+    config = load_config_from_file(str(config_of(stage)))
+    assert config.distributed_type == "DEEPSPEED" and config.deepspeed_config["zero_stage"] == stage
+    assert config.deepspeed_config["zero3_init_flag"] is False, "models are made whole"
+    assert bool(config.deepspeed_config.get("zero3_save_16bit_model")) == (stage == 3)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_processes_under_deepspeed_train_as_one_process_and_are_taken_up_again(tiny_features, tmp_path, stage):
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install deepspeed")
+    config, run = tmp_path / "config.yaml", tmp_path / "run"
+    changed = yaml.safe_load(config_of(stage).read_text()) | {"use_cpu": True, "num_processes": 2}
+    config.write_text(yaml.safe_dump(changed))
+    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "disable_tqdm": True, "logging_steps": 1}
+
+    def launch() -> dict:
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+        command += [str(ROOT / "tests" / "deepspeed_run.py"), tiny_features.source, str(run)]
+        path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        done = run_tree([*command, "--arguments", json.dumps(arguments)], environment, timeout_s=200)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads((run / "outcome.json").read_text())
+
+    outcome, weights = launch(), load_file(run / "model.safetensors")
+    for gone in ("model.safetensors", "checkpoints/checkpoint-10"):  # a finished run, and one that goes on
+        path = run / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (run / "outcome.json").unlink()
+        assert launch()["steps"] == 10
+        assert_close(load_file(run / "model.safetensors"), weights, rtol=1e-4, atol=1e-5)
+    one = trainer_of(tiny_features, tmp_path / "one", arguments={**arguments, "per_device_train_batch_size": 8})
+    losses = [entry["loss"] for entry in outcome["history"] if "loss" in entry]
+    assert len(losses) == one.train().global_step == 10
