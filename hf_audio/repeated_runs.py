@@ -22,6 +22,7 @@ from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
 from hf_audio.data.index.columns import digest
 from hf_audio.data.index.table import metadata_columns
+from hf_audio.data.tables import read_table
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MAX_TEXT_BYTES, open_for_writing, open_regular, read_json, read_whole
 from hf_audio.finished_work import claim, digest_of_files, digest_of_folder
@@ -96,10 +97,12 @@ class RepeatedRuns:
     def decides(self, flags: Sequence[str]) -> dict[str, Any]:
         """Everything that the scores of a run hang on, as facts to compare."""
         settings = self._parsed(flags)
+        pseudo = settings.data.pseudo_labels and _recordings_of(settings)
         processes = "one" if self.config_file is None else _hash(self.config_file)
         return {
             **_all_settings(settings),
             **self._corpora,
+            **({"recordings of pseudo-labels": pseudo} if pseudo else {}),
             "recipe": Path(self.recipe).name,
             "recipe's text": _hash(self.recipe),
             "hf_audio": __version__,
@@ -156,6 +159,13 @@ def described_clips(clips: pa.Table) -> dict[str, str]:
     on_hub = [address for address in addresses if address.startswith("hf://")]  # at a commit, which never changes
     files = digest_of_files(address for address in addresses if not address.startswith("hf://"))
     return {**found, "recordings": finished_work.digest([*on_hub, files])}
+
+
+def _recordings_of(recipe: Recipe) -> str:
+    """A digest of the recordings that are pseudo-labelled."""
+    data = recipe.data
+    _, rows = read_table(Path(data.pseudo_labels), required=("path",))
+    return digest_of_files(Path(data.pseudo_labels_dir) / row["path"] for _, row in rows)
 
 
 def folder_names(names: Sequence[str]) -> list[str]:

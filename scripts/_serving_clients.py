@@ -1,28 +1,46 @@
 """Clients of a service, in a process of their own, for benchmark_serving.py: each sends a file again and again.
 
-    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS
+    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS          asking again after each answer
+    python scripts/_serving_clients.py HOST PORT FILE NUM_CLIENTS SECONDS RATE     so many a second, at random
 
-Prints JSON: seconds of each answer, in order of their ends, and answers that were not 200 by their status.
+At random are Poisson arrivals: a request has its time whether others are answered or not, and what it waits for a free
+client counts. Prints JSON: seconds of each answer, and answers that were not 200 by their status.
 """
 
 from __future__ import annotations
 
 import collections
 import http.client
+import itertools
 import json
+import random
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PATH = "/v1/audio-classification"
 
 
-def client(address: tuple[str, int], content: bytes, until: float, found: list[float], errors: collections.Counter):
-    """Asks until the time is over, over one connection."""
+def at_once(until: float) -> Iterator[float]:
+    """Times to ask at: whenever a client is free."""
+    while (now := time.monotonic()) < until:
+        yield now
+
+
+def at_random(rate: float, until: float) -> Iterator[float]:
+    """Times to ask at: `rate` a second on average, independent of each other."""
+    draw, at = random.Random(0), time.monotonic()
+    while (at := at + draw.expovariate(rate)) < until:
+        yield at
+
+
+def client(address: tuple[str, int], content: bytes, times: Iterator[float], found: list, errors: collections.Counter):
+    """Asks at its times, over one connection."""
     connection = http.client.HTTPConnection(*address, timeout=120)
-    while time.monotonic() < until:
-        began = time.monotonic()
+    for at in times:
+        time.sleep(max(0.0, at - time.monotonic()))
         try:
             connection.request("POST", PATH, content, {"Content-Type": "audio/wav"})
             answer = connection.getresponse()
@@ -32,17 +50,35 @@ def client(address: tuple[str, int], content: bytes, until: float, found: list[f
             connection.close()
             continue
         if answer.status == 200:
-            found.append(time.monotonic() - began)
+            found.append(time.monotonic() - at)
         else:
             errors[str(answer.status)] += 1
     connection.close()
 
 
+class Shared:
+    """Times of which each client takes the next."""
+
+    def __init__(self, times: Iterator[float]) -> None:
+        self._times, self._lock = times, threading.Lock()
+
+    def __iter__(self) -> Iterator[float]:
+        return self
+
+    def __next__(self) -> float:
+        with self._lock:
+            return next(self._times)
+
+
 def main() -> None:
-    host, port, file, num_clients, seconds = sys.argv[1:]
-    found, errors = [], collections.Counter()
-    arguments = ((host, int(port)), Path(file).read_bytes(), time.monotonic() + float(seconds), found, errors)
-    threads = [threading.Thread(target=client, args=arguments) for _ in range(int(num_clients))]
+    host, port, file, num_clients, seconds, *rate = sys.argv[1:]
+    found, errors, until = [], collections.Counter(), time.monotonic() + float(seconds)
+    if rate:
+        each = itertools.repeat(Shared(at_random(float(rate[0]), until)), int(num_clients))
+    else:
+        each = (at_once(until) for _ in range(int(num_clients)))
+    given = (host, int(port)), Path(file).read_bytes()
+    threads = [threading.Thread(target=client, args=(*given, times, found, errors)) for times in each]
     for thread in threads:
         thread.start()
     for thread in threads:

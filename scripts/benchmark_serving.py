@@ -1,14 +1,20 @@
 """How fast `hf-audio serve` answers, with windows of several requests in a forward pass and without, in one run.
 
     python scripts/benchmark_serving.py                      # cnn, recordings of 3 s
-    python scripts/benchmark_serving.py --model ast-small --seconds 20
+    python scripts/benchmark_serving.py --model ast-mini --seconds 20
     python scripts/benchmark_serving.py --load_minutes 10    # instead: errors and memory under load
 
-Two services run side by side, one with --no_batching, and take turns: 1 client, then 16, each asking again as soon as
-it has its answer. The clients are a process of their own on the same cores. Figures are medians of the turns: answers
-for a second of time, and for a second of the service's processor time, which others on the machine disturb less; the
-99th percentile of the seconds that an answer took. A line that begins with `ratio` is a comparison. A preset has random
-weights, as fast as trained ones.
+Three services run side by side and take turns: as it is by default, with --no_batching, and with --no_batching
+--workers 1, which judges one request after the other by all cores, as a service without a batcher does. They are asked
+
+    by 1 client and by 16, each asking again as soon as it has its answer;
+    at random times (Poisson arrivals), as many a second as the second one can answer, and half as many as the first:
+    there what waits does not hold up who comes next, as with many clients who do not know of each other.
+
+The clients are a process of their own on the same cores. Figures are medians of the turns: answers a second of time,
+and for a second of the service's processor time, which others on the machine disturb less; the 99th percentile of the
+seconds that an answer took. A line that begins with `ratio` is a comparison. A preset has random weights, as fast as
+trained ones.
 """
 
 from __future__ import annotations
@@ -36,6 +42,9 @@ from benchmark_tagging import FILE_RATE, saved_model
 
 COMMAND = [sys.executable, "-c", "from hf_audio.commands.main import main; main()", "serve", "--port", "0"]
 CLIENTS = (1, 16)
+OPEN_CLIENTS = 48  # of requests at random times, as many as are answered at once: fewer than --max_requests
+BATCHED, UNBATCHED, ONE_BY_ONE = "batched", "unbatched", "one by one"
+FLAGS = {BATCHED: (), UNBATCHED: ("--no_batching",), ONE_BY_ONE: ("--no_batching", "--workers", "1")}
 WARM_UP_S = 3.0
 MEMORY_EVERY_S = 5.0
 WARM_UP_SHARE = 0.2  # of a long load, before memory is looked at
@@ -66,9 +75,10 @@ def main() -> None:
             with service(model) as (process, address):
                 measure_load(process, address, recording, 60 * options.load_minutes)
         else:
-            with service(model) as batched, service(model, "--no_batching") as unbatched:
+            with contextlib.ExitStack() as stack:
+                services = {name: stack.enter_context(service(model, *flags)) for name, flags in FLAGS.items()}
                 print(f"{options.model}, recordings of {options.duration_s:g} s, {machine()}\n")
-                compare({"batched": batched, "unbatched": unbatched}, recording, options.seconds, options.repeats)
+                compare(services, recording, options.seconds, options.repeats)
 
 
 def write_recording(folder: Path, duration_s: float) -> Path:
@@ -103,47 +113,84 @@ def address_in(log, process: subprocess.Popen) -> tuple[str, str]:
     sys.exit(f"The service has ended: {text[-1000:]}")
 
 
-def load(address: tuple[str, str], recording: Path, num_clients: int, seconds: float) -> dict:
-    command = clients_command(address, recording, num_clients, seconds)
+def load(address: tuple[str, str], recording: Path, clients: int, seconds: float, rate: float | None = None) -> dict:
+    command = clients_command(address, recording, clients, seconds, rate)
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def clients_command(address: tuple[str, str], recording: Path, num_clients: int, seconds: float) -> list[str]:
+def clients_command(
+    address: tuple[str, str], recording: Path, num_clients: int, seconds: float, rate: float | None = None
+) -> list[str]:
     clients = Path(__file__).with_name("_serving_clients.py")
-    return [sys.executable, str(clients), *address, str(recording), str(num_clients), str(seconds)]
+    settings = [*address, recording, num_clients, seconds, *([rate] if rate else [])]
+    return [sys.executable, *map(str, [clients, *settings])]
 
 
 def compare(services: dict[str, tuple], recording: Path, seconds: float, repeats: int) -> None:
-    """Prints how fast both are with few clients and with many."""
-    turns: dict[tuple[str, int], list[Turn]] = {}
-    for _, address in services.values():
-        load(address, recording, max(CLIENTS), WARM_UP_S)
-    for _ in range(repeats):
-        for num_clients in CLIENTS:
-            for name, (process, address) in services.items():
-                turns.setdefault((name, num_clients), []).append(
-                    one_turn(process, address, recording, num_clients, seconds)
-                )
-    found = {key: Turn(*map(statistics.median, zip(*all_turns, strict=True))) for key, all_turns in turns.items()}
-    print(f"{'':10}{'clients':>8}{'answers/s':>12}{'per processor s':>18}{'median ms':>12}{'p99 ms':>10}{'errors':>8}")
-    for (name, num_clients), turn in found.items():
-        times = f"{1000 * turn.median_s:>12.1f}{1000 * turn.p99_s:>10.1f}"
-        print(
-            f"{name:10}{num_clients:>8}{turn.rate:>12.1f}{turn.rate_per_processor_s:>18.1f}{times}{turn.num_errors:>8.0f}"
-        )
+    """Prints how fast each is with few clients and with many, then at random times."""
     few, many = CLIENTS
-    rate, processor = (
-        getattr(found["batched", many], name) / getattr(found["unbatched", many], name)
-        for name in ("rate", "rate_per_processor_s")
+    for _, address in services.values():
+        load(address, recording, many, WARM_UP_S)
+    asked = {f"{number} clients": (number, None) for number in CLIENTS}
+    found = turns_of(services, asked, recording, seconds, repeats)
+    rates = {name: found[name, f"{many} clients"].rate for name in services}
+    at_random = {
+        f"{share:.0%} of {name}'s rate": (OPEN_CLIENTS, share * rates[name])
+        for name, share in ((UNBATCHED, 1.0), (BATCHED, 0.5))
+    }
+    found |= turns_of({name: services[name] for name in (BATCHED, UNBATCHED)}, at_random, recording, seconds, repeats)
+    print_table(found)
+    print_ratios(found, f"{few} clients", f"{many} clients", tuple(at_random))
+
+
+def turns_of(
+    services: dict[str, tuple], asked: dict[str, tuple], recording: Path, seconds: float, repeats: int
+) -> dict[tuple[str, str], Turn]:
+    """Medians of the turns, by the service and how it was asked."""
+    turns: dict[tuple[str, str], list[Turn]] = {}
+    for _ in range(repeats):
+        for how, (clients, rate) in asked.items():
+            for name, (process, address) in services.items():
+                turn = one_turn(process, address, recording, clients, seconds, rate)
+                turns.setdefault((name, how), []).append(turn)
+    return {key: Turn(*map(statistics.median, zip(*all_turns, strict=True))) for key, all_turns in turns.items()}
+
+
+def print_table(found: dict[tuple[str, str], Turn]) -> None:
+    titles = f"{'answers/s':>12}{'per processor s':>18}{'median ms':>12}{'p99 ms':>10}{'errors':>8}"
+    print(f"{'':14}{'asked':>26}{titles}")
+    for (name, how), turn in found.items():
+        times = f"{1000 * turn.median_s:>12.1f}{1000 * turn.p99_s:>10.1f}"
+        print(f"{name:14}{how:>26}{turn.rate:>12.1f}{turn.rate_per_processor_s:>18.1f}{times}{turn.num_errors:>8.0f}")
+
+
+def print_ratios(found: dict[tuple[str, str], Turn], few: str, many: str, at_random: tuple[str, ...]) -> None:
+    batched, single = found[BATCHED, many], found[UNBATCHED, few]
+    print()
+    for name in (UNBATCHED, ONE_BY_ONE):
+        other = found[name, many]
+        rate, processor = batched.rate / other.rate, batched.rate_per_processor_s / other.rate_per_processor_s
+        print(f"ratio {rate:.2f} in answers/s, {processor:.2f} per processor s: {BATCHED} / {name}, {many}")
+    for how in (many, *at_random):
+        ratio = found[BATCHED, how].p99_s / single.p99_s
+        print(f"ratio {ratio:.2f} in p99: {BATCHED}, {how} / {UNBATCHED}, {few}")
+    mean_s = max(CLIENTS) / batched.rate
+    print(
+        f"\n{many} who ask again at once wait {1000 * mean_s:.0f} ms on average, whatever serves them at that rate: "
+        f"{mean_s / single.median_s:.1f} times what one client waits"
     )
-    waiting = found["batched", many].p99_s / found["unbatched", few].p99_s
-    print(f"\nratio {rate:.2f} in answers/s, {processor:.2f} per processor s: batched / unbatched, {many} clients")
-    print(f"ratio {waiting:.2f} in p99: batched, {many} clients / unbatched, {few} client")
 
 
-def one_turn(process: psutil.Process, address: tuple[str, str], recording: Path, clients: int, seconds: float) -> Turn:
+def one_turn(
+    process: psutil.Process,
+    address: tuple[str, str],
+    recording: Path,
+    clients: int,
+    seconds: float,
+    rate: float | None = None,
+) -> Turn:
     before, began = process.cpu_times(), time.monotonic()
-    found = load(address, recording, clients, seconds)
+    found = load(address, recording, clients, seconds, rate)
     wall_s, after = time.monotonic() - began, process.cpu_times()
     processor_s = after.user + after.system - before.user - before.system
     answers, count = found["seconds"], len(found["seconds"])

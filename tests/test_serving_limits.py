@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -21,7 +22,9 @@ from tagging_models import save_classifier, write_sound
 from hf_audio.commands.serve import main
 from hf_audio.errors import InputError
 from hf_audio.serving.access import TOKEN_VARIABLE, token_of_environment
+from hf_audio.serving.address import answer_at, listening
 from hf_audio.serving.allowance import Allowance
+from hf_audio.serving.logs import JsonLines
 from hf_audio.serving.served_models import load_models, split_spec
 
 CLASSIFY = "/v1/audio-classification"
@@ -135,6 +138,23 @@ def test_settings_of_the_service_are_checked(folder):
     assert split_spec("runs/a=b/c") == ("c", "runs/a=b/c")
     with pytest.raises(InputError, match="from 0 to 65535, found 99999"):
         main(["--model", str(folder), "--port", "99999"])
+
+
+def test_a_place_that_is_taken_is_named_before_anything_is_loaded():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"listen at 127.0.0.1, port {port} .*choose another"):
+            main(["--model", "no/such", "--port", str(port)])
+    with listening("127.0.0.1", 0) as first, listening("127.0.0.1", first.getsockname()[1]) as second:
+        answer_at(first)
+        with pytest.raises(InputError, match="choose another"):  # both were started at the same time
+            answer_at(second)
+
+
+def test_of_a_traceback_the_log_has_the_last_line():
+    text = 'Traceback (most recent call last):\n  File "/home/me/a.py", line 1, in <module>\nValueError: no\n'
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, text, None, None)
+    assert json.loads(JsonLines().format(record))["message"] == "ValueError: no"
 
 
 def test_a_process_that_is_told_to_end_finishes_what_it_has(folder, content):

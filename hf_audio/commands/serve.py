@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 
 from hf_audio.commands._parser import parser_of
 from hf_audio.errors import InputError
@@ -26,29 +27,22 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         InputError: the extra is missing, a limit, token or model cannot be used, or nothing can listen there.
     """
+    from hf_audio.serving.access import token_of_environment
+    from hf_audio.serving.address import listening
+    from hf_audio.serving.allowance import Allowance
+
     given = _parser().parse_args(argv)
-    try:
-        from hf_audio.serving.access import token_of_environment
-        from hf_audio.serving.allowance import Allowance
-        from hf_audio.serving.metrics import Metrics
-        from hf_audio.serving.served_models import load_models
-        from hf_audio.serving.server import listening, serve
-        from hf_audio.serving.service import Service
-    except ModuleNotFoundError as error:
-        raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
-    limits = (
-        "max_mb",
-        "max_duration_s",
-        "max_request_s",
-        "max_requests",
-        "max_windows",
-        "batch_size",
-        "batching",
-        "workers",
-    )
-    allowance, metrics = Allowance(**{name: getattr(given, name) for name in limits}), Metrics()
+    allowance = Allowance(**{one.name: getattr(given, one.name) for one in fields(Allowance)})
     token = token_of_environment()
-    with listening(given.host, given.port) as own_socket:  # before models are loaded, which takes seconds
+    with listening(given.host, given.port) as own_socket:
+        try:
+            from hf_audio.serving.metrics import Metrics
+            from hf_audio.serving.served_models import load_models
+            from hf_audio.serving.server import serve
+            from hf_audio.serving.service import Service
+        except ModuleNotFoundError as error:
+            raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
+        metrics = Metrics()
         models = load_models(given.model, allowance, metrics, device=given.device, bf16=given.bf16)
         serve(Service(models, allowance, metrics), own_socket, token)
 

@@ -95,6 +95,13 @@ class CorpusConfig:
         "Another corpus whose clips have none of the classes, for training: esc50, so that noise is no instrument.",
     )
     negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.", PATH)
+    pseudo_labels: str | None = setting(
+        None,
+        "Table of scripts/self_train.py: recordings for training whose labels are what models said of them. Networks "
+        "learn the probabilities, classical models the likeliest class.",
+        PATH,
+    )
+    pseudo_labels_dir: str | None = setting(None, "Folder with the recordings of --pseudo_labels.", PATH)
     several_labels: bool = setting(
         False, "Let several classes apply to a clip although none here has several: for mixtures and negatives."
     )
@@ -118,6 +125,8 @@ class CorpusConfig:
                 f"--negatives_dir {self.negatives_dir} was given without --negatives; add the name of the corpus that "
                 "lies there, e.g. --negatives esc50"
             )
+        if bool(self.pseudo_labels) != bool(self.pseudo_labels_dir):
+            raise InputError("--pseudo_labels TABLE and --pseudo_labels_dir FOLDER belong together: give both, or none")
         if self.negatives and self.negatives == self.corpus and self.negatives_dir in (None, self.data_dir):
             raise InputError(
                 f"--negatives {self.negatives} is the corpus that is trained on, whose clips have classes; name one "

@@ -18,6 +18,7 @@ from hf_audio.data.index.columns import names_in, with_split, with_values
 from hf_audio.data.index.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.mixtures import mix_clips
+from hf_audio.data.index.pseudo_labels import read_pseudo_labels
 from hf_audio.data.index.table import CLIP_COLUMNS, CorpusCard
 from hf_audio.data.index.understanding import Understanding
 from hf_audio.data.sharing.columns import as_stored
@@ -83,7 +84,11 @@ def corpus_clips(
     clips = _beginnings(clips, data.clip_s)
     mixtures = mix_clips(clips, labels, mixing or MixingConfig())
     card = with_what_was_done(also_understood(card, told), data, note, len(mixtures))
-    return CorpusClips(_added(clips, mixtures), labels, card, understanding)
+    clips = _added(clips, mixtures)
+    if data.pseudo_labels:  # not among what mixtures are made of
+        found = read_pseudo_labels(data.pseudo_labels, data.pseudo_labels_dir, labels)
+        clips, card = _added(clips, found.clips), saying(card, [found.note])
+    return CorpusClips(clips, labels, card, understanding)
 
 
 def corpus_as_it_is(
@@ -110,9 +115,11 @@ def require_one_corpus(data: CorpusConfig) -> None:
     """Refuses what is no corpus as it is, before anything of it is read: several of them, or one beside a dataset.
 
     Raises:
-        InputError: that, or negatives.
+        InputError: that, negatives or pseudo-labels.
     """
     require_one_source(data)
+    if data.pseudo_labels:
+        raise InputError("--pseudo_labels are added for training, and are no recordings of this corpus: leave them out")
     if data.negatives:
         raise InputError(
             f"--negatives {data.negatives} are added where features are built, and are no recordings of this corpus: "

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from hf_audio.data.building.plan import check_window, is_too_long
 from hf_audio.data.index.columns import is_file, of_split, require_files, without_mixtures
+from hf_audio.data.index.pseudo_labels import CONFIDENCE
 from hf_audio.data.recordings.lengths import measured_by_headers
 from hf_audio.data.recordings.sampling import sampled
 from hf_audio.errors import InputError
@@ -46,9 +47,11 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
     So most short clips fit one window without much padding, and long ones are cut into several. Some clips are looked
     at; `token` is for recordings on the Hub.
     """
-    # Without mixtures, which are no longer than these, and negatives, which should not decide
+    # Without mixtures, which are no longer than these, and negatives and pseudo-labels, which should not decide
     training = of_split(without_mixtures(clips), "train")
     training = training.filter(pc.greater(pc.list_value_length(training["labels"]), 0))
+    if CONFIDENCE in training.column_names:
+        training = training.filter(pc.is_null(training[CONFIDENCE]))
     some = sampled(training, NUM_PROBED_CLIPS, token).found
     lengths = [(clip.end_s or info.duration_s) - clip.start_s for clip, info in some]
     if not lengths and not is_file(training).all():

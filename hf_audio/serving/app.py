@@ -9,7 +9,7 @@ GET  /health, /ready, /metrics  for those who run it
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -125,7 +125,7 @@ async def audio_classification(
 
     judged = await _judge(request, model, LOGITS, settings_of, CLASSIFICATION_SETTINGS)
     if timeline:
-        return JSONResponse(timeline_of(judged))
+        return await _in_thread(request, timeline_of, judged)
     return JSONResponse(classification_of(judged, given["function_to_apply"]))
 
 
@@ -147,7 +147,7 @@ async def embeddings(request: Request, model: ModelName = None, timeline: WithTi
         return {}
 
     judged = await _judge(request, model, EMBEDDINGS, settings_of, EMBEDDING_SETTINGS)
-    return JSONResponse(embedding_of(judged, timeline))
+    return await _in_thread(request, embedding_of, judged, timeline)
 
 
 @router.get("/v1/models", summary="The served models", responses=UNAUTHORISED)
@@ -188,6 +188,11 @@ async def _judge(request: Request, name: str | None, kind: str, settings_of: Acc
     except RefusalError:
         await discard_body(request)
         raise
+
+
+async def _in_thread(request: Request, answer_of: Callable[..., Any], *arguments: Any) -> Response:
+    """An answer with a part for each window can be of many MB: others do not wait while it is made and written."""
+    return await _service(request).run(lambda: JSONResponse(answer_of(*arguments)))
 
 
 async def _refused(request: Request, error: Exception) -> Response:

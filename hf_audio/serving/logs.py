@@ -22,11 +22,16 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, tokens hidden."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        content: dict[str, Any] = {"time": at, "level": record.levelname.lower(), "message": record.getMessage()}
+        content: dict[str, Any] = {"time": at, "level": record.levelname.lower(), "message": _sentence(record)}
         content |= getattr(record, "facts", {})
         if record.exc_info and record.exc_info[0]:
             content["exception"], content["at"] = record.exc_info[0].__name__, _place(record.exc_info[2])
         return printable(json.dumps(content, ensure_ascii=True))
+
+
+def _sentence(record: logging.LogRecord) -> str:
+    """A message, and of one that is a whole traceback, as starlette writes at its end, the last line."""
+    return (record.getMessage().strip().splitlines() or [""])[-1]
 
 
 def _place(trace: TracebackType | None) -> list[str]:

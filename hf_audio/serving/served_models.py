@@ -120,7 +120,7 @@ def load_models(specs: Sequence[str], allowance: Allowance, metrics: Metrics, **
 
 
 def _share_cores(models: Iterable[ServedModel]) -> None:
-    """Each thread of a model gets its part of the cores, for this process: torch's threads wait for each other."""
+    """Each thread of a model gets its part of the cores, in all of this process."""
     most = max((model.batcher.num_threads for model in models if model.is_on_cpu), default=None)
     if most is not None:
         torch.set_num_threads(max(1, usable_cores() // most))

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from hf_audio.errors import InputError, one_line
 from hf_audio.serving.access import TOKEN_VARIABLE
+from hf_audio.serving.address import MAX_WAITING, answer_at
 from hf_audio.serving.app import create_app
 from hf_audio.serving.connection import Connection
 from hf_audio.serving.logs import log_settings
@@ -31,11 +31,11 @@ def serve(service: Service, own_socket: socket.socket, token: str | None) -> Non
 
     Args:
         service: its models are loaded.
-        own_socket: of `listening`.
+        own_socket: of `address.listening`.
         token: that clients must send, if any.
     """
     logging.config.dictConfig(log_settings())
-    host, port = own_socket.getsockname()[:2]
+    host, port = answer_at(own_socket)
     if token is None and host not in LOOPBACK:
         logger.warning("Whoever reaches %s may ask: set %s so that clients must send a token", host, TOKEN_VARIABLE)
     server = _Server(server_config(service, token), f"Serving {', '.join(service.models)} at http://{host}:{port}")
@@ -56,28 +56,9 @@ def server_config(service: Service, token: str | None) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         limit_concurrency=MAX_CONNECTIONS,
+        backlog=MAX_WAITING,
         timeout_graceful_shutdown=round(service.allowance.max_request_s) + 5,
     )
-
-
-@contextlib.contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A place that is taken, but not answered at yet: who connects before `serve` is refused.
-
-    Raises:
-        InputError: no such place, or another program has it.
-    """
-    if not 0 <= port <= 65_535:
-        raise InputError(f"A port is a number from 0 to 65535, found {port}")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        own_socket = socket.socket(family, kind, protocol)
-        own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        own_socket.bind(address)
-    except OSError as error:
-        raise InputError(f"Nothing can listen at {host}, port {port} ({one_line(error)}): choose another") from error
-    with own_socket:
-        yield own_socket
 
 
 class _Server(uvicorn.Server):

@@ -24,7 +24,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hf_audio.config import LossConfig
+from hf_audio.data.index.pseudo_labels import CONFIDENCE
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
+from hf_audio.errors import InputError
 from hf_audio.losses import TaskLoss, class_weights_from_counts
 from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics
 from hf_audio.models.embedding_tap import EmbeddingTap
@@ -74,6 +76,7 @@ class Classification(Objective):
         distillation: Distillation | None = None,
         patch_dropout: PatchDropout | None = None,
     ) -> None:
+        _require_given_labels(features)
         self.features, self.labels, self.distillation = features, features.labels, distillation
         self.patch_dropout, self.augment, asked = patch_dropout, augment, loss or LossConfig()
         if distillation is not None and distillation.teacher.needs_whole_windows:
@@ -149,6 +152,17 @@ class Classification(Objective):
             **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
             **(self.patch_dropout.settings() if self.patch_dropout else {}),
         }
+
+
+def _require_given_labels(features: FeatureDataset) -> None:
+    """Refuses to score by labels that models gave."""
+    for split in {"validation", "test"} & features.splits.keys():
+        rows = features.splits[split]
+        if CONFIDENCE in (rows.column_names or ()) and any(one is not None for one in rows[CONFIDENCE]):
+            raise InputError(
+                f"The {split} split of {features.source} has pseudo-labelled clips, whose labels no score can be taken "
+                "by: build features in which training alone has any"
+            )
 
 
 def _class_weights(features: FeatureDataset, scheme: str) -> np.ndarray | None:

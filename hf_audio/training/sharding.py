@@ -1,4 +1,4 @@
-"""What fully sharded training (FSDP) must know of a model: the blocks that are gathered and freed one by one."""
+"""Models that are divided among processes: what FSDP must know of them, and what DeepSpeed must not do with them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from hf_audio.errors import InputError
 from hf_audio.models.lora import is_lora
@@ -14,6 +15,14 @@ from hf_audio.models.lora import is_lora
 def refuse_adapters() -> None:
     """Raises InputError: adapters are not sharded."""
     raise InputError("LoRA under FSDP is not supported: adapters are small, use recipes/accelerate/multi_gpu.yaml")
+
+
+def load_whole() -> None:
+    """Lets models be loaded whole in a run under DeepSpeed, such as the best checkpoint, to be scored.
+
+    Once a Trainer has been made for ZeRO 3, transformers would divide every model that is loaded among the processes.
+    """
+    unset_hf_deepspeed_config()
 
 
 def name_blocks(plugin: Any, model: PreTrainedModel) -> None:

@@ -56,7 +56,7 @@ from hf_audio.training.optimized_trainer import OptimizedTrainer
 from hf_audio.training.own_parameters import load_own, optimize_own, require_unsharded, save_own
 from hf_audio.training.run_folder import load_weights, write_model
 from hf_audio.training.run_settings import optimizing_settings, run_facts, run_settings
-from hf_audio.training.sharding import name_blocks
+from hf_audio.training.sharding import load_whole, name_blocks
 from hf_audio.training.synced_batch_norm import sync_batch_norms
 from hf_audio.training.trackers import prepare_trackers, told_in_public
 
@@ -95,7 +95,7 @@ class AudioTrainer(OptimizedTrainer):
         self.optimizing = optimizing or OptimizingConfig()
         objective.attach(model)
         self.run_folder = require_writable(Path(args.output_dir))
-        args = own_arguments(args, model, objective, early_stopping_patience, self.optimizing)
+        args = own_arguments(args, model, objective, early_stopping_patience, self.optimizing.unfreeze_epochs > 0)
         windows = train_windows(objective.features, args)
         self.shares = window_shares(objective, self.optimizing.balanced_sampling)
         self.plan = plan_layers(model, args.learning_rate, self.optimizing)
@@ -125,6 +125,8 @@ class AudioTrainer(OptimizedTrainer):
         require_unsharded(objective.own, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.is_fsdp_enabled:
             name_blocks(self.accelerator.state.fsdp_plugin, model)
+        if self.is_deepspeed_enabled:
+            load_whole()
         self.add_optimizing()
 
     @property
@@ -198,7 +200,7 @@ class AudioTrainer(OptimizedTrainer):
         args = self.args
         options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
         options["num_workers"] = args.dataloader_num_workers
-        if self.is_fsdp_enabled:
+        if self._is_divided:
             return Predictor.load(str(self.run_folder), **options)
         usage = Usage.of_features(self.features.manifest)
         return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
@@ -313,8 +315,8 @@ class AudioTrainer(OptimizedTrainer):
     def save_run_model(self) -> None:
         """Makes the run folder a model repository, see `write_model`."""
         state: dict[str, Tensor] | None = None
-        if self.is_fsdp_enabled:
-            state = self.accelerator.get_state_dict(self.model)
+        if self._is_divided:
+            state = self.accelerator.get_state_dict(self.model if self.is_fsdp_enabled else self.model_wrapped)
         if self.args.should_save:
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             write_model(self.run_folder, model, state, self.processing_class, self.objective)
@@ -332,13 +334,19 @@ class AudioTrainer(OptimizedTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         target = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled or is_lora(target):
+        if self.is_fsdp_enabled or self.deepspeed is not None or is_lora(target):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_weights(target, resume_from_checkpoint)
 
+    @property
+    def _is_divided(self) -> bool:
+        """Whether no process has the whole model: under FSDP, and under DeepSpeed's ZeRO 3 once it has trained."""
+        is_zero_3 = self.deepspeed is not None and self.accelerator.state.deepspeed_plugin.zero_stage == 3
+        return self.is_fsdp_enabled or is_zero_3
+
     def _load_best_model(self):
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self.is_fsdp_enabled or self.deepspeed is not None:
             super()._load_best_model()
         else:
             self._load_from_checkpoint(self.state.best_model_checkpoint)

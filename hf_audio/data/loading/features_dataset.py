@@ -19,6 +19,7 @@ from hf_audio.data.feature_format import INDEX, ClipColumns
 from hf_audio.data.foreign.index import IndexedSplit, check_counts, read_clips, read_index
 from hf_audio.data.foreign.manifest import clip_columns, read_manifest
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.pseudo_labels import target_of
 from hf_audio.data.index.table import RENAMED
 from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split, split_reader
 from hf_audio.data.loading.dataset_files import DatasetFiles
@@ -269,12 +270,13 @@ class FeatureCollator:
             (waveform) or `[batch, steps, features]` (classical); for waveforms whatever else the extractor gives, such
             as `attention_mask`, or `input_features` in its place. `num_frames` int64 `[batch]`: how many frames
             (samples, steps) of each window are no padding. `labels` float32 `[batch, classes]`: 1 present, 0 absent,
-            NaN unknown. `clip_keys` int64 `[batch]`, and if asked for `metadata` int64 `[batch, fields]`: 0
-            where a clip's value is not known, else its place among the field's values, from 1.
+            NaN unknown; of pseudo-labelled clips, probabilities. `clip_keys` int64 `[batch]`, and if asked for
+            `metadata` int64 `[batch, fields]`: 0 where a clip's value is not known, else its place among the field's
+            values, from 1.
         """
         batch = {
             "num_frames": torch.tensor([row["num_frames"] for row in rows], dtype=torch.int64),
-            "labels": torch.from_numpy(np.stack([self.labels.target_of(row) for row in rows])),
+            "labels": torch.from_numpy(np.stack([target_of(row, self.labels) for row in rows])),
             "clip_keys": torch.tensor([clip_key(row["clip_id"]) for row in rows], dtype=torch.int64),
             **self._windows(rows),
         }

@@ -1,0 +1,184 @@
+"""Pseudo-labels: training recordings whose labels are what models say of them, with how sure these are.
+
+A table of them is written by `scripts/self_train.py`, a row for each recording:
+
+    path,confidence,labels,unknown,soft label: bell,soft label: hum
+    a/001.wav,0.97,bell,,0.97,0.03
+
+Their clips are always training clips. What they are labelled as stands in `labels` like anybody else's, and the
+probabilities travel as metadata, to the rows of a feature dataset too: networks learn these (`target_of`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, index_of
+from hf_audio.data.tables import csv_text, names_cell, names_in_cell, read_table
+from hf_audio.errors import InputError
+
+CONFIDENCE = "pseudo_label_confidence"  # metadata that pseudo-labelled clips alone have
+SOFT = "soft label: "  # metadata: the probability of a class
+PLACE = "pseudo"  # in front of the names of their clips and groups
+SUM_TOLERANCE = 0.02
+
+
+class PseudoLabel(NamedTuple):
+    """What models say of one recording.
+
+    Attributes:
+        path: of the recording, below the folder of all.
+        confidence: of the least sure of its labels.
+        labels: names of the classes that it is taken for.
+        unknown: of those classes of which nothing is said, where several may apply.
+        probabilities: float `[classes]`.
+    """
+
+    path: str
+    confidence: float
+    labels: tuple[str, ...]
+    unknown: tuple[str, ...]
+    probabilities: Sequence[float]
+
+
+class PseudoLabels(NamedTuple):
+    """Pseudo-labelled clips, and a sentence for the corpus's card on what they are."""
+
+    clips: pa.Table
+    note: str
+
+
+def pseudo_labels_text(rows: Iterable[PseudoLabel], labels: LabelSpace) -> str:
+    """The text of a table of pseudo-labels."""
+    head = ["path", "confidence", "labels", "unknown", *(SOFT + name for name in labels.names)]
+    return csv_text(
+        [
+            head,
+            *(
+                [
+                    *(one.path, round(float(one.confidence), 6), names_cell(one.labels), names_cell(one.unknown)),
+                    *(round(float(value), 6) for value in one.probabilities),
+                ]
+                for one in rows
+            ),
+        ]
+    )
+
+
+def read_pseudo_labels(table: str | Path, folder: str | Path, labels: LabelSpace) -> PseudoLabels:
+    """Clips of a table of pseudo-labels.
+
+    Args:
+        table: as `pseudo_labels_text` wrote it.
+        folder: where its recordings lie.
+        labels: the classes of the corpus that they are added to.
+
+    Raises:
+        InputError: not such a table, other classes, a recording that is not there or lies elsewhere, or numbers that
+            are no probabilities.
+    """
+    table, folder = Path(table), Path(folder).expanduser()
+    columns, rows = read_table(table, required=("path", "confidence", "labels", "unknown"))
+    _check_classes(table, columns, labels)
+    if not rows:
+        raise InputError(f"{table} has no rows: a lower --confidence of scripts/self_train.py takes more recordings")
+    clips: dict[str, Clip] = {}
+    for line, row in rows:
+        try:
+            clip = _clip(row, folder, labels)
+        except (InputError, ValueError) as error:
+            raise InputError(f"{table} line {line}: {error}") from None
+        if clip.clip_id in clips:
+            raise InputError(f"{table} line {line}: {row['path']!r} is there twice; keep one of its rows")
+        clips[clip.clip_id] = clip
+    return PseudoLabels(_with_numbers(index_of(clips.values())), _note(clips.values(), labels))
+
+
+def target_of(row: Mapping[str, Any], labels: LabelSpace) -> np.ndarray:
+    """float32 `[classes]` of a row of a feature dataset: of a pseudo-labelled one the probabilities, NaN unknown.
+
+    Raises:
+        InputError: numbers that are no probabilities.
+    """
+    if row.get(CONFIDENCE) is None:
+        return labels.target_of(row)
+    soft = np.array([row.get(SOFT + name) for name in labels.names], dtype=np.float32)
+    soft[row.get("unknown") or []] = np.nan
+    known = soft[~np.isnan(soft)]
+    if not len(known) or known.min() < 0 or known.max() > 1:
+        raise InputError(f"Clip {row['clip_id']} is pseudo-labelled without probabilities: build the features again")
+    return soft
+
+
+def _check_classes(table: Path, columns: Sequence[str], labels: LabelSpace) -> None:
+    found = [name.removeprefix(SOFT) for name in columns if name.startswith(SOFT)]
+    if set(found) != set(labels.names):
+        other = sorted(set(found) ^ set(labels.names))[0]
+        raise InputError(
+            f"{table} has probabilities of {len(found)} classes and the corpus has {len(labels)}, and {other!r} is in "
+            "one of them alone: give the table that was made with this corpus"
+        )
+
+
+def _clip(row: Mapping[str, str], folder: Path, labels: LabelSpace) -> Clip:
+    path = _recording(row["path"], folder)
+    named, unknown = names_in_cell(row["labels"]), names_in_cell(row["unknown"])
+    places = labels.indices((*named, *unknown))
+    soft = {SOFT + name: _share(row[SOFT + name]) for name in labels.names}
+    if not labels.is_multi_label:
+        total = sum(soft.values())
+        if len(places) != 1 or unknown or abs(total - 1) > SUM_TOLERANCE:
+            raise InputError(
+                f"each clip has exactly one class here, found {len(named)} labels and probabilities that add up to "
+                f"{total:.3g}"
+            )
+    clip_id = f"{PLACE}/{PurePosixPath(row['path'])}"
+    soft |= dict.fromkeys(SOFT + name for name in unknown)
+    facts = {CONFIDENCE: _share(row["confidence"]), **soft}
+    return Clip(path, named, clip_id, clip_id, split="train", unknown=unknown, metadata=facts)
+
+
+def _recording(name: str, folder: Path) -> Path:
+    below = PurePosixPath(name)
+    if not name or below.is_absolute() or ".." in below.parts or "\\" in name:
+        raise InputError(f"{name!r} must be the path of a recording below {folder}")
+    if not (folder / below).is_file():
+        raise InputError(f"{folder / below} is not there: give the folder that the recordings lie in")
+    return folder / below
+
+
+def _share(written: str) -> float:
+    try:
+        value = float(written)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise InputError(f"{written!r} is no probability, expected a number from 0 to 1")
+    return value
+
+
+def _with_numbers(clips: pa.Table) -> pa.Table:
+    """Probabilities as numbers, also where all of them are 0 or 1."""
+    for place, name in enumerate(clips.column_names):
+        if name == CONFIDENCE or name.startswith(SOFT):
+            clips = clips.set_column(place, name, clips[name].cast(pa.float64()))
+    return clips
+
+
+def _note(clips: Iterable[Clip], labels: LabelSpace) -> str:
+    clips = list(clips)
+    counts = Counter(name for clip in clips for name in clip.labels)
+    confidences = [clip.metadata[CONFIDENCE] for clip in clips]
+    of_each = ", ".join(f"{name} {counts[name]:,}" for name in labels.names)
+    return (
+        f"Training has {len(clips):,} recordings more whose labels are what models said of them, by a confidence of "
+        f"{min(confidences):.2f} to {max(confidences):.2f}: {of_each}. No other split has any of them."
+    )

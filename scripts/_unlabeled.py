@@ -1,0 +1,129 @@
+"""Recordings without labels, for self_train.py: which can be used, their folds, and what a model says of them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio import InputError
+from hf_audio.audit.findings import Finding, audit_clips
+from hf_audio.corpora.folder.contents import contents_of
+from hf_audio.data.index.columns import is_one_of, of_split, with_split, without_mixtures
+from hf_audio.data.index.label_overrides import LEAVE_OUT, overrides_text
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.pseudo_labels import SOFT
+from hf_audio.data.index.table import Clip, index_of
+from hf_audio.data.splits.assigning import draw_folds
+from hf_audio.data.tables import csv_text, written_rows
+from hf_audio.files import read_json, write_atomically, write_json
+from hf_audio.finished_work import as_facts, digest_of_files, digest_of_folder
+from hf_audio.label_quality.confident import recording_probabilities
+from hf_audio.predictor import Predictor
+
+PLACE = "unlabeled/"  # in front of their names, apart from those of the corpus
+HELD_OUT = ("validation", "test")
+
+
+class Unlabeled(NamedTuple):
+    """Recordings without labels that can be used.
+
+    Attributes:
+        root: the folder of all.
+        folds: of each recording, by its path below the root, the fold that it is in, from 0.
+        told: what was found and left out, in a paragraph.
+    """
+
+    root: Path
+    folds: dict[str, int]
+    told: str
+
+
+def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int) -> Unlabeled:
+    """The recordings below a folder, without copies of clips that are validated or tested on.
+
+    Args:
+        clips: of the corpus, with their splits.
+        folder: where what was heard of them is kept, so that it is heard once.
+
+    Raises:
+        InputError: no folder, no recordings, or none that is left.
+    """
+    if not root.is_dir():
+        raise InputError(f"--unlabeled {root} is no folder: give one with recordings")
+    names = sorted(path.relative_to(root).as_posix() for path in contents_of(root).audio)
+    if not names:
+        raise InputError(f"--unlabeled {root} holds no recording: give a folder that does")
+    unlabelled = index_of([Clip(root / name, (), PLACE + name, PLACE + name) for name in names])
+    held_out = without_mixtures(clips).filter(is_one_of(clips["split"], HELD_OUT)) if len(clips) else clips
+    columns = [name for name in unlabelled.column_names if name in held_out.column_names]
+    both = pa.concat_tables([held_out.select(columns), with_split(unlabelled, "train").select(columns)])
+    findings = audit_clips(both, store=folder / "heard.jsonl", num_workers=1)
+    broken = {one.clip_id for one in findings if one.finding in ("broken", "silent")}
+    copies = copies_of(set(held_out["clip_id"].to_pylist()), findings)
+    kept = [name for name in names if PLACE + name not in broken | copies]
+    if len(kept) < num_folds:
+        raise InputError(
+            f"{len(kept)} of {len(names)} recordings below {root} can be used, expected {num_folds} or more"
+        )
+    told = (
+        f"{len(names):,} recordings without labels: {len(kept):,} can be used, "
+        f"{len({one for one in broken if one.startswith(PLACE)}):,} cannot be decoded or are silent, and "
+        f"{len({one for one in copies if one.startswith(PLACE)}):,} are copies of recordings that are validated or "
+        f"tested on and were left out."
+    )
+    return Unlabeled(root, {name: _fold_of(name, num_folds) for name in kept}, told)
+
+
+def copies_of(held_out: set[str], findings: list[Finding]) -> set[str]:
+    """The clips that are copies of those held out, by way of other copies too."""
+    pairs = [(one.clip_id, one.other) for one in findings if one.other]
+    found = set(held_out)
+    while True:
+        more = {name for pair in pairs if set(pair) & found for name in pair} - found
+        if not more:
+            return found - held_out
+        found |= more
+
+
+def left_out_tables(clips: pa.Table, labels: LabelSpace, folder: Path, num_folds: int) -> list[Path]:
+    """A table for each fold of the training groups, which leaves the clips of that fold out.
+
+    Raises:
+        InputError: see `draw_folds`.
+    """
+    training = with_split(of_split(without_mixtures(clips), "train"), None)
+    drawn = draw_folds(training, labels, num_folds)
+    paths = []
+    for fold in range(1, num_folds + 1):
+        names = drawn.filter(pc.equal(drawn["split"], f"fold{fold}"))["clip_id"].to_pylist()
+        paths.append(folder / f"without_fold_{fold}.csv")
+        rows = ({"clip_id": name, "labels": LEAVE_OUT} for name in names)
+        write_atomically(paths[-1], overrides_text(rows, ("clip_id", "labels")))
+    return paths
+
+
+def labelled_by(
+    run_folder: Path, root: Path, names: list[str], labels: LabelSpace, clip_s: float | None
+) -> dict[str, np.ndarray]:
+    """What the model of a run says of recordings; it is written down beside the run and asked once."""
+    said, facts_file = (run_folder.with_name(f"{run_folder.name}_says.{suffix}") for suffix in ("csv", "json"))
+    paths = {name: root / name for name in names}
+    facts = {"weights": digest_of_folder(run_folder), "recordings": digest_of_files(paths.values()), "names": names}
+    facts = as_facts({**facts, "clip_s": clip_s})
+    if said.exists() and facts_file.exists() and read_json(facts_file) == facts:
+        return {row["path"]: np.array([float(row[SOFT + name]) for name in labels.names]) for row in written_rows(said)}
+    found = recording_probabilities(Predictor.load(str(run_folder)), paths, labels, clip_s)
+    head = ["path", *(SOFT + name for name in labels.names)]
+    write_atomically(said, csv_text([head, *([name, *values.tolist()] for name, values in found.items())]))
+    write_json(facts_file, facts)
+    return found
+
+
+def _fold_of(name: str, num_folds: int) -> int:
+    """By the recording's name alone, so that a fold stays what it is where others are added."""
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % num_folds

@@ -1,0 +1,58 @@
+"""Average the weights of trained models of one kind into one ("model soup"): a run folder with report and card.
+
+    python scripts/average_models.py runs/a runs/b runs/c --features runs/a/features --output_dir runs/soup
+    python scripts/average_models.py runs/a runs/b runs/c --features runs/a/features --output_dir runs/soup --greedy
+
+Worth trying with runs that were fine-tuned from the same checkpoint, by other seeds or settings (Wortsman et al. 2022);
+the mean of networks that were trained from scratch by themselves is worth nothing. --greedy takes in only what does not
+make the mean worse on validation, whose scores are then too good; test tells. Models that differ in architecture,
+classes, windows or extractor are refused. Statistics of batch norms are measured anew on the training windows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hf_audio import clear_errors
+from hf_audio.errors import InputError
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="run folders, or models' names on the Hub")
+    parser.add_argument("--features", required=True, help="a folder of features, or their name on the Hub")
+    parser.add_argument("--output_dir", required=True, help="a new folder for the averaged model")
+    parser.add_argument("--greedy", action="store_true", help="choose by the validation split; else all are averaged")
+    parser.add_argument("--license", help="of the averaged model, by the Hub's identifiers")
+    parser.add_argument("--device", help="cpu, cuda ...; default: the accelerator where there is one")
+    parser.add_argument("--token", help="of the Hub, where something is private; default: HF_TOKEN or the stored one")
+    return parser.parse_args()
+
+
+@clear_errors()
+def main() -> None:
+    options = parse_options()
+    folder = Path(options.output_dir)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already and not empty: give another --output_dir")
+
+    from hf_audio import evaluate_model, load_features
+    from hf_audio.analysis.model_average import average_models
+    from hf_audio.hub_licenses import model_license
+    from hf_audio.publishing.model_card import write_model_card
+    from hf_audio.terminal import show
+
+    license = options.license and model_license(options.license)
+    features = load_features(options.features, token=options.token)
+    averaged = average_models(
+        options.models, features, greedy=options.greedy, token=options.token, device=options.device
+    )
+    averaged.save(folder)
+    report = evaluate_model(averaged, averaged.features, folder, token=options.token)
+    write_model_card(folder, report, license=license)
+    show(f"Averaged: {', '.join(averaged.averaged)} ({averaged.chosen_by}). Model, report and card: {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Let models label recordings that have no labels, and train on those that they are sure of.
+
+    python scripts/self_train.py recipes/cnn_folder.py --data_dir DIR --unlabeled RECORDINGS
+    python scripts/self_train.py recipes/cnn_folder.py --data_dir DIR --unlabeled RECORDINGS --rounds 2 --confidence 0.9
+    python scripts/self_train.py recipes/ast_esc50.py --data_dir DIR --unlabeled RECORDINGS -- --lora_rank 8
+
+    round 1     as many models as folds, each trained without one fold of the training groups; their mean labels
+                every recording
+    round 2 ... each model also learns pseudo-labels of the round before, but for one fold of them, and labels that
+                fold: no model labels what it was trained on
+    last        the recipe with all pseudo-labels of the last round, and beside it the recipe with the labels alone
+
+Validation and test recordings are never trained on, nor do they get pseudo-labels: recordings that are copies of them,
+whatever their format, are found and left out, and so is what cannot be decoded. Labels are the probabilities. Finished
+runs are kept: the same command goes on. All is told in OUTPUT_DIR/self_training.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from _unlabeled import Unlabeled, labelled_by, left_out_tables, usable_recordings
+
+from hf_audio import InputError, clear_errors
+from hf_audio.config import Recipe
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.pseudo_labels import PseudoLabel, pseudo_labels_text
+from hf_audio.files import write_atomically
+from hf_audio.label_quality.confident import Agreement, agreement_on_validation, confident_labels
+from hf_audio.markdown import table
+from hf_audio.metrics import METRIC_NAMES, main_metrics
+from hf_audio.preparation import corpus_clips, default_window_s, require_one_corpus
+from hf_audio.repeated_runs import RepeatedRuns
+from hf_audio.terminal import show
+
+
+def main() -> None:
+    options = parse_options()
+    runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags], options.config_file)
+    check(runs.settings, options)
+    corpus = corpus_clips(runs.settings.data, token=runs.settings.token)
+    if runs.settings.features.window_s is None:  # the same for all, whatever recordings are added
+        runs.flags += ["--window_s", f"{default_window_s(corpus.clips, runs.settings.token):g}"]
+    folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_self_training")
+    folder.mkdir(parents=True, exist_ok=True)
+    unlabeled = usable_recordings(Path(options.unlabeled), corpus.clips, folder, options.num_folds)
+    tables = left_out_tables(corpus.clips, corpus.labels, folder, options.num_folds)
+    told, chosen = [unlabeled.told], []
+    for number in range(1, options.rounds + 1):
+        chosen, folders = label_round(runs, number, folder, unlabeled, tables, corpus.labels, chosen, options)
+        agreed = agreement_on_validation(folders, corpus.labels, options.confidence)
+        told.append(told_of_round(number, chosen, unlabeled, corpus.labels, agreed, options.confidence))
+        show(told[-1])
+    told.append(last_runs(runs, folder, chosen, corpus.labels, options))
+    write_atomically(folder / "self_training.md", "\n\n".join(told) + "\n")
+    show(told[-1])
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="recipes/NAME.py")
+    parser.add_argument("--data_dir", help="the labelled corpus, as the recipe takes it")
+    parser.add_argument("--unlabeled", required=True, help="folder with recordings without labels, all below it")
+    parser.add_argument("--rounds", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--num_folds", type=int, default=3, help="models in each round; default: %(default)s")
+    parser.add_argument("--confidence", type=float, default=0.9, help="least probability; default: %(default)s")
+    parser.add_argument("--output_dir", help="default: the recipe's, with _self_training behind it")
+    parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
+    parser.usage = "%(prog)s RECIPE --unlabeled DIR [--data_dir DIR] [options] [-- flags of the recipe]"
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
+    options.recipe_flags = sys.argv[end + 1 :]
+    options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
+    return options
+
+
+def check(settings: Recipe, options: argparse.Namespace) -> None:
+    """Refuses what cannot be self-trained, before anything is read."""
+    if options.rounds < 1 or options.num_folds < 2:
+        raise InputError(
+            f"--rounds must be 1 or more and --num_folds 2 or more, found {options.rounds} and {options.num_folds}"
+        )
+    if not 0.5 < options.confidence < 1:
+        raise InputError(f"--confidence must be above 0.5 and below 1, found {options.confidence:g}: try 0.9")
+    if settings.classical or settings.pretraining or settings.stored_features:
+        raise InputError(
+            "Self-training is for networks that learn labels from recordings: give a recipe of one, with --data_dir or "
+            "a dataset of recordings"
+        )
+    mine = {"--output_dir", "--data_dir", "--label_overrides", "--pseudo_labels", "--pseudo_labels_dir"}
+    taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
+    if taken or settings.data.label_overrides:
+        flag = taken[0] if taken else "--label_overrides"
+        raise InputError(
+            f"{flag} is given by this script itself, to leave folds out: put it into the corpus's own table"
+        )
+    require_one_corpus(settings.data)
+
+
+def label_round(
+    runs: RepeatedRuns,
+    number: int,
+    folder: Path,
+    unlabeled: Unlabeled,
+    tables: list[Path],
+    labels: LabelSpace,
+    before: list[PseudoLabel],
+    options: argparse.Namespace,
+) -> tuple[list[PseudoLabel], list[Path]]:
+    """Trains the models of one round; the confident labels that they give, and their folders."""
+    below, folders, said = folder / f"round_{number}", [], []
+    below.mkdir(exist_ok=True)
+    for fold, left_out in enumerate(tables):
+        flags = ["--label_overrides", str(left_out)]
+        kept = [one for one in before if unlabeled.folds[one.path] != fold]
+        if number > 1 and not kept:
+            raise InputError(
+                f"Round {number - 1} has no confident label for fold {fold + 1}: give a lower --confidence than "
+                f"{options.confidence:g}, or --rounds {number - 1}"
+            )
+        if kept:
+            flags += write_table(below / f"without_fold_{fold + 1}.csv", kept, labels, options)
+        folders.append(below / f"fold_{fold + 1}")
+        runs.report(f"Fold {fold + 1} of round {number}", folders[-1], flags)
+        asked = [path for path in unlabeled.folds if number == 1 or unlabeled.folds[path] == fold]
+        said.append(labelled_by(folders[-1], unlabeled.root, asked, labels, runs.settings.data.clip_s))
+    paths = [path for path in unlabeled.folds if any(path in one for one in said)]
+    mean = [np.mean([one[path] for one in said if path in one], axis=0) for path in paths]
+    return confident_labels(paths, np.array(mean).reshape(-1, len(labels)), labels, options.confidence), folders
+
+
+def write_table(path: Path, rows: list[PseudoLabel], labels: LabelSpace, options: argparse.Namespace) -> list[str]:
+    """The flags by which a run learns pseudo-labels, once they are written."""
+    write_atomically(path, pseudo_labels_text(rows, labels))
+    return ["--pseudo_labels", str(path), "--pseudo_labels_dir", options.unlabeled]
+
+
+def last_runs(
+    runs: RepeatedRuns, folder: Path, chosen: list[PseudoLabel], labels: LabelSpace, options: argparse.Namespace
+) -> str:
+    """The recipe with and without pseudo-labels, as a table of their scores."""
+    if not chosen:
+        raise InputError(f"No recording is as sure as --confidence {options.confidence:g}: give a lower one")
+    flags = write_table(folder / "pseudo_labels.csv", chosen, labels, options)
+    reports = {
+        "labels alone": runs.report("The run with labels alone", folder / "labels_alone", []),
+        "and pseudo-labels": runs.report("The run with pseudo-labels", folder / "with_pseudo_labels", flags),
+    }
+    metrics = main_metrics(labels.problem_type)
+    rows = []
+    for name, report in reports.items():
+        scores = report["results"]["model"][report["evaluated_split"]]
+        rows.append([name, *(f"{scores[metric]:.3f}" for metric in metrics)])
+    split = reports["labels alone"]["evaluated_split"]
+    return f"Scores on {split}, one run each:\n\n{table(['', *(METRIC_NAMES[name] for name in metrics)], rows)}"
+
+
+def told_of_round(
+    number: int,
+    chosen: list[PseudoLabel],
+    unlabeled: Unlabeled,
+    labels: LabelSpace,
+    agreed: Agreement | None,
+    confidence: float,
+) -> str:
+    """How many recordings of each class were sure, by what confidence, and what that was worth on validation."""
+    counts = Counter(name for one in chosen for name in one.labels)
+    rows = []
+    for name in labels.names:
+        sure = [one.confidence for one in chosen if name in one.labels]
+        rows.append([name, counts[name], f"{np.mean(sure):.3f}" if sure else "–"])
+    said = (
+        f"Round {number}: {len(chosen):,} of {len(unlabeled.folds):,} recordings have labels by a confidence of "
+        f"{confidence:g} or more."
+    )
+    if agreed is None:
+        said += " There is no validation split to check such answers by."
+    else:
+        share = f"{agreed.num_right / agreed.num_answers:.1%}" if agreed.num_answers else "none"
+        said += (
+            f" Of {agreed.num_clips:,} validation clips the models of this round together are as sure of "
+            f"{agreed.num_confident:,}; of those {agreed.num_answers:,} answers {share} are right."
+        )
+    return f"{said}\n\n{table(['class', 'recordings', 'mean confidence'], rows)}"
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        main()
