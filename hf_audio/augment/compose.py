@@ -145,10 +145,11 @@ def augmentation_for(
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
     if labels is not None:
         require_mixable(config, labels)
-    if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("batch_mix_") for name in wanted):
+    reads_waveforms = isinstance(extractor, Wav2Vec2FeatureExtractor)
+    if reads_waveforms and all(name.startswith("batch_mix_") for name in wanted):
         steps = (*batch_mix(config, extractor.sampling_rate), *of_normalized_waveforms(waveform, extractor))
         return Compose(steps, None) if steps else None
-    if waveform:
+    if waveform and not reads_waveforms:
         raise no_waveforms(extractor)
     scale = kind_of_extractor(extractor).scale(extractor)
     if scale is None:
