@@ -114,6 +114,8 @@ def test_what_a_model_or_a_rate_does_not_hear_is_refused():
     gain = waveform_steps(WaveformAugmentConfig(wave_gain_probability=0.5), RATE)
     with pytest.raises(InputError, match="--wave_gain_probability would do nothing here: the model reads each window"):
         augmentation_for(AugmentConfig(), Wav2Vec2FeatureExtractor(), waveform=gain)
+    with pytest.raises(InputError, match=r"--time_mask_s augments log-mel features .* leave it out"):
+        augmentation_for(AugmentConfig(time_mask_s=0.1), Wav2Vec2FeatureExtractor(), waveform=gain)
     kept = augmentation_for(AugmentConfig(), Wav2Vec2FeatureExtractor(do_normalize=False), waveform=gain)
     assert kept == Compose(gain, None)
     with pytest.raises(InputError, match="reads other features: add --features_on_device"):
