@@ -13,7 +13,7 @@ from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.energies import Normalization, Windows
 from hf_audio.augment.spectrogram_steps import batch_mix, refuse_without_sense, spectrogram_steps
-from hf_audio.augment.waveform.normalized import NO_WAVEFORMS, of_normalized_waveforms
+from hf_audio.augment.waveform.normalized import no_waveforms, of_normalized_waveforms
 from hf_audio.augment.waveform.step import WaveformStep
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
@@ -167,7 +167,7 @@ def augmentation_for(
         steps = (*batch_mix(config, extractor.sampling_rate), *of_normalized_waveforms(waveform, extractor))
         return Compose(steps, None) if steps else None
     if waveform:
-        raise InputError(NO_WAVEFORMS)
+        raise no_waveforms(extractor)
     if kind_of_extractor(extractor).scale(extractor) is None:
         return None
     steps = spectrogram_steps(config, extractor)
