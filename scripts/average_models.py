@@ -49,7 +49,7 @@ def main() -> None:
         options.models, features, greedy=options.greedy, token=options.token, device=options.device
     )
     averaged.save(folder)
-    report = evaluate_model(averaged, features, folder, token=options.token)
+    report = evaluate_model(averaged, averaged.features, folder, token=options.token)
     write_model_card(folder, report, license=license)
     show(f"Averaged: {', '.join(averaged.averaged)} ({averaged.chosen_by}). Model, report and card: {folder}")
 

@@ -28,6 +28,7 @@ from hf_audio.config import OptimizingConfig
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.models import build_model
+from hf_audio.training import PatchDropout
 
 ARGUMENTS = {
     **{"num_train_epochs": 1, "per_device_train_batch_size": 8, "learning_rate": 3e-3},
@@ -39,8 +40,9 @@ def main() -> None:
     PartialState(cpu=True)
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     features, run = load_features(sys.argv[1]), Path(sys.argv[2])
+    objective = {"patch_dropout": PatchDropout(0.25)}
     rates = {"optimizing": OptimizingConfig(layer_decay=0.5)}
-    trainer = trainer_of(features, run, tiny_model(features), ARGUMENTS, **rates)
+    trainer = trainer_of(features, run, tiny_model(features), ARGUMENTS, objective, **rates)
     assert trainer.accelerator.is_fsdp2
     assert trainer.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == ["ASTLayer"]
     trainer.train_resumable()
@@ -48,7 +50,7 @@ def main() -> None:
     assert type(trainer.model).__name__.startswith("FSDP")
     scores = torch.from_numpy(trainer.predictor().scores(features, "test").logits)
     (run / "model.safetensors").unlink(missing_ok=True)
-    again = trainer_of(features, run, tiny_model(features, seed=5), ARGUMENTS, **rates)
+    again = trainer_of(features, run, tiny_model(features, seed=5), ARGUMENTS, objective, **rates)
     assert again.train_resumable().global_step == 3
     torch.testing.assert_close(torch.from_numpy(again.predictor().scores(features, "test").logits), scores)
     if trainer.is_world_process_zero():
