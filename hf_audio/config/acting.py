@@ -231,9 +231,9 @@ NEEDS = (
         "it is of --lr_schedule step and exponential: give one, or leave it out",
     ),
     Needs(
-        OF_LAYERS,
+        (*OF_LAYERS, "balanced_sampling"),
         lambda run: not run.objective,
-        "pretraining trains all layers alike: leave it out",
+        "pretraining trains all layers alike and looks at no labels: leave it out",
     ),
     Needs(
         OF_LAYERS,
@@ -261,14 +261,14 @@ NEEDS = (
         "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
     ),
     Needs(
+        ("swa_epochs", "early_stopping_patience"),
+        lambda run: not (run.swa_epochs and run.early_stopping_patience),
+        "early stopping may end training before the last epochs, which --swa_epochs averages: leave one of the two out",
+    ),
+    Needs(
         ("balanced_sampling", "class_weights"),
         lambda run: "none" in (run.balanced_sampling, run.class_weights),
         "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
-    ),
-    Needs(
-        ("balanced_sampling",),
-        lambda run: not run.objective,
-        "pretraining looks at no labels: leave it out",
     ),
     Needs(
         ("balanced_sampling",),
