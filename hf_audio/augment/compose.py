@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
+from hf_audio.augment.augmentation import Augmentation
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.energies import Normalization, Windows
 from hf_audio.augment.spectrogram_steps import batch_mix, refuse_without_sense, spectrogram_steps
@@ -19,25 +20,6 @@ from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form, kind_of_extractor, names_of
-
-
-class Augmentation(Protocol):
-    """What every augmentation offers: numbers of each window, drawn on the CPU, and a pure function of them.
-
-    Attributes:
-        reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
-        draws_on_host: optional; whether `apply` is given what was drawn as it lies on the CPU.
-
-    One that mixes windows of a batch says so by `mixes_windows = True`.
-    """
-
-    reads_energies: bool
-
-    def draw(self, lot: Lot) -> Any:
-        """A named tuple of arrays `[batch]` or `[batch, many]`, of floats or of integers below 2^24."""
-
-    def apply(self, windows: Windows, drawn: Any) -> Windows:
-        """The windows, augmented; `drawn` is the same tuple of float32 tensors, on their device or on the CPU."""
 
 
 @dataclass(frozen=True)

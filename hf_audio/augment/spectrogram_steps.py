@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from transformers import FeatureExtractionMixin
 
+from hf_audio.augment.augmentation import Augmentation
 from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.cutmix import CutMix
 from hf_audio.augment.cutout import Cutout
@@ -24,14 +23,16 @@ from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of_extractor
 from hf_audio.terminal import named_logger
 
-if TYPE_CHECKING:
-    from hf_audio.augment.compose import Augmentation
-
 logger = named_logger(__name__)
 
 # What adds energies, multiplies them or counts in decibels, and what moves pitches or tells bins apart
 OF_ENERGIES = (
-    *("batch_mix_probability", "gain_db", "equalizer_db", "noise_probability", "filter_augment_db", "mixup_alpha"),
+    "batch_mix_probability",
+    "gain_db",
+    "equalizer_db",
+    "noise_probability",
+    "filter_augment_db",
+    "mixup_alpha",
 )
 OF_PITCH = ("frequency_scale", "frequency_shift_bins", "frequency_roll_bins")
 MIN_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
