@@ -21,9 +21,12 @@ trained ones.
 from __future__ import annotations
 
 import argparse
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as hf-audio does, for --windows
+
 import contextlib
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -222,7 +225,7 @@ def measure_windows(model: str, duration_s: float) -> None:
             torch.set_num_threads(threads)
             predictor.logits(predictor.inputs(size * [window]))
             times_s = []
-            for _ in range(max(3, 48 // size)):
+            for _ in range(max(3, 32 // size)):
                 began = time.process_time()
                 predictor.logits(predictor.inputs(size * [window]))
                 times_s.append(time.process_time() - began)
