@@ -162,7 +162,7 @@ def described_clips(clips: pa.Table) -> dict[str, str]:
 
 
 def _recordings_of(recipe: Recipe) -> str:
-    """A digest of the recordings that are pseudo-labelled."""
+    """A digest of the recordings that are pseudo-labeled."""
     data = recipe.data
     _, rows = read_table(Path(data.pseudo_labels), required=("path",))
     return digest_of_files(Path(data.pseudo_labels_dir) / row["path"] for _, row in rows)

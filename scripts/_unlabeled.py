@@ -43,12 +43,14 @@ class Unlabeled(NamedTuple):
     told: str
 
 
-def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int) -> Unlabeled:
+def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int, token: str | None = None) -> Unlabeled:
     """The recordings below a folder, without copies of clips that are validated or tested on.
 
     Args:
         clips: of the corpus, with their splits.
         folder: where what was heard of them is kept, so that it is heard once.
+        num_folds: that they are divided into.
+        token: Hub token, for clips there.
 
     Raises:
         InputError: no folder, no recordings, or none that is left.
@@ -58,11 +60,11 @@ def usable_recordings(root: Path, clips: pa.Table, folder: Path, num_folds: int)
     names = sorted(path.relative_to(root).as_posix() for path in contents_of(root).audio)
     if not names:
         raise InputError(f"--unlabeled {root} holds no recording: give a folder that does")
-    unlabelled = index_of([Clip(root / name, (), PLACE + name, PLACE + name) for name in names])
+    unlabeled = index_of([Clip(root / name, (), PLACE + name, PLACE + name) for name in names])
     held_out = without_mixtures(clips).filter(is_one_of(clips["split"], HELD_OUT)) if len(clips) else clips
-    columns = [name for name in unlabelled.column_names if name in held_out.column_names]
-    both = pa.concat_tables([held_out.select(columns), with_split(unlabelled, "train").select(columns)])
-    findings = audit_clips(both, store=folder / "heard.jsonl", num_workers=1)
+    columns = [name for name in unlabeled.column_names if name in held_out.column_names]
+    both = pa.concat_tables([held_out.select(columns), with_split(unlabeled, "train").select(columns)])
+    findings = audit_clips(both, store=folder / "heard.jsonl", token=token)
     broken = {one.clip_id for one in findings if one.finding in ("broken", "silent")}
     copies = copies_of(set(held_out["clip_id"].to_pylist()), findings)
     kept = [name for name in names if PLACE + name not in broken | copies]
@@ -107,7 +109,7 @@ def left_out_tables(clips: pa.Table, labels: LabelSpace, folder: Path, num_folds
     return paths
 
 
-def labelled_by(
+def labeled_by(
     run_folder: Path, root: Path, names: list[str], labels: LabelSpace, clip_s: float | None
 ) -> dict[str, np.ndarray]:
     """What the model of a run says of recordings; it is written down beside the run and asked once."""

@@ -21,12 +21,9 @@ trained ones.
 from __future__ import annotations
 
 import argparse
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as hf-audio does, for --windows
-
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -36,11 +33,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as hf-audio does, for --windows
+
 import numpy as np
 import psutil
 import soundfile
 import torch
-from benchmark_features import machine
+from _measuring import machine
 from benchmark_tagging import FILE_RATE, saved_model
 
 from hf_audio.environment import usable_cores

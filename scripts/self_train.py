@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from _unlabeled import Unlabeled, labelled_by, left_out_tables, usable_recordings
+from _unlabeled import Unlabeled, labeled_by, left_out_tables, usable_recordings
 
 from hf_audio import InputError, clear_errors
 from hf_audio.config import Recipe
@@ -47,7 +47,8 @@ def main() -> None:
         runs.flags += ["--window_s", f"{default_window_s(corpus.clips, runs.settings.token):g}"]
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_self_training")
     folder.mkdir(parents=True, exist_ok=True)
-    unlabeled = usable_recordings(Path(options.unlabeled), corpus.clips, folder, options.num_folds)
+    token = runs.settings.token
+    unlabeled = usable_recordings(Path(options.unlabeled), corpus.clips, folder, options.num_folds, token)
     tables = left_out_tables(corpus.clips, corpus.labels, folder, options.num_folds)
     told, chosen = [unlabeled.told], []
     for number in range(1, options.rounds + 1):
@@ -63,7 +64,7 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="recipes/NAME.py")
-    parser.add_argument("--data_dir", help="the labelled corpus, as the recipe takes it")
+    parser.add_argument("--data_dir", help="the labeled corpus, as the recipe takes it")
     parser.add_argument("--unlabeled", required=True, help="folder with recordings without labels, all below it")
     parser.add_argument("--rounds", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--num_folds", type=int, default=3, help="models in each round; default: %(default)s")
@@ -127,7 +128,7 @@ def label_round(
         folders.append(below / f"fold_{fold + 1}")
         runs.report(f"Fold {fold + 1} of round {number}", folders[-1], flags)
         asked = [path for path in unlabeled.folds if number == 1 or unlabeled.folds[path] == fold]
-        said.append(labelled_by(folders[-1], unlabeled.root, asked, labels, runs.settings.data.clip_s))
+        said.append(labeled_by(folders[-1], unlabeled.root, asked, labels, runs.settings.data.clip_s))
     paths = [path for path in unlabeled.folds if any(path in one for one in said)]
     mean = [np.mean([one[path] for one in said if path in one], axis=0) for path in paths]
     return confident_labels(paths, np.array(mean).reshape(-1, len(labels)), labels, options.confidence), folders

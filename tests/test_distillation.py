@@ -152,6 +152,17 @@ def test_unknown_labels_are_taught_too(tiny_folders):
     assert losses.isfinite().all() and model.classifier.dense.weight.grad[0].abs().sum() > 0
 
 
+def test_a_head_with_a_margin_has_no_logits_to_compare(tiny_features):
+    model, objective = (
+        tiny_model(tiny_features),
+        Classification(tiny_features, distillation=Distillation(teacher_of(tiny_features), tiny_features.labels)),
+    )
+    objective.attach(model)
+    model.config.head = "arcface"
+    with pytest.raises(InputError, match="--head arcface takes a margin from the right class in training"):
+        objective.attach(model)
+
+
 @pytest.mark.parametrize(
     ("theirs", "sentence"),
     [

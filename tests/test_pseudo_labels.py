@@ -61,6 +61,7 @@ def test_probabilities_travel_to_training_alone(recordings):
     note = features.manifest["corpus"]["protocol"]
     assert "2 recordings more whose labels are what models said" in note and "0.97 to 1.00: high 1, low 1." in note
     assert str(recordings) not in note
+    assert [one["name"] for one in features.manifest["corpus"]["others"]] == ["Pseudo-labeled recordings"]
     rows = {row["clip_id"]: row for row in features.splits["train"]}
     chosen = [
         rows["pseudo/a/0.wav"],
@@ -72,7 +73,7 @@ def test_probabilities_travel_to_training_alone(recordings):
     assert [row["labels"] for row in chosen[:2]] == [[0], [1]] and chosen[0][CONFIDENCE] == 0.97
     Classification(features)
     moved = dataclasses.replace(features, splits={**features.splits, "validation": features.splits["train"]})
-    with pytest.raises(InputError, match=r"The validation split of .* has pseudo-labelled clips"):
+    with pytest.raises(InputError, match=r"The validation split of .* has pseudo-labeled clips"):
         Classification(moved)
 
 
@@ -87,7 +88,7 @@ def test_of_several_labels_those_that_are_not_sure_stay_unknown(recordings):
     assert clips["unknown"].to_pylist() == [["mid"], []] and clips.schema.field(CONFIDENCE).type == pa.float64()
     row = {**clips.to_pylist()[0], "labels": [0], "unknown": [2]}
     np.testing.assert_allclose(target_of(row, SEVERAL), [0.95, 0.02, np.nan], rtol=1e-6)
-    with pytest.raises(InputError, match="is pseudo-labelled without probabilities"):
+    with pytest.raises(InputError, match="is pseudo-labeled without probabilities"):
         target_of({**row, "soft label: high": 3.0}, SEVERAL)
 
 

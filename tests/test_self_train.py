@@ -74,8 +74,8 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     from hf_audio import corpus_clips, parse_recipe
 
     values = runpy.run_path(str(RECIPE), run_name="read")["VALUES"]
-    labelled = corpus_clips(parse_recipe(values, argv=["--data_dir", str(recordings / "data"), *QUICK]).data).clips
-    tested = [row["clip_id"] for row in labelled.to_pylist() if row["split"] == "test"]
+    labeled = corpus_clips(parse_recipe(values, argv=["--data_dir", str(recordings / "data"), *QUICK]).data).clips
+    tested = [row["clip_id"] for row in labeled.to_pylist() if row["split"] == "test"]
     shutil.copy(recordings / "data" / tested[0], recordings / "more" / "copy.wav")
 
     job = ["--data_dir", str(recordings / "data"), "--unlabeled", str(recordings / "more"), "--num_folds", "2"]

@@ -18,7 +18,7 @@ from hf_audio.terminal import progress
 
 
 class Agreement(NamedTuple):
-    """How sure answers to labelled clips are, and how right.
+    """How sure answers to labeled clips are, and how right.
 
     Attributes:
         num_clips: clips that models were asked about.

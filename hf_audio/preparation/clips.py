@@ -27,7 +27,14 @@ from hf_audio.errors import InputError
 from hf_audio.preparation.acting_splits import require_acting_splits
 from hf_audio.preparation.joining import CORPUS, Part, join
 from hf_audio.preparation.label_map import read_label_map, with_names
-from hf_audio.preparation.protocols import also_understood, saying, tested_on, with_understanding, with_what_was_done
+from hf_audio.preparation.protocols import (
+    also_understood,
+    saying,
+    tested_on,
+    with_pseudo_labels,
+    with_understanding,
+    with_what_was_done,
+)
 from hf_audio.preparation.read_corpora import read_corpus, recordings
 from hf_audio.preparation.sample_rates import with_low_rates
 from hf_audio.preparation.sources import each_corpus, require_one_source
@@ -87,7 +94,7 @@ def corpus_clips(
     clips = _added(clips, mixtures)
     if data.pseudo_labels:  # not among what mixtures are made of
         found = read_pseudo_labels(data.pseudo_labels, data.pseudo_labels_dir, labels)
-        clips, card = _added(clips, found.clips), saying(card, [found.note])
+        clips, card = _added(clips, found.clips), with_pseudo_labels(card, found.note)
     return CorpusClips(clips, labels, card, understanding)
 
 

@@ -65,6 +65,13 @@ def with_what_was_done(card: CorpusCard, data: DataConfig, corrections: str, num
     return saying(card, said)
 
 
+def with_pseudo_labels(card: CorpusCard, note: str) -> CorpusCard:
+    """The card of a corpus to which recordings were added whose labels models gave; their license is the user's matter,
+    as that of any folder."""
+    others = dataclasses.replace(corpus_named("folder").card, name="Pseudo-labeled recordings")
+    return saying(dataclasses.replace(card, others=(*card.others, others)), [note])
+
+
 def tested_on(data: SplitConfig, official: set[str]) -> list[str]:
     """What readers must know of the test where it is not the whole of an official split."""
     said = []

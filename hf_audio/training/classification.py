@@ -32,7 +32,7 @@ from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validat
 from hf_audio.models.embedding_tap import EmbeddingTap
 from hf_audio.models.heads import MARGIN_HEADS
 from hf_audio.models.inputs import model_inputs, with_own_mask
-from hf_audio.training.distillation import Distillation, refuse_mixing
+from hf_audio.training.distillation import Distillation, refuse_margin, refuse_mixing
 from hf_audio.training.objective import Batch, Objective, Places
 from hf_audio.training.patch_dropout import PatchDropout
 
@@ -80,7 +80,7 @@ class Classification(Objective):
         self.features, self.labels, self.distillation = features, features.labels, distillation
         self.patch_dropout, self.augment, asked = patch_dropout, augment, loss or LossConfig()
         if distillation is not None and distillation.teacher.needs_whole_windows:
-            refuse_mixing(getattr(augment, "steps", ()))
+            refuse_mixing(augment)
         self.window_losses = TaskLoss(
             features.labels,
             asked,
@@ -103,6 +103,8 @@ class Classification(Objective):
             self.patch_dropout.attach(model)
         # Only heads with a margin look at labels; the loss is computed here in any case.
         self.has_margin = getattr(model.config, "head", None) in MARGIN_HEADS
+        if self.has_margin and self.distillation:
+            refuse_margin(model.config.head)
         if self.window_losses.reads_embedding:
             self.embedding = EmbeddingTap(model)
             self.own = self.window_losses.learned(self.embedding.size)
@@ -160,7 +162,7 @@ def _require_given_labels(features: FeatureDataset) -> None:
         rows = features.splits[split]
         if CONFIDENCE in (rows.column_names or ()) and any(one is not None for one in rows[CONFIDENCE]):
             raise InputError(
-                f"The {split} split of {features.source} has pseudo-labelled clips, whose labels no score can be taken "
+                f"The {split} split of {features.source} has pseudo-labeled clips, whose labels no score can be taken "
                 "by: build features in which training alone has any"
             )
 

@@ -143,9 +143,18 @@ def shared_classes(name: str, theirs: LabelSpace, labels: LabelSpace) -> list[st
     return shared
 
 
-def refuse_mixing(steps: Sequence[Any]) -> None:
-    """Refuses augmentations that mix windows, where a teacher's answers are of whole ones. Raises InputError."""
-    for step in steps:
+def refuse_margin(head: str) -> None:
+    """Refuses a head whose logits have a margin in training, which a teacher's have not. Raises InputError."""
+    raise InputError(
+        f"--head {head} takes a margin from the right class in training, so that its logits cannot be compared with a "
+        "teacher's: give another head, or leave the teacher out"
+    )
+
+
+def refuse_mixing(augment: Any) -> None:
+    """Refuses augmentation that mixes windows, where a teacher's answers are of whole ones. Raises InputError."""
+    parts = (augment, getattr(augment, "sound", None), getattr(augment, "features", None))
+    for step in (step for part in parts for step in getattr(part, "steps", ())):
         if getattr(step, "mixes_windows", False):
             raise InputError(
                 f"--teacher_logits are of windows as they are stored, and {type(step).__name__} mixes several: leave "

@@ -5,7 +5,7 @@ A table of them is written by `scripts/self_train.py`, a row for each recording:
     path,confidence,labels,unknown,soft label: bell,soft label: hum
     a/001.wav,0.97,bell,,0.97,0.03
 
-Their clips are always training clips. What they are labelled as stands in `labels` like anybody else's, and the
+Their clips are always training clips. What they are labeled as stands in `labels` like anybody else's, and the
 probabilities travel as metadata, to the rows of a feature dataset too: networks learn these (`target_of`).
 """
 
@@ -25,7 +25,7 @@ from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.tables import csv_text, names_cell, names_in_cell, read_table
 from hf_audio.errors import InputError
 
-CONFIDENCE = "pseudo_label_confidence"  # metadata that pseudo-labelled clips alone have
+CONFIDENCE = "pseudo_label_confidence"  # metadata that pseudo-labeled clips alone have
 SOFT = "soft label: "  # metadata: the probability of a class
 PLACE = "pseudo"  # in front of the names of their clips and groups
 SUM_TOLERANCE = 0.02
@@ -50,7 +50,7 @@ class PseudoLabel(NamedTuple):
 
 
 class PseudoLabels(NamedTuple):
-    """Pseudo-labelled clips, and a sentence for the corpus's card on what they are."""
+    """Pseudo-labeled clips, and a sentence for the corpus's card on what they are."""
 
     clips: pa.Table
     note: str
@@ -103,7 +103,7 @@ def read_pseudo_labels(table: str | Path, folder: str | Path, labels: LabelSpace
 
 
 def target_of(row: Mapping[str, Any], labels: LabelSpace) -> np.ndarray:
-    """float32 `[classes]` of a row of a feature dataset: of a pseudo-labelled one the probabilities, NaN unknown.
+    """float32 `[classes]` of a row of a feature dataset: of a pseudo-labeled one the probabilities, NaN unknown.
 
     Raises:
         InputError: numbers that are no probabilities.
@@ -114,7 +114,7 @@ def target_of(row: Mapping[str, Any], labels: LabelSpace) -> np.ndarray:
     soft[row.get("unknown") or []] = np.nan
     known = soft[~np.isnan(soft)]
     if not len(known) or known.min() < 0 or known.max() > 1:
-        raise InputError(f"Clip {row['clip_id']} is pseudo-labelled without probabilities: build the features again")
+        raise InputError(f"Clip {row['clip_id']} is pseudo-labeled without probabilities: build the features again")
     return soft
 
 
