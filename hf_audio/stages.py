@@ -20,29 +20,26 @@ They only hand a recipe's settings to the functions that do the work, which can 
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 
-from hf_audio.config import ClassicalConfig, ModelConfig, PretrainingConfig, Recipe
+from hf_audio.config import ClassicalConfig, PretrainingConfig, Recipe
 from hf_audio.config.acting import require_acting
-from hf_audio.config.model import HEAD_FLAGS
 from hf_audio.config.reported import flat_settings, reported_command, reported_settings
 from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
+from hf_audio.preparation import build_corpus_features, corpus_clips
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
 from hf_audio.preparation.extractors import settings_of, window_extractor
 from hf_audio.preparation.loaded_features import as_asked, check_wanted
 from hf_audio.preparation.sources import FEATURES, kinds_and_commits
-from hf_audio.privacy import public_name
-from hf_audio.publishing.hub import HubRepo
-from hf_audio.publishing.push import claim_model_repo, push_features, push_model, require_licenses
+from hf_audio.publishing.push import push_features, push_model
 from hf_audio.ranks import process_state, told_by_main, wait_for_everyone
+from hf_audio.recipe_repos import check_publishing, dataset_id_of, repo_of
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
@@ -50,6 +47,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from hf_audio.analysis.evaluation import Trained
+    from hf_audio.augment import BeforeFeatures, Compose
     from hf_audio.classical_models import TrainedClassifiers
     from hf_audio.data.index.labels import LabelSpace
     from hf_audio.training import AudioTrainer, Objective
@@ -74,14 +72,14 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             lora_rank=settings.lora_rank,
             gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
             patch_dropout=recipe.augment.drops_patches,
-            options=_model_options(settings),
+            options=settings.options,
         )
     _settle_source(recipe)
     to_build = None if recipe.stored_features else recipe.features
     require_added_sounds(recipe.waveform_augment, recipe.data, to_build)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
-        _check_publishing(recipe)
+        check_publishing(recipe)
     features = _stored_features(recipe) if recipe.stored_features else _built_features(recipe, publishes)
     wait_for_everyone()  # one may still be publishing or downloading
     features = as_asked(features, recipe.features)
@@ -116,7 +114,7 @@ def _stored_features(recipe: Recipe) -> FeatureDataset:
 
 
 def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
-    folder = Path(recipe.building.features_dir or _run_folder(recipe) / "features")
+    folder = Path(recipe.building.features_dir or recipe.run_folder / "features")
     metadata = recipe.model.metadata or ()
     build_corpus_features(
         *(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata),
@@ -125,7 +123,7 @@ def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
     if publishes:
         url = push_features(
             folder,
-            _repo(recipe, "dataset").repo_id,
+            repo_of(recipe, "dataset").repo_id,
             private=recipe.training.hub_private_repo,
             public_license=recipe.hub.public_license,
             token=recipe.token,
@@ -142,7 +140,7 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
     return build_model(
         settings.model,
         features,
-        options=_model_options(settings),
+        options=settings.options,
         metadata_fields=settings.metadata or (),
         freeze=settings.freeze,
         lora_rank=settings.lora_rank,
@@ -155,23 +153,27 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
     """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
-    from hf_audio.augment import augmentation_of, waveform_steps
     from hf_audio.training import Classification, PatchDropout
     from hf_audio.training.teachers import distillation_for
 
-    rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
-    sounds = added_sounds(settings, recipe.data, features.manifest, rate, recipe.stored_features)
-    waveform = waveform_steps(settings, rate, sounds)
     device = {"device": recipe.training.device, "bf16": recipe.training.bf16}
     objective = Classification(
         features,
-        augment=augmentation_of(features, recipe.augment, waveform),
+        augment=_augmentation(recipe, features),
         loss=recipe.loss,
         label_smoothing=recipe.training.label_smoothing_factor,
         distillation=distillation_for(recipe.distilling, features, token=recipe.token, **device),
         patch_dropout=PatchDropout.of(recipe.augment),
     )
     return _trained(recipe, model, objective)
+
+
+def _augmentation(recipe: Recipe, features: FeatureDataset) -> Compose | BeforeFeatures | None:
+    from hf_audio.augment import augmentation_of, waveform_steps
+
+    rate, settings = features.extractor.sampling_rate, recipe.waveform_augment
+    sounds = added_sounds(settings, recipe.data, features.manifest, rate, recipe.stored_features)
+    return augmentation_of(features, recipe.augment, waveform_steps(settings, rate, sounds))
 
 
 def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
@@ -222,7 +224,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     from hf_audio.classical_models.window_vectors import VectorReader, open_network
 
     require_skops()
-    settings, folder, seed = recipe.classical or ClassicalConfig(), _run_folder(recipe), recipe.training.seed
+    settings, folder, seed = recipe.classical or ClassicalConfig(), recipe.run_folder, recipe.training.seed
     state = process_state()
     network = None
     if settings.network:
@@ -269,13 +271,13 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
 
     if not process_state().is_main_process:
         return
-    folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
+    folder, hub, training = recipe.run_folder, recipe.hub, recipe.training
     if not recipe.push_to_hub:
-        write_model_card(folder, report, dataset_id=_dataset_id(recipe), license=hub.license)
+        write_model_card(folder, report, dataset_id=dataset_id_of(recipe), license=hub.license)
         show(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.")
         return
-    model_id = _repo(recipe, "model").repo_id
-    write_model_card(folder, report, repo_id=model_id, dataset_id=_dataset_id(recipe), license=hub.license)
+    model_id = repo_of(recipe, "model").repo_id
+    write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=hub.license)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
     show(f"Model: {url}")
 
@@ -286,50 +288,15 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
 
     if not process_state().is_main_process:
         return
-    folder, hub, training = _run_folder(recipe), recipe.hub, recipe.training
+    folder, hub, training = recipe.run_folder, recipe.hub, recipe.training
     if not recipe.push_to_hub:
         write_pretraining_card(folder, trainer, license=hub.license)
         show(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}")
         return
-    model_id = _repo(recipe, "model").repo_id
-    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=_dataset_id(recipe), license=hub.license)
+    model_id = repo_of(recipe, "model").repo_id
+    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=hub.license)
     url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
     show(f"Model: {url}")
-
-
-def _model_options(settings: ModelConfig) -> dict[str, Any]:
-    """What the flags say of the model's config, where they differ from the preset."""
-    options = dict(settings.model_options or {})
-    flags = {name: getattr(settings, name) for name in HEAD_FLAGS}
-    return options | {name: value for name, value in flags.items() if value is not None}
-
-
-def _run_folder(recipe: Recipe) -> Path:
-    return Path(recipe.training.output_dir)
-
-
-def _repo(recipe: Recipe, kind: str) -> HubRepo:
-    """The repository that this run publishes its "model" or its features ("dataset") to."""
-    name = _run_folder(recipe).resolve().name
-    wanted = recipe.training.hub_model_id if kind == "model" else recipe.hub.hub_dataset_id
-    return HubRepo(wanted or (name if kind == "model" else f"{name}-features"), kind, recipe.token)
-
-
-def _dataset_id(recipe: Recipe) -> str | None:
-    """The Hub name of the features, if they have one: a folder of this machine is nothing to a reader."""
-    stored = recipe.corpus.dataset
-    if recipe.stored_features:
-        return stored if public_name(stored) == stored else None
-    return _repo(recipe, "dataset").repo_id if recipe.push_to_hub else None
-
-
-def _check_publishing(recipe: Recipe) -> None:
-    """Meets every refusal of the Hub and of the corpora's licenses before hours are spent, not after."""
-    private = recipe.training.hub_private_repo
-    if not recipe.stored_features:
-        corpora = [dataclasses.asdict(card) for card in corpora_of(recipe.corpus, recipe.token)]
-        require_licenses(_repo(recipe, "dataset"), corpora, private, recipe.hub.public_license)
-    claim_model_repo(_repo(recipe, "model"), private)
 
 
 def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:

@@ -21,6 +21,7 @@ LEVELS = (
     {"predictor", "tagging"},
     {"training", "preparation", "figures", "baselines", "copies", "serving"},
     {"analysis", "publishing", "classical_models", "audit", "leakage", "label_quality"},
+    {"recipe_repos"},
     {"parsing", "stages"},
     {"workflows", "repeated_runs"},
     {"commands"},

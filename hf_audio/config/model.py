@@ -51,6 +51,12 @@ class ModelConfig:
     lora_dropout: float = setting(0.0, "Dropout in front of the adapters.")
     early_stopping_patience: int = setting(0, "Stop after so many evaluations without a better score; 0 never does.")
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the flags say of the model's config, where they differ from the preset."""
+        flags = {name: getattr(self, name) for name in HEAD_FLAGS}
+        return {**(self.model_options or {}), **{name: value for name, value in flags.items() if value is not None}}
+
     def __post_init__(self) -> None:
         if isinstance(self.model_options, str):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_audio.config.augment import AugmentConfig
@@ -107,6 +108,11 @@ class Recipe:
     given: frozenset[str] = frozenset()  # the flags that the user gave, whatever their values
     # Whether --dataset holds features that were built already; of one on the Hub prepare_features finds it out.
     stored_features: bool = False
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the run goes."""
+        return Path(self.training.output_dir)
 
     @property
     def data(self) -> DataConfig:
