@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,27 @@ def test_windows_on_another_grid_are_found_and_lacking_ones_refused(tiny_feature
     few = stored._replace(clip_ids=stored.clip_ids[:5], starts_s=stored.starts_s[:5], logits=stored.logits[:5])
     with pytest.raises(InputError, match=r"a has logits of 5 windows and .* has 38 in its train split alone"):
         StoredTeacher(few, tiny_features, "a")
+
+
+def test_a_stream_is_taught_as_a_folder_is(tiny_folders, tiny_features, tmp_path, hub, token):
+    folder = tiny_folders[SINGLE_LABEL]
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    hub.create("datasets", "alice/tiny", {name: content for name, content in files.items() if name[0] != "."})
+    streamed, teacher = load_features("alice/tiny", streaming=True, token=token), teacher_of(tiny_features)
+    windows = {split: teacher.predictor.window_logits(tiny_features, split) for split in tiny_features.splits}
+    stored = read_logits(write_logits(tmp_path / "logits", windows, teacher.labels, {}), "logits")
+    batch = first_batch(streamed, StoredTeacher(stored, streamed, "logits"))
+    np.testing.assert_allclose(teacher.answers(batch), batch["teacher_logits"], rtol=1e-4, atol=1e-4)
+    other = stored._replace(starts_s=stored.starts_s + 9)
+    unchecked = dataclasses.replace(streamed, splits={"train": streamed.splits["train"]})
+    with pytest.raises(InputError, match="logits has no logits of 6 of 6 windows"):
+        first_batch(streamed, StoredTeacher(other, unchecked, "logits"))
+
+
+def first_batch(features, teacher: StoredTeacher) -> dict:
+    """What a trainer makes of the first rows that come."""
+    collator = teacher.collator_of(collator_of(features))
+    return collator.on_device(collator(list(islice(features.splits["train"], 6))))
 
 
 def collator_of(features):

@@ -72,6 +72,7 @@ def test_wandb_has_numbers_and_pictures_without_a_network(tiny_features, tmp_pat
     monkeypatch.setenv("WANDB_MODE", "offline")
     run("wandb", tiny_features, tmp_path)
     wandb.finish()
+    wandb.teardown()  # its process has written all once it has ended
     files = [path for path in (tmp_path / "run" / "wandb").rglob("*") if path.is_file()]
     assert len([path for path in files if path.suffix == ".png"]) == 4
     (record,) = [path.read_bytes() for path in files if path.suffix == ".wandb"]

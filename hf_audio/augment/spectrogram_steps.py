@@ -48,7 +48,7 @@ def spectrogram_steps(config: AugmentConfig, extractor: FeatureExtractionMixin) 
         InputError: those of energies where there are none: of clips that are each normalized by themselves they are not
             known, and MFCCs have none; or one that is larger than a window.
     """
-    _refuse_without_sense(config, extractor)
+    refuse_without_sense(config, extractor)
     _refuse_larger_than_a_window(config, extractor)
     frames_a_second = 1 / kind_of_extractor(extractor).scale(extractor).frame_s
     return (
@@ -140,7 +140,9 @@ def _refuse_larger_than_a_window(config: AugmentConfig, extractor: FeatureExtrac
             )
 
 
-def _refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
+def refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
+    """Refuses what needs energies or bands of frequency where there are none. Raises InputError."""
+
     def switched_off(names: tuple[str, ...]) -> str:
         """The flags that do without those of `names` that are on: a recipe may have set them."""
         return " ".join(f"--{name} 0" for name in names if getattr(config, name))

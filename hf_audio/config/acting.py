@@ -56,6 +56,16 @@ NEEDS = (
         "features are computed where a network is trained: build --features waveform, and give it there",
     ),
     Needs(
+        ("wave_polarity_probability",),
+        lambda run: not run.features_on_device,
+        "spectrograms have no signs: leave it out",
+    ),
+    Needs(
+        ("wave_gain_probability",),
+        lambda run: not run.features_on_device or run.normalization != "clip",
+        "--normalization clip takes each window's level away: leave one of the two out",
+    ),
+    Needs(
         ("data_dir",),
         lambda run: not run.dataset,
         "--dataset says where the recordings are: leave one of the two out",
