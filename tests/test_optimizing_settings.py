@@ -20,7 +20,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--lr_schedule", "step", "--lr_decay_factor", "2"], "--lr_decay_factor must be a number, between"),
         (["--layer_decay", "0"], "--layer_decay must be a number, between 1e-06 and 1, found 0"),
         (["--layer_decay", "0.7", "--freeze", "backbone"], "--layer_decay would do nothing here: --freeze backbone"),
-        (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim divides"),
+        (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim takes"),
         (["--unfreeze_epochs", "1", "--freeze", "convolutional"], "--unfreeze_epochs would do .* for good what is"),
         (["--unfreeze_epochs", "1", "--lora_rank", "4"], "--freeze and --lora_rank say for good what is trained"),
         (["--unfreeze_epochs", "1", "--torch_compile"], "would have all compiled anew: leave one of the two out"),
