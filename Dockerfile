@@ -4,7 +4,8 @@
 #   docker run --publish 8000:8000 --volume "$PWD/runs:/models:ro" --env HF_AUDIO_SERVE_TOKEN hf_audio \
 #     --model /models/cnn_folder
 #
-# It writes nothing but the Hub's cache: with models of a folder, --read-only works.
+# It writes nothing but the Hub's cache: with models of a folder, --read-only --tmpfs /tmp works.
+# `docker stop --time 40` gives it the time to finish its requests.
 FROM python:3.12-slim
 
 RUN useradd --uid 10001 --create-home hf_audio

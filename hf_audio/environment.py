@@ -35,7 +35,7 @@ def usable_cores() -> int:
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
     """Rests Python's collector of cycles: while torch and transformers are imported it goes through their objects again
-    and again, finds next to nothing to free, and takes a third of the time (docs/benchmarks.md, tagging)."""
+    and again, finds next to nothing to free, and takes a fifth of the time (docs/benchmarks.md, tagging)."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

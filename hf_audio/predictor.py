@@ -64,7 +64,7 @@ class Predictor(SoundPredictor):
             InputError: features that the model does not read, longer windows than it hears, other classes, or no such
                 split on this disk.
         """
-        features = self._as_read(features)
+        features = self.as_read(features)
         rows = _local_rows(features, split)
         order = self._order_of(features)
         state = process_state()
@@ -109,7 +109,7 @@ class Predictor(SoundPredictor):
         self, features: FeatureDataset, split: str, what: str, compute: Callable[[dict[str, Any]], Tensor]
     ) -> WindowEmbeddings:
         """What is computed of each batch, for every window of a split."""
-        features = self._as_read(features)
+        features = self.as_read(features)
         self.check_reads(features)
         if split not in features.splits:
             raise unknown_name("split", split, features.splits)
@@ -121,10 +121,6 @@ class Predictor(SoundPredictor):
                 values.append(compute(batch).float().cpu().numpy())
                 bar.update(len(values[-1]))
         return WindowEmbeddings(np.concatenate(values), clip_ids, np.array(starts_s, dtype=np.float64))
-
-    def _as_read(self, features: FeatureDataset) -> FeatureDataset:
-        """Stored sound as the features that the model's extractor makes of it, where it computes them on a device."""
-        return as_read_by(features, self.extractor) if is_readable_sound(features, self.extractor) else features
 
     def _usual_device(self) -> torch.device:
         return process_state().device  # of this process, where several share the machine
@@ -182,9 +178,13 @@ class Predictor(SoundPredictor):
                 f"{self.name} has no trained classifier (no {self.untrained[0]} among its weights): fine-tune it first"
             )
 
+    def as_read(self, features: FeatureDataset) -> FeatureDataset:
+        """Stored sound as the features that the model's extractor makes of it, where it computes them on a device."""
+        return as_read_by(features, self.extractor) if is_readable_sound(features, self.extractor) else features
+
     def check_reads(self, features: FeatureDataset) -> None:
         """Raises InputError where features would be another thing to the model than their sound is."""
-        features = self._as_read(features)
+        features = self.as_read(features)
         if self.extractor is features.extractor and features.of_sound is None:
             return
         check_same_extractor(features.extractor, self.extractor)

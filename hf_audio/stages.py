@@ -77,7 +77,8 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             options=_model_options(settings),
         )
     _settle_source(recipe)
-    require_added_sounds(recipe.waveform_augment, recipe.data)
+    to_build = None if recipe.stored_features else recipe.features
+    require_added_sounds(recipe.waveform_augment, recipe.data, to_build)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         _check_publishing(recipe)

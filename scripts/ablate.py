@@ -51,7 +51,7 @@ def main() -> int:
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_ablation")
     check_flags(runs, tricks)
     num_runs = len(tricks) * len(places)
-    show(f"{len(tricks) - 1} tricks and the baseline, {len(places)} runs each: {num_runs} runs, in {folder}")
+    show(f"Tricks: {len(tricks) - 1} and the baseline; runs of each: {len(places)}; in all {num_runs}, in {folder}")
     task = ""
     for trick, below in zip(tricks, folder_names([trick.name for trick in tricks]), strict=True):
         task = run_trick(runs, trick, folder / below, places, folder) or task

@@ -33,22 +33,23 @@ def parse_options() -> argparse.Namespace:
 @clear_errors()
 def main() -> None:
     options = parse_options()
+    folder = Path(options.output_dir)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already and not empty: give another --output_dir")
+
     from hf_audio import evaluate_model, load_features
     from hf_audio.analysis.model_average import average_models
     from hf_audio.hub_licenses import model_license
     from hf_audio.publishing.model_card import write_model_card
     from hf_audio.terminal import show
 
-    folder = Path(options.output_dir)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already and not empty: give another --output_dir")
     license = options.license and model_license(options.license)
     features = load_features(options.features, token=options.token)
     averaged = average_models(
         options.models, features, greedy=options.greedy, token=options.token, device=options.device
     )
     averaged.save(folder)
-    report = evaluate_model(averaged, features, folder, token=options.token)
+    report = evaluate_model(averaged, averaged.features, folder, token=options.token)
     write_model_card(folder, report, license=license)
     show(f"Averaged: {', '.join(averaged.averaged)} ({averaged.chosen_by}). Model, report and card: {folder}")
 

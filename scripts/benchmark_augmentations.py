@@ -4,7 +4,7 @@
     python scripts/benchmark_augmentations.py --models cnn ast-mini ast-base --rounds 5
 
 Batches of windows of 3 s wait in memory, as features (298 x 128) and as sound at 16 kHz; a step of training is loss,
-gradient and AdamW. Everything is timed once in each round, in turns, and a figure is the median of the rounds, in CPU
+gradient and AdamW. Everything is timed once in each round, in turns, and a figure is the least of the rounds, in CPU
 time of the process (`--threads` do the work). An augmentation is its draw and its application, with the example
 settings of `hf_audio/augment/examples.py` and `waveform/examples.py`, which change every window. Columns named by
 models are clips/s of a step with the augmentation relative to one without: the step over the step and the augmentation.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import time
 from collections.abc import Callable
 
@@ -123,8 +122,8 @@ def model_of(name: str, num_frames: int) -> PreTrainedModel:
     return model_class(model_class.config_class(**settings, **LABELS.config_settings))
 
 
-def medians_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """CPU time of each way per call, the median over rounds in which all take turns, after one that does not count."""
+def least_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """CPU time of each way per call, the least of rounds in which all take turns, after one that does not count."""
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for round_ in range(rounds + 1):
         for name, way in ways.items():
@@ -132,14 +131,14 @@ def medians_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
             way()
             if round_:
                 spent[name].append(1000 * (time.process_time() - began_s))
-    return {name: statistics.median(times) for name, times in spent.items()}
+    return {name: min(times) for name, times in spent.items()}
 
 
 def print_augmentations(options: argparse.Namespace, batch: Batch) -> None:
     steps = {name: training(name, batch) for name in options.models}
     for of, augments in augmentations(options.num_frames).items():
         ways = {name: augmenting(augment, batch) for name, augment in augments.items()}
-        spent = medians_ms({**steps, **ways}, options.rounds)
+        spent = least_ms({**steps, **ways}, options.rounds)
         told = ", ".join(f"of {name} {spent[name] / options.batch_size:.2f}" for name in steps)
         print(f"Of {of}, beside a training step in ms per clip {told}:\n")
         print(f"| augmentation | ms per clip | {' | '.join(steps)} |\n|---|---:|{'---:|' * len(steps)}")
@@ -157,7 +156,7 @@ def print_patch_dropout(options: argparse.Namespace, batch: Batch) -> None:
     rates: dict[str, list[str]] = {name: [] for name in DROPOUTS}
     for model in models:
         ways = {name: training(model, batch, PatchDropout(*shares)) for name, shares in DROPOUTS.items()}
-        spent = medians_ms({"none": training(model, batch), **ways}, options.rounds)
+        spent = least_ms({"none": training(model, batch), **ways}, options.rounds)
         for name in DROPOUTS:
             rates[name].append(f"{spent['none'] / spent[name]:.2f}")
     for name, found in rates.items():

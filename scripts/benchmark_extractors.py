@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core, for both w
 import numpy as np
 import soxr
 import torch
-from benchmark_features import CLIP_S, FILE_RATE, machine, made_up_piece, recorded_pieces, report, turns
+from _measuring import CLIP_S, FILE_RATE, machine, made_up_piece, recorded_pieces, report, turns
 
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.compiled_librosa import librosa

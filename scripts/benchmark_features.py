@@ -24,7 +24,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -35,6 +34,19 @@ import numpy as np
 import soundfile
 import soxr
 import torch
+from _measuring import (
+    BATCH,
+    CLIP_S,
+    CLOCKS,
+    FILE_RATE,
+    HUB_SERVER,
+    RATE,
+    folder_bytes,
+    machine,
+    report,
+    turns,
+    write_clips,
+)
 from torch.utils.data import DataLoader
 from transformers import ASTFeatureExtractor
 
@@ -43,13 +55,9 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
-from hf_audio.data.recordings.audio import AudioError, read_audio
+from hf_audio.data.recordings.audio import read_audio
 from hf_audio.gray_images import decode_features, encode_features
 from hf_audio.kinds.fbank import KaldiFbank
-
-CLIP_S, FILE_RATE, RATE, BATCH = 3.0, 44_100, 16_000, 32
-HUB_SERVER = Path(__file__).resolve().parents[1] / "tests" / "hub_server.py"
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> None:
@@ -158,21 +166,6 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
             report(f"streamed windows a second, {order}", rate, "at least 1000")
     else:
         print("streaming was not measured: tests/hub_server.py, a Hub on 127.0.0.1, is not here")
-
-
-def report(what: str, value: float, goal: str = "") -> None:
-    print(f"ratio  {what:42} {value:10.3f}  {f'(goal: {goal})' if goal else ''}")
-
-
-def turns(ways: dict[str, Callable[[], None]], repeats: int, clock: str = "wall") -> dict[str, float]:
-    """Median seconds of each way, the ways taking turns so that a busy moment of the machine hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, way in ways.items():
-            start = CLOCKS[clock]()
-            way()
-            seconds[name].append(CLOCKS[clock]() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def stock_build(paths: list[Path], folder: Path, processes: int, max_length: int) -> None:
@@ -300,52 +293,6 @@ def streaming_rates(repo: str, repeats: int) -> dict[str, float]:
 
     seconds = turns({"in order": lambda: read(stream), "shuffled": read_shuffled}, repeats)
     return {order: features.num_windows("train") / spent for order, spent in seconds.items()}
-
-
-def write_clips(folder: Path, count: int, data_dir: Path | None) -> list[Path]:
-    """3 s WAV files, 44.1 kHz, stereo, 16 bits: cut from recordings, or made up."""
-    folder.mkdir()
-    pieces = recorded_pieces(data_dir, count) if data_dir else map(made_up_piece, range(count))
-    paths = []
-    for number, mono in zip(range(count), pieces, strict=False):
-        right = 0.8 * np.roll(mono, 20) + 0.001 * np.random.default_rng(number).standard_normal(len(mono))
-        paths.append(folder / f"{number:05d}.wav")
-        soundfile.write(paths[-1], np.stack([mono, right], axis=1).clip(-1, 1), FILE_RATE, subtype="PCM_16")
-    return paths or sys.exit(f"error: {data_dir} holds no audio file that can be read")
-
-
-def recorded_pieces(data_dir: Path, count: int) -> Iterable[np.ndarray]:
-    """Recordings cut to 3 s, spread over the folder; shorter ones are repeated."""
-    files = sorted(path for path in data_dir.rglob("*") if path.is_file())
-    for path in files[:: max(1, len(files) // count)] + files:
-        try:
-            yield np.resize(read_audio(path, FILE_RATE), int(CLIP_S * FILE_RATE))
-        except AudioError:
-            continue
-
-
-def made_up_piece(seed: int) -> np.ndarray:
-    """Decaying harmonic tones over a little noise: as compressible as music, unlike noise or a sine."""
-    rng, times = np.random.default_rng(seed), np.arange(int(CLIP_S * FILE_RATE)) / FILE_RATE
-    mono = 0.003 * rng.standard_normal(len(times))
-    for _ in range(6):
-        pitch_hz = 55.0 * 2 ** (rng.integers(0, 48) / 12)
-        after = np.maximum(times - rng.uniform(0, 0.8 * CLIP_S), 0.0)
-        envelope = np.minimum(after / 0.01, 1.0) * np.exp(-after * rng.uniform(1, 4))
-        vibrato = 0.1 * np.sin(2 * np.pi * rng.uniform(4, 7) * times)
-        for harmonic in range(1, min(20, int(15_000 / pitch_hz))):
-            tone = np.sin(harmonic * (2 * np.pi * pitch_hz * times + vibrato))
-            mono += 0.1 * harmonic**-1.2 * envelope**harmonic**0.3 * tone
-    return mono
-
-
-def folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def machine() -> str:
-    names = [line.split(":")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return f"{names[0].strip() if names else 'an unknown CPU'}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import soundfile
 import soxr
 import torch
 import transformers
-from benchmark_features import CLIP_S, FILE_RATE, machine, made_up_piece, recorded_pieces, report
+from _measuring import CLIP_S, FILE_RATE, machine, made_up_piece, recorded_pieces, report
 from transformers import PrinterCallback, TrainerCallback
 
 from hf_audio import load_features

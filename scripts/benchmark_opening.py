@@ -17,11 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from benchmark_features import HUB_SERVER, machine
+from _measuring import HUB_SERVER, machine
 
 from hf_audio.config import DataConfig
 from hf_audio.preparation.read_corpora import read_corpus

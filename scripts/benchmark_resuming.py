@@ -36,9 +36,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 import torch
+from _measuring import BATCH, CLIP_S, HUB_SERVER, machine, made_up_piece, report
+from _measuring import FILE_RATE as RATE_HZ
 from accelerate.data_loader import DataLoaderShard, skip_first_batches
-from benchmark_features import BATCH, CLIP_S, HUB_SERVER, machine, made_up_piece, report
-from benchmark_features import FILE_RATE as RATE_HZ
 
 from hf_audio.data.building.build import build_features
 from hf_audio.data.building.shard_rows import shard_writer

@@ -36,7 +36,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core
 import numpy as np
 import psutil
 import soundfile
-from benchmark_features import (
+from _measuring import (
     CLIP_S,
     FILE_RATE,
     folder_bytes,

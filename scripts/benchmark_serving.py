@@ -32,10 +32,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+
 import numpy as np
 import psutil
 import soundfile
-from benchmark_features import machine
+from _measuring import machine
 from benchmark_tagging import FILE_RATE, saved_model
 
 COMMAND = [sys.executable, "-c", "from hf_audio.commands.main import main; main()", "serve", "--port", "0"]

@@ -21,7 +21,9 @@ import threading
 import time
 from pathlib import Path
 
-from benchmark_features import HUB_SERVER, folder_bytes, machine, write_clips
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+
+from _measuring import HUB_SERVER, folder_bytes, machine, write_clips
 
 WAYS = ("stock", "ours")
 

@@ -38,7 +38,7 @@ import pyarrow.parquet as pq
 import soundfile
 import soxr
 import torch
-from benchmark_features import CLIP_S, HUB_SERVER, RATE, folder_bytes, machine, report, write_clips
+from _measuring import CLIP_S, HUB_SERVER, RATE, folder_bytes, machine, report, write_clips
 from transformers import ASTFeatureExtractor
 
 from hf_audio.data.building import pieces

@@ -41,7 +41,7 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from benchmark_features import machine
+from _measuring import machine
 from transformers import ASTFeatureExtractor, PreTrainedModel, pipeline
 from transformers.utils import logging as of_transformers
 

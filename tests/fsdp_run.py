@@ -24,8 +24,11 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from training_run import tiny_model, trainer_of
 
+from hf_audio.config import OptimizingConfig
 from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.errors import InputError
 from hf_audio.models import build_model
+from hf_audio.training import PatchDropout
 
 ARGUMENTS = {
     **{"num_train_epochs": 1, "per_device_train_batch_size": 8, "learning_rate": 3e-3},
@@ -37,14 +40,17 @@ def main() -> None:
     PartialState(cpu=True)
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     features, run = load_features(sys.argv[1]), Path(sys.argv[2])
-    trainer = trainer_of(features, run, tiny_model(features), ARGUMENTS)
+    objective = {"patch_dropout": PatchDropout(0.25)}
+    rates = {"optimizing": OptimizingConfig(layer_decay=0.5)}
+    trainer = trainer_of(features, run, tiny_model(features), ARGUMENTS, objective, **rates)
     assert trainer.accelerator.is_fsdp2
     assert trainer.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap == ["ASTLayer"]
     trainer.train_resumable()
+    assert len({group["initial_lr"] for group in trainer.optimizer.param_groups}) == 4, "head, two layers, embeddings"
     assert type(trainer.model).__name__.startswith("FSDP")
     scores = torch.from_numpy(trainer.predictor().scores(features, "test").logits)
     (run / "model.safetensors").unlink(missing_ok=True)
-    again = trainer_of(features, run, tiny_model(features, seed=5), ARGUMENTS)
+    again = trainer_of(features, run, tiny_model(features, seed=5), ARGUMENTS, objective, **rates)
     assert again.train_resumable().global_step == 3
     torch.testing.assert_close(torch.from_numpy(again.predictor().scores(features, "test").logits), scores)
     if trainer.is_world_process_zero():
@@ -52,6 +58,11 @@ def main() -> None:
     again.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = None  # of a state that the next one shares
     cnn = build_model("cnn-concert", features)  # has no blocks and no input embeddings
     assert trainer_of(features, run / "cnn", cnn, {**ARGUMENTS, "max_steps": 1}).train_resumable().global_step == 1
+    try:
+        trainer_of(features, run / "ema", cnn, ARGUMENTS, optimizing=OptimizingConfig(ema_decay=0.9))
+        raise AssertionError("an average of weights that no process has whole")
+    except InputError as error:
+        assert "need whole weights in each process" in str(error)
     torch.distributed.barrier()
 
 

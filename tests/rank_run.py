@@ -36,8 +36,7 @@ def main() -> None:
         return measured(*arguments, **options)
 
     building.measured_by_headers = slowly_measured
-    options = {"rank": state.process_index, "world_size": 2, "wait_for_everyone": wait_for_everyone}
-    build(Path(sys.argv[1]), Path(sys.argv[2]), **options)
+    build(Path(sys.argv[1]), Path(sys.argv[2]), ranks=building.Ranks(state.process_index, 2, wait_for_everyone))
     state.destroy_process_group()
 
 

@@ -15,7 +15,7 @@ from waveforms import RATE, tone
 
 from hf_audio.augment import augmentation_for, waveform_steps
 from hf_audio.augment.waveform import example_waveform_augmentations
-from hf_audio.config import AugmentConfig, DataConfig, WaveformAugmentConfig
+from hf_audio.config import AugmentConfig, DataConfig, FeatureConfig, WaveformAugmentConfig
 from hf_audio.corpora import corpus_named
 from hf_audio.data.index.table import rows_of
 from hf_audio.data.loading.features_dataset import load_features
@@ -108,6 +108,16 @@ def test_of_a_corpus_with_a_train_split_of_its_own_only_that_is_a_background(tmp
     assert read(settings).background.num_recordings == len(clips)
     with pytest.raises(InputError, match="is the corpus that is trained on"):
         read(settings, DataConfig(corpus="gtzan", data_dir=str(root), split="random"))
+
+
+def test_what_a_sample_rate_does_not_have_is_refused_before_features_are_built():
+    codec = WaveformAugmentConfig(wave_codec_probability=0.5, wave_codec_names=["opus"])
+    require_added_sounds(codec, MINE, FeatureConfig(features="waveform"))
+    with pytest.raises(InputError, match="--wave_codec_names opus cannot encode sound of 22050 Hz"):
+        require_added_sounds(codec, MINE, FeatureConfig(features="spectrogram", features_on_device=True))
+    low = WaveformAugmentConfig(wave_low_pass_probability=0.5)
+    with pytest.raises(InputError, match="goes up to half of the sample rate"):
+        require_added_sounds(low, MINE, FeatureConfig(features="waveform", sample_rate=8000))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,20 @@ import torch
 from augmenting import all_frames, augmented, numbers_of, places
 from transformers import ASTFeatureExtractor
 
-from hf_audio.augment import Compose, Mixup, Normalization, SpecAugment, augmentation_for
+from hf_audio.augment import (
+    Compose,
+    CutMix,
+    Cutout,
+    FilterAugment,
+    FrequencyMixStyle,
+    ImageChange,
+    MixOrCut,
+    Mixup,
+    Normalization,
+    Roll,
+    SpecAugment,
+    augmentation_for,
+)
 from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
@@ -134,7 +147,10 @@ def test_padding_is_silence_to_mixing(batch):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_places_in_the_run_decide_everything_on_every_device(batch, device, dtype):
-    augment = Compose((Mixup(0.4), SpecAugment(20, 6)), NORMALIZATION)
+    of_energies = (Roll(9, 3), FilterAugment(6.0), FilterAugment(6.0, "step"), FrequencyMixStyle(0.4))
+    mixing = MixOrCut(Mixup(0.4, probability=0.5), CutMix(1.0, probability=0.5))
+    steps = (*of_energies, mixing, ImageChange(0.5, 0.1), SpecAugment(20, 6), Cutout(20, 6))
+    augment = Compose(steps, NORMALIZATION)
     features, rest = batch[0].to(dtype), batch[1:]
     expected = augment(features, *rest, augment.draw(places(BATCH, 3)))
     again = augment(features.to(device), *(one.to(device) for one in rest), augment.draw(places(BATCH, 3)))

@@ -139,3 +139,12 @@ def test_a_batch_is_augmented_by_one_copy_and_few_operations(recipe, extractor, 
             augment(features, targets, num_frames, augment.draw(places(32)))
     assert counts.copies == 1
     assert counts.operations.total() <= most, counts.operations.most_common()
+
+
+def test_no_augmentation_waits_for_the_device():
+    """On the meta device nothing can be read back; all numbers come by one copy."""
+    features = torch.empty(32, 298, 128, device="meta")
+    targets, num_frames = torch.empty(32, 11, device="meta"), torch.empty(32, dtype=torch.int64, device="meta")
+    with Counts() as counts:
+        EVERYTHING(features, targets, num_frames, EVERYTHING.draw(places(32)))
+    assert counts.copies == 1

@@ -18,6 +18,7 @@ from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.computed_features import computed_features
 from hf_audio.data.loading.features_dataset import FeatureCollator
 from hf_audio.errors import InputError
+from hf_audio.figures.augmented import augmented_plot
 from hf_audio.kinds.fbank import NATURAL_DB, KaldiFbank
 from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform
@@ -80,6 +81,8 @@ def test_twice_as_loud_is_six_decibels_more_and_masks_come_behind(features):
     is_hidden = (found - values).abs() > 1e-5
     assert 0.01 < is_hidden.float().mean() < 0.5 and (found[is_hidden] == 0).all(), "the mean of the training data"
     assert "Gain" in repr(masked) and "SpecAugment" in repr(masked) and "0x" not in repr(masked)
+    assert [type(step).__name__ for step in masked.steps] == ["Gain", "SpecAugment"]
+    assert len(augmented_plot(features, masked).axes) == 3 * 5, "as stored, and two draws"
     plain = augmentation_of(features, AugmentConfig(frequency_mask_bins=6), waves())
     assert type(plain) is Compose, "features alone are augmented as stored ones are"
 

@@ -26,7 +26,6 @@ def of_labels(labels, problem_type=SINGLE_LABEL):
         splits={"train": Dataset.from_dict({"labels": labels})},
         labels=LabelSpace(NAMES, problem_type),
         streamed=None,
-        num_windows=lambda split: len(labels),
     )
     return SimpleNamespace(features=features, settings=dict)
 

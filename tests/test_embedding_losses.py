@@ -83,6 +83,18 @@ def test_a_center_is_half_the_squared_distance_by_shares(embedding):
     np.testing.assert_allclose(loss(embedding, targets).detach(), expected, rtol=1e-5)
 
 
+def test_autocast_changes_no_loss(embedding, tmp_path):
+    (tmp_path / "families.yaml").write_text("{soft: [hiss, hum], loud: [bell]}")
+    family = {"loss": "family", "families": str(tmp_path / "families.yaml"), "within_family": 0.3}
+    settings = LossConfig(**family, triplet_weight=0.5, center_weight=0.1)
+    loss = TaskLoss(LABELS, settings, class_weights=np.array([0.3, 1.0, 2.1]), label_smoothing=0.1)
+    loss.learned(4)
+    logits = 3 * torch.randn(10, 3, generator=torch.Generator().manual_seed(5))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(logits, TARGETS, embedding)
+    torch.testing.assert_close(found, loss(logits, TARGETS, embedding), rtol=1e-6, atol=1e-6)
+
+
 def test_gradients_are_their_own(embedding):
     settings = LossConfig(triplet_weight=0.5, triplet_margin=0.9, center_weight=0.1)
     loss = TaskLoss(LABELS, settings, class_weights=np.array([0.5, 1.0, 2.0]), label_smoothing=0.1)
@@ -143,8 +155,10 @@ def test_they_are_refused_where_they_would_not_act():
     for flags, sentence in (
         ("--triplet_margin 0.3", "there is no triplet loss: give --triplet_weight too"),
         ("--center_learning_rate 0.1", "there are no centers: give --center_weight too"),
-        ("--triplet_weight 1 --mixup_alpha 0.4 --mixup_probability 1", "leaves no window of one class to compare"),
+        ("--triplet_weight 1 --mixup_alpha 0.4 --mixup_probability 1", "leave no window of one class to compare"),
+        ("--triplet_weight 1 --mixup_alpha 1 --cutmix_alpha 1", "leave no window of one class to compare"),
         ("--triplet_weight 1 --per_device_train_batch_size 2", "two others of its micro-batch"),
+        ("--center_weight 0.1 --optim lomo", "--center_weight would do nothing here: this --optim takes"),
         ("--triplet_weight -1", "--triplet_weight must be a number, between 0 and 1000, found -1"),
     ):
         with pytest.raises(InputError, match=sentence):

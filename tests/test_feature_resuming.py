@@ -73,7 +73,7 @@ def test_worker_processes_and_ranks_change_nothing(corpus, finished, tmp_path):
         threading.Thread(
             target=build,
             args=(corpus, folder),
-            kwargs={"rank": rank, "world_size": 3, "wait_for_everyone": barrier.wait},
+            kwargs={"ranks": feature_building.Ranks(rank, 3, barrier.wait)},
         )
         for rank in range(3)
     ]

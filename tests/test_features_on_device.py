@@ -27,6 +27,7 @@ from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.models import build_model
+from hf_audio.models.usage import usage_in
 
 RATE, SHORT = 16_000, 4800
 PARTS = ("harmonic", "mel", "percussive", "mfcc", "wavelet")
@@ -101,6 +102,18 @@ def test_what_lies_behind_a_window_is_not_heard(computed):
     assert values[:, 28:].unique().tolist() == pytest.approx([computed.kind.padding_value(computed.extractor)])
 
 
+@pytest.mark.parametrize("source", [SOURCES["fbank"], SOURCES["mel and mfcc by clip"], SOURCES["all channels of mono"]])
+def test_nothing_of_it_lies_on_another_device_than_the_sound(source):
+    """A device that computes nothing refuses what is mixed with tensors of the CPU, as a GPU does."""
+    kind, sound = KINDS[source.parameters["kind"]], torch.zeros(2, 6400, device="meta")
+    extractor = source.to_feature_extractor(source.window_frames(0.4), 0.0, 1.0)
+    if {*PARTS} <= {*getattr(extractor, "channels", ())}:  # of each window by itself, whose length the CPU has to know
+        assert extractor.decibels_of(sound).device.type == "meta"
+        return
+    values, num_frames = kind.inputs_of_waveforms(sound, torch.zeros(2, dtype=torch.int64, device="meta"), extractor)
+    assert values.device.type == num_frames.device.type == "meta"
+
+
 # Statistics
 
 
@@ -119,7 +132,7 @@ def test_they_are_measured_once_and_kept_with_the_set(folder, sound, computed, m
     assert none.manifest["statistics"]["num_windows"] == 0, "nothing is normalized by any"
 
 
-@pytest.mark.parametrize("spoilt", [{"mean": 1e999, "std": 1}, {"mean": 0.0, "std": 0}, {"mean": [1], "std": 2}, [1]])
+@pytest.mark.parametrize("spoilt", [{"mean": 0.0, "std": 0}, {"mean": [1], "std": 2}, [1], None])
 def test_statistics_that_cannot_be_are_measured_again(folder, tmp_path, computed, spoilt):
     copied = in_shards(folder, tmp_path / "copy", (38,))
     (copied / feature_statistics.FILE).unlink(missing_ok=True)
@@ -128,7 +141,7 @@ def test_statistics_that_cannot_be_are_measured_again(folder, tmp_path, computed
     kept = json.loads(path.read_text())
     if isinstance(spoilt, dict):
         spoilt = {**spoilt, "num_windows": 38}
-    path.write_text(json.dumps(dict.fromkeys(kept, spoilt)).replace("Infinity", "1e308"))
+    path.write_text(json.dumps(dict.fromkeys(kept, spoilt)) if spoilt else "[cut off")
     again = computed_features(load_features(copied), SOURCES["fbank"])
     assert again.manifest == first.manifest and json.loads(path.read_text()) == kept
 
@@ -215,6 +228,12 @@ def test_networks_of_several_channels_read_them(sound):
 def test_refusals_of_features(sound, source, sentence):
     with pytest.raises(InputError, match=sentence):
         computed_features(sound, source)
+
+
+def test_a_config_that_says_otherwise_is_refused():
+    assert usage_in({"cut_as": "waveform", "window_s": 1.0}, "a model").cut_as == "waveform"
+    with pytest.raises(InputError, match="a model has cut_as 'classical' in its config"):
+        usage_in({"cut_as": "classical"}, "a model")
 
 
 def test_refusals_of_stored_sets(stored, sound):

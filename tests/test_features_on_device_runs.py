@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from transformers import pipeline
 
 import hf_audio
 from hf_audio import Predictor, load_features, parse_settings
+from hf_audio.analysis.model_average import average_models
+from hf_audio.classical_models.window_vectors import open_network
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.computed_features import computed_features
@@ -110,6 +113,20 @@ def test_everything_published_answers_as_the_evaluation_did(run, corpus):
         assert dict(tagger(str(recording)).scores) == expected
         if len(samples) <= 6400:
             assert {one["label"]: one["score"] for one in classify(samples, top_k=3)} == expected
+
+
+def test_whoever_reads_the_set_beside_a_run_computes_what_the_model_reads(run, tmp_path):
+    """`hf-audio evaluate`, a classical model's --network, an average of models."""
+    sound, report = load_features(run / "features"), json.loads((run / "report.json").read_text())
+    scores = Predictor.load(str(run)).scores(sound, "test")
+    accuracy = np.mean(scores.logits.argmax(axis=1) == scores.targets.argmax(axis=1))
+    assert accuracy == report["results"]["model"]["test"]["accuracy"]
+    network = open_network(str(run), None)
+    assert network.predictor.embeddings(network.features, "test").values.shape == (len(sound.splits["test"]), 128)
+    shutil.copytree(run, tmp_path / "copy")
+    averaged = average_models([str(run), str(tmp_path / "copy")], sound)
+    assert averaged.features.kind.name == "fbank"
+    np.testing.assert_allclose(averaged.predictor().scores(averaged.features, "test").logits, scores.logits, atol=1e-5)
 
 
 def test_a_stored_set_of_the_hub_is_streamed(hub, token, tmp_path, capsys):

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from augmenting import places
+from waveforms import RATE, white
 
 from hf_audio import parse_recipe, prepare_features, prepare_model, train_model
+from hf_audio.augment import Compose
+from hf_audio.augment.waveform import example_waveform_steps
+from hf_audio.kinds import KINDS, OfSound
+from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds.waveform import Waveform
 from hf_audio.models.recurrence import Recurrence
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +54,37 @@ def test_a_run_in_bf16_trains_finishes_and_is_taken_up_again(tiny_features, tmp_
 def test_workers_can_be_switched_off(tiny_features, tmp_path, device):
     trainer = run(tiny_features, tmp_path, device, "--dataloader_num_workers", "0", model="cnn-concert")
     assert trainer.state.global_step == 3 and trainer.args.dataloader_prefetch_factor is None
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_waveforms_are_augmented_on_a_device_as_on_the_cpu(device):
+    values, num_frames = white(4, 4000), torch.tensor([4000, 4000, 3000, 4000])
+    values[2, 3000:] = 0
+    batch = (values, torch.zeros(4, 1), num_frames)
+    for name, steps in example_waveform_steps(RATE).items():
+        augment = Compose(steps, None)
+        draws = augment.draw(places(4))
+        wanted, found = augment(*batch, draws), augment(*(one.to(device) for one in batch), draws)
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(
+                one.cpu(), other, rtol=1e-3, atol=1e-4, msg=lambda why, name=name: f"{name}: {why}"
+            )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("source", [KaldiFbank(), Spectrogram(16_000, 64, 1024, 256, ("mel", "harmonic", "wavelet"))])
+def test_features_are_computed_there_as_the_extractor_does(source, device):
+    extractor = source.to_feature_extractor(source.window_frames(1.0), -30.0, 15.0)
+    of_sound = OfSound(KINDS[source.parameters["kind"]], extractor, Waveform().parameters, 1.0)
+    sound = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([16_000, 9_000])
+    with torch.autocast(device, torch.bfloat16):
+        values, num_frames = of_sound.features_of(sound.to(device), lengths.to(device), extractor)
+    assert values.device.type == device and values.dtype == torch.float32
+    for window, length, found, frames in zip(sound, lengths, values, num_frames, strict=True):
+        (wanted,) = extractor([window[:length].numpy()], sampling_rate=16_000, return_tensors="pt")["input_values"]
+        torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=1e-4)
+        assert frames == source.num_frames(int(length))
 
 
 def test_the_share_of_the_matrix_rate_is_reported(forks):

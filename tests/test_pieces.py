@@ -21,7 +21,7 @@ from tone_corpus import CARD, HOP_S, LABELS, WINDOW_S, build, tone_clips
 
 from hf_audio.config import MixingConfig
 from hf_audio.data.building import pieces
-from hf_audio.data.building.build import build_features
+from hf_audio.data.building.build import Ranks, build_features
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.mixtures import mix_clips
 from hf_audio.data.index.table import Clip, index_of
@@ -120,7 +120,7 @@ def test_worker_processes_and_ranks_change_nothing(finished, in_parquet, tmp_pat
         build_piece(self, piece, report)
 
     def rank(number: int) -> None:
-        build_of(in_parquet, folder, rank=number, world_size=3, wait_for_everyone=barrier.wait)
+        build_of(in_parquet, folder, ranks=Ranks(number, 3, barrier.wait))
 
     pieces.PieceBuilder.build = noting
     try:

@@ -185,8 +185,9 @@ def start_run(forks, features_folder, run, *flags, **arguments):
 
 
 IN_THE_MIDDLE = {"save_strategy": "steps", "save_steps": 8, "eval_strategy": "steps", "eval_steps": 8}
+OPTIMIZED = ("--optimizing", json.dumps({"ema_decay": 0.8, "layer_decay": 0.8, "lr_schedule": "one_cycle"}))
 KILLED = [
-    pytest.param((), {"num_train_epochs": 8}, (2 * STEPS, 5 * STEPS), id="local"),
+    pytest.param(OPTIMIZED, {"num_train_epochs": 8}, (2 * STEPS, 5 * STEPS), id="local"),
     pytest.param(
         ("--streaming",), {"num_train_epochs": 3, "dataloader_num_workers": 2, **IN_THE_MIDDLE}, (16,), id="streamed"
     ),

@@ -6,10 +6,8 @@ import base64
 import io
 import json
 import os
-import struct
 import sys
 import threading
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -158,6 +156,11 @@ def test_models_health_and_metrics(served, post, recording):
     ("path", "status", "sentence"),
     [
         (f"{CLASSIFY}?model=fist", 404, "Unknown model 'fist': did you mean 'first'?"),
+        (f"{CLASSIFY}?model=..%2F..%2Fetc", 404, "Unknown model '../../etc'"),
+        (f"{CLASSIFY}?model=%E2%80%AE%00%F0%9F%8E%B5", 404, r"Unknown model '\u202e\x00"),
+        (f"{CLASSIFY}?timeline=1&threshold=nan", 422, "The setting threshold cannot be 'nan'"),
+        (f"{CLASSIFY}?timeline=1&smooth_s=inf", 422, "The setting smooth_s cannot be 'inf'"),
+        (f"{CLASSIFY}?top_k={'9' * 5000}", 422, "The setting top_k cannot be '999"),
         (f"{CLASSIFY}?topk=3", 422, "Unknown setting 'topk': did you mean top_k?"),
         (f"{CLASSIFY}?top_k=0", 422, "The setting top_k cannot be '0'"),
         (f"{CLASSIFY}?top_k=1&top_k=2", 422, "The setting top_k is given 2 times"),
@@ -166,83 +169,11 @@ def test_models_health_and_metrics(served, post, recording):
         ("/v1/embeddings?top_k=1", 422, "Unknown setting 'top_k'"),
         ("/v1/nothing", 404, "Not Found: there are /v1/audio-classification"),
     ],
+    ids=lambda value: str(value)[:50],
 )
 def test_settings_that_would_not_act_are_refused(post, recording, path, status, sentence):
     answer = post(recording.read_bytes(), path)
     assert answer.status_code == status and sentence in answer.json()["error"]
-
-
-def zipped(content: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.wav", content)
-    return packed.getvalue()
-
-
-def lying_wav(samples: int, promised: int) -> bytes:
-    """A WAV whose header promises other bytes of sound than follow."""
-    sound = np.zeros(samples, "<i2").tobytes()
-    head = struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + promised, b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16, b"data", promised
-    )
-    return head + sound
-
-
-def silent_flac(duration_s: float, sample_rate: int) -> bytes:
-    written = io.BytesIO()
-    soundfile.write(written, np.zeros(round(duration_s * sample_rate), np.int16), sample_rate, format="FLAC")
-    return written.getvalue()
-
-
-HOSTILE = {
-    "nothing": (b"", 400, "no recording"),
-    "text": (b"hello" * 100, 400, "unreadable"),
-    "a zip named .wav": (zipped(b"RIFF" * 100), 400, "unreadable"),
-    "a header that promises hours": (lying_wav(100, 1 << 29), 400, "unreadable"),
-    "a file cut off": (lying_wav(16_000, 64_000), 400, "breaks off"),
-    "an hour of FLAC in 11 kB": (silent_flac(3600, 1000), 400, "its header promises 3600 s"),
-    "minutes of FLAC in few kB": (silent_flac(300, 8000), 413, "300.0 s by its header and at most 20 s"),
-    "more bytes than are taken": (lying_wav(1_100_000, 2_200_000), 413, "of more than 2 MB"),
-}
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_recordings_are_refused_in_one_sentence(post, case):
-    content, status, sentence = HOSTILE[case]
-    in_pieces = (content[first : first + 65536] for first in range(0, len(content), 65536))
-    for answer in (post(content), post(in_pieces)):
-        assert answer.status_code == status, answer.text
-        assert sentence in answer.json()["error"] and "\n" not in answer.json()["error"]
-
-
-@pytest.mark.parametrize(
-    ("content", "kind", "status", "sentence"),
-    [
-        (b"[1", "application/json", 400, "not the JSON"),
-        (b"[" * 200_000, "application/json", 400, "not the JSON"),
-        (b'{"inputs": "http://127.0.0.1/a.wav"}', "application/json", 400, "addresses and paths are not opened"),
-        (b'{"inputs": "/etc/passwd"}', "application/json", 400, "addresses and paths are not opened"),
-        (b'{"inputs": "AAAA", "parameters": {"device": 0}}', "application/json", 422, "setting device cannot be"),
-        (b'{"inputs": "AAAA", "parameters": []}', "application/json", 422, "parameters that are no object"),
-        (b'{"inputs": "AAAA", "options": {}}', "application/json", 422, "a field 'options'"),
-        (b"--x\r\n", "multipart/form-data; boundary=x", 400, "The form"),
-        (b"--x\r\n", "multipart/form-data", 400, "The form cannot be read"),
-        (
-            b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\na\r\n--x--\r\n',
-            *("multipart/form-data; boundary=x", 422, "a field 'other'"),
-        ),
-    ],
-)
-def test_bodies_that_are_no_recording(post, content, kind, status, sentence):
-    answer = post(content, headers={"content-type": kind})
-    assert answer.status_code == status and sentence in answer.json()["error"], answer.text
-
-
-def test_a_packed_body_is_not_unpacked(post, recording):
-    import gzip
-
-    answer = post(gzip.compress(recording.read_bytes()), headers={"content-encoding": "gzip"})
-    assert answer.status_code == 415
 
 
 def test_requests_write_nothing_start_nothing_and_call_nobody(post, served):
@@ -265,7 +196,7 @@ def test_requests_write_nothing_start_nothing_and_call_nobody(post, served):
         post(content),
         httpx2.post(served.url + CLASSIFY, files={"file": ("../x.wav", content)}, timeout=60),
         post(json.dumps({"inputs": base64.b64encode(content).decode()}), headers={"content-type": "application/json"}),
-        post(zipped(content)),
+        post(b"PK" + content),
         post(b'{"inputs": "http://127.0.0.1:1/a.wav"}', headers={"content-type": "application/json"}),
     ]
     watching.clear()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from augmenting import places
-from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 from waveforms import RATE, white
 
 from hf_audio.augment import Compose, augmentation_for, waveform_steps
 from hf_audio.augment.waveform import example_sounds, example_waveform_augmentations, example_waveform_steps
+from hf_audio.augment.waveform.codec import CODECS
+from hf_audio.augment.waveform.effects import EFFECTS
 from hf_audio.config import AugmentConfig, WaveformAugmentConfig
+from hf_audio.config.waveform_augment import CODEC_NAMES, EFFECT_NAMES
 from hf_audio.errors import InputError
 
 BATCH, SAMPLES = 8, 6400
@@ -23,6 +26,20 @@ def batch():
     values, num_frames = white(BATCH, SAMPLES), torch.full((BATCH,), SAMPLES)
     values[2, 4000:], num_frames[2] = 0, 4000
     return values, torch.zeros(BATCH, 1), num_frames
+
+
+def test_names_that_settings_know_are_those_that_there_are():
+    assert sorted(CODEC_NAMES) == sorted(CODECS) and sorted(EFFECT_NAMES) == sorted(EFFECTS)
+
+
+def test_mixed_precision_of_training_is_not_that_of_samples(batch):
+    """A convolution in bfloat16 would be off by 40 dB below the sound."""
+    for name in ("speed", "pitch", "low pass", "reverb, synthetic"):
+        augment = Compose(STEPS[name], None)
+        wanted = augment(*batch, augment.draw(places(BATCH)))[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            found = augment(*batch, augment.draw(places(BATCH)))[0]
+        assert torch.equal(found, wanted), name
 
 
 def test_every_switch_has_an_example_of_its_own():
@@ -81,6 +98,8 @@ def test_everything_at_once_changes_some_windows_by_chance(batch):
         ({"wave_clip_db": [5.0]}, "--wave_clip_db must be two numbers, .* found 5: try --wave_clip_db 3 15"),
         ({"wave_noise_probability": 2.0}, "--wave_noise_probability must be a number, between 0 and 1, found 2"),
         ({"wave_shift_mode": "rol"}, "did you mean 'roll'"),
+        ({"wave_codec_names": ["mp3", "vorbs"]}, "Unknown --wave_codec_names 'vorbs': did you mean 'vorbis'"),
+        ({"wave_effect_names": ["tremelo"]}, "Unknown --wave_effect_names 'tremelo': did you mean 'tremolo'"),
     ],
 )
 def test_settings_that_cannot_be_are_one_sentence(settings, sentence):
@@ -95,7 +114,11 @@ def test_what_a_model_or_a_rate_does_not_hear_is_refused():
     gain = waveform_steps(WaveformAugmentConfig(wave_gain_probability=0.5), RATE)
     with pytest.raises(InputError, match="--wave_gain_probability would do nothing here: the model reads each window"):
         augmentation_for(AugmentConfig(), Wav2Vec2FeatureExtractor(), waveform=gain)
+    with pytest.raises(InputError, match=r"--time_mask_s augments log-mel features .* leave it out"):
+        augmentation_for(AugmentConfig(time_mask_s=0.1), Wav2Vec2FeatureExtractor(), waveform=gain)
     kept = augmentation_for(AugmentConfig(), Wav2Vec2FeatureExtractor(do_normalize=False), waveform=gain)
     assert kept == Compose(gain, None)
     with pytest.raises(InputError, match="reads other features: add --features_on_device"):
         augmentation_for(AugmentConfig(), ASTFeatureExtractor(), waveform=gain)
+    with pytest.raises(InputError, match="this model's WhisperFeatureExtractor makes features of its own"):
+        augmentation_for(AugmentConfig(), WhisperFeatureExtractor(), waveform=gain)

@@ -1,6 +1,7 @@
 """A tiny feature dataset, a trainer for one, and a program that trains: the tests run it in processes of its own.
 
-python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--arguments JSON]
+python tests/training_run.py FEATURES RUN_FOLDER [--streaming] [--without_centers] [--optimizing JSON]
+    [--arguments JSON]
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import soundfile
 import torch
 from transformers import ASTForAudioClassification
 
-from hf_audio.config import LossConfig
+from hf_audio.config import LossConfig, OptimizingConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.building.shard_rows import shard_writer
 from hf_audio.data.feature_format import shard_names
@@ -148,6 +149,8 @@ def main() -> None:
     parser.add_argument("features")
     parser.add_argument("run_folder")
     parser.add_argument("--streaming", action="store_true")
+    parser.add_argument("--without_centers", action="store_true", help="of the loss: sharded runs have none")
+    parser.add_argument("--optimizing", type=json.loads, default={}, help="fields of OptimizingConfig as JSON")
     parser.add_argument("--arguments", type=json.loads, default={}, help="TrainingArguments as JSON")
     options = parser.parse_args()
 
@@ -160,9 +163,10 @@ def main() -> None:
         Classification(
             features,
             augment=Compose((mixing, SpecAugment(8, 4)), normalization),
-            loss=LOSS,  # what a loss learns must be resumed too
+            loss=None if options.without_centers else LOSS,  # what a loss learns must be resumed too
             patch_dropout=dropout,
         ),
+        optimizing=OptimizingConfig(**options.optimizing),
     )
     state = trainer.train_resumable()
     scores = trainer.predictor().scores(features, "test")

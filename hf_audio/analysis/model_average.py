@@ -104,7 +104,7 @@ class AveragedModel:
 
     def _forward_passes(self) -> Iterator[partial]:
         fields = getattr(self.model.config, "metadata", None)
-        collator = FeatureCollator(self.extractor, self.features.labels, fields)
+        collator = FeatureCollator(self.extractor, self.features.labels, fields, of_sound=self.features.of_sound)
         rows, device = self.features.splits["train"], self.model.device
         for batch in rows.iter(BATCH_SIZE):
             windows = collator([dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)])
@@ -139,7 +139,7 @@ def average_models(
         _require_same(members[0], members[-1])
     model = first.model
     model.requires_grad_(False)
-    averaged = AveragedModel(features, model, first.extractor, members, **options)
+    averaged = AveragedModel(first.as_read(features), model, first.extractor, members, **options)
     if greedy:
         _choose(averaged, members)
     averaged.first = names[0]

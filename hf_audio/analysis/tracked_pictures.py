@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hf_audio.analysis.plots import plot_confusion
-from hf_audio.augment import Compose
+from hf_audio.augment import BeforeFeatures, Compose
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.figures.augmented import NUM_WINDOWS, augmented_plot
 from hf_audio.figures.figures import png
@@ -61,7 +61,7 @@ def _windows(objective: Classification) -> dict[str, bytes]:
     if kind.form is not Form.VECTORS and "validation" in features.splits:
         windows = {_title(row, features): kind.decode(row) for row in _some_rows(features, "validation")}
         pictures["validation/windows"] = png(drawn_windows(windows, features.manifest)[0])
-    if kind.form is Form.IMAGE and isinstance(augment, Compose):
+    if kind.form is Form.IMAGE and isinstance(augment, Compose | BeforeFeatures):
         some = dataclasses.replace(features, splits={"train": _some_rows(features, "train")})
         pictures["train/augmented"] = png(augmented_plot(some, augment))
     return pictures

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from transformers import FeatureExtractionMixin
 
-from hf_audio.augment.compose import Compose, augmentation_for
+from hf_audio.augment.compose import Augmentation, Compose, augmentation_for
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.waveform import Gain, Polarity, WaveformStep
 from hf_audio.config import AugmentConfig
@@ -33,11 +33,15 @@ class BeforeFeatures:
     of_sound: OfSound = field(repr=False)  # run settings name the dataset, which decides these two
     extractor: FeatureExtractionMixin = field(repr=False)
 
+    @property
+    def steps(self) -> tuple[Augmentation, ...]:
+        """All that is done, in order."""
+        return (*self.sound.steps, *(self.features.steps if self.features else ()))
+
     def draw(self, places: Sequence[tuple[int, ...]]) -> Draws:
         """The numbers of a micro-batch, see `Compose.draw`: each window's generator goes on from sound to features."""
         lot = Lot.at(places)
-        steps = (*self.sound.steps, *(self.features.steps if self.features else ()))
-        return Draws.of([step.draw(lot) for step in steps])
+        return Draws.of([step.draw(lot) for step in self.steps])
 
     def __call__(
         self, waveforms: Tensor, targets: Tensor, num_samples: Tensor, draws: Draws

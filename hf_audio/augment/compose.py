@@ -13,7 +13,7 @@ from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.energies import Normalization, Windows
 from hf_audio.augment.spectrogram_steps import batch_mix, spectrogram_steps
-from hf_audio.augment.waveform.normalized import NO_WAVEFORMS, of_normalized_waveforms
+from hf_audio.augment.waveform.normalized import no_waveforms, of_normalized_waveforms
 from hf_audio.augment.waveform.step import WaveformStep
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
@@ -145,11 +145,12 @@ def augmentation_for(
     wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
     if labels is not None:
         require_mixable(config, labels)
-    if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("batch_mix_") for name in wanted):
+    reads_waveforms = isinstance(extractor, Wav2Vec2FeatureExtractor)
+    if reads_waveforms and all(name.startswith("batch_mix_") for name in wanted):
         steps = (*batch_mix(config, extractor.sampling_rate), *of_normalized_waveforms(waveform, extractor))
         return Compose(steps, None) if steps else None
-    if waveform:
-        raise InputError(NO_WAVEFORMS)
+    if waveform and not reads_waveforms:
+        raise no_waveforms(extractor)
     scale = kind_of_extractor(extractor).scale(extractor)
     if scale is None:
         if wanted:

@@ -96,8 +96,11 @@ NEEDS = (
     ),
     Needs(
         ("triplet_weight",),
-        lambda run: run.triplet_weight == 0 or run.mixup_alpha == 0 or run.mixup_probability < 1,
-        "--mixup_probability 1 leaves no window of one class to compare: give less, or leave one of the two out",
+        lambda run: (
+            run.triplet_weight == 0
+            or bool(run.mixup_alpha) * run.mixup_probability + bool(run.cutmix_alpha) * run.cutmix_probability < 1
+        ),
+        "mixup or CutMix leave no window of one class to compare: lower their probability, or leave it out",
     ),
     Needs(
         ("triplet_weight",),
@@ -228,9 +231,9 @@ NEEDS = (
         "--freeze backbone trains the head alone: leave one of the two out",
     ),
     Needs(
-        ("layer_decay", "head_learning_rate"),
+        ("layer_decay", "head_learning_rate", "center_weight"),
         lambda run: not _text(run.optim).startswith(LAYERWISE_OPTIMIZERS),
-        "this --optim divides a model's layers by itself: leave it out, or give another --optim",
+        "this --optim takes a model's layers apart by itself, and nothing else: leave it out, or give another --optim",
     ),
     Needs(
         ("unfreeze_epochs",),

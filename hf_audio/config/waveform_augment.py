@@ -8,6 +8,11 @@ from hf_audio.config.setting import PATH, require_span, require_within, setting
 from hf_audio.errors import unknown_name
 
 SHIFT_MODES = ("roll", "pad")
+CODEC_NAMES = ("mp3", "vorbis", "opus")
+EFFECT_NAMES = (  # as SoX calls them
+    *("allpass", "bandreject", "bass", "chorus", "compand", "contrast", "echo", "echos"),
+    *("equalizer", "fade", "flanger", "overdrive", "reverse", "treble", "tremolo"),
+)
 
 
 def span(least: float, most: float, help_text: str) -> list[float]:
@@ -94,7 +99,7 @@ class WaveformAugmentConfig:
         0.0, "Codec: how likely a window is encoded and decoded again, on the CPU; 0 is off."
     )
     wave_codec_names: list[str] = field(
-        default_factory=lambda: ["mp3", "vorbis"], metadata={"help": "Codec: any of mp3, vorbis, opus."}
+        default_factory=lambda: ["mp3", "vorbis"], metadata={"help": f"Codec: any of {', '.join(CODEC_NAMES)}."}
     )
     wave_codec_compression: list[float] = span(
         0.5, 1.0, "Codec: least and most; 0 is the best sound, 1 the smallest file."
@@ -104,10 +109,7 @@ class WaveformAugmentConfig:
     )
     wave_effect_names: list[str] = field(
         default_factory=lambda: ["bass", "treble", "equalizer", "chorus", "compand", "overdrive", "tremolo"],
-        metadata={
-            "help": "Effects: any of SoX's allpass, bandreject, bass, chorus, compand, contrast, echo, echos, "
-            "equalizer, fade, flanger, overdrive, reverse, treble, tremolo."
-        },
+        metadata={"help": f"Effects: any of SoX's {', '.join(EFFECT_NAMES)}."},
     )
 
     def __post_init__(self) -> None:
@@ -127,5 +129,8 @@ class WaveformAugmentConfig:
             require_span(self, f"wave_{name}_hz", 10, 100_000)
         require_span(self, "wave_band_pass_octaves", 0.1, 10)
         require_span(self, "wave_clip_db", 0, 60)
-        if self.wave_shift_mode not in SHIFT_MODES:
-            raise unknown_name("wave_shift_mode", self.wave_shift_mode, SHIFT_MODES)
+        for name, known in (("shift_mode", SHIFT_MODES), ("codec_names", CODEC_NAMES), ("effect_names", EFFECT_NAMES)):
+            given = getattr(self, f"wave_{name}")
+            for one in [given] if isinstance(given, str) else given:
+                if one not in known:
+                    raise unknown_name(f"--wave_{name}", one, known)

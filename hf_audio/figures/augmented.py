@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from hf_audio.augment import Compose
+from hf_audio.augment import BeforeFeatures, Compose
 from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
 from hf_audio.figures.figures import new_figure, short_name
 
@@ -14,19 +14,22 @@ NUM_WINDOWS = 5
 NUM_DRAWS = 2
 
 
-def augmented_plot(features: FeatureDataset, augment: Compose, seed: int = 0) -> Figure:
+def augmented_plot(features: FeatureDataset, augment: Compose | BeforeFeatures, seed: int = 0) -> Figure:
     """Some training windows in a row, below each what two draws of `augment` make of it; the first channel of each.
 
     Args:
         features: log-mel features with a local train split.
-        augment: masks, mixing and the rest, as `augmentation_for` makes it of settings.
+        augment: masks, mixing and the rest, as `augmentation_of` makes it of settings.
         seed: of the windows and the draws.
     """
     rows = features.splits["train"]
     chosen = np.random.default_rng(seed).choice(len(rows), min(NUM_WINDOWS, len(rows)), replace=False)
     picked = [rows[int(index)] for index in np.sort(chosen)]
-    batch = FeatureCollator(features.extractor, features.labels, of_sound=features.of_sound)(picked)
-    inputs, windows = batch["input_values"], (batch["input_values"], batch["labels"], batch["num_frames"])
+    collate = FeatureCollator(features.extractor, features.labels, stored=True, of_sound=features.of_sound)
+    batch = collate(picked)
+    inputs = collate.on_device(batch)["input_values"]
+    given = collate.on_device(batch, as_sound=isinstance(augment, BeforeFeatures))
+    windows = (given["input_values"], given["labels"], given["num_frames"])
     places = [[(seed, number, window) for window in range(len(inputs))] for number in range(NUM_DRAWS)]
     drawn = [augment(*windows, augment.draw(one))[0] for one in places]
     plots = [inputs, *drawn]

@@ -94,12 +94,16 @@ class TaskLoss(nn.Module):
         """The loss of the logits alone, which evaluation has: `[batch]`, in float32 or finer, targets as they are."""
         logits = _precise(logits)
         self._constants = {name: value.to(logits) for name, value in self._constants.items()}  # once, not at each step
-        return self.function(logits, targets.to(logits), **{**self.values, **self._constants})
+        with torch.autocast(logits.device.type, enabled=False):  # which would take sums in half precision
+            return self.function(logits, targets.to(logits), **{**self.values, **self._constants})
 
     def forward(self, logits: Tensor, targets: Tensor, embedding: Tensor | None = None) -> Tensor:
         smoothed = smooth_targets(targets, self.label_smoothing, self.labels) if self.label_smoothing else targets
         losses = self.of_logits(logits, smoothed)
-        return losses if embedding is None else losses + self._of_embedding(_precise(embedding), targets)
+        if embedding is None:
+            return losses
+        with torch.autocast(embedding.device.type, enabled=False):
+            return losses + self._of_embedding(_precise(embedding), targets)
 
     def _of_embedding(self, embedding: Tensor, targets: Tensor) -> Tensor:
         losses, targets = embedding.new_zeros(len(embedding)), targets.to(embedding)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
-from hf_audio.data.building.build import build_features
+from hf_audio.data.building.build import Ranks, build_features
 from hf_audio.data.index.columns import metadata_values
 from hf_audio.data.loading.computed_features import require_frames
 from hf_audio.preparation.clips import CorpusClips, corpus_as_it_is, corpus_clips, require_one_corpus
@@ -75,8 +75,6 @@ def build_corpus_features(
         card=prepared.card,
         num_workers=data.num_workers,
         strict=data.strict,
-        rank=state.process_index,
-        world_size=state.num_processes,
-        wait_for_everyone=wait_for_everyone,
+        ranks=Ranks(state.process_index, state.num_processes, wait_for_everyone),
         token=token,
     )

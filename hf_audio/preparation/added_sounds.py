@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,21 +10,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hf_audio.augment.waveform import SYNTHETIC, AddedSounds, SoundPool
-from hf_audio.config import DataConfig, WaveformAugmentConfig
+from hf_audio.augment.waveform import SYNTHETIC, AddedSounds, SoundPool, waveform_steps
+from hf_audio.config import DataConfig, FeatureConfig, WaveformAugmentConfig
 from hf_audio.corpora import corpus_named, corpus_names
 from hf_audio.corpora.folder import Reading
 from hf_audio.data.index.table import rows_of
 from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.errors import InputError, nearest_name
+from hf_audio.preparation.extractors import window_extractor
 from hf_audio.preparation.read_corpora import recordings
 from hf_audio.privacy import last_name
-from hf_audio.ranks import told_by_main
+from hf_audio.ranks import from_first_process
 from hf_audio.tagging.found_files import found_files
 from hf_audio.terminal import named_logger
 
 MAX_CLIP_S = 10.0  # of a recording, from its beginning
 MAX_POOL_S = 1200.0  # of all together: 38 MB of 16 bits at 16 kHz
+BY_SAMPLE_RATE = ("low_pass", "high_pass", "band_pass", "codec")  # what not every rate has
 MAX_RESPONSE_S = 2.0  # of an impulse response, from its direct sound
 
 logger = named_logger(__name__)
@@ -37,12 +40,21 @@ class Stretch(NamedTuple):
     end_s: float | None = None
 
 
-def require_added_sounds(config: WaveformAugmentConfig, data: DataConfig) -> None:
-    """Refuses, before anything is read, sounds that are not there, or that are trained and tested on.
+def require_added_sounds(
+    config: WaveformAugmentConfig, data: DataConfig, features: FeatureConfig | None = None
+) -> None:
+    """Refuses, before anything is read, sounds that are not there or that are trained and tested on, and what a sample
+    rate does not have.
+
+    Args:
+        features: that will be built; None of those that are there, whose sample rate is not known yet.
 
     Raises:
         InputError: says what was found.
     """
+    if features and any(getattr(config, f"wave_{what}_probability") for what in BY_SAMPLE_RATE):
+        alone = dataclasses.replace(config, background=None, impulse_responses=None)
+        waveform_steps(alone, window_extractor(features).sample_rate)
     name = config.background
     if name and not _is_corpus(name):
         _require_apart(_folder(name, "background", "the name of a corpus or a folder of recordings"), data)
@@ -94,7 +106,7 @@ def _background(config: WaveformAugmentConfig, sample_rate: int, split: str | No
         sounds = _read(_stretches_below(given), sample_rate, f"--background {last_name(given)}")
         return SoundPool.of(last_name(given), sounds, sample_rate)
     corpus = corpus_named(given)
-    root = told_by_main(lambda: recordings(given, config.background_dir, "--background_dir"))
+    root = from_first_process(lambda: recordings(given, config.background_dir, "--background_dir"))
     clips = list(rows_of(corpus.read(root, Reading())[0]))
     if split and not {split, "validation"} <= {one.split for one in clips}:  # else some of it would be validated on
         raise _same(given)

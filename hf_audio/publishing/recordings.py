@@ -96,15 +96,19 @@ def share_recordings(
         if repo:
             _upload_missing(repo, builder, shards, threads, private, keep)
         else:
-            missing = [shard for shard in shards if not builder.is_built(shard)]
-            for _ in _build_missing(builder, missing, threads):
-                pass
+            _build_all(builder, shards, threads)
         _finish(builder, shards, clips, labels, card, repo.repo_id if repo else None)
         if repo:
             names = [_name(shard) for shard in shards]
             repo.upload(folder, BESIDE, "Upload recordings", replace=OLD, kept=names)
             name_what_stays(folder, [*BESIDE, *names])
     return repo.url if repo else str(folder)
+
+
+def _build_all(builder: RecordingShards, shards: Sequence[Shard], threads: int) -> None:
+    """Those that an interrupted call left to build."""
+    for _ in _build_missing(builder, [shard for shard in shards if not builder.is_built(shard)], threads):
+        pass
 
 
 def _make(folder: Path) -> None:

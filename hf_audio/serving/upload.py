@@ -96,7 +96,7 @@ def _of_json(body: bytes) -> Upload:
     try:
         if sum(body.count(letter) for letter in STRUCTURE) > MAX_STRUCTURE:
             raise ValueError("too many values")
-        content = json.loads(body)
+        content = json.loads(body, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise RefusalError(400, f"The body is not the JSON that its content type says: {EXPECTED}", "json") from error
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), str):
@@ -112,6 +112,14 @@ def _of_json(body: bytes) -> Upload:
         reason = f"The text inputs is not base64 (addresses and paths are not opened): {EXPECTED}"
         raise RefusalError(400, reason, "json") from error
     return Upload(recording, {name: value for name, value in parameters.items() if value is not None})
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a name that is there twice, readers disagree which value counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found
 
 
 async def _file_of_form(request: Request, body: bytes) -> bytes:

@@ -119,10 +119,8 @@ class Tags:
         return found
 
     def to_json(self, *, timeline: bool = True) -> str:
-        """One line of JSON, see `as_dict`.
-
-        What of a name is not UTF-8 stands as Python escapes it: `os.fsencode` of what `json.loads` reads is the name.
-        """
+        """One line of JSON, see `as_dict`. Bytes of a name that are not UTF-8 stand in it as Python escapes them:
+        `os.fsencode` of what `json.loads` reads is the name again."""
         text = json.dumps(self.as_dict(timeline=timeline), ensure_ascii=False, allow_nan=False)
         return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -14,7 +14,6 @@ from accelerate.utils import parse_flag_from_env
 from transformers import IntervalStrategy, PreTrainedModel, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.training.objective import Objective
@@ -83,9 +82,13 @@ def training_arguments(run_folder: str | Path, **values: Any) -> TrainingArgumen
 
 
 def own_arguments(
-    args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int, optimizing: OptimizingConfig
+    args: TrainingArguments, model: PreTrainedModel, objective: Objective, patience: int, unfreezes: bool = False
 ) -> TrainingArguments:
     """A copy of the arguments with what AudioTrainer relies on.
+
+    Args:
+        patience: of early stopping.
+        unfreezes: whether layers are unfrozen one by one.
 
     Raises:
         InputError: Trainer itself is told to publish; a model that cannot recompute its layers is to; early stopping
@@ -121,7 +124,7 @@ def own_arguments(
     # The flags decide, also against accelerate's config, which TrainingArguments falls back to
     args.mixed_precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
     if args.ddp_find_unused_parameters is None:  # layers that are frozen for a while have no gradient to wait for
-        args.ddp_find_unused_parameters = bool(optimizing.unfreeze_epochs)
+        args.ddp_find_unused_parameters = unfreezes
     for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
         setattr(args, name, {"use_reentrant": False, **(getattr(args, name, None) or {})})
     if "validation" not in objective.features.splits:

@@ -42,7 +42,7 @@ def window_shares(objective: Objective, balance: str) -> np.ndarray | None:
             "or --class_weights balanced in its place"
         )
     rows, labels = _labelled(features)
-    num_windows, num_classes = features.num_windows("train"), len(features.labels.names)
+    num_windows, num_classes = len(features.splits["train"]), len(features.labels.names)
     counts = np.bincount(labels, minlength=num_classes)
     weight_of = np.maximum(counts, 1) ** (-1.0 if balance == "full" else -0.5)
     weights = np.zeros(num_windows)

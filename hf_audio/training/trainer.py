@@ -95,7 +95,7 @@ class AudioTrainer(OptimizedTrainer):
         self.optimizing = optimizing or OptimizingConfig()
         objective.attach(model)
         self.run_folder = require_writable(Path(args.output_dir))
-        args = own_arguments(args, model, objective, early_stopping_patience, self.optimizing)
+        args = own_arguments(args, model, objective, early_stopping_patience, self.optimizing.unfreeze_epochs > 0)
         windows = train_windows(objective.features, args)
         self.shares = window_shares(objective, self.optimizing.balanced_sampling)
         self.plan = plan_layers(model, args.learning_rate, self.optimizing)

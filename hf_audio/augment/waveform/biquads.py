@@ -12,7 +12,7 @@ from torch import Tensor
 from torchaudio.functional import lfilter
 
 from hf_audio.augment.draws import Lot
-from hf_audio.augment.waveform.step import WaveformStep, between, between_in_octaves
+from hf_audio.augment.waveform.step import WaveformStep, between, between_in_octaves, sent
 
 Coefficients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 BUTTERWORTH = math.sqrt(0.5)  # the quality of a filter without a resonance
@@ -114,7 +114,7 @@ def filtered(
     root = 10 ** ((torch.zeros_like(frequency) if gain_db is None else gain_db.double()) / 40)
     b0, b1, b2, a0, a1, a2 = FILTERS[kind](Shape(frequency.cos(), alpha, root))
     poles, zeros = torch.stack([a0, a1, a2], dim=1), torch.stack([b0, b1, b2], dim=1)
-    return lfilter(values.double(), poles.to(values.device), zeros.to(values.device), clamp=False).to(values.dtype)
+    return lfilter(values.double(), sent(poles, values), sent(zeros, values), clamp=False).to(values.dtype)
 
 
 class FilterNumbers(NamedTuple):

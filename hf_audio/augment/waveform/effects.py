@@ -14,8 +14,7 @@ from torchaudio.functional import lfilter
 from hf_audio.augment.draws import Lot
 from hf_audio.augment.waveform.biquads import filtered
 from hf_audio.augment.waveform.speed import one_of
-from hf_audio.augment.waveform.step import WaveformStep
-from hf_audio.errors import unknown_name
+from hf_audio.augment.waveform.step import WaveformStep, column, sent
 
 NUM_STRENGTHS = 3
 
@@ -31,7 +30,7 @@ class Some(NamedTuple):
 
     def number(self, place: int, least: float, most: float) -> Tensor:
         """A number of each window in [least, most], `[windows, 1]` on their device."""
-        return (least + (most - least) * self.drawn[:, place]).to(self.values)[:, None]
+        return column(least + (most - least) * self.drawn[:, place], self.values)
 
     def seconds(self) -> Tensor:
         """Of each sample, `[samples]`."""
@@ -123,7 +122,7 @@ def overdrive(some: Some) -> Tensor:
 def compand(some: Some) -> Tensor:
     """The range of loudness pressed together, 2 to 6 times in decibels, over 20 ms; at most 30 dB of gain."""
     keep = math.exp(-1 / (0.02 * some.sample_rate))
-    poles, zeros = torch.tensor([1.0, -keep]).to(some.values), torch.tensor([1.0 - keep, 0.0]).to(some.values)
+    poles, zeros = (sent(torch.tensor(one), some.values) for one in ([1.0, -keep], [1.0 - keep, 0.0]))
     heard = 1 - keep ** (1 + torch.arange(some.values.shape[1], device=some.values.device))  # of the 20 ms, at first
     level = lfilter(some.values.abs(), poles, zeros, clamp=False) / heard
     quiet = level.amax(dim=1, keepdim=True).clamp(min=1e-9) / 1000
@@ -171,20 +170,12 @@ class Effects(WaveformStep):
     Attributes:
         names: of EFFECTS.
         sample_rate: in Hz.
-
-    Raises:
-        InputError: an unknown name.
     """
 
     probability: float
     names: tuple[str, ...]
     sample_rate: int
     keeps_level = True
-
-    def __post_init__(self) -> None:
-        for name in self.names:
-            if name not in EFFECTS:
-                raise unknown_name("effect in --wave_effect_names", name, EFFECTS)
 
     def draw(self, lot: Lot) -> EffectNumbers:
         return EffectNumbers(self.choice(lot), one_of(lot, len(self.names)), lot.uniform(NUM_STRENGTHS))
@@ -193,7 +184,7 @@ class Effects(WaveformStep):
         found = torch.empty_like(values)
         for number in drawn.effect.unique():
             rows = (drawn.effect == number).nonzero()[:, 0]
-            here = rows.to(values.device)
+            here = sent(rows, values)
             some = Some(values[here], num_frames[here][:, None], drawn.strengths[rows], self.sample_rate)
             found[here] = EFFECTS[self.names[int(number)]](some)
         return found, num_frames

@@ -13,7 +13,7 @@ from torchaudio.functional import add_noise
 from hf_audio.augment.draws import Lot
 from hf_audio.augment.recording import uniform_noise
 from hf_audio.augment.waveform.convolving import convolved
-from hf_audio.augment.waveform.step import WaveformStep, between, column, keys
+from hf_audio.augment.waveform.step import WaveformStep, between, column, keys, sent
 
 LOWEST_HZ = 20.0  # below it the spectrum of noise is flat: what cannot be heard would have most of the energy
 
@@ -50,8 +50,8 @@ class Noise(WaveformStep):
         return NoiseNumbers(self.choice(lot), between(lot, self.snr_db), between(lot, self.exponent), keys(lot))
 
     def changed(self, values: Tensor, num_frames: Tensor, drawn: NoiseNumbers) -> tuple[Tensor, Tensor]:
-        device, num_taps = values.device, math.ceil(self.sample_rate / LOWEST_HZ)
-        noise = uniform_noise(drawn.key.to(device), num_taps + values.shape[1])
+        num_taps = math.ceil(self.sample_rate / LOWEST_HZ)
+        noise = uniform_noise(sent(drawn.key, values), num_taps + values.shape[1])
         noise = noise.mul_(2).sub_(1).erfinv_()  # normally distributed
         filters = fractional_filters(column(drawn.exponent, values), num_taps)
         return with_noise(values, convolved(noise, filters)[:, num_taps:], drawn.snr_db, num_frames), num_frames
@@ -69,5 +69,5 @@ def with_noise(values: Tensor, noise: Tensor, snr_db: Tensor, num_frames: Tensor
     """The sum of windows and noise `[windows, samples]`; noise that is silent there leaves a window as it is."""
     is_heard = torch.arange(values.shape[1], device=values.device) < num_frames[:, None]
     noise = noise * is_heard
-    mixed = add_noise(values, noise, snr_db.to(values), num_frames)
+    mixed = add_noise(values, noise, sent(snr_db, values), num_frames)
     return torch.where(noise.any(dim=1, keepdim=True), mixed, values)

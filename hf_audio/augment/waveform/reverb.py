@@ -14,7 +14,7 @@ from hf_audio.augment.recording import uniform_noise
 from hf_audio.augment.waveform.convolving import convolved
 from hf_audio.augment.waveform.sounds import SoundPool
 from hf_audio.augment.waveform.speed import one_of
-from hf_audio.augment.waveform.step import WaveformStep, between, column, keys
+from hf_audio.augment.waveform.step import WaveformStep, between, column, keys, sent
 
 FIRST_REFLECTION_S = 0.0025  # of a wall nearly half a meter behind the source or the microphone
 
@@ -62,7 +62,7 @@ class SyntheticReverb(WaveformStep):
         """The rooms' impulse responses, `[windows, taps]`."""
         num_taps = math.ceil(self.rt60_s[1] * self.sample_rate)
         seconds = torch.arange(num_taps, device=like.device) / self.sample_rate
-        reflections = uniform_noise(drawn.key.to(like.device), num_taps).sub_(0.5)
+        reflections = uniform_noise(sent(drawn.key, like), num_taps).sub_(0.5)
         reflections *= 10 ** (-3 * seconds / column(drawn.rt60_s, like)) * (seconds >= FIRST_REFLECTION_S)
         energy = reflections.square().sum(dim=1, keepdim=True)
         responses = reflections * (10 ** (-column(drawn.direct_db, like) / 10) / energy).sqrt()

@@ -60,7 +60,7 @@ class SoundPool:
             shares: where in them stretches begin, from 0 to 1.
         """
         starts, lengths = self._places(numbers, device)
-        first = (shares.double().to(device)[:, None] * lengths).long()
+        first = (shares.double().to(device, non_blocking=True)[:, None] * lengths).long()
         places = (first + torch.arange(num_samples, device=device)) % lengths
         return self._on(device)[starts + places] / FULL_SCALE
 
@@ -72,8 +72,8 @@ class SoundPool:
         return found.masked_fill(places >= lengths, 0.0)
 
     def _places(self, numbers: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        rows = numbers.long()
-        return self.starts[rows].to(device)[:, None], self.lengths[rows].to(device)[:, None]
+        places = torch.stack([self.starts, self.lengths])[:, numbers.long()].to(device, non_blocking=True)
+        return places[0, :, None], places[1, :, None]
 
     def _on(self, device: torch.device) -> Tensor:
         """All samples, copied to a device once."""

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torchaudio.functional import phase_vocoder, resample
 
 from hf_audio.augment.draws import Lot
-from hf_audio.augment.waveform.step import WaveformStep
+from hf_audio.augment.waveform.step import WaveformStep, sent
 
 NUM_RATIOS = 16  # at most, between the least and the most
 MAX_DENOMINATOR = 100  # of a fraction that stands for a ratio: the filter of a resampling has as many phases
@@ -130,7 +130,7 @@ def by_ratio(
     """
     found = torch.empty_like(values)
     for number in numbers.unique():
-        rows = (numbers == number).nonzero()[:, 0].to(values.device)
+        rows = sent((numbers == number).nonzero()[:, 0], values)
         changed = change(values[rows], ratios[int(number)])[:, : values.shape[1]]
         found[rows] = functional.pad(changed, (0, values.shape[1] - changed.shape[1]))
     return found
@@ -144,7 +144,7 @@ def faster(values: Tensor, ratio: Fraction) -> Tensor:
 def shorter(num_frames: Tensor, numbers: Tensor, ratios: list[Fraction]) -> Tensor:
     """Samples of windows that were played faster; of slower ones what the window holds."""
     ratio = torch.tensor([float(one) for one in ratios], dtype=torch.float64)[numbers.long()]
-    return torch.minimum(num_frames, (num_frames / ratio.to(num_frames.device)).round().clamp(min=1).long())
+    return torch.minimum(num_frames, (num_frames / sent(ratio, num_frames)).round().clamp(min=1).long())
 
 
 def stretched(values: Tensor, tempo: Fraction, sample_rate: int, num_samples: int) -> Tensor:

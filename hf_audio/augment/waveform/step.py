@@ -55,9 +55,11 @@ class WaveformStep(ABC):
         rows = drawn.chosen.nonzero()[:, 0]
         if not len(rows):
             return windows
-        here = rows.to(windows.values.device)
+        here = sent(rows, windows.values)
         values, num_frames = windows.values[here], windows.num_frames[here]
-        new, longest = self.changed(values, num_frames, type(drawn)(*(field[rows] for field in drawn)))
+        # a convolution of samples in half precision would be heard
+        with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
+            new, longest = self.changed(values, num_frames, type(drawn)(*(field[rows] for field in drawn)))
         new = new.masked_fill(windows.frames >= longest[:, None], 0.0)
         if self.keeps_level:
             new = as_loud(new, longest, values, num_frames)
@@ -88,7 +90,12 @@ def keys(lot: Lot) -> np.ndarray:
 
 def column(numbers: Tensor, like: Tensor) -> Tensor:
     """Numbers of windows, `[windows, 1]` beside their values: on the same device, of the same type."""
-    return numbers.to(like)[:, None]
+    return sent(numbers.to(like.dtype), like)[:, None]
+
+
+def sent(numbers: Tensor, like: Tensor) -> Tensor:
+    """A few numbers of the CPU on the device of `like`, without waiting for what it is doing."""
+    return numbers.to(like.device, non_blocking=True)
 
 
 def mean_energy(values: Tensor, num_frames: Tensor) -> Tensor:

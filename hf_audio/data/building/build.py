@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,8 @@ from hf_audio.data.building.checked_clips import check_clips
 from hf_audio.data.building.clip_windows import WindowMaker
 from hf_audio.data.building.description import describe_build, require_same_build
 from hf_audio.data.building.finish import MANIFEST, finish_dataset
-from hf_audio.data.building.gathering import GatheredShard, ShardGatherer, gathered_shards
-from hf_audio.data.building.pieces import PieceBuilder, piece_cuts, pieces_of, read_cuts
+from hf_audio.data.building.gathering import ShardGatherer, gathered_shards
+from hf_audio.data.building.pieces import Piece, PieceBuilder, piece_cuts, pieces_of, read_cuts
 from hf_audio.data.building.plan import Plan, begin_plan, is_planned, read_plan, shards_of, write_plan
 from hf_audio.data.building.shards import ShardBuilder
 from hf_audio.data.building.workers import build_parts, load_ahead, num_cores
@@ -43,6 +43,24 @@ WORKER_START_S = 3.6
 MANY_CLIPS = 2000
 
 
+class Ranks(NamedTuple):
+    """Which process of how many this one is, and how all of them meet.
+
+    `wait_for_everyone` is a barrier that does not give up, such as `hf_audio.ranks.wait_for_everyone`.
+    """
+
+    rank: int
+    world_size: int
+    wait_for_everyone: Callable[[], None]
+
+    def share(self, parts: Sequence[Any]) -> Sequence[Any]:
+        """What of all parts is this one's."""
+        return parts[self.rank :: self.world_size]
+
+
+ALONE = Ranks(0, 1, lambda: None)
+
+
 def build_features(
     clips: pa.Table,
     labels: LabelSpace,
@@ -54,9 +72,7 @@ def build_features(
     card: CorpusCard,
     num_workers: int | None = None,
     strict: bool = False,
-    rank: int = 0,
-    world_size: int = 1,
-    wait_for_everyone: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
     token: str | bool | None = None,
 ) -> Path:
     """Build the feature dataset of an index in `folder`, or go on where an interrupted build stopped.
@@ -74,8 +90,7 @@ def build_features(
             (less than an hour for log-mel features) that it would be done before others have started.
             A script that has more must guard its main program by `if __name__ == "__main__":`, as always in Python.
         strict: make the first unusable file an error.
-        rank, world_size: which share of the shards is built here.
-        wait_for_everyone: a barrier over the ranks that does not give up, e.g. `hf_audio.ranks.wait_for_everyone`.
+        ranks: which share of the shards is built here.
         token: for recordings in private repositories of the Hub; it is written nowhere.
 
     Raises:
@@ -91,33 +106,40 @@ def build_features(
     window_frames = _window_frames(extractor, window_s, hop_s)  # refuses a window of no frame, before all is read
     with _disk_errors_in_words(folder):
         if _is_finished(folder, clips, described, strict):
-            if rank == 0:
+            if ranks.rank == 0:
                 shutil.rmtree(folder / ".build", ignore_errors=True)  # of a build killed after its last file
             return folder
-        with _alone_in(folder, rank):
+        with _alone_in(folder, ranks.rank):
             if len(clips) >= MANY_CLIPS:
                 load_ahead(extractor, num_workers)
-            maker, ranks = WindowMaker(extractor, window_s, hop_s), Ranks(rank, world_size, wait_for_everyone)
-            if is_file(clips).all():
-                builder = ShardBuilder(folder, maker, columns, strict)
-                plan = _plan_of_files(folder, clips, described, strict, ranks)
-                shards = [shard for shard, _ in shards_of(clips, plan.shard_bounds)]
-            else:
-                builder, pieces = (
-                    ShardGatherer(folder, maker, columns, strict),
-                    PieceBuilder(folder, maker, strict, token),
-                )
-                plan, shards = _plan_of_pieces(clips, described, pieces, num_workers, ranks)
-            num_workers = num_workers or _workers_for(plan.audio_s, extractor)
-            missing = [shard for shard in shards[rank::world_size] if not builder.is_built(shard)]
-            build_parts(builder, missing, num_workers, "features", show_progress=rank == 0)
-            wait_for_everyone()
-            if rank == 0:
-                notes = [(shard, builder.notes(shard)) for shard in shards]
-                facts = (described, plan.source_rates, notes, extractor, window_frames)
+            build = _Build(folder, clips, columns, described, WindowMaker(extractor, window_s, hop_s), strict, ranks)
+            planned = _of_files(build) if is_file(clips).all() else _of_pieces(build, num_workers, token)
+            notes = _built(build, planned, num_workers)
+            if ranks.rank == 0:
+                facts = (described, planned.plan.source_rates, notes, extractor, window_frames)
                 finish_dataset(folder, clips, columns, card, *facts)
-            wait_for_everyone()
+            ranks.wait_for_everyone()
     return folder
+
+
+class _Build(NamedTuple):
+    """What all steps of a build work with."""
+
+    folder: Path
+    clips: pa.Table
+    columns: ClipColumns
+    described: dict[str, Any]
+    maker: WindowMaker
+    strict: bool
+    ranks: Ranks
+
+
+class _Planned(NamedTuple):
+    """The shards that there will be, and what makes one of them."""
+
+    builder: ShardBuilder | ShardGatherer
+    plan: Plan
+    shards: list[Any]
 
 
 @contextlib.contextmanager
@@ -130,14 +152,6 @@ def _alone_in(folder: Path, rank: int) -> Iterator[None]:
         else contextlib.nullcontext()
     ):
         yield
-
-
-class Ranks(NamedTuple):
-    """Which process of how many this one is, and how all of them meet."""
-
-    rank: int
-    world_size: int
-    wait_for_everyone: Callable[[], None]
 
 
 def _workers_for(audio_s: float, extractor: WindowExtractor) -> int:
@@ -165,45 +179,62 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
     return True
 
 
-def _plan_of_files(folder: Path, clips: pa.Table, described: dict[str, Any], strict: bool, ranks: Ranks) -> Plan:
-    """The plan for clips whose recordings are files; unless an interrupted build left it, it is made first."""
-    path = folder / PLAN
-    if ranks.rank == 0 and not is_planned(path):
-        measured = measured_by_headers(clips, num_cores(), strict)
-        (folder / "data").mkdir(exist_ok=True)
-        write_plan(path, clips, described, measured)
-    ranks.wait_for_everyone()
-    return read_plan(path, clips)
+def _of_files(build: _Build) -> _Planned:
+    """Of clips whose recordings are files, by their headers; unless an interrupted build left the plan."""
+    path, clips = build.folder / PLAN, build.clips
+    if build.ranks.rank == 0 and not is_planned(path):
+        measured = measured_by_headers(clips, num_cores(), build.strict)
+        (build.folder / "data").mkdir(exist_ok=True)
+        write_plan(path, clips, build.described, measured)
+    build.ranks.wait_for_everyone()
+    plan = read_plan(path, clips)
+    builder = ShardBuilder(build.folder, build.maker, build.columns, build.strict)
+    return _Planned(builder, plan, [shard for shard, _ in shards_of(clips, plan.shard_bounds)])
 
 
-def _plan_of_pieces(
-    clips: pa.Table, described: dict[str, Any], builder: PieceBuilder, num_workers: int | None, ranks: Ranks
-) -> tuple[Plan, list[GatheredShard]]:
-    """The plan for clips whose recordings lie in containers or on the Hub, once all of their pieces are built."""
-    folder, extractor = builder.folder, builder.maker.extractor
-    path, cut_at = folder / PLAN, folder / ".build" / PIECES
-    if ranks.rank == 0 and not cut_at.exists():
-        (folder / ".build" / "pieces").mkdir(exist_ok=True)
-        cuts, num_bytes = piece_cuts(clips, builder.token)
-        if not path.exists():
-            begin_plan(path, clips, described)
-        write_atomically(cut_at, json.dumps({"cuts": cuts, "num_bytes": num_bytes}), scratch=folder / ".build")
-    ranks.wait_for_everyone()
-    cuts, num_bytes = read_cuts(cut_at, len(clips))
-    parts = pieces_of(clips, cuts)
-    missing = [piece for piece in parts[ranks.rank :: ranks.world_size] if not builder.is_built(piece)]
-    if num_workers is None:
-        num_workers = _workers_for(num_bytes / BYTES_A_SECOND, extractor)
-    build_parts(builder, missing, num_workers, "recordings", show_progress=ranks.rank == 0)
-    ranks.wait_for_everyone()
-    facts = builder.facts(parts, len(clips))
+def _of_pieces(build: _Build, num_workers: int | None, token: str | bool | None) -> _Planned:
+    """Of clips whose recordings lie in containers or on the Hub, once all of their pieces are built."""
+    path, clips, ranks = build.folder / PLAN, build.clips, build.ranks
+    pieces = PieceBuilder(build.folder, build.maker, build.strict, token)
+    parts = _cut(build, pieces, num_workers)
+    facts = pieces.facts(parts, len(clips))
     if ranks.rank == 0 and not is_planned(path):
-        (folder / "data").mkdir(exist_ok=True)
-        write_plan(path, clips, described, measured_by_recordings(clips, facts.file_s, facts.sample_rate))
+        (build.folder / "data").mkdir(exist_ok=True)
+        write_plan(path, clips, build.described, measured_by_recordings(clips, facts.file_s, facts.sample_rate))
     ranks.wait_for_everyone()
     plan = read_plan(path, clips)
-    shards = shards_of(clips, plan.shard_bounds)
-    return plan, list(gathered_shards(shards, facts, [builder.path(piece) for piece in parts]))
+    shards = gathered_shards(shards_of(clips, plan.shard_bounds), facts, [pieces.path(part) for part in parts])
+    builder = ShardGatherer(build.folder, build.maker, build.columns, build.strict)
+    return _Planned(builder, plan, list(shards))
+
+
+def _cut(build: _Build, pieces: PieceBuilder, num_workers: int | None) -> list[Piece]:
+    """All pieces of the clips, built; unless an interrupted build left them."""
+    clips, ranks, scratch = build.clips, build.ranks, build.folder / ".build"
+    if ranks.rank == 0 and not (scratch / PIECES).exists():
+        (scratch / "pieces").mkdir(exist_ok=True)
+        cuts, num_bytes = piece_cuts(clips, pieces.token)
+        if not (build.folder / PLAN).exists():
+            begin_plan(build.folder / PLAN, clips, build.described)
+        write_atomically(scratch / PIECES, json.dumps({"cuts": cuts, "num_bytes": num_bytes}), scratch=scratch)
+    ranks.wait_for_everyone()
+    cuts, num_bytes = read_cuts(scratch / PIECES, len(clips))
+    parts = pieces_of(clips, cuts)
+    missing = [part for part in ranks.share(parts) if not pieces.is_built(part)]
+    workers = num_workers or _workers_for(num_bytes / BYTES_A_SECOND, build.maker.extractor)
+    build_parts(pieces, missing, workers, "recordings", show_progress=ranks.rank == 0)
+    ranks.wait_for_everyone()
+    return parts
+
+
+def _built(build: _Build, planned: _Planned, num_workers: int | None) -> list[tuple[Any, Any]]:
+    """All shards with their notes, once every rank has built its own; of the first rank, which ends the build."""
+    ranks, builder = build.ranks, planned.builder
+    missing = [shard for shard in ranks.share(planned.shards) if not builder.is_built(shard)]
+    workers = num_workers or _workers_for(planned.plan.audio_s, build.maker.extractor)
+    build_parts(builder, missing, workers, "features", show_progress=ranks.rank == 0)
+    ranks.wait_for_everyone()
+    return [(shard, builder.notes(shard)) for shard in planned.shards] if ranks.rank == 0 else []
 
 
 def _window_frames(extractor: WindowExtractor, window_s: float, hop_s: float) -> int:

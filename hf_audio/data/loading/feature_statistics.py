@@ -64,7 +64,7 @@ def statistics_of(features: FeatureDataset, of_sound: OfSound) -> Statistics:
             "give --normalization none, or a dataset with one"
         )
     path, key = _kept_in(features), digest(_decides(features, of_sound).items())
-    kept = read_json(path) if path.is_file() else {}
+    kept = _read(path)
     if key in kept and _is_sane(kept[key]):
         return Statistics(**kept[key])
     found = _measured(features, of_sound)
@@ -102,6 +102,17 @@ def _kept_in(features: FeatureDataset) -> Path:
         return folder / FILE
     commit = features.index.parent.name  # of a cached file, which lies in a folder of its name
     return Path(datasets.config.HF_DATASETS_CACHE) / CACHE / f"{digest([features.source, commit])}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is kept; nothing where the file is not there or is damaged, for all of it can be measured again."""
+    if not path.is_file():
+        return {}
+    try:
+        return read_json(path)
+    except InputError as error:
+        logger.warning("%s: mean and standard deviation are computed again", error)
+        return {}
 
 
 def _is_sane(kept: Any) -> bool:

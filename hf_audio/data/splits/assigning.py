@@ -61,9 +61,8 @@ def assign_splits(
         InputError: a group in two splits, an unknown fold or group, a class that cannot be split or is not in training,
             or settings that need a split which is not there.
     """
-    for flag, share in (("--test_fraction", test_fraction), ("--validation_fraction", validation_fraction)):
-        if not 0 <= share < 1:
-            raise InputError(f"{flag} must be at least 0 and below 1, found {share:g}: try 0.15")
+    shares = {"test": test_fraction, "validation": validation_fraction}
+    _check_shares(shares)
     if test_groups and (fold or num_folds):
         raise InputError("--test_groups and --fold both say what to test on; leave one of them out")
     if num_folds is not None:
@@ -77,18 +76,8 @@ def assign_splits(
     if validation_from != "train" or test_to_train:
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0
-        divided = _divided_test(
-            of_split(clips, "test"), labels, {"train": test_to_train, "validation": from_test}, seed
-        )
-        for split, groups in divided.items():
-            clips = _with_groups(clips, split, groups)
-    shares = {"test": test_fraction, "validation": validation_fraction}
-    there = names_in(clips["split"])
-    missing = [split for split, share in shares.items() if share > 0 and split not in there]
-    for number, split in enumerate(missing, start=1):
-        training = of_split(clips, "train")
-        drawn = draw_split(training, labels, split, shares[split], seed, later=missing[number:])
-        clips = _with_groups(clips, split, drawn)
+        clips = _with_divided_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
+    clips = _with_drawn(clips, labels, shares, seed)
     check_disjoint(groups_and_splits(clips))
     _check_training(clips, labels)
     return clips
@@ -166,6 +155,12 @@ def _find_fold(folds: Sequence[str], wanted: str | None) -> str | None:
     return same[0] if len(same) == 1 else None
 
 
+def _check_shares(shares: dict[str, float]) -> None:
+    for split, share in shares.items():
+        if not 0 <= share < 1:
+            raise InputError(f"--{split}_fraction must be at least 0 and below 1, found {share:g}: try 0.15")
+
+
 def _check_dividing(
     clips: pa.Table, has_test: bool, validation_from: str, validation_fraction: float, test_to_train: float
 ) -> None:
@@ -197,6 +192,25 @@ def _check_dividing(
 def _with_groups(clips: pa.Table, split: str, groups: Iterable[str]) -> pa.Table:
     """The clips with all those of some groups moved to a split."""
     return with_split(clips, split, is_one_of(clips["group"], groups))
+
+
+def _with_drawn(clips: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> pa.Table:
+    """The clips with splits that are not there drawn from the training clips, these shares of them."""
+    there = names_in(clips["split"])
+    missing = [split for split, share in shares.items() if share > 0 and split not in there]
+    for number, split in enumerate(missing, start=1):
+        training = of_split(clips, "train")
+        drawn = draw_split(training, labels, split, shares[split], seed, later=missing[number:])
+        clips = _with_groups(clips, split, drawn)
+    return clips
+
+
+def _with_divided_test(clips: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> pa.Table:
+    """The clips with groups of the test clips moved to other splits, these shares of them."""
+    groups_of = _divided_test(of_split(clips, "test"), labels, shares, seed)
+    for split, groups in groups_of.items():
+        clips = _with_groups(clips, split, groups)
+    return clips
 
 
 def _divided_test(test: pa.Table, labels: LabelSpace, shares: dict[str, float], seed: int) -> dict[str, list[str]]:
