@@ -19,6 +19,7 @@ from hf_audio.config import (
     CorpusConfig,
     DataConfig,
     HubConfig,
+    LossConfig,
     ModelConfig,
     PretrainingConfig,
     Recipe,
@@ -98,7 +99,8 @@ def parse_recipe(
         setattr(namespace, f"gradient_checkpointing{kind}", None)
     found = {kind: _take(kind, namespace) for kind in kinds}
     has_adapters = ModelConfig in found and found[ModelConfig].lora_rank > 0
-    require_makeable(found[TrainingArguments], given, has_adapters)
+    has_centers = LossConfig in found and found[LossConfig].center_weight > 0
+    require_makeable(found[TrainingArguments], given, has_adapters, has_centers)
     return Recipe(
         **{name: found.get(kind) or kind() for name, kind in (GROUPS | {"training": TrainingArguments}).items()},
         pretraining=found.get(PretrainingConfig),

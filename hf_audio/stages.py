@@ -333,13 +333,13 @@ def _check_publishing(recipe: Recipe) -> None:
 
 
 def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
-    """Refuses a loss, an augmentation or a teacher that does not fit the classes, before features are built."""
-    from hf_audio.augment import require_mixable
+    """Refuses a loss, an augmentation or a teacher that does not fit classes or features, before these are built."""
+    from hf_audio.augment import require_sense
     from hf_audio.losses import TaskLoss
     from hf_audio.training.teachers import require_teacher
 
     TaskLoss(labels, recipe.loss, corpus=corpus)
-    require_mixable(recipe.augment, labels)
+    extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
+    require_sense(recipe.augment, extractor, labels)
     if recipe.distilling.teacher or recipe.distilling.teacher_logits:
-        extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
         require_teacher(recipe.distilling, labels, extractor, recipe.token)

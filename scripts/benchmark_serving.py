@@ -3,6 +3,7 @@
     python scripts/benchmark_serving.py                      # cnn, recordings of 3 s
     python scripts/benchmark_serving.py --model ast-mini --seconds 20
     python scripts/benchmark_serving.py --load_minutes 10    # instead: errors and memory under load
+    python scripts/benchmark_serving.py --windows            # instead: what a window costs in batches of several
 
 Three services run side by side and take turns: as it is by default, with --no_batching, and with --no_batching
 --workers 1, which judges one request after the other by all cores, as a service without a batcher does. They are asked
@@ -33,12 +34,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that it starts
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as hf-audio does, for --windows
 
 import numpy as np
 import psutil
 import soundfile
+import torch
 from _measuring import machine
 from benchmark_tagging import FILE_RATE, saved_model
+
+from hf_audio.environment import usable_cores
+from hf_audio.tagging.loading import load as load_model
 
 COMMAND = [sys.executable, "-c", "from hf_audio.commands.main import main; main()", "serve", "--port", "0"]
 CLIENTS = (1, 16)
@@ -46,6 +52,7 @@ OPEN_CLIENTS = 48  # of requests at random times, as many as are answered at onc
 BATCHED, UNBATCHED, ONE_BY_ONE = "batched", "unbatched", "one by one"
 FLAGS = {BATCHED: (), UNBATCHED: ("--no_batching",), ONE_BY_ONE: ("--no_batching", "--workers", "1")}
 WARM_UP_S = 3.0
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 MEMORY_EVERY_S = 5.0
 WARM_UP_SHARE = 0.2  # of a long load, before memory is looked at
 
@@ -67,11 +74,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each turn (default: %(default)g)")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
     parser.add_argument("--load_minutes", type=float, help="instead, so long a load of 16 clients")
+    parser.add_argument("--windows", action="store_true", help="instead, features and forward pass of batches")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         recording = write_recording(Path(folder), options.duration_s)
         model = saved_model(options.model, Path(folder) / "model")
-        if options.load_minutes:
+        if options.windows:
+            measure_windows(model, options.duration_s)
+        elif options.load_minutes:
             with service(model) as (process, address):
                 measure_load(process, address, recording, 60 * options.load_minutes)
         else:
@@ -201,6 +211,26 @@ def one_turn(
         float(np.quantile(answers, 0.99)),
         sum(found["errors"].values()),
     )
+
+
+def measure_windows(model: str, duration_s: float) -> None:
+    """Prints what features and forward pass of a window cost, on one core and on all, by the size of its batch."""
+    predictor = load_model(model).predictor
+    sound = 0.1 * np.random.default_rng(0).normal(size=round(duration_s * predictor.sample_rate)).astype(np.float32)
+    window = predictor.windows.cut(sound)[0]
+    print(f"processor ms per window, {machine()}\n\n{'windows':>8}{'one core':>12}{f'{usable_cores()} cores':>12}")
+    for size in BATCH_SIZES:
+        costs_ms = []
+        for threads in (1, usable_cores()):
+            torch.set_num_threads(threads)
+            predictor.logits(predictor.inputs(size * [window]))
+            times_s = []
+            for _ in range(max(3, 32 // size)):
+                began = time.process_time()
+                predictor.logits(predictor.inputs(size * [window]))
+                times_s.append(time.process_time() - began)
+            costs_ms.append(1000 * statistics.median(times_s) / size)
+        print(f"{size:>8}{costs_ms[0]:>12.2f}{costs_ms[1]:>12.2f}", flush=True)
 
 
 def measure_load(process: psutil.Process, address: tuple[str, str], recording: Path, seconds: float) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from augmenting import places
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
-from hf_audio import parse_recipe
+from hf_audio import parse_recipe, prepare_features
 from hf_audio.augment import Compose, CutMix, Cutout, Normalization, Roll, augmentation_for
 from hf_audio.augment.examples import example_augmentations
 from hf_audio.config import AugmentConfig
@@ -126,3 +128,22 @@ def test_waveforms_are_no_pictures():
 def test_what_would_do_nothing_is_refused(flags, sentence):
     with pytest.raises(InputError, match=sentence):
         parse_recipe({"output_dir": "runs/x", "corpus": "irmas"}, argv=flags.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--features waveform --patch_dropout 0.4", "--patch_dropout augments log-mel features"),
+        ("--features spectrogram --channels mel mfcc --cutmix_alpha 1", "--cutmix_shape rectangle is for bands"),
+        ("--features spectrogram --normalization clip --filter_augment_db 6", "--filter_augment_db needs the energies"),
+    ],
+)
+def test_what_has_no_sense_is_refused_before_features_are_built(flags, sentence, tmp_path):
+    for number in range(12):
+        path = tmp_path / "sounds" / ("bell", "hiss")[number % 2] / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.random.default_rng(number).normal(size=16_000) / 10, 16_000)
+    argv = ["--data_dir", str(tmp_path / "sounds"), "--model", "ast-mini", *flags.split()]
+    with pytest.raises(InputError, match=sentence):
+        prepare_features(parse_recipe({"output_dir": str(tmp_path / "run")}, argv=argv))
+    assert not list(tmp_path.glob("run/features/data/*"))

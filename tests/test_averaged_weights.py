@@ -121,6 +121,11 @@ def test_a_mean_of_epochs_has_statistics_of_its_own(tiny_features, tmp_path):
     assert_close(found, mean)
     assert not (tmp_path / "checkpoints/checkpoint-20" / IN_TRAINING).exists(), "nothing is averaged before"
     assert (tmp_path / "checkpoints/checkpoint-40" / IN_TRAINING).exists()
+    assert trainer.facts()["training"]["optimizing"] == {
+        "published weights": "mean of the last epochs, at most 2, at step 40"
+    }
+    trainer.state.best_global_step = 20
+    assert "those of step 20, better on" in trainer.facts()["training"]["optimizing"]["published weights"]
     # the first norm's: over batches of the sequence that an epoch has, the plain mean of what its convolution gives
     stage = trainer.model.stages[0].first
     sums = []
@@ -164,6 +169,8 @@ def test_averages_that_cannot_be_are_refused(tiny_features, tmp_path):
         OptimizingConfig(swa_epochs=2, ema_decay=0.9)
     with pytest.raises(InputError, match=r"--swa_epochs 2 averages more epochs than the 0\.5 of this run"):
         trainer_of(tiny_features, tmp_path, arguments={"max_steps": 5}, optimizing=SWA)
+    with pytest.raises(InputError, match="--early_stopping_patience may end training before them"):
+        trainer_of(tiny_features, tmp_path, optimizing=SWA, early_stopping_patience=2)
 
 
 def test_another_average_is_another_run(tiny_features, tmp_path):

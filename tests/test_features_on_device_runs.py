@@ -158,5 +158,7 @@ def test_it_is_for_those_who_train(tmp_path, capsys):
     with pytest.raises(InputError, match="--features_on_device would do nothing here: features are computed where a"):
         parse_settings(DataConfig, FeatureConfig, values={}, argv=argv)
     flags = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "run"), "--features", "waveform"]
+    said = refusal([*flags, "--wave_polarity_probability", "0.5"], capsys)
+    assert "--wave_polarity_probability would do nothing here: spectrograms have no signs: leave it out" in said
     said = refusal([*flags, "--num_mel_bins", "128"], capsys)
     assert said.startswith("error: waveform features are not computed on a device: give --features fbank or spectrogr")

@@ -60,17 +60,21 @@ def test_a_greedy_choice_takes_in_what_does_no_harm(tiny_features, runs):
     assert averaged.model.config.id2label == tiny_features.labels.id2label
 
 
-def test_norms_get_the_statistics_of_the_mean(tiny_features, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "options", "norm"),
+    [("cnn", CNN, "stages.1.first.norm"), ("test_efficientnet", {}, "backbone.network.bn1")],
+)
+def test_norms_get_the_statistics_of_the_mean(tiny_features, tmp_path, name, options, norm):
     for seed in (0, 1):
-        model = build_model("cnn", tiny_features, options=CNN, seed=seed)
+        model = build_model(name, tiny_features, options=options, seed=seed)
         arguments = {"max_steps": 2, "eval_strategy": "no", "save_strategy": "no"}
         trainer_of(tiny_features, tmp_path / str(seed), model, arguments).train_resumable()
     names = [str(tmp_path / "0"), str(tmp_path / "1")]
     model = average_models(names, tiny_features, device="cpu").model
     parts = [load_file(tmp_path / name / "model.safetensors") for name in "01"]
-    name = "stages.1.first.norm.running_mean"
-    assert not torch.allclose(model.state_dict()[name], (parts[0][name] + parts[1][name]) / 2, rtol=0.1)
-    assert not model.training and model.stages[0].first.norm.momentum == 0.1
+    plain = (parts[0][f"{norm}.running_mean"] + parts[1][f"{norm}.running_mean"]) / 2
+    assert not torch.allclose(model.get_submodule(norm).running_mean, plain, rtol=0.1)
+    assert not model.training and model.get_submodule(norm).momentum == 0.1
 
 
 def test_models_that_differ_in_more_than_weights_are_refused(tiny_features, runs, tmp_path):

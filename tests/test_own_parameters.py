@@ -10,10 +10,10 @@ from model_cases import ALL_TASKS, METADATA
 from safetensors.torch import load_file
 from training_run import assert_same_weights, tiny_model, trainer_of, weights_of
 
+from hf_audio import parse_recipe
 from hf_audio.config import LossConfig
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.errors import InputError
-from hf_audio.losses.of_embeddings import CenterLoss
 from hf_audio.models.embedding_tap import EmbeddingTap
 from hf_audio.models.lora import add_lora
 from hf_audio.training.own_parameters import OWN_FILE, require_unsharded
@@ -99,8 +99,10 @@ def test_the_embedding_of_a_model_with_adapters_and_of_none(tiny_features):
         EmbeddingTap(bare)
 
 
-def test_beside_a_sharded_model_nothing_is_learned():
-    require_unsharded(None, True)
-    require_unsharded(CenterLoss(3, 4), False)
-    with pytest.raises(InputError, match="--center_weight has centers of its own, which FSDP and DeepSpeed would not"):
-        require_unsharded(CenterLoss(3, 4), True)
+def test_beside_a_sharded_model_nothing_is_learned_which_is_said_before_anything_is_read(monkeypatch):
+    require_unsharded(False, True)
+    argv = ["--center_weight", "0.1"]
+    assert parse_recipe({"output_dir": "runs/x"}, argv=argv).loss.center_weight == 0.1
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="--center_weight has centers of its own, which FSDP and DeepSpeed"):
+        parse_recipe({"output_dir": "runs/x"}, argv=argv)

@@ -138,7 +138,6 @@ def average_models(
         members.append(_member(name, Predictor.load(name, token=token, **options)))
         _require_same(members[0], members[-1])
     model = first.model
-    model.requires_grad_(False)
     averaged = AveragedModel(first.as_read(features), model, first.extractor, members, **options)
     if greedy:
         _choose(averaged, members)

@@ -1,8 +1,9 @@
 """Augmentation of batches on their device: spectrograms here, waveforms in `waveform`."""
 
+from hf_audio.augment.augmentation import Augmentation
 from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.before_features import BeforeFeatures, augmentation_of
-from hf_audio.augment.compose import Augmentation, Compose, augmentation_for, require_mixable
+from hf_audio.augment.compose import Compose, augmentation_for, require_mixable, require_sense
 from hf_audio.augment.cutmix import CutMix
 from hf_audio.augment.cutout import Cutout
 from hf_audio.augment.energies import Normalization
@@ -37,5 +38,6 @@ __all__ = [
     "augmentation_for",
     "augmentation_of",
     "require_mixable",
+    "require_sense",
     "waveform_steps",
 ]

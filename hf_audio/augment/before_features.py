@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from transformers import FeatureExtractionMixin
 
-from hf_audio.augment.compose import Augmentation, Compose, augmentation_for
+from hf_audio.augment.augmentation import Augmentation
+from hf_audio.augment.compose import Compose, augmentation_for
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.waveform import Gain, Polarity, WaveformStep
 from hf_audio.config import AugmentConfig

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 
+from hf_audio.augment.augmentation import Augmentation
 from hf_audio.augment.draws import Draws, Lot
 from hf_audio.augment.energies import Normalization, Windows
-from hf_audio.augment.spectrogram_steps import batch_mix, spectrogram_steps
+from hf_audio.augment.spectrogram_steps import batch_mix, refuse_without_sense, spectrogram_steps
 from hf_audio.augment.waveform.normalized import no_waveforms, of_normalized_waveforms
 from hf_audio.augment.waveform.step import WaveformStep
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form, kind_of_extractor, names_of
-
-
-class Augmentation(Protocol):
-    """What every augmentation offers: numbers of each window, drawn on the CPU, and a pure function of them.
-
-    Attributes:
-        reads_energies: whether it works on logarithms of energies (or waveforms), not on inputs.
-        draws_on_host: optional; whether `apply` is given what was drawn as it lies on the CPU.
-
-    One that mixes windows of a batch says so by `mixes_windows = True`.
-    """
-
-    reads_energies: bool
-
-    def draw(self, lot: Lot) -> Any:
-        """A named tuple of arrays `[batch]` or `[batch, many]`, of floats or of integers below 2^24."""
-
-    def apply(self, windows: Windows, drawn: Any) -> Windows:
-        """The windows, augmented; `drawn` is the same tuple of float32 tensors, on their device or on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +106,27 @@ def require_mixable(config: AugmentConfig, labels: LabelSpace) -> None:
         )
 
 
+def require_sense(config: AugmentConfig, extractor: FeatureExtractionMixin, labels: LabelSpace | None = None) -> None:
+    """Refuses what has no sense for features of a kind, whatever their windows; it needs no features.
+
+    Raises:
+        InputError: batch mixing where each clip has one class; augmentation of anything but spectrograms, of which
+            waveforms can be mixed; or of spectrograms as `refuse_without_sense` says.
+    """
+    if labels is not None:
+        require_mixable(config, labels)
+    wanted = [name for name, value in vars(config).items() if value != getattr(AugmentConfig, name)]
+    if isinstance(extractor, Wav2Vec2FeatureExtractor) and all(name.startswith("batch_mix_") for name in wanted):
+        return
+    if kind_of_extractor(extractor).scale(extractor) is not None:
+        refuse_without_sense(config, extractor)
+    elif wanted:
+        raise InputError(
+            f"--{wanted[0]} augments log-mel features (--features {names_of(Form.IMAGE)}), and this run reads others: "
+            "leave it out"
+        )
+
+
 def augmentation_for(
     config: AugmentConfig,
     extractor: FeatureExtractionMixin,
@@ -138,26 +141,16 @@ def augmentation_for(
         waveform: of `waveform_steps`, for features that are waveforms.
 
     Raises:
-        InputError: batch mixing where each clip has one class; augmentation of waveforms where there are none, or of
-            their level where a model hears none; augmentation of anything but spectrograms; or one that has no sense
-            for these.
+        InputError: as `require_sense` and `spectrogram_steps` do; augmentation of waveforms where there are none, or of
+            their level where a model hears none.
     """
-    wanted = {name: value for name, value in vars(config).items() if value != getattr(AugmentConfig, name)}
-    if labels is not None:
-        require_mixable(config, labels)
-    reads_waveforms = isinstance(extractor, Wav2Vec2FeatureExtractor)
-    if reads_waveforms and all(name.startswith("batch_mix_") for name in wanted):
+    require_sense(config, extractor, labels)
+    if isinstance(extractor, Wav2Vec2FeatureExtractor):
         steps = (*batch_mix(config, extractor.sampling_rate), *of_normalized_waveforms(waveform, extractor))
         return Compose(steps, None) if steps else None
-    if waveform and not reads_waveforms:
+    if waveform:
         raise no_waveforms(extractor)
-    scale = kind_of_extractor(extractor).scale(extractor)
-    if scale is None:
-        if wanted:
-            raise InputError(
-                f"--{next(iter(wanted))} augments log-mel features (--features {names_of(Form.IMAGE)}), and this run "
-                "reads others: leave it out"
-            )
+    if kind_of_extractor(extractor).scale(extractor) is None:
         return None
     steps = spectrogram_steps(config, extractor)
     return Compose(steps, Normalization.of(extractor)) if steps else None

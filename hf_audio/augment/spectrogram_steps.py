@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from transformers import FeatureExtractionMixin
 
+from hf_audio.augment.augmentation import Augmentation
 from hf_audio.augment.batch_mix import BatchMix
 from hf_audio.augment.cutmix import CutMix
 from hf_audio.augment.cutout import Cutout
@@ -24,14 +23,16 @@ from hf_audio.errors import InputError
 from hf_audio.kinds import kind_of_extractor
 from hf_audio.terminal import named_logger
 
-if TYPE_CHECKING:
-    from hf_audio.augment.compose import Augmentation
-
 logger = named_logger(__name__)
 
 # What adds energies, multiplies them or counts in decibels, and what moves pitches or tells bins apart
 OF_ENERGIES = (
-    *("batch_mix_probability", "gain_db", "equalizer_db", "noise_probability", "filter_augment_db", "mixup_alpha"),
+    "batch_mix_probability",
+    "gain_db",
+    "equalizer_db",
+    "noise_probability",
+    "filter_augment_db",
+    "mixup_alpha",
 )
 OF_PITCH = ("frequency_scale", "frequency_shift_bins", "frequency_roll_bins")
 MIN_WINDOWS_A_MASK = 10  # no time mask is longer than a tenth of the window: short sounds would be gone
@@ -47,7 +48,7 @@ def spectrogram_steps(config: AugmentConfig, extractor: FeatureExtractionMixin) 
         InputError: those of energies where there are none: of clips that are each normalized by themselves they are not
             known, and MFCCs have none; or one that is larger than a window.
     """
-    _refuse_without_sense(config, extractor)
+    refuse_without_sense(config, extractor)
     _refuse_larger_than_a_window(config, extractor)
     frames_a_second = 1 / kind_of_extractor(extractor).scale(extractor).frame_s
     return (
@@ -139,7 +140,9 @@ def _refuse_larger_than_a_window(config: AugmentConfig, extractor: FeatureExtrac
             )
 
 
-def _refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
+def refuse_without_sense(config: AugmentConfig, extractor: FeatureExtractionMixin) -> None:
+    """Refuses what needs energies or bands of frequency where there are none. Raises InputError."""
+
     def switched_off(names: tuple[str, ...]) -> str:
         """The flags that do without those of `names` that are on: a recipe may have set them."""
         return " ".join(f"--{name} 0" for name in names if getattr(config, name))

@@ -56,6 +56,16 @@ NEEDS = (
         "features are computed where a network is trained: build --features waveform, and give it there",
     ),
     Needs(
+        ("wave_polarity_probability",),
+        lambda run: not run.features_on_device,
+        "spectrograms have no signs: leave it out",
+    ),
+    Needs(
+        ("wave_gain_probability",),
+        lambda run: not run.features_on_device or run.normalization != "clip",
+        "--normalization clip takes each window's level away: leave one of the two out",
+    ),
+    Needs(
         ("data_dir",),
         lambda run: not run.dataset,
         "--dataset says where the recordings are: leave one of the two out",
@@ -221,9 +231,9 @@ NEEDS = (
         "it is of --lr_schedule step and exponential: give one, or leave it out",
     ),
     Needs(
-        OF_LAYERS,
+        (*OF_LAYERS, "balanced_sampling"),
         lambda run: not run.objective,
-        "pretraining trains all layers alike: leave it out",
+        "pretraining trains all layers alike and looks at no labels: leave it out",
     ),
     Needs(
         OF_LAYERS,
@@ -251,14 +261,14 @@ NEEDS = (
         "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
     ),
     Needs(
+        ("swa_epochs", "early_stopping_patience"),
+        lambda run: not (run.swa_epochs and run.early_stopping_patience),
+        "early stopping may end training before the last epochs, which --swa_epochs averages: leave one of the two out",
+    ),
+    Needs(
         ("balanced_sampling", "class_weights"),
         lambda run: "none" in (run.balanced_sampling, run.class_weights),
         "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
-    ),
-    Needs(
-        ("balanced_sampling",),
-        lambda run: not run.objective,
-        "pretraining looks at no labels: leave it out",
     ),
     Needs(
         ("balanced_sampling",),

@@ -8,8 +8,7 @@ A window is a row with an 8-bit gray PNG, an offset and a scale:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,27 +17,28 @@ import pyarrow.compute as pc
 import torch
 from transformers import ASTFeatureExtractor, FeatureExtractionMixin
 
-from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.fbank import (
     FRAME_S,
     HOP_S,
     LOWEST_HZ,
     PREEMPHASIS,
     FbankFeatureExtractor,
-    frame_samples_at,
-    hop_samples_at,
     kaldi_log_mel,
 )
 from hf_audio.gray_images import decode_features, encode_features, read_pixels
+from hf_audio.kinds._kaldi_fbank import (
+    LOWEST_RATE,
+    NORMALIZATIONS,
+    KaldiFbank,
+    fbank_frame_s,
+    published_extractor,
+)
 from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalized
 from hf_audio.kinds._stored_values import are_measured, fill_padding, image_faults
 from hf_audio.limits import FIELDS, one_of, whole
-from hf_audio.windows import SampleWindows, cut_windows
+from hf_audio.windows import SampleWindows
 
-NORMALIZATIONS = ("dataset", "none")
-LOWEST_RATE, MIN_BINS = 1000, 4  # below, filters are empty
 NATURAL_DB = 10 / math.log(10)  # decibels of a factor e of energy, 4.343
-STOCK_RATE = 16_000  # the only one at which the stock extractor needs no torchaudio to compute the same
 
 LIMITS = {
     "sampling_rate": whole(LOWEST_RATE, 1_000_000),
@@ -72,125 +72,6 @@ that uses it.{% endif %}""",
 )
 
 
-@dataclass(frozen=True)
-class KaldiFbank:
-    """Log-mel filterbank energies of mono waveforms in [-1, 1], un-normalized.
-
-    25 ms Hann windows every 10 ms, per-frame mean removal, pre-emphasis of 0.97, power spectrum, triangular mel
-    filters from 20 Hz to half the sample rate, natural logarithm: `torchaudio.compliance.kaldi.fbank` with the
-    arguments that ASTFeatureExtractor gives it, without its mean and standard deviation. Frames are independent of
-    each other, so a slice of a recording's frames equals the frames of the cut recording.
-
-    Args:
-        sample_rate: in Hz.
-        num_mel_bins: mel filters.
-        normalization: of what models read: "dataset", by the training data's mean and standard deviation, or "none".
-
-    Raises:
-        InputError: another normalization, for the stock extractor knows no other, or too few samples or bins.
-    """
-
-    sample_rate: int = 16_000
-    num_mel_bins: int = 128
-    normalization: str = "dataset"
-
-    times_real_time = 1000.0  # a core makes features of so many seconds of sound in one second
-    is_stereo = False
-    slow_imports = ()
-
-    def __post_init__(self) -> None:
-        if self.normalization == "clip":
-            raise InputError(
-                "fbank features cannot be normalized by their own clip, since the AST's extractor does not do that: "
-                "give --features spectrogram, or --normalization dataset or none"
-            )
-        if self.normalization not in NORMALIZATIONS:
-            raise unknown_name("normalization", self.normalization, NORMALIZATIONS)
-        if self.sample_rate < LOWEST_RATE or self.num_mel_bins < MIN_BINS:
-            raise InputError(
-                f"fbank features need a --sample_rate of {LOWEST_RATE} or more and --num_mel_bins {MIN_BINS} or "
-                f"more, found {self.sample_rate} and {self.num_mel_bins}: try 16000 and 128"
-            )
-
-    @property
-    def frame_samples(self) -> int:
-        """Samples under one frame, and so the shortest waveform that has a frame at all."""
-        return frame_samples_at(self.sample_rate)
-
-    @property
-    def hop_samples(self) -> int:
-        """Samples from one frame to the next."""
-        return hop_samples_at(self.sample_rate)
-
-    @property
-    def parameters(self) -> dict[str, float | int | str]:
-        """Everything that decides the values, for a manifest."""
-        return {
-            "kind": "fbank",
-            "sampling_rate": self.sample_rate,
-            "num_mel_bins": self.num_mel_bins,
-            "frame_s": FRAME_S,
-            "hop_s": HOP_S,
-            "preemphasis": PREEMPHASIS,
-            "lowest_hz": LOWEST_HZ,
-            "normalization": self.normalization,
-        }
-
-    def num_frames(self, num_samples: int) -> int:
-        """Frames that fit wholly into `num_samples`; 0 below one frame."""
-        return max(0, 1 + (num_samples - self.frame_samples) // self.hop_samples)
-
-    def window_frames(self, window_s: float) -> int:
-        """Frames of a window of `window_s` seconds: 298 for 3 s."""
-        return self.num_frames(round(window_s * self.sample_rate))
-
-    def window_samples(self, window_s: float, hop_s: float) -> tuple[int, int]:
-        """Samples of a window, and from one window to the next."""
-        hop_frames = round(hop_s * self.sample_rate / self.hop_samples)
-        last_frame = (self.window_frames(window_s) - 1) * self.hop_samples
-        return last_frame + self.frame_samples, hop_frames * self.hop_samples
-
-    def windows(
-        self, waveforms: Sequence[np.ndarray], window_s: float, hop_s: float
-    ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-        """The windows of each waveform `[samples]`, cut out of its features: (start in seconds, `[frames, bins]`)."""
-        size, hop = self.window_frames(window_s), round(hop_s * self.sample_rate / self.hop_samples)
-        frame_s = fbank_frame_s(self.sample_rate)
-        for features in self([torch.from_numpy(waveform) for waveform in waveforms]):
-            yield ((start * frame_s, window) for start, window in cut_windows(features.numpy(), size, hop))
-
-    def to_feature_extractor(self, max_length: int, mean: float, std: float) -> ASTFeatureExtractor:
-        """What computes the same from a waveform: at 16 kHz the stock extractor, at other rates our own.
-
-        Without torchaudio, the stock one computes something else at other rates.
-        """
-        return KIND.published_class(self.parameters)(
-            sampling_rate=self.sample_rate,
-            num_mel_bins=self.num_mel_bins,
-            max_length=max_length,
-            do_normalize=self.normalization == "dataset",
-            mean=mean,
-            std=std,
-        )
-
-    def __call__(self, waveforms: Sequence[torch.Tensor] | torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
-        """Features of a batch, on the device of its waveforms.
-
-        Args:
-            waveforms: float32 `[batch, samples]`, or a list of `[samples]` of any lengths.
-
-        Returns:
-            float32 `[batch, frames, bins]`, or a list of `[frames, bins]`.
-
-        Raises:
-            ValueError: a waveform is shorter than one frame.
-        """
-        features = kaldi_log_mel(list(waveforms), self.sample_rate, self.num_mel_bins)
-        if isinstance(waveforms, torch.Tensor):
-            return torch.stack(features) if features else waveforms.new_zeros(0, 0, self.num_mel_bins)
-        return features
-
-
 class Fbank(Kind):
     """See `Kind` for what each part is."""
 
@@ -207,8 +88,7 @@ class Fbank(Kind):
     card = CARD
 
     def published_class(self, parameters: Mapping[str, Any]) -> type[FeatureExtractionMixin]:
-        is_stock = parameters["sampling_rate"] == STOCK_RATE
-        return ASTFeatureExtractor if is_stock else FbankFeatureExtractor
+        return published_extractor(parameters["sampling_rate"])
 
     def columns(self, sample_rate: int) -> dict[str, Any]:
         from datasets import Image, Value  # not needed by those who only predict
@@ -316,11 +196,6 @@ class Fbank(Kind):
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:
         return fbank_frame_s(manifest["extractor"]["sampling_rate"])
-
-
-def fbank_frame_s(sample_rate: int) -> float:
-    """Seconds from one frame to the next: 10 ms, in whole samples."""
-    return hop_samples_at(sample_rate) / sample_rate
 
 
 KIND = Fbank()

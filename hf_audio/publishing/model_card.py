@@ -186,7 +186,8 @@ def _facts(
 
 def _teacher(report: Mapping[str, Any]) -> dict[str, Any] | None:
     """The classifier whose answers it learnt from, with a link to it where it is on the Hub."""
-    said = (report["training"].get("settings") or {}).get("distillation")
+    settings = report["training"].get("settings")
+    said = settings.get("distillation") if isinstance(settings, Mapping) else None  # of classical models it is a text
     if not said:
         return None
     name = said["teacher"]

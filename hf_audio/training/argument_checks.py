@@ -18,6 +18,7 @@ from hf_audio.errors import InputError, one_line, unknown_name
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS, REFUSED_ARGUMENTS
 from hf_audio.training.arguments import require_aligned, require_whole_gradients, unknown_metric
 from hf_audio.training.classification import Classification
+from hf_audio.training.own_parameters import require_unsharded
 from hf_audio.training.pretraining import Pretraining
 from hf_audio.training.sharding import refuse_adapters
 
@@ -73,19 +74,25 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
     _check_reporting(values.get("report_to"))
 
 
-def require_makeable(args: TrainingArguments, given: Collection[str] = (), has_adapters: bool = False) -> None:
+def require_makeable(
+    args: TrainingArguments, given: Collection[str] = (), has_adapters: bool = False, has_centers: bool = False
+) -> None:
     """Makes the optimizer's settings and the schedule as training will, so that what is wrong with them is said now.
 
     Args:
         given: names of the arguments that a user gave.
         has_adapters: whether LoRA is asked for.
+        has_centers: whether the center loss is.
 
     Raises:
         InputError: a package that is missing; arguments that the optimizer or the schedule does not take; --fsdp in a
-            single process, or of adapters; checkpointing of a kind that loses gradients.
+            single process, or of adapters or centers; checkpointing of a kind that loses gradients.
     """
-    if has_adapters and (args.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")):
+    is_sharded = bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
+    if has_adapters and is_sharded:
         refuse_adapters()
+    uses_deepspeed = bool(args.deepspeed) or parse_flag_from_env("ACCELERATE_USE_DEEPSPEED")
+    require_unsharded(has_centers, is_sharded or uses_deepspeed)
     if args.fsdp and args.parallel_mode != ParallelMode.DISTRIBUTED:
         raise InputError(
             "--fsdp shards a model over several processes and this is one: use accelerate launch --config_file "

@@ -53,8 +53,7 @@ class AveragedWeights:
     ) -> None:
         self.optimizing, self.num_steps, self.steps_per_epoch = optimizing, num_steps, steps_per_epoch
         self.live = {name: one.data for name, one in model.named_parameters() if name in names} | _statistics(model)
-        num_epochs = math.ceil(num_steps / steps_per_epoch)
-        self.first_step = (num_epochs - optimizing.swa_epochs) * steps_per_epoch  # of SWA: the epochs behind it count
+        self.first_step = first_averaged_step(optimizing.swa_epochs, num_steps, steps_per_epoch)
         self.average: dict[str, Tensor] | None = None  # of SWA not before its first epoch is over
         self.renew_statistics = renew_statistics if optimizing.swa_epochs and _statistics(model) else None
         self.is_renewed = True
@@ -76,8 +75,8 @@ class AveragedWeights:
         """Takes in the weights after an optimizer step, counted from 1."""
         if self.optimizing.ema_decay:
             self._move(1 - min(self.optimizing.ema_decay, (1 + step) / (10 + step)))
-        elif step > self.first_step and (step % self.steps_per_epoch == 0 or step == self.num_steps):
-            number = math.ceil((step - self.first_step) / self.steps_per_epoch)  # of epochs in the mean, with this one
+        elif step >= self.first_step and (step % self.steps_per_epoch == 0 or step == self.num_steps):
+            number = math.ceil((step - self.first_step) / self.steps_per_epoch) + 1  # of epochs in the mean
             if self.average is None:
                 self._copy_live()
             else:
@@ -125,15 +124,29 @@ class AveragedWeights:
             self.average[name].copy_(kept)
 
 
-def check_averages(optimizing: OptimizingConfig, num_steps: int, steps_per_epoch: int, is_sharded: bool) -> None:
+def first_averaged_step(swa_epochs: int, num_steps: int, steps_per_epoch: int) -> int:
+    """The step after which a mean of the last epochs is there first: the end of the first of them."""
+    num_epochs = math.ceil(num_steps / steps_per_epoch)
+    return min((num_epochs - swa_epochs + 1) * steps_per_epoch, num_steps)
+
+
+def check_averages(
+    optimizing: OptimizingConfig, num_steps: int, steps_per_epoch: int, *, is_sharded: bool, may_stop_early: bool
+) -> None:
     """Refuses averages that cannot be.
 
     Args:
         is_sharded: whether FSDP or DeepSpeed divides weights among processes.
+        may_stop_early: whether early stopping may end training before its last epochs.
 
     Raises:
-        InputError: sharded weights, or more epochs than there are.
+        InputError: sharded weights, or last epochs that are not there, or may not be.
     """
+    if optimizing.swa_epochs and may_stop_early:
+        raise InputError(
+            "--swa_epochs averages the last epochs, and --early_stopping_patience may end training before them: leave "
+            "one of the two out"
+        )
     if is_sharded and optimizing.averages:
         raise InputError(
             "--ema_decay and --swa_epochs need whole weights in each process, and FSDP and DeepSpeed divide them: use "

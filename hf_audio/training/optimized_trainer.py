@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import Trainer, TrainerCallback
@@ -27,6 +28,7 @@ class OptimizedTrainer(Trainer):
         objective: what is asked of the model.
         layout: of an epoch.
         optimizing: how weights are found.
+        settings: all that decides the run.
         plan: the layers from the head down, see `plan_layers`; empty where all are treated alike.
         trained_names: of the model's parameters, those that are trained at some time.
         averages: the average of the weights while training lasts; None without one.
@@ -35,6 +37,7 @@ class OptimizedTrainer(Trainer):
     objective: Objective
     layout: BatchLayout
     optimizing: OptimizingConfig
+    settings: dict[str, Any]
     plan: list[PlannedLayer]
     trained_names: set[str]
     averages: AveragedWeights | None = None
@@ -47,7 +50,13 @@ class OptimizedTrainer(Trainer):
         """
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.trained_names = {name for name, one in self.model.named_parameters() if one.requires_grad}
-        check_averages(self.optimizing, self._num_steps(), self.layout.steps_per_epoch, is_sharded)
+        check_averages(
+            self.optimizing,
+            self._num_steps(),
+            self.layout.steps_per_epoch,
+            is_sharded=is_sharded,
+            may_stop_early=self.settings["early_stopping_patience"] > 0,
+        )
         if self.optimizing.averages:
             self.add_callback(_Averaging(self))
         if self.optimizing.unfreeze_epochs:

@@ -57,13 +57,13 @@ def load_own(own: nn.Module, checkpoint: str) -> None:
         ) from error
 
 
-def require_unsharded(own: nn.Module | None, is_sharded: bool) -> None:
+def require_unsharded(has_own: bool, is_sharded: bool) -> None:
     """Refuses parameters beside a model that is sharded with its optimizer.
 
     Raises:
         InputError: there are some.
     """
-    if own is not None and is_sharded:
+    if has_own and is_sharded:
         raise InputError(
             "--center_weight has centers of its own, which FSDP and DeepSpeed would not train with the model: leave it "
             "out, or train without them"

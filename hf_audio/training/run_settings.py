@@ -20,6 +20,7 @@ from hf_audio.models.lora import is_lora
 from hf_audio.models.origin import origin_of
 from hf_audio.privacy import public_name
 from hf_audio.training.argument_roles import DECISIVE_ARGUMENTS
+from hf_audio.training.averaged_weights import first_averaged_step
 from hf_audio.training.balanced_order import class_shares
 from hf_audio.training.layer_plan import PlannedLayer, plan_settings
 from hf_audio.training.objective import Objective
@@ -104,7 +105,7 @@ def run_facts(
             "num_parameters": sum(weights.numel() for weights in bare.parameters()),
             "num_trainable_parameters": settings[TRAINABLE],
         },
-        "training": {**_progress(args, state), **_decided(settings)},
+        "training": {**_progress(args, state), **_decided(settings, state)},
         "log_history": state.log_history,
     }
 
@@ -122,25 +123,25 @@ def _progress(args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
     }
 
 
-def _decided(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _decided(settings: Mapping[str, Any], state: TrainerState) -> dict[str, Any]:
     precision = settings["mixed_precision"]
     return {
         "windows_per_step": settings["windows_per_step"],
         "learning_rate": settings["learning_rate"],
         "lr_scheduler": settings["lr_scheduler_type"],
         "weight_decay": settings["weight_decay"],
-        "optimizing": _in_words(settings),
+        "optimizing": _in_words(settings, state),
         "precision": "fp32" if precision == "no" else precision,
         "seed": settings["seed"],
         "settings": {name: value for name, value in settings.items() if not name.startswith(OF_THE_MODEL)},
     }
 
 
-def _in_words(settings: Mapping[str, Any]) -> dict[str, str]:
+def _in_words(settings: Mapping[str, Any], state: TrainerState) -> dict[str, str]:
     """What acted of OptimizingConfig, for a table."""
-    ema, swa, layers = settings["ema_decay"], settings["swa_epochs"], settings["layers"] or []
+    layers = settings["layers"] or []
     words = {
-        "published weights": f"moving average, decay {ema:g}" if ema else swa and f"mean of the last {swa} epochs",
+        "published weights": _published_weights(settings, state),
         "sampling": settings["balanced_sampling"] and f"balanced by class ({settings['balanced_sampling']})",
     }
     rates = sorted({rate for _, rate, _ in layers})
@@ -149,3 +150,18 @@ def _in_words(settings: Mapping[str, Any]) -> dict[str, str]:
     if layers and layers[-1][2]:
         words["unfrozen"] = f"from the head down, a layer after every {layers[1][2]:g} epochs"
     return {name: value for name, value in words.items() if value}
+
+
+def _published_weights(settings: Mapping[str, Any], state: TrainerState) -> str | None:
+    """What was averaged of the weights that a run leaves; a mean of epochs may have been worse than those before it."""
+    ema, num_epochs = settings["ema_decay"], settings["swa_epochs"]
+    if ema:
+        return f"moving average, decay {ema:g}"
+    if not num_epochs:
+        return None
+    per_epoch = round(state.global_step / state.epoch) if state.epoch else 1
+    first = first_averaged_step(num_epochs, state.max_steps, per_epoch)
+    left = state.best_global_step or state.global_step
+    if left < first:
+        return f"those of step {left:,}, better on validation than the means of the last {num_epochs} epochs"
+    return f"mean of the last epochs, at most {num_epochs}, at step {left:,}"

@@ -122,7 +122,7 @@ class AudioTrainer(OptimizedTrainer):
         self._micro_batch = 0
         told_in_public(self.args, model)
         prepare_trackers(self.callback_handler.callbacks, self.run_folder)
-        require_unsharded(objective.own, self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        require_unsharded(objective.own is not None, self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.is_fsdp_enabled:
             name_blocks(self.accelerator.state.fsdp_plugin, model)
         if self.is_deepspeed_enabled:
