@@ -120,8 +120,8 @@ def label_round(
         kept = [one for one in before if unlabeled.folds[one.path] != fold]
         if number > 1 and not kept:
             raise InputError(
-                f"Round {number - 1} has no confident label for fold {fold + 1}: give a lower --confidence than "
-                f"{options.confidence:g}, or --rounds {number - 1}"
+                f"All {len(before):,} confident labels of round {number - 1} are of fold {fold + 1}, none is left to "
+                f"learn from: give a lower --confidence than {options.confidence:g}, or --rounds {number - 1}"
             )
         if kept:
             flags += write_table(below / f"without_fold_{fold + 1}.csv", kept, labels, options)
@@ -131,7 +131,13 @@ def label_round(
         said.append(labeled_by(folders[-1], unlabeled.root, asked, labels, runs.settings.data.clip_s))
     paths = [path for path in unlabeled.folds if any(path in one for one in said)]
     mean = [np.mean([one[path] for one in said if path in one], axis=0) for path in paths]
-    return confident_labels(paths, np.array(mean).reshape(-1, len(labels)), labels, options.confidence), folders
+    found = confident_labels(paths, np.array(mean).reshape(-1, len(labels)), labels, options.confidence)
+    if not found:
+        raise InputError(
+            f"In round {number} no recording reaches --confidence {options.confidence:g}, the surest has "
+            f"{np.max(mean, initial=0):.2f}: give a lower one, or train for more epochs"
+        )
+    return found, folders
 
 
 def write_table(path: Path, rows: list[PseudoLabel], labels: LabelSpace, options: argparse.Namespace) -> list[str]:
@@ -144,8 +150,6 @@ def last_runs(
     runs: RepeatedRuns, folder: Path, chosen: list[PseudoLabel], labels: LabelSpace, options: argparse.Namespace
 ) -> str:
     """The recipe with and without pseudo-labels, as a table of their scores."""
-    if not chosen:
-        raise InputError(f"No recording is as sure as --confidence {options.confidence:g}: give a lower one")
     flags = write_table(folder / "pseudo_labels.csv", chosen, labels, options)
     reports = {
         "labels alone": runs.report("The run with labels alone", folder / "labels_alone", []),
