@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -191,6 +192,9 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
     raise InputError(f"{path} is not a regular file but a folder, pipe or device: remove or replace it")
 
 
+ABANDONED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)  # the temporary names of `atomic_file`
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """A new file to write to, renamed to `path` at the end: readers see all of it or nothing, after a power cut too.
@@ -221,6 +225,13 @@ def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Pat
     """Write a whole file at once, see `atomic_file`."""
     with atomic_file(path, scratch) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def delete_abandoned(folder: Path) -> None:
+    """Removes what `atomic_file` left anywhere below a folder where a process was killed; call it under its lock."""
+    for path in folder.rglob(".*.tmp"):
+        if ABANDONED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

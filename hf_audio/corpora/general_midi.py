@@ -34,7 +34,7 @@ from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
-from hf_audio.files import MAX_LABELS_BYTES, read_json, read_text, write_atomically, write_json
+from hf_audio.files import MAX_LABELS_BYTES, delete_abandoned, read_json, read_text, write_atomically, write_json
 from hf_audio.finished_work import require_same
 from hf_audio.locks import locked
 from hf_audio.terminal import progress
@@ -165,6 +165,7 @@ def _render(root: Path, parameters: dict[str, int], soundfont: Path, num_workers
     """Renders what is missing, alone in the folder: whoever waited for another process may find all of it done."""
     if _is_complete(root, parameters):
         return
+    delete_abandoned(root)
     write_json(root / "parameters.json", parameters)
     write_atomically(root / MENDED_SOUNDFONT, mended_soundfont(soundfont.read_bytes()))
     sizes, seed = (parameters["num_train_clips"], parameters["num_test_clips"]), parameters["seed"]
