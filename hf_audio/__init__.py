@@ -46,7 +46,7 @@ _HOME_OF = {
     "ClassicalFeatureExtractor": "extractors.classical",
     "SpectrogramFeatureExtractor": "extractors.spectrogram",
     "FbankFeatureExtractor": "extractors.fbank",
-    "FeatureCollator": "data.loading.features_dataset",
+    "FeatureCollator": "data.loading.feature_collator",
     "features_to_csv": "data.loading.feature_table",
     "audit_clips": "audit.findings",
     "audit_corpus": "audit.page",

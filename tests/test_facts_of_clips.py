@@ -20,7 +20,7 @@ from hf_audio.data.building.build import build_features
 from hf_audio.data.foreign.clip_facts import clip_facts
 from hf_audio.data.index.labels import MULTI_LABEL
 from hf_audio.data.index.table import CorpusCard, index_of, metadata_columns, rows_of
-from hf_audio.data.loading.features_dataset import FeatureCollator
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.data.tables import csv_text, names_cell, names_in_cell
 from hf_audio.kinds.fbank import KaldiFbank
 

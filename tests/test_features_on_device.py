@@ -18,8 +18,8 @@ from hf_audio.baselines import window_statistics
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading import feature_statistics
 from hf_audio.data.loading.computed_features import as_read_by, computed_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.data.loading.feature_statistics import chosen_windows
-from hf_audio.data.loading.features_dataset import FeatureCollator
 from hf_audio.errors import InputError
 from hf_audio.figures.clips import clip_durations
 from hf_audio.kinds import KINDS

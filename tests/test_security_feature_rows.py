@@ -30,7 +30,8 @@ from torch.utils.data import DataLoader
 from training_run import trainer_of
 
 from hf_audio.data.index.labels import SINGLE_LABEL
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
 from hf_audio.gray_images import decode_features, read_pixels

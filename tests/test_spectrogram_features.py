@@ -20,7 +20,8 @@ from hf_audio.config import FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
-from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import check_same_extractor, load_features
 from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.errors import InputError
 from hf_audio.extractors.spectrogram import CHANNELS

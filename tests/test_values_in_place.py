@@ -13,7 +13,8 @@ import tone_corpus
 from torch.utils.data import DataLoader
 
 from hf_audio.data.loading import values_in_place
-from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.values_in_place import file_version
 from hf_audio.errors import InputError
 from hf_audio.kinds.waveform import Waveform

@@ -21,7 +21,8 @@ from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
-from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import check_same_extractor, load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
