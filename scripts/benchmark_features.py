@@ -58,7 +58,7 @@ from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.gray_images import decode_features, encode_features
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 
 def main() -> None:

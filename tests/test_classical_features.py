@@ -28,8 +28,8 @@ from hf_audio.data.loading.features_dataset import check_same_extractor, load_fe
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import FEATURE_NAMES, ClassicalFeatureExtractor, spectral_entropies
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
 

@@ -24,7 +24,7 @@ from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
 from hf_audio.data.loading.features_dataset import check_same_extractor, load_features
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.models.usage import Usage, write_usage

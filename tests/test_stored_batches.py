@@ -11,8 +11,8 @@ from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading import feature_collator
 from hf_audio.data.loading.feature_collator import STORED, FeatureCollator
 from hf_audio.kinds import KINDS
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 
 LABELS = LabelSpace(("a", "b"), SINGLE_LABEL)

@@ -26,8 +26,8 @@ from hf_audio.data.loading.features_dataset import check_same_extractor, load_fe
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.waveform import Waveform, decode_waveform, encode_waveform
 from hf_audio.preparation import build_corpus_features, window_extractor
 
