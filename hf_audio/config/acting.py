@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from hf_audio.config.augment import AugmentConfig
-from hf_audio.config.data import DataConfig, MixingConfig
+from hf_audio.config.data import DataConfig
 from hf_audio.config.distilling_needs import DISTILLING_NEEDS
+from hf_audio.config.features import MixingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.loss_needs import LOSS_NEEDS
 from hf_audio.config.model import HEAD_FLAGS
