@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.loading.feature_collator import clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.metrics.clips import ClipScores, average_per_clip
 from hf_audio.terminal import progress
 

@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader
 
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.computed_features import as_read_by, is_readable_sound
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, check_same_extractor, clip_key
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset, check_same_extractor
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.kinds import Form
 from hf_audio.metrics import ClipScores, WindowScores

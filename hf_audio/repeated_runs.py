@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import re
@@ -141,6 +142,16 @@ class RepeatedRuns:
             failed = subprocess.run(command, check=False, stdout=file, stderr=subprocess.STDOUT).returncode
         if failed:
             raise InputError(f"{what} failed: {_last_words(log)} ({log.name})")
+
+
+def parse_with_recipe_flags(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What a script was called with: its own options, `recipe_flags` (those behind `--`), and `data_flags`, its
+    --data_dir as the recipe takes it."""
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
+    options.recipe_flags = sys.argv[end + 1 :]
+    options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
+    return options
 
 
 def described_clips(clips: pa.Table) -> dict[str, str]:

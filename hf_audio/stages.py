@@ -21,24 +21,22 @@ They only hand a recipe's settings to the functions that do the work, which can 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 
 from hf_audio.config import ClassicalConfig, PretrainingConfig, Recipe
-from hf_audio.config.acting import require_acting
-from hf_audio.config.reported import flat_settings, reported_command, reported_settings
-from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
+from hf_audio.config.reported import reported_command, reported_settings
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.preparation import build_corpus_features, corpus_clips
+from hf_audio.preparation import corpus_clips
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
-from hf_audio.preparation.extractors import settings_of, window_extractor
-from hf_audio.preparation.loaded_features import as_asked, check_wanted
-from hf_audio.preparation.sources import FEATURES, kinds_and_commits
-from hf_audio.publishing.push import push_features, push_model
-from hf_audio.ranks import process_state, told_by_main, wait_for_everyone
+from hf_audio.preparation.extractors import settings_of
+from hf_audio.preparation.loaded_features import as_asked
+from hf_audio.publishing.push import push_model
+from hf_audio.ranks import process_state, wait_for_everyone
+from hf_audio.recipe_features import built_features, settle_source, stored_features
 from hf_audio.recipe_repos import check_publishing, dataset_id_of, repo_of
 from hf_audio.terminal import show
 
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     from hf_audio.analysis.evaluation import Trained
     from hf_audio.augment import BeforeFeatures, Compose
     from hf_audio.classical_models import TrainedClassifiers
-    from hf_audio.data.index.labels import LabelSpace
     from hf_audio.training import AudioTrainer, Objective
 
 
@@ -74,62 +71,17 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
             patch_dropout=recipe.augment.drops_patches,
             options=settings.options,
         )
-    _settle_source(recipe)
+    settle_source(recipe)
     to_build = None if recipe.stored_features else recipe.features
     require_added_sounds(recipe.waveform_augment, recipe.data, to_build)
     publishes = recipe.push_to_hub and PartialState().is_main_process
     if publishes:
         check_publishing(recipe)
-    features = _stored_features(recipe) if recipe.stored_features else _built_features(recipe, publishes)
+    features = stored_features(recipe) if recipe.stored_features else built_features(recipe, publishes)
     wait_for_everyone()  # one may still be publishing or downloading
     features = as_asked(features, recipe.features)
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     return with_extractor_of(recipe.model.model, features, recipe.token)
-
-
-def _settle_source(recipe: Recipe) -> None:
-    """Finds out what --dataset is, and its commit, which stays the same from here on; one process asks for all.
-
-    Raises:
-        InputError: it cannot be read, or a setting that was given would do nothing with what it is.
-    """
-    if recipe.corpus.dataset is None:
-        return
-    kinds, commits = told_by_main(lambda: kinds_and_commits(recipe.corpus, recipe.token))
-    several = len(kinds) > 1
-    recipe.stored_features = not several and kinds[0] == FEATURES
-    recipe.corpus.dataset_revision = commits if several else commits[0]
-    require_acting(recipe.given, flat_settings(recipe))
-
-
-def _stored_features(recipe: Recipe) -> FeatureDataset:
-    # A share is drawn from all that there is; a folder's rows are shuffled whole, a stream's in blocks.
-    dataset = recipe.corpus.dataset
-    is_folder = Path(dataset).expanduser().is_dir()
-    streaming = recipe.hub.streaming and recipe.split.train_fraction == 1 and not is_folder
-    features = load_features(dataset, streaming=streaming, token=recipe.token, revision=recipe.corpus.dataset_revision)
-    check_wanted(features, recipe.features)
-    _check_labels(recipe, features.labels, features.corpus)
-    return features
-
-
-def _built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
-    folder = Path(recipe.building.features_dir or recipe.run_folder / "features")
-    metadata = recipe.model.metadata or ()
-    build_corpus_features(
-        *(recipe.data, folder, recipe.features, recipe.mixing, recipe.token, recipe.given, metadata),
-        check_clips=lambda found: _check_labels(recipe, found.labels, found.card.name),
-    )
-    if publishes:
-        url = push_features(
-            folder,
-            repo_of(recipe, "dataset").repo_id,
-            private=recipe.training.hub_private_repo,
-            public_license=recipe.hub.public_license,
-            token=recipe.token,
-        )
-        show(f"Features: {url}")
-    return load_features(folder)
 
 
 def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
@@ -249,20 +201,18 @@ def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
     """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder."""
     from hf_audio.analysis.evaluation import evaluate_model
 
+    def clips_again() -> pa.Table:  # their settings were checked when features were built of them
+        return corpus_clips(recipe.data, token=recipe.token, given=()).clips
+
     return evaluate_model(
         trained,
         trained.features,
         recipe.training.output_dir,
         settings=reported_settings(recipe, settings_of(recipe.features.features)),
         command=reported_command(recipe, sys.argv[0]),
-        recordings=None if recipe.stored_features else lambda: _clips(recipe),
+        recordings=None if recipe.stored_features else clips_again,
         token=recipe.token,
     )
-
-
-def _clips(recipe: Recipe) -> pa.Table:
-    """The clips once more, whose settings were checked when features were built of them."""
-    return corpus_clips(recipe.data, token=recipe.token, given=()).clips
 
 
 def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> None:
@@ -271,15 +221,12 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
 
     if not process_state().is_main_process:
         return
-    folder, hub, training = recipe.run_folder, recipe.hub, recipe.training
-    if not recipe.push_to_hub:
-        write_model_card(folder, report, dataset_id=dataset_id_of(recipe), license=hub.license)
+    folder, model_id, license = recipe.run_folder, _published_id(recipe), recipe.hub.license
+    write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=license)
+    if model_id is None:
         show(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.")
-        return
-    model_id = repo_of(recipe, "model").repo_id
-    write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=hub.license)
-    url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
-    show(f"Model: {url}")
+    else:
+        _push(recipe, model_id)
 
 
 def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
@@ -288,25 +235,19 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
 
     if not process_state().is_main_process:
         return
-    folder, hub, training = recipe.run_folder, recipe.hub, recipe.training
-    if not recipe.push_to_hub:
-        write_pretraining_card(folder, trainer, license=hub.license)
+    folder, model_id, license = recipe.run_folder, _published_id(recipe), recipe.hub.license
+    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=license)
+    if model_id is None:
         show(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}")
-        return
-    model_id = repo_of(recipe, "model").repo_id
-    write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=hub.license)
-    url = push_model(folder, model_id, private=training.hub_private_repo, token=recipe.token)
+    else:
+        _push(recipe, model_id)
+
+
+def _published_id(recipe: Recipe) -> str | None:
+    """The Hub name that the model is going to have; None where nothing is published."""
+    return repo_of(recipe, "model").repo_id if recipe.push_to_hub else None
+
+
+def _push(recipe: Recipe, model_id: str) -> None:
+    url = push_model(recipe.run_folder, model_id, private=recipe.training.hub_private_repo, token=recipe.token)
     show(f"Model: {url}")
-
-
-def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
-    """Refuses a loss, an augmentation or a teacher that does not fit classes or features, before these are built."""
-    from hf_audio.augment import require_sense
-    from hf_audio.losses import TaskLoss
-    from hf_audio.training.teachers import require_teacher
-
-    TaskLoss(labels, recipe.loss, corpus=corpus)
-    extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
-    require_sense(recipe.augment, extractor, labels)
-    if recipe.distilling.teacher or recipe.distilling.teacher_logits:
-        require_teacher(recipe.distilling, labels, extractor, recipe.token)

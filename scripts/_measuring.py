@@ -23,15 +23,28 @@ def report(what: str, value: float, goal: str = "") -> None:
     print(f"ratio  {what:42} {value:10.3f}  {f'(goal: {goal})' if goal else ''}")
 
 
-def turns(ways: dict[str, Callable[[], None]], repeats: int, clock: str = "wall") -> dict[str, float]:
-    """Median seconds of each way, the ways taking turns so that a busy moment of the machine hits all of them."""
+def turns(
+    ways: dict[str, Callable[[], object]],
+    repeats: int,
+    clock: str = "wall",
+    figure: Callable[[list[float]], float] = statistics.median,
+    *,
+    warm_up: bool = False,
+) -> dict[str, float]:
+    """Seconds of each way, the ways taking turns so that a busy moment of the machine hits all of them.
+
+    Args:
+        figure: what is told of a way's seconds: their median, or the least.
+        warm_up: let each way have one more turn before, which does not count.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
+    for turn in range(repeats + warm_up):
         for name, way in ways.items():
             start = CLOCKS[clock]()
             way()
-            seconds[name].append(CLOCKS[clock]() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            if turn >= warm_up:
+                seconds[name].append(CLOCKS[clock]() - start)
+    return {name: figure(values) for name, values in seconds.items()}
 
 
 def write_clips(folder: Path, count: int, data_dir: Path | None) -> list[Path]:

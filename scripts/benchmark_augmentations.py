@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits takes no CPU time
 
 import torch
+from _measuring import turns
 from torch import Tensor
 from transformers import ASTFeatureExtractor, PreTrainedModel
 
@@ -124,14 +124,7 @@ def model_of(name: str, num_frames: int) -> PreTrainedModel:
 
 def least_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """CPU time of each way per call, the least of rounds in which all take turns, after one that does not count."""
-    spent: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(rounds + 1):
-        for name, way in ways.items():
-            began_s = time.process_time()
-            way()
-            if round_:
-                spent[name].append(1000 * (time.process_time() - began_s))
-    return {name: min(times) for name, times in spent.items()}
+    return {name: 1000 * least_s for name, least_s in turns(ways, rounds, "cpu", min, warm_up=True).items()}
 
 
 def print_augmentations(options: argparse.Namespace, batch: Batch) -> None:

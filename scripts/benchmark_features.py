@@ -53,11 +53,12 @@ from transformers import ASTFeatureExtractor
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.gray_images import decode_features, encode_features
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from hf_audio.config import OptimizingConfig
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.gray_images import encode_features
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 

@@ -45,9 +45,10 @@ from hf_audio.data.building.shard_rows import shard_writer
 from hf_audio.data.feature_format import SHARD_WINDOWS, shard_names
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.training.epoch_batches import BatchLayout
 
 REPO, SHARD, FEW_CLIPS = "alice/windows", 1024, 100

@@ -59,7 +59,7 @@ from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.data.tables import csv_text
 from hf_audio.files import write_atomically
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 PARTS = ("memory", "processes", "index", "long", "rates")
 TIMES = 10

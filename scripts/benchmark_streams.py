@@ -46,7 +46,7 @@ from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.data.recordings import in_turn
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 REPO, ROWS_A_FILE, ROWS_A_GROUP = "alice/recordings", 200, 50
 WAYS = ("stock", "stock, kept", "stock, cut", "ours")

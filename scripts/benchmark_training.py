@@ -247,7 +247,7 @@ def our_whole_way(options: argparse.Namespace) -> Speed:
     """Stored windows decoded by ours."""
     from hf_audio.data.loading.features_dataset import FeatureDataset
     from hf_audio.gray_images import encode_features
-    from hf_audio.kinds.fbank import KaldiFbank
+    from hf_audio.kinds._kaldi_fbank import KaldiFbank
     from hf_audio.training import AudioTrainer, Classification
 
     length = (WARM_UP_STEPS + options.steps + 1) * options.batch_size

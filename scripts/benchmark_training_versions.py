@@ -37,7 +37,7 @@ def train(model_name: str, batch_size: int, steps: int) -> float:
 
     dataset_of = wherever("FeatureDataset", "data.loading.features_dataset", "data.features_dataset")
     encode_features = wherever("encode_features", "gray_images", "grey_pictures", "data.picture_storage")
-    fbank = wherever("KaldiFbank", "kinds.fbank", "features.fbank")
+    fbank = wherever("KaldiFbank", "kinds._kaldi_fbank", "kinds.fbank", "features.fbank")
     AST_PRESETS["smallest"] = SMALLEST
 
     class Clock(transformers.TrainerCallback):

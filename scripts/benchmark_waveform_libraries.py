@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 
@@ -24,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits takes
 import numpy as np
 import soundfile
 import torch
+from _measuring import turns
 
 from hf_audio.augment import Compose
 from hf_audio.augment.waveform import example_waveform_steps
@@ -96,14 +95,7 @@ def theirs(windows: torch.Tensor, room: str) -> tuple[dict[str, Callable[[], obj
 
 def medians_ms(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """CPU time of each per call, the median over rounds in which all take turns, after one that does not count."""
-    spent: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(rounds + 1):
-        for name, way in ways.items():
-            began_s = time.process_time()
-            way()
-            if round_:
-                spent[name].append(1000 * (time.process_time() - began_s))
-    return {name: statistics.median(times) for name, times in spent.items()}
+    return {name: 1000 * median_s for name, median_s in turns(ways, rounds, "cpu", warm_up=True).items()}
 
 
 def main() -> None:

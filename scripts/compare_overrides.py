@@ -13,13 +13,12 @@ came from beside it.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors, compare_overrides, load_features
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
 from hf_audio.metrics import main_metrics
-from hf_audio.repeated_runs import RepeatedRuns
+from hf_audio.repeated_runs import RepeatedRuns, parse_with_recipe_flags
 from hf_audio.terminal import show
 
 
@@ -35,7 +34,7 @@ def main() -> None:
         raise InputError("Found --seeds 1; noise shows between 2 seeds or more")
     table = without_test_clips(options.overrides, features, folder / "overrides_without_test.csv")
     metric = main_metrics(features.labels.problem_type)[0]
-    runs = RepeatedRuns(options.recipe, ["--data_dir", options.data_dir, *options.recipe_flags])
+    runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags])
     scores = {"before": [], "after": []}
     for seed in range(options.seeds or 3):
         for name, flags in (("before", []), ("after", ["--label_overrides", str(table)])):
@@ -53,9 +52,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--recipe", help="recipes/NAME.py to train instead of a linear model")
     parser.add_argument("--data_dir", help="the corpus, as the recipe takes it")
     parser.add_argument("--output_dir", default="runs/compare_overrides", help="of the recipe; default: %(default)s")
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
-    options.recipe_flags = sys.argv[end + 1 :]
+    options = parse_with_recipe_flags(parser)
     if options.recipe and not options.data_dir:
         parser.error("--recipe needs --data_dir")
     return options

@@ -13,7 +13,8 @@ import torch
 
 from hf_audio import KaldiFbank, clear_errors, load_features
 from hf_audio.data.index.columns import of_split
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.files import read_json
 from hf_audio.metrics import METRIC_NAMES, average_per_clip, classification_metrics, main_metrics

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from pathlib import Path
 
 from hf_audio import InputError, clear_errors
@@ -26,7 +25,7 @@ from hf_audio.data.splits.assigning import fold_names
 from hf_audio.files import write_atomically
 from hf_audio.markdown import Markdown, escaped, table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.repeated_runs import RepeatedRuns, folder_names
+from hf_audio.repeated_runs import RepeatedRuns, folder_names, parse_with_recipe_flags
 from hf_audio.terminal import show
 
 
@@ -53,11 +52,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--output_dir", help="default: the recipe's, with _folds behind it")
     parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
     parser.usage = "%(prog)s RECIPE [--data_dir DIR] [options] [-- flags of the recipe]"
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
-    options.recipe_flags = sys.argv[end + 1 :]
-    options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
-    return options
+    return parse_with_recipe_flags(parser)
 
 
 def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[str]]:

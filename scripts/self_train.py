@@ -18,7 +18,6 @@ runs are kept: the same command goes on. All is told in OUTPUT_DIR/self_training
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from hf_audio.label_quality.confident import Agreement, agreement_on_validation,
 from hf_audio.markdown import table
 from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.preparation import corpus_clips, default_window_s, require_one_corpus
-from hf_audio.repeated_runs import RepeatedRuns
+from hf_audio.repeated_runs import RepeatedRuns, parse_with_recipe_flags
 from hf_audio.terminal import show
 
 
@@ -72,11 +71,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--output_dir", help="default: the recipe's, with _self_training behind it")
     parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
     parser.usage = "%(prog)s RECIPE --unlabeled DIR [--data_dir DIR] [options] [-- flags of the recipe]"
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
-    options.recipe_flags = sys.argv[end + 1 :]
-    options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
-    return options
+    return parse_with_recipe_flags(parser)
 
 
 def check(settings: Recipe, options: argparse.Namespace) -> None:

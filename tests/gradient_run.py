@@ -36,7 +36,7 @@ from hf_audio.config import AugmentConfig, LossConfig, OptimizingConfig, Wavefor
 from hf_audio.data.loading.computed_features import computed_features
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.ranks import from_first_process
 from hf_audio.training import AudioTrainer, Classification, PatchDropout, training_arguments

@@ -18,7 +18,8 @@ import soundfile
 import torch
 from PIL import Image
 
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.errors import InputError
 from hf_audio.gray_images import PNG_SIGNATURE, _png_chunk
 

@@ -11,7 +11,7 @@ from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.kinds import WindowExtractor
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 PITCH_HZ = {"bell": 3000.0, "flute": 900.0, "tuba": 120.0}
 SAMPLE_RATE = 16_000

@@ -22,6 +22,7 @@ LEVELS = (
     {"training", "preparation", "figures", "baselines", "copies", "serving"},
     {"analysis", "publishing", "classical_models", "audit", "leakage", "label_quality"},
     {"recipe_repos"},
+    {"recipe_features"},
     {"parsing", "stages"},
     {"workflows", "repeated_runs"},
     {"commands"},

@@ -23,7 +23,7 @@ from hf_audio.augment import (
 from hf_audio.augment.mixup import mixup_numbers
 from hf_audio.config import AugmentConfig
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 MEAN, STD = -5.0, 3.5
 NORMALIZATION = Normalization(MEAN, STD)

@@ -16,11 +16,12 @@ from hf_audio.augment import BeforeFeatures, Compose, augmentation_of, waveform_
 from hf_audio.config import AugmentConfig, WaveformAugmentConfig
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.computed_features import computed_features
-from hf_audio.data.loading.features_dataset import FeatureCollator
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.errors import InputError
 from hf_audio.figures.augmented import augmented_plot
-from hf_audio.kinds.fbank import NATURAL_DB, KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
+from hf_audio.kinds.fbank import NATURAL_DB
 from hf_audio.kinds.waveform import Waveform
 
 FBANK = KaldiFbank(num_mel_bins=32)

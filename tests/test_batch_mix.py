@@ -18,7 +18,7 @@ from hf_audio.augment.energies import NATURAL_DB
 from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 MEAN, STD = -5.0, 3.5

@@ -16,8 +16,8 @@ from hf_audio.errors import InputError
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
 from hf_audio.kinds import KINDS, Form
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.models import PRESETS, build_model, with_extractor_of
 from hf_audio.models.presets import NETWORKS

@@ -22,13 +22,14 @@ from hf_audio.baselines import linear_scores, window_statistics
 from hf_audio.config import FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.data.loading.feature_table import features_to_csv
-from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.loading.features_dataset import check_same_extractor, load_features
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
 from hf_audio.extractors.classical import FEATURE_NAMES, ClassicalFeatureExtractor, spectral_entropies
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.fbank import KaldiFbank
 from hf_audio.models import build_model
 from hf_audio.preparation import window_extractor
 

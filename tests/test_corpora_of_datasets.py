@@ -149,34 +149,34 @@ def test_license_and_citation_come_from_the_card_and_decide_before_anything_is_b
 
 
 def test_the_whole_way_of_a_recipe_finds_out_what_a_name_on_the_hub_is(hub):
-    from hf_audio.stages import _settle_source
+    from hf_audio.recipe_features import settle_source
 
     repo = publish(hub, "alice/any", gtzan_like())
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--test_fraction", "0.3"])
-    _settle_source(recipe)
+    settle_source(recipe)
     assert not recipe.stored_features and recipe.corpus.dataset_revision == repo.resolve().oid
     hub.create("datasets", "alice/features", {"manifest.json": b"{}"})
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/features", "--test_fraction", "0.3"])
     with pytest.raises(InputError, match="--test_fraction would do nothing here: a stored --dataset has its clips"):
-        _settle_source(recipe)
+        settle_source(recipe)
     with pytest.raises(InputError, match="alice/features holds features, not recordings: give --data_dir"):
         corpus_clips(DataConfig(dataset="alice/features"))
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/any", "--streaming", "false"])
     with pytest.raises(InputError, match="--streaming would do nothing here: it is for a --dataset with features"):
-        _settle_source(recipe)
+        settle_source(recipe)
 
 
 def test_offline_a_cached_set_of_features_is_known_and_a_dataset_is_not(hub, monkeypatch):
-    from hf_audio.stages import _settle_source
+    from hf_audio.recipe_features import settle_source
 
     repo = hub.create("datasets", "alice/cached", {"manifest.json": b"{}"})
     huggingface_hub.hf_hub_download("alice/cached", "manifest.json", repo_type="dataset")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     recipe = parse_recipe(VALUES, argv=["--dataset", "alice/cached"])
-    _settle_source(recipe)
+    settle_source(recipe)
     assert recipe.stored_features and repo
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set and alice/other is no folder here; unset it"):
-        _settle_source(parse_recipe(VALUES, argv=["--dataset", "alice/other"]))
+        settle_source(parse_recipe(VALUES, argv=["--dataset", "alice/other"]))
 
 
 def test_a_recipe_builds_features_of_a_dataset_and_says_where_they_are_from(hub, tmp_path, capsys):

@@ -15,7 +15,8 @@ from training_run import build_tiny_features, in_shards, tiny_model
 from transformers import AutoModelForAudioClassification
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.losses import class_weights_from_counts, loss_for
 from hf_audio.metrics import average_per_clip

@@ -22,7 +22,8 @@ from hf_audio.analysis import evaluation
 from hf_audio.analysis.evaluation import evaluate_model, judge, summary
 from hf_audio.baselines import linear_scores, prior_scores, window_statistics
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
-from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.metrics import ClipScores, average_per_clip, choose_threshold, classification_metrics
 from hf_audio.training import AudioTrainer, Classification, training_arguments

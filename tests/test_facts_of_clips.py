@@ -20,9 +20,9 @@ from hf_audio.data.building.build import build_features
 from hf_audio.data.foreign.clip_facts import clip_facts
 from hf_audio.data.index.labels import MULTI_LABEL
 from hf_audio.data.index.table import CorpusCard, index_of, metadata_columns, rows_of
-from hf_audio.data.loading.features_dataset import FeatureCollator
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.data.tables import csv_text, names_cell, names_in_cell
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 LABELS = LabelSpace(("low; deep", "high|[up]"), MULTI_LABEL)
 CARD = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True)

@@ -16,7 +16,7 @@ from hf_audio.data.recordings.audio import read_audio
 from hf_audio.extractors import fbank as fbank_module
 from hf_audio.extractors.fbank import FbankFeatureExtractor
 from hf_audio.kinds import kind_of_extractor
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.models.saving import save_extractor
 from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 

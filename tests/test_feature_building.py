@@ -26,7 +26,7 @@ from hf_audio.data.recordings.lengths import recordings_of
 from hf_audio.data.recordings.stamps import contents_digest
 from hf_audio.errors import InputError
 from hf_audio.gray_images import decode_features
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.label_quality.clip_vectors import clips_of
 
 REPO_ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ from hf_audio.data.feature_format import ClipColumns, feature_schema
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.files import write_atomically
 from hf_audio.gray_images import decode_features, encode_features
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 NAMES = LabelSpace(("cello", "flute"), SINGLE_LABEL)
 

@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader
 from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
-from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, clip_key, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import check_same_extractor, load_features
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 
 @pytest.fixture(scope="module")

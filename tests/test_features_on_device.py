@@ -18,13 +18,13 @@ from hf_audio.baselines import window_statistics
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading import feature_statistics
 from hf_audio.data.loading.computed_features import as_read_by, computed_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.data.loading.feature_statistics import chosen_windows
-from hf_audio.data.loading.features_dataset import FeatureCollator
 from hf_audio.errors import InputError
 from hf_audio.figures.clips import clip_durations
 from hf_audio.kinds import KINDS
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.models import build_model
 from hf_audio.models.usage import usage_in

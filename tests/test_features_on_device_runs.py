@@ -22,7 +22,7 @@ from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.computed_features import computed_features
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.models.spectrogram_pretraining import pretraining_model
 from hf_audio.publishing.handlers.network import EndpointHandler

@@ -30,8 +30,8 @@ from hf_audio.figures.page import player
 from hf_audio.figures.projections import project
 from hf_audio.figures.variances import feature_variances
 from hf_audio.figures.windows import class_distribution, feature_groups, means_plot, windows_plot
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,8 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.index.columns import names_in, of_split
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
-from hf_audio.data.loading.features_dataset import clip_key, load_features
+from hf_audio.data.loading.feature_collator import clip_key
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.metrics import ClipScores
 from hf_audio.preparation import build_corpus_features, corpora_of, corpus_clips
 from hf_audio.preparation.joining import Part, join

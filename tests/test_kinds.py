@@ -21,8 +21,9 @@ from hf_audio.analysis.data_figures import draw_features
 from hf_audio.baselines import linear_scores
 from hf_audio.classical_models.window_vectors import VectorReader
 from hf_audio.config import FeatureConfig
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.data.loading.feature_table import features_to_csv
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS, CardText, Form, Kind, WindowExtractor, kind_named, kind_of, kind_of_extractor
 from hf_audio.limits import FIELDS

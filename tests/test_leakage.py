@@ -15,9 +15,9 @@ from hf_audio import Clip, DataConfig, FeatureConfig, InputError, LabelSpace, le
 from hf_audio.copies import Pairs, similarities, sketch_windows, threshold_above
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import index_of
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.leakage import inflated_accuracy
 from hf_audio.leakage.inflated_accuracy import train_both_ways

@@ -16,9 +16,9 @@ from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.recordings import audio
 from hf_audio.data.recordings.audio import AudioError, read_audio, read_pieces
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.windows import cut_windows, stretches
 

@@ -26,7 +26,7 @@ from hf_audio.data.index.columns import check_disjoint, groups_and_splits
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, MixPart, index_of, rows_of
 from hf_audio.finished_work import differences
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.preparation import build_corpus_features
 
 ROOT = Path(__file__).parents[1]

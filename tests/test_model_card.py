@@ -20,7 +20,7 @@ from hf_audio.analysis.evaluation import evaluate_model
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.recordings.audio import read_audio
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint
 from hf_audio.models.lora import add_lora
 from hf_audio.models.origin import origin_of

@@ -14,8 +14,8 @@ from hf_audio import parse_recipe, prepare_features, prepare_model, train_model
 from hf_audio.augment import Compose
 from hf_audio.augment.waveform import example_waveform_steps
 from hf_audio.kinds import KINDS, OfSound
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.models.recurrence import Recurrence
 

@@ -16,7 +16,8 @@ from transformers import FeatureExtractionMixin
 
 from hf_audio.augment import Compose, Normalization, SpecAugment, Warp
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.extractors.fbank import FbankFeatureExtractor
 from hf_audio.kinds import Form, kind_of_extractor
 from hf_audio.models import build_model

@@ -33,7 +33,7 @@ from hf_audio.data.building.checked_clips import check_clips
 from hf_audio.data.building.description import describe_build
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, index_of, rows_of
-from hf_audio.data.loading.features_dataset import FeatureCollator
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.errors import InputError
 from hf_audio.finished_work import differences
 from hf_audio.preparation import build_corpus_features

@@ -27,7 +27,7 @@ from hf_audio.data.index.mixtures import mix_clips
 from hf_audio.data.index.table import Clip, index_of
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS, WindowExtractor
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.preparation.window_lengths import check_window_ahead, default_window_s, longest_clip_s
 
 SMALL = 400_000  # bytes of a piece, in which are 10 of these recordings

@@ -16,7 +16,7 @@ from hf_audio.data.building.build import build_features
 from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.recordings import hub_files
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.preparation.window_lengths import default_window_s
 
 REPO = "alice/tones"

@@ -14,11 +14,12 @@ from training_run import CLASSES, WINDOW_S, build_tiny_features, sound, tiny_mod
 from transformers import ASTFeatureExtractor
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
-from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds import KINDS
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.models.usage import Usage, write_usage

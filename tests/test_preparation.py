@@ -13,7 +13,8 @@ from corpus_trees import TREES
 
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.index.table import index_of, rows_of
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.recordings import lengths
 from hf_audio.errors import InputError
 from hf_audio.preparation import build_corpus_features, corpus_clips, default_window_s

@@ -15,7 +15,7 @@ from hf_audio.config import DataConfig, FeatureConfig
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.pseudo_labels import CONFIDENCE, PseudoLabel, pseudo_labels_text, read_pseudo_labels, target_of
 from hf_audio.data.index.table import rows_of
-from hf_audio.data.loading.features_dataset import FeatureCollator
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.label_quality.confident import agreement, confident_labels
 from hf_audio.preparation import corpus_as_it_is
 from hf_audio.training import Classification

@@ -23,7 +23,7 @@ from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of, rows_of
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.models.usage import Usage
 from hf_audio.predictor import Predictor
 from hf_audio.publishing.model_card import write_model_card

@@ -30,12 +30,13 @@ from torch.utils.data import DataLoader
 from training_run import trainer_of
 
 from hf_audio.data.index.labels import SINGLE_LABEL
-from hf_audio.data.loading.features_dataset import FeatureCollator, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.streaming import StreamedBatches, StreamedWindows
 from hf_audio.errors import InputError
 from hf_audio.gray_images import decode_features, read_pixels
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.classical import ClassicalFeatures
-from hf_audio.kinds.spectrogram import Spectrogram
 from hf_audio.kinds.waveform import Waveform, decode_waveform
 
 ELSEWHERE = "http://127.0.0.1:9/image.png"

@@ -30,7 +30,7 @@ from hf_audio.data.recordings.audio import MAX_SAMPLES, AudioError, read_audio
 from hf_audio.data.tables import csv_text, read_table, written_rows
 from hf_audio.errors import as_html
 from hf_audio.files import read_yaml
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.label_quality.agreement import label_agreement
 from hf_audio.terminal import named_logger, progress, show
 

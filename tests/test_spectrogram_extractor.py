@@ -11,7 +11,7 @@ from chord_sounds import RATE, music, stereo_music
 
 from hf_audio.extractors.compiled_librosa import librosa
 from hf_audio.extractors.spectrogram import CHANNELS, SpectrogramFeatureExtractor
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 
 pytestmark = pytest.mark.timeout(60)
 

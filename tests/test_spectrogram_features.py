@@ -20,12 +20,13 @@ from hf_audio.config import FeatureConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
-from hf_audio.data.loading.features_dataset import FeatureCollator, check_same_extractor, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import check_same_extractor, load_features
 from hf_audio.data.recordings.audio import AudioError, read_audio
 from hf_audio.errors import InputError
 from hf_audio.extractors.spectrogram import CHANNELS
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform, decode_waveform, encode_waveform
 from hf_audio.preparation import window_extractor
 from hf_audio.publishing.dataset_card import write_dataset_card

@@ -16,7 +16,7 @@ from corpus_trees import solo_tree
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from hf_audio import load_features, parse_recipe
-from hf_audio.data.loading.features_dataset import FeatureCollator
+from hf_audio.data.loading.feature_collator import FeatureCollator
 from hf_audio.preparation import window_extractor
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "cnn_solo.py"

@@ -8,11 +8,11 @@ import torch
 from transformers import WhisperFeatureExtractor
 
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
-from hf_audio.data.loading import features_dataset
-from hf_audio.data.loading.features_dataset import STORED, FeatureCollator
+from hf_audio.data.loading import feature_collator
+from hf_audio.data.loading.feature_collator import STORED, FeatureCollator
 from hf_audio.kinds import KINDS
-from hf_audio.kinds.fbank import KaldiFbank
-from hf_audio.kinds.spectrogram import Spectrogram
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
+from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.waveform import Waveform
 
 LABELS = LabelSpace(("a", "b"), SINGLE_LABEL)
@@ -98,5 +98,5 @@ def test_workers_make_inputs_themselves_where_no_accelerator_would(monkeypatch):
     _, stored = collators(KaldiFbank(num_mel_bins=32).to_feature_extractor(20, 0.0, 0.5))
     for has_accelerator, in_worker, is_stored in ((False, True, False), (False, False, True), (True, True, True)):
         monkeypatch.setattr(torch.accelerator, "is_available", lambda found=has_accelerator: found)
-        monkeypatch.setattr(features_dataset, "get_worker_info", lambda found=in_worker: found or None)
+        monkeypatch.setattr(feature_collator, "get_worker_info", lambda found=in_worker: found or None)
         assert (STORED in stored(rows)) == is_stored

@@ -22,7 +22,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, index_of
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ import tone_corpus
 from torch.utils.data import DataLoader
 
 from hf_audio.data.loading import values_in_place
-from hf_audio.data.loading.features_dataset import FeatureCollator, clip_key, load_features
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.values_in_place import file_version
 from hf_audio.errors import InputError
 from hf_audio.kinds.waveform import Waveform
 from hf_audio.parsing import parse_recipe
-from hf_audio.stages import _stored_features
+from hf_audio.recipe_features import stored_features
 
 
 @pytest.fixture(scope="module")
@@ -105,5 +106,5 @@ def test_a_recipe_shuffles_a_local_folder_whole_and_streams_from_the_hub(hub, fo
     argv = ["--features", "waveform", "--output_dir", str(tmp_path / "run"), "--dataset"]
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     hub.create("datasets", "alice/in-place", files)
-    found = [_stored_features(parse_recipe({}, argv=[*argv, name])) for name in (str(folder), "alice/in-place")]
+    found = [stored_features(parse_recipe({}, argv=[*argv, name])) for name in (str(folder), "alice/in-place")]
     assert [type(features.splits["train"]) for features in found] == [datasets.Dataset, datasets.IterableDataset]

@@ -17,7 +17,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.errors import InputError
 from hf_audio.kinds import WindowExtractor
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 CARD = CorpusCard("Tones", license="CC0 1.0", may_redistribute=True)
 LABELS = LabelSpace(("high", "low", "middle"), "single_label_classification")

@@ -24,8 +24,9 @@ from hf_audio.data.building.shard_rows import shard_writer
 from hf_audio.data.feature_format import shard_names
 from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, load_features
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.training import AudioTrainer, Classification, PatchDropout, training_arguments
 

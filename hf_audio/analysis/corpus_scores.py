@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.loading.feature_collator import clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.metrics import METRIC_NAMES, ClipScores, classification_metrics, main_metrics
 from hf_audio.preparation.joining import CORPUS
 

@@ -18,7 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import FeatureExtractionMixin, PreTrainedModel
 
 from hf_audio.analysis.evaluation import judge
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.files import read_json
 from hf_audio.metrics import METRIC_NAMES, main_metrics

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key, load_features
+from hf_audio.data.loading.feature_collator import clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form, names_of
 from hf_audio.predictions import WindowEmbeddings

@@ -1,8 +1,9 @@
 """Settings that would do nothing: each is an error that says what to do, for a report must only hold what acted.
 
-Which setting needs which is a line here, whatever groups they are of. Only what a user gives is asked about; a recipe's
-own values may wait for the setting that they need. `stored_features` is no setting but a fact: whether --dataset holds
-features that were built already, which of one on the Hub is known only when the Hub is asked.
+Which setting needs which is a line here, or beside a group where it is that group's own (`loss_needs.py` and its kin).
+Only what a user gives is asked about; a recipe's own values may wait for the setting that they need. `stored_features`
+is no setting but a fact: whether --dataset holds features that were built already, which of one on the Hub is known
+only when the Hub is asked.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from hf_audio.config.augment import AugmentConfig
-from hf_audio.config.data import DataConfig, MixingConfig
-from hf_audio.config.distilling import DistillingConfig
+from hf_audio.config.data import DataConfig
+from hf_audio.config.distilling_needs import DISTILLING_NEEDS
+from hf_audio.config.features import MixingConfig
 from hf_audio.config.loss import LossConfig
+from hf_audio.config.loss_needs import LOSS_NEEDS
 from hf_audio.config.model import HEAD_FLAGS
-from hf_audio.config.needs import Needs, names_of
-from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
+from hf_audio.config.needs import Needs, as_typed, names_of
+from hf_audio.config.optimizing_needs import OPTIMIZING_NEEDS
 from hf_audio.config.spectrogram_needs import SPECTROGRAM_NEEDS
 from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.config.waveform_needs import WAVEFORM_NEEDS
@@ -30,8 +33,6 @@ WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
 OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
-
-OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
 
 NEEDS = (
     Needs(
@@ -83,40 +84,7 @@ NEEDS = (
     Needs(("lora_alpha", "lora_dropout"), lambda run: run.lora_rank > 0, "give --lora_rank too, or leave it out"),
     *SPECTROGRAM_NEEDS,
     *WAVEFORM_NEEDS,
-    Needs(("focal_gamma",), lambda run: run.loss == "focal", "it is of --loss focal: give that too, or leave it out"),
-    Needs(
-        ("positive_gamma", "negative_gamma", "negative_margin"),
-        lambda run: run.loss == "asymmetric",
-        "it is of --loss asymmetric: give that too, or leave it out",
-    ),
-    Needs(
-        ("families", "within_family"),
-        lambda run: run.loss == "family",
-        "it is of --loss family: give that too, or leave it out",
-    ),
-    Needs(
-        ("triplet_margin",),
-        lambda run: run.triplet_weight > 0,
-        "there is no triplet loss: give --triplet_weight too, e.g. 0.1, or leave it out",
-    ),
-    Needs(
-        ("center_learning_rate",),
-        lambda run: run.center_weight > 0,
-        "there are no centers: give --center_weight too, e.g. 0.003, or leave it out",
-    ),
-    Needs(
-        ("triplet_weight",),
-        lambda run: (
-            run.triplet_weight == 0
-            or bool(run.mixup_alpha) * run.mixup_probability + bool(run.cutmix_alpha) * run.cutmix_probability < 1
-        ),
-        "mixup or CutMix leave no window of one class to compare: lower their probability, or leave it out",
-    ),
-    Needs(
-        ("triplet_weight",),
-        lambda run: run.triplet_weight == 0 or run.per_device_train_batch_size > 2,
-        "it compares each window with two others of its micro-batch: give --per_device_train_batch_size 3 or more",
-    ),
+    *LOSS_NEEDS,
     Needs(("network_features",), lambda run: run.network, "it is read by --network: give one, or leave it out"),
     Needs(
         ("mask_fraction", "decoder_width", "decoder_layers"),
@@ -132,17 +100,7 @@ NEEDS = (
         lambda run: not run.objective,
         "pretraining hides or shuffles patches itself and augments nothing: leave it out",
     ),
-    Needs(
-        ("distillation_weight", "distillation_temperature", "teacher_revision"),
-        lambda run: run.teacher or run.teacher_logits,
-        "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
-    ),
-    Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
-    Needs(
-        sorted(names_of(DistillingConfig)),
-        lambda run: not run.objective,
-        "pretraining has no classes that a teacher could know: leave it out",
-    ),
+    *DISTILLING_NEEDS,
     *(
         Needs(
             (f"{what}_steps",),
@@ -158,20 +116,22 @@ NEEDS = (
     ),
     Needs(
         ("warmup_steps",),
-        lambda run: run.lr_schedule or _text(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
+        lambda run: run.lr_schedule or as_typed(run.lr_scheduler_type) not in WITHOUT_WARM_UP,
         "this --lr_scheduler_type has no warm-up: leave it out, or give constant_with_warmup, cosine or linear",
     ),
     Needs(
         ("lr_scheduler_kwargs",),
-        lambda run: not _text(run.lr_scheduler_type).startswith("constant"),
+        lambda run: not as_typed(run.lr_scheduler_type).startswith("constant"),
         "a constant --lr_scheduler_type reads none: leave it out",
     ),
     *(
-        Needs((name,), lambda run: _text(run.eval_strategy) != "no", "nothing is evaluated in training: leave it out")
+        Needs(
+            (name,), lambda run: as_typed(run.eval_strategy) != "no", "nothing is evaluated in training: leave it out"
+        )
         for name in ("eval_delay", "eval_on_start", "early_stopping_patience")
     ),
     *(
-        Needs((name,), lambda run: _text(run.save_strategy) != "no", "no checkpoint is written: leave it out")
+        Needs((name,), lambda run: as_typed(run.save_strategy) != "no", "no checkpoint is written: leave it out")
         for name in ("save_total_limit", "early_stopping_patience")
     ),
     Needs(
@@ -181,7 +141,7 @@ NEEDS = (
     ),
     Needs(
         ("optim_target_modules",),
-        lambda run: any(name in _text(run.optim) for name in ("galore", "apollo")),
+        lambda run: any(name in as_typed(run.optim) for name in ("galore", "apollo")),
         "it is of --optim galore_adamw, apollo_adamw and the like: give one, or leave it out",
     ),
     Needs(("fsdp_config",), lambda run: run.fsdp, "it is of --fsdp: give that too, or leave it out"),
@@ -198,8 +158,8 @@ NEEDS = (
     Needs(
         ("metric_for_best_model",),
         lambda run: (
-            "no" not in (_text(run.eval_strategy), _text(run.save_strategy))
-            or _text(run.lr_scheduler_type).startswith(("reduce", "greedy"))
+            "no" not in (as_typed(run.eval_strategy), as_typed(run.save_strategy))
+            or as_typed(run.lr_scheduler_type).startswith(("reduce", "greedy"))
         ),
         "it chooses among checkpoints by their scores: set --eval_strategy and --save_strategy both to epoch",
     ),
@@ -220,67 +180,8 @@ NEEDS = (
         lambda run: "trackio" in run.report_to,
         "it is for --report_to trackio: give that too, or leave it out",
     ),
-    Needs(
-        ("lr_scheduler_type", "lr_scheduler_kwargs"),
-        lambda run: not run.lr_schedule,
-        "--lr_schedule is the schedule: leave one of the two out",
-    ),
-    Needs(
-        ("lr_decay_factor", "lr_decay_epochs"),
-        lambda run: run.lr_schedule in ("step", "exponential"),
-        "it is of --lr_schedule step and exponential: give one, or leave it out",
-    ),
-    Needs(
-        (*OF_LAYERS, "balanced_sampling"),
-        lambda run: not run.objective,
-        "pretraining trains all layers alike and looks at no labels: leave it out",
-    ),
-    Needs(
-        OF_LAYERS,
-        lambda run: run.freeze != "backbone",
-        "--freeze backbone trains the head alone: leave one of the two out",
-    ),
-    Needs(
-        ("layer_decay", "head_learning_rate", "center_weight"),
-        lambda run: not _text(run.optim).startswith(LAYERWISE_OPTIMIZERS),
-        "this --optim takes a model's layers apart by itself, and nothing else: leave it out, or give another --optim",
-    ),
-    Needs(
-        ("unfreeze_epochs",),
-        lambda run: run.freeze == "none" and not run.lora_rank,
-        "--freeze and --lora_rank say for good what is trained: leave one of them out",
-    ),
-    Needs(
-        ("unfreeze_epochs", "torch_compile"),
-        lambda run: not (run.unfreeze_epochs and run.torch_compile),
-        "each layer that --unfreeze_epochs unfreezes would have all compiled anew: leave one of the two out",
-    ),
-    Needs(
-        ("unfreeze_epochs", "ema_decay", "swa_epochs"),
-        lambda run: not (run.fsdp or run.deepspeed),
-        "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
-    ),
-    Needs(
-        ("swa_epochs", "early_stopping_patience"),
-        lambda run: not (run.swa_epochs and run.early_stopping_patience),
-        "early stopping may end training before the last epochs, which --swa_epochs averages: leave one of the two out",
-    ),
-    Needs(
-        ("balanced_sampling", "class_weights"),
-        lambda run: "none" in (run.balanced_sampling, run.class_weights),
-        "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
-    ),
-    Needs(
-        ("balanced_sampling",),
-        lambda run: run.train_sampling_strategy == "random",
-        "--train_sampling_strategy sequential draws nothing: leave one of the two out",
-    ),
+    *OPTIMIZING_NEEDS,
 )
-
-
-def _text(chosen: Any) -> str:
-    """A choice as it is typed; TrainingArguments make enumerations of some."""
-    return getattr(chosen, "value", chosen)
 
 
 def require_acting(given: Collection[str], settings: Mapping[str, Any]) -> None:

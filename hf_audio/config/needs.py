@@ -18,3 +18,8 @@ class Needs(NamedTuple):
     settings: Collection[str]
     holds: Callable[[Any], Any]
     otherwise: str
+
+
+def as_typed(choice: Any) -> str:
+    """A choice as it is typed; TrainingArguments make enumerations of some."""
+    return getattr(choice, "value", choice)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_audio.config.augment import AugmentConfig
-from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, FeatureConfig, MixingConfig, SplitConfig
+from hf_audio.config.data import BuildConfig, CorpusConfig, DataConfig, SplitConfig
 from hf_audio.config.distilling import DistillingConfig
+from hf_audio.config.features import FeatureConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.optimizing import OptimizingConfig

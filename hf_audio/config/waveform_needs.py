@@ -1,4 +1,4 @@
-"""What settings of waveform augmentation need to do anything."""
+"""Which settings of augmentation of waveforms do nothing without others."""
 
 from __future__ import annotations
 

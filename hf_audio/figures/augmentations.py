@@ -20,7 +20,7 @@ from hf_audio.config import AugmentConfig
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.figures.page import Row, Table, inline_plot, page
 from hf_audio.gray_images import gray_png
-from hf_audio.kinds.fbank import KaldiFbank
+from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 PEAK = 0.8  # of what is played
 DRAWN_DB = 60.0  # from the loudest to what is white

@@ -7,7 +7,8 @@ import torch
 from matplotlib.figure import Figure
 
 from hf_audio.augment import BeforeFeatures, Compose
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.figures.figures import new_figure, short_name
 
 NUM_WINDOWS = 5

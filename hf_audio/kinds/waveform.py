@@ -22,10 +22,10 @@ from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor, Whisp
 
 from hf_audio.errors import InputError, one_line
 from hf_audio.kinds._cut_sound import CutSound
+from hf_audio.kinds._kaldi_fbank import KaldiFbank, fbank_frame_s
 from hf_audio.kinds._kind import CardText, Form, Kind
 from hf_audio.kinds._stored_values import heads_of
 from hf_audio.kinds._whisper_log_mel import whisper_log_mel
-from hf_audio.kinds.fbank import KaldiFbank, fbank_frame_s
 from hf_audio.limits import FIELDS
 
 HIGHEST_FLAC_RATE = 655_350

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from hf_audio.baselines import window_statistics
 from hf_audio.data.index.columns import is_one_of
-from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.loading.feature_collator import clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.predictor import Predictor
 

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from hf_audio.baselines import fit_linear, window_statistics
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.loading.features_dataset import FeatureDataset, clip_key
+from hf_audio.data.loading.feature_collator import clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.splits.groups import draw_at_random
 from hf_audio.errors import InputError
 from hf_audio.figures.page import Row, Table

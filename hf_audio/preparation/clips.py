@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 
 from hf_audio.config import CorpusConfig, DataConfig, MixingConfig, SplitConfig
 from hf_audio.corpora import corpus_named
-from hf_audio.corpora.folder import Reading
 from hf_audio.corpora.folder.idle import IdleError, each_read
-from hf_audio.data.index.columns import names_in, with_split, with_values
+from hf_audio.data.index.columns import names_in, with_values
 from hf_audio.data.index.label_overrides import CorrectedLabels, correct_labels
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
 from hf_audio.data.index.mixtures import mix_clips
 from hf_audio.data.index.pseudo_labels import read_pseudo_labels
-from hf_audio.data.index.table import CLIP_COLUMNS, CorpusCard
+from hf_audio.data.index.table import CorpusCard
 from hf_audio.data.index.understanding import Understanding
 from hf_audio.data.sharing.columns import as_stored
 from hf_audio.data.splits.assigning import assign_splits
@@ -27,6 +26,7 @@ from hf_audio.errors import InputError
 from hf_audio.preparation.acting_splits import require_acting_splits
 from hf_audio.preparation.joining import CORPUS, Part, join
 from hf_audio.preparation.label_map import read_label_map, with_names
+from hf_audio.preparation.negatives import negatives_of
 from hf_audio.preparation.protocols import (
     also_understood,
     saying,
@@ -35,7 +35,7 @@ from hf_audio.preparation.protocols import (
     with_understanding,
     with_what_was_done,
 )
-from hf_audio.preparation.read_corpora import read_corpus, recordings
+from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.preparation.sample_rates import with_low_rates
 from hf_audio.preparation.sources import each_corpus, require_one_source
 
@@ -80,7 +80,7 @@ def corpus_clips(
     if data.several_labels and (given is None or "several_labels" in given):
         _require_one_label(parts)
     clips, labels, card, understanding = _divided(parts, data) if len(parts) == 1 else _joined(parts, data, tell)
-    negatives, told = _negatives(data, labels)
+    negatives, told = negatives_of(data, labels)
     if told and tell:
         tell(told)
     if data.num_corpora > 1:
@@ -259,27 +259,6 @@ def _with_splits(found: CorpusClips, data: SplitConfig) -> CorpusClips:
     )
     said = tested_on(data, set(names_in(found.clips["split"])))
     return found._replace(clips=clips, card=saying(found.card, said))
-
-
-def _negatives(data: CorpusConfig, labels: LabelSpace) -> tuple[pa.Table, str]:
-    """Training clips of another corpus that have none of the classes, none where none is named, and how it was read."""
-    if not data.negatives:
-        return CLIP_COLUMNS.empty_table(), ""
-    if not labels.is_multi_label:
-        raise InputError(
-            f"--negatives {data.negatives} are clips without any class, but each clip has exactly one here: they need "
-            "a corpus with several labels a clip, --several_labels, or a class folder of their own"
-        )
-    name = data.negatives
-    root = recordings(name, data.negatives_dir, "--negatives_dir")
-    clips, understanding = corpus_named(name).read(root, Reading())
-    told = f"Of --negatives {name}: {understanding.paragraph()}" if understanding else ""
-    clips = with_split(clips.select(CLIP_COLUMNS.names), "train")
-    for column in ("clip_id", "group"):
-        clips = with_values(clips, column, pc.binary_join_element_wise(name, clips[column], "/"))
-    for column in ("labels", "unknown"):
-        clips = with_values(clips, column, [()] * len(clips))
-    return clips, told
 
 
 def _corrected(clips: pa.Table, labels: LabelSpace, data: CorpusConfig) -> CorrectedLabels:

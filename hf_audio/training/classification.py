@@ -25,7 +25,8 @@ from transformers import PreTrainedModel
 
 from hf_audio.config import LossConfig
 from hf_audio.data.index.pseudo_labels import CONFIDENCE
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset
+from hf_audio.data.loading.feature_collator import FeatureCollator
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.losses import TaskLoss, class_weights_from_counts
 from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validation_metrics

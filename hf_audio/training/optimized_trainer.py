@@ -22,7 +22,7 @@ from hf_audio.training.unfreezing import GradualUnfreezing
 
 
 class OptimizedTrainer(Trainer):
-    """The half of AudioTrainer that is about finding weights.
+    """The part of AudioTrainer that is about finding weights.
 
     Attributes:
         objective: what is asked of the model.

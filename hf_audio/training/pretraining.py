@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.kinds import Form
 from hf_audio.models.spectrogram_pretraining import PretrainingModel, PretrainingOutput, stock_classifier

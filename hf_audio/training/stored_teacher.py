@@ -18,7 +18,8 @@ from datasets import Dataset
 from torch import Tensor
 
 from hf_audio.data.loading.dataset_files import download_file
-from hf_audio.data.loading.features_dataset import FeatureCollator, FeatureDataset, clip_key
+from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
+from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.files import MAX_TABLE_BYTES
 from hf_audio.hub_access import hub_errors_in_words

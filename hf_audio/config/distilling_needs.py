@@ -1,0 +1,20 @@
+"""Which settings of distillation do nothing without others."""
+
+from __future__ import annotations
+
+from hf_audio.config.distilling import DistillingConfig
+from hf_audio.config.needs import Needs, names_of
+
+DISTILLING_NEEDS = (
+    Needs(
+        ("distillation_weight", "distillation_temperature", "teacher_revision"),
+        lambda run: run.teacher or run.teacher_logits,
+        "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
+    ),
+    Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
+    Needs(
+        sorted(names_of(DistillingConfig)),
+        lambda run: not run.objective,
+        "pretraining has no classes that a teacher could know: leave it out",
+    ),
+)

@@ -1,0 +1,66 @@
+"""Which settings of optimization do nothing without others."""
+
+from __future__ import annotations
+
+from hf_audio.config.needs import Needs, as_typed
+from hf_audio.config.optimizing import LAYERWISE_OPTIMIZERS
+
+OF_LAYERS = ("layer_decay", "head_learning_rate", "unfreeze_epochs")  # settings that tell layers apart
+
+OPTIMIZING_NEEDS = (
+    Needs(
+        ("lr_scheduler_type", "lr_scheduler_kwargs"),
+        lambda run: not run.lr_schedule,
+        "--lr_schedule is the schedule: leave one of the two out",
+    ),
+    Needs(
+        ("lr_decay_factor", "lr_decay_epochs"),
+        lambda run: run.lr_schedule in ("step", "exponential"),
+        "it is of --lr_schedule step and exponential: give one, or leave it out",
+    ),
+    Needs(
+        (*OF_LAYERS, "balanced_sampling"),
+        lambda run: not run.objective,
+        "pretraining trains all layers alike and looks at no labels: leave it out",
+    ),
+    Needs(
+        OF_LAYERS,
+        lambda run: run.freeze != "backbone",
+        "--freeze backbone trains the head alone: leave one of the two out",
+    ),
+    Needs(
+        ("layer_decay", "head_learning_rate", "center_weight"),
+        lambda run: not as_typed(run.optim).startswith(LAYERWISE_OPTIMIZERS),
+        "this --optim takes a model's layers apart by itself, and nothing else: leave it out, or give another --optim",
+    ),
+    Needs(
+        ("unfreeze_epochs",),
+        lambda run: run.freeze == "none" and not run.lora_rank,
+        "--freeze and --lora_rank say for good what is trained: leave one of them out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "torch_compile"),
+        lambda run: not (run.unfreeze_epochs and run.torch_compile),
+        "each layer that --unfreeze_epochs unfreezes would have all compiled anew: leave one of the two out",
+    ),
+    Needs(
+        ("unfreeze_epochs", "ema_decay", "swa_epochs"),
+        lambda run: not (run.fsdp or run.deepspeed),
+        "it is for whole weights, which --fsdp and --deepspeed divide among processes: leave it out",
+    ),
+    Needs(
+        ("swa_epochs", "early_stopping_patience"),
+        lambda run: not (run.swa_epochs and run.early_stopping_patience),
+        "early stopping may end training before the last epochs, which --swa_epochs averages: leave one of the two out",
+    ),
+    Needs(
+        ("balanced_sampling", "class_weights"),
+        lambda run: "none" in (run.balanced_sampling, run.class_weights),
+        "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
+    ),
+    Needs(
+        ("balanced_sampling",),
+        lambda run: run.train_sampling_strategy == "random",
+        "--train_sampling_strategy sequential draws nothing: leave one of the two out",
+    ),
+)
