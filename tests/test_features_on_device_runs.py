@@ -85,6 +85,8 @@ def test_the_report_says_what_was_stored_and_what_was_computed(run):
     assert report["settings"]["features"]["features_on_device"] is True
     assert report["settings"]["waveform_augment"]["wave_noise_probability"] == 0.5
     assert "Noise(" in report["training"]["settings"]["augmentation"]
+    card = (run / "README.md").read_text()
+    assert "| augmentation | Noise" in card and "| loss | cross-entropy" in card, "the card says what acted"
     config = json.loads((run / "config.json").read_text())
     assert (config["window_s"], config["hop_s"], config["cut_as"]) == (0.4, 0.13, "waveform")
     assert SampleWindows(**config["sample_windows"]) == (6400, 2080, 400, 1)

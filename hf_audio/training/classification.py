@@ -151,6 +151,7 @@ class Classification(Objective):
             **self.window_losses.settings(),
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
+            "augmentation_steps": [type(step).__name__ for step in getattr(augment, "steps", ())],
             **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
             **(self.patch_dropout.settings() if self.patch_dropout else {}),
         }
