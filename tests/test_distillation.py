@@ -163,6 +163,22 @@ def test_a_head_with_a_margin_has_no_logits_to_compare(tiny_features):
         objective.attach(model)
 
 
+def test_metadata_is_the_same_to_model_and_teacher(tiny_features):
+    """Numbers of values travel in a batch: to a teacher with other values they would be other words."""
+    model, teacher = tiny_model(tiny_features), teacher_of(tiny_features)
+    teacher.model.config.metadata = {"room": ["hall", "studio"]}
+    objective = Classification(tiny_features, distillation=Distillation(teacher, tiny_features.labels))
+    for same in ({}, {"room": ["hall", "studio"]}):
+        model.config.metadata = same
+        objective.attach(model)
+    for other in ({"room": ["studio"]}, {"mood": ["hall", "studio"]}):
+        model.config.metadata = other
+        with pytest.raises(
+            InputError, match=r"t reads other metadata \(room: hall, studio\) than the model \(.*studio"
+        ):
+            objective.attach(model)
+
+
 @pytest.mark.parametrize(
     ("theirs", "sentence"),
     [

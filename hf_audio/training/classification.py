@@ -32,7 +32,7 @@ from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validat
 from hf_audio.models.embedding_tap import EmbeddingTap
 from hf_audio.models.heads import MARGIN_HEADS
 from hf_audio.models.inputs import model_inputs, with_own_mask
-from hf_audio.training.distillation import Distillation, refuse_margin, refuse_mixing
+from hf_audio.training.distillation import Distillation, refuse_margin, refuse_mixing, refuse_other_metadata
 from hf_audio.training.objective import Batch, Objective, Places
 from hf_audio.training.patch_dropout import PatchDropout
 
@@ -99,6 +99,8 @@ class Classification(Objective):
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
+            if self.distillation:
+                refuse_other_metadata(self.distillation.teacher, fields)
         if self.patch_dropout:
             self.patch_dropout.attach(model)
         # Only heads with a margin look at labels; the loss is computed here in any case.
