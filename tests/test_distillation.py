@@ -269,7 +269,7 @@ def test_a_run_says_whom_it_learnt_from_and_goes_on_with_the_same_alone(
     assert said["shared_classes"] == 3 and said["weight"] == 0.75 and said["temperature"] == 2.0
     assert "--teacher bob/teacher --distillation_weight 0.75" in report["command"]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "distance to the teacher's answers times 0.75 |" in card
+    assert "the teacher's share 0.75 |" in card
     assert "[bob/teacher]" in card and commit in card and "cc-by-nc-4.0" in card
     assert json.loads((tmp_path / "run" / "checkpoints" / "run.json").read_text())["distillation"] == said
 

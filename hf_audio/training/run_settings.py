@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, TrainerState, TrainingArguments
 
+from hf_audio.config.augment import FRACTIONS
 from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.finished_work import digest, digest_of_folder
@@ -153,8 +154,9 @@ def _objective_in_words(settings: Mapping[str, Any]) -> dict[str, str]:
         f"{what} loss times {settings[f'{what}_weight']:g}" for what in EMBEDDING_LOSSES if f"{what}_weight" in settings
     ]
     if taught := settings.get("distillation"):
-        parts.append(f"distance to the teacher's answers times {taught['weight']:g}")
-    words = {"loss": ", ".join(parts), "augmentation": ", ".join(settings["augmentation_steps"])}
+        parts.append(f"the teacher's share {taught['weight']:g}")
+    dropped = ["PatchDropout"] if any(settings.get(name) for name in FRACTIONS) else []
+    words = {"loss": ", ".join(parts), "augmentation": ", ".join([*settings["augmentation_steps"], *dropped])}
     return {name: value for name, value in words.items() if value}
 
 
