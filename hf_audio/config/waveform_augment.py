@@ -33,11 +33,13 @@ class WaveformAugmentConfig:
     wave_speed_probability: float = setting(
         0.0, "Speed: how likely a window is played faster or slower, pitch and all; 0 is off."
     )
-    wave_speed_ratio: list[float] = span(0.9, 1.1, "Speed: slowest and fastest; 1 is as recorded.")
+    wave_speed_ratio: list[float] = span(0.9, 1.1, "Speed: slowest and fastest, as a ratio; 1 is as recorded.")
     wave_stretch_probability: float = setting(
         0.0, "Time stretch: how likely a window gets faster or slower at the same pitch; 0 is off."
     )
-    wave_stretch_ratio: list[float] = span(0.8, 1.25, "Time stretch: slowest and fastest; 1 is as recorded.")
+    wave_stretch_ratio: list[float] = span(
+        0.8, 1.25, "Time stretch: slowest and fastest, as a ratio; 1 is as recorded."
+    )
     wave_pitch_probability: float = setting(
         0.0, "Pitch shift: how likely a window gets higher or lower in the same time; 0 is off."
     )
@@ -61,7 +63,7 @@ class WaveformAugmentConfig:
         0.5, "Reverberation: how likely a window sounds as in a room of --impulse_responses; 0 is off."
     )
     wave_reverb_rt60_s: list[float] = span(
-        0.1, 0.8, "Reverberation, synthetic: shortest and longest, seconds to fall by 60 dB."
+        0.1, 0.8, "Reverberation, synthetic: shortest and longest reverberation time, in which it falls by 60 dB."
     )
     wave_reverb_direct_db: list[float] = span(
         -3.0, 12.0, "Reverberation, synthetic: direct sound lies least and most so far above the reflections, in dB."
