@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from hf_audio.config.setting import PATH, require_span, require_within, setting
-from hf_audio.errors import unknown_name
+from hf_audio.errors import InputError, unknown_name
 
 SHIFT_MODES = ("roll", "pad")
 CODEC_NAMES = ("mp3", "vorbis", "opus")
@@ -13,6 +13,15 @@ EFFECT_NAMES = (  # as SoX calls them
     *("allpass", "bandreject", "bass", "chorus", "compand", "contrast", "echo", "echos"),
     *("equalizer", "fade", "flanger", "overdrive", "reverse", "treble", "tremolo"),
 )
+
+NO_CHANGE = {  # what leaves a window as it is
+    "wave_speed_ratio": [1.0, 1.0],
+    "wave_stretch_ratio": [1.0, 1.0],
+    "wave_pitch_semitones": [0.0, 0.0],
+    "wave_shift_s": 0.0,
+    "wave_gain_db": [0.0, 0.0],
+    "wave_clip_db": [0.0, 0.0],
+}
 
 
 def span(least: float, most: float, help_text: str) -> list[float]:
@@ -117,6 +126,7 @@ class WaveformAugmentConfig:
     def __post_init__(self) -> None:
         require_within(self, [one.name for one in fields(self) if one.name.endswith("_probability")], 0, 1)
         require_within(self, ("wave_shift_s",), 0)
+        self._refuse_no_change()
         require_span(self, "wave_speed_ratio", 0.5, 2)
         require_span(self, "wave_stretch_ratio", 0.5, 2)
         require_span(self, "wave_pitch_semitones", -12, 12)
@@ -136,3 +146,11 @@ class WaveformAugmentConfig:
             for one in [given] if isinstance(given, str) else given:
                 if one not in known:
                     raise unknown_name(f"--wave_{name}", one, known)
+
+    def _refuse_no_change(self) -> None:
+        """Refuses what is switched on and would leave each window as it is. Raises InputError."""
+        for name, unchanged in NO_CHANGE.items():
+            switch = f"wave_{name.split('_')[1]}_probability"
+            if getattr(self, switch) > 0 and getattr(self, name) == unchanged:
+                found = " ".join(f"{one:g}" for one in unchanged) if isinstance(unchanged, list) else f"{unchanged:g}"
+                raise InputError(f"--{name} {found} changes nothing: give another range, or --{switch} 0")
