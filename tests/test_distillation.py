@@ -195,6 +195,15 @@ def test_a_teacher_of_other_classes_is_refused(tiny_features, theirs, sentence):
         Distillation(teacher_of(tiny_features, labels=theirs), tiny_features.labels)
 
 
+def test_a_teacher_alone_must_know_all_classes_of_which_several_may_apply(tiny_folders):
+    features = load_features(tiny_folders[MULTI_LABEL])
+    some = features.labels.names[:2]
+    teacher = teacher_of(features, labels=LabelSpace(some, MULTI_LABEL))
+    Distillation(teacher, features.labels, weight=0.9)
+    with pytest.raises(InputError, match=f"learns from no labels, and the teacher t does not know {CLASSES[2]}"):
+        Distillation(teacher, features.labels, weight=1.0)
+
+
 def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path):
     def refused(extractor) -> str:
         with pytest.raises(InputError) as error:

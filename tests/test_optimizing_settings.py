@@ -25,6 +25,10 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
             ["--lr_schedule", "step", "--num_train_epochs", "10"],
             "--lr_schedule would do nothing here: training ends bef",
         ),
+        (
+            ["--teacher", "a/b", "--distillation_weight", "1", "--loss", "focal"],
+            "--loss would do nothing here: --distillation_weight 1 learns from the teacher alone",
+        ),
         (["--layer_decay", "0"], "--layer_decay must be a number, between 1e-06 and 1, found 0"),
         (["--layer_decay", "0.7", "--freeze", "backbone"], "--layer_decay would do nothing here: --freeze backbone"),
         (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim takes"),

@@ -85,6 +85,11 @@ class Distillation:
         if self.is_subset:
             lacking = _some([name for name in labels.names if name not in self.shared])
             numbers = (len(self.shared), len(labels))
+            if weight == 1 and labels.is_multi_label:
+                raise InputError(
+                    f"--distillation_weight 1 learns from no labels, and the teacher {teacher.name} does not know "
+                    f"{lacking}, which nothing would then teach: give less than 1"
+                )
             logger.warning("The teacher %s knows %d of %d classes, not %s", teacher.name, *numbers, lacking)
 
     def collator_of(self, collator: Any) -> Any:
