@@ -19,6 +19,7 @@ from hf_audio.files import open_regular, read_json, write_json
 
 DIGEST = re.compile(r"[0-9a-f]{16,64}")  # says nothing to people: only its name does
 LONGEST_SHOWN = 80  # characters of a value
+SHOWN_BEFORE = 32  # of them in front of a difference
 MAX_NAMED = 4
 OF_A_MODEL = re.compile(
     r"(config|preprocessor_config|adapter_config|manifest)\.json|.*\.(safetensors|skops|bin|parquet)"
@@ -62,7 +63,8 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], within: str
             words += differences(was, now, f"{within}{name}.")
         elif was != now:
             is_digest = any(isinstance(one, str) and DIGEST.fullmatch(one) for one in (was, now))
-            words.append(within + (name if is_digest else f"{name} was {_shown(was)} and now is {_shown(now)}"))
+            shown = name if is_digest else "{} was {} and now is {}".format(name, *_shown(was, now))
+            words.append(within + shown)
     return words
 
 
@@ -95,9 +97,18 @@ def digest_of_folder(folder: Path) -> str:
     return digest([part.as_posix(), _content(folder / part)] for part in parts)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ..."
+def _shown(was: Any, now: Any) -> tuple[str, str]:
+    """Two values that differ, long ones from a little before the place where they begin to."""
+    texts = repr(was), repr(now)
+    alike = next((place for place, (one, two) in enumerate(zip(*texts, strict=False)) if one != two), 0)
+    is_long = max(map(len, texts)) > LONGEST_SHOWN
+    start = texts[0].rfind(" ", 0, max(0, alike - SHOWN_BEFORE)) + 1 if is_long else 0  # of a whole word
+    return tuple(
+        ("... " if start else "")
+        + text[start : start + LONGEST_SHOWN]
+        + (" ..." if len(text) > start + LONGEST_SHOWN else "")
+        for text in texts
+    )
 
 
 def _content(path: Path) -> int | str:

@@ -163,6 +163,22 @@ def test_a_head_with_a_margin_has_no_logits_to_compare(tiny_features):
         objective.attach(model)
 
 
+def test_metadata_is_the_same_to_model_and_teacher(tiny_features):
+    """Numbers of values travel in a batch: to a teacher with other values they would be other words."""
+    model, teacher = tiny_model(tiny_features), teacher_of(tiny_features)
+    teacher.model.config.metadata = {"room": ["hall", "studio"]}
+    objective = Classification(tiny_features, distillation=Distillation(teacher, tiny_features.labels))
+    for same in ({}, {"room": ["hall", "studio"]}):
+        model.config.metadata = same
+        objective.attach(model)
+    for other in ({"room": ["studio"]}, {"mood": ["hall", "studio"]}):
+        model.config.metadata = other
+        with pytest.raises(
+            InputError, match=r"t reads other metadata \(room: hall, studio\) than the model \(.*studio"
+        ):
+            objective.attach(model)
+
+
 @pytest.mark.parametrize(
     ("theirs", "sentence"),
     [
@@ -177,6 +193,15 @@ def test_a_head_with_a_margin_has_no_logits_to_compare(tiny_features):
 def test_a_teacher_of_other_classes_is_refused(tiny_features, theirs, sentence):
     with pytest.raises(InputError, match=sentence):
         Distillation(teacher_of(tiny_features, labels=theirs), tiny_features.labels)
+
+
+def test_a_teacher_alone_must_know_all_classes_of_which_several_may_apply(tiny_folders):
+    features = load_features(tiny_folders[MULTI_LABEL])
+    some = features.labels.names[:2]
+    teacher = teacher_of(features, labels=LabelSpace(some, MULTI_LABEL))
+    Distillation(teacher, features.labels, weight=0.9)
+    with pytest.raises(InputError, match=f"learns from no labels, and the teacher t does not know {CLASSES[2]}"):
+        Distillation(teacher, features.labels, weight=1.0)
 
 
 def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path):
@@ -253,6 +278,7 @@ def test_a_run_says_whom_it_learnt_from_and_goes_on_with_the_same_alone(
     assert said["shared_classes"] == 3 and said["weight"] == 0.75 and said["temperature"] == 2.0
     assert "--teacher bob/teacher --distillation_weight 0.75" in report["command"]
     card = (tmp_path / "run" / "README.md").read_text()
+    assert "the teacher's share 0.75 |" in card
     assert "[bob/teacher]" in card and commit in card and "cc-by-nc-4.0" in card
     assert json.loads((tmp_path / "run" / "checkpoints" / "run.json").read_text())["distillation"] == said
 

@@ -19,6 +19,7 @@ from hf_audio import Predictor, load_features, parse_settings
 from hf_audio.analysis.model_average import average_models
 from hf_audio.classical_models.window_vectors import open_network
 from hf_audio.config import DataConfig, FeatureConfig
+from hf_audio.config.acting import require_acting
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.computed_features import computed_features
 from hf_audio.errors import InputError
@@ -85,6 +86,8 @@ def test_the_report_says_what_was_stored_and_what_was_computed(run):
     assert report["settings"]["features"]["features_on_device"] is True
     assert report["settings"]["waveform_augment"]["wave_noise_probability"] == 0.5
     assert "Noise(" in report["training"]["settings"]["augmentation"]
+    card = (run / "README.md").read_text()
+    assert "| augmentation | Noise" in card and "| loss | cross-entropy" in card, "the card says what acted"
     config = json.loads((run / "config.json").read_text())
     assert (config["window_s"], config["hop_s"], config["cut_as"]) == (0.4, 0.13, "waveform")
     assert SampleWindows(**config["sample_windows"]) == (6400, 2080, 400, 1)
@@ -160,5 +163,7 @@ def test_it_is_for_those_who_train(tmp_path, capsys):
     flags = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "run"), "--features", "waveform"]
     said = refusal([*flags, "--wave_polarity_probability", "0.5"], capsys)
     assert "--wave_polarity_probability would do nothing here: spectrograms have no signs: leave it out" in said
+    values = {"features_on_device": True, "wave_polarity_probability": 0.0, "normalization": "clip"}
+    require_acting(["wave_polarity_probability", "wave_gain_probability"], values | {"wave_gain_probability": 0.0})
     said = refusal([*flags, "--num_mel_bins", "128"], capsys)
     assert said.startswith("error: waveform features are not computed on a device: give --features fbank or spectrogr")

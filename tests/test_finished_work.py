@@ -33,6 +33,15 @@ def test_a_fact_that_only_one_side_has_is_a_difference():
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c was 2 and now is 3"]
 
 
+def test_of_long_values_the_place_where_they_differ_is_shown():
+    steps = [f"Step{number}(probability=0.5, snr_db=({number}.0, 40.0))" for number in range(20)]
+    before = f"Compose(steps=({', '.join(steps)}))"
+    (words,) = differences({"augmentation": before}, {"augmentation": before.replace("(15.0, 40.0)", "(15.0, 20.0)")})
+    was, now = words.removeprefix("augmentation was ... ").split(" ... and now is ... ")
+    assert was.startswith("Step15(probability=0.5, snr_db=(15.0, 40.0))")
+    assert now.startswith("Step15(probability=0.5, snr_db=(15.0, 20.0))") and len(words) < 220
+
+
 def test_recordings_that_are_written_anew_are_others(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"1234")

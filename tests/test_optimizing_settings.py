@@ -17,7 +17,18 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--lr_schedule", "step", "--lr_scheduler_type", "linear"], "--lr_scheduler_type would do nothing here: --lr"),
         (["--lr_schedule", "one_cycle", "--lr_decay_factor", "0.5"], "it is of --lr_schedule step and exponential"),
         (["--lr_decay_epochs", "5"], "it is of --lr_schedule step and exponential: give one"),
-        (["--lr_schedule", "step", "--lr_decay_factor", "2"], "--lr_decay_factor must be a number, between"),
+        (
+            ["--lr_schedule", "step", "--max_steps", "9", "--lr_decay_factor", "2"],
+            "--lr_decay_factor must be a number, between",
+        ),
+        (
+            ["--lr_schedule", "step", "--num_train_epochs", "10"],
+            "--lr_schedule would do nothing here: training ends bef",
+        ),
+        (
+            ["--teacher", "a/b", "--distillation_weight", "1", "--loss", "focal"],
+            "--loss would do nothing here: --distillation_weight 1 learns from the teacher alone",
+        ),
         (["--layer_decay", "0"], "--layer_decay must be a number, between 1e-06 and 1, found 0"),
         (["--layer_decay", "0.7", "--freeze", "backbone"], "--layer_decay would do nothing here: --freeze backbone"),
         (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim takes"),

@@ -47,7 +47,10 @@ def test_centers_are_trained_resumed_to_the_bit_and_not_published(tiny_features,
     assert_same_weights(again.model.state_dict(), trainer.model.state_dict())
 
     assert not (whole / OWN_FILE).exists() and weights_of(whole).keys() == tiny_model(tiny_features).state_dict().keys()
-    assert trainer.facts()["training"]["settings"].items() >= {"center_weight": 0.05, "triplet_margin": 0.2}.items()
+    told = trainer.facts()["training"]
+    assert told["settings"].items() >= {"center_weight": 0.05, "triplet_margin": 0.2}.items()
+    losses = "triplet loss times 0.1, center loss times 0.05"
+    assert told["objective"] == {"loss": f"cross-entropy, label smoothing 0.1, {losses}"}
     shutil.rmtree(resumed / "checkpoints" / "checkpoint-10")
     kept.write_bytes(b"{}")
     (kept.parent / "complete.json").write_text("{}")

@@ -180,7 +180,8 @@ def test_a_run_says_what_it_left_out_and_publishes_what_it_would_without(tiny_fe
     sizes = [one.shape[1] for one in seen]
     assert sizes[:2] == [2 + (all_patches - 2) // 2] * 2 and set(sizes[2:]) == {all_patches}
     assert json.loads((tmp_path / "checkpoints" / "run.json").read_text())["patch_dropout_time"] == 0.5
-    assert trainer.facts()["training"]["settings"]["patch_dropout_time"] == 0.5
+    told = trainer.facts()["training"]
+    assert told["settings"]["patch_dropout_time"] == 0.5 and told["objective"]["augmentation"] == "PatchDropout"
     stock = ASTForAudioClassification.from_pretrained(tmp_path).eval()
     values = batch_of(tiny_features, "test")["input_values"]
     with torch.no_grad():

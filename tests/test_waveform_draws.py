@@ -97,6 +97,14 @@ def test_everything_at_once_changes_some_windows_by_chance(batch):
         ({"wave_gain_db": [5.0, 3.0]}, "--wave_gain_db must be two numbers, the least and the most, between -100 and"),
         ({"wave_clip_db": [5.0]}, "--wave_clip_db must be two numbers, .* found 5: try --wave_clip_db 3 15"),
         ({"wave_noise_probability": 2.0}, "--wave_noise_probability must be a number, between 0 and 1, found 2"),
+        (
+            {"wave_speed_probability": 0.5, "wave_speed_ratio": [1, 1]},
+            "--wave_speed_ratio 1 1 changes nothing: give anot",
+        ),
+        (
+            {"wave_shift_probability": 0.5, "wave_shift_s": 0},
+            "--wave_shift_s 0 changes nothing: give .* --wave_shift_p",
+        ),
         ({"wave_shift_mode": "rol"}, "did you mean 'roll'"),
         ({"wave_codec_names": ["mp3", "vorbs"]}, "Unknown --wave_codec_names 'vorbs': did you mean 'vorbis'"),
         ({"wave_effect_names": ["tremelo"]}, "Unknown --wave_effect_names 'tremelo': did you mean 'tremolo'"),

@@ -58,12 +58,12 @@ NEEDS = (
     ),
     Needs(
         ("wave_polarity_probability",),
-        lambda run: not run.features_on_device,
+        lambda run: run.wave_polarity_probability == 0 or not run.features_on_device,
         "spectrograms have no signs: leave it out",
     ),
     Needs(
         ("wave_gain_probability",),
-        lambda run: not run.features_on_device or run.normalization != "clip",
+        lambda run: run.wave_gain_probability == 0 or not run.features_on_device or run.normalization != "clip",
         "--normalization clip takes each window's level away: leave one of the two out",
     ),
     Needs(

@@ -62,10 +62,10 @@ class AugmentConfig:
     )
     mixstyle_probability: float = setting(0.5, "Freq-MixStyle: how likely a window is changed at all.")
     mixup_alpha: float = setting(0.0, "Mixup: both parameters of the Beta distribution of the mixing share; 0 is off.")
-    mixup_probability: float = setting(0.5, "Mixup: how likely a clip is mixed with another at all.")
+    mixup_probability: float = setting(0.5, "Mixup: how likely a window is mixed with another at all.")
     mixup_labels: str = setting(
         "interpolate",
-        "Mixup: labels of a mixed clip: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",
+        "Mixup: labels of a mixed window: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",
     )
     cutmix_alpha: float = setting(
         0.0,
@@ -90,7 +90,7 @@ class AugmentConfig:
     time_mask_s: float = setting(
         0.0, "SpecAugment: longest time mask in seconds, at most a tenth of the window; 0 is off."
     )
-    frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 switches it off.")
+    frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 is off.")
     cutout_s: float = setting(0.0, "Cutout: longest side of a hidden rectangle along time, in seconds; 0 is off.")
     cutout_bins: int = setting(16, "Cutout: longest side along frequency, in mel bins.")
     cutout_rectangles: int = setting(2, "Cutout: rectangles per window.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hf_audio.config.distilling import DistillingConfig
+from hf_audio.config.loss import LossConfig
 from hf_audio.config.needs import Needs, names_of
 
 DISTILLING_NEEDS = (
@@ -10,6 +11,11 @@ DISTILLING_NEEDS = (
         ("distillation_weight", "distillation_temperature", "teacher_revision"),
         lambda run: run.teacher or run.teacher_logits,
         "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
+    ),
+    Needs(
+        (*sorted(names_of(LossConfig)), "label_smoothing_factor"),
+        lambda run: run.distillation_weight < 1 or not (run.teacher or run.teacher_logits),
+        "--distillation_weight 1 learns from the teacher alone: give less than 1, or leave it out",
     ),
     Needs(("teacher_logits",), lambda run: not run.teacher, "--teacher answers by itself: leave one of the two out"),
     Needs(

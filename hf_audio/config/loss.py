@@ -36,7 +36,8 @@ class LossConfig:
         PATH,
     )
     within_family: float = setting(
-        0.5, "Of loss=family: what confusing classes of one family costs beside cross-entropy; 1 is cross-entropy."
+        0.5,
+        "Of loss=family: what confusing classes of one family costs, as a share of cross-entropy; 1 is cross-entropy.",
     )
     triplet_weight: float = setting(
         0.0,
@@ -44,15 +45,15 @@ class LossConfig:
         "loss; clips of one class only; 0 is off.",
     )
     triplet_margin: float = setting(
-        0.2, "Triplet loss: windows of other classes are farther by so much; embeddings are scaled to length 1."
+        0.2, "Triplet loss: how much farther away windows of other classes must be; embeddings are scaled to length 1."
     )
     center_weight: float = setting(
         0.0,
         "Weight of the center loss (half the squared distance of embeddings to their class's center), added to the "
-        "loss; clips of one class only; its paper takes 0.003; 0 is off.",
+        "loss; clips of one class only; 0.003 in its paper; 0 is off.",
     )
     center_learning_rate: float = setting(
-        0.01, "Center loss: learning rate of the centers, which follows the schedule of the model's."
+        0.01, "Center loss: learning rate of the centers, on the same schedule as the model's."
     )
     class_weights: str = setting(
         "none",

@@ -19,6 +19,11 @@ OPTIMIZING_NEEDS = (
         "it is of --lr_schedule step and exponential: give one, or leave it out",
     ),
     Needs(
+        ("lr_schedule", "lr_decay_epochs"),
+        lambda run: run.lr_schedule != "step" or run.max_steps > 0 or run.lr_decay_epochs < run.num_train_epochs,
+        "training ends before --lr_decay_epochs have passed: give fewer than --num_train_epochs",
+    ),
+    Needs(
         (*OF_LAYERS, "balanced_sampling"),
         lambda run: not run.objective,
         "pretraining trains all layers alike and looks at no labels: leave it out",

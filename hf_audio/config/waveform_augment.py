@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from hf_audio.config.setting import PATH, require_span, require_within, setting
-from hf_audio.errors import unknown_name
+from hf_audio.errors import InputError, unknown_name
 
 SHIFT_MODES = ("roll", "pad")
 CODEC_NAMES = ("mp3", "vorbis", "opus")
@@ -13,6 +13,15 @@ EFFECT_NAMES = (  # as SoX calls them
     *("allpass", "bandreject", "bass", "chorus", "compand", "contrast", "echo", "echos"),
     *("equalizer", "fade", "flanger", "overdrive", "reverse", "treble", "tremolo"),
 )
+
+NO_CHANGE = {  # what leaves a window as it is
+    "wave_speed_ratio": [1.0, 1.0],
+    "wave_stretch_ratio": [1.0, 1.0],
+    "wave_pitch_semitones": [0.0, 0.0],
+    "wave_shift_s": 0.0,
+    "wave_gain_db": [0.0, 0.0],
+    "wave_clip_db": [0.0, 0.0],
+}
 
 
 def span(least: float, most: float, help_text: str) -> list[float]:
@@ -33,11 +42,13 @@ class WaveformAugmentConfig:
     wave_speed_probability: float = setting(
         0.0, "Speed: how likely a window is played faster or slower, pitch and all; 0 is off."
     )
-    wave_speed_ratio: list[float] = span(0.9, 1.1, "Speed: slowest and fastest; 1 is as recorded.")
+    wave_speed_ratio: list[float] = span(0.9, 1.1, "Speed: slowest and fastest, as a ratio; 1 is as recorded.")
     wave_stretch_probability: float = setting(
         0.0, "Time stretch: how likely a window gets faster or slower at the same pitch; 0 is off."
     )
-    wave_stretch_ratio: list[float] = span(0.8, 1.25, "Time stretch: slowest and fastest; 1 is as recorded.")
+    wave_stretch_ratio: list[float] = span(
+        0.8, 1.25, "Time stretch: slowest and fastest, as a ratio; 1 is as recorded."
+    )
     wave_pitch_probability: float = setting(
         0.0, "Pitch shift: how likely a window gets higher or lower in the same time; 0 is off."
     )
@@ -61,7 +72,7 @@ class WaveformAugmentConfig:
         0.5, "Reverberation: how likely a window sounds as in a room of --impulse_responses; 0 is off."
     )
     wave_reverb_rt60_s: list[float] = span(
-        0.1, 0.8, "Reverberation, synthetic: shortest and longest, seconds to fall by 60 dB."
+        0.1, 0.8, "Reverberation, synthetic: shortest and longest reverberation time, in which it falls by 60 dB."
     )
     wave_reverb_direct_db: list[float] = span(
         -3.0, 12.0, "Reverberation, synthetic: direct sound lies least and most so far above the reflections, in dB."
@@ -115,6 +126,7 @@ class WaveformAugmentConfig:
     def __post_init__(self) -> None:
         require_within(self, [one.name for one in fields(self) if one.name.endswith("_probability")], 0, 1)
         require_within(self, ("wave_shift_s",), 0)
+        self._refuse_no_change()
         require_span(self, "wave_speed_ratio", 0.5, 2)
         require_span(self, "wave_stretch_ratio", 0.5, 2)
         require_span(self, "wave_pitch_semitones", -12, 12)
@@ -134,3 +146,11 @@ class WaveformAugmentConfig:
             for one in [given] if isinstance(given, str) else given:
                 if one not in known:
                     raise unknown_name(f"--wave_{name}", one, known)
+
+    def _refuse_no_change(self) -> None:
+        """Refuses what is switched on and would leave each window as it is. Raises InputError."""
+        for name, unchanged in NO_CHANGE.items():
+            switch = f"wave_{name.split('_')[1]}_probability"
+            if getattr(self, switch) > 0 and getattr(self, name) == unchanged:
+                found = " ".join(f"{one:g}" for one in unchanged) if isinstance(unchanged, list) else f"{unchanged:g}"
+                raise InputError(f"--{name} {found} changes nothing: give another range, or --{switch} 0")

@@ -227,6 +227,7 @@ def _training_table(training: Mapping[str, Any]) -> str:
         "windows per step": _number(training["windows_per_step"], "{:,}"),
         "learning rate": f"{training['learning_rate']:g}, {training['lr_scheduler']}",
         "weight decay": f"{training['weight_decay']:g}",
+        **training["objective"],
         **training["optimizing"],
         "precision": training["precision"],
         "device": f"{training['num_processes']} × {training['device']}",

@@ -33,7 +33,7 @@ from hf_audio.metrics import METRIC_NAMES, ClipScores, average_per_clip, validat
 from hf_audio.models.embedding_tap import EmbeddingTap
 from hf_audio.models.heads import MARGIN_HEADS
 from hf_audio.models.inputs import model_inputs, with_own_mask
-from hf_audio.training.distillation import Distillation, refuse_margin, refuse_mixing
+from hf_audio.training.distillation import Distillation, refuse_margin, refuse_mixing, refuse_other_metadata
 from hf_audio.training.objective import Batch, Objective, Places
 from hf_audio.training.patch_dropout import PatchDropout
 
@@ -100,6 +100,8 @@ class Classification(Objective):
         fields = getattr(model.config, "metadata", None)
         if fields:
             self.collator = self._collator(fields)
+            if self.distillation:
+                refuse_other_metadata(self.distillation.teacher, fields)
         if self.patch_dropout:
             self.patch_dropout.attach(model)
         # Only heads with a margin look at labels; the loss is computed here in any case.
@@ -152,6 +154,7 @@ class Classification(Objective):
             **self.window_losses.settings(),
             # The repr of other objects holds their address, which is new in every process.
             "augmentation": augment and (repr(augment) if is_dataclass(augment) else type(augment).__name__),
+            "augmentation_steps": [type(step).__name__ for step in getattr(augment, "steps", ())],
             **({} if self.distillation is None else {"distillation": self.distillation.settings()}),
             **(self.patch_dropout.settings() if self.patch_dropout else {}),
         }

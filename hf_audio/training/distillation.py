@@ -8,7 +8,7 @@ Evaluation, early stopping and the choice of the best checkpoint look at the lab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -85,6 +85,11 @@ class Distillation:
         if self.is_subset:
             lacking = _some([name for name in labels.names if name not in self.shared])
             numbers = (len(self.shared), len(labels))
+            if weight == 1 and labels.is_multi_label:
+                raise InputError(
+                    f"--distillation_weight 1 learns from no labels, and the teacher {teacher.name} does not know "
+                    f"{lacking}, which nothing would then teach: give less than 1"
+                )
             logger.warning("The teacher %s knows %d of %d classes, not %s", teacher.name, *numbers, lacking)
 
     def collator_of(self, collator: Any) -> Any:
@@ -149,6 +154,23 @@ def refuse_margin(head: str) -> None:
         f"--head {head} takes a margin from the right class in training, so that its logits cannot be compared with a "
         "teacher's: give another head, or leave the teacher out"
     )
+
+
+def refuse_other_metadata(teacher: Teacher, fields: Mapping[str, Sequence[str]]) -> None:
+    """Refuses a teacher that takes the numbers of the model's metadata for other values. Raises InputError.
+
+    Args:
+        fields: of the model's metadata, each with its values, as its config has them.
+    """
+    theirs = getattr(teacher, "metadata", None)
+    if theirs and fields and theirs != {field: list(values) for field, values in fields.items()}:
+        found, wanted = (
+            "; ".join(f"{field}: {_some(values)}" for field, values in one.items()) for one in (theirs, fields)
+        )
+        raise InputError(
+            f"The teacher {teacher.name} reads other metadata ({found}) than the model ({wanted}): give a teacher with "
+            "the same, or leave out --metadata, and the teacher takes its own as unknown"
+        )
 
 
 def refuse_mixing(augment: Any) -> None:

@@ -83,6 +83,11 @@ class NetworkTeacher:
         self.translation = _translation(predictor.name, features, predictor.extractor)
         self.model = predictor.model.requires_grad_(False)
 
+    @property
+    def metadata(self) -> dict[str, list[str]]:
+        """The fields of metadata that it reads, with their values; a batch without any is all unknown to it."""
+        return getattr(self.model.config, "metadata", None) or {}
+
     @classmethod
     def load(
         cls, name: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None, **options

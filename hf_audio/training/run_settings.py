@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, TrainerState, TrainingArguments
 
+from hf_audio.config.augment import FRACTIONS
 from hf_audio.config.optimizing import OptimizingConfig
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.finished_work import digest, digest_of_folder
@@ -27,6 +28,7 @@ from hf_audio.training.objective import Objective
 
 OF_THE_MODEL = "model."  # in front of the fields of its config
 TRAINABLE = "trainable weights"
+EMBEDDING_LOSSES = ("triplet", "center")
 CLASSES_DRAWN = "share of windows drawn"  # by class, where sampling is balanced
 
 
@@ -130,11 +132,32 @@ def _decided(settings: Mapping[str, Any], state: TrainerState) -> dict[str, Any]
         "learning_rate": settings["learning_rate"],
         "lr_scheduler": settings["lr_scheduler_type"],
         "weight_decay": settings["weight_decay"],
+        "objective": _objective_in_words(settings),
         "optimizing": _in_words(settings, state),
         "precision": "fp32" if precision == "no" else precision,
         "seed": settings["seed"],
         "settings": {name: value for name, value in settings.items() if not name.startswith(OF_THE_MODEL)},
     }
+
+
+def _objective_in_words(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What acted of the losses and the augmentation of classification, for a table."""
+    if "loss" not in settings:
+        return {}
+    parts = [settings["loss"].replace("_", "-")]
+    smoothing, weights = settings["label_smoothing_factor"], settings["class_weights"]
+    if smoothing:
+        parts.append(f"label smoothing {smoothing:g}")
+    if weights:
+        parts.append(f"class weights {min(weights):.3g} to {max(weights):.3g}")
+    parts += [
+        f"{what} loss times {settings[f'{what}_weight']:g}" for what in EMBEDDING_LOSSES if f"{what}_weight" in settings
+    ]
+    if taught := settings.get("distillation"):
+        parts.append(f"the teacher's share {taught['weight']:g}")
+    dropped = ["PatchDropout"] if any(settings.get(name) for name in FRACTIONS) else []
+    words = {"loss": ", ".join(parts), "augmentation": ", ".join([*settings["augmentation_steps"], *dropped])}
+    return {name: value for name, value in words.items() if value}
 
 
 def _in_words(settings: Mapping[str, Any], state: TrainerState) -> dict[str, str]:
