@@ -109,6 +109,29 @@ def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
     assert [json.loads(line)["duration_s"] for line in output.read_text().splitlines()] == [1.9, 0.7]
 
 
+def test_a_model_that_changed_on_the_hub_is_another_model(model, hub, token, tmp_path, monkeypatch):
+    """Each is `main`: what was begun with one is neither gone on with by its successor nor by another repository."""
+    from huggingface_hub import HfApi
+
+    api, output = HfApi(token=token), tmp_path / "tags.jsonl"
+    for name in ("alice/tagger", "alice/other"):
+        api.create_repo(name)
+        api.upload_folder(repo_id=name, folder_path=model)
+    first = api.model_info("alice/tagger").sha
+    flags = [str(write_sound(tmp_path / "a.wav", 0.7)), "--format", "jsonl", "--output", str(output), "--model"]
+    with monkeypatch.context() as context:
+        context.setattr("hf_audio.tagging.results.InFile.finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tag.main([*flags, "alice/tagger"])
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="report.json", repo_id="alice/tagger")
+    second = api.model_info("alice/tagger").sha
+    with pytest.raises(InputError, match=f"model was 'alice/tagger@{first}' and now is 'alice/tagger@{second}'"):
+        tag.main([*flags, "alice/tagger"])
+    with pytest.raises(InputError, match=f"model was 'alice/tagger@{first}' and now is 'alice/other@"):
+        tag.main([*flags, "alice/other"])
+    assert tag.main([*flags, "alice/tagger", "--revision", first]) == 0 and output.exists()
+
+
 @pytest.mark.parametrize("format_name", ["audacity", "srt"])
 def test_one_file_for_each_recording(model, tmp_path, format_name):
     for name in ("x/a.wav", "y/a.wav", "b.flac.wav"):

@@ -90,5 +90,8 @@ def facts_of(given: argparse.Namespace, tagger: Tagger) -> dict[str, Any]:
     """What of the model decides a result."""
     from hf_audio.finished_work import digest_of_folder
 
-    model = digest_of_folder(Path(given.model)) if os.path.isdir(given.model) else tagger.predictor.revision
+    if os.path.isdir(given.model):
+        model = digest_of_folder(Path(given.model))
+    else:  # a branch goes on: the commit says which model it was, and --revision takes it
+        model = f"{given.model}@{tagger.predictor.commit}"
     return {"model": model, "bf16": given.bf16}

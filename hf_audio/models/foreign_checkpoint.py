@@ -33,7 +33,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 from transformers.utils import cached_file
-from transformers.utils.hub import resolve_revision
+from transformers.utils.hub import extract_commit_hash, resolve_revision
 
 from hf_audio.data.foreign.extractor import extractor_class_of, extractor_from_settings
 from hf_audio.errors import InputError, one_line
@@ -74,6 +74,17 @@ class Checkpoint:
         if revision is not None and Path(self.name).is_dir():
             raise InputError(f"{name} is a folder, which has no revision {revision!r}: leave the revision out")
         self.revision = resolve_revision(self.name, revision, token=token)
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the Hub that its files are of, as a branch goes on; None of a folder.
+
+        Where the Hub does not say what a branch has (a wrong token, say), the files that the cache has tell.
+        """
+        if Path(self.name).is_dir():
+            return None
+        resolved = getattr(self.revision, "resolved", None)
+        return resolved or extract_commit_hash(str(self.path("config.json")), None)
 
     def path(self, filename: str, *, optional: bool = False) -> Path | None:
         """Where a file is, fetched if need be; None where the checkpoint has none of this name.
