@@ -213,7 +213,7 @@ def test_a_hub_that_is_out_of_reach_is_no_fault_of_the_model(checkpoint, hub, to
     ]
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert Checkpoint("alice/cached").settings
-    with pytest.raises(InputError, match=r"no folder here, the Hub cannot be reached, and its cache has no preprocessor_config"):
+    with pytest.raises(InputError, match=r"the Hub cannot be reached, and its cache has no preprocessor_config"):
         build_model("nobody/nothing", features_of())
     with pytest.raises(InputError, match=r"the Hub cannot be reached, and its cache has no model\.safetensors of it"):
         Checkpoint("nobody/nothing").weights()

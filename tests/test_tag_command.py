@@ -147,6 +147,8 @@ def test_one_file_for_each_recording(model, tmp_path, format_name):
     one = tmp_path / f"one{suffix}"
     assert tag.main([str(tmp_path / "recordings/x/a.wav"), *flags, "--output", str(one)]) == 0
     assert one.read_text() == (folder / f"x/a.wav{suffix}").read_text() != ""
+    assert tag.main([str(tmp_path / "recordings/x/a.wav"), *flags, "--output", f"{tmp_path}/new/"]) == 0
+    assert os.listdir(tmp_path / "new") == [f"a.wav{suffix}"], "a name with / behind it is a folder's"
     with pytest.raises(InputError, match="give a folder as --output"):
         tag.main([str(tmp_path / "recordings"), *flags])
     twice = [str(tmp_path / "recordings" / name / "a.wav") for name in "xy"]
@@ -214,6 +216,7 @@ print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
         (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),
         (["{sound}", "--window_s", "100"], "longer than the"),
         (["{sound}", "--output", "no/such/tags.csv"], "There is no folder no/such"),
+        (["{sound}", "--output", "tags/"], "tags/ is a folder by its name"),
         (["{sound}", "--revision", "v1"], "is a folder, which has no revision 'v1'"),
         (["{empty}"], "holds no recording"),
     ],
