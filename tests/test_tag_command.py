@@ -105,6 +105,13 @@ def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             tag.main(flags)
     write_sound(paths[0], 1.9)
+    partial = tmp_path / "tags.jsonl.partial"
+    kept = partial.read_bytes()
+    for damage in (b'{"file": ["x"]}', b'{"file": "x"}', b"[]", b"{"):
+        partial.write_bytes(kept + damage + b"\n")
+        with pytest.raises(InputError, match="is not what hf-audio noted .*: remove it, and all is done again"):
+            tag.main(flags)
+    partial.write_bytes(kept)
     assert tag.main(flags) == 0
     assert [json.loads(line)["duration_s"] for line in output.read_text().splitlines()] == [1.9, 0.7]
 
