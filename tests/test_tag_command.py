@@ -109,7 +109,7 @@ def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
     kept = partial.read_bytes()
     for damage in (b'{"file": ["x"]}', b'{"file": "x"}', b"[]", b"{"):
         partial.write_bytes(kept + damage + b"\n")
-        with pytest.raises(InputError, match="is not what hf-audio noted .*: remove it, and all is done again"):
+        with pytest.raises(InputError, match=r"is not what hf-audio noted .*: remove it, and all is done again"):
             tag.main(flags)
     partial.write_bytes(kept)
     assert tag.main(flags) == 0
