@@ -9,6 +9,8 @@ import numpy as np
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 
+HIGHEST_RATE = 1_000_000  # Hz; beyond what any recorder has, a resampler takes forever
+
 
 @dataclass(frozen=True)
 class WindowEmbeddings:
@@ -59,6 +61,6 @@ def checked_sound(samples: np.ndarray, sample_rate: int) -> np.ndarray:
             f"A sound must be finite floats in [-1, 1], [samples] or [channels, samples], found {sound.dtype} of shape "
             f"{np.shape(samples)}: read it with soundfile.read(path, dtype='float32', always_2d=True)[0].T"
         )
-    if not sample_rate > 0:
-        raise InputError(f"A sample rate is a number of Hz above 0, found {sample_rate}")
+    if isinstance(sample_rate, str | bool) or not 0 < sample_rate <= HIGHEST_RATE:
+        raise InputError(f"A sample rate is a number of Hz above 0, up to {HIGHEST_RATE:,}, found {sample_rate!r}")
     return sound.astype(np.float32, copy=False)

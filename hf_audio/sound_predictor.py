@@ -77,7 +77,7 @@ class SoundPredictor:
         self.usage, self.name = usage or Usage(), name or type(self._bare).__name__
         self.bf16, self.batch_size = bf16, batch_size
         self.untrained: Sequence[str] = ()  # weights of the head that a checkpoint did not have: its answers are noise
-        self.revision: str | None = None  # the commit of the Hub that it is of
+        self.commit: str | None = None  # the commit of the Hub that it is of
 
     @classmethod
     def load(
@@ -103,7 +103,7 @@ class SoundPredictor:
         found = cls(model, checkpoint.extractor, usage=usage, name=name, **options)
         # the layout in which CPUs convolve fastest: a batch of 16 windows of the preset cnn takes 0.6 of the time
         found.model.to(memory_format=torch.channels_last)
-        found.untrained, found.revision = tuple(absent), checkpoint.revision
+        found.untrained, found.commit = tuple(absent), checkpoint.commit
         return found
 
     @cached_property

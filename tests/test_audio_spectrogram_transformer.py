@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from hf_audio.kinds import KINDS
 from hf_audio.losses import loss_for
 from hf_audio.models import PRESETS, build_model
 from hf_audio.models.audio_spectrogram_transformer import ast_from_checkpoint, ast_from_scratch, resize_positions
+from hf_audio.models.foreign_checkpoint import Checkpoint
 
 LABELS = LabelSpace(("bell", "hiss", "hum"), SINGLE_LABEL)
 
@@ -193,6 +195,30 @@ def test_an_unknown_repository_is_one_sentence(hub):
     with pytest.raises(InputError, match=r"Cannot load checkpoint 'nobody/nothing' \(.*\): check the name") as caught:
         build_model("nobody/nothing", features_of())
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_hub_that_is_out_of_reach_is_no_fault_of_the_model(checkpoint, hub, token, monkeypatch, caplog):
+    """Nor is what the cache has taken without a word where the Hub refuses the token."""
+    api = huggingface_hub.HfApi(token=token)
+    api.create_repo("alice/cached", private=True)
+    api.upload_folder(repo_id="alice/cached", folder_path=checkpoint)
+    commit = api.model_info("alice/cached").sha
+    assert Checkpoint("alice/cached", token).commit == commit and Checkpoint("alice/cached", token).settings
+    assert not caplog.messages
+    found = Checkpoint("alice/cached", "hf_" + "x" * 34)
+    assert found.settings and found.commit == commit
+    assert caplog.messages == [
+        "The Hub does not say which commit of alice/cached is the newest, perhaps because the token is wrong: the copy "
+        f"in the cache is taken, commit {commit}"
+    ]
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert Checkpoint("alice/cached").settings
+    with pytest.raises(InputError, match=r"the Hub cannot be reached, and its cache has no preprocessor_config"):
+        build_model("nobody/nothing", features_of())
+    with pytest.raises(InputError, match=r"the Hub cannot be reached, and its cache has no model\.safetensors of it"):
+        Checkpoint("nobody/nothing").weights()
+    with pytest.raises(InputError, match=r"'runs/a/b' \(it is no folder here, and no NAME or USER/NAME of the Hub\)"):
+        Checkpoint("runs/a/b").weights()
 
 
 def test_an_unfinished_checkpoint_is_one_sentence(checkpoint, tmp_path):

@@ -58,6 +58,8 @@ BAD = {
     "a list of parameters": ({"inputs": "", "parameters": [1]}, "Parameters are top_k"),
     "labels by halves": ({"inputs": "", "parameters": {"top_k": 1.5}}, "Parameters are top_k"),
     "a rate in words": ({"inputs": {"array": [0.1], "sampling_rate": "x"}}, "A recording is at least one sample"),
+    "a rate without end": ({"inputs": {"array": [0.1], "sampling_rate": 10**30}}, "A recording is at least one sample"),
+    "channels last": ({"inputs": {"array": [[0.1, 0.1]] * 9, "sampling_rate": 8000}}, "found an array of 9 channels"),
     "samples of words": ({"inputs": {"array": ["a"], "sampling_rate": 8000}}, "A recording is at least one sample"),
 }
 

@@ -105,8 +105,38 @@ def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             tag.main(flags)
     write_sound(paths[0], 1.9)
+    partial = tmp_path / "tags.jsonl.partial"
+    kept = partial.read_bytes()
+    for damage in (b'{"file": ["x"]}', b'{"file": "x"}', b"[]", b"{"):
+        partial.write_bytes(kept + damage + b"\n")
+        with pytest.raises(InputError, match=r"is not what hf-audio noted .*: remove it, and all is done again"):
+            tag.main(flags)
+    partial.write_bytes(kept)
     assert tag.main(flags) == 0
     assert [json.loads(line)["duration_s"] for line in output.read_text().splitlines()] == [1.9, 0.7]
+
+
+def test_a_model_that_changed_on_the_hub_is_another_model(model, hub, token, tmp_path, monkeypatch):
+    """Each is `main`: what was begun with one is neither gone on with by its successor nor by another repository."""
+    from huggingface_hub import HfApi
+
+    api, output = HfApi(token=token), tmp_path / "tags.jsonl"
+    for name in ("alice/tagger", "alice/other"):
+        api.create_repo(name)
+        api.upload_folder(repo_id=name, folder_path=model)
+    first = api.model_info("alice/tagger").sha
+    flags = [str(write_sound(tmp_path / "a.wav", 0.7)), "--format", "jsonl", "--output", str(output), "--model"]
+    with monkeypatch.context() as context:
+        context.setattr("hf_audio.tagging.results.InFile.finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tag.main([*flags, "alice/tagger"])
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="report.json", repo_id="alice/tagger")
+    second = api.model_info("alice/tagger").sha
+    with pytest.raises(InputError, match=f"model was 'alice/tagger@{first}' and now is 'alice/tagger@{second}'"):
+        tag.main([*flags, "alice/tagger"])
+    with pytest.raises(InputError, match=f"model was 'alice/tagger@{first}' and now is 'alice/other@"):
+        tag.main([*flags, "alice/other"])
+    assert tag.main([*flags, "alice/tagger", "--revision", first]) == 0 and output.exists()
 
 
 @pytest.mark.parametrize("format_name", ["audacity", "srt"])
@@ -124,6 +154,8 @@ def test_one_file_for_each_recording(model, tmp_path, format_name):
     one = tmp_path / f"one{suffix}"
     assert tag.main([str(tmp_path / "recordings/x/a.wav"), *flags, "--output", str(one)]) == 0
     assert one.read_text() == (folder / f"x/a.wav{suffix}").read_text() != ""
+    assert tag.main([str(tmp_path / "recordings/x/a.wav"), *flags, "--output", f"{tmp_path}/new/"]) == 0
+    assert os.listdir(tmp_path / "new") == [f"a.wav{suffix}"], "a name with / behind it is a folder's"
     with pytest.raises(InputError, match="give a folder as --output"):
         tag.main([str(tmp_path / "recordings"), *flags])
     twice = [str(tmp_path / "recordings" / name / "a.wav") for name in "xy"]
@@ -191,6 +223,7 @@ print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
         (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),
         (["{sound}", "--window_s", "100"], "longer than the"),
         (["{sound}", "--output", "no/such/tags.csv"], "There is no folder no/such"),
+        (["{sound}", "--output", "tags/"], "tags/ is a folder by its name"),
         (["{sound}", "--revision", "v1"], "is a folder, which has no revision 'v1'"),
         (["{empty}"], "holds no recording"),
     ],

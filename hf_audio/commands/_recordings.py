@@ -64,13 +64,26 @@ def files_of(given: argparse.Namespace) -> list[FoundFile]:
     return [FoundFile(STDIN, "stdin")] if given.recordings == [STDIN] else found_files(given.recordings)
 
 
-def check_output(output: Path) -> None:
-    """Raises InputError where a file cannot be written, or would replace another."""
+def names_folder(output: str) -> bool:
+    """Whether it is written as folders are, "labels/": a Path no longer tells."""
+    return output.endswith(("/", os.sep))
+
+
+def output_file(given: str) -> Path:
+    """The file that --output names; looked at before a model is loaded.
+
+    Raises:
+        InputError: it cannot be written, would replace another, or is called as a folder is.
+    """
+    output = Path(given)
+    if names_folder(given):
+        raise InputError(f"{given} is a folder by its name: give a file in it as --output")
     if os.path.lexists(output):
         what = "a folder: give a file in it as" if output.is_dir() else "there already: remove it, or give another"
         raise InputError(f"{output} is {what} --output")
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name} to: make it first")
+    return output
 
 
 def tagger_of(given: argparse.Namespace) -> Tagger:
@@ -90,5 +103,8 @@ def facts_of(given: argparse.Namespace, tagger: Tagger) -> dict[str, Any]:
     """What of the model decides a result."""
     from hf_audio.finished_work import digest_of_folder
 
-    model = digest_of_folder(Path(given.model)) if os.path.isdir(given.model) else tagger.predictor.revision
+    if os.path.isdir(given.model):
+        model = digest_of_folder(Path(given.model))
+    else:  # a branch goes on: the commit says which model it was, and --revision takes it
+        model = f"{given.model}@{tagger.predictor.commit}"
     return {"model": model, "bf16": given.bf16}

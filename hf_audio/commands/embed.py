@@ -14,7 +14,6 @@ import argparse
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from hf_audio.commands._going_through import gone_through, said_failed
 from hf_audio.commands._parser import parser_of
@@ -22,9 +21,9 @@ from hf_audio.commands._recordings import (
     add_model,
     add_pace,
     add_recordings,
-    check_output,
     facts_of,
     files_of,
+    output_file,
     tagger_of,
 )
 
@@ -34,8 +33,7 @@ NOT_UTF8 = "its name is not UTF-8, and the table could not hold it: rename it, e
 def main(argv: Sequence[str]) -> int:
     """Embeds what the flags name."""
     given = _parser().parse_args(argv)
-    output = Path(given.output)
-    check_output(output)
+    output = output_file(given.output)
     files, tagger = files_of(given), tagger_of(given)
 
     from hf_audio.tagging.embeddings import InParquet, embedded

@@ -42,6 +42,9 @@ def main(argv: Sequence[str]) -> None:
             from hf_audio.serving.service import Service
         except ModuleNotFoundError as error:
             raise InputError(f'`hf-audio serve` needs {error.name}: pip install "hf_audio[serve]"') from error
+        from transformers.utils import logging as of_transformers
+
+        of_transformers.disable_progress_bar()  # of weights: the log is lines of JSON
         metrics = Metrics()
         models = load_models(given.model, allowance, metrics, device=given.device, bf16=given.bf16)
         serve(Service(models, allowance, metrics), own_socket, token)

@@ -16,10 +16,11 @@ the last lines say why, 2 where nothing could be done.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_audio.commands._going_through import gone_through, said_failed
 from hf_audio.commands._parser import parser_of
@@ -29,18 +30,19 @@ from hf_audio.commands._recordings import (
     add_recordings,
     facts_of,
     files_of,
+    names_folder,
+    output_file,
     tagger_of,
 )
 from hf_audio.errors import InputError
 
 if TYPE_CHECKING:
+    from hf_audio.tagging.formats import Format
     from hf_audio.tagging.found_files import FoundFile
     from hf_audio.tagging.results import Results
-    from hf_audio.tagging.settings import TagSettings
-    from hf_audio.tagging.tagger import Tagger
 
 FORMAT_NAMES = ("table", "csv", "json", "jsonl", "audacity", "srt")  # of tagging/formats.py, too slow for --help
-OF_SEGMENTS = ("audacity", "srt")
+OF_SEGMENTS = ("audacity", "srt")  # one file for each recording
 TOP_K = 5
 
 
@@ -53,7 +55,9 @@ def main(argv: Sequence[str]) -> int:
         given.top_k = TOP_K
     if given.top_k < 0:
         raise InputError(f"--top_k is a number of labels, or 0 for all, found {given.top_k}")
-    files, tagger = files_of(given), tagger_of(given)
+    files = files_of(given)
+    output, in_folder = _place(given, files)
+    tagger = tagger_of(given)
     settings = tagger.settings(
         window_s=given.window_s,
         hop_s=given.hop_s,
@@ -62,9 +66,11 @@ def main(argv: Sequence[str]) -> int:
         smooth_s=given.smooth_s,
     )
 
+    from hf_audio.tagging.formats import FORMATS
     from hf_audio.tagging.many import tagged
 
-    results = _results(given, files, tagger, settings)
+    facts = {**facts_of(given, tagger), "format": given.format, **settings.decisive} if output else {}
+    results = _results(FORMATS[given.format], output, in_folder, files, facts)
     tags_of = partial(tagged, tagger, settings=settings, num_threads=given.num_threads)
     return said_failed(files, gone_through(files, tags_of, results, "tag"))
 
@@ -85,21 +91,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _results(given: argparse.Namespace, files: Sequence[FoundFile], tagger: Tagger, settings: TagSettings) -> Results:
-    from hf_audio.tagging.formats import FORMATS
-    from hf_audio.tagging.results import InFile, InFolder, OnStream
+def _place(given: argparse.Namespace, files: Sequence[FoundFile]) -> tuple[Path | None, bool]:
+    """Where the result goes, None for standard output, and whether that is a folder with one file for each recording.
 
-    form = FORMATS[given.format]
-    if form.is_single and len(files) > 1 and not given.output:
+    Raises:
+        InputError: it cannot go there; said before a model is loaded, which takes seconds.
+    """
+    is_single = given.format in OF_SEGMENTS
+    if is_single and len(files) > 1 and not given.output:
         raise InputError(
             f"--format {given.format} is one file for each recording, and there are {len(files)}: give a folder as "
             "--output"
         )
     if not given.output:
+        return None, False
+    if is_single and (len(files) > 1 or names_folder(given.output) or os.path.isdir(given.output)):
+        return Path(given.output), True
+    return output_file(given.output), False
+
+
+def _results(
+    form: Format, output: Path | None, in_folder: bool, files: Sequence[FoundFile], facts: Mapping[str, Any]
+) -> Results:
+    from hf_audio.tagging.results import InFile, InFolder, OnStream
+
+    if output is None:
         return OnStream(form)
-    output = Path(given.output)
-    facts = {**facts_of(given, tagger), "format": given.format, **settings.decisive}
-    in_folder = form.is_single and (len(files) > 1 or output.is_dir())
-    if not in_folder and not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent} to write {output.name} to: make it first")
     return (InFolder if in_folder else InFile)(output, form, files, facts)

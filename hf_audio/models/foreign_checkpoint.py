@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -33,13 +35,16 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 from transformers.utils import cached_file
-from transformers.utils.hub import resolve_revision
+from transformers.utils.hub import extract_commit_hash, resolve_revision
 
 from hf_audio.data.foreign.extractor import extractor_class_of, extractor_from_settings
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MAX_JSON_BYTES, read_json, read_start
 from hf_audio.models.foreign_config import config_from_settings
 from hf_audio.models.transformer_backbone import AST, WHISPER
+from hf_audio.terminal import named_logger
+
+logger = named_logger(__name__)
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
@@ -75,6 +80,17 @@ class Checkpoint:
             raise InputError(f"{name} is a folder, which has no revision {revision!r}: leave the revision out")
         self.revision = resolve_revision(self.name, revision, token=token)
 
+    @property
+    def commit(self) -> str | None:
+        """The commit of the Hub that its files are of, as a branch goes on; None of a folder.
+
+        Where the Hub does not say what a branch has (a wrong token, say), the files that the cache has tell.
+        """
+        if Path(self.name).is_dir():
+            return None
+        resolved = getattr(self.revision, "resolved", None)
+        return resolved or extract_commit_hash(str(self.path("config.json")), None)
+
     def path(self, filename: str, *, optional: bool = False) -> Path | None:
         """Where a file is, fetched if need be; None where the checkpoint has none of this name.
 
@@ -95,6 +111,8 @@ class Checkpoint:
             )
         except (OSError, ValueError) as error:  # transformers and huggingface_hub raise these two, wrapping others
             reason = str(error).strip().split("\n")[0].split(". ")[0]
+            if isinstance(error.__cause__, HFValidationError):
+                reason = "it is no folder here, and no NAME or USER/NAME of the Hub"
             raise InputError(
                 f"Cannot load checkpoint {self.name!r} ({reason}): check the name, the network, and HF_TOKEN if it is "
                 "private"
@@ -109,13 +127,22 @@ class Checkpoint:
             InputError: there is none, or it is an adapter for some other model.
         """
         path = self.path("config.json")
+        if path is None and self._is_out_of_reach("config.json"):  # the next file would be waited for as long
+            raise self._lacks("config.json")
         if self.path("adapter_config.json", optional=True) is not None:
             raise InputError(
                 f"{self.name} is an adapter, which names another model that it belongs to: merge the two with peft "
                 "(merge_and_unload), save the result, and give that"
             )
         if path is None:
-            raise self._unusable("it has no config.json")
+            raise self._lacks("config.json")
+        if not Path(self.name).is_dir() and not hasattr(self.revision, "resolved"):
+            logger.warning(
+                "The Hub does not say which commit of %s is the newest, perhaps because the token is wrong: the "
+                "copy in the cache is taken, commit %s",
+                self.name,
+                self.commit,
+            )
         return read_json(path)
 
     @property
@@ -130,7 +157,7 @@ class Checkpoint:
         settings = read_json(nested).get("feature_extractor") if nested else None
         if not isinstance(settings, dict):
             if alone is None:
-                raise self._unusable("it has no preprocessor_config.json")
+                raise self._lacks("preprocessor_config.json")
             settings = read_json(alone)
         if "feature_extractor_type" in settings:
             extractor_class = extractor_class_of(settings["feature_extractor_type"], self.name)
@@ -193,6 +220,8 @@ class Checkpoint:
         if whole is not None:
             return [whole]
         index = self.path(INDEX)
+        if index is None and self._is_out_of_reach(WEIGHTS):
+            raise self._lacks(WEIGHTS)
         if index is None:
             raise InputError(
                 f"Cannot load checkpoint {self.name!r} (it has no model.safetensors, and pickled weights are not "
@@ -220,6 +249,21 @@ class Checkpoint:
         padded = max(getattr(model, "least_samples", 0), getattr(model, "least_size", 0))
         if padded > MAX_PADDING:
             raise self._unusable(f"it would pad every window to {padded:,} values")
+
+    def _is_out_of_reach(self, filename: str) -> bool:
+        """Whether it is not known that there is no such file: `path` has None too where the Hub cannot be asked."""
+        if Path(self.name).is_dir():
+            return False
+        revision = getattr(self.revision, "resolved", self.revision)
+        return try_to_load_from_cache(self.name, filename, revision=revision) is not _CACHED_NO_EXIST
+
+    def _lacks(self, filename: str) -> InputError:
+        if not self._is_out_of_reach(filename):
+            return self._unusable(f"it has no {filename}")
+        return InputError(
+            f"Cannot load checkpoint {self.name!r} (it is no folder here, the Hub cannot be reached, and its cache has "
+            f"no {filename} of it): check the name, the network, and whether HF_HUB_OFFLINE is set"
+        )
 
     def _unusable(self, reason: str) -> InputError:
         return InputError(f"Cannot load checkpoint {self.name!r} ({reason}): take another, or mend its files")

@@ -91,7 +91,7 @@ class State(BaseModel):
 class Error(BaseModel):
     """Why there is no answer, in one sentence."""
 
-    error: str = Field(examples=["The recording is unreadable: Format not recognised."])
+    error: str = Field(examples=["The recording is unreadable: Format not recognised: send a whole file of sound"])
 
 
 def classification_of(judged: Judged, function: str | None) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ class ServedModel:
 
     def __init__(self, name: str, tagger: Tagger, allowance: Allowance, metrics: Metrics) -> None:
         self.name, self.tagger = name, tagger
+        tagger.predictor.name = name  # for sentences that clients get: where it lies is this machine's alone
         forwards = {LOGITS: partial(_logits, tagger), EMBEDDINGS: partial(_embeddings, tagger)}
         self.batcher = Batcher(
             forwards,

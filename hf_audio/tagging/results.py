@@ -157,7 +157,9 @@ class InPlace(Results):
                     file.truncate(at)  # what a killed run was writing
                     break
                 found = self._parsed(line)
-                number = numbers.get(found.get("file"))
+                if not all(isinstance(found.get(name), str) for name in ("file", "text")):
+                    raise self._damaged("a line without file and text")
+                number = numbers.get(found["file"])
                 if number is not None and self._is_same(number, found):
                     self._finished[number] = at
                 at += len(line)

@@ -91,6 +91,8 @@ def _of_row(row: Any) -> Recording:
     if hasattr(row, "get_all_samples"):  # torchcodec's decoder, as `datasets` hands audio out
         decoded = row.get_all_samples()
         return _of_samples(np.asarray(decoded.data), decoded.sample_rate)
+    if not isinstance(row, Mapping):
+        raise InputError(f"The `audio` of a row is a recording, found {type(row).__name__}: leave rows without one out")
     if "audio" in row:
         return _of_row(row["audio"]) if not isinstance(row["audio"], str | bytes) else recording_of(row["audio"])
     if row.get("array") is not None:

@@ -125,15 +125,15 @@ def open_teacher(
 ) -> tuple[Predictor, str | None]:
     """A published or local classifier, and the license that its card names; `options` are those of Predictor."""
     predictor = Predictor.load(name, token=token, revision=revision, **options)
-    return predictor, license_in_card(Checkpoint(name, token, predictor.revision))
+    return predictor, license_in_card(Checkpoint(name, token, predictor.commit))
 
 
 def teacher_facts(predictor: Predictor, license: str | None) -> dict[str, Any]:
     """Which teacher it is: its name, and the commit of the Hub or a digest of the weights that it has."""
-    folder, revision = Path(predictor.name).expanduser(), predictor.revision
+    folder = Path(predictor.name).expanduser()
     return {
         "teacher": public_name(predictor.name),
-        "commit": getattr(revision, "resolved", revision),
+        "commit": predictor.commit,
         "weights": digest_of_folder(folder) if folder.is_dir() else None,
         "license": license,
         "num_parameters": sum(weights.numel() for weights in predictor.model.parameters()),

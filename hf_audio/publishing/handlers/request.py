@@ -11,8 +11,11 @@ import soundfile
 import soxr
 
 MAX_SAMPLES = 120_000_000  # ten minutes of stereo at 48 kHz are 58 million
+HIGHEST_RATE = 1_000_000  # Hz; beyond what any recorder has, a resampler takes forever
 INPUTS = 'the bytes of a recording, base64 text of them, or {"array": samples, "sampling_rate": Hz}'
-SAMPLES = "A recording is at least one sample, finite, [samples] or [channels, samples], at a rate in Hz"
+SAMPLES = (
+    "A recording is at least one sample, finite, [samples] or [channels, samples], at a rate in Hz up to 1,000,000"
+)
 
 
 def request_of(data: Any, function: str) -> tuple[Any, int | None, str]:
@@ -48,10 +51,12 @@ def samples_of(inputs: Any) -> tuple[np.ndarray, int]:
             rate = int(inputs["sampling_rate"])
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{SAMPLES} ({error})") from error
+        if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
+            raise ValueError(f"{SAMPLES}; found an array of {samples.shape[0]:,} channels")
         samples = samples[:, None] if samples.ndim == 1 else samples.T
     else:
         samples, rate = decoded(unpacked(inputs) if isinstance(inputs, str) else inputs)
-    if samples.ndim != 2 or not samples.size or rate < 1 or not np.isfinite(samples).all():
+    if samples.ndim != 2 or not samples.size or not 1 <= rate <= HIGHEST_RATE or not np.isfinite(samples).all():
         raise ValueError(SAMPLES)
     return samples, rate
 
