@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
 import pytest
+
+import hf_audio
 
 ROOT = Path(__file__).parents[1]
 LEVELS = (
@@ -194,3 +197,35 @@ def test_nothing_that_is_loaded_may_bring_code_of_its_own():
                 assert trust or not is_auto, (
                     f"{path}:{node.lineno} loads by an Auto class without trust_remote_code=False"
                 )
+
+
+def test_all_that_is_imported_of_the_project_is_there():
+    """Also by imports inside functions, which nothing notices until they are called."""
+    missing, outside = [], [path for folder in ("scripts", "recipes", "tests") for path in (ROOT / folder).glob("*.py")]
+    for path in [*modules(), *outside]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "hf_audio":
+                names = {alias.name for alias in node.names} - names_in(node.module)
+                missing += [f"{path.relative_to(ROOT)}: {node.module}.{name}" for name in names]
+    assert missing == []
+
+
+@functools.cache
+def names_in(module: str) -> frozenset[str]:
+    """What can be imported from a module of the project: its own names, what it imports, and the modules below."""
+    place = ROOT.joinpath(*module.split("."))
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    if not path.is_file():
+        return frozenset()
+    below = {one.stem for one in place.iterdir()} if place.is_dir() else set()
+    if module == "hf_audio":
+        return frozenset({*below, *hf_audio.__all__, "__version__"})
+    found = set(below)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return frozenset(found)

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hf_audio.commands._parser import parser_of
-from hf_audio.commands._recordings import check_output
+from hf_audio.commands._recordings import output_file
 
 OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
 
@@ -23,8 +22,7 @@ OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
 def main(argv: Sequence[str]) -> None:
     """Prints the scores of a split."""
     given = _parser().parse_args(argv)
-    if given.output:
-        check_output(Path(given.output))  # before anything is computed
+    output = output_file(given.output) if given.output else None  # checked before anything is computed
 
     from hf_audio import Predictor, load_features
     from hf_audio.files import write_json
@@ -43,8 +41,8 @@ def main(argv: Sequence[str]) -> None:
     show(table([METRIC_NAMES[name] for name in names], [[_shown(scores[name]) for name in names]]))
     rows = [[name, *(_shown(of_class[key]) for key in OF_CLASSES)] for name, of_class in scores["per_class"].items()]
     show(table(["class", *(name.replace("_", " ") for name in OF_CLASSES)], rows))
-    if given.output:
-        write_json(Path(given.output), {"split": given.split, "num_clips": len(found), **scores})
+    if output:
+        write_json(output, {"split": given.split, "num_clips": len(found), **scores})
 
 
 def _parser() -> argparse.ArgumentParser:
