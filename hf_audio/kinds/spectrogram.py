@@ -156,7 +156,8 @@ class Spectrograms(Kind):
     ) -> dict[str, torch.Tensor]:
         numbers = (stored[name][:, :, None, None] for name in ("offsets", "scales", "means", "stds"))
         offsets, scales, means, stds = numbers
-        values = normalized(stored["pixels"].float().mul_(scales).add_(offsets), means, stds, in_place=True)
+        # normalized are the few numbers that pixels are multiplied with and moved by, not all of the values
+        values = stored["pixels"].float().mul_(scales / stds).add_(normalized(offsets, means, stds))
         values = fill_padding(values, num_frames, extractor.padding_value)
         return {"input_values": values[:, 0] if extractor.num_channels == 1 else values}
 
