@@ -68,6 +68,7 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_libraries_are_timed_beside_the_same_of_ours_or_asked_for(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     script = runpy.run_path(str(SCRIPT.with_name("benchmark_waveform_libraries.py")))
     windows = white(2, 4000)

@@ -12,6 +12,7 @@ from waveforms import RATE, augmented_waves, level_db, loudest_hz, tone
 
 from hf_audio.augment.waveform import PitchShift, Speed, TimeStretch
 from hf_audio.augment.waveform.speed import RatioNumbers, ratios_between
+from hf_audio.errors import InputError
 
 CENT = 2 ** (1 / 1200) - 1
 LENGTH = 12_000
@@ -54,6 +55,19 @@ def test_ratios_are_few_and_near_to_those_asked_for():
     assert len(ratios_between(1.1, 1.1)) == 1
     drawn = numbers_of(Speed(1.0, (0.9, 1.1)), 500).ratio
     assert set(drawn) == set(range(len(ratios_between(0.9, 1.1)))), "each of them is drawn"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Speed(0.5, (0.999, 1.001)),
+        lambda: TimeStretch(0.5, (0.998, 1.002), RATE),
+        lambda: PitchShift(0.5, (-0.05, 0.05), RATE),
+    ],
+)
+def test_a_range_that_is_rounded_to_no_change_is_refused(make):
+    with pytest.raises(InputError, match="nothing would change: give a wider range"):
+        make()
 
 
 def test_a_click_comes_when_the_tempo_says():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from torchaudio.functional import phase_vocoder, resample
 
 from hf_audio.augment.draws import Lot
 from hf_audio.augment.waveform.step import WaveformStep, sent
+from hf_audio.errors import InputError
 
 NUM_RATIOS = 16  # at most, between the least and the most
 MAX_DENOMINATOR = 100  # of a fraction that stands for a ratio: the filter of a resampling has as many phases
@@ -31,8 +34,31 @@ class RatioNumbers(NamedTuple):
     ratio: Any
 
 
+class AtRatio(WaveformStep):
+    """Gives each chosen window one of a few ratios between its `bounds`.
+
+    Raises:
+        InputError: see `ratios_between`.
+    """
+
+    def __post_init__(self) -> None:
+        ratios_between(*self.bounds)  # a range that changes nothing is refused now, not at the first step
+
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest ratio."""
+
+    @property
+    def ratios(self) -> tuple[Fraction, ...]:
+        return ratios_between(*self.bounds)
+
+    def draw(self, lot: Lot) -> RatioNumbers:
+        return RatioNumbers(self.choice(lot), one_of(lot, len(self.ratios)))
+
+
 @dataclass(frozen=True)
-class Speed(WaveformStep):
+class Speed(AtRatio):
     """Faster or slower, pitch and all, as a tape is; what gets longer than the window is cut off.
 
     Attributes:
@@ -43,18 +69,15 @@ class Speed(WaveformStep):
     speed: tuple[float, float]
 
     @property
-    def ratios(self) -> list[Fraction]:
-        return ratios_between(*self.speed)
-
-    def draw(self, lot: Lot) -> RatioNumbers:
-        return RatioNumbers(self.choice(lot), one_of(lot, len(self.ratios)))
+    def bounds(self) -> tuple[float, float]:
+        return self.speed
 
     def changed(self, values: Tensor, num_frames: Tensor, drawn: RatioNumbers) -> tuple[Tensor, Tensor]:
         return by_ratio(values, drawn.ratio, self.ratios, faster), shorter(num_frames, drawn.ratio, self.ratios)
 
 
 @dataclass(frozen=True)
-class TimeStretch(WaveformStep):
+class TimeStretch(AtRatio):
     """Faster or slower at the same pitch, by a phase vocoder, which smears attacks over 64 ms.
 
     Attributes:
@@ -67,11 +90,8 @@ class TimeStretch(WaveformStep):
     sample_rate: int
 
     @property
-    def ratios(self) -> list[Fraction]:
-        return ratios_between(*self.tempo)
-
-    def draw(self, lot: Lot) -> RatioNumbers:
-        return RatioNumbers(self.choice(lot), one_of(lot, len(self.ratios)))
+    def bounds(self) -> tuple[float, float]:
+        return self.tempo
 
     def changed(self, values: Tensor, num_frames: Tensor, drawn: RatioNumbers) -> tuple[Tensor, Tensor]:
         def change(some: Tensor, ratio: Fraction) -> Tensor:
@@ -81,7 +101,7 @@ class TimeStretch(WaveformStep):
 
 
 @dataclass(frozen=True)
-class PitchShift(WaveformStep):
+class PitchShift(AtRatio):
     """Higher or lower in the same time: a phase vocoder makes it longer, and speed brings it back.
 
     Attributes:
@@ -94,11 +114,9 @@ class PitchShift(WaveformStep):
     sample_rate: int
 
     @property
-    def ratios(self) -> list[Fraction]:
-        return ratios_between(*(2 ** (one / 12) for one in self.semitones))
-
-    def draw(self, lot: Lot) -> RatioNumbers:
-        return RatioNumbers(self.choice(lot), one_of(lot, len(self.ratios)))
+    def bounds(self) -> tuple[float, float]:
+        least, most = self.semitones
+        return 2 ** (least / 12), 2 ** (most / 12)
 
     def changed(self, values: Tensor, num_frames: Tensor, drawn: RatioNumbers) -> tuple[Tensor, Tensor]:
         def change(some: Tensor, ratio: Fraction) -> Tensor:
@@ -109,10 +127,21 @@ class PitchShift(WaveformStep):
         return by_ratio(values, drawn.ratio, self.ratios, change), num_frames
 
 
-def ratios_between(least: float, most: float) -> list[Fraction]:
-    """At most NUM_RATIOS fractions, evenly spaced in octaves."""
+@functools.cache  # asked for at each step, and each time the same
+def ratios_between(least: float, most: float) -> tuple[Fraction, ...]:
+    """At most NUM_RATIOS fractions, evenly spaced in octaves.
+
+    Raises:
+        InputError: all of them are 1, so that nothing would change.
+    """
     wanted = np.geomspace(least, most, NUM_RATIOS if most > least else 1)
-    return sorted({Fraction(float(one)).limit_denominator(MAX_DENOMINATOR) for one in wanted})
+    found = {Fraction(float(one)).limit_denominator(MAX_DENOMINATOR) for one in wanted}
+    if found == {1}:
+        raise InputError(
+            f"Speeds and pitches between {least:.4g} and {most:.4g} of the recorded ones differ by less than 1 in "
+            f"{MAX_DENOMINATOR}, and nothing would change: give a wider range, or a probability of 0"
+        )
+    return tuple(sorted(found))
 
 
 def one_of(lot: Lot, count: int) -> np.ndarray:
@@ -121,7 +150,7 @@ def one_of(lot: Lot, count: int) -> np.ndarray:
 
 
 def by_ratio(
-    values: Tensor, numbers: Tensor, ratios: list[Fraction], change: Callable[[Tensor, Fraction], Tensor]
+    values: Tensor, numbers: Tensor, ratios: Sequence[Fraction], change: Callable[[Tensor, Fraction], Tensor]
 ) -> Tensor:
     """Windows `[windows, samples]`, those of each ratio at once through `change`, and cut or filled to their length.
 
@@ -141,7 +170,7 @@ def faster(values: Tensor, ratio: Fraction) -> Tensor:
     return resample(values, ratio.numerator, ratio.denominator)
 
 
-def shorter(num_frames: Tensor, numbers: Tensor, ratios: list[Fraction]) -> Tensor:
+def shorter(num_frames: Tensor, numbers: Tensor, ratios: Sequence[Fraction]) -> Tensor:
     """Samples of windows that were played faster; of slower ones what the window holds."""
     ratio = torch.tensor([float(one) for one in ratios], dtype=torch.float64)[numbers.long()]
     return torch.minimum(num_frames, (num_frames / sent(ratio, num_frames)).round().clamp(min=1).long())
