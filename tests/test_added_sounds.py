@@ -53,6 +53,13 @@ def test_a_corpus_is_a_background_under_its_license(esc50, caplog):
     assert repr(again) == repr(pool) and str(esc50) not in repr(pool)
 
 
+def test_what_of_a_large_background_is_left_out_is_said(esc50, caplog, monkeypatch):
+    monkeypatch.setattr("hf_audio.preparation.added_sounds.MAX_POOL_S", 1.0)
+    pool = read({"background": "esc50", "background_dir": str(esc50)}).background
+    assert f"esc50: {pool.num_recordings} of 10 recordings are used, at random" in caplog.text
+    assert pool.num_recordings < 9
+
+
 def test_a_folder_is_a_background_or_rooms(esc50, tmp_path):
     pool = read({"background": str(esc50)}).background
     assert (pool.license, pool.num_recordings) == ("", 9) and str(esc50.parent) not in repr(pool)

@@ -150,6 +150,12 @@ def _read(stretches: Iterable[Stretch], sample_rate: int, flag: str) -> list[np.
         raise InputError(
             f"{flag} names {len(stretches)} recordings, none of which can be used, first {failed[0]}: give others"
         )
+    num_tried = len(sounds) + len(failed)
+    if num_tried < len(stretches):
+        logger.warning(
+            "%s: %d of %d recordings are used, at random, of each the first %g s: memory holds %g min at most",
+            *(flag, len(sounds), len(stretches), MAX_CLIP_S, MAX_POOL_S / 60),
+        )
     if failed:
         logger.warning("%s: %d recordings are left out, first %s", flag, len(failed), failed[0])
     return sounds
