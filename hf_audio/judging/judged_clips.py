@@ -1,0 +1,86 @@
+"""What one model said of the windows of some clips, with the truth and all that is known of the clips.
+
+Everything in this package that measures or compares takes this, or arrays of it, and asks no model again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError
+
+
+@dataclass(frozen=True)
+class JudgedClips:
+    """One model's logits, window by window, and the clips that they are of.
+
+    Attributes:
+        name: of the model, as tables show it.
+        labels: the classes, in the order of logits and targets.
+        clips: a row per clip: clip_id, group, split and duration_s (null where unknown), then columns of metadata,
+            by which clips can be told apart: device, genre ...
+        targets: float32 `[clips, classes]`, one-hot or multi-hot, NaN where unknown.
+        window_logits: float32 `[windows, classes]`.
+        clip_of_window: int64 `[windows]`, the clip's row; ascending, and every clip has a window.
+        window_starts_s: float64 `[windows]`, where each begins in its recording.
+    """
+
+    name: str
+    labels: LabelSpace
+    clips: pa.Table
+    targets: np.ndarray
+    window_logits: np.ndarray
+    clip_of_window: np.ndarray
+    window_starts_s: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Raises InputError where a model's answer is no number."""
+        finite = np.isfinite(self.window_logits).all(axis=1)
+        if not finite.all():
+            clip_id = self.clips["clip_id"][int(self.clip_of_window[int(np.argmin(finite))])].as_py()
+            raise InputError(
+                f"{self.name} has no finite answer to {int((~finite).sum()):,} of {len(finite):,} windows, the first in "
+                f"{clip_id}: its training has diverged, or it cannot be computed in this precision"
+            )
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """int64 `[clips]`: a number for each clip's group, from 0 on in order of appearance."""
+        return self.clips["group"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups the clips are of."""
+        return int(self.groups.max()) + 1 if len(self) else 0
+
+    @property
+    def groups_known(self) -> bool:
+        """Whether any two clips are of one group; where none are, intervals are by clip."""
+        return self.num_groups < len(self)
+
+    def of_split(self, split: str) -> JudgedClips:
+        """Those of one split."""
+        return self.take(np.flatnonzero(np.array(self.clips["split"].to_pylist()) == split))
+
+    def take(self, rows: np.ndarray) -> JudgedClips:
+        """Some of the clips, ascending row numbers, with their windows."""
+        place = np.full(len(self), -1)
+        place[rows] = np.arange(len(rows))
+        kept = place[self.clip_of_window] >= 0
+        return dataclasses.replace(
+            self,
+            clips=self.clips.take(pa.array(rows, type=pa.int64())),
+            targets=self.targets[rows],
+            window_logits=self.window_logits[kept],
+            clip_of_window=place[self.clip_of_window[kept]],
+            window_starts_s=self.window_starts_s[kept],
+        )
