@@ -20,6 +20,7 @@ from hf_audio.analysis.plots import write_plots
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
 from hf_audio.baselines import linear_scores, prior_scores
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.about_clips import about_stored_clips
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.errors import InputError
 from hf_audio.kinds import STORED_SOUND
@@ -122,7 +123,8 @@ def evaluate_model(
         report["resampling"] = resampling_facts(network, features, splits[-1], recordings, threshold, token)
         report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
         report["notes"] = [*corpus_note(report["by_corpus"], features.labels.problem_type), *_notes(report)]
-        write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1])
+        about = pa.concat_tables([about_stored_clips(features, split) for split in splits])
+        write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1], about)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         show(summary(report))
     wait_for_everyone()

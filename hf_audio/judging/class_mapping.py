@@ -72,14 +72,15 @@ class ClassMapping:
         model with one class at a time that is asked for several gives the log-odds of its own softmax. Of several
         classes that are one, probabilities of one at a time are added, and of several at a time the highest counts.
         """
-        logits = logits.astype(np.float64)
+        logits = np.where(np.isfinite(logits), logits, np.nan).astype(np.float64)  # JudgedClips says it
         if self.labels.is_multi_label and not model_labels.is_multi_label:
             probabilities = model_labels.probabilities(logits)
             found = [_log_odds(probabilities[:, list(places)].sum(axis=1)) for places in self.of_model]
         elif model_labels.is_multi_label:
             found = [logits[:, list(places)].max(axis=1) for places in self.of_model]
         else:
-            found = [np.logaddexp.reduce(logits[:, list(places)], axis=1) for places in self.of_model]
+            with np.errstate(invalid="ignore"):
+                found = [np.logaddexp.reduce(logits[:, list(places)], axis=1) for places in self.of_model]
         return np.stack(found, axis=1).astype(np.float32)
 
 

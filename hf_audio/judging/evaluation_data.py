@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from hf_audio.config import DataConfig
 from hf_audio.data.index.columns import is_one_of, names_in, of_split, with_split
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.index.table import metadata_columns
 from hf_audio.data.loading.features_dataset import FeatureDataset, load_features
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.preparation.clips import label_space, require_one_corpus
@@ -28,8 +27,6 @@ from hf_audio.preparation.sources import FEATURES, source_of
 from hf_audio.privacy import public_name
 
 ALL, VALIDATION, TEST = "all", "validation", "test"
-OWN = ("clip_id", "group", "split", "duration_s")  # of the clips of JudgedClips; what is called so besides is renamed
-RENAMED = "metadata_"
 
 
 @dataclass(frozen=True)
@@ -169,17 +166,10 @@ def targets_of(clips: pa.Table, labels: LabelSpace) -> np.ndarray:
     return targets
 
 
-def judged_columns(clips: pa.Table, durations_s: np.ndarray) -> pa.Table:
-    """The clips of an index as `JudgedClips` has them: OWN and metadata.
-
-    Args:
-        durations_s: of each, NaN where it is not known.
-    """
-    columns = {name: clips[name].cast(pa.string()) for name in OWN[:3]}
-    columns["duration_s"] = pa.array(durations_s, pa.float64(), from_pandas=True)
-    for column, fact in metadata_columns(clips).items():
-        columns[RENAMED + fact if fact in OWN else fact] = clips[column]
-    return pa.table(columns)
+def judged_columns(clips: pa.Table, about: pa.Table) -> pa.Table:
+    """The clips of an index as `JudgedClips` has them: clip_id, group, split, and what `about_clips` says of them."""
+    columns = {name: clips[name].cast(pa.string()) for name in ("clip_id", "group", "split")}
+    return pa.table(columns | {name: about[name] for name in about.column_names if name != "clip_id"})
 
 
 def _check_classes(data: EvaluationData) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from hf_audio.data.index.columns import places_of
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.about_clips import about_clips, about_stored_clips
 from hf_audio.errors import InputError
 from hf_audio.judging.class_mapping import ClassMapping, GivenMap, map_classes
 from hf_audio.judging.evaluation_data import ALL, VALIDATION, EvaluationData, judged_columns, targets_of
@@ -32,14 +33,14 @@ class Windows(NamedTuple):
         logits: float32 `[windows, model's classes]`.
         clip_of_window: int64 `[windows]`, rows of the clips, ascending.
         starts_s: float64 `[windows]`, in the recording.
-        durations_s: float64 `[clips]`, NaN where nothing is known.
+        about: a row for each clip, see `about_clips`.
         told: what could not be heard, a sentence each.
     """
 
     logits: np.ndarray
     clip_of_window: np.ndarray
     starts_s: np.ndarray
-    durations_s: np.ndarray
+    about: pa.Table
     told: tuple[str, ...] = ()
 
 
@@ -139,7 +140,7 @@ def judged_clips(
     """
     targets = mapping.targets(targets_of(clips, data_labels))
     logits = mapping.logits(windows.logits, model_labels)
-    columns = judged_columns(clips, windows.durations_s)
+    columns = judged_columns(clips, windows.about)
     whole = JudgedClips(name, mapping.labels, columns, targets, logits, windows.clip_of_window, windows.starts_s)
     return with_class(whole)
 
@@ -167,18 +168,15 @@ def _of_features(predictor: Predictor, data: EvaluationData) -> tuple[pa.Table, 
     features = data.features
     wanted = [split for split in features.splits if data.split in (ALL, split) or split == VALIDATION]
     found = [predictor.window_logits(features, split) for split in wanted]
-    frames = np.concatenate([np.array(features.splits[split]["num_frames"]) for split in wanted])
+    about = pa.concat_tables([about_stored_clips(features, split) for split in wanted])
+    clips = data.clips.take(pa.array(places_of(about["clip_id"], data.clips["clip_id"].to_pylist())))
     clip_ids = pa.array([clip_id for one in found for clip_id in one.clip_ids], pa.string())
-    rows = places_of(clip_ids, data.clips["clip_id"].to_pylist())
+    rows = places_of(clip_ids, about["clip_id"].to_pylist())
     order = np.argsort(rows, kind="stable")  # clips as the index lists them, windows as they come
-    starts_s = np.concatenate([one.starts_s for one in found])
-    ends_s = starts_s + features.window_s * np.minimum(frames / features.longest_row, 1.0)
-    durations_s = np.full(len(data.clips), -np.inf)
-    np.maximum.at(durations_s, rows, ends_s)
-    durations_s -= data.clips["start_s"].to_numpy()
+    starts_s = np.concatenate([one.starts_s for one in found])[order]
     logits = np.concatenate([one.values for one in found])[order]
     cut = {"window_s": features.window_s, "hop_s": features.manifest["hop_s"]}
-    return data.clips, Windows(logits, rows[order], starts_s[order], durations_s), cut
+    return clips, Windows(logits, rows[order], starts_s, about), cut
 
 
 def _of_recordings(
@@ -193,5 +191,7 @@ def _of_recordings(
         told.append(
             f"{len(heard.unreadable):,} of {len(data.clips):,} clips cannot be judged, {more}{name} ({reason})."
         )
-    windows = Windows(heard.logits, heard.clip_of_window, heard.starts_s, heard.durations_s, tuple(told))
-    return data.clips.take(pa.array(heard.rows)), windows, {"window_s": heard.window_s, "hop_s": heard.hop_s}
+    clips = data.clips.take(pa.array(heard.rows))
+    about = about_clips(clips, heard.durations_s)
+    windows = Windows(heard.logits, heard.clip_of_window, heard.starts_s, about, tuple(told))
+    return clips, windows, {"window_s": heard.window_s, "hop_s": heard.hop_s}
