@@ -14,7 +14,7 @@ or by --label_map; what cannot be mapped is said and left out. Data that a model
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from hf_audio.errors import InputError
 if TYPE_CHECKING:
     from hf_audio.judging.evaluation_data import EvaluationData
     from hf_audio.judging.scoring import ScoredModel
+    from hf_audio.predictor import Predictor
 
 OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
 
@@ -78,11 +79,33 @@ def _scored(given: argparse.Namespace, data: EvaluationData) -> list[ScoredModel
     maps: dict[str, Any] = {}
     if given.label_map:
         maps = read_given_map(given.label_map, data.labels, {one.name: one.labels for one in predictors})
+    known = _known_of_training(given, data, dict(zip(given.model, predictors, strict=True)))
     settings = {name: getattr(given, name) for name in ("window_s", "hop_s", "num_threads", "token")}
-    models = in_common([score(one, data, given=maps.get(one.name), **settings) for one in predictors])
+    scored = [score(one, data, given=maps.get(one.name), **settings) for one in predictors]
+    models = in_common([one._replace(told=(*known[one.judged.name], *one.told)) for one in scored])
     for told in dict.fromkeys(told for one in models for told in one.told):
         show(told)
     return models
+
+
+def _known_of_training(
+    given: argparse.Namespace, data: EvaluationData, predictors: Mapping[str, Predictor]
+) -> dict[str, tuple[str, ...]]:
+    """What must be told of each model's training data, by its name; refuses models that know the data."""
+    from hf_audio.judging.training_data import check_training_data, training_overlap
+    from hf_audio.models.foreign_checkpoint import Checkpoint
+
+    known, overlaps = {}, False
+    for model, predictor in predictors.items():
+        found = training_overlap(predictor.name, Checkpoint(model, given.token, predictor.commit), data)
+        known[predictor.name] = check_training_data(found, predictor.name, data, allow=given.allow_training_data)
+        overlaps |= bool(found.refusal)
+    if given.allow_training_data and not overlaps:
+        raise InputError(
+            "--allow_training_data would do nothing here: nothing says that a model was trained on these clips; leave "
+            "it out"
+        )
+    return known
 
 
 def _report(given: argparse.Namespace, data: EvaluationData, models: Sequence[ScoredModel]) -> dict[str, Any]:
