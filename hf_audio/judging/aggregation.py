@@ -1,4 +1,4 @@
-"""From a model's windows to one score a clip and class, in several ways."""
+"""From a model's windows to scores of clips, in several ways."""
 
 from __future__ import annotations
 

@@ -92,6 +92,10 @@ class RedrawnMetrics:
         """Metrics of the clips as they are: one set, which has each group once."""
         return self.of(np.ones((1, self.num_groups)))
 
+    def of_each_group(self) -> Values:
+        """Metrics of each group by itself, as many sets as there are groups: all but RANKING_METRICS."""
+        return _of_decisions(self._sums, len(self.labels))
+
     def chunk(self) -> int:
         """How many sets `of` may be given at once for the memory of CHUNK_BYTES."""
         rows = max((one.num_rows for one in self._rankings), default=0)
