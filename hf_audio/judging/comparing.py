@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import ceil, comb
 from typing import Any
 
 import numpy as np
@@ -40,8 +39,6 @@ def compare(
         targets: `[clips, classes]`, NaN where unknown.
         groups: int64 `[clips]`.
         metric: one of METRICS, that differences are of.
-        num_draws: more are drawn where many pairs need them, since no p is below 2 / (draws + 1) and Holm's correction
-            multiplies it.
 
     Returns:
         "models": an Interval of each; "pairs": "first", "second", "difference" (Interval of first - second), "p",
@@ -57,7 +54,6 @@ def compare(
     groups = numbered(groups)
     redrawn = _redrawn(models, targets, labels, groups, ranked=metric in RANKING_METRICS)
     num_groups = int(groups.max()) + 1
-    num_draws = max(num_draws, ceil(4 / (1 - confidence) * comb(len(models), 2)))
     whole = {name: one.of_all().metrics[metric][0] for name, one in redrawn.items()}
     drawn = _drawn(redrawn, metric, num_groups, num_draws, seed)
     right = {name: _right(decisions, targets) for name, (_, decisions) in models.items()}

@@ -121,7 +121,9 @@ def _check(
     check_names(judged)
     if (weights == "validation") != (validation is not None):
         problem = "need validation clips, and there are none" if validation is None else "do not need validation clips"
-        raise InputError(f"Weights by {weights!r} {problem}: give the clips of a validation split with 'validation' only")
+        raise InputError(
+            f"Weights by {weights!r} {problem}: give the clips of a validation split with 'validation' only"
+        )
     if aggregation == "sum_normalized":
         raise InputError("Scores of sum_normalized are no probabilities, of which an ensemble is made: take another")
 
@@ -130,7 +132,9 @@ def _best_weights(validation: Sequence[JudgedClips], names: Sequence[str], aggre
     check_names(validation)
     of_name = {one.name: one for one in validation}
     if set(of_name) != set(names):
-        raise InputError(f"Validation clips are of {', '.join(of_name)}, the models are {', '.join(names)}: give the same")
+        raise InputError(
+            f"Validation clips are of {', '.join(of_name)}, the models are {', '.join(names)}: give the same"
+        )
     models = aligned([of_name[name] for name in names])
     return best_weights([clip_probabilities(one, aggregation) for one in models], models[0].targets, models[0].labels)
 

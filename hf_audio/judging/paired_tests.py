@@ -10,9 +10,14 @@ from scipy import signal, stats
 
 from hf_audio.judging.intervals import numbered
 
+SMALLEST = 1e-12
+
 
 def bootstrap_p(differences: np.ndarray, num_groups: int) -> float | None:
     """Two-sided p of a difference of 0: below 1 - confidence just where `interval` of that confidence leaves 0 out.
+
+    Where no draw comes near 0, a normal distribution of the draws' standard deviation goes on behind the last of them,
+    so that many pairs can be corrected for without many more draws.
 
     Args:
         differences: float64 `[draws]` between two models on the same draws; NaN where undefined.
@@ -24,7 +29,11 @@ def bootstrap_p(differences: np.ndarray, num_groups: int) -> float | None:
     differences = differences[~np.isnan(differences)]
     if num_groups < 2 or not len(differences):
         return None
-    tail = (1 + min((differences <= 0).sum(), (differences >= 0).sum())) / (1 + len(differences))
+    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
+    tail = (1 + beyond) / (1 + len(differences))
+    if not beyond:
+        far = abs(differences.mean()) / max(differences.std(), SMALLEST)
+        tail = max(min(tail, stats.norm.sf(far)), SMALLEST)
     reach = -stats.norm.ppf(min(tail, 0.5)) / np.sqrt(num_groups / (num_groups - 1))
     return float(2 * stats.t.sf(reach, num_groups - 1))
 

@@ -1,6 +1,3 @@
-"""E
-rm hf_audio/judging/test_time_windows.py
-cat > hf_audio/judging/dense_windows.py <<'E'
 """More windows of a clip than it was trained with: denser and shifted ones, and what each of them speaks for.
 
 Windows that overlap say much of the same twice, and one that reaches behind a clip's end says little. `time_weights`
@@ -34,8 +31,10 @@ def time_weights(judged: JudgedClips, window_s: float) -> np.ndarray:
         float64 `[windows]`.
 
     Raises:
-        InputError: a clip of several windows whose duration is unknown.
+        InputError: windows of no length, or a clip of several windows whose duration is unknown.
     """
+    if not 0 < window_s < np.inf:
+        raise InputError(f"A window takes more than 0 seconds, found {window_s}")
     starts, ends = judged.window_starts_s, judged.window_starts_s + window_s
     ends = np.maximum(np.minimum(ends, _clip_ends_s(judged)[judged.clip_of_window]), starts)
     num = len(starts)
@@ -64,18 +63,20 @@ def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
             continue
         wanted = starts[0] + np.array(_starts_s(ends[clip] - starts[0], window_s, hop_s))
         nearest = np.abs(starts[:, None] - wanted).argmin(axis=0)
-        if (np.abs(starts[nearest] - wanted) > ROUNDING_S).any():
-            missing = wanted[np.argmax(np.abs(starts[nearest] - wanted))]
+        off = np.abs(starts[nearest] - wanted)
+        off[-1] -= (starts[1] - starts[0]) / 2  # the one against the end, which dense windows have where it adds enough
+        if (off > ROUNDING_S).any():
             raise InputError(
-                f"{judged.name} has no window at {missing:g} s of {judged.clips['clip_id'][clip].as_py()}: windows every "
-                f"{hop_s:g} s are not among those that were scored; take a multiple of their hop"
+                f"{judged.name} has no window at {wanted[int(np.argmax(off))]:g} s of "
+                f"{judged.clips['clip_id'][clip].as_py()}: windows every {hop_s:g} s are not among those that were "
+                "scored; take a multiple of their hop"
             )
         kept.append(first + np.unique(nearest))
     return _of_windows(judged, np.concatenate(kept))
 
 
 def joined_windows(judged: Sequence[JudgedClips]) -> JudgedClips:
-    """One model's answers to windows that were cut in several ways (shifted, or by other hops), as those of one scoring.
+    """One model's answers to windows that were cut in several ways (shifted, by other hops), as those of one scoring.
 
     A window that several have counts once.
 
@@ -94,9 +95,10 @@ def joined_windows(judged: Sequence[JudgedClips]) -> JudgedClips:
     differs = np.abs(logits[again] - logits[before]).max(axis=1, initial=0) > SAME_ANSWER
     if differs.any():
         place = before[int(np.argmax(differs))]
+        clip_id = models[0].clips["clip_id"][int(clip[place])].as_py()
         raise InputError(
-            f"Two answers to the window at {starts[place]:g} s of {models[0].clips['clip_id'][int(clip[place])].as_py()} "
-            "differ: windows are joined of one model and the same sound; several models are an ensemble"
+            f"Two answers to the window at {starts[place]:g} s of {clip_id} differ: windows are joined of one model "
+            "and the same sound; several models are an ensemble"
         )
     whole = dataclasses.replace(models[0], clip_of_window=clip, window_starts_s=starts, window_logits=logits)
     return _of_windows(whole, np.flatnonzero(~again))
@@ -107,11 +109,12 @@ def _clip_ends_s(judged: JudgedClips) -> np.ndarray:
     counts = np.bincount(judged.clip_of_window, minlength=len(judged))
     durations = judged.clips["duration_s"].to_numpy(zero_copy_only=False).astype(np.float64)
     unknown = np.isnan(durations)
-    if (unknown & (counts > 1)).any():
-        clip_id = judged.clips["clip_id"][int(np.argmax(unknown & (counts > 1)))].as_py()
+    asked = unknown & (counts > 1)
+    if asked.any():
+        clip_id = judged.clips["clip_id"][int(np.argmax(asked))].as_py()
         raise InputError(
-            f"The duration of {int((unknown & (counts > 1)).sum()):,} clips is unknown, the first {clip_id}: what their "
-            "last windows reach behind them cannot be told; leave windows as they are"
+            f"The duration of {int(asked.sum()):,} clips is unknown, the first {clip_id}: what their last windows "
+            "reach behind them cannot be told; leave windows as they are"
         )
     begins = judged.window_starts_s[np.cumsum(counts) - counts]
     return begins + np.where(unknown, np.inf, durations)
