@@ -13,7 +13,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.judging.calibration import calibration_facts
-from hf_audio.judging.scaling import LEAST_RISE, SCALINGS, fit_scaling
+from hf_audio.judging.scaling import MIN_RISE, SCALINGS, fit_scaling
 
 TASKS = (SINGLE_LABEL, MULTI_LABEL)
 KINDS = [(kind, task) for kind in SCALINGS for task in TASKS]
@@ -148,13 +148,13 @@ def test_isotonic_is_that_of_scikit_learn(task):
     scaled = logits * found.slopes
     if labels.is_multi_label:
         columns = [IsotonicRegression().fit(one, y).predict(one) for one, y in zip(scaled.T, targets.T, strict=True)]
-        wanted, rise = np.clip(np.stack(columns, axis=1), 0.5 / 800, 1 - 0.5 / 800), LEAST_RISE * scaled
+        wanted, rise = np.clip(np.stack(columns, axis=1), 0.5 / 800, 1 - 0.5 / 800), MIN_RISE * scaled
         shares = expit(found.logits(logits) - rise)
     else:
         scores = log_softmax(scaled, axis=1)
         pooled = IsotonicRegression().fit(scores.ravel(), targets.ravel()).predict(scores.ravel())
         wanted = np.clip(pooled.reshape(scores.shape), 0.5 / 3200, 1 - 0.5 / 3200)
-        shares = np.exp(found.logits(logits) - LEAST_RISE * scores)
+        shares = np.exp(found.logits(logits) - MIN_RISE * scores)
     np.testing.assert_allclose(shares, wanted, atol=1e-9)
 
 

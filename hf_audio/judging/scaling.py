@@ -26,14 +26,14 @@ from hf_audio.errors import InputError, unknown_name
 from hf_audio.judging.calibration import known_targets
 
 SCALINGS = ("temperature", "vector", "isotonic")
-MOST_TEMPERATURE = 100.0  # and its inverse the least
+MAX_TEMPERATURE = 100.0  # and its inverse the least
 # Of the vector: standard deviations of a normal prior of each class's slope (its logarithm, around the temperature's)
 # and bias. Without it a class whose few clips are parted without an error would get an infinite slope.
 SLOPE_STD, BIAS_STD = 0.5, 3.0
 MAX_KNOTS = 256  # of a curve
 # What a curve rises by where it would be flat, per unit of the logit: too little to see in a probability, and enough
 # that clips of different logits keep their order.
-LEAST_RISE = 1e-4
+MIN_RISE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Curves:
         columns = [
             np.interp(logits[..., index], self.knots[place], self.values[place]) for index, place in enumerate(places)
         ]
-        return np.stack(columns, axis=-1) + LEAST_RISE * logits
+        return np.stack(columns, axis=-1) + MIN_RISE * logits
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _inverse_temperature(logits: np.ndarray, known: np.ndarray, labels: LabelSpa
     def loss(log_slope: float) -> float:
         return _loss(np.exp(log_slope) * logits, known, labels)
 
-    most = np.log(MOST_TEMPERATURE)
+    most = np.log(MAX_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-7}).x
     for end, reason in ((most, "are all answered right"), (-most, "are answered no better than by chance")):
         if loss(end) <= loss(found) + 1e-9 * len(logits):
@@ -232,7 +232,7 @@ def _of_classes(logits: np.ndarray, known: np.ndarray, one_sided: np.ndarray) ->
         rows = ~np.isnan(known[:, index])
         if is_one_sided:
             ends = np.array([-1e3, 1e3])
-            curves.append((ends, (1 - LEAST_RISE) * ends))
+            curves.append((ends, (1 - MIN_RISE) * ends))
         else:
             curves.append(_curve(logits[rows, index], known[rows, index], logit))
     return _padded(curves)
