@@ -209,6 +209,8 @@ def test_what_cannot_be_scaled_is_one_sentence():
         fit_scaling("temperature", 10 * targets + 0.1 * logits, targets, labels)
     with pytest.raises(InputError, match="are answered no better than by chance, so that larger ones"):
         fit_scaling("vector", -logits, targets, labels)
+    with pytest.raises(InputError, match="all validation clips have the same score for all classes"):
+        fit_scaling("temperature", 0 * logits + 3, targets, labels)
     with pytest.raises(InputError, match="No validation clip has a known label"):
         fit_scaling("isotonic", logits, np.full_like(targets, np.nan), labels)
     with pytest.raises(InputError, match=r"logits of shape \(40, 3\) and targets of shape \(40, 4\)"):

@@ -24,6 +24,7 @@ from sklearn.isotonic import IsotonicRegression
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.judging.calibration import known_targets
+from hf_audio.models.logit_curves import MIN_RISE
 
 SCALINGS = ("temperature", "vector", "isotonic")
 MAX_TEMPERATURE = 100.0  # and its inverse the least
@@ -31,9 +32,6 @@ MAX_TEMPERATURE = 100.0  # and its inverse the least
 # and bias. Without it a class whose few clips are parted without an error would get an infinite slope.
 SLOPE_STD, BIAS_STD = 0.5, 3.0
 MAX_KNOTS = 256  # of a curve
-# What a curve rises by where it would be flat, per unit of the logit: too little to see in a probability, and enough
-# that clips of different logits keep their order.
-MIN_RISE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -190,6 +188,8 @@ def _inverse_temperature(logits: np.ndarray, known: np.ndarray, labels: LabelSpa
 
     most = np.log(MAX_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-7}).x
+    if max(loss(-most), loss(most)) <= loss(found) + 1e-9 * len(logits):
+        raise InputError("No temperature fits: all validation clips have the same score for all classes; train longer")
     for end, reason in ((most, "are all answered right"), (-most, "are answered no better than by chance")):
         if loss(end) <= loss(found) + 1e-9 * len(logits):
             better = "smaller" if end > 0 else "larger"
@@ -231,7 +231,7 @@ def _of_classes(logits: np.ndarray, known: np.ndarray, one_sided: np.ndarray) ->
     for index, is_one_sided in enumerate(one_sided):
         rows = ~np.isnan(known[:, index])
         if is_one_sided:
-            ends = np.array([-1e3, 1e3])
+            ends = np.array([-64.0, 64.0])  # beyond which a sigmoid is 0 or 1
             curves.append((ends, (1 - MIN_RISE) * ends))
         else:
             curves.append(_curve(logits[rows, index], known[rows, index], logit))
