@@ -1,0 +1,71 @@
+"""The card of a model whose scores were calibrated: by what, on which clips, and how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, ModelCardData
+
+from hf_audio.files import read_json
+from hf_audio.markdown import Markdown, link, table
+from hf_audio.models.origin import is_on_the_hub
+from hf_audio.models.saving import needs_own_code
+from hf_audio.privacy import write_published
+from hf_audio.publishing.handler import write_handler
+from hf_audio.publishing.installing import install_line, network_packages
+from hf_audio.publishing.templates import render
+from hf_audio.windows import SampleWindows
+
+TASK = "audio-classification"
+HOW = {
+    "temperature": "One temperature for all logits",
+    "vector": "A slope and a bias per class",
+    "isotonic": "Isotonic regression",
+}
+MEASURES = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier score", "log_loss": "log loss"}
+
+
+def write_calibrated_card(folder: Path, facts: Mapping[str, Any], rule: SampleWindows | None) -> None:
+    """Writes README.md beside a saved model, and where its windows are known what Inference Endpoints run.
+
+    Args:
+        folder: with config.json and preprocessor_config.json.
+        facts: what `calibrate_model` returns.
+        rule: how a sound at the model's rate is cut.
+    """
+    config, extractor = (read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
+    packages, source, scaling = network_packages(config, extractor), facts["source"], facts["scaling"]
+    address = f"{HfApi().endpoint}/{source}" if is_on_the_hub(source) else None
+    card_data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=TASK,
+        base_model=source if address else None,
+        base_model_relation="finetune" if address else None,
+        tags=[TASK, "hf_audio"],
+    )
+    rows = [[row, *(f"{facts[row][name]:.4f}" for name in MEASURES)] for row in ("before", "after")]
+    card = render(
+        "calibrated_card.md",
+        card_data=Markdown(card_data.to_yaml()),
+        name=folder.name,
+        source_link=link(source, address),
+        how=HOW[scaling["kind"]],
+        kind=scaling["kind"],
+        num_clips=scaling["num_clips"],
+        as_temperature=scaling.get("as_temperature"),
+        fitted_on=scaling["fitted_on"],
+        before=scaling.get("calibrated_before"),
+        facts_table=table(["", *MEASURES.values()], rows),
+        install=install_line(packages),
+        trust=needs_own_code(config, extractor),
+        sample_rate=extractor["sampling_rate"],
+        num_labels=len(config["id2label"]),
+        multi_label=config.get("problem_type") == "multi_label_classification",
+        threshold=facts["threshold"],
+        old_threshold=facts["old_threshold"],
+    )
+    write_published(folder / "README.md", str(card) + "\n")
+    if rule is not None:
+        write_handler(folder, "transformers", rule, packages)
