@@ -108,8 +108,8 @@ def _question(report: Mapping[str, Any]) -> str:
     shown = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
     return (
         f"{names} heard {data['num_clips']:,} clips{length} of {data['num_groups']:,} groups (recordings, songs or "
-        f"speakers) of {_data_name(report)}, and named for each {which} out of {len(classes)}: {shown}. The answers are "
-        "compared with what is known to be true."
+        f"speakers) of {_data_name(report)}, and named for each {which} out of {len(classes)}: {shown}. The answers "
+        "are compared with what is known to be true."
     )
 
 
