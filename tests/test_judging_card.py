@@ -112,7 +112,9 @@ def test_the_same_report_changes_nothing_and_a_newer_one_only_its_own_numbers():
     assert {"alice/songs", "Noises"} <= {one.dataset_type for one in ModelCard(both).data.eval_results}
 
 
-@pytest.mark.parametrize("card", ["", "# Only words\n", "---\nlicense: mit\n---\n# Words\n"], ids=["none", "words", "license"])
+@pytest.mark.parametrize(
+    "card", ["", "# Only words\n", "---\nlicense: mit\n---\n# Words\n"], ids=["none", "words", "license"]
+)
 def test_a_card_without_results_gets_some(card):
     written = with_results(card, REPORT, "tagger", "mine")
     assert {one.metric_type for one in ModelCard(written).data.eval_results} == {"f1", "mean_average_precision"}

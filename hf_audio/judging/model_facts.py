@@ -104,7 +104,10 @@ def _scaled(answers: Answers) -> dict[str, Any] | None:
     judged, validation = answers.judged, answers.validation
     if validation is None or not (validation.targets > 0.5).any():
         return None
-    scaling = fit_scaling("temperature", _logits(validation), validation.targets, validation.labels)
+    try:
+        scaling = fit_scaling("temperature", _logits(validation), validation.targets, validation.labels)
+    except InputError:  # too few clips, or answered no better than by chance
+        return None
     scaled = scaling.probabilities(_logits(judged))
     return {**scaling.facts(), "calibration": calibration_facts(scaled, judged.targets, judged.labels)}
 
