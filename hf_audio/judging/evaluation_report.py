@@ -10,7 +10,6 @@ from typing import Any
 
 from hf_audio import __version__
 from hf_audio.data.index.columns import is_file
-from hf_audio.errors import InputError
 from hf_audio.judging.ensembles import ensemble as ensemble_of
 from hf_audio.judging.evaluation_data import VALIDATION, EvaluationData
 from hf_audio.judging.playing import Recording
@@ -43,14 +42,7 @@ def judged_report(
     judged = [one.judged for one in scored]
     weights = None
     if ensemble:
-        validation = None
-        if ensemble == "validation":
-            validation = [one.of_split(VALIDATION) for one in judged]
-            if not len(validation[0]) or split == VALIDATION:
-                raise InputError(
-                    "--ensemble validation weighs models by a validation split that is not judged, and these data have "
-                    "none: give --ensemble mean"
-                )
+        validation = [one.of_split(VALIDATION) for one in judged] if ensemble == VALIDATION else None
         together = ensemble_of(judged, ensemble, validation=validation, aggregation=aggregation)
         judged, weights = [*judged, together.judged], together.weights
     own = {one.judged.name: one.threshold for one in scored}

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_audio.data.index.columns import names_in
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.judging.calibrated_models import calibrate_model, check_calibration
 from hf_audio.judging.card import write_card
 from hf_audio.judging.class_mapping import GivenMap, read_given_map
 from hf_audio.judging.evaluation_data import VALIDATION, EvaluationData
 from hf_audio.judging.evaluation_report import judged_report, recordings_of, said_of
+from hf_audio.judging.intervals import check_draws
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.playing import Recording
 from hf_audio.judging.protocols import Protocol, protocol_named, require_protocol
-from hf_audio.judging.report import ready_for_json
+from hf_audio.judging.report import known_metric, ready_for_json
 from hf_audio.judging.scoring import ScoredModel, load_model, score
 from hf_audio.judging.several_models import in_common, unique_names
 from hf_audio.judging.stored_judgments import read_judged
@@ -97,6 +100,9 @@ def evaluate_models(
     Raises:
         InputError: see `score`, `judge` and their kin.
     """
+    _check(data.name, data.splits, data.split, data.labels, asked, judging)
+    if asked.robustness is not None and data.features is not None:
+        raise InputError(f"--robustness is for recordings, and {data.name} holds features: leave it out")
     names, token = unique_names(models), options.get("token")
     protocol = protocol_named(asked.protocol) if asked.protocol else None
     predictors = {name: load_model(model, name, **options) for model, name in names.items()}
@@ -133,9 +139,36 @@ def evaluate_stored(folders: Sequence[str], split: str | None, **judging: Any) -
         raise InputError(f"The scores were made for the splits {', '.join(sorted(splits))}: give one as --split")
     split = split or splits.pop()
     scored = in_common([one for one, _ in found])
+    judged = scored[0].judged
+    _check("what is stored", names_in(judged.clips["split"]), split, judged.labels, Asked(), judging)
     notes = list(dict.fromkeys(told for one in scored for told in one.told))
     report = judged_report(scored, split, {"name": "stored scores"}, notes, **judging)
     return Evaluation(report, scored, split)
+
+
+def _check(
+    name: str, splits: Collection[str], split: str, labels: LabelSpace, asked: Asked, judging: Mapping[str, Any]
+) -> None:
+    """Refuses what cannot be judged before any model is asked, which may take hours.
+
+    Args:
+        name: of the data.
+        splits: that they have; `split` is evaluated.
+    """
+    check_draws(judging.get("num_draws", 1000), judging.get("confidence", 0.95))
+    known_metric(judging.get("metric"), labels)
+    fitted = {name: judging.get(name) for name in ("risk", "coverage")} | {"calibrate": asked.calibrate}
+    fitted |= {
+        f"{name} {one}": True
+        for name, one in (("ensemble", VALIDATION), ("thresholds", "per_class"))
+        if judging.get(name) == one
+    }
+    for flag, value in fitted.items():
+        if value is not None and (VALIDATION not in splits or split == VALIDATION):
+            raise InputError(
+                f"--{flag} is fitted on a validation split that is not evaluated itself, and {name} has none: leave it "
+                "out, or give data that have one"
+            )
 
 
 def _scored(
@@ -243,8 +276,6 @@ def _add_calibration(
         return
     for one in scored:
         validation = one.judged.of_split(VALIDATION)
-        if not len(validation):
-            raise InputError(f"--calibrate fits on validation, and {data.name} has no such split: give data that have")
         folder = _calibrated_folder(asked, one.judged.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         found = calibrate_model(
