@@ -6,8 +6,8 @@ import copy
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
 from hub_server import Hub
+from huggingface_hub import ModelCard
 
 from hf_audio.errors import InputError
 from hf_audio.judging.card import with_results, write_card
@@ -92,7 +92,7 @@ def test_results_are_added_and_all_else_is_kept():
         "drawn_by": "group",
     }
     assert "interval_low" not in found["alice/songs", None, "mAP"].metric_args
-    head, _, rest = CARD.partition("model-index:")
+    head, _, _ = CARD.partition("model-index:")
     assert written.startswith(head) and "\ndatasets:\n- alice/songs\n---\n# Tagger\n\nWhat people wrote" in written
     assert card.data.model_name == "Tagger"
     assert "| micro F1 | 0.679 | 0.650 to 0.700 |" in written and "| Hamming loss | 0.100 |" in written
@@ -112,7 +112,9 @@ def test_the_same_report_changes_nothing_and_a_newer_one_only_its_own_numbers():
     assert {"alice/songs", "Noises"} <= {one.dataset_type for one in ModelCard(both).data.eval_results}
 
 
-@pytest.mark.parametrize("card", ["", "# Only words\n", "---\nlicense: mit\n---\n# Words\n"], ids=["none", "words", "license"])
+@pytest.mark.parametrize(
+    "card", ["", "# Only words\n", "---\nlicense: mit\n---\n# Words\n"], ids=["none", "words", "license"]
+)
 def test_a_card_without_results_gets_some(card):
     written = with_results(card, REPORT, "tagger", "mine")
     assert {one.metric_type for one in ModelCard(written).data.eval_results} == {"f1", "mean_average_precision"}
