@@ -13,15 +13,17 @@ import pyarrow as pa
 import pytest
 import soundfile
 import torch
+from huggingface_hub import ModelCard
 from model_cases import CASES, INSTANCES, NAMES, Instance
 from peft import PeftModel
 from small_transformers import AST
 from tagging_models import USAGE, save_classifier, write_sound
-from training_run import sound
+from training_run import sound, tiny_model
 from transformers import ASTConfig, ASTForAudioClassification, AutoConfig, AutoModelForAudioClassification, pipeline
 
 import hf_audio
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.loading.training_digests import TRAINING_DATA, write_training_data
 from hf_audio.errors import InputError
 from hf_audio.judging.calibrated_models import calibrate_model
 from hf_audio.judging.calibration import calibration_facts
@@ -121,6 +123,7 @@ def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path):
 
 def test_all_ways_to_use_it_agree_and_no_decision_changes(tmp_path, hub, token):
     before, labels = too_sure(tmp_path / "before", "cnn", MULTI_LABEL), LabelSpace(NAMES, MULTI_LABEL)
+    (before / "README.md").write_text("---\nlicense: cc-by-4.0\ndatasets: [alice/tones, '../x']\n---\n# cnn\n")
     turned = LabelSpace(NAMES[::-1], MULTI_LABEL)  # as another dataset has them
     clips = judged(turned, windows_per_clip=3)
     facts = calibrate_model(str(before), clips, "temperature", tmp_path / "after", **ONCE)
@@ -143,6 +146,10 @@ def test_all_ways_to_use_it_agree_and_no_decision_changes(tmp_path, hub, token):
     card = (tmp_path / "after" / "README.md").read_text()
     assert (
         f"**{facts['threshold']:.4f}**" in card and "no decision changes" in card and "trust_remote_code=True" in card
+    )
+    head = ModelCard(card).data
+    assert (
+        head.license == "cc-by-4.0" and head.datasets == ["alice/tones"] and head.pipeline_tag == "audio-classification"
     )
     push_model(tmp_path / "after", "alice/calibrated", token=token)
     assert {"README.md", "handler.py", "logit_curves.py"} <= set(hub.repo("models", "alice/calibrated").paths())
@@ -240,6 +247,16 @@ def test_a_lora_adapter_gets_the_scaled_head(tmp_path):
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+
+
+def test_what_it_was_trained_on_goes_along(tiny_features, tmp_path):
+    save_model(tiny_model(tiny_features), tmp_path / "run")
+    save_extractor(tiny_features.extractor, tmp_path / "run")
+    write_training_data(tmp_path / "run", tiny_features)
+    calibrate_model(str(tmp_path / "run"), judged(tiny_features.labels), "temperature", tmp_path / "after", **ONCE)
+    found = [(tmp_path / name / TRAINING_DATA).read_bytes() for name in ("run", "after")]
+    assert found[0] == found[1]
+    assert not (tmp_path / "after" / "handler.py").exists()  # nobody says how long its windows are
 
 
 def test_a_second_calibration_is_said(tmp_path, caplog):
