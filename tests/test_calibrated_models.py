@@ -22,6 +22,7 @@ from training_run import sound, tiny_model
 from transformers import ASTConfig, ASTForAudioClassification, AutoConfig, AutoModelForAudioClassification, pipeline
 
 import hf_audio
+from hf_audio.analysis.model_average import average_models
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.training_digests import TRAINING_DATA, write_training_data
 from hf_audio.errors import InputError
@@ -104,10 +105,11 @@ def scores_of(folder: Path, labels: LabelSpace) -> np.ndarray:
         ("cnn", SINGLE_LABEL, "isotonic"),
     ],
 )
-def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path):
+def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path, caplog):
     before, after, labels = too_sure(tmp_path / "before", name, task), tmp_path / "after", LabelSpace(NAMES, task)
     clips = judged(labels)
     facts = calibrate_model(str(before), clips, kind, after, **ONCE)
+    assert ("fitted on 600 clips, with which it may do harm" in caplog.text) == (kind == "isotonic")
     heard = logits_of(Predictor.load(str(before), device="cpu"))
     old, new = scores_of(before, labels), scores_of(after, labels)
     np.testing.assert_allclose(old, labels.probabilities(heard), atol=1e-3)
@@ -187,7 +189,7 @@ def test_every_head_takes_up_what_it_can(instance):
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, tmp_path):
+def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, tmp_path, tiny_features):
     clips = judged(LabelSpace(NAMES, task))
     clips.targets[:, 1] = np.nan if clips.labels.is_multi_label else clips.targets[:, 1]
     scaling = scaling_of("isotonic", clips)
@@ -207,6 +209,8 @@ def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, 
     assert again.logit_curves is None and again.config.logit_curve_points == 0  # what is trained on is not calibrated
     with pytest.raises(InputError, match="was calibrated by isotonic scaling already"):
         calibrate_model(str(tmp_path), judged(clips.labels), "temperature", tmp_path / "more", **ONCE)
+    with pytest.raises(InputError, match="was calibrated by isotonic scaling: average models as trained"):
+        average_models([str(tmp_path), "another"], tiny_features)
     weights = {name: one for name, one in model.state_dict().items() if "curves" not in name}
     save_model(model, tmp_path, weights)
     with pytest.raises(InputError, match=r"lacks 2 weights of its encoder, such as logit_curves\.knots"):

@@ -37,6 +37,7 @@ from hf_audio.terminal import named_logger
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter", "adapter_model.safetensors"
 OF_PEFT = "base_model.model."  # in front of the names of weights in an adapter's file
+ENOUGH_CLIPS = 1000  # for isotonic regression, by scikit-learn's user guide
 TOLERANCE = 1e-3  # of logits that are computed in float32 twice
 
 logger = named_logger(__name__)
@@ -84,6 +85,12 @@ def calibrate_model(
     targets, labels = validation.targets[:, order], predictor.labels
     scaling = fit_scaling(kind, logits, targets, labels)
     _scale(predictor, scaling)
+    if kind == "isotonic" and scaling.num_clips < ENOUGH_CLIPS:
+        logger.warning(
+            "Isotonic scaling was fitted on %s clips, with which it may do harm: take temperature below about %s",
+            f"{scaling.num_clips:,}",
+            f"{ENOUGH_CLIPS:,}",
+        )
     record = {**scaling.facts(), "fitted_on": public_value(fitted_on)}
     checkpoint = Checkpoint(name, token, predictor.commit)
     earlier = _earlier(checkpoint)
