@@ -81,9 +81,18 @@ class Codec(WaveformStep):
 
 def through_codec(sound: np.ndarray, codec: str, compression: float, sample_rate: int) -> np.ndarray:
     """A sound `[samples]` in [-1, 1], as it is after encoding and decoding: of the same length, at the same place."""
+    return decoded(encoded(sound, codec, compression, sample_rate), len(sound))
+
+
+def encoded(sound: np.ndarray, codec: str, compression: float, sample_rate: int) -> bytes:
+    """A sound `[samples]` in [-1, 1] as a file."""
     file, (container, subtype) = io.BytesIO(), CODECS[codec]
     level = min(compression, SMALLEST)
     soundfile.write(file, sound, sample_rate, format=container, subtype=subtype, compression_level=level)
-    file.seek(0)
-    decoded, _ = soundfile.read(file, frames=len(sound), dtype="float32")
-    return np.pad(decoded, (0, len(sound) - len(decoded)))
+    return file.getvalue()
+
+
+def decoded(file: bytes, num_samples: int) -> np.ndarray:
+    """The first samples of a file, `[num_samples]`, with silence behind them where there are fewer."""
+    sound, _ = soundfile.read(io.BytesIO(file), frames=num_samples, dtype="float32")
+    return np.pad(sound, (0, num_samples - len(sound)))
