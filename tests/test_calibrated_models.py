@@ -13,15 +13,18 @@ import pyarrow as pa
 import pytest
 import soundfile
 import torch
+from huggingface_hub import ModelCard
 from model_cases import CASES, INSTANCES, NAMES, Instance
 from peft import PeftModel
 from small_transformers import AST
 from tagging_models import USAGE, save_classifier, write_sound
-from training_run import sound
+from training_run import sound, tiny_model
 from transformers import ASTConfig, ASTForAudioClassification, AutoConfig, AutoModelForAudioClassification, pipeline
 
 import hf_audio
+from hf_audio.analysis.model_average import average_models
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
+from hf_audio.data.loading.training_digests import TRAINING_DATA, write_training_data
 from hf_audio.errors import InputError
 from hf_audio.judging.calibrated_models import calibrate_model
 from hf_audio.judging.calibration import calibration_facts
@@ -102,10 +105,11 @@ def scores_of(folder: Path, labels: LabelSpace) -> np.ndarray:
         ("cnn", SINGLE_LABEL, "isotonic"),
     ],
 )
-def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path):
+def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path, caplog):
     before, after, labels = too_sure(tmp_path / "before", name, task), tmp_path / "after", LabelSpace(NAMES, task)
     clips = judged(labels)
     facts = calibrate_model(str(before), clips, kind, after, **ONCE)
+    assert ("fitted on 600 clips, with which it may do harm" in caplog.text) == (kind == "isotonic")
     heard = logits_of(Predictor.load(str(before), device="cpu"))
     old, new = scores_of(before, labels), scores_of(after, labels)
     np.testing.assert_allclose(old, labels.probabilities(heard), atol=1e-3)
@@ -121,6 +125,7 @@ def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path):
 
 def test_all_ways_to_use_it_agree_and_no_decision_changes(tmp_path, hub, token):
     before, labels = too_sure(tmp_path / "before", "cnn", MULTI_LABEL), LabelSpace(NAMES, MULTI_LABEL)
+    (before / "README.md").write_text("---\nlicense: cc-by-4.0\ndatasets: [alice/tones, '../x']\n---\n# cnn\n")
     turned = LabelSpace(NAMES[::-1], MULTI_LABEL)  # as another dataset has them
     clips = judged(turned, windows_per_clip=3)
     facts = calibrate_model(str(before), clips, "temperature", tmp_path / "after", **ONCE)
@@ -143,6 +148,10 @@ def test_all_ways_to_use_it_agree_and_no_decision_changes(tmp_path, hub, token):
     card = (tmp_path / "after" / "README.md").read_text()
     assert (
         f"**{facts['threshold']:.4f}**" in card and "no decision changes" in card and "trust_remote_code=True" in card
+    )
+    head = ModelCard(card).data
+    assert (
+        head.license == "cc-by-4.0" and head.datasets == ["alice/tones"] and head.pipeline_tag == "audio-classification"
     )
     push_model(tmp_path / "after", "alice/calibrated", token=token)
     assert {"README.md", "handler.py", "logit_curves.py"} <= set(hub.repo("models", "alice/calibrated").paths())
@@ -180,7 +189,7 @@ def test_every_head_takes_up_what_it_can(instance):
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, tmp_path):
+def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, tmp_path, tiny_features):
     clips = judged(LabelSpace(NAMES, task))
     clips.targets[:, 1] = np.nan if clips.labels.is_multi_label else clips.targets[:, 1]
     scaling = scaling_of("isotonic", clips)
@@ -200,6 +209,8 @@ def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, 
     assert again.logit_curves is None and again.config.logit_curve_points == 0  # what is trained on is not calibrated
     with pytest.raises(InputError, match="was calibrated by isotonic scaling already"):
         calibrate_model(str(tmp_path), judged(clips.labels), "temperature", tmp_path / "more", **ONCE)
+    with pytest.raises(InputError, match="was calibrated by isotonic scaling: average models as trained"):
+        average_models([str(tmp_path), "another"], tiny_features)
     weights = {name: one for name, one in model.state_dict().items() if "curves" not in name}
     save_model(model, tmp_path, weights)
     with pytest.raises(InputError, match=r"lacks 2 weights of its encoder, such as logit_curves\.knots"):
@@ -240,6 +251,16 @@ def test_a_lora_adapter_gets_the_scaled_head(tmp_path):
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+
+
+def test_what_it_was_trained_on_goes_along(tiny_features, tmp_path):
+    save_model(tiny_model(tiny_features), tmp_path / "run")
+    save_extractor(tiny_features.extractor, tmp_path / "run")
+    write_training_data(tmp_path / "run", tiny_features)
+    calibrate_model(str(tmp_path / "run"), judged(tiny_features.labels), "temperature", tmp_path / "after", **ONCE)
+    found = [(tmp_path / name / TRAINING_DATA).read_bytes() for name in ("run", "after")]
+    assert found[0] == found[1]
+    assert not (tmp_path / "after" / "handler.py").exists()  # nobody says how long its windows are
 
 
 def test_a_second_calibration_is_said(tmp_path, caplog):

@@ -107,11 +107,12 @@ def test_a_calibrated_model_is_saved(features, tmp_path, pages):
     """Of classes that are all the data's."""
     three = save_evaluated(tmp_path / "cnn", features, SINGLE_LABEL, names=CLASSES)
     try:
-        found = evaluated("--model", three, "--dataset", features, "--calibrate", "temperature", tmp_path / "out")
+        flags = ("--calibrate", "temperature", "--calibrated_model", tmp_path / "saved")
+        found = evaluated("--model", three, "--dataset", features, *flags, tmp_path / "out")
     except InputError as error:  # what these few clips of a random model may not allow
         assert "No temperature fits" in str(error)
         return
-    saved = tmp_path / "out" / "cnn" / "calibrated_temperature"
+    saved = tmp_path / "saved"
     assert found["models"]["cnn"]["saved_calibration"]["scaling"]["kind"] == "temperature"
     assert Predictor.load(str(saved)).labels == Predictor.load(str(three)).labels
 
@@ -136,6 +137,7 @@ def test_names_of_flags_are_those_of_the_functions():
         (["--scores", "s", "--dataset", "d"], "--dataset would do nothing here: stored scores are judged"),
         (["--scores", "s", "--window_s", "1"], "--window_s would do nothing here"),
         (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus says how the recordings in --unknown"),
+        (["--model", "m", "--calibrate", "vector"], "--calibrate KIND and --calibrated_model FOLDER belong together"),
         (["--model", "m", "--robustness_clips", "9"], "--robustness_clips would do nothing here: add --robustness"),
         (
             ["--model", "m", "--protocol", "irmas", "--aggregation", "max"],

@@ -6,8 +6,8 @@ import copy
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
 from hub_server import Hub
+from huggingface_hub import ModelCard
 
 from hf_audio.errors import InputError
 from hf_audio.judging.card import with_results, write_card
@@ -92,7 +92,7 @@ def test_results_are_added_and_all_else_is_kept():
         "drawn_by": "group",
     }
     assert "interval_low" not in found["alice/songs", None, "mAP"].metric_args
-    head, _, rest = CARD.partition("model-index:")
+    head, _, _ = CARD.partition("model-index:")
     assert written.startswith(head) and "\ndatasets:\n- alice/songs\n---\n# Tagger\n\nWhat people wrote" in written
     assert card.data.model_name == "Tagger"
     assert "| micro F1 | 0.679 | 0.650 to 0.700 |" in written and "| Hamming loss | 0.100 |" in written

@@ -25,7 +25,17 @@ PROTOCOLS = (
 )
 SCALINGS = ("temperature", "vector", "isotonic")
 OF_DATA = ("dataset", "dataset_revision", "corpus", "data_dir", "label_map", "allow_training_data", *READING)
-OF_MODELS = ("revision", "window_s", "hop_s", "unknown", "unknown_corpus", "robustness", "calibrate", "write_card")
+OF_MODELS = (
+    "revision",
+    "window_s",
+    "hop_s",
+    "unknown",
+    "unknown_corpus",
+    "robustness",
+    "calibrate",
+    "calibrated_model",
+    "write_card",
+)
 OF_COMPUTING = ("token", "device", "bf16", "batch_size", "num_threads")
 ROBUSTNESS_CLIPS = 100
 
@@ -117,9 +127,9 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     add(
         "--calibrate",
         choices=SCALINGS,
-        help="fit a scaling on validation and save each model with it below OUTPUT_DIR, so that its scores in "
-        "pipelines are calibrated",
+        help="fit a scaling on validation and save the model with it, so that its scores in pipelines are calibrated",
     )
+    add("--calibrated_model", metavar="FOLDER", help="where the model that --calibrate makes goes")
 
 
 def _add_pace(group: argparse._ArgumentGroup) -> None:
@@ -157,6 +167,10 @@ def check_flags(given: argparse.Namespace) -> None:
         raise InputError("--unknown_corpus says how the recordings in --unknown are read: give that too")
     if given.robustness_clips is not None and given.robustness is None:
         raise InputError("--robustness_clips would do nothing here: add --robustness, or leave it out")
+    if bool(given.calibrate) != bool(given.calibrated_model):
+        raise InputError("--calibrate KIND and --calibrated_model FOLDER belong together: give both, or none")
+    if given.calibrate and len(given.model) > 1:
+        raise InputError(f"--calibrate saves one model, and {len(given.model)} are given: calibrate them one by one")
     if given.protocol and (given.aggregation or given.metric):
         raise InputError(
             f"--protocol {given.protocol} says aggregation and metric: leave out "

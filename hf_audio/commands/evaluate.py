@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     else:
         data = _data(given)
         folder = folder or _check_new(Path("evaluations") / data.name.replace("/", "--"))
-        found = _evaluated(given, data, folder)
+        found = _evaluated(given, data)
     folder = folder or _check_new(Path("evaluations") / "scores")
     folder.mkdir(parents=True, exist_ok=True)
     _show(found)
@@ -77,7 +77,7 @@ def _judging(given: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(given, name)) is not None}
 
 
-def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) -> Evaluation:
+def _evaluated(given: argparse.Namespace, data: EvaluationData) -> Evaluation:
     from hf_audio.judging.evaluation_run import Asked, evaluate_models
 
     computing = {name: getattr(given, name) for name in ("device", "bf16", "batch_size") if getattr(given, name)}
@@ -92,7 +92,7 @@ def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) ->
         robustness=given.robustness,
         robustness_clips=given.robustness_clips or ROBUSTNESS_CLIPS,
         calibrate=given.calibrate,
-        calibrated_folder=folder,
+        calibrated_model=given.calibrated_model or "",
     )
     options = {"revision": given.revision, "token": given.token, **computing}
     return evaluate_models(given.model, data, asked, options, **_judging(given))

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file, save
 
+from hf_audio.data.loading.training_digests import TRAINING_DATA, read_training_data
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.files import read_json, write_atomically, write_json
+from hf_audio.files import MAX_TABLE_BYTES, read_json, read_whole, write_atomically, write_json
 from hf_audio.judging.calibration import calibration_facts
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.scaling import SCALINGS, Scaling, fit_scaling
 from hf_audio.metrics import choose_threshold, mean_of_clips
+from hf_audio.models.checkpoint_card import facts_in_card
 from hf_audio.models.foreign_checkpoint import Checkpoint, is_of_head
 from hf_audio.models.saving import save_extractor, save_model
 from hf_audio.models.scaled_head import add_curves, require_scalable, scale_head
@@ -35,6 +37,7 @@ from hf_audio.terminal import named_logger
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter", "adapter_model.safetensors"
 OF_PEFT = "base_model.model."  # in front of the names of weights in an adapter's file
+ENOUGH_CLIPS = 1000  # for isotonic regression, by scikit-learn's user guide
 TOLERANCE = 1e-3  # of logits that are computed in float32 twice
 
 logger = named_logger(__name__)
@@ -82,8 +85,15 @@ def calibrate_model(
     targets, labels = validation.targets[:, order], predictor.labels
     scaling = fit_scaling(kind, logits, targets, labels)
     _scale(predictor, scaling)
+    if kind == "isotonic" and scaling.num_clips < ENOUGH_CLIPS:
+        logger.warning(
+            "Isotonic scaling was fitted on %s clips, with which it may do harm: take temperature below about %s",
+            f"{scaling.num_clips:,}",
+            f"{ENOUGH_CLIPS:,}",
+        )
     record = {**scaling.facts(), "fitted_on": public_value(fitted_on)}
-    earlier = _earlier(name, token, revision)
+    checkpoint = Checkpoint(name, token, predictor.commit)
+    earlier = _earlier(checkpoint)
     if earlier:
         logger.warning("%s was calibrated before (%s): its scores are scaled once more", name, ", ".join(earlier))
         record["calibrated_before"] = earlier
@@ -94,7 +104,7 @@ def calibrate_model(
         "after": calibration_facts(scaling.probabilities(logits), targets, labels),
         **_decisions(predictor, scaling, logits, targets),
     }
-    _save(predictor, facts, folder, Path(name) / ADAPTER if has_adapter else None)
+    _save(predictor, checkpoint, facts, folder, Path(name) / ADAPTER if has_adapter else None)
     return facts
 
 
@@ -165,9 +175,9 @@ def _scale(predictor: Predictor, scaling: Scaling) -> None:
         )
 
 
-def _earlier(name: str, token: str | None, revision: str | None) -> list[str]:
+def _earlier(checkpoint: Checkpoint) -> list[str]:
     """The kinds of scaling that its config.json, which may be a stranger's, says it has had; "unknown" of others."""
-    found = Checkpoint(name, token, revision).settings.get("calibration")
+    found = checkpoint.settings.get("calibration")
     if not found:
         return []
     found = found if isinstance(found, dict) else {}
@@ -190,7 +200,9 @@ def _decisions(predictor: Predictor, scaling: Scaling, logits: np.ndarray, targe
     return {"threshold": after, "old_threshold": before, "decisions_changed": float(changed.mean())}
 
 
-def _save(predictor: Predictor, facts: dict[str, Any], folder: Path, adapter: Path | None) -> None:
+def _save(
+    predictor: Predictor, checkpoint: Checkpoint, facts: dict[str, Any], folder: Path, adapter: Path | None
+) -> None:
     """Writes everything into a folder beside, which then gets the name."""
     unfinished = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
@@ -204,12 +216,22 @@ def _save(predictor: Predictor, facts: dict[str, Any], folder: Path, adapter: Pa
         write_json(work / "config.json", {**config, "calibration": facts["scaling"]})
         if adapter is not None:
             _save_adapter(predictor, adapter, work / ADAPTER)
-        write_calibrated_card(work, facts, predictor.windows if predictor.usage.window_s else None)
+        _save_training_data(checkpoint, work)
+        rule = predictor.windows if predictor.usage.window_s else None
+        write_calibrated_card(work, facts, facts_in_card(checkpoint), rule)
         if folder.exists():
             folder.rmdir()  # it is empty
         os.replace(work, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _save_training_data(checkpoint: Checkpoint, folder: Path) -> None:
+    """The digests of what it was trained on go along, so that it is not judged on that either."""
+    path = checkpoint.path(TRAINING_DATA, optional=True)
+    if path is not None:
+        read_training_data(path)
+        write_atomically(folder / TRAINING_DATA, read_whole(path, MAX_TABLE_BYTES))
 
 
 def _save_adapter(predictor: Predictor, source: Path, folder: Path) -> None:

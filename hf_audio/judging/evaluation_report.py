@@ -17,7 +17,6 @@ from hf_audio.judging.report import judge, ready_for_json
 from hf_audio.judging.scoring import ScoredModel
 
 PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn")
-NO_GROUPS = "No grouping of the recordings is known: intervals are by clip, and too narrow where clips belong together."
 
 
 def judged_report(
@@ -47,8 +46,6 @@ def judged_report(
         judged, weights = [*judged, together.judged], together.weights
     own = {one.judged.name: one.threshold for one in scored}
     windows_s = {one.judged.name: its for one in scored if (its := one.facts.get("window_s"))}
-    if not scored[0].judged.of_split(split).groups_known:
-        notes = [*notes, NO_GROUPS]
     settings = {"aggregation": aggregation, "own_thresholds": own, "windows_s": windows_s, "notes": notes}
     report = judge(judged, split=split, data=data, **settings, **judging)
     if weights:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hf_audio.data.index.columns import names_in
@@ -43,7 +42,7 @@ class Asked:
         unknown: sounds of none of the classes.
         robustness: degradations, none for all; None does without.
         robustness_clips: about so many are heard in worse states.
-        calibrate: kind of scaling that models are saved with, below `calibrated_folder`.
+        calibrate: kind of scaling that the model, which is the only one, is saved with in `calibrated_model`.
     """
 
     label_map: str | None = None
@@ -56,7 +55,7 @@ class Asked:
     robustness: Sequence[str] | None = None
     robustness_clips: int = 100
     calibrate: str | None = None
-    calibrated_folder: Path = Path()
+    calibrated_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ def evaluate_models(
     protocol = protocol_named(asked.protocol) if asked.protocol else None
     predictors = {name: load_model(model, name, **options) for model, name in names.items()}
     places = {name: model for model, name in names.items()}
-    for name, predictor in predictors.items() if asked.calibrate else ():
-        check_calibration(predictor, asked.calibrate, _calibrated_folder(asked, name))
+    for predictor in predictors.values() if asked.calibrate else ():
+        check_calibration(predictor, asked.calibrate, asked.calibrated_model)
     known = _known_of_training(predictors, places, data, asked.allow_training_data, token)
     maps = read_given_map(asked.label_map, data.labels, _labels(predictors)) if asked.label_map else {}
     scored = _scored(predictors, data, asked, maps, known, token)
@@ -259,10 +258,6 @@ def _add_robustness(
         facts["robustness"] = ready_for_json(found)
 
 
-def _calibrated_folder(asked: Asked, name: str) -> Path:
-    return asked.calibrated_folder / name / f"calibrated_{asked.calibrate}"
-
-
 def _add_calibration(
     report: dict[str, Any],
     scored: Sequence[ScoredModel],
@@ -271,18 +266,16 @@ def _add_calibration(
     asked: Asked,
     options: Mapping[str, Any],
 ) -> None:
-    """Saves the models with a scaling that is fitted on validation."""
+    """Saves the model with a scaling that is fitted on validation."""
     if asked.calibrate is None:
         return
     for one in scored:
         validation = one.judged.of_split(VALIDATION)
-        folder = _calibrated_folder(asked, one.judged.name)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         found = calibrate_model(
             places[one.judged.name],
             validation,
             asked.calibrate,
-            folder,
+            asked.calibrated_model,
             fitted_on=f"the validation split of {data.name}",
             token=options.get("token"),
             revision=one.facts["commit"],

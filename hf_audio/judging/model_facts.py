@@ -78,8 +78,8 @@ def model_facts(
         "confusion": confusion(decisions, judged.targets, labels),
         "confused_pairs": confused_pairs(*of_clips, clip_ids),
         "curves": curves(probabilities, judged.targets, labels),
-        "calibration": calibration_facts(probabilities, judged.targets, labels),
-        "scaled": _scaled(answers),
+        "calibration": _calibration(answers, aggregation),
+        "scaled": _scaled(answers, aggregation),
         "risk_coverage": risk_coverage(*of_clips),
         "answered": _answered(answers, asked, aggregation),
         "per_clip": per_clip(*of_clips),
@@ -99,15 +99,25 @@ def _logits(judged: JudgedClips) -> Any:
     return mean_of_clips(judged.window_logits, judged.clip_of_window, len(judged))
 
 
-def _scaled(answers: Answers) -> dict[str, Any] | None:
-    """What a temperature that is fitted on validation makes of the calibration; None without validation."""
-    judged, validation = answers.judged, answers.validation
-    if validation is None or not (validation.targets > 0.5).any():
+def _calibration(answers: Answers, aggregation: str) -> dict[str, Any] | None:
+    """None where clips' scores are no probabilities."""
+    judged = answers.judged
+    if aggregation == "sum_normalized":
         return None
+    return calibration_facts(answers.probabilities, judged.targets, judged.labels)
+
+
+def _scaled(answers: Answers, aggregation: str) -> dict[str, Any]:
+    """What a temperature that is fitted on validation makes of the calibration, or the reason why there is none."""
+    judged, validation = answers.judged, answers.validation
+    if validation is None:
+        return {"reason": "there is no validation to fit a temperature on"}
+    if aggregation != "mean_logits":
+        return {"reason": f"a temperature is of mean logits, and clips are scored by {aggregation}"}
     try:
         scaling = fit_scaling("temperature", _logits(validation), validation.targets, validation.labels)
-    except InputError:  # too few clips, or answered no better than by chance
-        return None
+    except InputError as error:
+        return {"reason": str(error)}
     scaled = scaling.probabilities(_logits(judged))
     return {**scaling.facts(), "calibration": calibration_facts(scaled, judged.targets, judged.labels)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def write_page(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sounds = Sounds(recordings or {}, folder, embed_sounds)
+        report = _in_order(report, report["data"]["classes"])
         names = list(report["models"])
         who = f"is {names[0]}" if len(names) == 1 else f"are {len(names)} models"
         html = page(f"How good {who} on {_data_name(report)}", *_parts(report, sounds))
@@ -55,6 +56,17 @@ def write_page(
     except OSError as error:
         raise InputError(f"Cannot write {folder}: {error.strerror}; choose another place") from error
     return folder / PAGE
+
+
+def _in_order(value: Any, classes: Sequence[str]) -> Any:
+    """Metrics and classes in their own order, which a report that was written down and read again has lost."""
+    if isinstance(value, list | tuple):
+        return [_in_order(one, classes) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    orders = (list(METRIC_NAMES), classes)
+    order = next((one for one in orders if set(value) <= set(one)), sorted(value))
+    return {key: _in_order(value[key], classes) for key in order if key in value}
 
 
 def _parts(report: Mapping[str, Any], sounds: Sounds) -> Iterator[Any]:

@@ -102,17 +102,9 @@ def _curves(facts: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
-    calibration, scaled, answered = facts["calibration"], facts["scaled"], facts["answered"]
     yield Heading("How sure it is, and whether rightly", 3)
-    if calibration["ece"] is not None:
-        which = "high" if calibration["overconfidence"] > 0 else "low"
-        yield (
-            f"The model's probabilities are off by {100 * calibration['ece']:.1f} percentage points on average "
-            f"(expected calibration error); on the whole they are too {which}. Brier score "
-            f"{calibration['brier']:.3f}, log loss {calibration['log_loss']:.3f}."
-        )
-    caption = "Right answers by how sure the model was: on the dashed line it is as often right as it says."
-    yield from _plot(plots.plot_reliability(calibration, scaled), caption)
+    yield from _calibration(facts["calibration"], facts["scaled"])
+    answered = facts["answered"]
     wrong = "wrong decisions on single classes" if several else "wrong answers"
     if answered and answered["risk"] is not None:
         yield (
@@ -123,6 +115,24 @@ def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
     yield from _plot(
         plots.plot_risk_coverage(facts["risk_coverage"], answered), f"Share of {wrong} where only the surest are given."
     )
+
+
+def _calibration(calibration: Mapping[str, Any] | None, scaled: Mapping[str, Any]) -> Iterator[Any]:
+    if calibration is None:
+        yield "Clip scores of this aggregation are no probabilities, so nothing is said of how far they come true."
+        return
+    if calibration["ece"] is None:
+        return
+    which = "high" if calibration["overconfidence"] > 0 else "low"
+    yield (
+        f"The model's probabilities are off by {100 * calibration['ece']:.1f} percentage points on average (expected "
+        f"calibration error); on the whole they are too {which}. Brier score {calibration['brier']:.3f}, log loss "
+        f"{calibration['log_loss']:.3f}."
+    )
+    caption = "Right answers by how sure the model was: on the dashed line it is as often right as it says."
+    if "reason" in scaled:
+        caption += f" Not scaled: {scaled['reason']}."
+    yield from _plot(plots.plot_reliability(calibration, None if "reason" in scaled else scaled), caption)
 
 
 def _slices(facts: Mapping[str, Any], metric: str, sounds: Sounds) -> Iterator[Any]:
@@ -137,7 +147,7 @@ def _slices(facts: Mapping[str, Any], metric: str, sounds: Sounds) -> Iterator[A
         yield from _plot(plots.plot_slices(slices, shown, facts["metrics"][shown]["value"]), caption)
         rows = [
             Row(
-                [one["column"], str(one["value"]), _count(one["num_clips"]), _count(one["num_groups"])]
+                [one["column"], plots.slice_value(one), _count(one["num_clips"]), _count(one["num_groups"])]
                 + [interval_cell(one["metrics"][key]) for key in metrics],
                 level="warning" if one["is_below"] else "",
             )
@@ -234,8 +244,9 @@ def _out_of_class(facts: Mapping[str, Any]) -> Iterator[Any]:
         f"{found['num_known']:,} sounds of its classes against {found['num_unknown']:,} others."
     )
     rows = [
-        Row([UNKNOWN_SCORES.get(name, name), number_cell(one["roc_auc"]), number_cell(one["fpr_at_95_tpr"])])
-        for name, one in found["scores"].items()
+        Row([words, number_cell(found["scores"][name]["roc_auc"]), number_cell(found["scores"][name]["fpr_at_95_tpr"])])
+        for name, words in UNKNOWN_SCORES.items()
+        if name in found["scores"]
     ]
     yield Table(["told by", "ROC AUC", "others taken for known, where 95% of the known are kept"], rows)
 

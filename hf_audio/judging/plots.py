@@ -185,7 +185,7 @@ def plot_slices(slices: Sequence[Mapping[str, Any]], metric: str, of_all: float 
     if of_all is not None:
         axes.axvline(of_all, color=ORANGE, lw=1.2, label="all clips")
         axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1.0))
-    names = [short_name(f"{one['column']}: {one['value']}", 40) + f"  ({one['num_clips']})" for one in shown]
+    names = [short_name(f"{one['column']}: {slice_value(one)}", 40) + f"  ({one['num_clips']})" for one in shown]
     axes.set_yticks(range(len(shown)), names, fontsize=8)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(shown) - 0.4, -0.6), xlabel=f"{METRIC_NAMES[metric]} (number of clips)")
     return figure
@@ -240,6 +240,11 @@ def plot_ranks(ranks: Mapping[str, Any]) -> Figure:
     axes.set_yticks(range(len(names)), [short_name(name, 40) for name in names], fontsize=8)
     axes.set(xlim=(0.9, len(names) + 0.1), ylim=(len(names) + len(together) - 0.4, -0.6), xlabel="mean rank")
     return figure
+
+
+def slice_value(row: Mapping[str, Any]) -> str:
+    """Which of the clips a slice is of, as a table says it."""
+    return "not known" if row["value"] is None else str(row["value"])
 
 
 def condition_name(row: Mapping[str, Any]) -> str:

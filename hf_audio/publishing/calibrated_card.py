@@ -9,16 +9,17 @@ from typing import Any
 from huggingface_hub import HfApi, ModelCardData
 
 from hf_audio.files import read_json
-from hf_audio.markdown import Markdown, link, table
+from hf_audio.markdown import Markdown, link, one_plain_line, table
 from hf_audio.models.origin import is_on_the_hub
 from hf_audio.models.saving import needs_own_code
-from hf_audio.privacy import write_published
+from hf_audio.privacy import is_repo_id, write_published
 from hf_audio.publishing.handler import write_handler
 from hf_audio.publishing.installing import install_line, network_packages
 from hf_audio.publishing.templates import render
 from hf_audio.windows import SampleWindows
 
 TASK = "audio-classification"
+MAX_LETTERS = 100  # of the name of a license
 HOW = {
     "temperature": "One temperature for all logits",
     "vector": "A slope and a bias per class",
@@ -27,12 +28,15 @@ HOW = {
 MEASURES = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier score", "log_loss": "log loss"}
 
 
-def write_calibrated_card(folder: Path, facts: Mapping[str, Any], rule: SampleWindows | None) -> None:
+def write_calibrated_card(
+    folder: Path, facts: Mapping[str, Any], of_source: Mapping[str, Any], rule: SampleWindows | None
+) -> None:
     """Writes README.md beside a saved model, and where its windows are known what Inference Endpoints run.
 
     Args:
         folder: with config.json and preprocessor_config.json.
         facts: what `calibrate_model` returns.
+        of_source: the metadata of the source's card, which may be a stranger's: its license and datasets go along.
         rule: how a sound at the model's rate is cut.
     """
     config, extractor = (read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))
@@ -43,6 +47,7 @@ def write_calibrated_card(folder: Path, facts: Mapping[str, Any], rule: SampleWi
         pipeline_tag=TASK,
         base_model=source if address else None,
         base_model_relation="finetune" if address else None,
+        **_taken_over(of_source),
         tags=[TASK, "hf_audio"],
     )
     rows = [[row, *(f"{facts[row][name]:.4f}" for name in MEASURES)] for row in ("before", "after")]
@@ -69,3 +74,12 @@ def write_calibrated_card(folder: Path, facts: Mapping[str, Any], rule: SampleWi
     write_published(folder / "README.md", str(card) + "\n")
     if rule is not None:
         write_handler(folder, "transformers", rule, packages)
+
+
+def _taken_over(of_source: Mapping[str, Any]) -> dict[str, Any]:
+    """License and datasets of the source, as far as they are what a card may say."""
+    texts = {name: of_source.get(name) for name in ("license", "license_name")}
+    taken = {name: one_plain_line(text)[:MAX_LETTERS] for name, text in texts.items() if isinstance(text, str)}
+    named = of_source.get("datasets")
+    datasets = [one for one in named if isinstance(one, str) and is_repo_id(one)] if isinstance(named, list) else []
+    return {**taken, "datasets": datasets or None}
