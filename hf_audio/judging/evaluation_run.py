@@ -18,7 +18,7 @@ from hf_audio.judging.evaluation_report import judged_report, recordings_of, sai
 from hf_audio.judging.intervals import check_draws
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.playing import Recording
-from hf_audio.judging.protocols import Protocol, protocol_named, require_protocol
+from hf_audio.judging.protocols import protocol_named, require_protocol
 from hf_audio.judging.report import known_metric, ready_for_json
 from hf_audio.judging.scoring import ScoredModel, load_model, score
 from hf_audio.judging.several_models import in_common, unique_names
@@ -104,6 +104,8 @@ def evaluate_models(
         raise InputError(f"--robustness is for recordings, and {data.name} holds features: leave it out")
     names, token = unique_names(models), options.get("token")
     protocol = protocol_named(asked.protocol) if asked.protocol else None
+    if protocol:
+        require_protocol(protocol, data, data.labels, len(data.evaluated))
     predictors = {name: load_model(model, name, **options) for model, name in names.items()}
     places = {name: model for model, name in names.items()}
     for predictor in predictors.values() if asked.calibrate else ():
@@ -112,7 +114,8 @@ def evaluate_models(
     maps = read_given_map(asked.label_map, data.labels, _labels(predictors)) if asked.label_map else {}
     scored = _scored(predictors, data, asked, maps, known, token)
     if protocol:
-        _check_protocol(protocol, data, scored[0].judged)
+        judged = scored[0].judged  # of which classes and clips may have been left out
+        require_protocol(protocol, data, judged.labels, len(judged.of_split(data.split)))
         judging |= {"protocol": protocol.facts(), "aggregation": protocol.aggregation, "metric": protocol.metric}
     unknown, told = _unknown(predictors, scored, asked, token)
     notes = [*dict.fromkeys(told for one in scored for told in one.told), *told]
@@ -213,10 +216,6 @@ def _known_of_training(
             "it out"
         )
     return known
-
-
-def _check_protocol(protocol: Protocol, data: EvaluationData, judged: JudgedClips) -> None:
-    require_protocol(protocol, data, judged.labels, len(judged.of_split(data.split)))
 
 
 def _unknown(
