@@ -66,6 +66,10 @@ def main(argv: Sequence[str]) -> None:
     page = write_page(folder, found.report, found.recordings, embed_sounds=given.embed_sounds)
     write_published(folder / "report.json", found.as_json())
     show(f"Report: {folder / 'report.json'}, to be read in a browser: {page}")
+    for one in found.report["models"].values() if given.calibrate else ():
+        saved = one["saved_calibration"]
+        errors = " → ".join(f"{saved[name]['ece']:.3f}" for name in ("before", "after"))
+        show(f"Calibrated model: {given.calibrated_model} (expected calibration error on validation {errors})")
     if given.write_card:
         for address in found.write_cards(given.token):
             show(f"Card: {address}")
