@@ -18,8 +18,8 @@ from hf_audio.judging.intervals import Interval, check_draws
 from hf_audio.judging.judged_clips import JudgedClips
 
 OWN = ("clip_id", "group", "duration_s")  # no metadata: every clip's own, and what has modules of its own
-FEWEST_CLIPS = 10  # in a slice, below which its score says nothing
-MOST_VALUES = 50  # of a column of texts
+MIN_CLIPS = 10  # in a slice, below which its score says nothing
+MAX_VALUES = 50  # of a column of texts
 NUM_QUANTILES = 4  # that numbers are put into
 
 
@@ -35,7 +35,7 @@ def slices(
     decisions: np.ndarray,
     *,
     columns: Sequence[str] | None = None,
-    fewest_clips: int = FEWEST_CLIPS,
+    fewest_clips: int = MIN_CLIPS,
     num_draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -85,7 +85,7 @@ def slices(
     return sorted(found, key=lambda row: _badness(row["metrics"][name]))
 
 
-def unsliced(judged: JudgedClips, fewest_clips: int = FEWEST_CLIPS) -> dict[str, str]:
+def unsliced(judged: JudgedClips, fewest_clips: int = MIN_CLIPS) -> dict[str, str]:
     """Columns that no slices are made of, and why."""
     return {
         name: _why_not(judged.clips[name], fewest_clips)
@@ -163,8 +163,8 @@ def _why_not(column: pa.ChunkedArray, fewest_clips: int) -> str | None:
     values = _values(column)
     if len(values) < 2:
         return "all clips have the same value"
-    if len(values) > MOST_VALUES:
-        return f"it has {len(values):,} values, more than {MOST_VALUES}"
+    if len(values) > MAX_VALUES:
+        return f"it has {len(values):,} values, more than {MAX_VALUES}"
     if max(map(len, values.values())) < fewest_clips:
         return f"no value has {fewest_clips} clips"
     return None
@@ -182,7 +182,7 @@ def _values(column: pa.ChunkedArray) -> dict[str | None, np.ndarray]:
         empty = pc.fill_null(pc.equal(pc.list_value_length(lists), 0), True).to_numpy(zero_copy_only=False)
         return found | ({None: np.flatnonzero(empty)} if empty.any() else {})
     is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if is_number and pc.count_distinct(column).as_py() > MOST_VALUES // 4:
+    if is_number and pc.count_distinct(column).as_py() > MAX_VALUES // 4:
         return _quarters(column.cast(pa.float64()).to_numpy())
     return _rows_of(column.cast(pa.string()).combine_chunks(), np.arange(len(column)))
 
