@@ -11,7 +11,7 @@ from hf_audio.errors import InputError
 from hf_audio.metrics import choose_threshold, decide
 
 # Below so many validation clips of a class, its own best threshold would be that of a few clips.
-FEWEST_CLIPS = 5
+MIN_CLIPS = 5
 
 
 def choose_thresholds(
@@ -47,10 +47,10 @@ def choose_thresholds(
 
 
 def sharing_a_threshold(targets: np.ndarray, labels: LabelSpace) -> tuple[str, ...]:
-    """Classes with fewer than FEWEST_CLIPS validation clips that have them, or that are known not to have them."""
+    """Classes with fewer than MIN_CLIPS validation clips that have them, or that are known not to have them."""
     targets = np.asarray(targets)
     fewer = np.minimum((targets > 0.5).sum(axis=0), (targets <= 0.5).sum(axis=0))
-    return tuple(name for name, count in zip(labels.names, fewer, strict=True) if count < FEWEST_CLIPS)
+    return tuple(name for name, count in zip(labels.names, fewer, strict=True) if count < MIN_CLIPS)
 
 
 def decisions_of(probabilities: np.ndarray, labels: LabelSpace, thresholds: np.ndarray | Sequence[float]) -> np.ndarray:
