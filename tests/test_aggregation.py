@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy.special import expit, softmax
-from sklearn.metrics import log_loss
+from sklearn.metrics import f1_score, log_loss
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.judging.aggregation import AGGREGATIONS, clip_probabilities, fit_sharpness
+from hf_audio.judging.aggregation import AGGREGATIONS, clip_probabilities, fit_sharpness, fitted_settings
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.metrics import average_per_clip
 
@@ -123,6 +123,18 @@ def test_sharpness_goes_from_the_mean_to_the_maximum_and_is_found_on_validation(
     }
     assert sharpness > 0.1 and losses[sharpness] <= min(losses.values()) + 1e-6
     assert fit_sharpness(judged_clips(MULTI_LABEL, most=1)) == 0
+
+
+def test_what_an_aggregation_is_told_comes_of_validation() -> None:
+    judged = judged_clips(MULTI_LABEL, num_clips=200)
+    assert fitted_settings("attention", judged) == {"sharpness": fit_sharpness(judged)}
+    (threshold,) = fitted_settings("vote", judged).values()
+    targets, logits = judged.targets[judged.clip_of_window], judged.window_logits
+    tried = [f1_score(targets, expit(logits) >= one, average="micro") for one in (threshold, *np.linspace(0.01, 0.99))]
+    assert tried[0] >= max(tried) - 1e-12 and abs(threshold - 0.5) > 0.05
+    for aggregation, validation in (("max", judged), ("vote", judged_clips(SINGLE_LABEL)), ("attention", None)):
+        assert fitted_settings(aggregation, validation) == {}
+    assert clip_probabilities(judged, "vote", **fitted_settings("vote", judged)).shape == (200, 3)
 
 
 def test_windows_vote_by_their_own_thresholds() -> None:

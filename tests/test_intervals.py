@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -81,7 +83,7 @@ def test_an_interval_is_of_what_a_plain_loop_over_draws_finds() -> None:
 def test_draws_are_the_same_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (*scored_clips("single")[:3], LABELS["single"], scored_clips("single")[3])
     whole = intervals(*arguments, num_draws=100)
-    monkeypatch.setattr(redrawn_metrics, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(redrawn_metrics, "CHUNK_BYTES", 1)  # draws and clips one by one
     chunked = intervals(*arguments, num_draws=100)
     for name, one in whole["metrics"].items():
         assert list(chunked["metrics"][name]) == pytest.approx(list(one), abs=1e-12)
@@ -89,6 +91,18 @@ def test_draws_are_the_same_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> No
         one = whole["per_class"]["a"][name]
         assert list(chunked["per_class"]["a"][name]) == pytest.approx(list(one), abs=1e-12)
     assert intervals(*arguments, num_draws=100, seed=1)["metrics"]["accuracy"] != whole["metrics"]["accuracy"]
+
+
+def test_memory_is_that_of_a_chunk_however_many_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrawn_metrics, "CHUNK_BYTES", 4 << 20)
+    arguments = (*scored_clips("multi", num_clips=2_000)[:3], LABELS["multi"], np.arange(2_000))
+    peaks = []
+    for num_draws in (100, 800):
+        tracemalloc.start()
+        intervals(*arguments, num_draws=num_draws)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] < 12 << 20
 
 
 def test_intervals_over_groups_hold_as_often_as_they_say_and_those_over_clips_do_not() -> None:
@@ -114,7 +128,7 @@ def test_intervals_over_groups_hold_as_often_as_they_say_and_those_over_clips_do
 def test_what_is_undefined_or_of_one_group_has_no_interval() -> None:
     labels = LABELS["multi"]
     probabilities, decisions, targets, groups = scored_clips("multi")
-    targets[:, 2] = groups == 3
+    targets[:, 2], targets[:, 3] = groups == 3, np.nan
     found = intervals(probabilities, decisions, targets, labels, groups, num_draws=100)["per_class"]
     assert found["d"] == {**dict.fromkeys(redrawn_metrics.OF_CLASSES, Interval(None, None, None)), "support": 0}
     assert found["c"]["recall"].value is not None and found["c"]["recall"][1:] == (None, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.judging.judged_clips import JudgedClips
-from hf_audio.metrics import mean_of_clips
+from hf_audio.metrics import choose_threshold, mean_of_clips
 
 AGGREGATIONS = {
     "mean_logits": "sigmoid or softmax of the mean logits, as models are evaluated and published",
@@ -86,6 +86,22 @@ def clip_probabilities(
     if aggregation == "attention":
         return _attention(windows, 1.0 if sharpness is None else sharpness)
     return _WITHOUT_SETTINGS[aggregation](windows)
+
+
+def fitted_settings(aggregation: str, validation: JudgedClips | None) -> dict[str, Any]:
+    """What an aggregation has to be told, found on validation: the settings of `clip_probabilities` beside its name.
+
+    The sharpness of `attention`, and the threshold of windows that `vote` with several labels (best micro F1 of
+    windows); other aggregations have none. Without validation both keep what they are by default, 1 and 0.5.
+    """
+    if validation is None or not len(validation):
+        return {}
+    if aggregation == "attention":
+        return {"sharpness": fit_sharpness(validation)}
+    if aggregation == "vote" and validation.labels.is_multi_label:
+        probabilities = validation.labels.probabilities(validation.window_logits)
+        return {"vote_thresholds": choose_threshold(probabilities, validation.targets[validation.clip_of_window])}
+    return {}
 
 
 def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None = None) -> float:

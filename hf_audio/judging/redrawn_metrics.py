@@ -99,7 +99,7 @@ class RedrawnMetrics:
     def chunk(self) -> int:
         """How many sets `of` may be given at once for the memory of CHUNK_BYTES."""
         rows = max((one.num_rows for one in self._rankings), default=0)
-        return max(1, CHUNK_BYTES // (8 * (2 * self.num_groups + 3 * rows + self._sums.shape[1])))
+        return max(1, CHUNK_BYTES // (8 * (4 * self.num_groups + 3 * rows + self._sums.shape[1])))
 
 
 def drawn_counts(num_groups: int, num_draws: int, chunk: int, seed: int) -> Iterator[np.ndarray]:
@@ -139,8 +139,20 @@ def _sums_of_groups(
     groups: np.ndarray,
     num_groups: int,
 ) -> np.ndarray:
-    """All that adds up over clips, float64 `[groups, 8 + 3 · classes]`; see `_of_decisions` for the columns."""
-    decided = decided & known
+    """All that adds up over clips, float64 `[groups, 7 + 3 · classes]`; see `_of_decisions` for the columns."""
+    num_classes = true.shape[1]
+    sums, step = np.zeros((num_groups, 7 + 3 * num_classes)), max(1, CHUNK_BYTES // (64 * num_classes))
+    for first in range(0, len(groups), step):
+        rows = slice(first, first + step)
+        columns = _columns_of_clips(probabilities[rows], decided[rows] & known[rows], true[rows], known[rows])
+        of_group = _counted(groups[rows], np.arange(len(columns)), (num_groups, len(columns)))
+        sums += of_group @ columns
+    return sums
+
+
+def _columns_of_clips(
+    probabilities: np.ndarray, decided: np.ndarray, true: np.ndarray, known: np.ndarray
+) -> np.ndarray:
     hits = decided & true
     is_asked, wrong = known.any(axis=1), decided != true
     named = decided.sum(axis=1) + true.sum(axis=1)
@@ -150,13 +162,7 @@ def _sums_of_groups(
         *(is_asked, is_asked & ~wrong.any(axis=1), is_asked * f1_of_clips),
         *(known.sum(axis=1), wrong.sum(axis=1), is_ranked, ranking),
     )
-    columns = np.column_stack((*alone, hits, decided, true)).astype(np.float64)
-    return _by_group(groups, num_groups) @ columns
-
-
-def _by_group(groups: np.ndarray, num_groups: int) -> csr_array:
-    """Sums over each group's clips, `[groups, clips]`."""
-    return csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(num_groups, len(groups)))
+    return np.column_stack((*alone, hits, decided, true)).astype(np.float64)
 
 
 def _of_decisions(sums: np.ndarray, num_classes: int) -> Values:
