@@ -112,7 +112,7 @@ def test_a_later_start_loses_the_beginning_and_at_most_half():
 
 def test_what_would_change_nothing_is_left_out_and_refused_where_it_is_asked_for():
     conditions, left_out = conditions_of((), AROUND)
-    assert len(conditions) == 24 and len(set(conditions)) == 24
+    assert len(conditions) == 23 and len(set(conditions)) == 23
     assert "no recordings of a background" in left_out["background 20 dB SNR"]
     assert "16,000 Hz" in left_out["sample_rate 22050 Hz"] and "mean of all channels" in left_out["mono 1"]
     assert conditions_of(["gain=3,-3", "shift", "gain=3"], AROUND)[0] == [

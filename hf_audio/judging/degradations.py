@@ -269,7 +269,7 @@ DEGRADATIONS = {
     "low_pass": Degradation(
         "Hz", (4_000.0, 1_000.0), "a dull microphone or loudspeaker", _by_rows(_low_pass), _needs_lower_frequency
     ),
-    "mp3": Degradation("compression", (0.8, 0.999), "MP3, there and back", partial(_codec, "mp3"), _within(0, 1)),
+    "mp3": Degradation("compression", (0.999,), "MP3, there and back", partial(_codec, "mp3"), _within(0, 1)),
     "vorbis": Degradation(
         "compression", (0.999,), "Ogg Vorbis, there and back", partial(_codec, "vorbis"), _within(0, 1)
     ),

@@ -30,6 +30,7 @@ def by_duration(
     *,
     edges_s: Sequence[float] = EDGES_S,
     num_draws: int = 1000,
+    confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Scores of clips by their own duration.
@@ -56,9 +57,11 @@ def by_duration(
             "from_s": float(edges_s[number - 1]) if number else None,
             "to_s": float(edges_s[number]) if number < len(edges_s) else None,
         }
-        found.append(limits | _scored(judged, probabilities, decisions, rows, num_draws, seed))
+        found.append(limits | _scored(judged, probabilities, decisions, rows, num_draws, confidence, seed))
     unknown = np.flatnonzero(~np.isfinite(durations_s))
-    found.append({"from_s": None, "to_s": None} | _scored(judged, probabilities, decisions, unknown, num_draws, seed))
+    found.append(
+        {"from_s": None, "to_s": None} | _scored(judged, probabilities, decisions, unknown, num_draws, confidence, seed)
+    )
     return [row for row in found if row["num_clips"]]
 
 
@@ -70,6 +73,7 @@ def by_seconds_heard(
     seconds: Sequence[float] = SECONDS,
     aggregate: Aggregate = clip_probabilities,
     num_draws: int = 1000,
+    confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Scores where only the first seconds of each clip are heard, beside those of the same clips heard to their end.
@@ -92,8 +96,8 @@ def by_seconds_heard(
             continue
         is_heard = (starts_s + window_s <= length_s + ROUNDING_S) | (starts_s == 0)
         beginning = _of_windows(judged, is_heard).take(rows)
-        row = {"seconds": float(length_s)} | _judged(beginning, thresholds, aggregate, num_draws, seed)
-        whole = _judged(judged.take(rows), thresholds, aggregate, num_draws, seed)
+        row = {"seconds": float(length_s)} | _judged(beginning, thresholds, aggregate, num_draws, confidence, seed)
+        whole = _judged(judged.take(rows), thresholds, aggregate, num_draws, confidence, seed)
         found.append(row | {"whole": whole["metrics"]})
     return found
 
@@ -105,6 +109,7 @@ def by_seconds_joined(
     seconds: Sequence[float] = SECONDS,
     aggregate: Aggregate = clip_probabilities,
     num_draws: int = 1000,
+    confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Scores of long recordings that are made of short clips, see `joined_clips`.
@@ -118,7 +123,7 @@ def by_seconds_joined(
         joined, num_parts = joined_clips(judged, length_s, seed=seed)
         if len(joined):
             row = {"seconds": float(length_s), "num_parts": num_parts / len(joined)}
-            found.append(row | _judged(joined, thresholds, aggregate, num_draws, seed))
+            found.append(row | _judged(joined, thresholds, aggregate, num_draws, confidence, seed))
     return found
 
 
@@ -195,11 +200,11 @@ def _grouped_order(judged: JudgedClips, seed: int) -> np.ndarray:
 
 
 def _judged(
-    judged: JudgedClips, thresholds: np.ndarray, aggregate: Aggregate, num_draws: int, seed: int
+    judged: JudgedClips, thresholds: np.ndarray, aggregate: Aggregate, num_draws: int, confidence: float, seed: int
 ) -> dict[str, Any]:
     probabilities = aggregate(judged)
     decisions = decisions_of(probabilities, judged.labels, thresholds)
-    return _scored(judged, probabilities, decisions, np.arange(len(judged)), num_draws, seed)
+    return _scored(judged, probabilities, decisions, np.arange(len(judged)), num_draws, confidence, seed)
 
 
 def _scored(
@@ -208,6 +213,7 @@ def _scored(
     decisions: np.ndarray,
     rows: np.ndarray,
     num_draws: int,
+    confidence: float,
     seed: int,
 ) -> dict[str, Any]:
     if not len(rows):
@@ -219,6 +225,7 @@ def _scored(
         judged.labels,
         judged.groups[rows],
         num_draws=num_draws,
+        confidence=confidence,
         seed=seed,
     )["metrics"]
     return {"num_clips": len(rows), "metrics": {name: found[name] for name in main_metrics(judged.labels.problem_type)}}

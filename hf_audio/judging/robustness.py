@@ -23,7 +23,7 @@ from hf_audio.judging.aggregation import clip_probabilities
 from hf_audio.judging.conditions import Condition, conditions_of
 from hf_audio.judging.deciding import decisions_of
 from hf_audio.judging.degradations import DEGRADATIONS, Around
-from hf_audio.judging.intervals import Interval, interval, intervals
+from hf_audio.judging.intervals import Interval, check_draws, interval, intervals
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.redrawn_metrics import RedrawnMetrics, drawn_counts
 from hf_audio.judging.sound_windows import logits_of_windows
@@ -64,6 +64,7 @@ def robustness(
     background: SoundPool | None = None,
     num_recordings: int | None = None,
     num_draws: int = 1000,
+    confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
     """A model's scores on recordings as they are, and on the same recordings in each of many worse states.
@@ -81,7 +82,7 @@ def robustness(
         thresholds: float `[classes]` of several labels; by default the model's own.
         background: recordings for the degradation of that name, at the model's rate.
         num_recordings: how many there are, for the progress bar.
-        num_draws: of bootstrap intervals.
+        num_draws, confidence: of bootstrap intervals, over groups.
         seed: of all that is random.
 
     Returns:
@@ -95,6 +96,7 @@ def robustness(
         InputError: no recordings; degradations that cannot act; labels that are not the model's; answers that are not
             finite.
     """
+    check_draws(num_draws, confidence)
     labels = labels or predictor.labels
     if of_logits is None and labels != predictor.labels:
         raise InputError(f"{predictor.name} has other classes than the recordings: say which of them are which")
@@ -107,7 +109,7 @@ def robustness(
         for block in _blocks(recordings, predictor.sample_rate):
             heard.hear(block)
             bar.update(len(block))
-    return heard.table(thresholds, num_draws) | {"left_out": left_out}
+    return heard.table(thresholds, num_draws, confidence) | {"left_out": left_out}
 
 
 def _blocks(recordings: Iterable[Recorded], sample_rate: int) -> Iterator[list[Recorded]]:
@@ -181,13 +183,13 @@ class _Heard:
         judged = JudgedClips(name, self.labels, clips, targets, self.of_logits(logits), clip_of_window, starts / rate)
         return self.aggregate(judged)
 
-    def table(self, thresholds: np.ndarray, num_draws: int) -> dict[str, Any]:
+    def table(self, thresholds: np.ndarray, num_draws: int, confidence: float) -> dict[str, Any]:
         """See `robustness`."""
         if not self.clip_ids:
             raise InputError("There are no recordings to judge robustness by: give a split that has some")
         targets = np.stack(self.targets)
         groups = pa.array(self.groups).dictionary_encode().indices.to_numpy().astype(np.int64)
-        names, confidence = main_metrics(self.labels.problem_type), 0.95
+        names = main_metrics(self.labels.problem_type)
         found, redrawn, decided = {}, {}, {}
         for condition, parts in self.probabilities.items():
             probabilities = np.concatenate(parts)

@@ -20,7 +20,6 @@ from hf_audio.judging.redrawn_metrics import RedrawnMetrics, drawn_counts
 OWN = ("clip_id", "group", "duration_s")  # no metadata: every clip's own, and what has modules of its own
 FEWEST_CLIPS = 10  # in a slice, below which its score says nothing
 MOST_VALUES = 50  # of a column of texts
-CONFIDENCE = 0.95  # of all intervals here
 NUM_QUANTILES = 4  # that numbers are put into
 
 
@@ -43,6 +42,7 @@ def slices(
     columns: Sequence[str] | None = None,
     fewest_clips: int = FEWEST_CLIPS,
     num_draws: int = 1000,
+    confidence: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """How good a model is on the clips of each value of each column, the surely worst first.
@@ -57,7 +57,7 @@ def slices(
         probabilities, decisions: `[clips, classes]`.
         columns: of the clips' table; by default all that tell clips apart, see `unsliced` for the others.
         fewest_clips: of a slice that is listed.
-        num_draws, seed: of the bootstrap over groups.
+        num_draws, confidence, seed: of the bootstrap over groups.
 
     Returns:
         For JSON: `column`, `value` (None of clips that have none), `num_clips`, `num_groups`, `metrics` (an Interval
@@ -68,11 +68,11 @@ def slices(
         InputError: no such column.
     """
     names = decision_metrics_of(judged.labels)
-    check_draws(num_draws, CONFIDENCE)
+    check_draws(num_draws, confidence)
     whole = _value(judged, probabilities, decisions, np.arange(len(judged)), names[0])
     found = []
     for one in _slices(judged, columns, fewest_clips):
-        metrics = _intervals(judged, probabilities, decisions, one.rows, names, num_draws, seed)
+        metrics = _intervals(judged, probabilities, decisions, one.rows, names, num_draws, confidence, seed)
         others = np.setdiff1d(np.arange(len(judged)), one.rows)
         high = metrics[names[0]].high
         found.append(
@@ -150,6 +150,7 @@ def _intervals(
     rows: np.ndarray,
     names: Sequence[str],
     num_draws: int,
+    confidence: float,
     seed: int,
 ) -> dict[str, Interval]:
     """Of some clips, without what needs an order of scores: that takes most of the time of `intervals`."""
@@ -159,7 +160,7 @@ def _intervals(
         redrawn.of(counts).metrics for counts in drawn_counts(redrawn.num_groups, num_draws, redrawn.chunk(), seed)
     ]
     return {
-        name: interval(whole[name][0], np.concatenate([one[name] for one in drawn]), redrawn.num_groups, CONFIDENCE)
+        name: interval(whole[name][0], np.concatenate([one[name] for one in drawn]), redrawn.num_groups, confidence)
         for name in names
     }
 
