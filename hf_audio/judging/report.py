@@ -114,26 +114,15 @@ def judge(
         one.name: _answers(one, held_out if held_out else None, aggregation, thresholds, own_thresholds or {})
         for one, held_out in zip(clips, validation, strict=True)
     }
-    facts = {
-        name: model_facts(
-            one,
-            asked,
-            aggregation=aggregation,
-            unknown=(unknown or {}).get(name),
-            robustness=(robustness or {}).get(name),
-            window_s=(windows_s or {}).get(name),
-        )
-        for name, one in answers.items()
-    }
+    given = {"unknown": unknown, "robustness": robustness, "window_s": windows_s}
+    facts = {}
+    for name, one in answers.items():
+        of_model = {key: (by_name or {}).get(name) for key, by_name in given.items()}
+        facts[name] = model_facts(one, asked, aggregation=aggregation, **of_model)
+    settings = {"aggregation": aggregation, **asked.drawn._asdict()}
     report = {
         "data": {**public_value(data or {}), **_data_facts(clips[0], split)},
-        "settings": {
-            "aggregation": aggregation,
-            "num_draws": num_draws,
-            "confidence": confidence,
-            "seed": seed,
-            **({"thresholds": thresholds} if labels.is_multi_label else {}),
-        },
+        "settings": settings | ({"thresholds": thresholds} if labels.is_multi_label else {}),
         "protocol": protocol,
         "metric": metric,
         "baseline": _baseline(clips[0], validation[0]),
