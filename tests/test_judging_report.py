@@ -11,7 +11,7 @@ from judged_models import judged_model
 
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL
 from hf_audio.errors import InputError
-from hf_audio.judging.aggregation import clip_probabilities
+from hf_audio.judging.aggregation import clip_probabilities, fitted_settings
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.report import judge
 from hf_audio.metrics import choose_threshold, classification_metrics
@@ -70,6 +70,23 @@ def test_a_model_says_that_it_does_not_know_by_a_confidence_from_validation():
 def test_scores_that_are_no_probabilities_are_not_said_to_be_calibrated():
     found = report_of(judged_model(), aggregation="sum_normalized")["models"]["model"]
     assert found["calibration"] is None and "sum_normalized" in found["scaled"]["reason"]
+
+
+def test_an_aggregation_is_told_what_validation_says():
+    model = judged_model(windows_each=4)
+    told = report_of(model, aggregation="attention")["models"]["model"]["aggregation_told"]
+    assert told == fitted_settings("attention", model.of_split("validation")) and told["sharpness"] >= 0
+    assert report_of(model.of_split("test"), aggregation="attention")["models"]["model"]["aggregation_told"] == {}
+
+
+def test_a_confidence_is_that_of_all_intervals():
+    narrow, wide = (report_of(judged_model(), confidence=one)["models"]["model"] for one in (0.8, 0.95))
+    for find in (
+        lambda facts: facts["metrics"]["f1_micro"],
+        lambda facts: facts["slices"][0]["metrics"]["f1_micro"],
+        lambda facts: facts["durations"][0]["metrics"]["f1_micro"],
+    ):
+        assert find(narrow)["low"] > find(wide)["low"] and find(narrow)["high"] <= find(wide)["high"]
 
 
 def test_several_models_are_compared_and_the_better_one_is_named():

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_audio.errors import InputError
-from hf_audio.judging.aggregation import clip_probabilities
 from hf_audio.judging.calibration import calibration_facts
 from hf_audio.judging.deciding import decisions_of
 from hf_audio.judging.durations import by_duration, by_seconds_heard, by_seconds_joined
@@ -24,7 +22,6 @@ from hf_audio.metrics import mean_of_clips
 if TYPE_CHECKING:
     from hf_audio.judging.report import Answers
 
-DRAWS_OF_PARTS = 200  # intervals of each of many parts of the clips: enough for a plot
 DEFAULT_COVERAGE = 0.8  # of the clips that are answered, where nothing else is asked
 
 
@@ -34,6 +31,11 @@ class Drawn(NamedTuple):
     num_draws: int
     confidence: float
     seed: int
+
+    def for_parts(self) -> Drawn:
+        """Fewer draws for the intervals of many parts of the clips: enough for a plot, and for the confidence."""
+        needed = round(10 / (1 - self.confidence))
+        return self._replace(num_draws=min(self.num_draws, max(needed, 200)))
 
 
 class Asked(NamedTuple):
@@ -66,8 +68,8 @@ def model_facts(
     judged, probabilities, decisions = answers.judged, answers.probabilities, answers.decisions
     labels, of_clips = judged.labels, (probabilities, decisions, judged.targets, judged.labels)
     drawn = intervals(*of_clips, judged.groups, **asked.drawn._asdict())
-    few = {"num_draws": min(asked.drawn.num_draws, DRAWS_OF_PARTS), "seed": asked.drawn.seed}
-    of_lengths = {**few, "aggregate": partial(clip_probabilities, aggregation=aggregation)}
+    few = asked.drawn.for_parts()._asdict()
+    of_lengths = {**few, "aggregate": answers.aggregate}
     clip_ids = judged.clips["clip_id"].to_pylist()
     thresholds = dict(zip(labels.names, answers.thresholds, strict=True)) if labels.is_multi_label else None
     return {
@@ -75,13 +77,14 @@ def model_facts(
         "per_class": drawn["per_class"],
         "thresholds": thresholds,
         "thresholds_from": answers.thresholds_from,
+        "aggregation_told": answers.told,
         "confusion": confusion(decisions, judged.targets, labels),
         "confused_pairs": confused_pairs(*of_clips, clip_ids),
         "curves": curves(probabilities, judged.targets, labels),
         "calibration": _calibration(answers, aggregation),
         "scaled": _scaled(answers, aggregation),
         "risk_coverage": risk_coverage(*of_clips),
-        "answered": _answered(answers, asked, aggregation),
+        "answered": _answered(answers, asked),
         "per_clip": per_clip(*of_clips),
         "slices": slices(judged, probabilities, decisions, **few),
         "unsliced": unsliced(judged),
@@ -122,7 +125,7 @@ def _scaled(answers: Answers, aggregation: str) -> dict[str, Any]:
     return {**scaling.facts(), "calibration": calibration_facts(scaled, judged.targets, judged.labels)}
 
 
-def _answered(answers: Answers, asked: Asked, aggregation: str) -> dict[str, Any] | None:
+def _answered(answers: Answers, asked: Asked) -> dict[str, Any] | None:
     """What answering only when sure is worth, by a confidence chosen on validation; None without validation."""
     validation = answers.validation
     if validation is None:
@@ -133,7 +136,7 @@ def _answered(answers: Answers, asked: Asked, aggregation: str) -> dict[str, Any
             )
         return None
     coverage = DEFAULT_COVERAGE if asked.risk is None and asked.coverage is None else asked.coverage
-    probabilities = clip_probabilities(validation, aggregation)
+    probabilities = answers.aggregate(validation)
     decisions = decisions_of(probabilities, validation.labels, answers.thresholds)
     of_validation = (probabilities, decisions, validation.targets, validation.labels)
     sureness = choose_sureness(*of_validation, risk=asked.risk, coverage=coverage)

@@ -10,14 +10,15 @@ A report holds every number that its page shows, and says how each came about.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, unknown_name
-from hf_audio.judging.aggregation import clip_probabilities
+from hf_audio.judging.aggregation import clip_probabilities, fitted_settings
 from hf_audio.judging.comparing import compare
 from hf_audio.judging.deciding import choose_thresholds, decisions_of
 from hf_audio.judging.judged_clips import JudgedClips
@@ -31,6 +32,7 @@ THRESHOLDS = {
     "model": "the one in the model's config, else 0.5",
 }
 VALIDATION = "validation"
+Aggregate = Callable[[JudgedClips], np.ndarray]
 FEW_GROUPS = 20  # intervals from drawing fewer are rough
 
 
@@ -44,6 +46,8 @@ class Answers(NamedTuple):
         decisions: int8 `[clips, classes]`.
         thresholds: float64 `[classes]`.
         thresholds_from: where they come from, in words.
+        aggregate: from windows to probabilities, told what it needs to be told.
+        told: that, by name.
     """
 
     judged: JudgedClips
@@ -52,6 +56,8 @@ class Answers(NamedTuple):
     decisions: np.ndarray
     thresholds: np.ndarray
     thresholds_from: str
+    aggregate: Aggregate
+    told: dict[str, Any]
 
 
 def judge(
@@ -108,26 +114,15 @@ def judge(
         one.name: _answers(one, held_out if held_out else None, aggregation, thresholds, own_thresholds or {})
         for one, held_out in zip(clips, validation, strict=True)
     }
-    facts = {
-        name: model_facts(
-            one,
-            asked,
-            aggregation=aggregation,
-            unknown=(unknown or {}).get(name),
-            robustness=(robustness or {}).get(name),
-            window_s=(windows_s or {}).get(name),
-        )
-        for name, one in answers.items()
-    }
+    given = {"unknown": unknown, "robustness": robustness, "window_s": windows_s}
+    facts = {}
+    for name, one in answers.items():
+        of_model = {key: (by_name or {}).get(name) for key, by_name in given.items()}
+        facts[name] = model_facts(one, asked, aggregation=aggregation, **of_model)
+    settings = {"aggregation": aggregation, **asked.drawn._asdict()}
     report = {
         "data": {**public_value(data or {}), **_data_facts(clips[0], split)},
-        "settings": {
-            "aggregation": aggregation,
-            "num_draws": num_draws,
-            "confidence": confidence,
-            "seed": seed,
-            **({"thresholds": thresholds} if labels.is_multi_label else {}),
-        },
+        "settings": settings | ({"thresholds": thresholds} if labels.is_multi_label else {}),
         "protocol": protocol,
         "metric": metric,
         "baseline": _baseline(clips[0], validation[0]),
@@ -191,20 +186,22 @@ def _answers(
     thresholds: str,
     own: Mapping[str, float],
 ) -> Answers:
-    labels = judged.labels
-    probabilities = clip_probabilities(judged, aggregation)
+    labels, told = judged.labels, fitted_settings(aggregation, validation)
+    aggregate = partial(clip_probabilities, aggregation=aggregation, **told)
+    probabilities = aggregate(judged)
     chosen, source = np.full(len(labels), 0.5), "the largest score decides"
     if thresholds not in THRESHOLDS:
         raise unknown_name("source of thresholds", thresholds, THRESHOLDS)
     if labels.is_multi_label or thresholds == "per_class":
-        chosen, source = _thresholds(judged.name, validation, aggregation, thresholds, own, labels)
-    return Answers(judged, validation, probabilities, decisions_of(probabilities, labels, chosen), chosen, source)
+        chosen, source = _thresholds(judged.name, validation, aggregate, thresholds, own, labels)
+    decisions = decisions_of(probabilities, labels, chosen)
+    return Answers(judged, validation, probabilities, decisions, chosen, source, aggregate, told)
 
 
 def _thresholds(
     name: str,
     validation: JudgedClips | None,
-    aggregation: str,
+    aggregate: Aggregate,
     asked: str,
     own: Mapping[str, float],
     labels: LabelSpace,
@@ -213,7 +210,7 @@ def _thresholds(
     if asked == "per_class" and validation is None:
         raise InputError("Thresholds per class are chosen on validation, which these data lack: take the model's own")
     if asked != "model" and validation is not None:
-        probabilities = clip_probabilities(validation, aggregation)
+        probabilities = aggregate(validation)
         chosen = choose_thresholds(probabilities, validation.targets, labels, per_class=asked == "per_class")
         return chosen, f"best F1 of {'each class' if asked == 'per_class' else 'all classes'} on validation"
     if name in own:
