@@ -247,7 +247,7 @@ DEGRADATIONS = {
     ),
     "mp3": Degradation(
         "kbit/s",
-        (64.0, 32.0),
+        (32.0,),
         "MP3 at a constant bit rate, there and back",
         partial(_codec, "mp3"),
         _needs_bit_rate("mp3"),
