@@ -31,15 +31,17 @@ def drawn_window(one: ExplainedWindow, sample_rate: int, found: Relevance | None
 def drawn_explanation(explanation: Explanation) -> Figure:
     """All windows beside each other, and all methods below each other."""
     rows, columns = 1 + len(explanation.methods), len(explanation.windows)
-    figure = Figure(figsize=(5.2 * columns, 1.6 * rows), layout="constrained", facecolor="white")
-    axes = figure.subplots(rows, columns, squeeze=False)
+    width, height = 0.8 + 4.8 * columns, 0.8 + 1.4 * rows
+    figure = Figure(figsize=(width, height), facecolor="white")
+    margins = {"left": 0.9 / width, "right": 1 - 0.1 / width, "bottom": 0.5 / height, "top": 1 - 0.3 / height}
+    axes = figure.subplots(rows, columns, squeeze=False, sharex="col", gridspec_kw={**margins, "hspace": 0.12})
     for one, column in zip(explanation.windows, axes.T, strict=True):
-        draw_window(column[0], one, explanation.sample_rate, None)
         column[0].set_title(f"{short_name(explanation.target)} {one.window.score:.2f}", fontsize=9)
-        for name, axis in zip(explanation.methods, column[1:], strict=True):
-            draw_window(axis, one, explanation.sample_rate, one.found[name])
+        for axis, found in zip(column, (None, *one.found.values()), strict=True):
+            draw_window(axis, one, explanation.sample_rate, found)
+            axis.set_ylabel("")
     for name, line in zip(("sound", *explanation.methods), axes, strict=True):
-        line[0].set_ylabel(f"{name.replace('_', ' ')}\n{line[0].get_ylabel()}", fontsize=8)
+        line[0].set_ylabel(name.replace("_", " ").replace("integrated ", "integrated\n"), fontsize=8)
     figure.supxlabel("seconds", fontsize=8)
     return figure
 

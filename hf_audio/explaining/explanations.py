@@ -22,6 +22,7 @@ from hf_audio.explaining.questions import Question, ask
 from hf_audio.explaining.randomized_weights import Stage, correlations_with_random_weights
 from hf_audio.explaining.settings import ExplainSettings
 from hf_audio.explaining.verdicts import Verdict, verdict_of
+from hf_audio.privacy import public_name
 from hf_audio.tagging.settings import rule_of
 from hf_audio.tagging.sounds import Recording
 from hf_audio.tagging.tagger import Tagger
@@ -118,7 +119,7 @@ def explain(tagger: Tagger, recording: Recording, name: str, settings: ExplainSe
     windows = [_explained(one, asked, names, settings) for one, asked in zip(chosen, questions, strict=True)]
     return Explanation(
         name=name,
-        model=tagger.name,
+        model=public_name(tagger.name),
         commit=tagger.predictor.commit,
         target=tagger.labels.names[target],
         score=float(tagger.labels.probabilities(said.logits.astype(np.float64).mean(axis=0))[target]),

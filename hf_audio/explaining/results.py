@@ -15,6 +15,7 @@ from hf_audio.explaining.pages import explanation_page, overview_page, wav
 from hf_audio.explaining.settings import ExplainSettings
 from hf_audio.figures.figures import png, svg
 from hf_audio.files import write_atomically, write_json
+from hf_audio.privacy import public_name
 from hf_audio.tagging.found_files import FoundFile
 from hf_audio.tagging.sounds import recording_of
 from hf_audio.tagging.tagger import Tagger
@@ -44,7 +45,7 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
         write_explanation(explanation, folder / file.name)
         explained.append((file.name, explanation))
     if len(files) > 1 and explained:
-        write_atomically(folder / PAGE, overview_page(tagger.name, explained))
+        write_atomically(folder / PAGE, overview_page(public_name(tagger.name), explained))
     return len(files) - len(explained)
 
 
