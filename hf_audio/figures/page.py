@@ -133,6 +133,28 @@ def inline_player(sound: bytes, media_type: str) -> Markup:
     return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
 
 
+def timed_plot(png: bytes, described: str, sounds: Sequence[tuple[str, bytes]], left: float, right: float) -> Markup:
+    """A plot over time with players below it: a line follows what is played, and a click on the plot plays from there.
+
+    Args:
+        png: the plot.
+        described: of the plot, for those who do not see it.
+        sounds: (caption, FLAC) of each player; all are as long as the plot's time axis.
+        left, right: where that axis begins and ends, as shares of the plot's width.
+    """
+    image = Markup(
+        '<span class="axis" data-left="{}" data-right="{}"><img alt="{}" src="data:image/png;base64,{}"><i></i>'
+    )
+    players = Markup("").join(
+        Markup('<label>{} <audio controls preload="none" src="data:audio/flac;base64,{}"></audio></label> ').format(
+            printable(caption), b64encode(flac).decode()
+        )
+        for caption, flac in sounds
+    )
+    plot = image.format(left, right, printable(described), b64encode(png).decode())
+    return Markup('<span class="timed">{}</span>{}</span>').format(plot, players)
+
+
 def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
     """An element that plays a stretch of a recording, for a page in `folder`.
 
