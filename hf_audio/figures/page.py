@@ -80,7 +80,13 @@ def inline_plot(png: bytes) -> Markup:
 
 
 def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
-    """An element that plays a stretch of a recording, for a page in `folder`.
+    """An element that plays a stretch of a recording, for a page in `folder`."""
+    address = sound_address(path, folder, start_s, end_s)
+    return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
+
+
+def sound_address(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> str:
+    """Where a page in `folder` finds a stretch of a recording.
 
     The stretch is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
     """
@@ -90,7 +96,7 @@ def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | 
         address = Path(path).absolute().as_uri()
     if start_s or end_s is not None:
         address += f"#t={start_s:g}" + ("" if end_s is None else f",{end_s:g}")
-    return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
+    return address
 
 
 def _shown(value: object) -> object:
