@@ -76,7 +76,12 @@ def lines(*elements: str) -> Markup:
 
 def inline_plot(png: bytes) -> Markup:
     """An element that holds the plot itself."""
-    return Markup('<img alt="log-mel" src="data:image/png;base64,{}">').format(b64encode(png).decode())
+    return Markup('<img alt="log-mel" src="{}">').format(png_address(png))
+
+
+def png_address(png: bytes) -> str:
+    """A plot as an address that holds it."""
+    return f"data:image/png;base64,{b64encode(png).decode()}"
 
 
 def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
