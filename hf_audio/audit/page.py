@@ -20,7 +20,7 @@ from hf_audio.data.index.columns import is_file, require_files
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
-from hf_audio.figures.page import png_address, sound_address
+from hf_audio.figures.addresses import png_address, sound_address
 from hf_audio.figures.workbench import Case, Judged, workbench_page
 from hf_audio.files import write_atomically
 from hf_audio.gray_images import gray_png

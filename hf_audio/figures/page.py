@@ -5,18 +5,17 @@ A page is one file. Its plots are in it; recordings are played from where they l
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from hf_audio.errors import printable
+from hf_audio.figures.addresses import sound_address
 
 
 @dataclass(frozen=True)
@@ -76,32 +75,13 @@ def lines(*elements: str) -> Markup:
 
 def inline_plot(png: bytes) -> Markup:
     """An element that holds the plot itself."""
-    return Markup('<img alt="log-mel" src="{}">').format(png_address(png))
-
-
-def png_address(png: bytes) -> str:
-    """A plot as an address that holds it."""
-    return f"data:image/png;base64,{b64encode(png).decode()}"
+    return Markup('<img alt="log-mel" src="data:image/png;base64,{}">').format(b64encode(png).decode())
 
 
 def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
     """An element that plays a stretch of a recording, for a page in `folder`."""
     address = sound_address(path, folder, start_s, end_s)
     return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
-
-
-def sound_address(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> str:
-    """Where a page in `folder` finds a stretch of a recording.
-
-    The stretch is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
-    """
-    try:
-        address = quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
-    except ValueError:  # another drive of Windows
-        address = Path(path).absolute().as_uri()
-    if start_s or end_s is not None:
-        address += f"#t={start_s:g}" + ("" if end_s is None else f",{end_s:g}")
-    return address
 
 
 def _shown(value: object) -> object:

@@ -8,8 +8,8 @@ from pathlib import Path
 from hf_audio.data.index.label_overrides import labels_cell, overrides_text
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import names_cell
+from hf_audio.figures.addresses import png_address
 from hf_audio.figures.frames import frames_of_rows
-from hf_audio.figures.page import png_address
 from hf_audio.figures.workbench import MAX_CASES, Case, Judged, workbench_page
 from hf_audio.files import write_atomically
 from hf_audio.gray_images import encode_features

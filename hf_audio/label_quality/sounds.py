@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_audio.errors import InputError
-from hf_audio.figures.page import sound_address
+from hf_audio.figures.addresses import sound_address
 
 SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a", ".mp4", ".webm"}
 
