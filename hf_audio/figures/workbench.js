@@ -49,7 +49,7 @@ function choose(one, plays = find("#at-once").checked) {
   rows.get(one).scrollIntoView({block: "nearest"});
   find("#name").replaceChildren(short(one.id));
   find("#facts").replaceChildren(...one.facts.map((fact, place) => element("div", {}, data.heads[place] + ": ", named(fact))));
-  find("#sounds").replaceChildren(...one.sounds.map(sound => element("div", {}, short(sound.name), element("audio", {controls: true, preload: "none", src: sound.address}))),
+  find("#sounds").replaceChildren(...one.sounds.map(sound => element("div", {}, one.sounds.length > 1 ? short(sound.name) : "", element("audio", {controls: true, preload: "none", src: sound.address}))),
     one.sounds.length ? "" : "The recording was not found.");
   find("#plot").hidden = !one.plot;
   if (one.plot) find("#plot").src = one.plot;
