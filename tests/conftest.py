@@ -122,6 +122,17 @@ def forks_without_hf_audio(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """A real Chromium that opens pages of this disk: see browser.py; tests that need it are skipped without one."""
+    import browser
+
+    if browser.chromium() is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with browser.Chromium.start() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings beside the repository; tests that need it are skipped where it is missing."""
     folder = REPO_ROOT.parent / "shared" / "data"

@@ -6,18 +6,17 @@ it too.
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from hf_audio.errors import printable
+from hf_audio.figures.addresses import sound_address
 
 
 @dataclass(frozen=True)
@@ -156,16 +155,8 @@ def timed_plot(png: bytes, described: str, sounds: Sequence[tuple[str, bytes]], 
 
 
 def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
-    """An element that plays a stretch of a recording, for a page in `folder`.
-
-    The stretch is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
-    """
-    try:
-        address = quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
-    except ValueError:  # another drive of Windows
-        address = Path(path).absolute().as_uri()
-    if start_s or end_s is not None:
-        address += f"#t={start_s:g}" + ("" if end_s is None else f",{end_s:g}")
+    """An element that plays a stretch of a recording, for a page in `folder`."""
+    address = sound_address(path, folder, start_s, end_s)
     return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
 
 
