@@ -22,6 +22,7 @@ from hf_audio.figures.figures import BLUE, GREY, new_figure, png, short_name, sv
 from hf_audio.files import read_yaml, write_atomically
 from hf_audio.markdown import Markdown, code, escaped, table
 from hf_audio.metrics import METRIC_NAMES
+from hf_audio.repeated_runs import as_words
 
 BASELINE = "baseline"
 MAX_YAML_BYTES = 1 << 18
@@ -92,17 +93,6 @@ def _together(path: Path, name: str, parts: Sequence[Any], alone: Mapping[str, F
     return found
 
 
-def words(flags: Flags) -> list[str]:
-    """Flags as a command line has them."""
-    found: list[str] = []
-    for name, value in flags.items():
-        if isinstance(value, list):
-            found += [f"--{name}", *map(str, value)]
-        else:  # one word: a value may look like a flag itself
-            found.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
-    return found
-
-
 class OtherWork:
     """How much of this machine's CPU time other programs take while a program that is started here runs.
 
@@ -169,7 +159,7 @@ def as_markdown(tricks: Sequence[Trick], metric: str) -> str:
     """A row for each trick: mean and standard deviation, the difference to the baseline, and its speed."""
     baseline, rows = tricks[0], []
     for trick in tricks:
-        flags = Markdown(f"`{code(shlex.join(words(trick.own if trick is not baseline else trick.flags)))}`")
+        flags = Markdown(f"`{code(shlex.join(as_words(trick.own if trick is not baseline else trick.flags)))}`")
         if trick.failed:
             rows.append([trick.name, flags, 0, Markdown(f"failed: {escaped(trick.failed)}"), "", ""])
             continue
@@ -198,7 +188,7 @@ def as_csv(tricks: Sequence[Trick], metrics: Sequence[str]) -> str:
     """A row for each trick and metric."""
     rows: list[Sequence[object]] = [HEADS]
     for trick in tricks:
-        flags = shlex.join(words(trick.flags))
+        flags = shlex.join(as_words(trick.flags))
         if trick.failed:
             rows.append([trick.name, flags, "", 0, "", "", "", "", "", "", trick.failed])
             continue
