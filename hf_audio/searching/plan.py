@@ -69,11 +69,18 @@ class Plan:
         return {name: getattr(model, name, None) for name in OF_JSON}
 
     def flags_of_run(self, params: Params, run: PlannedRun) -> list[str]:
-        """All flags of one run of a trial. Folds have features of their own, for windows lie by split."""
-        words = [*as_words(self.space.flags(params, self.json_flags)), *run.flags]
+        """All flags of one run of a trial."""
+        features = self.features_of(params, run)
+        return [*self._drawn(params, run), *([] if features is None else [f"--features_dir={features}"])]
+
+    def features_of(self, params: Params, run: PlannedRun) -> Path | None:
+        """Where a run's features are, shared by all runs that have the same; None where they are stored elsewhere."""
         if self.runs.settings.stored_features:
-            return words
-        return [*words, f"--features_dir={self.folder / FEATURES / self.runs.decides_features(words)}"]
+            return None
+        return self.folder / FEATURES / self.runs.decides_features(self._drawn(params, run))
+
+    def _drawn(self, params: Params, run: PlannedRun) -> list[str]:
+        return [*as_words(self.space.flags(params, self.json_flags)), *run.flags]
 
     def runs_of_trial(self) -> list[PlannedRun]:
         """The runs of each trial, in order: one, one on each fold, or one on each share of the training clips."""

@@ -32,6 +32,7 @@ POLL_S = 0.2
 BEAT_S = 60.0  # how often a trial says that it runs
 LOST_S = 600.0  # without a word of it, after which a trial of another place is lost
 PLACE, SEEN, FACTS, METRIC = "place", "seen", "facts", "metric"
+MANIFEST = "manifest.json"  # of features, written last
 KEPT = {"report.json", "trial.jsonl"}  # of a trial that is not the best
 
 Running = Generator[None, None, None]
@@ -199,11 +200,15 @@ class Search:
 
     def _one_run(self, trial: Trial, run: PlannedRun, folder: Path, flags: list[str], slot: int) -> Running:
         """Runs a recipe once, and reports its scores as they come."""
-        command = self.plan.runs.command(folder, [*flags, *_of_trials(flags, self.plan), "--trial"])
+        command = self.plan.runs.quick_command(folder, [*flags, *_of_trials(flags, self.plan), "--trial"])
+        log, features = folder.with_name(f"{folder.name}.log"), self.plan.features_of(trial.params, run)
+        builds = yield from self._turn_to_build(features)
         beaten_s = 0.0
-        with TrialProcess(command, folder, folder.with_name(f"{folder.name}.log"), self._environment(slot)) as process:
+        with builds, TrialProcess(command, folder, log, self._environment(slot)) as process:
             while True:
                 ended = process.poll()
+                if features is not None and (features / MANIFEST).exists():
+                    builds.close()
                 for number, said in process.new_scores():
                     score = score_while_training(said, self.plan.objectives[0])
                     if self.plan.reads_while_training and score is not None:
@@ -217,6 +222,18 @@ class Search:
             if not (folder / "report.json").exists():
                 raise InputError(f"{process.why_it_failed()} ({folder.name}.log)")
 
+    def _turn_to_build(self, features: Path | None) -> Generator[None, None, contextlib.ExitStack]:
+        """Features are built by one trial, for which others with the same ones wait; what keeps them waiting."""
+        stack = contextlib.ExitStack()
+        while features is not None and not (features / MANIFEST).exists():
+            features.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(InputError):
+                lock = features.with_name(f"{features.name}.lock")
+                stack.enter_context(locked(lock, "building features for a trial", wait=False))
+                break
+            yield
+        return stack
+
     def _report(self, number: int, step: int, score: float) -> None:
         if self.study.report(number, step, score):
             raise PruneError
@@ -227,13 +244,11 @@ class Search:
 
     def _environment(self, slot: int) -> dict[str, str]:
         """Where several trials run at once, each has its share of cores, and one GPU where there are several."""
-        if self.num_jobs == 1:
-            return {}
         import torch
 
-        env = {"OMP_NUM_THREADS": str(max(1, usable_cores() // self.num_jobs))}
+        env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // self.num_jobs)))}
         num_gpus = torch.cuda.device_count()
-        if num_gpus > 1:
+        if num_gpus > 1 and self.num_jobs > 1:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(num_gpus)))).split(",")
             env["CUDA_VISIBLE_DEVICES"] = visible[slot % num_gpus]
         return env
