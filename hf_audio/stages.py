@@ -20,6 +20,7 @@ They only hand a recipe's settings to the functions that do the work, which can 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,11 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     wait_for_everyone()  # one may still be publishing or downloading
     features = as_asked(features, recipe.features)
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
-    return with_extractor_of(recipe.model.model, features, recipe.token)
+    features = with_extractor_of(recipe.model.model, features, recipe.token)
+    if recipe.run.trial:  # what cannot be looked at cannot be chosen by
+        seen = {name: split for name, split in features.splits.items() if name != "test"}
+        return dataclasses.replace(features, splits=seen)
+    return features
 
 
 def require_possible_model(recipe: Recipe) -> None:
