@@ -145,8 +145,9 @@ def test_a_database_and_several_objectives_give_a_front(tmp_path):
         trial = study.ask()
         study.complete(trial.number, [score(trial.params), trial.params["x"]])
     front = best_of(study.trials(), study.maximized)
+    scored = [one.values for one in study.trials() if one.values]
     for one in front:
-        assert not any(other.values[0] > one.values[0] and other.values[1] < one.values[1] for other in study.trials())
+        assert not any(better > one.values[0] and cheaper < one.values[1] for better, cheaper in scored)
     assert [one.values for one in front] == sorted((one.values for one in front), reverse=True)
     drawn = plots.pareto_front(study.trials(), ["score", "cost"], study.maximized)
     line = drawn.axes[0].lines[0]
@@ -160,6 +161,17 @@ def test_a_database_and_several_objectives_give_a_front(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             Study(str(tmp_path / "j"), "s", space_of(text or RANGES, tmp_path), [True], sampler=sampler)
+
+
+@pytest.mark.parametrize(("pruner", "ended"), [("median", 3), ("halving", 1), ("hyperband", 1), ("none", None)])
+def test_pruners_end_what_is_worse_than_others_were(tmp_path, pruner, ended):
+    study = Study(str(tmp_path / "j"), "s", space_of(RANGES, tmp_path), [True], pruner=pruner, resources=(1, 9))
+    for number in range(12):
+        trial = study.ask()
+        asked = [study.report(trial.number, step, 0.1 * step if number < 11 else 0.0) for step in range(1, 10)]
+        study.complete(trial.number, [0.9]) if number < 11 else study.prune(trial.number)
+    assert (True in asked) == (ended is not None)
+    assert study.trials()[-1].state == "pruned"
 
 
 def test_figures_show_every_trial_of_any_space(tmp_path):

@@ -135,7 +135,7 @@ def test_what_does_badly_at_first_is_ended(tune, tmp_path):
 
 def test_folds_are_searched_by_their_mean_and_shares_by_the_last(tune, tmp_path):
     steps = ("--max_steps", "2", *SMALL)
-    search = tune("weight_decay: [0.0, 0.1]\n", "--num_folds", "2", "--trials", "1", *steps)
+    search = tune("weight_decay: [0.0, 0.1]\n", "--num_folds", "2", "--split", "random", "--trials", "1", *steps)
     assert search.wait() == 0, search.errors
     (row,) = rows_of(tmp_path)
     reports = [
