@@ -25,6 +25,7 @@ from hf_audio.metrics import METRIC_NAMES
 from hf_audio.repeated_runs import as_words
 
 BASELINE = "baseline"
+OF_JSON = {"model_options"}  # flags whose value is a mapping
 MAX_YAML_BYTES = 1 << 18
 BUSY = 0.1  # share of the machine's CPU time that others take, from which on speeds are not compared
 HEADS = ("trick", "flags", "metric", "runs", "mean", "sd", "difference", "standard error", "clips/s", "busy", "failed")
@@ -72,7 +73,9 @@ def read_tricks(path: Path) -> list[Trick]:
         raise InputError(f"{path} has no trick: expected lines such as `focal: {{loss: focal}}`")
     alone = {str(name): entry for name, entry in entries.items() if not isinstance(entry, list)}
     for name, entry in {BASELINE: shared, **alone}.items():
-        if not isinstance(entry, dict) or any(value is None or isinstance(value, dict) for value in entry.values()):
+        if not isinstance(entry, dict) or any(
+            value is None or (isinstance(value, dict) and flag not in OF_JSON) for flag, value in entry.items()
+        ):
             raise InputError(f"{path} has for {name!r} no flags: expected a mapping of their names to values")
     tricks = [Trick(BASELINE, dict(shared))]
     for name, entry in entries.items():

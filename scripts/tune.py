@@ -155,6 +155,10 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """The search, checked as far as it can be before a trial."""
     runs = RepeatedRuns(options.recipe, options.recipe_flags, options.config_file)
     settings = runs.settings
+    if settings.pretraining is not None:
+        raise InputError(
+            f"{options.recipe} learns without labels, so no trial would have a score: search another recipe"
+        )
     is_classical = settings.classical is not None
     objectives = checked_objectives(options.objectives, is_classical=is_classical, num_jobs=options.jobs)
     folds = folds_in_turn(settings, lambda: runs.clips, options.num_folds, options.folds)

@@ -35,11 +35,14 @@ def trials_csv(trials: Sequence[Trial], plan: Plan) -> str:
 
 
 def write_best(path: Path, plan: Plan, best: Trial, num_trials: int) -> None:
-    """Writes the settings of a trial, with those that all trials shared, as a file for --config.
+    """Writes the settings of a trial, with those that all trials shared, as a file for --config; those that it drew
+    beside it in tricks.yaml, for scripts/ablate.py to compare them with the recipe's own over seeds.
 
     Where recordings and folders lie on this machine is left out: the command line says it.
     """
-    settings = {**shared_settings(plan), **plan.space.flags(best.params, plan.json_flags)}
+    drawn = plan.space.flags(best.params, plan.json_flags)
+    write_atomically(path.with_name("tricks.yaml"), yaml.safe_dump({"found": drawn}, sort_keys=False))
+    settings = {**shared_settings(plan), **drawn}
     text = yaml.safe_dump({**settings, "searched_trials": num_trials}, sort_keys=False, allow_unicode=True)
     recipe = Path(plan.runs.recipe).name
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(plan.objectives, best.values, strict=True))

@@ -21,6 +21,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_json
 from hf_audio.finished_work import require_same
 from hf_audio.locks import locked
+from hf_audio.searching.kept_files import thin_out
 from hf_audio.searching.objectives import score_while_training, values_of
 from hf_audio.searching.plan import Plan, PlannedRun
 from hf_audio.searching.study import Study
@@ -33,7 +34,6 @@ BEAT_S = 60.0  # how often a trial says that it runs
 LOST_S = 600.0  # without a word of it, after which a trial of another place is lost
 PLACE, SEEN, FACTS, METRIC = "place", "seen", "facts", "metric"
 MANIFEST = "manifest.json"  # of features, written last
-KEPT = {"report.json", "trial.jsonl"}  # of a trial that is not the best
 
 Running = Generator[None, None, None]
 
@@ -262,13 +262,7 @@ class Search:
         for one in trials:
             if one.state in ("running", "waiting") or one.number in best or one.number in self._swept:
                 continue
-            folder = self.plan.folder_of(one.number)
-            for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
-                if path.is_dir() and not path.is_symlink():
-                    with contextlib.suppress(OSError):
-                        path.rmdir()
-                elif path.name not in KEPT:
-                    path.unlink(missing_ok=True)
+            thin_out(self.plan.folder_of(one.number))
             self._swept.add(one.number)
 
     # Whose trials these are.
