@@ -164,6 +164,14 @@ def test_several_labels_and_unknown_ones_are_turned_one_by_one(opened):
     }
 
 
+def test_names_that_differ_by_case_alone_are_two_classes(opened):
+    page = opened(page_of([case(0)], classes=("Zero", "zero")))
+    page.press("c")
+    page.type("zero")
+    page.press("Enter")
+    assert page.value("labelsOf(cases[0])") == ["zero"]
+
+
 def test_a_file_is_gone_on_with_and_a_wrong_one_is_refused(opened, tmp_path):
     page = opened(page_of([case(number) for number in range(3)]))
     page.press("d")

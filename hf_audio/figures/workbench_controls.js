@@ -15,7 +15,7 @@ find("#class").addEventListener("keydown", event => {
   const text = event.target.value.trim(), first = found()[0];
   event.preventDefault();
   if (!text) return decideAndGoOn(() => { if (!decided.has(current.id)) decide(current, current.given, current.unknown); });
-  const exact = classes.find(name => name.toLowerCase() === text.toLowerCase());
+  const exact = classes.find(name => name === text) ?? classes.find(name => name.toLowerCase() === text.toLowerCase());
   if (exact === undefined && first === undefined && !event.shiftKey) return;
   if (event.shiftKey && exact === undefined) classes.push(text);
   event.target.value = "";
@@ -78,11 +78,14 @@ function learn() {
 // As a shell takes it for one word, whatever is in it.
 const word = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
+// Browsers have no clipboard for pages that come by plain HTTP.
+const copied = async text => navigator.clipboard.writeText(text);
+
 function fillCommands() {
   const values = Object.fromEntries([...document.querySelectorAll("#fields input")].map(field => [field.name, word(field.value || field.placeholder)]));
   find("#commands").replaceChildren(...data.commands.map(one => {
     const text = one.text.replace(/\{(\w+)\}/g, (_, name) => values[name]), shown = element("pre", {}, text);
-    const copy = element("button", {onclick: () => navigator.clipboard.writeText(text).then(() => said("Copied."), () => getSelection().selectAllChildren(shown))}, "copy");
+    const copy = element("button", {onclick: () => copied(text).then(() => said("Copied."), () => getSelection().selectAllChildren(shown))}, "copy");
     return element("div", {}, element("div", {}, one.title + ":"), element("div", {className: "command"}, shown, copy));
   }));
 }
