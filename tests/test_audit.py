@@ -260,6 +260,13 @@ def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
     assert "3 of 7 clips without a finding" in said
 
 
+def test_a_part_of_a_corpus_of_several_labels_may_get_several(tmp_path):
+    (tmp_path / "IRMAS-TrainingData" / "cel").mkdir(parents=True)
+    (tmp_path / "IRMAS-TrainingData" / "cel" / "[cel][nod][cla]0001__1.wav").write_bytes(b"?")
+    audit_corpus("irmas", tmp_path, tmp_path / "out", num_workers=1)
+    assert '"isMulti":true' in (tmp_path / "out/index.html").read_text(), "each clip here has exactly one"
+
+
 def test_what_is_useless_can_be_dropped_from_the_page(tmp_path, browser):
     root = class_folders(tmp_path / "recordings")
     audit_corpus("folder", root, tmp_path / "out", num_workers=1)

@@ -17,13 +17,15 @@ from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, is_useless
 from hf_audio.audit.to_listen import FOLDER, MAX_TAKEN, playable
 from hf_audio.config import DataConfig
 from hf_audio.data.index.columns import is_file, require_files
-from hf_audio.data.index.table import Clip, rows_of
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.index.table import Clip, CorpusCard, rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
 from hf_audio.figures.addresses import png_address, sound_address
 from hf_audio.figures.workbench import Case, Judged, workbench_page
 from hf_audio.files import write_atomically
 from hf_audio.gray_images import gray_png
+from hf_audio.preparation.clips import label_space
 from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.preparation.sources import require_one_source
 from hf_audio.privacy import public_name, public_value
@@ -66,7 +68,7 @@ def audit_corpus(
     """
     data = DataConfig(corpus=corpus, data_dir=None if data_dir is None else str(data_dir), **reading)
     require_one_source(data)
-    clips, understanding, _ = read_corpus(data, hub_token)
+    clips, understanding, card = read_corpus(data, hub_token)
     if write_csv is not None:
         require_files(clips, f"--write_csv {write_csv} needs")
     if understanding:
@@ -82,7 +84,7 @@ def audit_corpus(
     findings = audit_clips(clips, store=store, num_workers=num_workers, token=hub_token)
     rows = ([getattr(one, column) for column in COLUMNS] for one in findings)
     write_atomically(output_dir / "audit.csv", csv_text([COLUMNS, *rows]))
-    write_atomically(output_dir / "index.html", _page(data, clips, findings, store, output_dir, hub_token))
+    write_atomically(output_dir / "index.html", _page(data, clips, card, findings, store, output_dir, hub_token))
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
     show(summary_table(clips, findings))
@@ -149,6 +151,7 @@ def _name(data: DataConfig) -> str:
 def _page(
     data: DataConfig,
     index: pa.Table,
+    card: CorpusCard,
     findings: Sequence[Finding],
     store: FactStore,
     folder: Path,
@@ -176,18 +179,19 @@ def _page(
         notes.append(
             f"Of recordings in a dataset the first {taken} that can be played were taken out, at most {MAX_TAKEN}."
         )
-    return workbench_page(_title(data), notes, _judged(data, clips), HEADS, cases)
+    labels = label_space(card, index, several=data.several_labels)
+    return workbench_page(_title(data), notes, _judged(data, clips, labels), HEADS, cases)
 
 
-def _judged(data: DataConfig, clips: Sequence[Clip]) -> Judged:
+def _judged(data: DataConfig, clips: Sequence[Clip], labels: LabelSpace) -> Judged:
     """What the page's corrections are of; places on this machine are left for the user to type."""
     place = data.dataset or data.data_dir
     public = public_value(place)
     return Judged(
         _name(data),
         [clip.clip_id for clip in clips],
-        sorted({name for clip in clips for name in (*clip.labels, *clip.unknown)}),
-        any(len(clip.labels) != 1 for clip in clips),
+        list(dict.fromkeys([*labels.names, *sorted(name for clip in clips for name in clip.unknown)])),
+        labels.is_multi_label,
         any(clip.unknown for clip in clips),
         data=place if place == public else "NAME" if data.dataset else "DIR",
         data_flag="--dataset" if data.dataset else "--data_dir",
