@@ -74,8 +74,10 @@ def test_points_are_heard_chosen_and_colored(opened):
     assert page.value("view.chosen") == 0 and HOSTILE[0] in page.value("find('#about').textContent")
     page.until("!player.paused && player.duration === 1 && player.currentSrc.endsWith('/a%20b.wav')")
     assert "the model said" in page.value("find('#about').textContent")
+    page.value("find('#silent').textContent = 'This browser cannot play the recording: of another clip'")
     page.click("#near button")
     assert page.value("view.chosen") == 1 and page.value("player.paused && !find('#silent').hidden")
+    assert page.value("find('#silent').textContent") == "The recording was not found."
 
     page.click("#facet-class .none")
     page.click("#facet-class label:last-of-type input")

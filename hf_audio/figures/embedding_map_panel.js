@@ -30,6 +30,7 @@ function play(point) {
   const address = data.sound[point];
   player.hidden = !address;
   find("#silent").hidden = Boolean(address);
+  find("#silent").textContent = "The recording was not found.";
   if (!address) return player.pause();
   player.src = address;
   player.play().catch(error => {
