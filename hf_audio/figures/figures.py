@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from hf_audio.errors import printable
+
 BLUE, ORANGE, GREY = "#1f6f9f", "#d9822b", "#9aa5ad"
 
 
@@ -24,7 +26,7 @@ def new_figure(width_inches: float, height_inches: float, rows: int = 1, columns
 
 def short_name(name: str, longest: int = 24) -> str:
     """A name cut to fit beside an axis, in its middle: long names often begin alike; "$" would start a formula."""
-    end = longest // 3
+    name, end = printable(name), longest // 3
     return (name if len(name) <= longest else f"{name[: longest - end - 1]}…{name[-end:]}").replace("$", r"\$")
 
 
