@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_audio.errors import printable
 from hf_audio.explaining.chosen_windows import (
     ChosenWindow,
     Heard,
@@ -91,6 +92,7 @@ class Explanation:
             name: verdict_of(
                 [(one.curves[name], one.random) for one in self.windows],
                 [one.correlations[name] for one in self.stages],
+                is_flat=all(np.ptp(one.found[name].values) == 0 for one in self.windows),
             )
             for name in self.methods
         }
@@ -156,7 +158,7 @@ def as_report(explanation: Explanation) -> dict[str, Any]:
     """All numbers, for JSON; no path of this machine."""
     settings, first = explanation.settings, explanation.windows[0].question
     return {
-        "recording": explanation.name,
+        "recording": printable(explanation.name),
         "duration_s": explanation.said.duration_s,
         "model": explanation.model,
         "commit": explanation.commit,

@@ -31,12 +31,15 @@ class Verdict(NamedTuple):
     correlation: float
 
 
-def verdict_of(curves: Sequence[tuple[Curves, Curves]], correlations: Sequence[float]) -> Verdict:
+def verdict_of(
+    curves: Sequence[tuple[Curves, Curves]], correlations: Sequence[float], is_flat: bool = False
+) -> Verdict:
     """The verdict on one method.
 
     Args:
         curves: of each window those of the method, and those of random orders.
         correlations: with more and more random weights.
+        is_flat: whether it is the same everywhere, so that curves follow an order that it does not give.
     """
     own, others = zip(*curves, strict=True)
     deletion, insertion = np.mean([one.areas for one in own], axis=0)
@@ -45,7 +48,9 @@ def verdict_of(curves: Sequence[tuple[Curves, Curves]], correlations: Sequence[f
     means, last = of_random.mean(axis=1), correlations[-1]
     is_same = last >= SAME
     numbers = (float(deletion), float(insertion), float(means[0]), float(means[1]), float(last))
-    if not (deletes_faster or inserts_faster):
+    if is_flat:
+        sentence = "Says nothing here: it is the same everywhere."
+    elif not (deletes_faster or inserts_faster):
         sentence = (
             "Says nothing here: the score hangs no more on what it calls relevant than on blocks in random order."
         )
@@ -60,4 +65,4 @@ def verdict_of(curves: Sequence[tuple[Curves, Curves]], correlations: Sequence[f
             f"Says something: the score {what} faster by it than in random orders, and with random weights it is "
             f"another (rank correlation {last:.2f})."
         )
-    return Verdict(bool((deletes_faster or inserts_faster) and not is_same), sentence, *numbers)
+    return Verdict(bool((deletes_faster or inserts_faster) and not (is_same or is_flat)), sentence, *numbers)
