@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -73,9 +75,10 @@ def test_a_folder_with_recordings_that_cannot_be_explained(model, recordings, tm
 
 
 def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch):
-    flags = ["--model", model, recordings / "a & b" / "long.wav", "--output_dir", tmp_path, "--num_windows", 1]
-    assert run(monkeypatch, *flags, "--methods", "occlusion", "grad_cam", "--skip_checks", "--target", "hum") == 0
-    folder = tmp_path / "long.wav"
+    flags = ["--model", model, recordings / "a & b" / "long.wav", "--output_dir", tmp_path / "out", "--num_windows", 1]
+    flags += ["--methods", "occlusion", "grad_cam", "--skip_checks", "--target", "hum"]
+    assert run(monkeypatch, *flags) == 0
+    folder = tmp_path / "out" / "long.wav"
     report = json.loads((folder / "report.json").read_text())
     assert report["class"] == "hum" and report["verdicts"] == {} and report["random_weights"] == []
     start = f"{report['windows'][0]['start_s']:.2f}s"
@@ -116,6 +119,17 @@ def test_what_cannot_be_is_one_sentence(flags, sentence, model, short, tmp_path,
     assert not (tmp_path / "out").exists(), "nothing was begun"
 
 
+def test_names_that_are_no_text(model, short, tmp_path, monkeypatch):
+    name = os.fsdecode(b"\xff.wav")
+    shutil.copy(short, tmp_path / name)
+    flags = ["--model", model, "--output_dir", tmp_path / "out", "--methods", "gradient", "--skip_checks"]
+    assert run(monkeypatch, short, tmp_path / name, *flags) == 0
+    overview = (tmp_path / "out" / "index.html").read_text()
+    assert '<a href="%FF.wav/index.html">\\udcff.wav</a>' in overview
+    report = json.loads((tmp_path / "out" / name / "report.json").read_text())
+    assert report["recording"] == "\\udcff.wav"
+
+
 def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
     write_sound(tmp_path / "short.wav", 0.3)
     with pytest.raises(InputError, match=r"would both be explained in .*short.wav: give the folder above"):
@@ -130,3 +144,8 @@ def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
         )
     with pytest.raises(InputError, match=r"short\.wav is there already: remove it, or give another --output_dir"):
         run(monkeypatch, short, "--model", model, "--output_dir", tmp_path)
+    (tmp_path / "index.html").write_text("of other recordings")
+    others = [write_sound(tmp_path / "others" / f"{number}.wav", 0.3) for number in range(2)]
+    with pytest.raises(InputError, match=r"index\.html is there already, of other recordings"):
+        run(monkeypatch, *others, "--model", model, "--output_dir", tmp_path)
+    assert (tmp_path / "index.html").read_text() == "of other recordings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from hf_audio.explaining.listening import masked_sound
 from hf_audio.explaining.methods import METHODS
 from hf_audio.figures.figures import png
 from hf_audio.figures.page import Pair, Row, Table, inline_plot, page, timed_plot
+from hf_audio.figures.scripted_page import shown_name
 
 HOW_TO_READ = (
     "Gray is the sound; red speaks for the class, blue against it, and methods that do not tell one from the other are "
@@ -34,14 +36,16 @@ HOW_TO_CHECK = (
 def explanation_page(explanation: Explanation) -> str:
     """The HTML of a page that holds everything itself."""
     one = explanation
-    return page(f"Why {one.model} hears {one.target} in {one.name}", *said_of(one), HOW_TO_READ, *_parts(one))
+    title = f"Why {one.model} hears {shown_name(one.target)} in {shown_name(one.name)}"
+    return page(title, *said_of(one), HOW_TO_READ, *_parts(one))
 
 
 def said_of(explanation: Explanation) -> Iterator[str]:
     """What was explained and what was left out, in sentences."""
     one, said = explanation, explanation.said
     chosen = "as asked for" if one.settings.target else "the class of its highest score"
-    yield f"{one.target} has the score {one.score:.3f} in the whole recording ({said.duration_s:.1f} s), {chosen}."
+    score = f"{shown_name(one.target)} has the score {one.score:.3f}"
+    yield f"{score} in the whole recording ({said.duration_s:.1f} s), {chosen}."
     starts = ", ".join(f"{window.window.start_s:g} s" for window in one.windows)
     silent = int(said.are_silent.sum())
     yield (
@@ -63,20 +67,19 @@ def wav(sound: np.ndarray, sample_rate: int) -> bytes:
     return _encoded(sound, sample_rate, "WAV")
 
 
-def overview_page(model: str, explanations: Sequence[tuple[str, Explanation]]) -> str:
-    """The HTML of a page that leads to those of several recordings.
+def overview_row(folder: str, explanation: Explanation) -> Row:
+    """What `overview_page` has of a recording, whose page lies in a folder below that page's."""
+    one = explanation
+    good = [name for name, verdict in one.verdicts.items() if verdict.says_something]
+    said = ", ".join(good) if good else ("none" if one.verdicts else "not checked")
+    address = quote(os.fsencode(PurePosixPath(folder) / "index.html"))
+    link = Markup('<a href="{}">{}</a>').format(address, shown_name(one.name))
+    return Row((link, shown_name(one.target), f"{one.score:.3f}", str(len(one.windows)), said))
 
-    Args:
-        explanations: each with the folder that its page lies in, below this page's.
-    """
+
+def overview_page(model: str, rows: Sequence[Row]) -> str:
+    """The HTML of a page that leads to those of several recordings."""
     heads = ("recording", "class", "score", "windows", "methods that say something")
-    rows = []
-    for folder, one in explanations:
-        address = quote(str(PurePosixPath(folder) / "index.html"))
-        good = [name for name, verdict in one.verdicts.items() if verdict.says_something]
-        said = ", ".join(good) if good else ("none" if one.verdicts else "not checked")
-        link = Markup('<a href="{}">{}</a>').format(address, one.name)
-        rows.append(Row((link, one.target, f"{one.score:.3f}", str(len(one.windows)), said)))
     return page(f"What {model} hears, and why", Table(heads, rows))
 
 

@@ -11,7 +11,7 @@ from hf_audio.errors import InputError
 from hf_audio.explaining.drawing import drawn_explanation
 from hf_audio.explaining.explanations import Explanation, as_report, explain
 from hf_audio.explaining.listening import masked_sound
-from hf_audio.explaining.pages import explanation_page, overview_page, wav
+from hf_audio.explaining.pages import explanation_page, overview_page, overview_row, wav
 from hf_audio.explaining.settings import ExplainSettings
 from hf_audio.figures.figures import png, svg
 from hf_audio.files import write_atomically, write_json
@@ -35,7 +35,7 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
         InputError: two files of one name, a folder that is there already, or see `explain`.
     """
     _check_free(files, folder)
-    explained: list[tuple[str, Explanation]] = []
+    rows = []  # of each recording no more than this: windows and relevance of many fill any memory
     for file in progress(files, desc="explain", unit=" recordings", disable=len(files) < 2):
         try:
             explanation = explain(tagger, recording_of(file.path), file.name, settings)
@@ -43,10 +43,10 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
             logger.warning("%s cannot be explained: %s", file.name, error.reason)
             continue
         write_explanation(explanation, folder / file.name)
-        explained.append((file.name, explanation))
-    if len(files) > 1 and explained:
-        write_atomically(folder / PAGE, overview_page(public_name(tagger.name), explained))
-    return len(files) - len(explained)
+        rows.append(overview_row(file.name, explanation))
+    if len(files) > 1 and rows:
+        write_atomically(folder / PAGE, overview_page(public_name(tagger.name), rows))
+    return len(files) - len(rows)
 
 
 def write_explanation(explanation: Explanation, folder: Path) -> None:
@@ -70,6 +70,8 @@ def _check_free(files: Sequence[FoundFile], folder: Path) -> None:
     """Raises InputError where results would lie over each other, or over others."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder as --output_dir")
+    if len(files) > 1 and os.path.lexists(folder / PAGE):
+        raise InputError(f"{folder / PAGE} is there already, of other recordings: give another --output_dir")
     seen: dict[str, str] = {}
     for file in files:
         other = seen.setdefault(file.name, file.path)
