@@ -264,7 +264,9 @@ def test_a_part_of_a_corpus_of_several_labels_may_get_several(tmp_path):
     (tmp_path / "IRMAS-TrainingData" / "cel").mkdir(parents=True)
     (tmp_path / "IRMAS-TrainingData" / "cel" / "[cel][nod][cla]0001__1.wav").write_bytes(b"?")
     audit_corpus("irmas", tmp_path, tmp_path / "out", num_workers=1)
-    assert '"isMulti":true' in (tmp_path / "out/index.html").read_text(), "each clip here has exactly one"
+    page = (tmp_path / "out/index.html").read_text()
+    assert '"isMulti":true' in page, "each clip here has exactly one"
+    assert '"name":"flags"' in page and '"value":"--corpus irmas"' in page, "the recipe reads what was audited"
 
 
 def test_what_is_useless_can_be_dropped_from_the_page(tmp_path, browser):

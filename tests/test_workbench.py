@@ -239,6 +239,11 @@ def test_commands_name_what_was_typed_as_one_word(opened):
     page.value("find('#fields input[name=data]').focus()")
     page.type("my $(rm) isn't")
     assert r"--data_dir 'my $(rm) isn'\''t' --label_overrides" in page.value("find('#commands').textContent")
+    assert " -- " not in page.value("find('#commands').textContent")
+    page.value("find('#fields input[name=flags]').focus()")
+    page.type("--corpus irmas")
+    said = page.value("find('#commands').textContent")
+    assert "isn'\\''t' --corpus irmas --label_overrides" in said and "--seeds 3 -- --corpus irmas" in said
     assert "--dataset NAME" in page_of([case(0)], data="NAME", data_flag="--dataset").replace("{data}", "NAME")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -195,7 +197,20 @@ def _judged(data: DataConfig, clips: Sequence[Clip], labels: LabelSpace) -> Judg
         any(clip.unknown for clip in clips),
         data=place if place == public else "NAME" if data.dataset else "DIR",
         data_flag="--dataset" if data.dataset else "--data_dir",
+        reading=_reading(data),
     )
+
+
+def _reading(data: DataConfig) -> str:
+    """The flags by which a recipe reads the recordings as they were read here; places are named elsewhere."""
+    flags: list[str] = []
+    for field in dataclasses.fields(data):
+        value = getattr(data, field.name)
+        usual = "folder" if field.name == "corpus" else field.default
+        if field.name not in ("data_dir", "dataset") and value != usual and value == public_value(value):
+            values = value if isinstance(value, list) else [str(value).lower() if value is True else value]
+            flags += [f"--{field.name}", *map(str, values)]
+    return shlex.join(flags)
 
 
 def _heard(findings: Sequence[Finding]) -> list[str]:

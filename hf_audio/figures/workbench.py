@@ -63,6 +63,7 @@ class Judged:
         is_partial: whether of some clips it is unknown whether they have a class.
         features, data: what the commands call the features and the recordings until others are typed.
         data_flag: the flag that names the recordings.
+        reading: other flags by which a recipe reads them, as a shell takes them.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Judged:
     features: str = "FEATURES_DIR"
     data: str = "DIR"
     data_flag: str = "--data_dir"
+    reading: str = ""
 
 
 def workbench_page(
@@ -124,21 +126,22 @@ def _fields(judged: Judged) -> list[dict[str, str]]:
         {"name": "features", "title": "Features with the labels as given", "value": judged.features},
         {"name": "data", "title": "Recordings", "value": judged.data},
         {"name": "recipe", "title": "Recipe", "value": "recipes/cnn_folder.py"},
+        {"name": "flags", "title": "Other flags of the recipe, such as --corpus irmas", "value": judged.reading},
         {"name": "output", "title": "Output folder", "value": "runs/corrected"},
     ]
 
 
 def _commands(judged: Judged) -> list[tuple[str, str]]:
-    """Titles and commands, with the fields in braces."""
+    """Titles and commands, with the fields in braces: `flags` as they are, `behind` a -- where there are any."""
     compare = "python scripts/compare_overrides.py {features} {file}"
-    train = f"accelerate launch {{recipe}} {judged.data_flag} {{data}}"
+    train = f"accelerate launch {{recipe}} {judged.data_flag} {{data}}{{flags}}"
     train += " --label_overrides {file} --output_dir {output}"
     commands = [
         ("A quick model with and without the corrections: is it better than noise?", compare),
         ("Train with the corrections", train),
     ]
     if judged.data_flag == "--data_dir":
-        with_recipe = compare + " --recipe {recipe} --data_dir {data} --seeds 3"
+        with_recipe = compare + " --recipe {recipe} --data_dir {data} --seeds 3{behind}"
         commands.append(("The recipe with and without them, three seeds each", with_recipe))
     return commands
 

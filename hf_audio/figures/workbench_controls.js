@@ -82,7 +82,10 @@ const word = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll(
 const copied = async text => navigator.clipboard.writeText(text);
 
 function fillCommands() {
-  const values = Object.fromEntries([...document.querySelectorAll("#fields input")].map(field => [field.name, word(field.value || field.placeholder)]));
+  const values = Object.fromEntries([...document.querySelectorAll("#fields input")].map(field => [field.name, field.value || field.placeholder]));
+  const flags = values.flags.trim();
+  for (const name in values) values[name] = word(values[name]);
+  [values.flags, values.behind] = flags ? [` ${flags}`, ` -- ${flags}`] : ["", ""];
   find("#commands").replaceChildren(...data.commands.map(one => {
     const text = one.text.replace(/\{(\w+)\}/g, (_, name) => values[name]), shown = element("pre", {}, text);
     const copy = element("button", {onclick: () => copied(text).then(() => said("Copied."), () => getSelection().selectAllChildren(shown))}, "copy");
