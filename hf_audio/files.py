@@ -227,6 +227,20 @@ def write_atomically(path: Path, content: bytes | memoryview | str, scratch: Pat
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+@contextlib.contextmanager
+def results_in(folder: Path) -> Iterator[None]:
+    """Makes the folder of a program's results, and is around what is written there.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}; choose another --output_dir") from error
+
+
 def delete_abandoned(folder: Path) -> None:
     """Removes what `atomic_file` left anywhere below a folder where a process was killed; call it under its lock."""
     for path in folder.rglob(".*.tmp"):

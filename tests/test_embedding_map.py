@@ -183,3 +183,6 @@ def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
         with pytest.raises(InputError, match=sentence):
             write_embedding_map(features, tmp_path / "map", **options)
     assert not (tmp_path / "map").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"Cannot write .*file: .*; choose another --output_dir"):
+        write_embedding_map(features, tmp_path / "file", projections=["pca"])

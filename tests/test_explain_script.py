@@ -130,6 +130,16 @@ def test_names_that_are_no_text(model, short, tmp_path, monkeypatch):
     assert report["recording"] == "\\udcff.wav"
 
 
+def test_a_setting_that_one_recording_is_too_short_for(model, short, tmp_path, monkeypatch, caplog):
+    shorter = write_sound(tmp_path / "shorter.wav", 0.06)
+    flags = ["--model", model, "--methods", "occlusion", "--skip_checks", "--occlusion_s", "0.1"]
+    assert run(monkeypatch, short, shorter, *flags, "--output_dir", tmp_path / "out") == 1
+    assert caplog.messages[-2].startswith("shorter.wav cannot be explained: --occlusion_s is from 0.01 to the window's")
+    assert (tmp_path / "out" / "index.html").exists()
+    with pytest.raises(InputError, match="--occlusion_s is from"):
+        run(monkeypatch, shorter, short, *flags, "--output_dir", tmp_path / "other")
+
+
 def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
     write_sound(tmp_path / "short.wav", 0.3)
     with pytest.raises(InputError, match=r"would both be explained in .*short.wav: give the folder above"):

@@ -14,7 +14,7 @@ from hf_audio.explaining.listening import masked_sound
 from hf_audio.explaining.pages import explanation_page, overview_page, overview_row, wav
 from hf_audio.explaining.settings import ExplainSettings
 from hf_audio.figures.figures import png, svg
-from hf_audio.files import write_atomically, write_json
+from hf_audio.files import results_in, write_atomically, write_json
 from hf_audio.privacy import public_name
 from hf_audio.tagging.found_files import FoundFile
 from hf_audio.tagging.sounds import recording_of
@@ -32,7 +32,7 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
         How many could not be explained; each was named in the log.
 
     Raises:
-        InputError: two files of one name, a folder that is there already, or see `explain`.
+        InputError: two files of one name, a folder that is there already, or see `explain` of the first recordings.
     """
     _check_free(files, folder)
     rows = []  # of each recording no more than this: windows and relevance of many fill any memory
@@ -41,6 +41,11 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
             explanation = explain(tagger, recording_of(file.path), file.name, settings)
         except AudioError as error:
             logger.warning("%s cannot be explained: %s", file.name, error.reason)
+            continue
+        except InputError as error:
+            if not rows:  # a setting that suits none
+                raise
+            logger.warning("%s cannot be explained: %s", file.name, error)
             continue
         write_explanation(explanation, folder / file.name)
         rows.append(overview_row(file.name, explanation))
@@ -51,19 +56,19 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
 
 def write_explanation(explanation: Explanation, folder: Path) -> None:
     """index.html, report.json, explanation.png and .svg, and of each window the sound and its relevant parts as WAV."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = drawn_explanation(explanation)
-    write_atomically(folder / "explanation.png", png(figure))
-    write_atomically(folder / "explanation.svg", svg(figure))
     rate = explanation.sample_rate
-    for one in explanation.windows:
-        start = f"{one.window.start_s:.2f}s"
-        write_atomically(folder / f"{start}_sound.wav", wav(one.window.sound, rate))
-        for name, found in one.found.items():
-            masked = masked_sound(one.window.sound, rate, one.question.grid, found.values)
-            write_atomically(folder / f"{start}_{name}.wav", wav(masked, rate))
-    write_json(folder / "report.json", as_report(explanation))
-    write_atomically(folder / PAGE, explanation_page(explanation))
+    figure = drawn_explanation(explanation)
+    with results_in(folder):
+        write_atomically(folder / "explanation.png", png(figure))
+        write_atomically(folder / "explanation.svg", svg(figure))
+        for one in explanation.windows:
+            start = f"{one.window.start_s:.2f}s"
+            write_atomically(folder / f"{start}_sound.wav", wav(one.window.sound, rate))
+            for name, found in one.found.items():
+                masked = masked_sound(one.window.sound, rate, one.question.grid, found.values)
+                write_atomically(folder / f"{start}_{name}.wav", wav(masked, rate))
+        write_json(folder / "report.json", as_report(explanation))
+        write_atomically(folder / PAGE, explanation_page(explanation))
 
 
 def _check_free(files: Sequence[FoundFile], folder: Path) -> None:

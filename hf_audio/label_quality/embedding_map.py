@@ -12,7 +12,7 @@ from hf_audio.data.tables import csv_text, names_cell
 from hf_audio.errors import InputError
 from hf_audio.figures.embedding_map import MAX_POINTS, Listed, MapPoints, map_page
 from hf_audio.figures.projections import lay_out, principal_components, require_methods
-from hf_audio.files import write_atomically
+from hf_audio.files import results_in, write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.label_quality.neighbors import (
     NeighborhoodClips,
@@ -118,15 +118,15 @@ def write_embedding_map(
     )
     source = f"embeddings of {public_name(model)}" if model else f"means and standard deviations of {features.name}"
     maps = [lay_out(components, method, seed) for method in projections]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "neighbors.csv", csv_text([COLUMNS, *_rows(seen, kept)]))
     title = f"{len(kept.rows):,} clips of {features.name}"
     notes = [f"Each point is a clip: {source}.", *_notes(kept, clips, decided, sounds, bool(scores), bool(data_dir))]
     lists = [
         Listed(*EXPLANATIONS[name], [(one.clips, one.text) for one in found], NUM_NAMED[name])
         for name, found in seen.items()
     ]
-    write_atomically(folder / "index.html", map_page(title, notes, points, maps, lists))
+    with results_in(folder):
+        write_atomically(folder / "neighbors.csv", csv_text([COLUMNS, *_rows(seen, kept)]))
+        write_atomically(folder / "index.html", map_page(title, notes, points, maps, lists))
     return {"shown": len(kept.rows), "of": len(clips.rows)} | {name: len(found) for name, found in seen.items()}
 
 

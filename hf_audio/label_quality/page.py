@@ -11,7 +11,7 @@ from hf_audio.data.tables import names_cell
 from hf_audio.figures.addresses import png_address
 from hf_audio.figures.frames import frames_of_rows
 from hf_audio.figures.workbench import MAX_CASES, Case, Judged, workbench_page
-from hf_audio.files import write_atomically
+from hf_audio.files import results_in, write_atomically
 from hf_audio.gray_images import encode_features
 from hf_audio.kinds import Form
 from hf_audio.label_quality.clip_vectors import windows_of
@@ -47,18 +47,19 @@ def write_label_errors(
     """
     folder = Path(folder)
     sounds = sound_addresses((one.row for one in found.errors[:MAX_CASES]), data_dir, folder) if data_dir else {}
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [_row(error) for error in found.errors]
-    write_atomically(folder / "label_errors.csv", overrides_text(rows, COLUMNS))
     plots = _plots(features, [error.row["clip_id"] for error in found.errors[: min(num_plots, MAX_CASES)]])
-    write_atomically(folder / "index.html", _page(found.errors, features, plots, sounds, data_dir is not None))
+    page = _page(found.errors, features, plots, sounds, data_dir is not None)
     sure = [
         {**row, "labels": labels_cell(error.suggested), "reason": _reason(row)}
         for row, error in zip(rows, found.errors, strict=True)
         if float(row["confidence"]) >= least_confidence
     ]
     columns = ("clip_id", "labels", "given", "confidence", "reason")
-    write_atomically(folder / "overrides.csv", overrides_text(sure, columns))
+    with results_in(folder):
+        write_atomically(folder / "label_errors.csv", overrides_text(rows, COLUMNS))
+        write_atomically(folder / "index.html", page)
+        write_atomically(folder / "overrides.csv", overrides_text(sure, columns))
     return len(sure)
 
 
