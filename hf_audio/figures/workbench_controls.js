@@ -89,7 +89,7 @@ function fillCommands() {
   find("#commands").replaceChildren(...data.commands.map(one => {
     const text = one.text.replace(/\{(\w+)\}/g, (_, name) => values[name]), shown = element("pre", {}, text);
     const copy = element("button", {onclick: () => copied(text).then(() => said("Copied."), () => getSelection().selectAllChildren(shown))}, "copy");
-    return element("div", {}, element("div", {}, one.title + ":"), element("div", {className: "command"}, shown, copy));
+    return element("div", {}, element("div", {}, one.title.endsWith("?") ? one.title : one.title + ":"), element("div", {className: "command"}, shown, copy));
   }));
 }
 
