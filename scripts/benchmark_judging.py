@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is imported: one core
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is imported: one core
 
 import multiprocessing
 import re

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
+import torch
 from datasets import Audio, ClassLabel, Features, Value
-from tagging_models import HOP_S, WINDOW_S, changing_sound, save_classifier
+from model_cases import cnn
+from tagging_models import HOP_S, USAGE, WINDOW_S, changing_sound, save_classifier
 
 from hf_audio.data.building.build import build_features
 from hf_audio.data.index.labels import MULTI_LABEL, LabelSpace
@@ -20,7 +23,8 @@ from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.files import read_json, write_json
 from hf_audio.kinds import kind_of_extractor
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
-from hf_audio.models.saving import save_extractor
+from hf_audio.models.saving import save_extractor, save_model
+from hf_audio.models.usage import write_usage
 
 CLASSES = ("bell", "hum", "violin")
 DEVICES = ("phone", "studio")
@@ -64,9 +68,21 @@ def build_corpus_features(corpus: Path, folder: Path) -> Path:
     return build_features(index, LabelSpace.of_clips(index), folder, KaldiFbank(num_mel_bins=32), card=card, **cut)
 
 
-def save_evaluated(folder: Path, features: Path, problem_type: str = MULTI_LABEL) -> Path:
-    """A classifier of four classes, three of them the corpus's, as training on its features would have saved it."""
-    save_classifier(folder, "cnn", problem_type)
+def save_evaluated(
+    folder: Path, features: Path, problem_type: str = MULTI_LABEL, names: Sequence[str] | None = None
+) -> Path:
+    """A classifier of four classes, three of them the corpus's, as training on its features would have saved it.
+
+    Args:
+        names: of its classes, in place of these.
+    """
+    if names:
+        torch.manual_seed(3)
+        folder.mkdir()
+        save_model(cnn(LabelSpace(tuple(names), problem_type)).eval(), folder)
+        write_usage(folder, USAGE)
+    else:
+        save_classifier(folder, "cnn", problem_type)
     extractor = load_features(features).extractor
     save_extractor(extractor, folder)
     config = read_json(folder / "config.json")

@@ -201,6 +201,8 @@ def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, 
         scale_head(model, scaling.slopes, scaling.biases)
         add_curves(model, scaling.curves.knots, scaling.curves.values)
         np.testing.assert_allclose(model(**inputs).logits, scaling.logits(before.numpy()), atol=2e-3)
+        exported = torch.export.export(model.logit_curves, (before,)).module()
+        torch.testing.assert_close(exported(before), model.logit_curves(before))
         torch.testing.assert_close(model.train()(**inputs).logits, before * float(scaling.slopes[0]))
     assert not any(name.startswith("logit_curves") for name, _ in model.named_parameters())
     save_model(model.eval(), tmp_path)

@@ -100,6 +100,8 @@ def test_a_model_is_evaluated_on_features(tiny_features, tiny_folders, tmp_path,
     evaluate.main([*flags, "--output_dir", str(folder)])
     found = Predictor.load(str(tmp_path / "model")).scores(tiny_features, "test")
     accuracy = float((found.logits.argmax(axis=1) == found.targets.argmax(axis=1)).mean())
-    assert json.loads((folder / "report.json").read_text())["models"]["model"]["accuracy"] == pytest.approx(accuracy)
+    assert json.loads((folder / "report.json").read_text())["models"]["model"]["metrics"]["accuracy"][
+        "value"
+    ] == pytest.approx(accuracy)
     said = capsys.readouterr().out
     assert f"{len(found)} clips of test" in said and f"{accuracy:.3f}" in said and "| bell" in said

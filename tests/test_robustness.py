@@ -18,7 +18,7 @@ from hf_audio.judging.sound_windows import logits_of_windows
 from hf_audio.metrics import classification_metrics, decide, main_metrics
 from hf_audio.sound_predictor import SoundPredictor
 
-ASKED = ("white_noise=10,-30", "gain=12", "sample_rate=8000", "shift=0.2", "vorbis=0.9")
+ASKED = ("white_noise=10,-30", "gain=12", "sample_rate=8000", "shift=0.2", "vorbis=2")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_the_table_has_the_scores_that_waveforms_have(predictors, task):
     rows = {(row["degradation"], row["strength"]): row for row in table["conditions"]}
     assert list(rows) == [
         *(("white_noise", 10.0), ("white_noise", -30.0), ("gain", 12.0)),
-        *(("sample_rate", 8000.0), ("shift", 0.2), ("vorbis", 0.9)),
+        *(("sample_rate", 8000.0), ("shift", 0.2), ("vorbis", 2.0)),
     ]
     assert (table["num_clips"], table["num_groups"], table["by"], table["metric"]) == (
         12,
@@ -112,7 +112,7 @@ def test_the_table_has_the_scores_that_waveforms_have(predictors, task):
     assert worst["change"].value == pytest.approx(worst["metrics"][table["metric"]].value - clean.value)
     assert worst["change"].low <= worst["change"].value <= worst["change"].high
     assert worst["same_decisions"] < 1 and worst["num_changed"] == 12
-    assert rows["gain", 12.0]["clipped_share"] > 0 and rows["vorbis", 0.9]["kbit_per_s"] > 10
+    assert rows["gain", 12.0]["clipped_share"] > 0 and rows["vorbis", 2.0]["kbit_per_s"] > 10
     values = [row["metrics"]["f1_macro"].value for row in table["conditions"]]
     assert table["mean"]["f1_macro"] == pytest.approx(np.mean(values))
     json.dumps(table, allow_nan=False)

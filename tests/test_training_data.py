@@ -16,6 +16,7 @@ from hf_audio.config import DataConfig
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.data.loading.training_digests import FACTS, TRAINING_DATA, read_training_data, write_training_data
 from hf_audio.errors import InputError
+from hf_audio.judging import page
 from hf_audio.judging.evaluation_data import features_data, recordings_data
 from hf_audio.judging.training_data import check_training_data, training_overlap
 from hf_audio.models.foreign_checkpoint import Checkpoint
@@ -91,7 +92,8 @@ def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     assert overlap(model, data) == ("", ())
 
 
-def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys):
+def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(page, "write_page", lambda folder, *_, **__: folder / "index.html")
     flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "found")]
     with pytest.raises(InputError, match="say nothing of other recordings: evaluate on another --split"):
         evaluate.main([*flags, "--split", "train"])

@@ -81,6 +81,7 @@ def evaluate_model(
     command: str | None = None,
     recordings: Callable[[], pa.Table] | None = None,
     token: str | bool | None = None,
+    searched_trials: int | None = None,
 ) -> dict[str, Any]:
     """Scores a trained model on validation and test, and writes report.json, scores/, plots/ and
     training_data.parquet.
@@ -99,6 +100,7 @@ def evaluate_model(
         recordings: gives the clips that the features were made of, where they are on this machine. It is asked only
             where recordings were resampled, to measure how much the resampler matters to the model's answers.
         token: Hub token, for recordings there.
+        searched_trials: of settings that a search found, how many it compared on validation; a note says so.
 
     Raises:
         InputError: there is neither a validation nor a test split, or the model's scores are not finite.
@@ -124,7 +126,8 @@ def evaluate_model(
         network = predictor if isinstance(predictor, Predictor) else None
         report["resampling"] = resampling_facts(network, features, splits[-1], recordings, threshold, token)
         report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
-        report["notes"] = [*corpus_note(report["by_corpus"], features.labels.problem_type), *_notes(report)]
+        of_corpora = corpus_note(report["by_corpus"], features.labels.problem_type)
+        report["notes"] = [*of_corpora, *_search_note(searched_trials), *_notes(report)]
         about = pa.concat_tables([about_stored_clips(features, split) for split in splits])
         write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1], about)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
@@ -215,6 +218,16 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
+
+
+def _search_note(searched_trials: int | None) -> list[str]:
+    """What a reader must know of settings that were searched for."""
+    if searched_trials is None:
+        return []
+    return [
+        f"The settings are the best of {searched_trials:,} trials, compared on validation: these are no scores of a "
+        "first try, and those on validation are too good."
+    ]
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:

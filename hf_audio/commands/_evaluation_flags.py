@@ -18,11 +18,26 @@ READING = (
     *("label_column_name", "label_separator", "mask_column_name", "group_column_name", "split_column_name"),
     "merge_classes",
 )
-THRESHOLDS = {
-    "validation": "one, the best on the data's validation split; the model's own where there is none",
-    "per_class": "of each class, the best on validation",
-    "model": "the one in the model's config.json",
-}
+# names of hf_audio.judging, which is too slow to import for --help
+AGGREGATIONS = ("mean_logits", "mean_probability", "max", "vote", "sum_normalized", "attention")
+PROTOCOLS = (
+    *("irmas", "openmic", "gtzan-fault-filtered", "fma", "esc50-folds", "urbansound8k-folds", "speech-commands-35"),
+)
+SCALINGS = ("temperature", "vector", "isotonic")
+OF_DATA = ("dataset", "dataset_revision", "corpus", "data_dir", "label_map", "allow_training_data", *READING)
+OF_MODELS = (
+    "revision",
+    "window_s",
+    "hop_s",
+    "unknown",
+    "unknown_corpus",
+    "robustness",
+    "calibrate",
+    "calibrated_model",
+    "write_card",
+)
+OF_COMPUTING = ("token", "device", "bf16", "batch_size", "num_threads")
+ROBUSTNESS_CLIPS = 100
 
 
 def evaluation_parser(description: str | None) -> argparse.ArgumentParser:
@@ -30,6 +45,7 @@ def evaluation_parser(description: str | None) -> argparse.ArgumentParser:
     parser = parser_of("evaluate", description)
     _add_what(parser.add_argument_group("what is evaluated, and on what"))
     _add_decisions(parser.add_argument_group("from windows to decisions"))
+    _add_questions(parser.add_argument_group("further questions"))
     _add_results(parser.add_argument_group("results"))
     _add_pace(parser.add_argument_group("where and how fast"))
     _add_reading(parser.add_argument_group("how recordings are read, as for training"))
@@ -47,9 +63,20 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--split", help="the split or fold that is evaluated, or all; default: test, or the only one")
     add("--label_map", metavar="FILE.yaml", help="the model's class for classes of the data that have another name")
     add(
+        "--scores",
+        nargs="+",
+        metavar="FOLDER",
+        help="in place of models and data: run folders or OUTPUT_DIR/MODEL of this command, whose scores/ are judged",
+    )
+    add(
         "--allow_training_data",
         action="store_true",
         help="evaluate on recordings that the model was trained on, which says nothing of others",
+    )
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="metric, aggregation and split by which a corpus is usually evaluated; refused where the data are others",
     )
 
 
@@ -57,12 +84,52 @@ def _add_decisions(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--window_s", type=float, help="of recordings: seconds of a window; default: as the model was trained")
     add("--hop_s", type=float, help="seconds from one window to the next; default: the model's, or --window_s if given")
-    told = "; ".join(f"{name}: {what}" for name, what in THRESHOLDS.items())
-    add("--thresholds", choices=THRESHOLDS, default="validation", help=f"of several labels. {told}. [%(default)s]")
+    add("--aggregation", choices=AGGREGATIONS, help="from windows to clips; default: mean_logits, or the protocol's")
+    add(
+        "--thresholds",
+        choices=("validation", "per_class", "model"),
+        default="validation",
+        help="of several labels, chosen on the data's validation split: one for all classes or per_class; model: the "
+        "one in its config.json, which counts too where there is no validation split [%(default)s]",
+    )
+
+
+def _add_questions(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--metric", help="the main one, by which models are compared; default: the task's, or the protocol's")
+    add("--num_draws", type=int, default=1000, help="of the bootstrap over groups [%(default)s]")
+    add("--confidence", type=float, default=0.95, help="of intervals [%(default)s]")
+    add("--seed", type=int, default=0, help="of all that is drawn [%(default)s]")
+    add(
+        "--ensemble",
+        choices=("mean", "validation"),
+        help="also judge the models together: mean of their probabilities, or weights that are best on validation",
+    )
+    add("--risk", type=float, help="share of wrong answers that is allowed where the model may say: don't know")
+    add("--coverage", type=float, help="share of clips that are to be answered, in place of --risk")
+    add("--unknown", metavar="DATA", help="sounds that have none of the classes: features or recordings")
+    add("--unknown_corpus", metavar="CORPUS", help="corpus module that reads the recordings in --unknown, e.g. esc50")
+    add(
+        "--robustness",
+        nargs="*",
+        metavar="NAME[=X,Y]",
+        help="also hear the recordings in worse states: noise, codecs, levels, rooms; all of them, or those named, "
+        "such as white_noise=20,10 mp3=32",
+    )
+    add("--robustness_clips", type=int, help=f"heard in worse states; default: about {ROBUSTNESS_CLIPS}")
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--output_dir", help="where report.json and the scores go; default: evaluations/ and the names")
+    add = group.add_argument
+    add("--output_dir", help="where report.json, index.html and the scores go; default: evaluations/DATA")
+    add("--embed_sounds", action="store_true", help="put excerpts into index.html, so that it can be sent to others")
+    add("--write_card", action="store_true", help="put the results into the models' cards: README.md, or on the Hub")
+    add(
+        "--calibrate",
+        choices=SCALINGS,
+        help="fit a scaling on validation and save the model with it, so that its scores in pipelines are calibrated",
+    )
+    add("--calibrated_model", metavar="FOLDER", help="where the model that --calibrate makes goes")
 
 
 def _add_pace(group: argparse._ArgumentGroup) -> None:
@@ -81,6 +148,42 @@ def _add_reading(group: argparse._ArgumentGroup) -> None:
             group.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
 
 
+def check_flags(given: argparse.Namespace) -> None:
+    """Refuses flags that do not fit together, before anything is read.
+
+    Raises:
+        InputError: one that would do nothing, or is missing.
+    """
+    if given.scores:
+        others = ("model", "protocol", *OF_DATA, *OF_MODELS, *OF_COMPUTING)
+        _refuse(given, others, "stored scores are judged, without models and data")
+    elif not given.model:
+        raise InputError("Give a model to evaluate: --model RUN_FOLDER or USER/NAME, or stored --scores")
+    if given.revision and len(given.model) > 1:
+        raise InputError(f"--revision is of one model, and {len(given.model)} are given: evaluate that one by itself")
+    if given.ensemble and len(given.scores or given.model) < 2:
+        raise InputError("--ensemble is of two models or more: name them behind --model or --scores")
+    if given.unknown_corpus and not given.unknown:
+        raise InputError("--unknown_corpus says how the recordings in --unknown are read: give that too")
+    if given.robustness_clips is not None and given.robustness is None:
+        raise InputError("--robustness_clips would do nothing here: add --robustness, or leave it out")
+    if bool(given.calibrate) != bool(given.calibrated_model):
+        raise InputError("--calibrate KIND and --calibrated_model FOLDER belong together: give both, or none")
+    if given.calibrate and len(given.model) > 1:
+        raise InputError(f"--calibrate saves one model, and {len(given.model)} are given: calibrate them one by one")
+    if given.protocol and (given.aggregation or given.metric):
+        raise InputError(
+            f"--protocol {given.protocol} says aggregation and metric: leave out "
+            f"{'--aggregation' if given.aggregation else '--metric'}, or the protocol"
+        )
+
+
+def refuse_reading(given: argparse.Namespace) -> None:
+    """Raises InputError where a flag says how recordings are read or heard, and features are given."""
+    names = ("corpus", "window_s", "hop_s", "num_threads", "robustness", "embed_sounds", *READING)
+    _refuse(given, names, f"it is for recordings, and {given.dataset} holds features")
+
+
 def data_config(given: argparse.Namespace) -> DataConfig:
     """What the flags say of recordings.
 
@@ -94,11 +197,10 @@ def data_config(given: argparse.Namespace) -> DataConfig:
             "Give what to evaluate on: --dataset FEATURES, RECORDINGS or USER/NAME, or --corpus NAME --data_dir DIR"
         )
     names = ("dataset", "dataset_revision", "corpus", "data_dir", *READING)
-    return DataConfig(**{name: value for name in names if (value := getattr(given, name)) is not None})
+    return DataConfig(**{name: value for name in names if (value := getattr(given, name))})
 
 
-def refuse_reading(given: argparse.Namespace, what: str) -> None:
-    """Raises InputError where a flag says how recordings are read, and none are."""
-    for name in ("corpus", "window_s", "hop_s", "num_threads", *READING):
+def _refuse(given: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    for name in names:
         if getattr(given, name) not in (None, False):
-            raise InputError(f"--{name} would do nothing here: it is for recordings, and {what}; leave it out")
+            raise InputError(f"--{name} would do nothing here: {why}; leave it out")

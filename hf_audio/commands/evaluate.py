@@ -1,53 +1,105 @@
-"""Evaluate classifiers on any data whose classes can be mapped to theirs: scores per clip, of all classes and of each.
+"""Evaluate classifiers on any data whose classes can be mapped to theirs: intervals, comparisons, a report, a page.
 
     hf-audio evaluate --model runs/cnn_folder --dataset runs/cnn_folder/features
-    hf-audio evaluate --model someone/ast-irmas me/cnn-irmas --dataset USER/irmas-fbank
+    hf-audio evaluate --model someone/ast-irmas me/cnn-irmas --dataset USER/irmas-fbank --ensemble mean
     hf-audio evaluate --model MIT/ast-finetuned-audioset-10-10-0.4593 --dataset recordings/ --label_map map.yaml
-    hf-audio evaluate --model runs/cnn_gtzan --corpus gtzan --data_dir GTZAN
+    hf-audio evaluate --model runs/cnn_gtzan --corpus gtzan --data_dir GTZAN --protocol gtzan-fault-filtered
+    hf-audio evaluate --scores runs/a runs/b
 
 MODEL is a run folder or any audio classifier of the Hub; code that a repository brings along is never run. The data are
 features that the model reads, or recordings: a folder, a table, a corpus or a dataset of the Hub, which each model
 hears window by window through its own extractor. Classes are mapped by name ("violin" is AudioSet's "Violin, fiddle"),
 or by --label_map; what cannot be mapped is said and left out. Data that a model was trained on are refused.
+
+Thresholds, scalings and weights are fitted on the data's validation split alone. Written are report.json, index.html
+and MODEL/scores/ of each model, which are judged again by --scores without the model.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_audio.commands._evaluation_flags import data_config, evaluation_parser, refuse_reading
+from hf_audio.commands._evaluation_flags import (
+    ROBUSTNESS_CLIPS,
+    check_flags,
+    data_config,
+    evaluation_parser,
+    refuse_reading,
+)
 from hf_audio.errors import InputError
 
 if TYPE_CHECKING:
     from hf_audio.judging.evaluation_data import EvaluationData
-    from hf_audio.judging.scoring import ScoredModel
-    from hf_audio.predictor import Predictor
+    from hf_audio.judging.evaluation_run import Evaluation
 
-OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
+OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the scores of a split, and writes them."""
+    """Prints what models are worth, and writes report, page and scores."""
     given = evaluation_parser(__doc__).parse_args(argv)
-    if not given.model:
-        raise InputError("Give a model to evaluate: --model RUN_FOLDER or USER/NAME")
-    if given.revision and len(given.model) > 1:
-        raise InputError(f"--revision is of one model, and {len(given.model)} are given: evaluate that one by itself")
+    check_flags(given)
+    folder = Path(given.output_dir) if given.output_dir else None
+    if folder:
+        _check_new(folder)
 
-    from hf_audio.files import write_json
-    from hf_audio.privacy import public_value
+    from hf_audio.judging.evaluation_run import evaluate_stored
+    from hf_audio.judging.page import write_page
+    from hf_audio.judging.stored_judgments import write_judged
+    from hf_audio.privacy import write_published
     from hf_audio.terminal import show
 
-    data = _data(given)
-    models = _scored(given, data)
-    report = _report(given, data, models)
-    folder = Path(given.output_dir or Path("evaluations") / data.name.replace("/", "--"))
+    if given.scores:
+        found = evaluate_stored(given.scores, given.split, **_judging(given))
+    else:
+        data = _data(given)
+        folder = folder or _check_new(Path("evaluations") / data.name.replace("/", "--"))
+        found = _evaluated(given, data)
+    folder = folder or _check_new(Path("evaluations") / "scores")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "report.json", public_value(report))
-    show(f"Report: {folder / 'report.json'}")
+    _show(found)
+    for one in [] if given.scores else found.models:
+        write_judged(folder / one.judged.name, one, found.split)
+    page = write_page(folder, found.report, found.recordings, embed_sounds=given.embed_sounds)
+    write_published(folder / "report.json", found.as_json())
+    show(f"Report: {folder / 'report.json'}, to be read in a browser: {page}")
+    for one in found.report["models"].values() if given.calibrate else ():
+        saved = one["saved_calibration"]
+        errors = " → ".join(f"{saved[name]['ece']:.3f}" for name in ("before", "after"))
+        show(f"Calibrated model: {given.calibrated_model} (expected calibration error on validation {errors})")
+    if given.write_card:
+        for address in found.write_cards(given.token):
+            show(f"Card: {address}")
+
+
+def _judging(given: argparse.Namespace) -> dict[str, Any]:
+    """What says how scores are judged."""
+    names = ("aggregation", "thresholds", "metric", "num_draws", "confidence", "seed", "ensemble", "risk", "coverage")
+    return {name: value for name in names if (value := getattr(given, name)) is not None}
+
+
+def _evaluated(given: argparse.Namespace, data: EvaluationData) -> Evaluation:
+    from hf_audio.judging.evaluation_run import Asked, evaluate_models
+
+    computing = {name: getattr(given, name) for name in ("device", "bf16", "batch_size") if getattr(given, name)}
+    asked = Asked(
+        label_map=given.label_map,
+        protocol=given.protocol,
+        allow_training_data=given.allow_training_data,
+        window_s=given.window_s,
+        hop_s=given.hop_s,
+        num_threads=given.num_threads,
+        unknown=_unknown(given),
+        robustness=given.robustness,
+        robustness_clips=given.robustness_clips or ROBUSTNESS_CLIPS,
+        calibrate=given.calibrate,
+        calibrated_model=given.calibrated_model or "",
+    )
+    options = {"revision": given.revision, "token": given.token, **computing}
+    return evaluate_models(given.model, data, asked, options, **_judging(given))
 
 
 def _data(given: argparse.Namespace) -> EvaluationData:
@@ -57,89 +109,65 @@ def _data(given: argparse.Namespace) -> EvaluationData:
 
     config = data_config(given)
     if is_features(config, given.token):
-        refuse_reading(given, f"{given.dataset} holds features")
+        refuse_reading(given)
         data = features_data(given.dataset, token=given.token, revision=given.dataset_revision)
     else:
         data = recordings_data(config, token=given.token, tell=show)
     return data.chosen(given.split)
 
 
-def _scored(given: argparse.Namespace, data: EvaluationData) -> list[ScoredModel]:
-    """What the models say, by the clips and classes that all of them have."""
-    from hf_audio.judging.class_mapping import read_given_map
-    from hf_audio.judging.scoring import load_model, score
-    from hf_audio.judging.several_models import in_common, unique_names
+def _unknown(given: argparse.Namespace) -> EvaluationData | None:
+    """Sounds of none of the classes."""
+    if not given.unknown:
+        return None
+    from hf_audio.config import DataConfig
+    from hf_audio.judging.evaluation_data import features_data, is_features, recordings_data
     from hf_audio.terminal import show
 
-    options = {"revision": given.revision, "device": given.device, "bf16": given.bf16, "token": given.token}
-    if given.batch_size:
-        options["batch_size"] = given.batch_size
-    names = unique_names(given.model)
-    predictors = [load_model(model, name, **options) for model, name in names.items()]
-    maps: dict[str, Any] = {}
-    if given.label_map:
-        maps = read_given_map(given.label_map, data.labels, {one.name: one.labels for one in predictors})
-    known = _known_of_training(given, data, dict(zip(given.model, predictors, strict=True)))
-    settings = {name: getattr(given, name) for name in ("window_s", "hop_s", "num_threads", "token")}
-    scored = [score(one, data, given=maps.get(one.name), **settings) for one in predictors]
-    models = in_common([one._replace(told=(*known[one.judged.name], *one.told)) for one in scored])
-    for told in dict.fromkeys(told for one in models for told in one.told):
-        show(told)
-    return models
+    if given.unknown_corpus:
+        config = DataConfig(corpus=[given.unknown_corpus], data_dir=[given.unknown])
+    else:
+        config = DataConfig(dataset=[given.unknown])
+        if is_features(config, given.token):
+            return features_data(given.unknown, token=given.token)
+    return recordings_data(config, token=given.token, tell=lambda said: show(f"Of --unknown: {said}"))
 
 
-def _known_of_training(
-    given: argparse.Namespace, data: EvaluationData, predictors: Mapping[str, Predictor]
-) -> dict[str, tuple[str, ...]]:
-    """What must be told of each model's training data, by its name; refuses models that know the data."""
-    from hf_audio.judging.training_data import check_training_data, training_overlap
-    from hf_audio.models.foreign_checkpoint import Checkpoint
-
-    known, overlaps = {}, False
-    for model, predictor in predictors.items():
-        found = training_overlap(predictor.name, Checkpoint(model, given.token, predictor.commit), data)
-        known[predictor.name] = check_training_data(found, predictor.name, data, allow=given.allow_training_data)
-        overlaps |= bool(found.refusal)
-    if given.allow_training_data and not overlaps:
-        raise InputError(
-            "--allow_training_data would do nothing here: nothing says that a model was trained on these clips; leave "
-            "it out"
-        )
-    return known
+def _check_new(folder: Path) -> Path:
+    if (folder / "report.json").exists():
+        raise InputError(f"{folder} holds a report already: remove it, or give another --output_dir")
+    return folder
 
 
-def _report(given: argparse.Namespace, data: EvaluationData, models: Sequence[ScoredModel]) -> dict[str, Any]:
-    """Scores of all models."""
+def _show(found: Evaluation) -> None:
+    """The main numbers, with intervals."""
     from hf_audio.markdown import table
-    from hf_audio.metrics import METRIC_NAMES, average_per_clip, choose_threshold, classification_metrics, main_metrics
+    from hf_audio.metrics import METRIC_NAMES, main_metrics
     from hf_audio.terminal import show
 
-    report: dict[str, Any] = {"split": data.split, "data": data.name, "models": {}}
-    for one in models:
-        judged, labels = one.judged, one.judged.labels
-        parts = {split: judged.of_split(split) for split in set(judged.clips["split"].to_pylist())}
-        means = {
-            split: average_per_clip(part.window_logits, part.targets[part.clip_of_window], part.clip_of_window)
-            for split, part in parts.items()
-        }
-        threshold = one.threshold
-        if labels.is_multi_label and given.thresholds != "model" and "validation" in means:
-            its = means["validation"]
-            threshold = choose_threshold(labels.probabilities(its.logits), its.targets)
-        found = means[data.split]
-        scores = classification_metrics(labels.probabilities(found.logits), found.targets, labels, threshold)
-        report["models"][judged.name] = {"num_clips": len(found), **one.facts, "told": one.told, **scores}
-        names = main_metrics(labels.problem_type)
-        show(f"{judged.name}: {len(found)} clips of {data.split}")
-        show(table([METRIC_NAMES[name] for name in names], [[_shown(scores[name]) for name in names]]))
+    report = found.report
+    facts, models = report["data"], report["models"]
+    show(
+        f"{facts['num_clips']:,} clips of {facts['split']}, {report['settings']['confidence']:.0%} intervals by "
+        f"{facts['drawn_by']}"
+    )
+    names = main_metrics(facts["problem_type"])
+    rows = [[name, *(_interval(one["metrics"].get(metric)) for metric in names)] for name, one in models.items()]
+    show(table(["", *(METRIC_NAMES[name] for name in names)], rows))
+    if len(models) == 1:
+        (only,) = models.values()
         rows = [
-            [name, *(_shown(of_class[key]) for key in OF_CLASSES)] for name, of_class in scores["per_class"].items()
+            [name, its["support"], *(_interval(its.get(key)) for key in OF_CLASSES)]
+            for name, its in only["per_class"].items()
         ]
-        show(table(["class", *(name.replace("_", " ") for name in OF_CLASSES)], rows))
-    return report
+        show(table(["class", "clips", *(name.replace("_", " ") for name in OF_CLASSES)], rows))
+    for note in report["notes"]:
+        show(f"- {note}")
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _interval(found: Any) -> str:
+    if found is None or found["value"] is None:
+        return "–"
+    if found["low"] is None or found["high"] is None:
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"

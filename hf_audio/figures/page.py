@@ -6,18 +6,17 @@ it too.
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from hf_audio.errors import printable
+from hf_audio.figures.addresses import sound_address
 
 
 @dataclass(frozen=True)
@@ -133,17 +132,31 @@ def inline_player(sound: bytes, media_type: str) -> Markup:
     return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
 
 
-def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
-    """An element that plays a stretch of a recording, for a page in `folder`.
+def timed_plot(png: bytes, described: str, sounds: Sequence[tuple[str, bytes]], left: float, right: float) -> Markup:
+    """A plot over time with players below it: a line follows what is played, and a click on the plot plays from there.
 
-    The stretch is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
+    Args:
+        png: the plot.
+        described: of the plot, for those who do not see it.
+        sounds: (caption, FLAC) of each player; all are as long as the plot's time axis.
+        left, right: where that axis begins and ends, as shares of the plot's width.
     """
-    try:
-        address = quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
-    except ValueError:  # another drive of Windows
-        address = Path(path).absolute().as_uri()
-    if start_s or end_s is not None:
-        address += f"#t={start_s:g}" + ("" if end_s is None else f",{end_s:g}")
+    image = Markup(
+        '<span class="axis" data-left="{}" data-right="{}"><img alt="{}" src="data:image/png;base64,{}"><i></i>'
+    )
+    players = Markup("").join(
+        Markup('<label>{} <audio controls preload="none" src="data:audio/flac;base64,{}"></audio></label> ').format(
+            printable(caption), b64encode(flac).decode()
+        )
+        for caption, flac in sounds
+    )
+    plot = image.format(left, right, printable(described), b64encode(png).decode())
+    return Markup('<span class="timed">{}</span>{}</span>').format(plot, players)
+
+
+def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
+    """An element that plays a stretch of a recording, for a page in `folder`."""
+    address = sound_address(path, folder, start_s, end_s)
     return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
 
 

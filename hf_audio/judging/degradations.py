@@ -23,20 +23,15 @@ from torch.nn.utils.rnn import pad_sequence
 from hf_audio.augment.energies import Windows
 from hf_audio.augment.waveform.background import Background, BackgroundNumbers
 from hf_audio.augment.waveform.biquads import BUTTERWORTH, FilterNumbers, PassFilter
-from hf_audio.augment.waveform.codec import NUM_THREADS, PEAK, decoded, encoded
+from hf_audio.augment.waveform.codec import NUM_THREADS
 from hf_audio.augment.waveform.noise import Noise, NoiseNumbers
 from hf_audio.augment.waveform.reverb import RoomNumbers, SyntheticReverb
 from hf_audio.augment.waveform.sounds import SoundPool
 from hf_audio.augment.waveform.step import KEYS, WaveformStep
+from hf_audio.judging.codecs import bit_rates, coded, of_length
 
 PIECE_S = 30.0  # longer sounds are changed piece by piece: signal-to-noise ratios hold in each
 ROWS_AT_A_TIME = 16
-# Hz that each codec takes
-RATES = {
-    "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "vorbis": (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000),
-    "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
-}
 
 
 class Around(NamedTuple):
@@ -162,31 +157,20 @@ def _gain(sounds: Sequence[np.ndarray], keys: Sequence[int], gain_db: float, aro
     return Degraded([np.clip(sound, -1, 1) for sound in louder], {"clipped_share": cut_off})
 
 
-def _codec(name: str, sounds: Sequence[np.ndarray], keys: Sequence[int], level: float, around: Around) -> Degraded:
-    """At the lowest rate that the codec has and that loses nothing; channels one by one."""
-    rate = next((one for one in RATES[name] if one >= around.sample_rate), RATES[name][-1])
-
-    def through(sound: np.ndarray) -> tuple[np.ndarray, float]:
-        """The sound, and how many kbit/s it took."""
-        peak = max(float(np.abs(sound).max()), 1e-9)
-        given = _resampled(sound / peak * PEAK, around.sample_rate, rate)
-        file = encoded(given, name, level, rate)
-        heard = _resampled(decoded(file, len(given)), rate, around.sample_rate)
-        return _of_length(heard * (peak / PEAK), len(sound)), 8e-3 * len(file) / (len(given) / rate)
-
+def _codec(name: str, sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
+    """Channels one by one: what they cost together is said."""
     channels = [channel for sound in sounds for channel in np.atleast_2d(sound)]
     with ThreadPoolExecutor(min(NUM_THREADS, len(channels))) as threads:
-        found = iter(list(threads.map(through, channels)))
+        found = iter(list(threads.map(partial(coded, name, strength, around.sample_rate), channels)))
     each = [[next(found) for _ in range(sound.ndim)] for sound in sounds]
-    bit_rates = np.array([sum(rate for _, rate in one) for one in each])
-    heard = [_like(sound, [channel for channel, _ in one]) for sound, one in zip(sounds, each, strict=True)]
-    return Degraded(heard, {"kbit_per_s": bit_rates})
+    heard = [_like(sound, [one.sound for one in its]) for sound, its in zip(sounds, each, strict=True)]
+    return Degraded(heard, {"kbit_per_s": np.array([sum(one.kbit_per_s for one in its) for its in each])})
 
 
 def _sample_rate(sounds: Sequence[np.ndarray], keys: Sequence[int], rate: float, around: Around) -> Degraded:
     def there_and_back(sound: np.ndarray) -> np.ndarray:
         low = soxr.resample(sound.T, around.sample_rate, rate)
-        return _of_length(soxr.resample(low, rate, around.sample_rate).T, sound.shape[-1])
+        return of_length(soxr.resample(low, rate, around.sample_rate).T, sound.shape[-1])
 
     return Degraded([there_and_back(sound) for sound in sounds])
 
@@ -201,21 +185,6 @@ def _shift(sounds: Sequence[np.ndarray], keys: Sequence[int], shift_s: float, ar
 def _mono(sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
     """Both channels are their mean."""
     return Degraded([sound if sound.ndim == 1 else np.stack([sound.mean(axis=0)] * 2) for sound in sounds])
-
-
-def _resampled(sound: np.ndarray, rate: int, other: int) -> np.ndarray:
-    return sound if rate == other else soxr.resample(sound, rate, other)
-
-
-def _of_length(sound: np.ndarray, num_samples: int) -> np.ndarray:
-    """Resampling there and back may give a sample more or less."""
-    missing = max(0, num_samples - sound.shape[-1])
-    widths = [(0, 0)] * (sound.ndim - 1) + [(0, missing)]
-    return np.pad(sound[..., :num_samples], widths).astype(np.float32, copy=False)
-
-
-def _always(strength: float, around: Around) -> str | None:
-    return None
 
 
 def _within(least: float, most: float) -> Callable[[float, Around], str | None]:
@@ -249,6 +218,13 @@ def _needs_gain(strength: float, around: Around) -> str | None:
     return "a gain of 0 dB changes nothing" if strength == 0 else _within(-90, 90)(strength, around)
 
 
+def _needs_bit_rate(name: str) -> Callable[[float, Around], str | None]:
+    def idle(strength: float, around: Around) -> str | None:
+        return _within(*bit_rates(name, around.sample_rate))(strength, around)
+
+    return idle
+
+
 SNRS_DB = (30.0, 20.0, 10.0, 0.0)
 DEGRADATIONS = {
     "white_noise": Degradation(
@@ -269,11 +245,23 @@ DEGRADATIONS = {
     "low_pass": Degradation(
         "Hz", (4_000.0, 1_000.0), "a dull microphone or loudspeaker", _by_rows(_low_pass), _needs_lower_frequency
     ),
-    "mp3": Degradation("compression", (0.999,), "MP3, there and back", partial(_codec, "mp3"), _within(0, 1)),
-    "vorbis": Degradation(
-        "compression", (0.999,), "Ogg Vorbis, there and back", partial(_codec, "vorbis"), _within(0, 1)
+    "mp3": Degradation(
+        "kbit/s",
+        (32.0,),
+        "MP3 at a constant bit rate, there and back",
+        partial(_codec, "mp3"),
+        _needs_bit_rate("mp3"),
     ),
-    "opus": Degradation("compression", (0.999,), "Opus, there and back", partial(_codec, "opus"), _within(0, 1)),
+    "vorbis": Degradation(
+        "quality", (0.0,), "Ogg Vorbis of quality 0 to 10, there and back", partial(_codec, "vorbis"), _within(0, 10)
+    ),
+    "opus": Degradation(
+        "kbit/s",
+        (16.0, 6.0),
+        "Opus at a mean bit rate, there and back",
+        partial(_codec, "opus"),
+        _needs_bit_rate("opus"),
+    ),
     "sample_rate": Degradation(
         "Hz", (22_050.0, 16_000.0, 8_000.0), "a lower rate, there and back", _sample_rate, _needs_lower_rate
     ),

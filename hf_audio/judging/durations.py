@@ -12,9 +12,9 @@ import pyarrow as pa
 from hf_audio.errors import InputError
 from hf_audio.judging.aggregation import clip_probabilities
 from hf_audio.judging.deciding import decisions_of
-from hf_audio.judging.intervals import intervals
+from hf_audio.judging.decision_intervals import decision_intervals
+from hf_audio.judging.intervals import check_draws
 from hf_audio.judging.judged_clips import JudgedClips
-from hf_audio.metrics import main_metrics
 
 EDGES_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SECONDS = (10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0)
@@ -46,6 +46,7 @@ def by_duration(
     Raises:
         InputError: edges that do not ascend.
     """
+    check_draws(num_draws, confidence)
     if list(edges_s) != sorted(set(edges_s)) or not edges_s:
         raise InputError(f"Found the durations {list(edges_s)}, expected seconds that ascend: {list(EDGES_S)}")
     durations_s = _durations_s(judged)
@@ -88,6 +89,7 @@ def by_seconds_heard(
         For JSON, a row for each length that some clips have: `seconds`, `num_clips` (at least so long), `metrics`, and
         `whole`, the metrics of the same clips heard to their end.
     """
+    check_draws(num_draws, confidence)
     durations_s, found = _durations_s(judged), []
     starts_s = judged.window_starts_s - _first_of_clips(judged)[judged.clip_of_window]
     for length_s in seconds:
@@ -118,6 +120,7 @@ def by_seconds_joined(
         For JSON, a row for each length that clips were enough for: `seconds`, `num_clips`, `num_parts` (clips in each,
         on average) and `metrics`.
     """
+    check_draws(num_draws, confidence)
     found = []
     for length_s in seconds:
         joined, num_parts = joined_clips(judged, length_s, seed=seed)
@@ -218,17 +221,8 @@ def _scored(
 ) -> dict[str, Any]:
     if not len(rows):
         return {"num_clips": 0, "metrics": {}}
-    found = intervals(
-        probabilities[rows],
-        decisions[rows],
-        judged.targets[rows],
-        judged.labels,
-        judged.groups[rows],
-        num_draws=num_draws,
-        confidence=confidence,
-        seed=seed,
-    )["metrics"]
-    return {"num_clips": len(rows), "metrics": {name: found[name] for name in main_metrics(judged.labels.problem_type)}}
+    drawn = {"num_draws": num_draws, "confidence": confidence, "seed": seed}
+    return {"num_clips": len(rows), "metrics": decision_intervals(judged, probabilities, decisions, rows, **drawn)}
 
 
 def _durations_s(judged: JudgedClips) -> np.ndarray:

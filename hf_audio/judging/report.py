@@ -108,7 +108,7 @@ def judge(
     """
     clips = _same_clips(models, split)
     labels, asked = clips[0].labels, Asked(risk, coverage, Drawn(num_draws, confidence, seed))
-    metric = _known_metric(metric, labels)
+    metric = known_metric(metric, labels)
     validation = [model.of_split(VALIDATION) if split != VALIDATION else None for model in models]
     answers = {
         one.name: _answers(one, held_out if held_out else None, aggregation, thresholds, own_thresholds or {})
@@ -171,7 +171,8 @@ def _same_clips(models: Sequence[JudgedClips], split: str) -> list[JudgedClips]:
     return clips
 
 
-def _known_metric(metric: str | None, labels: LabelSpace) -> str:
+def known_metric(metric: str | None, labels: LabelSpace) -> str:
+    """The metric that is asked for, or the task's main one; raises InputError where there is none of its name."""
     known = (*main_metrics(labels.problem_type), "accuracy", "f1_micro", "f1_samples", "lrap", "hamming_loss")
     if metric is not None and metric not in known:
         raise unknown_name("metric", metric, known)

@@ -105,10 +105,11 @@ def robustness(
     around = Around(predictor.sample_rate, predictor.is_stereo, background)
     conditions, left_out = conditions_of(asked, around)
     heard = _Heard(predictor, labels, of_logits or (lambda logits: logits), aggregate, around, conditions, seed)
-    with progress(desc="robustness", unit=" clips", total=num_recordings) as bar:
+    total = None if num_recordings is None else num_recordings * (1 + len(conditions))
+    with progress(desc="robustness", unit=" sounds", total=total) as bar:
         for block in _blocks(recordings, predictor.sample_rate):
-            heard.hear(block)
-            bar.update(len(block))
+            for num_heard in heard.hear(block):
+                bar.update(num_heard)
     return heard.table(thresholds, num_draws, confidence) | {"left_out": left_out}
 
 
@@ -147,14 +148,15 @@ class _Heard:
         self.probabilities: dict[Condition | str, list[np.ndarray]] = {one: [] for one in (CLEAN, *conditions)}
         self.facts: dict[Condition, dict[str, list[np.ndarray]]] = {one: {} for one in conditions}
 
-    def hear(self, block: Sequence[Recorded]) -> None:
-        """Some clips, in all conditions."""
+    def hear(self, block: Sequence[Recorded]) -> Iterator[int]:
+        """Some clips, in all conditions: says after each how many sounds were heard."""
         sounds = [self.predictor.heard(one.samples, one.sample_rate) for one in block]
         keys = [_key(self.seed, one.clip_id) for one in block]
         self.clip_ids += [one.clip_id for one in block]
         self.groups += [one.group for one in block]
         self.targets += [one.target for one in block]
         self.probabilities[CLEAN].append(self._said(block, sounds))
+        yield len(sounds)
         for condition in self.conditions:
             change = DEGRADATIONS[condition.degradation].change
             worse = change(sounds, keys, condition.strength, self.around)
@@ -162,6 +164,7 @@ class _Heard:
             changed = [not np.array_equal(*pair) for pair in zip(sounds, worse.sounds, strict=True)]
             for name, values in {**worse.facts, "changed": np.array(changed)}.items():
                 self.facts[condition].setdefault(name, []).append(values)
+            yield len(sounds)
 
     def _said(self, block: Sequence[Recorded], sounds: Sequence[np.ndarray]) -> np.ndarray:
         """float64 `[clips, classes]`."""

@@ -9,6 +9,8 @@ Any class of AutoModelForAudioClassification is taken, ours or stock, of a folde
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,12 +54,15 @@ class ScoredModel(NamedTuple):
         threshold: the model's own, of several labels.
         facts: for the report, JSON-able: its commit, windows, and which of its classes each class is.
         told: what readers must know, a sentence each.
+        of_logits: the model's own logits `[windows, model's classes]` → those of the judged classes; None of stored
+            scores.
     """
 
     judged: JudgedClips
     threshold: float
     facts: dict[str, Any]
     told: tuple[str, ...]
+    of_logits: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def load_model(model: str, name: str | None = None, **options: Any) -> Predictor:
@@ -105,16 +110,8 @@ def score(
             ones; no recording that can be read; answers that are not finite.
     """
     mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
-    if data.features is None:
-        settings = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
-        clips, windows, cut = _of_recordings(predictor, data, **settings)
-    elif window_s is not None or hop_s is not None:
-        raise InputError(
-            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are stored; leave them out, or "
-            "evaluate on the recordings"
-        )
-    else:
-        clips, windows, cut = _of_features(predictor, data)
+    settings = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
+    clips, windows, cut = windows_of(predictor, data, **settings)
     judged, told = judged_clips(predictor.name, mapping, predictor.labels, clips, data.labels, windows)
     facts = {
         "commit": predictor.commit,
@@ -122,7 +119,36 @@ def score(
         **cut,
         "classes": mapping.as_names(predictor.labels),
     }
-    return ScoredModel(judged, predictor.decision_threshold, facts, (*mapping.told, *told, *windows.told))
+    of_logits = partial(mapping.logits, model_labels=predictor.labels)
+    return ScoredModel(judged, predictor.decision_threshold, facts, (*mapping.told, *told, *windows.told), of_logits)
+
+
+def windows_of(
+    predictor: Predictor,
+    data: EvaluationData,
+    *,
+    window_s: float | None = None,
+    hop_s: float | None = None,
+    num_threads: int | None = None,
+    token: str | None = None,
+) -> tuple[pa.Table, Windows, dict[str, float]]:
+    """The clips that a model has an answer to, what it says of their windows, and how these were cut.
+
+    Args:
+        window_s, hop_s, num_threads, token: see `score`.
+
+    Raises:
+        InputError: see `score`.
+    """
+    if data.features is None:
+        settings = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
+        return _of_recordings(predictor, data, **settings)
+    if window_s is not None or hop_s is not None:
+        raise InputError(
+            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are stored; leave them out, or "
+            "evaluate on the recordings"
+        )
+    return _of_features(predictor, data)
 
 
 def judged_clips(

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import unknown_name
-from hf_audio.judging.intervals import Interval, check_draws, interval, numbered
+from hf_audio.judging.decision_intervals import decision_intervals, decision_metrics_of, main_decision_metric
+from hf_audio.judging.intervals import Interval, check_draws
 from hf_audio.judging.judged_clips import JudgedClips
-from hf_audio.judging.redrawn_metrics import RedrawnMetrics, drawn_counts
 
 OWN = ("clip_id", "group", "duration_s")  # no metadata: every clip's own, and what has modules of its own
-FEWEST_CLIPS = 10  # in a slice, below which its score says nothing
-MOST_VALUES = 50  # of a column of texts
+MIN_CLIPS = 10  # in a slice, below which its score says nothing
+MAX_VALUES = 50  # of a column of texts
 NUM_QUANTILES = 4  # that numbers are put into
 
 
@@ -29,18 +29,13 @@ class _Slice(NamedTuple):
     rows: np.ndarray
 
 
-def decision_metrics_of(labels: LabelSpace) -> tuple[str, ...]:
-    """The metrics of a slice, the main one first: of decisions, since few clips do not say much of an order."""
-    return ("f1_micro", "f1_macro") if labels.is_multi_label else ("accuracy", "f1_macro")
-
-
 def slices(
     judged: JudgedClips,
     probabilities: np.ndarray,
     decisions: np.ndarray,
     *,
     columns: Sequence[str] | None = None,
-    fewest_clips: int = FEWEST_CLIPS,
+    fewest_clips: int = MIN_CLIPS,
     num_draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -67,14 +62,15 @@ def slices(
     Raises:
         InputError: no such column.
     """
-    names = decision_metrics_of(judged.labels)
     check_draws(num_draws, confidence)
-    whole = _value(judged, probabilities, decisions, np.arange(len(judged)), names[0])
+    name, everything = decision_metrics_of(judged.labels)[0], np.arange(len(judged))
+    drawn = {"num_draws": num_draws, "confidence": confidence, "seed": seed}
+    whole = main_decision_metric(judged, probabilities, decisions, everything)
     found = []
     for one in _slices(judged, columns, fewest_clips):
-        metrics = _intervals(judged, probabilities, decisions, one.rows, names, num_draws, confidence, seed)
-        others = np.setdiff1d(np.arange(len(judged)), one.rows)
-        high = metrics[names[0]].high
+        metrics = decision_intervals(judged, probabilities, decisions, one.rows, **drawn)
+        high = metrics[name].high
+        others = np.setdiff1d(everything, one.rows)
         found.append(
             {
                 "column": one.column,
@@ -82,14 +78,14 @@ def slices(
                 "num_clips": len(one.rows),
                 "num_groups": len(np.unique(judged.groups[one.rows])),
                 "metrics": metrics,
-                "rest": _value(judged, probabilities, decisions, others, names[0]) if len(others) else None,
+                "rest": main_decision_metric(judged, probabilities, decisions, others),
                 "is_below": None not in (high, whole) and high < whole,
             }
         )
-    return sorted(found, key=lambda row: _badness(row["metrics"][names[0]]))
+    return sorted(found, key=lambda row: _badness(row["metrics"][name]))
 
 
-def unsliced(judged: JudgedClips, fewest_clips: int = FEWEST_CLIPS) -> dict[str, str]:
+def unsliced(judged: JudgedClips, fewest_clips: int = MIN_CLIPS) -> dict[str, str]:
     """Columns that no slices are made of, and why."""
     return {
         name: _why_not(judged.clips[name], fewest_clips)
@@ -127,42 +123,6 @@ def worst_groups(judged: JudgedClips, decisions: np.ndarray, most: int = 20) -> 
             }
         )
     return found
-
-
-def _redrawn(judged: JudgedClips, probabilities: np.ndarray, decisions: np.ndarray, rows: np.ndarray) -> RedrawnMetrics:
-    groups = numbered(judged.groups[rows])
-    return RedrawnMetrics(
-        probabilities[rows], decisions[rows], judged.targets[rows], judged.labels, groups, ranked=False
-    )
-
-
-def _value(
-    judged: JudgedClips, probabilities: np.ndarray, decisions: np.ndarray, rows: np.ndarray, name: str
-) -> float | None:
-    value = float(_redrawn(judged, probabilities, decisions, rows).of_all().metrics[name][0])
-    return None if np.isnan(value) else value
-
-
-def _intervals(
-    judged: JudgedClips,
-    probabilities: np.ndarray,
-    decisions: np.ndarray,
-    rows: np.ndarray,
-    names: Sequence[str],
-    num_draws: int,
-    confidence: float,
-    seed: int,
-) -> dict[str, Interval]:
-    """Of some clips, without what needs an order of scores: that takes most of the time of `intervals`."""
-    redrawn = _redrawn(judged, probabilities, decisions, rows)
-    whole = redrawn.of_all().metrics
-    drawn = [
-        redrawn.of(counts).metrics for counts in drawn_counts(redrawn.num_groups, num_draws, redrawn.chunk(), seed)
-    ]
-    return {
-        name: interval(whole[name][0], np.concatenate([one[name] for one in drawn]), redrawn.num_groups, confidence)
-        for name in names
-    }
 
 
 def _commonest(labels: LabelSpace, true: np.ndarray, decided: np.ndarray) -> dict[str, Any]:
@@ -203,8 +163,8 @@ def _why_not(column: pa.ChunkedArray, fewest_clips: int) -> str | None:
     values = _values(column)
     if len(values) < 2:
         return "all clips have the same value"
-    if len(values) > MOST_VALUES:
-        return f"it has {len(values):,} values, more than {MOST_VALUES}"
+    if len(values) > MAX_VALUES:
+        return f"it has {len(values):,} values, more than {MAX_VALUES}"
     if max(map(len, values.values())) < fewest_clips:
         return f"no value has {fewest_clips} clips"
     return None
@@ -222,7 +182,7 @@ def _values(column: pa.ChunkedArray) -> dict[str | None, np.ndarray]:
         empty = pc.fill_null(pc.equal(pc.list_value_length(lists), 0), True).to_numpy(zero_copy_only=False)
         return found | ({None: np.flatnonzero(empty)} if empty.any() else {})
     is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if is_number and pc.count_distinct(column).as_py() > MOST_VALUES // 4:
+    if is_number and pc.count_distinct(column).as_py() > MAX_VALUES // 4:
         return _quarters(column.cast(pa.float64()).to_numpy())
     return _rows_of(column.cast(pa.string()).combine_chunks(), np.arange(len(column)))
 
