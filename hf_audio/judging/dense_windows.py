@@ -7,6 +7,7 @@ gives each the time that it speaks for, so that every moment of a clip counts on
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,7 +57,7 @@ def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
     """
     firsts = np.searchsorted(judged.clip_of_window, np.arange(len(judged) + 1))
     ends, kept = _clip_ends_s(judged), []
-    for clip, (first, behind) in enumerate(zip(firsts[:-1], firsts[1:], strict=True)):
+    for clip, (first, behind) in enumerate(itertools.pairwise(firsts)):
         starts = judged.window_starts_s[first:behind]
         if behind - first == 1:
             kept.append(np.array([first]))
