@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import atexit
 import errno
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -22,7 +20,6 @@ INTERRUPTED, BROKEN_PIPE = 130, 141  # what shells call the end by a signal: 128
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one subcommand; exits where not all is done: 1 a part of it, 2 an InputError, or as the subcommand says."""
-    atexit.register(gc.freeze)  # else Python goes through all that torch and transformers made once more as it ends
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads that wait leave the core to those that read
     with clear_errors():
         code = _ran(list(sys.argv[1:] if argv is None else argv))
