@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import csv_text, names_cell
 from hf_audio.errors import InputError
@@ -87,7 +88,7 @@ def write_embedding_map(
         found = f"--clips {most}" if projections else "no projection"
         raise InputError(f"Found {found}; a map needs one projection or more and from 1 to {MAX_POINTS:,} clips")
     clips = clips_of(features, list(splits or features.splits))
-    kept, said = _drawn(clips, most, seed), _decided(scores)
+    kept, said = _drawn(clips, most, seed), _decided(scores, features.labels)
     decided = [said.get(clip_id) for clip_id in kept.clip_ids]
     if scores and not any(one is not None for one in decided):
         raise InputError(
@@ -112,6 +113,7 @@ def write_embedding_map(
         about.groups,
         about.splits,
         about.labels,
+        [row["unknown"] for row in kept.rows],
         [sounds.get(clip_id, "") for clip_id in kept.clip_ids],
         decided,
         of_all.places,
@@ -138,11 +140,16 @@ def _drawn(clips: ClipTable, most: int, seed: int) -> ClipTable:
     return ClipTable([clips.rows[row] for row in rows.tolist()], clips.targets[rows])
 
 
-def _decided(scores: Sequence[str | Path]) -> dict[str, list[str]]:
+def _decided(scores: Sequence[str | Path], labels: LabelSpace) -> dict[str, list[str]]:
     """What models decided of each clip: one of all clips, several of the clips that each was tested on."""
     found: dict[str, list[str]] = {}
     for path in scores:
         stored = read_scores(path)
+        if other := sorted(set(stored.labels.names) ^ set(labels.names)):
+            raise InputError(
+                f"{path} has other classes than these clips ({other[0]!r} is in one alone): give scores of a model of "
+                f"the classes {', '.join(labels.names[:8])}"
+            )
         for clip_id, split, decided in zip(stored.clip_ids, stored.splits, stored.decided, strict=True):
             if len(scores) > 1 and split != stored.evaluated_split:
                 continue
