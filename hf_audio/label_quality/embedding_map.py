@@ -17,6 +17,7 @@ from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.label_quality.neighbors import (
     NeighborhoodClips,
+    Neighbors,
     Seen,
     groups_told_apart,
     nearest,
@@ -101,13 +102,7 @@ def write_embedding_map(
     about = NeighborhoodClips(
         [tuple(row["labels"]) for row in kept.rows], kept.groups.tolist(), [row["split"] for row in kept.rows]
     )
-    of_all, others = nearest(components.values, about.group_numbers)
-    seen = {
-        "labels": of_another_class(about, others),
-        "copies": same_sound(about, others),
-        "groups": of_one_other_group(about, of_all),
-        "clusters": groups_told_apart(about, of_all),
-    }
+    of_all, seen = _seen(about, components.values)
     points = MapPoints(
         kept.clip_ids,
         about.groups,
@@ -124,12 +119,26 @@ def write_embedding_map(
     write_atomically(folder / "neighbors.csv", csv_text([COLUMNS, *_rows(seen, kept)]))
     title = f"{len(kept.rows):,} clips of {features.name}"
     notes = [f"Each point is a clip: {source}.", *_notes(kept, clips, decided, sounds, bool(scores), bool(data_dir))]
-    lists = [
+    write_atomically(folder / "index.html", map_page(title, notes, points, maps, _lists(seen)))
+    return {"shown": len(kept.rows), "of": len(clips.rows)} | {name: len(found) for name, found in seen.items()}
+
+
+def _seen(about: NeighborhoodClips, vectors: np.ndarray) -> tuple[Neighbors, dict[str, list[Seen]]]:
+    """The nearest clips of all, and what each list says."""
+    of_all, others = nearest(vectors, about.group_numbers)
+    return of_all, {
+        "labels": of_another_class(about, others),
+        "copies": same_sound(about, others),
+        "groups": of_one_other_group(about, of_all),
+        "clusters": groups_told_apart(about, of_all),
+    }
+
+
+def _lists(seen: dict[str, list[Seen]]) -> list[Listed]:
+    return [
         Listed(*EXPLANATIONS[name], [(one.clips, one.text) for one in found], NUM_NAMED[name])
         for name, found in seen.items()
     ]
-    write_atomically(folder / "index.html", map_page(title, notes, points, maps, lists))
-    return {"shown": len(kept.rows), "of": len(clips.rows)} | {name: len(found) for name, found in seen.items()}
 
 
 def _drawn(clips: ClipTable, most: int, seed: int) -> ClipTable:
