@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import json
 import re
 import runpy
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from accelerate.commands.config.config_args import default_config_file
 
 from hf_audio import __version__, finished_work
 from hf_audio.config import Recipe
@@ -57,7 +59,7 @@ class RepeatedRuns:
     ) -> None:
         self.recipe, self.flags, self.config_file, self.logs = recipe, list(flags), config_file, logs
         self.values = runpy.run_path(recipe, run_name="read")
-        self.settings = self._parsed([])
+        self.settings = self.parsed([])
         self._pin_commits()
 
     @cached_property
@@ -73,7 +75,7 @@ class RepeatedRuns:
         _, commits = kinds_and_commits(corpus, self.settings.token)
         if all(commits):
             self.flags += ["--dataset_revision", *commits]
-            self.settings = self._parsed([])
+            self.settings = self.parsed([])
 
     def report(self, what: str, folder: Path, flags: Sequence[str]) -> dict[str, Any]:
         """The report of one run in a folder: of an earlier call where that had the same settings, clips and files.
@@ -85,19 +87,28 @@ class RepeatedRuns:
         Raises:
             InputError: the folder holds another run, or one that nothing is known of; or the run failed.
         """
+        written = self.claimed(folder, flags)
+        if not written.exists():
+            self._run(what, folder, flags)
+        return read_json(written)
+
+    def claimed(self, folder: Path, flags: Sequence[str]) -> Path:
+        """Where the report of one run is, or is going to be: the folder is this run's from here on.
+
+        Raises:
+            InputError: the folder holds another run, or one that nothing is known of.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         facts, written = folder.with_name(f"{folder.name}.json"), folder / "report.json"
         otherwise = f"give another --output_dir, or remove {folder} and {facts.name} to run it anew"
         if written.exists() and not facts.exists():
             raise InputError(f"{written} is there and nothing says what it is a report of; {otherwise}")
         claim(facts, f"{folder} holds another run, which", self.decides(flags), otherwise)
-        if not written.exists():
-            self._run(what, folder, flags)
-        return read_json(written)
+        return written
 
     def decides(self, flags: Sequence[str]) -> dict[str, Any]:
         """Everything that the scores of a run hang on, as facts to compare."""
-        settings = self._parsed(flags)
+        settings = self.parsed(flags)
         pseudo = settings.data.pseudo_labels and _recordings_of(settings)
         processes = "one" if self.config_file is None else _hash(self.config_file)
         return {
@@ -112,7 +123,8 @@ class RepeatedRuns:
 
     def decides_features(self, flags: Sequence[str]) -> str:
         """One short text for all settings that features are built by: runs that have the same may share them."""
-        found = _settings(self._parsed(flags), tuple(RECORDING_GROUPS))
+        found = _settings(self.parsed(flags), tuple(RECORDING_GROUPS))
+        found.pop("train_fraction", None)  # which is drawn from built features
         return finished_work.digest([found])[:12]
 
     @cached_property
@@ -125,13 +137,24 @@ class RepeatedRuns:
             facts |= {f"{name} of negatives": value for name, value in more.items()}
         return facts
 
-    def _parsed(self, flags: Sequence[str]) -> Recipe:
+    def parsed(self, flags: Sequence[str]) -> Recipe:
+        """The settings of one run. Raises InputError as parse_recipe does."""
         return parse_recipe(self.values["VALUES"], self.values.get("DEMO"), argv=[*self.flags, *flags])
 
-    def _run(self, what: str, folder: Path, flags: Sequence[str]) -> None:
+    def command(self, folder: Path, flags: Sequence[str]) -> list[str]:
+        """What starts one run, through accelerate's launcher."""
         how = ["--config_file", self.config_file] if self.config_file else ["--num_processes", "1"]
         command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *how, self.recipe]
-        command += [*self.flags, "--output_dir", str(folder), *flags]
+        return [*command, *self.flags, "--output_dir", str(folder), *flags]
+
+    def quick_command(self, folder: Path, flags: Sequence[str]) -> list[str]:
+        """The same without the launcher, which takes 2 s to start, where it has nothing to say to one process."""
+        if self.config_file or Path(default_config_file).exists():
+            return self.command(folder, flags)
+        return [sys.executable, self.recipe, *self.flags, "--output_dir", str(folder), *flags]
+
+    def _run(self, what: str, folder: Path, flags: Sequence[str]) -> None:
+        command = self.command(folder, flags)
         if not self.logs:
             if subprocess.run(command, check=False).returncode:
                 raise InputError(f"{what} failed, see above; finished runs are kept, the same command goes on")
@@ -141,7 +164,7 @@ class RepeatedRuns:
         with open_for_writing(log, "xb") as file:
             failed = subprocess.run(command, check=False, stdout=file, stderr=subprocess.STDOUT).returncode
         if failed:
-            raise InputError(f"{what} failed: {_last_words(log)} ({log.name})")
+            raise InputError(f"{what} failed: {last_words(log)} ({log.name})")
 
 
 def parse_with_recipe_flags(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -152,6 +175,23 @@ def parse_with_recipe_flags(parser: argparse.ArgumentParser) -> argparse.Namespa
     options.recipe_flags = sys.argv[end + 1 :]
     options.data_flags = ["--data_dir", options.data_dir] if options.data_dir else []
     return options
+
+
+def as_words(flags: Mapping[str, Any]) -> list[str]:
+    """Flags as a command line has them."""
+    found: list[str] = []
+    for name, value in flags.items():
+        if isinstance(value, list):
+            found += [f"--{name}", *map(str, value)]
+        else:  # one word: a value may look like a flag itself
+            found.append(f"--{name}={_word(value)}")
+    return found
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def described_clips(clips: pa.Table) -> dict[str, str]:
@@ -189,7 +229,7 @@ def folder_names(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
     """Why a run failed, by what it printed: its own error, else the last line."""
     with open_regular(log) as file:
         file.seek(max(0, log.stat().st_size - READ_OF_LOG))

@@ -20,6 +20,7 @@ They only hand a recipe's settings to the functions that do the work, which can 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ from hf_audio.publishing.push import push_model
 from hf_audio.ranks import process_state, wait_for_everyone
 from hf_audio.recipe_features import built_features, settle_source, stored_features
 from hf_audio.recipe_repos import check_publishing, dataset_id_of, repo_of
+from hf_audio.starter import end_with_standard_input
 from hf_audio.terminal import show
 
 if TYPE_CHECKING:
@@ -59,18 +61,11 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     Raises:
         InputError: as the corpus, the split, building, loading and the Hub do.
     """
-    from hf_audio.models import require_possible, with_extractor_of
+    from hf_audio.models import with_extractor_of
 
-    if not recipe.classical:
-        settings, training = recipe.model, recipe.training
-        require_possible(
-            settings.model,
-            freeze=settings.freeze,
-            lora_rank=settings.lora_rank,
-            gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
-            patch_dropout=recipe.augment.drops_patches,
-            options=settings.options,
-        )
+    require_possible_model(recipe)
+    if recipe.run.trial:
+        end_with_standard_input()
     settle_source(recipe)
     to_build = None if recipe.stored_features else recipe.features
     require_added_sounds(recipe.waveform_augment, recipe.data, to_build)
@@ -81,7 +76,28 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     wait_for_everyone()  # one may still be publishing or downloading
     features = as_asked(features, recipe.features)
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
-    return with_extractor_of(recipe.model.model, features, recipe.token)
+    features = with_extractor_of(recipe.model.model, features, recipe.token)
+    if recipe.run.trial:  # what cannot be looked at cannot be chosen by
+        seen = {name: split for name, split in features.splits.items() if name != "test"}
+        return dataclasses.replace(features, splits=seen)
+    return features
+
+
+def require_possible_model(recipe: Recipe) -> None:
+    """Refuses a network, or what is asked of it, before anything is read: see `models.require_possible`."""
+    from hf_audio.models import require_possible
+
+    if recipe.classical:
+        return
+    settings, training = recipe.model, recipe.training
+    require_possible(
+        settings.model,
+        freeze=settings.freeze,
+        lora_rank=settings.lora_rank,
+        gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
+        patch_dropout=recipe.augment.drops_patches,
+        options=settings.options,
+    )
 
 
 def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
@@ -148,6 +164,7 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
 def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> AudioTrainer:
     from hf_audio.analysis.tracked_pictures import TrackedPictures
     from hf_audio.training import AudioTrainer
+    from hf_audio.training.trial_scores import TrialScores
 
     trainer = AudioTrainer(
         model,
@@ -159,6 +176,8 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
     )
     if recipe.run.track_pictures:
         trainer.add_callback(TrackedPictures(trainer))
+    if recipe.run.trial:
+        trainer.add_callback(TrialScores(recipe.run_folder))
     trainer.train_resumable()
     return trainer
 
@@ -186,8 +205,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
         trained = train_pipeline(
             features,
             settings.classical_model,
-            settings=settings.of_svm,
-            search=settings.search,
+            settings=settings.settings,
             network=network,
             seed=seed,
             num_jobs=recipe.building.num_workers,
@@ -198,8 +216,16 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
 
 
 def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
-    """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder."""
+    """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder.
+
+    Of a trial of a search validation alone is scored, and nothing else is looked at.
+    """
     from hf_audio.analysis.evaluation import evaluate_model
+    from hf_audio.analysis.trial_report import evaluate_trial
+
+    if recipe.run.trial:
+        asked = None if recipe.classical else recipe.training.metric_for_best_model
+        return evaluate_trial(trained, trained.features, recipe.run_folder, asked)
 
     def clips_again() -> pa.Table:  # their settings were checked when features were built of them
         return corpus_clips(recipe.data, token=recipe.token, given=()).clips
@@ -212,6 +238,7 @@ def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
         command=reported_command(recipe, sys.argv[0]),
         recordings=None if recipe.stored_features else clips_again,
         token=recipe.token,
+        searched_trials=recipe.run.searched_trials,
     )
 
 
@@ -219,7 +246,7 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
     """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 
-    if not process_state().is_main_process:
+    if not process_state().is_main_process or recipe.run.trial:
         return
     folder, model_id, license = recipe.run_folder, _published_id(recipe), recipe.hub.license
     write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=license)

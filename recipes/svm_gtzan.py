@@ -1,7 +1,7 @@
 """A support vector machine a genre, on 174 classical features of GTZAN's tracks.
 
     accelerate launch recipes/svm_gtzan.py --data_dir DIR
-    accelerate launch recipes/svm_gtzan.py --data_dir DIR --search true          C and gamma by cross-validation
+    python scripts/tune.py recipes/svm_gtzan.py --space spaces/svm.yaml --data_dir DIR          C and gamma
     accelerate launch recipes/svm_gtzan.py --data_dir DIR --classical_model boosting     gradient-boosted trees
     accelerate launch recipes/svm_gtzan.py --data_dir DIR --window_s 30          one vector per track
     accelerate launch recipes/svm_gtzan.py --data_dir DIR --network RUN --network_features FEATURES

@@ -1,7 +1,7 @@
 """A support vector machine a class, on 174 classical features of IRMAS: which of 11 instruments are playing?
 
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS                       C 10, gamma scale
-    accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --search true         C and gamma by cross-validation
+    python scripts/tune.py recipes/svm_irmas.py --space spaces/svm.yaml --data_dir /data/IRMAS          C and gamma
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --classical_model boosting    gradient-boosted trees
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --step_s 3 --entropy_frame_s 0.1    and 30 entropies
     accelerate launch recipes/svm_irmas.py --demo

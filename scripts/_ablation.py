@@ -22,8 +22,10 @@ from hf_audio.figures.figures import BLUE, GREY, new_figure, png, short_name, sv
 from hf_audio.files import read_yaml, write_atomically
 from hf_audio.markdown import Markdown, code, escaped, table
 from hf_audio.metrics import METRIC_NAMES
+from hf_audio.repeated_runs import as_words
 
 BASELINE = "baseline"
+OF_JSON = {"model_options"}  # flags whose value is a mapping
 MAX_YAML_BYTES = 1 << 18
 BUSY = 0.1  # share of the machine's CPU time that others take, from which on speeds are not compared
 HEADS = ("trick", "flags", "metric", "runs", "mean", "sd", "difference", "standard error", "clips/s", "busy", "failed")
@@ -71,7 +73,9 @@ def read_tricks(path: Path) -> list[Trick]:
         raise InputError(f"{path} has no trick: expected lines such as `focal: {{loss: focal}}`")
     alone = {str(name): entry for name, entry in entries.items() if not isinstance(entry, list)}
     for name, entry in {BASELINE: shared, **alone}.items():
-        if not isinstance(entry, dict) or any(value is None or isinstance(value, dict) for value in entry.values()):
+        if not isinstance(entry, dict) or any(
+            value is None or (isinstance(value, dict) and flag not in OF_JSON) for flag, value in entry.items()
+        ):
             raise InputError(f"{path} has for {name!r} no flags: expected a mapping of their names to values")
     tricks = [Trick(BASELINE, dict(shared))]
     for name, entry in entries.items():
@@ -89,17 +93,6 @@ def _together(path: Path, name: str, parts: Sequence[Any], alone: Mapping[str, F
         for flag, value in alone[part].items():
             if found.setdefault(flag, value) != value:
                 raise InputError(f"{path}: {name!r} puts together two values of {flag}, {found[flag]} and {value}")
-    return found
-
-
-def words(flags: Flags) -> list[str]:
-    """Flags as a command line has them."""
-    found: list[str] = []
-    for name, value in flags.items():
-        if isinstance(value, list):
-            found += [f"--{name}", *map(str, value)]
-        else:  # one word: a value may look like a flag itself
-            found.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
     return found
 
 
@@ -169,7 +162,7 @@ def as_markdown(tricks: Sequence[Trick], metric: str) -> str:
     """A row for each trick: mean and standard deviation, the difference to the baseline, and its speed."""
     baseline, rows = tricks[0], []
     for trick in tricks:
-        flags = Markdown(f"`{code(shlex.join(words(trick.own if trick is not baseline else trick.flags)))}`")
+        flags = Markdown(f"`{code(shlex.join(as_words(trick.own if trick is not baseline else trick.flags)))}`")
         if trick.failed:
             rows.append([trick.name, flags, 0, Markdown(f"failed: {escaped(trick.failed)}"), "", ""])
             continue
@@ -198,7 +191,7 @@ def as_csv(tricks: Sequence[Trick], metrics: Sequence[str]) -> str:
     """A row for each trick and metric."""
     rows: list[Sequence[object]] = [HEADS]
     for trick in tricks:
-        flags = shlex.join(words(trick.flags))
+        flags = shlex.join(as_words(trick.flags))
         if trick.failed:
             rows.append([trick.name, flags, "", 0, "", "", "", "", "", "", trick.failed])
             continue

@@ -30,14 +30,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _ablation import BASELINE, OtherWork, Trick, read_machine, read_tricks, words, write_all
+from _ablation import BASELINE, OtherWork, Trick, read_machine, read_tricks, write_all
 
 from hf_audio import InputError, clear_errors
-from hf_audio.data.splits.assigning import fold_names
 from hf_audio.errors import unknown_name
 from hf_audio.files import write_json
 from hf_audio.metrics import METRIC_NAMES, main_metrics
-from hf_audio.repeated_runs import RepeatedRuns, folder_names
+from hf_audio.repeated_folds import folds_in_turn
+from hf_audio.repeated_runs import RepeatedRuns, as_words, folder_names
 from hf_audio.terminal import show
 
 OWN = {"output_dir", "features_dir", "seed", "fold", "num_folds", "test_groups", "push_to_hub"}  # given by this script
@@ -117,22 +117,7 @@ def places_of(runs: RepeatedRuns, options: argparse.Namespace) -> dict[tuple[str
     Raises:
         InputError: folds where there are none, or that are no folds.
     """
-    folds: dict[str, list[str]] = {"": []}
-    if (options.num_folds is not None or options.folds is not None) and runs.settings.stored_features:
-        raise InputError("--dataset holds features, whose split is made already: leave out --folds and --num_folds")
-    if options.num_folds is not None:
-        if options.folds is not None or options.num_folds < 2:
-            raise InputError("--num_folds draws folds, 2 or more, and --folds takes those of the corpus: give one")
-        drawn = range(1, options.num_folds + 1)
-        folds = {str(fold): [f"--num_folds={options.num_folds}", f"--fold={fold}"] for fold in drawn}
-    elif options.folds is not None:
-        known = fold_names(runs.clips)
-        for name in options.folds:
-            if name not in known:
-                raise unknown_name("fold", name, known)
-        folds = {name: [f"--fold={name}"] for name in options.folds or known}
-        if not folds:
-            raise InputError("The corpus has no folds: draw some with --num_folds 3, or leave out --folds")
+    folds = folds_in_turn(runs.settings, lambda: runs.clips, options.num_folds, options.folds)
     return {(str(seed), fold): [f"--seed={seed}", *flags] for seed in options.seeds for fold, flags in folds.items()}
 
 
@@ -144,7 +129,7 @@ def check_flags(runs: RepeatedRuns, tricks: Sequence[Trick]) -> None:
     """
     for trick in tricks:
         try:
-            runs.decides_features(words(trick.flags))
+            runs.decides_features(as_words(trick.flags))
         except InputError as error:
             if trick.name == BASELINE:
                 raise
@@ -166,7 +151,7 @@ def run_trick(
         name = "-".join([f"seed-{place[0]}", *([f"fold-{place[1]}"] if place[1] else [])])
         what = f"{trick.name}, {name.replace('-', ' ')}"
         show(what)
-        flags = [*words(trick.flags), *flags]
+        flags = [*as_words(trick.flags), *flags]
         if not runs.settings.stored_features:
             flags += [f"--features_dir={folder / 'features' / runs.decides_features(flags)}"]
         try:

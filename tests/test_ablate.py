@@ -130,7 +130,7 @@ def test_every_shipped_trick_is_a_flag_of_its_recipe(ablation, path):
     tricks = ablation.read_tricks(path)
     assert tricks[0].name == "baseline" and len(tricks) > 5
     for trick in tricks:
-        recipe = parse_recipe(values, argv=[*ablation.words(trick.flags), "--seed=1"])
+        recipe = parse_recipe(values, argv=[*repeated_runs.as_words(trick.flags), "--seed=1"])
         assert recipe.given >= trick.own.keys()
         for name, value in trick.flags.items():
             assert recipe.chosen.get(name, values.get(name)) in (value, None), trick.name

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
+        *("ranks", "starter", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
     },
     {"kinds"},
     {"data", "metrics"},
@@ -28,7 +28,8 @@ LEVELS = (
     {"recipe_repos"},
     {"recipe_features"},
     {"parsing", "stages"},
-    {"workflows", "repeated_runs"},
+    {"workflows", "repeated_runs", "repeated_folds"},
+    {"searching"},
     {"commands"},
 )
 # Inside data/, likewise.

@@ -21,7 +21,7 @@ from training_run import CLASSES, sound, tiny_model
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
 import hf_audio
-from hf_audio.classical_models.classifiers import GRIDS, MIN_LOGIT, calibrate, decision_values, fit_classifiers
+from hf_audio.classical_models.classifiers import MIN_LOGIT, calibrate, decision_values, fit_classifiers
 from hf_audio.classical_models.run_folder import MODEL_FILE, claim_folder, load_run, save_run
 from hf_audio.classical_models.training import train_pipeline
 from hf_audio.classical_models.window_vectors import Network, VectorReader, classical_vectors, join, open_network
@@ -164,17 +164,6 @@ def test_calibration_makes_probabilities_of_decision_values():
     upside_down = calibrate(ClipScores(np.arange(4000), -logits, targets), trained, several)
     np.testing.assert_array_equal(upside_down, np.tile([1.0, 0.0], (3, 1)))
     np.testing.assert_array_equal(calibrate(None, trained, several), np.tile([1.0, 0.0], (3, 1)))
-
-
-def test_search_is_on_groups_of_training_clips_alone(stored, monkeypatch):
-    monkeypatch.setitem(GRIDS, "svm", {"C": [1e-6, 10.0], "gamma": ["scale"]})
-    features = hf_audio.load_features(stored[SINGLE_LABEL, "classical"])
-    only_train = {"train": features.splits["train"]}
-    trained = train_pipeline(dataclasses.replace(features, splits=only_train), search=True, num_jobs=1)
-    assert trained.training["C"] == 10.0 and len(trained.training["search"]) == 2
-    assert trained.classifiers["bell"]["classifier"].C == 10.0
-    with pytest.raises(InputError, match="--search chooses C itself"):
-        train_pipeline(features, settings={"C": 1.0}, search=True)
 
 
 @pytest.mark.parametrize("classical_model", ["svm", "boosting"])

@@ -10,15 +10,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 from corpus_trees import irmas_tree
 from test_mixing_audio import noise, write
 
 from hf_audio import InputError, load_features, mix_clips, share_of_training
-from hf_audio.classical_models.classifiers import search_settings
-from hf_audio.classical_models.window_vectors import WindowVectors
 from hf_audio.config import DataConfig, FeatureConfig, MixingConfig
 from hf_audio.data.building.build import build_features
 from hf_audio.data.building.description import describe_build
@@ -237,14 +234,6 @@ def test_another_mixing_is_another_build(small, tmp_path):
     folder = build(tmp_path / "plain", [one for one in clips if one.clip_id != "bell/003"])
     assert "part_groups" not in load_features(folder).clips().column_names
     assert "part_groups" not in load_features(folder).splits["train"].column_names
-
-
-def test_settings_are_searched_for_without_mixtures():
-    random = np.random.default_rng(0)
-    groups, are_mixed = np.array(["a", "a", "mix/0", "mix/1"]), np.array([False, False, True, True])
-    windows = WindowVectors(random.random((4, 3)), np.eye(4, dtype=np.float32), groups, groups, np.zeros(4), are_mixed)
-    with pytest.raises(InputError, match="all are of one group"):
-        search_settings("svm", windows, LABELS, seed=0, num_jobs=1)
 
 
 def test_irmas_mixed_by_one_command_and_some_to_listen_to(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""One scikit-learn pipeline per class: made, fitted, tuned, and brought to logits."""
+"""One scikit-learn pipeline per class: made, fitted, and brought to logits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from joblib import Parallel, delayed
 from scipy.optimize import minimize_scalar
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, ParameterGrid
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -18,18 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from hf_audio.classical_models.window_vectors import WindowVectors
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.errors import InputError
-from hf_audio.metrics import ClipScores, average_per_clip, main_metrics, validation_metrics
-from hf_audio.terminal import progress
+from hf_audio.metrics import ClipScores
 
-GRIDS: dict[str, dict[str, list]] = {
-    "svm": {"C": [1.0, 10.0, 100.0], "gamma": ["scale", 1e-3, 1e-2]},
-    "boosting": {"learning_rate": [0.05, 0.1, 0.2], "max_leaf_nodes": [7, 15, 31]},
-}
-# An SVM takes time with the square of its windows, and finds the best settings on a part as well
+# An SVM takes time with the square of its windows
 MAX_WINDOWS = {"svm": 20_000, "boosting": 1_000_000}
-MAX_SEARCHED_WINDOWS = 3_000
-NUM_FOLDS = 3
 MIN_LOGIT = -10.0  # of a class without a training window
 WEAKEST, STRONGEST = 0.05, 50.0  # what decision values are multiplied with
 
@@ -39,14 +30,14 @@ Classifiers = dict[str, Pipeline]
 def new_pipeline(classical_model: str, settings: Mapping[str, Any], num_windows: int, seed: int) -> Pipeline:
     """StandardScaler and a classifier that tells one class from the rest.
 
-    "svm": SVC with a radial kernel, rare classes weighing as much as frequent ones. "boosting": 200 trees.
+    "svm": SVC with a radial kernel, rare classes weighing as much as frequent ones. "boosting": trees.
     """
     if classical_model == "svm":
         classifier = SVC(kernel="rbf", class_weight="balanced", cache_size=500, **settings)
     else:
         least = min(20, max(1, num_windows // 20))  # windows in a leaf
         classifier = HistGradientBoostingClassifier(
-            max_iter=200, min_samples_leaf=least, early_stopping=False, random_state=seed, **settings
+            min_samples_leaf=least, early_stopping=False, random_state=seed, **settings
         )
     return Pipeline([("scaler", StandardScaler()), ("classifier", classifier)])
 
@@ -89,41 +80,6 @@ def decision_values(classifiers: Classifiers, inputs: np.ndarray, labels: LabelS
         for name in labels.names
     ]
     return np.stack(columns, axis=1)
-
-
-def search_settings(
-    classical_model: str, windows: WindowVectors, labels: LabelSpace, *, seed: int, num_jobs: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The settings of GRIDS that do best in cross-validation over groups of training windows, by clip.
-
-    At most MAX_SEARCHED_WINDOWS evenly spaced windows are used; validation and test are not looked at.
-
-    Returns:
-        The best settings, and what each got.
-
-    Raises:
-        InputError: all windows are of one group.
-    """
-    windows = windows.take(np.flatnonzero(~windows.are_mixed))  # whose parts' groups may be in several folds
-    windows = windows.evenly_spaced(MAX_SEARCHED_WINDOWS)
-    num_folds = min(NUM_FOLDS, len(np.unique(windows.groups)))
-    if num_folds < 2:
-        raise InputError("--search compares groups of training clips and all are of one group: leave it out")
-    folds = list(GroupKFold(num_folds).split(windows.inputs, groups=windows.groups))
-    metric = "mean_average_precision" if labels.is_multi_label else main_metrics(labels.problem_type)[0]
-    tried = []
-    for settings in progress(list(ParameterGrid(GRIDS[classical_model])), desc=f"settings of {classical_model}"):
-        values = np.zeros(windows.targets.shape)
-        for train, held_out in folds:
-            fitted = fit_classifiers(
-                classical_model, settings, windows.take(train), labels, seed=seed, num_jobs=num_jobs
-            )
-            values[held_out] = decision_values(fitted, windows.inputs[held_out], labels)
-        clips = average_per_clip(values, windows.targets, windows.clip_keys)
-        scores = validation_metrics(labels.probabilities(clips.logits), clips.targets, labels)
-        tried.append({**settings, metric: round(scores.get(metric, 0.0), 4)})
-    best = max(tried, key=lambda one: one[metric])  # the first of equal ones
-    return {name: best[name] for name in GRIDS[classical_model]}, tried
 
 
 def calibrate(clips: ClipScores | None, classifiers: Classifiers, labels: LabelSpace) -> np.ndarray:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from hf_audio.classical_models.classifiers import (
-    GRIDS,
     MAX_WINDOWS,
     Classifiers,
     calibrate,
     decision_values,
     fit_classifiers,
-    search_settings,
 )
 from hf_audio.classical_models.window_vectors import Network, VectorReader
 from hf_audio.data.loading.features_dataset import FeatureDataset
@@ -28,7 +26,10 @@ TITLES = {
     "svm": "support vector machines with a radial kernel, one per class",
     "boosting": "gradient-boosted trees, one ensemble per class",
 }
-DEFAULTS = {"svm": {"C": 10.0, "gamma": "scale"}, "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 15}}
+DEFAULTS = {
+    "svm": {"C": 10.0, "gamma": "scale"},
+    "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 15, "max_iter": 200},
+}
 
 
 @dataclass
@@ -107,7 +108,6 @@ def train_pipeline(
     classical_model: str = "svm",
     *,
     settings: dict[str, Any] | None = None,
-    search: bool = False,
     network: Network | None = None,
     seed: int = 0,
     num_jobs: int | None = None,
@@ -118,27 +118,21 @@ def train_pipeline(
         features: of kind "classical". The mean over a window's steps is its vector, un-standardized: pipelines begin
             with a StandardScaler.
         classical model: "svm" or "boosting".
-        settings: C and gamma of an SVM, learning_rate and max_leaf_nodes of boosting, where they differ from DEFAULTS.
-        search: choose the settings by cross-validation over groups of training clips.
+        settings: of the classical model, by scikit-learn's names, where they differ from DEFAULTS.
         network: its embedding of each window is appended to the vector.
         seed: of boosting; an SVM draws nothing.
         num_jobs: threads; None takes all cores that this process may use.
 
     Raises:
-        InputError: an unknown classical model, other features, windows that do not match, no class to learn, or
-            settings given and searched for.
+        InputError: an unknown classical model, other features, windows that do not match, or no class to learn.
     """
-    if classical_model not in GRIDS:
-        raise unknown_name("classical model", classical_model, GRIDS)
-    if search and settings:
-        raise InputError(f"--search chooses {' and '.join(settings)} itself: leave out one or the other")
+    if classical_model not in DEFAULTS:
+        raise unknown_name("classical model", classical_model, DEFAULTS)
     num_jobs, labels, begun = num_jobs or usable_cores(), features.labels, time.perf_counter()
     reader = VectorReader(features, network)
     all_windows = reader.vectors("train")
     windows = all_windows.evenly_spaced(MAX_WINDOWS[classical_model])
-    settings, tried = {**DEFAULTS[classical_model], **(settings or {})}, []
-    if search:
-        settings, tried = search_settings(classical_model, windows, labels, seed=seed, num_jobs=num_jobs)
+    settings = {**DEFAULTS[classical_model], **(settings or {})}
     chosen = ", ".join(
         f"{name} {value:g}" if name != "gamma" else f"{name} {value}" for name, value in settings.items()
     )
@@ -153,10 +147,8 @@ def train_pipeline(
         "windows left out": len(all_windows) - len(windows),
         "numbers a window": windows.inputs.shape[1],
         "logits calibrated on": "validation" if validation is not None else None,
-        "settings": f"best of {len(tried)} by cross-validation over training groups" if tried else "given",
         "seconds": round(time.perf_counter() - begun, 2),
         "seed": seed,
-        "search": tried,
     }
     logits = calibrate(validation, classifiers, labels)
     return TrainedClassifiers(reader, classical_model, classifiers, logits, training)

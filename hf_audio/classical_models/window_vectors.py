@@ -34,7 +34,6 @@ class WindowVectors:
         targets: float32 `[windows, classes]`, NaN where unknown.
         clip_ids, groups: of each window.
         starts_s: float64 `[windows]`.
-        are_mixed: bool `[windows]`, whether they are of mixtures.
     """
 
     inputs: np.ndarray
@@ -42,7 +41,6 @@ class WindowVectors:
     clip_ids: np.ndarray
     groups: np.ndarray
     starts_s: np.ndarray
-    are_mixed: np.ndarray
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -143,18 +141,15 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
 def classical_vectors(features: FeatureDataset, split: str) -> WindowVectors:
     """Mean over steps of the stored features of each window, as measured."""
     kind = features.kind
-    inputs, targets, clip_ids, groups, starts_s, are_mixed = [], [], [], [], [], []
+    inputs, targets, clip_ids, groups, starts_s = [], [], [], [], []
     for row in features.splits[split]:
         inputs.append(kind.decode(row)[: row["num_frames"]].mean(axis=0))
         targets.append(features.labels.target_of(row))
         clip_ids.append(row["clip_id"])
         groups.append(row["group"])
         starts_s.append(row["start_s"])
-        are_mixed.append(bool(row.get("part_groups")))
     names = np.array(clip_ids), np.array(groups)
-    return WindowVectors(
-        np.stack(inputs), np.stack(targets), *names, np.array(starts_s, dtype=np.float64), np.array(are_mixed)
-    )
+    return WindowVectors(np.stack(inputs), np.stack(targets), *names, np.array(starts_s, dtype=np.float64))
 
 
 def join(windows: WindowVectors, found: WindowEmbeddings, source: str) -> WindowVectors:

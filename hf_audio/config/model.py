@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +113,11 @@ class ClassicalConfig:
     svm_gamma: str | None = setting(
         None, "Gamma of classical_model=svm's kernel: a number, or scale (1 / numbers a window), the default."
     )
-    search: bool = setting(
-        False, "Choose C and gamma, or boosting's learning rate and leaves, by cross-validation over training groups."
+    boosting_learning_rate: float | None = setting(
+        None, "Learning rate of classical_model=boosting: what each tree counts. Default: 0.1."
     )
+    boosting_leaves: int | None = setting(None, "Leaves of each tree of classical_model=boosting. Default: 15.")
+    boosting_trees: int | None = setting(None, "Trees per class of classical_model=boosting. Default: 200.")
     network: str | None = setting(
         None,
         "Append this network's embedding of each window: a run folder or a Hub name. It is published too.",
@@ -127,19 +130,26 @@ class ClassicalConfig:
     )
 
     @property
-    def of_svm(self) -> dict[str, Any]:
-        """What is said of C and gamma."""
-        return {key: value for key, value in {"C": self.svm_c, "gamma": self.svm_gamma}.items() if value is not None}
+    def settings(self) -> dict[str, Any]:
+        """What is said of the classical model, by scikit-learn's names."""
+        of_svm = {"C": self.svm_c, "gamma": self.svm_gamma}
+        of_boosting = {"learning_rate": self.boosting_learning_rate, "max_leaf_nodes": self.boosting_leaves}
+        found = {**of_svm, **of_boosting, "max_iter": self.boosting_trees}
+        return {name: value for name, value in found.items() if value is not None}
 
     def __post_init__(self) -> None:
         if self.classical_model not in ("svm", "boosting"):
             raise unknown_name("classical model", self.classical_model, ("svm", "boosting"))
-        if self.svm_c is not None and not self.svm_c > 0:
-            raise ValueError(f"--svm_c must be above 0, found {self.svm_c:g}")
-        if self.classical_model != "svm" and (self.svm_c is not None or self.svm_gamma is not None):
-            raise ValueError(
-                f"--svm_c and --svm_gamma are of --classical_model svm, not {self.classical_model}: leave them out"
-            )
+        for name in ("svm_c", "boosting_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"--{name} must be above 0, found {value:g}")
+        require_within(self, ("boosting_leaves",), 2)
+        require_within(self, ("boosting_trees",), 1)
+        for name in ("svm_c", "svm_gamma", "boosting_learning_rate", "boosting_leaves", "boosting_trees"):
+            of, value = name.partition("_")[0], getattr(self, name)
+            if value is not None and of != self.classical_model:
+                raise ValueError(f"--{name} is of --classical_model {of}, not {self.classical_model}: leave it out")
         if isinstance(self.svm_gamma, str) and self.svm_gamma != "scale":
             try:
                 self.svm_gamma = float(self.svm_gamma)

@@ -32,6 +32,7 @@ REPORTED_FLAGS = (
     *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
     *("gradient_checkpointing", "bf16", "fp16", "torch_compile", "seed", "data_seed"),
     *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model"),
+    "searched_trials",
 )
 
 

@@ -13,7 +13,7 @@ from hf_audio.config.features import FeatureConfig, MixingConfig
 from hf_audio.config.loss import LossConfig
 from hf_audio.config.model import ClassicalConfig, ModelConfig, PretrainingConfig
 from hf_audio.config.optimizing import OptimizingConfig
-from hf_audio.config.setting import PATH, setting
+from hf_audio.config.setting import PATH, require_within, setting
 from hf_audio.config.waveform_augment import WaveformAugmentConfig
 from hf_audio.hub_licenses import model_license
 
@@ -61,6 +61,17 @@ class RunConfig:
         "augmented, and the confusion matrix of each evaluation.",
     )
     overwrite_run: bool = setting(False, "Throw away what another run left in --output_dir.")
+    trial: bool = setting(
+        False,
+        "A trial of scripts/tune.py: it is scored on validation alone, writes its scores to trial.jsonl while it is "
+        "trained, and ends when its standard input does.",
+    )
+    searched_trials: int | None = setting(
+        None, "Of settings that a search found: how many it compared on validation, which report and card then say."
+    )
+
+    def __post_init__(self) -> None:
+        require_within(self, ("searched_trials",), 1)
 
 
 # The groups of flags that a recipe has, by their names in it: all, and those of networks alone

@@ -1,0 +1,77 @@
+"""Where values of a dimension lie on an axis of a figure: numbers by their size, choices side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hf_audio.figures.figures import short_name
+from hf_audio.searching.space import Choice, Dimension
+
+MAX_TICKS = 6
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis from 0 to 1.
+
+    Attributes:
+        name: what stands beside it.
+        is_choice: whether values lie side by side, in no order but the file's.
+        ticks, texts: places and what stands there.
+    """
+
+    dimension: Dimension
+    name: str
+    is_choice: bool
+    ticks: tuple[float, ...]
+    texts: tuple[str, ...]
+
+    def place(self, key: Any) -> float:
+        """Where a value lies."""
+        if isinstance(self.dimension, Choice):
+            return _of_choice(self.dimension.keys.index(key), len(self.dimension.keys))
+        return _of_number(float(key), self.dimension)
+
+
+def axis_of(dimension: Dimension) -> Axis:
+    """The axis of a dimension."""
+    name = short_name(dimension.name.rpartition(".")[2], 28)
+    if isinstance(dimension, Choice):
+        number = len(dimension.keys)
+        places = tuple(_of_choice(index, number) for index in range(number))
+        return Axis(dimension, name, True, places, tuple(short_name(_text(key), 12) for key in dimension.keys))
+    values = _rungs(dimension)
+    places = tuple(_of_number(value, dimension) for value in values)
+    return Axis(dimension, name, False, places, tuple(f"{value:.3g}" for value in values))
+
+
+def drawn(dimensions: Sequence[Dimension]) -> list[Axis]:
+    """The axes of dimensions that have more than one value."""
+    return [axis_of(one) for one in dimensions if len(one.ends) > 1]
+
+
+def _of_choice(index: int, number: int) -> float:
+    return (index + 0.5) / number
+
+
+def _of_number(value: float, dimension: Any) -> float:
+    low, high, value = (math.log(x) if dimension.log else x for x in (dimension.low, dimension.high, value))
+    return (value - low) / (high - low)
+
+
+def _rungs(dimension: Any) -> list[float]:
+    """Numbers to write beside the axis."""
+    if dimension.ladder and len(dimension.ladder) <= MAX_TICKS:
+        return list(map(float, dimension.ladder))
+    spaced = np.geomspace if dimension.log else np.linspace
+    found = [float(value) for value in spaced(dimension.low, dimension.high, 4)]
+    return sorted({float(round(value)) for value in found}) if dimension.is_whole else found
+
+
+def _text(key: Any) -> str:
+    return f"{key:.3g}" if isinstance(key, float) else str(key)

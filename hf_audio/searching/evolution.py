@@ -1,0 +1,62 @@
+"""CMA-ES over ranges of numbers. Its state is worked out of the stored trials each time.
+
+Optuna's own sampler keeps the state in the storage as a pickle, which would run whatever somebody put there.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hf_audio.errors import InputError
+from hf_audio.searching.space import Params, Range, Space
+from hf_audio.searching.trials import Trial
+
+SIGMA = 1 / 6  # of the unit cube, where it begins
+
+
+def drawn_by_evolution(space: Space, trials: Sequence[Trial], maximized: bool, seed: int) -> Params:
+    """The next combination, by the complete trials so far, a generation of them at a time in the order of numbers.
+
+    Args:
+        space: of ranges alone.
+        maximized: whether more is better.
+
+    Raises:
+        InputError: the package is missing.
+    """
+    try:
+        from cmaes import CMA
+    except ImportError:
+        raise InputError('--sampler cmaes needs cmaes: pip install "hf_audio[search]"') from None
+    ranges = [one for one in space.dimensions if isinstance(one, Range)]
+    drawn = zlib.crc32(f"{seed} {len(trials)}".encode())
+    bounds = np.tile([0.0, 1.0], (len(ranges), 1))
+    evolution = CMA(mean=np.full(len(ranges), 0.5), sigma=SIGMA, bounds=bounds, seed=drawn)
+    sign, size = -1.0 if maximized else 1.0, evolution.population_size
+    told = [(_position(one.params, ranges), sign * one.values[0]) for one in trials if one.state == "complete"]
+    for start in range(0, len(told) - size + 1, size):
+        evolution.tell(told[start : start + size])
+    return {one.name: _value(one, place) for one, place in zip(ranges, evolution.ask(), strict=True)}
+
+
+def _position(params: Params, ranges: Sequence[Range]) -> np.ndarray:
+    """A combination in the unit cube."""
+
+    def place(one: Range) -> float:
+        low, high, value = (math.log(x) if one.log else x for x in (one.low, one.high, params[one.name]))
+        return (value - low) / (high - low)
+
+    return np.array([place(one) for one in ranges])
+
+
+def _value(one: Range, place: float) -> Any:
+    """Of a place between 0 and 1 the number of a range, on its ladder where it has one."""
+    low, high = (math.log(x) if one.log else x for x in (one.low, one.high))
+    value = low + float(place) * (high - low)
+    value = min(one.high, max(one.low, math.exp(value) if one.log else value))
+    return min(one.ladder, key=lambda rung: abs(rung - value)) if one.ladder else value

@@ -1,0 +1,87 @@
+"""Which sampler draws the next trial, and what ends one early."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.searching.evolution import drawn_by_evolution
+from hf_audio.searching.space import Choice, Params, Space
+from hf_audio.searching.trials import Trial, key_of
+
+SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
+PRUNERS = ("median", "hyperband", "none")
+REDUCTION = 3  # of successive halving: of so many trials one goes on
+MAX_ENUMERATED = 100_000  # combinations, of which an untried one is sought
+
+
+def check_sampler(sampler: str, space: Space, num_objectives: int) -> None:
+    """Refuses a sampler that does not fit a space. Raises InputError."""
+    if sampler not in SAMPLERS:
+        raise unknown_name("sampler", sampler, SAMPLERS)
+    if sampler == "grid" and not (space.is_flat and space.size):
+        raise InputError(
+            "--sampler grid tries every combination, and this space is endless or has an `either`: list the values of "
+            "each setting, or give --sampler tpe"
+        )
+    choices = [one.name for one in space.dimensions if isinstance(one, Choice)]
+    if sampler == "cmaes" and (choices or len(space.dimensions) < 2):
+        raise InputError(
+            f"--sampler cmaes searches two ranges of numbers or more, and here {', '.join(choices) or 'one'} is not "
+            "so: write {low: ..., high: ...}, or give --sampler tpe"
+        )
+    if sampler == "cmaes" and num_objectives > 1:
+        raise InputError("--sampler cmaes has one objective: give --sampler nsga2 for several")
+
+
+def sampler_of(optuna: Any, name: str, space: Space, *, seed: int, num_trials: int, population: int) -> Any:
+    """Optuna's sampler of a name for the next trial. It draws the same whoever asks, so one that goes on repeats none.
+
+    Args:
+        optuna: the library.
+        seed: of the search.
+        num_trials: that are there already.
+        population: of NSGA-II.
+    """
+    samplers, drawn_seed = optuna.samplers, zlib.crc32(f"{seed} {num_trials}".encode())
+    if name == "grid":
+        return samplers.GridSampler({one.name: list(one.ladder) for one in space.dimensions}, seed=seed)
+    if name == "nsga2":
+        return samplers.NSGAIISampler(seed=drawn_seed, population_size=population)
+    if name == "tpe":
+        return samplers.TPESampler(seed=drawn_seed, constant_liar=True)
+    return samplers.RandomSampler(seed=drawn_seed)
+
+
+def proposed(name: str, space: Space, trials: Sequence[Trial], maximized: bool, seed: int) -> Params | None:
+    """What a sampler that is not Optuna's draws next; None of all others."""
+    return drawn_by_evolution(space, trials, maximized, seed) if name == "cmaes" else None
+
+
+def an_untried(space: Space, trials: Sequence[Trial], seed: int) -> Params | None:
+    """A combination that no trial has, drawn evenly among the first MAX_ENUMERATED; None where there is none."""
+    tried = {one.key for one in trials if one.is_tried}
+    found = itertools.islice(space.combinations(), MAX_ENUMERATED)
+    left = [params for params in found if key_of(params) not in tried]
+    return random.Random(seed).choice(left) if left else None
+
+
+def pruner_of(optuna: Any, name: str, least: int, most: int) -> Any:
+    """Optuna's pruner of a name; "halving" is successive halving.
+
+    Args:
+        optuna: the library.
+        least, most: how far a trial goes before it may be pruned, and at most.
+    """
+    pruners = optuna.pruners
+    if name == "median":
+        return pruners.MedianPruner()
+    if name == "hyperband":
+        return pruners.HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=REDUCTION)
+    if name == "halving":
+        return pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=REDUCTION)
+    return pruners.NopPruner()

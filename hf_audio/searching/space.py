@@ -1,0 +1,196 @@
+"""The space of a search: dimensions, each with the values that a flag may have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hf_audio.errors import InputError
+
+Params = dict[str, Any]  # what a trial drew, by the names of dimensions: plain values alone
+Suggest = Callable[["Choice | Range"], Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values.
+
+    Attributes:
+        name: of the dimension, unique in the space.
+        flag: what it sets, "model_options.hidden_size" for a field.
+        keys: the values as they are stored and shown: numbers, texts, and JSON of lists.
+        values: the same as flags take them.
+        options: of an `either`, the dimensions of each; empty else.
+    """
+
+    name: str
+    flag: str
+    keys: tuple[Any, ...]
+    values: tuple[Any, ...]
+    options: tuple[tuple[Choice | Range, ...], ...] = ()
+
+    def value_of(self, key: Any) -> Any:
+        """The value of a key. Raises InputError where it is none of this dimension's."""
+        for known, value in zip(self.keys, self.values, strict=True):
+            if known == key and isinstance(known, bool) == isinstance(key, bool):
+                return value
+        raise InputError(f"{self.name} is {key!r} in the stored trials, which the space does not have")
+
+    @property
+    def ladder(self) -> tuple[Any, ...]:
+        """All that can be drawn."""
+        return self.keys
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """What is tried out before the search: of choices all."""
+        return self.keys
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between two, both included.
+
+    Attributes:
+        name, flag: see Choice.
+        log: whether its logarithm is drawn evenly.
+        step: between the rungs of a ladder; None where any number will do.
+    """
+
+    name: str
+    flag: str
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers are whole."""
+        return isinstance(self.low, int)
+
+    def value_of(self, key: Any) -> Any:
+        """The value as a flag takes it. Raises InputError where it is not in the range."""
+        is_number = isinstance(key, int | float) and not isinstance(key, bool)
+        if not (is_number and self.low <= key <= self.high):
+            raise InputError(f"{self.name} is {key!r} in the stored trials, which the space does not have")
+        return int(key) if self.is_whole else float(key)
+
+    @property
+    def ladder(self) -> tuple[Any, ...] | None:
+        """All that can be drawn; None where they are endless."""
+        step = self.step or (1 if self.is_whole and not self.log else None)
+        if step is None:
+            return tuple(range(self.low, self.high + 1)) if self.is_whole else None
+        number = math.floor((self.high - self.low) / step + 1e-9) + 1
+        values = (self.low + index * step for index in range(number))
+        return tuple(int(value) if self.is_whole else round(value, 12) for value in values)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """What is tried out before the search."""
+        return self.low, self.high
+
+
+Dimension = Choice | Range
+
+
+@dataclass(frozen=True)
+class Space:
+    """All dimensions of a search, those of an `either` inside it."""
+
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def all_dimensions(self) -> list[Dimension]:
+        """Those of alternatives too."""
+        return list(_walk(self.dimensions))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every trial has every dimension."""
+        return not any(isinstance(one, Choice) and one.options for one in self.dimensions)
+
+    @property
+    def size(self) -> int | None:
+        """How many combinations there are; None where they are endless."""
+        return _size(self.dimensions)
+
+    def combinations(self) -> Iterator[Params]:
+        """Every combination, of a space that is not endless."""
+        return _combinations(self.dimensions)
+
+    def draw(self, suggest: Suggest) -> Params:
+        """What `suggest` says of each dimension, those of the chosen alternatives among them."""
+        params: Params = {}
+        _draw(self.dimensions, suggest, params)
+        return params
+
+    def flags(self, params: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+        """The flags of a trial, by what it drew.
+
+        Args:
+            given: what the recipe says already of the flags that hold JSON.
+
+        Raises:
+            InputError: a value or a dimension that the space does not have, as a changed file or journal may.
+        """
+        flags: dict[str, Any] = {}
+        known = {one.name: one for one in self.all_dimensions}
+        for name, key in params.items():
+            if name not in known:
+                raise InputError(
+                    f"The stored trials have {name!r}, which the space does not have: give another --study"
+                )
+            dimension = known[name]
+            value = dimension.value_of(key)
+            if isinstance(dimension, Choice) and dimension.options:
+                continue
+            flag, _, field = dimension.flag.partition(".")
+            if field:
+                flags.setdefault(flag, dict((given or {}).get(flag) or {}))[field] = value
+            else:
+                flags[flag] = value
+        return flags
+
+
+def _walk(dimensions: Sequence[Dimension]) -> Iterator[Dimension]:
+    for one in dimensions:
+        yield one
+        for inside in one.options if isinstance(one, Choice) else ():
+            yield from _walk(inside)
+
+
+def _size(dimensions: Sequence[Dimension]) -> int | None:
+    number = 1
+    for one in dimensions:
+        if isinstance(one, Choice) and one.options:
+            sizes = [_size(inside) for inside in one.options]
+            of_one = None if None in sizes else sum(sizes)
+        else:
+            of_one = len(one.ladder) if one.ladder else None
+        if of_one is None:
+            return None
+        number *= of_one
+    return number
+
+
+def _combinations(dimensions: Sequence[Dimension]) -> Iterator[Params]:
+    if not dimensions:
+        yield {}
+        return
+    first, rest = dimensions[0], dimensions[1:]
+    for index, key in enumerate(first.ladder):
+        inside = first.options[index] if isinstance(first, Choice) and first.options else ()
+        for of_option in _combinations(inside):
+            for of_rest in _combinations(rest):
+                yield {first.name: key, **of_option, **of_rest}
+
+
+def _draw(dimensions: Sequence[Dimension], suggest: Suggest, params: Params) -> None:
+    for one in dimensions:
+        params[one.name] = suggest(one)
+        if isinstance(one, Choice) and one.options:
+            _draw(one.options[one.keys.index(params[one.name])], suggest, params)

@@ -1,0 +1,98 @@
+"""One run of a trial in a process of its own: started, listened to, ended with the search however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_audio.files import open_for_writing, open_regular
+from hf_audio.repeated_runs import last_words
+from hf_audio.training.trial_scores import TRIAL_FILE
+
+MAX_LINE_BYTES = 1 << 20
+GENTLE_S = 5.0  # that a process has to end by itself
+
+
+class TrialProcess:
+    """A recipe that runs.
+
+    Its standard input is a pipe from here: when this process ends, by SIGKILL too, the recipe's does.
+
+    Args:
+        command: what is run; `--trial` is among its flags.
+        folder: its run folder, where it writes its scores.
+        log: where what it prints goes.
+        env: what differs in its environment.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str]) -> None:
+        self.log, self._scores, self._read = log, folder / TRIAL_FILE, 0
+        self._evaluations: list[int] = []  # their steps
+        folder.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        with open_for_writing(log, "xb") as file:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env},
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> TrialProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends it where it still runs."""
+        self._process.stdin.close()
+        if self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GENTLE_S)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def poll(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
+    def new_scores(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The evaluations since the last call: their numbers, from 1, and what the recipe wrote of them."""
+        if not self._scores.exists():
+            return
+        with open_regular(self._scores) as file:
+            file.seek(self._read)
+            for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
+                if not line.endswith(b"\n"):
+                    return  # the rest of it is still to come
+                self._read += len(line)
+                said = _parsed(line)
+                if said is None or said["step"] in self._evaluations:
+                    continue  # it went on after a kill, and evaluated once more
+                self._evaluations.append(said["step"])
+                yield len(self._evaluations), said
+
+    def why_it_failed(self) -> str:
+        """One line, by how it ended and what it printed."""
+        code, said = self._process.returncode, last_words(self.log)
+        if code < 0:
+            name = signal.Signals(-code).name
+            out_of_memory = ", as the system does where memory runs out" if name == "SIGKILL" else ""
+            return f"it was ended by {name}{out_of_memory}; the last it said: {said}"
+        return said
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line of trial.jsonl; None where it is torn, as a process leaves it that was killed."""
+    try:
+        said = json.loads(line)
+        return said if isinstance(said["step"], int) and isinstance(said["scores"], dict) else None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,265 @@
+"""What is searched and how it is drawn: files of spaces, what they refuse, samplers, the best, and figures of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_audio import InputError, parse_recipe
+from hf_audio.repeated_runs import as_words
+from hf_audio.searching import plots
+from hf_audio.searching.space import Space
+from hf_audio.searching.space_file import read_space
+from hf_audio.searching.study import Study
+from hf_audio.searching.trials import Trial, best_of
+
+ROOT = Path(__file__).parents[1]
+EITHER = "kind:\n  either:\n    plain: {}\n    focal: {loss: focal, focal_gamma: {low: 0.5, high: 4}}\n"
+MIXED = "a: [1, 2, 1e-4]\nb: {low: 1, high: 3}\nc: [[1, 2], [3]]\n"
+
+
+def space_of(text: str, tmp_path: Path) -> Space:
+    (tmp_path / "space.yaml").write_text(text)
+    return read_space(tmp_path / "space.yaml")
+
+
+def test_a_space_says_which_flags_a_trial_has(tmp_path):
+    space = space_of(MIXED + EITHER + "model_options: {dropout: [0.1], hidden_size: [8]}\n", tmp_path)
+    assert space.size is None and space_of(MIXED, tmp_path).size == 18
+    flags = space.flags(
+        {"a": 1e-4, "c": "[1, 2]", "kind": "focal", "kind.focal.loss": "focal", "kind.focal.focal_gamma": 2,
+         "model_options.dropout": 0.1},
+        {"model_options": {"num_layers": 3}},
+    )  # fmt: skip
+    assert flags == {
+        **{"a": 0.0001, "c": [1, 2], "loss": "focal", "focal_gamma": 2.0},
+        "model_options": {"num_layers": 3, "dropout": 0.1},
+    }
+    assert as_words({"x": True, "y": {"z": 1}, "w": [1, 2]}) == ["--x=true", '--y={"z": 1}', "--w", "1", "2"]
+    for params in ({"a": 3}, {"b": 9}, {"b": "2; rm"}, {"output_dir": "/"}, {"a": True}):
+        with pytest.raises(InputError, match="which the space does not"):
+            space.flags(params)  # of a journal that somebody else wrote
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "has no setting"),
+        ("a: 3", "a has 3: expected a list of values"),
+        ("a: []", "a has no value"),
+        ("a: [1, 1]", "a has a value twice"),
+        ("a: {lo: 1, high: 2}", "did you mean 'low'"),
+        ("a: {low: 1}", "must have low and high"),
+        ("a: {low: 2, high: 1}", "from 2 to 1 is no range"),
+        ("a: {low: 0, high: 1, log: true}", "is no range"),
+        ("a: {low: 1, high: 4, log: true, step: 2}", "log and step"),
+        ("a: {low: 0, high: 1000000}", "more than 100,000 steps"),
+        ("a: {either: [1, 2]}", "an `either` that is none"),
+        ("loss: [focal]\n" + EITHER, "sets loss in two places"),
+        ("a: &x [1]\nb: *x", "has an alias"),
+    ],
+)
+def test_a_space_that_is_none_is_refused_with_what_is_expected(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        space_of(text, tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "spaces").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_space_is_of_its_recipe(path):
+    name = "svm_gtzan" if path.stem in ("svm", "boosting") else "rnn_gtzan"
+    values = runpy.run_path(str(ROOT / "recipes" / f"{name}.py"))["VALUES"]
+    space = read_space(path)
+    extra = ["--classical_model", "boosting"] if path.stem == "boosting" else []
+    for index in (0, -1):
+        params = space.draw(lambda one, index=index: one.ends[index])
+        recipe = parse_recipe(values, argv=[*extra, *as_words(space.flags(params))])
+        assert {one.flag.partition(".")[0] for one in space.all_dimensions} <= recipe.given
+    assert path.stem != "gtzan_grid" or space.size == 2700
+
+
+def score(params: dict) -> float:
+    return -((math.log10(params["x"]) + 1.5) ** 2) - params.get("y", 0) ** 2
+
+
+RANGES = "x: {low: 1e-3, high: 1.0, log: true}\ny: {low: -1.0, high: 1.0}\n"
+
+
+@pytest.mark.parametrize(("sampler", "number", "least"), [("tpe", 24, -0.2), ("cmaes", 30, -0.05), ("random", 8, -9)])
+def test_samplers_find_the_place_and_repeat_nothing_when_they_go_on(tmp_path, sampler, number, least):
+    space, journal = space_of(RANGES, tmp_path), str(tmp_path / "journal.log")
+    for index in range(number):
+        if index % 6 == 0:  # another process, as after a kill
+            study = Study(journal, "s", space, [True], sampler=sampler)
+        trial = study.ask()
+        study.complete(trial.number, [score(trial.params)])
+    trials = study.trials()
+    assert len({trial.key for trial in trials if trial.is_tried}) == number == sum(one.is_tried for one in trials)
+    (best,) = best_of(trials, [True])
+    assert best.values[0] >= least
+    assert set(study.importances()) == {"x", "y"}
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, sampler):
+    space, journal = space_of(MIXED, tmp_path), str(tmp_path / "journal.log")
+    studies = [Study(journal, "s", space, [True], sampler=sampler) for _ in range(2)]
+    for index in range(18):
+        trial = studies[index % 2].ask()
+        if index % 5 == 4:
+            studies[index % 2].fail(trial.number, "crashed")
+        else:
+            studies[index % 2].complete(trial.number, [float(trial.params["b"])])
+    assert studies[0].ask() is studies[1].ask() is None, "all were tried"
+    assert len({one.key for one in studies[0].trials() if one.is_tried}) == 18
+
+
+def test_what_a_killed_process_left_is_mended_and_a_lost_trial_is_tried_anew(tmp_path):
+    space, journal = space_of(RANGES, tmp_path), tmp_path / "journal.log"
+    lost = Study(str(journal), "s", space, [True]).ask()
+    with journal.open("a") as file:
+        file.write('{"op_code": 4, "stu')  # killed while it wrote
+    study = Study(str(journal), "s", space, [True])
+    study.again(lost)
+    again = study.ask()
+    assert again.params == lost.params and again.number != lost.number
+    study.complete(again.number, [1.0])
+    study.complete(again.number, [2.0])  # said twice: the first counts
+    assert [one.is_tried for one in study.trials()] == [False, True] and study.trials()[1].values == (1.0,)
+    (tmp_path / "none.log").write_text("no journal\n")
+    with pytest.raises(InputError, match="The study 's' cannot be opened"):
+        Study(str(tmp_path / "none.log"), "s", space, [True])
+    with pytest.raises(InputError, match=r"--storage mysql://\.\.\. cannot be opened") as caught:
+        Study("mysql://me:secret@localhost/x", "s", space, [True])
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_and_several_objectives_give_a_front(tmp_path):
+    space = space_of(RANGES, tmp_path)
+    study = Study(f"sqlite:///{tmp_path}/s.db", "s", space, [True, False], sampler="nsga2", population=4)
+    for _ in range(9):
+        trial = study.ask()
+        study.complete(trial.number, [score(trial.params), trial.params["x"]])
+    front = best_of(study.trials(), study.maximized)
+    scored = [one.values for one in study.trials() if one.values]
+    for one in front:
+        assert not any(better > one.values[0] and cheaper < one.values[1] for better, cheaper in scored)
+    assert [one.values for one in front] == sorted((one.values for one in front), reverse=True)
+    drawn = plots.pareto_front(study.trials(), ["score", "cost"], study.maximized)
+    line = drawn.axes[0].lines[0]
+    assert sorted(zip(line.get_ydata(), line.get_xdata(), strict=True)) == sorted(one.values for one in front)
+    with pytest.raises(InputError, match="give another --study"):
+        Study(f"sqlite:///{tmp_path}/s.db", "s", space, [True])
+    for sampler, text, message in (
+        ("grid", RANGES, "endless"),
+        ("cmaes", MIXED, "a, c is not so"),
+        ("tpy", "", "'tpe'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Study(str(tmp_path / "j"), "s", space_of(text or RANGES, tmp_path), [True], sampler=sampler)
+
+
+@pytest.mark.parametrize(("pruner", "ended"), [("median", 3), ("halving", 1), ("hyperband", 1), ("none", None)])
+def test_pruners_end_what_is_worse_than_others_were(tmp_path, pruner, ended):
+    study = Study(str(tmp_path / "j"), "s", space_of(RANGES, tmp_path), [True], pruner=pruner, resources=(1, 9))
+    for number in range(12):
+        trial = study.ask()
+        asked = [study.report(trial.number, step, 0.1 * step if number < 11 else 0.0) for step in range(1, 10)]
+        study.complete(trial.number, [0.9]) if number < 11 else study.prune(trial.number)
+    assert (True in asked) == (ended is not None)
+    assert study.trials()[-1].state == "pruned"
+
+
+def test_figures_show_every_trial_of_any_space(tmp_path):
+    space = space_of(MIXED + EITHER, tmp_path)
+    drawn = list(space_of(MIXED, tmp_path).combinations())
+    trials = [
+        Trial(number, "complete", (number / 20,), {**params, "kind": "plain"}, duration_s=1.0)
+        for number, params in enumerate(drawn)
+    ]
+    trials[3:5] = [Trial(3, "pruned", (0.1,), drawn[3]), Trial(4, "failed", (), drawn[4], duration_s=2.0)]
+    complete = [one for one in trials if one.state == "complete"]
+    panels = plots.slices(trials, space, "accuracy").axes
+    titles = [panel.get_xlabel() for panel in panels if panel.get_visible()]
+    assert titles == ["a", "b", "c", "kind", "focal_gamma"]
+    assert len(panels[1].collections[0].get_offsets()) == len(complete)
+    lines = plots.parallel_coordinates(trials, space, "accuracy", True).axes[0].lines
+    assert len(lines) == len(complete) + 5, "and an axis for each setting"
+    assert len(plots.history(trials, "accuracy", True).axes[0].collections) == 2
+    assert plots.contour(trials, space, ["b", "a"], "accuracy").axes[0].get_xlabel() == "b"
+    assert plots.contour(trials, space, ["b", "kind.focal.focal_gamma"], "accuracy") is None
+    assert len(plots.durations(trials).axes[0].containers) == 2
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """What scripts/tune.py says of a command line."""
+
+    def say(space: str, *flags: str, recipe: str = "cnn_folder") -> str:
+        (tmp_path / "space.yaml").write_text(space)
+        argv = [
+            "tune.py",
+            str(ROOT / "recipes" / f"{recipe}.py"),
+            "--space",
+            "space.yaml",
+            "--data_dir",
+            "none",
+            *flags,
+        ]
+        monkeypatch.setattr(sys, "argv", argv)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InputError) as caught:
+            runpy.run_path(str(ROOT / "scripts" / "tune.py"))["main"]()
+        return str(caught.value)
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("space", "flags", "message"),
+    [
+        ("learning_rat: [1e-3]", (), "did you mean '--learning_rate'?"),
+        ("model_options: {dropuot: [0.1]}", (), "'dropout'"),
+        ("warmup_steps: [0.1, -3]", (), "space.yaml, with warmup_steps -3: --warmup_steps must be 0 or more"),
+        ("focal_gamma: {low: 1, high: 2}", (), "--focal_gamma would do nothing here"),
+        ("output_dir: [a]", (), "searches --output_dir, which this script gives"),
+        ("train_fraction: [0.5]", ("--fidelity", "train_fraction"), "which --fidelity or --folds gives"),
+        ("seed: [1]", ("--objectives", "parameters"), "asks for no quality"),
+        ("seed: [1]", ("--objectives", "accurcy"), "did you mean 'accuracy'"),
+        ("seed: [1]", ("--objectives", "score", "milliseconds", "--jobs", "2"), "trials at once slow each other"),
+        ("seed: [1]", ("--objectives", "score", "parameters", "--pruner", "median"), "pruned by one score"),
+        ("seed: [1]", ("--pruner", "hyperband", "--max_steps", "3"), "here there are none"),
+        ("seed: [1]", ("--trials", "0"), "--trials must be 1 or more"),
+        ("seed: [1]", ("--sampler", "tpee"), "did you mean 'tpe'"),
+        ("seed: [1]", ("--push_to_hub",), "--push_to_hub is given to each trial"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_first_trial(refused, tmp_path, space, flags, message):
+    assert message in refused(space, *flags)
+    assert not (tmp_path / "found").exists()
+
+
+def test_trials_of_classical_models_have_no_epochs(refused):
+    said = refused("svm_c: [1.0]", "--fidelity", "epochs", "--corpus", "folder", recipe="svm_gtzan")
+    assert "here there are none" in said
+    assert "give score milliseconds" in refused(
+        "svm_c: [1.0]", "--objectives", "score", "parameters", recipe="svm_gtzan"
+    )
+    assert "is of --classical_model boosting" in refused("boosting_leaves: [4]", recipe="svm_gtzan")
+
+
+def test_a_torn_or_repeated_line_of_a_trial_is_no_score(tmp_path):
+    from hf_audio.searching.trial_process import TrialProcess
+
+    lines = [{"step": 3, "main": "accuracy", "scores": {"accuracy": 0.5}}, {"step": 3, "scores": {}}, {"step": "x"}]
+    (tmp_path / "trial.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\nno\n{"step": 6, "sc')
+    with TrialProcess([sys.executable, "-c", "input()"], tmp_path, tmp_path / "log", {}) as process:
+        assert [number for number, _ in process.new_scores()] == [1]
+        with (tmp_path / "trial.jsonl").open("a") as file:
+            file.write('ores": {"accuracy": 1}}\n')
+        assert [(number, said["step"]) for number, said in process.new_scores()] == [(2, 6)]
+    assert process.poll() is not None, "its standard input was closed"
