@@ -76,6 +76,7 @@ _HOME_OF = {
     "evaluate_model": "analysis.evaluation",
     "leak_report": "leakage.report",
     "draw_features": "analysis.data_figures",
+    "write_embedding_map": "label_quality.embedding_map",
     "augmentation_for": "augment",
     "write_dataset_card": "publishing.dataset_card",
     "write_model_card": "publishing.model_card",

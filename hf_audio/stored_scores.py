@@ -1,9 +1,11 @@
 """What a model said of each clip and each window of a run, as Parquet beside its report: exact, and read by anything.
 
-    RUN/scores/clips.parquet      clip_id, group, split, num_windows, labels, unknown, decided, "logit: CLASS" ...
+    RUN/scores/clips.parquet      clip_id, group, split, num_windows, labels, unknown, decided, "about: FACT" ...,
+                                  "logit: CLASS" ...
     RUN/scores/windows.parquet    clip_id, split, start_s, "logit: CLASS" ...
 
 `labels`, `unknown` and `decided` are lists of class names: what is true, of what nothing is known, what the model says.
+Facts are how long a clip is, `duration_s`, and metadata of the corpus, null where they are not known.
 Logits of windows are the model's float32; those of clips are their mean, float64, of which every number of the report
 follows. Classes in their order, the task and the threshold stand in the schema's metadata. To have a CSV:
 
@@ -19,9 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hf_audio.data.feature_format import MAX_METADATA_COLUMNS, METADATA_TYPES
 from hf_audio.data.foreign.parquet import PLAIN_ENCODINGS
+from hf_audio.data.index.columns import places_of
 from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import MAX_TABLE_BYTES, atomic_file, open_regular
@@ -30,7 +35,7 @@ from hf_audio.predictions import WindowEmbeddings
 from hf_audio.privacy import require_no_token
 
 FOLDER, CLIPS, WINDOWS = "scores", "clips.parquet", "windows.parquet"
-LOGIT = "logit: "
+LOGIT, ABOUT = "logit: ", "about: "
 FACTS = b"hf_audio"
 NAMES = pa.list_(pa.string())
 OF_CLIPS = {
@@ -38,6 +43,7 @@ OF_CLIPS = {
     "num_windows": pa.int32(),
     **dict.fromkeys(("labels", "unknown", "decided"), NAMES),
 }
+TYPE_NAMES = {kind: name for name, (kind, _) in METADATA_TYPES.items()}
 OF_WINDOWS = {"clip_id": pa.string(), "split": pa.string(), "start_s": pa.float64()}
 
 
@@ -50,6 +56,8 @@ class StoredScores(NamedTuple):
         logits: float64 `[clips, classes]`.
         labels: the classes, in the order of the logits.
         evaluated_split: the one that the report is about.
+        threshold: of multi-label decisions; None of others.
+        about: a row for each clip, with what else is known of it: duration_s and metadata, as far as the file has them.
     """
 
     clip_ids: list[str]
@@ -61,6 +69,8 @@ class StoredScores(NamedTuple):
     logits: np.ndarray
     labels: LabelSpace
     evaluated_split: str
+    threshold: float | None
+    about: pa.Table
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -69,13 +79,20 @@ class StoredScores(NamedTuple):
 
 
 def write_scores(
-    run_folder: Path, scores: Mapping[str, WindowScores], labels: LabelSpace, threshold: float, evaluated_split: str
+    run_folder: Path,
+    scores: Mapping[str, WindowScores],
+    labels: LabelSpace,
+    threshold: float,
+    evaluated_split: str,
+    about: pa.Table | None = None,
 ) -> None:
     """Writes both files, whole or not at all.
 
     Args:
         scores: of each split.
         threshold: of multi-label decisions.
+        about: a row for each clip, and perhaps for others: clip_id, and what else is known of it in columns of
+            METADATA_TYPES.
 
     Raises:
         InputError: a clip's or group's name holds a token.
@@ -89,9 +106,13 @@ def write_scores(
         "evaluated_split": evaluated_split,
     }
     clips = pa.concat_tables(_clip_table(split, one, labels, threshold) for split, one in scores.items())
+    if about is not None:
+        facts["about"] = {name: TYPE_NAMES[about[name].type] for name in about.column_names if name != "clip_id"}
+        clips = _with_facts(clips, about)
     windows = pa.concat_tables(_window_table(split, one, labels) for split, one in scores.items())
-    for name, table in ((WINDOWS, windows), (CLIPS, clips)):
-        _write(folder / name, table, facts, ("clip_id", "group") if name == CLIPS else ())
+    _write(folder / WINDOWS, windows, {name: told for name, told in facts.items() if name != "about"}, ())
+    texts = [one.name for one in clips.schema if one.name.startswith(ABOUT) and one.type == pa.string()]
+    _write(folder / CLIPS, clips, facts, ("clip_id", "group", *texts))
 
 
 class StoredLogits(NamedTuple):
@@ -164,13 +185,16 @@ def read_scores(path: str | Path) -> StoredScores:
     logits = np.stack([table[LOGIT + name].to_numpy() for name in labels.names], axis=1)
     columns = {name: table[name].to_pylist() for name in OF_CLIPS}
     names = [columns[name] for name in ("clip_id", "group", "split", "labels", "unknown", "decided")]
-    return StoredScores(*names, logits, labels, facts["evaluated_split"])
+    threshold = facts.get("decision_threshold") if labels.is_multi_label else None
+    about = pa.table({name: table[ABOUT + name] for name in _about(facts)})
+    return StoredScores(*names, logits, labels, facts["evaluated_split"], threshold, about)
 
 
 def _write(path: Path, table: pa.Table, facts: Mapping[str, Any], names: Sequence[str]) -> None:
     """A table with what it says of itself; the columns of `names` hold names that people gave."""
     written = json.dumps(facts, ensure_ascii=False).encode()
-    for text in (*("\n".join(table[column].unique().to_pylist()).encode() for column in names), written):
+    texts = ("\n".join(table[column].unique().drop_null().to_pylist()).encode() for column in names)
+    for text in (*texts, written):
         require_no_token(text, str(path))
     with atomic_file(path) as file:  # not packed, so that a file is as large as what it holds
         pq.write_table(table.replace_schema_metadata({FACTS: written}), file, compression="none", use_dictionary=False)
@@ -189,9 +213,10 @@ def _read(
         try:
             parquet = pq.ParquetFile(file)
             labels, facts = _facts(parquet.schema_arrow)
-            _check(parquet, {**own, **_logit_columns(labels, kind)})
+            known = {ABOUT + name: METADATA_TYPES[one][0] for name, one in _about(facts).items()}
+            _check(parquet, {**own, **known, **_logit_columns(labels, kind)})
             table = parquet.read(use_threads=False)
-            if any(column.null_count for column in table.columns):
+            if any(table[name].null_count for name in table.column_names if name not in known):
                 raise ValueError("it has empty values")
             if not all(np.isfinite(table[LOGIT + name].to_numpy()).all() for name in labels.names):
                 raise ValueError("it has infinite values")
@@ -228,6 +253,25 @@ def _table(
     arrays = [pa.array(values, type=one) for values, one in zip(columns, own.values(), strict=True)]
     arrays += [pa.array(np.ascontiguousarray(column), type=kind) for column in logits.T]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _with_facts(clips: pa.Table, about: pa.Table) -> pa.Table:
+    """The clips with what is known of them in front of the logits."""
+    rows = pa.array(places_of(clips["clip_id"], about["clip_id"].to_pylist()))
+    rows = pc.if_else(pc.less(rows, 0), None, rows)
+    place = len(OF_CLIPS)
+    for name in (name for name in about.column_names if name != "clip_id"):
+        clips = clips.add_column(place, ABOUT + name, about[name].take(rows))
+        place += 1
+    return clips
+
+
+def _about(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The facts that a file says it has of its clips, with the names of their types."""
+    about = facts.get("about", {})
+    if len(about) > MAX_METADATA_COLUMNS or not all(kind in METADATA_TYPES for kind in about.values()):
+        raise ValueError("its facts of clips are of no known type")
+    return about
 
 
 def _logit_columns(labels: LabelSpace, kind: pa.DataType) -> dict[str, pa.DataType]:

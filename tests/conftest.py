@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from forks import Forks
 from hub_server import Hub
+
+# Python's collector of cycles goes through torch's and transformers' objects again and again: a fifth of the time
+gc.set_threshold(50_000, 20, 50)
 
 assert "huggingface_hub" not in sys.modules, "HF_ENDPOINT must be set before huggingface_hub is imported"
 
@@ -114,6 +118,17 @@ def forks_without_hf_audio(tmp_path_factory: pytest.TempPathFactory):
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     env |= {"HF_HOME": str(tmp_path_factory.mktemp("elsewhere") / "hf_home")}
     with Forks(*modules, without=["hf_audio"], env=env) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real Chromium that opens pages of this disk: see browser.py; tests that need it are skipped without one."""
+    import browser
+
+    if browser.chromium() is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with browser.Chromium.start() as started:
         yield started
 
 

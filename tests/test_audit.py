@@ -17,8 +17,10 @@ import soundfile
 from hf_audio.audit import workers
 from hf_audio.audit.fact_store import FactStore
 from hf_audio.audit.findings import Finding, audit_clips, usable_clips
-from hf_audio.audit.page import MAX_ROWS, audit_corpus
+from hf_audio.audit.page import MAX_CLIPS, audit_corpus
 from hf_audio.corpora.folder import index
+from hf_audio.data.index.label_overrides import correct_labels
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, index_of, rows_of
 from hf_audio.errors import InputError
 
@@ -249,22 +251,42 @@ def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
     rows = list(csv.DictReader((tmp_path / "out/audit/audit.csv").open(encoding="utf-8")))
     assert [Finding(**row) for row in rows] == findings and len(findings) == 4
     page = (tmp_path / "out/audit/index.html").read_text(encoding="utf-8")
-    assert "http" not in page and "<b>" not in page
-    sources = re.findall(r'<audio controls preload="none" src="([^"]+)"', page)
+    assert "http://" not in page and "https://" not in page and "<b>" not in page and str(tmp_path) not in page
+    sources = re.findall(r'"address":"([^"]+)"', page)
     assert len(sources) == 5 and all((tmp_path / "out/audit" / unquote(source)).is_file() for source in sources)
     assert page.count("data:image/png;base64,") == 1, "broken files have no plot"
+    assert page.count('"drops":true') == 4, "what is broken or a copy"
     assert "broken            error           3" in (said := capsys.readouterr().out)
     assert "3 of 7 clips without a finding" in said
+
+
+def test_what_is_useless_can_be_dropped_from_the_page(tmp_path, browser):
+    root = class_folders(tmp_path / "recordings")
+    audit_corpus("folder", root, tmp_path / "out", num_workers=1)
+    page = browser.open(tmp_path / "out/index.html")
+    page.value("find('#tag').value = 'broken'; find('#tag').dispatchEvent(new Event('input'))")
+    page.click("#accept-all")
+    page.value("find('#tag').value = 'leak'; find('#tag').dispatchEvent(new Event('input'))")
+    page.click("tbody tr:not([hidden])")
+    assert page.value("document.querySelectorAll('#sounds audio').length") == 2, "the copy and what it is a copy of"
+    page.press("s")
+    page.click("#download")
+    clips = index(root)
+    names = LabelSpace(tuple(sorted({one.labels[0] for one in rows_of(clips)})), "single_label_classification")
+    left = correct_labels(clips, names, page.downloaded()).clips["clip_id"].to_pylist()
+    assert left == ["ü & <b>0/a #1 %20.wav", "ü & <b>0/copy.flac", "ü & <b>2/a #1 %20.wav"]
+    assert page.complaints == []
+    page.close()
 
 
 def test_a_page_stays_small(tmp_path):
     root = tmp_path / "recordings" / "x"
     root.mkdir(parents=True)
-    for number in range(MAX_ROWS + 7):
+    for number in range(MAX_CLIPS + 7):
         (root / f"{number}.wav").write_bytes(b"?")
-    assert len(audit_corpus("folder", root.parent, tmp_path / "out", num_workers=1)) == MAX_ROWS + 7
+    assert len(audit_corpus("folder", root.parent, tmp_path / "out", num_workers=1)) == MAX_CLIPS + 7
     page = (tmp_path / "out/index.html").read_text()
-    assert page.count("<audio") == MAX_ROWS and "7 more in audit.csv" in page and len(page) < 200_000
+    assert page.count('"address":') == MAX_CLIPS and "7 more clips are in audit.csv" in page and len(page) < 200_000
 
 
 def test_the_script(tmp_path, forks):

@@ -96,7 +96,7 @@ def test_a_page_plays_what_was_found_in_a_dataset(clips, hub, tmp_path, monkeypa
     shown = capsys.readouterr().out
     assert "Read the dataset alice/page at commit" in shown and "broken            error           1" in shown
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
-    sources = set(re.findall(r'src="(recordings/[^"]+)"', page))
+    sources = set(re.findall(r'"address":"(recordings/[^"#]+)"', page))
     assert "Audit of alice/page" in page and len(sources) == 4
     assert "the first 4 that can be played were taken out, at most 4" in page
     found = {name: soundfile.info(tmp_path / "out" / name).format for name in sources}

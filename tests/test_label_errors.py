@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import re
 import runpy
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -31,8 +31,8 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.label_quality.clip_vectors import ClipTable
 from hf_audio.label_quality.errors import MIN_AGREEMENT, _errors_of_each_class, _errors_of_one_label, out_of_fold
 from hf_audio.label_quality.override_comparison import compare_runs, without_test_clips
-from hf_audio.label_quality.page import _sounds
 from hf_audio.label_quality.planted_errors import find_planted_errors, plant
+from hf_audio.label_quality.sounds import sound_addresses
 from hf_audio.metrics import WindowScores
 from hf_audio.stored_scores import write_scores
 
@@ -158,10 +158,12 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
 
     page = (out / "index.html").read_text(encoding="utf-8")
     assert f"{len(rows)} labels of {folder.parent.name} that are probably wrong" in page
-    assert page.count("<tr data-tags=") == len(rows) and "http" not in page, "nothing is loaded from elsewhere"
-    sounds = re.findall(r'<audio[^>]* src="([^"]+)"', page)
-    assert len(sounds) == len(rows) and all((out / unquote(sound)).is_file() for sound in sounds)
-    plots = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    cases = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page)[1])["cases"]
+    assert [one["id"] for one in cases] == [row["clip_id"] for row in rows]
+    assert "http://" not in page and "https://" not in page and str(tmp_path) not in page
+    assert all((out / unquote(sound["address"])).is_file() for one in cases for sound in one["sounds"])
+    assert all(len(one["sounds"]) == 1 for one in cases)
+    plots = [one["plot"].removeprefix("data:image/png;base64,") for one in cases if one["plot"]]
     assert len(plots) == 3
     assert Image.open(io.BytesIO(base64.b64decode(plots[0]))).height == 128
 
@@ -172,17 +174,44 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
     assert len(still_wrong) < 0.3 * len(wrong & checked)
 
 
+def test_what_is_decided_on_the_page_trains(one_label, browser, tmp_path):
+    folder, _, _ = one_label
+    features = load_features(folder)
+    found = find_label_errors(features)
+    write_label_errors(found, features, tmp_path, data_dir=folder.parent / "my corpus", least_confidence=0.6)
+    page = browser.open(tmp_path / "index.html")
+    page.press(" ")
+    page.until("document.querySelector('#sounds audio').duration === 0.5")
+    page.press("g")  # the first is right after all
+    page.value("find('#surely').value = '0.6'")
+    page.click("#accept-all")
+    page.click("#download")
+    table = page.downloaded()
+    given, sure = found.errors[0].row["clip_id"], read_clip_labels(tmp_path / "overrides.csv")
+    expected = sure | {given: read_clip_labels(folder)[given]}
+    assert {name: one.labels for name, one in read_clip_labels(table).items()} == {
+        name: one.labels for name, one in expected.items()
+    }
+    assert compare_overrides(features, table, seeds=2).is_noise
+    assert page.complaints == []
+    page.close()
+
+
 def test_the_page_plays_the_file_of_the_clip_or_none(tmp_path):
     files = ("a#1.wav", "a.wav", "x/b.wav", "y/b.wav", "c.wav")
     for name in files:
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / name).write_bytes(b"")
     clip_ids = ("a#1.wav", "a#1.wav#0-2", "a.wav#0-2", "b", "c", "gone")
-    errors = [SimpleNamespace(row={"clip_id": name, "start_s": 0.0, "end_s": None}) for name in clip_ids]
-    played = {name: unquote(str(one)) for name, one in _sounds(errors, tmp_path / "data", tmp_path).items()}
+    rows = [{"clip_id": name, "start_s": 0.0, "end_s": None} for name in clip_ids]
+    played = {name: unquote(one) for name, one in sound_addresses(rows, tmp_path / "data", tmp_path).items()}
     assert set(played) == {"a#1.wav", "a#1.wav#0-2", "a.wav#0-2", "c"}, "b is in two folders: neither is played"
-    assert "data/a#1.wav" in played["a#1.wav"] and "data/a#1.wav" in played["a#1.wav#0-2"]
-    assert "data/a.wav" in played["a.wav#0-2"] and "data/c.wav" in played["c"]
+    assert played["a#1.wav"] == played["a#1.wav#0-2"] == "data/a#1.wav"
+    assert played["a.wav#0-2"] == "data/a.wav" and played["c"] == "data/c.wav"
+    (tmp_path / "data" / "labels.csv").write_text("path,label")
+    assert sound_addresses(rows, tmp_path / "data" / "labels.csv", tmp_path).keys() == played.keys()
+    with pytest.raises(InputError, match=r"--data_dir .*gone does not exist: name the folder of the recordings"):
+        sound_addresses(rows, tmp_path / "gone", tmp_path)
 
 
 def test_predictions_of_runs_judge_what_they_tested_on(one_label, tmp_path):

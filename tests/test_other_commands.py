@@ -95,12 +95,13 @@ def test_a_model_is_evaluated_on_features(tiny_features, tiny_folders, tmp_path,
     save_model(tiny_model(tiny_features), tmp_path / "model")
     save_extractor(tiny_features.extractor, tmp_path / "model")
     write_usage(tmp_path / "model", Usage(None, WINDOW_S, WINDOW_S))
-    output = tmp_path / "scores.json"
-    evaluate.main([str(tmp_path / "model"), str(tiny_folders[SINGLE_LABEL]), "--output", str(output)])
+    folder = tmp_path / "evaluation"
+    flags = ["--model", str(tmp_path / "model"), "--dataset", str(tiny_folders[SINGLE_LABEL])]
+    evaluate.main([*flags, "--output_dir", str(folder)])
     found = Predictor.load(str(tmp_path / "model")).scores(tiny_features, "test")
     accuracy = float((found.logits.argmax(axis=1) == found.targets.argmax(axis=1)).mean())
-    assert json.loads(output.read_text())["accuracy"] == pytest.approx(accuracy)
+    assert json.loads((folder / "report.json").read_text())["models"]["model"]["metrics"]["accuracy"][
+        "value"
+    ] == pytest.approx(accuracy)
     said = capsys.readouterr().out
-    with pytest.raises(InputError, match="There is no folder"):  # before a model is loaded
-        evaluate.main(["none", "none", "--output", str(tmp_path / "none" / "scores.json")])
     assert f"{len(found)} clips of test" in said and f"{accuracy:.3f}" in said and "| bell" in said

@@ -131,6 +131,7 @@ def test_hashed_noise_is_even_and_independent_of_its_neighbours():
     shifted = torch.corrcoef(torch.stack([*noise, noise[0].roll(1), noise[0].roll(128)])) - torch.eye(6)
     assert shifted.abs().max() < 5 / 200, "five deviations"
     torch.testing.assert_close(uniform_noise(torch.tensor([2.0]), 100)[0], noise[2, :100], rtol=0, atol=0)
+    assert uniform_noise(torch.tensor([13_419_882]), 36_000).max() < 1  # of which one was 1, and normal noise infinite
 
 
 def test_masks_stay_short_in_short_windows():

@@ -24,7 +24,7 @@ def test_a_wheel_is_whole(tmp_path):
     own = {path.relative_to(ROOT) for path in (ROOT / "hf_audio").rglob("*") if path.is_file()}
     wanted = {path for path in own if "__pycache__" not in path.parts and not path.name.startswith(".")}
     assert wanted == {path.relative_to(target) for path in (target / "hf_audio").rglob("*") if path.is_file()}
-    assert {path.suffix for path in wanted} >= {".py", ".md", ".csv", ".html"}
+    assert {path.suffix for path in wanted} >= {".py", ".md", ".csv", ".html", ".js", ".typed"}
 
     (entry,) = target.glob("*.dist-info/entry_points.txt")
     assert "hf-audio = hf_audio.commands.main:main" in entry.read_text()

@@ -20,7 +20,9 @@ from hf_audio.analysis.plots import write_plots
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
 from hf_audio.baselines import linear_scores, prior_scores
 from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.about_clips import about_stored_clips
 from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.loading.training_digests import write_training_data
 from hf_audio.errors import InputError
 from hf_audio.kinds import STORED_SOUND
 from hf_audio.metrics import (
@@ -81,7 +83,8 @@ def evaluate_model(
     token: str | bool | None = None,
     searched_trials: int | None = None,
 ) -> dict[str, Any]:
-    """Scores a trained model on validation and test, and writes report.json, scores/ and plots/.
+    """Scores a trained model on validation and test, and writes report.json, scores/, plots/ and
+    training_data.parquet.
 
     Every process must call it, since all of them predict; the first one writes, prints the summary and returns the
     report, the others wait for it and return an empty dict. Where the run folder holds the model, its config.json gets
@@ -125,7 +128,8 @@ def evaluate_model(
         report["by_corpus"] = scores_by_corpus(scores[splits[-1]], features, threshold)
         of_corpora = corpus_note(report["by_corpus"], features.labels.problem_type)
         report["notes"] = [*of_corpora, *_search_note(searched_trials), *_notes(report)]
-        write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1])
+        about = pa.concat_tables([about_stored_clips(features, split) for split in splits])
+        write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1], about)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
         show(summary(report))
     wait_for_everyone()
@@ -276,6 +280,7 @@ def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, feature
         split=split,
     )
     write_usage(folder, Usage.of_features(features.manifest, result.get("threshold")))
+    write_training_data(folder, features)
     text = json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False, default=str)
     write_published(folder / "report.json", text + "\n")
     return json.loads(text)

@@ -108,8 +108,13 @@ def audit_clips(
 
 def usable_clips(clips: pa.Table, findings: Sequence[Finding]) -> pa.Table:
     """The clips that can be decoded, of copies the first one only."""
-    dropped = {one.clip_id for one in findings if one.finding in ("broken", "silent") or one.other}
+    dropped = {one.clip_id for one in findings if is_useless(one)}
     return clips.filter(pc.invert(is_one_of(clips["clip_id"], dropped)))
+
+
+def is_useless(finding: Finding) -> bool:
+    """Whether the clip cannot be decoded or is a copy of another."""
+    return finding.finding in ("broken", "silent") or bool(finding.other)
 
 
 def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The report of an audit: a CSV with one row per finding, and a page to listen to what was found."""
+"""The report of an audit: a CSV with one row per finding, and a page to listen to what was found and judge it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from markupsafe import Markup
 
 from hf_audio.audit.fact_store import FactStore
-from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, usable_clips
+from hf_audio.audit.findings import SEVERITIES, Finding, audit_clips, is_useless, usable_clips
 from hf_audio.audit.to_listen import FOLDER, MAX_TAKEN, playable
 from hf_audio.config import DataConfig
 from hf_audio.data.index.columns import is_file, require_files
 from hf_audio.data.index.table import Clip, rows_of
 from hf_audio.data.tables import csv_text
 from hf_audio.errors import InputError
-from hf_audio.figures.page import Row, Table, inline_plot, lines, page, player
+from hf_audio.figures.addresses import png_address, sound_address
+from hf_audio.figures.workbench import Case, Judged, workbench_page
 from hf_audio.files import write_atomically
 from hf_audio.gray_images import gray_png
 from hf_audio.preparation.read_corpora import read_corpus
 from hf_audio.preparation.sources import require_one_source
-from hf_audio.privacy import public_name
+from hf_audio.privacy import public_name, public_value
 from hf_audio.terminal import show
 
 COLUMNS = ("clip_id", "finding", "severity", "detail", "other")
-MAX_ROWS = 400  # a page that a browser opens at once: a plot takes 3 kB
+HEADS = ("finding", "detail", "copy of")
+MAX_CLIPS = 400  # a page that a browser opens at once: a plot takes 3 kB
 PLOT_COLUMNS = 160
 
 
@@ -81,7 +82,7 @@ def audit_corpus(
     findings = audit_clips(clips, store=store, num_workers=num_workers, token=hub_token)
     rows = ([getattr(one, column) for column in COLUMNS] for one in findings)
     write_atomically(output_dir / "audit.csv", csv_text([COLUMNS, *rows]))
-    write_atomically(output_dir / "index.html", _page(_title(data), clips, findings, store, output_dir, hub_token))
+    write_atomically(output_dir / "index.html", _page(data, clips, findings, store, output_dir, hub_token))
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
     show(summary_table(clips, findings))
@@ -138,11 +139,15 @@ def write_clips(clips: pa.Table, table: Path) -> None:
 
 
 def _title(data: DataConfig) -> str:
-    return f"Audit of {public_name(data.dataset) if data.dataset else data.corpus}"
+    return f"Audit of {_name(data)}"
+
+
+def _name(data: DataConfig) -> str:
+    return public_name(data.dataset) if data.dataset else data.corpus
 
 
 def _page(
-    title: str,
+    data: DataConfig,
     index: pa.Table,
     findings: Sequence[Finding],
     store: FactStore,
@@ -151,37 +156,68 @@ def _page(
 ) -> str:
     clips = list(rows_of(index))
     numbers = {clip.clip_id: number for number, clip in enumerate(clips)}
-    shown = (name for one in findings[:MAX_ROWS] for name in (one.clip_id, one.other) if name)
+    of_clips: dict[str, list[Finding]] = {}
+    for one in findings:
+        of_clips.setdefault(one.clip_id, []).append(one)
+    shown = dict(list(of_clips.items())[:MAX_CLIPS])
+    heard = (name for its in shown.values() for name in _heard(its))
     formats = {one.clip_id: one.format for one in store.facts if one.error is None}
-    files = playable(index, shown, formats, folder, token)
-    rows = []
-    for one in findings[:MAX_ROWS]:
-        heard = [clips[numbers[name]] for name in (one.clip_id, one.other) if name]
-        of_clip = store.plot(numbers[one.clip_id])
-        cells = [
-            one.finding,
-            lines(*filter(None, (one.clip_id, one.other))),
-            one.detail,
-            ", ".join(heard[0].labels),
-            lines(*(_player(files.get(clip.clip_id), clip, folder) for clip in heard)),
-            _plot(of_clip) if len(of_clip) else "",
-        ]
-        rows.append(Row(cells, tags=[one.finding], level=one.severity))
-    table = Table(("finding", "clip", "detail", "labels", "listen", "10 s, to 3.6 kHz"), rows, tagged=True)
-    more = [f"{len(findings) - MAX_ROWS} more in audit.csv."] if len(findings) > MAX_ROWS else []
+    files = playable(index, heard, formats, folder, token)
+    cases = []
+    for clip_id, its in shown.items():
+        sounds = [clips[numbers[name]] for name in _heard(its) if name in files]
+        addresses = [(one.clip_id, sound_address(files[one.clip_id], folder, one.start_s, one.end_s)) for one in sounds]
+        cases.append(_case(clips[numbers[clip_id]], its, addresses, store.plot(numbers[clip_id])))
+    notes = [summary_table(index, findings), "Drop what is useless or a copy, and correct what is labeled wrong."]
+    if len(of_clips) > len(shown):
+        notes.append(f"{len(of_clips) - len(shown)} more clips are in audit.csv.")
     if not is_file(index).all():
         taken = len({file.name for file in files.values() if file.parent.name == FOLDER})
-        more.append(
+        notes.append(
             f"Of recordings in a dataset the first {taken} that can be played were taken out, at most {MAX_TAKEN}."
         )
-    return page(title, summary_table(index, findings), table, *more)
+    return workbench_page(_title(data), notes, _judged(data, clips), HEADS, cases)
 
 
-def _player(file: Path | None, clip: Clip, folder: Path) -> Markup | str:
-    return "" if file is None else player(file, folder, clip.start_s, clip.end_s)
+def _judged(data: DataConfig, clips: Sequence[Clip]) -> Judged:
+    """What the page's corrections are of; places on this machine are left for the user to type."""
+    place = data.dataset or data.data_dir
+    public = public_value(place)
+    return Judged(
+        _name(data),
+        [clip.clip_id for clip in clips],
+        sorted({name for clip in clips for name in (*clip.labels, *clip.unknown)}),
+        any(len(clip.labels) != 1 for clip in clips),
+        any(clip.unknown for clip in clips),
+        data=place if place == public else "NAME" if data.dataset else "DIR",
+        data_flag="--dataset" if data.dataset else "--data_dir",
+    )
 
 
-def _plot(image: np.ndarray) -> Markup:
+def _heard(findings: Sequence[Finding]) -> list[str]:
+    """The clip, and those that it is a copy of."""
+    return list(dict.fromkeys((findings[0].clip_id, *(one.other for one in findings if one.other))))
+
+
+def _case(clip: Clip, findings: Sequence[Finding], sounds: Sequence[tuple[str, str]], plot: np.ndarray) -> Case:
+    return Case(
+        clip.clip_id,
+        clip.labels,
+        clip.unknown,
+        suggests_drop=any(is_useless(one) for one in findings),
+        facts=[
+            "; ".join(one.finding for one in findings),
+            "; ".join(one.detail for one in findings),
+            "; ".join(one.other for one in findings if one.other),
+        ],
+        sounds=sounds,
+        plot=_plot(plot) if len(plot) else "",
+        tags=[one.finding for one in findings],
+        level=findings[0].severity,
+    )
+
+
+def _plot(image: np.ndarray) -> str:
     """A log-mel plot `[frames, 32]`: time to the right, high frequencies at the top, loud is dark."""
     step = -(-len(image) // PLOT_COLUMNS)
-    return inline_plot(gray_png(np.ascontiguousarray(255 - image[::step].T[::-1])))
+    return png_address(gray_png(np.ascontiguousarray(255 - image[::step].T[::-1])))

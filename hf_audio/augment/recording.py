@@ -99,4 +99,5 @@ def uniform_noise(keys: Tensor, count: int) -> Tensor:
     mixed *= 0x7FEB352D
     mixed ^= mixed >> 15
     mixed *= 0x846CA68B - (1 << 32)
-    return (mixed >> 8).bitwise_and_(KEYS - 1).to(torch.float32).add_(0.5).div_(KEYS)
+    found = (mixed >> 8).bitwise_and_(KEYS - 1).to(torch.float32).add_(0.5).div_(KEYS)
+    return found.clamp_(max=1 - 1 / KEYS)  # the largest is rounded to 1, of which normal noise would be infinite

@@ -5,7 +5,8 @@
     hf-audio audit --data_dir recordings --output_dir audits/mine --write_csv usable.csv
     hf-audio audit --dataset USER/NAME --output_dir audits/name
 
-Writes audit.csv (one row per finding) and index.html (to listen to them). A second run measures new or changed files
+Writes audit.csv (one row per finding) and index.html (to listen to them, and to drop or correct clips, which gives a
+table for --label_overrides). A second run measures new or changed files
 only. Recordings of a dataset are heard where they lie, and the first that were found out are written beside the page.
  --write_csv lists what can be used, of copies the first one: train on it with --data_dir usable.csv.
 Exit code 2 with --strict where a clip cannot be used.

@@ -1,63 +1,173 @@
-"""Evaluate a trained model on a feature dataset: scores per clip, of all classes and of each.
+"""Evaluate classifiers on any data whose classes can be mapped to theirs: intervals, comparisons, a report, a page.
 
-    hf-audio evaluate runs/cnn_folder runs/cnn_folder/features
-    hf-audio evaluate someone/ast-irmas USER/irmas-fbank --split validation --output scores.json
+    hf-audio evaluate --model runs/cnn_folder --dataset runs/cnn_folder/features
+    hf-audio evaluate --model someone/ast-irmas me/cnn-irmas --dataset USER/irmas-fbank --ensemble mean
+    hf-audio evaluate --model MIT/ast-finetuned-audioset-10-10-0.4593 --dataset recordings/ --label_map map.yaml
+    hf-audio evaluate --model runs/cnn_gtzan --corpus gtzan --data_dir GTZAN --protocol gtzan-fault-filtered
+    hf-audio evaluate --scores runs/a runs/b
 
-Windows are averaged per clip, as in a run's report, and several labels are decided by the threshold that the model's
-config.json has. The features must have the model's classes. Baselines and plots are in the report of a run.
+MODEL is a run folder or any audio classifier of the Hub; code that a repository brings along is never run. The data are
+features that the model reads, or recordings: a folder, a table, a corpus or a dataset of the Hub, which each model
+hears window by window through its own extractor. Classes are mapped by name ("violin" is AudioSet's "Violin, fiddle"),
+or by --label_map; what cannot be mapped is said and left out. Data that a model was trained on are refused.
+
+Thresholds, scalings and weights are fitted on the data's validation split alone. Written are report.json, index.html
+and MODEL/scores/ of each model, which are judged again by --scores without the model.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hf_audio.commands._parser import parser_of
-from hf_audio.commands._recordings import output_file
+from hf_audio.commands._evaluation_flags import (
+    ROBUSTNESS_CLIPS,
+    check_flags,
+    data_config,
+    evaluation_parser,
+    refuse_reading,
+)
+from hf_audio.errors import InputError
 
-OF_CLASSES = ("precision", "recall", "f1", "average_precision", "support")
+if TYPE_CHECKING:
+    from hf_audio.judging.evaluation_data import EvaluationData
+    from hf_audio.judging.evaluation_run import Evaluation
+
+OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the scores of a split."""
-    given = _parser().parse_args(argv)
-    output = output_file(given.output) if given.output else None  # checked before anything is computed
+    """Prints what models are worth, and writes report, page and scores."""
+    given = evaluation_parser(__doc__).parse_args(argv)
+    check_flags(given)
+    folder = Path(given.output_dir) if given.output_dir else None
+    if folder:
+        _check_new(folder)
 
-    from hf_audio import Predictor, load_features
-    from hf_audio.files import write_json
-    from hf_audio.markdown import table
-    from hf_audio.metrics import METRIC_NAMES, classification_metrics, main_metrics
+    from hf_audio.judging.evaluation_run import evaluate_stored
+    from hf_audio.judging.page import write_page
+    from hf_audio.judging.stored_judgments import write_judged
+    from hf_audio.privacy import write_published
     from hf_audio.terminal import show
 
-    features = load_features(given.features, token=given.token)
-    predictor = Predictor.load(given.model, token=given.token, revision=given.revision, device=given.device)
-    found, labels = predictor.scores(features, given.split), features.labels
-    scores = classification_metrics(
-        labels.probabilities(found.logits), found.targets, labels, predictor.decision_threshold
+    if given.scores:
+        found = evaluate_stored(given.scores, given.split, **_judging(given))
+    else:
+        data = _data(given)
+        folder = folder or _check_new(Path("evaluations") / data.name.replace("/", "--"))
+        found = _evaluated(given, data)
+    folder = folder or _check_new(Path("evaluations") / "scores")
+    folder.mkdir(parents=True, exist_ok=True)
+    _show(found)
+    for one in [] if given.scores else found.models:
+        write_judged(folder / one.judged.name, one, found.split)
+    page = write_page(folder, found.report, found.recordings, embed_sounds=given.embed_sounds)
+    write_published(folder / "report.json", found.as_json())
+    show(f"Report: {folder / 'report.json'}, to be read in a browser: {page}")
+    for one in found.report["models"].values() if given.calibrate else ():
+        saved = one["saved_calibration"]
+        errors = " → ".join(f"{saved[name]['ece']:.3f}" for name in ("before", "after"))
+        show(f"Calibrated model: {given.calibrated_model} (expected calibration error on validation {errors})")
+    if given.write_card:
+        for address in found.write_cards(given.token):
+            show(f"Card: {address}")
+
+
+def _judging(given: argparse.Namespace) -> dict[str, Any]:
+    """What says how scores are judged."""
+    names = ("aggregation", "thresholds", "metric", "num_draws", "confidence", "seed", "ensemble", "risk", "coverage")
+    return {name: value for name in names if (value := getattr(given, name)) is not None}
+
+
+def _evaluated(given: argparse.Namespace, data: EvaluationData) -> Evaluation:
+    from hf_audio.judging.evaluation_run import Asked, evaluate_models
+
+    computing = {name: getattr(given, name) for name in ("device", "bf16", "batch_size") if getattr(given, name)}
+    asked = Asked(
+        label_map=given.label_map,
+        protocol=given.protocol,
+        allow_training_data=given.allow_training_data,
+        window_s=given.window_s,
+        hop_s=given.hop_s,
+        num_threads=given.num_threads,
+        unknown=_unknown(given),
+        robustness=given.robustness,
+        robustness_clips=given.robustness_clips or ROBUSTNESS_CLIPS,
+        calibrate=given.calibrate,
+        calibrated_model=given.calibrated_model or "",
     )
-    names = main_metrics(labels.problem_type)
-    show(f"{len(found)} clips of {given.split}")
-    show(table([METRIC_NAMES[name] for name in names], [[_shown(scores[name]) for name in names]]))
-    rows = [[name, *(_shown(of_class[key]) for key in OF_CLASSES)] for name, of_class in scores["per_class"].items()]
-    show(table(["class", *(name.replace("_", " ") for name in OF_CLASSES)], rows))
-    if output:
-        write_json(output, {"split": given.split, "num_clips": len(found), **scores})
+    options = {"revision": given.revision, "token": given.token, **computing}
+    return evaluate_models(given.model, data, asked, options, **_judging(given))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = parser_of("evaluate", __doc__)
-    parser.add_argument("model", help="a run folder, or a model's name on the Hub")
-    parser.add_argument("features", help="a folder of features, or their name on the Hub")
-    parser.add_argument("--split", default="test", help="default: %(default)s")
-    parser.add_argument("--output", help="a JSON file for all of the scores")
-    parser.add_argument("--revision", help="a branch, tag or commit of the model")
-    parser.add_argument("--token", help="of the Hub, where something is private; default: HF_TOKEN or the stored one")
-    parser.add_argument("--device", help="cpu, cuda ...; default: the accelerator where there is one")
-    return parser
+def _data(given: argparse.Namespace) -> EvaluationData:
+    """What is evaluated on, of one split."""
+    from hf_audio.judging.evaluation_data import features_data, is_features, recordings_data
+    from hf_audio.terminal import show
+
+    config = data_config(given)
+    if is_features(config, given.token):
+        refuse_reading(given)
+        data = features_data(given.dataset, token=given.token, revision=given.dataset_revision)
+    else:
+        data = recordings_data(config, token=given.token, tell=show)
+    return data.chosen(given.split)
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _unknown(given: argparse.Namespace) -> EvaluationData | None:
+    """Sounds of none of the classes."""
+    if not given.unknown:
+        return None
+    from hf_audio.config import DataConfig
+    from hf_audio.judging.evaluation_data import features_data, is_features, recordings_data
+    from hf_audio.terminal import show
+
+    if given.unknown_corpus:
+        config = DataConfig(corpus=[given.unknown_corpus], data_dir=[given.unknown])
+    else:
+        config = DataConfig(dataset=[given.unknown])
+        if is_features(config, given.token):
+            return features_data(given.unknown, token=given.token)
+    return recordings_data(config, token=given.token, tell=lambda said: show(f"Of --unknown: {said}"))
+
+
+def _check_new(folder: Path) -> Path:
+    if (folder / "report.json").exists():
+        raise InputError(f"{folder} holds a report already: remove it, or give another --output_dir")
+    return folder
+
+
+def _show(found: Evaluation) -> None:
+    """The main numbers, with intervals."""
+    from hf_audio.markdown import table
+    from hf_audio.metrics import METRIC_NAMES, main_metrics
+    from hf_audio.terminal import show
+
+    report = found.report
+    facts, models = report["data"], report["models"]
+    show(
+        f"{facts['num_clips']:,} clips of {facts['split']}, {report['settings']['confidence']:.0%} intervals by "
+        f"{facts['drawn_by']}"
+    )
+    names = main_metrics(facts["problem_type"])
+    rows = [[name, *(_interval(one["metrics"].get(metric)) for metric in names)] for name, one in models.items()]
+    show(table(["", *(METRIC_NAMES[name] for name in names)], rows))
+    if len(models) == 1:
+        (only,) = models.values()
+        rows = [
+            [name, its["support"], *(_interval(its.get(key)) for key in OF_CLASSES)]
+            for name, its in only["per_class"].items()
+        ]
+        show(table(["class", "clips", *(name.replace("_", " ") for name in OF_CLASSES)], rows))
+    for note in report["notes"]:
+        show(f"- {note}")
+
+
+def _interval(found: Any) -> str:
+    if found is None or found["value"] is None:
+        return "–"
+    if found["low"] is None or found["high"] is None:
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"

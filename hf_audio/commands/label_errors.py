@@ -8,7 +8,8 @@
 
 FEATURES_DIR is a feature dataset (RUN/features, or a Hub name). Predictions are out-of-fold: by quick models that were
 trained without the clip's group. cleanlab decides which labels do not go with them (pip install "hf_audio[audit]").
-Written are label_errors.csv, index.html (to listen and look) and overrides.csv, to be edited and trained with.
+Written are label_errors.csv, index.html (to listen, look, keep, correct or drop each clip, without a server: it gives
+the table to train with) and overrides.csv, all that is sure enough, to be edited by hand instead.
 
 --model judges by a trained network's embeddings. A network that was trained on the same clips has learnt their errors
 and agrees with them, so it finds fewer; one that was trained on others, or --predictions of every fold, is better.
@@ -72,9 +73,9 @@ def main(argv: Sequence[str]) -> None:
             "more, and rightly."
         )
     show(
-        f"Look at {folder / 'index.html'}, delete from {folder / 'overrides.csv'} ({num_sure} rows, at least "
-        f"{given.confidence:g} sure) the rows you disagree with, and train with --label_overrides "
-        f"{folder / 'overrides.csv'}"
+        f"Judge them in a browser: {folder / 'index.html'} gives you the table of your corrections. Without a browser, "
+        f"delete from {folder / 'overrides.csv'} ({num_sure} rows, at least {given.confidence:g} sure) the rows you "
+        f"disagree with, and train with --label_overrides {folder / 'overrides.csv'}"
     )
 
 

@@ -1,29 +1,40 @@
 """Pages to look and listen through: one template with one style and one script, in which every text is escaped.
 
-A page is one file. Its plots are in it; recordings are played from where they lie.
+A page is one file, which needs no network. Its plots are in it; recordings are played from where they lie, or are in
+it too.
 """
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from hf_audio.errors import printable
+from hf_audio.figures.addresses import sound_address
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that is sorted by a number, which need not be what it shows; None, an unknown one, is always last."""
+
+    text: str
+    key: float | None
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
 class Row:
     """One row: texts, players and plots, the tags it can be chosen by, and "error", "warning" or "note"."""
 
-    cells: Sequence[str]
+    cells: Sequence[str | Cell]
     tags: Sequence[str] = ()
     level: str = ""
 
@@ -64,7 +75,43 @@ class Pair:
     sides: Sequence[tuple[Markup, str]]
 
 
-def page(title: str, *parts: str | Table | Pair) -> str:
+@dataclass(frozen=True)
+class Heading:
+    """A heading, to which the list of contents at the top of the page leads."""
+
+    heading: str
+    level: int = 2
+
+    @property
+    def is_main(self) -> bool:
+        return self.level == 2
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot as wide as it is, with what it says in words."""
+
+    plot: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a page says, in one number and some words."""
+
+    number: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Details:
+    """Parts that are shown when their summary is clicked."""
+
+    summary: str
+    details: Sequence[str | Table | Pair | Plot]
+
+
+def page(title: str, *parts: str | Table | Pair | Heading | Plot | Headline | Details) -> str:
     """The HTML of a page. Texts are paragraphs; those of several lines stay as they are set."""
     return _TEMPLATES.get_template("page.html").render(title=title, parts=parts) + "\n"
 
@@ -74,22 +121,42 @@ def lines(*elements: str) -> Markup:
     return Markup("<br>").join(one if isinstance(one, Markup) else printable(one) for one in elements)
 
 
-def inline_plot(png: bytes) -> Markup:
-    """An element that holds the plot itself."""
-    return Markup('<img alt="log-mel" src="data:image/png;base64,{}">').format(b64encode(png).decode())
+def inline_plot(png: bytes, text: str = "log-mel") -> Markup:
+    """An element that holds the plot itself; `text` is for who cannot see it."""
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(printable(text), b64encode(png).decode())
+
+
+def inline_player(sound: bytes, media_type: str) -> Markup:
+    """An element that plays the sound that it holds, the content of a file of e.g. "audio/mpeg"."""
+    address = f"data:{media_type};base64,{b64encode(sound).decode()}"
+    return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
+
+
+def timed_plot(png: bytes, described: str, sounds: Sequence[tuple[str, bytes]], left: float, right: float) -> Markup:
+    """A plot over time with players below it: a line follows what is played, and a click on the plot plays from there.
+
+    Args:
+        png: the plot.
+        described: of the plot, for those who do not see it.
+        sounds: (caption, FLAC) of each player; all are as long as the plot's time axis.
+        left, right: where that axis begins and ends, as shares of the plot's width.
+    """
+    image = Markup(
+        '<span class="axis" data-left="{}" data-right="{}"><img alt="{}" src="data:image/png;base64,{}"><i></i>'
+    )
+    players = Markup("").join(
+        Markup('<label>{} <audio controls preload="none" src="data:audio/flac;base64,{}"></audio></label> ').format(
+            printable(caption), b64encode(flac).decode()
+        )
+        for caption, flac in sounds
+    )
+    plot = image.format(left, right, printable(described), b64encode(png).decode())
+    return Markup('<span class="timed">{}</span>{}</span>').format(plot, players)
 
 
 def player(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> Markup:
-    """An element that plays a stretch of a recording, for a page in `folder`.
-
-    The stretch is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
-    """
-    try:
-        address = quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
-    except ValueError:  # another drive of Windows
-        address = Path(path).absolute().as_uri()
-    if start_s or end_s is not None:
-        address += f"#t={start_s:g}" + ("" if end_s is None else f",{end_s:g}")
+    """An element that plays a stretch of a recording, for a page in `folder`."""
+    address = sound_address(path, folder, start_s, end_s)
     return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,19 @@ class Projection:
         return f"{title} of {len(self.explained)} principal components, {all_of_them:.1f} % of the variance"
 
 
+@dataclass(frozen=True)
+class Components:
+    """Vectors as their first principal components.
+
+    Attributes:
+        values: float32 `[points, components]`.
+        explained: share of the variance that each explains, `[components]`, in order.
+    """
+
+    values: np.ndarray
+    explained: np.ndarray
+
+
 def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projection:
     """Standardizes each number, takes principal components, and lays them out in a plane.
 
@@ -53,17 +67,41 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projecti
     Raises:
         InputError: an unknown method, too few points, or umap-learn is not installed.
     """
-    if method not in METHODS:
-        raise unknown_name("projection", method, METHODS)
+    require_methods([method])
+    return lay_out(principal_components(vectors, seed), method, seed)
+
+
+def require_methods(methods: Iterable[str]) -> None:
+    """Raises InputError for what is no projection."""
+    for method in methods:
+        if method not in METHODS:
+            raise unknown_name("projection", method, METHODS)
+
+
+def principal_components(vectors: np.ndarray, seed: int = 0) -> Components:
+    """The first components of standardized vectors `[points, numbers]`.
+
+    Raises:
+        InputError: too few points.
+    """
     if len(vectors) < MIN_POINTS:
         raise InputError(
-            f"{len(vectors)} windows are too few for a projection; expected at least {MIN_POINTS}: build features "
+            f"{len(vectors)} points are too few for a projection; expected at least {MIN_POINTS}: build features "
             "of more clips"
         )
     components = PCA(min(MAX_COMPONENTS, *vectors.shape), random_state=seed)
-    reduced = components.fit_transform(StandardScaler().fit_transform(vectors))
-    points = {"pca": _two_components, "tsne": _tsne, "umap": _umap}[method](reduced, seed)
-    return Projection(method, points.astype(np.float32), components.explained_variance_ratio_)
+    values = components.fit_transform(StandardScaler().fit_transform(vectors))
+    return Components(values, components.explained_variance_ratio_)
+
+
+def lay_out(components: Components, method: str, seed: int = 0) -> Projection:
+    """Components as points of a plane, by one of METHODS.
+
+    Raises:
+        InputError: umap-learn is not installed.
+    """
+    points = {"pca": _two_components, "tsne": _tsne, "umap": _umap}[method](components.values, seed)
+    return Projection(method, points.astype(np.float32), components.explained)
 
 
 def projection_plot(projection: Projection, targets: np.ndarray, names: tuple[str, ...]) -> Figure:

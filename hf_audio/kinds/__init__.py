@@ -17,12 +17,13 @@ from typing import Any
 from transformers import FeatureExtractionMixin
 
 from hf_audio.errors import unknown_name
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale, WindowExtractor, normalized
+from hf_audio.kinds._kind import Axes, CardText, Form, Kind, Scale, WindowExtractor, normalized
 from hf_audio.kinds._of_sound import STORED_SOUND, OfSound
 
 __all__ = [
     "KINDS",
     "STORED_SOUND",
+    "Axes",
     "CardText",
     "Form",
     "Kind",

@@ -20,6 +20,7 @@ from hf_audio.extractors.fbank import (
     hop_samples_at,
     kaldi_log_mel,
 )
+from hf_audio.kinds._mel_middles import kaldi_middles_hz
 from hf_audio.windows import cut_windows
 
 NORMALIZATIONS = ("dataset", "none")
@@ -76,6 +77,11 @@ class KaldiFbank:
     def hop_samples(self) -> int:
         """Samples from one frame to the next."""
         return hop_samples_at(self.sample_rate)
+
+    @property
+    def middles_hz(self) -> np.ndarray:
+        """Middle frequency of each bin, float64 `[bins]`."""
+        return kaldi_middles_hz(self.sample_rate, self.num_mel_bins)
 
     @property
     def parameters(self) -> dict[str, float | int | str]:

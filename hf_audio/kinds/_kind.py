@@ -95,6 +95,22 @@ def normalized(values: Any, mean: Any, divisor: Any, *, in_place: bool = False) 
     return (values - mean) / divisor
 
 
+class Axes(NamedTuple):
+    """Where the numbers of a model's image lie in time and frequency.
+
+    Attributes:
+        frame_s: seconds from one frame to the next.
+        first_s: the middle of the first frame.
+        hz: float64 `[bins]`, the middle frequency of each bin, ascending; None where bins are of no frequencies.
+        bins_first: whether the image is `[bins, frames]`, in place of `[frames, bins]`.
+    """
+
+    frame_s: float
+    first_s: float
+    hz: np.ndarray | None = None
+    bins_first: bool = False
+
+
 class CardText(NamedTuple):
     """What cards say of a kind. The last five are templates, filled as a dataset's card is.
 
@@ -269,6 +285,10 @@ class Kind(ABC):
 
     def scale(self, extractor: FeatureExtractionMixin) -> Scale | None:
         """Of images of log energies, which can be augmented: how a published extractor makes inputs of them."""
+        return None
+
+    def axes(self, extractor: FeatureExtractionMixin) -> Axes | None:
+        """What the axes of the image are that a published extractor makes; None where it makes none, or is unknown."""
         return None
 
     def padding_value(self, extractor: FeatureExtractionMixin) -> float | None:

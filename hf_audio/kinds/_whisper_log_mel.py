@@ -8,6 +8,8 @@ import torch
 from torch.nn import functional
 from transformers import WhisperFeatureExtractor
 
+WHISPER_HIGHEST_HZ = 8000.0  # of its filters, whatever the rate
+
 
 def whisper_log_mel(waveforms: torch.Tensor, extractor: WhisperFeatureExtractor) -> torch.Tensor:
     """float32 `[batch, samples]`, zeros behind their ends, → `[batch, bins, frames]`, padded as the extractor pads.

@@ -33,7 +33,7 @@ from hf_audio.kinds._kaldi_fbank import (
     fbank_frame_s,
     published_extractor,
 )
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalized
+from hf_audio.kinds._kind import Axes, CardText, Form, Kind, Scale, normalized
 from hf_audio.kinds._stored_values import are_measured, fill_padding, image_faults
 from hf_audio.limits import FIELDS, one_of, whole
 from hf_audio.windows import SampleWindows
@@ -188,6 +188,12 @@ class Fbank(Kind):
         mean, std = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)
         frame_s = fbank_frame_s(extractor.sampling_rate)
         return Scale(mean, std, 2.0, NATURAL_DB, None, extractor.do_normalize, frame_s)
+
+    def axes(self, extractor: ASTFeatureExtractor) -> Axes:
+        fbank = self.source_of(extractor)
+        return Axes(
+            fbank.hop_samples / fbank.sample_rate, fbank.frame_samples / fbank.sample_rate / 2, fbank.middles_hz
+        )
 
     def padding_value(self, extractor: ASTFeatureExtractor) -> float:
         """That of a log-mel of 0."""

@@ -23,7 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hf_audio.extractors.spectrogram import MIN_STD, SpectrogramFeatureExtractor, varying
 from hf_audio.gray_images import gray_png, read_pixels, to_pixels
-from hf_audio.kinds._kind import CardText, Form, Kind, Scale, normalized
+from hf_audio.kinds._kind import Axes, CardText, Form, Kind, Scale, normalized
+from hf_audio.kinds._mel_middles import slaney_middles_hz
 from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds._stored_values import are_measured, fill_padding, image_faults, lists_hold
 from hf_audio.limits import FIELDS
@@ -191,6 +192,13 @@ class Spectrograms(Kind):
         mean, std = (one[0] if len(one) == 1 else one for one in (mean, std))
         frame_s = extractor.hop_samples / extractor.sampling_rate
         return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centered, frame_s)
+
+    def axes(self, extractor: SpectrogramFeatureExtractor) -> Axes:
+        """Frequencies where all channels have the same: not of MFCCs, nor of wavelets, which are spaced otherwise."""
+        rate = extractor.sampling_rate
+        is_mel = not {"mfcc", "wavelet"} & set(extractor.channels)
+        hz = slaney_middles_hz(rate / 2, extractor.num_mel_bins) if is_mel else None
+        return Axes(extractor.hop_samples / rate, 0.0, hz)
 
     def padding_value(self, extractor: SpectrogramFeatureExtractor) -> float:
         return extractor.padding_value

@@ -23,9 +23,10 @@ from transformers import FeatureExtractionMixin, Wav2Vec2FeatureExtractor, Whisp
 from hf_audio.errors import InputError, one_line
 from hf_audio.kinds._cut_sound import CutSound
 from hf_audio.kinds._kaldi_fbank import KaldiFbank, fbank_frame_s
-from hf_audio.kinds._kind import CardText, Form, Kind
+from hf_audio.kinds._kind import Axes, CardText, Form, Kind
+from hf_audio.kinds._mel_middles import slaney_middles_hz
 from hf_audio.kinds._stored_values import heads_of
-from hf_audio.kinds._whisper_log_mel import whisper_log_mel
+from hf_audio.kinds._whisper_log_mel import WHISPER_HIGHEST_HZ, whisper_log_mel
 from hf_audio.limits import FIELDS
 
 HIGHEST_FLAC_RATE = 655_350
@@ -141,6 +142,14 @@ class SoundItself(Kind):
 
     def longest_samples(self, extractor: FeatureExtractionMixin) -> int | None:
         return getattr(extractor, "n_samples", None)  # Whisper's hears 30 s
+
+    def axes(self, extractor: FeatureExtractionMixin) -> Axes | None:
+        """Of Whisper's log-mel, whose filters are Slaney's."""
+        if not isinstance(extractor, WhisperFeatureExtractor):
+            return None
+        rate = extractor.sampling_rate
+        hz = slaney_middles_hz(WHISPER_HIGHEST_HZ, extractor.feature_size)
+        return Axes(extractor.hop_length / rate, 0.0, hz, bins_first=True)
 
     def batch(self, rows: Sequence[Mapping[str, Any]], extractor: FeatureExtractionMixin) -> dict[str, torch.Tensor]:
         """Whatever a stock extractor gives: `input_values` or `input_features`, and `attention_mask` if it has one.

@@ -16,6 +16,7 @@ from hf_audio.data.index.label_overrides import (
     LEAVE_OUT,
     CorrectedLabels,
     correct_labels,
+    labels_cell,
     overrides_text,
     read_overrides,
 )
@@ -155,7 +156,7 @@ def without_test_clips(overrides: str | Path, features: FeatureDataset, path: st
     rows = [
         {
             "clip_id": clip_id,
-            "labels": LEAVE_OUT if one.is_left_out else names_cell(one.labels),
+            "labels": LEAVE_OUT if one.is_left_out else labels_cell(one.labels),
             "unknown": names_cell(one.unknown or ()),
         }
         for clip_id, one in kept.items()

@@ -1,27 +1,26 @@
-"""What was found of wrong labels, written down: a table, a page to listen and look, and corrections to edit."""
+"""What was found of wrong labels, written down: a table, a page to judge them on, and corrections to start from."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
-from hf_audio.data.index.label_overrides import overrides_text
+from hf_audio.data.index.label_overrides import labels_cell, overrides_text
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import names_cell
+from hf_audio.figures.addresses import png_address
 from hf_audio.figures.frames import frames_of_rows
-from hf_audio.figures.page import Row, Table, inline_plot, page, player
+from hf_audio.figures.workbench import MAX_CASES, Case, Judged, workbench_page
 from hf_audio.files import write_atomically
 from hf_audio.gray_images import encode_features
 from hf_audio.kinds import Form
 from hf_audio.label_quality.clip_vectors import windows_of
 from hf_audio.label_quality.errors import LabelError, LabelErrors
+from hf_audio.label_quality.sounds import sound_addresses
+from hf_audio.privacy import public_value
 
 COLUMNS = ("clip_id", "given", "suggested", "confidence", "quality", "split", "group")
-TITLES = ("clip", "given", "suggested", "confidence", "quality", "split", "group", "sound", "plot")
-SOUND_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a", ".mp4", ".webm"}
+HEADS = ("quality", "split", "group")
 
 
 def write_label_errors(
@@ -37,28 +36,29 @@ def write_label_errors(
 
     Args:
         data_dir: the recordings; the page then plays them from where they are.
-        least_confidence: overrides.csv has the suggestions from this confidence on.
+        least_confidence: overrides.csv has the suggestions from this confidence on, all as they are.
         num_plots: spectrograms on the page, of the likeliest errors; classical features have none.
 
     Returns:
         How many corrections overrides.csv has.
+
+    Raises:
+        InputError: no such folder of recordings.
     """
     folder = Path(folder)
+    sounds = sound_addresses((one.row for one in found.errors[:MAX_CASES]), data_dir, folder) if data_dir else {}
     folder.mkdir(parents=True, exist_ok=True)
     rows = [_row(error) for error in found.errors]
     write_atomically(folder / "label_errors.csv", overrides_text(rows, COLUMNS))
-    plots = _plots(features, [error.row["clip_id"] for error in found.errors[:num_plots]])
-    sounds = _sounds(found.errors, Path(data_dir), folder) if data_dir else {}
-    write_atomically(folder / "index.html", _page(found.errors, features, plots, sounds))
-    column = "labels" if features.labels.is_multi_label else "label"
+    plots = _plots(features, [error.row["clip_id"] for error in found.errors[: min(num_plots, MAX_CASES)]])
+    write_atomically(folder / "index.html", _page(found.errors, features, plots, sounds, data_dir is not None))
     sure = [
-        {**row, column: row["suggested"] if column == "labels" else error.suggested[0], "reason": _reason(row)}
+        {**row, "labels": labels_cell(error.suggested), "reason": _reason(row)}
         for row, error in zip(rows, found.errors, strict=True)
         if float(row["confidence"]) >= least_confidence
     ]
-    write_atomically(
-        folder / "overrides.csv", overrides_text(sure, ("clip_id", column, "given", "confidence", "reason"))
-    )
+    columns = ("clip_id", "labels", "given", "confidence", "reason")
+    write_atomically(folder / "overrides.csv", overrides_text(sure, columns))
     return len(sure)
 
 
@@ -74,71 +74,59 @@ def _row(error: LabelError) -> dict[str, str]:
     }
 
 
-def _shown(error: LabelError) -> dict[str, str]:
-    """The same for people, who need not take names apart again."""
-    return {**_row(error), "given": "; ".join(error.given), "suggested": "; ".join(error.suggested)}
-
-
 def _reason(row: dict[str, str]) -> str:
     return f"given {row['given'] or 'nothing'}, which has a probability of {row['quality']}"
 
 
-def _plots(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, Markup]:
-    """{clip_id: element} of the first window of each clip, low frequencies at the bottom."""
+def _plots(features: FeatureDataset, clip_ids: Sequence[str]) -> dict[str, str]:
+    """{clip_id: address} of the first window of each clip, low frequencies at the bottom."""
     if features.kind.form is Form.VECTORS or not clip_ids:
         return {}
     frames_of, plots = frames_of_rows(features), {}
     for rows in windows_of(features, set(clip_ids)).splits.values():
         for number, clip_id in enumerate(rows["clip_id"]):
             if clip_id not in plots:
-                plots[clip_id] = inline_plot(encode_features(frames_of(rows[number]))[0])
+                plots[clip_id] = png_address(encode_features(frames_of(rows[number]))[0])
     return plots
-
-
-def _sounds(errors: Sequence[LabelError], data_dir: Path, folder: Path) -> dict[str, Markup]:
-    """{clip_id: player} of the files that can be found, with the stretch that is the clip."""
-    by_name: dict[str, Path] | None = None
-    sounds = {}
-    for error in errors:
-        clip_id = error.row["clip_id"]
-        names = dict.fromkeys((clip_id, clip_id.rpartition("#")[0] or clip_id))  # a file's own name may hold the mark
-        path = next((data_dir / name for name in names if (data_dir / name).is_file()), None)
-        if path is None:  # corpora whose clips are not named after their paths
-            by_name = _by_stem(data_dir) if by_name is None else by_name
-            stems = [stem for name in names for stem in (Path(name).name, Path(name).stem)]
-            path = next((by_name[stem] for stem in stems if stem in by_name), None)
-        if path is not None:
-            sounds[clip_id] = player(path, folder, error.row["start_s"], error.row["end_s"])
-    return sounds
-
-
-def _by_stem(data_dir: Path) -> dict[str, Path]:
-    """Files by their names without suffix, those that are there once: of two, either could be the wrong one."""
-    files = [file for file in sorted(data_dir.rglob("*")) if file.suffix.lower() in SOUND_SUFFIXES]
-    times = Counter(file.stem for file in files)
-    return {file.stem: file for file in files if times[file.stem] == 1}
 
 
 def _page(
     errors: Sequence[LabelError],
     features: FeatureDataset,
-    plots: dict[str, Markup],
-    sounds: dict[str, Markup],
+    plots: Mapping[str, str],
+    sounds: Mapping[str, str],
+    has_data: bool,
 ) -> str:
-    shown = [
-        Row(
-            [
-                *(_shown(error)[name] or "–" for name in COLUMNS),
-                sounds.get(error.row["clip_id"], ""),
-                plots.get(error.row["clip_id"], ""),
-            ],
-            tags=[*error.given, *error.suggested],
-        )
-        for error in errors
+    notes = [
+        "The likeliest errors come first. Listen, and say what is right: nothing is corrected but what you decide."
     ]
-    return page(
-        f"{len(errors)} labels of {features.name} that are probably wrong",
-        "The likeliest errors come first. Delete the rows of overrides.csv that you disagree with, then train with "
-        "--label_overrides overrides.csv.",
-        Table(TITLES, shown, tagged=True, least="confidence"),
+    if len(errors) > MAX_CASES:
+        notes.append(f"{len(errors) - MAX_CASES:,} more are in label_errors.csv.")
+    if not has_data:
+        notes.append("Without --data_dir no recordings are played.")
+    source = public_value(features.source)
+    judged = Judged(
+        features.name,
+        features.clips()["clip_id"].to_pylist(),
+        features.labels.names,
+        features.labels.is_multi_label,
+        features.clip_columns.is_partial,
+        features=source if source == features.source else "FEATURES_DIR",
+    )
+    title = f"{len(errors)} labels of {features.name} that are probably wrong"
+    return workbench_page(title, notes, judged, HEADS, [_case(one, plots, sounds) for one in errors[:MAX_CASES]])
+
+
+def _case(error: LabelError, plots: Mapping[str, str], sounds: Mapping[str, str]) -> Case:
+    clip_id, row = error.row["clip_id"], _row(error)
+    return Case(
+        clip_id,
+        error.given,
+        error.row["unknown"],
+        error.suggested,
+        confidence=round(error.confidence, 3),
+        facts=[row[name] for name in HEADS],
+        sounds=[(clip_id, sounds[clip_id])] if clip_id in sounds else [],
+        plot=plots.get(clip_id, ""),
+        tags=[*error.given, *error.suggested],
     )

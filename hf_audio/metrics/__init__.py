@@ -61,8 +61,12 @@ def load_metric(name: str) -> evaluate.EvaluationModule:
     return evaluate.load(str(Path(__file__).parent / name), keep_in_memory=True)
 
 
-def decide(probabilities: np.ndarray, labels: LabelSpace, threshold: float = 0.5) -> np.ndarray:
-    """Decisions int8 `[clips, classes]`: the largest score, or every score >= threshold where it is multi-label."""
+def decide(probabilities: np.ndarray, labels: LabelSpace, threshold: float | np.ndarray = 0.5) -> np.ndarray:
+    """Decisions int8 `[clips, classes]`: the largest score, or every score >= threshold where it is multi-label.
+
+    Args:
+        threshold: one of all classes, or one each, `[classes]`.
+    """
     probabilities = np.asarray(probabilities)
     if labels.is_multi_label:
         return (probabilities >= threshold).astype(np.int8)

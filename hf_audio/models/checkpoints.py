@@ -103,6 +103,8 @@ def stock_from_checkpoint(
     same_classes = list(config.id2label.values()) == list(labels.names)
     for key, value in labels.config_settings.items():
         setattr(config, key, value)
+    if isinstance(config, AudioClassifierConfig):
+        config.logit_curve_points = 0  # a calibration is of the weights as they were
     silence(config)
     if config.model_type == WHISPER and num_frames is not None:
         config.max_source_positions = -(-num_frames // FRAMES_PER_POSITION)

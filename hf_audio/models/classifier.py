@@ -11,6 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .heads import MARGIN_HEADS, LinearPerClass, MarginHead, build_head
+from .logit_curves import LogitCurves
 from .padding import are_real, known_frames
 from .window_losses import binary_cross_entropy, cross_entropy
 
@@ -37,6 +38,8 @@ class AudioClassifierConfig(PretrainedConfig):
             the embedding, one-hot with a place for "unknown".
         padding_value: what the extractor puts behind a short sound, as the model reads it: frames at the end that have
             it in every bin are padding where nobody says how many are real. None: windows are not padded.
+        logit_curve_points: of each curve that logits go through once training is over; 0: they do not. See
+            `LogitCurves`, by which a trained model is calibrated.
     """
 
     model_type = "hf_audio_classifier"
@@ -50,6 +53,7 @@ class AudioClassifierConfig(PretrainedConfig):
         head_scale: float = 16.0,
         metadata: dict[str, list[str]] | None = None,
         padding_value: float | None = None,
+        logit_curve_points: int = 0,
         **kwargs,
     ) -> None:
         self.head = head
@@ -60,6 +64,7 @@ class AudioClassifierConfig(PretrainedConfig):
         # sorted, as config.json will have them
         self.metadata = {field: list(values) for field, values in sorted((metadata or {}).items())}
         self.padding_value = padding_value
+        self.logit_curve_points = logit_curve_points
         super().__init__(**kwargs)
 
 
@@ -132,7 +137,13 @@ class AudioClassifier(PreTrainedModel):
         """Makes the head for embeddings of this size, and initializes what is untrained. The last line of __init__."""
         self.num_labels = self.config.num_labels
         self.classifier = self.make_head(embedding_size, self.num_labels)
+        self.add_curves()
         self.post_init()
+
+    def add_curves(self) -> None:
+        """Makes the curves behind the head that the config asks for, if any."""
+        points, shared = self.config.logit_curve_points, self.config.problem_type != MULTI_LABEL
+        self.logit_curves = LogitCurves(self.num_labels, points, shared) if points else None
 
     def make_head(self, embedding_size: int, num_labels: int) -> nn.Module:
         """The head that the config asks for, over an embedding of this size with the metadata behind it."""
@@ -222,6 +233,8 @@ class AudioClassifier(PreTrainedModel):
         embedding = self.embed(windows, attention_mask, num_frames, layers)
         targets = None if labels is None else targets_of(labels, self.config)
         logits = self.classifier(self.with_metadata(embedding, metadata), targets)
+        if self.logit_curves is not None and not self.training:
+            logits = self.logit_curves(logits)
         output = SequenceClassifierOutput(
             loss=None if labels is None else task_loss(logits, targets, task_of(self.config, labels)),
             logits=logits,

@@ -177,6 +177,7 @@ def as_steps(input_values: Tensor, num_features: int) -> Tensor:
 # What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
+from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401
 
 for _config, _model in ((FeatureMLPConfig, FeatureMLP), (FeatureCNNConfig, FeatureCNN), (FeatureRNNConfig, FeatureRNN)):

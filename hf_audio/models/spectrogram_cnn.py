@@ -194,6 +194,7 @@ SpectrogramCNN.register_for_auto_class("AutoModelForAudioClassification")
 # What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
+from .logit_curves import LogitCurves  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401
 
 AutoConfig.register(SpectrogramCNNConfig.model_type, SpectrogramCNNConfig, exist_ok=True)

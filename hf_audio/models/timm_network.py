@@ -261,5 +261,6 @@ def _round_up(size: int, multiple: int) -> int:
 # What the files named above import: of a local folder transformers 4 copies the files that a main file names, and no
 # others; from the Hub it copies all.
 from .heads import HEADS  # noqa: E402, F401
+from .logit_curves import LogitCurves  # noqa: E402, F401
 from .padding import known_frames  # noqa: E402, F401
 from .window_losses import cross_entropy  # noqa: E402, F401

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hf_audio.data.feature_format import INDEX, shard_names
+from hf_audio.data.loading.training_digests import TRAINING_DATA
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import read_json
 from hf_audio.models.saving import LEADS_ELSEWHERE
@@ -27,8 +28,9 @@ FEATURES_CARD = ("README.md", "plots/class_distribution.png", "plots/windows.png
 WEIGHTS = r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 NETWORK = rf"config\.json|preprocessor_config\.json|{WEIGHTS}"
 SCORES = "scores"  # Parquet that is not packed, so that a token in it is found
+BESIDE = (HANDLER, REQUIREMENTS, TRAINING_DATA)
 MODEL = {  # by sub-folder
-    "": rf"{NETWORK}|model\.skops|README\.md|report\.json|{re.escape(HANDLER)}|{re.escape(REQUIREMENTS)}",
+    "": rf"{NETWORK}|model\.skops|README\.md|report\.json|{'|'.join(map(re.escape, BESIDE))}",
     SCORES: r"(clips|windows)\.parquet",
     "plots": r"(f1_per_class|confusion|roc_pr|training)\.png",
     "adapter": r"adapter_config\.json|adapter_model\.safetensors|README\.md",
@@ -144,7 +146,7 @@ def _check(file: BinaryIO, path: Path) -> None:
     if status.st_nlink > 1:
         raise InputError(f"{path} is also a file elsewhere (a hard link), which would be published: put a copy there")
     # tables are not packed, so that all their texts stand in them
-    is_plain = path.suffix in TEXTS or path.name == INDEX or path.parent.name == SCORES
+    is_plain = path.suffix in TEXTS or path.name in (INDEX, TRAINING_DATA) or path.parent.name == SCORES
     if is_plain and status.st_size:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             require_no_token(content, str(path))

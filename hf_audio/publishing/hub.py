@@ -93,6 +93,17 @@ class HubRepo:
 
         return self._patiently(look)
 
+    def download(self, name: str, folder: Path, most_bytes: int) -> None:
+        """Write a file of the repository into a folder; none where there is none of its name.
+
+        Raises:
+            InputError: it is larger than `most_bytes`.
+        """
+        for file in self._patiently(self.api.get_paths_info, self.repo_id, [name], repo_type=self.repo_type):
+            if file.size > most_bytes:
+                raise InputError(f"{name} of {self.repo_id} has {file.size:,} bytes, expected at most {most_bytes:,}")
+            self._patiently(self.api.hf_hub_download, self.repo_id, name, repo_type=self.repo_type, local_dir=folder)
+
     def create(self, private: bool | None = None) -> None:
         """Make the repository unless it exists; `private` None leaves it to the Hub, which makes it public."""
         self._patiently(self.api.create_repo, self.repo_id, repo_type=self.repo_type, private=private, exist_ok=True)

@@ -16,7 +16,7 @@ from hf_audio.models.origin import is_on_the_hub
 from hf_audio.models.saving import needs_own_code
 from hf_audio.privacy import is_repo_id, require_repo_ids, write_published
 from hf_audio.publishing.handler import write_handler
-from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line
+from hf_audio.publishing.installing import OLDEST_TRANSFORMERS, install_line, needed_by, network_packages
 from hf_audio.publishing.licenses import sources_of
 from hf_audio.publishing.templates import render
 
@@ -256,14 +256,8 @@ def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
 
 def _packages(report: Mapping[str, Any], config: Mapping[str, Any], extractor: Mapping[str, Any]) -> list[str]:
     """What the card's code needs, beside what these bring along themselves."""
-    packages = ["soundfile", "soxr"]
-    is_classical_model = _library(report) == "sklearn"
-    if is_classical_model:
-        packages += [f"scikit-learn=={report['versions']['scikit-learn']}", "skops>=0.11"]
-    if not is_classical_model or report["model"]["network"]:
-        packages.insert(0, "torch")
-    if "timm" in str(config.get("model_type")):
-        packages.append("timm>=1.0.26")
-    if extractor.get("feature_extractor_type") == "ClassicalFeatureExtractor":
-        packages.append("librosa>=0.11")
-    return [f"transformers>={OLDEST_TRANSFORMERS}", *packages]
+    if _library(report) != "sklearn":
+        return network_packages(config, extractor)
+    packages = ["torch"] if report["model"]["network"] else []
+    packages += ["soundfile", "soxr", f"scikit-learn=={report['versions']['scikit-learn']}", "skops>=0.11"]
+    return [f"transformers>={OLDEST_TRANSFORMERS}", *packages, *needed_by(config, extractor)]

@@ -28,12 +28,15 @@ class Recording:
         name: for people; "" where it has none.
         source: what it is decoded from; None where there are samples.
         samples: `[samples]` or `[channels, samples]`, at `sample_rate` Hz.
+        start_s, end_s: the stretch of the source that is heard; `end_s` None goes to its end.
     """
 
     name: str = ""
     source: Source | None = None
     samples: np.ndarray | None = None
     sample_rate: int | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
 
 
 def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:

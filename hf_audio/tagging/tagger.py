@@ -246,7 +246,9 @@ class Tagger:
         """The sound at the model's rate, in pieces `[samples]` or `[2, samples]`."""
         if recording.samples is not None:
             return iter([self.predictor.heard(recording.samples, recording.sample_rate)])
-        return read_pieces(recording.source, self.sample_rate, stereo=self.predictor.is_stereo, may_be_silent=True)
+        stretch = (recording.start_s, recording.end_s)
+        stereo = self.predictor.is_stereo
+        return read_pieces(recording.source, self.sample_rate, *stretch, stereo=stereo, may_be_silent=True)
 
 
 def keep(parts: list[np.ndarray], part: np.ndarray) -> None:

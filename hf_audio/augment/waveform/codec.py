@@ -81,9 +81,16 @@ class Codec(WaveformStep):
 
 def through_codec(sound: np.ndarray, codec: str, compression: float, sample_rate: int) -> np.ndarray:
     """A sound `[samples]` in [-1, 1], as it is after encoding and decoding: of the same length, at the same place."""
+    file = encoded(sound, codec, compression, sample_rate)
+    found, _ = soundfile.read(io.BytesIO(file), frames=len(sound), dtype="float32")
+    return np.pad(found, (0, len(sound) - len(found)))
+
+
+def encoded(
+    sound: np.ndarray, codec: str, compression: float, sample_rate: int, bitrate_mode: str | None = None
+) -> bytes:
+    """A sound `[samples]` in [-1, 1] as a file; `bitrate_mode` as soundfile has it, of MP3 alone."""
     file, (container, subtype) = io.BytesIO(), CODECS[codec]
-    level = min(compression, SMALLEST)
-    soundfile.write(file, sound, sample_rate, format=container, subtype=subtype, compression_level=level)
-    file.seek(0)
-    decoded, _ = soundfile.read(file, frames=len(sound), dtype="float32")
-    return np.pad(decoded, (0, len(sound) - len(decoded)))
+    given = {"format": container, "subtype": subtype, "compression_level": min(compression, SMALLEST)}
+    soundfile.write(file, sound, sample_rate, **given, bitrate_mode=bitrate_mode)
+    return file.getvalue()

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from hf_audio.data.index.columns import is_one_of, names_in, of_split, places_of, whole, with_values
 from hf_audio.data.index.labels import LabelSpace
-from hf_audio.data.tables import csv_text, names_in_cell, read_table
+from hf_audio.data.tables import csv_text, names_cell, names_in_cell, read_table
 from hf_audio.errors import InputError, nearest_name
 from hf_audio.terminal import named_logger
 
@@ -110,6 +110,12 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
         logger.warning("No clip is left of %s: gone from the classes", ", ".join(lost))
     names = tuple(name for name in labels.names if name in found) + tuple(new)
     return CorrectedLabels(kept, LabelSpace(names, labels.problem_type), note)
+
+
+def labels_cell(labels: Iterable[str]) -> str:
+    """The cell of a clip's labels; a class that is called like LEAVE_OUT is written as a list."""
+    cell = names_cell(labels)
+    return f'["{LEAVE_OUT}"]' if cell == LEAVE_OUT else cell
 
 
 def overrides_text(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:

@@ -1,0 +1,88 @@
+"""The last feature maps of a convolutional network, which Grad-CAM looks at: found by running it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hf_audio.errors import InputError
+from hf_audio.explaining.questions import Question
+from hf_audio.kinds import Form
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+
+
+class FeatureMaps(NamedTuple):
+    """The layer whose output they are, and the size of the image that the first convolution of its network saw."""
+
+    layer: nn.Module
+    image_size: tuple[int, ...]
+
+
+def feature_maps(question: Question) -> list[FeatureMaps]:
+    """Of each network that a model has side by side, most have one.
+
+    Raises:
+        InputError: no convolution, or layers of attention behind the last: these maps are then patches of the input.
+    """
+    model = question.model
+    kind = type(model).__name__
+    if question.grid.form is Form.VECTORS:
+        raise InputError(
+            f"Grad-CAM shows maps of time and frequency, and {kind} reads classical features: try integrated_gradients"
+        )
+    networks = getattr(model, "networks", None)
+    roots = list(networks) if isinstance(networks, nn.ModuleList) else [model]
+    found = _run(question, roots)
+    if not all(found):
+        raise InputError(f"Grad-CAM needs a convolutional network, and {kind} has none: try integrated_gradients")
+    return found
+
+
+def _run(question: Question, roots: Iterable[nn.Module]) -> list[FeatureMaps | None]:
+    """Of each root its last module with convolutions within that gives a map of several places."""
+    order: list[tuple[nn.Module, tuple[int, ...], tuple[int, ...]]] = []
+    hooks = []
+    for module in question.model.modules():
+        if _has_convolutions(module) or _attends(module):
+            hooks.append(module.register_forward_hook(lambda *seen: order.append((seen[0], *map(_shape, seen[1:])))))
+    try:
+        with torch.inference_mode():
+            question.outputs(question.values)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    ndim = 3 if question.grid.is_sound else 4
+    return [_last_maps(order, set(root.modules()), ndim) for root in roots]
+
+
+def _last_maps(order: list, within: set[nn.Module], ndim: int) -> FeatureMaps | None:
+    """Of what ran in this order: the last map `[batch, channels, ...]` of `ndim` axes behind which nothing attends."""
+    last, image = None, None
+    for module, given, gave in order:
+        if module not in within:
+            continue
+        if _attends(module):
+            last = None
+        elif len(gave) == ndim and max(gave[2:]) > 1:
+            if image is None:
+                image = given[2:]
+            last = module
+    return None if last is None else FeatureMaps(last, image)
+
+
+def _has_convolutions(module: nn.Module) -> bool:
+    return any(isinstance(one, CONVOLUTIONS) for one in module.modules())
+
+
+def _attends(module: nn.Module) -> bool:
+    """A layer of attention over patches or frames, by the names that transformers and timm give them."""
+    return type(module).__name__.endswith(("Attention", "AttentionPoolLatent")) and not _has_convolutions(module)
+
+
+def _shape(values: object) -> tuple[int, ...]:
+    first = values[0] if isinstance(values, tuple) and values else values
+    return tuple(first.shape) if isinstance(first, Tensor) else ()

@@ -1,0 +1,57 @@
+"""A sound of which only the relevant part is left, to be listened to: relevance as a mask of its spectrum over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from hf_audio.explaining.grids import InputGrid
+
+FFT_S = 0.064  # of a spectrum: harmonics of low voices are told apart, and a beat stays a beat
+FULL_SHARE = 0.01  # of the cells with relevance, the most relevant ones, that are heard at full level
+SMOOTHING_STEPS, SMOOTHING_BANDS = 2.0, 1.0  # standard deviations; single cells would ring
+
+
+def mask_of(relevance: np.ndarray) -> np.ndarray:
+    """Relevance `[steps, bands]` → levels from 0 to 1: what speaks for the class, by its share of the strongest.
+
+    All 0 where nothing speaks for it.
+    """
+    smooth = gaussian_filter(np.maximum(relevance, 0.0), (SMOOTHING_STEPS, SMOOTHING_BANDS), mode="nearest")
+    speaking = smooth[smooth > 0]
+    if not speaking.size:
+        return np.zeros_like(smooth)
+    return np.clip(smooth / np.quantile(speaking, 1 - FULL_SHARE), 0.0, 1.0)
+
+
+def masked_sound(window: np.ndarray, sample_rate: int, grid: InputGrid, relevance: np.ndarray) -> np.ndarray:
+    """What is left of a window where its spectrum is multiplied by the mask of a relevance, as it was, float32.
+
+    Where bands are frequencies the mask is one over time and frequency, else over time, of the sum over bands.
+
+    Args:
+        window: `[samples]` or `[2, samples]`.
+        relevance: `[steps, bands]`.
+    """
+    num_samples = window.shape[-1]
+    fft_samples = max(16, 1 << round(np.log2(FFT_S * sample_rate)))
+    hop = fft_samples // 4
+    frames_s = np.arange(1 + num_samples // hop) * hop / sample_rate
+    if grid.hz is None:
+        over_time = mask_of(relevance.sum(axis=1, keepdims=True))[:, 0]
+        seconds = np.arange(num_samples) / sample_rate
+        return (window * np.interp(seconds, grid.middles_s, over_time)).astype(np.float32)
+    over_bands = np.linspace(0, sample_rate / 2, fft_samples // 2 + 1)
+    mask = _at(_at(mask_of(relevance), grid.middles_s, frames_s).T, grid.hz, over_bands)  # [frequencies, frames]
+    hann = torch.hann_window(fft_samples)
+    sound = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
+    padding = {"center": True, "pad_mode": "constant"}
+    spectrum = torch.stft(sound, fft_samples, hop, window=hann, return_complex=True, **padding)
+    masked = spectrum * torch.from_numpy(mask).float()
+    return torch.istft(masked, fft_samples, hop, window=hann, length=num_samples).numpy()
+
+
+def _at(values: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Values `[places, ...]` between which it is interpolated along the first axis, and which go on beyond the ends."""
+    return np.stack([np.interp(wanted, places, column) for column in values.T], axis=1)

@@ -1,0 +1,128 @@
+"""The page of one explained recording, to look at and to listen to, and the page that leads to several."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+import numpy as np
+import soundfile
+from markupsafe import Markup
+
+from hf_audio.explaining.drawing import LEFT, RIGHT, drawn_checks, drawn_window
+from hf_audio.explaining.explanations import ExplainedWindow, Explanation
+from hf_audio.explaining.listening import masked_sound
+from hf_audio.explaining.methods import METHODS
+from hf_audio.figures.figures import png
+from hf_audio.figures.page import Pair, Row, Table, inline_plot, page, timed_plot
+
+HOW_TO_READ = (
+    "Gray is the sound; red speaks for the class, blue against it, and methods that do not tell one from the other are "
+    "red alone. Click on a plot to hear the sound from there. What is relevant can be heard alone: the sound's "
+    "spectrum, multiplied by the relevance."
+)
+HOW_TO_CHECK = (
+    "Checks. The window is taken apart into blocks, and the most relevant ones are deleted (replaced by the baseline) "
+    "or inserted first: an explanation of this model makes the score fall, or rise, faster than random orders do. And "
+    "with random weights, from the head down to the input, an explanation must change: a rank correlation near 1 says "
+    "that it shows the sound whatever the model has learnt."
+)
+
+
+def explanation_page(explanation: Explanation) -> str:
+    """The HTML of a page that holds everything itself."""
+    one = explanation
+    return page(f"Why {one.model} hears {one.target} in {one.name}", *said_of(one), HOW_TO_READ, *_parts(one))
+
+
+def said_of(explanation: Explanation) -> Iterator[str]:
+    """What was explained and what was left out, in sentences."""
+    one, said = explanation, explanation.said
+    chosen = "as asked for" if one.settings.target else "the class of its highest score"
+    yield f"{one.target} has the score {one.score:.3f} in the whole recording ({said.duration_s:.1f} s), {chosen}."
+    starts = ", ".join(f"{window.window.start_s:g} s" for window in one.windows)
+    silent = int(said.are_silent.sum())
+    yield (
+        f"Explained: {len(one.windows)} of {len(said.starts_s):,} windows of {one.window_s:g} s, those of the highest "
+        f"scores that do not overlap, from {starts} on{f'; {silent:,} silent windows are left out' if silent else ''}."
+    )
+    yield f"Compared with the baseline {one.windows[0].question.baseline_name!r}."
+    for name, reason in one.unsuited.items():
+        yield f"Left out: {name}. {reason}."
+
+
+def flac(sound: np.ndarray, sample_rate: int) -> bytes:
+    """A sound `[samples]` or `[2, samples]` as FLAC of 16 bits; what lies outside of [-1, 1] is clipped."""
+    return _encoded(sound, sample_rate, "FLAC")
+
+
+def wav(sound: np.ndarray, sample_rate: int) -> bytes:
+    """The same as WAV."""
+    return _encoded(sound, sample_rate, "WAV")
+
+
+def overview_page(model: str, explanations: Sequence[tuple[str, Explanation]]) -> str:
+    """The HTML of a page that leads to those of several recordings.
+
+    Args:
+        explanations: each with the folder that its page lies in, below this page's.
+    """
+    heads = ("recording", "class", "score", "windows", "methods that say something")
+    rows = []
+    for folder, one in explanations:
+        address = quote(str(PurePosixPath(folder) / "index.html"))
+        good = [name for name, verdict in one.verdicts.items() if verdict.says_something]
+        said = ", ".join(good) if good else ("none" if one.verdicts else "not checked")
+        link = Markup('<a href="{}">{}</a>').format(address, one.name)
+        rows.append(Row((link, one.target, f"{one.score:.3f}", str(len(one.windows)), said)))
+    return page(f"What {model} hears, and why", Table(heads, rows))
+
+
+def _parts(explanation: Explanation) -> Iterator[str | Table | Pair]:
+    rate = explanation.sample_rate
+    for one in explanation.windows:
+        whole = flac(one.window.sound, rate)
+        end_s = one.window.start_s + one.window.sound.shape[-1] / rate
+        where = f"From {one.window.start_s:g} to {end_s:g} s"
+        yield Markup("<strong>{}: score {}</strong>").format(where, f"{one.window.score:.3f}")
+        yield timed_plot(png(drawn_window(one, rate, None)), f"{where}: spectrogram", [("sound", whole)], LEFT, RIGHT)
+        for name, found in one.found.items():
+            yield f"{name}: {METHODS[name].described}.{_verdict(explanation, name)}{_missing(one, name)}"
+            masked = masked_sound(one.window.sound, rate, one.question.grid, found.values)
+            sounds = [("relevant part", flac(masked, rate)), ("sound", whole)]
+            yield timed_plot(png(drawn_window(one, rate, found)), f"{where}: {name}", sounds, LEFT, RIGHT)
+    if explanation.verdicts:
+        yield HOW_TO_CHECK
+        yield _checks_table(explanation)
+        yield Markup('<span class="axis">{}</span>').format(inline_plot(png(drawn_checks(explanation))))
+
+
+def _verdict(explanation: Explanation, name: str) -> str:
+    return f" {explanation.verdicts[name].sentence}" if explanation.verdicts else ""
+
+
+def _missing(one: ExplainedWindow, name: str) -> str:
+    missing = one.found[name].missing_logit
+    return "" if missing is None else f" Their sum misses the difference of the logits by {abs(missing):.2g}."
+
+
+def _checks_table(explanation: Explanation) -> Table:
+    heads = ("method", "says something", "area, deleted", "at random", "area, inserted", "at random")
+    stages = [f"correlation, random down to {one.reached}" for one in explanation.stages]
+    rows = []
+    for name, verdict in explanation.verdicts.items():
+        areas = (verdict.deletion_area, verdict.random_deletion_area, verdict.insertion_area)
+        numbers = [*areas, verdict.random_insertion_area, *(one.correlations[name] for one in explanation.stages)]
+        level = "" if verdict.says_something else "warning"
+        rows.append(
+            Row((name, "yes" if verdict.says_something else "no", *(f"{one:.3f}" for one in numbers)), (), level)
+        )
+    return Table((*heads, *stages), rows)
+
+
+def _encoded(sound: np.ndarray, sample_rate: int, form: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(sound, -1.0, 1.0).T, sample_rate, format=form, subtype="PCM_16")
+    return file.getvalue()

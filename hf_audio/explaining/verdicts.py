@@ -1,0 +1,63 @@
+"""What the checks of an explanation amount to, in one sentence, so that a picture that says nothing is said to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hf_audio.explaining.perturbation_curves import Curves
+from hf_audio.explaining.randomized_weights import SAME
+
+
+class Verdict(NamedTuple):
+    """Of one method on one recording.
+
+    Attributes:
+        says_something: whether it passed both checks.
+        sentence: why, or why not.
+        deletion_area, insertion_area: means over windows.
+        random_deletion_area, random_insertion_area: of random orders.
+        correlation: with random weights in all layers.
+    """
+
+    says_something: bool
+    sentence: str
+    deletion_area: float
+    insertion_area: float
+    random_deletion_area: float
+    random_insertion_area: float
+    correlation: float
+
+
+def verdict_of(curves: Sequence[tuple[Curves, Curves]], correlations: Sequence[float]) -> Verdict:
+    """The verdict on one method.
+
+    Args:
+        curves: of each window those of the method, and those of random orders.
+        correlations: with more and more random weights.
+    """
+    own, others = zip(*curves, strict=True)
+    deletion, insertion = np.mean([one.areas for one in own], axis=0)
+    of_random = np.mean([np.stack(one.areas) for one in others], axis=0)  # [2, orders]
+    deletes_faster, inserts_faster = deletion < of_random[0].min(), insertion > of_random[1].max()
+    means, last = of_random.mean(axis=1), correlations[-1]
+    is_same = last >= SAME
+    numbers = (float(deletion), float(insertion), float(means[0]), float(means[1]), float(last))
+    if not (deletes_faster or inserts_faster):
+        sentence = (
+            "Says nothing here: the score hangs no more on what it calls relevant than on blocks in random order."
+        )
+    elif is_same:
+        sentence = (
+            f"Says little of this model: with random weights it stays much the same (rank correlation {last:.2f}), so "
+            "it shows the sound more than what was learnt."
+        )
+    else:
+        what = " and ".join(word for word, holds in (("falls", deletes_faster), ("rises", inserts_faster)) if holds)
+        sentence = (
+            f"Says something: the score {what} faster by it than in random orders, and with random weights it is "
+            f"another (rank correlation {last:.2f})."
+        )
+    return Verdict(bool((deletes_faster or inserts_faster) and not is_same), sentence, *numbers)

@@ -1,0 +1,27 @@
+"""Where a page finds what it shows and plays: recordings beside it, plots in the page itself."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from pathlib import Path
+from urllib.parse import quote
+
+
+def sound_address(path: str | Path, folder: Path, start_s: float = 0.0, end_s: float | None = None) -> str:
+    """Where a page in `folder` finds a stretch of a recording.
+
+    The stretch is a media fragment (https://www.w3.org/TR/media-frags/#naming-time).
+    """
+    try:
+        address = quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
+    except ValueError:  # another drive of Windows
+        address = Path(path).absolute().as_uri()
+    if start_s or end_s is not None:
+        address += f"#t={start_s:g}" + ("" if end_s is None else f",{end_s:g}")
+    return address
+
+
+def png_address(png: bytes) -> str:
+    """A plot as an address that holds it."""
+    return f"data:image/png;base64,{b64encode(png).decode()}"

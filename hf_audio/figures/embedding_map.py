@@ -1,0 +1,135 @@
+"""A map of clips as one HTML file: points colored by class, correctness, group or split, which play when clicked.
+
+Points are drawn on a canvas, so that MAX_POINTS of them can be moved and enlarged. Only recordings are loaded, from
+where they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_audio.errors import printable
+from hf_audio.figures.projections import Projection
+from hf_audio.figures.scripted_page import scripted_page, shown_name
+
+MAX_POINTS = 20_000
+MAX_LISTED = 200  # of each list
+MAX_TEXT = 600
+SIDE = 10_000  # positions are whole numbers from 0 to this
+TITLES = {"pca": "principal components", "tsne": "t-SNE", "umap": "UMAP"}
+NOT_SCORED, RIGHT, PARTLY, WRONG = STATES = ("not scored", "right", "partly right", "wrong")
+
+
+@dataclass(frozen=True)
+class MapPoints:
+    """What is known of the clips that are points.
+
+    Attributes:
+        clip_ids, groups, splits: of each.
+        labels: names of classes of each.
+        sounds: where the page finds each recording; "" where it does not.
+        decided: names of the classes that a model decided for; None where it did not hear the clip.
+        neighbors: int64 `[points, neighbors]`, rows of the nearest points, -1 where there are none.
+    """
+
+    clip_ids: Sequence[str]
+    groups: Sequence[str]
+    splits: Sequence[str]
+    labels: Sequence[Sequence[str]]
+    sounds: Sequence[str]
+    decided: Sequence[Sequence[str] | None]
+    neighbors: np.ndarray
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One list beside the map.
+
+    Attributes:
+        title, explanation: what it is.
+        rows: rows of points that each is about, the one in question first, and a sentence.
+        num_named: so many of them are named before the sentence.
+    """
+
+    title: str
+    explanation: str
+    rows: Sequence[tuple[Sequence[int], str]]
+    num_named: int = 1
+
+
+def map_page(
+    title: str, notes: Sequence[str], points: MapPoints, projections: Sequence[Projection], lists: Sequence[Listed]
+) -> str:
+    """The HTML of a map.
+
+    Args:
+        notes: paragraphs under the title.
+        projections: of the same points; the page switches between them.
+    """
+    classes = _Names(name for names in (*points.labels, *filter(None, points.decided)) for name in names)
+    groups, splits = _Names(points.groups), _Names(points.splits)
+    data = {
+        "notes": [printable(note) for note in notes],
+        "side": SIDE,
+        "classes": classes.shown,
+        "groups": groups.shown,
+        "splits": splits.shown,
+        "states": STATES,
+        "maps": [_map(one) for one in projections],
+        "name": [shown_name(name) for name in points.clip_ids],
+        "labels": [classes.places(names) for names in points.labels],
+        "group": groups.places(points.groups),
+        "split": splits.places(points.splits),
+        "sound": list(points.sounds),
+        "decided": [None if names is None else classes.places(names) for names in points.decided],
+        "state": [STATES.index(correctness(*both)) for both in zip(points.labels, points.decided, strict=True)],
+        "neighbors": [row[row >= 0].tolist() for row in points.neighbors],
+        "lists": [_list(one) for one in lists],
+    }
+    return scripted_page("embedding_map.html", title, ["embedding_map.js", "embedding_map_panel.js"], data)
+
+
+def correctness(given: Sequence[str], decided: Sequence[str] | None) -> str:
+    """One of STATES: whether a model said what was given; partly where it found some of several classes."""
+    if decided is None:
+        return NOT_SCORED
+    if set(given) == set(decided):
+        return RIGHT
+    return PARTLY if set(given) & set(decided) else WRONG
+
+
+class _Names:
+    """Each name once, in order of the alphabet, and by its place."""
+
+    def __init__(self, names: object) -> None:
+        self.all = sorted(set(names))
+        self._place = {name: place for place, name in enumerate(self.all)}
+
+    @property
+    def shown(self) -> list[str]:
+        return [shown_name(name) for name in self.all]
+
+    def places(self, names: Sequence[str]) -> list[int]:
+        return [self._place[name] for name in names]
+
+
+def _map(projection: Projection) -> dict[str, object]:
+    """Both axes by the same scale, so that distances stay what they are."""
+    least, reach = projection.points.min(axis=0), np.ptp(projection.points, axis=0).max() or 1.0
+    places = np.round((projection.points - least) / reach * SIDE).astype(int)
+    x, y = places.T.tolist()
+    return {"title": TITLES[projection.method], "caption": projection.caption, "x": x, "y": y}
+
+
+def _list(listed: Listed) -> dict[str, object]:
+    rows = [{"points": list(points), "text": printable(text)[:MAX_TEXT]} for points, text in listed.rows[:MAX_LISTED]]
+    return {
+        "title": listed.title,
+        "explanation": listed.explanation,
+        "rows": rows,
+        "total": len(listed.rows),
+        "named": listed.num_named,
+    }

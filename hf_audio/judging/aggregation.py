@@ -1,0 +1,209 @@
+"""From a model's windows to scores of clips, in several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.judging.judged_clips import JudgedClips
+from hf_audio.metrics import choose_threshold, mean_of_clips
+
+AGGREGATIONS = {
+    "mean_logits": "sigmoid or softmax of the mean logits, as models are evaluated and published",
+    "mean_probability": "mean of the windows' probabilities",
+    "max": "the largest probability of any window: a class that is heard once is heard",
+    "vote": "the share of windows that decide for a class; their mean probability breaks ties as one more vote",
+    "sum_normalized": "sum over windows, divided by the clip's largest (several labels only; IRMAS: Han et al. 2017)",
+    "attention": "mean of probabilities in which surer windows count more (auto-pool: McFee et al. 2018)",
+}
+# Of these windows are averaged, so that some can count more than others.
+WEIGHABLE = ("mean_logits", "mean_probability", "vote", "sum_normalized", "attention")
+SHARPEST = 10.0
+
+
+class _Windows(NamedTuple):
+    """What aggregations are made of.
+
+    Attributes:
+        logits, probabilities: float64 `[windows, classes]`.
+        clip: int64 `[windows]`, ascending.
+        weights: float64 `[windows, 1]`, of mean 1 within each clip.
+        counts: int64 `[clips, 1]`, windows of each.
+        labels: the classes.
+    """
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    clip: np.ndarray
+    weights: np.ndarray
+    counts: np.ndarray
+    labels: LabelSpace
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        return mean_of_clips(values * self.weights, self.clip, len(self.counts))
+
+    def max(self, values: np.ndarray) -> np.ndarray:
+        return np.maximum.reduceat(values, np.cumsum(self.counts) - self.counts[:, 0], axis=0)
+
+
+def clip_probabilities(
+    judged: JudgedClips,
+    aggregation: str = "mean_logits",
+    *,
+    window_weights: np.ndarray | None = None,
+    vote_thresholds: np.ndarray | float | None = None,
+    sharpness: float | None = None,
+) -> np.ndarray:
+    """What a model says of each clip.
+
+    All but `sum_normalized` are probabilities: of a single-label task they sum to 1 over classes.
+
+    Args:
+        aggregation: one of AGGREGATIONS.
+        window_weights: float `[windows]`, how much each counts within its clip, such as `time_weights`; all alike where
+            None.
+        vote_thresholds: of a window's decisions, one or `[classes]`; 0.5 where None. For `vote` with several labels.
+        sharpness: how much more surer windows count: 0 is their mean, large values their maximum; 1 where None. For
+            `attention`; `fit_sharpness` finds it on validation.
+
+    Returns:
+        float64 `[clips, classes]` in [0, 1].
+
+    Raises:
+        InputError: another aggregation; a setting that would not act; weights that are no weights.
+    """
+    if aggregation not in AGGREGATIONS:
+        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
+    _check_settings(judged.labels, aggregation, window_weights, vote_thresholds, sharpness)
+    windows = _windows_of(judged, window_weights)
+    if aggregation == "vote":
+        return _vote(windows, 0.5 if vote_thresholds is None else vote_thresholds)
+    if aggregation == "attention":
+        return _attention(windows, 1.0 if sharpness is None else sharpness)
+    return _WITHOUT_SETTINGS[aggregation](windows)
+
+
+def fitted_settings(aggregation: str, validation: JudgedClips | None) -> dict[str, Any]:
+    """What an aggregation has to be told, found on validation: the settings of `clip_probabilities` beside its name.
+
+    The sharpness of `attention`, and the threshold of windows that `vote` with several labels (best micro F1 of
+    windows); other aggregations have none. Without validation both keep what they are by default, 1 and 0.5.
+    """
+    if validation is None or not len(validation):
+        return {}
+    if aggregation == "attention":
+        return {"sharpness": fit_sharpness(validation)}
+    if aggregation == "vote" and validation.labels.is_multi_label:
+        probabilities = validation.labels.probabilities(validation.window_logits)
+        return {"vote_thresholds": choose_threshold(probabilities, validation.targets[validation.clip_of_window])}
+    return {}
+
+
+def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None = None) -> float:
+    """The sharpness of `attention` with the smallest log loss on clips that it will not be judged on.
+
+    0 to 10. Of clips of one window each it is 0, since there is nothing to tell apart.
+
+    Raises:
+        InputError: no class is known of any clip.
+    """
+    if len(validation.window_logits) == len(validation):
+        return 0.0
+    windows, known = _windows_of(validation, window_weights), ~np.isnan(validation.targets)
+    if not known.any():
+        raise InputError("No class is known of any validation clip: there is nothing to fit attention by")
+    true = validation.targets[known] > 0.5
+    counts = np.ones_like(true) if validation.labels.is_multi_label else true
+
+    def log_loss(sharpness: float) -> float:
+        said = _attention(windows, sharpness)[known]
+        return -float(np.log(np.maximum(np.where(true, said, 1 - said)[counts], 1e-12)).mean())
+
+    return float(minimize_scalar(log_loss, bounds=(0.0, SHARPEST), method="bounded").x)
+
+
+def _check_settings(labels: LabelSpace, aggregation: str, weights: object, thresholds: object, sharp: object) -> None:
+    """Raises InputError where a setting would not act."""
+    if aggregation == "sum_normalized" and not labels.is_multi_label:
+        raise InputError(
+            "sum_normalized is for clips of several labels, which a threshold decides; the largest score of "
+            "single-label clips is that of mean_probability: take that"
+        )
+    if weights is not None and aggregation not in WEIGHABLE:
+        raise InputError(f"Weights of windows do nothing to {aggregation}: take one of {', '.join(WEIGHABLE)}")
+    if thresholds is not None and (aggregation != "vote" or not labels.is_multi_label):
+        raise InputError("Thresholds of windows act with the aggregation vote and several labels only: leave them out")
+    if sharp is not None and aggregation != "attention":
+        raise InputError(f"A sharpness does nothing to {aggregation}: leave it out, or take attention")
+    if sharp is not None and not (np.isfinite(sharp) and sharp >= 0):
+        raise InputError(f"A sharpness is 0 (mean) or more (towards the maximum), found {sharp}")
+
+
+def _windows_of(judged: JudgedClips, weights: np.ndarray | None) -> _Windows:
+    logits = np.asarray(judged.window_logits, dtype=np.float64)
+    counts = np.bincount(judged.clip_of_window, minlength=len(judged))[:, None]
+    if weights is None:
+        relative = np.ones((len(logits), 1))
+    else:
+        weights = np.asarray(weights, dtype=np.float64).reshape(-1, 1)
+        if len(weights) != len(logits) or not (np.isfinite(weights) & (weights >= 0)).all():
+            raise InputError(f"Found {len(weights)} weights of {len(logits)} windows; each needs one of 0 or more")
+        means = mean_of_clips(weights, judged.clip_of_window, len(judged))
+        if not (means > 0).all():
+            raise InputError("All windows of a clip have the weight 0: nothing would be left of it")
+        relative = weights / means[judged.clip_of_window]
+    probabilities = judged.labels.probabilities(logits)
+    return _Windows(logits, probabilities, judged.clip_of_window, relative, counts, judged.labels)
+
+
+def _mean_logits(windows: _Windows) -> np.ndarray:
+    return windows.labels.probabilities(windows.mean(windows.logits))
+
+
+def _mean_probability(windows: _Windows) -> np.ndarray:
+    return windows.mean(windows.probabilities)
+
+
+def _max(windows: _Windows) -> np.ndarray:
+    largest = windows.max(windows.probabilities)
+    return largest if windows.labels.is_multi_label else largest / largest.sum(axis=1, keepdims=True)
+
+
+def _vote(windows: _Windows, thresholds: np.ndarray | float) -> np.ndarray:
+    """(votes + mean probability) / (windows + 1): votes differ by 1 at least, so the probability breaks ties only."""
+    if windows.labels.is_multi_label:
+        votes = windows.probabilities >= thresholds
+    else:
+        votes = np.eye(len(windows.labels))[windows.probabilities.argmax(axis=1)]
+    return (windows.mean(votes) * windows.counts + windows.mean(windows.probabilities)) / (windows.counts + 1)
+
+
+def _sum_normalized(windows: _Windows) -> np.ndarray:
+    sums = windows.mean(windows.probabilities)
+    largest = sums.max(axis=1, keepdims=True)
+    return np.divide(sums, largest, out=np.zeros_like(sums), where=largest > 0)
+
+
+def _attention(windows: _Windows, sharpness: float) -> np.ndarray:
+    """Weights e^(sharpness · logit) of each class; single-label windows have one, by the log-odds of their answer."""
+    sure = windows.logits
+    if not windows.labels.is_multi_label:
+        top = windows.probabilities.max(axis=1, keepdims=True)
+        sure = np.log(top / np.maximum(1 - top, 1e-12))
+    sure = np.where(windows.weights > 0, sure, sure.min())
+    sure = sharpness * (sure - windows.max(sure)[windows.clip])  # of each clip the largest is 0, so nothing overflows
+    weights = np.exp(sure)
+    return windows.mean(weights * windows.probabilities) / windows.mean(weights)
+
+
+_WITHOUT_SETTINGS: dict[str, Callable[[_Windows], np.ndarray]] = {
+    "mean_logits": _mean_logits,
+    "mean_probability": _mean_probability,
+    "max": _max,
+    "sum_normalized": _sum_normalized,
+}

@@ -1,0 +1,210 @@
+"""Results of a report in a model's card: model-index metadata, which the Hub shows, and a table with intervals.
+
+Whatever else the card says stays as it is, other results among it. Writing the same report again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+from huggingface_hub.utils import yaml_dump
+
+from hf_audio.errors import InputError, one_line
+from hf_audio.files import parse_yaml, read_text
+from hf_audio.judging.page_cells import interval_words
+from hf_audio.markdown import Markdown, escaped, one_plain_line, table
+from hf_audio.metrics import METRIC_NAMES
+from hf_audio.privacy import is_repo_id, write_published
+from hf_audio.publishing.hub import HubRepo
+from hf_audio.publishing.model_card import HUB_METRICS, TASK
+
+CARD = "README.md"
+MAX_CARD_BYTES = 4 << 20
+INDEX_BLOCK = re.compile(r"^model-index[ \t]*:.*(?:\r?\n(?:[ \t-].*|))*", re.MULTILINE)
+
+
+def write_card(place: str | Path, report: Mapping[str, Any], model: str, *, token: str | None = None) -> str:
+    """Puts the results of one model of a report into its card.
+
+    Args:
+        place: the model's folder, or its repository on the Hub, "name" or "namespace/name".
+        report: what `judge` returned.
+        model: the model's name in the report.
+        token: for the Hub; None takes HF_TOKEN or the one of `hf auth login`.
+
+    Returns:
+        Where the card is: a path or an address.
+
+    Raises:
+        InputError: no such folder or repository, a card that cannot be read or holds a token, a model-index that is not
+            as the Hub reads it, or what `HubRepo` raises.
+    """
+    folder = Path(place)
+    if folder.is_dir():
+        _rewrite(folder, report, model, folder.resolve().name)
+        return str(folder / CARD)
+    if not is_repo_id(str(place)):
+        raise InputError(f"{place} is neither a folder nor the name of a model on the Hub, so it has no card to write")
+    repo = HubRepo(str(place), "model", token)
+    if repo.is_private() is None:
+        raise InputError(f"The Hub has no model {repo.repo_id} that this token may read: check its name, or push it")
+    with tempfile.TemporaryDirectory() as taken:
+        repo.download(CARD, Path(taken), MAX_CARD_BYTES)
+        if _rewrite(Path(taken), report, model, repo.repo_id.split("/")[-1]):
+            name = one_plain_line(report["data"]["name"])
+            repo.upload(Path(taken), [CARD], f"Add results on {name[:100]}")
+    return repo.url
+
+
+def _rewrite(folder: Path, report: Mapping[str, Any], model: str, name: str) -> bool:
+    """Writes the card in a folder, which may have none; whether it has changed."""
+    path = folder / CARD
+    old = read_text(path, MAX_CARD_BYTES) if path.exists() else ""
+    new = with_results(old, report, model, name)
+    if new != old:
+        write_published(path, new)
+    return new != old
+
+
+def with_results(card: str, report: Mapping[str, Any], model: str, name: str) -> str:
+    """The text of a card with the results of a model in it.
+
+    Args:
+        card: as it is; may be empty.
+        name: of the model, for a card that does not say it.
+
+    Raises:
+        InputError: its metadata is not YAML or its model-index not as the Hub reads it.
+    """
+    found = REGEX_YAML_BLOCK.search(card)
+    block, body = (found[2], card[found.end() :]) if found else ("", card)
+    metadata = parse_yaml(block, CARD) if block.strip() else {}
+    index = _merged(_known_index(metadata, name), _results(report, model))
+    body = _with_section(body or f"\n# {escaped(name)}\n", report, model)
+    return f"---\n{_with_index(block, metadata, index).strip()}\n---\n{body}"
+
+
+def _known_index(metadata: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The card's own model-index; an empty one where it has none."""
+    index = metadata.get("model-index")
+    if not index:
+        return [{"name": name, "results": []}]
+    try:
+        model_index_to_eval_results(index)
+        if not all(isinstance(one["metrics"], list) for one in index[0].get("results") or []):
+            raise TypeError("metrics are no list")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"The model-index of {CARD} is not as the Hub reads it ({one_line(error)}): mend it, or take it out"
+        ) from error
+    return index
+
+
+def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
+    """What the report says of a model, in the form of a model-index."""
+    data, settings = report["data"], report["settings"]
+    results = []
+    for name, interval in report["models"][model]["metrics"].items():
+        if name not in HUB_METRICS or interval["value"] is None:
+            continue
+        args: dict[str, Any] = {"aggregation": settings["aggregation"], "num_clips": data["num_clips"]}
+        if interval["low"] is not None:
+            args |= {
+                "confidence": settings["confidence"],
+                "interval_low": round(interval["low"], 4),
+                "interval_high": round(interval["high"], 4),
+                "drawn_by": data["drawn_by"],
+            }
+        results.append(
+            EvalResult(
+                task_type=TASK,
+                task_name="Audio classification",
+                dataset_type=data.get("dataset_id") or one_plain_line(data["name"]),
+                dataset_name=one_plain_line(data["name"]),
+                dataset_config=data.get("config"),
+                dataset_split=data["split"],
+                dataset_revision=data.get("revision"),
+                metric_type=HUB_METRICS[name],
+                metric_name=METRIC_NAMES[name],
+                metric_value=round(interval["value"], 4),
+                metric_args=args,
+            )
+        )
+    if not results:
+        raise InputError(f"The report has no metric of {model} that a card can show: its data have no known labels")
+    return eval_results_to_model_index(model, results)[0]["results"]
+
+
+def _merged(index: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """An index in which results on the same data have new metrics; results that others vouch for stay beside them."""
+    results = [*(index[0].get("results") or [])]
+    for one in new:
+        places = [place for place, other in enumerate(results) if _identity(other) == _identity(one)]
+        if not places:
+            results.append(one)
+            continue
+        names = {(metric["type"], metric["name"]) for metric in one["metrics"]}
+        others = results[places[0]]
+        kept = [metric for metric in others["metrics"] if (metric.get("type"), metric.get("name")) not in names]
+        results[places[0]] = {**others, "dataset": one["dataset"], "metrics": [*kept, *one["metrics"]]}
+    return [{**index[0], "results": results}, *index[1:]]
+
+
+def _identity(result: Mapping[str, Any]) -> tuple:
+    dataset = result["dataset"]
+    source = result.get("source") or any("verified" in metric for metric in result["metrics"])
+    keys = ("type", "config", "split", "revision")
+    return (result["task"]["type"], *(dataset.get(key) for key in keys), str(source))
+
+
+def _with_index(block: str, metadata: Mapping[str, Any], index: list[dict[str, Any]]) -> str:
+    """A card's YAML with another model-index; of the rest each letter stays, where the index can be cut out."""
+    wanted = {**metadata, "model-index": index}
+    written = yaml_dump({"model-index": index}, sort_keys=False).strip()
+    lines = block.replace("\r\n", "\n")
+    rest, num_cut = INDEX_BLOCK.subn(lambda _: written + "\n", lines, count=1)
+    text = rest if num_cut else f"{lines.rstrip()}\n{written}\n"
+    try:
+        if parse_yaml(text, CARD) == wanted:
+            return text
+    except InputError:
+        pass
+    return yaml_dump(wanted, sort_keys=False)
+
+
+def _with_section(body: str, report: Mapping[str, Any], model: str) -> str:
+    """A card's text with the table of results on these data, in the place of an earlier one."""
+    data = report["data"]
+    identity = [data.get("dataset_id") or data["name"], data.get("config"), data["split"], data.get("revision")]
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
+    begin, end = f"<!-- judged {key} -->", f"<!-- end of judged {key} -->"
+    section = f"{begin}\n{_section(report, model)}\n{end}"
+    earlier = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
+    if earlier.search(body):
+        return earlier.sub(lambda _: section, body, count=1)
+    return f"{body.rstrip()}\n\n{section}\n"
+
+
+def _section(report: Mapping[str, Any], model: str) -> Markdown:
+    data, settings = report["data"], report["settings"]
+    percent = f"{100 * settings['confidence']:g}%"
+    rows = [
+        [METRIC_NAMES.get(name, name), f"{one['value']:.3f}", interval_words(one)]
+        for name, one in report["models"][model]["metrics"].items()
+        if one["value"] is not None
+    ]
+    what = "groups" if data["drawn_by"] == "group" else "clips"
+    return Markdown(
+        f"## Results on {escaped(data['name'])}, {escaped(data['split'])} split\n\n"
+        f"{table(['', 'value', f'{percent} interval'], rows)}\n\n"
+        f"{data['num_clips']:,} clips of {data['num_groups']:,} groups; intervals by drawing {what} anew "
+        f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
+    )

@@ -1,0 +1,273 @@
+"""What happens to recordings on their way to a model: noise, codecs, levels, rooms, microphones.
+
+Each kind makes of sounds the same sounds in a worse state, of one strength for all. They are the steps of
+`augment/waveform` with numbers that are given in place of drawn ones. What is random of a sound hangs on its key alone
+and is the same at all strengths, so that strengths differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from hf_audio.augment.energies import Windows
+from hf_audio.augment.waveform.background import Background, BackgroundNumbers
+from hf_audio.augment.waveform.biquads import BUTTERWORTH, FilterNumbers, PassFilter
+from hf_audio.augment.waveform.codec import NUM_THREADS
+from hf_audio.augment.waveform.noise import Noise, NoiseNumbers
+from hf_audio.augment.waveform.reverb import RoomNumbers, SyntheticReverb
+from hf_audio.augment.waveform.sounds import SoundPool
+from hf_audio.augment.waveform.step import KEYS, WaveformStep
+from hf_audio.judging.codecs import bit_rates, coded, of_length
+
+PIECE_S = 30.0  # longer sounds are changed piece by piece: signal-to-noise ratios hold in each
+ROWS_AT_A_TIME = 16
+
+
+class Around(NamedTuple):
+    """What a degradation knows beside the sounds: their rate in Hz, whether the model tells left from right, and the
+    recordings of a background, if any were given."""
+
+    sample_rate: int
+    is_stereo: bool = False
+    background: SoundPool | None = None
+
+
+class Degraded(NamedTuple):
+    """Sounds in a worse state, `[samples]` or `[2, samples]` each, and numbers of each that say what acted."""
+
+    sounds: list[np.ndarray]
+    facts: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+Change = Callable[[Sequence[np.ndarray], Sequence[int], float, Around], Degraded]
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One kind of degradation.
+
+    Attributes:
+        unit: of its strength.
+        strengths: those that are tried where nobody asks for others, the mildest first.
+        meaning: one line for --help.
+        change: sounds, a key for each (see `uniform_noise`), a strength and what is around → sounds.
+        idle: says why a strength would change nothing here, or cannot be; None where it acts.
+    """
+
+    unit: str
+    strengths: tuple[float, ...]
+    meaning: str
+    change: Change
+    idle: Callable[[float, Around], str | None]
+
+
+def _by_rows(change: Callable[[Tensor, Tensor, Tensor, float, Around], Tensor]) -> Change:
+    """A change of pieces `[rows, samples]` with their lengths and keys `[rows]` as one of sounds.
+
+    Channels and pieces of a sound are rows of their own.
+    """
+
+    def changed(sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
+        size = round(PIECE_S * around.sample_rate)
+        channels = [channel for sound in sounds for channel in np.atleast_2d(sound)]
+        own_keys = [key + 7919 * place for sound, key in zip(sounds, keys, strict=True) for place in range(sound.ndim)]
+        pieces = [channel[first : first + size] for channel in channels for first in range(0, len(channel), size)]
+        piece_keys = [
+            (key + 104_729 * number) % KEYS
+            for key, channel in zip(own_keys, channels, strict=True)
+            for number in range(-(-len(channel) // size))
+        ]
+        found = iter(_in_batches(change, pieces, piece_keys, strength, around))
+        whole = [np.concatenate([next(found) for _ in range(0, len(one), size)]) for one in channels]
+        rest = iter(whole)
+        return Degraded([_like(sound, [next(rest) for _ in range(sound.ndim)]) for sound in sounds])
+
+    return changed
+
+
+def _in_batches(
+    change: Callable[[Tensor, Tensor, Tensor, float, Around], Tensor],
+    pieces: Sequence[np.ndarray],
+    keys: Sequence[int],
+    strength: float,
+    around: Around,
+) -> list[np.ndarray]:
+    """The pieces in their order, neighbors in length changed together."""
+    order = sorted(range(len(pieces)), key=lambda place: len(pieces[place]))
+    found: list[Any] = [None] * len(pieces)
+    for first in range(0, len(order), ROWS_AT_A_TIME):
+        places = order[first : first + ROWS_AT_A_TIME]
+        lengths = torch.tensor([len(pieces[place]) for place in places])
+        values = pad_sequence([torch.from_numpy(np.ascontiguousarray(pieces[place])) for place in places], True)
+        new = change(values.float(), lengths, torch.tensor([keys[place] for place in places]), strength, around)
+        for place, row, length in zip(places, new.numpy(), lengths.tolist(), strict=True):
+            found[place] = row[:length]
+    return found
+
+
+def _like(sound: np.ndarray, channels: list[np.ndarray]) -> np.ndarray:
+    return channels[0] if sound.ndim == 1 else np.stack(channels)
+
+
+def _stepped(step: WaveformStep, values: Tensor, lengths: Tensor, numbers: type, *given: Any) -> Tensor:
+    """What a step of augmentation makes of all rows with given numbers, one for all or one for each."""
+    of_rows = [torch.as_tensor(one, dtype=torch.float32).expand(len(values)) for one in given]
+    drawn = numbers(torch.ones(len(values)), *of_rows)
+    return step.apply(Windows.of(values, values.new_zeros(len(values), 1), lengths), drawn).values
+
+
+def _noise(exponent: float, values: Tensor, lengths: Tensor, keys: Tensor, snr_db: float, around: Around) -> Tensor:
+    step = Noise(1.0, (snr_db, snr_db), (exponent, exponent), around.sample_rate)
+    return _stepped(step, values, lengths, NoiseNumbers, snr_db, exponent, keys)
+
+
+def _background(values: Tensor, lengths: Tensor, keys: Tensor, snr_db: float, around: Around) -> Tensor:
+    step = Background(1.0, (snr_db, snr_db), around.background)
+    share = (keys * 7919 % KEYS) / KEYS
+    return _stepped(
+        step, values, lengths, BackgroundNumbers, snr_db, keys % around.background.num_recordings, share.float()
+    )
+
+
+def _reverb(values: Tensor, lengths: Tensor, keys: Tensor, rt60_s: float, around: Around) -> Tensor:
+    step = SyntheticReverb(1.0, (rt60_s, rt60_s), (0.0, 0.0), around.sample_rate)
+    return _stepped(step, values, lengths, RoomNumbers, rt60_s, 0.0, keys)
+
+
+def _low_pass(values: Tensor, lengths: Tensor, keys: Tensor, frequency_hz: float, around: Around) -> Tensor:
+    step = PassFilter(1.0, "low_pass", (frequency_hz, frequency_hz), around.sample_rate)
+    return _stepped(step, values, lengths, FilterNumbers, frequency_hz, BUTTERWORTH)
+
+
+def _gain(sounds: Sequence[np.ndarray], keys: Sequence[int], gain_db: float, around: Around) -> Degraded:
+    """What is louder than full scale is cut off there, as a file of 16 bits has it."""
+    louder = [sound * np.float32(10 ** (gain_db / 20)) for sound in sounds]
+    cut_off = np.array([float((np.abs(sound) > 1).mean()) for sound in louder])
+    return Degraded([np.clip(sound, -1, 1) for sound in louder], {"clipped_share": cut_off})
+
+
+def _codec(name: str, sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
+    """Channels one by one: what they cost together is said."""
+    channels = [channel for sound in sounds for channel in np.atleast_2d(sound)]
+    with ThreadPoolExecutor(min(NUM_THREADS, len(channels))) as threads:
+        found = iter(list(threads.map(partial(coded, name, strength, around.sample_rate), channels)))
+    each = [[next(found) for _ in range(sound.ndim)] for sound in sounds]
+    heard = [_like(sound, [one.sound for one in its]) for sound, its in zip(sounds, each, strict=True)]
+    return Degraded(heard, {"kbit_per_s": np.array([sum(one.kbit_per_s for one in its) for its in each])})
+
+
+def _sample_rate(sounds: Sequence[np.ndarray], keys: Sequence[int], rate: float, around: Around) -> Degraded:
+    def there_and_back(sound: np.ndarray) -> np.ndarray:
+        low = soxr.resample(sound.T, around.sample_rate, rate)
+        return of_length(soxr.resample(low, rate, around.sample_rate).T, sound.shape[-1])
+
+    return Degraded([there_and_back(sound) for sound in sounds])
+
+
+def _shift(sounds: Sequence[np.ndarray], keys: Sequence[int], shift_s: float, around: Around) -> Degraded:
+    """The beginning is not heard: so much of it, and at most half of the sound."""
+    lost = [min(round(shift_s * around.sample_rate), sound.shape[-1] // 2) for sound in sounds]
+    shifted = [sound[..., count:] for sound, count in zip(sounds, lost, strict=True)]
+    return Degraded(shifted, {"shifted_s": np.array(lost) / around.sample_rate})
+
+
+def _mono(sounds: Sequence[np.ndarray], keys: Sequence[int], strength: float, around: Around) -> Degraded:
+    """Both channels are their mean."""
+    return Degraded([sound if sound.ndim == 1 else np.stack([sound.mean(axis=0)] * 2) for sound in sounds])
+
+
+def _within(least: float, most: float) -> Callable[[float, Around], str | None]:
+    def idle(strength: float, around: Around) -> str | None:
+        return None if least <= strength <= most else f"strengths go from {least:g} to {most:g}"
+
+    return idle
+
+
+def _needs_background(strength: float, around: Around) -> str | None:
+    return _within(-60, 60)(strength, around) if around.background else "no recordings of a background were given"
+
+
+def _needs_lower_rate(strength: float, around: Around) -> str | None:
+    if 1_000 <= strength < around.sample_rate:
+        return None
+    return f"the model hears {around.sample_rate:,} Hz, and rates from 1,000 Hz to below that change what it hears"
+
+
+def _needs_lower_frequency(strength: float, around: Around) -> str | None:
+    if 20 <= strength < around.sample_rate / 2:
+        return None
+    return f"the model hears up to {around.sample_rate / 2:,.0f} Hz, and filters from 20 Hz to below that act"
+
+
+def _needs_stereo(strength: float, around: Around) -> str | None:
+    return None if around.is_stereo else "the model hears the mean of all channels anyway"
+
+
+def _needs_gain(strength: float, around: Around) -> str | None:
+    return "a gain of 0 dB changes nothing" if strength == 0 else _within(-90, 90)(strength, around)
+
+
+def _needs_bit_rate(name: str) -> Callable[[float, Around], str | None]:
+    def idle(strength: float, around: Around) -> str | None:
+        return _within(*bit_rates(name, around.sample_rate))(strength, around)
+
+    return idle
+
+
+SNRS_DB = (30.0, 20.0, 10.0, 0.0)
+DEGRADATIONS = {
+    "white_noise": Degradation(
+        "dB SNR", SNRS_DB, "hiss, as loud at all frequencies", _by_rows(partial(_noise, 0.0)), _within(-60, 60)
+    ),
+    "pink_noise": Degradation(
+        "dB SNR", SNRS_DB[1:], "noise as loud in each octave", _by_rows(partial(_noise, 1.0)), _within(-60, 60)
+    ),
+    "brown_noise": Degradation(
+        "dB SNR", (10.0, 0.0), "rumble, as of traffic and wind", _by_rows(partial(_noise, 2.0)), _within(-60, 60)
+    ),
+    "background": Degradation(
+        "dB SNR", SNRS_DB[1:], "recordings that are given, behind the sound", _by_rows(_background), _needs_background
+    ),
+    "reverb": Degradation(
+        "s RT60", (0.3, 1.0), "a synthetic room, as much reflected as direct", _by_rows(_reverb), _within(0.05, 10)
+    ),
+    "low_pass": Degradation(
+        "Hz", (4_000.0, 1_000.0), "a dull microphone or loudspeaker", _by_rows(_low_pass), _needs_lower_frequency
+    ),
+    "mp3": Degradation(
+        "kbit/s",
+        (32.0,),
+        "MP3 at a constant bit rate, there and back",
+        partial(_codec, "mp3"),
+        _needs_bit_rate("mp3"),
+    ),
+    "vorbis": Degradation(
+        "quality", (0.0,), "Ogg Vorbis of quality 0 to 10, there and back", partial(_codec, "vorbis"), _within(0, 10)
+    ),
+    "opus": Degradation(
+        "kbit/s",
+        (16.0, 6.0),
+        "Opus at a mean bit rate, there and back",
+        partial(_codec, "opus"),
+        _needs_bit_rate("opus"),
+    ),
+    "sample_rate": Degradation(
+        "Hz", (22_050.0, 16_000.0, 8_000.0), "a lower rate, there and back", _sample_rate, _needs_lower_rate
+    ),
+    "gain": Degradation(
+        "dB", (-30.0, -12.0, 6.0, 12.0), "quieter or louder, cut off at full scale", _gain, _needs_gain
+    ),
+    "shift": Degradation("s", (0.1, 0.5), "the beginning is not heard", _shift, _within(0.001, 60)),
+    "mono": Degradation("", (1.0,), "both channels are their mean", _mono, _needs_stereo),
+}

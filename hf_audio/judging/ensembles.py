@@ -1,0 +1,154 @@
+"""Several models as one: the mean of their probabilities, or weights that are best on validation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError, unknown_name
+from hf_audio.judging.aggregation import clip_probabilities
+from hf_audio.judging.aligning import aligned, check_names
+from hf_audio.judging.judged_clips import JudgedClips
+
+WEIGHTS = {
+    "mean": "all models count the same",
+    "validation": "weights with the smallest log loss on validation; a model that adds nothing gets 0",
+}
+# Nearer 0 or 1 no probability of an ensemble goes, so that its logits are finite.
+NEAREST = 1e-12
+
+
+class Ensemble(NamedTuple):
+    """What several models say together.
+
+    Attributes:
+        judged: as one model's, with a window for each clip.
+        weights: of each model's name, 0 to 1; they sum to 1.
+    """
+
+    judged: JudgedClips
+    weights: dict[str, float]
+
+
+def ensemble(
+    judged: Sequence[JudgedClips],
+    weights: str = "mean",
+    *,
+    validation: Sequence[JudgedClips] | None = None,
+    aggregation: str = "mean_logits",
+    name: str | None = None,
+) -> Ensemble:
+    """The weighted mean of the probabilities of two or more models.
+
+    Args:
+        judged: of each model the same clips, joined by clip_id.
+        weights: one of WEIGHTS.
+        validation: for "validation", of the same models, by name, clips that the ensemble is not judged on.
+        aggregation: from windows to clips, of every model.
+        name: of the ensemble.
+
+    Raises:
+        InputError: fewer than two models, other clips or classes, no validation or one that would not act, scores that
+            are no probabilities.
+    """
+    if weights not in WEIGHTS:
+        raise unknown_name("kind of weights", weights, WEIGHTS)
+    _check(judged, weights, validation, aggregation)
+    models = aligned(judged)
+    probabilities = [clip_probabilities(one, aggregation) for one in models]
+    shares = np.full(len(models), 1 / len(models))
+    if validation is not None:
+        shares = _best_weights(validation, [one.name for one in models], aggregation)
+    together = np.tensordot(shares, np.stack(probabilities), axes=1)
+    names = [one.name for one in models]
+    kind = "mean" if weights == "mean" else "weighted mean"
+    one = _as_judged(models[0], together, name or f"{kind} of {' and '.join(names)}")
+    return Ensemble(one, dict(zip(names, shares.tolist(), strict=True)))
+
+
+def best_weights(probabilities: Sequence[np.ndarray], targets: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """The weights of several models, 0 or more with a sum of 1, with the smallest log loss of their weighted mean.
+
+    Convex, so that there is no better place elsewhere: the loss is -log of a weighted mean of what each model gives to
+    the truth.
+
+    Args:
+        probabilities: of each model `[clips, classes]`, of validation.
+        targets: `[clips, classes]`, NaN where unknown.
+
+    Returns:
+        float64 `[models]`.
+
+    Raises:
+        InputError: nothing is known of any clip.
+    """
+    true = targets > 0.5
+    counts = ~np.isnan(targets) if labels.is_multi_label else true
+    if not counts.any():
+        raise InputError("Nothing is known of any validation clip: there is nothing to weigh models by")
+    of_truth = np.stack([np.where(true, one, 1 - one)[counts] for one in probabilities], axis=1)
+    of_truth = np.maximum(of_truth, NEAREST)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        said = of_truth @ weights
+        return -float(np.log(said).mean()), -(of_truth / said[:, None]).mean(axis=0)
+
+    num = len(probabilities)
+    of_sum = {"type": "eq", "fun": lambda weights: weights.sum() - 1, "jac": np.ones_like}
+    found = minimize(
+        loss,
+        np.full(num, 1 / num),
+        jac=True,
+        bounds=[(1e-9, 1.0)] * num,
+        constraints=of_sum,
+        method="SLSQP",
+        options={"ftol": 1e-10, "maxiter": 500},
+    )
+    shares = np.where(found.x < 1e-6, 0.0, found.x)
+    return shares / shares.sum()
+
+
+def _check(
+    judged: Sequence[JudgedClips], weights: str, validation: Sequence[JudgedClips] | None, aggregation: str
+) -> None:
+    if len(judged) < 2:
+        raise InputError(f"Found {len(judged)} models; an ensemble is of two or more")
+    check_names(judged)
+    if (weights == "validation") != (validation is not None):
+        problem = "need validation clips, and there are none" if validation is None else "do not need validation clips"
+        raise InputError(
+            f"Weights by {weights!r} {problem}: give the clips of a validation split with 'validation' only"
+        )
+    if aggregation == "sum_normalized":
+        raise InputError("Scores of sum_normalized are no probabilities, of which an ensemble is made: take another")
+
+
+def _best_weights(validation: Sequence[JudgedClips], names: Sequence[str], aggregation: str) -> np.ndarray:
+    check_names(validation)
+    of_name = {one.name: one for one in validation}
+    if set(of_name) != set(names):
+        raise InputError(
+            f"Validation clips are of {', '.join(of_name)}, the models are {', '.join(names)}: give the same"
+        )
+    models = aligned([of_name[name] for name in names])
+    return best_weights([clip_probabilities(one, aggregation) for one in models], models[0].targets, models[0].labels)
+
+
+def _as_judged(first: JudgedClips, probabilities: np.ndarray, name: str) -> JudgedClips:
+    """Logits of which sigmoid or softmax are the probabilities."""
+    probabilities = np.clip(probabilities, NEAREST, 1 - NEAREST)
+    logits = np.log(probabilities)
+    if first.labels.is_multi_label:
+        logits -= np.log1p(-probabilities)
+    return dataclasses.replace(
+        first,
+        name=name,
+        window_logits=logits.astype(np.float32),
+        clip_of_window=np.arange(len(first)),
+        window_starts_s=np.zeros(len(first)),
+    )

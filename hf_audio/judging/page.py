@@ -1,0 +1,168 @@
+"""The page of a report, for who listens and looks rather than programs: one file, which opens without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_audio.errors import InputError
+from hf_audio.figures.page import Details, Heading, Headline, Row, Table, page
+from hf_audio.judging import plots
+from hf_audio.judging.page_cells import interval_cell, number_cell, plot_part
+from hf_audio.judging.page_comparison import comparison_parts
+from hf_audio.judging.page_sections import model_parts
+from hf_audio.judging.page_words import TERMS, metric_words
+from hf_audio.judging.playing import Recording, Sounds
+from hf_audio.metrics import METRIC_NAMES, main_metrics
+from hf_audio.privacy import write_published
+
+PAGE = "index.html"
+MAX_DETAILED = 6  # models that have a section of their own
+
+__all__ = ["PAGE", "Recording", "write_page"]
+
+
+def write_page(
+    folder: str | Path,
+    report: Mapping[str, Any],
+    recordings: Mapping[str, Recording] | None = None,
+    *,
+    embed_sounds: bool = False,
+) -> Path:
+    """Writes index.html into a folder, of what `judge` returned or report.json holds.
+
+    Args:
+        recordings: where clips can be heard, by clip_id.
+        embed_sounds: put excerpts into the page, so that it can be sent; else clips are played from where they lie.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: excerpts are asked for and there are no recordings, or a folder that cannot be written.
+    """
+    folder = Path(folder)
+    if embed_sounds and not recordings:
+        raise InputError("Excerpts need recordings, and where these lie was not said: give them, or leave out excerpts")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sounds = Sounds(recordings or {}, folder, embed_sounds)
+        report = _in_order(report, report["data"]["classes"])
+        names = list(report["models"])
+        who = f"is {names[0]}" if len(names) == 1 else f"are {len(names)} models"
+        html = page(f"How good {who} on {_data_name(report)}", *_parts(report, sounds))
+        write_published(folder / PAGE, html)
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}; choose another place") from error
+    return folder / PAGE
+
+
+def _in_order(value: Any, classes: Sequence[str]) -> Any:
+    """Metrics and classes in their own order, which a report that was written down and read again has lost."""
+    if isinstance(value, list | tuple):
+        return [_in_order(one, classes) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    orders = (list(METRIC_NAMES), classes)
+    order = next((one for one in orders if set(value) <= set(one)), sorted(value))
+    return {key: _in_order(value[key], classes) for key in order if key in value}
+
+
+def _parts(report: Mapping[str, Any], sounds: Sounds) -> Iterator[Any]:
+    yield from _opening(report)
+    yield Heading("All models" if len(report["models"]) > 1 else "Scores")
+    yield _models_table(report)
+    metrics = main_metrics(report["data"]["problem_type"])
+    caption = "Each score with its interval. The tick is the class-prior baseline."
+    yield plot_part(plots.plot_models(report, metrics), caption)
+    yield from comparison_parts(report["comparison"])
+    detailed = _ranked(report)[:MAX_DETAILED]
+    for name in detailed:
+        yield Heading(name if len(report["models"]) > 1 else "Class by class")
+        yield from model_parts(report, name, sounds)
+    left_out = len(report["models"]) - len(detailed)
+    if left_out:
+        yield f"{left_out} more models are in the table above and in report.json."
+    yield Heading("Words")
+    yield Details("What the words of this page say", [f"{word}: {text}" for word, text in TERMS.items()])
+    if sounds.words():
+        yield sounds.words()
+
+
+def _opening(report: Mapping[str, Any]) -> Iterator[Any]:
+    data, settings, metric = report["data"], report["settings"], report["metric"]
+    best = _ranked(report)[0]
+    interval = report["models"][best]["metrics"][metric]
+    yield data.get("question") or _question(report)
+    if report["protocol"] and report["protocol"].get("said"):
+        yield report["protocol"]["said"]
+    value = "–" if interval["value"] is None else f"{interval['value']:.3f}"
+    whose = f"{best}, the best of {len(report['models'])} models," if len(report["models"]) > 1 else best
+    words = f"is what {whose} scores. {metric_words(metric, interval['value'])}"
+    yield Headline(f"{METRIC_NAMES[metric]} {value}", words)
+    yield _interval_sentence(interval, settings, data)
+    prior = report["baseline"]["metrics"].get(metric)
+    if prior is not None:
+        yield (
+            f"For comparison: answering every clip alike, by how frequent each class is, scores {prior:.3f} "
+            f"(class-prior baseline, frequencies of {report['baseline']['frequencies_of']})."
+        )
+    yield from (f"Note: {note}" for note in report["notes"])
+
+
+def _question(report: Mapping[str, Any]) -> str:
+    data = report["data"]
+    names, classes = ", ".join(report["models"]), data["classes"]
+    several = data["problem_type"] == "multi_label_classification"
+    which = "all classes that it has" if several else "the one class that it has"
+    length = "" if data["seconds"] is None else f", {_length(data['seconds'])} in all,"
+    shown = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
+    return (
+        f"{names} heard {data['num_clips']:,} clips{length} of {data['num_groups']:,} groups (recordings, songs or "
+        f"speakers) of {_data_name(report)}, and named for each {which} out of {len(classes)}: {shown}. The answers "
+        "are compared with what is known to be true."
+    )
+
+
+def _interval_sentence(interval: Mapping[str, Any], settings: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    if interval["low"] is None:
+        return "How far chance goes is not known: what the score is of lies in one group of clips."
+    return (
+        f"Chance plays a part in which clips were tested: with others of the same kind, the score would probably lie "
+        f"between {interval['low']:.3f} and {interval['high']:.3f} ({100 * settings['confidence']:g}% interval, from "
+        f"drawing the {data['drawn_by']}s anew {settings['num_draws']:,} times)."
+    )
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+
+
+def _data_name(report: Mapping[str, Any]) -> str:
+    return f"{report['data'].get('name') or 'the data'} ({report['data']['split']})"
+
+
+def _ranked(report: Mapping[str, Any]) -> list[str]:
+    """Models by the main metric, the best first."""
+    metric = report["metric"]
+    sign = 1 if metric == "hamming_loss" else -1
+
+    def key(name: str) -> tuple[bool, float]:
+        value = report["models"][name]["metrics"][metric]["value"]
+        return value is None, 0.0 if value is None else sign * value
+
+    return sorted(report["models"], key=key)
+
+
+def _models_table(report: Mapping[str, Any]) -> Table:
+    shown = dict.fromkeys([report["metric"], *main_metrics(report["data"]["problem_type"]), *METRIC_NAMES])
+    first = next(iter(report["models"].values()))["metrics"]
+    metrics = [name for name in shown if name in first]
+    rows = [
+        Row([name, *(interval_cell(report["models"][name]["metrics"][one]) for one in metrics)])
+        for name in _ranked(report)
+    ]
+    prior = report["baseline"]["metrics"]
+    rows.append(Row(["class-prior baseline", *(number_cell(prior.get(one)) for one in metrics)], level="note"))
+    return Table(["model", *(METRIC_NAMES[one] for one in metrics)], rows)

@@ -1,0 +1,255 @@
+"""What a page says of one model: a table or plot for each part of its facts that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hf_audio.figures.page import Cell, Details, Heading, Plot, Row, Table
+from hf_audio.judging import plots
+from hf_audio.judging.page_cells import interval_cell, number_cell, plot_part
+from hf_audio.judging.playing import Sounds
+from hf_audio.metrics import METRIC_NAMES
+
+MAX_ROWS = 100  # of slices: those at the end are the fair ones
+OF_CLASSES = {
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "average_precision": "average precision",
+    "roc_auc": "ROC AUC",
+}
+UNKNOWN_SCORES = {
+    "max_probability": "largest probability",
+    "max_logit": "largest logit",
+    "energy": "energy",
+    "entropy": "entropy",
+}
+
+
+def model_parts(report: Mapping[str, Any], name: str, sounds: Sounds) -> Iterator[Any]:
+    """The parts of a page about one model of a report."""
+    facts, metric = report["models"][name], report["metric"]
+    several = report["data"]["problem_type"] == "multi_label_classification"
+    yield from _classes(facts)
+    yield from _confusion(facts, several, sounds)
+    yield from _curves(facts)
+    yield from _sureness(facts, several)
+    yield from _slices(facts, metric, sounds)
+    yield from _lengths(facts, metric)
+    yield from _robustness(facts, metric)
+    yield from _out_of_class(facts)
+    yield Heading("Clip by clip", 3)
+    caption = "How the scores of single clips are distributed; the line is their mean."
+    yield from _plot(plots.plot_per_clip(facts["per_clip"]), caption)
+
+
+def _plot(figure: Figure | None, caption: str) -> Iterator[Plot]:
+    if figure is not None:
+        yield plot_part(figure, caption)
+
+
+def _classes(facts: Mapping[str, Any]) -> Iterator[Any]:
+    thresholds = facts["thresholds"]
+    heads = ["class", "clips", *OF_CLASSES.values(), *(["threshold"] if thresholds else [])]
+    rows = []
+    for name, one in facts["per_class"].items():
+        cells = [name, Cell(f"{one['support']:,}", one["support"]), *(interval_cell(one[key]) for key in OF_CLASSES)]
+        rows.append(Row([*cells, number_cell(thresholds[name])] if thresholds else cells))
+    yield "A click on a heading sorts the classes by it."
+    yield Table(heads, rows)
+    yield from _plot(plots.plot_classes(facts["per_class"]), "F1 of each class, with its interval.")
+    yield f"Decisions: {facts['thresholds_from']}."
+
+
+def _confusion(facts: Mapping[str, Any], several: bool, sounds: Sounds) -> Iterator[Any]:
+    yield Heading("What is taken for what", 3)
+    caption = "Of the clips of a class (rows), how many percent were said to have each class (columns)."
+    many = len(facts["confusion"]["classes"]) - plots.MAX_CLASSES
+    if many > 0:
+        caption += f" The {plots.MAX_CLASSES} classes that are confused most; {many} more are in report.json."
+    yield from _plot(plots.plot_confusion(facts["confusion"], several), caption)
+    rows = [
+        Row(
+            [
+                one["true"],
+                one["decided"],
+                Cell(f"{one['num']:,}", one["num"]),
+                Cell(f"{one['share']:.1%}", one["share"]),
+                sounds.players(one["clip_ids"]),
+            ]
+        )
+        for one in facts["confused_pairs"]
+    ]
+    if rows:
+        yield "The classes that are confused most, with the clips in which the model was surest of its mistake:"
+        heads = ["it is", "the model said", "clips", "of those that have it", "listen"]
+        yield Table(heads, rows)
+    else:
+        yield "No class was taken for another."
+
+
+def _curves(facts: Mapping[str, Any]) -> Iterator[Any]:
+    caption = "How much is found, and how much is said wrongly, as the threshold falls from 1 to 0."
+    shown = list(_plot(plots.plot_curves(facts["curves"]), caption))
+    if facts["thresholds"]:
+        caption = "F1 of each class at every threshold: where a dot is far below its curve, its threshold does not fit."
+        shown += _plot(plots.plot_f1_by_threshold(facts["curves"], facts["thresholds"]), caption)
+    if shown:
+        yield Details("Curves over all thresholds", shown)
+
+
+def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
+    yield Heading("How sure it is, and whether rightly", 3)
+    yield from _calibration(facts["calibration"], facts["scaled"])
+    answered = facts["answered"]
+    wrong = "wrong decisions on single classes" if several else "wrong answers"
+    if answered and answered["risk"] is not None:
+        yield (
+            f'If it says "don\'t know" below a confidence of {answered["threshold"]:.3f}, chosen on validation, it '
+            f"answers {answered['coverage']:.1%} of the clips, with {answered['risk']:.1%} {wrong} instead of "
+            f"{answered['risk_of_all']:.1%}."
+        )
+    yield from _plot(
+        plots.plot_risk_coverage(facts["risk_coverage"], answered), f"Share of {wrong} where only the surest are given."
+    )
+
+
+def _calibration(calibration: Mapping[str, Any] | None, scaled: Mapping[str, Any]) -> Iterator[Any]:
+    if calibration is None:
+        yield "Clip scores of this aggregation are no probabilities, so nothing is said of how far they come true."
+        return
+    if calibration["ece"] is None:
+        return
+    which = "high" if calibration["overconfidence"] > 0 else "low"
+    yield (
+        f"The model's probabilities are off by {100 * calibration['ece']:.1f} percentage points on average (expected "
+        f"calibration error); on the whole they are too {which}. Brier score {calibration['brier']:.3f}, log loss "
+        f"{calibration['log_loss']:.3f}."
+    )
+    caption = "Right answers by how sure the model was: on the dashed line it is as often right as it says."
+    if "reason" in scaled:
+        caption += f" Not scaled: {scaled['reason']}."
+    yield from _plot(plots.plot_reliability(calibration, None if "reason" in scaled else scaled), caption)
+
+
+def _slices(facts: Mapping[str, Any], metric: str, sounds: Sounds) -> Iterator[Any]:
+    slices, groups = facts["slices"], facts["worst_groups"]
+    if not slices and not groups:
+        return
+    yield Heading("Where it is better and worse", 3)
+    if slices:
+        metrics = list(slices[0]["metrics"])
+        shown = metric if metric in metrics else metrics[0]
+        caption = "Parts of the clips by what is known of them, the surely worst first."
+        yield from _plot(plots.plot_slices(slices, shown, facts["metrics"][shown]["value"]), caption)
+        rows = [
+            Row(
+                [one["column"], plots.slice_value(one), _count(one["num_clips"]), _count(one["num_groups"])]
+                + [interval_cell(one["metrics"][key]) for key in metrics],
+                level="warning" if one["is_below"] else "",
+            )
+            for one in slices[:MAX_ROWS]
+        ]
+        heads = ["what", "which", "clips", "groups", *(METRIC_NAMES[key] for key in metrics)]
+        more = [f"{len(slices) - MAX_ROWS} more are in report.json."] if len(slices) > MAX_ROWS else []
+        yield Details(f"All {len(slices)} parts", [Table(heads, rows), *more])
+    if groups:
+        yield Details("The groups with the most mistakes", [_groups_table(groups, sounds)])
+
+
+def _groups_table(groups: Sequence[Mapping[str, Any]], sounds: Sounds) -> Table:
+    rows = [
+        Row(
+            [
+                one["group"],
+                _count(one["num_clips"]),
+                _count(one["num_wrong"]),
+                Cell(f"{one['share']:.1%}", one["share"]),
+                sounds.players(one["clip_ids"][:2]),
+            ]
+        )
+        for one in groups
+    ]
+    return Table(["group", "clips", "not all right", "of all such clips", "listen"], rows)
+
+
+def _lengths(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
+    bins, heard, joined = facts["durations"], facts["seconds_heard"] or [], facts["seconds_joined"] or []
+    if len(bins) < 2 and not heard and not joined:
+        return
+    yield Heading("Short and long clips", 3)
+    key = metric if bins and metric in bins[0]["metrics"] else None
+    lines = {
+        "the first seconds of longer clips": heard,
+        "the same clips, heard to their end": [{**one, "metrics": one["whole"]} for one in heard],
+        "clips put together": joined,
+    }
+    known = key or next((one for rows in lines.values() for row in rows for one in row["metrics"]), None)
+    if known:
+        caption = "The score by how many seconds are heard, with intervals."
+        yield from _plot(plots.plot_lengths(lines, known), caption)
+    if bins:
+        metrics = list(bins[0]["metrics"])
+        rows = [
+            Row([_range(one), _count(one["num_clips"]), *(interval_cell(one["metrics"][key]) for key in metrics)])
+            for one in bins
+        ]
+        yield Table(["clips of", "clips", *(METRIC_NAMES[key] for key in metrics)], rows)
+
+
+def _range(one: Mapping[str, Any]) -> Cell:
+    low, high = one["from_s"], one["to_s"]
+    if low is None and high is None:
+        return Cell("unknown length", None)
+    if low is None:
+        return Cell(f"less than {high:g} s", 0.0)
+    return Cell(f"{low:g} s and more" if high is None else f"{low:g} to {high:g} s", low)
+
+
+def _robustness(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
+    table = facts["robustness"]
+    if not table or not table["conditions"]:
+        return
+    yield Heading("In worse recordings", 3)
+    clean = table["clean"]["metrics"]
+    shown = metric if metric in clean else table["metric"]
+    caption = "The score of the same recordings with noise, through codecs, in rooms, and louder or quieter."
+    yield from _plot(plots.plot_robustness(table, shown), caption)
+    rows = [
+        Row(
+            [
+                plots.condition_name(one),
+                *(interval_cell(one["metrics"][key]) for key in clean),
+                Cell(f"{one['same_decisions']:.1%}", one["same_decisions"]),
+            ]
+        )
+        for one in table["conditions"]
+    ]
+    first = Row(["as they are", *(interval_cell(one) for one in clean.values()), Cell("100.0%", 1.0)], level="note")
+    heads = ["recordings", *(METRIC_NAMES[key] for key in clean), "answered as before"]
+    left_out = [f"Left out: {name}, since {why}." for name, why in table["left_out"].items()]
+    yield Details("All conditions", [Table(heads, [first, *rows]), *left_out])
+
+
+def _out_of_class(facts: Mapping[str, Any]) -> Iterator[Any]:
+    found = facts["out_of_class"]
+    if not found:
+        return
+    yield Heading("Sounds of no class", 3)
+    yield (
+        "Can it be told from the model's answers that a sound is of none of its classes? "
+        f"{found['num_known']:,} sounds of its classes against {found['num_unknown']:,} others."
+    )
+    rows = [
+        Row([words, number_cell(found["scores"][name]["roc_auc"]), number_cell(found["scores"][name]["fpr_at_95_tpr"])])
+        for name, words in UNKNOWN_SCORES.items()
+        if name in found["scores"]
+    ]
+    yield Table(["told by", "ROC AUC", "others taken for known, where 95% of the known are kept"], rows)
+
+
+def _count(number: int) -> Cell:
+    return Cell(f"{number:,}", number)

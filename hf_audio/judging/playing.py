@@ -1,0 +1,79 @@
+"""Players of the clips that a page names: from where recordings lie or, so that the page can be sent, out of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import soundfile
+from markupsafe import Markup
+
+from hf_audio.data.recordings.audio import AudioError, read_audio
+from hf_audio.figures.page import inline_player, lines, player
+
+MAX_EXCERPTS = 80  # of 10 s about 60 kB each, and a third more as text
+EXCERPT_S = 10.0
+SAMPLE_RATE = 22_050  # which any browser plays as MP3
+
+
+class Recording(NamedTuple):
+    """Where a clip can be heard: a file, and the stretch of it that is the clip."""
+
+    path: str | Path
+    start_s: float = 0.0
+    end_s: float | None = None
+
+
+class Sounds:
+    """Players for a page in a folder.
+
+    Args:
+        recordings: by clip_id; clips without one have no player.
+        folder: of the page.
+        embed: put the first EXCERPT_S seconds of the first MAX_EXCERPTS clips into the page; others have no player.
+    """
+
+    def __init__(self, recordings: Mapping[str, Recording], folder: Path, embed: bool) -> None:
+        self.recordings, self.folder, self.embed = recordings, folder, embed
+        self.excerpts: dict[str, str] = {}
+        self.num_left_out = 0
+
+    def players(self, clip_ids: Sequence[str]) -> Markup:
+        """The clips' names, each with its player, below each other."""
+        return lines(*(part for clip_id in clip_ids for part in (clip_id, self._player(clip_id)) if part))
+
+    def _player(self, clip_id: str) -> str:
+        recording = self.recordings.get(clip_id)
+        if recording is None:
+            return ""
+        if not self.embed:
+            return player(recording.path, self.folder, recording.start_s, recording.end_s)
+        if clip_id not in self.excerpts:
+            if len(self.excerpts) == MAX_EXCERPTS:
+                self.num_left_out += 1
+                return ""
+            self.excerpts[clip_id] = _excerpt(recording)
+        return self.excerpts[clip_id]
+
+    def words(self) -> str:
+        """What the reader must know of what can be played; nothing where all can be."""
+        if not self.recordings:
+            return "The clips cannot be played here: where their recordings lie was not said."
+        if self.num_left_out:
+            return f"Excerpts of {MAX_EXCERPTS} clips are in this page, of up to {EXCERPT_S:g} s each."
+        return ""
+
+
+def _excerpt(recording: Recording) -> str:
+    """A player that holds the beginning of a clip; an empty one of what cannot be decoded."""
+    end_s = recording.start_s + EXCERPT_S
+    end_s = end_s if recording.end_s is None else min(end_s, recording.end_s)
+    try:
+        samples = read_audio(recording.path, SAMPLE_RATE, recording.start_s, end_s)
+    except AudioError:
+        return ""
+    content = io.BytesIO()
+    soundfile.write(content, samples, SAMPLE_RATE, format="MP3")
+    return inline_player(content.getvalue(), "audio/mpeg")

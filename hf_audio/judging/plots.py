@@ -1,0 +1,268 @@
+"""The plots of a report, each drawn from the report's own numbers; None where it has none to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hf_audio.figures.figures import BLUE, GREY, ORANGE, new_figure, short_name
+from hf_audio.metrics import METRIC_NAMES
+
+MAX_CLASSES = 40  # in a plot: more names could not be read
+MAX_SLICES = 25
+CLIP_SCORES = {
+    "hamming": "classes decided right",
+    "f1": "F1",
+    "accuracy": "all right",
+    "true_probability": "probability of the true",
+}
+MODEL_COLORS = (BLUE, ORANGE, "#2a9d8f", "#8a5a9e", "#c8553d", GREY)
+
+
+def plot_models(report: Mapping[str, Any], metrics: Sequence[str]) -> Figure:
+    """Each metric of each model with its interval, and what the class frequencies alone score."""
+    models = report["models"]
+    figure, axes = new_figure(7.0, 0.9 + 0.24 * len(metrics) * (len(models) + 1))
+    for number, (name, facts) in enumerate(models.items()):
+        rows = np.arange(len(metrics)) + 0.7 * (number + 0.5) / len(models) - 0.35
+        color = MODEL_COLORS[number % len(MODEL_COLORS)]
+        _draw_intervals(axes, rows, [facts["metrics"][one] for one in metrics], color, short_name(name, 40))
+    prior = [report["baseline"]["metrics"].get(one) for one in metrics]
+    known = [row for row, value in enumerate(prior) if value is not None]
+    axes.scatter([prior[row] for row in known], known, marker="|", s=400, color=GREY, label="class-prior baseline")
+    axes.set_yticks(range(len(metrics)), [METRIC_NAMES.get(one, one) for one in metrics])
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(metrics) - 0.4, -0.6), xlabel="larger is better")
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+    return figure
+
+
+def plot_classes(per_class: Mapping[str, Mapping[str, Any]]) -> Figure | None:
+    """F1 of each class with its interval, best first; of many classes those at both ends."""
+    known = sorted((one for one in per_class.items() if one[1]["f1"]["value"] is not None), key=_by_f1)
+    if not known:
+        return None
+    if len(known) > MAX_CLASSES:
+        known = [*known[: MAX_CLASSES // 2], *known[-MAX_CLASSES // 2 :]]
+    figure, axes = new_figure(7.0, 0.9 + 0.25 * len(known))
+    _draw_intervals(axes, np.arange(len(known)), [facts["f1"] for _, facts in known], BLUE)
+    names = [f"{short_name(name)}  ({facts['support']})" for name, facts in known]
+    axes.set_yticks(range(len(known)), names, fontsize=8)
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(known) - 0.4, -0.6), xlabel="F1 (number of clips in brackets)")
+    return figure
+
+
+def _by_f1(one: tuple[str, Mapping[str, Any]]) -> float:
+    return -one[1]["f1"]["value"]
+
+
+def plot_confusion(confusion: Mapping[str, Any], is_multi_label: bool) -> Figure | None:
+    """What was decided, given what is true; of many classes those that are confused most."""
+    names, counts = confusion["classes"], np.array(confusion["counts"], dtype=float)
+    clips = np.array(confusion["clips"], dtype=float)
+    mistakes = counts - np.diag(np.diag(counts))
+    most = np.sort(np.argsort(-(mistakes.sum(axis=0) + mistakes.sum(axis=1)), kind="stable")[:MAX_CLASSES])
+    names = [short_name(names[index]) for index in most]
+    kept = np.ix_(most, most)
+    shares = np.where(clips[kept] > 0, counts[kept] / np.maximum(clips[kept], 1), np.nan)
+    if np.isnan(shares).all():
+        return None
+    size = 2.6 + 0.32 * min(len(names), 20) + 0.15 * max(len(names) - 20, 0)
+    figure, axes = new_figure(size + 0.9, size)
+    figure.set_layout_engine("compressed")
+    plot = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    for (row, column), share in np.ndenumerate(shares) if len(names) <= 25 else ():
+        if share >= 0.005:
+            color = "white" if share > 0.55 else "black"
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
+    font_size = 8 if len(names) <= 20 else 6
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=font_size)
+    axes.set_yticks(range(len(names)), names, fontsize=font_size)
+    axes.set(xlabel="decided (may be several)" if is_multi_label else "decided", ylabel="true")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+    figure.colorbar(plot, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
+    return figure
+
+
+def plot_curves(curves: Mapping[str, Any]) -> Figure | None:
+    """ROC and precision-recall curves: thin for each class, bold for all clip-class pairs together."""
+    if curves["micro"] is None:
+        return None
+    figure, axes = new_figure(10.4, 5.0, columns=2)
+    drawn = [one for one in curves["classes"].values() if one]
+    thin = dict(color=BLUE, lw=0.8, alpha=0.5 if len(drawn) <= 12 else 0.2)
+    for one, key in zip(axes, ("roc", "precision_recall"), strict=True):
+        style = {} if key == "roc" else {"drawstyle": "steps-post"}
+        for curve in drawn:
+            one.plot(*np.transpose(curve[key]), **thin, **style)
+        one.plot(*np.transpose(curves["micro"][key]), color=ORANGE, lw=2.2, label="all classes together", **style)
+        one.plot([], [], **(thin | {"alpha": 1}), label="each class")
+        one.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        one.legend(frameon=False, fontsize=9)
+    axes[0].plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+    axes[0].set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
+    axes[1].set(title="Precision and recall", xlabel="recall", ylabel="precision")
+    return figure
+
+
+def plot_f1_by_threshold(curves: Mapping[str, Any], thresholds: Mapping[str, float]) -> Figure | None:
+    """F1 of each class by the threshold that decides, and where the thresholds were put."""
+    drawn = {name: one for name, one in curves["classes"].items() if one}
+    if not drawn:
+        return None
+    figure, axes = new_figure(7.0, 4.0)
+    for name, one in drawn.items():
+        x, y = np.transpose(one["f1"])
+        axes.plot(x, y, color=BLUE, lw=0.8, alpha=0.5 if len(drawn) <= 12 else 0.2)
+        axes.scatter(thresholds[name], np.interp(thresholds[name], x, y), s=14, color=ORANGE, zorder=3)
+    axes.plot([], [], color=BLUE, lw=0.8, label="each class")
+    axes.scatter([], [], s=14, color=ORANGE, label="the threshold that decides")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="threshold", ylabel="F1")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def plot_reliability(calibration: Mapping[str, Any], scaled: Mapping[str, Any] | None = None) -> Figure | None:
+    """How often answers are right, by how sure they are, and how many of each there are."""
+    if not calibration["bins"]:
+        return None
+    figure, (axes, counts) = new_figure(6.0, 6.0, rows=2)
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="perfectly calibrated")
+    shown = [(calibration, BLUE, "as it is")]
+    if scaled:
+        shown.append((scaled["calibration"], ORANGE, f"logits divided by {scaled['temperature']:.2f}"))
+    for facts, color, label in shown:
+        sure, right = ([one[key] for one in facts["bins"]] for key in ("confidence", "accuracy"))
+        axes.plot(sure, right, color=color, marker="o", ms=4, label=f"{label}: ECE {facts['ece']:.3f}")
+    counts.bar(*([one[key] for one in calibration["bins"]] for key in ("confidence", "num")), 0.04, color=BLUE)
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
+    axes.legend(frameon=False, fontsize=9)
+    counts.set(xlim=(0, 1), xlabel="how sure the model is", ylabel="answers", yscale="log")
+    return figure
+
+
+def plot_risk_coverage(facts: Mapping[str, Any], answered: Mapping[str, Any] | None = None) -> Figure | None:
+    """The share of wrong answers where only the surest are given."""
+    if not facts["coverage"]:
+        return None
+    figure, axes = new_figure(7.0, 3.6)
+    coverage, risk = np.array(facts["coverage"]), np.array(facts["risk"])
+    axes.plot(100 * coverage, 100 * risk, color=BLUE, label="surest first")
+    axes.axhline(100 * risk[-1], color=GREY, lw=1, ls="--", label="all answered")
+    if answered and answered["risk"] is not None:
+        x, y = 100 * answered["coverage"], 100 * answered["risk"]
+        axes.scatter(x, y, color=ORANGE, zorder=3, label="by the confidence chosen on validation")
+    axes.set(xlim=(0, 101), ylim=(0, None), xlabel="% of clips that are answered", ylabel="% wrong")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def plot_per_clip(facts: Mapping[str, Any]) -> Figure | None:
+    """How the scores of single clips are distributed."""
+    drawn = {name: facts[name] for name in CLIP_SCORES if facts[name]["num_clips"]}
+    if not drawn:
+        return None
+    figure, all_axes = new_figure(2.6 * len(drawn), 2.8, columns=len(drawn))
+    for axes, (name, one) in zip(np.atleast_1d(all_axes), drawn.items(), strict=True):
+        lows, nums = ([bin_[key] for bin_ in one["bins"]] for key in ("low", "num"))
+        axes.bar(lows, nums, one["bins"][0]["high"] - one["bins"][0]["low"], align="edge", color=BLUE)
+        axes.axvline(one["mean"], color=ORANGE, lw=1.5)
+        axes.set(xlim=(0, 1), title=CLIP_SCORES[name], ylabel="clips" if axes is np.atleast_1d(all_axes)[0] else None)
+        axes.title.set_fontsize(9)
+    return figure
+
+
+def plot_slices(slices: Sequence[Mapping[str, Any]], metric: str, of_all: float | None) -> Figure | None:
+    """The main metric of parts of the clips with its interval, the surely worst first."""
+    shown = [one for one in slices if one["metrics"].get(metric, {}).get("value") is not None][:MAX_SLICES]
+    if not shown:
+        return None
+    figure, axes = new_figure(7.0, 0.9 + 0.25 * len(shown))
+    _draw_intervals(axes, np.arange(len(shown)), [one["metrics"][metric] for one in shown], BLUE)
+    if of_all is not None:
+        axes.axvline(of_all, color=ORANGE, lw=1.2, label="all clips")
+        axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1.0))
+    names = [short_name(f"{one['column']}: {slice_value(one)}", 40) + f"  ({one['num_clips']})" for one in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=8)
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(shown) - 0.4, -0.6), xlabel=f"{METRIC_NAMES[metric]} (number of clips)")
+    return figure
+
+
+def plot_lengths(curves: Mapping[str, Sequence[Mapping[str, Any]]], metric: str) -> Figure | None:
+    """A metric by seconds, a line for each way in which clips become that long."""
+    drawn = [
+        (name, known)
+        for name, rows in curves.items()
+        if (known := [one for one in rows if one["metrics"][metric]["value"] is not None])
+    ]
+    if not drawn:
+        return None
+    figure, axes = new_figure(7.0, 3.8)
+    for (name, rows), color in zip(drawn, MODEL_COLORS, strict=False):
+        seconds, values = [one["seconds"] for one in rows], [one["metrics"][metric] for one in rows]
+        axes.errorbar(seconds, *_with_errors(values), color=color, marker="o", ms=4, capsize=2, label=name)
+    axes.set(xscale="log", ylim=(0, 1.02), xlabel="seconds", ylabel=METRIC_NAMES[metric])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def plot_robustness(table: Mapping[str, Any], metric: str) -> Figure | None:
+    """The metric in each worse state of the recordings, beside that of the recordings as they are."""
+    rows = [one for one in table["conditions"] if one["metrics"].get(metric, {}).get("value") is not None]
+    if not rows:
+        return None
+    figure, axes = new_figure(7.0, 0.9 + 0.25 * len(rows))
+    _draw_intervals(axes, np.arange(len(rows)), [one["metrics"][metric] for one in rows], BLUE)
+    clean = table["clean"]["metrics"][metric]["value"]
+    if clean is not None:
+        axes.axvline(clean, color=ORANGE, lw=1.2, label="recordings as they are")
+        axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1.0))
+    axes.set_yticks(range(len(rows)), [condition_name(one) for one in rows], fontsize=8)
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel=METRIC_NAMES[metric])
+    return figure
+
+
+def plot_ranks(ranks: Mapping[str, Any]) -> Figure:
+    """Models by their mean ranks; bars join those that do not differ by the critical difference (Demsar 2006)."""
+    names = sorted(ranks["mean_ranks"], key=ranks["mean_ranks"].get)
+    together = ranks["together"] or []
+    figure, axes = new_figure(7.0, 0.9 + 0.24 * (len(names) + len(together)))
+    for row, name in enumerate(names):
+        rank = ranks["mean_ranks"][name]
+        axes.scatter(rank, row, color=BLUE, s=24, zorder=3)
+    for row, joined in enumerate(together, start=len(names)):
+        ends = [ranks["mean_ranks"][name] for name in (joined[0], joined[-1])]
+        axes.plot(ends, [row, row], color=ORANGE, lw=4, solid_capstyle="round")
+    axes.set_yticks(range(len(names)), [short_name(name, 40) for name in names], fontsize=8)
+    axes.set(xlim=(0.9, len(names) + 0.1), ylim=(len(names) + len(together) - 0.4, -0.6), xlabel="mean rank")
+    return figure
+
+
+def slice_value(row: Mapping[str, Any]) -> str:
+    """Which of the clips a slice is of, as a table says it."""
+    return "not known" if row["value"] is None else str(row["value"])
+
+
+def condition_name(row: Mapping[str, Any]) -> str:
+    """A worse state of recordings, as a table names it: "white noise 10 dB SNR"."""
+    return f"{row['degradation'].replace('_', ' ')} {row['strength']:g} {row['unit']}".strip()
+
+
+def _with_errors(values: Sequence[Mapping[str, float | None]]) -> tuple[list[float], np.ndarray]:
+    """Values, and how far their intervals reach to both sides; not at all where they have none."""
+    ends = [(one["value"], one["low"], one["high"]) for one in values]
+    errors = [(0, 0) if low is None else (max(value - low, 0), max(high - value, 0)) for value, low, high in ends]
+    return [value for value, _, _ in ends], np.transpose(errors)
+
+
+def _draw_intervals(
+    axes: Any, rows: np.ndarray, values: Sequence[Mapping[str, Any]], color: str, label: str | None = None
+) -> None:
+    known = [number for number, one in enumerate(values) if one["value"] is not None]
+    found, errors = _with_errors([values[number] for number in known])
+    style = dict(fmt="o", ms=4.5, color=color, elinewidth=1.6, capsize=2, label=label)
+    axes.errorbar(found, rows[known], xerr=errors if known else None, **style)

@@ -1,0 +1,223 @@
+"""A model on data: what it says of every window, as `JudgedClips`; of stored features, or heard from recordings.
+
+    model = load_model("someone/ast-irmas")
+    scored = score(model, features_data("USER/irmas-fbank").chosen("test"))
+    scored.judged, scored.told
+
+Any class of AutoModelForAudioClassification is taken, ours or stock, of a folder or the Hub, with its own extractor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from hf_audio.data.index.columns import places_of
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.data.loading.about_clips import about_clips, about_stored_clips
+from hf_audio.errors import InputError
+from hf_audio.judging.class_mapping import ClassMapping, GivenMap, map_classes
+from hf_audio.judging.evaluation_data import ALL, VALIDATION, EvaluationData, judged_columns, targets_of
+from hf_audio.judging.heard_clips import heard_clips
+from hf_audio.judging.judged_clips import JudgedClips
+from hf_audio.predictor import Predictor
+from hf_audio.privacy import public_name
+
+
+class Windows(NamedTuple):
+    """What a model says of the windows of some clips, in the model's own classes.
+
+    Attributes:
+        logits: float32 `[windows, model's classes]`.
+        clip_of_window: int64 `[windows]`, rows of the clips, ascending.
+        starts_s: float64 `[windows]`, in the recording.
+        about: a row for each clip, see `about_clips`.
+        told: what could not be heard, a sentence each.
+    """
+
+    logits: np.ndarray
+    clip_of_window: np.ndarray
+    starts_s: np.ndarray
+    about: pa.Table
+    told: tuple[str, ...] = ()
+
+
+class ScoredModel(NamedTuple):
+    """A model's answers, and how they came about.
+
+    Attributes:
+        judged: the clips of the evaluated split, and of validation where there is one.
+        threshold: the model's own, of several labels.
+        facts: for the report, JSON-able: its commit, windows, and which of its classes each class is.
+        told: what readers must know, a sentence each.
+        of_logits: the model's own logits `[windows, model's classes]` → those of the judged classes; None of stored
+            scores.
+    """
+
+    judged: JudgedClips
+    threshold: float
+    facts: dict[str, Any]
+    told: tuple[str, ...]
+    of_logits: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def load_model(model: str, name: str | None = None, **options: Any) -> Predictor:
+    """A trained classifier.
+
+    Args:
+        model: a run folder, or a model's name on the Hub.
+        name: as tables show it; by default the public one, without a path of this machine.
+        options: as of `Predictor.load`.
+
+    Raises:
+        InputError: no such model, or one without a trained head.
+    """
+    predictor = Predictor.load(model, **options)
+    predictor.name = name or public_name(model)
+    if predictor.untrained:
+        raise InputError(
+            f"{predictor.name} has no trained classifier (no {predictor.untrained[0]} among its weights): fine-tune it "
+            "first"
+        )
+    return predictor
+
+
+def score(
+    predictor: Predictor,
+    data: EvaluationData,
+    *,
+    given: GivenMap | None = None,
+    window_s: float | None = None,
+    hop_s: float | None = None,
+    num_threads: int | None = None,
+    token: str | None = None,
+) -> ScoredModel:
+    """What a model says of data, in the data's classes.
+
+    Args:
+        data: of one split, see `EvaluationData.chosen`.
+        given: lines of a label map for this model; other classes are mapped by name.
+        window_s, hop_s: of recordings, windows other than the model was trained on.
+        num_threads: that read recordings; by default one for each core.
+        token: Hub token, for recordings there.
+
+    Raises:
+        InputError: see `map_classes`; features that the model does not read, or windows that were given beside stored
+            ones; no recording that can be read; answers that are not finite.
+    """
+    mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
+    settings = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
+    clips, windows, cut = windows_of(predictor, data, **settings)
+    judged, told = judged_clips(predictor.name, mapping, predictor.labels, clips, data.labels, windows)
+    facts = {
+        "commit": predictor.commit,
+        "decision_threshold": predictor.decision_threshold if predictor.labels.is_multi_label else None,
+        **cut,
+        "classes": mapping.as_names(predictor.labels),
+    }
+    of_logits = partial(mapping.logits, model_labels=predictor.labels)
+    return ScoredModel(judged, predictor.decision_threshold, facts, (*mapping.told, *told, *windows.told), of_logits)
+
+
+def windows_of(
+    predictor: Predictor,
+    data: EvaluationData,
+    *,
+    window_s: float | None = None,
+    hop_s: float | None = None,
+    num_threads: int | None = None,
+    token: str | None = None,
+) -> tuple[pa.Table, Windows, dict[str, float]]:
+    """The clips that a model has an answer to, what it says of their windows, and how these were cut.
+
+    Args:
+        window_s, hop_s, num_threads, token: see `score`.
+
+    Raises:
+        InputError: see `score`.
+    """
+    if data.features is None:
+        settings = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
+        return _of_recordings(predictor, data, **settings)
+    if window_s is not None or hop_s is not None:
+        raise InputError(
+            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are stored; leave them out, or "
+            "evaluate on the recordings"
+        )
+    return _of_features(predictor, data)
+
+
+def judged_clips(
+    name: str,
+    mapping: ClassMapping,
+    model_labels: LabelSpace,
+    clips: pa.Table,
+    data_labels: LabelSpace,
+    windows: Windows,
+) -> tuple[JudgedClips, list[str]]:
+    """Answers in the model's classes as answers in the data's; what had to be left out is said.
+
+    Raises:
+        InputError: the answers are not finite, or no clip has a class that is judged.
+    """
+    targets = mapping.targets(targets_of(clips, data_labels))
+    logits = mapping.logits(windows.logits, model_labels)
+    columns = judged_columns(clips, windows.about)
+    whole = JudgedClips(name, mapping.labels, columns, targets, logits, windows.clip_of_window, windows.starts_s)
+    return with_class(whole)
+
+
+def with_class(judged: JudgedClips) -> tuple[JudgedClips, list[str]]:
+    """The clips that can be answered right: where each has one class, those whose class is judged; and what was said.
+
+    Raises:
+        InputError: there are none.
+    """
+    if judged.labels.is_multi_label:
+        return judged, []
+    answerable = (judged.targets > 0.5).any(axis=1)
+    if answerable.all():
+        return judged, []
+    if not answerable.any():
+        raise InputError(f"No clip has a class that {judged.name} knows: give a --label_map, or other data")
+    num_left_out = int((~answerable).sum())
+    told = f"{num_left_out:,} of {len(judged):,} clips are of classes that {judged.name} is not judged by: left out."
+    return judged.take(np.flatnonzero(answerable)), [told]
+
+
+def _of_features(predictor: Predictor, data: EvaluationData) -> tuple[pa.Table, Windows, dict[str, float]]:
+    """The clips that have windows, what is said of these, and how they were cut."""
+    features = data.features
+    wanted = [split for split in features.splits if data.split in (ALL, split) or split == VALIDATION]
+    found = [predictor.window_logits(features, split) for split in wanted]
+    about = pa.concat_tables([about_stored_clips(features, split) for split in wanted])
+    clips = data.clips.take(pa.array(places_of(about["clip_id"], data.clips["clip_id"].to_pylist())))
+    clip_ids = pa.array([clip_id for one in found for clip_id in one.clip_ids], pa.string())
+    rows = places_of(clip_ids, about["clip_id"].to_pylist())
+    order = np.argsort(rows, kind="stable")  # clips as the index lists them, windows as they come
+    starts_s = np.concatenate([one.starts_s for one in found])[order]
+    logits = np.concatenate([one.values for one in found])[order]
+    cut = {"window_s": features.window_s, "hop_s": features.manifest["hop_s"]}
+    return clips, Windows(logits, rows[order], starts_s, about), cut
+
+
+def _of_recordings(
+    predictor: Predictor, data: EvaluationData, **settings: Any
+) -> tuple[pa.Table, Windows, dict[str, float]]:
+    """The clips that can be heard, what is said of their windows, and how these were cut."""
+    heard = heard_clips(predictor, data.clips, **settings)
+    told = []
+    if heard.unreadable:
+        name, reason = heard.unreadable[0]
+        more = "first " if len(heard.unreadable) > 1 else ""
+        told.append(
+            f"{len(heard.unreadable):,} of {len(data.clips):,} clips cannot be judged, {more}{name} ({reason})."
+        )
+    clips = data.clips.take(pa.array(heard.rows))
+    about = about_clips(clips, heard.durations_s)
+    windows = Windows(heard.logits, heard.clip_of_window, heard.starts_s, about, tuple(told))
+    return clips, windows, {"window_s": heard.window_s, "hop_s": heard.hop_s}

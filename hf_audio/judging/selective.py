@@ -1,0 +1,174 @@
+"""Answering only when sure: how wrong a model is on the clips it is surest of, and from where on it says "don't know".
+
+How sure it is of a clip is what it expects of its own answer: the probability of the class that it names or, where
+several may apply, the mean over classes of the probability that its yes or no is right. The risk is the same counted:
+the share of wrong answers, or of wrong yes and no (the Hamming loss). What is expected is worth as much as the
+probabilities are, so calibrated ones are to be given.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.judging.calibration import checked_probabilities, known_targets
+
+MAX_POINTS = 200  # of a curve that is written down
+
+
+class Sureness(NamedTuple):
+    """From which confidence on clips are answered, and what share of clips that was and how many of it were wrong."""
+
+    threshold: float
+    coverage: float
+    risk: float
+
+
+def confidence_of(probabilities: np.ndarray, decisions: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """float64 `[clips]`: how sure a model is of its answer to each.
+
+    Args:
+        probabilities: float64 `[clips, classes]`.
+        decisions: int8 `[clips, classes]`.
+    """
+    probabilities, decided = np.asarray(probabilities, dtype=np.float64), np.asarray(decisions) > 0
+    if labels.is_multi_label:
+        return np.where(decided, probabilities, 1 - probabilities).mean(axis=1)
+    return np.where(decided, probabilities, 0).sum(axis=1)
+
+
+def risk_coverage(
+    probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace
+) -> dict[str, Any]:
+    """The risk on the surest clips, of one clip to all of them (El-Yaniv and Wiener 2010).
+
+    Clips of which nothing is known count nowhere. Clips of equal confidence come together.
+
+    Returns:
+        coverage, risk, threshold: lists of up to 200 points: of the share of clips that is answered, its risk, and the
+            lowest confidence among it.
+        aurc: area under the curve, the mean risk over all coverages (Geifman and El-Yaniv 2017, arXiv 1705.08500).
+        best_aurc: that of a model which is surest where it is right; the risk at full coverage is that of one whose
+            confidence says nothing.
+        num: clips. All others are empty or None where there is none.
+
+    Raises:
+        InputError: shapes that do not match, or numbers that are no probabilities.
+    """
+    confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
+    if not len(losses):
+        return {"coverage": [], "risk": [], "threshold": [], "aurc": None, "best_aurc": None, "num": 0}
+    coverage, risk, threshold = _curve(confidence, losses)
+    shown = np.unique(np.linspace(0, len(coverage) - 1, min(MAX_POINTS, len(coverage))).round().astype(np.int64))
+    return {
+        "coverage": coverage[shown].tolist(),
+        "risk": risk[shown].tolist(),
+        "threshold": threshold[shown].tolist(),
+        "aurc": _area(coverage, risk),
+        "best_aurc": _area(*_curve(-losses, losses)[:2]),
+        "num": len(losses),
+    }
+
+
+def choose_sureness(
+    probabilities: np.ndarray,
+    decisions: np.ndarray,
+    targets: np.ndarray,
+    labels: LabelSpace,
+    *,
+    risk: float | None = None,
+    coverage: float | None = None,
+) -> Sureness:
+    """The confidence below which to say "don't know": for the largest coverage at a risk, or the least risk at a
+    coverage. To be called with validation clips, never with those it will be judged on.
+
+    It lies halfway between two clips' confidences, so that it does not hang on a single clip.
+
+    Args:
+        risk: at most this share of the answers may be wrong, 0 to 1.
+        coverage: at least this share of the clips must be answered, above 0 up to 1.
+
+    Raises:
+        InputError: both or neither are asked for, or no such number; no labeled clips, or a risk that no part of them
+            stays below.
+    """
+    asked = [one for one in (risk, coverage) if one is not None]
+    if len(asked) != 1 or not 0 <= asked[0] <= 1 or coverage == 0:
+        raise InputError(
+            f"Answering only when sure needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
+            f"coverage {coverage}: give one of them"
+        )
+    confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
+    if not len(losses):
+        raise InputError("No validation clip has a known label: there is nothing to choose a confidence by")
+    coverages, risks, thresholds = _curve(confidence, losses)
+    if risk is not None:
+        fits = np.flatnonzero(risks <= risk + 1e-12)
+        if not fits.size:
+            raise InputError(
+                f"No confidence keeps the risk on validation at {risk:g}: the lowest is {risks.min():.3f}, with "
+                f"{coverages[risks.argmin()]:.1%} of {len(losses):,} clips answered; ask for a risk from there on"
+            )
+        place = int(fits[-1])
+    else:
+        fits = np.flatnonzero(coverages >= coverage - 1e-12)
+        largest_first = fits[::-1]  # of equal risks the one with the largest coverage
+        place = int(largest_first[risks[largest_first].argmin()])
+    below = thresholds[place + 1] if place + 1 < len(thresholds) else 0.0
+    return Sureness(float((thresholds[place] + below) / 2), float(coverages[place]), float(risks[place]))
+
+
+def answered_facts(
+    probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace, threshold: float
+) -> dict[str, Any]:
+    """What a threshold that was chosen on validation does to other clips, ready for JSON.
+
+    Returns:
+        threshold, num (clips with a known label), num_answered, coverage, risk (of those answered; None of none), and
+        risk_of_all, which it would be if all were answered.
+    """
+    confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
+    answered = losses[confidence >= threshold]
+    return {
+        "threshold": float(threshold),
+        "num": len(losses),
+        "num_answered": len(answered),
+        "coverage": len(answered) / len(losses) if len(losses) else None,
+        "risk": float(answered.mean()) if len(answered) else None,
+        "risk_of_all": float(losses.mean()) if len(losses) else None,
+    }
+
+
+def _confidence_and_losses(
+    probabilities: np.ndarray, decisions: np.ndarray, targets: np.ndarray, labels: LabelSpace
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each clip with a known label, both float64 `[clips]`."""
+    probabilities, targets = checked_probabilities(probabilities, targets, labels)
+    decided = np.asarray(decisions) > 0
+    if decided.shape != probabilities.shape:
+        raise InputError(f"Found decisions of shape {decided.shape} for probabilities of {probabilities.shape}")
+    known = known_targets(targets, labels)
+    is_known = ~np.isnan(known)
+    rows = is_known.any(axis=1)
+    wrong = (decided != (known == 1)) & is_known
+    if labels.is_multi_label:
+        losses = wrong[rows].sum(axis=1) / is_known[rows].sum(axis=1)
+    else:
+        losses = wrong[rows].any(axis=1).astype(np.float64)
+    return confidence_of(probabilities, decided, labels)[rows], losses
+
+
+def _curve(confidence: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coverage, risk and lowest confidence wherever a threshold can part clips, the surest first."""
+    order = np.argsort(-confidence, kind="stable")
+    sorted_confidence = confidence[order]
+    ends = np.flatnonzero(np.append(np.diff(sorted_confidence) < 0, True))
+    counts = ends + 1
+    return counts / len(losses), np.cumsum(losses[order])[ends] / counts, sorted_confidence[ends]
+
+
+def _area(coverage: np.ndarray, risk: np.ndarray) -> float:
+    return float((np.diff(coverage, prepend=0.0) * risk).sum())

@@ -1,0 +1,127 @@
+"""Several models on the same data: a name for each, and the clips and classes that they are compared by."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.index.labels import LabelSpace
+from hf_audio.errors import InputError
+from hf_audio.judging.judged_clips import JudgedClips
+from hf_audio.judging.scoring import ScoredModel, with_class
+from hf_audio.privacy import public_name
+
+
+def unique_names(models: Sequence[str]) -> dict[str, str]:
+    """A name for each model, by what was given: its public one, with the folder before it where two are called alike.
+
+    Raises:
+        InputError: a model is given twice.
+    """
+    short = [public_name(model) for model in models]
+    found: dict[str, str] = {}
+    for model, name in zip(models, short, strict=True):
+        if short.count(name) > 1:
+            name = f"{Path(os.path.abspath(model)).parent.name}/{name}"
+        if model in found or name in found.values():
+            raise InputError(f"{name} is given twice among the models: name each once")
+        found[model] = name
+    return found
+
+
+def in_common(models: Sequence[ScoredModel]) -> list[ScoredModel]:
+    """Several models judged by the same clips and classes: those that all of them have.
+
+    Raises:
+        InputError: they have no class in common, or one where each clip has one; or no clip; or they know other labels
+            of the same clips.
+    """
+    first = models[0].judged
+    names = [name for name in first.labels.names if all(name in one.judged.labels.names for one in models)]
+    least = 1 if first.labels.is_multi_label else 2
+    shown = ", ".join(one.judged.name for one in models)
+    if len(names) < least:
+        raise InputError(
+            f"{shown} share {len(names)} of the data's classes, and are compared by {least} or more: evaluate them one "
+            "by one, or give a --label_map"
+        )
+    cut = [_of_classes(one, names) for one in models]
+    clip_ids = [one.judged.clips["clip_id"].to_pylist() for one in cut]
+    shared = set.intersection(*map(set, clip_ids))
+    kept = [clip_id for clip_id in clip_ids[0] if clip_id in shared]
+    if not kept:
+        raise InputError(f"{shown} have no clip in common: give scores of the same data")
+    same = [_of_clips(one, kept) for one in cut]
+    for one in same[1:]:
+        _check_truth(same[0], one)
+    return same
+
+
+def _of_classes(scored: ScoredModel, names: Sequence[str]) -> ScoredModel:
+    judged = scored.judged
+    if list(judged.labels.names) == list(names):
+        return scored
+    ids = judged.labels.label2id
+    places, left_out = [ids[name] for name in names], [name for name in judged.labels.names if name not in names]
+    judged = dataclasses.replace(
+        judged,
+        labels=LabelSpace(tuple(names), judged.labels.problem_type),
+        targets=judged.targets[:, places],
+        window_logits=judged.window_logits[:, places],
+    )
+    judged, told = with_class(judged)
+    if left_out:
+        told = [f"{judged.name} is not judged by {', '.join(left_out)}, which another model does not have.", *told]
+    classes = scored.facts.get("classes", {})
+    facts = {**scored.facts, "classes": {name: its for name, its in classes.items() if name in names}}
+    of_logits = scored.of_logits and (lambda logits, of_all=scored.of_logits: of_all(logits)[:, places])
+    return scored._replace(judged=judged, facts=facts, told=(*scored.told, *told), of_logits=of_logits)
+
+
+def _of_clips(scored: ScoredModel, clip_ids: Sequence[str]) -> ScoredModel:
+    """Only these clips, in their order."""
+    judged = scored.judged
+    rows = pc.index_in(pa.array(clip_ids), judged.clips["clip_id"].combine_chunks()).to_numpy()
+    told = scored.told
+    if len(rows) < len(judged):
+        told = (
+            *told,
+            f"{len(judged) - len(rows):,} clips of {judged.name} are left out: another model has none of them.",
+        )
+    judged = judged.take(np.sort(rows))
+    if (np.diff(rows) < 0).any():
+        judged = _in_order(judged, np.argsort(np.argsort(rows)))
+    return scored._replace(judged=judged, told=told)
+
+
+def _in_order(judged: JudgedClips, order: np.ndarray) -> JudgedClips:
+    """The clips in another order, with their windows."""
+    place = np.argsort(order)
+    clip_of_window = place[judged.clip_of_window]
+    windows = np.argsort(clip_of_window, kind="stable")
+    return dataclasses.replace(
+        judged,
+        clips=judged.clips.take(pa.array(order)),
+        targets=judged.targets[order],
+        window_logits=judged.window_logits[windows],
+        clip_of_window=clip_of_window[windows],
+        window_starts_s=judged.window_starts_s[windows],
+    )
+
+
+def _check_truth(one: ScoredModel, two: ScoredModel) -> None:
+    here, there = one.judged, two.judged
+    same = (here.targets == there.targets) | np.isnan(here.targets + there.targets)
+    differ = ~same.all(axis=1) | pc.not_equal(here.clips["split"], there.clips["split"]).to_numpy()
+    if differ.any():
+        clip_id = here.clips["clip_id"][int(np.argmax(differ))].as_py()
+        raise InputError(
+            f"{here.name} and {there.name} were judged by other labels or splits, first of {clip_id}: give scores of "
+            "the same data"
+        )

@@ -1,0 +1,105 @@
+"""Whether a model was trained on what it is to be evaluated on: such scores say nothing of other recordings.
+
+A run of hf_audio leaves digests of its training and validation clips and groups beside the model
+(`data/loading/training_digests.py`). What others published says at most in its card which datasets it was trained on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hf_audio.data.loading.training_digests import TRAINING_DATA, TrainedOn, read_training_data
+from hf_audio.errors import InputError
+from hf_audio.judging.evaluation_data import ALL, EvaluationData
+from hf_audio.models.checkpoint_card import datasets_in_card
+from hf_audio.models.foreign_checkpoint import Checkpoint
+
+SHOWN = 3
+INSTEAD = "evaluate on another --split or on other data, or add --allow_training_data"
+
+
+class Found(NamedTuple):
+    """What is known of a model's training and the data that it is evaluated on.
+
+    Attributes:
+        refusal: why it should not be evaluated on them, a clause; "" where nothing speaks against it.
+        told: what readers must know besides, a sentence each.
+    """
+
+    refusal: str = ""
+    told: tuple[str, ...] = ()
+
+
+def training_overlap(name: str, checkpoint: Checkpoint, data: EvaluationData) -> Found:
+    """What of the evaluated clips a model was trained on, as far as that can be known.
+
+    Args:
+        name: of the model, for messages.
+        checkpoint: of the model.
+        data: of one split, see `EvaluationData.chosen`.
+
+    Raises:
+        InputError: a file beside the model that is damaged.
+    """
+    path = checkpoint.path(TRAINING_DATA, optional=True)
+    if path is not None:
+        return _of_digests(name, read_training_data(path), data)
+    named = [one for one in datasets_in_card(checkpoint) if one in (data.source, data.name)]
+    if not named:
+        return Found()
+    if data.split in (ALL, "train"):
+        return Found(f"the card of {name} names {named[0]} as what it was trained on")
+    return Found(told=(f"The card of {name} names {named[0]} as its training data, and not which of its splits.",))
+
+
+def check_training_data(found: Found, name: str, data: EvaluationData, *, allow: bool) -> tuple[str, ...]:
+    """What must be told of a model's training data, a sentence each.
+
+    Args:
+        allow: evaluate on what it was trained on, and say so.
+
+    Raises:
+        InputError: it was trained on what it is evaluated on.
+    """
+    if not found.refusal:
+        return found.told
+    if not allow:
+        raise InputError(
+            f"{_capital(found.refusal)}, so its scores on {data.name} ({data.split}) say nothing of other recordings: "
+            f"{INSTEAD}"
+        )
+    return (f"{_capital(found.refusal)}: the scores of {name} are too good.", *found.told)
+
+
+def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
+    if trained.source and data.source and trained.source != data.source:
+        return Found()  # recordings of another dataset, whatever they are called
+    clips = data.evaluated
+    clip_ids, groups = (np.array(clips[column].to_pylist(), dtype=object) for column in ("clip_id", "group"))
+    seen = trained.holds("train clips", clip_ids)
+    if seen.any():
+        return Found(f"{name} was trained on {_shown(clip_ids, seen)}")
+    of_group = trained.holds("train groups", groups)
+    if of_group.any():
+        return Found(
+            f"{name} was trained on other clips of the groups of {_shown(clip_ids, of_group)} (group "
+            f"{groups[np.argmax(of_group)]!r})"
+        )
+    chosen_by = trained.holds("validation clips", clip_ids)
+    if chosen_by.any():
+        said = (
+            f"{name} was validated on {_shown(clip_ids, chosen_by)}, which chose its checkpoint: scores are too good."
+        )
+        return Found(told=(said,))
+    return Found()
+
+
+def _shown(names: np.ndarray, chosen: np.ndarray) -> str:
+    listed = ", ".join(names[chosen][:SHOWN]) + (" ..." if chosen.sum() > SHOWN else "")
+    return f"{int(chosen.sum()):,} of these {len(names):,} clips ({listed})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if text.startswith("the ") else text

@@ -1,0 +1,66 @@
+"""What a model says of sounds that have none of its classes, beside which its answers to known ones can be set."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.index.columns import is_one_of
+from hf_audio.errors import InputError
+from hf_audio.judging.class_mapping import plain
+from hf_audio.judging.evaluation_data import ALL, EvaluationData, judged_columns
+from hf_audio.judging.judged_clips import JudgedClips
+from hf_audio.judging.scoring import ScoredModel, windows_of
+from hf_audio.predictor import Predictor
+
+
+def without_known(data: EvaluationData, names: tuple[str, ...]) -> tuple[EvaluationData, list[str]]:
+    """The clips of all splits that have none of the classes that are judged, and what was left out, in words.
+
+    Raises:
+        InputError: no clip is left.
+    """
+    judged = {plain(name) for name in names}
+    known = [name for name in data.labels.names if plain(name) in judged]
+    flat = is_one_of(pc.list_flatten(data.clips["labels"]), known)
+    rows = pc.list_parent_indices(data.clips["labels"].combine_chunks()).filter(flat.combine_chunks())
+    kept = np.ones(len(data.clips), dtype=bool)
+    kept[rows.to_numpy()] = False
+    clips = data.clips.filter(pa.array(kept))
+    if not len(clips):
+        raise InputError(f"All clips of {data.name} are of classes that are judged: give sounds of other classes")
+    told = []
+    if known:
+        told.append(
+            f"{len(data.clips) - len(clips):,} clips of {data.name} are left out, for {', '.join(known)} are judged."
+        )
+    return dataclasses.replace(data, clips=clips, split=ALL), told
+
+
+def score_unknown(
+    predictor: Predictor, scored: ScoredModel, data: EvaluationData, **settings: float | str | None
+) -> JudgedClips:
+    """What a model says of such sounds, in the classes that it is judged by.
+
+    Args:
+        scored: the model on the data that it is judged by.
+        data: see `without_known`.
+        settings: `window_s`, `hop_s`, `num_threads` and `token`, as of `score`.
+
+    Raises:
+        InputError: see `score`.
+    """
+    clips, windows, _ = windows_of(predictor, data, **settings)
+    judged = scored.judged
+    return JudgedClips(
+        judged.name,
+        judged.labels,
+        judged_columns(clips, windows.about),
+        np.zeros((len(clips), len(judged.labels)), dtype=np.float32),
+        scored.of_logits(windows.logits),
+        windows.clip_of_window,
+        windows.starts_s,
+    )

@@ -1,0 +1,94 @@
+"""The robustness table of a model on the recordings that it is judged by."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_audio.data.index.columns import spread_over
+from hf_audio.data.recordings.audio import read_audio
+from hf_audio.data.recordings.in_turn import reading_order, recordings_in_turn
+from hf_audio.data.recordings.reasons import AudioError
+from hf_audio.errors import InputError
+from hf_audio.judging.aggregation import clip_probabilities
+from hf_audio.judging.evaluation_data import EvaluationData
+from hf_audio.judging.judged_clips import JudgedClips
+from hf_audio.judging.robustness import Recorded, robustness
+from hf_audio.judging.scoring import ScoredModel
+from hf_audio.predictor import Predictor
+
+
+def robustness_of(
+    predictor: Predictor,
+    scored: ScoredModel,
+    data: EvaluationData,
+    thresholds: Mapping[str, float] | None,
+    *,
+    asked: Sequence[str] = (),
+    aggregation: str = "mean_logits",
+    num_clips: int,
+    num_draws: int = 1000,
+    seed: int = 0,
+    token: str | None = None,
+) -> dict[str, Any]:
+    """See `robustness`; of some of the clips of the evaluated split, from all over it.
+
+    Args:
+        thresholds: of each class, of several labels.
+        asked: degradations and strengths; none for all.
+        num_clips: at most about so many clips, for each is heard in every state.
+
+    Raises:
+        InputError: the data are features; or see `robustness`.
+    """
+    if data.features is not None:
+        raise InputError(
+            f"{data.name} holds features, and worse recordings are made of recordings: leave out --robustness, or "
+            "evaluate on the recordings"
+        )
+    judged = scored.judged.of_split(data.split)
+    clips = data.evaluated
+    rows = pc.index_in(clips["clip_id"], judged.clips["clip_id"].combine_chunks())
+    clips = clips.append_column("judged row", rows).filter(pc.is_valid(rows))
+    clips = spread_over(clips, num_clips)
+    labels = judged.labels
+    return robustness(
+        predictor,
+        _recorded(predictor, clips, judged, token),
+        labels,
+        asked=asked,
+        of_logits=scored.of_logits,
+        aggregate=_aggregate(aggregation),
+        thresholds=None if thresholds is None else np.array([thresholds[name] for name in labels.names]),
+        num_recordings=len(clips),
+        num_draws=num_draws,
+        seed=seed,
+    )
+
+
+def _aggregate(aggregation: str) -> Callable[[JudgedClips], np.ndarray]:
+    return partial(clip_probabilities, aggregation=aggregation)
+
+
+def _recorded(predictor: Predictor, clips: pa.Table, judged: JudgedClips, token: str | None) -> Iterator[Recorded]:
+    """The clips with their sound at the model's rate; those that are silent or broken are left out."""
+    row_of = dict(zip(clips["clip_id"].to_pylist(), clips["judged row"].to_pylist(), strict=True))
+    ordered = clips.drop(["judged row"]).take(pa.array(reading_order(clips)))
+    rate, stereo = predictor.sample_rate, predictor.is_stereo
+    with tempfile.TemporaryDirectory() as scratch:
+        for its, source in recordings_in_turn(ordered, token, Path(scratch)):
+            for clip in its:
+                if isinstance(source, AudioError):
+                    continue
+                try:
+                    sound = read_audio(source, rate, clip.start_s, clip.end_s, stereo=stereo)
+                except AudioError:
+                    continue
+                yield Recorded(clip.clip_id, clip.group, judged.targets[row_of[clip.clip_id]], sound, rate)

@@ -1,0 +1,188 @@
+"""A feature dataset's clips as a map to look at and listen to, and what their neighbors say: a page and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hf_audio.data.loading.features_dataset import FeatureDataset
+from hf_audio.data.tables import csv_text, names_cell
+from hf_audio.errors import InputError
+from hf_audio.figures.embedding_map import MAX_POINTS, Listed, MapPoints, map_page
+from hf_audio.figures.projections import lay_out, principal_components, require_methods
+from hf_audio.files import write_atomically
+from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
+from hf_audio.label_quality.neighbors import (
+    NeighborhoodClips,
+    Seen,
+    groups_told_apart,
+    nearest,
+    of_another_class,
+    of_one_other_group,
+    same_sound,
+)
+from hf_audio.label_quality.sounds import sound_addresses
+from hf_audio.metrics import mean_of_clips
+from hf_audio.privacy import public_name
+from hf_audio.stored_scores import read_scores
+
+EXPLANATIONS = {
+    "labels": (
+        "Neighbors of another class",
+        "Nearly all nearest clips of other groups have one other class: its labels may be wrong.",
+    ),
+    "copies": (
+        "The same sound?",
+        "Two clips of different groups, much closer than such clips usually are. In two splits it is a leak.",
+    ),
+    "groups": (
+        "In another group?",
+        "Another group's clips surround it: it may belong to that group, and leaks where splits differ.",
+    ),
+    "clusters": (
+        "Groups that lie together",
+        "Their clips are told apart by more than their classes: of these groups, no clips may be in two splits.",
+    ),
+}
+NUM_NAMED = {"labels": 1, "copies": 2, "groups": 1, "clusters": 0}
+COLUMNS = ("list", "clip_id", "others", "text")
+
+
+def write_embedding_map(
+    features: FeatureDataset,
+    folder: str | Path,
+    *,
+    model: str | None = None,
+    scores: Sequence[str | Path] = (),
+    data_dir: str | Path | None = None,
+    projections: Sequence[str] = ("pca", "tsne"),
+    splits: Sequence[str] | None = None,
+    most: int = MAX_POINTS,
+    seed: int = 0,
+    token: str | None = None,
+) -> dict[str, int]:
+    """Writes index.html and neighbors.csv into `folder`.
+
+    A clip is the mean of its windows' vectors. Neighbors are the nearest in the space of the principal components.
+
+    Args:
+        model: a network whose embeddings are shown; by default means and standard deviations of the features.
+        scores: run folders or their scores/clips.parquet; they say which clips were classified right. Of several, each
+            counts for the split that it was evaluated on.
+        data_dir: the recordings; the page then plays them from where they are.
+        projections: of METHODS, one map each.
+        splits: by default all.
+        most: clips, at most MAX_POINTS; of more so many are drawn at random.
+
+    Returns:
+        How many clips the map has and how many there were, and the length of each list.
+
+    Raises:
+        InputError: an unknown projection or split, too few clips, scores of other clips, no such recordings.
+    """
+    require_methods(projections)
+    if not projections or not 0 < most <= MAX_POINTS:
+        found = f"--clips {most}" if projections else "no projection"
+        raise InputError(f"Found {found}; a map needs one projection or more and from 1 to {MAX_POINTS:,} clips")
+    clips = clips_of(features, list(splits or features.splits))
+    kept, said = _drawn(clips, most, seed), _decided(scores)
+    decided = [said.get(clip_id) for clip_id in kept.clip_ids]
+    if scores and not any(one is not None for one in decided):
+        raise InputError(
+            f"None of the {len(decided)} clips is in {', '.join(map(str, scores))}: give scores of a model that was "
+            "judged on them, or leave --scores out"
+        )
+    folder = Path(folder)
+    sounds = sound_addresses(kept.rows, data_dir, folder) if data_dir else {}
+    components = principal_components(_vectors(features, kept, model, token), seed)
+    about = NeighborhoodClips(
+        [tuple(row["labels"]) for row in kept.rows], kept.groups.tolist(), [row["split"] for row in kept.rows]
+    )
+    of_all, others = nearest(components.values, about.group_numbers)
+    seen = {
+        "labels": of_another_class(about, others),
+        "copies": same_sound(about, others),
+        "groups": of_one_other_group(about, of_all),
+        "clusters": groups_told_apart(about, of_all),
+    }
+    points = MapPoints(
+        kept.clip_ids,
+        about.groups,
+        about.splits,
+        about.labels,
+        [sounds.get(clip_id, "") for clip_id in kept.clip_ids],
+        decided,
+        of_all.places,
+    )
+    source = f"embeddings of {public_name(model)}" if model else f"means and standard deviations of {features.name}"
+    maps = [lay_out(components, method, seed) for method in projections]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "neighbors.csv", csv_text([COLUMNS, *_rows(seen, kept)]))
+    title = f"{len(kept.rows):,} clips of {features.name}"
+    notes = [f"Each point is a clip: {source}.", *_notes(kept, clips, decided, sounds, bool(scores), bool(data_dir))]
+    lists = [
+        Listed(*EXPLANATIONS[name], [(one.clips, one.text) for one in found], NUM_NAMED[name])
+        for name, found in seen.items()
+    ]
+    write_atomically(folder / "index.html", map_page(title, notes, points, maps, lists))
+    return {"shown": len(kept.rows), "of": len(clips.rows)} | {name: len(found) for name, found in seen.items()}
+
+
+def _drawn(clips: ClipTable, most: int, seed: int) -> ClipTable:
+    """The clips, or so many of them drawn at random, in their order."""
+    if len(clips.rows) <= most:
+        return clips
+    rows = np.sort(np.random.default_rng(seed).choice(len(clips.rows), most, replace=False))
+    return ClipTable([clips.rows[row] for row in rows.tolist()], clips.targets[rows])
+
+
+def _decided(scores: Sequence[str | Path]) -> dict[str, list[str]]:
+    """What models decided of each clip: one of all clips, several of the clips that each was tested on."""
+    found: dict[str, list[str]] = {}
+    for path in scores:
+        stored = read_scores(path)
+        for clip_id, split, decided in zip(stored.clip_ids, stored.splits, stored.decided, strict=True):
+            if len(scores) > 1 and split != stored.evaluated_split:
+                continue
+            if clip_id in found:
+                raise InputError(f"Clip {clip_id!r} was tested on by {path} and by another: give one run of each fold")
+            found[clip_id] = decided
+    return found
+
+
+def _vectors(features: FeatureDataset, clips: ClipTable, model: str | None, token: str | None) -> np.ndarray:
+    vectors, clip_of_window = window_vectors(features, clips.clip_ids, model, token=token)
+    return mean_of_clips(vectors, clip_of_window, len(clips.rows)).astype(np.float32)
+
+
+def _notes(
+    kept: ClipTable,
+    clips: ClipTable,
+    decided: Sequence[object],
+    sounds: dict[str, str],
+    has_scores: bool,
+    has_data: bool,
+) -> list[str]:
+    """What of the clips is not there."""
+    notes = []
+    if len(kept.rows) < len(clips.rows):
+        notes.append(f"Of {len(clips.rows):,} clips {len(kept.rows):,} were drawn at random.")
+    if has_scores and (lacking := sum(one is None for one in decided)):
+        notes.append(f"{lacking:,} clips are in no scores.")
+    if not has_data:
+        notes.append("Without --data_dir no recordings are played.")
+    elif lacking := len(kept.rows) - len(sounds):
+        notes.append(f"The recordings of {lacking:,} clips were not found.")
+    return notes
+
+
+def _rows(seen: dict[str, list[Seen]], clips: ClipTable) -> list[tuple[str, ...]]:
+    """neighbors.csv: of groups the clips, of all others the clip in question and those that it is compared with."""
+    ids = clips.clip_ids
+    return [
+        (EXPLANATIONS[name][0], ids[one.clips[0]], names_cell(ids[clip] for clip in one.clips[1:]), one.text)
+        for name, found in seen.items()
+        for one in found
+    ]

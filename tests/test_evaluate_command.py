@@ -1,0 +1,189 @@
+"""`hf-audio evaluate` as people give it: one report of features, recordings or stored scores, and one sentence else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from evaluated_corpus import CLASSES, build_corpus_features, save_evaluated, write_corpus
+
+from hf_audio.commands import evaluate
+from hf_audio.commands._evaluation_flags import AGGREGATIONS, PROTOCOLS, SCALINGS, evaluation_parser
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.errors import InputError
+from hf_audio.judging import aggregation, ensembles, page, protocols, report, scaling
+from hf_audio.models.saving import save_model
+from hf_audio.models.usage import write_usage
+from hf_audio.predictor import Predictor
+
+FEW = ["--num_draws", "80"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("evaluated") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def features(corpus) -> Path:
+    return build_corpus_features(corpus, corpus.parent / "features")
+
+
+@pytest.fixture(scope="module")
+def model(features) -> Path:
+    return save_evaluated(features.parent / "cnn", features)
+
+
+@pytest.fixture
+def pages(monkeypatch) -> list:
+    """What was to be shown on pages, whose plots take seconds and are tested where pages are."""
+    asked: list = []
+
+    def keep(folder, report, recordings, *, embed_sounds):
+        asked.append((report, recordings))
+        return folder / "index.html"
+
+    monkeypatch.setattr(page, "write_page", keep)
+    return asked
+
+
+def evaluated(*flags: object) -> dict:
+    """The report of a command; the folder it goes to is the last flag."""
+    evaluate.main([*map(str, flags[:-1]), *FEW, "--output_dir", str(flags[-1])])
+    return json.loads((Path(flags[-1]) / "report.json").read_text())
+
+
+def test_two_models_and_their_mean_are_judged_and_judged_again_without_them(features, model, tmp_path, capsys, pages):
+    other = save_evaluated(tmp_path / "one", features, SINGLE_LABEL)
+    flags = ("--model", model, other, "--dataset", features, "--ensemble", "mean")
+    found = evaluated(*flags, tmp_path / "out")
+    assert list(found["models"]) == ["cnn", "one", "mean of cnn and one"] and found["comparison"]
+    assert found["models"]["mean of cnn and one"]["weights"] == {"cnn": 0.5, "one": 0.5}
+    assert found["data"]["name"] == "Sounds" and found["data"]["split"] == "test" and found["data"]["num_clips"] == 12
+    asked = found["models"]["cnn"]["asked"]
+    assert asked["classes"] == {name: [name] for name in CLASSES} and asked["window_s"] == 0.5
+    assert "device" in found["models"]["cnn"]["unsliced"] or found["models"]["cnn"]["slices"]
+    said = capsys.readouterr().out
+    assert "12 clips of test, 95% intervals by group" in said and "cnn judges each class by itself" in said
+    assert pages == [(found, {})] and str(tmp_path) not in json.dumps(found), "a path of this machine"
+    again = evaluated("--scores", tmp_path / "out" / "cnn", tmp_path / "out" / "one", tmp_path / "again")
+    for name in ("cnn", "one"):
+        assert again["models"][name]["metrics"] == found["models"][name]["metrics"]
+        assert again["models"][name]["slices"] == found["models"][name]["slices"]
+    assert not (tmp_path / "again" / "cnn").exists(), "they lie where they were read from"
+    with pytest.raises(InputError, match="out holds a report already: remove it, or give another --output_dir"):
+        evaluate.main([*map(str, flags), "--output_dir", str(tmp_path / "out")])
+
+
+def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, tmp_path, pages):
+    model = save_evaluated(tmp_path / "cnn", features, SINGLE_LABEL)
+    rain = tmp_path / "rain" / "rain"
+    (tmp_path / "rain" / "bell").mkdir(parents=True)
+    rain.mkdir()
+    for number in range(4):
+        noise = np.random.default_rng(number).normal(size=8_000) / 10
+        soundfile.write(rain / f"{number}.wav", noise, 16_000)
+        soundfile.write(rain.parent / "bell" / f"{number}.wav", noise, 16_000)
+    (tmp_path / "map.yaml").write_text("bell: bell\n")
+    found = evaluated(
+        *("--model", model, "--dataset", corpus, "--label_map", tmp_path / "map.yaml", "--metric", "f1_macro"),
+        *("--unknown", rain.parent, "--robustness", "white_noise=10", "--robustness_clips", 6, "--write_card"),
+        tmp_path / "out",
+    )
+    facts = found["models"]["cnn"]
+    assert found["metric"] == "f1_macro" and found["data"]["name"] == "corpus"
+    assert facts["out_of_class"] and any(
+        "4 clips of rain are left out, for bell are judged" in one for one in found["notes"]
+    )
+    assert [one["degradation"] for one in facts["robustness"]["conditions"]] == ["white_noise"]
+    ((_, recordings),) = pages
+    assert len(recordings) == 12 and str(recordings["bell-6.wav"].path) == str(corpus / "bell-6.wav")
+    card = (model / "README.md").read_text()
+    assert "model-index" in card and "corpus" in card
+
+
+def test_a_calibrated_model_is_saved(features, tmp_path, capsys, pages):
+    """Of classes that are all the data's."""
+    three = save_evaluated(tmp_path / "cnn", features, SINGLE_LABEL, names=CLASSES)
+    teach(three, features)
+    flags = ("--calibrate", "temperature", "--calibrated_model", tmp_path / "saved")
+    found = evaluated("--model", three, "--dataset", features, *flags, tmp_path / "out")
+    saved = found["models"]["cnn"]["saved_calibration"]
+    assert saved["scaling"]["kind"] == "temperature" and saved["after"]["log_loss"] < saved["before"]["log_loss"]
+    assert (
+        f"Calibrated model: {tmp_path / 'saved'} (expected calibration error on validation" in capsys.readouterr().out
+    )
+    scored = [
+        Predictor.load(str(one)).scores(load_features(features), "test").logits for one in (three, tmp_path / "saved")
+    ]
+    np.testing.assert_allclose(scored[1], scored[0] / saved["scaling"]["temperature"], rtol=1e-4, atol=1e-4)
+
+
+def teach(folder: Path, features: Path) -> None:
+    """A head by least squares on validation, to one clip of which something wrong is said: it is right in part."""
+    predictor, data = Predictor.load(str(folder), device="cpu"), load_features(features)
+    windows = predictor.window_scores(data, "validation")
+    wanted = windows.targets.copy()
+    is_first = windows.clip_ids == windows.clip_ids[0]
+    wanted[is_first] = np.roll(wanted[is_first], 1, axis=1)
+    embeddings = predictor.embeddings(data, "validation").values
+    found = np.linalg.lstsq(np.pad(embeddings, [(0, 0), (0, 1)], constant_values=1), 8 * wanted - 4, rcond=None)[0]
+    layer = predictor.model.classifier.layers[-1]
+    layer.weight.data.copy_(torch.tensor(found[:-1].T))
+    layer.bias.data.copy_(torch.tensor(found[-1]))
+    save_model(predictor.model, folder)
+    write_usage(folder, predictor.usage)
+
+
+def test_names_of_flags_are_those_of_the_functions():
+    assert tuple(aggregation.AGGREGATIONS) == AGGREGATIONS
+    assert tuple(protocols.PROTOCOLS) == PROTOCOLS
+    assert tuple(scaling.SCALINGS) == SCALINGS
+    actions = {action.dest: action for action in evaluation_parser(None)._actions}
+    assert tuple(actions["thresholds"].choices) == tuple(report.THRESHOLDS)
+    assert tuple(actions["ensemble"].choices) == tuple(ensembles.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ([], "Give a model to evaluate: --model RUN_FOLDER or USER/NAME, or stored --scores"),
+        (["--model", "m"], "Give what to evaluate on: --dataset FEATURES"),
+        (["--model", "m", "--dataset", "x", "--data_dir", "y"], "Give what to evaluate on"),
+        (["--model", "m", "n", "--revision", "v1"], "--revision is of one model, and 2 are given"),
+        (["--model", "m", "--ensemble", "mean"], "--ensemble is of two models or more"),
+        (["--scores", "s", "--dataset", "d"], "--dataset would do nothing here: stored scores are judged"),
+        (["--scores", "s", "--window_s", "1"], "--window_s would do nothing here"),
+        (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus says how the recordings in --unknown"),
+        (["--model", "m", "--calibrate", "vector"], "--calibrate KIND and --calibrated_model FOLDER belong together"),
+        (["--model", "m", "--robustness_clips", "9"], "--robustness_clips would do nothing here: add --robustness"),
+        (
+            ["--model", "m", "--protocol", "irmas", "--aggregation", "max"],
+            "says aggregation and metric: leave out --agg",
+        ),
+    ],
+)
+def test_flags_that_do_not_fit_are_one_sentence(flags, sentence):
+    with pytest.raises(InputError, match=sentence):
+        evaluate.main(flags)
+
+
+def test_what_is_for_recordings_is_refused_beside_features(features, model, tmp_path):
+    flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "out")]
+    for more, sentence in (
+        (["--robustness"], "--robustness would do nothing here: it is for recordings, and .* holds features"),
+        (["--label_column_name", "x"], "--label_column_name would do nothing here"),
+        (["--protocol", "irmas"], "This is not --protocol irmas, .* features is read as 'Sounds' and not as 'IRMAS'"),
+        (["--split", "dev"], "Unknown split 'dev'"),
+        (["--num_draws", "9"], "Found 9 draws; a confidence of 0.95 needs 80 or more"),
+        (["--metric", "acuracy"], "Unknown metric 'acuracy': did you mean 'accuracy'"),
+        (["--split", "validation", "--risk", "0.1"], "--risk is fitted on a validation split that is not evaluated"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            evaluate.main([*flags, *more])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,132 @@
+"""scripts/explain.py as people run it: files, folders, what cannot be explained, and the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from tagging_models import save_classifier, write_sound
+
+from hf_audio.errors import InputError
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "explain.py"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return str(save_classifier(tmp_path_factory.mktemp("models") / "small_cnn", "cnn"))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    """A recording of 3 s, one that is silent, one that is none."""
+    folder = tmp_path_factory.mktemp("recordings")
+    write_sound(folder / "a & b" / "long.wav", 3.0)
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    (folder / "broken.wav").write_bytes(b"PK\x03\x04" + bytes(500))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    """Shorter than a window."""
+    return write_sound(tmp_path_factory.mktemp("short") / "short.wav", 0.2)
+
+
+def run(monkeypatch, *flags: object) -> int:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, flags)])
+    return runpy.run_path(str(SCRIPT))["main"]()
+
+
+def test_a_folder_with_recordings_that_cannot_be_explained(model, recordings, tmp_path, monkeypatch, caplog, capsys):
+    flags = ["--model", model, recordings, "--output_dir", tmp_path / "out", "--gradient_steps", 4, "--num_windows", 1]
+    assert run(monkeypatch, *flags) == 1
+    assert caplog.messages[-3:] == [
+        "broken.wav cannot be explained: unreadable: Format not recognised.",
+        "silent.wav cannot be explained: silent",
+        "2 of 3 recordings could not be explained",
+    ]
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "index.html")
+    overview = (tmp_path / "out" / "index.html").read_text()
+    assert re.findall(r'<a href="([^"]+)">([^<]+)', overview) == [
+        ("a%20%26%20b/long.wav/index.html", "a &amp; b/long.wav")
+    ]
+    folder = tmp_path / "out" / "a & b" / "long.wav"
+    report = json.loads((folder / "report.json").read_text())
+    assert report["model"] == "small_cnn" and report["recording"] == "a & b/long.wav"
+    assert report["num_windows"] == 11 and len(report["windows"]) == 1 and report["window_s"] == 0.495
+    assert list(report["left_out"]) == ["rollout"]
+    (first,) = report["windows"]
+    methods = ["gradient", "input_x_gradient", "integrated_gradients", "grad_cam", "occlusion"]
+    assert sorted(report["methods"]) == sorted(methods) == sorted(first["curves"]) == sorted(report["verdicts"])
+    assert first["curves"]["occlusion"]["deletion"][0] == pytest.approx(first["score"], abs=1e-5)
+    assert [stage["down_to"] for stage in report["random_weights"]] == ["head", "layer 3", "layer 2", "layer 1"]
+    for path in (*folder.iterdir(), tmp_path / "out" / "index.html"):
+        assert str(recordings.parent).encode() not in path.read_bytes(), "no path of this machine"
+
+
+def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch):
+    flags = ["--model", model, recordings / "a & b" / "long.wav", "--output_dir", tmp_path, "--num_windows", 1]
+    assert run(monkeypatch, *flags, "--methods", "occlusion", "grad_cam", "--skip_checks", "--target", "hum") == 0
+    folder = tmp_path / "long.wav"
+    report = json.loads((folder / "report.json").read_text())
+    assert report["class"] == "hum" and report["verdicts"] == {} and report["random_weights"] == []
+    start = f"{report['windows'][0]['start_s']:.2f}s"
+    names = {*("index.html", "report.json", "explanation.png", "explanation.svg")}
+    sounds = {f"{start}_{name}.wav" for name in ("sound", "occlusion", "grad_cam")}
+    assert {path.name for path in folder.iterdir()} == names | sounds
+    assert {soundfile.info(folder / name).frames for name in sounds} == {round(0.495 * 16_000)}
+    sound, rate = soundfile.read(recordings / "a & b" / "long.wav", dtype="float32")
+    first = round(report["windows"][0]["start_s"] * rate)
+    written = soundfile.read(folder / f"{start}_sound.wav")[0]
+    np.testing.assert_allclose(written, np.clip(sound[first : first + len(written)], -1, 1), atol=1e-4)
+    assert Image.open(folder / "explanation.png").size[0] > 500
+    page = (folder / "index.html").read_text()
+    assert page.count('class="timed"') == 3 and page.count("data:audio/flac;base64,") == 5
+    assert not re.findall(r'(?:src|href)="(?!data:)[^"]*"', page), "a page that holds everything itself"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--target", "viollin"], "Unknown class of .*small_cnn 'viollin': did you mean 'violin'"),
+        (["--methods", "grad-cam"], "Unknown method 'grad-cam': did you mean 'grad_cam'"),
+        (["--methods", "rollout"], "Rollout needs the weights of attention, and SpectrogramCNN has none"),
+        (["--methods", "gradient", "--gradient_steps", "9"], "--gradient_steps does not act without the method integr"),
+        (["--methods", "gradient", "--occlusion_s", "1"], "--occlusion_s does not act without the method occlusion"),
+        (["--methods", "gradient", "--skip_checks", "--baseline", "mean"], "--baseline does not act on gradient with"),
+        (["--baseline", "noise"], "Unknown baseline 'noise': there are: mean, quiet"),
+        (["--num_windows", "0"], "--num_windows is from 1 to 20, found 0"),
+        (["--seed", "3", "--skip_checks"], "--seed does not act with --skip_checks"),
+        (["--window_s", "9"], "longer than the 0.995 s that .*small_cnn hears"),
+        (["nowhere.wav"], "There is no 'nowhere.wav'"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(flags, sentence, model, short, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=sentence):
+        files = [flags.pop()] if flags[-1] == "nowhere.wav" else [short]
+        run(monkeypatch, *files, "--model", model, "--output_dir", tmp_path / "out", *flags)
+    assert not (tmp_path / "out").exists(), "nothing was begun"
+
+
+def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
+    write_sound(tmp_path / "short.wav", 0.3)
+    with pytest.raises(InputError, match=r"would both be explained in .*short.wav: give the folder above"):
+        run(
+            monkeypatch,
+            short,
+            tmp_path / "short.wav",
+            "--model",
+            model,
+            "--output_dir",
+            tmp_path / "o",
+        )
+    with pytest.raises(InputError, match=r"short\.wav is there already: remove it, or give another --output_dir"):
+        run(monkeypatch, short, "--model", model, "--output_dir", tmp_path)

@@ -1,0 +1,190 @@
+"""The page of a report, opened in a real Chromium: it sorts, plays, needs no network, and runs no stranger's script."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from judged_models import judged_model
+
+from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.errors import InputError
+from hf_audio.files import read_json, write_json
+from hf_audio.gray_images import gray_png
+from hf_audio.judging.page import Recording, write_page
+from hf_audio.judging.report import judge
+
+HOSTILE = "</td><script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
+NAME = "<img src=x onerror=\"document.title='taken'\"> & more"
+CLASSES = ("cello", HOSTILE, "piano")
+SCORE = {"value": 0.8, "low": 0.7, "high": 0.9}
+ROBUSTNESS = {
+    "metric": "f1_micro",
+    "clean": {"metrics": {"f1_micro": SCORE, "mean_average_precision": SCORE}},
+    "conditions": [
+        {
+            "degradation": "white_noise",
+            "strength": 10.0,
+            "unit": "dB SNR",
+            "same_decisions": 0.75,
+            "metrics": {"f1_micro": SCORE, "mean_average_precision": {"value": None, "low": None, "high": None}},
+        }
+    ],
+    "left_out": {"mono": "the model hears one channel"},
+}
+# What a visitor does, and what he finds. What is asked of the browser is written where --dump-dom shows it.
+VISIT = """<script>
+const found = {title: document.title, errors: []};
+addEventListener("error", event => found.errors.push(String(event.message || event.target.src)), true);
+const texts = cells => [...cells].map(cell => cell.textContent);
+const tables = [...document.querySelectorAll("table")], heads = table => texts(table.rows[0].cells);
+const classes = tables.find(table => heads(table)[0] === "class");
+const f1 = heads(classes).indexOf("F1"), shown = () => texts([...classes.tBodies[0].rows].map(row => row.cells[f1]));
+classes.rows[0].cells[f1].click();
+found.rising = shown();
+classes.rows[0].cells[f1].click();
+found.falling = shown();
+found.pairs = tables.filter(table => heads(table)[0] === "it is").map(table => table.querySelectorAll("audio").length);
+found.width = document.documentElement.scrollWidth;
+found.plots = [...document.images].map(image => [image.complete, image.naturalWidth]);
+const audio = document.querySelector("audio"), say = () => {
+  found.resources = performance.getEntriesByType("resource").map(one => one.name);
+  const said = document.createElement("output");
+  said.id = "visit";
+  said.textContent = JSON.stringify(found);
+  document.body.append(said);
+};
+if (audio) {
+  audio.onloadedmetadata = () => { found.seconds = audio.duration; say(); };
+  audio.onerror = () => { found.seconds = "cannot be played"; say(); };
+  audio.preload = "auto";
+  audio.load();
+} else say();
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"no browser to open the page in: none of {', '.join(names)} is installed")
+    return path
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict[str, Recording], Path]:
+    """A report of two models, recordings of the clips, and the folder that they lie in."""
+    folder = tmp_path_factory.mktemp("a folder & <b>")
+    models = [judged_model(name, 90, CLASSES, skill=skill) for name, skill in (("good", 2.0), (HOSTILE, 0.5))]
+    unknown = {"good": judged_model("good", 30, CLASSES, skill=0.0, seed=1)}
+    windows_s = dict.fromkeys(("good", HOSTILE), 1.0)
+    report = judge(
+        models,
+        split="test",
+        data={"name": NAME},
+        num_draws=100,
+        unknown=unknown,
+        windows_s=windows_s,
+        robustness={"good": ROBUSTNESS},
+    )
+    tone = np.sin(np.arange(16_000) / 10).astype(np.float32) / 3
+    soundfile.write(folder / "tone #1.wav", tone, 16_000)
+    recordings = {
+        name: Recording(folder / "tone #1.wav", 0.25, 0.75) for name in models[0].clips["clip_id"].to_pylist()
+    }
+    return report, recordings, folder
+
+
+def visit(chromium: str, page: Path) -> dict:
+    """What VISIT finds on a page, in a browser that reaches nothing beyond the machine."""
+    copy = page.with_name("visited.html")
+    copy.write_text(page.read_text().replace("</body>", VISIT + "</body>"))
+    profile = page.parent / "profile"
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio"]
+    command += [f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=20000"]
+    shown = subprocess.run([*command, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=120)
+    said = re.search(r'<output id="visit">(.*?)</output>', shown.stdout, re.DOTALL)
+    assert said, shown.stderr[-2000:]
+    return json.loads(html.unescape(said[1]))
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A speck in place of each plot: these take most of the time that a page takes."""
+    speck = gray_png(np.zeros((2, 2), dtype=np.uint8))
+    monkeypatch.setattr("hf_audio.judging.page_cells.png", lambda figure: speck)
+
+
+def test_a_browser_sorts_and_plays_and_nothing_of_a_stranger_runs(chromium, judged):
+    report, recordings, folder = judged
+    page = write_page(folder, report, recordings)
+    found = visit(chromium, page)
+    assert found["title"] == f"How good are 2 models on {NAME} (test)" and found["errors"] == []
+    rising, falling = ([float(one.split()[0]) for one in found[key]] for key in ("rising", "falling"))
+    assert rising == sorted(rising) != falling == sorted(falling, reverse=True)
+    assert found["pairs"] and all(found["pairs"])
+    assert len(found["plots"]) > 15 and all(complete and width > 300 for complete, width in found["plots"])
+    assert found["seconds"] == pytest.approx(1.0, abs=0.01)  # a stretch of it is played
+    assert 'src="tone%20%231.wav#t=0.25,0.75"' in page.read_text() and str(folder) not in page.read_text()
+    assert [one for one in found["resources"] if not one.startswith(("file:", "data:"))] == []
+    assert page.stat().st_size < 4 << 20
+    assert "white noise 10 dB SNR" in page.read_text() and "Left out: mono" in page.read_text()
+
+
+def test_a_page_that_is_sent_plays_what_is_in_it(chromium, judged, tmp_path, no_plots):
+    report, recordings, _ = judged
+    page = write_page(tmp_path, report, recordings, embed_sounds=True)
+    found = visit(chromium, page)
+    assert found["errors"] == [] and all(found["pairs"])
+    assert found["seconds"] == pytest.approx(0.5, abs=0.1)
+    assert [one for one in found["resources"] if not one.startswith("data:")] == []
+    assert "tone" not in page.read_text()
+
+
+def test_a_page_is_the_same_of_the_report_that_was_written_down(judged, tmp_path, no_plots):
+    report, _, _ = judged
+    write_json(tmp_path / "report.json", report)
+    of_memory = write_page(tmp_path, report).read_text()
+    assert write_page(tmp_path, read_json(tmp_path / "report.json")).read_text() == of_memory
+    assert "cannot be played here" in of_memory and "<audio" not in of_memory
+    assert all(address.startswith(("data:", "#")) for address in addresses(of_memory))
+
+
+def addresses(page: str) -> list[str]:
+    """All that elements of a page lead to."""
+    found: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.extend(
+        value for name, value in attributes if name in ("src", "href", "srcset", "action", "data", "poster", "style")
+    )
+    parser.feed(page)
+    assert found
+    return found
+
+
+def test_a_page_says_in_words_what_it_is_about(tmp_path, no_plots):
+    report = judge([judged_model("net", 60, task=SINGLE_LABEL)], split="test", data={"name": "Songs"}, num_draws=100)
+    text = write_page(tmp_path, report).read_text()
+    interval = report["models"]["net"]["metrics"]["accuracy"]
+    assert "<title>How good is net on Songs (test)</title>" in text
+    assert f"<strong>accuracy {interval['value']:.3f}</strong>" in text
+    assert f"of 100 clips, {100 * interval['value']:.0f} are answered right" in text
+    assert f"between {interval['low']:.3f} and {interval['high']:.3f} (95% interval, from drawing the groups" in text
+    assert f"scores {report['baseline']['metrics']['accuracy']:.3f}" in text
+    for heading in ("What is taken for what", "How sure it is", "Where it is better and worse", "Short and long clips"):
+        assert heading in text
+    assert "device" in text and "phone" in text
+
+
+def test_excerpts_of_recordings_that_nobody_has_are_refused(judged, tmp_path):
+    with pytest.raises(InputError, match="Excerpts need recordings"):
+        write_page(tmp_path, judged[0], embed_sounds=True)
