@@ -131,8 +131,8 @@ def test_what_does_worse_than_others_did_is_ended_while_it_is_trained(tune, tmp_
 
 
 def test_folds_are_searched_by_their_mean_and_shares_by_the_last(tune, tmp_path):
-    steps = ("--max_steps", "2", *SMALL)
-    search = tune("weight_decay: [0.0, 0.1]\n", "--num_folds", "2", "--split", "random", "--trials", "1", *steps)
+    steps, drawn = ("--max_steps", "2", *SMALL), ("--split", "random", "--validation_fraction", "0.4")
+    search = tune("weight_decay: [0.0, 0.1]\n", "--num_folds", "2", *drawn, "--trials", "1", *steps)
     assert search.wait() == 0, search.errors
     (row,) = rows_of(tmp_path)
     reports = [
