@@ -152,7 +152,7 @@ def _member(name: str, predictor: Predictor) -> _Member:
     model = predictor.model
     if getattr(model.config, "logit_curve_points", 0):
         raise InputError(
-            f"{name} was calibrated by isotonic scaling: average models as trained, then calibrate the mean"
+            f"{name} was calibrated by isotonic scaling: average models as trained, and calibrate the mean"
         )
     config = {key: value for key, value in model.config.to_dict().items() if key not in OF_A_RUN}
     usage = {"window_s": predictor.usage.window_s, "hop_s": predictor.usage.hop_s}
