@@ -116,6 +116,7 @@ def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
         if name not in HUB_METRICS or interval["value"] is None:
             continue
         args: dict[str, Any] = {"aggregation": settings["aggregation"], "num_clips": data["num_clips"]}
+        args["num_classes"] = len(data["classes"])  # of the data, perhaps not all: a model may lack some
         if interval["low"] is not None:
             args |= {
                 "confidence": settings["confidence"],
@@ -201,10 +202,12 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
         for name, one in report["models"][model]["metrics"].items()
         if one["value"] is not None
     ]
+    notes = "".join(f"\n- {escaped(one_plain_line(note))}" for note in report["notes"])
     what = "groups" if data["drawn_by"] == "group" else "clips"
     return Markdown(
         f"## Results on {escaped(data['name'])}, {escaped(data['split'])} split\n\n"
         f"{table(['', 'value', f'{percent} interval'], rows)}\n\n"
         f"{data['num_clips']:,} clips of {data['num_groups']:,} groups; intervals by drawing {what} anew "
         f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
+        f"{notes and chr(10) + notes}"
     )
