@@ -100,8 +100,13 @@ def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     assert "the card of cnn names Alice/Sounds" in overlap(model, data).refusal
     with pytest.raises(InputError, match="--embed_sounds is of recordings that are files on this machine, and alice/"):
         evaluate.main(["--model", str(model), "--dataset", "alice/sounds", "--embed_sounds"])
-    (model / "README.md").write_text("---\ndatasets: [\n---\n")
+    (model / "README.md").write_text("---\ndatasets: [x/y]\n---\n")
     assert overlap(model, data) == ("", ())
+    (model / "README.md").write_text("---\ndatasets: [\n---\n")
+    assert overlap(model, data) == (
+        "",
+        ("Nothing beside cnn says what it was trained on: it may know these clips.",),
+    )
 
 
 def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys, monkeypatch):

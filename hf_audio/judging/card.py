@@ -203,11 +203,12 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
         if one["value"] is not None
     ]
     notes = "".join(f"\n- {escaped(one_plain_line(note))}" for note in report["notes"])
-    what = "groups" if data["drawn_by"] == "group" else "clips"
+    is_by_group = data["drawn_by"] == "group"
+    of_groups = f" of {data['num_groups']:,} groups" if is_by_group else ""
     return Markdown(
         f"## Results on {escaped(data['name'])}, {escaped(data['split'])} split\n\n"
         f"{table(['', 'value', f'{percent} interval'], rows)}\n\n"
-        f"{data['num_clips']:,} clips of {data['num_groups']:,} groups; intervals by drawing {what} anew "
+        f"{data['num_clips']:,} clips{of_groups}; intervals by drawing {'groups' if is_by_group else 'clips'} anew "
         f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
         f"{notes and chr(10) + notes}"
     )

@@ -48,7 +48,10 @@ def training_overlap(name: str, checkpoint: Checkpoint, data: EvaluationData) ->
     if path is not None:
         return _of_digests(name, read_training_data(path), data)
     here = {data.source.casefold(), data.name.casefold()}  # the Hub has no two names that differ by case alone
-    named = [one for one in datasets_in_card(checkpoint) if one.casefold() in here]
+    in_card = datasets_in_card(checkpoint)
+    named = [one for one in in_card if one.casefold() in here]
+    if not in_card:
+        return Found(told=(f"Nothing beside {name} says what it was trained on: it may know these clips.",))
     if not named:
         return Found()
     if data.split in (ALL, "train"):
