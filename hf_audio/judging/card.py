@@ -202,7 +202,7 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
         for name, one in report["models"][model]["metrics"].items()
         if one["value"] is not None
     ]
-    notes = "".join(f"\n- {escaped(one_plain_line(note))}" for note in report["notes"])
+    notes = "".join(f"\n- {escaped(one_plain_line(note))}" for note in _notes(report, model))
     is_by_group = data["drawn_by"] == "group"
     of_groups = f" of {data['num_groups']:,} groups" if is_by_group else ""
     return Markdown(
@@ -212,3 +212,10 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
         f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
         f"{notes and chr(10) + notes}"
     )
+
+
+def _notes(report: Mapping[str, Any], model: str) -> list[str]:
+    """What limits the numbers of a model: of the notes of a report those that are not of another one."""
+    of_models = {name: one.get("told", ()) for name, one in report["models"].items()}
+    of_others = {note for name, told in of_models.items() for note in told if name != model}
+    return [note for note in report["notes"] if note in of_models[model] or note not in of_others]
