@@ -212,9 +212,12 @@ def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, feat
         (["--thresholds", "per_class"], "--thresholds per_class would do nothing here: each clip has one class"),
         (["--thresholds", "model"], "--thresholds model would do nothing here"),
         (["--aggregation", "sum_normalized"], "sum_normalized is for clips of several labels"),
+        (["--output_dir", str(corpus / "table.csv" / "out")], r"out cannot be written, for .*table.csv is no folder"),
         (["--seed", "-1"], "Found --seed -1, expected 0 or more"),
         (["--calibrate", "temperature", "--calibrated_model", str(tmp_path / "new")], "cnn has 4 classes"),
         (["--model", str(model), str(other)], "other .* and features .* share no class by name"),
+        (["--metric", "WER"], "there are: accuracy, f1_macro, f1_micro"),
+        (["--dataset", str(corpus), "--robustness", "gain="], "Found gain=, expected numbers: gain=20,10"),
         (["--dataset", str(corpus), "--robustness", "white_noize"], "Unknown degradation 'white_noize': did you mean"),
     ):
         with pytest.raises(InputError, match=sentence):

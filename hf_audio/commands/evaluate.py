@@ -18,6 +18,7 @@ and MODEL/scores/ of each model, which are judged again by --scores without the 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,9 @@ def _unknown(given: argparse.Namespace) -> EvaluationData | None:
 def _check_new(folder: Path) -> Path:
     if (folder / "report.json").exists():
         raise InputError(f"{folder} holds a report already: remove it, or give another --output_dir")
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{folder} cannot be written, for {there} is no folder of yours: give another --output_dir")
     return folder
 
 

@@ -112,6 +112,11 @@ def check_model(predictor: Predictor, data: EvaluationData, asked: Asked, given:
             degradations would not act on what it hears.
     """
     mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
+    if len(mapping.labels) < 2:  # of several labels, one can be mapped
+        raise InputError(
+            f"{predictor.name} and {data.name} share one class only, {mapping.labels.names[0]!r}: nothing can be told "
+            "apart; give --label_map FILE.yaml with a line for each class of the data"
+        )
     if data.features is not None:
         predictor.check_reads(predictor.as_read(data.features))
     if asked.calibrate:
