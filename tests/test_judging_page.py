@@ -188,7 +188,7 @@ def test_a_page_says_in_words_what_it_is_about(tmp_path, no_plots):
     for heading in ("What is taken for what", "How sure it is", "Where it is better and worse", "Short and long clips"):
         assert heading in text
     assert "device" in text and "phone" in text
-    assert "of 20 groups (recordings" in text and "weighted: deep 75%, flat 25%." in text
+    assert f"of {report['data']['num_groups']} groups (recordings" in text and "weighted: deep 75%, flat 25%." in text
     assert "The confidence was chosen on validation, for at most 40.0% wrong answers: there it answers" in text
 
 
