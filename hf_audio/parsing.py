@@ -42,13 +42,29 @@ OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MAX_YAML_BYTES = 1 << 18
 
-# The few of transformers' 110 TrainingArguments that most runs touch; --help_all shows the others.
-COMMON_TRAINING_FLAGS = {
-    *("output_dir", "num_train_epochs", "max_steps", "learning_rate", "warmup_steps", "weight_decay", "seed"),
-    *("label_smoothing_factor", "metric_for_best_model"),
-    *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
-    *("gradient_checkpointing", "bf16", "torch_compile", "dataloader_num_workers", "report_to"),
-    *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_token"),
+# What --help of a recipe shows, with whatever the recipe gives a value; --help_all shows all flags.
+COMMON_FLAGS = {
+    *("corpus", "data_dir", "dataset", "label_map", "label_overrides"),
+    *("fold", "test_groups", "validation_fraction", "features", "window_s", "num_workers"),
+    *("model", "head", "freeze", "lora_rank", "early_stopping_patience"),
+    *("mixup_alpha", "time_mask_s", "frequency_mask_bins", "loss", "class_weights", "classical_model"),
+    *("output_dir", "num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "bf16", "seed"),
+    *("push_to_hub", "hub_model_id", "hub_private_repo", "config", "demo", "help", "help_all"),
+}
+
+# Where transformers' own words are not true here, or long
+HELP = {
+    "output_dir": "Run folder: model, report, card, plots, checkpoints.",
+    "num_train_epochs": "Epochs to train.",
+    "max_steps": "Train so many optimizer steps instead of epochs.",
+    "learning_rate": "Learning rate at its highest, behind the warmup.",
+    "per_device_train_batch_size": "Windows of a batch, on each device.",
+    "bf16": "Compute in bfloat16 where that is safe. Default: where the GPU has it.",
+    "seed": "Seed of weights, order and augmentation.",
+    "push_to_hub": "Publish model, card and report on the Hub when the run is over.",
+    "hub_model_id": "Name of the published model, USER/NAME. Default: yours, the run folder's.",
+    "hub_private_repo": "true: the published model is private.",
+    "hub_token": "Token of the Hub. Default: HF_TOKEN, or that of `hf auth login`.",
 }
 
 
@@ -71,6 +87,7 @@ def parse_recipe(
     argv = sys.argv[1:] if argv is None else argv
     kinds = (*_groups_of(values), TrainingArguments)
     parser = _parser(doc, kinds)
+    parser.shown = COMMON_FLAGS.union(values) - ({"demo"} if demo is None else set())
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
     layers = {"the project's defaults": training_defaults(), "the recipe": values}
     if chosen.demo:
@@ -163,23 +180,35 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         return f"{action.help} [%(default)s]" if shown else action.help
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        flag = action.option_strings[0]
+        flag = action.option_strings[-1] if action.dest == "help" else action.option_strings[0]
         return flag if action.nargs in (0, "?") else f"{flag} {self._format_args(action, 'VALUE')}"
 
 
 class _Parser(HfArgumentParser):
-    """Parser whose complaints are InputErrors, and whose --help is short unless --help_all asks for everything."""
+    """Parser whose complaints are InputErrors, and whose --help is short unless --help_all asks for everything.
+
+    Attributes:
+        shown: names of the flags that --help shows; None for all.
+    """
+
+    shown: Collection[str] | None = None
 
     def error(self, message: str):
         raise InputError(message)
 
     def print_help(self, file=None):
-        everything = "--help_all" in sys.argv
-        for action in self._actions:
-            ours = any(action in group._group_actions for group in self._action_groups if group.title in OUR_GROUPS)
-            rare = not ours and action.dest not in COMMON_TRAINING_FLAGS | {"help", "help_all"}
-            if (rare and not everything) or action.option_strings[0].startswith("--no_"):
-                action.help = argparse.SUPPRESS
+        shown, hidden = None if "--help_all" in sys.argv else self.shown, []
+        for group in self._action_groups:
+            flags = [one for one in group._group_actions if not one.option_strings[0].startswith("--no_")]
+            rare = [one for one in flags if shown is not None and one.dest not in shown]
+            for action in group._group_actions:
+                if action in rare or action not in flags:
+                    action.help = argparse.SUPPRESS
+            if 0 < len(rare) < len(flags):
+                group.title = f"{group.title} ({len(rare)} more: --help_all)"
+            elif rare:
+                hidden.append(f"{group.title} ({len(rare)})")
+        self.epilog += f" Groups that are not shown: {', '.join(hidden)}." if hidden else ""
         super().print_help(file)
 
 
@@ -194,8 +223,10 @@ def _parser(doc: str, kinds: Iterable[type]) -> _Parser:
     )
     if TrainingArguments in kinds:
         parser._optionals.title = "training (transformers.TrainingArguments)"
-        parser.epilog += " Every other field of transformers.TrainingArguments is a flag too: --help_all lists them."
-        parser.add_argument("--help_all", action="help", help="show all flags of transformers.TrainingArguments too")
+        parser.epilog += " All other flags, each field of transformers.TrainingArguments among them: --help_all."
+        parser.add_argument("--help_all", action="help", help="show all flags")
+        for action in parser._actions:
+            action.help = HELP.get(action.dest, action.help)
     parser._action_groups.append(parser._action_groups.pop(1))  # our own groups first
     return parser
 

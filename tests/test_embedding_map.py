@@ -11,6 +11,7 @@ import tone_corpus
 from browser import Chromium, Page
 
 import hf_audio.figures.embedding_map as embedding_map
+from hf_audio.data.index.labels import SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.figures.embedding_map import MAX_LISTED, MAX_POINTS, Listed, MapPoints, correctness, map_page
@@ -33,6 +34,7 @@ def page_of(count: int, lists=()) -> str:
         [f"{HOSTILE[1]} {one // 4}" for one in numbers],
         ["test" if one % 5 == 0 else "train" for one in numbers],
         [() if one % 10 == 9 else (HOSTILE[one % 3],) for one in numbers],
+        [()] * count,
         ["a%20b.wav" if one == 0 else "" for one in numbers],
         [None if one % 5 else (HOSTILE[0],) for one in numbers],
         (numbers[:, None] + np.arange(1, 6)) % count,
@@ -127,7 +129,7 @@ def test_a_page_is_bounded_and_says_what_is_right():
     assert [correctness(("a", "b"), decided) for decided in (None, ("b", "a"), ("a",), ("c",), ())] == [
         *("not scored", "right", "partly right", "wrong", "wrong"),
     ]
-    assert correctness((), ()) == "right"
+    assert correctness((), ()) == correctness(("a",), ("a", "b"), ("b",)) == "right"
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +138,12 @@ def tones(tmp_path_factory):
     return tone_corpus.build(folder / "recordings", folder / "features"), folder / "recordings"
 
 
-def scores_of(folder, clip_ids: list[str], truth: list[str], split: str = "test") -> None:
+def scores_of(folder, clip_ids: list[str], truth: list[str], labels: LabelSpace = tone_corpus.LABELS) -> None:
     ids, names = np.array(clip_ids), tone_corpus.LABELS.names
     logits = np.array([[5.0 * (name == true) for name in names] for true in truth], dtype=np.float32)
     targets = np.eye(3, dtype=np.float32)[[names.index(one.split("_")[0]) for one in clip_ids]]
     windows = WindowScores(ids, ids, np.arange(len(ids)), np.zeros(len(ids)), logits, targets)
-    write_scores(folder, {split: windows}, tone_corpus.LABELS, 0.5, split)
+    write_scores(folder, {"test": windows}, labels, 0.5, "test")
 
 
 def test_a_map_of_features_with_recordings_and_scores(tones, tmp_path, opened):
@@ -168,6 +170,7 @@ def test_a_map_of_features_with_recordings_and_scores(tones, tmp_path, opened):
 def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
     features = load_features(tones[0])
     scores_of(tmp_path / "run", ["high_999.wav"], ["low"])
+    scores_of(tmp_path / "of others", ["high_009.wav"], ["low"], LabelSpace(("a", "b", "c"), SINGLE_LABEL))
     for options, sentence in (
         ({"projections": ["spca"]}, "Unknown projection 'spca'"),
         ({"projections": []}, "Found no projection; a map needs one"),
@@ -176,6 +179,7 @@ def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
         ({"splits": ["tset"]}, "Unknown split 'tset'"),
         ({"data_dir": tmp_path / "nowhere"}, "--data_dir .*nowhere does not exist"),
         ({"scores": [tmp_path / "run"]}, "None of the 80 clips is in .*run: give scores of a model"),
+        ({"scores": [tmp_path / "of others"]}, "of others has other classes than these clips .'a' is in one alone"),
         ({"scores": [tmp_path / "run"] * 2}, "Clip 'high_999.wav' was tested on by .*run and by another"),
     ):
         with pytest.raises(InputError, match=sentence):

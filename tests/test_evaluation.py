@@ -24,8 +24,10 @@ from hf_audio.baselines import linear_scores, prior_scores, window_statistics
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
 from hf_audio.data.loading.features_dataset import load_features
+from hf_audio.data.loading.training_digests import TRAINING_DATA, read_training_data
 from hf_audio.errors import InputError
 from hf_audio.metrics import ClipScores, average_per_clip, choose_threshold, classification_metrics
+from hf_audio.publishing.contents import model_in
 from hf_audio.training import AudioTrainer, Classification, training_arguments
 
 CLIPS = {"train": 42, "validation": 14, "test": 14}
@@ -72,6 +74,12 @@ def test_report_is_complete_and_plain_json(run):
     assert "per clip" in report["protocol"]
     assert sorted(path.name for path in (folder / "plots").iterdir()) == sorted(report["plots"])
     assert len(report["plots"]) == 4
+    trained = read_training_data(folder / TRAINING_DATA)
+    assert {name: len(trained.digests[f"{name} clips"]) for name in ("train", "validation")} == {
+        name: CLIPS[name] for name in ("train", "validation")
+    }
+    assert trained.holds("train clips", features.splits["train"]["clip_id"][:3]).all()
+    assert TRAINING_DATA in model_in(folder), "it is published"
 
 
 def test_scores_are_those_of_the_model_on_whole_clips(run):
@@ -107,6 +115,7 @@ def test_stored_scores_say_the_same_as_the_report(run):
         assert again == results[split]
         accuracy = np.mean([list(a) == list(b) for a, b in zip(rows["labels"], rows["decided"], strict=True)])
         assert results[split]["accuracy"] == pytest.approx(accuracy)
+    assert table["about: duration_s"].between(0.28, 0.81).all()
     truth = {row["clip_id"]: [names[i] for i in row["labels"]] for row in features.splits["test"]}
     assert {row.clip_id: list(row.labels) for row in rows.itertuples()} == truth
     groups = dict(zip(features.splits["test"]["clip_id"], features.splits["test"]["group"], strict=True))

@@ -130,3 +130,22 @@ def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
         )
     with pytest.raises(InputError, match=r"short\.wav is there already: remove it, or give another --output_dir"):
         run(monkeypatch, short, "--model", model, "--output_dir", tmp_path)
+
+
+def test_a_click_on_a_plot_plays_from_there_and_a_line_follows(model, tmp_path, monkeypatch, request):
+    pytest.importorskip("browser", reason="pages are opened by tests/browser.py")
+    write_sound(tmp_path / "a.wav", 0.9)
+    flags = ["--model", model, tmp_path / "a.wav", "--output_dir", tmp_path / "out", "--num_windows", 1]
+    assert run(monkeypatch, *flags, "--methods", "gradient", "--skip_checks") == 0
+    page = request.getfixturevalue("browser").open(tmp_path / "out" / "a.wav" / "index.html")
+    page.value("window.timed = document.querySelectorAll('.timed')[1]; window.player = timed.querySelector('audio')")
+    page.value(
+        "(() => { const axis = timed.querySelector('.axis'), box = axis.getBoundingClientRect(); axis.dispatchEvent("
+        "new MouseEvent('click', {clientX: box.left + 0.53 * box.width, clientY: box.top + 9})); })()"
+    )
+    page.until("player.currentTime > 0.2")
+    assert page.value("player.duration") == pytest.approx(0.495, abs=0.01), "the relevant part, as long as the window"
+    assert page.until("timed.querySelector('i').style.visibility") == "visible"
+    page.until("parseFloat(timed.querySelector('i').style.left) >= 52")
+    assert page.complaints == []
+    page.close()

@@ -101,8 +101,10 @@ def test_clips_of_unknown_groups_are_drawn_one_by_one_and_it_is_said():
     report = report_of(judged_model(clips_each_group=1))
     assert report["data"]["drawn_by"] == "clip" and "drawn by clip" in report["notes"][0]
     assert report["models"]["model"]["worst_groups"] == []
-    assert "40 groups" not in " ".join(report["notes"])
-    assert "of 4 groups only" in " ".join(report_of(judged_model(clips_each_group=30))["notes"])
+    assert "There are 4 groups only" in " ".join(report_of(judged_model(clips_each_group=30))["notes"])
+    single = report_of(judged_model(clips_each_group=200))
+    assert "All clips are of one group" in " ".join(single["notes"])
+    assert single["models"]["model"]["metrics"]["f1_micro"]["low"] is None
 
 
 def test_a_class_that_no_clip_has_is_none_and_named():

@@ -78,7 +78,13 @@ def test_help_teaches(forks):
     assert result.returncode == 0, result.errors
     assert "accelerate launch recipes/ast_folder.py --data_dir DIR" in result.output
     assert "--window_s" in result.output and "[ast-mini]" in result.output
-    assert "--deepspeed" not in result.output, "rare flags only with --help_all"
+    flags = re.findall(r"^  (--\w+)", result.output, re.MULTILINE)
+    assert 25 <= len(flags) <= 45 and "--mixup_alpha" in flags, "what people use, and what this recipe gives a value"
+    assert "--deepspeed" not in flags and "--wave_gain_db" not in flags, "rare flags only with --help_all"
+    assert "waveform augmentation (" in result.output and "more: --help_all" in result.output
+    everything = forks.run(ROOT / "recipes" / "ast_folder.py", "--help_all").output
+    assert "--deepspeed" in everything and "--wave_gain_db" in everything and len(everything) > 3 * len(result.output)
+    assert "Publish model, card and report on the Hub when the run is over." in everything
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("[a-z]*.py")), ids=lambda path: path.stem)

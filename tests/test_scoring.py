@@ -18,10 +18,11 @@ from evaluated_corpus import (
     save_evaluated,
     write_corpus,
 )
+from model_cases import CASES
 from tagging_models import HOP_S, THRESHOLD, WINDOW_S
 
 from hf_audio.config import DataConfig
-from hf_audio.data.index.labels import SINGLE_LABEL
+from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.errors import InputError
 from hf_audio.judging.evaluation_data import features_data, is_features, recordings_data
 from hf_audio.judging.scoring import load_model, score
@@ -111,6 +112,18 @@ def test_models_and_recordings_of_the_hub(hub, token, model, corpus):
     own = score(load_model(str(model)), recordings_data(DataConfig(data_dir=str(corpus))).chosen("test")).judged
     own = own.of_split("test")
     np.testing.assert_array_equal(np.sort(found.judged.window_logits, axis=0), np.sort(own.window_logits, axis=0))
+
+
+def test_a_stock_model_of_somebody_else_with_names_of_audioset(corpus, tmp_path):
+    """As transformers saves it: no windows in its config, and nothing of ours."""
+    case = next(case for case in CASES if case.name == "ast_stock")
+    model = case.make(LabelSpace(("Violin, fiddle", "Bell", "Hum", "Music"), MULTI_LABEL)).eval()
+    model.save_pretrained(tmp_path / "stock")
+    case.extractor().save_pretrained(tmp_path / "stock")
+    found = score(load_model(str(tmp_path / "stock")), recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
+    assert found.facts["classes"] == {"bell": ["Bell"], "hum": ["Hum"], "violin": ["Violin, fiddle"]}
+    assert found.judged.labels.problem_type == SINGLE_LABEL and found.facts["window_s"] == pytest.approx(0.995)
+    assert "stock does not say what windows it was trained on: 0.995 s are taken; --window_s" in found.told[-1]
 
 
 def test_what_cannot_be_decoded_is_left_out_and_said(corpus, model, tmp_path):

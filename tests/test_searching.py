@@ -130,9 +130,9 @@ def test_what_does_worse_than_others_did_is_ended_while_it_is_trained(tune, tmp_
     assert {path.name for path in (tmp_path / "found" / "trials" / "00005").iterdir()} == {"trial.jsonl"}
 
 
-def test_folds_are_searched_by_their_mean_and_shares_by_the_last(tune, tmp_path):
-    steps = ("--max_steps", "2", *SMALL)
-    search = tune("weight_decay: [0.0, 0.1]\n", "--num_folds", "2", "--split", "random", "--trials", "1", *steps)
+def test_folds_are_searched_by_their_mean_and_all_are_tested(tune, tmp_path):
+    steps, drawn = ("--max_steps", "2", *SMALL), ("--split", "random", "--validation_fraction", "0.4")
+    search = tune("weight_decay: [0.0, 0.1]\n", "--num_folds", "2", *drawn, "--trials", "1", *steps)
     assert search.wait() == 0, search.errors
     (row,) = rows_of(tmp_path)
     reports = [
@@ -143,11 +143,16 @@ def test_folds_are_searched_by_their_mean_and_shares_by_the_last(tune, tmp_path)
     assert float(row["score"]) == pytest.approx(sum(scores) / 2, rel=1e-4)
     assert "mean ± standard deviation" in search.output
     assert (tmp_path / "found" / "best" / "fold-2" / "report.json").exists()
-    shares = tune(
-        "weight_decay: [0.0, 0.1]\n", "--fidelity", "train_fraction", "--study", "shares", "--no_final", *steps
-    )
-    assert shares.wait() == 0, shares.errors
-    states = {row["state"] for row in rows_of(tmp_path, "cheap")}
-    assert "complete" in states and states <= {"complete", "pruned"}
-    names = sorted(path.name for path in (tmp_path / "cheap" / "trials" / "00000").iterdir() if path.is_dir())
+
+
+def test_shares_of_the_training_clips_are_tried_before_all_and_the_last_counts(tune, tmp_path):
+    search = tune("weight_decay: [0.1]\n", "--fidelity", "train_fraction", "--no_final", "--max_steps", "2", *SMALL)
+    assert search.wait() == 0, search.errors
+    (row,) = rows_of(tmp_path)
+    folder = tmp_path / "found" / "trials" / "00000"
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     assert names == ["fraction-1-of-9", "fraction-3-of-9", "fraction-9-of-9"]
+    report = json.loads((folder / names[-1] / "report.json").read_text())
+    assert float(row["score"]) == report["results"]["model"]["validation"]["accuracy"]
+    assert row["evaluations"] == "2", "after a ninth and a third it might have been ended"
+    assert len(list((tmp_path / "found" / "features").glob("*/manifest.json"))) == 1

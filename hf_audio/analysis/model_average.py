@@ -151,7 +151,9 @@ def _member(name: str, predictor: Predictor) -> _Member:
         raise InputError(f"{name} is no trained classifier: its checkpoint lacks {predictor.untrained[0]}")
     model = predictor.model
     if getattr(model.config, "logit_curve_points", 0):
-        raise InputError(f"{name} has isotonic scaling: average models as trained, then calibrate their mean")
+        raise InputError(
+            f"{name} was calibrated by isotonic scaling: average models as trained, and calibrate the mean"
+        )
     config = {key: value for key, value in model.config.to_dict().items() if key not in OF_A_RUN}
     usage = {"window_s": predictor.usage.window_s, "hop_s": predictor.usage.hop_s}
     facts = {"architecture": type(model).__name__, **config, **usage}

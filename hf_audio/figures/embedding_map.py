@@ -29,7 +29,7 @@ class MapPoints:
 
     Attributes:
         clip_ids, groups, splits: of each.
-        labels: names of classes of each.
+        labels, unknown: names of classes of each, and of those of which nothing is known.
         sounds: where the page finds each recording; "" where it does not.
         decided: names of the classes that a model decided for; None where it did not hear the clip.
         neighbors: int64 `[points, neighbors]`, rows of the nearest points, -1 where there are none.
@@ -39,6 +39,7 @@ class MapPoints:
     groups: Sequence[str]
     splits: Sequence[str]
     labels: Sequence[Sequence[str]]
+    unknown: Sequence[Sequence[str]]
     sounds: Sequence[str]
     decided: Sequence[Sequence[str] | None]
     neighbors: np.ndarray
@@ -85,20 +86,26 @@ def map_page(
         "split": splits.places(points.splits),
         "sound": list(points.sounds),
         "decided": [None if names is None else classes.places(names) for names in points.decided],
-        "state": [STATES.index(correctness(*both)) for both in zip(points.labels, points.decided, strict=True)],
+        "state": [
+            STATES.index(correctness(*one)) for one in zip(points.labels, points.decided, points.unknown, strict=True)
+        ],
         "neighbors": [row[row >= 0].tolist() for row in points.neighbors],
         "lists": [_list(one) for one in lists],
     }
     return scripted_page("embedding_map.html", title, ["embedding_map.js", "embedding_map_panel.js"], data)
 
 
-def correctness(given: Sequence[str], decided: Sequence[str] | None) -> str:
-    """One of STATES: whether a model said what was given; partly where it found some of several classes."""
+def correctness(given: Sequence[str], decided: Sequence[str] | None, unknown: Sequence[str] = ()) -> str:
+    """One of STATES: whether a model said what was given; partly where it found some of several classes.
+
+    What it says of unknown classes counts nowhere.
+    """
     if decided is None:
         return NOT_SCORED
-    if set(given) == set(decided):
+    found = set(decided) - set(unknown)
+    if found == set(given):
         return RIGHT
-    return PARTLY if set(given) & set(decided) else WRONG
+    return PARTLY if found & set(given) else WRONG
 
 
 class _Names:

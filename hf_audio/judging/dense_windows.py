@@ -7,8 +7,8 @@ gives each the time that it speaks for, so that every moment of a clip counts on
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def at_hop(judged: JudgedClips, window_s: float, hop_s: float) -> JudgedClips:
     """
     firsts = np.searchsorted(judged.clip_of_window, np.arange(len(judged) + 1))
     ends, kept = _clip_ends_s(judged), []
-    for clip, (first, behind) in enumerate(itertools.pairwise(firsts)):
+    for clip, (first, behind) in enumerate(pairwise(firsts)):
         starts = judged.window_starts_s[first:behind]
         if behind - first == 1:
             kept.append(np.array([first]))

@@ -268,8 +268,11 @@ def _notes(answers: Mapping[str, Answers]) -> list[str]:
             "No two clips are known to be of one group (song, recording, speaker), so intervals are drawn by clip; "
             "where clips do belong together, they are too narrow."
         )
+    if judged.num_groups == 1:
+        notes.append("All clips are of one group, which says nothing of others: there are no intervals.")
     elif judged.num_groups < FEW_GROUPS:
-        notes.append(f"The clips are of {judged.num_groups} groups only: intervals from so few are rough.")
+        what = "groups" if judged.groups_known else "clips"
+        notes.append(f"There are {judged.num_groups} {what} only to draw from: intervals of so few are rough.")
     has_clips = (judged.targets > 0.5).any(axis=0)
     without = [name for name, has in zip(judged.labels.names, has_clips, strict=True) if not has]
     if without:

@@ -211,6 +211,11 @@ def _of_recordings(
     """The clips that can be heard, what is said of their windows, and how these were cut."""
     heard = heard_clips(predictor, data.clips, **settings)
     told = []
+    if predictor.usage.window_s is None and settings.get("window_s") is None:
+        told.append(
+            f"{predictor.name} does not say what windows it was trained on: {heard.window_s:g} s are taken; --window_s "
+            "says it otherwise."
+        )
     if heard.unreadable:
         name, reason = heard.unreadable[0]
         more = "first " if len(heard.unreadable) > 1 else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.tables import csv_text, names_cell
 from hf_audio.errors import InputError
@@ -16,6 +17,7 @@ from hf_audio.files import write_atomically
 from hf_audio.label_quality.clip_vectors import ClipTable, clips_of, window_vectors
 from hf_audio.label_quality.neighbors import (
     NeighborhoodClips,
+    Neighbors,
     Seen,
     groups_told_apart,
     nearest,
@@ -87,7 +89,7 @@ def write_embedding_map(
         found = f"--clips {most}" if projections else "no projection"
         raise InputError(f"Found {found}; a map needs one projection or more and from 1 to {MAX_POINTS:,} clips")
     clips = clips_of(features, list(splits or features.splits))
-    kept, said = _drawn(clips, most, seed), _decided(scores)
+    kept, said = _drawn(clips, most, seed), _decided(scores, features.labels)
     decided = [said.get(clip_id) for clip_id in kept.clip_ids]
     if scores and not any(one is not None for one in decided):
         raise InputError(
@@ -100,18 +102,13 @@ def write_embedding_map(
     about = NeighborhoodClips(
         [tuple(row["labels"]) for row in kept.rows], kept.groups.tolist(), [row["split"] for row in kept.rows]
     )
-    of_all, others = nearest(components.values, about.group_numbers)
-    seen = {
-        "labels": of_another_class(about, others),
-        "copies": same_sound(about, others),
-        "groups": of_one_other_group(about, of_all),
-        "clusters": groups_told_apart(about, of_all),
-    }
+    of_all, seen = _seen(about, components.values)
     points = MapPoints(
         kept.clip_ids,
         about.groups,
         about.splits,
         about.labels,
+        [row["unknown"] for row in kept.rows],
         [sounds.get(clip_id, "") for clip_id in kept.clip_ids],
         decided,
         of_all.places,
@@ -122,12 +119,26 @@ def write_embedding_map(
     write_atomically(folder / "neighbors.csv", csv_text([COLUMNS, *_rows(seen, kept)]))
     title = f"{len(kept.rows):,} clips of {features.name}"
     notes = [f"Each point is a clip: {source}.", *_notes(kept, clips, decided, sounds, bool(scores), bool(data_dir))]
-    lists = [
+    write_atomically(folder / "index.html", map_page(title, notes, points, maps, _lists(seen)))
+    return {"shown": len(kept.rows), "of": len(clips.rows)} | {name: len(found) for name, found in seen.items()}
+
+
+def _seen(about: NeighborhoodClips, vectors: np.ndarray) -> tuple[Neighbors, dict[str, list[Seen]]]:
+    """The nearest clips of all, and what each list says."""
+    of_all, others = nearest(vectors, about.group_numbers)
+    return of_all, {
+        "labels": of_another_class(about, others),
+        "copies": same_sound(about, others),
+        "groups": of_one_other_group(about, of_all),
+        "clusters": groups_told_apart(about, of_all),
+    }
+
+
+def _lists(seen: dict[str, list[Seen]]) -> list[Listed]:
+    return [
         Listed(*EXPLANATIONS[name], [(one.clips, one.text) for one in found], NUM_NAMED[name])
         for name, found in seen.items()
     ]
-    write_atomically(folder / "index.html", map_page(title, notes, points, maps, lists))
-    return {"shown": len(kept.rows), "of": len(clips.rows)} | {name: len(found) for name, found in seen.items()}
 
 
 def _drawn(clips: ClipTable, most: int, seed: int) -> ClipTable:
@@ -138,11 +149,16 @@ def _drawn(clips: ClipTable, most: int, seed: int) -> ClipTable:
     return ClipTable([clips.rows[row] for row in rows.tolist()], clips.targets[rows])
 
 
-def _decided(scores: Sequence[str | Path]) -> dict[str, list[str]]:
+def _decided(scores: Sequence[str | Path], labels: LabelSpace) -> dict[str, list[str]]:
     """What models decided of each clip: one of all clips, several of the clips that each was tested on."""
     found: dict[str, list[str]] = {}
     for path in scores:
         stored = read_scores(path)
+        if other := sorted(set(stored.labels.names) ^ set(labels.names)):
+            raise InputError(
+                f"{path} has other classes than these clips ({other[0]!r} is in one alone): give scores of a model of "
+                f"the classes {', '.join(labels.names[:8])}"
+            )
         for clip_id, split, decided in zip(stored.clip_ids, stored.splits, stored.decided, strict=True):
             if len(scores) > 1 and split != stored.evaluated_split:
                 continue

@@ -31,6 +31,11 @@ class Axis:
     ticks: tuple[float, ...]
     texts: tuple[str, ...]
 
+    @property
+    def has_few(self) -> bool:
+        """Whether each value stands beside it, so that the trials of each are a group."""
+        return self.is_choice or len(self.dimension.ladder or ()) == len(self.ticks)
+
     def place(self, key: Any) -> float:
         """Where a value lies."""
         if isinstance(self.dimension, Choice):

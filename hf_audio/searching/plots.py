@@ -81,8 +81,8 @@ def _slice(panel, axis: Axis, complete: Sequence[Trial], objective: int) -> None
     places = np.array([axis.place(one.params[axis.dimension.name]) for one in having])
     values = np.array([one.values[objective] for one in having])
     jitter = np.random.default_rng(0).uniform(-0.08, 0.08, len(places)) / max(1, len(axis.ticks))
-    panel.scatter(places + (jitter if axis.is_choice else 0), values, s=10, color=BLUE, alpha=0.5, linewidths=0)
-    if axis.is_choice:
+    panel.scatter(places + (jitter if axis.has_few else 0), values, s=10, color=BLUE, alpha=0.5, linewidths=0)
+    if axis.has_few:
         groups = {place: values[np.isclose(places, place)] for place in axis.ticks}
         groups = {place: group for place, group in groups.items() if len(group)}
         width = 0.5 / len(axis.ticks)

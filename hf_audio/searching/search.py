@@ -292,7 +292,7 @@ def _of_trials(flags: list[str], plan: Plan) -> list[str]:
     """What trials are told beside their settings: nobody looks at their curves."""
     given = plan.runs.settings.given
     is_network = plan.runs.settings.classical is None
-    return ["--report_to=none"] if is_network and "report_to" not in given else []
+    return ["--report_to=none"] if is_network and given.isdisjoint(("report_to", "track_pictures")) else []
 
 
 def _shown(value: object) -> str:
