@@ -115,15 +115,15 @@ def read_json(
 
 
 def read_yaml(path: str | Path, most_bytes: int) -> dict[str, Any]:
-    """The YAML mapping of a small regular file, see `parse_yaml`.
+    """The YAML mapping of a small regular file that gives each name once, see `parse_yaml`.
 
     Raises:
         InputError: see `read_whole` and `parse_yaml`; or it is not UTF-8.
     """
-    return parse_yaml(read_text(path, most_bytes), path)
+    return parse_yaml(read_text(path, most_bytes), path, once=True)
 
 
-def parse_yaml(text: str, name: str | Path) -> dict[str, Any]:
+def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, Any]:
     """A YAML mapping of plain values, without aliases and without depth that no settings have.
 
     An alias is a few bytes that stand for a whole branch: a dozen of them, nested, stand for more than any memory has.
@@ -132,6 +132,7 @@ def parse_yaml(text: str, name: str | Path) -> dict[str, Any]:
     Args:
         text: YAML.
         name: of where it stands, for complaints.
+        once: refuse a name that stands twice, of which YAML takes the last; strangers' cards may have such.
 
     Raises:
         InputError: it is not YAML, has an alias, is nested deep, or is not a mapping.
@@ -151,6 +152,14 @@ def parse_yaml(text: str, name: str | Path) -> dict[str, Any]:
             self.depth -= 1
             return node
 
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            names = set()
+            for key, _ in node.value if once and isinstance(node, yaml.MappingNode) else ():
+                if (said := (key.tag, str(key.value))) in names:
+                    raise yaml.MarkedYAMLError(problem="a name is given again", problem_mark=key.start_mark)
+                names.add(said)
+            return super().construct_mapping(node, deep)
+
     try:
         content = yaml.load(text, PlainLoader)
     except yaml.MarkedYAMLError as error:
@@ -163,7 +172,8 @@ def parse_yaml(text: str, name: str | Path) -> dict[str, Any]:
     except ValueError:
         raise InputError(f"{name} has a date or number that is none: put it into quotes") from None
     if not isinstance(content, dict):
-        raise InputError(f"{name} must hold lines of `name: value` and holds a {type(content).__name__}")
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise InputError(f"{name} must hold lines of `name: value` and holds {found}")
     return content
 
 

@@ -79,6 +79,9 @@ def test_a_label_map_says_it(tmp_path):
         ("gutar: Cello", "names 'gutar', which is no class of the data: did you mean 'guitar'"),
         ("guitar: Celo", "names 'Celo', which is no class of M: did you mean 'Cello'"),
         ("guitar: 3", "maps 'guitar' to 3, expected a class of the model, a list of them, or null"),
+        ("guitar: Cello\ncello: Cello\nguitar: Singing", "map.yaml is not YAML: a name is given again in line 3"),
+        ("!!map [a]", "map.yaml is not YAML"),
+        ("", "map.yaml must hold lines of `name: value` and holds nothing"),
         ("MM:\n  guitar: Cello", "names 'MM', which is no model that is evaluated"),
     ],
 )

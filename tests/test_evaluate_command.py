@@ -16,7 +16,8 @@ from hf_audio.commands._evaluation_flags import AGGREGATIONS, PROTOCOLS, SCALING
 from hf_audio.data.index.labels import SINGLE_LABEL
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
-from hf_audio.judging import aggregation, ensembles, page, protocols, report, scaling
+from hf_audio.judging import aggregation, ensembles, evaluation_run, page, protocols, report, scaling, scoring
+from hf_audio.judging.stored_judgments import read_judged
 from hf_audio.models.saving import save_model
 from hf_audio.models.usage import write_usage
 from hf_audio.predictor import Predictor
@@ -80,6 +81,17 @@ def test_two_models_and_their_mean_are_judged_and_judged_again_without_them(feat
         evaluate.main([*map(str, flags), "--output_dir", str(tmp_path / "out")])
 
 
+def test_scores_are_kept_where_they_cannot_be_judged(features, model, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("No confidence keeps the risk")
+
+    monkeypatch.setattr(evaluation_run, "judged_report", refuse)
+    with pytest.raises(InputError, match="No confidence"):
+        evaluated("--model", model, "--dataset", features, tmp_path / "out")
+    scored, split = read_judged(tmp_path / "out" / "cnn")
+    assert split == "test" and len(scored.judged.of_split("test")) == 12
+
+
 def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, tmp_path, pages):
     model = save_evaluated(tmp_path / "cnn", features, SINGLE_LABEL)
     rain = tmp_path / "rain" / "rain"
@@ -89,10 +101,11 @@ def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, 
         noise = np.random.default_rng(number).normal(size=8_000) / 10
         soundfile.write(rain / f"{number}.wav", noise, 16_000)
         soundfile.write(rain.parent / "bell" / f"{number}.wav", noise, 16_000)
-    (tmp_path / "map.yaml").write_text("bell: bell\n")
+    (tmp_path / "map.yaml").write_text("bell: bell\nhum: bell\n")
     found = evaluated(
         *("--model", model, "--dataset", corpus, "--label_map", tmp_path / "map.yaml", "--metric", "f1_macro"),
-        *("--unknown", rain.parent, "--robustness", "white_noise=10", "--robustness_clips", 6, "--write_card"),
+        *("--unknown", rain.parent, "--robustness", "white_noise=10", "--robustness_clips", 12, "--write_card"),
+        *("--window_s", 0.3, "--aggregation", "attention", "--confidence", 0.9),
         tmp_path / "out",
     )
     facts = found["models"]["cnn"]
@@ -100,11 +113,14 @@ def test_recordings_sounds_of_no_class_worse_states_and_cards(corpus, features, 
     assert facts["out_of_class"] and any(
         "4 clips of rain are left out, for bell are judged" in one for one in found["notes"]
     )
-    assert [one["degradation"] for one in facts["robustness"]["conditions"]] == ["white_noise"]
+    worse = facts["robustness"]
+    assert [one["degradation"] for one in worse["conditions"]] == ["white_noise"] and worse["confidence"] == 0.9
+    for name, clean in worse["clean"]["metrics"].items():
+        assert clean == pytest.approx(facts["metrics"][name], abs=1e-6), "cut, weighed and drawn as the others"
     ((_, recordings),) = pages
     assert len(recordings) == 12 and str(recordings["bell-6.wav"].path) == str(corpus / "bell-6.wav")
     card = (model / "README.md").read_text()
-    assert "model-index" in card and "corpus" in card
+    assert "model-index" in card and "corpus" in card and "is asked for 'bell' and 'hum' as 'bell'" in card
 
 
 def test_a_calibrated_model_is_saved(features, tmp_path, capsys, pages):
@@ -161,6 +177,11 @@ def test_names_of_flags_are_those_of_the_functions():
         (["--scores", "s", "--window_s", "1"], "--window_s would do nothing here"),
         (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus says how the recordings in --unknown"),
         (["--model", "m", "--calibrate", "vector"], "--calibrate KIND and --calibrated_model FOLDER belong together"),
+        (["--scores", "s", "--embed_sounds"], "--embed_sounds would do nothing here"),
+        (["--model", "m", "--batch_size", "0"], "Found --batch_size 0, expected 1 or more"),
+        (["--model", "m", "--robustness", "--robustness_clips", "0"], "Found --robustness_clips 0, expected 1 or more"),
+        (["--model", "m", "--write_card", "--allow_training_data"], "--write_card would publish scores on what the"),
+        (["--model", "m", "--write_card", "--revision", "v1"], "into the card of the newest version, and v1 is"),
         (["--model", "m", "--robustness_clips", "9"], "--robustness_clips would do nothing here: add --robustness"),
         (
             ["--model", "m", "--protocol", "irmas", "--aggregation", "max"],
@@ -173,7 +194,10 @@ def test_flags_that_do_not_fit_are_one_sentence(flags, sentence):
         evaluate.main(flags)
 
 
-def test_what_is_for_recordings_is_refused_beside_features(features, model, tmp_path):
+def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, features, model, tmp_path, monkeypatch):
+    other = save_evaluated(tmp_path / "other", features, SINGLE_LABEL, names=("dog", "cat"))
+    monkeypatch.setattr(Predictor, "window_logits", None)
+    monkeypatch.setattr(scoring, "heard_clips", None)
     flags = ["--model", str(model), "--dataset", str(features), "--output_dir", str(tmp_path / "out")]
     for more, sentence in (
         (["--robustness"], "--robustness would do nothing here: it is for recordings, and .* holds features"),
@@ -183,6 +207,18 @@ def test_what_is_for_recordings_is_refused_beside_features(features, model, tmp_
         (["--num_draws", "9"], "Found 9 draws; a confidence of 0.95 needs 80 or more"),
         (["--metric", "acuracy"], "Unknown metric 'acuracy': did you mean 'accuracy'"),
         (["--split", "validation", "--risk", "0.1"], "--risk is fitted on a validation split that is not evaluated"),
+        (["--risk", "2"], "a risk from 0 to 1, or a coverage above 0 up to 1; found risk 2.0 and coverage None"),
+        (["--risk", "0.1", "--coverage", "0.5"], "found risk 0.1 and coverage 0.5: give one of them"),
+        (["--thresholds", "per_class"], "--thresholds per_class would do nothing here: each clip has one class"),
+        (["--thresholds", "model"], "--thresholds model would do nothing here"),
+        (["--aggregation", "sum_normalized"], "sum_normalized is for clips of several labels"),
+        (["--output_dir", str(corpus / "table.csv" / "out")], r"out cannot be written, for .*table.csv is no folder"),
+        (["--seed", "-1"], "Found --seed -1, expected 0 or more"),
+        (["--calibrate", "temperature", "--calibrated_model", str(tmp_path / "new")], "cnn has 4 classes"),
+        (["--model", str(model), str(other)], "other .* and features .* share no class by name"),
+        (["--metric", "WER"], "there are: accuracy, f1_macro, f1_micro"),
+        (["--dataset", str(corpus), "--robustness", "gain="], "Found gain=, expected numbers: gain=20,10"),
+        (["--dataset", str(corpus), "--robustness", "white_noize"], "Unknown degradation 'white_noize': did you mean"),
     ):
         with pytest.raises(InputError, match=sentence):
             evaluate.main([*flags, *more])

@@ -22,7 +22,9 @@ REPORT = {
         "num_clips": 1200,
         "num_groups": 300,
         "drawn_by": "group",
+        "classes": ["piano", "flute"],
     },
+    "notes": ["tagger has no class like <oboe>: left out.", "Rival has no drum.", "These are few."],
     "settings": {"aggregation": "mean_logits", "num_draws": 1000, "confidence": 0.95, "seed": 0},
     "models": {
         "tagger": {
@@ -86,6 +88,7 @@ def test_results_are_added_and_all_else_is_kept():
     assert told == {
         "aggregation": "mean_logits",
         "num_clips": 1200,
+        "num_classes": 2,
         "confidence": 0.95,
         "interval_low": 0.65,
         "interval_high": 0.7,
@@ -96,6 +99,13 @@ def test_results_are_added_and_all_else_is_kept():
     assert written.startswith(head) and "\ndatasets:\n- alice/songs\n---\n# Tagger\n\nWhat people wrote" in written
     assert card.data.model_name == "Tagger"
     assert "| micro F1 | 0.679 | 0.650 to 0.700 |" in written and "| Hamming loss | 0.100 |" in written
+    assert "1,200 clips of 300 groups; intervals by drawing groups anew" in written
+    alone = {**REPORT, "data": {**REPORT["data"], "drawn_by": "clip"}}
+    assert "1,200 clips; intervals by drawing clips anew" in with_results(CARD, alone, "tagger", "tagger")
+    rival = {**REPORT["models"], "rival": {"told": ["Rival has no drum."]}}
+    both = with_results(CARD, {**REPORT, "models": rival}, "tagger", "tagger")
+    assert "- These are few" in both and "Rival" not in both and "- Rival has no drum" in written
+    assert "<oboe>" not in card.text and "- tagger has no class like " in card.text
     assert "<b>" not in card.text and r"Songs \| of \<b\>, test split" in card.text
 
 

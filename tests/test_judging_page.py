@@ -20,6 +20,7 @@ from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_json
 from hf_audio.gray_images import gray_png
 from hf_audio.judging.page import Recording, write_page
+from hf_audio.judging.plots import plot_lengths
 from hf_audio.judging.report import judge
 
 HOSTILE = "</td><script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -28,6 +29,7 @@ CLASSES = ("cello", HOSTILE, "piano")
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9}
 ROBUSTNESS = {
     "metric": "f1_micro",
+    "num_clips": 7,
     "clean": {"metrics": {"f1_micro": SCORE, "mean_average_precision": SCORE}},
     "conditions": [
         {
@@ -155,6 +157,7 @@ def test_a_page_is_the_same_of_the_report_that_was_written_down(judged, tmp_path
     write_json(tmp_path / "report.json", report)
     of_memory = write_page(tmp_path, report).read_text()
     assert write_page(tmp_path, read_json(tmp_path / "report.json")).read_text() == of_memory
+    assert "The score of 7 of the clips as they are" in of_memory
     assert "cannot be played here" in of_memory and "<audio" not in of_memory
     assert all(address.startswith(("data:", "#")) for address in addresses(of_memory))
 
@@ -172,7 +175,9 @@ def addresses(page: str) -> list[str]:
 
 
 def test_a_page_says_in_words_what_it_is_about(tmp_path, no_plots):
-    report = judge([judged_model("net", 60, task=SINGLE_LABEL)], split="test", data={"name": "Songs"}, num_draws=100)
+    models = [judged_model("net", 60, task=SINGLE_LABEL)]
+    report = judge(models, split="test", data={"name": "Songs"}, num_draws=100, risk=0.4)
+    report["models"]["net"]["weights"] = {"flat": 0.25, "deep": 0.75}
     text = write_page(tmp_path, report).read_text()
     interval = report["models"]["net"]["metrics"]["accuracy"]
     assert "<title>How good is net on Songs (test)</title>" in text
@@ -183,6 +188,21 @@ def test_a_page_says_in_words_what_it_is_about(tmp_path, no_plots):
     for heading in ("What is taken for what", "How sure it is", "Where it is better and worse", "Short and long clips"):
         assert heading in text
     assert "device" in text and "phone" in text
+    assert f"of {report['data']['num_groups']} groups (recordings" in text and "weighted: deep 75%, flat 25%." in text
+    assert "The confidence was chosen on validation, for at most 40.0% wrong answers: there it answers" in text
+
+
+def test_a_page_counts_groups_only_where_they_are_known(tmp_path, no_plots):
+    alone = [judged_model("net", 60, task=SINGLE_LABEL, clips_each_group=1)]
+    text = write_page(tmp_path, judge(alone, split="test", num_draws=80)).read_text()
+    assert " groups (recordings" not in text and "intervals are drawn by clip" in text
+
+
+def test_seconds_are_written_as_numbers():
+    rows = [{"seconds": seconds, "metrics": {"accuracy": SCORE}} for seconds in (10.0, 20.0, 30.0)]
+    (axes,) = plot_lengths({"joined": rows}, "accuracy").axes
+    assert [one.get_text() for one in axes.get_xticklabels()] == ["10", "20", "30"]
+    assert not axes.get_xticks(minor=True).size
 
 
 def test_excerpts_of_recordings_that_nobody_has_are_refused(judged, tmp_path):

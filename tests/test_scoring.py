@@ -169,6 +169,13 @@ def test_several_models_have_the_same_clips_and_classes(features, model, tmp_pat
         unique_names(["x/m", "x/m"])
 
 
+def test_models_of_one_name_are_told_apart_by_the_folders_above_them():
+    found = unique_names(["x/a/run", "y/a/run", "alice/run", "b/other"])
+    assert list(found.values()) == ["x/a/run", "y/a/run", "alice/run", "b/other"]
+    with pytest.raises(InputError, match="run is given twice among the models"):
+        unique_names(["x/run", "x/../x/run"])
+
+
 def test_judged_clips_are_stored_and_read_again(features, model, tmp_path):
     scored = score(load_model(str(model)), features_data(features).chosen("test"))
     write_judged(tmp_path / "cnn", scored, "test")

@@ -82,14 +82,31 @@ def test_other_clips_of_a_group_that_was_trained_on_are_refused_too(corpus, mode
     )
 
 
+def test_validation_clips_that_were_trained_on_are_said(corpus, model, tmp_path):
+    copy = shutil.copytree(corpus, tmp_path / "corpus")
+    table = (copy / "table.csv").read_text()
+    (copy / "table.csv").write_text(table.replace("bell-0,train,", "bell-0,validation,"))
+    found = overlap(model, recordings_data(DataConfig(data_dir=str(copy))).chosen("test"))
+    assert not found.refusal and found.told[0].startswith("cnn was trained on 2 of the 8 validation clips: what is")
+
+
 def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     model = save_evaluated(tmp_path / "theirs", features)
     (model / "README.md").write_text("---\ndatasets:\n- alice/sounds\n- x/y\n---\n# Theirs\n")
     hub.create("datasets", "alice/sounds", as_dataset_files())
     data = recordings_data(DataConfig(dataset="alice/sounds")).chosen()
     assert "the card of cnn names alice/sounds as what it was trained on" in overlap(model, data).refusal
-    (model / "README.md").write_text("---\ndatasets: [\n---\n")
+    (model / "README.md").write_text("---\ndatasets: Alice/Sounds\n---\n# Theirs\n")
+    assert "the card of cnn names Alice/Sounds" in overlap(model, data).refusal
+    with pytest.raises(InputError, match="--embed_sounds is of recordings that are files on this machine, and alice/"):
+        evaluate.main(["--model", str(model), "--dataset", "alice/sounds", "--embed_sounds"])
+    (model / "README.md").write_text("---\ndatasets: [x/y]\n---\n")
     assert overlap(model, data) == ("", ())
+    (model / "README.md").write_text("---\ndatasets: [\n---\n")
+    assert overlap(model, data) == (
+        "",
+        ("Nothing beside cnn says what it was trained on: it may know these clips.",),
+    )
 
 
 def test_the_command_refuses_and_obeys(features, model, tmp_path, capsys, monkeypatch):

@@ -155,12 +155,17 @@ def check_flags(given: argparse.Namespace) -> None:
         InputError: one that would do nothing, or is missing.
     """
     if given.scores:
-        others = ("model", "protocol", *OF_DATA, *OF_MODELS, *OF_COMPUTING)
+        others = ("model", "protocol", "embed_sounds", *OF_DATA, *OF_MODELS, *OF_COMPUTING)
         _refuse(given, others, "stored scores are judged, without models and data")
     elif not given.model:
         raise InputError("Give a model to evaluate: --model RUN_FOLDER or USER/NAME, or stored --scores")
     if given.revision and len(given.model) > 1:
         raise InputError(f"--revision is of one model, and {len(given.model)} are given: evaluate that one by itself")
+    for name in ("batch_size", "num_threads", "robustness_clips"):
+        if (number := getattr(given, name)) is not None and number < 1:
+            raise InputError(f"Found --{name} {number}, expected 1 or more")
+    if given.write_card:
+        _check_card(given)
     if given.ensemble and len(given.scores or given.model) < 2:
         raise InputError("--ensemble is of two models or more: name them behind --model or --scores")
     if given.unknown_corpus and not given.unknown:
@@ -175,6 +180,20 @@ def check_flags(given: argparse.Namespace) -> None:
         raise InputError(
             f"--protocol {given.protocol} says aggregation and metric: leave out "
             f"{'--aggregation' if given.aggregation else '--metric'}, or the protocol"
+        )
+
+
+def _check_card(given: argparse.Namespace) -> None:
+    """Refuses to publish scores that a reader of the card would take for others."""
+    if given.allow_training_data:
+        raise InputError(
+            "--write_card would publish scores on what the model was trained on, which say nothing of other "
+            "recordings: leave it out, or --allow_training_data"
+        )
+    if given.revision:
+        raise InputError(
+            f"--write_card writes into the card of the newest version, and {given.revision} is evaluated: leave out "
+            "--revision, or the card"
         )
 
 

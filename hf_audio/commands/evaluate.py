@@ -18,6 +18,7 @@ and MODEL/scores/ of each model, which are judged again by --scores without the 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from hf_audio.errors import InputError
 if TYPE_CHECKING:
     from hf_audio.judging.evaluation_data import EvaluationData
     from hf_audio.judging.evaluation_run import Evaluation
+    from hf_audio.judging.scoring import ScoredModel
 
 OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
@@ -48,7 +50,6 @@ def main(argv: Sequence[str]) -> None:
 
     from hf_audio.judging.evaluation_run import evaluate_stored
     from hf_audio.judging.page import write_page
-    from hf_audio.judging.stored_judgments import write_judged
     from hf_audio.privacy import write_published
     from hf_audio.terminal import show
 
@@ -57,12 +58,10 @@ def main(argv: Sequence[str]) -> None:
     else:
         data = _data(given)
         folder = folder or _check_new(Path("evaluations") / data.name.replace("/", "--"))
-        found = _evaluated(given, data)
+        found = _evaluated(given, data, folder)
     folder = folder or _check_new(Path("evaluations") / "scores")
     folder.mkdir(parents=True, exist_ok=True)
     _show(found)
-    for one in [] if given.scores else found.models:
-        write_judged(folder / one.judged.name, one, found.split)
     page = write_page(folder, found.report, found.recordings, embed_sounds=given.embed_sounds)
     write_published(folder / "report.json", found.as_json())
     show(f"Report: {folder / 'report.json'}, to be read in a browser: {page}")
@@ -81,8 +80,21 @@ def _judging(given: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(given, name)) is not None}
 
 
-def _evaluated(given: argparse.Namespace, data: EvaluationData) -> Evaluation:
-    from hf_audio.judging.evaluation_run import Asked, evaluate_models
+def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) -> Evaluation:
+    """What models say of data, whose scores are in the folder before they are judged."""
+    from hf_audio.judging.asking import Asked
+    from hf_audio.judging.evaluation_report import recordings_of
+    from hf_audio.judging.evaluation_run import evaluate_models
+    from hf_audio.judging.stored_judgments import write_judged
+
+    if given.embed_sounds and not recordings_of(data):
+        raise InputError(
+            f"--embed_sounds is of recordings that are files on this machine, and {data.name} has none: leave it out"
+        )
+
+    def keep(models: Sequence[ScoredModel]) -> None:
+        for one in models:
+            write_judged(folder / one.judged.name, one, data.split)
 
     computing = {name: getattr(given, name) for name in ("device", "bf16", "batch_size") if getattr(given, name)}
     asked = Asked(
@@ -99,7 +111,7 @@ def _evaluated(given: argparse.Namespace, data: EvaluationData) -> Evaluation:
         calibrated_model=given.calibrated_model or "",
     )
     options = {"revision": given.revision, "token": given.token, **computing}
-    return evaluate_models(given.model, data, asked, options, **_judging(given))
+    return evaluate_models(given.model, data, asked, options, keep=keep, **_judging(given))
 
 
 def _data(given: argparse.Namespace) -> EvaluationData:
@@ -136,6 +148,9 @@ def _unknown(given: argparse.Namespace) -> EvaluationData | None:
 def _check_new(folder: Path) -> Path:
     if (folder / "report.json").exists():
         raise InputError(f"{folder} holds a report already: remove it, or give another --output_dir")
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{folder} cannot be written, for {there} is no folder of yours: give another --output_dir")
     return folder
 
 

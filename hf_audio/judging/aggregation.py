@@ -77,8 +77,7 @@ def clip_probabilities(
     Raises:
         InputError: another aggregation; a setting that would not act; weights that are no weights.
     """
-    if aggregation not in AGGREGATIONS:
-        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
+    require_aggregation(aggregation, judged.labels)
     _check_settings(judged.labels, aggregation, window_weights, vote_thresholds, sharpness)
     windows = _windows_of(judged, window_weights)
     if aggregation == "vote":
@@ -86,6 +85,17 @@ def clip_probabilities(
     if aggregation == "attention":
         return _attention(windows, 1.0 if sharpness is None else sharpness)
     return _WITHOUT_SETTINGS[aggregation](windows)
+
+
+def require_aggregation(aggregation: str, labels: LabelSpace) -> None:
+    """Raises InputError where there is no such aggregation, or it is not for clips of such labels."""
+    if aggregation not in AGGREGATIONS:
+        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
+    if aggregation == "sum_normalized" and not labels.is_multi_label:
+        raise InputError(
+            "sum_normalized is for clips of several labels, which a threshold decides; the largest score of "
+            "single-label clips is that of mean_probability: take that"
+        )
 
 
 def fitted_settings(aggregation: str, validation: JudgedClips | None) -> dict[str, Any]:
@@ -129,11 +139,6 @@ def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None 
 
 def _check_settings(labels: LabelSpace, aggregation: str, weights: object, thresholds: object, sharp: object) -> None:
     """Raises InputError where a setting would not act."""
-    if aggregation == "sum_normalized" and not labels.is_multi_label:
-        raise InputError(
-            "sum_normalized is for clips of several labels, which a threshold decides; the largest score of "
-            "single-label clips is that of mean_probability: take that"
-        )
     if weights is not None and aggregation not in WEIGHABLE:
         raise InputError(f"Weights of windows do nothing to {aggregation}: take one of {', '.join(WEIGHABLE)}")
     if thresholds is not None and (aggregation != "vote" or not labels.is_multi_label):

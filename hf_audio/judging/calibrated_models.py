@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file, save
 
+from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.training_digests import TRAINING_DATA, read_training_data
 from hf_audio.errors import InputError, unknown_name
 from hf_audio.files import MAX_TABLE_BYTES, read_json, read_whole, write_atomically, write_json
@@ -80,7 +81,7 @@ def calibrate_model(
     has_adapter = (Path(name) / ADAPTER / ADAPTER_WEIGHTS).is_file()
     folder = check_calibration(predictor, kind, folder)
     _require_same_by_window(kind, validation, has_adapter)
-    order = _order_of(predictor, validation)
+    order = places_of_classes(predictor, validation.labels)
     logits = mean_of_clips(validation.window_logits, validation.clip_of_window, len(validation))[:, order]
     targets, labels = validation.targets[:, order], predictor.labels
     scaling = fit_scaling(kind, logits, targets, labels)
@@ -131,9 +132,13 @@ def check_calibration(predictor: Predictor, kind: str, folder: str | Path) -> Pa
     return folder
 
 
-def _order_of(predictor: Predictor, validation: JudgedClips) -> list[int]:
-    """The places of the model's classes among those of the clips."""
-    own, found = predictor.labels, validation.labels
+def places_of_classes(predictor: Predictor, found: LabelSpace) -> list[int]:
+    """The places of the model's classes among those of validation clips.
+
+    Raises:
+        InputError: the clips have other classes, or not all.
+    """
+    own = predictor.labels
     if set(own.names) != set(found.names) or own.problem_type != found.problem_type:
         raise InputError(
             f"{predictor.name} has {len(own)} classes ({'several' if own.is_multi_label else 'one'} at a time) and the "

@@ -117,6 +117,7 @@ def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
         if name not in HUB_METRICS or interval["value"] is None:
             continue
         args: dict[str, Any] = {"aggregation": settings["aggregation"], "num_clips": data["num_clips"]}
+        args["num_classes"] = len(data["classes"])  # of the data, perhaps not all: a model may lack some
         if interval["low"] is not None:
             args |= {
                 "confidence": settings["confidence"],
@@ -202,12 +203,15 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
         for name, one in report["models"][model]["metrics"].items()
         if one["value"] is not None
     ]
-    what = "groups" if data["drawn_by"] == "group" else "clips"
+    notes = "".join(f"\n- {escaped(one_plain_line(note))}" for note in _notes(report, model))
+    is_by_group = data["drawn_by"] == "group"
+    of_groups = f" of {data['num_groups']:,} groups" if is_by_group else ""
     return Markdown(
         f"## Results on {escaped(data['name'])}, {escaped(data['split'])} split\n\n"
         f"{table(['', 'value', f'{percent} interval'], rows)}\n\n"
-        f"{data['num_clips']:,} clips of {data['num_groups']:,} groups; intervals by drawing {what} anew "
+        f"{data['num_clips']:,} clips{of_groups}; intervals by drawing {'groups' if is_by_group else 'clips'} anew "
         f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
+        f"{notes and chr(10) + notes}"
         f"{_robustness(report['models'][model].get('robustness'), percent)}"
     )
 
@@ -224,3 +228,10 @@ def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
         if (one := row["metrics"][metric])["value"] is not None
     ]
     return Markdown(f"\n\n{table(['recordings', METRIC_NAMES[metric], f'{percent} interval'], rows)}")
+
+
+def _notes(report: Mapping[str, Any], model: str) -> list[str]:
+    """What limits the numbers of a model: of the notes of a report those that are not of another one."""
+    of_models = {name: one.get("told", ()) for name, one in report["models"].items()}
+    of_others = {note for name, told in of_models.items() for note in told if name != model}
+    return [note for note in report["notes"] if note in of_models[model] or note not in of_others]

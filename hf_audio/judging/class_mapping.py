@@ -32,6 +32,7 @@ from hf_audio.preparation.label_map import MAX_MAP_BYTES
 
 MAX_LOG_ODDS = 30.0
 SHOWN = 12
+JOIN = " / "  # between the names of classes that are one
 
 GivenMap = dict[str, list[str] | None]  # the data's class: the model's that are it, None for what is left out
 
@@ -107,7 +108,7 @@ def map_classes(
     if len(found) < (1 if data_labels.is_multi_label else 2):
         raise _nothing_shared(model_labels, data_labels, len(found), model, data)
     _check_apart(found, model)
-    labels = LabelSpace(tuple(" / ".join(names) for names in found.values()), data_labels.problem_type)
+    labels = LabelSpace(tuple(JOIN.join(names) for names in found.values()), data_labels.problem_type)
     return ClassMapping(
         labels,
         tuple(tuple(data_ids[name] for name in names) for names in found.values()),
@@ -143,6 +144,11 @@ def plain(name: str) -> str:
     """A class's name without case, and with one space where there are spaces, hyphens or underlines."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return re.sub(r"[\s_-]+", " ", folded).strip()
+
+
+def spellings(name: str) -> set[str]:
+    """The plain names that a class goes by: its own and, of synonyms between commas, each."""
+    return {plain(one) for one in (name, *name.split(","))}
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ def conditions_of(asked: Sequence[str], around: Around) -> tuple[list[Condition]
     """
     conditions, left_out = [], {}
     for text in asked or DEGRADATIONS:
-        name, _, given = text.partition("=")
+        name, has_strengths, given = text.partition("=")
         if name not in DEGRADATIONS:
             raise unknown_name("degradation", name, DEGRADATIONS)
         found = DEGRADATIONS[name]
-        for strength in _strengths(name, given) if given else found.strengths:
+        for strength in _strengths(name, given) if has_strengths else found.strengths:
             why = found.idle(strength, around)
             if why and given:
                 raise InputError(f"{name}={strength:g} cannot act here: {why}")

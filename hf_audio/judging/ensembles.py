@@ -71,6 +71,15 @@ def ensemble(
     return Ensemble(one, dict(zip(names, shares.tolist(), strict=True)))
 
 
+def require_ensemble(aggregation: str) -> None:
+    """Raises InputError where clips' scores are no probabilities, of which ensembles are made."""
+    if aggregation == "sum_normalized":
+        raise InputError(
+            "Scores of sum_normalized are no probabilities, of which an ensemble is made: take another aggregation, or "
+            "leave out the ensemble"
+        )
+
+
 def best_weights(probabilities: Sequence[np.ndarray], targets: np.ndarray, labels: LabelSpace) -> np.ndarray:
     """The weights of several models, 0 or more with a sum of 1, with the smallest log loss of their weighted mean.
 
@@ -124,8 +133,7 @@ def _check(
         raise InputError(
             f"Weights by {weights!r} {problem}: give the clips of a validation split with 'validation' only"
         )
-    if aggregation == "sum_normalized":
-        raise InputError("Scores of sum_normalized are no probabilities, of which an ensemble is made: take another")
+    require_ensemble(aggregation)
 
 
 def _best_weights(validation: Sequence[JudgedClips], names: Sequence[str], aggregation: str) -> np.ndarray:

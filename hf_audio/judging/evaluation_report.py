@@ -51,7 +51,7 @@ def judged_report(
     if weights:
         report["models"][judged[-1].name]["weights"] = weights
     for one in scored:
-        report["models"][one.judged.name]["asked"] = ready_for_json(one.facts)
+        report["models"][one.judged.name] |= {"asked": ready_for_json(one.facts), "told": list(one.told)}
     report["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     report["versions"] = {"hf_audio": __version__, "python": platform.python_version()}
     report["versions"] |= {name: version(name) for name in PACKAGES}

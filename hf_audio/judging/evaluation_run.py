@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hf_audio.data.index.columns import names_in
-from hf_audio.data.index.labels import LabelSpace
 from hf_audio.errors import InputError
-from hf_audio.judging.calibrated_models import calibrate_model, check_calibration
+from hf_audio.judging.asking import Asked, check_judging, check_model
+from hf_audio.judging.calibrated_models import calibrate_model
 from hf_audio.judging.card import write_card
-from hf_audio.judging.class_mapping import GivenMap, read_given_map
+from hf_audio.judging.class_mapping import JOIN, GivenMap, read_given_map
 from hf_audio.judging.evaluation_data import VALIDATION, EvaluationData
 from hf_audio.judging.evaluation_report import judged_report, recordings_of, said_of
-from hf_audio.judging.intervals import check_draws
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.playing import Recording
 from hf_audio.judging.protocols import protocol_named, require_protocol
-from hf_audio.judging.report import known_metric, ready_for_json
+from hf_audio.judging.report import ready_for_json
 from hf_audio.judging.scoring import ScoredModel, load_model, score
 from hf_audio.judging.several_models import in_common, unique_names
 from hf_audio.judging.stored_judgments import read_judged
@@ -28,34 +27,6 @@ from hf_audio.judging.unknown_sounds import score_unknown, without_known
 from hf_audio.judging.worse_recordings import robustness_of
 from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.predictor import Predictor
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is asked of models beside their scores.
-
-    Attributes:
-        label_map: file, see `class_mapping`.
-        protocol: its name.
-        allow_training_data: evaluate on what a model was trained on, and say so.
-        window_s, hop_s, num_threads: of recordings, see `score`.
-        unknown: sounds of none of the classes.
-        robustness: degradations, none for all; None does without.
-        robustness_clips: about so many are heard in worse states.
-        calibrate: kind of scaling that the model, which is the only one, is saved with in `calibrated_model`.
-    """
-
-    label_map: str | None = None
-    protocol: str | None = None
-    allow_training_data: bool = False
-    window_s: float | None = None
-    hop_s: float | None = None
-    num_threads: int | None = None
-    unknown: EvaluationData | None = None
-    robustness: Sequence[str] | None = None
-    robustness_clips: int = 100
-    calibrate: str | None = None
-    calibrated_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +57,13 @@ class Evaluation:
 
 
 def evaluate_models(
-    models: Sequence[str], data: EvaluationData, asked: Asked, options: Mapping[str, Any], **judging: Any
+    models: Sequence[str],
+    data: EvaluationData,
+    asked: Asked,
+    options: Mapping[str, Any],
+    *,
+    keep: Callable[[Sequence[ScoredModel]], object] = lambda scored: None,
+    **judging: Any,
 ) -> Evaluation:
     """Asks models of folders or the Hub about data, and judges what they say.
 
@@ -94,29 +71,30 @@ def evaluate_models(
         models: run folders, or names on the Hub.
         data: of one split, see `EvaluationData.chosen`.
         options: of `load_model`: token, revision, device ...
+        keep: is given the scores once all models were asked, before they are judged, so that hours of scoring are not
+            lost to what is found out then.
         judging: of `judge`, and `ensemble`: see `judged_report`.
 
     Raises:
         InputError: see `score`, `judge` and their kin.
     """
-    _check(data.name, data.splits, data.split, data.labels, asked, judging)
-    if asked.robustness is not None and data.features is not None:
-        raise InputError(f"--robustness is for recordings, and {data.name} holds features: leave it out")
-    names, token = unique_names(models), options.get("token")
     protocol = protocol_named(asked.protocol) if asked.protocol else None
     if protocol:
         require_protocol(protocol, data, data.labels, len(data.evaluated))
+        judging |= {"protocol": protocol.facts(), "aggregation": protocol.aggregation, "metric": protocol.metric}
+    check_judging(data.name, data.splits, data.split, data.labels, calibrate=asked.calibrate, **judging)
+    names, token = unique_names(models), options.get("token")
     predictors = {name: load_model(model, name, **options) for model, name in names.items()}
     places = {name: model for model, name in names.items()}
-    for predictor in predictors.values() if asked.calibrate else ():
-        check_calibration(predictor, asked.calibrate, asked.calibrated_model)
     known = _known_of_training(predictors, places, data, asked.allow_training_data, token)
     maps = read_given_map(asked.label_map, data.labels, _labels(predictors)) if asked.label_map else {}
+    for name, predictor in predictors.items():
+        check_model(predictor, data, asked, maps.get(name))
     scored = _scored(predictors, data, asked, maps, known, token)
+    keep(scored)
     if protocol:
         judged = scored[0].judged  # of which classes and clips may have been left out
         require_protocol(protocol, data, judged.labels, len(judged.of_split(data.split)))
-        judging |= {"protocol": protocol.facts(), "aggregation": protocol.aggregation, "metric": protocol.metric}
     unknown, told = _unknown(predictors, scored, asked, token)
     notes = [*dict.fromkeys(told for one in scored for told in one.told), *told]
     report = judged_report(scored, data.split, said_of(data), notes, unknown=unknown, **judging)
@@ -142,35 +120,10 @@ def evaluate_stored(folders: Sequence[str], split: str | None, **judging: Any) -
     split = split or splits.pop()
     scored = in_common([one for one, _ in found])
     judged = scored[0].judged
-    _check("what is stored", names_in(judged.clips["split"]), split, judged.labels, Asked(), judging)
+    check_judging("what is stored", names_in(judged.clips["split"]), split, judged.labels, **judging)
     notes = list(dict.fromkeys(told for one in scored for told in one.told))
     report = judged_report(scored, split, {"name": "stored scores"}, notes, **judging)
     return Evaluation(report, scored, split)
-
-
-def _check(
-    name: str, splits: Collection[str], split: str, labels: LabelSpace, asked: Asked, judging: Mapping[str, Any]
-) -> None:
-    """Refuses what cannot be judged before any model is asked, which may take hours.
-
-    Args:
-        name: of the data.
-        splits: that they have; `split` is evaluated.
-    """
-    check_draws(judging.get("num_draws", 1000), judging.get("confidence", 0.95))
-    known_metric(judging.get("metric"), labels)
-    fitted = {name: judging.get(name) for name in ("risk", "coverage")} | {"calibrate": asked.calibrate}
-    fitted |= {
-        f"{name} {one}": True
-        for name, one in (("ensemble", VALIDATION), ("thresholds", "per_class"))
-        if judging.get(name) == one
-    }
-    for flag, value in fitted.items():
-        if value is not None and (VALIDATION not in splits or split == VALIDATION):
-            raise InputError(
-                f"--{flag} is fitted on a validation split that is not evaluated itself, and {name} has none: leave it "
-                "out, or give data that have one"
-            )
 
 
 def _scored(
@@ -224,9 +177,15 @@ def _unknown(
     """What each model says of sounds of none of the classes, and what of these was left out."""
     if asked.unknown is None:
         return {}, []
-    data, told = without_known(asked.unknown, scored[0].judged.labels.names)
+    data, told = without_known(asked.unknown, _names_of_judged(scored))
     hearing = _hearing(asked, token) if data.features is None else {}
     return {one.judged.name: score_unknown(predictors[one.judged.name], one, data, **hearing) for one in scored}, told
+
+
+def _names_of_judged(scored: Sequence[ScoredModel]) -> set[str]:
+    """What the judged classes are called in the data, each by itself where several are one, and in the models."""
+    of_data = {part for name in scored[0].judged.labels.names for part in (name, *name.split(JOIN))}
+    return of_data | {name for one in scored for names in one.facts["classes"].values() for name in names}
 
 
 def _add_robustness(
@@ -249,9 +208,9 @@ def _add_robustness(
             facts["thresholds"],
             asked=asked.robustness,
             aggregation=settings["aggregation"],
+            told=facts["aggregation_told"],
             num_clips=asked.robustness_clips,
-            num_draws=settings["num_draws"],
-            seed=settings["seed"],
+            **{name: settings[name] for name in ("num_draws", "confidence", "seed")},
             token=token,
         )
         facts["robustness"] = ready_for_json(found)

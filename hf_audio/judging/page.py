@@ -117,11 +117,12 @@ def _question(report: Mapping[str, Any]) -> str:
     several = data["problem_type"] == "multi_label_classification"
     which = "all classes that it has" if several else "the one class that it has"
     length = "" if data["seconds"] is None else f", {_length(data['seconds'])} in all,"
+    of_groups = f" of {data['num_groups']:,} groups (recordings, songs or speakers)"
+    of_groups = of_groups if data["drawn_by"] == "group" else ""
     shown = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
     return (
-        f"{names} heard {data['num_clips']:,} clips{length} of {data['num_groups']:,} groups (recordings, songs or "
-        f"speakers) of {_data_name(report)}, and named for each {which} out of {len(classes)}: {shown}. The answers "
-        "are compared with what is known to be true."
+        f"{names} heard {data['num_clips']:,} clips{length}{of_groups} of {_data_name(report)}, and named for each "
+        f"{which} out of {len(classes)}: {shown}. The answers are compared with what is known to be true."
     )
 
 

@@ -58,6 +58,9 @@ def _classes(facts: Mapping[str, Any]) -> Iterator[Any]:
     for name, one in facts["per_class"].items():
         cells = [name, Cell(f"{one['support']:,}", one["support"]), *(interval_cell(one[key]) for key in OF_CLASSES)]
         rows.append(Row([*cells, number_cell(thresholds[name])] if thresholds else cells))
+    if facts.get("weights"):
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in facts["weights"].items())
+        yield f"It is the mean of what several models say, weighted: {shares}."
     yield "A click on a heading sorts the classes by it."
     yield Table(heads, rows)
     yield from _plot(plots.plot_classes(facts["per_class"]), "F1 of each class, with its interval.")
@@ -107,10 +110,13 @@ def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
     answered = facts["answered"]
     wrong = "wrong decisions on single classes" if several else "wrong answers"
     if answered and answered["risk"] is not None:
+        chosen, risk, coverage = answered["on_validation"], answered["asked_risk"], answered["asked_coverage"]
+        asked = f"at most {risk:.1%} {wrong}" if risk is not None else f"at least {coverage:.1%} of the clips answered"
         yield (
-            f'If it says "don\'t know" below a confidence of {answered["threshold"]:.3f}, chosen on validation, it '
-            f"answers {answered['coverage']:.1%} of the clips, with {answered['risk']:.1%} {wrong} instead of "
-            f"{answered['risk_of_all']:.1%}."
+            f'If it says "don\'t know" below a confidence of {answered["threshold"]:.3f}, it answers '
+            f"{answered['coverage']:.1%} of the clips, with {answered['risk']:.1%} {wrong} instead of "
+            f"{answered['risk_of_all']:.1%}. The confidence was chosen on validation, for {asked}: there it answers "
+            f"{chosen['coverage']:.1%}, with {chosen['risk']:.1%} wrong."
         )
     yield from _plot(
         plots.plot_risk_coverage(facts["risk_coverage"], answered), f"Share of {wrong} where only the surest are given."
@@ -216,7 +222,7 @@ def _robustness(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
     yield Heading("In worse recordings", 3)
     clean = table["clean"]["metrics"]
     shown = metric if metric in clean else table["metric"]
-    caption = "The score of the same recordings with noise, through codecs, in rooms, and louder or quieter."
+    caption = f"The score of {table['num_clips']:,} of the clips as they are, and of the same recordings made worse."
     yield from _plot(plots.plot_robustness(table, shown), caption)
     rows = [
         Row(

@@ -205,7 +205,9 @@ def plot_lengths(curves: Mapping[str, Sequence[Mapping[str, Any]]], metric: str)
         seconds, values = [one["seconds"] for one in rows], [one["metrics"][metric] for one in rows]
         axes.errorbar(seconds, *_with_errors(values), color=color, marker="o", ms=4, capsize=2, label=name)
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="seconds", ylabel=METRIC_NAMES[metric])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    shown = sorted({one["seconds"] for _, rows in drawn for one in rows})
+    axes.set_xticks(shown, [f"{seconds:g}" for seconds in shown])
+    axes.minorticks_off()  # which a logarithmic axis would label 2×10¹
     axes.legend(frameon=False, fontsize=9)
     return figure
 

@@ -173,7 +173,8 @@ def _same_clips(models: Sequence[JudgedClips], split: str) -> list[JudgedClips]:
 
 def known_metric(metric: str | None, labels: LabelSpace) -> str:
     """The metric that is asked for, or the task's main one; raises InputError where there is none of its name."""
-    known = (*main_metrics(labels.problem_type), "accuracy", "f1_micro", "f1_samples", "lrap", "hamming_loss")
+    main = main_metrics(labels.problem_type)
+    known = tuple(dict.fromkeys((*main, "accuracy", "f1_micro", "f1_samples", "lrap", "hamming_loss")))
     if metric is not None and metric not in known:
         raise unknown_name("metric", metric, known)
     return metric or known[0]

@@ -30,6 +30,7 @@ from hf_audio.judging.sound_windows import logits_of_windows
 from hf_audio.metrics import main_metrics
 from hf_audio.sound_predictor import SoundPredictor
 from hf_audio.terminal import progress
+from hf_audio.windows import SampleWindows
 
 BLOCK_S = 600.0  # of sound at the model's rate, which is held while it is heard in all conditions: 38 MB at 16 kHz
 CLEAN = "clean"
@@ -62,6 +63,7 @@ def robustness(
     aggregate: Callable[[JudgedClips], np.ndarray] = clip_probabilities,
     thresholds: np.ndarray | None = None,
     background: SoundPool | None = None,
+    windows: SampleWindows | None = None,
     num_recordings: int | None = None,
     num_draws: int = 1000,
     confidence: float = 0.95,
@@ -81,6 +83,7 @@ def robustness(
         aggregate: from windows to clips; see `aggregation.clip_probabilities`.
         thresholds: float `[classes]` of several labels; by default the model's own.
         background: recordings for the degradation of that name, at the model's rate.
+        windows: how sounds are cut; by default as the model was trained.
         num_recordings: how many there are, for the progress bar.
         num_draws, confidence: of bootstrap intervals, over groups.
         seed: of all that is random.
@@ -104,7 +107,10 @@ def robustness(
         thresholds = np.full(len(labels), predictor.decision_threshold)
     around = Around(predictor.sample_rate, predictor.is_stereo, background)
     conditions, left_out = conditions_of(asked, around)
-    heard = _Heard(predictor, labels, of_logits or (lambda logits: logits), aggregate, around, conditions, seed)
+    windows = windows or predictor.windows
+    heard = _Heard(
+        predictor, labels, of_logits or (lambda logits: logits), aggregate, windows, around, conditions, seed
+    )
     total = None if num_recordings is None else num_recordings * (1 + len(conditions))
     with progress(desc="robustness", unit=" sounds", total=total) as bar:
         for block in _blocks(recordings, predictor.sample_rate):
@@ -136,12 +142,13 @@ class _Heard:
         labels: LabelSpace,
         of_logits: Callable[[np.ndarray], np.ndarray],
         aggregate: Callable[[JudgedClips], np.ndarray],
+        windows: SampleWindows,
         around: Around,
         conditions: Sequence[Condition],
         seed: int,
     ) -> None:
         self.predictor, self.labels, self.of_logits, self.aggregate = predictor, labels, of_logits, aggregate
-        self.around, self.conditions, self.seed = around, conditions, seed
+        self.windows, self.around, self.conditions, self.seed = windows, around, conditions, seed
         self.clip_ids: list[str] = []
         self.groups: list[str] = []
         self.targets: list[np.ndarray] = []
@@ -168,7 +175,7 @@ class _Heard:
 
     def _said(self, block: Sequence[Recorded], sounds: Sequence[np.ndarray]) -> np.ndarray:
         """float64 `[clips, classes]`."""
-        rule, rate = self.predictor.windows, self.predictor.sample_rate
+        rule, rate = self.windows, self.predictor.sample_rate
         windows = [rule.cut(sound) for sound in sounds]
         logits = logits_of_windows(self.predictor, [window for of_clip in windows for window in of_clip])
         counts = [len(of_clip) for of_clip in windows]

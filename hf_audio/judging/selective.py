@@ -73,6 +73,16 @@ def risk_coverage(
     }
 
 
+def require_sureness(risk: float | None, coverage: float | None) -> None:
+    """Raises InputError where not one of the two is asked for, or it is no such number; see `choose_sureness`."""
+    asked = [one for one in (risk, coverage) if one is not None]
+    if len(asked) != 1 or not 0 <= asked[0] <= 1 or coverage == 0:
+        raise InputError(
+            f"Answering only when sure needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
+            f"coverage {coverage}: give one of them"
+        )
+
+
 def choose_sureness(
     probabilities: np.ndarray,
     decisions: np.ndarray,
@@ -95,12 +105,7 @@ def choose_sureness(
         InputError: both or neither are asked for, or no such number; no labeled clips, or a risk that no part of them
             stays below.
     """
-    asked = [one for one in (risk, coverage) if one is not None]
-    if len(asked) != 1 or not 0 <= asked[0] <= 1 or coverage == 0:
-        raise InputError(
-            f"Answering only when sure needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
-            f"coverage {coverage}: give one of them"
-        )
+    require_sureness(risk, coverage)
     confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
     if not len(losses):
         raise InputError("No validation clip has a known label: there is nothing to choose a confidence by")

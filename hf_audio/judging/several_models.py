@@ -19,19 +19,25 @@ from hf_audio.privacy import public_name
 
 
 def unique_names(models: Sequence[str]) -> dict[str, str]:
-    """A name for each model, by what was given: its public one, with the folder before it where two are called alike.
+    """A name for each model, by what was given: its public one, with the folders before it that tell apart those of
+    one name.
 
     Raises:
         InputError: a model is given twice.
     """
     short = [public_name(model) for model in models]
-    found: dict[str, str] = {}
-    for model, name in zip(models, short, strict=True):
-        if short.count(name) > 1:
-            name = f"{Path(os.path.abspath(model)).parent.name}/{name}"
-        if model in found or name in found.values():
+    places = [os.path.abspath(os.path.expanduser(model)) for model in models]
+    for place, name in zip(places, short, strict=True):
+        if places.count(place) > 1:
             raise InputError(f"{name} is given twice among the models: name each once")
-        found[model] = name
+    found = dict(zip(models, short, strict=True))
+    num_parts = 2
+    while len(set(found.values())) < len(models):
+        alike = {name for name in found.values() if list(found.values()).count(name) > 1}
+        for model, name in found.items():
+            if name in alike:
+                found[model] = "/".join(Path(os.path.abspath(os.path.expanduser(model))).parts[-num_parts:])
+        num_parts += 1
     return found
 
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hf_audio.data.index.columns import of_split
 from hf_audio.data.loading.training_digests import TRAINING_DATA, TrainedOn, read_training_data
 from hf_audio.errors import InputError
-from hf_audio.judging.evaluation_data import ALL, EvaluationData
+from hf_audio.judging.evaluation_data import ALL, VALIDATION, EvaluationData
 from hf_audio.models.checkpoint_card import datasets_in_card
 from hf_audio.models.foreign_checkpoint import Checkpoint
 
@@ -46,7 +47,11 @@ def training_overlap(name: str, checkpoint: Checkpoint, data: EvaluationData) ->
     path = checkpoint.path(TRAINING_DATA, optional=True)
     if path is not None:
         return _of_digests(name, read_training_data(path), data)
-    named = [one for one in datasets_in_card(checkpoint) if one in (data.source, data.name)]
+    here = {data.source.casefold(), data.name.casefold()}  # the Hub has no two names that differ by case alone
+    in_card = datasets_in_card(checkpoint)
+    named = [one for one in in_card if one.casefold() in here]
+    if not in_card:
+        return Found(told=(f"Nothing beside {name} says what it was trained on: it may know these clips.",))
     if not named:
         return Found()
     if data.split in (ALL, "train"):
@@ -87,13 +92,20 @@ def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
             f"{name} was trained on other clips of the groups of {_shown(clip_ids, of_group)} (group "
             f"{groups[np.argmax(of_group)]!r})"
         )
+    told = []
     chosen_by = trained.holds("validation clips", clip_ids)
     if chosen_by.any():
-        said = (
+        told.append(
             f"{name} was validated on {_shown(clip_ids, chosen_by)}, which chose its checkpoint: scores are too good."
         )
-        return Found(told=(said,))
-    return Found()
+    held_out = of_split(data.clips, VALIDATION)["clip_id"].to_pylist() if data.split != VALIDATION else []
+    num_seen = int(trained.holds("train clips", held_out).sum())
+    if num_seen:
+        told.append(
+            f"{name} was trained on {num_seen:,} of the {len(held_out):,} validation clips: what is chosen on them "
+            "(thresholds, calibration, weights) fits clips that it knows, and others less."
+        )
+    return Found(told=tuple(told))
 
 
 def _shown(names: np.ndarray, chosen: np.ndarray) -> str:

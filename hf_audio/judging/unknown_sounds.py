@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -10,21 +11,24 @@ import pyarrow.compute as pc
 
 from hf_audio.data.index.columns import is_one_of
 from hf_audio.errors import InputError
-from hf_audio.judging.class_mapping import plain
+from hf_audio.judging.class_mapping import spellings
 from hf_audio.judging.evaluation_data import ALL, EvaluationData, judged_columns
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.scoring import ScoredModel, windows_of
 from hf_audio.predictor import Predictor
 
 
-def without_known(data: EvaluationData, names: tuple[str, ...]) -> tuple[EvaluationData, list[str]]:
+def without_known(data: EvaluationData, names: Iterable[str]) -> tuple[EvaluationData, list[str]]:
     """The clips of all splits that have none of the classes that are judged, and what was left out, in words.
+
+    Args:
+        names: of these classes, in the data that are judged and in the models; with synonyms between commas.
 
     Raises:
         InputError: no clip is left.
     """
-    judged = {plain(name) for name in names}
-    known = [name for name in data.labels.names if plain(name) in judged]
+    judged = {one for name in names for one in spellings(name)}
+    known = [name for name in data.labels.names if not judged.isdisjoint(spellings(name))]
     flat = is_one_of(pc.list_flatten(data.clips["labels"]), known)
     rows = pc.list_parent_indices(data.clips["labels"].combine_chunks()).filter(flat.combine_chunks())
     kept = np.ones(len(data.clips), dtype=bool)

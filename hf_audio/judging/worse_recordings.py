@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,10 @@ def robustness_of(
     *,
     asked: Sequence[str] = (),
     aggregation: str = "mean_logits",
+    told: Mapping[str, Any] = MappingProxyType({}),
     num_clips: int,
     num_draws: int = 1000,
+    confidence: float = 0.95,
     seed: int = 0,
     token: str | None = None,
 ) -> dict[str, Any]:
@@ -43,6 +46,7 @@ def robustness_of(
     Args:
         thresholds: of each class, of several labels.
         asked: degradations and strengths; none for all.
+        aggregation, told: from windows to clips, and what it was told, as in the report.
         num_clips: at most about so many clips, for each is heard in every state.
 
     Raises:
@@ -65,16 +69,14 @@ def robustness_of(
         labels,
         asked=asked,
         of_logits=scored.of_logits,
-        aggregate=_aggregate(aggregation),
+        aggregate=partial(clip_probabilities, aggregation=aggregation, **told),
+        windows=predictor.windows_of(scored.facts["window_s"], scored.facts["hop_s"]),
         thresholds=None if thresholds is None else np.array([thresholds[name] for name in labels.names]),
         num_recordings=len(clips),
         num_draws=num_draws,
+        confidence=confidence,
         seed=seed,
     )
-
-
-def _aggregate(aggregation: str) -> Callable[[JudgedClips], np.ndarray]:
-    return partial(clip_probabilities, aggregation=aggregation)
 
 
 def _recorded(predictor: Predictor, clips: pa.Table, judged: JudgedClips, token: str | None) -> Iterator[Recorded]:

@@ -27,4 +27,5 @@ def facts_in_card(checkpoint: Checkpoint) -> dict[str, Any]:
 def datasets_in_card(checkpoint: Checkpoint) -> list[str]:
     """The datasets that a checkpoint's card names as those it was trained on."""
     said = facts_in_card(checkpoint).get("datasets")
+    said = [said] if isinstance(said, str) else said
     return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
