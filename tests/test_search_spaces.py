@@ -20,6 +20,7 @@ from hf_audio.searching.trials import Trial, best_of
 
 ROOT = Path(__file__).parents[1]
 EITHER = "kind:\n  either:\n    plain: {}\n    focal: {loss: focal, focal_gamma: {low: 0.5, high: 4}}\n"
+LADDERS = "a: {low: 0.1, high: 0.9, step: 0.1}\nb: {low: 1, high: 2}\n"  # as floats go, 0.1 + 2 * 0.1 is not 0.3
 MIXED = "a: [1, 2, 1e-4]\nb: {low: 1, high: 3}\nc: [[1, 2], [3]]\n"
 
 
@@ -58,6 +59,7 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
         ("a: {low: 2, high: 1}", "from 2 to 1 is no range"),
         ("a: {low: 0, high: 1, log: true}", "is no range"),
         ("a: {low: 1, high: 4, log: true, step: 2}", "log and step"),
+        ("a: {low: 1, high: 6, step: 2}", "a from 1 by 2 ends at 5: write high: 5"),
         ("a: {low: 0, high: 1000000}", "more than 100,000 steps"),
         ("a: {either: [1, 2]}", "an `either` that is none"),
         ("loss: [focal]\n" + EITHER, "sets loss in two places"),
@@ -105,8 +107,9 @@ def test_samplers_find_the_place_and_repeat_nothing_when_they_go_on(tmp_path, sa
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
-def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, sampler):
-    space, journal = space_of(MIXED, tmp_path), str(tmp_path / "journal.log")
+@pytest.mark.parametrize("text", [MIXED, LADDERS], ids=["lists", "ladders"])
+def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, sampler, text):
+    space, journal = space_of(text, tmp_path), str(tmp_path / "journal.log")
     studies = [Study(journal, "s", space, [True], sampler=sampler) for _ in range(2)]
     for index in range(18):
         trial = studies[index % 2].ask()

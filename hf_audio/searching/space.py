@@ -86,7 +86,7 @@ class Range:
             return tuple(range(self.low, self.high + 1)) if self.is_whole else None
         number = math.floor((self.high - self.low) / step + 1e-9) + 1
         values = (self.low + index * step for index in range(number))
-        return tuple(int(value) if self.is_whole else round(value, 12) for value in values)
+        return tuple(int(value) if self.is_whole else float(f"{value:.12g}") for value in values)
 
     @property
     def ends(self) -> tuple[Any, ...]:
