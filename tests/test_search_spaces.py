@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from corpus_trees import write_sound
 
 from hf_audio import InputError, parse_recipe
 from hf_audio.repeated_runs import as_words
@@ -204,6 +205,9 @@ def refused(tmp_path, monkeypatch):
 
     def say(space: str, *flags: str, recipe: str = "cnn_folder") -> str:
         (tmp_path / "space.yaml").write_text(space)
+        (tmp_path / "theirs.yaml").write_text("push_to_hub: true\n")
+        for name in ("high/a", "high/b", "high/c", "low/a", "low/b", "low/c"):
+            write_sound(tmp_path / f"{name}.wav", 0.1, 0, [440.0], 16_000)
         argv = [
             "tune.py",
             str(ROOT / "recipes" / f"{recipe}.py"),
@@ -239,6 +243,14 @@ def refused(tmp_path, monkeypatch):
         ("seed: [1]", ("--trials", "0"), "--trials must be 1 or more"),
         ("seed: [1]", ("--sampler", "tpee"), "did you mean 'tpe'"),
         ("seed: [1]", ("--push_to_hub",), "--push_to_hub is given to each trial"),
+        ("seed: [1]", ("--config", "theirs.yaml"), "--push_to_hub is given to each trial"),
+        (
+            "seed: [1]",
+            ("--train_fraction", "0.5", "--fidelity", "train_fraction"),
+            "--train_fraction is what --fidelity",
+        ),
+        ("seed: [1]", ("--data_dir", "."), "has no validation split, by which trials are compared: give --validation"),
+        ("loss: [focal, asymmetric]", ("--data_dir", ".", "--validation_fraction", "0.3"), "with loss asymmetric: "),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_first_trial(refused, tmp_path, space, flags, message):
