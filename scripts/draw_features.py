@@ -3,6 +3,7 @@
     python scripts/draw_features.py feature_sets/mine                        into ./mine-plots
     python scripts/draw_features.py USER/irmas-fbank --output_dir plots --projections pca tsne umap
     python scripts/draw_features.py feature_sets/mine --model runs/cnn_folder         that model's embeddings
+    python scripts/draw_features.py feature_sets/mine --beside feature_sets/irmas USER/openmic-fbank
     python scripts/draw_features.py feature_sets/mine --time_mask_s 0.3 --frequency_mask_bins 24 --mixup_alpha 1
 
 README.md in the output folder shows all of them. Of classical features, variances.csv tells how much each varies and
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--output_dir", help="default: ./NAME-plots")
     parser.add_argument("--projections", nargs="*", default=["pca", "tsne"], help="pca, tsne, umap [pca tsne]")
     parser.add_argument("--model", help="project this network's embeddings: a run folder or a name on the Hub")
+    parser.add_argument("--beside", nargs="+", default=[], help="other feature datasets, whose classes are compared")
     parser.add_argument("--time_mask_s", type=float, default=0.2, help="longest mask in seconds [%(default)s]")
     parser.add_argument("--frequency_mask_bins", type=int, default=16, help="widest mask in mel bins [%(default)s]")
     parser.add_argument("--mixup_alpha", type=float, default=0.0, help="mixing share's Beta parameters; 0 is off")
@@ -40,6 +42,7 @@ def main() -> None:
         projections=options.projections,
         model=options.model,
         augment=augment,
+        beside=[hf_audio.load_features(name) for name in options.beside],
         seed=options.seed,
     )
     show(page)

@@ -24,12 +24,18 @@ from hf_audio.data.index.table import index_of
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.errors import InputError
 from hf_audio.figures.augmented import augmented_plot
-from hf_audio.figures.clips import clip_durations, co_occurrence
+from hf_audio.figures.clips import clip_durations, co_occurrence, label_count_plot
 from hf_audio.figures.figures import png, short_name
 from hf_audio.figures.page import player
 from hf_audio.figures.projections import project
 from hf_audio.figures.variances import feature_variances
-from hf_audio.figures.windows import class_distribution, feature_groups, means_plot, windows_plot
+from hf_audio.figures.windows import (
+    class_distribution,
+    distributions_of_datasets,
+    feature_groups,
+    means_plot,
+    windows_plot,
+)
 from hf_audio.kinds._spectrogram_settings import Spectrogram
 from hf_audio.kinds.classical import ClassicalFeatures
 from hf_audio.kinds.waveform import Waveform
@@ -179,7 +185,32 @@ def test_plots_of_other_features_without_some_splits_and_labels(corpus, extracto
     features = load_features(build_features(index_of(clips), labels, tmp_path / "f", extractor, **options))
     page = draw_features(features, tmp_path / "plots")
     names = {path.name for path in page.parent.iterdir()}
-    assert names == {"README.md", "classes.png", "durations.png", "windows.png", "co_occurrence_train.png"}
+    assert names == {
+        "README.md",
+        "classes.png",
+        "durations.png",
+        "windows.png",
+        "co_occurrence_train.png",
+        "label_counts.png",
+    }
+
+
+def test_how_many_classes_clips_have():
+    targets = np.array([[1, 1, 0], [0, np.nan, 0], [1, np.nan, 1], [0, 0, 0]], dtype=np.float32)
+    axis = label_count_plot({"train": targets}).axes[0]
+    assert [bar.get_height() for bar in axis.patches] == [2, 0, 2]
+    assert axis.get_title(loc="left") == "train: 4 clips, 1.00 classes on average"
+
+
+def test_classes_of_several_datasets_are_drawn_side_by_side(stored):
+    features = load_features(stored)
+    others = {"num_clips": 8, "label_counts": {"low": 6, "whistle": 2}}
+    manifests = {"mine": features.manifest, "other": {"label_names": ["low", "whistle"], "splits": {"train": others}}}
+    mine, other = distributions_of_datasets(manifests).axes
+    assert [label.get_text() for label in mine.get_yticklabels()] == [*features.labels.names, "whistle"]
+    assert [bar.get_width() for bar in other.patches] == [0, 6 / 8, 0, 2 / 8]
+    assert [text.get_text() for text in other.texts] == ["", "6", "", "2"]
+    assert sum(bar.get_width() for bar in mine.patches) == pytest.approx(1)
 
 
 def test_a_dataset_of_the_hub_has_the_same_plots(stored, hub, token, tmp_path):

@@ -99,6 +99,18 @@ def test_results_are_added_and_all_else_is_kept():
     assert "<b>" not in card.text and r"Songs \| of \<b\>, test split" in card.text
 
 
+def test_worse_recordings_are_in_the_table():
+    report = copy.deepcopy(REPORT)
+    score = {"f1_micro": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    noisy = {"degradation": "white_noise", "strength": 10.0, "unit": "dB SNR", "metrics": score}
+    table = {"metric": "f1_micro", "clean": {"metrics": score}, "conditions": [noisy]}
+    report["models"]["tagger"]["robustness"] = table
+    written = with_results(CARD, report, "tagger", "tagger")
+    assert "| white noise 10 dB SNR | 0.500 | 0.400 to 0.600 |\n<!--" in written
+    assert with_results(written, report, "tagger", "tagger") == written
+    assert "white noise" not in with_results(written, REPORT, "tagger", "tagger")
+
+
 def test_the_same_report_changes_nothing_and_a_newer_one_only_its_own_numbers():
     once = with_results(CARD, REPORT, "tagger", "tagger")
     assert with_results(once, REPORT, "tagger", "tagger") == once

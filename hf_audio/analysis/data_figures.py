@@ -20,6 +20,7 @@ from hf_audio.figures.clips import (
     co_occurrence,
     co_occurrence_plot,
     duration_plot,
+    label_count_plot,
 )
 from hf_audio.figures.figures import png
 from hf_audio.figures.projections import MIN_POINTS, explained_variance_plot, project, projection_plot
@@ -27,6 +28,7 @@ from hf_audio.figures.variances import FeatureVariance, feature_variances, varia
 from hf_audio.figures.windows import (
     MAX_DRAWN_CLASSES,
     class_distribution,
+    distributions_of_datasets,
     drawn_means,
     drawn_windows,
 )
@@ -47,6 +49,7 @@ def draw_features(
     projections: Sequence[str] = ("pca", "tsne"),
     model: str | None = None,
     augment: Compose | None = None,
+    beside: Sequence[FeatureDataset] = (),
     seed: int = 0,
 ) -> Path:
     """Draws what can be seen of a dataset: classes, lengths, windows, clusters, variance; returns the page's path.
@@ -58,6 +61,7 @@ def draw_features(
         model: a trained network whose embeddings are projected instead of the features' own statistics; they are also
             written for TensorBoard's projector, as vectors.tsv and metadata.tsv.
         augment: draws some windows with it and without.
+        beside: other datasets, whose classes are drawn beside those of this one.
         seed: of the windows that are drawn, and of t-SNE and UMAP.
 
     Raises:
@@ -70,7 +74,7 @@ def draw_features(
     statistics = None
     if model is None or features.kind.form is Form.VECTORS:
         statistics = window_statistics(features, "train", most=MAX_TRAINING_WINDOWS)[:2]
-    figures = _of_clips(features) | _of_windows(features, statistics, augment, seed)
+    figures = _of_clips(features) | _of_datasets((features, *beside)) | _of_windows(features, statistics, augment, seed)
     vectors, targets, source = _vectors(features, statistics, model, seed)
     if len(vectors) < MIN_POINTS and projections:
         logger.warning("%d training windows are too few for projections: none are drawn", len(vectors))
@@ -105,11 +109,25 @@ def _of_clips(features: FeatureDataset) -> Figures:
         ),
     }
     if features.labels.is_multi_label:
-        for split in features.splits:
-            shares = co_occurrence(clip_targets(features, split))
+        targets = {split: clip_targets(features, split) for split in features.splits}
+        figures["label_counts.png"] = (label_count_plot(targets), "How many classes the clips have")
+        for split, its in targets.items():
+            shares = co_occurrence(its)
             plot = co_occurrence_plot(shares, features.labels.names)
             figures[f"co_occurrence_{split}.png"] = (plot, f"Classes that are heard together, {split}")
     return figures
+
+
+def _of_datasets(several: Sequence[FeatureDataset]) -> Figures:
+    """The classes of several datasets side by side; of one dataset, nothing."""
+    if len(several) < 2:
+        return {}
+    names = [
+        f"{one.name} ({number})" if one.name in {other.name for other in several[:number]} else one.name
+        for number, one in enumerate(several)
+    ]
+    manifests = {name: one.manifest for name, one in zip(names, several, strict=True)}
+    return {"datasets.png": (distributions_of_datasets(manifests), "Clips of each class in several datasets")}
 
 
 def _of_windows(features: FeatureDataset, statistics: Statistics, augment: Compose | None, seed: int) -> Figures:

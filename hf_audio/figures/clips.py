@@ -1,4 +1,4 @@
-"""Clips of a dataset: how long they are, and which classes are heard together."""
+"""Clips of a dataset: how long they are, how many classes they have, and which are heard together."""
 
 from __future__ import annotations
 
@@ -50,6 +50,23 @@ def duration_plot(durations_s: dict[str, np.ndarray]) -> Figure:
         )
         axis.set_xlim(0, edges[-1])
     np.ravel(axes)[-1].set_xlabel("seconds of a clip")
+    return figure
+
+
+def label_count_plot(targets: dict[str, np.ndarray]) -> Figure:
+    """How many clips have no class, one, two ..., of targets `[clips, classes]` by split; unknown ones do not count."""
+    counts = {split: np.bincount((its > 0.5).sum(axis=1)) for split, its in targets.items()}
+    largest = max(map(len, counts.values()))
+    figure, axes = new_figure(7, 0.6 + 1.7 * len(counts), rows=len(counts))
+    for axis, (split, its) in zip(np.ravel(axes), counts.items(), strict=True):
+        bars = axis.bar(range(len(its)), its, color=BLUE)
+        axis.bar_label(bars, [f"{count:,}" if count else "" for count in its], fontsize=8)
+        mean = (its * np.arange(len(its))).sum() / its.sum()
+        axis.set_title(f"{split}: {its.sum():,} clips, {mean:.2f} classes on average", fontsize=9, loc="left")
+        axis.set_xlim(-0.6, largest - 0.4)
+        axis.set_xticks(range(largest))
+        axis.margins(y=0.2)
+    np.ravel(axes)[-1].set_xlabel("classes of a clip")
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from hf_audio.data.feature_format import shard_names
 from hf_audio.figures.figures import short_name
@@ -107,6 +108,34 @@ def class_distribution(manifest: Mapping[str, Any]) -> Figure:
         axis.margins(x=0.2)  # room for the numbers, which say more than an axis
         axis.set_xticks([])
         axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axes[0].set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first class on top
+    return figure
+
+
+def distributions_of_datasets(manifests: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The share of each dataset's clips that have a class, one column of bars for each; classes by name.
+
+    Args:
+        manifests: by the datasets' names, which have no class in common by necessity.
+    """
+    names = list(dict.fromkeys(name for manifest in manifests.values() for name in manifest["label_names"]))
+    figure = Figure(figsize=(2 + 2.5 * len(manifests), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
+    axes = figure.subplots(1, len(manifests), sharey=True, sharex=True, squeeze=False)[0]
+    for axis, (title, manifest) in zip(axes, manifests.items(), strict=True):
+        splits = manifest["splits"].values()
+        num_clips = sum(facts["num_clips"] for facts in splits)
+        counts = [sum(facts["label_counts"].get(name, 0) for facts in splits) for name in names]
+        bars = axis.barh(range(len(names)), [count / max(1, num_clips) for count in counts], color="#3b6ea5")
+        told = [
+            f"{count:,}" if name in manifest["label_names"] else "" for name, count in zip(names, counts, strict=True)
+        ]
+        axis.bar_label(bars, told, fontsize=7, padding=2)
+        axis.set_title(f"{short_name(title)}: {num_clips:,} clips", fontsize=9)
+        axis.margins(x=0.2)
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.tick_params(axis="x", labelsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
     axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first class on top
     return figure

@@ -20,6 +20,7 @@ from huggingface_hub.utils import yaml_dump
 from hf_audio.errors import InputError, one_line
 from hf_audio.files import parse_yaml, read_text
 from hf_audio.judging.page_cells import interval_words
+from hf_audio.judging.plots import condition_name
 from hf_audio.markdown import Markdown, escaped, one_plain_line, table
 from hf_audio.metrics import METRIC_NAMES
 from hf_audio.privacy import is_repo_id, write_published
@@ -207,4 +208,19 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
         f"{table(['', 'value', f'{percent} interval'], rows)}\n\n"
         f"{data['num_clips']:,} clips of {data['num_groups']:,} groups; intervals by drawing {what} anew "
         f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
+        f"{_robustness(report['models'][model].get('robustness'), percent)}"
     )
+
+
+def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
+    """The main metric of the same recordings in worse states; nothing where none were heard."""
+    if not found or not found["conditions"]:
+        return Markdown("")
+    metric = found["metric"]
+    named = [("as they are", found["clean"]), *((condition_name(row), row) for row in found["conditions"])]
+    rows = [
+        [name, f"{one['value']:.3f}", interval_words(one)]
+        for name, row in named
+        if (one := row["metrics"][metric])["value"] is not None
+    ]
+    return Markdown(f"\n\n{table(['recordings', METRIC_NAMES[metric], f'{percent} interval'], rows)}")
