@@ -134,6 +134,12 @@ def test_what_a_killed_process_left_is_mended_and_a_lost_trial_is_tried_anew(tmp
     study.complete(again.number, [1.0])
     study.complete(again.number, [2.0])  # said twice: the first counts
     assert [one.is_tried for one in study.trials()] == [False, True] and study.trials()[1].values == (1.0,)
+    half = study._study.ask()
+    half.suggest_float("x", 1e-3, 1.0, log=True)  # killed before y was drawn
+    assert [space.is_drawn(one.params) for one in study.trials()] == [True, True, False]
+    mixed = space_of(EITHER, tmp_path)
+    drawn = [{"kind": "plain"}, {"kind": "focal"}, {"kind": "focal", "kind.focal.loss": "focal"}, {}, {"kind": "x"}]
+    assert [mixed.is_drawn(params) for params in drawn] == [True, False, False, False, False]
     (tmp_path / "none.log").write_text("no journal\n")
     with pytest.raises(InputError, match="The study 's' cannot be opened"):
         Study(str(tmp_path / "none.log"), "s", space, [True])

@@ -128,6 +128,13 @@ class Space:
         _draw(self.dimensions, suggest, params)
         return params
 
+    def is_drawn(self, params: Mapping[str, Any]) -> bool:
+        """Whether a trial drew all that it needs; a process may be killed between two draws."""
+        try:
+            return self.draw(lambda one: params[one.name]).keys() == params.keys()
+        except (KeyError, ValueError):
+            return False
+
     def flags(self, params: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """The flags of a trial, by what it drew.
 

@@ -148,9 +148,13 @@ class Study:
 
     def again(self, trial: Trial) -> None:
         """Lets the next that asks try what a lost trial did not finish."""
-        self.note_of_trial(trial.number, LOST, True)
-        self.fail(trial.number, "its machine has not been heard of")
+        self.discard(trial, "its machine has not been heard of")
         self._queue(trial.params)
+
+    def discard(self, trial: Trial, reason: str) -> None:
+        """Ends a trial that is not to count."""
+        self.note_of_trial(trial.number, LOST, True)
+        self.fail(trial.number, reason)
 
     def importances(self, objective: int = 0) -> dict[str, float]:
         """How much each dimension matters to an objective, by PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255).
