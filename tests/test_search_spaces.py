@@ -6,6 +6,7 @@ import json
 import math
 import runpy
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,16 @@ def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, s
             studies[index % 2].complete(trial.number, [float(trial.params["b"])])
     assert studies[0].ask() is studies[1].ask() is None, "all were tried"
     assert len({one.key for one in studies[0].trials() if one.is_tried}) == 18
+
+
+def test_two_that_draw_the_same_at_once_do_not_both_try_it(tmp_path):
+    space, journal = space_of("a: [1]\n", tmp_path), str(tmp_path / "journal.log")
+    one, other = Study(journal, "s", space, [True]), Study(journal, "s", space, [True])
+    begun = one._study.ask()
+    draws = threading.Timer(0.5, lambda: begun.suggest_categorical("a", [1]))
+    draws.start()
+    assert other.ask() is None, "the first of them has it"
+    draws.join()
 
 
 def test_what_a_killed_process_left_is_mended_and_a_lost_trial_is_tried_anew(tmp_path):
