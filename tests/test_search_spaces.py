@@ -214,6 +214,10 @@ def test_figures_show_every_trial_of_any_space(tmp_path):
     assert plots.contour(trials, space, ["b", "a"], "accuracy").axes[0].get_xlabel() == "b"
     assert plots.contour(trials, space, ["b", "kind.focal.focal_gamma"], "accuracy") is None
     assert len(plots.durations(trials).axes[0].containers) == 2
+    equal = [Trial(number, "complete", (0.4,), trials[number].params) for number in range(3)]
+    assert all(float(tick).is_integer() for tick in plots.history(equal, "accuracy", True).axes[0].get_xticks())
+    bar = plots.parallel_coordinates(equal, space, "accuracy", True).axes[1]
+    assert bar.get_ylim() == pytest.approx((0.38, 0.42)), "equal scores have a bar to read"
 
 
 @pytest.fixture
