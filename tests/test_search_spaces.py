@@ -229,15 +229,8 @@ def refused(tmp_path, monkeypatch):
         (tmp_path / "theirs.yaml").write_text("push_to_hub: true\n")
         for name in ("high/a", "high/b", "high/c", "low/a", "low/b", "low/c"):
             write_sound(tmp_path / f"{name}.wav", 0.1, 0, [440.0], 16_000)
-        argv = [
-            "tune.py",
-            str(ROOT / "recipes" / f"{recipe}.py"),
-            "--space",
-            "space.yaml",
-            "--data_dir",
-            "none",
-            *flags,
-        ]
+        path = str(ROOT / "recipes" / f"{recipe}.py")
+        argv = ["tune.py", path, "--space", "space.yaml", "--data_dir", "none", *flags]
         monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.chdir(tmp_path)
         with pytest.raises(InputError) as caught:
@@ -270,6 +263,7 @@ def refused(tmp_path, monkeypatch):
             ("--train_fraction", "0.5", "--fidelity", "train_fraction"),
             "--train_fraction is what --fidelity",
         ),
+        ("model: [cnn, rnn]", (), "with model rnn: rnn reads classical features and these are fbank: give --features"),
         ("seed: [1]", ("--data_dir", "."), "has no validation split, by which trials are compared: give --validation"),
         ("loss: [focal, asymmetric]", ("--data_dir", ".", "--validation_fraction", "0.3"), "with loss asymmetric: "),
     ],
