@@ -79,12 +79,18 @@ def built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
 
 def _check_labels(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
     """Refuses a loss, an augmentation or a teacher that does not fit classes or features, before these are built."""
-    from hf_audio.augment import require_sense
-    from hf_audio.losses import TaskLoss
     from hf_audio.training.teachers import require_teacher
 
-    TaskLoss(labels, recipe.loss, corpus=corpus)
-    extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
-    require_sense(recipe.augment, extractor, labels)
+    check_classes(recipe, labels, corpus)
     if recipe.distilling.teacher or recipe.distilling.teacher_logits:
+        extractor = window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0)
         require_teacher(recipe.distilling, labels, extractor, recipe.token)
+
+
+def check_classes(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
+    """Refuses a loss or an augmentation that does not fit classes or features. Raises InputError."""
+    from hf_audio.augment import require_sense
+    from hf_audio.losses import TaskLoss
+
+    TaskLoss(labels, recipe.loss, corpus=corpus)
+    require_sense(recipe.augment, window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0), labels)

@@ -31,6 +31,7 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
+from hf_audio.kinds import kind_named
 from hf_audio.preparation import corpus_clips
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
 from hf_audio.preparation.extractors import settings_of
@@ -85,7 +86,7 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
 
 def require_possible_model(recipe: Recipe) -> None:
     """Refuses a network, or what is asked of it, before anything is read: see `models.require_possible`."""
-    from hf_audio.models import require_possible
+    from hf_audio.models import require_form, require_possible
 
     if recipe.classical:
         return
@@ -98,6 +99,8 @@ def require_possible_model(recipe: Recipe) -> None:
         patch_dropout=recipe.augment.drops_patches,
         options=settings.options,
     )
+    if recipe.corpus.dataset is None:  # else it may hold features of its own
+        require_form(settings.model, kind_named(recipe.features.features))
 
 
 def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:

@@ -28,9 +28,10 @@ from hf_audio import InputError, clear_errors
 from hf_audio.errors import unknown_name
 from hf_audio.repeated_folds import folds_in_turn
 from hf_audio.repeated_runs import RepeatedRuns
+from hf_audio.searching.checks import check_trials
 from hf_audio.searching.final import as_table, train_best
 from hf_audio.searching.objectives import checked_objectives, is_maximized
-from hf_audio.searching.plan import FIDELITIES, OWN, Plan, check_flags, epochs_of
+from hf_audio.searching.plan import FIDELITIES, Plan, epochs_of
 from hf_audio.searching.report import write_results
 from hf_audio.searching.samplers import PRUNERS, SAMPLERS
 from hf_audio.searching.search import Search
@@ -134,9 +135,6 @@ def check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value not in known:
             raise unknown_name(name, value, known)
-    typed = {flag.lstrip("-").split("=")[0] for flag in options.recipe_flags if flag.startswith("--")}
-    for name in sorted(typed & (OWN - {"demo"})):
-        raise InputError(f"--{name} is given to each trial by this script: leave it out")
     if options.jobs > 1 and options.config_file:
         raise InputError(
             "--config_file launches the processes of one trial, and several at once would meet: give --jobs 1"
@@ -178,7 +176,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         options.fidelity,
         reads_while_training=can_prune and options.pruner != "none" and options.fidelity != "train_fraction",
     )
-    check_flags(plan, str(options.space))
+    check_trials(plan, str(options.space))
     return plan
 
 

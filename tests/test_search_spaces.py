@@ -6,9 +6,11 @@ import json
 import math
 import runpy
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from corpus_trees import write_sound
 
 from hf_audio import InputError, parse_recipe
 from hf_audio.repeated_runs import as_words
@@ -20,6 +22,7 @@ from hf_audio.searching.trials import Trial, best_of
 
 ROOT = Path(__file__).parents[1]
 EITHER = "kind:\n  either:\n    plain: {}\n    focal: {loss: focal, focal_gamma: {low: 0.5, high: 4}}\n"
+LADDERS = "a: {low: 0.1, high: 0.9, step: 0.1}\nb: {low: 1, high: 2}\n"  # as floats go, 0.1 + 2 * 0.1 is not 0.3
 MIXED = "a: [1, 2, 1e-4]\nb: {low: 1, high: 3}\nc: [[1, 2], [3]]\n"
 
 
@@ -58,6 +61,7 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
         ("a: {low: 2, high: 1}", "from 2 to 1 is no range"),
         ("a: {low: 0, high: 1, log: true}", "is no range"),
         ("a: {low: 1, high: 4, log: true, step: 2}", "log and step"),
+        ("a: {low: 1, high: 6, step: 2}", "a from 1 by 2 ends at 5: write high: 5"),
         ("a: {low: 0, high: 1000000}", "more than 100,000 steps"),
         ("a: {either: [1, 2]}", "an `either` that is none"),
         ("loss: [focal]\n" + EITHER, "sets loss in two places"),
@@ -105,8 +109,9 @@ def test_samplers_find_the_place_and_repeat_nothing_when_they_go_on(tmp_path, sa
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
-def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, sampler):
-    space, journal = space_of(MIXED, tmp_path), str(tmp_path / "journal.log")
+@pytest.mark.parametrize("text", [MIXED, LADDERS], ids=["lists", "ladders"])
+def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, sampler, text):
+    space, journal = space_of(text, tmp_path), str(tmp_path / "journal.log")
     studies = [Study(journal, "s", space, [True], sampler=sampler) for _ in range(2)]
     for index in range(18):
         trial = studies[index % 2].ask()
@@ -116,6 +121,16 @@ def test_every_combination_is_tried_once_by_two_that_share_a_journal(tmp_path, s
             studies[index % 2].complete(trial.number, [float(trial.params["b"])])
     assert studies[0].ask() is studies[1].ask() is None, "all were tried"
     assert len({one.key for one in studies[0].trials() if one.is_tried}) == 18
+
+
+def test_two_that_draw_the_same_at_once_do_not_both_try_it(tmp_path):
+    space, journal = space_of("a: [1]\n", tmp_path), str(tmp_path / "journal.log")
+    one, other = Study(journal, "s", space, [True]), Study(journal, "s", space, [True])
+    begun = one._study.ask()
+    draws = threading.Timer(0.5, lambda: begun.suggest_categorical("a", [1]))
+    draws.start()
+    assert other.ask() is None, "the first of them has it"
+    draws.join()
 
 
 def test_what_a_killed_process_left_is_mended_and_a_lost_trial_is_tried_anew(tmp_path):
@@ -130,6 +145,12 @@ def test_what_a_killed_process_left_is_mended_and_a_lost_trial_is_tried_anew(tmp
     study.complete(again.number, [1.0])
     study.complete(again.number, [2.0])  # said twice: the first counts
     assert [one.is_tried for one in study.trials()] == [False, True] and study.trials()[1].values == (1.0,)
+    half = study._study.ask()
+    half.suggest_float("x", 1e-3, 1.0, log=True)  # killed before y was drawn
+    assert [space.is_drawn(one.params) for one in study.trials()] == [True, True, False]
+    mixed = space_of(EITHER, tmp_path)
+    drawn = [{"kind": "plain"}, {"kind": "focal"}, {"kind": "focal", "kind.focal.loss": "focal"}, {}, {"kind": "x"}]
+    assert [mixed.is_drawn(params) for params in drawn] == [True, False, False, False, False]
     (tmp_path / "none.log").write_text("no journal\n")
     with pytest.raises(InputError, match="The study 's' cannot be opened"):
         Study(str(tmp_path / "none.log"), "s", space, [True])
@@ -193,6 +214,10 @@ def test_figures_show_every_trial_of_any_space(tmp_path):
     assert plots.contour(trials, space, ["b", "a"], "accuracy").axes[0].get_xlabel() == "b"
     assert plots.contour(trials, space, ["b", "kind.focal.focal_gamma"], "accuracy") is None
     assert len(plots.durations(trials).axes[0].containers) == 2
+    equal = [Trial(number, "complete", (0.4,), trials[number].params) for number in range(3)]
+    assert all(float(tick).is_integer() for tick in plots.history(equal, "accuracy", True).axes[0].get_xticks())
+    bar = plots.parallel_coordinates(equal, space, "accuracy", True).axes[1]
+    assert bar.get_ylim() == pytest.approx((0.38, 0.42)), "equal scores have a bar to read"
 
 
 @pytest.fixture
@@ -201,15 +226,11 @@ def refused(tmp_path, monkeypatch):
 
     def say(space: str, *flags: str, recipe: str = "cnn_folder") -> str:
         (tmp_path / "space.yaml").write_text(space)
-        argv = [
-            "tune.py",
-            str(ROOT / "recipes" / f"{recipe}.py"),
-            "--space",
-            "space.yaml",
-            "--data_dir",
-            "none",
-            *flags,
-        ]
+        (tmp_path / "theirs.yaml").write_text("push_to_hub: true\n")
+        for name in ("high/a", "high/b", "high/c", "low/a", "low/b", "low/c"):
+            write_sound(tmp_path / f"{name}.wav", 0.1, 0, [440.0], 16_000)
+        path = str(ROOT / "recipes" / f"{recipe}.py")
+        argv = ["tune.py", path, "--space", "space.yaml", "--data_dir", "none", *flags]
         monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.chdir(tmp_path)
         with pytest.raises(InputError) as caught:
@@ -236,6 +257,15 @@ def refused(tmp_path, monkeypatch):
         ("seed: [1]", ("--trials", "0"), "--trials must be 1 or more"),
         ("seed: [1]", ("--sampler", "tpee"), "did you mean 'tpe'"),
         ("seed: [1]", ("--push_to_hub",), "--push_to_hub is given to each trial"),
+        ("seed: [1]", ("--config", "theirs.yaml"), "--push_to_hub is given to each trial"),
+        (
+            "seed: [1]",
+            ("--train_fraction", "0.5", "--fidelity", "train_fraction"),
+            "--train_fraction is what --fidelity",
+        ),
+        ("model: [cnn, rnn]", (), "with model rnn: rnn reads classical features and these are fbank: give --features"),
+        ("seed: [1]", ("--data_dir", "."), "has no validation split, by which trials are compared: give --validation"),
+        ("loss: [focal, asymmetric]", ("--data_dir", ".", "--validation_fraction", "0.3"), "with loss asymmetric: "),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_first_trial(refused, tmp_path, space, flags, message):

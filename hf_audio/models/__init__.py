@@ -14,7 +14,7 @@ from hf_audio.errors import InputError, unknown_name
 from hf_audio.extractors.classical import ClassicalFeatureExtractor
 from hf_audio.extractors.fbank import FbankFeatureExtractor
 from hf_audio.extractors.spectrogram import SpectrogramFeatureExtractor
-from hf_audio.kinds import Form, names_of
+from hf_audio.kinds import Form
 from hf_audio.models.audio_spectrogram_transformer import ast_from_scratch
 from hf_audio.models.checkpoints import (
     TRANSFORMER_PRESETS,
@@ -29,7 +29,7 @@ from hf_audio.models.feature_networks import FeatureCNNConfig, FeatureMLPConfig,
 from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.models.freezing import freeze as freeze_weights
 from hf_audio.models.lora import add_lora
-from hf_audio.models.possible import TIMM, is_trained, require_possible
+from hf_audio.models.possible import TIMM, is_trained, require_form, require_possible
 from hf_audio.models.presets import AST_PRESETS, NETWORKS, PRESETS
 from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 from hf_audio.models.spectrogram_lstm import SpectrogramLSTMConfig
@@ -50,7 +50,7 @@ for _config in (SpectrogramCNNConfig, SpectrogramLSTMConfig, TimmClassifierConfi
     AutoFeatureExtractor.register(_config, SpectrogramFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(TransformerClassifierConfig, FbankFeatureExtractor, exist_ok=True)
 
-__all__ = ["PRESETS", "build_model", "require_possible", "with_extractor_of"]
+__all__ = ["PRESETS", "build_model", "require_form", "require_possible", "with_extractor_of"]
 
 
 def build_model(
@@ -92,6 +92,7 @@ def build_model(
         freeze, options["trainable_blocks"] = "none", 0  # its batch norms rest too
     trained = is_trained(name)
     require_possible(name, lora_rank=lora_rank, options=options)
+    require_form(name, features.kind)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -138,7 +139,6 @@ def _is_timm(name: str) -> bool:
 def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], token: str | None) -> PreTrainedModel:
     labels = features.labels
     if name in AST_PRESETS:
-        _require_form(name, Form.IMAGE, features)
         _require_one_channel(name, features)
         size = (features.extractor.max_length, features.extractor.num_mel_bins)
         of_head, of_network = _split(options, AST_PRESETS[name])
@@ -146,19 +146,15 @@ def _from_scratch(name: str, features: FeatureDataset, options: dict[str, Any], 
         return model if stays_stock(**of_head) else with_head(model, labels, **of_head)
     if name in NETWORKS:
         network = NETWORKS[name]
-        _require_form(name, network.form, features)
         settings = {**network.settings, **options}
         return network.model_class(_config_of(network.model_class.config_class, features, settings))
     if name in PRESETS:
-        _require_form(name, Form.SOUND, features)
         return transformer_from_scratch(name, labels, **options)
-    _require_form(name, Form.IMAGE, features)
     return TimmClassifier(_config_of(TimmClassifierConfig, features, {"timm_name": name, **options}))
 
 
 def _from_checkpoint(name: str, features: FeatureDataset, options: dict, token: str | None) -> PreTrainedModel:
     if name.startswith(TIMM):
-        _require_form(name, Form.IMAGE, features)
         kind = ParallelTimmConfig if {"num_backbones", "groups"} & options.keys() else TimmClassifierConfig
         return timm_from_pretrained(_config_of(kind, features, {"timm_name": name.removeprefix(TIMM), **options}))
     features = with_extractor_of(name, features, token)
@@ -226,9 +222,3 @@ def _require_one_channel(name: str, features: FeatureDataset) -> None:
             f"{name} reads one channel and these features have {found} ({', '.join(features.extractor.channels)}): "
             "give --channels mel, or a model that reads several, such as cnn, lstm, resnet50 or mobilenets"
         )
-
-
-def _require_form(name: str, form: Form, features: FeatureDataset) -> None:
-    if features.kind.form is not form:
-        kinds = names_of(form)
-        raise InputError(f"{name} reads {kinds} features and these are {features.kind.name}: give --features {kinds}")

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig
 
 from hf_audio.errors import InputError, unknown_name
+from hf_audio.kinds import Form, Kind, names_of
 from hf_audio.models.checkpoints import SETTINGS, TRANSFORMER_PRESETS
 from hf_audio.models.freezing import FREEZABLE
 from hf_audio.models.heads import HEADS, MARGIN_HEADS, build_head
@@ -66,6 +67,20 @@ def require_possible(
         if option not in known:
             raise unknown_name(f"model option of {name}", option, known)
     _check_head(NETWORKS[name].settings if name in NETWORKS else {}, options or {})
+
+
+def require_form(name: str, kind: Kind) -> None:
+    """Refuses features that a model trained from scratch, or one of timm's, does not read. Raises InputError."""
+    if is_trained(name) and not name.startswith(TIMM):
+        return  # its extractor says what it reads
+    form = Form.IMAGE
+    if name in NETWORKS:
+        form = NETWORKS[name].form
+    elif name in PRESETS and name not in AST_PRESETS:
+        form = Form.SOUND
+    if kind.form is not form:
+        kinds = names_of(form)
+        raise InputError(f"{name} reads {kinds} features and these are {kind.name}: give --features {kinds}")
 
 
 def _known_options(name: str) -> Collection[str]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hf_audio.config import Recipe
-from hf_audio.errors import InputError
 from hf_audio.repeated_runs import RepeatedRuns, as_words
 from hf_audio.searching.samplers import REDUCTION
 from hf_audio.searching.space import Params, Space
 from hf_audio.searching.space_file import OF_JSON
-from hf_audio.stages import require_possible_model
 
 OWN = {"output_dir", "features_dir", "push_to_hub", "trial", "searched_trials", "overwrite_run", "demo"}
 FIDELITIES = ("epochs", "train_fraction")
 NUM_RUNGS = 3  # of successive halving over shares of the training clips: a ninth, a third, all
-MAX_CHECKED = 300  # combinations that are read as flags before the first trial
 FEATURES, TRIALS = "features", "trials"  # folders
 
 
@@ -112,52 +107,6 @@ class Plan:
             "folds": sorted(self.folds),
             "fidelity": self.fidelity,
         }
-
-
-def check_flags(plan: Plan, source: str) -> None:
-    """Reads combinations of the space as the recipe will, so that what it refuses is said before the first trial.
-
-    Every value of every setting is among them, and the ends of ranges; of a small space all combinations.
-
-    Args:
-        source: of the space, for messages.
-
-    Raises:
-        InputError: the first that is refused, and by which values.
-    """
-    for one in plan.space.all_dimensions:
-        flag = one.flag.partition(".")[0]
-        if flag in OWN:
-            raise InputError(f"{source} searches --{flag}, which this script gives to each trial: leave it out")
-        if any(flag in (word.lstrip("-").partition("=")[0] for word in run.flags) for run in plan.runs_of_trial()):
-            raise InputError(f"{source} searches --{flag}, which --fidelity or --folds gives: leave out one of the two")
-    for params in _samples(plan.space):
-        flags = plan.space.flags(params, plan.json_flags)
-        try:
-            settings = plan.runs.parsed(as_words(flags))
-            require_possible_model(settings)
-        except InputError as error:
-            shown = ", ".join(f"{name} {value}" for name, value in params.items())
-            raise InputError(f"{source}, with {shown}: {error}") from None
-
-
-def _samples(space: Space) -> Iterator[Params]:
-    """Combinations with each value of each setting, the others of which are drawn; all, of a small space."""
-    if space.size is not None and space.size <= MAX_CHECKED:
-        yield from space.combinations()
-        return
-    drawn = random.Random(0)
-    for wanted in itertools.islice(space.all_dimensions, MAX_CHECKED):
-        for value in wanted.ends[:MAX_CHECKED]:
-            for _ in range(50):  # alternatives are drawn: until one has the setting
-                params = space.draw(lambda one, name=wanted.name, value=value: _end(one, name, value, drawn))
-                if wanted.name in params:
-                    yield params
-                    break
-
-
-def _end(one: Any, name: str, value: Any, drawn: random.Random) -> Any:
-    return value if one.name == name else drawn.choice(one.ends)
 
 
 def epochs_of(settings: Recipe) -> int | None:

@@ -33,6 +33,7 @@ def history(trials: Sequence[Trial], title: str, maximized: bool, objective: int
     so_far = (np.maximum if maximized else np.minimum).accumulate(values) if values else []
     axes.step([one.number for one in complete], so_far, where="post", color=ORANGE, lw=1.5, label="the best so far")
     axes.set(xlabel="trial", ylabel=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -46,6 +47,7 @@ def durations(trials: Sequence[Trial]) -> Figure:
         if of_state:
             axes.bar([one.number for one in of_state], [one.duration_s for one in of_state], color=color, label=state)
     axes.set(xlabel="trial", ylabel="seconds")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -172,4 +174,6 @@ def _columns(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
 
 def _colors(values: Sequence[float]) -> ScalarMappable:
     low, high = (float(np.min(values)), float(np.max(values))) if len(values) else (0.0, 1.0)
-    return ScalarMappable(Normalize(low, high if high > low else low + 1e-9), COLORS)
+    if high - low < 1e-6:  # a bar from one number to the same has nothing to read
+        low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
+    return ScalarMappable(Normalize(low, high), COLORS)

@@ -22,6 +22,7 @@ from hf_audio.searching.study import Study
 from hf_audio.searching.trials import REASON, REPEATS, Trial, best_of
 
 FIGURES = "figures"
+TESTED_BY_NONE = "No score here is of the test split: the best settings were not trained."
 LEVELS = {"failed": "error", "pruned": "note"}
 
 
@@ -41,7 +42,7 @@ def write_results(
     if not figures:
         return
     (plan.folder / FIGURES).mkdir(exist_ok=True)
-    parts: list[Any] = [Markup("<p>{}</p>").format(line) for line in _told(plan, trials, best)]
+    parts: list[Any] = [Markup("<p>{}</p>").format(line) for line in _told(plan, trials, best, is_tested=bool(reports))]
     if reports:
         parts.append(as_table(dict(reports)))
     for name, (caption, figure) in _figures(plan, study, trials):
@@ -52,13 +53,14 @@ def write_results(
     write_atomically(plan.folder / "report.html", page(f"Search of {plan.folder.name}", *parts))
 
 
-def _told(plan: Plan, trials: list[Trial], best: list[Trial]) -> Iterator[str]:
+def _told(plan: Plan, trials: list[Trial], best: list[Trial], *, is_tested: bool) -> Iterator[str]:
     """What was searched and found, a sentence each."""
     states = {state: sum(one.state == state and one.is_tried for one in trials) for state in ("pruned", "failed")}
     num_tried = sum(one.is_tried for one in trials)
     yield (
         f"{num_tried:,} trials, of which {states['pruned']:,} pruned and {states['failed']:,} failed, compared on the "
-        "validation split. The test split was scored once, with the best settings: see best/."
+        "validation split. "
+        + ("The test split was scored once, with the best settings: see best/." if is_tested else TESTED_BY_NONE)
     )
     if best:
         values = ", ".join(f"{name} {value:.4g}" for name, value in zip(plan.objectives, best[0].values, strict=True))

@@ -10,13 +10,12 @@ OUTPUT_DIR/
 from __future__ import annotations
 
 import contextlib
-import os
+import math
 import secrets
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
 from hf_audio.files import read_json, write_json
 from hf_audio.finished_work import require_same
@@ -25,7 +24,7 @@ from hf_audio.searching.kept_files import thin_out
 from hf_audio.searching.objectives import score_while_training, values_of
 from hf_audio.searching.plan import Plan, PlannedRun
 from hf_audio.searching.study import Study
-from hf_audio.searching.trial_process import TrialProcess
+from hf_audio.searching.trial_process import TrialProcess, share_of_machine
 from hf_audio.searching.trials import Trial, best_of
 from hf_audio.terminal import show
 
@@ -130,9 +129,9 @@ class Search:
             if one.facts.get(PLACE, self.place if is_alone else None) != self.place:
                 self._give_up_lost(one)
             elif self._is_free(one.number):
-                if one.params:
+                if self.plan.space.is_drawn(one.params):
                     return one
-                self.study.fail(one.number, "its process was killed before it drew anything")
+                self.study.discard(one, "its process was killed while it drew its settings")
         return None
 
     def _give_up_lost(self, one: Trial) -> None:
@@ -167,7 +166,7 @@ class Search:
         show(f"Trial {trial.number}: {shown}")
         with held:
             try:
-                values = yield from self._values(trial, slot)
+                values = yield from self._heard_of(trial.number, self._values(trial, slot))
             except PruneError:
                 self.study.prune(trial.number)
                 show(f"Trial {trial.number}: pruned")
@@ -177,6 +176,20 @@ class Search:
             else:
                 self.study.complete(trial.number, values)
                 show(f"Trial {trial.number}: {', '.join(map(_shown, values))}")
+
+    def _heard_of(self, number: int, values: Generator[None, None, list[float]]) -> Generator[None, None, list[float]]:
+        """Says every minute that a trial runs, or waits for its features: else other places take it for lost."""
+        beaten_s = -math.inf
+        with contextlib.closing(values):
+            while True:
+                if time.monotonic() - beaten_s > BEAT_S:
+                    beaten_s = time.monotonic()
+                    self.study.note_of_trial(number, SEEN, time.time())
+                try:
+                    next(values)
+                except StopIteration as ended:
+                    return ended.value
+                yield
 
     def _values(self, trial: Trial, slot: int) -> Generator[None, None, list[float]]:
         """What a trial gives for each objective: of folds the mean, of growing shares the last."""
@@ -203,8 +216,7 @@ class Search:
         command = self.plan.runs.quick_command(folder, [*flags, *_of_trials(flags, self.plan), "--trial"])
         log, features = folder.with_name(f"{folder.name}.log"), self.plan.features_of(trial.params, run)
         builds = yield from self._turn_to_build(features)
-        beaten_s = 0.0
-        with builds, TrialProcess(command, folder, log, self._environment(slot)) as process:
+        with builds, TrialProcess(command, folder, log, share_of_machine(slot, self.num_jobs)) as process:
             while True:
                 ended = process.poll()
                 if features is not None and (features / MANIFEST).exists():
@@ -215,9 +227,6 @@ class Search:
                         self._report(trial.number, number, score)
                 if ended is not None:
                     break
-                if time.monotonic() - beaten_s > BEAT_S:
-                    beaten_s = time.monotonic()
-                    self.study.note_of_trial(trial.number, SEEN, time.time())
                 yield
             if not (folder / "report.json").exists():
                 raise InputError(f"{process.why_it_failed()} ({folder.name}.log)")
@@ -241,17 +250,6 @@ class Search:
     def _note_metric(self, report: dict) -> None:
         if METRIC not in self.study.facts:
             self.study.note(METRIC, report["main"])
-
-    def _environment(self, slot: int) -> dict[str, str]:
-        """Where several trials run at once, each has its share of cores, and one GPU where there are several."""
-        import torch
-
-        env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // self.num_jobs)))}
-        num_gpus = torch.cuda.device_count()
-        if num_gpus > 1 and self.num_jobs > 1:
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(num_gpus)))).split(",")
-            env["CUDA_VISIBLE_DEVICES"] = visible[slot % num_gpus]
-        return env
 
     # What is kept.
 

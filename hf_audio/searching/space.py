@@ -86,7 +86,7 @@ class Range:
             return tuple(range(self.low, self.high + 1)) if self.is_whole else None
         number = math.floor((self.high - self.low) / step + 1e-9) + 1
         values = (self.low + index * step for index in range(number))
-        return tuple(int(value) if self.is_whole else round(value, 12) for value in values)
+        return tuple(int(value) if self.is_whole else float(f"{value:.12g}") for value in values)
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -127,6 +127,13 @@ class Space:
         params: Params = {}
         _draw(self.dimensions, suggest, params)
         return params
+
+    def is_drawn(self, params: Mapping[str, Any]) -> bool:
+        """Whether a trial drew all that it needs; a process may be killed between two draws."""
+        try:
+            return self.draw(lambda one: params[one.name]).keys() == params.keys()
+        except (KeyError, ValueError):
+            return False
 
     def flags(self, params: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """The flags of a trial, by what it drew.

@@ -117,6 +117,9 @@ def _range(name: str, flag: str, entry: Mapping[str, Any]) -> Range:
     found = Range(name, flag, *((low, high) if is_whole else (float(low), float(high))), log=log, step=step)
     if (high - low) / (step or 1) > MAX_STEPS and (is_whole or step):
         raise InputError(f"{flag} has more than {MAX_STEPS:,} steps: give a larger step, or log: true with 1.0 for 1")
+    last = found.ladder[-1] if step is not None else high
+    if not math.isclose(last, high):
+        raise InputError(f"{flag} from {low:g} by {step:g} ends at {last:g}: write high: {last:g}")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from hf_audio.searching.space import Choice, Params, Range, Space
 from hf_audio.searching.trials import LOST, REASON, REPEATS, Trial
 
 LOCK_GRACE_S = 15  # after which the journal's lock of a process that was killed is taken from it
+DRAWING_S = 3.0  # that another process has for drawing what a trial needs
 MAX_REPEATS = 5  # draws of what was tried, after which one is drawn at random
 
 
@@ -50,7 +52,7 @@ class Study:
         resources: tuple[int, int] = (1, 1),
     ) -> None:
         self.space, self.maximized, self._seed = space, tuple(maximized), seed
-        self._sampler_name, self._population = sampler, population
+        self._sampler_name, self._population, self._half_drawn = sampler, population, set[int]()
         check_sampler(sampler, space, len(self.maximized))
         optuna = _optuna()
         self._storage = _opened(storage)
@@ -96,8 +98,7 @@ class Study:
     def ask(self) -> Trial | None:
         """Draws the next trial, which then is running; None where every combination of the space was tried.
 
-        No combination is tried twice: where the sampler draws one again, one that was not is taken in its place. To be
-        called by one process at a time of those that share a folder.
+        No combination is tried twice: where the sampler draws one again, one that was not is taken in its place.
         """
         for number_of_draws in itertools.count(1):
             known = self.trials()
@@ -108,7 +109,7 @@ class Study:
             if not is_queued:
                 self._queue(proposed(self._sampler_name, self.space, known, self.maximized[0], self._seed))
             asked = self._asked(len(known), "random" if number_of_draws > MAX_REPEATS else self._sampler_name)
-            equal = next((one for one in self.trials() if one.is_tried and _is_before(one, asked)), None)
+            equal = next((one for one in self._drawn(asked.number) if one.is_tried and one.key == asked.key), None)
             if equal is None:
                 return asked
             self.note_of_trial(asked.number, REPEATS, equal.number)
@@ -121,6 +122,18 @@ class Study:
         asked = self._study.ask()
         self.space.draw(lambda one: _suggest(asked, one))
         return self.trials()[asked.number]
+
+    def _drawn(self, number: int) -> list[Trial]:
+        """The trials before one, as soon as those that other processes begin right now have drawn all."""
+        waits_until_s = time.monotonic() + DRAWING_S
+        while True:
+            before = self.trials()[:number]
+            half = {one.number for one in before if one.state == "running" and not self.space.is_drawn(one.params)}
+            if half <= self._half_drawn:
+                return before
+            if time.monotonic() > waits_until_s:
+                self._half_drawn |= half  # their processes were killed
+            time.sleep(0.05)
 
     def _queue(self, params: Params | None) -> None:
         """Lets the next that asks try a combination."""
@@ -148,9 +161,13 @@ class Study:
 
     def again(self, trial: Trial) -> None:
         """Lets the next that asks try what a lost trial did not finish."""
-        self.note_of_trial(trial.number, LOST, True)
-        self.fail(trial.number, "its machine has not been heard of")
+        self.discard(trial, "its machine has not been heard of")
         self._queue(trial.params)
+
+    def discard(self, trial: Trial, reason: str) -> None:
+        """Ends a trial that is not to count."""
+        self.note_of_trial(trial.number, LOST, True)
+        self.fail(trial.number, reason)
 
     def importances(self, objective: int = 0) -> dict[str, float]:
         """How much each dimension matters to an objective, by PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255).
@@ -232,10 +249,6 @@ def _suggest(asked: Any, dimension: Choice | Range) -> Any:
     suggest: Callable[..., Any] = asked.suggest_int if dimension.is_whole else asked.suggest_float
     step = {"step": dimension.step} if dimension.step else {}
     return suggest(dimension.name, dimension.low, dimension.high, log=dimension.log, **step)
-
-
-def _is_before(one: Trial, asked: Trial) -> bool:
-    return one.number < asked.number and one.key == asked.key
 
 
 def _as_trial(stored: Any) -> Trial:

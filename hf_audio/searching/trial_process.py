@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_audio.environment import usable_cores
 from hf_audio.files import open_for_writing, open_regular
 from hf_audio.repeated_runs import last_words
 from hf_audio.training.trial_scores import TRIAL_FILE
@@ -87,6 +88,18 @@ class TrialProcess:
             out_of_memory = ", as the system does where memory runs out" if name == "SIGKILL" else ""
             return f"it was ended by {name}{out_of_memory}; the last it said: {said}"
         return said
+
+
+def share_of_machine(slot: int, num_jobs: int) -> dict[str, str]:
+    """What differs in a trial's environment where several run at once: its share of cores, and a GPU of several."""
+    import torch
+
+    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // num_jobs)))}
+    num_gpus = torch.cuda.device_count()
+    if num_gpus > 1 and num_jobs > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(num_gpus)))).split(",")
+        env["CUDA_VISIBLE_DEVICES"] = visible[slot % num_gpus]
+    return env
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -46,8 +46,12 @@ class Trial:
 
 
 def key_of(params: Mapping[str, Any]) -> tuple:
-    """A combination, to be compared: 1 and True are two values."""
-    return tuple(sorted((name, type(value).__name__, value) for name, value in params.items()))
+    """A combination, to be compared: 1 and True are two values, 0.3 and 0.1 + 2 * 0.1 are one."""
+    return tuple(sorted((name, type(value).__name__, _rounded(value)) for name, value in params.items()))
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.12g}") if isinstance(value, float) else value
 
 
 def best_of(trials: Sequence[Trial], maximized: Sequence[bool]) -> list[Trial]:
