@@ -28,7 +28,7 @@ def trials_csv(trials: Sequence[Trial], plan: Plan) -> str:
         if REPEATS in one.facts:
             continue
         values = [_cell(value) for value in one.values] or [""] * len(plan.objectives)
-        drawn = [_cell(one.params.get(name, "")) for name in names]
+        drawn = [_cell(one.params.get(name)) for name in names]
         rest = [_cell(one.duration_s), one.begun or "", len(one.steps) or "", one.facts.get(REASON, "")]
         rows.append([one.number, one.state, *values, *drawn, *rest])
     return csv_text(rows)
