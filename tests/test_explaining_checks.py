@@ -43,6 +43,8 @@ def test_what_is_relevant_deletes_and_inserts_faster_than_random_orders(question
     assert verdict_of([(curves, others)], [0.9, 0.1]).says_something
     flat = verdict_of([(curves, others)], [0.0], is_flat=True)
     assert not flat.says_something and flat.sentence == "Says nothing here: it is the same everywhere."
+    half = verdict_of([(curves._replace(insertion=backwards.insertion), others)], [0.9, 0.1])
+    assert not half.says_something and "falls faster by it than in random orders, but does not rise" in half.sentence
     nothing = verdict_of([(backwards, others)], [0.9, 0.1])
     assert not nothing.says_something and nothing.sentence.startswith("Says nothing here: the score hangs no more on")
 

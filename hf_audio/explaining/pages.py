@@ -27,7 +27,7 @@ HOW_TO_READ = (
 )
 HOW_TO_CHECK = (
     "Checks. The window is taken apart into blocks, and the most relevant ones are deleted (replaced by the baseline) "
-    "or inserted first: an explanation of this model makes the score fall, or rise, faster than random orders do. And "
+    "or inserted first: an explanation of this model makes the score fall, and rise, faster than random orders do. And "
     "with random weights, from the head down to the input, an explanation must change: a rank correlation near 1 says "
     "that it shows the sound whatever the model has learnt."
 )

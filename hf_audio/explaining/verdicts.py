@@ -54,15 +54,21 @@ def verdict_of(
         sentence = (
             "Says nothing here: the score hangs no more on what it calls relevant than on blocks in random order."
         )
+    elif not (deletes_faster and inserts_faster):
+        does, not_ = ("falls", "rise") if deletes_faster else ("rises", "fall")
+        sentence = (
+            f"Says little of this model: the score {does} faster by it than in random orders, but does not {not_} "
+            "faster, and one of the two happens by chance about one time in three."
+        )
     elif is_same:
         sentence = (
             f"Says little of this model: with random weights it stays much the same (rank correlation {last:.2f}), so "
             "it shows the sound more than what was learnt."
         )
     else:
-        what = " and ".join(word for word, holds in (("falls", deletes_faster), ("rises", inserts_faster)) if holds)
         sentence = (
-            f"Says something: the score {what} faster by it than in random orders, and with random weights it is "
-            f"another (rank correlation {last:.2f})."
+            "Says something: the score falls and rises faster by it than in random orders, and with random weights it "
+            f"is another (rank correlation {last:.2f})."
         )
-    return Verdict(bool((deletes_faster or inserts_faster) and not (is_same or is_flat)), sentence, *numbers)
+    says_something = deletes_faster and inserts_faster and not (is_same or is_flat)
+    return Verdict(bool(says_something), sentence, *numbers)
