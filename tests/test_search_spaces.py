@@ -18,7 +18,7 @@ from hf_audio.searching import plots
 from hf_audio.searching.space import Space
 from hf_audio.searching.space_file import read_space
 from hf_audio.searching.study import Study
-from hf_audio.searching.trials import Trial, best_of
+from hf_audio.searching.trials import Trial, always_fail, best_of
 
 ROOT = Path(__file__).parents[1]
 EITHER = "kind:\n  either:\n    plain: {}\n    focal: {loss: focal, focal_gamma: {low: 0.5, high: 4}}\n"
@@ -293,3 +293,11 @@ def test_a_torn_or_repeated_line_of_a_trial_is_no_score(tmp_path):
             file.write('ores": {"accuracy": 1}}\n')
         assert [(number, said["step"]) for number, said in process.new_scores()] == [(2, 6)]
     assert process.poll() is not None, "its standard input was closed"
+
+
+def test_trials_that_fail_for_one_reason_end_a_search_that_has_no_score():
+    failed = [Trial(number, "failed", (), {}) for number in range(5)]
+    alike = [f"The window of 3 s is longer than every clip ({number:05}.log)" for number in range(5)]
+    assert always_fail(failed, alike) and not always_fail(failed[:4], alike[:4])
+    assert not always_fail(failed, [*alike[:4], "another reason (00004.log)"])
+    assert not always_fail([*failed, Trial(5, "complete", (0.5,), {})], alike)

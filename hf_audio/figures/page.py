@@ -46,13 +46,11 @@ class Table:
     Attributes:
         heads, rows: what it shows.
         tagged: whether rows can be chosen by their tags.
-        least: the heading of numbers from 0 to 1 of which a least one can be asked for too.
     """
 
     heads: Sequence[str]
     rows: Sequence[Row]
     tagged: bool = False
-    least: str = ""
 
     @property
     def tags(self) -> list[tuple[str, int]]:

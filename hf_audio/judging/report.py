@@ -120,6 +120,7 @@ def judge(
         of_model = {key: (by_name or {}).get(name) for key, by_name in given.items()}
         facts[name] = model_facts(one, asked, aggregation=aggregation, **of_model)
     settings = {"aggregation": aggregation, **asked.drawn._asdict()}
+    settings["num_draws_of_parts"] = asked.drawn.for_parts().num_draws  # of slices and durations
     report = {
         "data": {**public_value(data or {}), **_data_facts(clips[0], split)},
         "settings": settings | ({"thresholds": thresholds} if labels.is_multi_label else {}),

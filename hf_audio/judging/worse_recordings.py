@@ -17,13 +17,14 @@ from hf_audio.data.index.columns import spread_over
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.data.recordings.in_turn import reading_order, recordings_in_turn
 from hf_audio.data.recordings.reasons import AudioError
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, one_line
 from hf_audio.judging.aggregation import clip_probabilities
 from hf_audio.judging.evaluation_data import EvaluationData
 from hf_audio.judging.judged_clips import JudgedClips
 from hf_audio.judging.robustness import Recorded, robustness
 from hf_audio.judging.scoring import ScoredModel
 from hf_audio.predictor import Predictor
+from hf_audio.terminal import show
 
 
 def robustness_of(
@@ -80,17 +81,20 @@ def robustness_of(
 
 
 def _recorded(predictor: Predictor, clips: pa.Table, judged: JudgedClips, token: str | None) -> Iterator[Recorded]:
-    """The clips with their sound at the model's rate; those that are silent or broken are left out."""
+    """The clips with their sound at the model's rate; those that are silent or broken are left out, which is said."""
     row_of = dict(zip(clips["clip_id"].to_pylist(), clips["judged row"].to_pylist(), strict=True))
     ordered = clips.drop(["judged row"]).take(pa.array(reading_order(clips)))
-    rate, stereo = predictor.sample_rate, predictor.is_stereo
+    rate, stereo, left_out = predictor.sample_rate, predictor.is_stereo, []
     with tempfile.TemporaryDirectory() as scratch:
         for its, source in recordings_in_turn(ordered, token, Path(scratch)):
             for clip in its:
-                if isinstance(source, AudioError):
-                    continue
                 try:
+                    if isinstance(source, AudioError):
+                        raise source
                     sound = read_audio(source, rate, clip.start_s, clip.end_s, stereo=stereo)
-                except AudioError:
+                except AudioError as error:
+                    left_out.append(f"{clip.clip_id} ({one_line(error)})")
                     continue
                 yield Recorded(clip.clip_id, clip.group, judged.targets[row_of[clip.clip_id]], sound, rate)
+    if left_out:
+        show(f"Not heard in worse states: {len(left_out):,} recordings, the first {left_out[0]}")

@@ -25,7 +25,7 @@ from hf_audio.searching.objectives import score_while_training, values_of
 from hf_audio.searching.plan import Plan, PlannedRun
 from hf_audio.searching.study import Study
 from hf_audio.searching.trial_process import TrialProcess, share_of_machine
-from hf_audio.searching.trials import Trial, best_of
+from hf_audio.searching.trials import Trial, always_fail, best_of
 from hf_audio.terminal import show
 
 POLL_S = 0.2
@@ -68,7 +68,7 @@ class Search:
     ) -> None:
         self.plan, self.study, self.num_trials, self.num_jobs = plan, study, num_trials, num_jobs
         self._ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-        self._told, self._swept = told, set[int]()
+        self._told, self._swept, self._failures = told, set[int](), list[str]()
         (plan.folder / "trials").mkdir(parents=True, exist_ok=True)
         self.place = self._named_place()
         self._claim_study()
@@ -111,9 +111,9 @@ class Search:
         return running
 
     def _new(self) -> Trial | None:
-        num_tried = sum(one.is_tried for one in self.study.trials())
+        trials = self.study.trials()
         is_late = self._ends_s is not None and time.monotonic() > self._ends_s
-        if is_late or num_tried >= self.num_trials:
+        if is_late or sum(one.is_tried for one in trials) >= self.num_trials or always_fail(trials, self._failures):
             return None
         trial = self.study.ask()
         if trial is not None:
@@ -172,6 +172,7 @@ class Search:
                 show(f"Trial {trial.number}: pruned")
             except InputError as error:
                 self.study.fail(trial.number, str(error))
+                self._failures.append(str(error))
                 show(f"Trial {trial.number}: failed: {error}")
             else:
                 self.study.complete(trial.number, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from hf_audio.searching.space import Params
 
 REPEATS, REASON, LOST = "repeats", "reason", "lost"  # facts of trials: the number of an equal one; why one failed
+
+MAX_FAILURES = 5  # for one reason, before anything has a score
+LOG_NAME = re.compile(r" \(\d+\.log\)$")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,12 @@ def key_of(params: Mapping[str, Any]) -> tuple:
 
 def _rounded(value: Any) -> Any:
     return float(f"{value:.12g}") if isinstance(value, float) else value
+
+
+def always_fail(trials: Sequence[Trial], reasons: Sequence[str]) -> bool:
+    """Whether no trial has a score and those that failed just now all did for one reason, as others then would too."""
+    has_scores = any(one.state in ("complete", "pruned") for one in trials)
+    return not has_scores and len(reasons) >= MAX_FAILURES and len({LOG_NAME.sub("", one) for one in reasons}) == 1
 
 
 def best_of(trials: Sequence[Trial], maximized: Sequence[bool]) -> list[Trial]:
