@@ -11,6 +11,7 @@ something else: a kill, two ranks, a library that must not be there. What is imp
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -202,8 +203,11 @@ def main() -> None:
     """What `Forks` starts: descriptor of its channel, a JSON list of what must not be there, modules."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     sys.modules |= dict.fromkeys(json.loads(sys.argv[2]))
+    gc.disable()
     for name in sys.argv[3:]:
         importlib.import_module(name)
+    gc.freeze()  # no fork's collector goes through what was imported, or copies its pages by that
+    gc.enable()
     program = next_program(channel)
     if program is not None:
         run_here(program)
