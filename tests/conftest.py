@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 from forks import Forks
@@ -49,6 +50,12 @@ LONGEST = {
         *("resuming_training", "feature_resuming", "general_midi", "classical_training", "push"),
     )
 }
+
+
+# One server forks the workers of all files: it imports what any of them needs, whichever file comes first
+WORKERS_IMPORT = ("hf_audio.audit.workers", "hf_audio.data.building.gathering", "hf_audio.kinds._kaldi_fbank")
+_set_preload = forkserver.set_forkserver_preload
+forkserver.set_forkserver_preload = lambda modules: _set_preload([*WORKERS_IMPORT, *modules])
 
 
 def pytest_configure(config: pytest.Config) -> None:
