@@ -141,6 +141,6 @@ def test_two_steps_of_its_demo(recipe, midi, hub, draws, monkeypatch, tmp_path, 
     has_plots = draws("general_midi")
     run(recipe, argv, monkeypatch, tmp_path)
     check(tmp_path, content["VALUES"], has_plots)
-    assert not hub.log.requests, "it needs no network"
     if recipe.stem == "ast_irmas":  # `make demo`
+        assert not hub.log.requests, "it needs no network"
         assert json.loads((tmp_path / "run" / "report.json").read_text())["task"]["labels"] == list(INSTRUMENTS)
