@@ -1,4 +1,4 @@
-"""The files of docs/templates work as they are: the corpus is read, the network trained and published, the loss taken."""
+"""The files of docs/templates work as they are: a corpus is read, a network trained and published, a loss computed."""
 
 from __future__ import annotations
 

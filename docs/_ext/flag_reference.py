@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from transformers import TrainingArguments
 
-from hf_audio.config import ClassicalConfig, DataConfig, PretrainingConfig, ShareConfig
+from hf_audio.config import ClassicalConfig, PretrainingConfig, ShareConfig
 from hf_audio.markdown import Markdown, code, escaped, table
 from hf_audio.parsing import GROUPS, HELP
 from hf_audio.training.argument_roles import REFUSED_ARGUMENTS
@@ -20,7 +20,6 @@ from hf_audio.training.arguments import training_defaults
 NOT_OF_ALL = {
     PretrainingConfig: "Only recipes that pretrain have these.",
     ClassicalConfig: "Recipes of classical models have these in place of those of model, loss and augmentation.",
-    DataConfig: "What `hf-audio build` has beside corpus, split, features and mixtures.",
     ShareConfig: "Only sharing recordings has these: `hf-audio push`, `scripts/push_corpus.py`.",
 }
 OF_TRANSFORMERS = (

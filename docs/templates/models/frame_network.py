@@ -6,6 +6,8 @@ timm and its neighbors by relative import, nothing else.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForAudioClassification
@@ -40,8 +42,7 @@ class FrameNetwork(AudioClassifier):
         super().__init__(config)
         sizes = [config.num_channels] + [config.hidden_size] * config.num_layers
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, kernel_size=3, stride=(1, 2), padding=1)
-            for before, after in zip(sizes[:-1], sizes[1:], strict=True)
+            nn.Conv2d(before, after, kernel_size=3, stride=(1, 2), padding=1) for before, after in pairwise(sizes)
         )
         self.add_head(config.hidden_size)  # the last line: makes the head and initializes all weights
 
