@@ -32,7 +32,7 @@ benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
 	$(VENV)/bin/python scripts/benchmark_extractors.py
 	$(VENV)/bin/python scripts/benchmark_training.py
 
-compatibility: $(VENV)/installed  ## run every card's code in the releases of transformers that README promises
+compatibility: $(VENV)/installed  ## run every card's code in the releases of transformers that docs/using.md names
 	$(VENV)/bin/python tests/compatibility.py
 
 $(VENV)/installed: setup.cfg pyproject.toml
