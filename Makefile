@@ -6,7 +6,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help demo test lint peer-tests benchmark compatibility clean
+.PHONY: help demo test lint docs peer-tests benchmark compatibility clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,9 @@ test: lint  ## check the style, then run all tests
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+docs: $(VENV)/installed  ## build the site of docs/ into site/; a broken link or any other warning is an error
+	$(VENV)/bin/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs site
 
 peer-tests: $(VENV)/installed  ## transformers' own common tests, from the package index, on our models and extractors
 	$(VENV)/bin/python scripts/peer_tests.py
@@ -40,4 +43,4 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 clean:  ## remove the environment and what runs left behind
-	rm -rf $(VENV) .compatibility runs corpora build *.egg-info
+	rm -rf $(VENV) .compatibility site runs corpora build *.egg-info
