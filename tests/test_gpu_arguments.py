@@ -65,7 +65,7 @@ def test_the_cpu_of_a_machine_with_a_gpu_keeps_none_of_its_defaults(gpu):
     assert not recipe.training.bf16 and recipe.training.dataloader_num_workers == 0
 
 
-def defaults_of_a_gpu(use_cpu: bool = False) -> dict:
+def defaults_of_a_gpu(use_cpu: bool = False, model: str | None = None) -> dict:
     return {**training_defaults(), "dataloader_num_workers": 8}
 
 
