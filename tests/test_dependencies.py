@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 BEHIND_ANOTHER = {
     *("tensorboard", "trackio", "wandb", "safetensors", "numba", "pretty-midi"),
     *("python-multipart", "httptools"),
-    *("furo", "myst-parser"),  # docs/conf.py names them
+    *("furo", "myst-parser", "myst-nb"),  # docs/conf.py names them
 }
 OF_TESTS = {"parameterized", "pytest-timeout", "pytest-xdist", "ruff"}  # transformers' tests import the first
 
