@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from hf_audio.analysis.evaluation import Trained
+    from hf_audio.analysis.report import Report
     from hf_audio.augment import BeforeFeatures, Compose
     from hf_audio.classical_models import TrainedClassifiers
     from hf_audio.training import AudioTrainer, Objective
@@ -218,7 +219,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 
-def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
+def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
     """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder.
 
     Of a trial of a search validation alone is scored, and nothing else is looked at.
