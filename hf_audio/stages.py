@@ -255,7 +255,12 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
     folder, model_id, license = recipe.run_folder, _published_id(recipe), recipe.hub.license
     write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=license)
     if model_id is None:
-        show(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.")
+        how = (
+            f'hf_audio.push_model("{folder}", "USER/NAME")'
+            if recipe.made_in_python
+            else "The same command with --push_to_hub"
+        )
+        show(f"Model, report and card: {folder}. {how} publishes them.")
     else:
         _push(recipe, model_id)
 

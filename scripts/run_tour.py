@@ -72,6 +72,8 @@ def executed(values: Mapping[str, str], env: Mapping[str, str] | None = None) ->
             record_timing=False,
             coalesce_streams=True,
         )
+        client.create_kernel_manager()
+        client.km.transport = "ipc"  # what cells show goes over no port that others could listen to
         try:
             client.execute(env=_environment(env or os.environ, folder))
         except CellExecutionError as error:
