@@ -39,7 +39,7 @@ def test_what_cannot_be_or_would_not_act_is_an_error(settings, said):
 def test_an_evaluation_refuses_what_would_do_nothing_before_models_are_loaded(tiny_folders):
     features = tiny_folders["single_label_classification"]
     for models, settings, said in (
-        ("nowhere", {"window_s": 1.0}, "window_s is for recordings"),
+        ("nowhere", {"window_s": 1.0}, "window_s would do nothing here: it is for recordings"),
         ("nowhere", {"agregation": "max"}, "did you mean 'aggregation'"),
         (["a", "b"], {"revision": "main"}, "revision is of one model"),
     ):
