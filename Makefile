@@ -46,4 +46,4 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 clean:  ## remove the environment and what runs left behind
-	rm -rf $(VENV) .compatibility site runs corpora build *.egg-info
+	rm -rf $(VENV) .compatibility site jupyter_execute runs corpora build *.egg-info

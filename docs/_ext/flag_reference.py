@@ -55,7 +55,7 @@ def _section(group: type, title: str, words: str, without: Collection[str] = ())
             flag(field.name),
             type_words(type_of[field.name]),
             _default(own.get(field.name, _value(field))),
-            prose(HELP.get(field.name) or field.metadata.get("help", "").replace("%%", "%")),
+            prose((HELP.get(field.name) or field.metadata.get("help", "")).replace("%%", "%")),
         )
         for field in fields
     ]
