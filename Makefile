@@ -6,7 +6,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help demo test lint peer-tests benchmark compatibility clean
+.PHONY: help demo tour test lint docs peer-tests benchmark compatibility clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,12 +14,18 @@ help:  ## this list
 demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate, write report and model: runs/ast_irmas_demo
 	$(VENV)/bin/accelerate launch recipes/ast_irmas.py --demo
 
+tour: $(VENV)/installed  ## run docs/tour.ipynb from start to end and keep what it shows: under 5 minutes
+	$(VENV)/bin/python scripts/run_tour.py
+
 test: lint  ## check the style, then run all tests
 	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+docs: $(VENV)/installed  ## build the site of docs/ into site/; a broken link or any other warning is an error
+	$(VENV)/bin/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs site
 
 peer-tests: $(VENV)/installed  ## transformers' own common tests, from the package index, on our models and extractors
 	$(VENV)/bin/python scripts/peer_tests.py
@@ -29,7 +35,7 @@ benchmark: $(VENV)/installed  ## measure against the stock way, on this machine
 	$(VENV)/bin/python scripts/benchmark_extractors.py
 	$(VENV)/bin/python scripts/benchmark_training.py
 
-compatibility: $(VENV)/installed  ## run every card's code in the releases of transformers that README promises
+compatibility: $(VENV)/installed  ## run every card's code in the releases of transformers that docs/using.md names
 	$(VENV)/bin/python tests/compatibility.py
 
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -40,4 +46,4 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 clean:  ## remove the environment and what runs left behind
-	rm -rf $(VENV) .compatibility runs corpora build *.egg-info
+	rm -rf $(VENV) .compatibility site jupyter_execute runs corpora build *.egg-info

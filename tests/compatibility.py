@@ -1,4 +1,4 @@
-"""Every card's code, word for word, in environments of the releases of transformers that README promises.
+"""Every card's code, word for word, in environments of the releases of transformers that docs/using.md names.
 
     python tests/compatibility.py                    the oldest one, 4.57, the last that forgot functions, the newest
     python tests/compatibility.py 4.57.6             one of them

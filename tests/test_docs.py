@@ -1,4 +1,4 @@
-"""What pages tell people to run is there: recipes, scripts, their flags, and the modules that CONTRIBUTING names."""
+"""What pages tell people to run is there: recipes, scripts, their flags, and the modules of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_flags_that_are_named_are_there(page):
     assert [flag for flag in sorted(flags) if flag[2:] not in known and f'"{flag}"' not in code] == []
 
 
-def test_the_modules_that_contributing_names_are_where_it_says():
-    rows = re.findall(r"^\| `([\w/]+)/` \|(.*)", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+def test_the_modules_that_the_architecture_names_are_where_it_says():
+    rows = re.findall(r"^\| `([\w/]+)/` \|(.*)", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
     assert len(rows) > 10
     for folder, told in rows:
         places = [ROOT / "hf_audio" / folder, ROOT / "hf_audio"]

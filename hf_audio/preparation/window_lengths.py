@@ -57,11 +57,11 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
     if not lengths and not is_file(training).all():
         raise InputError(
             "None of the training recordings that were looked at holds sound that can be read: rows that hold "
-            "paths alone have none, and the formats are in README.md"
+            "paths alone have none, and docs/own_data.md lists the formats"
         )
     if not lengths:
         raise InputError(
-            f"None of the {len(training)} training files can be read as audio; see the formats in README.md"
+            f"None of the {len(training)} training files can be read as audio; docs/own_data.md lists the formats"
         )
     window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
     logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
@@ -102,5 +102,5 @@ def longest_clip_s(clips: pa.Table) -> float:
     require_files(clips, "--window_s 0, which is the longest clip, needs")
     longest_s = float(measured_by_headers(clips, NUM_PROBING_THREADS).seconds.max())
     if not longest_s:
-        raise InputError(f"None of the {len(clips)} files can be read as audio; see the formats in README.md")
+        raise InputError(f"None of the {len(clips)} files can be read as audio; docs/own_data.md lists the formats")
     return math.ceil(100 * round(longest_s, 6)) / 100
