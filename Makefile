@@ -6,13 +6,16 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help demo test lint docs peer-tests benchmark compatibility clean
+.PHONY: help demo tour test lint docs peer-tests benchmark compatibility clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate, write report and model: runs/ast_irmas_demo
 	$(VENV)/bin/accelerate launch recipes/ast_irmas.py --demo
+
+tour: $(VENV)/installed  ## run docs/tour.ipynb from start to end and keep what it shows: under 5 minutes
+	$(VENV)/bin/python scripts/run_tour.py
 
 test: lint  ## check the style, then run all tests
 	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder

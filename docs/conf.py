@@ -14,7 +14,7 @@ author = "The hf_audio authors"
 release = hf_audio.__version__
 
 extensions = [
-    "myst_parser",  # pages are the Markdown that a forge shows too
+    "myst_nb",  # pages are the Markdown and the notebook that a forge shows too
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "built_text",
@@ -31,6 +31,7 @@ default_role = "code"  # docstrings write names between single backticks
 # Links like data.md#splits are checked against the headings, named as forges name them.
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
+nb_execution_mode = "off"  # a notebook is shown as it was run last
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

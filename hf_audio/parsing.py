@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -68,8 +69,30 @@ HELP = {
 }
 
 
+def make_recipe(**settings: Any) -> Recipe:
+    """The settings of one run from Python: keywords are the names of flags, and no command line is read.
+
+        recipe = hf_audio.make_recipe(output_dir="runs/mine", data_dir="recordings", model="cnn", num_train_epochs=20)
+
+    Values of another recipe can be among them: `make_recipe(**{**VALUES, "output_dir": "runs/mine"})`.
+
+    Raises:
+        InputError: no output_dir; an unknown name (names the nearest), a value of the wrong kind, or one that would
+            do nothing.
+    """
+    if not settings.get("output_dir"):
+        raise InputError('A run needs a folder of its own: give make_recipe an output_dir, e.g. "runs/mine"')
+    paths = {name: os.fspath(value) for name, value in settings.items() if isinstance(value, os.PathLike)}
+    return parse_recipe({}, argv=[], asked=settings | paths)
+
+
 def parse_recipe(
-    values: Mapping[str, Any], demo: Mapping[str, Any] | None = None, doc: str = "", argv: list[str] | None = None
+    values: Mapping[str, Any],
+    demo: Mapping[str, Any] | None = None,
+    doc: str = "",
+    argv: list[str] | None = None,
+    *,
+    asked: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The settings of one run.
 
@@ -79,13 +102,14 @@ def parse_recipe(
         demo: values that `--demo` lays over them; None where a recipe has no demo.
         doc: the recipe's docstring, shown by `--help`.
         argv: the command line without the program; None takes sys.argv.
+        asked: what a program asks for, see `make_recipe`.
 
     Raises:
         InputError: an unknown key or flag (names the nearest), or a value of the wrong kind.
     """
     require_working_torchaudio()
     argv = sys.argv[1:] if argv is None else argv
-    kinds = (*_groups_of(values), TrainingArguments)
+    kinds = (*_groups_of({**values, **(asked or {})}), TrainingArguments)
     parser = _parser(doc, kinds)
     parser.shown = COMMON_FLAGS.union(values) - ({"demo"} if demo is None else set())
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
@@ -97,14 +121,15 @@ def parse_recipe(
     own = vars(_parse(parser, layers, []))
     written = _read_config(chosen.config) if chosen.config else {}
     layers |= {f"--config {chosen.config}": written} if written else {}
+    layers |= {"make_recipe": asked} if asked else {}
     namespace = _parse(parser, layers, argv)
     # the device and the model decide what else is the default
     layers["the project's defaults"] = training_defaults(namespace.use_cpu, getattr(namespace, "model", None))
     namespace = _parse(parser, layers, argv)
     typed = _typed(parser, argv)
-    for name, value in fit_workers(vars(namespace), {*values, *written, *typed}).items():
+    for name, value in fit_workers(vars(namespace), {*values, *written, *(asked or ()), *typed}).items():
         setattr(namespace, name, value)
-    given = frozenset({*written, *typed})
+    given = frozenset({*written, *(asked or ()), *typed})
     _check(namespace, given)
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
@@ -126,6 +151,7 @@ def parse_recipe(
         token=token,
         chosen={name: value for name, value in differing.items() if name != "hub_token"},
         given=given,
+        made_in_python=asked is not None,
         **_known_of_dataset(found[CorpusConfig].dataset),
     )
 

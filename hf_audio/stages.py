@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from hf_audio.analysis.evaluation import Trained
+    from hf_audio.analysis.report import Report
     from hf_audio.augment import BeforeFeatures, Compose
     from hf_audio.classical_models import TrainedClassifiers
     from hf_audio.training import AudioTrainer, Objective
@@ -218,7 +219,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
     return trained if state.is_main_process else load_run(folder, VectorReader(features, network))
 
 
-def evaluate_run(recipe: Recipe, trained: Trained) -> dict[str, Any]:
+def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
     """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder.
 
     Of a trial of a search validation alone is scored, and nothing else is looked at.
@@ -254,7 +255,12 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
     folder, model_id, license = recipe.run_folder, _published_id(recipe), recipe.hub.license
     write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=license)
     if model_id is None:
-        show(f"Model, report and card: {folder}. The same command with --push_to_hub publishes them.")
+        how = (
+            f'hf_audio.push_model("{folder}", "USER/NAME")'
+            if recipe.made_in_python
+            else "The same command with --push_to_hub"
+        )
+        show(f"Model, report and card: {folder}. {how} publishes them.")
     else:
         _push(recipe, model_id)
 

@@ -16,6 +16,7 @@ LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
         *("ranks", "starter", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
+        "html_parts",
     },
     {"kinds"},
     {"data", "metrics"},

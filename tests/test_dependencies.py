@@ -14,11 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Used without an import: transformers writes TensorBoard's and safetensors' files and reports to trackio and W&B,
 # librosa compiles with numba (older ones do not fit numpy 2), pretty_midi's SoundFont is read from its folder, and
-# starlette takes forms apart with python-multipart, uvicorn heads by httptools.
+# starlette takes forms apart with python-multipart, uvicorn heads by httptools, nbclient runs cells in ipykernel.
 BEHIND_ANOTHER = {
     *("tensorboard", "trackio", "wandb", "safetensors", "numba", "pretty-midi"),
-    *("python-multipart", "httptools"),
-    *("furo", "myst-parser"),  # docs/conf.py names them
+    *("python-multipart", "httptools", "ipykernel"),
+    *("furo", "myst-parser", "myst-nb"),  # docs/conf.py names them
 }
 OF_TESTS = {"parameterized", "pytest-timeout", "pytest-xdist", "ruff"}  # transformers' tests import the first
 

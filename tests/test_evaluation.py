@@ -17,9 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from training_run import build_tiny_features, tiny_model
 
+import hf_audio
 from hf_audio import baselines
 from hf_audio.analysis import evaluation
-from hf_audio.analysis.evaluation import evaluate_model, judge, summary
+from hf_audio.analysis.evaluation import evaluate_model, judge
 from hf_audio.baselines import linear_scores, prior_scores, window_statistics
 from hf_audio.data.index.labels import MULTI_LABEL, SINGLE_LABEL, LabelSpace
 from hf_audio.data.loading.feature_collator import FeatureCollator, clip_key
@@ -228,7 +229,7 @@ def test_linear_row_without_a_training_window_of_a_class(feature_folders, monkey
 
 def test_summary_is_a_table_of_all_rows(run):
     *_, report = run
-    lines = summary(report).strip().splitlines()
+    lines = str(report).splitlines()
     assert lines[0].startswith("test split: 14 clips of 14 groups")
     main_metric = "f1_micro" if report["task"]["problem_type"] == MULTI_LABEL else "accuracy"
     for line, (name, title) in zip(lines[2:5], report["rows"].items(), strict=True):
@@ -236,6 +237,28 @@ def test_summary_is_a_table_of_all_rows(run):
         value = report["results"][name]["test"][main_metric]
         assert re.findall(r"[\d.]{5}", line)[0] == f"{value:.3f}"
     assert len({len(line) for line in lines[1:5]}) == 1, "columns are not aligned"
+
+
+def test_a_report_is_shown_as_tables_and_read_again(run):
+    *_, folder, report = run
+    table, classes = report.to_pandas(), report.per_class()
+    model = report["results"]["model"]["test"]
+    assert list(table.index) == list(report["rows"].values()) and table.iloc[0, 0] in model.values()
+    assert list(classes["clips"]) == [model["per_class"][name]["support"] for name in classes.index]
+    html = report._repr_html_()
+    assert html.count("<tr>") == 4 and "class-prior baseline" in html
+    assert hf_audio.read_report(folder) == report
+    clips = hf_audio.clip_table(folder).sort_values("loss")
+    assert clips[clips["split"] == "test"]["is_right"].mean() == pytest.approx(model["accuracy"])
+
+
+def test_features_are_shown_as_tables_and_plots(run):
+    _, features, *_ = run
+    assert repr(features) == "FeatureDataset(tiny: fbank, 3 classes, windows of 0.4 s; clips: train 42, " + (
+        "validation 14, test 14)"
+    )
+    assert features._repr_html_().count("<tr>") == 1 + len(features.labels) + 3
+    assert hf_audio.plot_windows(features)._repr_png_().startswith(b"\x89PNG")
 
 
 def without(features, split: str):

@@ -247,6 +247,19 @@ def test_tables_json_and_images(tagger, tmp_path):
     gone = tagger(io.BytesIO((tmp_path / "<b>&.wav").read_bytes()))
     gone.recording.source.close()
     assert "no longer there" in gone._repr_html_()
+    shown = hf_audio.player(tmp_path / "<b>&.wav")._repr_html_()
+    assert "<audio controls" in shown and "&lt;b&gt;&amp;.wav" in shown and str(tmp_path) not in shown
+
+
+def test_embeddings_are_what_the_classifier_is_given(tagger, tmp_path):
+    path = write_sound(tmp_path / "a.wav", 3.1)
+    found, prepared = tagger.embed(path), tagger.prepared(path)
+    wanted = tagger.predictor.embed(prepared.inputs).float().cpu().numpy()
+    np.testing.assert_allclose(found.values, wanted, atol=1e-5)
+    assert list(found.to_pandas()) == ["file", "start_s", "end_s", "embedding"]
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    with pytest.raises(InputError, match=r"b\.wav cannot be tagged"):
+        tagger.embed(tmp_path / "b.wav")
 
 
 def test_many_small_parts_are_joined_and_stay_in_order():

@@ -14,7 +14,7 @@ HEADINGS = {
     "Recordings and labels": ("data", "corpora", "audit"),
     "Features": ("preparation", "kinds", "extractors"),
     "Models and training": ("models", "augment", "training", "classical_models", "losses"),
-    "Evaluation": ("analysis", "judging", "leakage", "label_quality"),
+    "Evaluation": ("analysis", "judging", "explaining", "leakage", "label_quality"),
     "Publishing": ("publishing",),
     "Errors": ("errors",),
 }

@@ -68,8 +68,7 @@ def draw_features(
         InputError: a streamed dataset, an unknown projection, a model that reads other features.
     """
     folder = Path(folder)
-    if any(not hasattr(rows, "select") for rows in features.splits.values()):
-        raise InputError(f"{features.source} is streamed; plots need all of it: load it without streaming")
+    _require_local(features)
     folder.mkdir(parents=True, exist_ok=True)
     statistics = None
     if model is None or features.kind.form is Form.VECTORS:
@@ -94,6 +93,24 @@ def draw_features(
         write_atomically(folder / name, png(figure))
     write_atomically(folder / "README.md", _page(features, {name: caption for name, (_, caption) in figures.items()}))
     return folder / "README.md"
+
+
+def plot_windows(features: FeatureDataset) -> Figure:
+    """A window of each class as it is stored, for a notebook: spectrograms, or of vectors their means over all windows.
+
+    Raises:
+        InputError: a streamed dataset, whose windows are not here.
+    """
+    _require_local(features)
+    if features.kind.form is Form.VECTORS:
+        statistics = window_statistics(features, "train", most=MAX_TRAINING_WINDOWS)[:2]
+        return drawn_means(*statistics, features.manifest)[0]
+    return drawn_windows(_one_window_a_class(features), features.manifest)[0]
+
+
+def _require_local(features: FeatureDataset) -> None:
+    if any(not hasattr(rows, "select") for rows in features.splits.values()):
+        raise InputError(f"{features.source} is streamed; plots need all of it: load it without streaming")
 
 
 Figures = dict[str, tuple[Figure, str]]

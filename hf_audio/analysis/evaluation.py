@@ -17,6 +17,7 @@ import pyarrow as pa
 from hf_audio import __version__
 from hf_audio.analysis.corpus_scores import corpus_note, scores_by_corpus
 from hf_audio.analysis.plots import write_plots
+from hf_audio.analysis.report import ROW_TITLES, Report
 from hf_audio.analysis.resampling import low_rates_note, resampling_facts
 from hf_audio.baselines import linear_scores, prior_scores
 from hf_audio.data.index.labels import LabelSpace
@@ -46,11 +47,6 @@ OUR_PROTOCOL = (
     "are left out of averages over classes."
 )
 APART = {True: "no group is in two splits", False: "no grouping of the recordings is known"}
-ROW_TITLES = {
-    "model": "this model",
-    "linear": "linear baseline (mean and standard deviation)",
-    "prior": "class-prior baseline",
-}
 
 
 class WindowScorer(Protocol):
@@ -82,12 +78,12 @@ def evaluate_model(
     recordings: Callable[[], pa.Table] | None = None,
     token: str | bool | None = None,
     searched_trials: int | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Scores a trained model on validation and test, and writes report.json, scores/, plots/ and
     training_data.parquet.
 
     Every process must call it, since all of them predict; the first one writes, prints the summary and returns the
-    report, the others wait for it and return an empty dict. Where the run folder holds the model, its config.json gets
+    report, the others wait for it and return an empty one. Where the run folder holds the model, its config.json gets
     the threshold and the windows, see `models/usage.py`.
 
     Window logits are averaged per clip. Multi-label decisions use the one threshold with the best micro F1 on
@@ -110,10 +106,10 @@ def evaluate_model(
         raise InputError(f"{features.source} has no validation and no test split: there is nothing to evaluate on")
     predictor = trained.predictor()
     windows = {split: predictor.window_scores(features, split) for split in splits}
-    report: dict[str, Any] = {}
+    report = Report()
     if process_state().is_main_process:
         facts, scores = trained.facts(), {split: one.clips() for split, one in windows.items()}
-        report = {
+        report |= {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": command,
             "evaluated_split": splits[-1],
@@ -131,7 +127,7 @@ def evaluate_model(
         about = pa.concat_tables([about_stored_clips(features, split) for split in splits])
         write_scores(Path(run_folder), windows, features.labels, threshold, splits[-1], about)
         report = _write_run(Path(run_folder), report, scores[splits[-1]], features)
-        show(summary(report))
+        show(f"\n{report}\n")
     wait_for_everyone()
     return report
 
@@ -160,27 +156,6 @@ def judge(scores: Mapping[str, ClipScores], labels: LabelSpace) -> dict[str, dic
         split: classification_metrics(probabilities[split], one.targets, labels, threshold)
         for split, one in scores.items()
     }
-
-
-def summary(report: Mapping[str, Any]) -> str:
-    """The report's main numbers as a small plain-text table, and its notes."""
-    split = report["evaluated_split"]
-    columns = main_metrics(report["task"]["problem_type"])
-    width = max(len(name) for name in ROW_TITLES.values())
-    counts = report["data"]["splits"][split]
-    lines = [
-        f"{split} split: {counts['num_clips']:,} clips of {counts['num_groups']:,} groups, windows averaged per clip",
-        " " * width + "".join(f"{METRIC_NAMES[column]:>10}" for column in columns),
-    ]
-    for name, title in ROW_TITLES.items():
-        row = report["results"][name][split]
-        lines.append(f"{title:<{width}}" + "".join(f"{_number(row[column]):>10}" for column in columns))
-    lines += [f"- {note}" for note in report["notes"]]
-    return "\n" + "\n".join(lines) + "\n"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _baseline_scores(features: FeatureDataset, scores: Mapping[str, ClipScores]) -> dict[str, dict[str, ClipScores]]:
@@ -262,7 +237,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, features: FeatureDataset) -> dict[str, Any]:
+def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, features: FeatureDataset) -> Report:
     """Draws and writes everything, report.json last, and returns the report as it was written."""
     labels, split = features.labels, report["evaluated_split"]
     result = report["results"]["model"][split]
@@ -283,7 +258,7 @@ def _write_run(folder: Path, report: dict[str, Any], scores: ClipScores, feature
     write_training_data(folder, features)
     text = json.dumps(_finite(report), indent=1, allow_nan=False, ensure_ascii=False, default=str)
     write_published(folder / "report.json", text + "\n")
-    return json.loads(text)
+    return Report(json.loads(text))
 
 
 def _finite(value: Any) -> Any:

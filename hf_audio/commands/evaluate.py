@@ -156,6 +156,7 @@ def _check_new(folder: Path) -> Path:
 
 def _show(found: Evaluation) -> None:
     """The main numbers, with intervals."""
+    from hf_audio.judging.page_cells import interval_text
     from hf_audio.markdown import table
     from hf_audio.metrics import METRIC_NAMES, main_metrics
     from hf_audio.terminal import show
@@ -167,22 +168,14 @@ def _show(found: Evaluation) -> None:
         f"{facts['drawn_by']}"
     )
     names = main_metrics(facts["problem_type"])
-    rows = [[name, *(_interval(one["metrics"].get(metric)) for metric in names)] for name, one in models.items()]
+    rows = [[name, *(interval_text(one["metrics"].get(metric)) for metric in names)] for name, one in models.items()]
     show(table(["", *(METRIC_NAMES[name] for name in names)], rows))
     if len(models) == 1:
         (only,) = models.values()
         rows = [
-            [name, its["support"], *(_interval(its.get(key)) for key in OF_CLASSES)]
+            [name, its["support"], *(interval_text(its.get(key)) for key in OF_CLASSES)]
             for name, its in only["per_class"].items()
         ]
         show(table(["class", "clips", *(name.replace("_", " ") for name in OF_CLASSES)], rows))
     for note in report["notes"]:
         show(f"- {note}")
-
-
-def _interval(found: Any) -> str:
-    if found is None or found["value"] is None:
-        return "–"
-    if found["low"] is None or found["high"] is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"

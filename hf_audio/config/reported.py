@@ -16,6 +16,7 @@ from hf_audio.config.data import SEVERAL
 from hf_audio.config.model import ClassicalConfig, PretrainingConfig
 from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS, HubConfig, Recipe, RunConfig
 from hf_audio.config.setting import HUB_OR_PATH, NAMES, PATH
+from hf_audio.markdown import python_literal
 from hf_audio.privacy import last_name, public_name, public_value
 
 GROUPS = (*RECORDING_GROUPS.values(), *NETWORK_GROUPS.values(), PretrainingConfig, ClassicalConfig)
@@ -63,11 +64,14 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def reported_command(recipe: Recipe, program: str) -> str:
-    """The command line that repeats a run: its recipe, and those flags whose values are not the recipe's own.
+    """What repeats a run: a command line of its recipe and those flags whose values are not the recipe's own, or where
+    the recipe was made in Python, that call.
 
     Args:
         program: path of the recipe.
     """
+    if recipe.made_in_python:
+        return _reported_call(recipe)
     script = Path(program).name
     script = script if re.fullmatch(r"[\w-]+\.py", script) else "RECIPE.py"
     words = ["accelerate", "launch", f"recipes/{script}"]
@@ -75,6 +79,12 @@ def reported_command(recipe: Recipe, program: str) -> str:
         if recipe.chosen.get(name) is not None:
             words += [f"--{name}", *_words(_reported(name, recipe.chosen[name]))]
     return shlex.join(words)
+
+
+def _reported_call(recipe: Recipe) -> str:
+    chosen = {name: recipe.chosen[name] for name in REPORTED_FLAGS if recipe.chosen.get(name) is not None}
+    settings = (f"{name}={python_literal(_reported(name, value))}" for name, value in chosen.items())
+    return f"hf_audio.make_recipe({', '.join(settings)})"
 
 
 def _reported(name: str, value: Any) -> Any:

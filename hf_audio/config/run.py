@@ -118,6 +118,7 @@ class Recipe:
     token: str | None = field(default=None, repr=False)
     chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own
     given: frozenset[str] = frozenset()  # the flags that the user gave, whatever their values
+    made_in_python: bool = False  # by make_recipe, not from a command line
     # Whether --dataset holds features that were built already; of one on the Hub prepare_features finds it out.
     stored_features: bool = False
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hf_audio.explaining.explanations import ExplainedWindow, Explanation
 from hf_audio.explaining.methods import Relevance
-from hf_audio.figures.figures import BLUE, GREY, ORANGE, new_figure, short_name
+from hf_audio.figures.figures import BLUE, GREY, ORANGE, ShownFigure, new_figure, short_name
 from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 LEFT, RIGHT = 0.07, 0.99  # of the time axis in a plot's width
@@ -21,7 +21,7 @@ NUM_TICKS = 5
 
 def drawn_window(one: ExplainedWindow, sample_rate: int, found: Relevance | None) -> Figure:
     """The spectrogram of a window, and over it what a method found, with the time axis from LEFT to RIGHT."""
-    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="white")
+    figure = ShownFigure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="white")
     axis = figure.add_axes((LEFT, 0.18, RIGHT - LEFT, 0.78))
     draw_window(axis, one, sample_rate, found)
     axis.set_xlabel("seconds", fontsize=8)
@@ -32,7 +32,7 @@ def drawn_explanation(explanation: Explanation) -> Figure:
     """All windows beside each other, and all methods below each other."""
     rows, columns = 1 + len(explanation.methods), len(explanation.windows)
     width, height = 0.8 + 4.8 * columns, 0.8 + 1.4 * rows
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = ShownFigure(figsize=(width, height), facecolor="white")
     margins = {"left": 0.9 / width, "right": 1 - 0.1 / width, "bottom": 0.5 / height, "top": 1 - 0.3 / height}
     axes = figure.subplots(rows, columns, squeeze=False, sharex="col", gridspec_kw={**margins, "hspace": 0.12})
     for one, column in zip(explanation.windows, axes.T, strict=True):

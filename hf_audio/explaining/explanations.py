@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_audio.errors import printable
+from hf_audio.errors import InputError, printable
 from hf_audio.explaining.chosen_windows import (
     ChosenWindow,
     Heard,
@@ -27,6 +29,9 @@ from hf_audio.privacy import public_name
 from hf_audio.tagging.settings import rule_of
 from hf_audio.tagging.sounds import Recording
 from hf_audio.tagging.tagger import Tagger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class ExplainedWindow:
     random: Curves | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Why a model says a class of a recording.
 
@@ -78,10 +83,34 @@ class Explanation:
     stages: list[Stage]
     settings: ExplainSettings
 
+    def __repr__(self) -> str:
+        windows = f"{len(self.windows)} of {len(self.said.starts_s)} windows"
+        said = f"{self.name}: {self.target}, score {self.score:.3f}; {windows}; {', '.join(self.methods)}"
+        return f"Explanation({printable(said)})"
+
     @property
     def methods(self) -> list[str]:
         """Names, in order."""
         return list(self.windows[0].found)
+
+    def figure(self) -> Figure:
+        """All windows beside each other, and all methods below each other; a notebook shows it."""
+        from hf_audio.explaining.drawing import drawn_explanation
+
+        return drawn_explanation(self)
+
+    def write(self, folder: str | Path) -> None:
+        """A page to look at and to listen to, the plot, the sounds and a report. Raises InputError: it is there."""
+        from hf_audio.explaining.results import write_explanation
+
+        if os.path.lexists(folder):
+            raise InputError(f"{folder} is there already: remove it, or give another folder")
+        write_explanation(self, Path(folder))
+
+    def _repr_png_(self) -> bytes:
+        from hf_audio.figures.figures import small_png
+
+        return small_png(self.figure())
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:

@@ -124,12 +124,6 @@ def inline_plot(png: bytes, text: str = "log-mel") -> Markup:
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(printable(text), b64encode(png).decode())
 
 
-def inline_player(sound: bytes, media_type: str) -> Markup:
-    """An element that plays the sound that it holds, the content of a file of e.g. "audio/mpeg"."""
-    address = f"data:{media_type};base64,{b64encode(sound).decode()}"
-    return Markup('<audio controls preload="none" src="{}"></audio>').format(address)
-
-
 def timed_plot(png: bytes, described: str, sounds: Sequence[tuple[str, bytes]], left: float, right: float) -> Markup:
     """A plot over time with players below it: a line follows what is played, and a click on the plot plays from there.
 

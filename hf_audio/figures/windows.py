@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from hf_audio.data.feature_format import shard_names
-from hf_audio.figures.figures import short_name
+from hf_audio.figures.figures import ShownFigure, short_name
 from hf_audio.kinds import Form, kind_of
 
 MAX_DRAWN_CLASSES = 60
@@ -99,7 +99,7 @@ def _train_shards(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
 def class_distribution(manifest: Mapping[str, Any]) -> Figure:
     """Clips of each class, one column of bars a split."""
     names, splits = manifest["label_names"], manifest["splits"]
-    figure = Figure(figsize=(2 + 2.5 * len(splits), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
+    figure = ShownFigure(figsize=(2 + 2.5 * len(splits), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for axis, (split, facts) in zip(axes, splits.items(), strict=True):
         bars = axis.barh(range(len(names)), [facts["label_counts"][name] for name in names], color="#3b6ea5")
@@ -120,7 +120,7 @@ def distributions_of_datasets(manifests: Mapping[str, Mapping[str, Any]]) -> Fig
         manifests: by the datasets' names, which have no class in common by necessity.
     """
     names = list(dict.fromkeys(name for manifest in manifests.values() for name in manifest["label_names"]))
-    figure = Figure(figsize=(2 + 2.5 * len(manifests), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
+    figure = ShownFigure(figsize=(2 + 2.5 * len(manifests), min(1.2 + 0.22 * len(names), 60)), layout="constrained")
     axes = figure.subplots(1, len(manifests), sharey=True, sharex=True, squeeze=False)[0]
     for axis, (title, manifest) in zip(axes, manifests.items(), strict=True):
         splits = manifest["splits"].values()
@@ -145,7 +145,7 @@ def windows_plot(windows: Mapping[str, np.ndarray], frame_s: float) -> Figure:
     """Log-mel features `[frames, bins]` by class, every `frame_s` seconds: time to the right, low tones below."""
     columns = min(5, max(1, len(windows)))
     rows = -(-len(windows) // columns) or 1
-    figure = Figure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")
+    figure = ShownFigure(figsize=(2.6 * columns, 1.9 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, (name, window) in zip(axes, windows.items(), strict=False):
         extent = (0, len(window) * frame_s, 0, window.shape[1])
@@ -162,7 +162,7 @@ def windows_plot(windows: Mapping[str, np.ndarray], frame_s: float) -> Figure:
 def means_plot(means: Mapping[str, np.ndarray], feature_groups: list[tuple[int, int, str]]) -> Figure:
     """Standardized vectors `[features]` by class: a line per class, blue below the mean of all, red above."""
     names = list(means)[:MAX_DRAWN_CLASSES]
-    figure = Figure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
+    figure = ShownFigure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
     axis = figure.subplots()
     values = np.stack([means[name] for name in names])
     colors = {"cmap": "RdBu_r", "vmin": -LARGEST_DEVIATION, "vmax": LARGEST_DEVIATION, "interpolation": "nearest"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hf_audio.data.index.columns import names_in
 from hf_audio.errors import InputError
+from hf_audio.html_parts import html_lines, html_table
 from hf_audio.judging.asking import Asked, check_judging, check_model
 from hf_audio.judging.calibrated_models import calibrate_model
 from hf_audio.judging.card import write_card
@@ -16,20 +18,27 @@ from hf_audio.judging.class_mapping import JOIN, GivenMap, read_given_map
 from hf_audio.judging.evaluation_data import VALIDATION, EvaluationData
 from hf_audio.judging.evaluation_report import judged_report, recordings_of, said_of
 from hf_audio.judging.judged_clips import JudgedClips
+from hf_audio.judging.page import write_page
+from hf_audio.judging.page_cells import interval_text
 from hf_audio.judging.playing import Recording
 from hf_audio.judging.protocols import protocol_named, require_protocol
 from hf_audio.judging.report import ready_for_json
 from hf_audio.judging.scoring import ScoredModel, load_model, score
 from hf_audio.judging.several_models import in_common, unique_names
-from hf_audio.judging.stored_judgments import read_judged
+from hf_audio.judging.stored_judgments import read_judged, write_judged
 from hf_audio.judging.training_data import check_training_data, training_overlap
 from hf_audio.judging.unknown_sounds import score_unknown, without_known
 from hf_audio.judging.worse_recordings import robustness_of
+from hf_audio.metrics import METRIC_NAMES, main_metrics
 from hf_audio.models.foreign_checkpoint import Checkpoint
 from hf_audio.predictor import Predictor
+from hf_audio.privacy import write_published
+
+if TYPE_CHECKING:
+    import pandas
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What was found.
 
@@ -50,6 +59,49 @@ class Evaluation:
     def as_json(self) -> str:
         """The report as a text."""
         return json.dumps(self.report, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each metric of each model: model, metric, value, and the interval's low and high."""
+        import pandas
+
+        rows = [
+            (model, name, *(found[key] for key in ("value", "low", "high")))
+            for model, its in self.report["models"].items()
+            for name, found in its["metrics"].items()
+            if found is not None
+        ]
+        return pandas.DataFrame(rows, columns=["model", "metric", "value", "low", "high"])
+
+    def write(self, folder: str | Path) -> Path:
+        """Writes what `hf-audio evaluate` writes: report.json, MODEL/scores/, and a page, whose path is returned.
+
+        Raises:
+            InputError: a report is there already, or the folder cannot be written.
+        """
+        folder = Path(folder)
+        if (folder / "report.json").exists():
+            raise InputError(f"{folder} holds a report already: remove it, or give another folder")
+        page = write_page(folder, self.report, self.recordings)
+        for one in self.models:
+            write_judged(folder / one.judged.name, one, self.split)
+        write_published(folder / "report.json", self.as_json())
+        return page
+
+    def __repr__(self) -> str:
+        return f"Evaluation({', '.join(self.report['models'])}: {self._title()})"
+
+    def _repr_html_(self) -> str:
+        metrics = main_metrics(self.report["data"]["problem_type"])
+        rows = [
+            [name, *(interval_text(its["metrics"].get(metric)) for metric in metrics)]
+            for name, its in self.report["models"].items()
+        ]
+        table = html_table(["", *(METRIC_NAMES[name] for name in metrics)], rows)
+        return html_lines(self._title(), table, *self.report["notes"])
+
+    def _title(self) -> str:
+        data, confidence = self.report["data"], self.report["settings"]["confidence"]
+        return f"{data['num_clips']:,} clips of {data['split']}, {confidence:.0%} intervals by {data['drawn_by']}"
 
     def write_cards(self, token: str | None = None) -> list[str]:
         """Puts the results into the models' cards; where these are."""

@@ -24,6 +24,15 @@ def interval_cell(interval: Mapping[str, Any]) -> Cell:
     return Cell(f"{interval['value']:.3f}{ends}", interval["value"])
 
 
+def interval_text(found: Mapping[str, Any] | None) -> str:
+    """A number and its interval on one line."""
+    if found is None or found["value"] is None:
+        return "–"
+    if found["low"] is None or found["high"] is None:
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"
+
+
 def number_cell(value: float | None, form: str = "{:.3f}") -> Cell:
     """A number alone."""
     return Cell("–" if value is None else form.format(value), value)

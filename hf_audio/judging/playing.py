@@ -11,7 +11,8 @@ import soundfile
 from markupsafe import Markup
 
 from hf_audio.data.recordings.audio import AudioError, read_audio
-from hf_audio.figures.page import inline_player, lines, player
+from hf_audio.figures.page import lines, player
+from hf_audio.html_parts import html_player
 
 MAX_EXCERPTS = 80  # of 10 s about 60 kB each, and a third more as text
 EXCERPT_S = 10.0
@@ -76,4 +77,4 @@ def _excerpt(recording: Recording) -> str:
         return ""
     content = io.BytesIO()
     soundfile.write(content, samples, SAMPLE_RATE, format="MP3")
-    return inline_player(content.getvalue(), "audio/mpeg")
+    return html_player(content.getvalue(), "audio/mpeg")

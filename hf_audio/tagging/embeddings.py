@@ -6,13 +6,14 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import one_line
 from hf_audio.files import atomic_file
 from hf_audio.tagging.formats import Format
@@ -21,7 +22,10 @@ from hf_audio.tagging.many import answered
 from hf_audio.tagging.results import InFile
 from hf_audio.tagging.settings import TagSettings, rule_of
 from hf_audio.tagging.sounds import Recording
-from hf_audio.tagging.tagger import Tagger
+from hf_audio.tagging.tagger import Tagger, unreadable
+
+if TYPE_CHECKING:
+    import pandas
 
 OF_NOTHING = {"file": pa.string(), "start_s": pa.float64(), "end_s": pa.float64(), "embedding": pa.list_(pa.float32())}
 ROWS_OF_A_GROUP = 10_000
@@ -40,6 +44,18 @@ class Embeddings(NamedTuple):
     starts_s: np.ndarray
     ends_s: np.ndarray
     values: np.ndarray
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each window: file, start_s, end_s, embedding; the columns of `hf-audio embed`."""
+        return _table(self).to_pandas()
+
+
+def embedding_of(tagger: Tagger, recording: Recording, settings: TagSettings) -> Embeddings:
+    """Embeddings of one recording. Raises InputError where it cannot be read."""
+    _, found = next(embedded(tagger, [recording], settings, num_threads=1))
+    if isinstance(found, str):
+        raise unreadable(recording, AudioError(found))
+    return found
 
 
 def embedded(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import os
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -17,9 +17,10 @@ from markupsafe import Markup
 from hf_audio.data.recordings.audio import read_audio
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError, printable
+from hf_audio.html_parts import html_lines, html_player
 from hf_audio.predictions import checked_sound
 from hf_audio.tagging.segments import Segment
-from hf_audio.tagging.sounds import Recording
+from hf_audio.tagging.sounds import Recording, recording_of
 
 PLAYED_S, PLAYED_HZ = 60.0, 22_050
 MAX_BARS, MAX_SEGMENTS = 10, 500
@@ -35,6 +36,28 @@ _LANE = Markup(
     '<tr><td>{}</td><td style="width:36em"><div style="position:relative;background:#eee;height:.9em">{}</div></td>'
     "</tr>"
 )
+
+
+class Player:
+    """A sound that a notebook shows as a player; see `player`."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+
+    def _repr_html_(self) -> str:
+        return html_lines(os.path.basename(self.recording.name), _player(self.recording))
+
+
+def player(sound: Any, sample_rate: int | None = None) -> Player:
+    """A player for a notebook, which keeps the first minute of the sound, as MP3.
+
+    Args:
+        sound, sample_rate: as of a tagger.
+
+    Raises:
+        InputError: what is no sound.
+    """
+    return Player(recording_of(sound, sample_rate))
 
 
 def image_of(recording: Recording, duration_s: float, scores: Mapping[str, float], segments: Sequence[Segment]) -> str:
@@ -84,9 +107,8 @@ def _player(recording: Recording) -> Markup:
     except (AudioError, InputError, ValueError):
         return Markup("<i>The sound is no longer there to be played.</i>")
     file = io.BytesIO()
-    soundfile.write(file, np.clip(sound, -1, 1), PLAYED_HZ, format="FLAC", subtype="PCM_16")
-    data = b64encode(file.getvalue()).decode()
-    return Markup('<audio controls preload="none" src="data:audio/flac;base64,{}"></audio>').format(data)
+    soundfile.write(file, np.clip(sound, -1, 1), PLAYED_HZ, format="MP3")  # a notebook keeps it: 6 kB a second
+    return html_player(file.getvalue(), "audio/mpeg")
 
 
 def _beginning(recording: Recording) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from hf_audio.tagging.sounds import Recording, recording_of
 from hf_audio.tagging.tags import Tags
 from hf_audio.terminal import named_logger
 from hf_audio.windows import SampleWindows, stretches
+
+if TYPE_CHECKING:
+    from hf_audio.tagging.embeddings import Embeddings
 
 logger = named_logger(__name__)
 MAX_PARTS = 32
@@ -172,6 +175,22 @@ class Tagger:
             return self.tags_of(recording, settings, np.concatenate(starts_s), np.concatenate(logits), end_s)
         except AudioError as error:
             raise unreadable(recording, error) from error
+
+    def embed(
+        self,
+        sound: Any,
+        sample_rate: int | None = None,
+        *,
+        window_s: float | None = None,
+        hop_s: float | None = None,
+    ) -> Embeddings:
+        """What the classifier is given of each window of a sound: vectors to search, cluster or train something on.
+
+        Arguments and errors are those of a call.
+        """
+        from hf_audio.tagging.embeddings import embedding_of
+
+        return embedding_of(self, recording_of(sound, sample_rate), self.settings(window_s=window_s, hop_s=hop_s))
 
     def prepared(self, sound: Any, sample_rate: int | None = None, **given: float | None) -> Prepared:
         """A sound of limited length, decoded, resampled and made into the model's inputs: work for any thread.

@@ -18,8 +18,9 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.loading.checked_splits import check_split, checked_extractor, read_split, split_reader
 from hf_audio.data.loading.dataset_files import DatasetFiles
 from hf_audio.data.loading.shard_reader import ShardReader
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, printable
 from hf_audio.files import MAX_JSON_BYTES, MAX_TABLE_BYTES
+from hf_audio.html_parts import html_lines, html_table
 from hf_audio.kinds import Kind, OfSound, kind_of, kind_of_extractor
 
 # what a dataset has beside its shards, and bytes that it has at most
@@ -30,8 +31,10 @@ FILES = {
     "excluded.csv": MAX_TABLE_BYTES,
 }
 
+MAX_SHOWN_CLASSES = 60  # in a notebook
 
-@dataclass
+
+@dataclass(repr=False)
 class FeatureDataset:
     """A feature dataset ready for training.
 
@@ -59,6 +62,22 @@ class FeatureDataset:
     index: Path | None = None
     streamed: ShardReader | None = None
     of_sound: OfSound | None = None
+
+    def __repr__(self) -> str:
+        clips = ", ".join(f"{name} {its['num_clips']:,}" for name, its in self.manifest["splits"].items())
+        return f"FeatureDataset({self._title()}; clips: {clips})"
+
+    def _repr_html_(self) -> str:
+        splits = self.manifest["splits"]
+        rows = [
+            [name, *(its["label_counts"][name] for its in splits.values())]
+            for name in self.labels.names[:MAX_SHOWN_CLASSES]
+        ]
+        rows += [[key, *(its[f"num_{key}"] for its in splits.values())] for key in ("clips", "groups", "windows")]
+        return html_lines(self._title(), html_table(["clips of each class", *splits], rows))
+
+    def _title(self) -> str:
+        return printable(f"{self.corpus}: {self.kind.name}, {len(self.labels)} classes, windows of {self.window_s:g} s")
 
     @property
     def name(self) -> str:

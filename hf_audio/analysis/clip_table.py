@@ -1,0 +1,55 @@
+"""What a model said of each clip of a run, as a table to look for errors in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hf_audio.stored_scores import StoredScores, read_scores
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def clip_table(run_folder: str | Path) -> pandas.DataFrame:
+    """A row for each clip of validation and test: clip_id, group, split, labels, decided, is_right, "score: CLASS" ...
+
+    Labels and decisions are names, with "; " between several. `is_right` says whether they are the same, and is None
+    where labels are partial. `loss` is the cross-entropy of the clip: sorted by it, what the model is most wrong about
+    comes last.
+
+    Args:
+        run_folder: a run that is over, or its scores/clips.parquet.
+
+    Raises:
+        InputError: no such file, or one that no run wrote.
+    """
+    import pandas
+
+    found = read_scores(run_folder)
+    columns = {
+        **{"clip_id": found.clip_ids, "group": found.groups, "split": found.splits},
+        **{"labels": list(map("; ".join, found.given)), "decided": list(map("; ".join, found.decided))},
+        "is_right": [
+            None if unknown else set(given) == set(decided)
+            for given, unknown, decided in zip(found.given, found.unknown, found.decided, strict=True)
+        ],
+        "loss": _losses(found),
+    }
+    scores = pandas.DataFrame(found.probabilities, columns=[f"score: {name}" for name in found.labels.names])
+    return pandas.concat([pandas.DataFrame(columns), scores], axis=1)
+
+
+def _losses(found: StoredScores) -> np.ndarray:
+    """Cross-entropy of each clip, float64 `[clips]`; binary, over the known classes, where there may be several."""
+    is_true, unknown = (
+        np.array([[name in names for name in found.labels.names] for names in lists])
+        for lists in (found.given, found.unknown)
+    )
+    chances = np.clip(found.probabilities, 1e-12, 1 - 1e-12)
+    if not found.labels.is_multi_label:
+        return -np.log((chances * is_true).sum(axis=1))
+    of_pairs = -np.log(np.where(is_true, chances, 1 - chances))
+    return (of_pairs * ~unknown).sum(axis=1)

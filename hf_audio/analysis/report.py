@@ -1,0 +1,98 @@
+"""report.json of a run as a value: a dict that a terminal and a notebook show as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_audio.errors import InputError
+from hf_audio.files import read_json
+from hf_audio.html_parts import html_lines, html_table
+from hf_audio.metrics import METRIC_NAMES, main_metrics
+
+if TYPE_CHECKING:
+    import pandas
+
+ROW_TITLES = {
+    "model": "this model",
+    "linear": "linear baseline (mean and standard deviation)",
+    "prior": "class-prior baseline",
+}
+OF_CLASSES = ("precision", "recall", "f1", "average_precision")
+
+
+class Report(dict[str, Any]):
+    """What report.json holds; `print(report)` and a notebook show the scores beside both baselines.
+
+    `report["results"]["model"]["test"]` are all scores of the model on test, `report["settings"]` what
+    it was trained with.
+    """
+
+    @property
+    def split(self) -> str:
+        """The split that was evaluated."""
+        return self["evaluated_split"]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The main scores: a row for the model and for each baseline."""
+        import pandas
+
+        rows = {title: self._scores(name) for name, title in ROW_TITLES.items()}
+        return pandas.DataFrame.from_dict(rows, orient="index", columns=[METRIC_NAMES[name] for name in self._metrics])
+
+    def per_class(self) -> pandas.DataFrame:
+        """Scores of the model: a row for each class, with the number of its clips."""
+        import pandas
+
+        found = self["results"]["model"][self.split]["per_class"]
+        rows = {name: [its["support"], *(its.get(key) for key in OF_CLASSES)] for name, its in found.items()}
+        return pandas.DataFrame.from_dict(rows, orient="index", columns=["clips", *OF_CLASSES])
+
+    @property
+    def _metrics(self) -> tuple[str, ...]:
+        return tuple(main_metrics(self["task"]["problem_type"]))
+
+    def _scores(self, name: str) -> list[float | None]:
+        return [self["results"][name][self.split][metric] for metric in self._metrics]
+
+    def _rows(self) -> Iterator[tuple[str, list[float | None]]]:
+        return ((title, self._scores(name)) for name, title in ROW_TITLES.items())
+
+    def _title(self) -> str:
+        counts = self["data"]["splits"][self.split]
+        return f"{self.split} split: {counts['num_clips']:,} clips of {counts['num_groups']:,} groups"
+
+    def __str__(self) -> str:
+        if not self:  # of another process than the one that writes
+            return "{}"
+        width = max(len(title) for title in ROW_TITLES.values())
+        lines = [
+            f"{self._title()}, windows averaged per clip",
+            " " * width + "".join(f"{METRIC_NAMES[name]:>10}" for name in self._metrics),
+            *(f"{title:<{width}}" + "".join(f"{_number(one):>10}" for one in scores) for title, scores in self._rows()),
+        ]
+        return "\n".join([*lines, *(f"- {note}" for note in self["notes"])])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        table = html_table(["", *(METRIC_NAMES[name] for name in self._metrics)], ([a, *b] for a, b in self._rows()))
+        return html_lines(self._title(), table, *self["notes"])
+
+
+def read_report(run_folder: str | Path) -> Report:
+    """The report of a run that is over.
+
+    Raises:
+        InputError: a folder without a report.
+    """
+    path = Path(run_folder) / "report.json"
+    report = read_json(path)
+    if "evaluated_split" not in report:
+        raise InputError(f"{path} is not the report of a run: give the folder that a recipe wrote")
+    return Report(report)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
