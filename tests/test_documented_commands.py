@@ -37,6 +37,13 @@ def commands(page: Path) -> Iterator[str]:
             yield line.split("| ")[-1].strip()
 
 
+def kinds_of(parser: type) -> Iterator[type]:
+    """All classes that are made of one."""
+    for kind in parser.__subclasses__():
+        yield kind
+        yield from kinds_of(kind)
+
+
 def arguments(line: str) -> list[str]:
     return shlex.split(line, comments=True)
 
@@ -68,7 +75,9 @@ def test_hf_audio_takes_the_flags_that_pages_give_it(page, in_a_folder, monkeypa
 
         return parsed
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stops_behind(argparse.ArgumentParser.parse_args))
+    for parser in (argparse.ArgumentParser, *kinds_of(argparse.ArgumentParser)):
+        if "parse_args" in vars(parser):
+            monkeypatch.setattr(parser, "parse_args", stops_behind(parser.parse_args))
     monkeypatch.setattr(hf_audio, "parse_settings", stops_behind(parse_settings))
     for line in commands(page):
         if line.startswith("hf-audio "):
