@@ -27,11 +27,14 @@ from hf_audio.config import (
     ShareConfig,
 )
 from hf_audio.config.acting import require_acting
+from hf_audio.config.needs import as_typed
 from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
 from hf_audio.data.loading.dataset_files import is_feature_folder
 from hf_audio.environment import require_working_torchaudio
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.errors import InputError
 from hf_audio.files import read_yaml
+from hf_audio.flags import FlagParser, Help, unknown_setting
+from hf_audio.kinds import KINDS
 from hf_audio.privacy import remember_token
 from hf_audio.training.argument_checks import require_makeable, require_of_classical_models, require_useful
 from hf_audio.training.arguments import fit_workers, training_defaults
@@ -52,19 +55,26 @@ COMMON_FLAGS = {
     *("push_to_hub", "hub_model_id", "hub_private_repo", "config", "demo", "help", "help_all"),
 }
 
-# Where transformers' own words are not true here, or long
+# In place of transformers' own words, where those are not true here, or long
 HELP = {
-    "output_dir": "Run folder: model, report, card, plots, checkpoints.",
-    "num_train_epochs": "Epochs to train.",
-    "max_steps": "Train so many optimizer steps instead of epochs.",
-    "learning_rate": "Learning rate at its highest, behind the warmup.",
-    "per_device_train_batch_size": "Windows of a batch, on each device.",
-    "bf16": "Compute in bfloat16 where that is safe. Default: where the GPU has it.",
-    "seed": "Seed of weights, order and augmentation.",
-    "push_to_hub": "Publish model, card and report on the Hub when the run is over.",
-    "hub_model_id": "Name of the published model, USER/NAME. Default: yours, the run folder's.",
-    "hub_private_repo": "true: the published model is private.",
-    "hub_token": "Token of the Hub. Default: HF_TOKEN, or that of `hf auth login`.",
+    "output_dir": "Run folder: model, report, card, plots, config.yaml, checkpoints. The same command resumes a run.",
+    "num_train_epochs": "Epochs.",
+    "max_steps": "Optimizer steps to train, in place of --num_train_epochs; -1 is off.",
+    "learning_rate": "Peak learning rate, reached at the end of the warm-up.",
+    "warmup_steps": "Steps of linear warm-up; below 1, a share of all steps.",
+    "weight_decay": "Weight decay, of all weights but biases and norms.",
+    "label_smoothing_factor": "Label smoothing; 0 is off.",
+    "per_device_train_batch_size": "Windows per batch, on each GPU.",
+    "per_device_eval_batch_size": "Windows per batch when evaluating, on each GPU.",
+    "gradient_accumulation_steps": "Batches per optimizer step.",
+    "bf16": "Train in bfloat16. Default: where the GPU supports it.",
+    "seed": "Random seed of weights, order and augmentation.",
+    "push_to_hub": "Publish on the Hub: features once they are built; model, card and report when the run ends. Log in "
+    "with `hf auth login` first.",
+    "hub_model_id": "With --push_to_hub: Hub name of the model, USER/NAME. Default: the run folder's name.",
+    "hub_private_repo": "With --push_to_hub, true: new repositories are private. Default: public.",
+    "hub_token": "Hub token. Default: HF_TOKEN, or that of `hf auth login`.",
+    "help": "Show the flags that people use, and exit.",
 }
 
 
@@ -86,8 +96,8 @@ def parse_recipe(
     require_working_torchaudio()
     argv = sys.argv[1:] if argv is None else argv
     kinds = (*_groups_of(values), TrainingArguments)
-    parser = _parser(doc, kinds)
-    parser.shown = COMMON_FLAGS.union(values) - ({"demo"} if demo is None else set())
+    parser = _parser(doc, kinds, demo=demo is not None)
+    parser.show_first(COMMON_FLAGS.union(values))
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
     layers = {"the project's defaults": training_defaults(), "the recipe": values}
     if chosen.demo:
@@ -170,65 +180,44 @@ def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
     return (*GROUPS.values(), *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps the docstring's lines and shows this recipe's value beside each flag, in one spelling."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        shown = action.help and action.default not in (None, argparse.SUPPRESS) and not isinstance(action.default, bool)
-        if isinstance(action.default, list):
-            return f"{action.help} [{' '.join(map(str, action.default))}]"
-        return f"{action.help} [%(default)s]" if shown else action.help
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        flag = action.option_strings[-1] if action.dest == "help" else action.option_strings[0]
-        return flag if action.nargs in (0, "?") else f"{flag} {self._format_args(action, 'VALUE')}"
+class _Parser(FlagParser, HfArgumentParser):
+    """Flags of dataclasses, each of which is a group of --help."""
 
 
-class _Parser(HfArgumentParser):
-    """Parser whose complaints are InputErrors, and whose --help is short unless --help_all asks for everything.
+def _parser(doc: str, kinds: Iterable[type], demo: bool = True, program: str | None = None) -> _Parser:
+    """A parser with the flags of dataclasses.
 
-    Attributes:
-        shown: names of the flags that --help shows; None for all.
+    Args:
+        doc: what --help begins with.
+        demo: whether the recipe has one, which --demo then runs.
+        program: what the command line begins with; None: a recipe or script, by its own name.
     """
-
-    shown: Collection[str] | None = None
-
-    def error(self, message: str):
-        raise InputError(message)
-
-    def print_help(self, file=None):
-        shown, hidden = None if "--help_all" in sys.argv else self.shown, []
-        for group in self._action_groups:
-            flags = [one for one in group._group_actions if not one.option_strings[0].startswith("--no_")]
-            rare = [one for one in flags if shown is not None and one.dest not in shown]
-            for action in group._group_actions:
-                if action in rare or action not in flags:
-                    action.help = argparse.SUPPRESS
-            if 0 < len(rare) < len(flags):
-                group.title = f"{group.title} ({len(rare)} more: --help_all)"
-            elif rare:
-                hidden.append(f"{group.title} ({len(rare)})")
-        self.epilog += f" Groups that are not shown: {', '.join(hidden)}." if hidden else ""
-        super().print_help(file)
-
-
-def _parser(doc: str, kinds: Iterable[type]) -> _Parser:
     parser = _Parser(
         kinds,
+        prog=program or _program(TrainingArguments in kinds),
         description=doc,
-        usage="accelerate launch %(prog)s [--flag value ...]",
-        formatter_class=lambda prog: _Help(prog, max_help_position=32, width=110),
+        usage="%(prog)s [--flag value ...]",
+        formatter_class=Help,
         allow_abbrev=False,
         epilog="A switch that is on is turned off by `--NAME false`.",
     )
+    for action in parser._actions:
+        if action.dest == "features":  # the kinds that are there, of which settings know nothing
+            action.choices = list(KINDS)
+        if action.dest == "demo" and not demo:
+            action.help = argparse.SUPPRESS
     if TrainingArguments in kinds:
         parser._optionals.title = "training (transformers.TrainingArguments)"
-        parser.epilog += " All other flags, each field of transformers.TrainingArguments among them: --help_all."
-        parser.add_argument("--help_all", action="help", help="show all flags")
         for action in parser._actions:
-            action.help = HELP.get(action.dest, action.help)
+            action.help = action.help if action.help == argparse.SUPPRESS else HELP.get(action.dest, action.help)
     parser._action_groups.append(parser._action_groups.pop(1))  # our own groups first
     return parser
+
+
+def _program(is_recipe: bool) -> str:
+    """What the command line of this process began with."""
+    name = Path(sys.argv[0]).name
+    return f"accelerate launch recipes/{name}" if is_recipe else f"python scripts/{name}"
 
 
 def _parse(parser: _Parser, layers: Mapping[str, Mapping[str, Any]], argv: list[str]) -> argparse.Namespace:
@@ -237,15 +226,22 @@ def _parse(parser: _Parser, layers: Mapping[str, Mapping[str, Any]], argv: list[
     for source, layer in layers.items():
         for key in layer:
             if key not in flags:
-                raise unknown_name(f"setting in {source}", key, flags)
+                raise unknown_setting(f"setting in {source}", key, flags)
         parser.set_defaults(**layer)
     namespace, unknown = parser.parse_known_args(argv)
     if unknown:
-        typed = unknown[0].split("=")[0]
-        if not typed.startswith("-"):
-            raise InputError(f"Unexpected argument {typed!r}: every value needs a flag in front of it, see --help")
-        raise unknown_name("flag", typed, [option for action in parser._actions for option in action.option_strings])
+        raise parser.unknown_argument(unknown[0])
+    _check_choices(parser, namespace)
     return namespace
+
+
+def _check_choices(parser: _Parser, namespace: argparse.Namespace) -> None:
+    """Refuses a value that is none of a flag's choices, wherever it comes from; argparse looks at typed ones alone."""
+    for action in parser._actions:
+        value = getattr(namespace, action.dest, None)
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None and action.choices is not None:
+                parser._check_value(action, as_typed(one))
 
 
 def _typed(parser: _Parser, argv: list[str]) -> set[str]:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "starter", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
+        *("ranks", "starter", "flags", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
     },
     {"kinds"},
     {"data", "metrics"},
