@@ -1,5 +1,7 @@
 """From a recipe's values to settings: recipe < --demo < --config FILE.yaml < command line.
 
+Values below `recipe` in that file stand for the recipe's own: the config.yaml of a run has them so.
+
 A typo in any of them is an error that names the nearest flag.
 """
 
@@ -105,17 +107,19 @@ def parse_recipe(
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
         layers["the recipe's demo values"] = demo
     own = vars(_parse(parser, layers, []))
-    written = _read_config(chosen.config) if chosen.config else {}
-    layers |= {f"--config {chosen.config}": written} if written else {}
+    base, written = _read_config(chosen.config) if chosen.config else ({}, {})
+    layers |= {f"--config {chosen.config} below `recipe`": base, f"--config {chosen.config}": written}
     namespace = _parse(parser, layers, argv)
     if getattr(namespace, "use_cpu", False):  # another machine, as far as defaults go
         layers["the project's defaults"] = training_defaults(use_cpu=True)
         namespace = _parse(parser, layers, argv)
     typed = _typed(parser, argv)
-    for name, value in fit_workers(vars(namespace), {*values, *written, *typed}).items():
-        setattr(namespace, name, value)
     given = frozenset({*written, *typed})
+    named = frozenset().union(*list(layers.values())[1:], given)
+    for name, value in fit_workers(vars(namespace), named).items():
+        setattr(namespace, name, value)
     _check(namespace, given)
+    settings = {name: value for name, value in vars(namespace).items() if name != "hub_token"}
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
@@ -136,6 +140,8 @@ def parse_recipe(
         token=token,
         chosen={name: value for name, value in differing.items() if name != "hub_token"},
         given=given,
+        named=named,
+        settings=settings,
         **_known_of_dataset(found[CorpusConfig].dataset),
     )
 
@@ -265,11 +271,19 @@ def _only(argv: list[str], *flags: str) -> list[str]:
     return kept
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def _read_config(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A file's values that stand for the recipe's own, below `recipe` in the config.yaml of a run, and those given."""
     try:
-        return read_yaml(path, MAX_YAML_BYTES)
+        written = read_yaml(path, MAX_YAML_BYTES)
     except InputError as error:
         raise InputError(f"--config {error}") from None
+    base = written.pop("recipe", None) or {}
+    if not isinstance(base, dict):
+        raise InputError(
+            f"--config {path} has `recipe: {base}`, expected lines of `name: value` below it: leave it out, or write "
+            "the settings there"
+        )
+    return base, written
 
 
 def _take(kind: type, namespace: argparse.Namespace) -> Any:

@@ -40,6 +40,7 @@ from hf_audio.publishing.push import push_model
 from hf_audio.ranks import process_state, wait_for_everyone
 from hf_audio.recipe_features import built_features, settle_source, stored_features
 from hf_audio.recipe_repos import check_publishing, dataset_id_of, repo_of
+from hf_audio.run_config import WrittenConfig, write_run_config
 from hf_audio.starter import end_with_standard_input
 from hf_audio.terminal import show
 
@@ -181,7 +182,9 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
         trainer.add_callback(TrackedPictures(trainer))
     if recipe.run.trial:
         trainer.add_callback(TrialScores(recipe.run_folder))
+    trainer.add_callback(WrittenConfig(recipe))
     trainer.train_resumable()
+    write_run_config(recipe)  # of a run that was finished before, which is not trained again
     return trainer
 
 
@@ -205,6 +208,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
         network = open_network(settings.network, settings.network_features, token=recipe.token, seed=seed)
     if state.is_main_process:
         claim_folder(folder, recipe.run.overwrite_run)
+        write_run_config(recipe)
         trained = train_pipeline(
             features,
             settings.classical_model,

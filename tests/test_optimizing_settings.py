@@ -13,7 +13,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--lr_schedule", "stap"], "Unknown lr_schedule 'stap': did you mean 'step'"),
+        (["--lr_schedule", "stap"], "Unknown --lr_schedule 'stap': did you mean 'step'"),
         (["--lr_schedule", "step", "--lr_scheduler_type", "linear"], "--lr_scheduler_type would do nothing here: --lr"),
         (["--lr_schedule", "one_cycle", "--lr_decay_factor", "0.5"], "it is of --lr_schedule step and exponential"),
         (["--lr_decay_epochs", "5"], "it is of --lr_schedule step and exponential: give one"),
