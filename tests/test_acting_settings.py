@@ -8,11 +8,12 @@ import re
 import warnings
 
 import pytest
-from transformers import TrainingArguments
+from transformers import ASTConfig, ASTFeatureExtractor, TrainingArguments
 
 import hf_audio
 from hf_audio import InputError, parse_recipe
 from hf_audio.config.reported import reported_settings
+from hf_audio.models.spectrogram_cnn import SpectrogramCNNConfig
 from hf_audio.training import argument_roles
 
 VALUES = {"output_dir": "runs/x", "corpus": "irmas", "mix_fraction": 0.5, "mix_labels": 3, "fold": "2"}
@@ -239,6 +240,19 @@ def test_pretraining_and_classical_models_check_theirs_too(values, flags, senten
         parse_recipe(values, argv=flags)
 
 
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory) -> dict[str, str]:
+    """What says of two trained models what they are; weights are not needed to refuse what they cannot be."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    extractor = ASTFeatureExtractor()
+    configs = {"ast": ASTConfig(), "cnn": SpectrogramCNNConfig(num_labels=2)}
+    for name, config in configs.items():
+        config.architectures = ["ASTForAudioClassification"] if name == "ast" else ["SpectrogramCNN"]
+        config.save_pretrained(folder / name)
+        extractor.save_pretrained(folder / name)
+    return {f"{{{name}}}": str(folder / name) for name in configs}
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -253,9 +267,22 @@ def test_pretraining_and_classical_models_check_theirs_too(values, flags, senten
         (["--model", "resnet18", "--model_options", '{"groups": 2, "head": "deap"}'], "Unknown head 'deap'"),
         (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a trained checkpoint and cnn is untrained"),
         (["--model", "lstm", "--gradient_checkpointing"], "lstm cannot compute its layers again"),
+        (["--freeze", "convolutional"], "--freeze convolutional is for Wav2Vec2, its relatives and Whisper, found aud"),
+        (["--model", "resnet18", "--freeze", "convolutional"], "found a network for images: use --freeze backbone"),
+        (["--model_options", '{"stride": 0}'], "ast-mini cannot be made with .*stride"),
+        (["--model", "cnn", "--model_options", '{"channels": [16, 32]}'], "cnn cannot be made with .*channels"),
+        (["--model", "nowhere/ast"], "Cannot load checkpoint 'nowhere/ast'"),
+        (["--model", "{ast}", "--freeze", "convolutional"], "found audio-spectrogram-transformer: use --freeze back"),
+        (["--model", "{ast}", "--features", "waveform"], "The features are waveform .* give --features fbank"),
+        (["--model", "{ast}", "--num_mel_bins", "64"], "num_mel_bins 64 there, 128 wanted"),
+        (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model that hears waveforms"),
+        (["--model", "{cnn}", "--head", "deep"], "keeps the settings it was trained with: leave out head"),
+        (["--model", "{cnn}", "--metadata", "genre"], "keeps the settings it was trained with: leave out metadata"),
+        (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains the adap"),
     ],
 )
-def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentence, tmp_path):
+def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentence, tmp_path, checkpoints, hub):
+    flags = [checkpoints.get(flag, flag) for flag in flags]
     with pytest.raises(InputError, match=sentence):
         recipe = parse_recipe({"output_dir": str(tmp_path)}, argv=["--data_dir", str(tmp_path / "nothing"), *flags])
         hf_audio.prepare_features(recipe)
