@@ -69,7 +69,7 @@ HELP = {
     "per_device_train_batch_size": "Windows per batch, on each GPU.",
     "per_device_eval_batch_size": "Windows per batch when evaluating, on each GPU.",
     "gradient_accumulation_steps": "Batches per optimizer step.",
-    "bf16": "Train in bfloat16. Default: where the GPU supports it.",
+    "bf16": "Train in bfloat16. Default: on GPUs that support it, and on CPUs where it is faster.",
     "seed": "Random seed of weights, order and augmentation.",
     "push_to_hub": "Publish on the Hub: features once they are built; model, card and report when the run ends. Log in "
     "with `hf auth login` first.",
@@ -110,16 +110,16 @@ def parse_recipe(
     base, written = _read_config(chosen.config) if chosen.config else ({}, {})
     layers |= {f"--config {chosen.config} below `recipe`": base, f"--config {chosen.config}": written}
     namespace = _parse(parser, layers, argv)
-    if getattr(namespace, "use_cpu", False):  # another machine, as far as defaults go
-        layers["the project's defaults"] = training_defaults(use_cpu=True)
-        namespace = _parse(parser, layers, argv)
+    # the device and the model decide what else is the default
+    layers["the project's defaults"] = training_defaults(namespace.use_cpu, getattr(namespace, "model", None))
+    namespace = _parse(parser, layers, argv)
     typed = _typed(parser, argv)
     given = frozenset({*written, *typed})
     named = frozenset().union(*list(layers.values())[1:], given)
     for name, value in fit_workers(vars(namespace), named).items():
         setattr(namespace, name, value)
     _check(namespace, given)
-    settings = {name: value for name, value in vars(namespace).items() if name != "hub_token"}
+    resolved = {name: value for name, value in vars(namespace).items() if name != "hub_token"}
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
@@ -141,7 +141,7 @@ def parse_recipe(
         chosen={name: value for name, value in differing.items() if name != "hub_token"},
         given=given,
         named=named,
-        settings=settings,
+        resolved=resolved,
         **_known_of_dataset(found[CorpusConfig].dataset),
     )
 

@@ -83,7 +83,7 @@ def write_run_config(recipe: Recipe) -> None:
 
 def run_config(recipe: Recipe) -> dict[str, Any]:
     """The settings that config.yaml has, by their names, as they are given to --config."""
-    settings = recipe.settings | {"stored_features": recipe.stored_features}
+    settings = recipe.resolved | {"stored_features": recipe.stored_features}
     idle_ones = {name for name, _ in idle(settings)}
     if "adam" not in as_typed(settings["optim"]):
         idle_ones |= {*OF_ADAM}

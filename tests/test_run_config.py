@@ -14,7 +14,7 @@ from hf_audio.publishing.contents import OF_WORK, model_in
 from hf_audio.run_config import CONFIG_FILE, run_config, write_run_config
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-APART = {"run", "hub", "training", "chosen", "given", "named", "settings"}
+APART = {"run", "hub", "training", "chosen", "given", "named", "resolved"}
 FLAGS = {
     "cnn_folder": ["--freeze", "none", "--num_train_epochs", "3", "--mixup_alpha", "0", "--adam_beta2", "0.98"],
     "ast_irmas": ["--lora_rank", "4", "--model_options", '{"dropout": 0.25}', "--class_weights", "balanced"],

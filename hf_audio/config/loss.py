@@ -52,12 +52,18 @@ class LossConfig:
         "Make rare classes count more in the loss: balanced (all classes alike) or effective (by the effective number "
         "of samples, which is milder).",
     )
+    logit_adjustment: float = setting(
+        0.0,
+        "Single-label: share of the log class frequencies that training adds to the logits, so that rare classes are "
+        "predicted more often; 1 is full logit adjustment; 0 is off.",
+    )
 
     def __post_init__(self) -> None:
         require_choices(self)
         require_within(self, ("focal_gamma", "positive_gamma", "negative_gamma"), 0, 20)
         require_within(self, ("negative_margin",), 0, 0.99)
         require_within(self, ("within_family",), 0, 1)
+        require_within(self, ("logit_adjustment",), 0, 2)
         require_within(self, ("triplet_margin",), 0, 2)
         require_within(self, ("triplet_weight", "center_weight", "center_learning_rate"), 0, 1000)
         if self.loss == "family" and not self.families:

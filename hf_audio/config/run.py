@@ -126,7 +126,7 @@ class Recipe:
     chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own
     given: frozenset[str] = frozenset()  # the flags that the user gave, whatever their values
     named: frozenset[str] = frozenset()  # those, and what the recipe gives a value
-    settings: dict[str, Any] = field(default_factory=dict, repr=False)  # every flag but the token, as it was parsed
+    resolved: dict[str, Any] = field(default_factory=dict, repr=False)  # every flag but the token, as it was parsed
     # Whether --dataset holds features that were built already; of one on the Hub prepare_features finds it out.
     stored_features: bool = False
 
