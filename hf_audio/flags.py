@@ -72,9 +72,13 @@ class FlagParser(argparse.ArgumentParser):
         """The error for what is no flag and no value of one."""
         typed = argument.split("=")[0]
         if not typed.startswith("-"):
-            return InputError(f"Unexpected argument {typed!r}: every value needs a flag in front of it, see --help")
+            return InputError(f"Unexpected argument {typed!r}: {self._expected()}, see --help")
         flags = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         return unknown_setting("flag", typed, [flag for flag in flags if "-" not in flag[2:]])
+
+    def _expected(self) -> str:
+        positional = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
+        return f"expected {' '.join(positional)}" if positional else "every value needs a flag in front of it"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -84,16 +88,26 @@ class FlagParser(argparse.ArgumentParser):
 
     def print_help(self, file=None) -> None:
         left_out = self._leave_out_rare()
-        epilog = self.epilog
-        self.epilog = " ".join(filter(None, (epilog, left_out)))
+        self.epilog = " ".join(filter(None, (self.epilog, left_out)))
+        self.usage = self.usage or self._short_usage()
         super().print_help(file)
-        self.epilog = epilog
+
+    def _short_usage(self) -> str:
+        """The command line with what it cannot do without, for the flags follow one a line."""
+        words = [self.prog.replace("%", "%%")]
+        for action in self._actions:
+            if not action.option_strings:
+                name = str(action.metavar or action.dest)
+                words.append(f"[{name} ...]" if action.nargs == "*" else f"[{name}]" if action.nargs == "?" else name)
+            elif action.required:
+                words.append(f"{action.option_strings[0]} {action.metavar or 'VALUE'}")
+        return " ".join([*words, "[--flag value ...]"])
 
     def _leave_out_rare(self) -> str:
         """Takes what is not to be shown out of the help, and says how much that is."""
         hidden = []
         for group in self._action_groups:
-            flags = [one for one in group._group_actions if not (one.option_strings or [""])[0].startswith("--no_")]
+            flags = [one for one in group._group_actions if not self._is_opposite(one)]
             rare = [
                 one for one in flags if self.shown is not None and one.option_strings and one.dest not in self.shown
             ]
@@ -105,6 +119,11 @@ class FlagParser(argparse.ArgumentParser):
             elif rare:
                 hidden.append(f"{group.title} ({len(rare)})")
         return f"Groups that --help_all shows too: {', '.join(hidden)}." if hidden else ""
+
+    def _is_opposite(self, action: argparse.Action) -> bool:
+        """Whether a flag is the --no_NAME that a dataclass's NAME has beside it."""
+        name = (action.option_strings or [""])[0]
+        return name.startswith("--no_") and f"--{name[5:]}" in self._option_string_actions
 
 
 class _HelpAll(argparse.Action):

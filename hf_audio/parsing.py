@@ -165,10 +165,24 @@ def _check(namespace: argparse.Namespace, given: Collection[str]) -> None:
         require_of_classical_models(given)
 
 
-def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
-    """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe."""
+def parse_settings(
+    *kinds: type,
+    values: Mapping[str, Any],
+    doc: str = "",
+    argv: list[str] | None = None,
+    program: str | None = None,
+    shown: Collection[str] = (),
+) -> list[Any]:
+    """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe.
+
+    Args:
+        program: what the command line begins with; None: a script, by its own name.
+        shown: the flags that --help shows; none: all.
+    """
     require_working_torchaudio()
-    argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds)
+    argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds, program=program)
+    if shown:
+        parser.show_first(shown)
     namespace = _parse(parser, {"the script": values}, argv)
     found = vars(namespace)
     require_acting(_typed(parser, argv), found | _known_of_dataset(found.get("dataset")))
