@@ -271,6 +271,9 @@ def _read_config(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
             f"--config {path} has `recipe: {base}`, expected lines of `name: value` below it: leave it out, or write "
             "the settings there"
         )
+    for name in ("config", "demo"):  # both are read before the file is
+        if name in base or name in written:
+            raise InputError(f"--config {path} has {name}, which is for the command line: leave it out of the file")
     return base, written
 
 

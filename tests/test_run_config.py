@@ -81,6 +81,9 @@ def test_what_is_asked_for_at_its_top_must_act_and_what_stands_below_recipe_may_
     (tmp_path / "c.yaml").write_text("recipe: cnn_folder\n")
     with pytest.raises(InputError, match="expected lines of `name: value` below it"):
         parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("demo: true\n")
+    with pytest.raises(InputError, match="has demo, which is for the command line"):
+        parse_recipe({"output_dir": "x"}, {}, argv=["--config", str(tmp_path / "c.yaml")])
 
 
 def test_no_token_is_written_and_nothing_of_it_is_published(tmp_path):
