@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Collection, Iterable
 from typing import Any, NoReturn
 
@@ -63,6 +64,10 @@ class FlagParser(argparse.ArgumentParser):
         raise InputError(_in_words(message))
 
     def parse_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else list(args)
+        for one in args[: args.index("--")] if "--" in args else args:  # before argparse misses what was misspelt
+            if one.startswith("--") and one.split("=")[0] not in self._option_string_actions:
+                raise self.unknown_argument(one)
         namespace, unknown = self.parse_known_args(args, namespace)
         if unknown:
             raise self.unknown_argument(unknown[0])

@@ -52,7 +52,7 @@ def test_publishing_is_not_left_to_trainer():
         (["--xyzzy", "3"], "Unknown flag '--xyzzy': --help_all lists those that there are"),
         (["--loss", "focl"], "Unknown --loss 'focl': did you mean 'focal'"),
         (["--features", "mfcc"], "Unknown --features 'mfcc': there are: classical, fbank, spectrogram, waveform"),
-        (["--optim", "adamw_fussed"], "Unknown --optim 'adamw_8bit': did you mean 'adamw_"),
+        (["--optim", "adamw_fussed"], "Unknown --optim 'adamw_fussed': did you mean 'adamw_"),
         (["recordings"], "Unexpected argument 'recordings'"),
         (["--demo"], "no demo"),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml cannot be read: No such file"),
