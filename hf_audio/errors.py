@@ -15,6 +15,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 MAX_COMPARED_LETTERS = 200  # of a name: the time that it takes to compare two grows with the product of their lengths
+MIN_BEGINNING = 3  # letters of a name that is a beginning of another
+MAX_LISTED = 20
 TOKEN_LIKE = r"\bhf_[A-Za-z0-9]{24,}"  # of the Hugging Face Hub: hf_ and 34 letters today
 
 
@@ -31,18 +33,35 @@ class InputError(ValueError):
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
-    """The entry of `names` that looks most like `name`, or None when none is close."""
+    """The entry of `names` that `name` most likely stands for, or None when none is close.
+
+    A beginning counts more than likeness: of "learn" that is "learning_rate", although "loss" has more letters of it.
+    """
     names = [other for other in names if len(other) <= MAX_COMPARED_LETTERS]
+    begun = [other for other in names if len(name) >= MIN_BEGINNING and other.casefold().startswith(name.casefold())]
+    if begun:
+        return min(begun, key=lambda other: (len(other), other))
     matches = difflib.get_close_matches(name[:MAX_COMPARED_LETTERS], names, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
-    """The error for a misspelt name: names the nearest right one, else lists all of them."""
+    """The error for a misspelt name: names the nearest right one, else lists those that there are, at most 20."""
     names = sorted(names)
     guess = nearest_name(name, names)
-    hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(names)}"
+    hint = f"did you mean {guess!r}?" if guess else f"there are: {listed(names)}"
     return InputError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message, at most 20 of them.
+
+    >>> listed(f"c{number}" for number in range(22)).endswith("c19 and 2 more")
+    True
+    """
+    names = list(names)
+    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
 
 
 def printable(text: object) -> str:

@@ -1,5 +1,7 @@
 """From a recipe's values to settings: recipe < --demo < --config FILE.yaml < command line.
 
+Values below `recipe` in that file stand for the recipe's own: the config.yaml of a run has them so.
+
 A typo in any of them is an error that names the nearest flag.
 """
 
@@ -28,11 +30,15 @@ from hf_audio.config import (
     ShareConfig,
 )
 from hf_audio.config.acting import require_acting
+from hf_audio.config.help_texts import COMMON_FLAGS, HELP
+from hf_audio.config.needs import as_typed
 from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
 from hf_audio.data.loading.dataset_files import is_feature_folder
 from hf_audio.environment import require_working_torchaudio
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.errors import InputError
 from hf_audio.files import read_yaml
+from hf_audio.flags import FlagParser, Help, unknown_setting
+from hf_audio.kinds import KINDS
 from hf_audio.privacy import remember_token
 from hf_audio.training.argument_checks import require_makeable, require_of_classical_models, require_useful
 from hf_audio.training.arguments import fit_workers, training_defaults
@@ -42,31 +48,6 @@ ALL_GROUPS = (DataConfig, *GROUPS.values(), PretrainingConfig, ClassicalConfig, 
 OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MAX_YAML_BYTES = 1 << 18
-
-# What --help of a recipe shows, with whatever the recipe gives a value; --help_all shows all flags.
-COMMON_FLAGS = {
-    *("corpus", "data_dir", "dataset", "label_map", "label_overrides"),
-    *("fold", "test_groups", "validation_fraction", "features", "window_s", "num_workers"),
-    *("model", "head", "freeze", "lora_rank", "early_stopping_patience"),
-    *("mixup_alpha", "time_mask_s", "frequency_mask_bins", "loss", "class_weights", "classical_model"),
-    *("output_dir", "num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "bf16", "seed"),
-    *("push_to_hub", "hub_model_id", "hub_private_repo", "config", "demo", "help", "help_all"),
-}
-
-# Where transformers' own words are not true here, or long
-HELP = {
-    "output_dir": "Run folder: model, report, card, plots, checkpoints.",
-    "num_train_epochs": "Epochs to train.",
-    "max_steps": "Train so many optimizer steps instead of epochs.",
-    "learning_rate": "Learning rate at its highest, behind the warmup.",
-    "per_device_train_batch_size": "Windows of a batch, on each device.",
-    "bf16": "Compute in bfloat16 where that is safe. Default: on GPUs that have it, and on CPUs where it is faster.",
-    "seed": "Seed of weights, order and augmentation.",
-    "push_to_hub": "Publish model, card and report on the Hub when the run is over.",
-    "hub_model_id": "Name of the published model, USER/NAME. Default: yours, the run folder's.",
-    "hub_private_repo": "true: the published model is private.",
-    "hub_token": "Token of the Hub. Default: HF_TOKEN, or that of `hf auth login`.",
-}
 
 
 def make_recipe(**settings: Any) -> Recipe:
@@ -110,8 +91,8 @@ def parse_recipe(
     require_working_torchaudio()
     argv = sys.argv[1:] if argv is None else argv
     kinds = (*_groups_of({**values, **(asked or {})}), TrainingArguments)
-    parser = _parser(doc, kinds)
-    parser.shown = COMMON_FLAGS.union(values) - ({"demo"} if demo is None else set())
+    parser = _parser(doc, kinds, demo=demo is not None)
+    parser.show_first(COMMON_FLAGS.union(values))
     chosen = parser.parse_known_args(_only(argv, "--config", "--demo"))[0]
     layers = {"the project's defaults": training_defaults(), "the recipe": values}
     if chosen.demo:
@@ -119,26 +100,25 @@ def parse_recipe(
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
         layers["the recipe's demo values"] = demo
     own = vars(_parse(parser, layers, []))
-    written = _read_config(chosen.config) if chosen.config else {}
-    layers |= {f"--config {chosen.config}": written} if written else {}
+    base, written = _read_config(chosen.config) if chosen.config else ({}, {})
+    layers |= {f"--config {chosen.config} below `recipe`": base, f"--config {chosen.config}": written}
     layers |= {"make_recipe": asked} if asked else {}
     namespace = _parse(parser, layers, argv)
     # the device and the model decide what else is the default
     layers["the project's defaults"] = training_defaults(namespace.use_cpu, getattr(namespace, "model", None))
     namespace = _parse(parser, layers, argv)
     typed = _typed(parser, argv)
-    for name, value in fit_workers(vars(namespace), {*values, *written, *(asked or ()), *typed}).items():
-        setattr(namespace, name, value)
     given = frozenset({*written, *(asked or ()), *typed})
+    named = frozenset().union(*list(layers.values())[1:], given)
+    for name, value in fit_workers(vars(namespace), named).items():
+        setattr(namespace, name, value)
     _check(namespace, given)
+    resolved = {name: value for name, value in vars(namespace).items() if name != "hub_token"}
     differing = {name: value for name, value in vars(namespace).items() if value != own[name]}
     push_to_hub, namespace.push_to_hub = namespace.push_to_hub, False
     token, namespace.hub_token = namespace.hub_token, None
     remember_token(token)
-    for kind in ("", "_kwargs"):  # transformers warns of their first names, and keeps them equal
-        if getattr(namespace, f"activation_checkpointing{kind}") is None:
-            setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
-        setattr(namespace, f"gradient_checkpointing{kind}", None)
+    _rename_checkpointing(namespace)
     found = {kind: _take(kind, namespace) for kind in kinds}
     has_adapters = ModelConfig in found and found[ModelConfig].lora_rank > 0
     has_centers = LossConfig in found and found[LossConfig].center_weight > 0
@@ -152,8 +132,18 @@ def parse_recipe(
         chosen={name: value for name, value in differing.items() if name != "hub_token"},
         given=given,
         made_in_python=asked is not None,
+        named=named,
+        resolved=resolved,
         **_known_of_dataset(found[CorpusConfig].dataset),
     )
+
+
+def _rename_checkpointing(namespace: argparse.Namespace) -> None:
+    """Puts gradient checkpointing under its new name: transformers warns of the first one, and keeps both equal."""
+    for kind in ("", "_kwargs"):
+        if getattr(namespace, f"activation_checkpointing{kind}") is None:
+            setattr(namespace, f"activation_checkpointing{kind}", getattr(namespace, f"gradient_checkpointing{kind}"))
+        setattr(namespace, f"gradient_checkpointing{kind}", None)
 
 
 def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, bool]:
@@ -175,10 +165,24 @@ def _check(namespace: argparse.Namespace, given: Collection[str]) -> None:
         require_of_classical_models(given)
 
 
-def parse_settings(*kinds: type, values: Mapping[str, Any], doc: str = "", argv: list[str] | None = None) -> list[Any]:
-    """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe."""
+def parse_settings(
+    *kinds: type,
+    values: Mapping[str, Any],
+    doc: str = "",
+    argv: list[str] | None = None,
+    program: str | None = None,
+    shown: Collection[str] = (),
+) -> list[Any]:
+    """One filled dataclass of each of `kinds`, for scripts that are no recipe; errors and --help as in parse_recipe.
+
+    Args:
+        program: what the command line begins with; None: a script, by its own name.
+        shown: the flags that --help shows; none: all.
+    """
     require_working_torchaudio()
-    argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds)
+    argv, parser = sys.argv[1:] if argv is None else argv, _parser(doc, kinds, program=program)
+    if shown:
+        parser.show_first(shown)
     namespace = _parse(parser, {"the script": values}, argv)
     found = vars(namespace)
     require_acting(_typed(parser, argv), found | _known_of_dataset(found.get("dataset")))
@@ -196,65 +200,44 @@ def _groups_of(values: Mapping[str, Any]) -> tuple[type, ...]:
     return (*GROUPS.values(), *([PretrainingConfig] if names_one_of(PretrainingConfig) else []))
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps the docstring's lines and shows this recipe's value beside each flag, in one spelling."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        shown = action.help and action.default not in (None, argparse.SUPPRESS) and not isinstance(action.default, bool)
-        if isinstance(action.default, list):
-            return f"{action.help} [{' '.join(map(str, action.default))}]"
-        return f"{action.help} [%(default)s]" if shown else action.help
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        flag = action.option_strings[-1] if action.dest == "help" else action.option_strings[0]
-        return flag if action.nargs in (0, "?") else f"{flag} {self._format_args(action, 'VALUE')}"
+class _Parser(FlagParser, HfArgumentParser):
+    """Flags of dataclasses, each of which is a group of --help."""
 
 
-class _Parser(HfArgumentParser):
-    """Parser whose complaints are InputErrors, and whose --help is short unless --help_all asks for everything.
+def _parser(doc: str, kinds: Iterable[type], demo: bool = True, program: str | None = None) -> _Parser:
+    """A parser with the flags of dataclasses.
 
-    Attributes:
-        shown: names of the flags that --help shows; None for all.
+    Args:
+        doc: what --help begins with.
+        demo: whether the recipe has one, which --demo then runs.
+        program: what the command line begins with; None: a recipe or script, by its own name.
     """
-
-    shown: Collection[str] | None = None
-
-    def error(self, message: str):
-        raise InputError(message)
-
-    def print_help(self, file=None):
-        shown, hidden = None if "--help_all" in sys.argv else self.shown, []
-        for group in self._action_groups:
-            flags = [one for one in group._group_actions if not one.option_strings[0].startswith("--no_")]
-            rare = [one for one in flags if shown is not None and one.dest not in shown]
-            for action in group._group_actions:
-                if action in rare or action not in flags:
-                    action.help = argparse.SUPPRESS
-            if 0 < len(rare) < len(flags):
-                group.title = f"{group.title} ({len(rare)} more: --help_all)"
-            elif rare:
-                hidden.append(f"{group.title} ({len(rare)})")
-        self.epilog += f" Groups that are not shown: {', '.join(hidden)}." if hidden else ""
-        super().print_help(file)
-
-
-def _parser(doc: str, kinds: Iterable[type]) -> _Parser:
     parser = _Parser(
         kinds,
+        prog=program or _program(TrainingArguments in kinds),
         description=doc,
-        usage="accelerate launch %(prog)s [--flag value ...]",
-        formatter_class=lambda prog: _Help(prog, max_help_position=32, width=110),
+        usage="%(prog)s [--flag value ...]",
+        formatter_class=Help,
         allow_abbrev=False,
         epilog="A switch that is on is turned off by `--NAME false`.",
     )
+    for action in parser._actions:
+        if action.dest == "features":  # the kinds that are there, of which settings know nothing
+            action.choices = list(KINDS)
+        if action.dest == "demo" and not demo:
+            action.help = argparse.SUPPRESS
     if TrainingArguments in kinds:
         parser._optionals.title = "training (transformers.TrainingArguments)"
-        parser.epilog += " All other flags, each field of transformers.TrainingArguments among them: --help_all."
-        parser.add_argument("--help_all", action="help", help="show all flags")
         for action in parser._actions:
-            action.help = HELP.get(action.dest, action.help)
+            action.help = action.help if action.help == argparse.SUPPRESS else HELP.get(action.dest, action.help)
     parser._action_groups.append(parser._action_groups.pop(1))  # our own groups first
     return parser
+
+
+def _program(is_recipe: bool) -> str:
+    """What the command line of this process began with."""
+    name = Path(sys.argv[0]).name
+    return f"accelerate launch recipes/{name}" if is_recipe else f"python scripts/{name}"
 
 
 def _parse(parser: _Parser, layers: Mapping[str, Mapping[str, Any]], argv: list[str]) -> argparse.Namespace:
@@ -263,15 +246,22 @@ def _parse(parser: _Parser, layers: Mapping[str, Mapping[str, Any]], argv: list[
     for source, layer in layers.items():
         for key in layer:
             if key not in flags:
-                raise unknown_name(f"setting in {source}", key, flags)
+                raise unknown_setting(f"setting in {source}", key, flags)
         parser.set_defaults(**layer)
     namespace, unknown = parser.parse_known_args(argv)
     if unknown:
-        typed = unknown[0].split("=")[0]
-        if not typed.startswith("-"):
-            raise InputError(f"Unexpected argument {typed!r}: every value needs a flag in front of it, see --help")
-        raise unknown_name("flag", typed, [option for action in parser._actions for option in action.option_strings])
+        raise parser.unknown_argument(unknown[0])
+    _check_choices(parser, namespace)
     return namespace
+
+
+def _check_choices(parser: _Parser, namespace: argparse.Namespace) -> None:
+    """Refuses a value that is none of a flag's choices, wherever it comes from; argparse looks at typed ones alone."""
+    for action in parser._actions:
+        value = getattr(namespace, action.dest, None)
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None and action.choices is not None:
+                parser._check_value(action, as_typed(one))
 
 
 def _typed(parser: _Parser, argv: list[str]) -> set[str]:
@@ -295,11 +285,22 @@ def _only(argv: list[str], *flags: str) -> list[str]:
     return kept
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def _read_config(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A file's values that stand for the recipe's own, below `recipe` in the config.yaml of a run, and those given."""
     try:
-        return read_yaml(path, MAX_YAML_BYTES)
+        written = read_yaml(path, MAX_YAML_BYTES)
     except InputError as error:
         raise InputError(f"--config {error}") from None
+    base = written.pop("recipe", None) or {}
+    if not isinstance(base, dict):
+        raise InputError(
+            f"--config {path} has `recipe: {base}`, expected lines of `name: value` below it: leave it out, or write "
+            "the settings there"
+        )
+    for name in ("config", "demo"):  # both are read before the file is
+        if name in base or name in written:
+            raise InputError(f"--config {path} has {name}, which is for the command line: leave it out of the file")
+    return base, written
 
 
 def _take(kind: type, namespace: argparse.Namespace) -> Any:

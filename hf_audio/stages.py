@@ -31,7 +31,6 @@ from hf_audio.config.reported import reported_command, reported_settings
 from hf_audio.data.loading.features_dataset import FeatureDataset
 from hf_audio.data.loading.training_share import share_of_training
 from hf_audio.errors import InputError
-from hf_audio.kinds import kind_named
 from hf_audio.preparation import corpus_clips
 from hf_audio.preparation.added_sounds import added_sounds, require_added_sounds
 from hf_audio.preparation.extractors import settings_of
@@ -39,7 +38,9 @@ from hf_audio.preparation.loaded_features import as_asked
 from hf_audio.publishing.push import push_model
 from hf_audio.ranks import process_state, wait_for_everyone
 from hf_audio.recipe_features import built_features, settle_source, stored_features
+from hf_audio.recipe_model import require_makeable_model, require_possible_model
 from hf_audio.recipe_repos import check_publishing, dataset_id_of, repo_of
+from hf_audio.run_config import WrittenConfig, write_run_config
 from hf_audio.starter import end_with_standard_input
 from hf_audio.terminal import show
 
@@ -69,6 +70,8 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     if recipe.run.trial:
         end_with_standard_input()
     settle_source(recipe)
+    if not recipe.stored_features:
+        require_makeable_model(recipe)
     to_build = None if recipe.stored_features else recipe.features
     require_added_sounds(recipe.waveform_augment, recipe.data, to_build)
     publishes = recipe.push_to_hub and PartialState().is_main_process
@@ -83,25 +86,6 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
         seen = {name: split for name, split in features.splits.items() if name != "test"}
         return dataclasses.replace(features, splits=seen)
     return features
-
-
-def require_possible_model(recipe: Recipe) -> None:
-    """Refuses a network, or what is asked of it, before anything is read: see `models.require_possible`."""
-    from hf_audio.models import require_form, require_possible
-
-    if recipe.classical:
-        return
-    settings, training = recipe.model, recipe.training
-    require_possible(
-        settings.model,
-        freeze=settings.freeze,
-        lora_rank=settings.lora_rank,
-        gradient_checkpointing=training.gradient_checkpointing or training.activation_checkpointing,
-        patch_dropout=recipe.augment.drops_patches,
-        options=settings.options,
-    )
-    if recipe.corpus.dataset is None:  # else it may hold features of its own
-        require_form(settings.model, kind_named(recipe.features.features))
 
 
 def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
@@ -182,7 +166,9 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
         trainer.add_callback(TrackedPictures(trainer))
     if recipe.run.trial:
         trainer.add_callback(TrialScores(recipe.run_folder))
+    trainer.add_callback(WrittenConfig(recipe))
     trainer.train_resumable()
+    write_run_config(recipe)  # of a run that was finished before, which is not trained again
     return trainer
 
 
@@ -206,6 +192,7 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
         network = open_network(settings.network, settings.network_features, token=recipe.token, seed=seed)
     if state.is_main_process:
         claim_folder(folder, recipe.run.overwrite_run)
+        write_run_config(recipe)
         trained = train_pipeline(
             features,
             settings.classical_model,

@@ -4,7 +4,11 @@
     python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR   all five, and their mean
     accelerate launch recipes/ast_esc50.py --demo
 
-The published figures are means over the five folds: run all of them. Clips of one recording are never in two folds.
+Published results are means over the five folds: run all of them. Clips of one recording are never in two folds.
+
+Hardware: one GPU for the checkpoint; a CPU for --demo.
+Time: not measured.
+Expected score: not measured; run all five folds to compare with published means.
 """
 
 import hf_audio

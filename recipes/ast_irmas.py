@@ -7,6 +7,10 @@
     accelerate launch --config_file recipes/accelerate/multi_gpu.yaml recipes/ast_irmas.py
 
 Without --data_dir and --dataset IRMAS is downloaded through mirdata (12 GB).
+
+Hardware: one GPU for the checkpoint; 2 CPU cores for --demo.
+Time: 5 to 6 minutes for --demo; IRMAS: not measured.
+Expected score: mAP 0.61 and micro F1 0.53 for --demo (docs/results.md); IRMAS: not measured.
 """
 
 import hf_audio

@@ -1,11 +1,15 @@
-"""A convolutional network on FMA's genres: 3 s windows with ten votes a clip, against one window of 30 s.
+"""A convolutional network on FMA's genres: ten windows of 3 s per clip, or one of 30 s.
 
-    accelerate launch recipes/cnn_fma.py --data_dir DIR            3 s, ten votes a clip
+    accelerate launch recipes/cnn_fma.py --data_dir DIR            ten windows of 3 s per clip
     accelerate launch recipes/cnn_fma.py --data_dir DIR --window_s 30 --output_dir runs/cnn_fma_30s
     accelerate launch recipes/cnn_fma.py --demo
 
 DIR holds fma_small (or _medium, _large) and fma_metadata from https://github.com/mdeff/fma. The split is the official
 one, which keeps artists apart. Features are those of C. Minini's project: log-mel of 128 bins at 22,050 Hz.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured; what was published is from another split (docs/results.md).
 """
 
 import hf_audio

@@ -3,15 +3,19 @@
     accelerate launch recipes/cnn_folder.py --data_dir DIR
     accelerate launch recipes/cnn_folder.py --data_dir DIR --fold fold1            test on one official fold
     accelerate launch recipes/cnn_folder.py --data_dir DIR --test_groups theo      test on one speaker, song ...
-    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR          every fold in turn, mean and sd
+    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR          every fold in turn: mean ± std
 
 DIR holds class folders (DIR/violin/a.wav), optionally below train, validation and test, or a CSV with the columns path
 and label (or labels: "violin;piano") and optionally group, split, start_s and end_s. Give groups: clips cut from one
-recording must not be in both train and test, or every score is too good.
+recording must not be in both train and test, or leakage inflates every score.
 
-Few recordings are better trained on than held back: there is no validation split, and all epochs are trained. With
-many, or to watch for overfitting: --validation_fraction 0.15 --early_stopping_patience 10. With the Hub at hand a
-trained model is nearly always better: recipes/ast_folder.py --model MIT/ast-finetuned-audioset-10-10-0.4593.
+With few recordings all are used for training: there is no validation split, and all epochs are trained. With many, or
+to watch for overfitting: --validation_fraction 0.15 --early_stopping_patience 10. A pretrained model is nearly always
+better: recipes/ast_folder.py --model MIT/ast-finetuned-audioset-10-10-0.4593.
+
+Hardware: 2 CPU cores.
+Time: 5 to 13 minutes for 320 clips of 5 s on one of them.
+Expected score: accuracy 0.89 ± 0.03 on ESC-10, 0.87 ± 0.08 on FSDD (docs/results.md).
 """
 
 import hf_audio

@@ -4,8 +4,12 @@
     python scripts/cross_validate.py recipes/cnn_urbansound8k.py --data_dir DIR   all ten, and their mean
     accelerate launch recipes/cnn_urbansound8k.py --demo
 
-The published figures are means over the ten folds: run all of them. Excerpts of one recording are never in two folds;
-shuffled anew they would be, and the scores far too good.
+Published results are means over the ten folds: run all of them. Excerpts of one recording are never in two folds;
+with random folds they would be, and leakage would inflate the scores.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured; run all ten folds to compare with published means.
 """
 
 import hf_audio

@@ -4,9 +4,13 @@
     accelerate launch recipes/fluffy_irmas.py --data_dir DIR --model_options '{"encoder": "full"}'
     accelerate launch recipes/fluffy_irmas.py --data_dir DIR --model_options '{"encoder": "full"}' --lora_rank 8
     accelerate launch recipes/fluffy_irmas.py --data_dir DIR --metadata genre drums
-    accelerate launch recipes/fluffy_irmas.py --demo                                    a small one from scratch
+    accelerate launch recipes/fluffy_irmas.py --demo                                    a small model from scratch
 
 Any model can have this head: --head fluffy. --metadata appends what is known of a clip to its embedding.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured; what was published is from another split (docs/results.md).
 """
 
 import hf_audio

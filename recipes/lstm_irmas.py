@@ -1,11 +1,15 @@
 """An LSTM with Bahdanau attention over the frames of IRMAS.
 
-accelerate launch recipes/lstm_irmas.py --data_dir DIR
-accelerate launch recipes/lstm_irmas.py --data_dir DIR --model_options '{"attention": "none"}'
-accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mfcc --mixup_alpha 0
-accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mel wavelet
-accelerate launch recipes/lstm_irmas.py --data_dir DIR --class_weights balanced
-accelerate launch recipes/lstm_irmas.py --demo
+    accelerate launch recipes/lstm_irmas.py --data_dir DIR
+    accelerate launch recipes/lstm_irmas.py --data_dir DIR --model_options '{"attention": "none"}'
+    accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mfcc --mixup_alpha 0
+    accelerate launch recipes/lstm_irmas.py --data_dir DIR --channels mel wavelet
+    accelerate launch recipes/lstm_irmas.py --data_dir DIR --class_weights balanced
+    accelerate launch recipes/lstm_irmas.py --demo
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured; what was published is from another split (docs/results.md).
 """
 
 import hf_audio

@@ -7,6 +7,10 @@
 
 DIR/cello/concert.wav and so on; recordings are split first and cut into windows afterwards. Features are those of
 recipes/cnn_solo.py; the network reads the mean of both channels, 64 rows of 431 frames.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured; what was published is from another split (docs/results.md).
 """
 
 import hf_audio

@@ -7,6 +7,10 @@
     accelerate launch recipes/mobilenets_irmas.py --demo
 
 combine "predictions": each network has a head for its group of classes; "features": one head hears all of them.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured.
 """
 
 import hf_audio

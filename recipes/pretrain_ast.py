@@ -1,8 +1,8 @@
 """Pretrain the Audio Spectrogram Transformer without labels, then fine-tune it on few.
 
     accelerate launch recipes/pretrain_ast.py --demo                           no download, no GPU: about 12 minutes
-    accelerate launch recipes/pretrain_ast.py --data_dir /data/IRMAS           hidden patches are to be drawn
-    accelerate launch recipes/pretrain_ast.py --objective shuffled             which patches are not in their place?
+    accelerate launch recipes/pretrain_ast.py --data_dir /data/IRMAS           predict hidden patches
+    accelerate launch recipes/pretrain_ast.py --objective shuffled             find patches that changed places
     accelerate launch recipes/pretrain_ast.py --corpus folder --data_dir DIR   no labels: all of them in one DIR/any/
 
 Then, with 5 % of the labels (--dataset runs/pretrain_ast/features saves building the features again):
@@ -10,7 +10,11 @@ Then, with 5 % of the labels (--dataset runs/pretrain_ast/features saves buildin
     accelerate launch recipes/ast_irmas.py --model runs/pretrain_ast --train_fraction 0.05
     accelerate launch recipes/ast_irmas.py --demo --model runs/pretrain_ast_demo --train_fraction 0.05 --output_dir few
 
-scripts/compare_pretraining.py tells what it is worth; on the demo's hour of sound shuffled patches help, masked do not.
+scripts/compare_pretraining.py measures the gain.
+
+Hardware: one GPU; 2 CPU cores for --demo.
+Time: about 12 minutes for --demo; IRMAS: not measured.
+Expected score: fine-tuned with 5 % of the demo's labels, mAP +0.02 ± 0.02 over training from scratch (docs/results.md).
 """
 
 import hf_audio

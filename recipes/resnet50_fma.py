@@ -4,12 +4,16 @@
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --normalization dataset --gain_db 6
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --freeze none --learning_rate 1e-4
     accelerate launch recipes/resnet50_fma.py --data_dir DIR --freeze none --model_options '{"trainable_blocks": 1}'
-    accelerate launch recipes/resnet50_fma.py --demo                                      a small one from scratch
+    accelerate launch recipes/resnet50_fma.py --demo                                      a small model from scratch
 
 DIR holds fma_small and fma_metadata from https://github.com/mdeff/fma. The split is the official one, artist-disjoint.
 Features are those of the project XNAP-16 (UAB, 2023): log-mel at 22,050 Hz, each clip normalized by its own mean and
-standard deviation. So a clip's loudness says nothing, and the project's augmentation, loudness and noise, which did not
-help it, needs --normalization dataset. The learning rate decays.
+standard deviation. That hides a clip's loudness, so augmenting loudness and noise, as that project did,
+needs --normalization dataset. The learning rate decays.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured; what was published is from another split (docs/results.md).
 """
 
 import hf_audio

@@ -8,6 +8,10 @@
     accelerate launch recipes/resnext_irmas.py --demo                             a small ResNet from scratch
 
 With three channels the first layer is used as it was trained, on red, green and blue; with fewer timm adapts it.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured.
 """
 
 import hf_audio

@@ -1,12 +1,16 @@
-"""A recurrent network on classical features of GTZAN's tracks, one vector each 3 s: which genre?
+"""A recurrent network on classical features of GTZAN's tracks, one vector per 3 s: which genre?
 
     accelerate launch recipes/rnn_gtzan.py --data_dir DIR
     accelerate launch recipes/rnn_gtzan.py --data_dir DIR --model_options '{"cell": "gru", "bidirectional": true}'
     accelerate launch recipes/rnn_gtzan.py --demo
 
-The split is the fault-filtered, artist-disjoint one (443 / 197 / 290 tracks): random splits score about 10 points more
-than they should.
+The split is the fault-filtered, artist-disjoint one (443 / 197 / 290 tracks): random splits inflate accuracy by
+about 10 points.
 Sizes and learning rate were chosen by the search of github.com/Mathieeeu/data832_projet: 256 units, 2 layers, 5e-4.
+
+Hardware: a CPU.
+Time: not measured.
+Expected score: not measured on GTZAN; accuracy 0.80 ± 0.02 on notes of 12 instruments (docs/results.md).
 """
 
 import hf_audio

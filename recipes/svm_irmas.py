@@ -1,4 +1,4 @@
-"""A support vector machine a class, on 174 classical features of IRMAS: which of 11 instruments are playing?
+"""Support vector machines, one per class, on 174 classical features of IRMAS: which of 11 instruments are playing?
 
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS                       C 10, gamma scale
     python scripts/tune.py recipes/svm_irmas.py --space spaces/svm.yaml --data_dir /data/IRMAS          C and gamma
@@ -13,6 +13,10 @@ network must have been trained on the same split, in windows of the same length:
     accelerate launch recipes/svm_irmas.py --data_dir /data/IRMAS --network runs/ast_irmas --output_dir runs/both
     accelerate launch recipes/svm_irmas.py --dataset USER/irmas-classical --network USER/ast-irmas \
         --network_features USER/irmas-fbank
+
+Hardware: a CPU.
+Time: not measured.
+Expected score: not measured.
 """
 
 import hf_audio

@@ -3,9 +3,13 @@
     accelerate launch recipes/wav2vec2_irmas.py --data_dir DIR
     accelerate launch recipes/wav2vec2_irmas.py --data_dir DIR --model microsoft/wavlm-base
     accelerate launch recipes/wav2vec2_irmas.py --data_dir DIR --lora_rank 8
-    accelerate launch recipes/wav2vec2_irmas.py --demo                                  a small one from scratch
+    accelerate launch recipes/wav2vec2_irmas.py --demo                                  a small model from scratch
 
 The convolutions stay frozen, as is usual where Wav2Vec2 is fine-tuned.
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured.
 """
 
 import hf_audio

@@ -1,9 +1,13 @@
 """Fine-tune Wav2Vec2 on Speech Commands: 35 words of one second, official split by speaker.
 
-accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR
-accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR --model facebook/hubert-base-ls960
-accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR --model openai/whisper-base --freeze none
-accelerate launch recipes/wav2vec2_speech_commands.py --demo                        a small one from scratch
+    accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR
+    accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR --model facebook/hubert-base-ls960
+    accelerate launch recipes/wav2vec2_speech_commands.py --data_dir DIR --model openai/whisper-base --freeze none
+    accelerate launch recipes/wav2vec2_speech_commands.py --demo                        a small model from scratch
+
+Hardware: one GPU; a CPU for --demo.
+Time: not measured.
+Expected score: not measured.
 """
 
 import hf_audio

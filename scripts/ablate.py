@@ -68,14 +68,14 @@ def parse_options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.usage = "%(prog)s RECIPE --tricks FILE.yaml [options] [flags of the recipe]"
-    parser.add_argument("--tricks", type=Path, required=True, help="YAML file of tricks, see above")
-    parser.add_argument("--only", nargs="+", help="these tricks alone, beside the baseline")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--num_folds", type=int, help="draw so many folds by groups and test on each in turn")
-    parser.add_argument("--folds", nargs="*", help="test on these folds of the corpus in turn; without names on all")
-    parser.add_argument("--metric", help="what table and plot show; default: the first of the task's metrics")
-    parser.add_argument("--output_dir", help="default: the recipe's, with _ablation behind it")
-    parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
+    parser.add_argument("--tricks", type=Path, required=True, help="YAML file of tricks, see above.")
+    parser.add_argument("--only", nargs="+", help="Only these tricks, and the baseline.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="Random seeds. Default: 0 1 2.")
+    parser.add_argument("--num_folds", type=int, help="Draw this many folds by groups, and test on each in turn.")
+    parser.add_argument("--folds", nargs="*", help="Test on these folds of the corpus in turn; without names, on all.")
+    parser.add_argument("--metric", help="Metric of table and plot. Default: the first of the task.")
+    parser.add_argument("--output_dir", help="Folder for the results. Default: the recipe's, with _ablation appended.")
+    parser.add_argument("--config_file", help="Config file of accelerate, e.g. recipes/accelerate/multi_gpu.yaml.")
     recipe, rest = sys.argv[1:2], sys.argv[2:]
     if not recipe or recipe[0].startswith("-"):
         parser.parse_args(recipe)  # --help ends here

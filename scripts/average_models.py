@@ -20,13 +20,15 @@ from hf_audio.errors import InputError
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="run folders, or models' names on the Hub")
-    parser.add_argument("--features", required=True, help="a folder of features, or their name on the Hub")
-    parser.add_argument("--output_dir", required=True, help="a new folder for the averaged model")
-    parser.add_argument("--greedy", action="store_true", help="choose by the validation split; else all are averaged")
-    parser.add_argument("--license", help="of the averaged model, by the Hub's identifiers")
-    parser.add_argument("--device", help="cpu, cuda ...; default: the accelerator where there is one")
-    parser.add_argument("--token", help="of the Hub, where something is private; default: HF_TOKEN or the stored one")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="Run folders, or Hub names.")
+    parser.add_argument("--features", required=True, help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("--output_dir", required=True, help="New folder for the averaged model.")
+    parser.add_argument(
+        "--greedy", action="store_true", help="Add models while the validation score rises; default: average all."
+    )
+    parser.add_argument("--license", help="License of the averaged model, as the Hub names it.")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    parser.add_argument("--token", help="Hub token. Default: HF_TOKEN, or that of hf auth login.")
     return parser.parse_args()
 
 

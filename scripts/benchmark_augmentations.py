@@ -52,9 +52,9 @@ def parse_options() -> argparse.Namespace:
     names = ["cnn", *AST_PRESETS]
     parser.add_argument("--models", nargs="+", choices=names, default=["cnn", "ast-mini"], help="default: %(default)s")
     parser.add_argument("--batch_size", type=int, default=32, help="windows per step (default: %(default)s)")
-    parser.add_argument("--num_frames", type=int, default=298, help="of a window (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of everything (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--num_frames", type=int, default=298, help="frames per window (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of everything (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="Rounds; default: %(default)s.")
     return parser.parse_args()
 
 

@@ -35,9 +35,9 @@ LARGEST_DIFFERENCE_DB = 0.1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, help="recordings to cut windows from; without it they are made up")
+    parser.add_argument("--data_dir", type=Path, help="recordings to cut windows from; default: synthesized sound")
     parser.add_argument("--num_windows", type=int, default=60, help="windows of 3 s (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of each variant (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     count = options.num_windows

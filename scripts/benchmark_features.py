@@ -63,10 +63,10 @@ from hf_audio.kinds._kaldi_fbank import KaldiFbank
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; without it they are made up")
+    parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=400, help="clips of 3 s (default: %(default)s)")
     parser.add_argument("--num_processes", type=int, default=1, help="processes of each way (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of each variant (default: %(default)s)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, with one process only")
     parser.add_argument("--stream", metavar="REPO", help="measure streaming of this Hub dataset (HF_ENDPOINT) and stop")
     parser.add_argument("--beside", type=Path, help="checkout of another version: build and read with both, and stop")

@@ -83,14 +83,14 @@ def main() -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, help="recordings to cut clips from; without it they are made up")
+    parser.add_argument("--data_dir", type=Path, help="recordings to cut clips from; default: synthesized clips")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--model", nargs="+", default=["ast-mini", "cnn"], help="presets (default: ast-mini cnn)")
     parser.add_argument("--bf16", action="store_true", help="mixed precision")
     parser.add_argument("--num_clips", type=int, default=128, help="different clips (default: %(default)s)")
-    parser.add_argument("--batch_size", type=int, default=16, help="clips a step (default: %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=16, help="clips per step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=12, help="timed steps (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of each variant (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=0, help="data loader processes (default: %(default)s)")
     return parser.parse_args()
 

@@ -48,12 +48,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_clips", type=int, default=20_000, help="clips (default: %(default)s)")
     parser.add_argument("--num_classes", type=int, default=20, help="classes (default: %(default)s)")
-    parser.add_argument("--num_groups", type=int, default=5_000, help="groups that are drawn (default: %(default)s)")
-    parser.add_argument("--num_draws", type=int, default=1_000, help="draws (default: %(default)s)")
+    parser.add_argument("--num_groups", type=int, default=5_000, help="groups to resample (default: %(default)s)")
+    parser.add_argument("--num_draws", type=int, default=1_000, help="bootstrap samples (default: %(default)s)")
     parser.add_argument("--plain_draws", type=int, default=10, help="draws of the plain loop (default: %(default)s)")
     parser.add_argument("--num_models", type=int, default=3, help="models to compare (default: %(default)s)")
     parser.add_argument(
-        "--coverage", type=int, help="instead, draw so many data sets, and see how often intervals hold"
+        "--coverage", type=int, help="instead, draw this many data sets, and count how often intervals cover the truth"
     )
     options = parser.parse_args()
     if options.coverage:

@@ -62,9 +62,9 @@ class Clock(TrainerCallback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ast-mini", help="a preset on log-mel features (default: %(default)s)")
-    parser.add_argument("--batch_size", type=int, default=8, help="windows a step (default: %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=8, help="windows per step (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="timed steps (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     options = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()

@@ -60,8 +60,10 @@ PARTS = ("epoch", "shares")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_windows", type=int, default=1_000_000, help="default: %(default)s")
-    parser.add_argument("--num_rated", type=int, default=9_000, help="windows to rate by (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
+    parser.add_argument(
+        "--num_rated", type=int, default=9_000, help="windows to measure rates with (default: %(default)s)"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: both")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # a measurement in a process of its own
     options = parser.parse_args()

@@ -36,8 +36,10 @@ PARQUET = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_recordings", type=int, default=300, help="in the row group; default: %(default)s")
-    parser.add_argument("--recording_mb", type=float, default=1.3, help="of each; default: %(default)s")
+    parser.add_argument(
+        "--num_recordings", type=int, default=300, help="recordings in the row group; default: %(default)s"
+    )
+    parser.add_argument("--recording_mb", type=float, default=1.3, help="MB of each; default: %(default)s")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:

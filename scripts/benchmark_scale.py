@@ -76,11 +76,13 @@ LARGE_CORPORA = {"IRMAS": (19.2, "wav"), "FMA full": (8232.0, "mp3"), "AudioSet"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_clips", type=int, default=10_000, help="of the smaller corpus (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of one and two processes (default: %(default)s)")
+    parser.add_argument(
+        "--num_clips", type=int, default=10_000, help="clips of the smaller corpus (default: %(default)s)"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of one and two processes (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all")
-    parser.add_argument("--num_rows", type=int, default=1_000_000, help="of the index (default: %(default)s)")
-    parser.add_argument("--num_classes", type=int, default=50, help="of the index (default: %(default)s)")
+    parser.add_argument("--num_rows", type=int, default=1_000_000, help="rows of the index (default: %(default)s)")
+    parser.add_argument("--num_classes", type=int, default=50, help="classes of the index (default: %(default)s)")
     parser.add_argument("--data_dir", type=Path, help="recordings to measure rates and bytes with")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a measurement in a process of its own
     options = parser.parse_args()

@@ -70,10 +70,12 @@ class Turn(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="cnn", help="a preset, a folder or a Hub name (default: %(default)s)")
-    parser.add_argument("--duration_s", type=float, default=3.0, help="of the recording (default: %(default)g)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each turn (default: %(default)g)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
-    parser.add_argument("--load_minutes", type=float, help="instead, so long a load of 16 clients")
+    parser.add_argument(
+        "--duration_s", type=float, default=3.0, help="duration of the recording in seconds (default: %(default)g)"
+    )
+    parser.add_argument("--seconds", type=float, default=15.0, help="seconds of each round (default: %(default)g)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
+    parser.add_argument("--load_minutes", type=float, help="instead, a load of 16 clients for this long")
     parser.add_argument("--windows", action="store_true", help="instead, features and forward pass of batches")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ WAYS = ("stock", "ours")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; without it they are made up")
+    parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=800, help="clips of 3 s (default: %(default)s)")
     parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="one way alone (HF_ENDPOINT), and stop")
     options = parser.parse_args()

@@ -54,10 +54,10 @@ WAYS = ("stock", "stock, kept", "stock, cut", "ours")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; without it they are made up")
+    parser.add_argument("--data_dir", type=Path, help="recordings to cut the clips from; default: synthesized clips")
     parser.add_argument("--num_clips", type=int, default=400, help="clips of 3 s (default: %(default)s)")
     parser.add_argument("--num_processes", type=int, default=1, help="processes of each way (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
     parser.add_argument("--way", nargs=2, metavar=("WAY", "CLIPS"), help="one turn of one way (HF_ENDPOINT), and stop")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -68,10 +68,12 @@ def main() -> None:
         "--model", default="cnn", help="a preset, a folder or a model on the Hub (default: %(default)s)"
     )
     parser.add_argument("--num_files", type=int, default=40, help="recordings (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
-    parser.add_argument("--long_h", type=float, help="instead, tag one recording of so many hours, and measure memory")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of each variant (default: %(default)s)")
+    parser.add_argument(
+        "--long_h", type=float, help="instead, tag one recording of this many hours, and measure memory"
+    )
     parser.add_argument("--start", action="store_true", help="instead, measure how long the command takes to start")
-    parser.add_argument("--listen_s", type=float, help="instead, listen to so many seconds in real time")
+    parser.add_argument("--listen_s", type=float, help="instead, listen for this many seconds in real time")
     options = parser.parse_args()
     of_transformers.set_verbosity_error()
     of_transformers.disable_progress_bar()

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--model", default="cnn-concert", help="smallest: our own work (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=40, help="timed steps (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)s)")
     parser.add_argument("--in_this_process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.in_this_process:

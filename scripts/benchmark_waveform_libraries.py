@@ -49,7 +49,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch_size", type=int, default=16, help="windows (default: %(default)s)")
     parser.add_argument("--window_s", type=float, default=3.0, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of everything (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of everything (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
     return parser.parse_args()
 

@@ -20,9 +20,11 @@ from hf_audio.terminal import show
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("first", metavar="FIRST", help="a CSV, a feature dataset, or scores of a run")
-    parser.add_argument("second", metavar="SECOND", help="likewise")
-    parser.add_argument("--columns", nargs=2, default=(None, None), help="columns of the labels; default: label(s)")
+    parser.add_argument("first", metavar="FIRST", help="CSV file, feature dataset, or scores of a run.")
+    parser.add_argument("second", metavar="SECOND", help="The other one, of any of these kinds.")
+    parser.add_argument(
+        "--columns", nargs=2, default=(None, None), help="Columns of the labels. Default: label or labels."
+    )
     options = parser.parse_args()
     first, second = map(read_labels, (options.first, options.second), options.columns)
     show(label_agreement(first, second).as_text())

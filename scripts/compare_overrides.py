@@ -46,12 +46,14 @@ def main() -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
-    parser.add_argument("overrides", metavar="OVERRIDES_CSV", help="as --label_overrides reads it")
-    parser.add_argument("--seeds", type=int, help="default: 20, with a recipe 3")
-    parser.add_argument("--recipe", help="recipes/NAME.py to train instead of a linear model")
-    parser.add_argument("--data_dir", help="the corpus, as the recipe takes it")
-    parser.add_argument("--output_dir", default="runs/compare_overrides", help="of the recipe; default: %(default)s")
+    parser.add_argument("features", metavar="FEATURES_DIR", help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("overrides", metavar="OVERRIDES_CSV", help="Corrections, as --label_overrides reads them.")
+    parser.add_argument("--seeds", type=int, help="Number of seeds. Default: 20; 3 with --recipe.")
+    parser.add_argument("--recipe", help="recipes/NAME.py to train in place of a linear model.")
+    parser.add_argument("--data_dir", help="Folder of the corpus, as for the recipe.")
+    parser.add_argument(
+        "--output_dir", default="runs/compare_overrides", help="Folder for the recipe's runs; default: %(default)s."
+    )
     options = parse_with_recipe_flags(parser)
     if options.recipe and not options.data_dir:
         parser.error("--recipe needs --data_dir")

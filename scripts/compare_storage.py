@@ -53,8 +53,8 @@ def score(model, windows: torch.Tensor, targets: np.ndarray, keys: list[int], fe
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run folder with the trained model and its features")
-    parser.add_argument("recordings", type=Path, help="the corpus that the features were built from")
+    parser.add_argument("run", type=Path, help="Run folder with a trained model and its features.")
+    parser.add_argument("recordings", type=Path, help="Folder of the corpus that the features were built from.")
     given = parser.parse_args()
     features = load_features(given.run / "features")
     report = read_json(given.run / "report.json")

@@ -50,12 +50,21 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="recipes/NAME.py")
-    parser.add_argument("--data_dir", help="the corpus, as the recipe takes it")
-    parser.add_argument("--leave_out", choices=("folds", "groups"), default="folds", help="default: %(default)s")
-    parser.add_argument("--num_folds", type=int, help="draw so many folds by groups, where the corpus has none")
-    parser.add_argument("--inner", type=int, help="leave each fold out and test on so many folds of the others' groups")
-    parser.add_argument("--output_dir", help="default: the recipe's, with _folds behind it")
-    parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
+    parser.add_argument("--data_dir", help="Folder of the corpus, as for the recipe.")
+    parser.add_argument(
+        "--leave_out",
+        choices=("folds", "groups"),
+        default="folds",
+        help="What to leave out in turn; default: %(default)s.",
+    )
+    parser.add_argument("--num_folds", type=int, help="Draw this many folds by groups, where the corpus has none.")
+    parser.add_argument(
+        "--inner",
+        type=int,
+        help="To choose settings by: leave each fold out, and test on this many folds of the other groups.",
+    )
+    parser.add_argument("--output_dir", help="Folder for the results. Default: the recipe's, with _folds appended.")
+    parser.add_argument("--config_file", help="Config file of accelerate, e.g. recipes/accelerate/multi_gpu.yaml.")
     parser.usage = "%(prog)s RECIPE [--data_dir DIR] [options] [-- flags of the recipe]"
     return parse_with_recipe_flags(parser)
 

@@ -33,11 +33,13 @@ class Options:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", help="any recording; default: a made-up melody")
-    parser.add_argument("--start_s", type=float, default=0.0, help="where in it the window begins [%(default)s]")
-    parser.add_argument("--duration_s", type=float, default=3.0, help="length of the window [%(default)s]")
-    parser.add_argument("--output", default="augmentations.html", help="the page to write [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random [%(default)s]")
+    parser.add_argument("--file", help="Recording to draw. Default: a synthesized melody.")
+    parser.add_argument(
+        "--start_s", type=float, default=0.0, help="Start of the window in the recording, in seconds [%(default)s]."
+    )
+    parser.add_argument("--duration_s", type=float, default=3.0, help="Length of the window in seconds [%(default)s].")
+    parser.add_argument("--output", default="augmentations.html", help="Page to write [%(default)s].")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed [%(default)s].")
     options = Options(**vars(parser.parse_args()))
     if not (options.start_s >= 0 and SHORTEST_S <= options.duration_s <= 30):
         raise InputError("--start_s must be 0 or more and --duration_s between 1 and 30: try --duration_s 3")

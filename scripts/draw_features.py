@@ -21,15 +21,19 @@ from hf_audio.terminal import show
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("features", help="feature dataset: a folder, or a name on the Hub")
-    parser.add_argument("--output_dir", help="default: ./NAME-plots")
-    parser.add_argument("--projections", nargs="*", default=["pca", "tsne"], help="pca, tsne, umap [pca tsne]")
-    parser.add_argument("--model", help="project this network's embeddings: a run folder or a name on the Hub")
-    parser.add_argument("--beside", nargs="+", default=[], help="other feature datasets, whose classes are compared")
-    parser.add_argument("--time_mask_s", type=float, default=0.2, help="longest mask in seconds [%(default)s]")
-    parser.add_argument("--frequency_mask_bins", type=int, default=16, help="widest mask in mel bins [%(default)s]")
-    parser.add_argument("--mixup_alpha", type=float, default=0.0, help="mixing share's Beta parameters; 0 is off")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random [%(default)s]")
+    parser.add_argument("features", help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("--output_dir", help="Folder for the plots. Default: ./NAME-plots.")
+    parser.add_argument(
+        "--projections", nargs="*", default=["pca", "tsne"], help="Projections: pca, tsne, umap [pca tsne]."
+    )
+    parser.add_argument("--model", help="Project the embeddings of this network: a run folder or a Hub name.")
+    parser.add_argument("--beside", nargs="+", default=[], help="Other feature datasets to compare classes with.")
+    parser.add_argument("--time_mask_s", type=float, default=0.2, help="Longest time mask in seconds [%(default)s].")
+    parser.add_argument(
+        "--frequency_mask_bins", type=int, default=16, help="Widest frequency mask in mel bins [%(default)s]."
+    )
+    parser.add_argument("--mixup_alpha", type=float, default=0.0, help="Alpha of mixup; 0 is off.")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed [%(default)s].")
     options = parser.parse_args()
     features = hf_audio.load_features(options.features)
     augment = None

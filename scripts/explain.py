@@ -56,25 +56,36 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = found.add_argument
-    add("recordings", nargs="+", metavar="FILE_OR_FOLDER", help="recordings, or folders that hold some")
-    add("--model", required=True, help="a run folder, or a model's name on the Hub")
-    add("--target", metavar="CLASS", help="the class to explain; default: the one of the recording's highest score")
+    add("recordings", nargs="+", metavar="FILE_OR_FOLDER", help="Recordings, or folders of recordings.")
+    add("--model", required=True, help="Run folder, or Hub name.")
+    add("--target", metavar="CLASS", help="Class to explain. Default: the one with the highest score.")
     add(
-        "--methods", nargs="+", metavar="METHOD", help="default: all that suit the model; docs/explaining.md lists them"
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        help="Methods, see docs/explaining.md. Default: all that fit the model.",
     )
-    add("--num_windows", type=int, default=3, help="of a recording, the most certain ones [%(default)s]")
-    add("--window_s", type=float, help="seconds of a window; default: as the model was trained")
-    add("--hop_s", type=float, help="seconds from one window to the next; default: the model's, or --window_s if given")
-    add("--baseline", help="what relevance is compared with: quiet or mean; default: quiet, of vectors mean")
-    add("--gradient_steps", type=int, default=32, help="of integrated gradients [%(default)s]")
-    add("--occlusion_s", type=float, help="seconds of an occluded patch; default: a 20th of the window")
-    add("--occlusion_bands", type=int, help="bands of an occluded patch; default: an eighth of all")
-    add("--skip_checks", action="store_true", help="leave out curves and random weights, which take most of the time")
-    add("--output_dir", default="explanations", help="a folder for each recording lands there [%(default)s]")
-    add("--seed", type=int, default=0, help="of random orders and weights [%(default)s]")
-    add("--device", help="cpu, cuda, cuda:1 ...; default: the accelerator where there is one")
-    add("--revision", help="a branch, tag or commit of the model")
-    add("--token", help="of the Hub, for a private model; default: HF_TOKEN or that of hf auth login")
+    add("--num_windows", type=int, default=3, help="Windows per recording, those with the highest score [%(default)s].")
+    add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
+    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s where that is given.")
+    add("--baseline", help="Baseline input: quiet or mean. Default: quiet; mean for vectors.")
+    add("--gradient_steps", type=int, default=32, help="Steps of integrated gradients [%(default)s].")
+    add("--occlusion_s", type=float, help="Width of an occluded patch in seconds. Default: 1/20 of the window.")
+    add("--occlusion_bands", type=int, help="Height of an occluded patch in bands. Default: 1/8 of all.")
+    add(
+        "--skip_checks",
+        action="store_true",
+        help="Skip deletion curves and randomized weights, which take most of the time.",
+    )
+    add(
+        "--output_dir",
+        default="explanations",
+        help="Folder for the results, one subfolder per recording [%(default)s].",
+    )
+    add("--seed", type=int, default=0, help="Random seed [%(default)s].")
+    add("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    add("--revision", help="Branch, tag or commit of the model on the Hub.")
+    add("--token", help="Hub token. Default: HF_TOKEN, or that of hf auth login.")
     return found
 
 

@@ -15,8 +15,8 @@ from hf_audio.terminal import show
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("features", help="the feature dataset: a folder, or its name on the Hub")
-    parser.add_argument("csv", help="the table to write")
+    parser.add_argument("features", help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("csv", help="Table to write.")
     options = parser.parse_args()
     show(hf_audio.features_to_csv(options.features, options.csv))
 

@@ -23,15 +23,19 @@ from hf_audio.terminal import show
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
-    parser.add_argument("--output_dir", help="default: ./NAME-map")
-    parser.add_argument("--model", help="show this network's embeddings: a run folder or a name on the Hub")
-    parser.add_argument("--scores", nargs="+", default=[], help="runs (or their scores/clips.parquet) to color by")
-    parser.add_argument("--data_dir", help="the recordings, to be played")
-    parser.add_argument("--projections", nargs="+", default=["pca", "tsne"], help="pca, tsne, umap [pca tsne]")
-    parser.add_argument("--splits", nargs="+", help="default: all")
-    parser.add_argument("--clips", type=int, default=MAX_POINTS, help="most clips on the map [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn, and of t-SNE and UMAP [%(default)s]")
+    parser.add_argument("features", metavar="FEATURES_DIR", help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("--output_dir", help="Folder for the map. Default: ./NAME-map.")
+    parser.add_argument("--model", help="Map the embeddings of this network: a run folder or a Hub name.")
+    parser.add_argument(
+        "--scores", nargs="+", default=[], help="Color by the scores of these runs (folders, or scores/clips.parquet)."
+    )
+    parser.add_argument("--data_dir", help="Folder with the recordings, to listen to them on the page.")
+    parser.add_argument(
+        "--projections", nargs="+", default=["pca", "tsne"], help="Projections: pca, tsne, umap [pca tsne]."
+    )
+    parser.add_argument("--splits", nargs="+", help="Splits to show. Default: all.")
+    parser.add_argument("--clips", type=int, default=MAX_POINTS, help="Most clips on the map [%(default)s].")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed [%(default)s].")
     given = parser.parse_args()
     features = hf_audio.load_features(given.features)
     folder = given.output_dir or f"{features.name}-map"

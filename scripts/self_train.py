@@ -63,13 +63,17 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="recipes/NAME.py")
-    parser.add_argument("--data_dir", help="the labeled corpus, as the recipe takes it")
-    parser.add_argument("--unlabeled", required=True, help="folder with recordings without labels, all below it")
-    parser.add_argument("--rounds", type=int, default=2, help="default: %(default)s")
-    parser.add_argument("--num_folds", type=int, default=3, help="models in each round; default: %(default)s")
-    parser.add_argument("--confidence", type=float, default=0.9, help="least probability; default: %(default)s")
-    parser.add_argument("--output_dir", help="default: the recipe's, with _self_training behind it")
-    parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
+    parser.add_argument("--data_dir", help="Folder of the labeled corpus, as for the recipe.")
+    parser.add_argument("--unlabeled", required=True, help="Folder with unlabeled recordings, at any depth.")
+    parser.add_argument("--rounds", type=int, default=2, help="Rounds; default: %(default)s.")
+    parser.add_argument("--num_folds", type=int, default=3, help="Models per round; default: %(default)s.")
+    parser.add_argument(
+        "--confidence", type=float, default=0.9, help="Lowest probability of a pseudo-label; default: %(default)s."
+    )
+    parser.add_argument(
+        "--output_dir", help="Folder for the results. Default: the recipe's, with _self_training appended."
+    )
+    parser.add_argument("--config_file", help="Config file of accelerate, e.g. recipes/accelerate/multi_gpu.yaml.")
     parser.usage = "%(prog)s RECIPE --unlabeled DIR [--data_dir DIR] [options] [-- flags of the recipe]"
     return parse_with_recipe_flags(parser)
 

@@ -38,14 +38,14 @@ def main() -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("teacher", help="a run folder or a Hub name")
-    parser.add_argument("features", help="the feature dataset that it reads: a folder or a Hub name")
-    parser.add_argument("--output_dir", required=True, help="where the logits go")
-    parser.add_argument("--revision", help="of a teacher on the Hub: commit, tag or branch")
-    parser.add_argument("--device", help="default: the accelerator, where there is one")
-    parser.add_argument("--push_to_hub", metavar="NAME", help="push them as this dataset: name, or user/name")
-    parser.add_argument("--private", action="store_true", default=None, help="make a new dataset private")
-    parser.add_argument("--token", help="Hub token; default: HF_TOKEN or that of hf auth login")
+    parser.add_argument("teacher", help="Run folder, or Hub name.")
+    parser.add_argument("features", help="Feature dataset that it reads: a folder or a Hub name.")
+    parser.add_argument("--output_dir", required=True, help="Folder for the logits.")
+    parser.add_argument("--revision", help="Branch, tag or commit of the teacher on the Hub.")
+    parser.add_argument("--device", help="Default: the GPU where there is one.")
+    parser.add_argument("--push_to_hub", metavar="NAME", help="Push the logits as this dataset: NAME or USER/NAME.")
+    parser.add_argument("--private", action="store_true", default=None, help="Make a new dataset private.")
+    parser.add_argument("--token", help="Hub token. Default: HF_TOKEN, or that of hf auth login.")
     return parser.parse_args()
 
 

@@ -46,14 +46,14 @@ def main() -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
-    parser.add_argument("--label", required=True, help="the label to split")
-    parser.add_argument("--reference", required=True, help="features of a corpus that has labels for its kinds")
-    parser.add_argument("--into", required=True, nargs="+", help="what the kinds are to be called")
-    parser.add_argument("--reference_labels", nargs="+", help="what the reference calls them; default: the same")
-    parser.add_argument("--model", help="compare embeddings of this network: a run folder or a Hub name")
-    parser.add_argument("--keep", type=float, default=0.5, help="share of each cluster to keep; default: %(default)s")
-    parser.add_argument("--output", required=True, help="CSV for --label_overrides")
+    parser.add_argument("features", metavar="FEATURES_DIR", help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("--label", required=True, help="Label to divide.")
+    parser.add_argument("--reference", required=True, help="Features of a corpus with labels for its subclasses.")
+    parser.add_argument("--into", required=True, nargs="+", help="Names of the subclasses.")
+    parser.add_argument("--reference_labels", nargs="+", help="Their names in --reference. Default: the same.")
+    parser.add_argument("--model", help="Compare the embeddings of this network: a run folder or a Hub name.")
+    parser.add_argument("--keep", type=float, default=0.5, help="Share of each cluster to keep; default: %(default)s.")
+    parser.add_argument("--output", required=True, help="CSV file to write, for --label_overrides.")
     return parser.parse_args()
 
 

@@ -91,30 +91,43 @@ def parse_options() -> argparse.Namespace:
     )
     parser.usage = "%(prog)s RECIPE --space FILE.yaml [options] [flags of the recipe]"
     add = parser.add_argument
-    add("--space", type=Path, required=True, help="YAML file of what is searched, see above")
-    add("--trials", type=int, default=50, help="of all processes together; default: %(default)s")
+    add("--space", type=Path, required=True, help="YAML file of the search space, see above.")
+    add("--trials", type=int, default=50, help="Trials of all processes together; default: %(default)s.")
     add(
         "--timeout",
         type=float,
-        help="seconds after which this process begins no trial; those that run end by themselves",
+        help="Seconds after which this process starts no further trial; running ones are finished.",
     )
-    add("--jobs", type=int, default=1, help="trials at once; with several GPUs each has one; default: %(default)s")
-    add("--objectives", nargs="+", default=["score"], help="score (of the best checkpoint), a metric, parameters, "
-        "milliseconds; several give a Pareto front; default: score")  # fmt: skip
-    add("--sampler", help=f"{', '.join(SAMPLERS)}; default: tpe, nsga2 for several objectives")
-    add("--pruner", help=f"{', '.join(PRUNERS)}: by scores after each epoch; default: median, where that can be")
     add(
-        "--fidelity", help="cheap first, by successive halving: epochs, or train_fraction (a ninth, a third, all clips)"
+        "--jobs",
+        type=int,
+        default=1,
+        help="Trials at once, each on a GPU of its own where there are several; default: %(default)s.",
     )
-    add("--num_folds", type=int, help="draw so many folds by groups; a trial is the mean of their validation scores")
-    add("--folds", nargs="*", help="the same on these folds of the corpus; without names on all")
-    add("--sampler_seed", type=int, default=0, help="default: %(default)s")
-    add("--storage", help="journal file or URL of a database (sqlite:///..., postgresql://...) that several machines "
-        "share; default: journal.log in OUTPUT_DIR")  # fmt: skip
-    add("--study", help="name of the search in --storage; default: the recipe's")
-    add("--no_final", action="store_true", help="do not train the best settings")
-    add("--output_dir", help="default: the recipe's, with _search behind it")
-    add("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
+    add("--objectives", nargs="+", default=["score"], help="score (validation score of the best checkpoint), a "
+        "metric, parameters or milliseconds; several give a Pareto front; default: score.")  # fmt: skip
+    add("--sampler", help=f"Sampler: {', '.join(SAMPLERS)}. Default: tpe; nsga2 for several objectives.")
+    add(
+        "--pruner",
+        help=f"Pruner, by the scores after each epoch: {', '.join(PRUNERS)}. Default: median, where possible.",
+    )
+    add(
+        "--fidelity",
+        help="Successive halving, cheap trials first: by epochs, or by train_fraction (1/9, 1/3, all clips).",
+    )
+    add(
+        "--num_folds",
+        type=int,
+        help="Draw this many folds by groups; a trial's score is the mean of their validation scores.",
+    )
+    add("--folds", nargs="*", help="The same with these folds of the corpus; without names, all.")
+    add("--sampler_seed", type=int, default=0, help="Random seed of the sampler; default: %(default)s.")
+    add("--storage", help="Journal file or database URL (sqlite:///..., postgresql://...) that several machines "
+        "share. Default: journal.log in OUTPUT_DIR.")  # fmt: skip
+    add("--study", help="Name of the search in --storage. Default: the recipe's.")
+    add("--no_final", action="store_true", help="Do not train the best settings at the end.")
+    add("--output_dir", help="Folder for the results. Default: the recipe's, with _search appended.")
+    add("--config_file", help="Config file of accelerate, e.g. recipes/accelerate/multi_gpu.yaml.")
     recipe, rest = sys.argv[1:2], sys.argv[2:]
     if not recipe or recipe[0].startswith("-"):
         parser.parse_args(recipe)  # --help ends here

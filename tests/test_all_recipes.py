@@ -128,6 +128,22 @@ def test_two_steps_on_its_own_corpus(recipe, tree, checkpoints, draws, monkeypat
     check(tmp_path, values, has_plots)
 
 
+def test_a_run_is_resumed_and_repeated_by_its_config(tree, monkeypatch, tmp_path):
+    recipe = ROOT / "recipes" / "mlp_gtzan.py"
+    run(recipe, ["--data_dir", str(tree("gtzan")), *SHORT], monkeypatch, tmp_path)
+    first = {name: (tmp_path / "run" / name).read_bytes() for name in ("model.safetensors", "config.yaml")}
+    checkpoint = tmp_path / "run/checkpoints/checkpoint-2/complete.json"
+    was_written = checkpoint.stat().st_mtime_ns
+    for more in ([], ["--output_dir", "again"]):
+        monkeypatch.setattr(sys, "argv", ["recipes/mlp_gtzan.py", "--config", "run/config.yaml", *more])
+        runpy.run_path(str(recipe), run_name="__main__")
+    assert checkpoint.stat().st_mtime_ns == was_written, "a finished run is not trained again"
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == first["config.yaml"]
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == first["model.safetensors"]
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("run", "again")]
+    assert reports[0]["results"] == reports[1]["results"] and reports[0]["settings"] == reports[1]["settings"]
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_two_steps_of_its_demo(recipe, midi, hub, draws, monkeypatch, tmp_path, tmp_path_factory):
     content = runpy.run_path(str(recipe), run_name="imported")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {
         *("errors", "files", "finished_work", "locks", "privacy", "terminal", "config", "environment", "extractors"),
-        *("ranks", "starter", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
+        *("ranks", "starter", "flags", "limits", "windows", "gray_images", "markdown", "hub_access", "hub_licenses"),
         "html_parts",
     },
     {"kinds"},
@@ -27,7 +27,7 @@ LEVELS = (
     {"analysis", "publishing", "classical_models", "audit", "leakage", "label_quality"},
     {"judging", "explaining"},
     {"recipe_repos"},
-    {"recipe_features"},
+    {"recipe_features", "recipe_model", "run_config"},
     {"parsing", "stages"},
     {"workflows", "repeated_runs", "repeated_folds"},
     {"searching"},

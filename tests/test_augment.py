@@ -177,5 +177,5 @@ def test_a_recipe_gets_what_its_settings_ask_for():
     augment = augmentation_for(config, extractor)
     assert augment == Compose((Mixup(0.3, "union", 0.5), SpecAugment(25, 8)), NORMALIZATION)
     assert repr(augment) == repr(augmentation_for(config, extractor))  # by which a resumed run knows it again
-    with pytest.raises(InputError, match=r"Unknown mixup_labels 'onion': did you mean 'union'\?"):
+    with pytest.raises(InputError, match=r"Unknown --mixup_labels 'onion': did you mean 'union'\?"):
         augmentation_for(AugmentConfig(mixup_alpha=0.3, mixup_labels="onion"), extractor)

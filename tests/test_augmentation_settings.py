@@ -63,8 +63,8 @@ def test_settings_become_steps_in_the_order_of_nature():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"cutmix_shape": "rectangel"}, "Unknown cutmix_shape 'rectangel': did you mean 'rectangle'"),
-        ({"filter_augment_type": "steps"}, "Unknown filter_augment_type 'steps': did you mean 'step'"),
+        ({"cutmix_shape": "rectangel"}, "Unknown --cutmix_shape 'rectangel': did you mean 'rectangle'"),
+        ({"filter_augment_type": "steps"}, "Unknown --filter_augment_type 'steps': did you mean 'step'"),
         ({"image_gain": 1.5}, "--image_gain must be a number, between 0 and 1, found 1.5"),
         ({"patch_dropout": 1.0}, "--patch_dropout must be a number, between 0 and 0.99, found 1"),
         ({"cutout_bins": 0}, "--cutout_bins must be a number, 1 or more, found 0"),

@@ -167,9 +167,9 @@ def test_effective_weights_are_those_of_the_paper_and_milder():
 def test_losses_that_cannot_be_are_one_sentence():
     with pytest.raises(InputError, match="--loss asymmetric is for several labels"):
         loss_for(SINGLE, None, ASYMMETRIC)
-    with pytest.raises(InputError, match="Unknown loss 'focl': did you mean 'focal'"):
+    with pytest.raises(InputError, match="Unknown --loss 'focl': did you mean 'focal'"):
         LossConfig(loss="focl")
-    with pytest.raises(InputError, match="Unknown class_weights 'ballanced': did you mean 'balanced'"):
+    with pytest.raises(InputError, match="Unknown --class_weights 'ballanced': did you mean 'balanced'"):
         LossConfig(class_weights="ballanced")
 
 

@@ -13,7 +13,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--lr_schedule", "stap"], "Unknown lr_schedule 'stap': did you mean 'step'"),
+        (["--lr_schedule", "stap"], "Unknown --lr_schedule 'stap': did you mean 'step'"),
         (["--lr_schedule", "step", "--lr_scheduler_type", "linear"], "--lr_scheduler_type would do nothing here: --lr"),
         (["--lr_schedule", "one_cycle", "--lr_decay_factor", "0.5"], "it is of --lr_schedule step and exponential"),
         (["--lr_decay_epochs", "5"], "it is of --lr_schedule step and exponential: give one"),
@@ -39,7 +39,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--ema_decay", "0.9", "--swa_epochs", "3"], "are two ways to average weights"),
         (["--swa_epochs", "3", "--early_stopping_patience", "2"], "--swa_epochs would do nothing here: early stopping"),
         (["--ema_decay", "1"], "--ema_decay must be a number, between 0 and"),
-        (["--balanced_sampling", "full", "--class_weights", "balanced"], "both make rare classes count more"),
+        (["--balanced_sampling", "full", "--class_weights", "balanced"], "all make rare classes count more"),
         (["--balanced_sampling", "full", "--train_sampling_strategy", "sequential"], "sequential draws nothing"),
     ],
 )

@@ -37,6 +37,27 @@ def test_help_of_a_command_shows_how_it_is_called(name, capsys):
     assert re.search(rf"^ {{4}}hf-audio {name} ", said, re.MULTILINE) and "--" in said
 
 
+def test_help_of_evaluate_has_two_tiers_and_mistakes_are_one_sentence(capsys):
+    flags = {}
+    for tier in ("--help", "--help_all"):
+        with pytest.raises(SystemExit, match="0"):
+            hf_audio_command(["evaluate", tier])
+        flags[tier] = re.findall(r"^  (--\w+)", capsys.readouterr().out, re.MULTILINE)
+    assert 12 <= len(flags["--help"]) <= 20 and {"--model", "--dataset", "--write_card"} <= {*flags["--help"]}
+    assert len(flags["--help_all"]) > 40 and {*flags["--help"]} < {*flags["--help_all"]}
+    for argv, sentence in (
+        (["tag", "a.wav", "--modle", "M"], "did you mean '--model'"),
+        (["tag", "a.wav"], "Missing: --model; see --help"),
+        (["tag", "a.wav", "--model", "M", "--format", "jsn"], "Unknown --format 'jsn': did you mean 'json'"),
+        (["tag", "a.wav", "--model", "M", "--top_k", "few"], "--top_k must be a whole number, found 'few'"),
+        (["leaks", "a", "b"], "Unexpected argument 'b': expected FEATURES, see --help"),
+        (["evaluate", "--protocol", "esc-50"], "Unknown --protocol 'esc-50': did you mean 'esc50-folds'"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            hf_audio_command(argv)
+        assert sentence in capsys.readouterr().err
+
+
 def test_recordings_to_embeddings(tmp_path, caplog):
     model = save_classifier(tmp_path / "model", "cnn")
     path, broken, output = write_sound(tmp_path / "a.wav", 2.3), tmp_path / "b.wav", tmp_path / "found.parquet"

@@ -289,7 +289,7 @@ def test_settings_that_would_do_nothing_are_refused(tmp_path):
     refused(tmp_path, "--group_column_name speaker would do .* holds no table", group_column_name="speaker")
     refused(tmp_path, "holds no table, which --layout table asks for", layout="table")
     refused(tmp_path, "--label_column_name is for tables; leave it out", layout="folders", label_column_name=["x"])
-    refused(tmp_path, "--layout tables is unknown; expected folders or table", layout="tables")
+    refused(tmp_path, "Unknown --layout 'tables': did you mean 'table'", layout="tables")
 
 
 def test_numbers_of_rows_and_of_tracks_are_no_names_of_files(folder):

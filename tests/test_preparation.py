@@ -125,7 +125,7 @@ def test_a_random_split_takes_all_tracks_and_is_marked(gtzan, tmp_path):
 
 
 def test_splits_that_do_not_fit_together(gtzan, esc50):
-    with pytest.raises(InputError, match="--split rnadom is unknown; expected official or random"):
+    with pytest.raises(InputError, match="Unknown --split 'rnadom': did you mean 'random'"):
         corpus_clips(DataConfig(corpus="gtzan", data_dir=str(gtzan), split="rnadom"))
     with pytest.raises(InputError, match="--fold 1 is an official fold: leave it out"):
         corpus_clips(DataConfig(corpus="esc50", data_dir=str(esc50), split="random", fold="1"))

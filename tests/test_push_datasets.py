@@ -121,7 +121,7 @@ def test_what_is_refused_before_any_row_is_read(hub, token, tmp_path, monkeypatc
     assert "that of alice/closed is told by its card" in refusal(
         "--dataset", "alice/closed", *other, "--license", "mit"
     )
-    assert "--audio_format mp3 is unknown" in refusal(*known, *other, "--audio_format", "mp3")
+    assert "Unknown --audio_format 'mp3': there are: flac, original" in refusal(*known, *other, "--audio_format", "mp3")
     assert "alice/genres and alice/closed are shared one at a time" in refusal(*known, "alice/closed", *other)
     assert "--data_dir would do nothing here" in refusal(*known, *other, "--data_dir", tmp_path)
     assert "--layout is for folders and tables" in refusal(*known, *other, "--layout", "table")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hf_audio import InputError, parse_recipe
+from hf_audio.parsing import ALL_GROUPS
 
 ROOT = Path(__file__).parents[1]
 VALUES = {"output_dir": "runs/x", "corpus": "irmas", "window_s": 3.0, "learning_rate": 1e-4, "mixup_alpha": 0.3}
@@ -40,7 +41,18 @@ def test_publishing_is_not_left_to_trainer():
     [
         (["--windows_s", "3"], "Unknown flag '--windows_s': did you mean '--window_s'"),
         (["--lerning_rate=3"], "Unknown flag '--lerning_rate': did you mean '--learning_rate'"),
-        (["--window_s", "long"], "--window_s.*invalid float value: 'long'"),
+        (["--window_s", "long"], "--window_s must be a number, found 'long'"),
+        (["--window_s"], "--window_s needs a value behind it"),
+        (["--lr", "3"], "'--lr': did you mean '--learning_rate'"),
+        (["--epochs", "3"], "did you mean '--num_train_epochs'"),
+        (["--batch-size", "3"], "did you mean '--per_device_train_batch_size'"),
+        (["--lora", "3"], "did you mean '--lora_rank'"),
+        (["--gpus", "3"], "'--gpus': .*accelerate launch --num_processes 4"),
+        (["--learn", "3"], "did you mean '--learning_rate'"),
+        (["--xyzzy", "3"], "Unknown flag '--xyzzy': --help_all lists those that there are"),
+        (["--loss", "focl"], "Unknown --loss 'focl': did you mean 'focal'"),
+        (["--features", "mfcc"], "Unknown --features 'mfcc': there are: classical, fbank, spectrogram, waveform"),
+        (["--optim", "adamw_fussed"], "Unknown --optim 'adamw_fussed': did you mean 'adamw_"),
         (["recordings"], "Unexpected argument 'recordings'"),
         (["--demo"], "no demo"),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml cannot be read: No such file"),
@@ -56,6 +68,12 @@ def test_unknown_keys_of_recipe_and_file_are_refused(tmp_path):
         parse_recipe({**VALUES, "lora_ranks": 8}, argv=[])
     (tmp_path / "c.yaml").write_text("mixup_alfa: 1\n")
     with pytest.raises(InputError, match="'mixup_alfa': did you mean 'mixup_alpha'"):
+        parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("epochs: 1\n")
+    with pytest.raises(InputError, match="'epochs': did you mean 'num_train_epochs'"):
+        parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("optim: adamw_fussed\n")
+    with pytest.raises(InputError, match="Unknown --optim 'adamw_fussed'"):
         parse_recipe(VALUES, argv=["--config", str(tmp_path / "c.yaml")])
     (tmp_path / "c.yaml").write_text("just text\n")
     with pytest.raises(InputError, match="must hold lines of `name: value` and holds a str"):
@@ -76,15 +94,34 @@ def run(recipe: str, *argv: str, **environment: str) -> subprocess.CompletedProc
 def test_help_teaches(forks):
     result = forks.run(ROOT / "recipes" / "ast_folder.py", "--help")
     assert result.returncode == 0, result.errors
-    assert "accelerate launch recipes/ast_folder.py --data_dir DIR" in result.output
+    assert "usage: accelerate launch recipes/ast_folder.py [--flag" in result.output
     assert "--window_s" in result.output and "[ast-mini]" in result.output
     flags = re.findall(r"^  (--\w+)", result.output, re.MULTILINE)
     assert 25 <= len(flags) <= 45 and "--mixup_alpha" in flags, "what people use, and what this recipe gives a value"
     assert "--deepspeed" not in flags and "--wave_gain_db" not in flags, "rare flags only with --help_all"
-    assert "waveform augmentation (" in result.output and "more: --help_all" in result.output
+    assert "--freeze {none,backbone,convolutional}" in result.output, "choices are shown as choices"
+    assert "augmentation (32 more with --help_all):" in result.output
     everything = forks.run(ROOT / "recipes" / "ast_folder.py", "--help_all").output
     assert "--deepspeed" in everything and "--wave_gain_db" in everything and len(everything) > 3 * len(result.output)
-    assert "Publish model, card and report on the Hub when the run is over." in everything
+    assert "--demo" not in re.findall(r"^  (--\w+)", everything, re.MULTILINE), "this recipe has none"
+    assert "features once they are built; model, card and report when the run ends" in " ".join(everything.split())
+
+
+def test_choices_are_what_there_is():
+    """Settings cannot import what they name, so that both are compared here."""
+    from hf_audio.augment import cutmix, filter_augment
+    from hf_audio.classical_models.training import DEFAULTS
+    from hf_audio.config.setting import choices_of
+    from hf_audio.extractors.spectrogram import NORMALIZATIONS
+    from hf_audio.models.freezing import FREEZABLE
+    from hf_audio.models.heads import HEADS
+    from hf_audio.models.spectrogram_pretraining import OBJECTIVES
+
+    choices = {name: set(found) for group in ALL_GROUPS for name, found in choices_of(group).items()}
+    assert choices["head"] == set(HEADS) and choices["freeze"] == set(FREEZABLE)
+    assert choices["normalization"] == set(NORMALIZATIONS) and choices["classical_model"] == set(DEFAULTS)
+    assert choices["cutmix_shape"] == set(cutmix.SHAPES) and choices["filter_augment_type"] == set(filter_augment.BANDS)
+    assert choices["objective"] == set(OBJECTIVES)
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("[a-z]*.py")), ids=lambda path: path.stem)

@@ -193,10 +193,12 @@ def features_of_64_bins(folder_of_recordings, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_parses(recipe, monkeypatch):
-    """Its values are known settings, its docstring shows how to launch it, and importing it runs nothing."""
+    """Its values are known settings, its docstring says how to launch it and what to expect, and nothing runs."""
     from hf_audio import parse_recipe
 
     content = runpy.run_path(str(recipe), run_name="imported")
     parsed = parse_recipe(content["VALUES"], content.get("DEMO"), argv=["--demo"] if "DEMO" in content else [])
     assert Path(parsed.training.output_dir).parent == Path("runs")
     assert f"accelerate launch recipes/{recipe.name}" in content["__doc__"]
+    told = [line.partition(": ") for line in content["__doc__"].rstrip().splitlines()[-3:]]
+    assert [name for name, _, said in told if said] == ["Hardware", "Time", "Expected score"], "or: not measured"

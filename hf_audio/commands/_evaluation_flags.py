@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import TYPE_CHECKING
 
-from hf_audio.commands._parser import parser_of
-from hf_audio.config.data import CorpusConfig
+from hf_audio.commands._parser import add_reading, parser_of
 from hf_audio.errors import InputError
 
 if TYPE_CHECKING:
     from hf_audio.config import DataConfig
+    from hf_audio.flags import FlagParser
 
 READING = (
     *("dataset_config_name", "train_split_name", "eval_split_name", "test_split_name", "layout", "audio_column_name"),
@@ -40,112 +39,117 @@ OF_COMPUTING = ("token", "device", "bf16", "batch_size", "num_threads")
 ROBUSTNESS_CLIPS = 100
 
 
-def evaluation_parser(description: str | None) -> argparse.ArgumentParser:
+SHOWN_FIRST = (
+    *("model", "scores", "dataset", "corpus", "data_dir", "split", "label_map", "protocol"),
+    *("metric", "ensemble", "robustness", "output_dir", "embed_sounds", "write_card", "device"),
+)
+
+
+def evaluation_parser(description: str | None) -> FlagParser:
     """The parser, whose --help has a group for each question."""
     parser = parser_of("evaluate", description)
-    _add_what(parser.add_argument_group("what is evaluated, and on what"))
+    parser.usage = "hf-audio evaluate --model MODEL [MODEL ...] --dataset DATA [--flag value ...]"
+    _add_what(parser.add_argument_group("what to evaluate, and on what"))
     _add_decisions(parser.add_argument_group("from windows to decisions"))
-    _add_questions(parser.add_argument_group("further questions"))
+    _add_questions(parser.add_argument_group("what to measure"))
     _add_results(parser.add_argument_group("results"))
-    _add_pace(parser.add_argument_group("where and how fast"))
-    _add_reading(parser.add_argument_group("how recordings are read, as for training"))
+    _add_pace(parser.add_argument_group("device and speed"))
+    add_reading(parser.add_argument_group("how recordings are read, as for training"), READING)
+    parser.show_first(SHOWN_FIRST)
     return parser
 
 
 def _add_what(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--model", nargs="+", metavar="MODEL", help="run folders, or models' names on the Hub; several are compared")
-    add("--revision", help="a branch, tag or commit of the model, where there is one model")
-    add("--dataset", help="features or recordings: a folder, a table, or a name on the Hub")
-    add("--dataset_revision", help="a branch, tag or commit of --dataset on the Hub")
-    add("--corpus", help="corpus module that reads the recordings in --data_dir, or a copy of it in --dataset")
-    add("--data_dir", help="folder with the recordings of --corpus")
-    add("--split", help="the split or fold that is evaluated, or all; default: test, or the only one")
-    add("--label_map", metavar="FILE.yaml", help="the model's class for classes of the data that have another name")
+    add("--model", nargs="+", metavar="MODEL", help="Run folders or Hub names; several models are compared.")
+    add("--revision", help="Branch, tag or commit of the model on the Hub, for a single model.")
+    add("--dataset", help="Data to evaluate on: features or recordings; a folder, a table, or a Hub name.")
+    add("--dataset_revision", help="Branch, tag or commit of --dataset on the Hub.")
+    add("--corpus", help="Which reader knows the layout of --data_dir or --dataset; see hf-audio corpora --list.")
+    add("--data_dir", help="Folder with the recordings of --corpus.")
+    add("--split", help="Split or fold to evaluate, or all. Default: test, or the only one.")
+    add("--label_map", metavar="FILE.yaml", help="The model's name for classes that the data name differently.")
     add(
         "--scores",
         nargs="+",
         metavar="FOLDER",
-        help="in place of models and data: run folders or OUTPUT_DIR/MODEL of this command, whose scores/ are judged",
+        help="Evaluate stored scores, without models and data: run folders, or OUTPUT_DIR/MODEL of this command.",
     )
     add(
         "--allow_training_data",
         action="store_true",
-        help="evaluate on recordings that the model was trained on, which says nothing of others",
+        help="Evaluate on recordings that the model was trained on; such scores say nothing about new recordings.",
     )
     add(
         "--protocol",
         choices=PROTOCOLS,
-        help="metric, aggregation and split by which a corpus is usually evaluated; refused where the data are others",
+        help="Usual protocol of a corpus: its metric, aggregation and split; refused where the data do not fit. One of "
+        f"{', '.join(PROTOCOLS)}.",
+        metavar="NAME",
     )
 
 
 def _add_decisions(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--window_s", type=float, help="of recordings: seconds of a window; default: as the model was trained")
-    add("--hop_s", type=float, help="seconds from one window to the next; default: the model's, or --window_s if given")
-    add("--aggregation", choices=AGGREGATIONS, help="from windows to clips; default: mean_logits, or the protocol's")
+    add("--window_s", type=float, help="For recordings: length of a window in seconds. Default: the model's.")
+    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s where that is given.")
+    add("--aggregation", choices=AGGREGATIONS, help="From windows to clips. Default: mean_logits, or the protocol's.")
     add(
         "--thresholds",
         choices=("validation", "per_class", "model"),
         default="validation",
-        help="of several labels, chosen on the data's validation split: one for all classes or per_class; model: the "
-        "one in its config.json, which counts too where there is no validation split [%(default)s]",
+        help="Multi-label thresholds: one for all classes or per_class, chosen on the validation split of the data, or "
+        "that in the model's config.json, which is also used where there is no validation split.",
     )
 
 
 def _add_questions(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--metric", help="the main one, by which models are compared; default: the task's, or the protocol's")
-    add("--num_draws", type=int, default=1000, help="of the bootstrap over groups [%(default)s]")
-    add("--confidence", type=float, default=0.95, help="of intervals [%(default)s]")
-    add("--seed", type=int, default=0, help="of all that is drawn [%(default)s]")
+    add("--metric", help="Metric by which models are compared. Default: the task's, or the protocol's.")
+    add("--num_draws", type=int, default=1000, help="Bootstrap samples, drawn by group.")
+    add("--confidence", type=float, default=0.95, help="Confidence level of the intervals.")
+    add("--seed", type=int, default=0, help="Random seed.")
     add(
         "--ensemble",
         choices=("mean", "validation"),
-        help="also judge the models together: mean of their probabilities, or weights that are best on validation",
+        help="Also evaluate an ensemble: mean of the probabilities, or weights chosen on the validation split.",
     )
-    add("--risk", type=float, help="share of wrong answers that is allowed where the model may say: don't know")
-    add("--coverage", type=float, help="share of clips that are to be answered, in place of --risk")
-    add("--unknown", metavar="DATA", help="sounds that have none of the classes: features or recordings")
-    add("--unknown_corpus", metavar="CORPUS", help="corpus module that reads the recordings in --unknown, e.g. esc50")
+    add("--risk", type=float, help="Selective prediction: share of wrong answers that is allowed.")
+    add("--coverage", type=float, help="Selective prediction: share of clips to answer, in place of --risk.")
+    add(
+        "--unknown", metavar="DATA", help="Sounds of none of the classes, features or recordings, for rejection scores."
+    )
+    add("--unknown_corpus", metavar="CORPUS", help="Which reader knows the layout of --unknown, e.g. esc50.")
     add(
         "--robustness",
         nargs="*",
         metavar="NAME[=X,Y]",
-        help="also hear the recordings in worse states: noise, codecs, levels, rooms; all of them, or those named, "
-        "such as white_noise=20,10 mp3=32",
+        help="Also evaluate degraded recordings: noise, codecs, levels, rooms. All of them, or those named, such as "
+        "white_noise=20,10 mp3=32.",
     )
-    add("--robustness_clips", type=int, help=f"heard in worse states; default: about {ROBUSTNESS_CLIPS}")
+    add("--robustness_clips", type=int, help=f"Clips that are degraded. Default: about {ROBUSTNESS_CLIPS}.")
 
 
 def _add_results(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--output_dir", help="where report.json, index.html and the scores go; default: evaluations/DATA")
-    add("--embed_sounds", action="store_true", help="put excerpts into index.html, so that it can be sent to others")
-    add("--write_card", action="store_true", help="put the results into the models' cards: README.md, or on the Hub")
+    add("--output_dir", help="Folder for report.json, index.html and scores. Default: evaluations/DATA.")
+    add("--embed_sounds", action="store_true", help="Put excerpts into index.html, so that it can be sent to others.")
+    add("--write_card", action="store_true", help="Write the results into the models' cards, in folders or on the Hub.")
     add(
         "--calibrate",
         choices=SCALINGS,
-        help="fit a scaling on validation and save the model with it, so that its scores in pipelines are calibrated",
+        help="Fit a calibration on the validation split, and save the model with it to --calibrated_model.",
     )
-    add("--calibrated_model", metavar="FOLDER", help="where the model that --calibrate makes goes")
+    add("--calibrated_model", metavar="FOLDER", help="Where --calibrate saves the model.")
 
 
 def _add_pace(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--token", help="of the Hub, where something is private; default: HF_TOKEN or that of hf auth login")
-    add("--device", help="cpu, cuda, cuda:1 ...; default: the accelerator where there is one")
-    add("--bf16", action="store_true", help="compute in bfloat16")
-    add("--batch_size", type=int, help="windows at a time; default: 32")
-    add("--num_threads", type=int, help="that read recordings; default: one for each core")
-
-
-def _add_reading(group: argparse._ArgumentGroup) -> None:
-    for field in dataclasses.fields(CorpusConfig):
-        if field.name in READING:
-            kind = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
-            group.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
+    add("--token", help="Hub token, for what is private. Default: HF_TOKEN, or that of hf auth login.")
+    add("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    add("--bf16", action="store_true", help="Compute in bfloat16.")
+    add("--batch_size", type=int, help="Windows per batch. Default: 32.")
+    add("--num_threads", type=int, help="Threads that read recordings. Default: one per core.")
 
 
 def check_flags(given: argparse.Namespace) -> None:

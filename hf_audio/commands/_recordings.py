@@ -22,24 +22,24 @@ STDIN = "-"
 def add_recordings(parser: argparse.ArgumentParser) -> None:
     """The flags that `files_of` reads."""
     parser.add_argument(
-        "recordings", nargs="*", metavar="FILE_OR_FOLDER", help="recordings, folders, or - for audio on stdin"
+        "recordings", nargs="*", metavar="FILE_OR_FOLDER", help="Recordings, folders, or - for audio on stdin."
     )
-    parser.add_argument("--files_from", metavar="LIST", help="a file with one name per line, or - for stdin")
+    parser.add_argument("--files_from", metavar="LIST", help="Text file with one file name per line, or - for stdin.")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The flags that `tagger_of` reads."""
-    parser.add_argument("--model", required=True, help="a run folder, or a model's name on the Hub")
-    parser.add_argument("--revision", help="a branch, tag or commit of the model")
-    parser.add_argument("--token", help="of the Hub, for a private model; default: HF_TOKEN or that of hf auth login")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: the accelerator where there is one")
-    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    parser.add_argument("--model", required=True, help="Run folder, or Hub name of any audio classifier.")
+    parser.add_argument("--revision", help="Branch, tag or commit of the model on the Hub.")
+    parser.add_argument("--token", help="Hub token, for a private model. Default: HF_TOKEN, or that of hf auth login.")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    parser.add_argument("--bf16", action="store_true", help="Compute in bfloat16.")
 
 
 def add_pace(parser: argparse.ArgumentParser) -> None:
     """The flags that change nothing but the pace, of commands that go through many recordings."""
-    parser.add_argument("--batch_size", type=int, help="windows at a time; default: 8 on a CPU, 32 on an accelerator")
-    parser.add_argument("--num_threads", type=int, help="that read recordings; default: one for each core")
+    parser.add_argument("--batch_size", type=int, help="Windows per batch. Default: 8 on a CPU, 32 on a GPU.")
+    parser.add_argument("--num_threads", type=int, help="Threads that read recordings. Default: one per core.")
 
 
 def files_of(given: argparse.Namespace) -> list[FoundFile]:

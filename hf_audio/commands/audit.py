@@ -1,4 +1,4 @@
-"""Audit recordings: broken, clipped, silent or duplicated files, and copies that leak from split to split.
+"""Audit recordings: broken, clipped, silent or duplicated files, and copies that leak between splits.
 
     hf-audio audit --corpus irmas --data_dir DIR --output_dir audits/irmas
     hf-audio audit --data_dir recordings --output_dir audits/mine --strict
@@ -14,12 +14,12 @@ Exit code 2 with --strict where a clip cannot be used.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import hf_audio
-from hf_audio.commands._parser import parser_of
+from hf_audio.commands._parser import add_reading, parser_of
 
+SHOWN_FIRST = ("corpus", "data_dir", "output_dir", "num_workers", "strict", "write_csv", "hub_token")
 READING = (
     "dataset",
     "dataset_revision",
@@ -41,15 +41,14 @@ READING = (
 def main(argv: Sequence[str]) -> None:
     """Writes the audit of a corpus."""
     parser = parser_of("audit", __doc__)
-    parser.add_argument("--corpus", default="folder", help="corpus module that reads the recordings; default: folder")
-    parser.add_argument("--data_dir", help="folder with the recordings, or a table or dataset for corpus=folder")
-    parser.add_argument("--output_dir", default="audits/audit", help="where the report goes")
-    parser.add_argument("--num_workers", type=int, help="processes that decode; default: one a core")
-    parser.add_argument("--strict", action="store_true", help="exit with code 2 where a clip cannot be used")
-    parser.add_argument("--write_csv", help="also write the usable clips as a table for corpus=folder")
-    parser.add_argument("--hub_token", help="Hub token. Default: HF_TOKEN or that of hf auth login")
-    for field in dataclasses.fields(hf_audio.DataConfig):
-        if field.name in READING:
-            kind = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
-            parser.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
+    add = parser.add_argument
+    add("--corpus", default="folder", help="Which reader knows the layout of the recordings; folder is your own.")
+    add("--data_dir", help="Folder with the recordings, or a table.")
+    add("--output_dir", default="audits/audit", help="Folder for audit.csv and index.html.")
+    add("--num_workers", type=int, help="Processes that decode. Default: one per core.")
+    add("--strict", action="store_true", help="Exit with code 2 where a clip cannot be used.")
+    add("--write_csv", metavar="FILE.csv", help="Also write a table of the usable clips, for --data_dir.")
+    add("--hub_token", help="Hub token, for what is private. Default: HF_TOKEN, or that of hf auth login.")
+    add_reading(parser.add_argument_group("how recordings are read, as for training"), READING)
+    parser.show_first((*SHOWN_FIRST, "dataset"))
     hf_audio.audit_corpus(**vars(parser.parse_args(argv)))

@@ -1,4 +1,4 @@
-"""Build a feature dataset of recordings: index, split, windows, features, in shards. Can be interrupted and resumed.
+"""Build a feature dataset from recordings: windows, features, splits, in shards; resumed where it was interrupted.
 
     hf-audio build --data_dir DIR --features_dir feature_sets/mine
     hf-audio build --corpus irmas --data_dir DIR --features_dir feature_sets/irmas --window_s 3
@@ -21,6 +21,11 @@ from pathlib import Path
 
 import hf_audio
 
+SHOWN_FIRST = (
+    *("corpus", "data_dir", "dataset", "label_map", "label_overrides", "split", "fold", "test_groups"),
+    *("validation_fraction", "features", "window_s", "hop_s", "sample_rate", "num_mel_bins", "mix_fraction"),
+    *("features_dir", "num_workers", "strict"),
+)
 VALUES = {"features_dir": "feature_sets/features"}
 
 
@@ -28,9 +33,9 @@ def main(argv: Sequence[str]) -> None:
     """Builds what the flags ask for; under `accelerate launch` in every process."""
     from accelerate import PartialState
 
-    settings = hf_audio.parse_settings(
-        hf_audio.DataConfig, hf_audio.FeatureConfig, hf_audio.MixingConfig, values=VALUES, doc=__doc__, argv=list(argv)
-    )
+    kinds = (hf_audio.DataConfig, hf_audio.FeatureConfig, hf_audio.MixingConfig)
+    asked = {"doc": __doc__, "argv": list(argv), "program": "hf-audio build", "shown": SHOWN_FIRST}
+    settings = hf_audio.parse_settings(*kinds, values=VALUES, **asked)
     folder = hf_audio.build_corpus_features(settings[0], Path(settings[0].features_dir), *settings[1:])
     if PartialState().is_main_process:
         hf_audio.write_dataset_card(folder)

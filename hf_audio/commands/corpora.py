@@ -43,9 +43,9 @@ def main(argv: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("corpora", __doc__)
-    parser.add_argument("corpus", nargs="?", help="its name in the first column of --list")
-    parser.add_argument("--data_dir", help="where it goes, or lies (default: corpora/NAME)")
-    parser.add_argument("--subset", help="a part that can be had alone, e.g. small, medium, large or full of fma")
-    parser.add_argument("--verify", action="store_true", help="compare every file with what it should be")
-    parser.add_argument("--list", action="store_true", help="show all corpora and leave")
+    parser.add_argument("corpus", nargs="?", help="Name of the corpus, from the first column of --list.")
+    parser.add_argument("--data_dir", help="Folder of the corpus. Default: corpora/NAME.")
+    parser.add_argument("--subset", help="Part of the corpus to download, e.g. small, medium, large or full for fma.")
+    parser.add_argument("--verify", action="store_true", help="Check every file, and download nothing.")
+    parser.add_argument("--list", action="store_true", help="List all corpora, and exit.")
     return parser

@@ -50,9 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     add_recordings(parser)
     add_model(parser)
     add_pace(parser)
-    parser.add_argument("--output", required=True, help="the Parquet file")
-    parser.add_argument("--window_s", type=float, help="seconds of a window; default: as the model was trained")
-    parser.add_argument("--hop_s", type=float, help="from one window to the next; default: the model's, or --window_s")
+    parser.add_argument("--output", required=True, metavar="FILE.parquet", help="Table to write.")
+    parser.add_argument("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
+    parser.add_argument("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s.")
     return parser
 
 

@@ -103,16 +103,25 @@ def _print_planted(given: argparse.Namespace, features: FeatureDataset) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("label-errors", __doc__)
-    parser.add_argument("features", metavar="FEATURES_DIR", help="a feature dataset: a folder or a Hub name")
-    parser.add_argument("--output_dir", help="default: label_errors/NAME, of the features or the run")
-    parser.add_argument("--data_dir", help="the recordings, for players on the page")
-    parser.add_argument("--splits", nargs="+", help="to be checked; default: train and validation")
-    parser.add_argument("--plant", type=float, help="turn this share of the labels wrong and count what is found")
+    parser.add_argument("features", metavar="FEATURES_DIR", help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("--output_dir", help="Folder for the results. Default: label_errors/NAME.")
+    parser.add_argument("--data_dir", help="Folder with the recordings, to listen to them on the page.")
+    parser.add_argument("--splits", nargs="+", help="Splits to check. Default: train and validation.")
+    parser.add_argument(
+        "--plant", type=float, help="Test the search: corrupt this share of the labels, and count how many are found."
+    )
     judges = parser.add_mutually_exclusive_group()
-    judges.add_argument("--model", help="judge by embeddings of this network: a run folder or a Hub name")
-    judges.add_argument("--predictions", nargs="+", default=[], help="judge by these scores/clips.parquet of runs")
-    parser.add_argument("--hold_out", choices=("groups", "clips"), default="groups", help="default: %(default)s")
-    parser.add_argument("--confidence", type=float, default=0.5, help="least of overrides.csv; default: %(default)s")
-    parser.add_argument("--plots", type=int, default=100, help="spectrograms on the page; default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of the folds; default: %(default)s")
+    judges.add_argument("--model", help="Judge by the embeddings of this network: a run folder or a Hub name.")
+    judges.add_argument(
+        "--predictions", nargs="+", default=[], help="Judge by stored scores of runs: scores/clips.parquet."
+    )
+    parser.add_argument(
+        "--hold_out",
+        choices=("groups", "clips"),
+        default="groups",
+        help="What is held out when a clip is predicted: its group, or only the clip.",
+    )
+    parser.add_argument("--confidence", type=float, default=0.5, help="Lowest confidence of a row in overrides.csv.")
+    parser.add_argument("--plots", type=int, default=100, help="Spectrograms on the page.")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed of the folds.")
     return parser

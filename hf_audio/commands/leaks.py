@@ -21,10 +21,14 @@ from hf_audio.terminal import show
 def main(argv: Sequence[str]) -> None:
     """Prints the report of leaks and writes its pages."""
     parser = parser_of("leaks", __doc__)
-    parser.add_argument("features", help="folder of features, or their name on the Hub")
-    parser.add_argument("--output_dir", help="default: leaks/ and the dataset's name")
-    parser.add_argument("--train_both_ways", action="store_true", help="also train quick models, honestly and leaking")
-    parser.add_argument("--num_seeds", type=int, default=3, help="draws of each leaky split; default: %(default)s")
+    parser.add_argument("features", metavar="FEATURES", help="Feature dataset: a folder or a Hub name.")
+    parser.add_argument("--output_dir", help="Folder for the results. Default: leaks/NAME.")
+    parser.add_argument(
+        "--train_both_ways",
+        action="store_true",
+        help="Also measure how much leakage inflates accuracy, with quick models.",
+    )
+    parser.add_argument("--num_seeds", type=int, default=3, help="Draws of each leaky split.")
     given = parser.parse_args(argv)
     features = hf_audio.load_features(given.features)
     folder = Path(given.output_dir or Path("leaks") / features.name)

@@ -67,10 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of("listen", __doc__)
     add_model(parser)
     add = parser.add_argument
-    add("--microphone", help="number or name of the input device, see python -m sounddevice; default: the system's")
-    add("--file", help="a recording to hear in real time, in place of a microphone")
-    add("--window_s", type=float, help="seconds of a window; default: as the model was trained")
-    add("--hop_s", type=float, default=HOP_S, help="seconds from one window to the next; default: %(default)s")
-    add("--top_k", type=int, default=5, help="labels that are shown, 0 for all; default: %(default)s")
-    add("--format", choices=("bars", "jsonl"), default="bars", help="default: %(default)s")
+    add("--microphone", help="Number or name of the input device, see python -m sounddevice. Default: the system's.")
+    add("--file", help="Play a recording in real time, in place of the microphone.")
+    add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
+    add("--hop_s", type=float, default=HOP_S, help="Seconds between windows.")
+    add("--top_k", type=int, default=5, help="Labels to show, 0 for all.")
+    add("--format", choices=("bars", "jsonl"), default="bars", help="What to print.")
     return parser

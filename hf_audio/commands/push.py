@@ -33,6 +33,10 @@ A corpus whose license forbids redistribution goes to a private repository, or i
 named; of several corpora, such as negatives, each that forbids it. Only what was built there is pushed: what else lies
 in the folder stays, and is named.
 """
+SHOWN_FIRST = (
+    *("corpus", "data_dir", "dataset", "label_overrides", "hub_dataset_id", "hub_private_repo", "public_license"),
+    *("license", "audio_format", "output_dir", "num_workers", "strict", "hub_token"),
+)
 RECORDINGS = """Publish recordings as a dataset, with labels, groups, splits and metadata; resumed where it stopped.
 
     hf-audio push recordings --data_dir DIR --hub_dataset_id USER/NAME --license cc-by-4.0
@@ -41,9 +45,9 @@ RECORDINGS = """Publish recordings as a dataset, with labels, groups, splits and
     hf-audio push recordings --data_dir DIR --output_dir dataset        # on this machine only
     hf-audio push recordings --dataset USER/OLD --label_overrides better.csv --hub_dataset_id USER/NEW
 
-Recordings of whole numbers become FLAC without loss, stretches are cut, all others stay as they are. What cannot be
-used is listed with the reason in excluded.csv; --strict makes it an error. Each file of about 200 MB is removed from
-this machine once it is on the Hub, unless --output_dir keeps it. Train on the result with --dataset USER/NAME.
+Integer recordings are compressed to FLAC without loss, excerpts are cut out, all other files stay as they are. What
+cannot be used is listed with the reason in excluded.csv; --strict makes it an error. Each shard of about 200 MB is
+deleted here once it is on the Hub, unless --output_dir keeps it. Train on the result with --dataset USER/NAME.
 """
 
 
@@ -60,13 +64,15 @@ def main(argv: Sequence[str]) -> None:
 def push_features(argv: Sequence[str]) -> None:
     """Publishes a folder of features."""
     parser = parser_of("push features", FEATURES)
-    parser.add_argument("folder", help="the feature dataset")
-    parser.add_argument("repo_id", help="where it goes: name, or user/name")
-    parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    parser.add_argument("folder", help="Folder of the feature dataset.")
+    parser.add_argument("repo_id", help="Hub name: NAME or USER/NAME.")
+    parser.add_argument("--private", action="store_true", default=None, help="Make a new repository private.")
     parser.add_argument(
-        "--public_license", nargs="+", help="the corpus's license, to publish it although it forbids others to"
+        "--public_license",
+        nargs="+",
+        help="Publish although the corpus's license forbids redistribution: repeat that license, word for word.",
     )
-    parser.add_argument("--token", help="Hub token with write permission; default: HF_TOKEN or that of hf auth login")
+    parser.add_argument("--token", help="Hub token with write permission. Default: HF_TOKEN, or that of hf auth login.")
     given = vars(parser.parse_args(argv))
     show(hf_audio.push_features(given.pop("folder"), given.pop("repo_id"), **given))
 
@@ -74,7 +80,8 @@ def push_features(argv: Sequence[str]) -> None:
 def push_recordings(argv: Sequence[str]) -> None:
     """Publishes recordings, or writes the dataset to a folder."""
     kinds = (hf_audio.CorpusConfig, hf_audio.ShareConfig)
-    show(hf_audio.share_corpus(*hf_audio.parse_settings(*kinds, values={}, doc=RECORDINGS, argv=list(argv))))
+    asked = {"doc": RECORDINGS, "argv": list(argv), "program": "hf-audio push recordings", "shown": SHOWN_FIRST}
+    show(hf_audio.share_corpus(*hf_audio.parse_settings(*kinds, values={}, **asked)))
 
 
 KINDS = {"features": push_features, "recordings": push_recordings}

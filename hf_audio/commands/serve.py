@@ -57,27 +57,27 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="[NAME=]MODEL",
-        help="a folder or a name on the Hub, with a name for clients in front; give it again for more models, the "
-        "first is what clients get who name none",
+        help="Run folder or Hub name, with a name for clients in front. Give it again for more models; the first is "
+        "the default.",
     )
-    found.add_argument("--host", default="127.0.0.1", help="where it listens; 0.0.0.0 is everywhere (%(default)s)")
-    found.add_argument("--port", type=int, default=8000, help="0 takes a free one, which the log names (%(default)s)")
-    found.add_argument("--device", help="such as cuda:1; by default the accelerator where there is one")
-    found.add_argument("--bf16", action="store_true", help="compute in bfloat16 where that is safe")
+    found.add_argument("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0: all.")
+    found.add_argument("--port", type=int, default=8000, help="Port; 0: a free one, which the log names.")
+    found.add_argument("--device", help="cpu, cuda, cuda:1 and so on. Default: the GPU where there is one.")
+    found.add_argument("--bf16", action="store_true", help="Compute in bfloat16.")
     found.add_argument(
         "--workers",
         type=int,
-        help="threads that run each model, which share the cores; by default one for each core, and one on an "
-        "accelerator. With 1, all cores work on one batch: for large models and few clients",
+        help="Threads that run each model. Default: one per core, and one on a GPU. With 1, all cores work on one "
+        "batch: for large models and few clients.",
     )
-    limits = found.add_argument_group("limits", "what a request may be; what is more is refused with one sentence")
-    limits.add_argument("--max_mb", type=float, default=64.0, help="of a recording, in 2**20 bytes (%(default)g)")
-    limits.add_argument("--max_duration_s", type=float, default=600.0, help="of its sound (%(default)g)")
-    limits.add_argument("--max_request_s", type=float, default=30.0, help="from its start to its answer (%(default)g)")
-    limits.add_argument("--max_requests", type=int, default=64, help="at once; the next gets 429 (%(default)s)")
-    limits.add_argument("--max_windows", type=int, default=2048, help="that wait for a model (%(default)s)")
-    limits.add_argument("--batch_size", type=int, help="windows of a forward pass (8 on CPUs, else 32)")
+    limits = found.add_argument_group("limits", "A request beyond one of these is refused with one sentence.")
+    limits.add_argument("--max_mb", type=float, default=64.0, help="Size of a recording, in MiB.")
+    limits.add_argument("--max_duration_s", type=float, default=600.0, help="Duration of a recording, in seconds.")
+    limits.add_argument("--max_request_s", type=float, default=30.0, help="Seconds from a request to its answer.")
+    limits.add_argument("--max_requests", type=int, default=64, help="Requests at once; further ones get status 429.")
+    limits.add_argument("--max_windows", type=int, default=2048, help="Windows that wait for a model.")
+    limits.add_argument("--batch_size", type=int, help="Windows per batch. Default: 8 on a CPU, 32 on a GPU.")
     limits.add_argument(
-        "--no_batching", dest="batching", action="store_false", help="never windows of two requests in a forward pass"
+        "--no_batching", dest="batching", action="store_false", help="Never put windows of two requests into one batch."
     )
     return found

@@ -81,13 +81,17 @@ def _parser() -> argparse.ArgumentParser:
     add_model(parser)
     add_pace(parser)
     add = parser.add_argument
-    add("--format", choices=FORMAT_NAMES, default="table", help="default: %(default)s")
-    add("--output", help="a file, or for one label track or subtitle file for each recording a folder; default: stdout")
-    add("--window_s", type=float, help="seconds of a window; default: as the model was trained")
-    add("--hop_s", type=float, help="seconds from one window to the next; default: the model's, or --window_s if given")
-    add("--threshold", type=float, help="scores from here on are a yes; default: the model's")
-    add("--top_k", type=int, help=f"labels that are listed, 0 for all; default: {TOP_K}")
-    add("--smooth_s", type=float, help="seconds of the median over time before segments are made; default: a window")
+    add("--format", choices=FORMAT_NAMES, default="table", help="Format of the result.")
+    add("--output", help="File, or for audacity and srt a folder with one file per recording. Default: stdout.")
+    add("--window_s", type=float, help="Length of a window in seconds. Default: the model's.")
+    add("--hop_s", type=float, help="Seconds between windows. Default: the model's, or --window_s where that is given.")
+    add("--threshold", type=float, help="Score from which a label counts as present. Default: the model's.")
+    add("--top_k", type=int, help=f"Labels to list, 0 for all. Default: {TOP_K}.")
+    add(
+        "--smooth_s",
+        type=float,
+        help="Median filter over time before segments are made, in seconds. Default: one window.",
+    )
     return parser
 
 

@@ -81,6 +81,11 @@ NEEDS = (
         lambda run: run.mix_fraction > 0,
         "no mixtures are made: give --mix_fraction too, e.g. 0.5, or leave it out",
     ),
+    Needs(
+        ("freeze",),
+        lambda run: not run.lora_rank or run.freeze == "none",
+        "--lora_rank trains the adapters and the head alone: leave one of the two out",
+    ),
     Needs(("lora_alpha", "lora_dropout"), lambda run: run.lora_rank > 0, "give --lora_rank too, or leave it out"),
     *SPECTROGRAM_NEEDS,
     *WAVEFORM_NEEDS,

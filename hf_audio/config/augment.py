@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from hf_audio.config.setting import require_within, setting
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.config.setting import require_choices, require_within, setting
+from hf_audio.errors import InputError
 
-# What a setting may be called, where it is a name
-NAMED = {
-    "filter_augment_type": ("linear", "step"),
-    "mixup_labels": ("interpolate", "union"),
-    "cutmix_shape": ("rectangle", "time"),
-}
 PROBABILITIES = (
     *("noise_probability", "batch_mix_probability", "mixstyle_probability", "mixup_probability"),
     *("cutmix_probability", "image_probability"),
@@ -26,90 +21,86 @@ class AugmentConfig:
 
     _argument_group_name = "augmentation"
 
-    time_shift: bool = setting(False, "Warp: a window that is full of sound starts anywhere in it, as a loop.")
-    time_stretch: float = setting(0.0, "Warp: up to so much faster or slower, 0.2 is 20 %%; 0 is off.")
-    frequency_scale: float = setting(0.0, "Warp: the mel axis is scaled up or down by up to so much; 0 is off.")
-    frequency_shift_bins: float = setting(0.0, "Warp: pitch and formants move by up to so many mel bins; 0 is off.")
-    gain_db: float = setting(0.0, "Warp: up to so many decibels louder or quieter; 0 is off.")
-    time_roll_s: float = setting(
-        0.0, "Roll: up to so many seconds earlier or later; what leaves at one end comes back at the other; 0 is off."
+    time_shift: bool = setting(False, "Warp: random circular shift in time of windows that are full of sound.")
+    time_stretch: float = setting(0.0, "Warp: most that time is stretched or compressed, 0.2 is 20 %%; 0 is off.")
+    frequency_scale: float = setting(0.0, "Warp: most that the mel axis is scaled up or down, as a share; 0 is off.")
+    frequency_shift_bins: float = setting(0.0, "Warp: most mel bins that the spectrum is shifted up or down; 0 is off.")
+    gain_db: float = setting(0.0, "Warp: most that a window gets louder or quieter, in dB; 0 is off.")
+    time_roll_s: float = setting(0.0, "Roll: longest circular shift in time, in seconds; 0 is off.")
+    frequency_roll_bins: int = setting(0, "Roll: largest circular shift in frequency, in mel bins; 0 is off.")
+    equalizer_db: float = setting(
+        0.0, "Recording: standard deviation of a random smooth equalizer curve, in dB; 0 is off."
     )
-    frequency_roll_bins: int = setting(
-        0, "Roll: up to so many mel bins up or down; what leaves at one end comes back at the other; 0 is off."
-    )
-    equalizer_db: float = setting(0.0, "Recording: deviation of a random smooth equalization in decibels; 0 is off.")
-    noise_probability: float = setting(0.0, "Recording: how likely noise is added to a window; 0 is off.")
-    noise_snr_db: float = setting(5.0, "Recording: the loudest noise is so many decibels below the sound.")
+    noise_probability: float = setting(0.0, "Recording: probability that noise is added to a window; 0 is off.")
+    noise_snr_db: float = setting(5.0, "Recording: lowest signal-to-noise ratio, in dB.")
     batch_mix_probability: float = setting(
         0.0,
-        "Batch mixing: how likely others of the batch (of any genre) are added to a window, labels joined; 0 is off.",
+        "Batch mixing: probability that other windows of the batch are added to a window; labels are united; 0 is off.",
     )
-    batch_mix_max_windows: int = setting(4, "Batch mixing: most windows, and most classes, in such a mixture.")
+    batch_mix_max_windows: int = setting(4, "Batch mixing: most windows, and most classes, in a mixture.")
     batch_mix_offset_s: float = setting(
-        0.0, "Batch mixing: the others begin up to so much earlier or later, at most half a window."
+        0.0, "Batch mixing: most seconds that the other windows are shifted, up to half a window."
     )
-    batch_mix_level_db: float = setting(6.0, "Batch mixing: the others are up to so many decibels quieter.")
+    batch_mix_level_db: float = setting(6.0, "Batch mixing: most that the other windows are quieter, in dB.")
     filter_augment_db: float = setting(
-        0.0, "FilterAugment: random bands of frequency get up to so many decibels louder or quieter; 0 is off."
+        0.0, "FilterAugment: most that random frequency bands get louder or quieter, in dB; 0 is off."
     )
-    filter_augment_type: str = setting(
-        "linear", "FilterAugment: 'linear' (slopes between the bands' edges) or 'step' (each band one level)."
+    filter_augment_type: Literal["linear", "step"] = setting(
+        "linear", "FilterAugment: gain between the edges of the bands: linear slopes, or one step per band."
     )
     mixstyle_alpha: float = setting(
         0.0,
-        "Freq-MixStyle: each mel bin's mean and standard deviation move towards another window's, labels stay; both "
-        "parameters of the Beta distribution of the share; 0 is off.",
+        "Freq-MixStyle (mix the mean and standard deviation of each mel bin with another window's; labels stay): "
+        "alpha of the Beta distribution; 0 is off.",
     )
-    mixstyle_probability: float = setting(0.5, "Freq-MixStyle: how likely a window is changed at all.")
-    mixup_alpha: float = setting(0.0, "Mixup: both parameters of the Beta distribution of the mixing share; 0 is off.")
-    mixup_probability: float = setting(0.5, "Mixup: how likely a window is mixed with another at all.")
-    mixup_labels: str = setting(
+    mixstyle_probability: float = setting(0.5, "Freq-MixStyle: probability per window.")
+    mixup_alpha: float = setting(
+        0.0, "Mixup: alpha of the Beta distribution of the mixing weight; 10 mixes about half and half; 0 is off."
+    )
+    mixup_probability: float = setting(0.5, "Mixup: probability per window.")
+    mixup_labels: Literal["interpolate", "union"] = setting(
         "interpolate",
-        "Mixup: labels of a mixed window: 'interpolate' (their shares) or 'union' (multi-label: all that is heard).",
+        "Mixup: labels of a mixed window: interpolate (weighted mean) or union (multi-label: the labels of both).",
     )
     cutmix_alpha: float = setting(
         0.0,
-        "CutMix: part of a window is replaced by the same part of another, labels by area; both parameters of the Beta "
-        "distribution of the area that stays; 0 is off.",
+        "CutMix (replace a part of a window by the same part of another; labels by area): alpha of the Beta "
+        "distribution of the area; 0 is off.",
     )
     cutmix_probability: float = setting(
-        0.5, "CutMix: how likely a window gets such a part at all; beside mixup, each window gets one of both or none."
+        0.5, "CutMix: probability per window. With mixup on too, a window gets at most one of both."
     )
-    cutmix_shape: str = setting(
-        "rectangle", "CutMix: the part is a 'rectangle' of time and mel bins, or a stretch of 'time' with all bins."
+    cutmix_shape: Literal["rectangle", "time"] = setting(
+        "rectangle", "CutMix: the part is a rectangle of time and mel bins, or a stretch of time with all bins."
     )
-    image_gain: float = setting(
-        0.0, "Image: normalized features are multiplied by 1 - this or 1 + this, 0.5 is 0.5 or 1.5; 0 is off."
-    )
+    image_gain: float = setting(0.0, "Image: normalized features are multiplied by 1 - this or 1 + this; 0 is off.")
     image_noise: float = setting(
-        0.0, "Image: standard deviation of Gaussian noise on the normalized features, e.g. 0.1; 0 is off."
+        0.0, "Image: standard deviation of Gaussian noise added to normalized features, e.g. 0.1; 0 is off."
     )
     image_probability: float = setting(
-        0.5, "Image: how likely a window is changed; where gain and noise are both on, by one of them."
+        0.5, "Image: probability per window. With gain and noise both on, a window gets one of them."
     )
     time_mask_s: float = setting(
         0.0, "SpecAugment: longest time mask in seconds, at most a tenth of the window; 0 is off."
     )
     frequency_mask_bins: int = setting(0, "SpecAugment: widest frequency mask in mel bins; 0 is off.")
-    cutout_s: float = setting(0.0, "Cutout: longest side of a hidden rectangle along time, in seconds; 0 is off.")
-    cutout_bins: int = setting(16, "Cutout: longest side along frequency, in mel bins.")
+    cutout_s: float = setting(0.0, "Cutout: longest rectangle in seconds; 0 is off.")
+    cutout_bins: int = setting(16, "Cutout: highest rectangle in mel bins.")
     cutout_rectangles: int = setting(2, "Cutout: rectangles per window.")
     patch_dropout: float = setting(
         0.0,
-        "Patch dropout (PaSST's patchout), of Audio Spectrogram Transformers: share of the patches that a training "
-        "step leaves out, any of them; 0 is off.",
+        "Patch dropout (Patchout of PaSST; for Audio Spectrogram Transformers): share of all patches left out of a "
+        "training step; 0 is off.",
     )
     patch_dropout_time: float = setting(
-        0.0, "Patch dropout: share of the columns of patches, which stand for stretches of time; 0 is off."
+        0.0, "Patch dropout: share of the columns of patches (stretches of time) left out; 0 is off."
     )
     patch_dropout_frequency: float = setting(
-        0.0, "Patch dropout: share of the rows of patches, which stand for bands of frequency; 0 is off."
+        0.0, "Patch dropout: share of the rows of patches (frequency bands) left out; 0 is off."
     )
 
     def __post_init__(self) -> None:
-        for name, known in NAMED.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
+        require_choices(self)
         require_within(self, PROBABILITIES, 0, 1)
         require_within(self, ("time_stretch", "frequency_scale", "frequency_shift_bins", "gain_db", "equalizer_db"), 0)
         require_within(self, ("time_roll_s", "frequency_roll_bins", "filter_augment_db", "mixstyle_alpha"), 0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
-from hf_audio.config.setting import HUB_OR_PATH, PATH, setting
+from hf_audio.config.setting import HUB_OR_PATH, PATH, require_choices, setting
 from hf_audio.errors import InputError
 
-SPLIT_KINDS = ("official", "random")
 # settings of which there may be several, one for each corpus
 SEVERAL = ("corpus", "data_dir", "dataset", "dataset_revision")
 
@@ -22,92 +22,105 @@ class CorpusConfig:
     # Of these four several may be given; a single one is no list.
     corpus: list[str] | None = setting(
         None,
-        "Corpus module that reads the recordings, or several whose classes are joined; a wrong name lists them all. "
-        "Default: corpus=folder, your own.",
+        "Which reader knows the layout of the recordings: folder (your own, the default), or a public corpus such as "
+        "irmas or esc50; `hf-audio corpora --list` shows all. Several are joined.",
     )
     data_dir: list[str] | None = setting(
         None,
-        "Folder with the recordings, one for each corpus. For corpus=folder: class folders, a table with path and "
-        "label(s), or a dataset that was saved to disk.",
+        "Folder with the recordings, one for each --corpus. For your own: one folder per class, a table with the "
+        "columns path and label (or labels), or a dataset saved to disk.",
         PATH,
     )
     dataset: list[str] | None = setting(
         None,
-        "Dataset to train on: a Hub name (USER/NAME) or a folder, with an audio column or audio files, or with the "
-        "features that were built here. Several are joined.",
+        "In place of --data_dir: a dataset on the Hub (USER/NAME) or in a folder, of recordings or of features that "
+        "hf_audio built. Several datasets of recordings are joined.",
         HUB_OR_PATH,
     )
     dataset_revision: list[str] | None = setting(
         None,
-        "Branch, tag or commit of --dataset on the Hub, one for each. Default: its newest commit, which the report "
+        "Branch, tag or commit of --dataset on the Hub, one for each. Default: the newest commit, which the report "
         "names.",
     )
     label_map: str | None = setting(
         None,
-        "YAML file with other names for classes (cello: strings; null leaves a class out), for all corpora or for one.",
+        "YAML file that renames classes (cello: strings) or leaves them out (cello: null), for all corpora or for one "
+        "of several.",
         PATH,
     )
     dataset_config_name: str | None = setting(None, "Configuration of --dataset, where it has several.")
-    train_split_name: str | None = setting(None, "Split of --dataset to train on. Default: train, or the only one.")
+    train_split_name: str | None = setting(None, "Split of --dataset to train on. Default: train, or the only split.")
     eval_split_name: str | None = setting(
-        None, "Split of --dataset to validate on. Default: validation, valid, dev ...; else it is drawn."
+        None,
+        "Split of --dataset to validate on. Default: validation, valid or dev; without one, --validation_fraction is "
+        "drawn.",
     )
-    test_split_name: str | None = setting(None, "Split of --dataset to test on. Default: test, eval ...; else drawn.")
-    layout: str | None = setting(
-        None, "For corpus=folder with class folders and a table: folders or table says which is read. Default: decided."
+    test_split_name: str | None = setting(
+        None, "Split of --dataset to test on. Default: test or eval; without one, --test_fraction is drawn."
+    )
+    layout: Literal["folders", "table"] | None = setting(
+        None,
+        "Which to read where --data_dir holds both class folders and a table. Default: whichever fits; an error where "
+        "both do.",
     )
     audio_column_name: str | None = setting(
         None,
-        "Column of your dataset that holds the sound, or of your table that names the files. Default: by its type; "
-        "path, filename, file ..., by what is found there.",
+        "Column with the sound (dataset) or the file names (table). Default: found by its type, or by names such as "
+        "path, filename and file.",
     )
     label_column_name: list[str] | None = setting(
         None,
-        "Column of your dataset or table that holds the class; several are a class each, with 0 or 1. Default: label, "
-        "category, genre ... (one class per row), labels, tags ... (several).",
+        "Column with the class. Several columns: one per class, with 0 or 1 in each. Default: label, category or "
+        "genre (one class per row), labels or tags (several).",
     )
     label_separator: str | None = setting(
-        None, "What stands between several labels in a cell of your table; none: a cell is one name, commas and all."
+        None,
+        "Character between several labels in one cell of a table; none: each cell is one label, whatever it contains.",
     )
     mask_column_name: str | None = setting(
         None,
-        "Column of your dataset with 1 for each class that is known in a row and 0 for each of which nothing is known. "
-        "Default: mask, if it holds lists; none: none.",
+        "Label mask: column with one list per row, 1 for each class whose label is known and 0 for each that is not. "
+        "Default: mask, where it holds lists; none: all labels are known.",
     )
     group_column_name: str | None = setting(
         None,
-        "Column of your dataset or table that says what belongs together (speaker, song, session ...) and must not be "
-        "in two splits; none: every recording is by itself. Default: group; of a dataset speaker_id, artist ... too.",
+        "Column that says which recordings belong together (speaker, song, session) and stay in one split; none: each "
+        "recording is its own group. Default: group; in a dataset also speaker_id, artist and the like.",
     )
     split_column_name: str | None = setting(
-        None,
-        "Column of your dataset or table with train, validation, test, or with folds; none: none. Default: split, fold "
-        "...",
+        None, "Column with train, validation and test, or with names of folds; none: ignore it. Default: split or fold."
     )
     merge_classes: bool = setting(
-        False, "For corpus=folder: make one class of names that differ in case, spaces or Unicode form only (Dog, dog)."
+        False,
+        "For your own recordings: merge classes whose names differ only in case, spaces or Unicode form (Dog, dog).",
     )
     label_overrides: str | None = setting(
-        None, "CSV with clip_id and label(s): what these clips really are, e.g. of hf-audio label-errors.", PATH
+        None,
+        "CSV file that corrects labels: clip_id and label (or labels), for example from hf-audio label-errors.",
+        PATH,
     )
     negatives: str | None = setting(
         None,
-        "Another corpus whose clips have none of the classes, for training: esc50, so that noise is no instrument.",
+        "Another corpus whose clips have none of the classes, added to training; for example esc50, so that noise is "
+        "not taken for an instrument.",
     )
     negatives_dir: str | None = setting(None, "Folder with the recordings of --negatives.", PATH)
     pseudo_labels: str | None = setting(
         None,
-        "Table of scripts/self_train.py: recordings for training whose labels are what models said of them. Networks "
-        "learn the probabilities, classical models the likeliest class.",
+        "Table from scripts/self_train.py: unlabeled recordings with labels predicted by models, added to training. "
+        "Networks learn the probabilities, classical models the most likely class.",
         PATH,
     )
     pseudo_labels_dir: str | None = setting(None, "Folder with the recordings of --pseudo_labels.", PATH)
     several_labels: bool = setting(
-        False, "Let several classes apply to a clip although none here has several: for mixtures and negatives."
+        False, "Train a multi-label model although no clip has more than one label: for mixtures and negatives."
     )
-    clip_s: float | None = setting(None, "Use only the first so many seconds of each clip. Default: all of it.")
+    clip_s: float | None = setting(
+        None, "Use only the first seconds of each clip, as many as this. Default: the whole clip."
+    )
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in SEVERAL:
             given = getattr(self, name)
             if isinstance(given, list) and len(given) == 1:
@@ -172,31 +185,38 @@ class SplitConfig:
 
     _argument_group_name = "split"
 
-    split: str = setting(
-        "official", "official: the corpus's own, where it has one. random: by groups only; scores are then others."
+    split: Literal["official", "random"] = setting(
+        "official",
+        "official: the corpus's own split, where it has one. random: a new split by groups; scores are then not "
+        "comparable with published ones.",
     )
     fold: str | None = setting(
         None,
-        "Test on this fold (official, e.g. a value of the table's split column; or of --num_folds), train on others.",
+        "Test on this fold and train on the others: an official fold, a value of the table's split column, or one of "
+        "--num_folds.",
     )
     num_folds: int | None = setting(
-        None, "Draw so many folds by groups where the corpus has none; test on --fold 1 ..."
+        None, "Draw this many folds by groups, where the corpus has none; test on --fold 1, 2, ..."
     )
-    test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs ...), train on the others.")
+    test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs), train on the others.")
     inner_folds: int | None = setting(
-        None, "Leave out what would be tested on, and draw so many folds of the training groups, to choose settings by."
+        None, "To choose settings by: leave out the test split, and draw this many folds of the training groups."
     )
-    inner_fold: int | None = setting(None, "The one of --inner_folds to test on, from 1.")
-    test_fraction: float = setting(0.15, "Share of the groups to test on where the corpus has no official test split.")
-    validation_fraction: float = setting(0.15, "Share of the groups to validate on where there is no such split.")
-    validation_from: str = setting("train", "Split that --validation_fraction is drawn from: train or test.")
-    test_to_train: float = setting(0.0, "Share of the test groups (whole songs) to train on instead; 0 is none.")
-    split_seed: int = setting(0, "Seed of the split.")
-    train_fraction: float = setting(1.0, "Share of the training groups to train on; every class keeps at least a clip.")
+    inner_fold: int | None = setting(None, "Which of --inner_folds to test on, from 1.")
+    test_fraction: float = setting(0.15, "Share of the groups to test on, where there is no test split.")
+    validation_fraction: float = setting(
+        0.15, "Share of the groups to validate on, where there is no validation split; 0: no validation split."
+    )
+    validation_from: Literal["train", "test"] = setting("train", "Split that --validation_fraction is taken from.")
+    test_to_train: float = setting(0.0, "Share of the test groups to train on instead of testing on them; 0 is off.")
+    split_seed: int = setting(0, "Random seed of the split.")
+    train_fraction: float = setting(
+        1.0,
+        "Share of the training groups to train on, to see what fewer labels cost; every class keeps at least one clip.",
+    )
 
     def __post_init__(self) -> None:
-        if self.split not in SPLIT_KINDS:
-            raise InputError(f"--split {self.split} is unknown; expected {' or '.join(SPLIT_KINDS)}")
+        require_choices(self)
         if self.split == "random" and self.fold and not self.num_folds:
             raise InputError(
                 f"--fold {self.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 "
@@ -231,9 +251,13 @@ class BuildConfig:
 
     _argument_group_name = "building"
 
-    features_dir: str | None = setting(None, "Where features are built. Default: <output_dir>/features.", PATH)
-    num_workers: int | None = setting(None, "Processes that build features. Default: all cores this process may use.")
-    strict: bool = setting(False, "Stop at the first unreadable, silent or too short file instead of leaving it out.")
+    features_dir: str | None = setting(None, "Where the features are built. Default: OUTPUT_DIR/features.", PATH)
+    num_workers: int | None = setting(None, "Processes that build features. Default: one per core.")
+    strict: bool = setting(
+        False,
+        "Stop at the first file that is unreadable, silent or too short, instead of leaving it out and listing it in "
+        "excluded.csv.",
+    )
 
     def __post_init__(self) -> None:
         if self.num_workers is not None and self.num_workers < 1:

@@ -16,23 +16,23 @@ class DistillingConfig:
 
     teacher: str | None = setting(
         None,
-        "Learn from the answers of this classifier too: a run folder or a Hub name. It hears what the model hears, "
-        "augmented, and its classes are found by their names.",
+        "Distillation: also learn from the predictions of this classifier, a run folder or a Hub name. It sees the "
+        "same augmented input; classes are matched by name.",
         HUB_OR_PATH,
     )
     teacher_revision: str | None = setting(
-        None, "Commit, tag or branch of a teacher, or of its stored logits, on the Hub. Default: main."
+        None, "Branch, tag or commit of the teacher, or of its stored logits, on the Hub. Default: main."
     )
     teacher_logits: str | None = setting(
         None,
-        "Learn from answers that scripts/store_logits.py has stored: a folder or a dataset on the Hub. They are of "
-        "windows as they are stored, so nothing may mix windows.",
+        "Distillation from predictions stored by scripts/store_logits.py: a folder or a dataset on the Hub. Not with "
+        "augmentation that mixes windows.",
         HUB_OR_PATH,
     )
-    distillation_weight: float = setting(0.5, "Share of the teacher in the loss, labels have the rest; 1: no labels.")
-    distillation_temperature: float = setting(
-        2.0, "Logits of teacher and model are divided by this: more tells more of classes that are not the first."
+    distillation_weight: float = setting(
+        0.5, "Share of the teacher in the loss, the rest is the labels'; 1: the teacher alone."
     )
+    distillation_temperature: float = setting(2.0, "Temperature that the logits of teacher and model are divided by.")
 
     def __post_init__(self) -> None:
         require_within(self, ("distillation_weight",), 0, 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from hf_audio.config.setting import setting
+from hf_audio.config.setting import require_choices, setting
 
 
 @dataclass
@@ -15,41 +16,47 @@ class FeatureConfig:
 
     features: str = setting(
         "fbank",
-        "What is stored of each window: fbank (Kaldi log-mel, for AST and others), spectrogram (log-mel as you set it, "
-        "stereo, wavelets ... as channels), waveform (for Wav2Vec2 and others), classical (174 numbers).",
+        "What each window becomes: fbank (Kaldi log-mel, what AST reads), spectrogram (log-mel with your own "
+        "settings, several channels), waveform (for Wav2Vec2 and the like) or classical (174 numbers).",
     )
     features_on_device: bool = setting(
         False,
-        "Store the sound, and compute fbank or spectrogram features of it where the model is, in training as in "
-        "evaluation: its waveforms can then be augmented.",
+        "Store waveforms, and compute fbank or spectrogram features on the GPU while training and evaluating, so that "
+        "waveform augmentation can be used.",
     )
     window_s: float | None = setting(
         None,
-        "Window length in seconds; 0 is the longest clip's, so that every clip is one window. Default: what nine of "
-        "ten training clips fit into, at most 5 s.",
+        "Length of a window in seconds; 0: that of the longest clip, so that every clip is one window. Default: what "
+        "90 %% of the training clips fit into, at most 5 s.",
     )
-    hop_s: float | None = setting(None, "Hop between windows of one clip in seconds. Default: the window length.")
+    hop_s: float | None = setting(
+        None, "Seconds from the start of one window of a clip to the next. Default: the window's length, no overlap."
+    )
     sample_rate: int | None = setting(
-        None, "Sample rate in Hz that sound is resampled to. Default: 16000 (fbank, waveform) or 22050."
+        None, "Sample rate in Hz that recordings are resampled to. Default: 16000 (fbank, waveform) or 22050."
     )
-    normalization: str = setting(
+    normalization: Literal["dataset", "clip", "none"] = setting(
         "dataset",
-        "What features are normalized by: the training data's statistics (dataset), their clip's own, or none.",
+        "Mean and standard deviation that features are normalized by: dataset (the training split's), clip (each "
+        "clip's own, for --features spectrogram) or none.",
     )
-    num_mel_bins: int = setting(128, "Mel bins, for features=fbank and spectrogram.")
-    n_fft: int = setting(2048, "For features=spectrogram: samples under one spectrum.")
-    hop_samples: int = setting(512, "For features=spectrogram: samples from one frame to the next.")
+    num_mel_bins: int = setting(128, "Mel bins, for --features fbank and spectrogram.")
+    n_fft: int = setting(2048, "For --features spectrogram: samples per FFT.")
+    hop_samples: int = setting(512, "For --features spectrogram: samples from one frame to the next.")
     channels: list[str] | None = setting(
         None,
-        "For features=spectrogram: spectrograms of one window, as channels of one tensor: mel, left, right, harmonic, "
-        "percussive, mfcc, wavelet. Default: mel.",
+        "For --features spectrogram: channels of the input, any of mel, left, right, harmonic, percussive, mfcc, "
+        "wavelet. Default: mel.",
     )
     step_s: float | None = setting(
-        None, "For features=classical: seconds under one vector. Default: one vector for the whole window."
+        None, "For --features classical: seconds that each vector describes. Default: one vector per window."
     )
     entropy_frame_s: float | None = setting(
-        None, "For features=classical: add the spectral entropy of every so many seconds, e.g. 0.1, to each step."
+        None, "For --features classical: also add the spectral entropy of every frame of this many seconds, e.g. 0.1."
     )
+
+    def __post_init__(self) -> None:
+        require_choices(self)
 
 
 @dataclass
@@ -58,21 +65,23 @@ class MixingConfig:
 
     _argument_group_name = "mixing"
 
-    mix_fraction: float = setting(0.0, "Mixtures to make, as a share of the training clips; 0 makes none.")
+    mix_fraction: float = setting(0.0, "Number of mixtures, as a share of the training clips; 0 is off.")
     mix_clips: list[int] = field(
-        default_factory=lambda: [2, 4],
-        metadata={"help": "Fewest and most clips in a mixture."},
+        default_factory=lambda: [2, 4], metadata={"help": "Fewest and most clips in a mixture."}
     )
     mix_labels: int = setting(4, "Most classes in a mixture.")
-    mix_same: str | None = setting(None, "Metadata in which the clips of a mixture agree, e.g. genre. Default: any.")
+    mix_same: str | None = setting(None, "Mix only clips that agree in this metadata, e.g. genre. Default: any clips.")
     mix_overlap: float = setting(
-        0.5, "Every clip of a mixture sounds in at least this share of each window; 1 lets all begin together."
+        0.5, "Share of each window in which every clip of a mixture sounds, at least; 1: all begin together."
     )
-    mix_level_db: float = setting(6.0, "Clips of a mixture differ in level by up to so many decibels.")
-    mix_match: str = setting("none", "Bring the clips of a mixture to one tempo or pitch: none, tempo or pitch.")
-    mix_seed: int = setting(0, "Seed of the mixtures.")
+    mix_level_db: float = setting(6.0, "Most that the clips of a mixture differ in level, in dB.")
+    mix_match: Literal["none", "tempo", "pitch"] = setting(
+        "none", "Bring the clips of a mixture to the same tempo or pitch."
+    )
+    mix_seed: int = setting(0, "Random seed of the mixtures.")
 
     def __post_init__(self) -> None:
+        require_choices(self)
         fewest, most = (*self.mix_clips, 0, 0)[:2]
         if len(self.mix_clips) != 2 or not 2 <= fewest <= most:
             found = " ".join(map(str, self.mix_clips))
@@ -86,5 +95,3 @@ class MixingConfig:
             raise ValueError("--mix_fraction and --mix_level_db must not be negative: 0 makes no mixtures, all as loud")
         if not 0 < self.mix_overlap <= 1:
             raise ValueError(f"--mix_overlap must be above 0 and at most 1, found {self.mix_overlap:g}: try 0.5")
-        if self.mix_match not in ("none", "tempo", "pitch"):
-            raise ValueError(f"--mix_match must be none, tempo or pitch, found {self.mix_match!r}")

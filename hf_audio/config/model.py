@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from hf_audio.config.setting import HUB_OR_PATH, require_within, setting
-from hf_audio.errors import unknown_name
+from hf_audio.config.setting import HUB_OR_PATH, require_choices, require_within, setting
 
 HEAD_FLAGS = ("head", "head_sizes", "head_dropout", "head_margin", "head_scale")
 
@@ -21,36 +20,44 @@ class ModelConfig:
 
     model: str = setting(
         "ast-mini",
-        "A checkpoint to fine-tune (Hub name or folder; timm/NAME for image networks), or a preset from scratch: "
-        "ast-mini, cnn, lstm, wav2vec2-mini, mlp ..., any network of timm. A wrong name lists them.",
+        "Pretrained checkpoint to fine-tune: a Hub name, a folder, or timm/NAME for an image network. Or a model to "
+        "train from scratch: ast-mini, cnn, lstm, wav2vec2-mini, mlp and others, see docs/models.md.",
         HUB_OR_PATH,
     )
     model_options: dict[str, Any] | str | None = setting(
-        None, """What differs from the preset, as JSON: '{"dropout": 0.2}'. The fields of the model's config."""
+        None, """Other values for fields of the model's config, as JSON: '{"dropout": 0.2}'."""
     )
-    head: str | None = setting(
+    head: Literal["linear", "deep", "fluffy", "arcface", "cosface"] | None = setting(
         None,
-        "Head: linear, deep (--head_sizes 1000 500), fluffy (one per class), arcface or cosface (cosines with a "
-        "margin). Default: the preset's.",
+        "Classification head: linear, deep (hidden layers of --head_sizes), fluffy (a small network per class), "
+        "arcface or cosface (cosines with a margin). Default: the model's.",
     )
-    head_sizes: list[int] | None = setting(None, "Hidden sizes of a deep or fluffy head, without the output.")
-    head_dropout: float | None = setting(None, "Dropout in front of each layer of the head. Default: the preset's.")
+    head_sizes: list[int] | None = setting(
+        None, "Hidden sizes of a deep or fluffy head, without the output layer, e.g. 1000 500."
+    )
+    head_dropout: float | None = setting(None, "Dropout before each layer of the head. Default: the model's.")
     head_margin: float | None = setting(
-        None, "Margin of --head arcface, in radians, or cosface, of the cosine. Default: 0.3 and 0.2."
+        None, "Margin of --head arcface (an angle in radians, default 0.3) or cosface (a cosine, default 0.2)."
     )
     head_scale: float | None = setting(
-        None, "What the cosines of --head arcface or cosface are multiplied with. Default: 16."
+        None, "Factor by which --head arcface or cosface multiplies its cosines. Default: 16."
     )
     metadata: list[str] | None = setting(
-        None, "Metadata of the clips to append to the embedding, e.g. genre drums; unknown where a clip has none."
+        None, "Metadata of the clips that the head reads beside the embedding, e.g. genre drums."
     )
-    freeze: str = setting(
-        "none", "What is not trained: none, backbone, or convolutional (the first layers of Wav2Vec2 and its like)."
+    freeze: Literal["none", "backbone", "convolutional"] = setting(
+        "none",
+        "Weights that are not trained: none, backbone (all but the head) or convolutional (the first layers of "
+        "Wav2Vec2 and the like).",
     )
-    lora_rank: int = setting(0, "Train LoRA adapters of this rank and the head only; 0 trains all weights.")
-    lora_alpha: int | None = setting(None, "LoRA scale. Default: twice the rank.")
-    lora_dropout: float = setting(0.0, "Dropout in front of the adapters.")
-    early_stopping_patience: int = setting(0, "Stop after so many evaluations without a better score; 0 never does.")
+    lora_rank: int = setting(
+        0, "Train LoRA adapters of this rank, and the head, instead of all weights, e.g. 8; 0 is off."
+    )
+    lora_alpha: int | None = setting(None, "Scale of the LoRA adapters. Default: twice the rank.")
+    lora_dropout: float = setting(0.0, "Dropout before the LoRA adapters.")
+    early_stopping_patience: int = setting(
+        0, "Stop after this many evaluations without a better validation score; 0 is off."
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -59,6 +66,7 @@ class ModelConfig:
         return {**(self.model_options or {}), **{name: value for name, value in flags.items() if value is not None}}
 
     def __post_init__(self) -> None:
+        require_choices(self)
         if isinstance(self.model_options, str):
             try:
                 self.model_options = json.loads(self.model_options)
@@ -86,17 +94,18 @@ class PretrainingConfig:
 
     _argument_group_name = "pretraining"
 
-    objective: str = setting(
-        "masked", "What the model must tell: 'masked' patches' content, or which patches were 'shuffled'."
+    objective: Literal["masked", "shuffled"] = setting(
+        "masked", "What is learned: masked (predict hidden patches) or shuffled (find patches that changed places)."
     )
-    mask_fraction: float = setting(0.75, "Share of a window's patches that is hidden, for objective=masked.")
-    shuffle_fraction: float = setting(0.15, "Share of a window's patches that changes places, for objective=shuffled.")
-    decoder_width: int | None = setting(None, "Width of objective=masked's decoder. Default: half the encoder's.")
-    decoder_layers: int = setting(2, "Layers of objective=masked's decoder.")
+    mask_fraction: float = setting(0.75, "For --objective masked: share of a window's patches that are hidden.")
+    shuffle_fraction: float = setting(0.15, "For --objective shuffled: share of a window's patches that change places.")
+    decoder_width: int | None = setting(
+        None, "For --objective masked: width of the decoder. Default: half the encoder's."
+    )
+    decoder_layers: int = setting(2, "For --objective masked: layers of the decoder.")
 
     def __post_init__(self) -> None:
-        if self.objective not in ("masked", "shuffled"):
-            raise unknown_name("objective", self.objective, ("masked", "shuffled"))
+        require_choices(self)
         require_within(self, ("mask_fraction", "shuffle_fraction"), 0, 1)
         require_within(self, ("decoder_layers",), 0)
         require_within(self, ("decoder_width",), 4)
@@ -108,25 +117,26 @@ class ClassicalConfig:
 
     _argument_group_name = "classical_model"
 
-    classical_model: str = setting("svm", "svm (radial kernel, one per class) or boosting (gradient-boosted trees).")
-    svm_c: float | None = setting(None, "C of classical_model=svm: what a window on the wrong side costs. Default: 10.")
+    classical_model: Literal["svm", "boosting"] = setting(
+        "svm", "svm (support vector machines with a radial kernel, one per class) or boosting (gradient-boosted trees)."
+    )
+    svm_c: float | None = setting(
+        None, "For --classical_model svm: C, the cost of a window on the wrong side. Default: 10."
+    )
     svm_gamma: str | None = setting(
-        None, "Gamma of classical_model=svm's kernel: a number, or scale (1 / numbers a window), the default."
+        None,
+        "For --classical_model svm: gamma of the kernel, a number or scale. Default: scale, 1 / number of features.",
     )
-    boosting_learning_rate: float | None = setting(
-        None, "Learning rate of classical_model=boosting: what each tree counts. Default: 0.1."
-    )
-    boosting_leaves: int | None = setting(None, "Leaves of each tree of classical_model=boosting. Default: 15.")
-    boosting_trees: int | None = setting(None, "Trees per class of classical_model=boosting. Default: 200.")
+    boosting_learning_rate: float | None = setting(None, "For --classical_model boosting: learning rate. Default: 0.1.")
+    boosting_leaves: int | None = setting(None, "For --classical_model boosting: leaves per tree. Default: 15.")
+    boosting_trees: int | None = setting(None, "For --classical_model boosting: trees per class. Default: 200.")
     network: str | None = setting(
         None,
-        "Append this network's embedding of each window: a run folder or a Hub name. It is published too.",
+        "Also use this network's embedding of each window: a run folder or a Hub name. It is published with the model.",
         HUB_OR_PATH,
     )
     network_features: str | None = setting(
-        None,
-        "Feature dataset that --network reads, with the same windows. Default: features/ of its run folder.",
-        HUB_OR_PATH,
+        None, "Features that --network reads, of the same windows. Default: features/ in its run folder.", HUB_OR_PATH
     )
 
     @property
@@ -138,8 +148,7 @@ class ClassicalConfig:
         return {name: value for name, value in found.items() if value is not None}
 
     def __post_init__(self) -> None:
-        if self.classical_model not in ("svm", "boosting"):
-            raise unknown_name("classical model", self.classical_model, ("svm", "boosting"))
+        require_choices(self)
         for name in ("svm_c", "boosting_learning_rate"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):

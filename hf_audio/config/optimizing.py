@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from hf_audio.config.setting import require_within, setting
-from hf_audio.errors import InputError, unknown_name
+from hf_audio.config.setting import require_choices, require_within, setting
+from hf_audio.errors import InputError
 
-SCHEDULES = ("one_cycle", "step", "exponential")  # those that transformers' --lr_scheduler_type lacks
-BALANCES = ("none", "sqrt", "full")
 LAYERWISE_OPTIMIZERS = ("galore", "apollo", "lomo", "adalomo")  # values of --optim that divide a model's layers
 
 
@@ -19,44 +18,41 @@ class OptimizingConfig:
     _argument_group_name = "optimization"
 
     layer_decay: float = setting(
-        1.0, "Each layer learns at this share of the rate of the layer above it, the head at the whole rate; 1 is off."
+        1.0, "Layer-wise learning rate decay: each layer's rate is this times that of the layer above it; 1 is off."
     )
     head_learning_rate: float | None = setting(
-        None, "Learning rate of the head; --learning_rate is then that of all other layers."
+        None, "Learning rate of the head, where it differs from --learning_rate."
     )
     unfreeze_epochs: float = setting(
-        0.0, "Train the head alone at first, and one more layer from the top after every so many epochs; 0 is off."
+        0.0,
+        "Gradual unfreezing: train the head first, and one more layer from the top after each this many epochs; 0 is "
+        "off.",
     )
-    lr_schedule: str | None = setting(
-        None,
-        "One more schedule, in place of --lr_scheduler_type: one_cycle (up by a cosine in --warmup_steps, then down), "
-        "step or exponential.",
+    lr_schedule: Literal["one_cycle", "step", "exponential"] | None = setting(
+        None, "Learning rate schedule in place of --lr_scheduler_type: one_cycle, step or exponential."
     )
     lr_decay_factor: float = setting(
-        0.1,
-        "Of lr_schedule=step and exponential: what the rate is multiplied by per --lr_decay_epochs, at their end "
-        "(step) or little by little (exponential).",
+        0.1, "For --lr_schedule step and exponential: factor by which the rate falls every --lr_decay_epochs."
     )
-    lr_decay_epochs: float = setting(10.0, "Of lr_schedule=step and exponential: see --lr_decay_factor.")
+    lr_decay_epochs: float = setting(
+        10.0, "For --lr_schedule step and exponential: epochs in which the rate falls by --lr_decay_factor."
+    )
     ema_decay: float = setting(
-        0.0,
-        "Score, keep and publish an exponential moving average of the weights: what is kept of it at each step, e.g. "
-        "0.999 (less in the first steps); 0 is off.",
+        0.0, "Evaluate and publish an exponential moving average of the weights with this decay, e.g. 0.999; 0 is off."
     )
     swa_epochs: int = setting(
-        0, "Score, keep and publish the mean of the weights after each of the last so many epochs (SWA); 0 is off."
+        0,
+        "Evaluate and publish the mean of the weights after each of the last epochs, as many as this (stochastic "
+        "weight averaging); 0 is off.",
     )
-    balanced_sampling: str = setting(
+    balanced_sampling: Literal["none", "sqrt", "full"] = setting(
         "none",
-        "Draw windows of rare classes more often: full (all classes alike), sqrt (halfway, by the square root of their "
-        "numbers) or none. A window with several labels counts by its rarest.",
+        "Draw windows of rare classes more often: full (all classes alike) or sqrt (halfway). A multi-label window "
+        "counts by its rarest class.",
     )
 
     def __post_init__(self) -> None:
-        if self.lr_schedule is not None and self.lr_schedule not in SCHEDULES:
-            raise unknown_name("lr_schedule", self.lr_schedule, SCHEDULES)
-        if self.balanced_sampling not in BALANCES:
-            raise unknown_name("balanced_sampling", self.balanced_sampling, BALANCES)
+        require_choices(self)
         require_within(self, ("layer_decay", "lr_decay_factor"), 1e-6, 1)
         require_within(self, ("lr_decay_epochs",), 1e-6)
         require_within(self, ("head_learning_rate", "unfreeze_epochs", "swa_epochs"), 0)

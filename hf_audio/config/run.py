@@ -27,17 +27,19 @@ class HubConfig:
 
     _argument_group_name = "hub"
 
-    streaming: bool = setting(True, "Stream the train split of features on the Hub instead of downloading it first.")
+    streaming: bool = setting(
+        True, "Stream the training split of features on the Hub, instead of downloading it first."
+    )
     hub_dataset_id: str | None = setting(
-        None, "Hub name of the features built here, pushed with --push_to_hub. Default: <output_dir's name>-features."
+        None, "With --push_to_hub: Hub name of the features, USER/NAME. Default: the run folder's name and -features."
     )
     public_license: list[str] | None = setting(
         None,
-        "Name the corpus's license here to push its features in public although it forbids redistribution; with "
-        "--negatives name both.",
+        "Publish features although the corpus's license forbids redistribution: repeat that license here, word for "
+        "word; of several corpora, and of --negatives, each.",
     )
     license: str | None = setting(
-        None, "License of the published model, by the Hub's identifiers: apache-2.0, cc-by-4.0 ..., or other."
+        None, "License of the published model, as the Hub names it: apache-2.0, cc-by-4.0, mit, or other."
     )
 
     def __post_init__(self) -> None:
@@ -52,22 +54,27 @@ class RunConfig:
     _argument_group_name = "run"
 
     config: str | None = setting(
-        None, "YAML file of values for any of these flags; the command line wins over it.", PATH
+        None,
+        "YAML file with values for any of these flags, such as the config.yaml of another run; the command line "
+        "overrides it.",
+        PATH,
     )
-    demo: bool = setting(False, "Run on a small corpus rendered on the spot: no download, no GPU, about 5 minutes.")
+    demo: bool = setting(
+        False, "Train on a small corpus of instruments that is synthesized on the spot: no download, no GPU, minutes."
+    )
     track_pictures: bool = setting(
         False,
-        "Send pictures to trackers of --report_to that show them (tensorboard, trackio, wandb): windows, stored and "
-        "augmented, and the confusion matrix of each evaluation.",
+        "Send figures to the trackers of --report_to (tensorboard, trackio, wandb): windows, stored and augmented, "
+        "and the confusion matrix of each evaluation.",
     )
-    overwrite_run: bool = setting(False, "Throw away what another run left in --output_dir.")
+    overwrite_run: bool = setting(False, "Delete what another run left in --output_dir, and start again.")
     trial: bool = setting(
         False,
-        "A trial of scripts/tune.py: it is scored on validation alone, writes its scores to trial.jsonl while it is "
-        "trained, and ends when its standard input does.",
+        "Set by scripts/tune.py: score on validation alone, write the scores to trial.jsonl during training, and end "
+        "when standard input does.",
     )
     searched_trials: int | None = setting(
-        None, "Of settings that a search found: how many it compared on validation, which report and card then say."
+        None, "Number of settings that a search compared on validation to find these; report and card then say so."
     )
 
     def __post_init__(self) -> None:
@@ -119,6 +126,8 @@ class Recipe:
     chosen: dict[str, Any] = field(default_factory=dict)  # the flags whose values are not the recipe's own
     given: frozenset[str] = frozenset()  # the flags that the user gave, whatever their values
     made_in_python: bool = False  # by make_recipe, not from a command line
+    named: frozenset[str] = frozenset()  # those, and what the recipe gives a value
+    resolved: dict[str, Any] = field(default_factory=dict, repr=False)  # every flag but the token, as it was parsed
     # Whether --dataset holds features that were built already; of one on the Hub prepare_features finds it out.
     stored_features: bool = False
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import Field, field
-from typing import Any
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, unknown_name
 
 # What a setting names, where it is no plain value. Reports say less of it, see reported.py.
 PATH = "path"
@@ -25,6 +26,29 @@ def setting(default, help_text: str, names: str | None = None):
     if names:
         NAMES[made] = names
     return made
+
+
+@cache
+def choices_of(group: type) -> dict[str, tuple[Any, ...]]:
+    """What each setting of a group may be, of those whose type is a Literal, or one of a Literal and None."""
+    found = {}
+    for name, hint in get_type_hints(group).items():
+        for one in (hint, *get_args(hint)):
+            if get_origin(one) is Literal:
+                found[name] = get_args(one)
+    return found
+
+
+def require_choices(group: Any) -> None:
+    """Refuses a setting of a group that is none of its choices; None is left alone.
+
+    Raises:
+        InputError: names the nearest choice.
+    """
+    for name, choices in choices_of(type(group)).items():
+        value = getattr(group, name)
+        if value is not None and value not in choices:
+            raise unknown_name(f"--{name}", str(value), choices)
 
 
 def require_within(group: Any, names: Iterable[str], least: float, most: float = math.inf) -> None:

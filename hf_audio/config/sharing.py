@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-from hf_audio.config.setting import PATH, setting
-from hf_audio.errors import InputError
+from hf_audio.config.setting import PATH, require_choices, setting
+from hf_audio.errors import InputError, unknown_name
 
-AUDIO_FORMATS = ("flac", "original")
+AudioFormat = Literal["flac", "original"]
 
 
 def require_audio_format(name: str) -> None:
     """Raises InputError where recordings cannot be stored so."""
-    if name not in AUDIO_FORMATS:
-        raise InputError(f"--audio_format {name} is unknown; expected {' or '.join(AUDIO_FORMATS)}")
+    if name not in get_args(AudioFormat):
+        raise unknown_name("--audio_format", name, get_args(AudioFormat))
 
 
 @dataclass
@@ -23,27 +24,26 @@ class ShareConfig:
     _argument_group_name = "sharing"
 
     hub_dataset_id: str | None = setting(
-        None, "Hub name of the dataset of recordings, USER/NAME. Without it, it is built in --output_dir only."
+        None,
+        "Hub name of the dataset of recordings, USER/NAME. Without it, the dataset is only built, in --output_dir.",
     )
     hub_private_repo: bool = setting(False, "Make a new repository private.")
     public_license: list[str] | None = setting(
         None,
-        "Name the corpus's license here to push its recordings in public although it forbids redistribution; of "
-        "several corpora name each.",
+        "Publish recordings although the corpus's license forbids redistribution: repeat that license here, word for "
+        "word; of several corpora each.",
     )
-    license: str | None = setting(
-        None, "License under which you share recordings of your own (--corpus folder), e.g. cc-by-4.0."
-    )
-    audio_format: str = setting(
+    license: str | None = setting(None, "License under which you share your own recordings, e.g. cc-by-4.0.")
+    audio_format: AudioFormat = setting(
         "flac",
-        "flac: recordings of whole numbers are packed losslessly, stretches are cut, all others stay as they are. "
-        "original: the files as they are, tags and all.",
+        "flac (integer recordings are compressed losslessly, excerpts are cut out, all other files stay as they are) "
+        "or original (all files as they are, with their tags).",
     )
     output_dir: str | None = setting(
-        None, "Keep the dataset here too. Default: shards are removed from pushes/NAME once they are uploaded.", PATH
+        None, "Keep the dataset here too. Default: each shard is deleted from pushes/NAME once it is uploaded.", PATH
     )
-    num_workers: int | None = setting(None, "Threads that read and pack. Default: all cores this process may use.")
-    strict: bool = setting(False, "Stop at the first recording that cannot be used instead of leaving it out.")
+    num_workers: int | None = setting(None, "Threads that read and compress. Default: one per core.")
+    strict: bool = setting(False, "Stop at the first recording that cannot be used, instead of leaving it out.")
     hub_token: str | None = field(
         default=None,
         repr=False,
@@ -51,7 +51,7 @@ class ShareConfig:
     )
 
     def __post_init__(self) -> None:
-        require_audio_format(self.audio_format)
+        require_choices(self)
         if not (self.hub_dataset_id or self.output_dir):
             raise InputError(
                 "Nothing says where the dataset goes: give --hub_dataset_id USER/NAME, or --output_dir DIR to build it "

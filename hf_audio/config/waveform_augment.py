@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Literal
 
-from hf_audio.config.setting import PATH, require_span, require_within, setting
+from hf_audio.config.setting import PATH, require_choices, require_span, require_within, setting
 from hf_audio.errors import InputError, unknown_name
 
-SHIFT_MODES = ("roll", "pad")
 CODEC_NAMES = ("mp3", "vorbis", "opus")
 EFFECT_NAMES = (  # as SoX calls them
     *("allpass", "bandreject", "bass", "chorus", "compand", "contrast", "echo", "echos"),
@@ -39,91 +39,89 @@ class WaveformAugmentConfig:
 
     _argument_group_name = "waveform augmentation"
 
-    wave_speed_probability: float = setting(
-        0.0, "Speed: how likely a window is played faster or slower, pitch and all; 0 is off."
+    wave_speed_probability: float = setting(0.0, "Speed (changes pitch too): probability per window; 0 is off.")
+    wave_speed_ratio: list[float] = span(0.9, 1.1, "Speed: lowest and highest ratio; 1 is unchanged.")
+    wave_stretch_probability: float = setting(0.0, "Time stretch (keeps the pitch): probability per window; 0 is off.")
+    wave_stretch_ratio: list[float] = span(0.8, 1.25, "Time stretch: lowest and highest ratio; 1 is unchanged.")
+    wave_pitch_probability: float = setting(0.0, "Pitch shift (keeps the duration): probability per window; 0 is off.")
+    wave_pitch_semitones: list[float] = span(-2.0, 2.0, "Pitch shift: lowest and highest, in semitones.")
+    wave_shift_probability: float = setting(0.0, "Time shift: probability per window; 0 is off.")
+    wave_shift_s: float = setting(1.0, "Time shift: most seconds earlier or later, up to half a window.")
+    wave_shift_mode: Literal["roll", "pad"] = setting(
+        "roll", "Time shift: fill the gap with what was shifted out at the other end (roll) or with silence (pad)."
     )
-    wave_speed_ratio: list[float] = span(0.9, 1.1, "Speed: slowest and fastest, as a ratio; 1 is as recorded.")
-    wave_stretch_probability: float = setting(
-        0.0, "Time stretch: how likely a window gets faster or slower at the same pitch; 0 is off."
-    )
-    wave_stretch_ratio: list[float] = span(
-        0.8, 1.25, "Time stretch: slowest and fastest, as a ratio; 1 is as recorded."
-    )
-    wave_pitch_probability: float = setting(
-        0.0, "Pitch shift: how likely a window gets higher or lower in the same time; 0 is off."
-    )
-    wave_pitch_semitones: list[float] = span(-2.0, 2.0, "Pitch shift: most downwards and upwards, in semitones.")
-    wave_shift_probability: float = setting(0.0, "Time shift: how likely a window is shifted; 0 is off.")
-    wave_shift_s: float = setting(
-        1.0, "Time shift: up to so many seconds earlier or later, at most half of the window."
-    )
-    wave_shift_mode: str = setting(
-        "roll", "Time shift: what falls off one end comes back at the other (roll), or silence does (pad)."
-    )
-    wave_polarity_probability: float = setting(0.0, "Polarity: how likely a window is turned upside down; 0 is off.")
-    wave_gain_probability: float = setting(0.0, "Gain: how likely a window gets louder or quieter; 0 is off.")
-    wave_gain_db: list[float] = span(-12.0, 6.0, "Gain: least and most, in decibels.")
+    wave_polarity_probability: float = setting(0.0, "Polarity inversion: probability per window; 0 is off.")
+    wave_gain_probability: float = setting(0.0, "Gain: probability per window; 0 is off.")
+    wave_gain_db: list[float] = span(-12.0, 6.0, "Gain: lowest and highest, in dB.")
     impulse_responses: str | None = setting(
         None,
-        "Reverberation: a folder of impulse responses of rooms, or synthetic, which makes them up. Default: none.",
+        "Reverberation: a folder of room impulse responses, or synthetic, which generates them. Default: off.",
         PATH,
     )
     wave_reverb_probability: float = setting(
-        0.5, "Reverberation: how likely a window sounds as in a room of --impulse_responses; 0 is off."
+        0.5, "Reverberation: probability per window, with --impulse_responses; 0 is off."
     )
     wave_reverb_rt60_s: list[float] = span(
-        0.1, 0.8, "Reverberation, synthetic: shortest and longest reverberation time, in which it falls by 60 dB."
+        0.1, 0.8, "Synthetic reverberation: shortest and longest reverberation time (RT60), in seconds."
     )
     wave_reverb_direct_db: list[float] = span(
-        -3.0, 12.0, "Reverberation, synthetic: direct sound lies least and most so far above the reflections, in dB."
+        -3.0, 12.0, "Synthetic reverberation: lowest and highest direct-to-reverberant ratio, in dB."
     )
     background: str | None = setting(
         None,
-        "Background: a corpus, such as esc50, or a folder of recordings that are added to windows without a label. "
-        "Default: none.",
+        "Background sounds that are added to windows without their labels: a corpus such as esc50, or a folder of "
+        "recordings. Default: off.",
         PATH,
     )
     background_dir: str | None = setting(
-        None, "Background: the folder with the recordings, where --background is a corpus.", PATH
+        None, "Background: folder with the recordings, where --background is a corpus.", PATH
     )
     wave_background_probability: float = setting(
-        0.5, "Background: how likely a recording of --background is added to a window; 0 is off."
+        0.5, "Background: probability per window, with --background; 0 is off."
     )
     wave_background_snr_db: list[float] = span(
-        3.0, 30.0, "Background: it lies least and most so many decibels below the sound."
+        3.0, 30.0, "Background: lowest and highest signal-to-background ratio, in dB."
     )
-    wave_noise_probability: float = setting(0.0, "Noise: how likely noise is added to a window; 0 is off.")
-    wave_noise_snr_db: list[float] = span(5.0, 40.0, "Noise: it lies least and most so many decibels below the sound.")
+    wave_noise_probability: float = setting(0.0, "Colored noise: probability per window; 0 is off.")
+    wave_noise_snr_db: list[float] = span(5.0, 40.0, "Colored noise: lowest and highest signal-to-noise ratio, in dB.")
     wave_noise_exponent: list[float] = span(
-        0.0, 2.0, "Noise: its power falls as 1 / f^exponent. 0 is white, 1 pink, 2 brown, -1 blue."
+        0.0,
+        2.0,
+        "Colored noise: lowest and highest exponent of the power spectrum 1 / f^exponent: 0 is white, 1 pink, 2 "
+        "brown, -1 blue.",
     )
-    wave_low_pass_probability: float = setting(0.0, "Low pass: how likely a window loses high frequencies; 0 is off.")
-    wave_low_pass_hz: list[float] = span(1000.0, 7000.0, "Low pass: lowest and highest cutoff in Hz.")
-    wave_high_pass_probability: float = setting(0.0, "High pass: how likely a window loses low frequencies; 0 is off.")
-    wave_high_pass_hz: list[float] = span(60.0, 600.0, "High pass: lowest and highest cutoff in Hz.")
-    wave_band_pass_probability: float = setting(0.0, "Band pass: how likely a window keeps one band only; 0 is off.")
-    wave_band_pass_hz: list[float] = span(300.0, 3000.0, "Band pass: lowest and highest middle of the band in Hz.")
-    wave_band_pass_octaves: list[float] = span(1.0, 4.0, "Band pass: narrowest and widest band in octaves.")
-    wave_clip_probability: float = setting(0.0, "Clipping: how likely the peaks of a window are cut off; 0 is off.")
-    wave_clip_db: list[float] = span(3.0, 15.0, "Clipping: least and most, in decibels below the window's peak.")
+    wave_low_pass_probability: float = setting(0.0, "Low-pass filter: probability per window; 0 is off.")
+    wave_low_pass_hz: list[float] = span(1000.0, 7000.0, "Low-pass filter: lowest and highest cutoff, in Hz.")
+    wave_high_pass_probability: float = setting(0.0, "High-pass filter: probability per window; 0 is off.")
+    wave_high_pass_hz: list[float] = span(60.0, 600.0, "High-pass filter: lowest and highest cutoff, in Hz.")
+    wave_band_pass_probability: float = setting(0.0, "Band-pass filter: probability per window; 0 is off.")
+    wave_band_pass_hz: list[float] = span(
+        300.0, 3000.0, "Band-pass filter: lowest and highest center frequency, in Hz."
+    )
+    wave_band_pass_octaves: list[float] = span(
+        1.0, 4.0, "Band-pass filter: narrowest and widest bandwidth, in octaves."
+    )
+    wave_clip_probability: float = setting(0.0, "Clipping: probability per window; 0 is off.")
+    wave_clip_db: list[float] = span(3.0, 15.0, "Clipping: least and most below the window's peak, in dB.")
     wave_codec_probability: float = setting(
-        0.0, "Codec: how likely a window is encoded and decoded again, on the CPU; 0 is off."
+        0.0, "Lossy codec (encode and decode, on the CPU): probability per window; 0 is off."
     )
     wave_codec_names: list[str] = field(
-        default_factory=lambda: ["mp3", "vorbis"], metadata={"help": f"Codec: any of {', '.join(CODEC_NAMES)}."}
+        default_factory=lambda: ["mp3", "vorbis"], metadata={"help": "Lossy codec: which.", "choices": CODEC_NAMES}
     )
     wave_codec_compression: list[float] = span(
-        0.5, 1.0, "Codec: least and most; 0 is the best sound, 1 the smallest file."
+        0.5, 1.0, "Lossy codec: lowest and highest compression, from 0 (best quality) to 1 (smallest file)."
     )
     wave_effect_probability: float = setting(
-        0.0, "Effects: how likely a window gets one of --wave_effect_names; 0 is off."
+        0.0, "Effects: probability that a window gets one of --wave_effect_names; 0 is off."
     )
     wave_effect_names: list[str] = field(
         default_factory=lambda: ["bass", "treble", "equalizer", "chorus", "compand", "overdrive", "tremolo"],
-        metadata={"help": f"Effects: any of SoX's {', '.join(EFFECT_NAMES)}."},
+        metadata={"help": f"Effects, as SoX calls them: {', '.join(EFFECT_NAMES)}.", "choices": EFFECT_NAMES},
     )
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require_within(self, [one.name for one in fields(self) if one.name.endswith("_probability")], 0, 1)
         require_within(self, ("wave_shift_s",), 0)
         self._refuse_no_change()
@@ -141,11 +139,11 @@ class WaveformAugmentConfig:
             require_span(self, f"wave_{name}_hz", 10, 100_000)
         require_span(self, "wave_band_pass_octaves", 0.1, 10)
         require_span(self, "wave_clip_db", 0, 60)
-        for name, known in (("shift_mode", SHIFT_MODES), ("codec_names", CODEC_NAMES), ("effect_names", EFFECT_NAMES)):
-            given = getattr(self, f"wave_{name}")
+        for name, known in (("wave_codec_names", CODEC_NAMES), ("wave_effect_names", EFFECT_NAMES)):
+            given = getattr(self, name)
             for one in [given] if isinstance(given, str) else given:
                 if one not in known:
-                    raise unknown_name(f"--wave_{name}", one, known)
+                    raise unknown_name(f"--{name}", one, known)
 
     def _refuse_no_change(self) -> None:
         """Refuses what is switched on and would leave each window as it is. Raises InputError."""

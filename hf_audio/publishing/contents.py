@@ -40,7 +40,9 @@ WITH_CODE = ("", "network")  # the code of models and extractors that transforme
 CODE_FOLDERS = [Path(__file__).parents[1] / name for name in ("models", "extractors")]
 TEXTS = (".json", ".csv", ".md", ".py", ".txt")
 # What a run folder and a feature folder have beside what is published, so that nobody need be told
-OF_WORK = re.compile(r"features|checkpoints|tensorboard|wandb|training_args\.bin|plan\.json|\.build|.*\.tmp")
+OF_WORK = re.compile(
+    r"features|checkpoints|tensorboard|wandb|training_args\.bin|config\.yaml|plan\.json|\.build|.*\.tmp"
+)
 MAX_NAMED = 20
 
 logger = named_logger(__name__)

@@ -13,10 +13,10 @@ from hf_audio.data.index.columns import names_in
 from hf_audio.errors import InputError
 from hf_audio.preparation import corpus_clips
 from hf_audio.recipe_features import check_classes
+from hf_audio.recipe_model import require_possible_model
 from hf_audio.repeated_runs import as_words
 from hf_audio.searching.plan import OWN, Plan
 from hf_audio.searching.space import Params, Space
-from hf_audio.stages import require_possible_model
 
 MAX_CHECKED = 300  # combinations that are read before the first trial
 

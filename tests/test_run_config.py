@@ -1,0 +1,98 @@
+"""config.yaml of a run: all settings, which --config takes back, and nothing that is not for others to see."""
+
+from __future__ import annotations
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hf_audio import InputError, parse_recipe
+from hf_audio.publishing.contents import OF_WORK, model_in
+from hf_audio.run_config import CONFIG_FILE, run_config, write_run_config
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+APART = {"run", "hub", "training", "chosen", "given", "named", "resolved"}
+FLAGS = {
+    "cnn_folder": ["--freeze", "none", "--num_train_epochs", "3", "--mixup_alpha", "0", "--adam_beta2", "0.98"],
+    "ast_irmas": ["--lora_rank", "4", "--model_options", '{"dropout": 0.25}', "--class_weights", "balanced"],
+    "lstm_irmas": ["--max_steps", "7", "--lr_schedule", "one_cycle", "--metadata", "genre", "drums", "--fold", "2"],
+    "fluffy_irmas": ["--wave_gain_probability", "0.5", "--wave_gain_db", "-6", "3", "--report_to", "none"],
+    "svm_irmas": ["--classical_model", "boosting", "--boosting_trees", "20", "--seed", "3", "--num_workers", "2"],
+    "pretrain_ast": ["--objective", "shuffled", "--shuffle_fraction", "0.3", "--dataloader_num_workers", "1"],
+}
+
+
+def written(recipe, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    recipe.training.output_dir = str(folder)
+    write_run_config(recipe)
+    return folder / CONFIG_FILE
+
+
+def same(one, two) -> None:
+    """Two recipes that train and evaluate the same."""
+    assert run_config(one) == run_config(two)
+    for field in dataclasses.fields(one):
+        if field.name not in APART:
+            assert getattr(one, field.name) == getattr(two, field.name), field.name
+
+
+@pytest.mark.parametrize("recipe", FLAGS)
+def test_a_config_gives_the_same_settings_again(recipe, tmp_path):
+    """Of a recipe, of its demo, and with flags of all kinds; the file of the demo needs no --demo."""
+    values = runpy.run_path(str(RECIPES / f"{recipe}.py"), run_name="imported")
+    demo = values.get("DEMO")
+    for flags in ([], ["--demo"] if demo else [], FLAGS[recipe]):
+        first = parse_recipe(values["VALUES"], demo, argv=flags)
+        path = written(first, tmp_path / "run")
+        content = yaml.safe_load(path.read_text())
+        assert {*content} - {"recipe"} == {name.removeprefix("--") for name in flags if name.startswith("--")} - {
+            "demo"
+        }
+        same(first, parse_recipe(values["VALUES"], demo, argv=["--config", str(path)]))
+
+
+def test_it_can_be_read(tmp_path):
+    recipe = parse_recipe(
+        {"output_dir": "runs/x", "window_s": 3.0}, argv=["--num_train_epochs", "2", "--freeze", "none"]
+    )
+    text = written(recipe, tmp_path / "x").read_text()
+    assert text.startswith("# All settings of this run. To resume it")
+    given, _, of_recipe = text.partition("recipe:\n")
+    assert given.split("\n\n")[1].splitlines() == ["freeze: none", "num_train_epochs: 2.0"], "what was asked for first"
+    assert "  output_dir: runs/x\n" in of_recipe and "  window_s: 3.0\n" in of_recipe
+    assert "lora_alpha" not in text and "mixup_probability" not in text, "what does nothing"
+    assert "dataloader_num_workers" not in text and "use_cpu" not in text, "what the machine decides"
+
+
+def test_what_is_asked_for_at_its_top_must_act_and_what_stands_below_recipe_may_wait(tmp_path):
+    (tmp_path / "c.yaml").write_text("mixup_labels: union\n")
+    with pytest.raises(InputError, match="--mixup_labels would do nothing here: mixup is off"):
+        parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("seed: 3\nrecipe:\n  seed: 2\n  mixup_labels: union\n")
+    recipe = parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
+    assert recipe.augment.mixup_labels == "union" and recipe.training.seed == 3 and recipe.given == {"config", "seed"}
+    (tmp_path / "c.yaml").write_text("recipe:\n  epochs: 2\n")
+    with pytest.raises(InputError, match=r"c\.yaml below `recipe` 'epochs': did you mean 'num_train_epochs'"):
+        parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("recipe: cnn_folder\n")
+    with pytest.raises(InputError, match="expected lines of `name: value` below it"):
+        parse_recipe({"output_dir": "x"}, argv=["--config", str(tmp_path / "c.yaml")])
+    (tmp_path / "c.yaml").write_text("demo: true\n")
+    with pytest.raises(InputError, match="has demo, which is for the command line"):
+        parse_recipe({"output_dir": "x"}, {}, argv=["--config", str(tmp_path / "c.yaml")])
+
+
+def test_no_token_is_written_and_nothing_of_it_is_published(tmp_path):
+    token = "hf_" + "a1" * 17
+    recipe = parse_recipe({"output_dir": "x"}, argv=["--push_to_hub", "--hub_model_id", "me/x", "--hub_token", token])
+    text = written(recipe, tmp_path / "x").read_text()
+    assert token not in text and "hub_" not in text and "push_to_hub" not in text
+    assert token not in repr(recipe)
+    assert CONFIG_FILE not in model_in(tmp_path / "x") and OF_WORK.fullmatch(CONFIG_FILE), "it stays, without a word"
+    recipe = parse_recipe({"output_dir": "x"}, argv=["--data_dir", f"/data/{token}"])
+    with pytest.raises(InputError, match="holds a Hugging Face token"):
+        written(recipe, tmp_path / "y")
