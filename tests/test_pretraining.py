@@ -315,8 +315,8 @@ def test_the_recipe_pretrains_publishes_and_another_fine_tunes_on_few_labels(
     published = hub.repo("models", "alice/pretrained")
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"} <= set(published.paths())
     card = ModelCard(published.read("README.md").decode())
-    assert "15% of a window's 16 x 16 patches changed places" in card.text and card.data.datasets is None
-    assert 'from_pretrained("alice/pretrained", num_labels=10)' in card.text and "ROC AUC on validation" in card.text
+    assert "15% of a window's 16 x 16 patches were shuffled" in card.text and card.data.datasets is None
+    assert 'from_pretrained("alice/pretrained", num_labels=10)' in card.text and "validation ROC AUC" in card.text
     assert str(tmp_path) not in card.content
 
     from hf_audio import prepare_features, prepare_model, train_model

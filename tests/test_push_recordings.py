@@ -160,7 +160,7 @@ def test_partial_labels_have_a_mask(tmp_path):
         known = {name for name, is_known in zip(names, row["mask"], strict=True) if is_known}
         assert {names[label] for label in row["labels"]} <= known
         assert ("trumpet" in known) == (int(row["clip_id"].split("_")[0].split("/")[-1]) % 2 == 0)
-    assert "`mask` is true where a class is known" in (tmp_path / "out/README.md").read_text()
+    assert "`mask` is true for each class that was annotated" in (tmp_path / "out/README.md").read_text()
 
 
 def test_what_lies_here_is_bounded_unless_it_is_to_be_kept(hub, token, many, tmp_path, monkeypatch):

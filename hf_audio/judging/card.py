@@ -1,6 +1,6 @@
 """Results of a report in a model's card: model-index metadata, which the Hub shows, and a table with intervals.
 
-Whatever else the card says stays as it is, other results among it. Writing the same report again changes nothing.
+The rest of the card stays as it is, including other results. Writing the same report twice changes nothing.
 """
 
 from __future__ import annotations
@@ -205,23 +205,24 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
     ]
     notes = "".join(f"\n- {escaped(one_plain_line(note))}" for note in _notes(report, model))
     is_by_group = data["drawn_by"] == "group"
-    of_groups = f" of {data['num_groups']:,} groups" if is_by_group else ""
+    of_groups = f" from {data['num_groups']:,} groups" if is_by_group else ""
     return Markdown(
         f"## Results on {escaped(data['name'])}, {escaped(data['split'])} split\n\n"
-        f"{table(['', 'value', f'{percent} interval'], rows)}\n\n"
-        f"{data['num_clips']:,} clips{of_groups}; intervals by drawing {'groups' if is_by_group else 'clips'} anew "
-        f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
+        f"{table(['metric', 'value', f'{percent} interval'], rows)}\n\n"
+        f"Evaluated on {data['num_clips']:,} clips{of_groups}. The intervals are bootstrap confidence intervals over "
+        f"{'groups' if is_by_group else 'clips'} ({settings['num_draws']:,} resamples). Aggregation of window scores "
+        f"per clip: {escaped(settings['aggregation'])}."
         f"{notes and chr(10) + notes}"
         f"{_robustness(report['models'][model].get('robustness'), percent)}"
     )
 
 
 def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
-    """The main metric of the same recordings in worse states; nothing where none were heard."""
+    """The main metric on degraded versions of the same recordings; nothing where none were evaluated."""
     if not found or not found["conditions"]:
         return Markdown("")
     metric = found["metric"]
-    named = [("as they are", found["clean"]), *((condition_name(row), row) for row in found["conditions"])]
+    named = [("original", found["clean"]), *((condition_name(row), row) for row in found["conditions"])]
     rows = [
         [name, f"{one['value']:.3f}", interval_words(one)]
         for name, row in named
@@ -231,7 +232,7 @@ def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
 
 
 def _notes(report: Mapping[str, Any], model: str) -> list[str]:
-    """What limits the numbers of a model: of the notes of a report those that are not of another one."""
+    """The notes of a report that concern a model: all except those that concern another model."""
     of_models = {name: one.get("told", ()) for name, one in report["models"].items()}
     of_others = {note for name, told in of_models.items() for note in told if name != model}
     return [note for note in report["notes"] if note in of_models[model] or note not in of_others]

@@ -114,9 +114,9 @@ def _scaled(answers: Answers, aggregation: str) -> dict[str, Any]:
     """What a temperature that is fitted on validation makes of the calibration, or the reason why there is none."""
     judged, validation = answers.judged, answers.validation
     if validation is None:
-        return {"reason": "there is no validation to fit a temperature on"}
+        return {"reason": "there is no validation split to fit a temperature on"}
     if aggregation != "mean_logits":
-        return {"reason": f"a temperature is of mean logits, and clips are scored by {aggregation}"}
+        return {"reason": f"it applies to mean logits, and clips are scored by {aggregation}"}
     try:
         scaling = fit_scaling("temperature", _logits(validation), validation.targets, validation.labels)
     except InputError as error:
@@ -131,8 +131,8 @@ def _answered(answers: Answers, asked: Asked) -> dict[str, Any] | None:
     if validation is None:
         if asked.risk is not None or asked.coverage is not None:
             raise InputError(
-                'The confidence below which a model says "don\'t know" is chosen on validation, which these data have '
-                "not: leave out the risk or coverage, or give data with a validation split"
+                'The confidence below which a model answers "don\'t know" is chosen on a validation split, which these '
+                "data lack: leave out the risk or coverage, or give data with a validation split"
             )
         return None
     coverage = DEFAULT_COVERAGE if asked.risk is None and asked.coverage is None else asked.coverage

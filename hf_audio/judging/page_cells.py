@@ -30,5 +30,5 @@ def number_cell(value: float | None, form: str = "{:.3f}") -> Cell:
 
 
 def plot_part(figure: Figure, caption: str) -> Plot:
-    """A plot with its caption, which is also what those are told who cannot see it."""
+    """A plot with its caption, which is also its alternative text."""
     return Plot(inline_plot(png(figure), caption), caption)

@@ -117,8 +117,8 @@ class CardText(NamedTuple):
     Attributes:
         title: what the features are called.
         tags: what the Hub finds them by.
-        heard: what a model hears, in "it hears ...".
-        row: how a window is stored, behind "Each window is one row, ".
+        heard: the input of a model, in "Its input is ... of 3 s".
+        row: how a window is stored, in "Each row is one window, ...".
         library: what reads a row beside `datasets`.
         imports: of the code that reads a row.
         code: from `rows` to the values of the first row.

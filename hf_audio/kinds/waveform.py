@@ -41,18 +41,18 @@ LIMITS = {"sampling_rate": FIELDS["sampling_rate"]}
 CARD = CardText(
     title="waveforms",
     tags=(),
-    heard="windows",
-    row="its sound a FLAC file that the viewer plays",
+    heard="waveform windows",
+    row="stored as a FLAC file that the dataset viewer can play",
     library="soundfile",
     imports="import io\nimport soundfile\nfrom datasets import Audio, load_dataset",
     code="""row = next(iter(rows.cast_column("audio", Audio(decode=False))))
 waveform, sample_rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")  # [samples]""",
     values="""\
-Without `Audio(decode=False)`, `datasets` decodes by itself where torchcodec and FFmpeg are installed. Samples are \
-mono, of 16 bits, and not normalized.""",
+Without `Audio(decode=False)`, `datasets` decodes the audio itself, which requires torchcodec and FFmpeg. Samples are \
+mono, 16-bit, and not normalized.""",
     columns="""\
-| `audio` | sound of the window: FLAC of 16 bits, mono, {{ extractor.sampling_rate }} Hz |
-| `num_frames` | samples of the window: a clip shorter than the window is not padded |""",
+| `audio` | audio of the window: 16-bit FLAC, mono, {{ extractor.sampling_rate }} Hz |
+| `num_frames` | number of samples in the window (clips shorter than the window are not padded) |""",
 )
 
 

@@ -21,8 +21,8 @@ from hf_audio.windows import SampleWindows
 TASK = "audio-classification"
 MAX_LETTERS = 100  # of the name of a license
 HOW = {
-    "temperature": "One temperature for all logits",
-    "vector": "A slope and a bias per class",
+    "temperature": "A single temperature for all logits",
+    "vector": "A slope and a bias per class (vector scaling)",
     "isotonic": "Isotonic regression",
 }
 MEASURES = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier score", "log_loss": "log loss"}

@@ -165,8 +165,8 @@ def _stored(notes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _how_stored(notes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     if ".flac" not in _counts(notes, "endings"):
-        return "Sound is stored in the files that it came in."
+        return "Recordings are stored as their original files."
     return (
-        "FLAC has the samples of the recordings exactly, with their channels and sample rate; lossy recordings are the "
-        "files that they were, or, where they were cut from longer ones, FLAC of 24 bits."
+        "FLAC files hold the exact samples of the recordings, with their original channels and sample rate. Lossy "
+        "recordings are stored as their original files or, if they were cut from longer ones, as 24-bit FLAC."
     )
