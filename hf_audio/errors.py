@@ -22,7 +22,7 @@ class InputError(ValueError):
     """What the user gave cannot be used. The message is one sentence: what was found, what was expected, what to try.
 
     Recipes and scripts print it alone, without a stack trace, and exit with code 2. Names of files and classes that it
-    quotes may be a stranger's, so what would move a terminal's cursor or hide a part of it is escaped.
+    quotes may be untrusted, so what would move a terminal's cursor or hide a part of it is escaped.
     """
 
     def __init__(self, message: str) -> None:

@@ -1,6 +1,6 @@
 """Files in and out: small ones are read only when they are what they should be, all are written whole or not at all.
 
-What lies in a folder may be a stranger's, or not what its name says: a pipe that never ends, a table of a terabyte, a
+What lies in a folder may be untrusted, or not what its name says: a pipe that never ends, a table of a terabyte, a
 link to somewhere else. So whatever is read as a whole is first found to be a regular file of a limited size.
 """
 
@@ -181,11 +181,11 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
     """A regular file to write to, opened without waiting as a pipe would, and never through a link.
 
     Args:
-        mode: binary, as of `open`: "xb" for a new file, "ab" to go on, "r+b" to read and mend.
+        mode: binary, as of `open`: "xb" for a new file, "ab" to go on, "r+b" to read and fix.
 
     Raises:
         InputError: there is something else of its name.
-        OSError: it is there already ("xb"), or cannot be opened.
+        OSError: it already exists ("xb"), or cannot be opened.
     """
     extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -218,7 +218,7 @@ def atomic_file(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
         OSError: of the file system; nothing is left behind under either name.
     """
     temporary = (scratch or path.parent) / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
-    file = open(temporary, "xb")  # noqa: SIM115 - what somebody else has put there is not removed below
+    file = open(temporary, "xb")  # noqa: SIM115 - what someone else has put there is not removed below
     try:
         with file:
             yield file

@@ -61,14 +61,14 @@ def hub_errors_in_words(repo_id: str, revision: str | None, lacking: str = "lack
         raise InputError(f"Dataset {repo_id} has no revision {revision}; leave it out for the newest") from error
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{repo_id} is no folder here, not in the Hub's cache, and the Hub cannot be reached; check the name or "
+            f"{repo_id} is not a folder here, not in the Hub's cache, and the Hub cannot be reached; check the name or "
             "the connection"
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"Dataset {repo_id} on the Hub {lacking}") from error
     except OfflineModeIsEnabled as error:
         raise InputError(
-            f"HF_HUB_OFFLINE is set and {repo_id} is no folder here; unset it, or download the dataset and give its "
+            f"HF_HUB_OFFLINE is set and {repo_id} is not a folder here; unset it, or download the dataset and give its "
             "folder"
         ) from error
     except httpx2.TransportError as error:

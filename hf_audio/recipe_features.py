@@ -73,7 +73,7 @@ def built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
             public_license=recipe.hub.public_license,
             token=recipe.token,
         )
-        show(f"Features: {url}")
+        show(f"Published features: {url}")
     return load_features(folder)
 
 

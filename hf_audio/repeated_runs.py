@@ -100,7 +100,7 @@ class RepeatedRuns:
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
         facts, written = folder.with_name(f"{folder.name}.json"), folder / "report.json"
-        otherwise = f"give another --output_dir, or remove {folder} and {facts.name} to run it anew"
+        otherwise = f"give another --output_dir, or remove {folder} and {facts.name} to run it again"
         if written.exists() and not facts.exists():
             raise InputError(f"{written} is there and nothing says what it is a report of; {otherwise}")
         claim(facts, f"{folder} holds another run, which", self.decides(flags), otherwise)
@@ -157,7 +157,7 @@ class RepeatedRuns:
         command = self.command(folder, flags)
         if not self.logs:
             if subprocess.run(command, check=False).returncode:
-                raise InputError(f"{what} failed, see above; finished runs are kept, the same command goes on")
+                raise InputError(f"{what} failed, see above; finished runs are kept, the same command resumes")
             return
         log = folder.with_name(f"{folder.name}.log")
         log.unlink(missing_ok=True)

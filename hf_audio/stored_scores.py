@@ -155,7 +155,7 @@ def write_logits(folder: Path, windows: Mapping[str, WindowEmbeddings], labels: 
 
 
 def read_logits(path: Path, name: str) -> StoredLogits:
-    """The windows of a file that `write_logits`, or `write_scores`, has written; it may be a stranger's.
+    """The windows of a file that `write_logits`, or `write_scores`, has written; it may be untrusted.
 
     Args:
         name: of what holds the file, for messages.
@@ -170,7 +170,7 @@ def read_logits(path: Path, name: str) -> StoredLogits:
 
 
 def read_scores(path: str | Path) -> StoredScores:
-    """The clips of a run; its file may be a stranger's.
+    """The clips of a run; its file may be untrusted.
 
     Args:
         path: clips.parquet, or the run folder.

@@ -109,7 +109,7 @@ def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path, 
     before, after, labels = too_sure(tmp_path / "before", name, task), tmp_path / "after", LabelSpace(NAMES, task)
     clips = judged(labels)
     facts = calibrate_model(str(before), clips, kind, after, **ONCE)
-    assert ("fitted on 600 clips, with which it may do harm" in caplog.text) == (kind == "isotonic")
+    assert ("fitted on only 600 clips and may make calibration worse" in caplog.text) == (kind == "isotonic")
     heard = logits_of(Predictor.load(str(before), device="cpu"))
     old, new = scores_of(before, labels), scores_of(after, labels)
     np.testing.assert_allclose(old, labels.probabilities(heard), atol=1e-3)

@@ -156,7 +156,7 @@ def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
             "files that are not there, first '../../etc",
         ),
         ({"metadata.csv": "name,label\na.wav,x\n"}, "has no column file_name, which names the file of each row"),
-        ({"metadata.jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl of .* line 1 is no JSON object"),
+        ({"metadata.jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl of .* line 1 is not a JSON object"),
         ({"metadata.parquet": b"PAR1"}, "metadata.parquet of .* is damaged"),
         ({}, "has audio files without labels .such as a.wav.; expected a metadata.csv"),
     ],

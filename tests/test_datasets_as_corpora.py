@@ -209,4 +209,4 @@ def test_webdataset_with_classes_in_files_of_their_own(tmp_path):
     refused(write(tmp_path / "b", {"train-0.tar": twice}), "several sounds in a row .0: wav, flac.; choose one")
     refused(write(tmp_path / "c", {"train-0.tar": b"x" * 600}), "train-0.tar of c is damaged")
     bad = tar({"0.wav": tone(0), "0.json": b"[1]"})
-    refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is no JSON object")
+    refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is not a JSON object")

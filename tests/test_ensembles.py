@@ -130,7 +130,7 @@ def test_answers_that_do_not_belong_together_are_refused() -> None:
         ({"weights": "validation"}, "need validation clips, and there are none"),
         ({"validation": ["x", "y"]}, "do not need validation clips"),
         ({"weights": "validation", "validation": ["x"]}, "Validation clips are of x, the models are x, y"),
-        ({"aggregation": "sum_normalized"}, "no probabilities"),
+        ({"aggregation": "sum_normalized"}, "are not probabilities"),
     ],
 )
 def test_settings_of_no_ensemble_are_refused(settings: dict, said: str) -> None:

@@ -86,7 +86,7 @@ def test_random_split_takes_all_tracks_that_can_be_read(tmp_path, caplog):
     assert splits["train"] > 700 and min(splits["validation"], splits["test"]) > 100
     (root / "genres_original" / "blues" / "blues.00000.wav").unlink()
     gtzan.index_for_random_split(root)
-    assert "partial here: 998 of 1000 tracks" in caplog.text
+    assert "is partial: 998 of 1000 tracks" in caplog.text
     with pytest.raises(InputError, match="holds no GTZAN tracks; expected genre folders"):
         gtzan.index_for_random_split(tmp_path / "nothing")
 

@@ -79,7 +79,7 @@ def test_partial_layout_warns(tmp_path, caplog):
     root = make_tree(tmp_path)
     (root / "openmic-2018/audio/000/000139_119040.ogg").unlink()
     assert len(openmic.index(root)) == 5
-    assert "partial here: 6 of 7 clips" in caplog.text
+    assert "is partial: it has 6 of 7 clips" in caplog.text
 
 
 @pytest.mark.parametrize(

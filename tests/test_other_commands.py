@@ -81,7 +81,7 @@ def test_embedding_is_killed_and_goes_on_with_windows_of_several_recordings_at_o
         lambda self, inputs: sizes.append(len(inputs["input_values"])) or embed_of(self, inputs),
     )
     num_kept = partial.read_bytes().count(b"\n") - 1
-    assert embed.main(flags) == 0 and f"{num_kept} of 120 recordings are finished already" in caplog.messages
+    assert embed.main(flags) == 0 and f"{num_kept} of 120 recordings are already done" in caplog.messages
     table, predictor = pandas.read_parquet(output), SoundPredictor.load(str(model))
     assert max(sizes) == 8 and list(dict.fromkeys(table["file"])) == [str(path) for path in sorted(sounds.iterdir())]
     assert sum(sizes) < len(table) and sorted(os.listdir(tmp_path)) == ["found.parquet", "model", "sounds"]

@@ -61,7 +61,7 @@ SPOILT = {
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
         "leads those who load the dataset to other files",
     ),
-    "a card with no head": (with_card("a: [b"), "is no card with a head of YAML"),
+    "a card with no head": (with_card("a: [b"), "is not a card with a head of YAML"),
     **{
         f"a manifest whose {place} is {value!r}": (
             lambda folder, place=place, value=value: edit_json(folder / "manifest.json", place, value),

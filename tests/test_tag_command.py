@@ -87,7 +87,7 @@ def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog, f
     with pytest.raises(InputError, match=r"The unfinished .*tags.jsonl differs in: threshold was 0.45 and now is 0.9"):
         tag.main([*flags, str(output), "--threshold", "0.9"])
     assert tag.main([*flags, str(output)]) == 1
-    assert f"{num_kept} of {NUM_FILES + 1} recordings are finished already" in caplog.messages
+    assert f"{num_kept} of {NUM_FILES + 1} recordings are already done" in caplog.messages
     assert sorted(os.listdir(tmp_path)) == ["tags.jsonl", "whole.jsonl"]
     for line, wanted in zip(output.read_text().splitlines(), whole.read_text().splitlines(), strict=True):
         found, wanted = json.loads(line), json.loads(wanted)

@@ -114,7 +114,9 @@ def evaluate_model(
     """
     splits = [split for split in ("validation", "test") if split in features.splits]
     if not splits:
-        raise InputError(f"{features.source} has neither a validation nor a test split, so there is nothing to evaluate on")
+        raise InputError(
+            f"{features.source} has neither a validation nor a test split, so there is nothing to evaluate on"
+        )
     predictor = trained.predictor()
     windows = {split: predictor.window_scores(features, split) for split in splits}
     report: dict[str, Any] = {}

@@ -148,7 +148,7 @@ def average_models(
 
 def _member(name: str, predictor: Predictor) -> _Member:
     if predictor.untrained:
-        raise InputError(f"{name} is no trained classifier: its checkpoint lacks {predictor.untrained[0]}")
+        raise InputError(f"{name} is not a trained classifier: its checkpoint lacks {predictor.untrained[0]}")
     model = predictor.model
     if getattr(model.config, "logit_curve_points", 0):
         raise InputError(

@@ -100,7 +100,7 @@ class _Measures:
         """Count a block in.
 
         Raises:
-            AudioError: samples that are no numbers.
+            AudioError: samples that are not numbers.
         """
         magnitudes = np.abs(block)
         peaks = magnitudes.max(axis=0)

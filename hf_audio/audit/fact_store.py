@@ -19,7 +19,7 @@ from hf_audio.errors import InputError, one_line
 from hf_audio.files import open_for_writing, open_regular
 from hf_audio.terminal import progress
 
-VERSION = 2  # of what is measured: facts of another one are measured anew
+VERSION = 2  # of what is measured: facts of another one are measured again
 MAX_LINE_BYTES, MAX_PLOT_BYTES = 4 << 20, 1 << 20  # both a hundred times what one takes
 
 
@@ -91,7 +91,7 @@ class FactStore:
 
 
 def _key(clip: Clip) -> str:
-    """What decides the facts: another file of the same name, or another stretch of it, is measured anew.
+    """What decides the facts: another file of the same name, or another stretch of it, is measured again.
 
     An address on the Hub has a commit, which never changes.
     """

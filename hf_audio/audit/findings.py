@@ -31,7 +31,7 @@ CANCELLED_DB = -20.0  # what is left in mono when channels oppose each other; un
 MISSING = 0.01  # of the bytes that a header promises: less is a header that counts padding
 # A clip is an outlier if at least this share of the corpus has another value.
 USUAL = 0.9
-# A length is an outlier if it is this many times the median, or a fraction of it, and this many standard deviations off.
+# A length is an outlier if it is this many times the median (or its inverse) and this many standard deviations off.
 ODD_LENGTH, ODD_DEVIATIONS = 4.0, 5.0
 MIN_FOR_ODD = 10
 FORMAT_OF_SUFFIX = {

@@ -21,7 +21,7 @@ MAX_FEATURES = 1 << 20
 def check_classifiers(classifiers: Any) -> None:
     """Raises ValueError, with what is wrong, where this is not {class name: pipeline} as `fit_classifiers` makes it."""
     if type(classifiers) is not dict or not all(isinstance(name, str) for name in classifiers):
-        raise ValueError("it is no dict of class names")
+        raise ValueError("it is not a dict of class names")
     for pipeline in classifiers.values():
         _check_plain(pipeline, Pipeline)
         kinds = [(name, type(step)) for name, step in pipeline.steps]

@@ -129,7 +129,7 @@ def read_classifiers(path: Path) -> Classifiers:
         classifiers = skops.io.loads(content, trusted=list(TRUSTED))
         check_classifiers(classifiers)
     except Exception as error:  # skops raises whatever the objects that it fills do
-        raise InputError(f"{path} is no model of a classical model: {one_line(error)}") from error
+        raise InputError(f"{path} is not a classical model that this program wrote: {one_line(error)}") from error
     return classifiers
 
 

@@ -177,7 +177,7 @@ def join(windows: WindowVectors, found: WindowEmbeddings, source: str) -> Window
             "feature datasets of the same recordings, with the same split"
         )
     if len(kept) < len(windows):
-        logger.info("%d of %d windows have no embedding and are left out", len(windows) - len(kept), len(windows))
+        logger.info("%d of %d windows have no embedding and are skipped", len(windows) - len(kept), len(windows))
     joined = windows.take(np.array(kept))
     return replace(joined, inputs=np.concatenate([joined.inputs, found.values[partners]], axis=1))
 

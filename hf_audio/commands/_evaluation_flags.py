@@ -1,4 +1,4 @@
-"""The flags of `hf-audio evaluate`, in the order in which somebody thinks of them."""
+"""The flags of `hf-audio evaluate`, in the order in which someone thinks of them."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     else:
         folder = obtain_corpus(given.corpus, root, given.subset)
         num_clips = len(find_corpus(given.corpus).index(folder))  # of a corpus got by hand: says where
-        show(f"{num_clips:,} clips; use them with --corpus {given.corpus} --data_dir {folder}")
+        show(f"{num_clips:,} clips. To use them, give a recipe --corpus {given.corpus} --data_dir {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     _show(found)
     page = write_page(folder, found.report, found.recordings, embed_sounds=given.embed_sounds)
     write_published(folder / "report.json", found.as_json())
-    show(f"Report: {folder / 'report.json'}, to be read in a browser: {page}")
+    show(f"Report: {folder / 'report.json'}; the same as a page for a browser: {page}")
     for one in found.report["models"].values() if given.calibrate else ():
         saved = one["saved_calibration"]
         errors = " → ".join(f"{saved[name]['ece']:.3f}" for name in ("before", "after"))
@@ -150,7 +150,7 @@ def _check_new(folder: Path) -> Path:
         raise InputError(f"{folder} holds a report already: remove it, or give another --output_dir")
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{folder} cannot be written, for {there} is no folder of yours: give another --output_dir")
+        raise InputError(f"{folder} cannot be written, for {there} is not a folder of yours: give another --output_dir")
     return folder
 
 

@@ -11,7 +11,7 @@ trained without the clip's group. cleanlab decides which labels do not go with t
 Written are label_errors.csv, index.html (to listen, look, keep, correct or drop each clip, without a server: it gives
 the table to train with) and overrides.csv, all that is sure enough, to be edited by hand instead.
 
---model judges by a trained network's embeddings. A network that was trained on the same clips has learnt their errors
+--model judges by a trained network's embeddings. A network that was trained on the same clips has learned their errors
 and agrees with them, so it finds fewer; one that was trained on others, or --predictions of every fold, is better.
 """
 

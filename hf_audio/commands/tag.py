@@ -9,7 +9,7 @@
 
 M is a run folder of hf_audio, or any audio classifier of the Hub or a folder. Code that a repository brings along is
 never run. Recordings may have any length and format; they are decoded in blocks. With --output, a command that was
-interrupted goes on where it stopped when it is given again. Exit code 1 where a recording could not be read, of which
+interrupted resumes where it stopped when it is given again. Exit code 1 where a recording could not be read, of which
 the last lines say why, 2 where nothing could be done.
 """
 

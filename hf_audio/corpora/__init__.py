@@ -123,7 +123,7 @@ def verify_corpus(name: str, root: Path) -> None:
         )
     faults = corpus.source.verify(root, corpus.card)
     if not faults:
-        show(f"{corpus.card.name} in {root} is as it was published: every file is there and right")
+        show(f"{corpus.card.name} in {root} is complete: every file is there, with the right content")
         return
     show("| file | found | expected |\n|---|---|---|")
     for fault in faults[:MAX_FAULTS_SHOWN]:

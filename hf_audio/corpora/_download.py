@@ -66,7 +66,7 @@ def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCar
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = _ResumingDownloader(path, int(with_margin(num_bytes)), card)
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise InputError(f"{path} is no file of this program but a link, folder or pipe: remove it")
+        raise InputError(f"{path} is not a file of this program but a link, folder or pipe: remove it")
     try:
         pooch.retrieve(url, known_hash=checksum, fname=path.name, path=path.parent, downloader=downloader)
         downloader.forget()
@@ -105,11 +105,9 @@ def as_size(num_bytes: float) -> str:
 def unwritable(folder: Path, error: OSError) -> InputError:
     """What to say when a file below `folder` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return InputError(f"The disk of {folder} is full; free some space and run the same command again: it goes on")
+        return InputError(f"The disk of {folder} is full; free some space and run the same command again to resume")
     reason = error.strerror or one_line(error)
-    return InputError(
-        f"{error.filename or folder} cannot be written ({reason}); mend that or choose another --data_dir"
-    )
+    return InputError(f"{error.filename or folder} cannot be written ({reason}); fix that or choose another --data_dir")
 
 
 def _part(path: Path) -> Path:
@@ -191,7 +189,7 @@ class _ResumingDownloader:
             try:
                 url = urljoin(url, response.headers["Location"])
             except ValueError as error:
-                raise _InterruptedError("it sends on to something that is no address") from error
+                raise _InterruptedError("it sends on to something that is not an address") from error
         raise _InterruptedError("it sends from one address to the next without an end")
 
     def _require_private(self, url: str) -> None:
@@ -222,7 +220,7 @@ class _ResumingDownloader:
             start, total = (int(said[1] or said[2]), int(said[2])) if said else (None, None)
             if start != arrived:
                 self.forget()
-                raise _InterruptedError("it does not go on where the last run ended")
+                raise _InterruptedError("it does not resume where the last run ended")
             return start, total
         by_hand = f"get {self.card.name} from {self.card.homepage} and give its folder as --data_dir"
         host = urlsplit(url).hostname
@@ -268,7 +266,7 @@ class _ResumingDownloader:
         if arrived:
             return (
                 f"The connection to {host} was lost {MAX_FAILURES} times after {as_size(arrived)} of {self.name} "
-                f"({reason}); that much is kept, and the same command goes on from there"
+                f"({reason}); that much is kept, and the same command resumes from there"
             )
         return (
             f"{self.name} could not be downloaded from {host} ({reason}); check the connection and run the same "

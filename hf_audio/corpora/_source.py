@@ -138,7 +138,7 @@ def _clear_downloads(root: Path) -> None:
 def _require_nothing_in_the_way(root: Path, folder: Path) -> None:
     if folder.exists():
         raise InputError(
-            f"{folder} is there already, perhaps in part, and was not unpacked by this program; use it as it is with "
+            f"{folder} already exists, perhaps in part, and was not unpacked by this program; use it as it is with "
             f"--data_dir {root}, or move it away and run the same command again to download it"
         )
 

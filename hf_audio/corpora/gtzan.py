@@ -73,9 +73,13 @@ def index(root: Path) -> pa.Table:
         raise _no_tracks(root, "no" if not files else "none of the listed")
     unlisted = len(files.keys() - split_of.keys())
     if unlisted:
-        logger.info("%d GTZAN tracks are faulty or repeat an artist: in none of the split's lists, left out", unlisted)
+        logger.info(
+            "%d GTZAN tracks are faulty or repeat an artist, and are in none of the split lists; skipped", unlisted
+        )
     if len(clips) < len(split_of):
-        logger.warning("GTZAN is partial here: %d of the %d listed tracks can be used", len(clips), len(split_of))
+        logger.warning(
+            "This copy of GTZAN is partial: %d of the %d listed tracks can be used", len(clips), len(split_of)
+        )
     return index_of(clips)
 
 
@@ -92,9 +96,11 @@ def index_for_random_split(root: Path) -> pa.Table:
     clips = [_clip(path, None) for path in _track_files(root).values() if not _is_broken(path)]
     if not clips:
         raise _no_tracks(root, "no")
-    logger.warning("GTZAN split at random scores about 10 points too good: artists and repeats are on both sides")
+    logger.warning(
+        "A random split of GTZAN inflates accuracy by about 10 points: artists and repeated tracks are on both sides"
+    )
     if len(clips) < NUM_TRACKS - 1:
-        logger.warning("GTZAN is partial here: %d of %d tracks can be used", len(clips), NUM_TRACKS)
+        logger.warning("This copy of GTZAN is partial: %d of %d tracks can be used", len(clips), NUM_TRACKS)
     return index_of(clips)
 
 
@@ -155,7 +161,7 @@ def _is_broken(path: Path) -> bool:
     try:
         probe(path)
     except AudioError:
-        logger.info("%s is broken, as in most copies of GTZAN; left out", path)
+        logger.info("%s is broken, as in most copies of GTZAN; skipped", path)
         return True
     return False
 

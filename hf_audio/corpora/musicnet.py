@@ -103,8 +103,8 @@ def index(root: Path) -> pa.Table:
     shared = {composition for composition, found in splits.items() if len(found) > 1}
     if shared:
         logger.warning(
-            "%d compositions of MusicNet's official test are in training too, by the same players: scores are too "
-            "good; --split random keeps compositions apart", len(shared),
+            "%d compositions of MusicNet's official test split are also in training, by the same players, which "
+            "inflates scores; --split random keeps compositions apart", len(shared),
         )  # fmt: skip
     training = [recording for recording in recordings if recording.split == "train"] or recordings
     kept = _learnable(Path(root), training, MIN_COMPOSITIONS)
@@ -145,7 +145,7 @@ def _recordings(root: Path) -> list[_Recording]:
             f"likewise (unpack {URL} there)"
         )
     if len(recordings) < len(tables):
-        logger.warning("MusicNet is partial here: %d of %d recordings have audio", len(recordings), len(tables))
+        logger.warning("This copy of MusicNet is partial: %d of %d recordings have audio", len(recordings), len(tables))
     return recordings
 
 

@@ -81,7 +81,7 @@ def index(root: Path) -> pa.Table:
             f"(unpack openmic-2018-v1.0.0.tgz from {CARD.homepage} again)"
         )
     if len(keys) < len(split_of):
-        logger.warning("OpenMIC-2018 is partial here: %d of %d clips are there", len(keys), len(split_of))
+        logger.warning("This copy of OpenMIC-2018 is partial: it has %d of %d clips", len(keys), len(split_of))
     learnable = _learnable([heard[key] for key in keys if split_of[key] == "train"])
     groups = _groups(folder, split_of)
     clips = []
@@ -100,7 +100,7 @@ def obtain(root: Path) -> None:
 
 
 def _read_labels(table: Path) -> dict[str, dict[str, float]]:
-    """Relevance of each instrument somebody was asked about, by sample key."""
+    """Relevance of each instrument someone was asked about, by sample key."""
     heard: dict[str, dict[str, float]] = defaultdict(dict)
     _, rows = read_table(table, required=("sample_key", "instrument", "relevance"))
     for line, row in rows:

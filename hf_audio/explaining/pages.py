@@ -110,7 +110,9 @@ def _verdict(explanation: Explanation, name: str) -> str:
 
 def _missing(one: ExplainedWindow, name: str) -> str:
     missing = one.found[name].missing_logit
-    return "" if missing is None else f" The sum of the relevances is off by {abs(missing):.2g} from the logit difference."
+    return (
+        "" if missing is None else f" The sum of the relevances is off by {abs(missing):.2g} from the logit difference."
+    )
 
 
 def _checks_table(explanation: Explanation) -> Table:

@@ -32,7 +32,7 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
         How many could not be explained; each was named in the log.
 
     Raises:
-        InputError: two files of one name, a folder that is there already, or see `explain` of the first recordings.
+        InputError: two files of one name, a folder that already exists, or see `explain` of the first recordings.
     """
     _check_free(files, folder)
     rows = []  # of each recording no more than this: windows and relevance of many fill any memory
@@ -76,7 +76,7 @@ def _check_free(files: Sequence[FoundFile], folder: Path) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder as --output_dir")
     if len(files) > 1 and os.path.lexists(folder / PAGE):
-        raise InputError(f"{folder / PAGE} is there already, of other recordings: give another --output_dir")
+        raise InputError(f"{folder / PAGE} already exists, of other recordings: give another --output_dir")
     seen: dict[str, str] = {}
     for file in files:
         other = seen.setdefault(file.name, file.path)
@@ -86,4 +86,4 @@ def _check_free(files: Sequence[FoundFile], folder: Path) -> None:
                 "them, or explain one after the other"
             )
         if file.name == PAGE or os.path.lexists(folder / file.name):
-            raise InputError(f"{folder / file.name} is there already: remove it, or give another --output_dir")
+            raise InputError(f"{folder / file.name} already exists: remove it, or give another --output_dir")

@@ -72,7 +72,7 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projecti
 
 
 def require_methods(methods: Iterable[str]) -> None:
-    """Raises InputError for what is no projection."""
+    """Raises InputError for what is not a projection."""
     for method in methods:
         if method not in METHODS:
             raise unknown_name("projection", method, METHODS)

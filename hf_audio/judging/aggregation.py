@@ -75,7 +75,7 @@ def clip_probabilities(
         float64 `[clips, classes]` in [0, 1].
 
     Raises:
-        InputError: another aggregation; a setting that would not act; weights that are no weights.
+        InputError: another aggregation; a setting that would not act; weights that are not weights.
     """
     require_aggregation(aggregation, judged.labels)
     _check_settings(judged.labels, aggregation, window_weights, vote_thresholds, sharpness)

@@ -1,4 +1,4 @@
-"""A trained classifier saved with calibrated scores: whoever loads it gets them, the stock pipeline too.
+"""A trained classifier saved with calibrated scores: anyone who loads it gets them, the stock pipeline too.
 
     facts = calibrate_model("runs/cnn_folder", validation, "temperature", "runs/cnn_calibrated", fitted_on="validation")
 
@@ -88,7 +88,8 @@ def calibrate_model(
     _scale(predictor, scaling)
     if kind == "isotonic" and scaling.num_clips < ENOUGH_CLIPS:
         logger.warning(
-            "Isotonic scaling was fitted on %s clips, with which it may do harm: take temperature below about %s",
+            "Isotonic scaling was fitted on only %s clips and may make calibration worse: use temperature below "
+            "about %s clips",
             f"{scaling.num_clips:,}",
             f"{ENOUGH_CLIPS:,}",
         )
@@ -96,7 +97,7 @@ def calibrate_model(
     checkpoint = Checkpoint(name, token, predictor.commit)
     earlier = _earlier(checkpoint)
     if earlier:
-        logger.warning("%s was calibrated before (%s): its scores are scaled once more", name, ", ".join(earlier))
+        logger.warning("%s was already calibrated (%s): its scores are scaled once more", name, ", ".join(earlier))
         record["calibrated_before"] = earlier
     facts = {
         "source": public_name(name),
@@ -126,7 +127,7 @@ def check_calibration(predictor: Predictor, kind: str, folder: str | Path) -> Pa
     folder = Path(os.path.abspath(folder))
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise InputError(
-            f"{folder} is there already: a calibrated model is saved into a folder of its own, since report.json and "
+            f"{folder} already exists: a calibrated model is saved into a folder of its own, since report.json and "
             "scores/ of a run are about the model as it was; give a new one"
         )
     return folder
@@ -181,7 +182,7 @@ def _scale(predictor: Predictor, scaling: Scaling) -> None:
 
 
 def _earlier(checkpoint: Checkpoint) -> list[str]:
-    """The kinds of scaling that its config.json, which may be a stranger's, says it has had; "unknown" of others."""
+    """The kinds of scaling that its config.json, which may be untrusted, says it has had; "unknown" of others."""
     found = checkpoint.settings.get("calibration")
     if not found:
         return []

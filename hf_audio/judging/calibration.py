@@ -49,7 +49,7 @@ def calibration_facts(
         per_class: of each class: ece and brier of its own probability, clip by clip.
 
     Raises:
-        InputError: shapes that do not match, or numbers that are no probabilities.
+        InputError: shapes that do not match, or numbers that are not probabilities.
     """
     probabilities, targets = checked_probabilities(probabilities, targets, labels)
     known = known_targets(targets, labels)
@@ -98,7 +98,7 @@ def checked_probabilities(
     """Both as arrays `[clips, classes]`.
 
     Raises:
-        InputError: shapes that do not match, or numbers that are no probabilities.
+        InputError: shapes that do not match, or numbers that are not probabilities.
     """
     probabilities, targets = np.asarray(probabilities, dtype=np.float64), np.asarray(targets, dtype=np.float32)
     if probabilities.shape != targets.shape or probabilities.shape[1:] != (len(labels),):

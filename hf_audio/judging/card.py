@@ -104,7 +104,7 @@ def _known_index(metadata: Mapping[str, Any], name: str) -> list[dict[str, Any]]
             raise TypeError("metrics are no list")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            f"The model-index of {CARD} is not as the Hub reads it ({one_line(error)}): mend it, or take it out"
+            f"The model-index of {CARD} is not as the Hub reads it ({one_line(error)}): fix it, or take it out"
         ) from error
     return index
 

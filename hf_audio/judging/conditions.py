@@ -28,7 +28,7 @@ def conditions_of(asked: Sequence[str], around: Around) -> tuple[list[Condition]
         Conditions, and of those that nobody asked for and that would change nothing, why.
 
     Raises:
-        InputError: another degradation, a strength that is no number, or one that would change nothing.
+        InputError: another degradation, a strength that is not a number, or one that would change nothing.
     """
     conditions, left_out = [], {}
     for text in asked or DEGRADATIONS:

@@ -54,7 +54,7 @@ def ensemble(
 
     Raises:
         InputError: fewer than two models, other clips or classes, no validation or one that would not act, scores that
-            are no probabilities.
+            are not probabilities.
     """
     if weights not in WEIGHTS:
         raise unknown_name("kind of weights", weights, WEIGHTS)
@@ -72,10 +72,11 @@ def ensemble(
 
 
 def require_ensemble(aggregation: str) -> None:
-    """Raises InputError where clips' scores are no probabilities, of which ensembles are made."""
+    """Raises InputError where clips' scores are not probabilities, of which ensembles are made."""
     if aggregation == "sum_normalized":
         raise InputError(
-            "Scores of sum_normalized are no probabilities, of which an ensemble is made: take another aggregation, or "
+            "Scores of sum_normalized are not probabilities, of which an ensemble is made: take another aggregation, "
+            "or "
             "leave out the ensemble"
         )
 

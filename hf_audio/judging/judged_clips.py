@@ -40,7 +40,7 @@ class JudgedClips:
     window_starts_s: np.ndarray
 
     def __post_init__(self) -> None:
-        """Raises InputError where a model's answer is no number."""
+        """Raises InputError where a model's answer is not a number."""
         finite = np.isfinite(self.window_logits).all(axis=1)
         if not finite.all():
             clip_id = self.clips["clip_id"][int(self.clip_of_window[int(np.argmin(finite))])].as_py()

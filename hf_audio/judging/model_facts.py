@@ -103,7 +103,7 @@ def _logits(judged: JudgedClips) -> Any:
 
 
 def _calibration(answers: Answers, aggregation: str) -> dict[str, Any] | None:
-    """None where clips' scores are no probabilities."""
+    """None where clips' scores are not probabilities."""
     judged = answers.judged
     if aggregation == "sum_normalized":
         return None

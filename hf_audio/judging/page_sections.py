@@ -69,7 +69,9 @@ def _classes(facts: Mapping[str, Any]) -> Iterator[Any]:
 
 def _confusion(facts: Mapping[str, Any], several: bool, sounds: Sounds) -> Iterator[Any]:
     yield Heading("Confusions", 3)
-    caption = "Confusion matrix: of the clips of each true class (rows), the percentage predicted as each class (columns)."
+    caption = (
+        "Confusion matrix: of the clips of each true class (rows), the percentage predicted as each class (columns)."
+    )
     many = len(facts["confusion"]["classes"]) - plots.MAX_CLASSES
     if many > 0:
         caption += f" Only the {plots.MAX_CLASSES} most confused classes are shown; {many} more are in report.json."

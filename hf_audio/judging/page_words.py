@@ -8,8 +8,8 @@ TERMS = {
     "Recall": "of the clips that have a class, the share predicted to have it.",
     "F1": "the harmonic mean of precision and recall: at most 1, and low if either is low. Micro F1 counts all classes "
     "together, macro F1 is the mean over classes, samples F1 the mean over clips.",
-    "Average precision, mAP": "how well the scores rank the clips of a class above the others, at any threshold; mAP is "
-    "the mean over classes.",
+    "Average precision, mAP": "how well the scores rank the clips of a class above the others, over all thresholds; "
+    "mAP is the mean over classes.",
     "ROC AUC": "how often a clip with the class is scored higher than one without it; 0.5 is random guessing.",
     "LRAP": "label ranking average precision: how well the true classes of each clip are ranked above the others.",
     "Hamming loss": "the share of wrong decisions over all clips and classes; smaller is better.",
@@ -24,7 +24,7 @@ TERMS = {
 }
 _OF_VALUE = {
     "accuracy": "{percent} of 100 clips are classified correctly.",
-    "f1_micro": "A score of 1 means that every class was found and nothing else predicted; 0 means nothing was correct.",
+    "f1_micro": "A score of 1 means that every class was found and nothing else predicted.",
     "f1_macro": "A score of 1 means that every class was found and nothing else predicted. All classes count equally, "
     "including rare ones.",
     "f1_samples": "A score of 1 means that every class of every clip was found and nothing else predicted.",

@@ -196,7 +196,8 @@ PROTOCOLS = {
             "mean_average_precision",
             "mean_probability",
             "the 5,085 test clips of split 01, 20 instruments",
-            "Each instrument is scored on the clips that were annotated for it; the result is the mean over instruments.",
+            "Each instrument is scored on the clips that were annotated for it; the result is the mean over "
+            "instruments.",
             _openmic,
         ),
         Protocol(

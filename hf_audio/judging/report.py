@@ -135,7 +135,7 @@ def judge(
 
 
 def ready_for_json(value: Any) -> Any:
-    """Plain values of NumPy's and of intervals; what is no number is None."""
+    """Plain values of NumPy's and of intervals; what is not a number is None."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, np.ndarray | np.generic):
@@ -284,5 +284,7 @@ def _notes(answers: Mapping[str, Answers]) -> list[str]:
         notes.append(f"{share:.1%} of all clip-class pairs are not annotated and do not count.")
     for name, one in answers.items():
         if judged.labels.is_multi_label and one.thresholds_from.startswith("0.5"):
-            notes.append(f"The decision threshold of {name} is 0.5, since there is no validation split to choose it on.")
+            notes.append(
+                f"The decision threshold of {name} is 0.5, since there is no validation split to choose it on."
+            )
     return notes

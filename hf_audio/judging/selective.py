@@ -56,7 +56,7 @@ def risk_coverage(
         num: clips. All others are empty or None where there is none.
 
     Raises:
-        InputError: shapes that do not match, or numbers that are no probabilities.
+        InputError: shapes that do not match, or numbers that are not probabilities.
     """
     confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
     if not len(losses):

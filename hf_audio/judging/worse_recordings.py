@@ -97,4 +97,4 @@ def _recorded(predictor: Predictor, clips: pa.Table, judged: JudgedClips, token:
                     continue
                 yield Recorded(clip.clip_id, clip.group, judged.targets[row_of[clip.clip_id]], sound, rate)
     if left_out:
-        show(f"Not heard in worse states: {len(left_out):,} recordings, the first {left_out[0]}")
+        show(f"Not evaluated in degraded form: {len(left_out):,} recordings, the first {left_out[0]}")

@@ -64,7 +64,7 @@ class ClassicalFeatures(CutSound):
     """What ClassicalFeatureExtractor computes, of every window by itself, not standardized.
 
     Tempo, tuning and the 80 dB under the loudest mel band are of a whole stretch of sound, so a window's features
-    cannot be cut out of its clip's: overlapping windows are computed anew. A frame is a step.
+    cannot be cut out of its clip's: overlapping windows are computed again. A frame is a step.
 
     Args:
         sample_rate: in Hz.

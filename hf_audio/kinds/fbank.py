@@ -103,7 +103,7 @@ class Fbank(Kind):
         height = parameters["num_mel_bins"]
         return {
             **image_faults(rows, height),
-            "an offset or a scale that is no number": ~(
+            "an offset or a scale that is not a number": ~(
                 are_measured(rows["offset"])
                 & are_measured(rows["scale"])
                 & pc.greater_equal(rows["scale"], 0).to_numpy(zero_copy_only=False)

@@ -132,7 +132,7 @@ class SoundItself(Kind):
     def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
         rate = parameters["sampling_rate"]
         fits = are_flac(pc.struct_field(rows["audio"], "bytes"), rate, rows["num_frames"].to_numpy())
-        return {f"audio that is no FLAC of num_frames samples, mono, 16 bits, {rate} Hz": ~fits}
+        return {f"audio that is not FLAC of num_frames samples, mono, 16 bits, {rate} Hz": ~fits}
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
         return decode_waveform(row["audio"]["bytes"], row["num_frames"])[0]
@@ -226,7 +226,7 @@ def decode_levels(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
     """
     try:
         if not flac.startswith(FLAC_NAME):
-            raise ValueError("it is no FLAC")
+            raise ValueError("it is not FLAC")
         with soundfile.SoundFile(io.BytesIO(flac)) as file:
             if file.channels != 1 or file.frames != num_samples:
                 raise ValueError(f"{file.frames} samples of {file.channels} channel(s), not {num_samples} of one")

@@ -1,6 +1,6 @@
 """Labels that are probably wrong: where a model that never saw a clip is sure of something else.
 
-Northcutt et al. 2021, "Confident Learning", by cleanlab. Its predictions must be out-of-fold: a model has learnt the
+Northcutt et al. 2021, "Confident Learning", by cleanlab. Its predictions must be out-of-fold: a model has learned the
 errors of the clips that it was trained on, and agrees with them.
 """
 
@@ -87,7 +87,7 @@ def find_label_errors(
     Args:
         splits: to be checked, and to learn from; by default training and validation.
         network: judge by a linear model on this network's embeddings instead of window statistics. If the network was
-            trained on the same clips, it has seen their labels, and errors that it has learnt are missed.
+            trained on the same clips, it has seen their labels, and errors that it has learned are missed.
         predictions: judge by these instead: scores/clips.parquet of runs that tested on the clips, e.g. of
             every fold; what counts is their test split.
         hold_out: "groups": predictions of a clip come from other groups alone. "clips": from other clips, which finds

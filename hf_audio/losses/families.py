@@ -97,7 +97,7 @@ def _check(families: Families, labels: LabelSpace, source: str) -> None:
         if name not in labels.names:
             guess = nearest_name(name, labels.names)
             hint = f"did you mean {guess!r}?" if guess else f"there are: {_listed(labels.names)}"
-            raise InputError(f"{source} puts {name!r} into a family, which is no class here: {hint}")
+            raise InputError(f"{source} puts {name!r} into a family, which is not a class here: {hint}")
     for name in labels.names:
         if names.count(name) != 1:
             found = "no family" if name not in names else f"{names.count(name)} families"

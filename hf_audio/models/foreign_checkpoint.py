@@ -1,4 +1,4 @@
-"""The one door through which a trained model comes in: a folder or a repository of the Hub, which may be a stranger's.
+"""The one door through which a trained model comes in: a folder or a repository of the Hub, which may be untrusted.
 
 transformers' own `from_pretrained` looks for more than the weights: adapters that redirect it to any other path or
 repository, code, kernels, quantization, generation settings. So here the files that are wanted are fetched by name,

@@ -1,4 +1,4 @@
-"""Scaling a trained classifier's logits by its own weights, so that whoever loads it gets the scaled ones.
+"""Scaling a trained classifier's logits by its own weights, so that anyone who loads it gets the scaled ones.
 
 A slope and a bias per class are linear, so the last linear layer takes them up: the class of the model stays what it
 is, and needs no code for it. Heads of cosines (arcface, cosface) have one scale for all classes, in the config. What is

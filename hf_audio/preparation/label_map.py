@@ -90,7 +90,7 @@ def _named(labels: Iterable[str], names: Names) -> list[str]:
 
 
 def _check(path: str | Path, names: Mapping[Any, Any], classes: Iterable[str], where: str) -> None:
-    """Refuses what is no class, and what is no name."""
+    """Refuses what is not a class, and what is not a name."""
     classes = list(classes)
     for name, ours in names.items():
         if not isinstance(name, str) or not (ours is None or isinstance(ours, str)):

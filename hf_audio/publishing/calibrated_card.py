@@ -36,7 +36,7 @@ def write_calibrated_card(
     Args:
         folder: with config.json and preprocessor_config.json.
         facts: what `calibrate_model` returns.
-        of_source: the metadata of the source's card, which may be a stranger's: its license and datasets go along.
+        of_source: the metadata of the source's card, which may be untrusted: its license and datasets go along.
         rule: how a sound at the model's rate is cut.
     """
     config, extractor = (read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))

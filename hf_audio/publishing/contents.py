@@ -102,8 +102,8 @@ def open_to_publish(folder: Path, name: str) -> BinaryIO:
     """Opens a file that is to be published: what is looked at here and what is read from it later is the same file.
 
     Raises:
-        InputError: it is a link, lies behind one, has a second name elsewhere or is no regular file; it holds a token;
-            or it has a name of our code and another content.
+        InputError: it is a link or behind one, has a second name elsewhere (a hard link), is not a regular file, holds
+            a token, or has the name of a file of our code but other content.
     """
     path = folder / name
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -136,7 +136,9 @@ def name_what_stays(folder: Path, names: Sequence[str]) -> None:
     if others:
         more = f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
         listed = ", ".join(others[:MAX_NAMED])
-        logger.warning("Not published, since hf_audio did not write it or for itself only: %s%s", listed, more)
+        logger.warning(
+            "Not published, because hf_audio did not write it or needs it only on this machine: %s%s", listed, more
+        )
 
 
 def _check(file: BinaryIO, path: Path) -> None:

@@ -43,7 +43,7 @@ class SplitFacts(NamedTuple):
 
 
 def write_unfinished(folder: Path) -> None:
-    """The README.md of a dataset that is on its way: whoever loads it meets an error in place of a part of it."""
+    """The README.md of a dataset that is on its way: anyone who loads it meets an error in place of a part of it."""
     write_published(folder / "README.md", (Path(__file__).parent / UNFINISHED).read_text(encoding="utf-8"))
 
 

@@ -59,7 +59,8 @@ def _told(plan: Plan, trials: list[Trial], best: list[Trial], *, is_tested: bool
     num_tried = sum(one.is_tried for one in trials)
     yield (
         f"{num_tried:,} trials ({states['pruned']:,} pruned, {states['failed']:,} failed), compared on the validation "
-        "split. " + ("The test split was used once, with the best settings: see best/." if is_tested else TESTED_BY_NONE)
+        "split. "
+        + ("The test split was used once, with the best settings: see best/." if is_tested else TESTED_BY_NONE)
     )
     if best:
         values = ", ".join(f"{name} {value:.4g}" for name, value in zip(plan.objectives, best[0].values, strict=True))

@@ -39,7 +39,7 @@ def check_sampler(sampler: str, space: Space, num_objectives: int) -> None:
 
 
 def sampler_of(optuna: Any, name: str, space: Space, *, seed: int, num_trials: int, population: int) -> Any:
-    """Optuna's sampler of a name for the next trial. It draws the same whoever asks, so one that goes on repeats none.
+    """Optuna's sampler of a name for the next trial. It draws the same in any process: a resumed search repeats none.
 
     Args:
         optuna: the library.

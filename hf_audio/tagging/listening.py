@@ -222,7 +222,7 @@ def _recorded(stream) -> Iterator[np.ndarray]:
         while True:
             block, has_overflowed = stream.read(stream.blocksize)
             if has_overflowed:
-                logger.warning("Some sound of the microphone was lost: the machine is too busy")
+                logger.warning("Some microphone input was lost: the machine is too busy")
             yield block
 
 

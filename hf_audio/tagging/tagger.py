@@ -121,7 +121,7 @@ class Tagger:
         if given.get("hop_s") is not None and found.hop_s > found.window_s and found not in self._told_of:
             self._told_of.add(found)
             logger.warning(
-                "Windows of %.6g s every %.6g s leave sound between them that is not heard; a smaller hop_s hears all",
+                "Windows of %.6g s every %.6g s skip the sound between them; give a smaller hop_s to cover all of it",
                 found.window_s,
                 found.hop_s,
             )
@@ -223,7 +223,7 @@ class Tagger:
 
         Raises:
             AudioError: a file that cannot be decoded, at its beginning or later.
-            InputError: samples that are no sound.
+            InputError: samples that are not sound.
         """
         for cut in self.cuts(recording, settings):
             yield Block(self.predictor.inputs(cut.windows), cut.starts_s, cut.end_s)

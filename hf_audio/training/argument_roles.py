@@ -5,7 +5,7 @@ Every field has one role, so that none is taken and then ignored; a test compare
 
 from __future__ import annotations
 
-# Decide what is learnt, and which of it is kept: a run is the same only with the same ones.
+# Decide what is learned, and which of it is kept: a run is the same only with the same ones.
 DECISIVE_ARGUMENTS = (
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
     *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),

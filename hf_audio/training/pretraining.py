@@ -65,7 +65,7 @@ class Pretraining(Objective):
         self.num_patches = 0
 
     def attach(self, model: PretrainingModel) -> None:
-        """Raises InputError: features that are no spectrograms, or of another size than the model's."""
+        """Raises InputError: features that are not spectrograms, or of another size than the model's."""
         _check_features(model, self.features)
         self.num_patches = model.num_patches
 

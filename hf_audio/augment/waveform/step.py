@@ -44,7 +44,7 @@ class WaveformStep(ABC):
 
         Args:
             values: float32 `[windows, samples]`, 0 in padding.
-            num_frames: int64 `[windows]`, samples of each that are no padding.
+            num_frames: int64 `[windows]`, samples of each that are not padding.
             drawn: of these windows, tensors on the CPU.
 
         Returns:

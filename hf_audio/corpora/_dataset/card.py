@@ -54,5 +54,5 @@ def _license(declared: Declared, info: DatasetInfo) -> str:
 
 
 def _text(told: object) -> str:
-    """One line of somebody's words; nothing where it is no text."""
+    """One line of someone's words; nothing where it is not text."""
     return " ".join(told.split())[:MAX_LETTERS] if isinstance(told, str) else ""

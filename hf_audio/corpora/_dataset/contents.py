@@ -162,7 +162,7 @@ def _schema(place: Place, layout: Layout) -> pa.Schema:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(
             f"The splits of {place.name} have columns of different types ({one_line(error)}); choose a configuration "
-            "with --dataset_config_name, or ask its authors to mend it"
+            "with --dataset_config_name, or ask its authors to fix it"
         ) from error
 
 

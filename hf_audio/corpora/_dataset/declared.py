@@ -68,7 +68,7 @@ def declared_by(place: Place) -> Declared:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{name} describes configurations or columns in a way that datasets does not read ({one_line(error)}); ask "
-            "its authors to mend it, or download it and mend the copy"
+            "its authors to fix it, or download it and fix the copy"
         ) from error
     return Declared(facts, configs, infos, written[head.end() :])
 

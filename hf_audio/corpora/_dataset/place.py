@@ -117,7 +117,7 @@ class Place:
         """A JSON object of a small file, by its name as seen from the root.
 
         Raises:
-            InputError: see `read`; or it is no JSON object.
+            InputError: see `read`; or it is not a JSON object.
         """
         if not self.is_on_hub:
             return read_json(f"{self.root}/{file}", MAX_JSON_BYTES)
@@ -128,7 +128,7 @@ class Place:
                 raise
             content = None
         if not isinstance(content, dict):
-            raise InputError(f"{file} of {self.name} is no JSON object; ask its authors to mend it")
+            raise InputError(f"{file} of {self.name} is not a JSON object; ask its authors to fix it")
         return content
 
     @property

@@ -148,5 +148,5 @@ def _record(sample: _Sample, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
-        raise InputError(f'{where}: {sample.key}.json is no JSON object such as {{"label": "x"}}')
+        raise InputError(f'{where}: {sample.key}.json is not a JSON object such as {{"label": "x"}}')
     return facts | record

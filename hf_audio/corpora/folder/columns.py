@@ -30,7 +30,7 @@ from hf_audio.errors import InputError, nearest_name, unknown_name
 
 OWN_COLUMNS = ("path", "label", "labels", "group", "split", "start_s", "end_s")
 FLAGS = {"path": "audio", "label": "label"}  # columns, as flags call them
-MAX_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is no column of classes
+MAX_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is not a column of classes
 
 
 class LabelColumns(NamedTuple):

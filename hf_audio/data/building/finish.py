@@ -90,7 +90,12 @@ def finish_dataset(
     write_atomically(folder / MANIFEST, as_json(manifest), scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     if excluded:
-        logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), folder / "excluded.csv")
+        logger.warning(
+            "%d of %d clips could not be used and are excluded; see %s",
+            len(excluded),
+            len(clips),
+            folder / "excluded.csv",
+        )
 
 
 def _windows_of_shards(notes: Sequence[tuple[Shard, dict[str, Any]]]) -> dict[str, list[int]]:
@@ -136,7 +141,7 @@ def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[Any, Any]:
     notes = [note for note in notes if note["count"]]  # not of shards that lost all their clips
     count = sum(note["count"] for note in notes)
     if len({np.shape(note[name]) for note in notes for name in ("sum", "sum_of_squares")}) != 1:
-        raise InputError("The notes of this build's shards contradict each other: remove its folder and build anew")
+        raise InputError("The notes of this build's shards contradict each other: remove its folder and rebuild")
     sums = np.array([[note["sum"], note["sum_of_squares"]] for note in notes], dtype=np.float64)
     mean, mean_square = np.apply_along_axis(math.fsum, 0, sums) / count
     std = np.sqrt(np.maximum(mean_square - mean**2, 1e-12))

@@ -158,7 +158,7 @@ def is_planned(path: Path) -> bool:
 
 
 def read_plan(path: Path, clips: pa.Table) -> Plan:
-    """plan.json of a build, which somebody else may have begun: what it says beside the description fits these clips.
+    """plan.json of a build, which someone else may have begun: what it says beside the description fits these clips.
 
     Raises:
         InputError: no plan, or one that does not fit.
@@ -171,7 +171,7 @@ def read_plan(path: Path, clips: pa.Table) -> Plan:
     fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
     if not fits or not all(are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
-            f"{path} is no plan of a build of these clips: remove its folder, or choose another, and build anew"
+            f"{path} is not a plan of a build of these clips: remove its folder, or choose another, and rebuild"
         )
     return plan
 

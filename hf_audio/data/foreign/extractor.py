@@ -1,7 +1,7 @@
-"""The one door through which a feature extractor's settings come in, for they may be a stranger's.
+"""The one door through which a feature extractor's settings come in, for they may be untrusted.
 
 transformers keeps whatever stands in a preprocessor_config.json as attributes and writes it out again with the next
-model: an `auto_map` to somebody's code would be published as ours. It also believes every number. So here only the
+model: an `auto_map` to someone's code would be published as ours. It also believes every number. So here only the
 fields that the class itself declares are taken, of the right kind and of a size that some sound could need.
 """
 

@@ -1,4 +1,4 @@
-"""index.parquet and excluded.csv of a feature dataset, which may be a stranger's: what they list, checked."""
+"""index.parquet and excluded.csv of a feature dataset, which may be untrusted: what they list, checked."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _label_faults(placed: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, n
     for name in ("labels", "unknown"):
         lists = whole(placed[name])
         rows, classes = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
-        yield f"{name} has a name that is no class of the manifest", _any_of(rows[classes < 0], len(placed))
+        yield f"{name} has a name that is not a class of the manifest", _any_of(rows[classes < 0], len(placed))
         pairs[name] = rows * len(labels) + classes
         twice = repeated(pairs[name]) // len(labels)
         yield f"a class is named twice in {name}", _any_of(twice, len(placed))

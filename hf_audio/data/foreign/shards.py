@@ -1,4 +1,4 @@
-"""Shards of a feature dataset, which may be a stranger's: what `build_features` writes is read, and nothing else."""
+"""Shards of a feature dataset, which may be untrusted: what `build_features` writes is read, and nothing else."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
     if new:
         logger.warning("%s has new classes: %s", table, ", ".join(new))
     if lost:
-        logger.warning("No clip is left of %s: gone from the classes", ", ".join(lost))
+        logger.warning("No clips are left of %s: removed from the classes", ", ".join(lost))
     names = tuple(name for name in labels.names if name in found) + tuple(new)
     return CorrectedLabels(kept, LabelSpace(names, labels.problem_type), note)
 

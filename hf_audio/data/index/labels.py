@@ -71,7 +71,7 @@ class LabelSpace:
         """Of a column of label names: clip and class of each name, as two arrays, in the order of both.
 
         Raises:
-            InputError: a name that is no class.
+            InputError: a name that is not a class.
         """
         return np.divmod(self._pairs(column), len(self))
 

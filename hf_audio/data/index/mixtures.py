@@ -192,6 +192,6 @@ def _nothing_to_mix(clips: Sequence[Clip], mixing: MixingConfig) -> InputError:
         guess = nearest_name(same, fields)
         there = f"did you mean {guess}?" if guess else f"there is {', '.join(fields) or 'none'}"
         return InputError(
-            f"--mix_same {same} is no metadata of the training clips: {there}; or leave it out to mix any"
+            f"--mix_same {same} is not metadata of the training clips: {there}; or leave it out to mix any"
         )
     return InputError(f"No training clip has between 1 and {mixing.mix_labels} classes, so there is nothing to mix")

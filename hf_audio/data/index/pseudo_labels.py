@@ -83,7 +83,7 @@ def read_pseudo_labels(table: str | Path, folder: str | Path, labels: LabelSpace
 
     Raises:
         InputError: not such a table, other classes, a recording that is not there or lies elsewhere, or numbers that
-            are no probabilities.
+            are not probabilities.
     """
     table, folder = Path(table), Path(folder).expanduser()
     columns, rows = read_table(table, required=("path", "confidence", "labels", "unknown"))
@@ -106,7 +106,7 @@ def target_of(row: Mapping[str, Any], labels: LabelSpace) -> np.ndarray:
     """float32 `[classes]` of a row of a feature dataset: of a pseudo-labeled one the probabilities, NaN unknown.
 
     Raises:
-        InputError: numbers that are no probabilities.
+        InputError: numbers that are not probabilities.
     """
     if row.get(CONFIDENCE) is None:
         return labels.target_of(row)
@@ -161,7 +161,7 @@ def _share(written: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise InputError(f"{written!r} is no probability, expected a number from 0 to 1")
+        raise InputError(f"{written!r} is not a probability, expected a number from 0 to 1")
     return value
 
 

@@ -93,7 +93,7 @@ def _require_sound(sound: FeatureDataset, source: WindowExtractor) -> None:
     if found != source.sample_rate:
         raise InputError(
             f"{sound.source} holds sound at {found} Hz and this run asks for {source.sample_rate}: give --sample_rate "
-            f"{found}, or build it anew from --data_dir"
+            f"{found}, or build it again from --data_dir"
         )
 
 

@@ -3,7 +3,7 @@
     training_data.parquet    digest: uint64, of each clip and group; the schema's metadata counts them
 
 A digest is the beginning of the SHA-256 of a salt and the name. So nobody reads the names of speakers or files out of
-it, and somebody who has the same data finds them. (Who guesses a name can ask whether it is there, as with any list
+it, and someone who has the same data finds them. (Who guesses a name can ask whether it is there, as with any list
 that something can be looked up in.)
 """
 
@@ -90,7 +90,7 @@ def write_training_data(folder: Path, features: FeatureDataset) -> None:
 
 
 def read_training_data(path: Path) -> TrainedOn:
-    """What `write_training_data` wrote; the file may be a stranger's.
+    """What `write_training_data` wrote; the file may be untrusted.
 
     Raises:
         InputError: another file.

@@ -86,7 +86,7 @@ def is_stretch(clips: pa.Table) -> pa.ChunkedArray:
 def as_stored(clips: pa.Table) -> pa.Table:
     """The clips with the splits that a dataset has: train, validation, test; folds are a column of train.
 
-    Clips without an official split are in train: whoever trains on a dataset of one split draws the others by groups.
+    Clips without an official split are in train. Those who train on a dataset of one split draw the others by groups.
 
     Raises:
         InputError: splits and folds at once.

@@ -72,7 +72,7 @@ def describe(clips: pa.Table, labels: LabelSpace, audio_format: str) -> dict[str
 
 
 def _places_in_datasets(clips: pa.Table) -> dict[str, str]:
-    """Of recordings that are no files here: which commit of the Hub, row and column they are; of files nothing."""
+    """Of recordings that are not files here: which commit of the Hub, row and column they are; of files nothing."""
     elsewhere = clips.filter(pa.array(~is_file(clips)))
     on_hub = elsewhere["audio"].filter(pc.starts_with(elsewhere["audio"], ON_HUB))
     places = "".join(map(digest, (on_hub, elsewhere["audio_row"], elsewhere["audio_field"])))

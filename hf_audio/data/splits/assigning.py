@@ -231,7 +231,7 @@ def _check_training(clips: pa.Table, labels: LabelSpace) -> None:
     lacking = untrained(clips, labels.names)
     if lacking:
         raise InputError(
-            f"Class {lacking[0]!r} has no training clip, so it cannot be learnt ({len(lacking)} of {len(labels)} "
+            f"Class {lacking[0]!r} has no training clip, so it cannot be learned ({len(lacking)} of {len(labels)} "
             "classes); move clips of it to train or take it out of the labels"
         )
 
