@@ -108,7 +108,7 @@ def read_json(
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not JSON as it should be: {one_line(error)}") from error
+        raise InputError(f"{path} is not valid JSON: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object {{...}} and holds a {type(content).__name__}")
     return content
@@ -170,7 +170,7 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
     except yaml.YAMLError as error:
         raise InputError(f"{name} cannot be used: {error}") from None
     except ValueError:
-        raise InputError(f"{name} has a date or number that is none: put it into quotes") from None
+        raise InputError(f"{name} has an invalid date or number: put it in quotation marks") from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"a {type(content).__name__}"
         raise InputError(f"{name} must hold lines of `name: value` and holds {found}")
@@ -192,7 +192,7 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
         file = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InputError(f"{path} is a link, through which nothing is written: remove it") from error
+            raise InputError(f"{path} is a link, and files are not written through links: remove it") from error
         if error.errno not in (errno.EISDIR, errno.ENXIO):  # what writing to a pipe without a reader is answered
             raise
     else:

@@ -54,7 +54,8 @@ def hub_errors_in_words(repo_id: str, revision: str | None, lacking: str = "lack
         raise InputError(f"Access to {repo_id} must be requested on its Hub page before it can be read") from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"The Hub has no dataset {repo_id} that this token may read; check the name, and for a private dataset "
+            f"There is no dataset {repo_id} on the Hub that this token may read; check the name, and for a private "
+            "dataset "
             "the token (HF_TOKEN, --hub_token or `hf auth login`)"
         ) from error
     except RevisionNotFoundError as error:

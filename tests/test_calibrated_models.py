@@ -211,7 +211,7 @@ def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, 
     assert again.logit_curves is None and again.config.logit_curve_points == 0  # what is trained on is not calibrated
     with pytest.raises(InputError, match="was calibrated by isotonic scaling already"):
         calibrate_model(str(tmp_path), judged(clips.labels), "temperature", tmp_path / "more", **ONCE)
-    with pytest.raises(InputError, match="was calibrated by isotonic scaling: average models as trained"):
+    with pytest.raises(InputError, match="was calibrated by isotonic scaling: average the uncalibrated models"):
         average_models([str(tmp_path), "another"], tiny_features)
     weights = {name: one for name, one in model.state_dict().items() if "curves" not in name}
     save_model(model, tmp_path, weights)

@@ -78,12 +78,12 @@ dataset_info:
 @pytest.mark.parametrize(
     ("head", "sentence"),
     [
-        ("configs: 3", "describes configurations or columns in a way that datasets does not read"),
-        ("configs:\n- data_files: a", "describes configurations or columns in a way"),
+        ("configs: 3", "declares configurations or columns that datasets cannot read"),
+        ("configs:\n- data_files: a", "declares configurations or columns"),
         ("dataset_info:\n  features: {a: &x 1, b: *x}", "cannot be used: it has an alias"),
         (
             "dataset_info:\n  features:\n  - name: a\n    dtype: unheard_of",
-            "describes configurations or columns|no audio",
+            "declares configurations or columns|no audio",
         ),
         ("configs: [" * 30, "not YAML|nested"),
     ],

@@ -92,7 +92,7 @@ def test_configurations_are_the_cards(hub):
 def test_a_card_names_no_files_elsewhere(tmp_path, pattern):
     head = f"---\nconfigs:\n- config_name: default\n  data_files: '{pattern}'\n---\n"
     write(tmp_path, {"a.parquet": parquet(gtzan_like(3)), "README.md": head})
-    refused(tmp_path, "names files elsewhere")
+    refused(tmp_path, "refers to files elsewhere")
 
 
 def test_opening_reads_neither_sound_nor_more_than_it_needs(hub):

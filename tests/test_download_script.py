@@ -69,7 +69,7 @@ def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, mon
 def test_what_cannot_be_verified_is_told(tmp_path, esc50_server, monkeypatch, capsys):
     test_esc50.make_tree(tmp_path)
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 2
-    assert "holds nothing of ESC-50 that was downloaded by this program" in capsys.readouterr().err
+    assert "holds nothing of ESC-50 by this program" in capsys.readouterr().err
     assert run_script(monkeypatch, "general_midi", "--data_dir", tmp_path, "--verify") == 2
     assert "General MIDI instruments (rendered), so it cannot be verified" in capsys.readouterr().err
     (tmp_path / "ESC-50-master" / FILE_LIST).write_text("nonsense\n1\n")
@@ -107,7 +107,7 @@ def test_corpora_by_hand_say_where_to_get_them(tmp_path, monkeypatch, capsys):
     assert run_script(monkeypatch, "solo", "--data_dir", tmp_path) == 2
     assert re.search(r"error: .* expected a folder for each instrument", capsys.readouterr().err)
     assert run_script(monkeypatch) == 2
-    assert "see them all with --list" in capsys.readouterr().err
+    assert "--list shows all" in capsys.readouterr().err
 
 
 def test_list_shows_every_corpus(monkeypatch, capsys):

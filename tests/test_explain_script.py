@@ -107,7 +107,7 @@ def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch
         (["--methods", "gradient", "--skip_checks", "--baseline", "mean"], "--baseline does not act on gradient with"),
         (["--baseline", "noise"], "Unknown baseline 'noise': there are: mean, quiet"),
         (["--num_windows", "0"], "--num_windows is from 1 to 20, found 0"),
-        (["--seed", "3", "--skip_checks"], "--seed does not act with --skip_checks"),
+        (["--seed", "3", "--skip_checks"], "--seed has no effect with --skip_checks"),
         (["--window_s", "9"], "longer than the 0.995 s that .*small_cnn hears"),
         (["nowhere.wav"], "There is no 'nowhere.wav'"),
     ],
@@ -142,7 +142,7 @@ def test_a_setting_that_one_recording_is_too_short_for(model, short, tmp_path, m
 
 def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
     write_sound(tmp_path / "short.wav", 0.3)
-    with pytest.raises(InputError, match=r"would both be explained in .*short.wav: give the folder above"):
+    with pytest.raises(InputError, match=r"would both be written to .*short.wav: give their parent folder"):
         run(
             monkeypatch,
             short,

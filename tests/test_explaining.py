@@ -223,7 +223,7 @@ def test_what_does_not_suit_a_model_is_said():
     with pytest.raises(InputError, match="feature_cnn reads classical features, which know no silence"):
         ask(predictor_of("feature_cnn"), noise_for(predictor_of("feature_cnn")), 0, "quiet")
     sound = ask(tone_filter(), planted_tone(), TONE)
-    with pytest.raises(InputError, match="--occlusion_bands does not act on a model that reads waveforms"):
+    with pytest.raises(InputError, match="--occlusion_bands has no effect on a model that reads waveforms"):
         METHODS["occlusion"].explain(sound, MethodSettings(occlusion_bands=2))
     with pytest.raises(InputError, match=r"--occlusion_s is from 0.01 to the window's 0.48 s, found 3"):
         METHODS["occlusion"].explain(cnn, MethodSettings(occlusion_s=3.0))

@@ -82,7 +82,7 @@ def test_models_that_differ_in_more_than_weights_are_refused(tiny_features, runs
         with pytest.raises(InputError, match=sentence):
             average_models([str(runs / name) for name in names], tiny_features, device="cpu", **options)
 
-    refused("a", sentence="two or more different models, found .*a")
+    refused("a", sentence="two or more different models; found .*a")
     refused("a", "a", sentence="two or more different models")
     arguments = {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
     multi = load_features(build_tiny_features(tmp_path / "multi", MULTI_LABEL))

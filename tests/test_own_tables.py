@@ -123,7 +123,7 @@ def test_labels_in_json_and_parquet_may_be_lists(folder):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.json", "{", "a.json .* is not JSON as it should be"),
+        ("a.json", "{", "a.json .* is not valid JSON"),
         ("a.json", "[1, 2]", "a.json is not a table; expected a list of rows"),
         ("a.jsonl", '{"path": "x"}\n{oh', "a.jsonl line 2 is not JSON"),
         ("a.parquet", "no parquet", "a.parquet cannot be read as Parquet"),

@@ -88,7 +88,7 @@ def test_of_several_labels_those_that_are_not_sure_stay_unknown(recordings):
     assert clips["unknown"].to_pylist() == [["mid"], []] and clips.schema.field(CONFIDENCE).type == pa.float64()
     row = {**clips.to_pylist()[0], "labels": [0], "unknown": [2]}
     np.testing.assert_allclose(target_of(row, SEVERAL), [0.95, 0.02, np.nan], rtol=1e-6)
-    with pytest.raises(InputError, match="is pseudo-labeled without probabilities"):
+    with pytest.raises(InputError, match="is pseudo-labeled but has no probabilities"):
         target_of({**row, "soft label: high": 3.0}, SEVERAL)
 
 

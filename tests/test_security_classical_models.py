@@ -148,7 +148,7 @@ def test_a_config_of_another_kind_is_one_sentence(changes, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert load_run(tmp_path, reader=None).classical_model == "svm"
     (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
-    with pytest.raises(InputError, match="is of no run of a classical model"):
+    with pytest.raises(InputError, match="is not the config of a classical model"):
         load_run(tmp_path, reader=None)
 
 

@@ -144,7 +144,7 @@ def test_one_file_for_each_recording(model, tmp_path, format_name):
     for name in ("x/a.wav", "y/a.wav", "b.flac.wav"):
         write_sound(tmp_path / "recordings" / name, 2.2)
     flags = ["--model", model, "--format", format_name, "--threshold", "0.1"]
-    with pytest.raises(InputError, match="--top_k does not act on --format"):
+    with pytest.raises(InputError, match="--top_k has no effect on --format"):
         tag.main([str(tmp_path), *flags, "--top_k", "3"])
     folder = tmp_path / "out"
     assert tag.main([str(tmp_path / "recordings"), *flags, "--output", str(folder)]) == 0
@@ -216,8 +216,8 @@ print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
     ("argv", "message"),
     [
         (["missing.wav"], r"There is no 'missing.wav'"),
-        ([], "Name recordings, folders or -"),
-        (["-", "a.wav"], "stands alone"),
+        ([], "Give recordings, folders or -"),
+        (["-", "a.wav"], "cannot be combined with files"),
         (["--files_from", "none.txt"], "none.txt cannot be read"),
         (["{sound}", "--top_k", "-1"], "--top_k is a number of labels"),
         (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),

@@ -132,7 +132,7 @@ def test_a_file_that_is_no_such_list_is_one_sentence(model, tmp_path):
     }
     for name, one in hostile.items():
         pq.write_table(one, path, compression="zstd" if name == "packed" else "none", use_dictionary=False)
-        with pytest.raises(InputError, match="beside the model does not say what it was trained on"):
+        with pytest.raises(InputError, match="next to the model cannot be read as a list of its training data"):
             read_training_data(path)
     path.write_bytes(b"PAR1")
     with pytest.raises(InputError, match="does not say"):

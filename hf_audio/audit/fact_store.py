@@ -75,8 +75,8 @@ class FactStore:
                         known[values["key"]] = at, ClipFacts(**{name: values[name] for name in fact_names()})
                 except (ValueError, LookupError, TypeError, RecursionError) as error:
                     raise InputError(
-                        f"{self.path} holds something else than what an audit noted ({one_line(error)}); delete it, "
-                        "and all recordings are measured again"
+                        f"{self.path}is not a record of an audit ({one_line(error)}); delete it to measure all "
+                        "recordings again"
                     ) from error
                 at += len(line)
         return known

@@ -133,7 +133,7 @@ def _check_workers_start() -> None:
             workers.submit(_nothing).result()
     except BrokenProcessPool as error:
         raise InputError(
-            "Worker processes cannot start, perhaps for lack of memory; a script of your own must guard its main "
+            "Worker processes cannot start, perhaps for lack of memory; in your own script, guard the main "
             'program by `if __name__ == "__main__":`'
         ) from error
 

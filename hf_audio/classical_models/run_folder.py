@@ -61,8 +61,8 @@ def claim_folder(folder: Path, overwrite_run: bool) -> None:
     found = [folder / name for name in OF_A_NETWORK if (folder / name).exists()]
     if found and not overwrite_run:
         raise InputError(
-            f"{folder} holds the run of a network ({found[0].name}): give another --output_dir, or "
-            "--overwrite_run true to throw it away"
+            f"{folder} contains the run of a network ({found[0].name}): give another --output_dir, or "
+            "--overwrite_run true to delete that run"
         )
     for path in found:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -108,7 +108,9 @@ def load_run(folder: Path, reader: VectorReader) -> TrainedClassifiers:
         ):
             raise ValueError("logits must have a scale and a bias for each class")
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'config.json'} is of no run of a classical model: {one_line(error)}") from error
+        raise InputError(
+            f"{folder / 'config.json'} is not the config of a classical model: {one_line(error)}"
+        ) from error
     return TrainedClassifiers(reader, config["classical_model"], classifiers, logits)
 
 

@@ -130,7 +130,7 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
     beside = Path(name) / "features"
     if features is None and not (beside / "manifest.json").is_file():
         raise InputError(
-            f"{name} has no features beside it: name with --network_features the feature dataset that it reads"
+            f"{name}has no features stored with it: give the feature dataset it reads with --network_features"
         )
     dataset = load_features(features or beside, token=token)
     predictor = Predictor.load(name, token=token, seed=seed)

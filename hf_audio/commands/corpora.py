@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
         show(corpus_table())
         return
     if not given.corpus:
-        raise InputError("No corpus is named; expected one such as esc50, see them all with --list")
+        raise InputError("No corpus was given; expected a name such as esc50 (--list shows all)")
     root = Path(given.data_dir or f"corpora/{given.corpus}")
     if given.verify:
         verify_corpus(given.corpus, root)

@@ -89,7 +89,7 @@ def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) ->
 
     if given.embed_sounds and not recordings_of(data):
         raise InputError(
-            f"--embed_sounds is of recordings that are files on this machine, and {data.name} has none: leave it out"
+            f"--embed_sounds needs recordings that are files on this machine, and {data.name} has none: leave it out"
         )
 
     def keep(models: Sequence[ScoredModel]) -> None:
@@ -147,10 +147,12 @@ def _unknown(given: argparse.Namespace) -> EvaluationData | None:
 
 def _check_new(folder: Path) -> Path:
     if (folder / "report.json").exists():
-        raise InputError(f"{folder} holds a report already: remove it, or give another --output_dir")
+        raise InputError(f"{folder} already contains a report: remove it, or give another --output_dir")
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{folder} cannot be written, for {there} is not a folder of yours: give another --output_dir")
+        raise InputError(
+            f"{folder} cannot be written, because {there} is not a folder you may write to: give another --output_dir"
+        )
     return folder
 
 

@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
 def _print_planted(given: argparse.Namespace, features: FeatureDataset) -> None:
     """Precision and recall over some draws of planted errors."""
     if given.predictions:
-        raise InputError("--predictions know nothing of labels that --plant turns wrong: leave one of them out")
+        raise InputError("--predictions were made without the wrong labels that --plant adds: leave one of them out")
     from hf_audio.label_quality.planted_errors import find_planted_errors
 
     draws = find_planted_errors(

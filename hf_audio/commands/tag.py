@@ -50,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     """Tags what the flags name."""
     given = _parser().parse_args(argv)
     if given.top_k is not None and given.format in OF_SEGMENTS:
-        raise InputError(f"--top_k does not act on --format {given.format}, which has segments alone: leave it out")
+        raise InputError(
+            f"--top_k has no effect on --format {given.format}, which contains only segments: leave it out"
+        )
     if given.top_k is None:
         given.top_k = TOP_K
     if given.top_k < 0:

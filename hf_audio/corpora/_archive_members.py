@@ -54,7 +54,7 @@ def members_of(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes]]
 def refusal(archive: Path, what: str) -> InputError:
     """What to say of an archive that is not damaged but made to do harm, or another one."""
     return InputError(
-        f"{archive} {what}, as no corpus does; nothing was unpacked: delete it and get it from a place you trust"
+        f"{archive} {what}, which no corpus does; nothing was unpacked: delete it and get it from a source you trust"
     )
 
 

@@ -150,7 +150,7 @@ def damaged_files(folder: Path, title: str) -> list[Fault]:
         rows = [(as_name(row["path"]), int(row["bytes"]), row["crc32"]) for row in written_rows(table, COLUMNS)]
     except ValueError as error:
         raise InputError(
-            f"{table} cannot be read as a list of files, so nothing can be verified by it; delete {folder} and "
+            f"{table} cannot be read as a list of files, so nothing can be verified; delete {folder} and "
             "download it again"
         ) from error
     faults = []

@@ -91,8 +91,8 @@ class Archives:
         unpacked = [Path(root) / folder for folder in folders if is_unpacked(Path(root) / folder)]
         if not unpacked:
             raise InputError(
-                f"{root} holds nothing of {card.name} that was downloaded by this program, so what its files should be "
-                "is not known; download it with hf-audio corpora, which lists size and checksum of each file"
+                f"{root} has no download of {card.name} by this program, so there is nothing to verify its files "
+                "against; download it with hf-audio corpora, which lists the size and checksum of each file"
             )
         return [fault for folder in unpacked for fault in damaged_files(folder, f"verifying {folder.name}")]
 
@@ -158,6 +158,7 @@ def require_space(root: Path, card: CorpusCard, num_bytes: float) -> None:
     free = shutil.disk_usage(root).free
     if free < num_bytes:
         raise InputError(
-            f"{card.name} needs {as_size(num_bytes)} in {root}, archives and what is in them, but {as_size(free)} are "
+            f"{card.name} needs {as_size(num_bytes)} in {root}for the archives and their content, but only "
+            f"{as_size(free)} are "
             "free; free some space or give a --data_dir on another disk"
         )

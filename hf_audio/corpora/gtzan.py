@@ -114,7 +114,7 @@ def of_dataset(clips: pa.Table) -> pa.Table:
     if names.null_count == len(clips):
         raise InputError(
             f"This dataset names none of its clips as GTZAN names its tracks (found {clips['clip_id'][0].as_py()!r}, "
-            "expected blues.00029.wav): add --corpus folder, to read it as any other"
+            "expected blues.00029.wav): add --corpus folder to read it as a dataset of your own"
         )
     split_of = split_of_tracks()
     splits = pc.index_in(names, pa.array([*split_of]))

@@ -80,7 +80,7 @@ def written_rows(table: Path, required: Sequence[str] = ()) -> Iterator[Row]:
         for row in filter(None, reader):
             if len(row) != len(columns):
                 raise InputError(
-                    f"{table} line {reader.line_num} has {len(row)} values for {len(columns)} columns: it is damaged, "
+                    f"{table} line {reader.line_num} has {len(row)} values for {len(columns)} columns: it is damaged "
                     "or was edited; get it again"
                 )
             yield dict(zip(columns, map(_unmarked, row), strict=True))

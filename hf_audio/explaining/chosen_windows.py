@@ -120,4 +120,4 @@ def chosen_windows(
         first += len(cut.windows)
         if first > max(wanted):
             return found
-    raise InputError(f"{recording.name} became shorter while it was read: try again when nobody writes to it")
+    raise InputError(f"{recording.name} became shorter while it was read: try again when no program writes to it")

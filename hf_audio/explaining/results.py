@@ -82,8 +82,8 @@ def _check_free(files: Sequence[FoundFile], folder: Path) -> None:
         other = seen.setdefault(file.name, file.path)
         if other != file.path:
             raise InputError(
-                f"{other} and {file.path} would both be explained in {folder / file.name}: give the folder above "
-                "them, or explain one after the other"
+                f"{other} and {file.path} would both be written to {folder / file.name}: give their parent folder, "
+                "or explain them one after the other"
             )
         if file.name == PAGE or os.path.lexists(folder / file.name):
             raise InputError(f"{folder / file.name} already exists: remove it, or give another --output_dir")

@@ -47,7 +47,7 @@ def next_in_line() -> AcquireReturnProxy:
         return lock.acquire(timeout=LONGEST_WAIT_S)
     except Timeout:
         raise RuntimeError(
-            f"Another process has been importing librosa for {LONGEST_WAIT_S:g} s and holds {lock.lock_file}: end it, "
+            f"Another process has been importing librosa for {LONGEST_WAIT_S:g} s and holds {lock.lock_file}: end it "
             "and try again"
         ) from None
 

@@ -19,7 +19,7 @@ def aligned(judged: Sequence[JudgedClips]) -> list[JudgedClips]:
         InputError: none; other classes or another task; other clips; another truth of the same clips.
     """
     if not judged:
-        raise InputError("Found no model to compare or to join: name one or more")
+        raise InputError("There is no model to compare or combine: give one or more")
     first = judged[0]
     return [first, *(_like(first, one) for one in judged[1:])]
 
@@ -29,7 +29,7 @@ def check_names(judged: Sequence[JudgedClips]) -> None:
     names = [one.name for one in judged]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"Two models are named {twice[0]}: give each a name of its own")
+        raise InputError(f"Two models are called {twice[0]}: give each a name of its own")
 
 
 def _like(first: JudgedClips, other: JudgedClips) -> JudgedClips:

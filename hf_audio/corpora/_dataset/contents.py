@@ -137,7 +137,7 @@ def _contents(
 ) -> Contents:
     counts = {name: len(found.places) for name, found in of_split.items()}
     if not any(counts.values()):
-        raise InputError(f"{place.name} has no rows; expected one a clip")
+        raise InputError(f"{place.name} has no rows; expected one per clip")
     whole = joined(place, list(of_split.values()))
     names = pa.array(list(counts), pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), list(counts.values()))))
     numbers = np.concatenate([np.arange(count) for count in counts.values()])

@@ -67,7 +67,7 @@ def declared_by(place: Place) -> Declared:
         infos = DatasetInfosDict.from_dataset_card_data(facts)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{name} describes configurations or columns in a way that datasets does not read ({one_line(error)}); ask "
+            f"{name} declares configurations or columns that datasets cannot read ({one_line(error)}); ask "
             "its authors to fix it, or download it and fix the copy"
         ) from error
     return Declared(facts, configs, infos, written[head.end() :])

@@ -152,7 +152,8 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
     if folder.is_dir():
         if revision:
             raise InputError(
-                f"--dataset_revision {revision} is of datasets on the Hub and {source} is a folder here; leave it out"
+                f"--dataset_revision {revision} applies to datasets on the Hub, and {source} is a local folder; "
+                "leave it out"
             )
         root = folder.absolute()
         return Place(str(root), root.name, source)
@@ -161,7 +162,7 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
             raise HFValidationError
         validate_repo_id(source)
     except HFValidationError:
-        raise InputError(f"{source} is neither a folder nor a Hub repository of the form user/name") from None
+        raise InputError(f"{source} is neither a local folder nor a Hub repository of the form user/name") from None
     with hub_errors_in_words(source, revision):
         found = patiently(HfApi(token=token).dataset_info, source, revision=revision)
     root = f"hf://datasets/{found.id}@{found.sha}"

@@ -232,7 +232,7 @@ def _plain(place: Place, file: str, column: pa.Array | pa.ChunkedArray) -> pa.Ar
             if longest > MAX_TEXT or longest * len(chunk) > MAX_BYTES:
                 raise InputError(
                     f"{place.shown(file)} of {place.name} has a text of {longest:,} bytes in its rows, expected at "
-                    f"most {MAX_TEXT:,}: such a column is not a label or name"
+                    f"most {MAX_TEXT:,}: such a column is neither a label nor a name"
                 )
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 

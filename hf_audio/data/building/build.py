@@ -164,7 +164,8 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
     if not (folder / PLAN).exists():
         if (folder / MANIFEST).exists() or any(folder.glob("data/*.parquet")):
             raise InputError(
-                f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
+                f"{folder} already contains a feature dataset that was not built here; choose another folder to "
+                "build in"
             )
         return False
     require_same_build(folder, read_json(folder / PLAN), described, clips)

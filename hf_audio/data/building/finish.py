@@ -123,11 +123,11 @@ def check_kept(clips: pa.Table, kept: pa.Table, excluded: Sequence[tuple[str, st
     still_there = names_in(kept["split"])
     for split in names_in(clips["split"]):
         if split not in still_there:
-            raise InputError(f"Every clip of the {split} split had to be left out; see {listed_in}")
+            raise InputError(f"No clip of the {split} split can be used; see {listed_in}")
     lost = untrained(kept, names_in(of_split(clips, "train")["labels"]))
     if lost:
         raise InputError(
-            f"Class {lost[0]} lost all its training clips because their files cannot be used; see {listed_in}"
+            f"Class {lost[0]} has no training clips left, because their files cannot be used; see {listed_in}"
         )
 
 

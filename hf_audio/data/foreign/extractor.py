@@ -53,7 +53,7 @@ def extractor_from_settings(
     if largest > MAX_VALUES:
         raise InputError(
             f"{source} asks for windows or filters of {largest:,} numbers, more than the {MAX_VALUES:,} that any "
-            "sound needs: correct its sizes"
+            "audio needs: correct its sizes"
         )
     try:
         extractor = extractor_class(**taken)

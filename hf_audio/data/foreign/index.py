@@ -139,7 +139,9 @@ def _stored(index: Path, schema: pa.Schema) -> pa.Table:
         for number in range(parquet.num_row_groups):
             check_packing(parquet.metadata.row_group(number), name)
         if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MAX_TABLE_BYTES:
-            raise InputError(f"{name} has {parquet.metadata.num_rows:,} rows: more than any index; build it again")
+            raise InputError(
+                f"{name} has {parquet.metadata.num_rows:,} rows, more than any index can have; build it again"
+            )
         table = in_words(name, lambda: parquet.read(schema.names, use_threads=False))
         in_words(name, lambda: table.validate(full=True))  # offsets, and that texts are UTF-8
     return table.combine_chunks()

@@ -75,7 +75,7 @@ def _check_class_names(found: pa.Schema, wanted: pa.Schema, shard: str) -> None:
         told, expected = None, {}
     if told != expected:
         raise InputError(
-            f"{shard} was built with other classes than manifest.json names, or with the same in another order; "
+            f"{shard} was built with other classes than those in manifest.json, or in another order; "
             "download or build the dataset again"
         )
 

@@ -54,8 +54,8 @@ def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.T
     require_files(training, "--mix_fraction needs")
     if not labels.is_multi_label:
         raise InputError(
-            "--mix_fraction makes clips of several classes, but each clip has exactly one class here: add "
-            "--several_labels, or leave it out"
+            "--mix_fraction makes clips with several classes, but this task is single-label: add --several_labels, "
+            "or leave it out"
         )
     if mixing.mix_match != "none" and importlib.util.find_spec("librosa") is None:
         raise InputError(
@@ -122,8 +122,8 @@ class _Pool:
         agreeing = f" that agree in {mixing.mix_same}" if mixing.mix_same else ""
         raise InputError(
             f"No {fewest} training clips{agreeing} of different groups and classes, at most {mixing.mix_labels}, were "
-            f"found in {MAX_ATTEMPTS} draws: {'leave out --mix_same, ' if agreeing else ''}mix fewer clips, or raise "
-            "--mix_labels"
+            f"found in {MAX_ATTEMPTS} draws: {'leave out --mix_same, ' if agreeing else ''}mix fewer clips, or "
+            "increase --mix_labels"
         )
 
     def _partners(self, drawn: list[Clip], random: np.random.Generator, mixing: MixingConfig) -> Iterator[Clip]:

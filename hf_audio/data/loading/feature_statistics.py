@@ -60,8 +60,8 @@ def statistics_of(features: FeatureDataset, of_sound: OfSound) -> Statistics:
     """
     if "train" not in features.splits:
         raise InputError(
-            f"{features.source} has no train split, whose mean and standard deviation features are normalized by: "
-            "give --normalization none, or a dataset with one"
+            f"{features.source} has no train split to compute the mean and standard deviation from: give "
+            "--normalization none, or a dataset with one"
         )
     path, key = _kept_in(features), digest(_decides(features, of_sound).items())
     kept = _read(path)

@@ -104,7 +104,8 @@ def read_training_data(path: Path) -> TrainedOn:
                 raise ValueError("its counts are others")
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
             raise InputError(
-                f"{path.name} beside the model does not say what it was trained on ({one_line(error)}): download the "
+                f"{path.name} next to the model cannot be read as a list of its training data ({one_line(error)}): "
+                "download the "
                 "model again, or remove the file"
             ) from error
     ends = np.cumsum([facts["counts"][part] for part in PARTS])

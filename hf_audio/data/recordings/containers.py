@@ -188,7 +188,7 @@ READERS = {".parquet": _parquet_sounds, ".arrow": _arrow_sounds, ".tar": _tar_so
 def _suffix(path: str) -> str:
     suffix = next((one for one in CONTAINERS if path.endswith(one)), None)
     if suffix is None:
-        raise InputError(f"{path} holds no rows: expected a name that ends in {', '.join(CONTAINERS)}")
+        raise InputError(f"{path} has no rows: expected a name that ends in {', '.join(CONTAINERS)}")
     return suffix
 
 

@@ -93,7 +93,9 @@ def as_stored(clips: pa.Table) -> pa.Table:
     """
     named, folds = names_in(clips["split"]), fold_names(clips)
     if folds and len(folds) < len(named):
-        raise InputError(f"The split column mixes {', '.join(named)}; use train, validation, test or names of folds")
+        raise InputError(
+            f"The split column mixes {', '.join(named)}; use either train, validation and test, or names of folds"
+        )
     if FOLD in clips.column_names:
         clips = clips.rename_columns([RENAMED + name if name == FOLD else name for name in clips.column_names])
     if folds:

@@ -39,20 +39,20 @@ def check_shareable(clips: pa.Table, labels: LabelSpace, audio_format: str) -> N
     """
     require_audio_format(audio_format)
     if not len(clips):
-        raise InputError("There are no recordings to share; the index is empty")
+        raise InputError("There are no recordings to share: the index is empty")
     if has_mixtures(clips):
-        raise InputError("Mixtures of recordings are made where features are built: share the recordings themselves")
+        raise InputError("Mixtures are made when features are built: share the recordings themselves")
     counts = pc.value_counts(clips["clip_id"])
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
-        raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
+        raise InputError(f"Clip {twice[0]['values']} is in the index twice; each clip_id must be unique")
     labels.places(clips["labels"])
     stretches = clips.filter(is_stretch(clips))
     if audio_format == "original" and len(stretches):
         raise InputError(
             f"{len(stretches):,} of {len(clips):,} clips are stretches of their files, first "
-            f"{stretches['clip_id'][0]}, and files as they are hold the rest too: leave out "
-            "--audio_format original to have them cut as FLAC"
+            f"{stretches['clip_id'][0]}, and the original files contain the rest too: leave out --audio_format "
+            "original to store the cuts as FLAC"
         )
 
 
