@@ -149,7 +149,7 @@ def test_windows_vote_by_their_own_thresholds() -> None:
     ("settings", "said"),
     [
         ({"aggregation": "mean_logit"}, "did you mean 'mean_logits'"),
-        ({"aggregation": "max", "window_weights": np.ones(99)}, "Weights of windows do nothing to max"),
+        ({"aggregation": "max", "window_weights": np.ones(99)}, "Window weights have no effect on max"),
         ({"window_weights": np.ones(3)}, "Found 3 weights"),
         ({"window_weights": -1.0}, "each needs one of 0 or more"),
         ({"window_weights": 0.0}, "which leaves nothing to score"),
@@ -157,7 +157,7 @@ def test_windows_vote_by_their_own_thresholds() -> None:
             {"aggregation": "max", "vote_thresholds": 0.5},
             "only have an effect with the aggregation vote and multi-label data",
         ),
-        ({"sharpness": 2.0}, "A sharpness does nothing to mean_logits"),
+        ({"sharpness": 2.0}, "A sharpness has no effect on mean_logits"),
         ({"aggregation": "attention", "sharpness": -1.0}, "found -1.0"),
     ],
 )

@@ -271,9 +271,9 @@ def test_a_second_calibration_is_said(tmp_path, caplog):
     calibrate_model(str(tmp_path / "cnn"), judged(labels), "vector", tmp_path / "once", **ONCE)
     with caplog.at_level(logging.WARNING):
         facts = calibrate_model(str(tmp_path / "once"), judged(labels), "temperature", tmp_path / "twice", **ONCE)
-    assert "was calibrated before (vector): its scores are scaled once more" in caplog.text
+    assert "was already calibrated (vector): its scores are scaled once more" in caplog.text
     assert facts["scaling"]["calibrated_before"] == ["vector"]
-    assert "was calibrated before, by vector." in (tmp_path / "twice" / "README.md").read_text()
+    assert "was already calibrated, by vector." in (tmp_path / "twice" / "README.md").read_text()
     config = json.loads((tmp_path / "twice" / "config.json").read_text())
     config["calibration"] = {"kind": "\x1b[2J", "calibrated_before": ["vector", {}]}
     (tmp_path / "twice" / "config.json").write_text(json.dumps(config))
@@ -290,7 +290,7 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
 
     with pytest.raises(InputError, match="Unknown scaling 'isotone': did you mean 'isotonic'"):
         calibrate(kind="isotone")
-    with pytest.raises(InputError, match="cnn is there already: a calibrated model is saved into a folder of its own"):
+    with pytest.raises(InputError, match="cnn already exists: a calibrated model is saved into a folder of its own"):
         calibrate(folder="cnn")
     with pytest.raises(InputError, match=r"ASTForAudioClassification has no place for curves .* take temperature or"):
         calibrate(stock, kind="isotonic")

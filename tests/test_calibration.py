@@ -165,7 +165,7 @@ def test_order_and_decisions_stay(kind, task):
     found = fit_scaling(kind, logits, targets, labels)
     new = found.logits(logits)
     if task == SINGLE_LABEL:
-        if kind != "vector":  # biases are there to decide anew
+        if kind != "vector":  # biases are there to decide again
             np.testing.assert_array_equal(new.argmax(axis=1), logits.argmax(axis=1))
         return
     np.testing.assert_array_equal(np.argsort(new, axis=0, kind="stable"), np.argsort(logits, axis=0, kind="stable"))

@@ -140,7 +140,7 @@ def test_a_dataset_that_was_saved_to_disk(tmp_path):
     assert len(read(tmp_path / "one")[0]) == 12
     made.select([3, 1]).save_to_disk(tmp_path / "chosen")
     (tmp_path / "one" / "state.json").write_text('{"_data_files": [{"filename": "../both/x.arrow"}]}')
-    refused(tmp_path / "one", "state.json of one lists no files of its own folder")
+    refused(tmp_path / "one", "state.json of one lists no files in its own folder")
 
 
 NAMES = {"train": "abc", "test": "de"}

@@ -15,11 +15,11 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like())}
     hub.create("datasets", "alice/secret", files, private=True)
-    refused("alice/secret", "The Hub has no dataset alice/secret that this token may read; check the name")
+    refused("alice/secret", "There is no dataset alice/secret on the Hub that this token may read; check the name")
     assert len(read("alice/secret", token=hub.token("alice"))[0]) == 12
     hub.create("datasets", "alice/gated", files).gated = "auto"
     refused("alice/gated", "Access to alice/gated must be requested on its Hub page")
-    refused("alice/nothing", "The Hub has no dataset alice/nothing")
+    refused("alice/nothing", "There is no dataset alice/nothing on the Hub")
     refused("nothing", "nothing is neither a folder nor a Hub repository of the form user/name")
     hub.create("datasets", "alice/plain", files)
     refused("alice/plain", "has no revision v9", revision="v9")

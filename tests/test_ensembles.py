@@ -117,7 +117,7 @@ def test_answers_that_do_not_belong_together_are_refused() -> None:
         (changed(y, labels=LabelSpace(("a", "b", "d"), SINGLE_LABEL)), "1 of the classes of x .* such as c"),
         (multi, "x is of a single_label_classification task and y of a multi_label_classification one"),
         (changed(y, targets=truth), "other labels of 1 clips, the first clip 2"),
-        (changed(y, name="x"), "Two models are named x"),
+        (changed(y, name="x"), "Two models are called x"),
     ):
         with pytest.raises(InputError, match=said):
             ensemble([x, one])

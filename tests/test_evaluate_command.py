@@ -77,7 +77,7 @@ def test_two_models_and_their_mean_are_judged_and_judged_again_without_them(feat
         assert again["models"][name]["metrics"] == found["models"][name]["metrics"]
         assert again["models"][name]["slices"] == found["models"][name]["slices"]
     assert not (tmp_path / "again" / "cnn").exists(), "they lie where they were read from"
-    with pytest.raises(InputError, match="out holds a report already: remove it, or give another --output_dir"):
+    with pytest.raises(InputError, match="out already contains a report: remove it, or give another --output_dir"):
         evaluate.main([*map(str, flags), "--output_dir", str(tmp_path / "out")])
 
 
@@ -215,7 +215,10 @@ def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, feat
         (["--thresholds", "per_class"], "--thresholds per_class would do nothing here: each clip has one class"),
         (["--thresholds", "model"], "--thresholds model would do nothing here"),
         (["--aggregation", "sum_normalized"], "sum_normalized is for multi-label data"),
-        (["--output_dir", str(corpus / "table.csv" / "out")], r"out cannot be written, for .*table.csv is no folder"),
+        (
+            ["--output_dir", str(corpus / "table.csv" / "out")],
+            r"out cannot be written, because .*table.csv is not a folder",
+        ),
         (["--seed", "-1"], "Found --seed -1, expected 0 or more"),
         (["--calibrate", "temperature", "--calibrated_model", str(tmp_path / "new")], "cnn has 4 classes"),
         (["--model", str(model), str(other)], "other .* and features .* share no class by name"),

@@ -237,7 +237,7 @@ def test_a_config_that_says_otherwise_is_refused():
 
 
 def test_refusals_of_stored_sets(stored, sound):
-    with pytest.raises(InputError, match="holds fbank features, which are computed already: leave out --features_on"):
+    with pytest.raises(InputError, match="holds fbank features, which are already computed: leave out --features_on"):
         computed_features(stored, SOURCES["fbank"])
     without = copy.copy(sound)
     without.splits = {"test": sound.splits["test"]}

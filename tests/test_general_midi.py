@@ -223,7 +223,7 @@ def test_index_of_a_folder_that_holds_something_else(tmp_path):
         general_midi.index(tmp_path)
     (tmp_path / "testing").mkdir()
     (tmp_path / "testing" / "song.wav").touch()
-    with pytest.raises(InputError, match=r"song\.wav is no clip of this corpus"):
+    with pytest.raises(InputError, match=r"song\.wav is not a clip of this corpus"):
         general_midi.index(tmp_path)
 
 

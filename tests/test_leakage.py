@@ -174,7 +174,7 @@ def test_vectors_without_time_find_copies(files, tmp_path):
 
 def test_one_split_cannot_leak(honest):
     features = load_features(honest)
-    with pytest.raises(InputError, match="has the split train only; a leak needs two"):
+    with pytest.raises(InputError, match="has only the split train; leaks are between two"):
         leak_report(dataclasses.replace(features, splits={"train": features.splits["train"]}))
 
 

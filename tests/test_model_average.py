@@ -23,7 +23,7 @@ CNN = {"channels": [8, 8], "kernel_sizes": [3, 3], "strides": [2, 2], "pools": [
 
 @pytest.fixture(scope="module")
 def runs(tiny_features, tmp_path_factory):
-    """Two runs from the same weights with other orders, and one whose head says the opposite of what it learnt."""
+    """Two runs from the same weights with other orders, and one whose head says the opposite of what it learned."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("a", "b"):
         arguments = {"num_train_epochs": 3, "learning_rate": 3e-3, "data_seed": int(name == "b")}

@@ -114,10 +114,10 @@ def test_sure_answers_are_counted_and_compared():
         ({"path": "/etc/passwd"}, "must be the path of a recording below"),
         ({"path": "a/9.wav"}, "a/9.wav is not there"),
         ({"probabilities": (0.5, 0.2)}, "exactly one class here, found 1 labels and probabilities that add up to 0.7"),
-        ({"probabilities": (1.5, -0.5)}, "'1.5' is no probability"),
+        ({"probabilities": (1.5, -0.5)}, "'1.5' is not a probability"),
         ({"labels": ("high", "low")}, "found 2 labels"),
         ({"labels": ("hihg",)}, "Unknown label 'hihg'"),
-        ({"confidence": float("nan")}, "'nan' is no probability"),
+        ({"confidence": float("nan")}, "'nan' is not a probability"),
     ],
 )
 def test_a_table_that_cannot_be_is_one_sentence(recordings, change, sentence):

@@ -106,7 +106,7 @@ def test_recordings_arrive_with_all_that_is_known_of_them(hub, token, speakers):
     assert card.data.task_categories == ["audio-classification"]
     assert "| train | 4 | 3 s | 2 |" in card.text and "--dataset alice/words" in card.text
     assert "1 recording could not be used" in card.text and "{%" not in card.text and "{{" not in card.text
-    assert "| `audio` | the sound: FLAC, MP3; 22,050 Hz |" in card.text
+    assert "| `audio` | the audio file: FLAC, MP3; 22,050 Hz |" in card.text
 
 
 def test_it_is_read_where_hf_audio_is_not(hub, token, speakers, forks_without_hf_audio, tmp_path):
@@ -146,7 +146,7 @@ def test_folds_are_a_column(tmp_path):
     assert len(set(rows["train"]["group"])) == 10 and len(rows["train"]) == 20
     text = (tmp_path / "out/README.md").read_text()
     assert (
-        "The column `fold` has the official folds: fold1, fold2, fold3, fold4, fold5." in text
+        "The column `fold` contains the official folds: fold1, fold2, fold3, fold4, fold5." in text
         and "| fold | official fold |" in text
     )
 

@@ -46,7 +46,7 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
     assert as_words({"x": True, "y": {"z": 1}, "w": [1, 2]}) == ["--x=true", '--y={"z": 1}', "--w", "1", "2"]
     for params in ({"a": 3}, {"b": 9}, {"b": "2; rm"}, {"output_dir": "/"}, {"a": True}):
         with pytest.raises(InputError, match="which the space does not"):
-            space.flags(params)  # of a journal that somebody else wrote
+            space.flags(params)  # of a journal that someone else wrote
 
 
 @pytest.mark.parametrize(

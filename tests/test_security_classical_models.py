@@ -1,4 +1,4 @@
-"""A model.skops that somebody has changed is refused before it predicts: libsvm and trees would walk out of it."""
+"""A model.skops that someone has changed is refused before it predicts: libsvm and trees would walk out of it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_only_https_is_asked(server, tmp_path, address):
 
 def test_a_redirection_away_from_https_is_not_followed(server, tmp_path):
     server.faults["a.zip"] = [("redirect", "http://example.org/a.zip")]
-    assert "would come from http://example.org/a.zip, which is not https" in sentence(server, tmp_path / "x")
+    assert "would be downloaded from http://example.org/a.zip, which is not https" in sentence(server, tmp_path / "x")
     server.faults["a.zip"] = [("redirect", f"{server.url}/a.zip?really"), ("redirect", "/a.zip")]
     assert download(server, tmp_path / "x").read_bytes() == server.files["a.zip"]
 

@@ -1,4 +1,4 @@
-"""A feature folder that came from somebody else, pushed under one's own name: only what `load_features` would read."""
+"""A feature folder that came from someone else, pushed under one's own name: only what `load_features` would read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def with_card(head: str):
 
 
 SPOILT = {
-    "an extractor of somebody's code": (
+    "an extractor of someone's code": (
         lambda folder: edit_json(
             folder / "preprocessor_config.json", "auto_map", {"AutoFeatureExtractor": "evil/code--x.X"}
         ),

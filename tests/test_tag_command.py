@@ -223,7 +223,7 @@ print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
         (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),
         (["{sound}", "--window_s", "100"], "longer than the"),
         (["{sound}", "--output", "no/such/tags.csv"], "There is no folder no/such"),
-        (["{sound}", "--output", "tags/"], "tags/ is a folder by its name"),
+        (["{sound}", "--output", "tags/"], "tags/ names a folder"),
         (["{sound}", "--revision", "v1"], "is a folder, which has no revision 'v1'"),
         (["{empty}"], "holds no recording"),
     ],

@@ -76,7 +76,7 @@ def _check_free(files: Sequence[FoundFile], folder: Path) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder as --output_dir")
     if len(files) > 1 and os.path.lexists(folder / PAGE):
-        raise InputError(f"{folder / PAGE} already exists, of other recordings: give another --output_dir")
+        raise InputError(f"{folder / PAGE} already exists, for other recordings: give another --output_dir")
     seen: dict[str, str] = {}
     for file in files:
         other = seen.setdefault(file.name, file.path)

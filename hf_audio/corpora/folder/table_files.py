@@ -63,7 +63,7 @@ def _json_lines(path: Path, text: str, error: Exception) -> list[Any]:
             records += [json.loads(line)] if line.strip() else []
         except (ValueError, RecursionError):
             said = f"line {number} is" if records else f"({one_line(error)}) is"
-            raise InputError(f"{path} {said} not JSON as it should be; fix it, or save the table as CSV") from None
+            raise InputError(f"{path} {said} not valid JSON; fix it, or save the table as CSV") from None
     return records
 
 
