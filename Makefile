@@ -20,6 +20,7 @@ test: lint  ## check the style, then run all tests
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell hf_audio recipes scripts docs spaces *.md
 
 peer-tests: $(VENV)/installed  ## transformers' own common tests, from the package index, on our models and extractors
 	$(VENV)/bin/python scripts/peer_tests.py

@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read, and how a program ends on it."""
+"""The one exception whose message is for users, and how a program ends on it."""
 
 from __future__ import annotations
 

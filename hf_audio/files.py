@@ -132,7 +132,7 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
     Args:
         text: YAML.
         name: of where it stands, for complaints.
-        once: refuse a name that stands twice, of which YAML takes the last; strangers' cards may have such.
+        once: refuse a name that stands twice, of which YAML takes the last; untrusted cards may have such.
 
     Raises:
         InputError: it is not YAML, has an alias, is nested deep, or is not a mapping.

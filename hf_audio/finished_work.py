@@ -1,4 +1,4 @@
-"""How work that already exists is known again: by what decided it, written down before it began.
+"""How finished work is recognized: by what decided it, written down before it began.
 
 A result says nothing of the settings, recordings and weights that it came from, so that none is taken for finished work
 because of its name alone. What decides is an object of named facts, small enough to compare: long ones are a `digest`.
@@ -33,7 +33,7 @@ def claim(path: Path, what: str, decides: Mapping[str, Any], otherwise: str) -> 
     Args:
         path: the file of facts; its folder is there.
         what: lies there, as the message calls it: "the run of fold 1".
-        decides: everything that the result hangs on, by names that people know.
+        decides: everything that the result depends on, by names that people know.
         otherwise: what to do where it is not the same.
 
     Raises:

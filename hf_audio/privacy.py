@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 from hf_audio.errors import TOKEN_LIKE, InputError
 from hf_audio.files import write_atomically
 
-# A path in the midst of a text, from its root, the home folder or a folder above: "cache=/home/me/x", "../mine/y"
+# A path within a text, from its root, the home folder or a folder above: "cache=/home/me/x", "../mine/y"
 PATH_IN_TEXT = re.compile(r"(?<![\w.])(?:~[\w.-]*|\.{1,2}|[A-Za-z]:)?[\\/][^\s'\",;]+")
 SHORTEST_TOKEN = 8  # what is shorter is not a token, and would be found in every text
 
@@ -42,7 +42,7 @@ def public_name(name: str) -> str:
 
 
 def last_name(path: str) -> str:
-    """The last part of a path, of "." and the like too."""
+    """The last part of a path, also of "." and similar."""
     if "\\" in path:
         return PureWindowsPath(path).name
     return Path(os.path.abspath(os.path.expanduser(path))).name

@@ -35,7 +35,7 @@ from hf_audio.preparation.sources import kinds_and_commits
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
 GROUPS = (*RECORDING_GROUPS, *NETWORK_GROUPS, "hub", "pretraining", "classical")
-# Settings that no score hangs on: where things lie, how fast they are made, who may see them
+# Settings that no score depends on: where things lie, how fast they are made, who may see them
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
 MAX_NAME = 100
 READ_OF_LOG = 1 << 16  # bytes at its end, where it says why a run failed
@@ -107,7 +107,7 @@ class RepeatedRuns:
         return written
 
     def decides(self, flags: Sequence[str]) -> dict[str, Any]:
-        """Everything that the scores of a run hang on, as facts to compare."""
+        """Everything that the scores of a run depend on, as facts to compare."""
         settings = self.parsed(flags)
         pseudo = settings.data.pseudo_labels and _recordings_of(settings)
         processes = "one" if self.config_file is None else _hash(self.config_file)

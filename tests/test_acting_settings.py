@@ -95,7 +95,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
         (["--gradient_checkpointing_kwargs", "{}"], "nothing is computed again"),
         (["--optim_args", "alpha=2"], "--optim_args alpha=2 would do nothing here: --optim adamw_torch"),
-        (["--optim_target_modules", "x"], "it is of --optim galore_adamw, apollo_adamw and the like"),
+        (["--optim_target_modules", "x"], "it is of --optim galore_adamw, apollo_adamw or similar"),
         (["--mixup_alpha", "0.2", "--mixup_probability", "0"], "--mixup_probability 0 mixes nothing"),
         (["--data_dir", "a", "b", "./a"], "--data_dir ./a is there twice"),
         (["--dataset", "me/x", "me/x"], "--dataset me/x is there twice"),

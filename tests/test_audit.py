@@ -231,7 +231,7 @@ def test_an_audit_goes_on_where_it_was_killed(tmp_path):
     assert sorted(store.path.read_bytes().splitlines(keepends=True)) == sorted(lines)
     write(clips[0].path, recording(99, 1.0))
     store.path.write_bytes(b'{"key": "[1]"}\n' + store.path.read_bytes())  # of a version that measured other things
-    assert audit_clips(index_of(clips), store=store.path, num_workers=1) == [], "a file that was mended is heard again"
+    assert audit_clips(index_of(clips), store=store.path, num_workers=1) == [], "a file that was fixed is heard again"
     assert len(store.path.read_bytes().splitlines()) == 22
 
 

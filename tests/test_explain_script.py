@@ -155,7 +155,7 @@ def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
             "--output_dir",
             tmp_path / "o",
         )
-    with pytest.raises(InputError, match=r"short\.wav is there already: remove it, or give another --output_dir"):
+    with pytest.raises(InputError, match=r"short\.wav already exists: remove it, or give another --output_dir"):
         run(monkeypatch, short, "--model", model, "--output_dir", tmp_path)
     (tmp_path / "index.html").write_text("of other recordings")
     others = [write_sound(tmp_path / "others" / f"{number}.wav", 0.3) for number in range(2)]

@@ -49,7 +49,7 @@ def test_the_mean_of_the_weights_is_a_run_folder_with_report_and_card(tiny_featu
     assert "mean of the weights of 2 trained models" in card and "license: mit" in card and str(runs) not in card
     assert report["training"]["models"] == "a, b" and set(report["results"]) == {"model", "linear", "prior"}
     again = forks.run(script, *names, *options)
-    assert again.returncode == 2 and "is there already and not empty" in again.errors
+    assert again.returncode == 2 and "already exists and is not empty" in again.errors
 
 
 def test_a_greedy_choice_takes_in_what_does_no_harm(tiny_features, runs):

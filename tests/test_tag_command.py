@@ -66,7 +66,7 @@ def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
     for name in files[::37]:
         found = {row[4]: float(row[5]) for row in rows if row[0] == name and row[1] == "recording"}
         assert found == pytest.approx(tagger(name, top_k=5).scores, abs=1e-4)
-    with pytest.raises(InputError, match=r"tags\.csv is there already"):
+    with pytest.raises(InputError, match=r"tags\.csv already exists"):
         tag.main([str(recordings), "--model", model, "--format", "csv", "--output", str(output)])
 
 

@@ -34,7 +34,7 @@ from hf_audio.models.saving import save_extractor, save_model
 
 MODEL_FILE = "model.skops"
 NETWORK_FOLDER = "network"
-# What scikit-learn's objects are made of beside the types that skops takes for harmless
+# What scikit-learn's objects are made of besides the types that skops considers safe
 TRUSTED = {
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "a tree of gradient boosting: arrays of nodes",
 }

@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
         show("So they know too little, and most of what they find is labeled right: judge by --model or --predictions.")
     if given.hold_out == "groups" and found.num_groups < FEW_GROUPS and not given.predictions:
         show(
-            f"There are {found.num_groups} groups only: where they are speakers and the like, --hold_out clips finds "
+            f"There are only {found.num_groups} groups: if they are speakers or similar, --hold_out clips finds "
             "more, and rightly."
         )
     show(

@@ -59,7 +59,7 @@ class Archives:
         return as_size(sum(archive.num_bytes for archive in self._archives(None)))
 
     def obtain(self, root: Path, card: CorpusCard, subset: str | None = None) -> None:
-        """Downloads and unpacks whatever of a subset is not there; interrupted at any point, it goes on from there.
+        """Downloads and unpacks whatever of a subset is not there; if interrupted at any point, it resumes from there.
 
         Raises:
             InputError: an unknown subset, a folder in the way, too little space, or whatever `fetch` and `unpack` say.

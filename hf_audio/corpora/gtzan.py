@@ -4,11 +4,11 @@ The index comes from the layout on disk, whole or partial:
 
     ROOT/**/blues/blues.00000.wav       (or .au) below genres, genres_original or whatever the copy calls it
 
-The tracks have no official split. Random ones are about 10 points too good: excerpts are repeated, distorted and
+The tracks have no official split. Random ones inflate accuracy by about 10 points: excerpts are repeated, distorted and
 mislabeled, and an artist's tracks lie on both sides. So tracks are split as Kereliuk, Sturm and Larsen did after
 leaving out what Sturm found faulty: 443, 197 and 290 tracks, no artist in two of them. Who plays what is not in the
 corpus, so a group is a track; that artists stay apart is the lists' doing. `--split random` ignores the lists, for
-comparison with published scores, and is as much too good as those.
+comparison with published scores, and is as inflated as those.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def index(root: Path) -> pa.Table:
 def index_for_random_split(root: Path) -> pa.Table:
     """All tracks that can be read, of which the split is drawn at random (`--split random`).
 
-    Only for comparing with published scores on random splits: these are about 10 points too good, for artists,
+    Only for comparing with published scores on random splits: these inflate accuracy by about 10 points, for artists,
     albums and repeated excerpts are on both sides.
 
     Raises:

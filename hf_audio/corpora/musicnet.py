@@ -11,7 +11,7 @@ Recordings are cut into segments of 10 s; the labels of one are the instruments 
 
 All recordings of a composition are one group. The official test split knows no such care: all its 10 recordings are
 movements of compositions whose other movements, by the same players, are in training. To respect it, such a composition
-is a group of each of the two parts, and its scores are too good by an unknown amount; `--split random` draws a test of
+is a group of each of the two parts, and its scores are inflated by an unknown amount; `--split random` draws a test of
 other compositions. Instruments of fewer compositions than a split needs (harpsichord 1, contrabass 2) are left out of
 the labels, and the official test has no flute and no oboe.
 """

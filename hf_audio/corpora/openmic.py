@@ -8,8 +8,8 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/audio/000/000046_3840.ogg
 
 A row of the labels says that an instrument is there (relevance of at least 0.5) or is not; where there is no row,
-nobody was asked, and the instrument is `unknown` for that clip. The official split keeps artists apart. Validation
-clips are drawn from its training part by artist too, or by track where the metadata is missing.
+annotators were not asked, and the instrument is `unknown` for that clip. The official split keeps artists apart.
+Validation clips are drawn from its training part by artist too, or by track where the metadata is missing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips that have a file, a split and labels; `unknown` names the instruments nobody was asked about.
+    """Clips that have a file, a split and labels; `unknown` names the instruments that were not annotated.
 
     Instruments that no training clip has are dropped with a warning: nothing could learn them.
 

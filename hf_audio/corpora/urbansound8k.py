@@ -7,7 +7,7 @@ The index comes from the layout on disk, whole or partial:
 
 Copies that keep the table beside the folders fold1 to fold10 are read too. Folds become splits named fold1 to fold10:
 choose the one to test on with --fold. Excerpts of one Freesound recording are one group, and in one fold: shuffled
-again they would be on both sides, and every score too good.
+again they would be on both sides, which inflates every score.
 """
 
 from __future__ import annotations

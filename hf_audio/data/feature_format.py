@@ -74,7 +74,7 @@ class ClipColumns:
     def features(self) -> dict[str, Any]:
         """The columns and their `datasets` types.
 
-        Whoever reads the rows alone finds `label` where each clip has one class, and `unknown` where labels are
+        Those who read only the rows find `label` where each clip has one class, and `unknown` where labels are
         partial: the classes of which nothing is known, so that they are not taken for absent.
         """
         classes = ClassLabel(names=list(self.labels.names))
@@ -101,7 +101,7 @@ class ClipColumns:
     def index(self) -> pa.Schema:
         """The columns of the index: names of classes, stretches in seconds, what mixtures are made of, metadata.
 
-        What cannot be empty is said to be so: a stranger's file could else stand for more values than it has bytes.
+        What cannot be empty is said to be so: otherwise an untrusted file could declare more values than it has bytes.
         """
         texts = _list_of(pa.string())
         fields = [

@@ -140,7 +140,7 @@ def feature_names(step_s: float | None = None, entropy_frame_s: float | None = N
     if step_s is None or not 0 < entropy_frame_s <= step_s:
         raise ValueError(
             f"entropy_frame_s {entropy_frame_s:g} needs step_s of at least so many seconds, found {step_s}: how many "
-            "entropies there are must not hang on a clip's length"
+            "entropies there are must not depend on a clip's length"
         )
     return (*FEATURE_NAMES, *(f"entropy_{number}" for number in range(round(step_s / entropy_frame_s))))
 

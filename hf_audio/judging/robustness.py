@@ -2,7 +2,7 @@
 
     robustness(predictor, recordings, labels=labels)["conditions"]    a row per degradation and strength
 
-Every recording is read once and heard in all conditions. What is random hangs on the seed and the clip's id, whatever
+Every recording is read once and heard in all conditions. What is random depends on the seed and the clip's id, whatever
 clips there are beside it, so the same command gives the same table.
 """
 

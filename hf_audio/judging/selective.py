@@ -95,7 +95,7 @@ def choose_sureness(
     """The confidence below which to say "don't know": for the largest coverage at a risk, or the least risk at a
     coverage. To be called with validation clips, never with those it will be judged on.
 
-    It lies halfway between two clips' confidences, so that it does not hang on a single clip.
+    It lies halfway between two clips' confidences, so that it does not depend on a single clip.
 
     Args:
         risk: at most this share of the answers may be wrong, 0 to 1.

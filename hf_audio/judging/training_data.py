@@ -75,7 +75,7 @@ def check_training_data(found: Found, name: str, data: EvaluationData, *, allow:
             f"{_capital(found.refusal)}, so its scores on {data.name} ({data.split}) say nothing of other recordings: "
             f"{INSTEAD}"
         )
-    return (f"{_capital(found.refusal)}: the scores of {name} are too good.", *found.told)
+    return (f"{_capital(found.refusal)}: the scores of {name} are inflated.", *found.told)
 
 
 def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
@@ -96,7 +96,8 @@ def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
     chosen_by = trained.holds("validation clips", clip_ids)
     if chosen_by.any():
         told.append(
-            f"{name} was validated on {_shown(clip_ids, chosen_by)}, which chose its checkpoint: scores are too good."
+            f"{name} was validated on {_shown(clip_ids, chosen_by)}, which chose its checkpoint: its scores are "
+            "inflated."
         )
     held_out = of_split(data.clips, VALIDATION)["clip_id"].to_pylist() if data.split != VALIDATION else []
     num_seen = int(trained.holds("train clips", held_out).sum())

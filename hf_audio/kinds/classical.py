@@ -80,7 +80,7 @@ class ClassicalFeatures(CutSound):
     step_s: float | None = None
     entropy_frame_s: float | None = None
 
-    times_real_time = 200.0  # a core makes features of so many seconds of sound in one second
+    times_real_time = 200.0  # a core makes features of this many seconds of sound in one second
     is_stereo = False
     slow_imports = ("hf_audio.extractors.compiled_librosa",)
 

@@ -66,7 +66,7 @@ class Waveform(CutSound):
 
     sample_rate: int = 16_000
 
-    times_real_time = 2500.0  # a core reads and writes so many seconds of sound in one second
+    times_real_time = 2500.0  # a core reads and writes this many seconds of sound in one second
     is_stereo = False
     slow_imports = ()
 
@@ -156,7 +156,7 @@ class SoundItself(Kind):
 
         Each window goes through the extractor by itself, as in the stock pipeline, and is then padded to the longest
         of the batch, unless the extractor pads to a length of its own (Whisper's). Handed over together, Wav2Vec2's
-        would normalize a short window over its padding too, so that its values hung on its neighbours in the batch.
+        would normalize a short window over its padding too, so that its values would depend on the other windows.
         """
         waveforms, rates = zip(
             *(decode_waveform(row["audio"]["bytes"], row["num_frames"]) for row in rows), strict=True

@@ -52,7 +52,7 @@ def require_scalable(model: PreTrainedModel, *, per_class: bool, curves: bool) -
 
 
 def scale_head(model: PreTrainedModel, slopes: np.ndarray, biases: np.ndarray) -> None:
-    """Its logits become `slopes * logits + biases`, both `[classes]`, whoever computes them.
+    """Its logits become `slopes * logits + biases`, both `[classes]`, in any program that computes them.
 
     Raises:
         InputError: see `require_scalable`.

@@ -37,7 +37,7 @@ TRIES = 6
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 SILENCE_S = 120.0  # a commit of many files takes the Hub up to a minute
-# of shards in one commit: a push that broke off goes on with the part that it was at
+# of shards in one commit: an interrupted push resumes with the part that it was at
 BYTES_A_COMMIT = 2 << 30
 FILES_A_COMMIT = 200  # all of them are open at once
 

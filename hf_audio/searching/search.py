@@ -135,7 +135,7 @@ class Search:
         return None
 
     def _give_up_lost(self, one: Trial) -> None:
-        """Another place's trial that nothing was heard of for long is tried again, by whoever asks next."""
+        """A trial of another machine without a sign of life is tried again by the next process that asks."""
         seen_s = one.facts.get(SEEN)
         if seen_s is None:
             self.study.note_of_trial(one.number, SEEN, time.time())

@@ -1,4 +1,4 @@
-"""What a dataset's card says for people: name, license, citation, homepage; bounded, for it is a stranger's."""
+"""What a dataset's card says for people: name, license, citation, homepage; with bounds, since it is untrusted."""
 
 from __future__ import annotations
 

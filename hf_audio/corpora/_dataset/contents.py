@@ -171,7 +171,7 @@ def _features(place: Place, declared: Declared, layout: Layout) -> Features:
     schema = _schema(place, layout)
     try:
         found = Features.from_arrow_schema(schema)
-    except Exception:  # what a stranger's note says can be wrong in any way: the columns themselves are then looked at
+    except Exception:  # an untrusted note can be wrong in any way: the columns themselves are then looked at
         found = features_of(schema)
     told = declared.features(layout.config)
     return Features({name: told.get(name, feature) for name, feature in found.items()})

@@ -22,7 +22,7 @@ _HEAD = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re
 
 @dataclass(frozen=True)
 class Declared:
-    """The head of a card, README.md, and its text; all of it is a stranger's.
+    """The head of a card, README.md, and its text; all of it is untrusted.
 
     Attributes:
         facts: what stands between the dashes.

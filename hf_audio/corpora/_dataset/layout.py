@@ -101,7 +101,7 @@ def _resolved(place: Place, parameters: Mapping[str, object]) -> dict[str, list[
 
 
 def _require_below(place: Place, patterns: Sequence[object]) -> None:
-    """Refuses names of files that are not the dataset's own: a card is a stranger's."""
+    """Refuses names of files that are not the dataset's own: a card is untrusted."""
     for pattern in patterns:
         text = str(pattern)
         if "::" in text or "://" in text or text.startswith(("/", "~", "\\")) or ".." in PurePosixPath(text).parts:

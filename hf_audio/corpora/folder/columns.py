@@ -282,7 +282,7 @@ def fold_name(value: str) -> str:
 
 
 def _lacking(table: Table, missing: Sequence[str], offered: Sequence[str] = ()) -> InputError:
-    """The error for columns that are not there, with those that may have been meant."""
+    """The error for columns that are not there, with likely candidates."""
     if offered:
         hint = f"; say which column holds the classes, e.g. --label_column_name {offered[0]}"
         if len(offered) > 1:

@@ -125,7 +125,7 @@ def windows_in_a_shard(window_bytes: int) -> int:
 
 
 def begin_plan(path: Path, clips: pa.Table, described: dict[str, Any]) -> None:
-    """Writes down what is built before lengths are known, so that nobody goes on with something else."""
+    """Writes down what is built before lengths are known, so that nothing else is resumed."""
     _write(path, {**described, FILE_CONTENTS: files_digest(clips)})
 
 

@@ -150,8 +150,8 @@ def require_files(clips: pa.Table, what: str) -> None:
         place = clips["audio"][int(elsewhere[0])].as_py()
         raise InputError(
             f"{what} recordings that are files on this machine, and {len(elsewhere):,} of {len(clips):,} lie in "
-            f"{place if place.startswith('hf://') else PurePath(place).name} and the like: save them as files first, "
-            "or leave it out"
+            f"{place if place.startswith('hf://') else PurePath(place).name} and similar containers: save them as "
+            "files first, or leave it out"
         )
 
 

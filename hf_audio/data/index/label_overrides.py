@@ -204,7 +204,7 @@ def _check_number_of_labels(overrides: Mapping[str, ClipLabels], labels: LabelSp
 
 
 def _check_names(clips: pa.Table, labels: LabelSpace, table: str | Path) -> None:
-    """Every name is a class, or plainly meant as a new one."""
+    """Every name is a class, or clearly a new one."""
     used = dict.fromkeys(names_in(clips["labels"]) + names_in(clips["unknown"]))
     counts = Counter(pc.list_flatten(of_split(clips, "train")["labels"]).to_pylist())
     by_folded = {name.casefold(): name for name in labels.names}

@@ -21,7 +21,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, MixPart, index_of, rows_of
 from hf_audio.errors import InputError, nearest_name
 
-# Longer recordings are mixed over so many seconds of each: more would only take memory
+# Longer recordings are mixed over this many seconds of each: more would only take memory
 LONGEST_MIXTURE_S = 30.0
 MAX_ATTEMPTS = 200  # for one mixture: where so many fail, there are no clips that go together
 MAX_DRAWS = 20  # of a clip of one class, until one fits

@@ -273,7 +273,7 @@ def _damage_in_words(path: str) -> Iterator[None]:
         if isinstance(error, OSError) and type(error) is not OSError:
             raise  # of the file system; Arrow has the plain kind for damage
         raise InputError(
-            f"{path} is damaged ({one_line(error)}); download it again, or ask whoever made it to fix it"
+            f"{path} is damaged ({one_line(error)}); download it again, or ask its authors to fix it"
         ) from error
 
 

@@ -99,7 +99,7 @@ class FfmpegFile:
             self._take(min(position - self._position, len(self._held)))
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
-        """At most so many samples, fewer at the end: float32 `[samples, channels]`, whatever else is asked for.
+        """At most this many samples, fewer at the end: float32 `[samples, channels]`, whatever else is asked for.
 
         Raises:
             AudioError: they cannot be decoded.

@@ -160,7 +160,7 @@ class RecordingShards:
 def built_in_turn(
     builder: RecordingShards, shards: Sequence[Shard], num_threads: int, report: Callable[[int], object]
 ) -> Iterator[Shard]:
-    """Builds shards side by side and gives them in order, at most one for each thread ahead of whoever takes them.
+    """Builds shards side by side and gives them in order, at most one for each thread ahead of their consumer.
 
     Threads do: reading, packing and unpacking all happen in libsndfile, outside Python's lock.
     """

@@ -45,7 +45,7 @@ def draw_split(
     counts = counts[:, :-1]  # [groups, classes]
     num_groups_of = presence(counts)
     _check_single_groups(counts, groups, labels, split)
-    free = np.flatnonzero(counts @ (num_groups_of == 1) == 0)  # whoever alone has a class stays in training
+    free = np.flatnonzero(counts @ (num_groups_of == 1) == 0)  # the only group with a class stays in training
     if not len(free):
         raise InputError(
             f"A {split} split cannot be drawn: each of the {len(groups)} training groups alone has a class; add "
