@@ -1,4 +1,4 @@
-"""Windows, or whole recordings, that hold the same sound, found without comparing every one with every other.
+"""Windows or recordings with the same sound, found without comparing every pair.
 
 Of each window a sketch is kept: its log-mel image in 16 bands and 50 frames a second, less each band's mean over the
 quarter of a second around and less each frame's mean. Level, equalization and steady sound are gone; what is left is

@@ -1,4 +1,4 @@
-"""Files in and out: small ones are read only when they are what they should be, all are written whole or not at all.
+"""Reading and writing files: small ones are checked when they are read, all are written atomically.
 
 What lies in a folder may be untrusted, or not what its name says: a pipe that never ends, a table of a terabyte, a
 link to somewhere else. So whatever is read as a whole is first found to be a regular file of a limited size.

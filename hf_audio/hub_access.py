@@ -1,4 +1,4 @@
-"""The way to the Hub: patient where a connection breaks, and in one sentence where the Hub refuses."""
+"""Access to the Hub: retries when a connection breaks, and one sentence when the Hub refuses."""
 
 from __future__ import annotations
 

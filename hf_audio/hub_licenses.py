@@ -1,4 +1,4 @@
-"""The names that the Hub has for licenses: it refuses a card with any other, once a model is trained and pushed."""
+"""The license identifiers of the Hub, which refuses a card with any other one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Predictor gives, and what it takes for a sound."""
+"""The results of a Predictor, and the checks of a sound given to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is this machine's and its user's alone, paths and tokens, and how what is published does without them."""
+"""Paths and tokens, which are private, and how they are kept out of everything that is published."""
 
 from __future__ import annotations
 

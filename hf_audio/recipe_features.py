@@ -1,4 +1,4 @@
-"""A recipe's features: what --dataset is, features that are stored, features that are built."""
+"""The features of a recipe: what --dataset names, stored features, features to build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One recipe run several times by a script, each run once: what decided its report is written beside its folder."""
+"""A recipe run several times by a script: each run once, with what decided its report written next to its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it, however that ends."""
+"""A process that ends when the process that started it ends, for whatever reason."""
 
 from __future__ import annotations
 

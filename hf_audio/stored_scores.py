@@ -1,4 +1,4 @@
-"""What a model said of each clip and each window of a run, as Parquet beside its report: exact, and read by anything.
+"""The scores of each clip and window of a run, as Parquet files next to its report.
 
     RUN/scores/clips.parquet      clip_id, group, split, num_windows, labels, unknown, decided, "about: FACT" ...,
                                   "logit: CLASS" ...

@@ -6,7 +6,8 @@
 Worth trying with runs that were fine-tuned from the same checkpoint, by other seeds or settings (Wortsman et al. 2022);
 the mean of networks that were trained from scratch by themselves is worth nothing. --greedy takes in only what does not
 make the mean worse on validation, whose scores are then inflated; those on test are not. Models that differ in
-architecture, classes, windows or extractor are refused. Statistics of batch norms are measured again on the training windows.
+architecture, classes, windows or extractor are refused. Statistics of batch norms are measured again on the training
+windows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was measured of clips, on disk at once, so that a second run goes on."""
+"""The measurements of an audit, written at once, so that an interrupted audit can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examining many clips in worker processes: a recording that crashes the decoder costs its worker, and is found."""
+"""Measures many clips in worker processes: a recording that crashes the decoder only ends its worker."""
 
 from __future__ import annotations
 

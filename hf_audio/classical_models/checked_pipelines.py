@@ -1,4 +1,4 @@
-"""Pipelines that were read from a file, held against what `new_pipeline` makes, before any of them predicts.
+"""Pipelines read from a file, compared with what `new_pipeline` makes before any of them predicts.
 
 skops makes objects of known types only, but fills them as the file says. libsvm and the trees of gradient boosting walk
 their arrays in C without looking where they end: a node that points beyond them, or back, ends the process or never

@@ -1,4 +1,4 @@
-"""One scikit-learn pipeline per class: made, fitted, and brought to logits."""
+"""One scikit-learn pipeline per class: made, fitted, and turned into logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training an SVM or gradient boosting on a feature dataset, and what evaluation asks of the result."""
+"""Training an SVM or gradient boosting on a feature dataset, with the interface that evaluation needs."""
 
 from __future__ import annotations
 

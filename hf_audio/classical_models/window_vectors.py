@@ -1,4 +1,4 @@
-"""What classical models see of a window: its classical features, and if asked for a network's embedding behind them."""
+"""The inputs of classical models per window: classical features, and if asked for a network's embedding after them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which class of a recording is explained, and in which of its windows: those in which the model is most certain."""
+"""The class that is explained, and the windows of the recording with its highest scores."""
 
 from __future__ import annotations
 

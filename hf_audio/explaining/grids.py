@@ -1,4 +1,4 @@
-"""A model's input as a picture of steps in time and bands in frequency, whatever the order of its axes.
+"""A model's input as an image of time steps and frequency bands, whatever the order of its axes.
 
 input_values [1, frames, bins], [1, channels, frames, bins]    a cell is a bin of a frame, of all channels together
 input_features [1, bins, frames] (Whisper)                      likewise

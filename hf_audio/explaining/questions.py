@@ -1,4 +1,4 @@
-"""What is to be explained: why a model gives one class its logit, of one window."""
+"""What is explained: the logit of one class for one window."""
 
 from __future__ import annotations
 

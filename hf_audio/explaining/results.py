@@ -1,4 +1,4 @@
-"""What is written of explained recordings: a folder each, with a page, plots, sounds and a report."""
+"""What is written for explained recordings: a folder each, with a page, plots, sounds and a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a recording is explained, and how."""
+"""Settings of an explanation: class, windows, methods, baseline and checks."""
 
 from __future__ import annotations
 

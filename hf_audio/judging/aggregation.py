@@ -1,4 +1,4 @@
-"""From a model's windows to scores of clips, in several ways."""
+"""From window scores to clip scores, in several ways."""
 
 from __future__ import annotations
 

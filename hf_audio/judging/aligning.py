@@ -1,4 +1,4 @@
-"""Several models' answers brought to the same clips and classes, in one order."""
+"""The scores of several models, aligned to the same clips and classes in the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far probabilities can be taken at their word: of all answers given with 0.8, eight of ten should be right.
+"""Calibration: whether 80% of the predictions with a probability of 0.8 are correct.
 
 Where one class applies, an answer is a clip's most probable class and right or wrong. Where several may, each class of
 each clip is an answer of its own: the class's probability, and whether the clip has it. Unknown labels, and clips of

@@ -1,4 +1,4 @@
-"""Which degradations recordings are heard in, as a command asks for them, and what their table says in words."""
+"""The degradations that recordings are evaluated with, as a command asks for them, and their description."""
 
 from __future__ import annotations
 

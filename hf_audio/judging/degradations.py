@@ -1,4 +1,4 @@
-"""What happens to recordings on their way to a model: noise, codecs, levels, rooms, microphones.
+"""Degradations of recordings: noise, codecs, levels, rooms, microphones.
 
 Each kind makes of sounds the same sounds in a worse state, of one strength for all. They are the steps of
 `augment/waveform` with numbers that are given in place of drawn ones. What is random depends only on the key of a sound

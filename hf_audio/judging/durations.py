@@ -1,4 +1,4 @@
-"""Scores against how long a recording is: of long and short clips, of their beginnings, and of clips put together."""
+"""Scores against the length of a recording: of short and long clips, of their first seconds, and of joined clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several models as one: the mean of their probabilities, or weights that are best on validation."""
+"""Ensembles: the mean of the probabilities of several models, or weights fitted on validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models are evaluated on: a feature dataset, or recordings of a folder, a table, a corpus or a dataset.
+"""The data that models are evaluated on: a feature dataset, or recordings of a folder, table, corpus or dataset.
 
 features_data("USER/irmas-fbank")                        windows as they are stored
 recordings_data(DataConfig(dataset="marsyas/gtzan"))     sound, cut by each model's own rule and extractor

@@ -1,4 +1,4 @@
-"""One evaluation from its beginning to its report: models are asked, and what they say is judged."""
+"""One evaluation from its models and data to its report."""
 
 from __future__ import annotations
 

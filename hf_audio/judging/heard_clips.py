@@ -1,4 +1,4 @@
-"""Clips of recordings as a model hears them: each stretch is decoded once, windows of several clips go together.
+"""Clips of recordings as a model reads them: each stretch is decoded once, and windows of several clips are batched.
 
 Recordings are files, rows of Parquet, Arrow or tar files, on this disk or on the Hub (`data/recordings/in_turn.py`);
 windows are cut by the model's own rule and made into inputs by its own extractor, as `hf-audio tag` does it.

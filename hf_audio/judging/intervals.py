@@ -1,4 +1,4 @@
-"""How far chance goes: intervals of every metric, from redrawing groups of clips with replacement.
+"""Bootstrap confidence intervals of every metric, by resampling groups of clips with replacement.
 
 Clips of one group (a recording, a track, an artist) say much of the same, so that redrawing clips one by one would call
 numbers surer than they are. Field and Welsh, "Bootstrapping clustered data", J. R. Stat. Soc. B 69 (2007).

@@ -1,4 +1,4 @@
-"""What one model said of the windows of some clips, with the truth and all that is known of the clips.
+"""The scores of one model for the windows of some clips, with their labels and metadata.
 
 Everything in this package that measures or compares takes this, or arrays of it, and asks no model again.
 """

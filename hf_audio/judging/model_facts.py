@@ -1,4 +1,4 @@
-"""All that a report says of one model, each part by the module that it is named after."""
+"""All results of a report for one model, each part computed by the module it is named after."""
 
 from __future__ import annotations
 

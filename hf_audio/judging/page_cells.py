@@ -1,4 +1,4 @@
-"""What the parts of a page are made of: numbers with their intervals, and plots."""
+"""Parts of a page: numbers with their intervals, and plots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page says of several models: which differ by more than chance."""
+"""The comparison of several models on a page: which differences are significant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page says of one model: a table or plot for each part of its facts that there is."""
+"""The sections of a page about one model: a table or plot for each part of its results."""
 
 from __future__ import annotations
 

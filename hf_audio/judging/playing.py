@@ -1,4 +1,4 @@
-"""Players of the clips that a page names: from where recordings lie or, so that the page can be sent, out of it."""
+"""Players for the clips on a page: they play the files in place or, in a self-contained page, embedded excerpts."""
 
 from __future__ import annotations
 

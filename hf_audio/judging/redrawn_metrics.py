@@ -1,4 +1,4 @@
-"""Every metric of many redrawn sets of groups at once: what intervals and comparisons are made of.
+"""Every metric of many bootstrap resamples at once, for intervals and comparisons.
 
 A set is how often each group is in it. Decisions are counted per group once; clips are sorted once per class, and what
 a ranking needs of a set are sums over groups between neighbouring positives, which a sparse matrix has. Numbers equal

@@ -1,4 +1,4 @@
-"""All that is judged of one or several models on the same clips, as one report of plain values.
+"""The evaluation of one or several models on the same clips, as one report of plain values.
 
     report = judge(models, split="test", data={"name": "IRMAS"})
     write_json(folder / "report.json", report)

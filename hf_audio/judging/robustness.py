@@ -1,4 +1,4 @@
-"""What a model's scores become where recordings are worse than those it is judged on: noise, codecs, rooms, levels.
+"""The scores of a model on degraded recordings: noise, codecs, rooms, levels.
 
     robustness(predictor, recordings, labels=labels)["conditions"]    a row per degradation and strength
 

@@ -1,4 +1,4 @@
-"""A model on data: what it says of every window, as `JudgedClips`; of stored features, or heard from recordings.
+"""Runs a model on data: its scores of every window as `JudgedClips`, from stored features or recordings.
 
     model = load_model("someone/ast-irmas")
     scored = score(model, features_data("USER/irmas-fbank").chosen("test"))

@@ -1,4 +1,4 @@
-"""Answering only when sure: how wrong a model is on the clips it is surest of, and from where on it says "don't know".
+"""Selective prediction: how often a model is wrong on its most confident clips, and when to answer "don't know".
 
 How sure it is of a clip is what it expects of its own answer: the probability of the class that it names or, where
 several may apply, the mean over classes of the probability that its yes or no is right. The risk is the same counted:

@@ -1,4 +1,4 @@
-"""Several models on the same data: a name for each, and the clips and classes that they are compared by."""
+"""Several models on the same data: a name for each, and the clips and classes they are compared on."""
 
 from __future__ import annotations
 

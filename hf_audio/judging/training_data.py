@@ -1,4 +1,4 @@
-"""Whether a model was trained on what it is to be evaluated on: such scores say nothing of other recordings.
+"""Whether a model was trained on the data it is evaluated on, in which case its scores are inflated.
 
 A run of hf_audio leaves digests of its training and validation clips and groups beside the model
 (`data/loading/training_digests.py`). What others published says at most in its card which datasets it was trained on.

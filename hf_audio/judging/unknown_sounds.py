@@ -1,4 +1,4 @@
-"""What a model says of sounds that have none of its classes, beside which its answers to known ones can be set."""
+"""The scores of a model for sounds of none of its classes, to compare with those of known sounds."""
 
 from __future__ import annotations
 

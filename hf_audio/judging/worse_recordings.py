@@ -1,4 +1,4 @@
-"""The robustness table of a model on the recordings that it is judged by."""
+"""The robustness table of a model on degraded versions of its evaluation recordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a model's answers are sure enough to be labels, and how often such answers are right."""
+"""Which predictions are confident enough to be used as labels, and how often such predictions are correct."""
 
 from __future__ import annotations
 

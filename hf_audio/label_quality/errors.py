@@ -1,4 +1,4 @@
-"""Labels that are probably wrong: where a model that never saw a clip is sure of something else.
+"""Probable label errors: clips for which a model that never saw them is confident of another class.
 
 Northcutt et al. 2021, "Confident Learning", by cleanlab. Its predictions must be out-of-fold: a model has learned the
 errors of the clips that it was trained on, and agrees with them.

@@ -1,4 +1,4 @@
-"""Weights that make rare classes count, from the numbers of training clips of each."""
+"""Weights that make rare classes count more, from the number of training clips per class."""
 
 from __future__ import annotations
 

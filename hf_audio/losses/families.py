@@ -1,4 +1,4 @@
-"""Families of classes: confusing two of one family costs less than confusing two families."""
+"""Families of classes: confusing two classes of one family costs less than confusing two families."""
 
 from __future__ import annotations
 

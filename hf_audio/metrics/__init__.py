@@ -1,4 +1,4 @@
-"""What is measured: `evaluate` modules, one folder each, loaded by path so that no Hub is needed.
+"""Metrics as `evaluate` modules, one folder each, loaded by path so that no Hub is needed.
 
 `decision_scores` scores yes/no decisions, `ranking_scores` scores orderings. A folder can be pushed to a Space as it
 is.

@@ -1,4 +1,4 @@
-"""Other names for classes, from a YAML file: so that several corpora speak of the same things.
+"""Other names for classes, from a YAML file, so that several corpora use the same classes.
 
     violin: strings        in every corpus that has violin
     cello: strings         several may become one

@@ -1,4 +1,4 @@
-"""A loaded feature dataset beside what a run asks for: it is that, or is computed to be, or an error says why not."""
+"""Compares a loaded feature dataset with what a run asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is published of a folder: the files that this program writes, by their names, and never what a link leads to.
+"""What is published of a folder: the files that this program writes, by name, and never the target of a link.
 
 Whatever else lies there stays: keys and logs, recordings, other runs, features under another license.
 """

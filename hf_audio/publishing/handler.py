@@ -1,4 +1,4 @@
-"""handler.py of a published model, by which Inference Endpoints run it, and the packages that it needs."""
+"""handler.py of a published model, which Inference Endpoints run, and the packages it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A repository on the Hub, and a patient way to push to it.
+"""A repository on the Hub, and pushing to it with retries.
 
 The client library retries uploads of files by itself, but not the small calls around them (whoami, create_repo, the
 commit), and it waits for ever for a Hub that went silent. Here every call has a time-out and is tried again where

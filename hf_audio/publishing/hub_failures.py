@@ -1,4 +1,4 @@
-"""What can go wrong between this machine and the Hub: whether another try may fix it, and how it is told."""
+"""Failures between this machine and the Hub: which of them are retried, and how they are reported."""
 
 from __future__ import annotations
 

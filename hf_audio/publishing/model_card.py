@@ -1,4 +1,4 @@
-"""The model card of a run: README.md with metadata that the Hub reads, and code that works where hf_audio is not."""
+"""The model card of a run: README.md with metadata for the Hub, and code that runs without hf_audio."""
 
 from __future__ import annotations
 

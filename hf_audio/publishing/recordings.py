@@ -1,4 +1,4 @@
-"""Recordings that become a dataset on the Hub, shard by shard, by a command that can be interrupted at any point.
+"""Uploading recordings as a dataset on the Hub, shard by shard, resumable at any point.
 
 A shard is built, uploaded and removed again, so that the disk holds about a gigabyte and one shard for each worker.
 Until the last file is there, the dataset's README.md keeps `load_dataset` from taking a part for the whole.

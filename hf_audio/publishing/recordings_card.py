@@ -1,4 +1,4 @@
-"""The card of a dataset of recordings: README.md with metadata that the Hub, `load_dataset` and people read."""
+"""The card of a dataset of recordings: README.md with metadata for the Hub and `load_dataset`, and text for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best settings of a search, trained once more (or once per fold) and only now scored on test."""
+"""The best settings of a search, trained again (or once per fold) and only now scored on the test split."""
 
 from __future__ import annotations
 

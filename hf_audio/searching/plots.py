@@ -1,4 +1,4 @@
-"""Figures of a search: how it went, what each setting is worth, and which of them matter."""
+"""Figures of a search: its progress, the scores by setting, and the importance of the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sampler draws the next trial, and what ends one early."""
+"""The samplers that draw the next trial, and the pruners that end one early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials as they are stored, by Optuna: drawn, told, pruned, weighed. All that is asked of Optuna is asked here."""
+"""Trials as Optuna stores them. This is the only module that talks to Optuna."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which recordings are to be tagged: files, whatever they are called, folders with all below them, lists of names."""
+"""The recordings to tag: files of any name, folders with everything below them, lists of names."""
 
 from __future__ import annotations
 

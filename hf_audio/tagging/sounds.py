@@ -1,4 +1,4 @@
-"""What may be given as a sound: a path, bytes, a file, samples, a row of `datasets`."""
+"""What can be given as a sound: a path, bytes, a file, samples, a row of `datasets`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained classifier that tags sounds of any length, in blocks of windows, each of them heard as in training."""
+"""A trained classifier that tags sounds of any length, in blocks of windows, each read as in training."""
 
 from __future__ import annotations
 
