@@ -307,6 +307,8 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="A LoRA adapter has no place for isotonic scaling"):
         calibrate(kind="isotonic")
     (cnn / "model.skops").touch()
-    with pytest.raises(InputError, match="is a classical model, which was calibrated in training: give a network"):
+    with pytest.raises(
+        InputError, match="is a classical model, which was already calibrated in training: give a network"
+    ):
         calibrate()
     assert not (tmp_path / "new").exists()

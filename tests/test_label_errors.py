@@ -304,7 +304,7 @@ def test_one_class_has_no_wrong_labels():
     labels = LabelSpace(("bell",), "single_label_classification")
     clips = ClipTable([{"clip_id": str(n), "group": str(n)} for n in range(6)], np.ones((6, 1), dtype=np.float32))
     probabilities = out_of_fold(np.eye(6, dtype=np.float32), np.arange(6), clips, labels)
-    with pytest.raises(InputError, match=r"1 class.*two groups or more; expected two"):
+    with pytest.raises(InputError, match=r"1 class.*two groups or more; expected at least two"):
         _errors_of_one_label(clips, probabilities, labels)
 
 

@@ -273,9 +273,7 @@ def test_a_container_of_another_column_or_kind(corpus, in_parquet, tmp_path):
     with pytest.raises(InputError, match="has no column 'sound' of sound; its columns are number, audio"):
         build_of(other, tmp_path / "features")
     strange = [dataclasses.replace(clip, path=str(corpus / "low_001.wav")) for clip in in_parquet]
-    with pytest.raises(
-        InputError, match=r"low_001.wav has no rows: expected a name that ends in \.parquet, \.arrow"
-    ):
+    with pytest.raises(InputError, match=r"low_001.wav has no rows: expected a name that ends in \.parquet, \.arrow"):
         build_of(strange, tmp_path / "strange")
 
 

@@ -76,7 +76,7 @@ def calibrate_model(
             clips that no scaling can be fitted on.
     """
     if (Path(name) / "model.skops").is_file():
-        raise InputError(f"{name} is a classical model, which was calibrated in training: give a network")
+        raise InputError(f"{name} is a classical model, which was already calibrated in training: give a network")
     predictor = Predictor.load(name, token=token, revision=revision, device="cpu")
     has_adapter = (Path(name) / ADAPTER / ADAPTER_WEIGHTS).is_file()
     folder = check_calibration(predictor, kind, folder)
@@ -176,8 +176,8 @@ def _scale(predictor: Predictor, scaling: Scaling) -> None:
     found = predictor.logits(inputs)
     if not np.allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE):
         raise InputError(
-            f"{predictor.name} is a {type(predictor.model).__name__} that does not answer by its head alone, so that "
-            "no calibration can be saved with it"
+            f"{predictor.name} is a {type(predictor.model).__name__} whose output is not that of its head, so no "
+            "calibration can be saved with it"
         )
 
 
@@ -247,7 +247,7 @@ def _save_adapter(predictor: Predictor, source: Path, folder: Path) -> None:
         if is_of_head(name) and f"{OF_PEFT}{name}" in tensors:
             tensors[f"{OF_PEFT}{name}"] = weights.contiguous()
         elif is_of_head(name):
-            raise InputError(f"The adapter in {source} does not hold {name} of the head: remove it, and try again")
+            raise InputError(f"The adapter in {source} does not hold {name} of the head: remove it and try again")
     folder.mkdir()
     write_atomically(folder / ADAPTER_WEIGHTS, save(tensors, metadata={"format": "pt"}))
     for name in ("adapter_config.json", "README.md"):

@@ -107,7 +107,7 @@ def checked_probabilities(
             f"[clips, {len(labels)} classes]"
         )
     if not ((probabilities >= 0) & (probabilities <= 1 + 1e-9)).all():
-        raise InputError("Found numbers outside of 0 to 1 where probabilities are expected: give those, not logits")
+        raise InputError("Found values outside of 0 to 1: give probabilities, not logits")
     return probabilities, targets
 
 

@@ -53,10 +53,12 @@ def write_card(place: str | Path, report: Mapping[str, Any], model: str, *, toke
         _rewrite(folder, report, model, folder.resolve().name)
         return str(folder / CARD)
     if not is_repo_id(str(place)):
-        raise InputError(f"{place} is neither a folder nor the name of a model on the Hub, so it has no card to write")
+        raise InputError(f"{place} is neither a folder nor the name of a model on the Hub, so it has no card")
     repo = HubRepo(str(place), "model", token)
     if repo.is_private() is None:
-        raise InputError(f"The Hub has no model {repo.repo_id} that this token may read: check its name, or push it")
+        raise InputError(
+            f"There is no model {repo.repo_id} on the Hub that this token may read: check its name, or push it"
+        )
     with tempfile.TemporaryDirectory() as taken:
         repo.download(CARD, Path(taken), MAX_CARD_BYTES)
         if _rewrite(Path(taken), report, model, repo.repo_id.split("/")[-1]):
@@ -141,7 +143,7 @@ def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
             )
         )
     if not results:
-        raise InputError(f"The report has no metric of {model} that a card can show: its data have no known labels")
+        raise InputError(f"The report has no metric of {model} for a card: its data have no known labels")
     return eval_results_to_model_index(model, results)[0]["results"]
 
 

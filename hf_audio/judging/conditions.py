@@ -39,7 +39,7 @@ def conditions_of(asked: Sequence[str], around: Around) -> tuple[list[Condition]
         for strength in _strengths(name, given) if has_strengths else found.strengths:
             why = found.idle(strength, around)
             if why and given:
-                raise InputError(f"{name}={strength:g} cannot act here: {why}")
+                raise InputError(f"{name}={strength:g} would have no effect here: {why}")
             if why:
                 left_out[f"{name} {strength:g} {found.unit}".strip()] = why
             else:

@@ -48,7 +48,7 @@ def by_duration(
     """
     check_draws(num_draws, confidence)
     if list(edges_s) != sorted(set(edges_s)) or not edges_s:
-        raise InputError(f"Found the durations {list(edges_s)}, expected seconds that ascend: {list(EDGES_S)}")
+        raise InputError(f"Found the durations {list(edges_s)}, expected ascending seconds: {list(EDGES_S)}")
     durations_s = _durations_s(judged)
     place = np.searchsorted(np.array(edges_s), durations_s + ROUNDING_S, side="right")
     found = []

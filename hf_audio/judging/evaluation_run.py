@@ -165,8 +165,8 @@ def _known_of_training(
         overlaps |= bool(found.refusal)
     if allow and not overlaps:
         raise InputError(
-            "--allow_training_data would do nothing here: nothing says that a model was trained on these clips; leave "
-            "it out"
+            "--allow_training_data would do nothing here: no model is known to have been trained on these clips; "
+            "leave it out"
         )
     return known
 

@@ -130,7 +130,7 @@ def drawn_by(groups: np.ndarray) -> str:
 def check_draws(num_draws: int, confidence: float) -> None:
     """Raises InputError where so many draws have no such quantiles."""
     if not 0.5 <= confidence < 1:
-        raise InputError(f"A confidence lies from 0.5 to below 1 (0.95 is usual), found {confidence}")
+        raise InputError(f"A confidence must be at least 0.5 and below 1 (0.95 is usual), found {confidence}")
     fewest = int(np.ceil(4 / (1 - confidence)))
     if num_draws < fewest:
         raise InputError(

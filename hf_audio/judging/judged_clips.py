@@ -45,8 +45,8 @@ class JudgedClips:
         if not finite.all():
             clip_id = self.clips["clip_id"][int(self.clip_of_window[int(np.argmin(finite))])].as_py()
             raise InputError(
-                f"{self.name} has no finite answer to {int((~finite).sum()):,} of {len(finite):,} windows, the first "
-                f"in {clip_id}: its training has diverged, or it cannot be computed in this precision"
+                f"{self.name} has no finite scores for {int((~finite).sum()):,} of {len(finite):,} windows, the first "
+                f"in {clip_id}: its training has diverged, or its precision is too low"
             )
 
     def __len__(self) -> int:

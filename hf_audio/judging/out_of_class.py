@@ -63,7 +63,7 @@ def known_against_unknown(
                 "clip"
             )
         if not np.isfinite(one).all():
-            raise InputError(f"The model's answers to {name} sounds are not finite: they cannot be compared")
+            raise InputError(f"The model's scores for {name} sounds are not finite and cannot be compared")
     scored = knownness if are_logits else _of_probabilities
     of_known, of_unknown = scored(known, labels), scored(unknown, labels)
     return {

@@ -126,7 +126,7 @@ def _check(
             f"{len(labels)} classes"
         )
     if not np.isfinite(probabilities).all():
-        raise InputError("The model's scores are not finite: its training has diverged, and nothing can be compared")
+        raise InputError("The model's scores are not finite and cannot be compared: its training has diverged")
     if groups.dtype.kind not in "iu" or groups.min() < 0:
         raise InputError(f"Groups are numbers from 0 on, found {groups.dtype} from {groups.min()} on")
 

@@ -102,7 +102,7 @@ def robustness(
     check_draws(num_draws, confidence)
     labels = labels or predictor.labels
     if of_logits is None and labels != predictor.labels:
-        raise InputError(f"{predictor.name} has other classes than the recordings: say which of them are which")
+        raise InputError(f"{predictor.name} has other classes than the recordings: give a mapping of the classes")
     if thresholds is None:
         thresholds = np.full(len(labels), predictor.decision_threshold)
     around = Around(predictor.sample_rate, predictor.is_stereo, background)
@@ -196,7 +196,7 @@ class _Heard:
     def table(self, thresholds: np.ndarray, num_draws: int, confidence: float) -> dict[str, Any]:
         """See `robustness`."""
         if not self.clip_ids:
-            raise InputError("There are no recordings to judge robustness by: give a split that has some")
+            raise InputError("There are no recordings to measure robustness on: give a split that has some")
         targets = np.stack(self.targets)
         groups = pa.array(self.groups).dictionary_encode().indices.to_numpy().astype(np.int64)
         names = main_metrics(self.labels.problem_type)

@@ -78,7 +78,7 @@ def require_sureness(risk: float | None, coverage: float | None) -> None:
     asked = [one for one in (risk, coverage) if one is not None]
     if len(asked) != 1 or not 0 <= asked[0] <= 1 or coverage == 0:
         raise InputError(
-            f"Answering only when sure needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
+            f"Selective prediction needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
             f"coverage {coverage}: give one of them"
         )
 
@@ -108,7 +108,7 @@ def choose_sureness(
     require_sureness(risk, coverage)
     confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
     if not len(losses):
-        raise InputError("No validation clip has a known label: there is nothing to choose a confidence by")
+        raise InputError("No validation clip has a known label, so there is nothing to choose a confidence on")
     coverages, risks, thresholds = _curve(confidence, losses)
     if risk is not None:
         fits = np.flatnonzero(risks <= risk + 1e-12)

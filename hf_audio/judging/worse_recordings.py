@@ -55,8 +55,8 @@ def robustness_of(
     """
     if data.features is not None:
         raise InputError(
-            f"{data.name} holds features, and worse recordings are made of recordings: leave out --robustness, or "
-            "evaluate on the recordings"
+            f"{data.name} holds features, and only recordings can be degraded: leave out --robustness, or evaluate "
+            "on the recordings"
         )
     judged = scored.judged.of_split(data.split)
     clips = data.evaluated

@@ -140,7 +140,7 @@ def out_of_fold(
     num_folds = min(NUM_FOLDS, len(np.unique(groups)))
     if num_folds < 2:
         raise InputError(
-            "All clips are of one group, so there is no other to judge them by: give groups, or --hold_out clips"
+            "All clips are in one group, so there are no other groups to train on: give groups, or --hold_out clips"
         )
     window_targets = clips.targets[clip_of_window]
     logits = np.zeros(window_targets.shape)
@@ -187,9 +187,7 @@ def _errors_of_one_label(
     judged = ~np.isnan(own)
     classes = np.unique(given[judged])  # cleanlab wants every class among the labels
     if len(classes) < 2:
-        raise InputError(
-            f"{len(classes)} class(es) have clips in two groups or more; expected two, or there is nothing to compare"
-        )
+        raise InputError(f"{len(classes)} class(es) have clips in two groups or more; expected at least two")
     found = np.nan_to_num(probabilities[np.ix_(judged, classes)])
     found = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-12)
     flagged = _flagged(np.searchsorted(classes, given[judged]), found)

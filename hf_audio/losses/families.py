@@ -104,8 +104,8 @@ def _check(families: Families, labels: LabelSpace, source: str) -> None:
             raise InputError(f"{source} has the class {name!r} in {found}: put each class into exactly one")
     if not 1 < len(families) < len(labels):
         raise InputError(
-            f"{source} makes {len(families)} families of {len(labels)} classes, which changes nothing: give two or "
-            "more, at least one of them with several classes"
+            f"{source} makes {len(families)} families of {len(labels)} classes, which has no effect: give two or "
+            "more families, at least one of them with several classes"
         )
 
 

@@ -179,7 +179,9 @@ class InPlace(Results):
         return found
 
     def _damaged(self, reason: str) -> InputError:
-        return InputError(f"{self.partial} is not what hf-audio noted ({reason}): remove it, and all is done again")
+        return InputError(
+            f"{self.partial} is not a list of finished recordings ({reason}): remove it to process all recordings again"
+        )
 
     def _is_there(self, number: int) -> bool:
         return True
@@ -262,8 +264,8 @@ class InFolder(InPlace):
             other = seen.setdefault(one.name, one.path)
             if other != one.path:
                 raise InputError(
-                    f"{other} and {one.path} would both be {one.name}{self.form.suffix} in {self.output}: give the "
-                    "folder above them in place of the two"
+                    f"{other} and {one.path} would both be written to {one.name}{self.form.suffix} in {self.output}: "
+                    "give their parent folder instead"
                 )
 
 

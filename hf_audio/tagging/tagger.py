@@ -269,7 +269,7 @@ def joined(inputs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def check_answer(values: np.ndarray) -> None:
     """Raises AudioError where what a model says of a sound is not finite, for no score can be made of it."""
     if not np.isfinite(values).all():
-        raise AudioError("the model's answers are not finite, as of samples far outside of [-1, 1]")
+        raise AudioError("the model's answers are not finite, perhaps because samples are far outside of [-1, 1]")
 
 
 def unreadable(recording: Recording, error: AudioError) -> InputError:
