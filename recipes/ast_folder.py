@@ -8,7 +8,7 @@
 
 DIR holds class folders (DIR/violin/a.wav), optionally below train, validation and test, or a CSV with the columns path
 and label (or labels: "violin;piano") and optionally group, split, start_s and end_s. Give groups: clips cut from one
-recording must not be in both train and test, or every score is inflated.
+recording must not be in both train and test, or every score is too good.
 """
 
 import hf_audio

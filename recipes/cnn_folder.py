@@ -7,7 +7,7 @@
 
 DIR holds class folders (DIR/violin/a.wav), optionally below train, validation and test, or a CSV with the columns path
 and label (or labels: "violin;piano") and optionally group, split, start_s and end_s. Give groups: clips cut from one
-recording must not be in both train and test, or every score is inflated.
+recording must not be in both train and test, or every score is too good.
 
 Few recordings are better trained on than held back: there is no validation split, and all epochs are trained. With
 many, or to watch for overfitting: --validation_fraction 0.15 --early_stopping_patience 10. With the Hub at hand a

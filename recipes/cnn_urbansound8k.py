@@ -5,7 +5,7 @@
     accelerate launch recipes/cnn_urbansound8k.py --demo
 
 The published figures are means over the ten folds: run all of them. Excerpts of one recording are never in two folds;
-shuffled again they would be, which inflates the scores.
+shuffled anew they would be, and the scores far too good.
 """
 
 import hf_audio

@@ -42,7 +42,7 @@ BETTER = {
 }
 
 
-# Of the package, its recipes and scripts: docstrings, comments, messages and cards.
+# Of the package and its scripts: docstrings, comments, messages and cards.
 BETTER_IN_CODE = {
     r"\blearnt\b": "learned",
     r"\b[Aa]new\b": "again, rebuild, redraw",
@@ -52,14 +52,13 @@ BETTER_IN_CODE = {
     r"\b[Ww]hoever\b": "anyone who, those who",
     r"\bis there already\b": "already exists",
     r"\bin the midst\b": "within",
-    r"\b(and|or) the like\b": "and similar",
     r"\b(hang|hangs|hung) on\b": "depend on",
     r"\b[Tt]oo good\b": "inflated, optimistic",
     r"\bclips? carr(y|ies)\b": "clips have",
     r"\bso many (s|Hz|samples)\b": "this many",
     r"\bpartial here\b": "this copy is partial",
 }
-IN_CODE = [path for path in TEXTS if path.relative_to(ROOT).parts[0] in ("hf_audio", "recipes", "scripts")]
+IN_CODE = [path for path in TEXTS if path.relative_to(ROOT).parts[0] in ("hf_audio", "scripts")]
 TEXT_OF = {path: path.read_text(encoding="utf-8") for path in TEXTS}
 
 
