@@ -23,6 +23,7 @@ test: lint  ## check the style, then run all tests
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell hf_audio recipes scripts docs spaces *.md
 
 docs: $(VENV)/installed  ## build the site of docs/ into site/; a broken link or any other warning is an error
 	$(VENV)/bin/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs site

@@ -1,4 +1,4 @@
-"""Two baselines that every report carries beside the model, so that its score can be judged.
+"""Two baselines that every report compares the model with.
 
 The class prior says what the class frequencies are worth; a linear model on mean and standard deviation of the features
 says what is left for a network to gain.

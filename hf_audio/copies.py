@@ -1,4 +1,4 @@
-"""Windows, or whole recordings, that hold the same sound, found without comparing every one with every other.
+"""Windows or recordings with the same sound, found without comparing every pair.
 
 Of each window a sketch is kept: its log-mel image in 16 bands and 50 frames a second, less each band's mean over the
 quarter of a second around and less each frame's mean. Level, equalization and steady sound are gone; what is left is
@@ -28,7 +28,7 @@ TABLES_OF_VECTORS = 32
 NEXT_IN_BUCKET = 16  # each window is paired with at most so many that share a code: silence shares its with thousands
 SLACK_FRAMES = 2
 # Thresholds stay between: different sounds of one class are a little more alike than those of two, which a threshold is
-# learnt from; and a copy that went through a codec does not reach 1
+# learned from; and a copy that went through a codec does not reach 1
 MIN_SIMILAR, MAX_SIMILAR = 0.6, 0.97
 AT_A_TIME = 256
 

@@ -1,4 +1,4 @@
-"""The machine and its installation: cores, and checks that would otherwise end in a stack trace far from the cause."""
+"""The machine and its installation: number of cores, and checks that replace obscure stack traces."""
 
 from __future__ import annotations
 

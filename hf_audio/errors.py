@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read, and how a program ends on it."""
+"""The one exception whose message is for users, and how a program ends on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InputError(ValueError):
     """What the user gave cannot be used. The message is one sentence: what was found, what was expected, what to try.
 
     Recipes and scripts print it alone, without a stack trace, and exit with code 2. Names of files and classes that it
-    quotes may be a stranger's, so what would move a terminal's cursor or hide a part of it is escaped.
+    quotes may be untrusted, so what would move a terminal's cursor or hide a part of it is escaped.
     """
 
     def __init__(self, message: str) -> None:

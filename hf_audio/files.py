@@ -1,6 +1,6 @@
-"""Files in and out: small ones are read only when they are what they should be, all are written whole or not at all.
+"""Reading and writing files: small ones are checked when they are read, all are written atomically.
 
-What lies in a folder may be a stranger's, or not what its name says: a pipe that never ends, a table of a terabyte, a
+What lies in a folder may be untrusted, or not what its name says: a pipe that never ends, a table of a terabyte, a
 link to somewhere else. So whatever is read as a whole is first found to be a regular file of a limited size.
 """
 
@@ -108,7 +108,7 @@ def read_json(
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not JSON as it should be: {one_line(error)}") from error
+        raise InputError(f"{path} is not valid JSON: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object {{...}} and holds a {type(content).__name__}")
     return content
@@ -132,7 +132,7 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
     Args:
         text: YAML.
         name: of where it stands, for complaints.
-        once: refuse a name that stands twice, of which YAML takes the last; strangers' cards may have such.
+        once: refuse a name that stands twice, of which YAML takes the last; untrusted cards may have such.
 
     Raises:
         InputError: it is not YAML, has an alias, is nested deep, or is not a mapping.
@@ -170,7 +170,7 @@ def parse_yaml(text: str, name: str | Path, *, once: bool = False) -> dict[str, 
     except yaml.YAMLError as error:
         raise InputError(f"{name} cannot be used: {error}") from None
     except ValueError:
-        raise InputError(f"{name} has a date or number that is none: put it into quotes") from None
+        raise InputError(f"{name} has an invalid date or number: put it in quotation marks") from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"a {type(content).__name__}"
         raise InputError(f"{name} must hold lines of `name: value` and holds {found}")
@@ -181,18 +181,18 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
     """A regular file to write to, opened without waiting as a pipe would, and never through a link.
 
     Args:
-        mode: binary, as of `open`: "xb" for a new file, "ab" to go on, "r+b" to read and mend.
+        mode: binary, as of `open`: "xb" for a new file, "ab" to go on, "r+b" to read and fix.
 
     Raises:
         InputError: there is something else of its name.
-        OSError: it is there already ("xb"), or cannot be opened.
+        OSError: it already exists ("xb"), or cannot be opened.
     """
     extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
         file = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InputError(f"{path} is a link, through which nothing is written: remove it") from error
+            raise InputError(f"{path} is a link, and files are not written through links: remove it") from error
         if error.errno not in (errno.EISDIR, errno.ENXIO):  # what writing to a pipe without a reader is answered
             raise
     else:
@@ -218,7 +218,7 @@ def atomic_file(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
         OSError: of the file system; nothing is left behind under either name.
     """
     temporary = (scratch or path.parent) / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
-    file = open(temporary, "xb")  # noqa: SIM115 - what somebody else has put there is not removed below
+    file = open(temporary, "xb")  # noqa: SIM115 - what someone else has put there is not removed below
     try:
         with file:
             yield file

@@ -1,4 +1,4 @@
-"""How work that is there already is known again: by what decided it, written down before it began.
+"""How finished work is recognized: by what decided it, written down before it began.
 
 A result says nothing of the settings, recordings and weights that it came from, so that none is taken for finished work
 because of its name alone. What decides is an object of named facts, small enough to compare: long ones are a `digest`.
@@ -33,7 +33,7 @@ def claim(path: Path, what: str, decides: Mapping[str, Any], otherwise: str) -> 
     Args:
         path: the file of facts; its folder is there.
         what: lies there, as the message calls it: "the run of fold 1".
-        decides: everything that the result hangs on, by names that people know.
+        decides: everything that the result depends on, by names that people know.
         otherwise: what to do where it is not the same.
 
     Raises:
@@ -89,7 +89,7 @@ def digest_of_files(paths: Iterable[str | Path]) -> str:
 def digest_of_folder(folder: Path) -> str:
     """Of what a model or a feature dataset consists of, wherever it lies and whenever it was written.
 
-    Weights and settings count by their content: a run that is taken up again writes the same ones anew. Of shards,
+    Weights and settings count by their content: a run that is taken up again writes the same ones again. Of shards,
     which a manifest describes, the size has to do.
     """
     names = [path.relative_to(folder) for path in folder.rglob("*") if OF_A_MODEL.fullmatch(path.name)]

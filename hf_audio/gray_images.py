@@ -65,7 +65,7 @@ def read_pixels(image: bytes | Images.Image | dict[str, Any]) -> np.ndarray:
         if image.mode == "L":
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Images.DecompressionBombError) as error:
-        raise InputError(f"A window's image is damaged ({one_line(error)}): download or build it again") from error
+        raise InputError(f"The image of a window is damaged ({one_line(error)}): download or build it again") from error
     raise InputError(f"A window's image has Pillow's mode {image.mode}, expected gray of 8 bits: build it again")
 
 

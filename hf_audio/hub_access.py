@@ -1,4 +1,4 @@
-"""The way to the Hub: patient where a connection breaks, and in one sentence where the Hub refuses."""
+"""Access to the Hub: retries when a connection breaks, and one sentence when the Hub refuses."""
 
 from __future__ import annotations
 
@@ -54,21 +54,22 @@ def hub_errors_in_words(repo_id: str, revision: str | None, lacking: str = "lack
         raise InputError(f"Access to {repo_id} must be requested on its Hub page before it can be read") from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"The Hub has no dataset {repo_id} that this token may read; check the name, and for a private dataset "
+            f"There is no dataset {repo_id} on the Hub that this token may read; check the name, and for a private "
+            "dataset "
             "the token (HF_TOKEN, --hub_token or `hf auth login`)"
         ) from error
     except RevisionNotFoundError as error:
         raise InputError(f"Dataset {repo_id} has no revision {revision}; leave it out for the newest") from error
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"{repo_id} is no folder here, not in the Hub's cache, and the Hub cannot be reached; check the name or "
+            f"{repo_id} is not a folder here, not in the Hub's cache, and the Hub cannot be reached; check the name or "
             "the connection"
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"Dataset {repo_id} on the Hub {lacking}") from error
     except OfflineModeIsEnabled as error:
         raise InputError(
-            f"HF_HUB_OFFLINE is set and {repo_id} is no folder here; unset it, or download the dataset and give its "
+            f"HF_HUB_OFFLINE is set and {repo_id} is not a folder here; unset it, or download the dataset and give its "
             "folder"
         ) from error
     except httpx2.TransportError as error:

@@ -1,4 +1,4 @@
-"""The names that the Hub has for licenses: it refuses a card with any other, once a model is trained and pushed."""
+"""The license identifiers of the Hub, which refuses a card with any other one."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ def model_license(license: str) -> str:
         return slug
     near = nearest_name(slug, HUB_LICENSES)
     hint = f"did you mean {near!r}?" if near else "give its identifier, e.g. apache-2.0, cc-by-4.0 or mit, or other"
-    raise InputError(f"--license {license!r} is no license that the Hub knows: {hint}")
+    raise InputError(f"--license {license!r} is not a license that the Hub knows: {hint}")

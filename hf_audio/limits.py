@@ -1,4 +1,4 @@
-"""What a setting may be that a stranger wrote: its kind, and sizes that some sound could need."""
+"""Limits of untrusted settings: their types, and the sizes that real audio could need."""
 
 from __future__ import annotations
 

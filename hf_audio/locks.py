@@ -1,4 +1,4 @@
-"""One process at a time: who holds a lock is told to those who wait, and what cannot be taken is not waited for."""
+"""Locks between processes: waiting processes are told who holds the lock, and an unusable lock is an error."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Markdown in which strangers' words stay words.
+"""Markdown in which untrusted text stays text.
 
-Names of classes and corpora, citations and homepages come from whoever made a dataset. In a card or a table they are
+Names of classes and corpora, citations and homepages come from the authors of a dataset. In a card or a table they are
 one line of plain text, whatever they hold: no HTML, image, link, table, heading, code or metadata of theirs.
 """
 
@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from hf_audio.errors import printable
 
-# Letters that begin something in the midst of a line; an underscore inside a word does not.
+# Characters that begin markup within a line; an underscore inside a word does not.
 INLINE = re.compile(r"([\\`*\[\]<>|&~$]|(?<![^\W_])_|_(?![^\W_]))")
 # What makes of a line a heading, a list, a rule, or a heading of the line before
 AT_START = re.compile(r"^(?:(?=[#=])|(?=[-+](?:[\s-]|$)))")

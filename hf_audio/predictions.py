@@ -1,4 +1,4 @@
-"""What a Predictor gives, and what it takes for a sound."""
+"""The results of a Predictor, and the checks of a sound given to it."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def checked_sound(samples: np.ndarray, sample_rate: int) -> np.ndarray:
             f"{np.shape(samples)}: read it with soundfile.read(path, dtype='float32', always_2d=True)[0].T"
         )
     if isinstance(sample_rate, str | bool) or not 0 < sample_rate <= HIGHEST_RATE:
-        raise InputError(f"A sample rate is a number of Hz above 0, up to {HIGHEST_RATE:,}, found {sample_rate!r}")
+        raise InputError(f"A sample rate must be above 0 Hz and at most {HIGHEST_RATE:,}, found {sample_rate!r}")
     return sound.astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""What is this machine's and its user's alone, paths and tokens, and how what is published does without them."""
+"""Paths and tokens, which are private, and how they are kept out of everything that is published."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from huggingface_hub.utils import validate_repo_id
 from hf_audio.errors import TOKEN_LIKE, InputError
 from hf_audio.files import write_atomically
 
-# A path in the midst of a text, from its root, the home folder or a folder above: "cache=/home/me/x", "../mine/y"
+# A path within a text, from its root, the home folder or a folder above: "cache=/home/me/x", "../mine/y"
 PATH_IN_TEXT = re.compile(r"(?<![\w.])(?:~[\w.-]*|\.{1,2}|[A-Za-z]:)?[\\/][^\s'\",;]+")
-SHORTEST_TOKEN = 8  # what is shorter is no token, and would be found in every text
+SHORTEST_TOKEN = 8  # what is shorter is not a token, and would be found in every text
 
 _given_tokens: set[str] = set()
 
@@ -42,7 +42,7 @@ def public_name(name: str) -> str:
 
 
 def last_name(path: str) -> str:
-    """The last part of a path, of "." and the like too."""
+    """The last part of a path, also of "." and similar."""
     if "\\" in path:
         return PureWindowsPath(path).name
     return Path(os.path.abspath(os.path.expanduser(path))).name
@@ -68,7 +68,7 @@ def remember_token(token: str | None) -> None:
     """A token that was given to this process: from now on nothing that holds it is written for others or pushed.
 
     Raises:
-        InputError: it is no text, as where a file of settings holds something else.
+        InputError: it is not text, as where a file of settings holds something else.
     """
     if token is None:
         return
@@ -91,7 +91,8 @@ def require_no_token(content: bytes, name: str) -> None:
     known = (token for token in {*_given_tokens, get_token() or ""} if len(token) >= SHORTEST_TOKEN)
     if any(content.find(token.encode()) >= 0 for token in known) or re.search(TOKEN_LIKE.encode(), content):
         raise InputError(
-            f"{name} holds a Hugging Face token, which whoever reads it could use: take it out of the setting or file "
+            f"{name} holds a Hugging Face token, which anyone who reads it could use: take it out of the setting or "
+            "file "
             "that it comes from; a token that others may have seen is to be replaced by a new one on the Hub"
         )
 

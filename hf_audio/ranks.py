@@ -1,4 +1,4 @@
-"""Processes that wait for each other: as long as it takes, where one of them works for hours.
+"""Processes that wait for each other, even if one of them works for hours.
 
 A barrier of the process group that trains gives up after 10 minutes (GPUs) or 30 (CPUs), as it should between two steps
 of training. Downloading a corpus, reading a million headers, building, or publishing take longer in one process.

@@ -1,4 +1,4 @@
-"""A recipe's features: what --dataset is, features that are stored, features that are built."""
+"""The features of a recipe: what --dataset names, stored features, features to build."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def built_features(recipe: Recipe, publishes: bool) -> FeatureDataset:
             public_license=recipe.hub.public_license,
             token=recipe.token,
         )
-        show(f"Features: {url}")
+        show(f"Published features: {url}")
     return load_features(folder)
 
 

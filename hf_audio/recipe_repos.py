@@ -1,4 +1,4 @@
-"""Where on the Hub a recipe's features and model go, and what would forbid it, met before hours are spent."""
+"""The Hub repositories of a recipe's features and model, checked for problems before hours are spent."""
 
 from __future__ import annotations
 

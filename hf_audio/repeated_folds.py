@@ -1,4 +1,4 @@
-"""The folds that a recipe is run on in turn: those of the corpus, or drawn ones."""
+"""The folds that a recipe is run on: those of the corpus, or drawn ones."""
 
 from __future__ import annotations
 

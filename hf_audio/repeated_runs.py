@@ -1,4 +1,4 @@
-"""One recipe run several times by a script, each run once: what decided its report is written beside its folder."""
+"""A recipe run several times by a script: each run once, with what decided its report written next to its folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from hf_audio.preparation.sources import kinds_and_commits
 from hf_audio.training.argument_roles import BATCH_ARGUMENTS, DECISIVE_ARGUMENTS
 
 GROUPS = (*RECORDING_GROUPS, *NETWORK_GROUPS, "hub", "pretraining", "classical")
-# Settings that no score hangs on: where things lie, how fast they are made, who may see them
+# Settings that no score depends on: where things lie, how fast they are made, who may see them
 INDECISIVE = {"features_dir", "num_workers", "streaming", "hub_dataset_id", "public_license", "license"}
 MAX_NAME = 100
 READ_OF_LOG = 1 << 16  # bytes at its end, where it says why a run failed
@@ -100,14 +100,14 @@ class RepeatedRuns:
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
         facts, written = folder.with_name(f"{folder.name}.json"), folder / "report.json"
-        otherwise = f"give another --output_dir, or remove {folder} and {facts.name} to run it anew"
+        otherwise = f"give another --output_dir, or remove {folder} and {facts.name} to run it again"
         if written.exists() and not facts.exists():
             raise InputError(f"{written} is there and nothing says what it is a report of; {otherwise}")
         claim(facts, f"{folder} holds another run, which", self.decides(flags), otherwise)
         return written
 
     def decides(self, flags: Sequence[str]) -> dict[str, Any]:
-        """Everything that the scores of a run hang on, as facts to compare."""
+        """Everything that the scores of a run depend on, as facts to compare."""
         settings = self.parsed(flags)
         pseudo = settings.data.pseudo_labels and _recordings_of(settings)
         processes = "one" if self.config_file is None else _hash(self.config_file)
@@ -157,7 +157,7 @@ class RepeatedRuns:
         command = self.command(folder, flags)
         if not self.logs:
             if subprocess.run(command, check=False).returncode:
-                raise InputError(f"{what} failed, see above; finished runs are kept, the same command goes on")
+                raise InputError(f"{what} failed, see above; finished runs are kept, the same command resumes")
             return
         log = folder.with_name(f"{folder.name}.log")
         log.unlink(missing_ok=True)

@@ -172,7 +172,8 @@ class SoundPredictor:
         classifier = getattr(self.model, "classifier", None)
         if not isinstance(classifier, torch.nn.Module):
             raise InputError(
-                f"{self.name} is a {type(self.model).__name__}, which has no `classifier` to take embeddings before"
+                f"{self.name} is a {type(self.model).__name__}, which has no `classifier` whose input could be the "
+                "embedding"
             )
         given: list[Tensor] = []
         own_thread = threading.get_ident()

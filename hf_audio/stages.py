@@ -41,6 +41,7 @@ from hf_audio.recipe_features import built_features, settle_source, stored_featu
 from hf_audio.recipe_model import require_makeable_model, require_possible_model
 from hf_audio.recipe_repos import check_publishing, dataset_id_of, repo_of
 from hf_audio.run_config import WrittenConfig, write_run_config
+from hf_audio.stage_lines import features_line, model_line, training_line
 from hf_audio.starter import end_with_standard_input
 from hf_audio.terminal import show
 
@@ -82,6 +83,7 @@ def prepare_features(recipe: Recipe) -> FeatureDataset:
     features = as_asked(features, recipe.features)
     features = share_of_training(features, recipe.split.train_fraction, recipe.split.split_seed)
     features = with_extractor_of(recipe.model.model, features, recipe.token)
+    _say(features_line(features))
     if recipe.run.trial:  # what cannot be looked at cannot be chosen by
         seen = {name: split for name, split in features.splits.items() if name != "test"}
         return dataclasses.replace(features, splits=seen)
@@ -93,7 +95,7 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
     from hf_audio.models import build_model
 
     settings = recipe.model
-    return build_model(
+    model = build_model(
         settings.model,
         features,
         options=settings.options,
@@ -105,10 +107,12 @@ def prepare_model(recipe: Recipe, features: FeatureDataset) -> PreTrainedModel:
         token=recipe.token,
         seed=recipe.training.seed,
     )
+    _say(model_line(model))
+    return model
 
 
 def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset) -> AudioTrainer:
-    """Trains, or goes on where an interrupted run stopped; the best model is then in the run folder."""
+    """Trains, or resumes an interrupted run; afterwards the best model is in the run folder."""
     from hf_audio.training import Classification, PatchDropout
     from hf_audio.training.teachers import distillation_for
 
@@ -133,10 +137,10 @@ def _augmentation(recipe: Recipe, features: FeatureDataset) -> Compose | BeforeF
 
 
 def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
-    """Trains the encoder of `--model` without looking at labels; it is then in the run folder, to be fine-tuned.
+    """Pretrains the encoder of `--model` without labels; afterwards it is in the run folder, ready for fine-tuning.
 
     Raises:
-        InputError: a model that is no spectrogram transformer or whose patches overlap, or augmentation.
+        InputError: the model is not a spectrogram transformer, its patches overlap, or augmentation is set.
     """
     from hf_audio.augment import augmentation_for
     from hf_audio.models.spectrogram_pretraining import pretraining_model
@@ -144,7 +148,7 @@ def pretrain_model(recipe: Recipe, features: FeatureDataset) -> AudioTrainer:
 
     settings = recipe.pretraining or PretrainingConfig()
     if augmentation_for(recipe.augment, features.extractor) is not None:
-        raise InputError("Pretraining hides or shuffles patches itself: leave out masks and mixup")
+        raise InputError("Pretraining masks or shuffles patches itself: leave out masks and mixup")
     model = pretraining_model(prepare_model(recipe, features), **vars(settings), seed=recipe.training.seed)
     return _trained(recipe, model, Pretraining(features))
 
@@ -166,6 +170,7 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
         trainer.add_callback(TrackedPictures(trainer))
     if recipe.run.trial:
         trainer.add_callback(TrialScores(recipe.run_folder))
+    _say(training_line(trainer))
     trainer.add_callback(WrittenConfig(recipe))
     trainer.train_resumable()
     write_run_config(recipe)  # of a run that was finished before, which is not trained again
@@ -173,12 +178,12 @@ def _trained(recipe: Recipe, model: PreTrainedModel, objective: Objective) -> Au
 
 
 def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifiers:
-    """Trains an SVM or boosting, with `--network` on that network's embeddings too; it is then in the run folder.
+    """Trains an SVM or gradient boosting, with `--network` also on the embeddings of that network.
 
-    One process trains, the others load what it saved.
+    One process trains, the others load what it saved into the run folder.
 
     Raises:
-        InputError: features that are not classical, a network whose windows are others, or skops is missing.
+        InputError: features that are not classical, a network with other windows, or skops is not installed.
     """
     from hf_audio.classical_models import train_pipeline
     from hf_audio.classical_models.run_folder import claim_folder, load_run, require_skops, save_run
@@ -207,9 +212,9 @@ def train_classical(recipe: Recipe, features: FeatureDataset) -> TrainedClassifi
 
 
 def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
-    """Scores validation and test by clip beside two baselines; report.json and plots/ go to the run folder.
+    """Scores validation and test per clip, with two baselines; report.json and plots/ go to the run folder.
 
-    Of a trial of a search validation alone is scored, and nothing else is looked at.
+    For a trial of a search, only the validation split is scored.
     """
     from hf_audio.analysis.evaluation import evaluate_model
     from hf_audio.analysis.trial_report import evaluate_trial
@@ -234,7 +239,7 @@ def evaluate_run(recipe: Recipe, trained: Trained) -> Report | dict[str, Any]:
 
 
 def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> None:
-    """Writes the model card beside the model; with `--push_to_hub` pushes the run folder, but for its checkpoints."""
+    """Writes the model card into the run folder; with `--push_to_hub` pushes that folder without its checkpoints."""
     from hf_audio.publishing.model_card import write_model_card
 
     if not process_state().is_main_process or recipe.run.trial:
@@ -243,17 +248,17 @@ def publish_run(recipe: Recipe, trained: Trained, report: dict[str, Any]) -> Non
     write_model_card(folder, report, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=license)
     if model_id is None:
         how = (
-            f'hf_audio.push_model("{folder}", "USER/NAME")'
+            f'call hf_audio.push_model("{folder}", "USER/NAME")'
             if recipe.made_in_python
-            else "The same command with --push_to_hub"
+            else "add --push_to_hub to the same command"
         )
-        show(f"Model, report and card: {folder}. {how} publishes them.")
+        show(f"Model, report and card are in {folder}. To publish them, {how}.")
     else:
         _push(recipe, model_id)
 
 
 def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
-    """Writes the card beside the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
+    """Writes the card of the pretrained encoder; with `--push_to_hub` pushes the run folder as publish_run does."""
     from hf_audio.publishing.pretraining_card import write_pretraining_card
 
     if not process_state().is_main_process:
@@ -261,16 +266,22 @@ def publish_pretrained(recipe: Recipe, trainer: AudioTrainer) -> None:
     folder, model_id, license = recipe.run_folder, _published_id(recipe), recipe.hub.license
     write_pretraining_card(folder, trainer, repo_id=model_id, dataset_id=dataset_id_of(recipe), license=license)
     if model_id is None:
-        show(f"Pretrained encoder and card: {folder}. Fine-tune it with --model {folder}")
+        show(f"The pretrained encoder and its card are in {folder}. To fine-tune it, use --model {folder}")
     else:
         _push(recipe, model_id)
 
 
+def _say(line: str) -> None:
+    """Prints what a stage decided, once however many processes there are."""
+    if process_state().is_main_process:
+        show(line)
+
+
 def _published_id(recipe: Recipe) -> str | None:
-    """The Hub name that the model is going to have; None where nothing is published."""
+    """The name that the model will have on the Hub; None if it is not published."""
     return repo_of(recipe, "model").repo_id if recipe.push_to_hub else None
 
 
 def _push(recipe: Recipe, model_id: str) -> None:
     url = push_model(recipe.run_folder, model_id, private=recipe.training.hub_private_repo, token=recipe.token)
-    show(f"Model: {url}")
+    show(f"Published model: {url}")

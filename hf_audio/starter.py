@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it, however that ends."""
+"""A process that ends when the process that started it ends, for whatever reason."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import BinaryIO
 def end_with_standard_input() -> None:
     """Ends this process, and those that it started, once its standard input is closed.
 
-    Whoever starts it holds the other end of a pipe, which the system closes with it, also after SIGKILL: what is left
-    would compute for nobody, and write where the next one does.
+    The starting process holds the other end of a pipe, which the system closes with it, also after SIGKILL: otherwise
+    this process would compute for nobody, and write where the next one does.
     """
     threading.Thread(target=_wait_and_end, args=(sys.stdin.buffer,), daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""What a model said of each clip and each window of a run, as Parquet beside its report: exact, and read by anything.
+"""The scores of each clip and window of a run, as Parquet files next to its report.
 
     RUN/scores/clips.parquet      clip_id, group, split, num_windows, labels, unknown, decided, "about: FACT" ...,
                                   "logit: CLASS" ...
@@ -155,7 +155,7 @@ def write_logits(folder: Path, windows: Mapping[str, WindowEmbeddings], labels: 
 
 
 def read_logits(path: Path, name: str) -> StoredLogits:
-    """The windows of a file that `write_logits`, or `write_scores`, has written; it may be a stranger's.
+    """The windows of a file that `write_logits`, or `write_scores`, has written; it may be untrusted.
 
     Args:
         name: of what holds the file, for messages.
@@ -170,7 +170,7 @@ def read_logits(path: Path, name: str) -> StoredLogits:
 
 
 def read_scores(path: str | Path) -> StoredScores:
-    """The clips of a run; its file may be a stranger's.
+    """The clips of a run; its file may be untrusted.
 
     Args:
         path: clips.parquet, or the run folder.

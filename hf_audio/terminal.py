@@ -1,6 +1,6 @@
-"""What reaches a terminal or a log: names of strangers' files and classes cannot move its cursor or forge a line.
+"""Output to terminals and logs: untrusted names of files and classes cannot move the cursor or forge a line.
 
-All of the package logs, prints and shows its progress through these three, so that no place can forget it.
+All logging, printing and progress bars of the package go through these three functions.
 """
 
 from __future__ import annotations

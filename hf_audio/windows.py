@@ -1,4 +1,4 @@
-"""The one rule by which clips are cut into windows, in frames or in samples, for training and for predicting."""
+"""The one rule for cutting clips into windows, in frames or samples, for training and prediction."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The three kinds of experiment that recipes are: their stages, one a line. A recipe is its values and one of these.
+"""The three kinds of experiments that recipes run, as a list of their stages. A recipe is its values and one of these.
 
-An error that the user can mend ends the program with one sentence and exit code 2.
+An error that the user can fix ends the program with one sentence and exit code 2.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
 
 Worth trying with runs that were fine-tuned from the same checkpoint, by other seeds or settings (Wortsman et al. 2022);
 the mean of networks that were trained from scratch by themselves is worth nothing. --greedy takes in only what does not
-make the mean worse on validation, whose scores are then too good; test tells. Models that differ in architecture,
-classes, windows or extractor are refused. Statistics of batch norms are measured anew on the training windows.
+make the mean worse on validation, whose scores are then inflated; those on test are not. Models that differ in
+architecture, classes, windows or extractor are refused. Statistics of batch norms are measured again on the training
+windows.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main() -> None:
     options = parse_options()
     folder = Path(options.output_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already and not empty: give another --output_dir")
+        raise InputError(f"{folder} already exists and is not empty: give another --output_dir")
 
     from hf_audio import evaluate_model, load_features
     from hf_audio.analysis.model_average import average_models

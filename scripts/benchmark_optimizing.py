@@ -81,7 +81,7 @@ def main() -> None:
         )
     renewals = [turn["none of them"][2] for turn in turns]
     if any(renewals):
-        print(f"ratio {statistics.median(renewals):5.2f} of an epoch: norms' statistics anew, per mean of --swa_epochs")
+        print(f"ratio {statistics.median(renewals):5.2f} of an epoch: norms measured again, per mean of --swa_epochs")
 
 
 def windows_of_noise(number: int) -> FeatureDataset:
@@ -98,7 +98,7 @@ def windows_of_noise(number: int) -> FeatureDataset:
 
 
 def timed(options: argparse.Namespace, features: FeatureDataset, way: dict) -> tuple[float, int, float]:
-    """Seconds of the timed steps, bytes that are kept beside the weights, and what measuring norms anew takes of an
+    """Seconds of the timed steps, bytes that are kept beside the weights, and what measuring norms again takes of an
     epoch, 0 where there are none."""
     clock = Clock(options.device == "cuda")
     with tempfile.TemporaryDirectory() as folder:

@@ -127,7 +127,7 @@ def ask(way: str, environment: dict[str, str], **settings: Any) -> dict[str, Any
 
 
 def ours(num_rated: int) -> dict[str, float]:
-    """An epoch begun, one gone on with at its half, and the rate from there on."""
+    """An epoch begun, one resumed at its half, and the rate from there on."""
     start = time.perf_counter()
     features = load_features(REPO, streaming=True)
     taken = {"open_s": time.perf_counter() - start}

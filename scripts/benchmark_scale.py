@@ -8,7 +8,7 @@
 
 Memory is what a process and its workers hold that is no file (anonymous pages, sampled ten times a second), at its
 peak: pages of mapped files, which the system takes back when it needs them, do not count. Linux only. One process and
-two take turns, on the larger corpus. Both corpora are links to a hundred files: every clip is decoded and built anew.
+two take turns, on the larger corpus. Both corpora are links to a hundred files: every clip is decoded and built again.
 
 Rates are seconds of sound that one core gets through in one second of its own time, from 44.1 kHz stereo files to
 finished shards, windows of 10 s; files of 30 s, of synthesized tones or of the recordings in --data_dir. From them
@@ -227,7 +227,7 @@ def read_one(corpus: Path, settings: dict) -> None:
 def measure_index(root: Path, num_rows: int, num_classes: int) -> None:
     """Seconds and peak memory of an index from its rows to the plan of a build; recordings are neither there nor read.
 
-    At the end it is written as that of a feature set, and read and checked as a stranger's is.
+    At the end it is written as that of a feature set, and read and checked as an untrusted one is.
     """
     (root / "index").mkdir()
     seconds, peak = watched("index", root / "index", {"num_rows": num_rows, "num_classes": num_classes})

@@ -228,7 +228,7 @@ def until_next(addresses: list[str], folder: Path) -> float:
             raise KeyboardInterrupt
         yield
 
-    # a row group is a piece; all of it is put back, for whoever else builds in this process
+    # a row group is a piece; all of it is put back, for other builds in this process
     with mock.patch.object(pieces, "PIECE_BYTES", 1):
         with mock.patch.object(pieces.PieceBuilder, "build", some), contextlib.suppress(KeyboardInterrupt):
             ours(addresses, folder, 1)

@@ -27,7 +27,7 @@ from hf_audio.terminal import show
 
 OBJECTIVES = ("masked", "shuffled")
 STARTS = {"scratch": "from scratch", "masked": "masked patches", "shuffled": "shuffled patches"}
-FINETUNE_LEARNING_RATES = (1e-3, 3e-4)  # what was learnt without labels is easily lost with the larger one
+FINETUNE_LEARNING_RATES = (1e-3, 3e-4)  # what was learned without labels is easily lost with the larger one
 EVALUATIONS = 10  # a run; at each epoch they would take longer than training on a few clips
 
 

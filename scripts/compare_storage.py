@@ -25,7 +25,7 @@ BATCH_SIZE = 64
 
 
 def exact_windows(features: FeatureDataset, recordings: Path, split: str) -> tuple[torch.Tensor, list[int]]:
-    """Normalized float32 windows `[windows, frames, bins]` of a split, computed anew, and the key of each clip."""
+    """Normalized float32 windows `[windows, frames, bins]` of a split, computed again, and the key of each clip."""
     extractor, fbank = features.extractor, KaldiFbank(num_mel_bins=features.extractor.num_mel_bins)
     hop_frames = round(features.manifest["hop_s"] * 100)
     windows, keys = [], []

@@ -7,7 +7,7 @@
     python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR -- --lora_rank 8     flags of the recipe
     python scripts/cross_validate.py recipes/cnn_folder.py --num_folds 5 -- --dataset USER/NAME     recordings there
 
-Settings that are chosen by the scores of test folds make these scores too good. With --inner 3 no test fold is looked
+Settings that are chosen by the scores of test folds inflate these scores. With --inner 3 no test fold is looked
 at: the groups that would be trained on are divided into three inner folds, and each is tested on in turn.
 
 Folds that are finished are kept: an interrupted run goes on by the same command. Reports land in OUTPUT_DIR/FOLD, what

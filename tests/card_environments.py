@@ -3,7 +3,7 @@
     python tests/card_environments.py 4.48.0 4.57.6        makes those, or finds them made
     python tests/card_environments.py --small 4.57.6       with few packages, for the tests: half a minute
 
-What a card's `pip install` line names is installed anew, in the release of transformers that is asked for, with what
+What a card's `pip install` line names is installed again, in the release of transformers that is asked for, with what
 pip chooses beside it. Only torch is not downloaded again, since it takes 5 GB: it is linked from the environment that
 runs this, and what torch itself needs is installed. Nothing else of that environment can be imported.
 """

@@ -141,7 +141,7 @@ def forks():
 
 @pytest.fixture(scope="session")
 def forks_without_hf_audio(tmp_path_factory: pytest.TempPathFactory):
-    """Starts processes of somebody who has the libraries and not hf_audio."""
+    """Starts processes of someone who has the libraries and not hf_audio."""
     modules = ("torch", "datasets", "peft", "soundfile", "transformers.pipelines")
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     env |= {"HF_HOME": str(tmp_path_factory.mktemp("elsewhere") / "hf_home")}

@@ -50,7 +50,7 @@ def as_dataset(made: pa.Table) -> Dataset:
 
 
 def gtzan_like(number: int = 12) -> pa.Table:
-    """One split, a ClassLabel, and paths of somebody's machine."""
+    """One split, a ClassLabel, and paths of someone's machine."""
     return dataset(
         {"file": Value("string"), "genre": ClassLabel(names=GENRES)},
         file=[f"/home/ann/.cache/genres/{GENRES[row % 3]}.{row:05d}.wav" for row in range(number)],

@@ -44,7 +44,7 @@ def recordings(tmp_path) -> Path:
 
 @pytest.fixture
 def ablate(ablation, monkeypatch, forks, tmp_path, capsys):
-    """Runs the script here, and each recipe in a process of its own, which is not imported anew; what it printed."""
+    """Runs the script here, and each recipe in a process of its own, which is not imported again; what it printed."""
     started = []
 
     def launched(command, check, **options):

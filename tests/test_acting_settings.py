@@ -41,7 +41,7 @@ def test_optimizers_and_schedules_that_are_there_are_taken():
 
 
 def test_each_training_argument_has_one_role():
-    """A new transformers with a new argument fails here: somebody must say what it does."""
+    """A new transformers with a new argument fails here: someone must say what it does."""
     fields = [field.name for field in dataclasses.fields(TrainingArguments)]
     roles = [
         *argument_roles.DECISIVE_ARGUMENTS,
@@ -97,7 +97,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--eval_delay", "3", "--eval_strategy", "no"], "--eval_delay would do nothing here: nothing is evaluated"),
         (["--gradient_checkpointing_kwargs", "{}"], "nothing is computed again"),
         (["--optim_args", "alpha=2"], "--optim_args alpha=2 would do nothing here: --optim adamw_torch"),
-        (["--optim_target_modules", "x"], "it is of --optim galore_adamw, apollo_adamw and the like"),
+        (["--optim_target_modules", "x"], "it is of --optim galore_adamw, apollo_adamw or similar"),
         (["--mixup_alpha", "0.2", "--mixup_probability", "0"], "--mixup_probability 0 mixes nothing"),
         (["--data_dir", "a", "b", "./a"], "--data_dir ./a is there twice"),
         (["--dataset", "me/x", "me/x"], "--dataset me/x is there twice"),
@@ -290,7 +290,7 @@ def test_a_model_that_cannot_be_is_told_before_features_are_built(flags, sentenc
 
 def test_a_license_that_the_hub_does_not_know_is_refused_before_anything_is_trained():
     assert parse_recipe({"output_dir": "x"}, argv=["--license", "CC BY-NC 4.0"]).hub.license == "cc-by-nc-4.0"
-    with pytest.raises(InputError, match="is no license that the Hub knows: did you mean 'apache"):
+    with pytest.raises(InputError, match="is not a license that the Hub knows: did you mean 'apache"):
         parse_recipe({"output_dir": "x"}, argv=["--license", "aapche-2.0"])
     with pytest.raises(InputError, match=r"give its identifier, e\.g\. apache-2\.0, cc-by-4\.0 or mit, or other"):
         parse_recipe({"output_dir": "x"}, argv=["--license", "ours alone, ask us"])

@@ -69,7 +69,7 @@ def attention(logits: np.ndarray, of) -> np.ndarray:
 def test_each_way_is_that_of_a_plain_loop(aggregation: str, task: str, of) -> None:
     judged = judged_clips(task)
     if aggregation == "sum_normalized" and task == SINGLE_LABEL:
-        with pytest.raises(InputError, match="mean_probability: take that"):
+        with pytest.raises(InputError, match="use mean_probability"):
             clip_probabilities(judged, aggregation)
         return
     found = clip_probabilities(judged, aggregation)
@@ -149,12 +149,15 @@ def test_windows_vote_by_their_own_thresholds() -> None:
     ("settings", "said"),
     [
         ({"aggregation": "mean_logit"}, "did you mean 'mean_logits'"),
-        ({"aggregation": "max", "window_weights": np.ones(99)}, "Weights of windows do nothing to max"),
+        ({"aggregation": "max", "window_weights": np.ones(99)}, "Window weights have no effect on max"),
         ({"window_weights": np.ones(3)}, "Found 3 weights"),
         ({"window_weights": -1.0}, "each needs one of 0 or more"),
-        ({"window_weights": 0.0}, "nothing would be left"),
-        ({"aggregation": "max", "vote_thresholds": 0.5}, "act with the aggregation vote and several labels only"),
-        ({"sharpness": 2.0}, "A sharpness does nothing to mean_logits"),
+        ({"window_weights": 0.0}, "which leaves nothing to score"),
+        (
+            {"aggregation": "max", "vote_thresholds": 0.5},
+            "only have an effect with the aggregation vote and multi-label data",
+        ),
+        ({"sharpness": 2.0}, "A sharpness has no effect on mean_logits"),
         ({"aggregation": "attention", "sharpness": -1.0}, "found -1.0"),
     ],
 )

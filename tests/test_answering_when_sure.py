@@ -135,5 +135,5 @@ def test_scores_are_those_of_their_formulas():
 def test_unknown_sounds_that_there_are_not_are_one_sentence():
     with pytest.raises(InputError, match=r"Found unknown sounds of shape \(0, 2\)"):
         known_against_unknown(np.zeros((3, 2)), np.zeros((0, 2)), ONE)
-    with pytest.raises(InputError, match="The model's answers to known sounds are not finite"):
+    with pytest.raises(InputError, match="The model's scores for known sounds are not finite"):
         known_against_unknown(np.full((3, 2), np.nan), np.zeros((2, 2)), ONE)

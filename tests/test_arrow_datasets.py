@@ -132,7 +132,7 @@ def test_compressed_batches_and_values_stored_apart_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"state.json": b'{"_data_files": [{"filename": "../x.arrow"}]}'}, "lists no files of its own folder"),
+        ({"state.json": b'{"_data_files": [{"filename": "../x.arrow"}]}'}, "lists no files in its own folder"),
         ({"state.json": b"[1]"}, "state.json of alice/hostile is no JSON object"),
         ({"dataset_dict.json": b'{"splits": [".."]}'}, "lists no splits; save the dataset again"),
         ({"dataset_dict.json": b"{" * 9}, "dataset_dict.json of alice/hostile is no JSON object"),

@@ -58,7 +58,7 @@ def test_gradients_of_an_untrained_model_are_sane_unlike_the_stock_ones():
     stock_model = ASTForAudioClassification(
         ASTConfig(**{**model.config.to_dict(), "layer_norm_eps": ASTConfig().layer_norm_eps})
     )
-    assert gradient_norm(stock_model, features, targets) > 500  # why ours exists; if this fails upstream was mended
+    assert gradient_norm(stock_model, features, targets) > 500  # why ours exists; if this fails upstream was fixed
 
 
 def test_a_window_smaller_than_a_patch_is_refused():

@@ -75,7 +75,7 @@ DEFECTS = {
     "nan.wav": (not_a_number, "broken", "non-finite samples"),
     "half.wav": (lambda path: cut_off(path, 0.5), "broken", r"unreadable: it breaks off after 1.50 of 3.00 s"),
     "nine tenths.wav": (lambda path: cut_off(path, 0.9), "cut off", "10% of the sound"),
-    "most.ogg": (lambda path: cut_off(path, 0.7), "cut off", "the last page of an Ogg file is missing"),
+    "most.ogg": (lambda path: cut_off(path, 0.7), "cut off", "the last page of the Ogg file is missing"),
     "zeros.wav": (lambda path: write(path, np.zeros(RATE)), "silent", "silent"),
     "opposite.wav": (
         lambda path: write(path, np.stack([recording(3), -recording(3)], axis=1), subtype="FLOAT"),
@@ -97,8 +97,8 @@ DEFECTS = {
         "1 of 2 channels",
     ),
     "offset.wav": (lambda path: write(path, 0.3 * recording(10) - 0.2), "offset", r"is -0\.2"),
-    "called.wav": (lambda path: write(path, recording(11), format="MP3"), "wrong suffix", "MP3 called .wav"),
-    "long.wav": (lambda path: write(path, recording(12, 40.0)), "unlike the rest", "40 s long, half"),
+    "called.wav": (lambda path: write(path, recording(11), format="MP3"), "wrong suffix", "MP3 file named .wav"),
+    "long.wav": (lambda path: write(path, recording(12, 40.0)), "unlike the rest", "40 s long; the median"),
     "rate.wav": (lambda path: write(path, recording(13), rate=44_100), "unlike the rest", "44100 Hz, "),
 }
 STEREO = {"opposed.wav", "left.wav"}  # which most files here are not, and that is a finding too
@@ -220,7 +220,7 @@ def test_an_audit_goes_on_where_it_was_killed(tmp_path):
     assert sorted(store.path.read_bytes().splitlines(keepends=True)) == sorted(lines)
     write(clips[0].path, recording(99, 1.0))
     store.path.write_bytes(b'{"key": "[1]"}\n' + store.path.read_bytes())  # of a version that measured other things
-    assert audit_clips(index_of(clips), store=store.path, num_workers=1) == [], "a file that was mended is heard again"
+    assert audit_clips(index_of(clips), store=store.path, num_workers=1) == [], "a file that was fixed is heard again"
     assert len(store.path.read_bytes().splitlines()) == 22
 
 
@@ -246,7 +246,7 @@ def test_the_page_stands_alone_and_plays_what_it_lists(tmp_path, capsys):
     assert page.count("data:image/png;base64,") == 1, "broken files have no plot"
     assert page.count('"drops":true') == 4, "what is broken or a copy"
     assert "broken            error           3" in (said := capsys.readouterr().out)
-    assert "3 of 7 clips without a finding" in said
+    assert "3 of 7 clips have no findings" in said
 
 
 def test_a_part_of_a_corpus_of_several_labels_may_get_several(tmp_path):

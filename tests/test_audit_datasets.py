@@ -98,7 +98,7 @@ def test_a_page_plays_what_was_found_in_a_dataset(clips, hub, tmp_path, monkeypa
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
     sources = set(re.findall(r'"address":"(recordings/[^"#]+)"', page))
     assert "Audit of alice/page" in page and len(sources) == 4
-    assert "the first 4 that can be played were taken out, at most 4" in page
+    assert "The first 4 recordings of the dataset that can be played were extracted (at most 4 are)" in page
     found = {name: soundfile.info(tmp_path / "out" / name).format for name in sources}
     assert {Path(name).suffix: kind for name, kind in found.items()} == {".wav": "WAV", ".flac": "FLAC"}
     with pytest.raises(InputError, match=r"--write_csv .*usable.csv needs recordings that are files on this machine"):

@@ -109,7 +109,7 @@ def test_the_stock_pipeline_gives_calibrated_scores(name, task, kind, tmp_path, 
     before, after, labels = too_sure(tmp_path / "before", name, task), tmp_path / "after", LabelSpace(NAMES, task)
     clips = judged(labels)
     facts = calibrate_model(str(before), clips, kind, after, **ONCE)
-    assert ("fitted on 600 clips, with which it may do harm" in caplog.text) == (kind == "isotonic")
+    assert ("fitted on only 600 clips and may make calibration worse" in caplog.text) == (kind == "isotonic")
     heard = logits_of(Predictor.load(str(before), device="cpu"))
     old, new = scores_of(before, labels), scores_of(after, labels)
     np.testing.assert_allclose(old, labels.probabilities(heard), atol=1e-3)
@@ -211,7 +211,7 @@ def test_curves_are_those_that_were_fitted_and_training_does_not_see_them(task, 
     assert again.logit_curves is None and again.config.logit_curve_points == 0  # what is trained on is not calibrated
     with pytest.raises(InputError, match="was calibrated by isotonic scaling already"):
         calibrate_model(str(tmp_path), judged(clips.labels), "temperature", tmp_path / "more", **ONCE)
-    with pytest.raises(InputError, match="was calibrated by isotonic scaling: average models as trained"):
+    with pytest.raises(InputError, match="was calibrated by isotonic scaling: average the uncalibrated models"):
         average_models([str(tmp_path), "another"], tiny_features)
     weights = {name: one for name, one in model.state_dict().items() if "curves" not in name}
     save_model(model, tmp_path, weights)
@@ -271,9 +271,9 @@ def test_a_second_calibration_is_said(tmp_path, caplog):
     calibrate_model(str(tmp_path / "cnn"), judged(labels), "vector", tmp_path / "once", **ONCE)
     with caplog.at_level(logging.WARNING):
         facts = calibrate_model(str(tmp_path / "once"), judged(labels), "temperature", tmp_path / "twice", **ONCE)
-    assert "was calibrated before (vector): its scores are scaled once more" in caplog.text
+    assert "was already calibrated (vector): its scores are scaled once more" in caplog.text
     assert facts["scaling"]["calibrated_before"] == ["vector"]
-    assert "was calibrated before, by vector." in (tmp_path / "twice" / "README.md").read_text()
+    assert "was already calibrated, by vector." in (tmp_path / "twice" / "README.md").read_text()
     config = json.loads((tmp_path / "twice" / "config.json").read_text())
     config["calibration"] = {"kind": "\x1b[2J", "calibrated_before": ["vector", {}]}
     (tmp_path / "twice" / "config.json").write_text(json.dumps(config))
@@ -290,7 +290,7 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
 
     with pytest.raises(InputError, match="Unknown scaling 'isotone': did you mean 'isotonic'"):
         calibrate(kind="isotone")
-    with pytest.raises(InputError, match="cnn is there already: a calibrated model is saved into a folder of its own"):
+    with pytest.raises(InputError, match="cnn already exists: a calibrated model is saved into a folder of its own"):
         calibrate(folder="cnn")
     with pytest.raises(InputError, match=r"ASTForAudioClassification has no place for curves .* take temperature or"):
         calibrate(stock, kind="isotonic")
@@ -307,6 +307,8 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="A LoRA adapter has no place for isotonic scaling"):
         calibrate(kind="isotonic")
     (cnn / "model.skops").touch()
-    with pytest.raises(InputError, match="is a classical model, which was calibrated in training: give a network"):
+    with pytest.raises(
+        InputError, match="is a classical model, which was already calibrated in training: give a network"
+    ):
         calibrate()
     assert not (tmp_path / "new").exists()

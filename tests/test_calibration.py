@@ -165,7 +165,7 @@ def test_order_and_decisions_stay(kind, task):
     found = fit_scaling(kind, logits, targets, labels)
     new = found.logits(logits)
     if task == SINGLE_LABEL:
-        if kind != "vector":  # biases are there to decide anew
+        if kind != "vector":  # biases are there to decide again
             np.testing.assert_array_equal(new.argmax(axis=1), logits.argmax(axis=1))
         return
     np.testing.assert_array_equal(np.argsort(new, axis=0, kind="stable"), np.argsort(logits, axis=0, kind="stable"))
@@ -215,7 +215,7 @@ def test_what_cannot_be_scaled_is_one_sentence():
         fit_scaling("isotonic", logits, np.full_like(targets, np.nan), labels)
     with pytest.raises(InputError, match=r"logits of shape \(40, 3\) and targets of shape \(40, 4\)"):
         fit_scaling("vector", logits[:, :3], targets, labels)
-    with pytest.raises(InputError, match="Found numbers outside of 0 to 1"):
+    with pytest.raises(InputError, match="Found values outside of 0 to 1"):
         calibration_facts(logits, targets, labels)
     with pytest.raises(InputError, match=r"shape \(40, 4\) and targets of shape \(39, 4\)"):
         calibration_facts(labels.probabilities(logits), targets[1:], labels)

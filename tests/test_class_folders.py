@@ -286,4 +286,4 @@ def test_a_build_begins_with_the_paragraph_and_claims_no_groups_that_are_not_kno
     assert manifest["corpus"]["understood"].startswith("Read class folders: 12 clips, 2 classes (cat 6, dog 6).")
     card = (tmp_path / "features/README.md").read_text()
     assert "How the recordings were read: Read class folders: 12 clips" in card
-    assert "No grouping of the recordings is known" in card and "no group is." not in card
+    assert "No grouping of the recordings (by singer, song or session) is known" in card and "No group is" not in card

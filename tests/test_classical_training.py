@@ -241,10 +241,10 @@ def test_what_does_not_fit_is_one_sentence(stored, tmp_path):
     recipe = hf_audio.parse_recipe(VALUES, argv=["--dataset", fbank.source])
     with pytest.raises(InputError, match="holds fbank features but this run asks for classical; give --features fbank"):
         hf_audio.prepare_features(recipe)
-    with pytest.raises(InputError, match="has no features beside it"):
+    with pytest.raises(InputError, match="has no features stored with it"):
         open_network("someone/network")
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="holds the run of a network"):
+    with pytest.raises(InputError, match="contains the run of a network"):
         claim_folder(tmp_path, overwrite_run=False)
     for argv in (
         ("--svm_c", "-1"),

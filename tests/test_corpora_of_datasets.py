@@ -97,7 +97,10 @@ def test_a_folder_is_read_as_what_it_is_by_either_flag(tmp_path):
         (["--label_column_name", "gener"], "Unknown column of saved 'gener': did you mean 'genre'"),
         (["--dataset_config_name", "x"], "Unknown configuration of saved 'x'"),
         (["--train_split_name", "trian"], "--train_split_name trian: saved has no such split; .*'train'"),
-        (["--dataset_revision", "main"], "--dataset_revision main is of datasets on the Hub and .* is a folder here"),
+        (
+            ["--dataset_revision", "main"],
+            "--dataset_revision main applies to datasets on the Hub, and .* is a local folder",
+        ),
         (["--data_dir", "x"], "--data_dir would do nothing here: --dataset says where the recordings are"),
     ],
     ids=lambda one: one[0] if isinstance(one, list) else "",

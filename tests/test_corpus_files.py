@@ -48,7 +48,7 @@ def test_links_that_lead_nowhere_are_named(tmp_path, caplog):
     (tmp_path / "audio").symlink_to("/no/such disk")
     (tmp_path / "self").symlink_to(tmp_path / "self")
     assert files_below(tmp_path) == [tmp_path / "a.wav"]
-    assert f"2 links or folders below {tmp_path} cannot be reached, first {tmp_path / 'audio'}" in caplog.text
+    assert f"2 links or folders below {tmp_path} cannot be read, first {tmp_path / 'audio'}" in caplog.text
 
 
 def test_names_that_no_table_can_hold_are_named(tmp_path, caplog):

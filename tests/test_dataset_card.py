@@ -116,13 +116,13 @@ def vectors(tmp_path_factory):
 def test_the_card_of_waveforms(sounds, monkeypatch):
     monkeypatch.chdir(sounds.parent)
     card, names = DatasetCard.load(sounds / "README.md"), {}
-    assert card.text.startswith("\n# Tones: waveforms") and "a FLAC file that the viewer plays" in card.text
+    assert card.text.startswith("\n# Tones: waveforms") and "a FLAC file that the dataset viewer can play" in card.text
     assert "spectrogram" not in card.data.tags and "log_mel" not in card.text and "{%" not in card.text
     exec(lines_of_code(card.text), names)
     row = load_features(sounds).splits["train"][0]
     np.testing.assert_array_equal(names["waveform"], decode_waveform(row["audio"]["bytes"], row["num_frames"])[0])
     assert names["sample_rate"] == 16_000 and names["labels"] == [row["clip_id"].split("/")[0]]
-    assert "| `audio` | sound of the window: FLAC of 16 bits, mono, 16000 Hz |" in card.text
+    assert "| `audio` | audio of the window: 16-bit FLAC, mono, 16000 Hz |" in card.text
     with Image.open(sounds / "plots/windows.png") as plot:
         assert min(plot.size) > 100
     assert {name: len(window) for name, window in one_window_a_class(sounds, read_manifest(sounds))} == dict.fromkeys(
@@ -133,7 +133,7 @@ def test_the_card_of_waveforms(sounds, monkeypatch):
 def test_the_card_of_classical_features(vectors, monkeypatch):
     monkeypatch.chdir(vectors.parent)
     card, names = DatasetCard.load(vectors / "README.md"), {}
-    assert "its features 174 numbers every 0.5 s by librosa" in card.text and "{%" not in card.text
+    assert "with 174 features every 0.5 s, computed by librosa" in card.text and "{%" not in card.text
     assert "- step_s: 0.5" in card.text and "entropy_frame_s" not in card.text
     exec(lines_of_code(card.text), names)
     features = load_features(vectors)
@@ -164,11 +164,11 @@ def test_a_closed_license_is_named_in_metadata_and_text(tmp_path):
     card = DatasetCard.load(write_dataset_card(folder, "alice/tones"))
     assert (card.data.license, card.data.license_name) == ("other", "house-license-1.0")
     assert card.data.license_link == "https://example.org"
-    assert "House license 1.0, which does not let everyone redistribute" in card.text
+    assert "House license 1.0, which does not permit everyone to redistribute" in card.text
     unknown = dataclasses.replace(CLOSED, license="unknown")
     card = DatasetCard.load(write_dataset_card(build_small_features(tmp_path / "own", unknown), "alice/tones"))
-    assert "The license of the recordings is not known, which does not let" in card.text
-    assert 'load_dataset("alice/tones"' in card.text and "No clip had to be left out" in card.text
+    assert "The license of the recordings is not known, so neither they nor features" in card.text
+    assert 'load_dataset("alice/tones"' in card.text and "No clip had to be excluded" in card.text
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,12 @@ dataset_info:
 @pytest.mark.parametrize(
     ("head", "sentence"),
     [
-        ("configs: 3", "describes configurations or columns in a way that datasets does not read"),
-        ("configs:\n- data_files: a", "describes configurations or columns in a way"),
+        ("configs: 3", "declares configurations or columns that datasets cannot read"),
+        ("configs:\n- data_files: a", "declares configurations or columns"),
         ("dataset_info:\n  features: {a: &x 1, b: *x}", "cannot be used: it has an alias"),
         (
             "dataset_info:\n  features:\n  - name: a\n    dtype: unheard_of",
-            "describes configurations or columns|no audio",
+            "declares configurations or columns|no audio",
         ),
         ("configs: [" * 30, "not YAML|nested"),
     ],
@@ -104,8 +104,8 @@ def test_cards_that_say_nonsense(tmp_path, head, sentence):
             {"text": ["p", "q"]},
             "has no column of classes .beside the sound: text.; name it with --label",
         ),
-        ({"label": Value("float32")}, {"label": [0.5, 1.5]}, "column 'label' holds float32, which are no classes"),
-        ({"label": Value("timestamp[s]")}, {"label": [1, 2]}, "holds timestamp.ms., which are no classes"),
+        ({"label": Value("float32")}, {"label": [0.5, 1.5]}, "column 'label' holds float32, which are not classes"),
+        ({"label": Value("timestamp[s]")}, {"label": [1, 2]}, "holds timestamp.ms., which are not classes"),
         (
             {"genre": TEXT, "emotion": TEXT},
             {"genre": ["a", "b", "a"], "emotion": ["x", "x", "y"]},
@@ -201,8 +201,8 @@ def test_flags_that_do_not_fit_their_column(tmp_path):
     features = {"label": ClassLabel(names=GENRES), "known": List(Value("bool")), "vector": List(Value("float32"))}
     root = folder(tmp_path, features, label=[0, 1], known=[[True]] * 2, vector=[[0.5]] * 2)
     refused(root, "--label_separator ';' would do nothing here: column 'label' .* holds 3 classes", label_separator=";")
-    refused(root, "column 'audio' holds Audio, which are no classes", label_column_name=["audio"])
-    refused(root, "column 'vector' holds float32, which are no classes", label_column_name=["vector"])
+    refused(root, "column 'audio' holds Audio, which are not classes", label_column_name=["audio"])
+    refused(root, "column 'vector' holds float32, which are not classes", label_column_name=["vector"])
     refused(root, "--mask_column_name label: this column of .* is ClassLabel; expected lists", mask_column_name="label")
     refused(root, "the mask 'known' says of which classes .* needs labels that are lists", mask_column_name="known")
     refused(root, "--group_column_name vector: this column of .* holds no single values", group_column_name="vector")

@@ -29,7 +29,7 @@ def test_splits_by_their_names_and_by_the_users_word(tmp_path):
     assert [clip.split for clip in clips] == ["train"] * 2 + ["test"] * 2
     assert "split extra, which is neither train, validation nor test" in found.understanding.paragraph()
     refused(tmp_path / "b", "--test_split_name tset: .* has no such split", test_split_name="tset")
-    refused(tmp_path / "b", "name one split for two uses", train_split_name="clean", test_split_name="clean")
+    refused(tmp_path / "b", "give one split two uses", train_split_name="clean", test_split_name="clean")
 
 
 def test_columns_of_splits_and_folds(tmp_path):
@@ -156,7 +156,7 @@ def test_metadata_have_types_and_hold_no_path_of_a_machine(tmp_path):
             "files that are not there, first '../../etc",
         ),
         ({"metadata.csv": "name,label\na.wav,x\n"}, "has no column file_name, which names the file of each row"),
-        ({"metadata.jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl of .* line 1 is no JSON object"),
+        ({"metadata.jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl of .* line 1 is not a JSON object"),
         ({"metadata.parquet": b"PAR1"}, "metadata.parquet of .* is damaged"),
         ({}, "has audio files without labels .such as a.wav.; expected a metadata.csv"),
     ],

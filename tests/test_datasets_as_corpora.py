@@ -140,7 +140,7 @@ def test_a_dataset_that_was_saved_to_disk(tmp_path):
     assert len(read(tmp_path / "one")[0]) == 12
     made.select([3, 1]).save_to_disk(tmp_path / "chosen")
     (tmp_path / "one" / "state.json").write_text('{"_data_files": [{"filename": "../both/x.arrow"}]}')
-    refused(tmp_path / "one", "state.json of one lists no files of its own folder")
+    refused(tmp_path / "one", "state.json of one lists no files in its own folder")
 
 
 NAMES = {"train": "abc", "test": "de"}
@@ -209,4 +209,4 @@ def test_webdataset_with_classes_in_files_of_their_own(tmp_path):
     refused(write(tmp_path / "b", {"train-0.tar": twice}), "several sounds in a row .0: wav, flac.; choose one")
     refused(write(tmp_path / "c", {"train-0.tar": b"x" * 600}), "train-0.tar of c is damaged")
     bad = tar({"0.wav": tone(0), "0.json": b"[1]"})
-    refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is no JSON object")
+    refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is not a JSON object")

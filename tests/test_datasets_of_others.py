@@ -107,7 +107,7 @@ def test_a_split_without_rows_is_no_damage(tmp_path):
     clips, _ = read(write(tmp_path, {"train.parquet": parquet(made), "test.parquet": parquet(made, 0, 0)}))
     assert [clip.split for clip in clips] == ["train", "train"]
     (tmp_path / "train.parquet").unlink()
-    refused(tmp_path, "has no rows; expected one a clip")
+    refused(tmp_path, "has no rows; expected one per clip")
 
 
 def test_only_rows_without_a_name_are_called_by_their_row(tmp_path):

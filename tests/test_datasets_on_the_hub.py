@@ -15,11 +15,11 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     files = {"data/train-00000-of-00001.parquet": parquet(gtzan_like())}
     hub.create("datasets", "alice/secret", files, private=True)
-    refused("alice/secret", "The Hub has no dataset alice/secret that this token may read; check the name")
+    refused("alice/secret", "There is no dataset alice/secret on the Hub that this token may read; check the name")
     assert len(read("alice/secret", token=hub.token("alice"))[0]) == 12
     hub.create("datasets", "alice/gated", files).gated = "auto"
     refused("alice/gated", "Access to alice/gated must be requested on its Hub page")
-    refused("alice/nothing", "The Hub has no dataset alice/nothing")
+    refused("alice/nothing", "There is no dataset alice/nothing on the Hub")
     refused("nothing", "nothing is neither a folder nor a Hub repository of the form user/name")
     hub.create("datasets", "alice/plain", files)
     refused("alice/plain", "has no revision v9", revision="v9")
@@ -92,7 +92,7 @@ def test_configurations_are_the_cards(hub):
 def test_a_card_names_no_files_elsewhere(tmp_path, pattern):
     head = f"---\nconfigs:\n- config_name: default\n  data_files: '{pattern}'\n---\n"
     write(tmp_path, {"a.parquet": parquet(gtzan_like(3)), "README.md": head})
-    refused(tmp_path, "names files elsewhere")
+    refused(tmp_path, "refers to files elsewhere")
 
 
 def test_opening_reads_neither_sound_nor_more_than_it_needs(hub):
@@ -140,7 +140,7 @@ def test_texts_that_would_fill_the_memory_are_refused(tmp_path):
     refused(tmp_path / "a", "has a text of 2,097,152 bytes in its rows, expected at most 1,048,576")
     named = dataset({"label": Value("string")}, label=["a" * 2_000, "b"])
     write(tmp_path / "b", {"train.parquet": parquet(named)})
-    refused(tmp_path / "b", "holds 2 different values, the longest of 2,000 letters, which are no classes")
+    refused(tmp_path / "b", "holds 2 different values, the longest of 2,000 letters, which are not classes")
 
 
 def test_a_file_that_is_listed_twice_is_refused_and_stretches_of_one_are_a_group(tmp_path):

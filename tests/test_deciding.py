@@ -47,7 +47,7 @@ def test_single_label_decisions_are_the_largest_score_whatever_thresholds_are() 
     thresholds = choose_thresholds(scores, targets, SINGLE)
     assert thresholds.tolist() == [0.5] * 4
     assert (decisions_of(scores, SINGLE, thresholds) == decide(scores, SINGLE)).all()
-    with pytest.raises(InputError, match="decide nothing where a clip has one label"):
+    with pytest.raises(InputError, match="have no effect on single-label data"):
         choose_thresholds(scores, targets, SINGLE, per_class=True)
 
 

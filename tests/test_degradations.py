@@ -124,12 +124,12 @@ def test_what_would_change_nothing_is_left_out_and_refused_where_it_is_asked_for
     for asked, message in (
         ("noise", r"Unknown degradation 'noise': did you mean '\w+noise'"),
         ("gain=loud", "Found gain=loud, expected numbers: gain=20,10"),
-        ("gain=0", "gain=0 cannot act here: a gain of 0 dB changes nothing"),
+        ("gain=0", "gain=0 would have no effect here: a gain of 0 dB changes nothing"),
         ("white_noise=nan", "strengths go from -60 to 60"),
-        ("sample_rate=16000", "sample_rate=16000 cannot act here: the model hears 16,000 Hz"),
+        ("sample_rate=16000", "sample_rate=16000 would have no effect here: the model hears 16,000 Hz"),
         ("mp3=320", "strengths go from 8 to 160"),
         ("low_pass=8000", "up to 8,000 Hz"),
-        ("mono", "mono cannot act here: the model hears the mean"),
+        ("mono", "mono would have no effect here: the model hears the mean"),
         ("background", "no recordings of a background were given"),
     ):
         with pytest.raises(InputError, match=message):

@@ -99,7 +99,7 @@ def test_what_cannot_be_told_of_windows_is_said() -> None:
     judged = at([10.0], 3.0)
     with pytest.raises(InputError, match="The duration of 1 clips is unknown, the first clip 0"):
         time_weights(heard([None], [[0, 3]]), WINDOW_S)
-    with pytest.raises(InputError, match="A window takes more than 0 seconds, found 0"):
+    with pytest.raises(InputError, match="window_s must be above 0, found 0"):
         time_weights(judged, 0)
     other = dataclasses.replace(judged, window_logits=judged.window_logits + 1)
     with pytest.raises(InputError, match="Two answers to the window at 0 s of clip 0 differ"):

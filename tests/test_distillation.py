@@ -55,7 +55,7 @@ def test_the_distances_are_those_of_their_paper():
     for distance in (softmax_distance, sigmoid_distance):
         same = two.double().requires_grad_()
         distance(same, two.double(), 3.0).sum().backward()
-        assert same.grad.abs().max() < 1e-6, "nothing is to be learnt where the answers are the same"
+        assert same.grad.abs().max() < 1e-6, "nothing is to be learned where the answers are the same"
         assert torch.autograd.gradcheck(lambda x, d=distance: d(x, two.double(), 2.0), one.double().requires_grad_())
 
 
@@ -229,8 +229,8 @@ def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path)
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: nothing is learnt from"),
-        (["--teacher_revision", "main"], "nothing is learnt from a teacher"),
+        (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: nothing is learned from"),
+        (["--teacher_revision", "main"], "nothing is learned from a teacher"),
         (["--teacher", "a/b", "--teacher_logits", "a/c"], "leave one of the two out"),
         (["--teacher", "a/b", "--distillation_weight", "0"], "learns nothing from a teacher"),
         (

@@ -38,7 +38,7 @@ def test_a_corpus_is_one_command_away_and_downloaded_once(tmp_path, esc50_server
     assert run_script(monkeypatch, "esc50", "--data_dir", root) == 0
     shown = capsys.readouterr().out
     assert re.search(r"Downloading ESC-50, 1.0 MB; license: CC BY-NC 3.0; see https", shown)
-    assert f"20 clips; use them with --corpus esc50 --data_dir {root}" in shown
+    assert f"20 clips. To use them, give a recipe --corpus esc50 --data_dir {root}" in shown
     assert len(esc50.index(root)) == 20
     assert {path.name for path in root.iterdir()} <= {"ESC-50-master", ".downloading.lock"}
     assert len(esc50_server.log) == 1
@@ -49,7 +49,7 @@ def test_a_corpus_is_one_command_away_and_downloaded_once(tmp_path, esc50_server
 def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, monkeypatch, capsys):
     esc50.obtain(tmp_path)
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 0
-    assert "every file is there and right" in capsys.readouterr().out
+    assert "every file is there, with the right content" in capsys.readouterr().out
     folder = tmp_path / "ESC-50-master"
     long = folder / "audio" / "1-100001-A-0.wav"
     changed = bytearray(long.read_bytes())
@@ -69,7 +69,7 @@ def test_verify_finds_what_is_cut_missing_or_changed(tmp_path, esc50_server, mon
 def test_what_cannot_be_verified_is_told(tmp_path, esc50_server, monkeypatch, capsys):
     test_esc50.make_tree(tmp_path)
     assert run_script(monkeypatch, "esc50", "--data_dir", tmp_path, "--verify") == 2
-    assert "holds nothing of ESC-50 that was downloaded by this program" in capsys.readouterr().err
+    assert "has no download of ESC-50 by this program" in capsys.readouterr().err
     assert run_script(monkeypatch, "general_midi", "--data_dir", tmp_path, "--verify") == 2
     assert "General MIDI instruments (rendered), so it cannot be verified" in capsys.readouterr().err
     (tmp_path / "ESC-50-master" / FILE_LIST).write_text("nonsense\n1\n")
@@ -91,7 +91,9 @@ def test_subsets_lie_side_by_side(tmp_path, server, monkeypatch, capsys):
     root = tmp_path / "corpora" / "fma"
     for subset, flags in (("medium", ["--subset", "medium"]), ("small", [])):  # small is the default
         assert run_script(monkeypatch, "fma", "--data_dir", root, *flags) == 0
-        shown = re.search(r"(\d+) clips; use them with --corpus fma --data_dir (.+)", capsys.readouterr().out)
+        shown = re.search(
+            r"(\d+) clips. To use them, give a recipe --corpus fma --data_dir (.+)", capsys.readouterr().out
+        )
         assert shown[2] == str(root / f"fma_{subset}") and int(shown[1]) == len(fma.index(Path(shown[2])))
     assert len(fma.index(root / "fma_small")) < len(fma.index(root / "fma_medium"))
     monkeypatch.chdir(tmp_path)
@@ -107,7 +109,7 @@ def test_corpora_by_hand_say_where_to_get_them(tmp_path, monkeypatch, capsys):
     assert run_script(monkeypatch, "solo", "--data_dir", tmp_path) == 2
     assert re.search(r"error: .* expected a folder for each instrument", capsys.readouterr().err)
     assert run_script(monkeypatch) == 2
-    assert "see them all with --list" in capsys.readouterr().err
+    assert "--list shows all" in capsys.readouterr().err
 
 
 def test_list_shows_every_corpus(monkeypatch, capsys):

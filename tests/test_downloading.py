@@ -222,7 +222,7 @@ def test_interrupted_unpacking_is_unseen_and_repeated(tmp_path, esc50_server):
 def test_a_folder_in_the_way_is_not_touched(tmp_path, esc50_server):
     (tmp_path / "ESC-50-master").mkdir()
     (tmp_path / "ESC-50-master" / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"ESC-50-master is there already, perhaps in part, .* move it away"):
+    with pytest.raises(InputError, match=r"ESC-50-master already exists, perhaps in part, .* move it away"):
         esc50.obtain(tmp_path)
     assert (tmp_path / "ESC-50-master" / "mine.txt").read_text() == "mine" and not esc50_server.log
 
@@ -248,7 +248,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(tmp_path, esc50_server):
 
 def test_a_file_where_the_folder_should_be_gets_one_sentence(tmp_path, server):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); mend that or choose another"):
+    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); fix that or choose another"):
         source(server).obtain(tmp_path / "file" / "corpus", CARD)
 
 

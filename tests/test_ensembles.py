@@ -76,7 +76,7 @@ def test_what_is_unknown_weighs_nothing() -> None:
     right, wrong = np.array([[0.9, 0.1], [0.1, 0.1]]), np.array([[0.1, 0.9], [0.9, 0.9]])
     labels = LabelSpace(("a", "b"), MULTI_LABEL)
     assert best_weights([right, wrong], targets, labels).tolist() == [1, 0]
-    with pytest.raises(InputError, match="Nothing is known"):
+    with pytest.raises(InputError, match="No validation clip has known labels"):
         best_weights([right, wrong], np.full((2, 2), np.nan), labels)
 
 
@@ -116,8 +116,8 @@ def test_answers_that_do_not_belong_together_are_refused() -> None:
         (y.take(np.arange(3)), "1 of the clips of x are not among those of y"),
         (changed(y, labels=LabelSpace(("a", "b", "d"), SINGLE_LABEL)), "1 of the classes of x .* such as c"),
         (multi, "x is of a single_label_classification task and y of a multi_label_classification one"),
-        (changed(y, targets=truth), "other labels of 1 clips, the first clip 2"),
-        (changed(y, name="x"), "Two models are named x"),
+        (changed(y, targets=truth), "different labels for 1 clips, the first clip 2"),
+        (changed(y, name="x"), "Two models are called x"),
     ):
         with pytest.raises(InputError, match=said):
             ensemble([x, one])
@@ -130,7 +130,7 @@ def test_answers_that_do_not_belong_together_are_refused() -> None:
         ({"weights": "validation"}, "need validation clips, and there are none"),
         ({"validation": ["x", "y"]}, "do not need validation clips"),
         ({"weights": "validation", "validation": ["x"]}, "Validation clips are of x, the models are x, y"),
-        ({"aggregation": "sum_normalized"}, "no probabilities"),
+        ({"aggregation": "sum_normalized"}, "are not probabilities"),
     ],
 )
 def test_settings_of_no_ensemble_are_refused(settings: dict, said: str) -> None:

@@ -54,7 +54,7 @@ def test_partial_layout_warns(tmp_path, caplog):
     root = make_tree(tmp_path, categories=2)
     (root / "ESC-50-master/audio/1-100001-A-0.wav").unlink()
     assert len(esc50.index(root)) == 19
-    assert "partial here: 19 of 20 clips" in caplog.text
+    assert "is partial: it has 19 of 20 clips" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_two_models_and_their_mean_are_judged_and_judged_again_without_them(feat
         assert again["models"][name]["metrics"] == found["models"][name]["metrics"]
         assert again["models"][name]["slices"] == found["models"][name]["slices"]
     assert not (tmp_path / "again" / "cnn").exists(), "they lie where they were read from"
-    with pytest.raises(InputError, match="out holds a report already: remove it, or give another --output_dir"):
+    with pytest.raises(InputError, match="out already contains a report: remove it, or give another --output_dir"):
         evaluate.main([*map(str, flags), "--output_dir", str(tmp_path / "out")])
 
 
@@ -171,17 +171,20 @@ def test_names_of_flags_are_those_of_the_functions():
         ([], "Give a model to evaluate: --model RUN_FOLDER or USER/NAME, or stored --scores"),
         (["--model", "m"], "Give what to evaluate on: --dataset FEATURES"),
         (["--model", "m", "--dataset", "x", "--data_dir", "y"], "Give what to evaluate on"),
-        (["--model", "m", "n", "--revision", "v1"], "--revision is of one model, and 2 are given"),
-        (["--model", "m", "--ensemble", "mean"], "--ensemble is of two models or more"),
+        (["--model", "m", "n", "--revision", "v1"], "--revision applies to a single model, and 2 were given"),
+        (["--model", "m", "--ensemble", "mean"], "--ensemble needs two or more models"),
         (["--scores", "s", "--dataset", "d"], "--dataset would do nothing here: stored scores are judged"),
         (["--scores", "s", "--window_s", "1"], "--window_s would do nothing here"),
-        (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus says how the recordings in --unknown"),
+        (["--model", "m", "--unknown_corpus", "esc50"], "--unknown_corpus sets how the recordings of --unknown"),
         (["--model", "m", "--calibrate", "vector"], "--calibrate KIND and --calibrated_model FOLDER belong together"),
         (["--scores", "s", "--embed_sounds"], "--embed_sounds would do nothing here"),
         (["--model", "m", "--batch_size", "0"], "Found --batch_size 0, expected 1 or more"),
         (["--model", "m", "--robustness", "--robustness_clips", "0"], "Found --robustness_clips 0, expected 1 or more"),
-        (["--model", "m", "--write_card", "--allow_training_data"], "--write_card would publish scores on what the"),
-        (["--model", "m", "--write_card", "--revision", "v1"], "into the card of the newest version, and v1 is"),
+        (
+            ["--model", "m", "--write_card", "--allow_training_data"],
+            "--write_card would publish scores on the training",
+        ),
+        (["--model", "m", "--write_card", "--revision", "v1"], "changes the card of the newest version, and v1 was"),
         (["--model", "m", "--robustness_clips", "9"], "--robustness_clips would do nothing here: add --robustness"),
         (
             ["--model", "m", "--protocol", "irmas", "--aggregation", "max"],
@@ -211,8 +214,11 @@ def test_what_cannot_be_answered_is_refused_before_a_model_is_asked(corpus, feat
         (["--risk", "0.1", "--coverage", "0.5"], "found risk 0.1 and coverage 0.5: give one of them"),
         (["--thresholds", "per_class"], "--thresholds per_class would do nothing here: each clip has one class"),
         (["--thresholds", "model"], "--thresholds model would do nothing here"),
-        (["--aggregation", "sum_normalized"], "sum_normalized is for clips of several labels"),
-        (["--output_dir", str(corpus / "table.csv" / "out")], r"out cannot be written, for .*table.csv is no folder"),
+        (["--aggregation", "sum_normalized"], "sum_normalized is for multi-label data"),
+        (
+            ["--output_dir", str(corpus / "table.csv" / "out")],
+            r"out cannot be written, because .*table.csv is not a folder",
+        ),
         (["--seed", "-1"], "Found --seed -1, expected 0 or more"),
         (["--calibrate", "temperature", "--calibrated_model", str(tmp_path / "new")], "cnn has 4 classes"),
         (["--model", str(model), str(other)], "other .* and features .* share no class by name"),

@@ -80,7 +80,7 @@ def test_report_is_complete_and_plain_json(run):
         name: CLIPS[name] for name in ("train", "validation")
     }
     assert trained.holds("train clips", features.splits["train"]["clip_id"][:3]).all()
-    assert TRAINING_DATA in model_in(folder), "it is published"
+    assert TRAINING_DATA in model_in(folder), "it is among the published files"
 
 
 def test_scores_are_those_of_the_model_on_whole_clips(run):

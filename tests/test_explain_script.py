@@ -101,13 +101,16 @@ def test_what_is_written_of_a_recording(model, recordings, tmp_path, monkeypatch
     [
         (["--target", "viollin"], "Unknown class of .*small_cnn 'viollin': did you mean 'violin'"),
         (["--methods", "grad-cam"], "Unknown method 'grad-cam': did you mean 'grad_cam'"),
-        (["--methods", "rollout"], "Rollout needs the weights of attention, and SpectrogramCNN has none"),
-        (["--methods", "gradient", "--gradient_steps", "9"], "--gradient_steps does not act without the method integr"),
-        (["--methods", "gradient", "--occlusion_s", "1"], "--occlusion_s does not act without the method occlusion"),
-        (["--methods", "gradient", "--skip_checks", "--baseline", "mean"], "--baseline does not act on gradient with"),
+        (["--methods", "rollout"], "Rollout needs attention weights, which SpectrogramCNN does not provide"),
+        (
+            ["--methods", "gradient", "--gradient_steps", "9"],
+            "--gradient_steps has no effect without the method integr",
+        ),
+        (["--methods", "gradient", "--occlusion_s", "1"], "--occlusion_s has no effect without the method occlusion"),
+        (["--methods", "gradient", "--skip_checks", "--baseline", "mean"], "--baseline has no effect on gradient with"),
         (["--baseline", "noise"], "Unknown baseline 'noise': there are: mean, quiet"),
         (["--num_windows", "0"], "--num_windows is from 1 to 20, found 0"),
-        (["--seed", "3", "--skip_checks"], "--seed does not act with --skip_checks"),
+        (["--seed", "3", "--skip_checks"], "--seed has no effect with --skip_checks"),
         (["--window_s", "9"], "longer than the 0.995 s that .*small_cnn hears"),
         (["nowhere.wav"], "There is no 'nowhere.wav'"),
     ],
@@ -142,7 +145,7 @@ def test_a_setting_that_one_recording_is_too_short_for(model, short, tmp_path, m
 
 def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
     write_sound(tmp_path / "short.wav", 0.3)
-    with pytest.raises(InputError, match=r"would both be explained in .*short.wav: give the folder above"):
+    with pytest.raises(InputError, match=r"would both be written to .*short.wav: give their parent folder"):
         run(
             monkeypatch,
             short,
@@ -152,11 +155,11 @@ def test_results_never_lie_over_others(model, short, tmp_path, monkeypatch):
             "--output_dir",
             tmp_path / "o",
         )
-    with pytest.raises(InputError, match=r"short\.wav is there already: remove it, or give another --output_dir"):
+    with pytest.raises(InputError, match=r"short\.wav already exists: remove it, or give another --output_dir"):
         run(monkeypatch, short, "--model", model, "--output_dir", tmp_path)
     (tmp_path / "index.html").write_text("of other recordings")
     others = [write_sound(tmp_path / "others" / f"{number}.wav", 0.3) for number in range(2)]
-    with pytest.raises(InputError, match=r"index\.html is there already, of other recordings"):
+    with pytest.raises(InputError, match=r"index\.html already exists, for other recordings"):
         run(monkeypatch, *others, "--model", model, "--output_dir", tmp_path)
     assert (tmp_path / "index.html").read_text() == "of other recordings"
 

@@ -210,7 +210,7 @@ def test_what_does_not_suit_a_model_is_said():
     cnn, transformer, vectors = (
         ask(one, noise_for(one), 0) for one in map(predictor_of, ("cnn", "ast", "feature_cnn"))
     )
-    with pytest.raises(InputError, match="Rollout needs the weights of attention, and SpectrogramCNN has none"):
+    with pytest.raises(InputError, match="Rollout needs attention weights, which SpectrogramCNN does not provide"):
         chosen_methods(["rollout"], cnn)
     with pytest.raises(InputError, match="Grad-CAM needs a convolutional network, and TransformerClassifier has none"):
         chosen_methods(["grad_cam"], transformer)
@@ -218,12 +218,12 @@ def test_what_does_not_suit_a_model_is_said():
         chosen_methods(["grad_cam"], vectors)
     with pytest.raises(InputError, match="Unknown method 'occlusoin': did you mean 'occlusion'"):
         chosen_methods(["occlusoin"], cnn)
-    with pytest.raises(InputError, match="filter reads waveforms, of which 0 is not the mean"):
+    with pytest.raises(InputError, match="filter reads waveforms, where 0 is not the mean"):
         ask(tone_filter(), planted_tone(), TONE, "mean")
-    with pytest.raises(InputError, match="feature_cnn reads classical features, which know no silence"):
+    with pytest.raises(InputError, match="feature_cnn reads classical features, for which silence is undefined"):
         ask(predictor_of("feature_cnn"), noise_for(predictor_of("feature_cnn")), 0, "quiet")
     sound = ask(tone_filter(), planted_tone(), TONE)
-    with pytest.raises(InputError, match="--occlusion_bands does not act on a model that reads waveforms"):
+    with pytest.raises(InputError, match="--occlusion_bands has no effect on a model that reads waveforms"):
         METHODS["occlusion"].explain(sound, MethodSettings(occlusion_bands=2))
     with pytest.raises(InputError, match=r"--occlusion_s is from 0.01 to the window's 0.48 s, found 3"):
         METHODS["occlusion"].explain(cnn, MethodSettings(occlusion_s=3.0))

@@ -42,11 +42,11 @@ def test_what_is_relevant_deletes_and_inserts_faster_than_random_orders(question
     backwards = curves_of(question, -found)
     assert verdict_of([(curves, others)], [0.9, 0.1]).says_something
     flat = verdict_of([(curves, others)], [0.0], is_flat=True)
-    assert not flat.says_something and flat.sentence == "Says nothing here: it is the same everywhere."
+    assert not flat.says_something and flat.sentence == "Not faithful: the relevance is the same everywhere."
     half = verdict_of([(curves._replace(insertion=backwards.insertion), others)], [0.9, 0.1])
-    assert not half.says_something and "falls faster by it than in random orders, but does not rise" in half.sentence
+    assert not half.says_something and "falls faster than with random orders but does not rise" in half.sentence
     nothing = verdict_of([(backwards, others)], [0.9, 0.1])
-    assert not nothing.says_something and nothing.sentence.startswith("Says nothing here: the score hangs no more on")
+    assert not nothing.says_something and nothing.sentence.startswith("Not faithful: the score depends no more on")
 
 
 def test_areas_are_those_under_the_curve():
@@ -91,10 +91,10 @@ def test_a_picture_that_shows_the_sound_whatever_was_learnt_is_said_to():
     curves, others = Curves(np.linspace(1, 0, 11) ** 4, np.ones(11)), Curves(np.ones((5, 11)), np.zeros((5, 11)))
     same = verdict_of([(curves, others)], [1.0, 0.97])
     assert not same.says_something
-    assert same.sentence.startswith("Says little of this model: with random weights it stays much the same (rank corr")
+    assert same.sentence.startswith("Hardly faithful: with random weights it stays nearly the same (rank corr")
     other = verdict_of([(curves, others)], [1.0, 0.2])
     assert other.says_something
-    assert other.sentence.startswith("Says something: the score falls and rises faster by it than in random orders")
+    assert other.sentence.startswith("Faithful: the score falls and rises faster than with random orders")
 
 
 def test_explanations_are_alike_by_their_ranks_and_one_that_vanished_is_like_none():

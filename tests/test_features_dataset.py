@@ -160,7 +160,7 @@ def test_a_broken_connection_is_tried_again(hub, folder, monkeypatch):
 def test_a_private_dataset_needs_a_token_that_may_read_it(hub, folder, monkeypatch):
     repo = put_on(hub, "alice/private", folder, private=True)
     for token in (False, hub.token("bob")):
-        with pytest.raises(InputError, match="has no dataset alice/private that this token may read"):
+        with pytest.raises(InputError, match="is no dataset alice/private on the Hub that this token may read"):
             load_features(repo, token=token)
     with pytest.raises(InputError, match="does not accept the token given for alice/private; check HF_TOKEN"):
         load_features(repo, token="hf_wrong")
@@ -173,7 +173,9 @@ def test_a_private_dataset_needs_a_token_that_may_read_it(hub, folder, monkeypat
 
 
 def test_an_unknown_dataset(hub):
-    with pytest.raises(InputError, match="has no dataset alice/nothing that this token may read; check the name"):
+    with pytest.raises(
+        InputError, match="is no dataset alice/nothing on the Hub that this token may read; check the name"
+    ):
         load_features("alice/nothing")
 
 

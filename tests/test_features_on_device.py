@@ -220,7 +220,7 @@ def test_networks_of_several_channels_read_them(sound):
     [
         (Waveform(), "waveform features are not computed on a device: give --features fbank or spectrogram, or leave"),
         (KINDS["classical"].extractor(), "classical features are not computed on a device"),
-        (Spectrogram(RATE, 32, 512, channels=("mel", "left")), "Sound is stored in mono, and left and right of --chan"),
+        (Spectrogram(RATE, 32, 512, channels=("mel", "left")), "Sound is stored in mono, but left and right in --chan"),
         (KaldiFbank(22_050), "holds sound at 16000 Hz and this run asks for 22050: give --sample_rate 16000"),
         (Spectrogram(RATE, n_fft=8192), r"Windows of 0\.4 s are too short for spectrogram features, which need 0\.512"),
     ],
@@ -237,11 +237,11 @@ def test_a_config_that_says_otherwise_is_refused():
 
 
 def test_refusals_of_stored_sets(stored, sound):
-    with pytest.raises(InputError, match="holds fbank features, which are computed already: leave out --features_on"):
+    with pytest.raises(InputError, match="holds fbank features, which are already computed: leave out --features_on"):
         computed_features(stored, SOURCES["fbank"])
     without = copy.copy(sound)
     without.splits = {"test": sound.splits["test"]}
-    with pytest.raises(InputError, match="has no train split, whose mean and standard deviation features are"):
+    with pytest.raises(InputError, match="has no train split to compute the mean and standard deviation from"):
         computed_features(without, SOURCES["fbank"])
     short = {**sound.splits["test"][0], "num_frames": 20}
     of_sound = as_read_by(sound, SOURCES["fbank"].to_feature_extractor(38, 0.0, 1.0)).of_sound

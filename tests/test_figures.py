@@ -91,7 +91,7 @@ def test_explained_variance_is_that_of_the_standardized_numbers():
 
 
 @pytest.mark.parametrize(("vectors", "method", "sentence"), [
-    (np.zeros((3, 4), np.float32), "pca", "3 points are too few for a projection; expected at least 8"),
+    (np.zeros((3, 4), np.float32), "pca", "3 points are too few for a projection; at least 8 are needed"),
     (np.zeros((30, 4), np.float32), "tnse", "projection 'tnse'.*tsne"),
 ])  # fmt: skip
 def test_what_cannot_be_projected(vectors, method, sentence):

@@ -99,7 +99,7 @@ def test_partial_layout_warns(tmp_path, caplog):
     (root / "fma_small/000/000005.mp3").unlink()
     (root / "fma_small/000/000099.mp3").touch()
     assert len(fma.index(root)) == 4
-    assert "FMA small is partial here: 1 tracks of it have no file" in caplog.text
+    assert "FMA small is partial: 1 tracks have no file" in caplog.text
 
 
 def test_bad_layouts_get_one_sentence(tmp_path):

@@ -23,7 +23,7 @@ from hf_audio.corpora._midi_instruments import BASSES, COMPERS, LABELLED, PADS
 from hf_audio.corpora._midi_mix import ACCOMPANIMENT_UNDER_LEAD_DB, LEAD_SPREAD_DB, loudness, render_stems
 from hf_audio.corpora._midi_songs import PHRASE_NOTES, PRE_ROLL_S, Song, compose
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
-from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
+from hf_audio.corpora._midi_soundfont import find_soundfont, fixed_soundfont
 from hf_audio.data.index.table import rows_of
 from hf_audio.errors import InputError
 
@@ -54,8 +54,8 @@ def songs() -> list[Song]:
 
 @pytest.fixture(scope="module")
 def synthesizer(tmp_path_factory):
-    path = tmp_path_factory.mktemp("soundfont") / "mended.sf2"
-    path.write_bytes(mended_soundfont(find_soundfont().read_bytes()))
+    path = tmp_path_factory.mktemp("soundfont") / "fixed.sf2"
+    path.write_bytes(fixed_soundfont(find_soundfont().read_bytes()))
     return load_synthesizer(path)
 
 
@@ -236,7 +236,7 @@ def test_index_of_a_folder_that_holds_something_else(tmp_path):
         general_midi.index(tmp_path)
     (tmp_path / "testing").mkdir()
     (tmp_path / "testing" / "song.wav").touch()
-    with pytest.raises(InputError, match=r"song\.wav is no clip of this corpus"):
+    with pytest.raises(InputError, match=r"song\.wav is not a clip of this corpus"):
         general_midi.index(tmp_path)
 
 

@@ -144,7 +144,7 @@ def test_what_is_undefined_or_of_one_group_has_no_interval() -> None:
     ("changed", "said"),
     [
         ({"num_draws": 20}, "Found 20 draws; a confidence of 0.95 needs 80 or more"),
-        ({"confidence": 95}, "A confidence lies from 0.5 to below 1"),
+        ({"confidence": 95}, "A confidence must be at least 0.5 and below 1"),
         ({"decisions": np.zeros((60, 3))}, r"shapes \(60, 4\), \(60, 3\) and \(60, 4\) with 60 groups"),
         ({"probabilities": np.full((60, 4), np.nan)}, "not finite"),
     ],

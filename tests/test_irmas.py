@@ -66,11 +66,11 @@ def test_missing_test_parts_and_labels_are_told(tmp_path, caplog):
     make_tree(tmp_path, list(irmas.INSTRUMENTS))
     next(tmp_path.rglob("*.txt")).unlink()
     assert sum(clip.split == "test" for clip in list(rows_of(irmas.index(tmp_path)))) == 5
-    assert "1 recordings in" in caplog.text and "no .txt with labels beside them" in caplog.text
-    assert "partial here: 77 of 6705 training clips, 5 of 2874 test excerpts" in caplog.text
+    assert "1 recordings in" in caplog.text and "no .txt file with labels next to them" in caplog.text
+    assert "is partial: 77 of 6705 training clips, 5 of 2874 test excerpts" in caplog.text
     data = DataConfig(corpus="irmas", data_dir=str(tmp_path / "IRMAS-TrainingData"))
     assert "NO official test split was there: 15% of the training groups" in corpus_clips(data).card.protocol
-    assert "a test is drawn from training clips" in caplog.text
+    assert "a test split is drawn from the training clips" in caplog.text
 
 
 def test_bad_layouts_get_one_sentence(tmp_path):

@@ -139,7 +139,7 @@ def test_a_browser_sorts_and_plays_and_nothing_of_a_stranger_runs(chromium, judg
     assert 'src="tone%20%231.wav#t=0.25,0.75"' in page.read_text() and str(folder) not in page.read_text()
     assert [one for one in found["resources"] if not one.startswith(("file:", "data:"))] == []
     assert page.stat().st_size < 4 << 20
-    assert "white noise 10 dB SNR" in page.read_text() and "Left out: mono" in page.read_text()
+    assert "white noise 10 dB SNR" in page.read_text() and "Not tested: mono" in page.read_text()
 
 
 def test_a_page_that_is_sent_plays_what_is_in_it(chromium, judged, tmp_path, no_plots):
@@ -157,7 +157,7 @@ def test_a_page_is_the_same_of_the_report_that_was_written_down(judged, tmp_path
     write_json(tmp_path / "report.json", report)
     of_memory = write_page(tmp_path, report).read_text()
     assert write_page(tmp_path, read_json(tmp_path / "report.json")).read_text() == of_memory
-    assert "The score of 7 of the clips as they are" in of_memory
+    assert "Score on 7 of the clips" in of_memory
     assert "cannot be played here" in of_memory and "<audio" not in of_memory
     assert all(address.startswith(("data:", "#")) for address in addresses(of_memory))
 
@@ -180,22 +180,22 @@ def test_a_page_says_in_words_what_it_is_about(tmp_path, no_plots):
     report["models"]["net"]["weights"] = {"flat": 0.25, "deep": 0.75}
     text = write_page(tmp_path, report).read_text()
     interval = report["models"]["net"]["metrics"]["accuracy"]
-    assert "<title>How good is net on Songs (test)</title>" in text
+    assert "<title>Evaluation of net on Songs (test)</title>" in text
     assert f"<strong>accuracy {interval['value']:.3f}</strong>" in text
-    assert f"of 100 clips, {100 * interval['value']:.0f} are answered right" in text
-    assert f"between {interval['low']:.3f} and {interval['high']:.3f} (95% interval, from drawing the groups" in text
+    assert f"{100 * interval['value']:.0f} of 100 clips are classified correctly" in text
+    assert f"The 95% confidence interval is {interval['low']:.3f} to {interval['high']:.3f}:" in text
     assert f"scores {report['baseline']['metrics']['accuracy']:.3f}" in text
-    for heading in ("What is taken for what", "How sure it is", "Where it is better and worse", "Short and long clips"):
-        assert heading in text
+    for heading in ("Confusions", "Calibration and confidence", "Slices of the data", "Clip length"):
+        assert f">{heading}</h3>" in text
     assert "device" in text and "phone" in text
-    assert f"of {report['data']['num_groups']} groups (recordings" in text and "weighted: deep 75%, flat 25%." in text
-    assert "The confidence was chosen on validation, for at most 40.0% wrong answers: there it answers" in text
+    assert f"from {report['data']['num_groups']} groups (recordings" in text and "(deep 75%, flat 25%)." in text
+    assert "The confidence was chosen on validation for at most 40.0% wrong predictions; there, it answers" in text
 
 
 def test_a_page_counts_groups_only_where_they_are_known(tmp_path, no_plots):
     alone = [judged_model("net", 60, task=SINGLE_LABEL, clips_each_group=1)]
     text = write_page(tmp_path, judge(alone, split="test", num_draws=80)).read_text()
-    assert " groups (recordings" not in text and "intervals are drawn by clip" in text
+    assert " groups (recordings" not in text and "resampling clips" in text
 
 
 def test_seconds_are_written_as_numbers():

@@ -48,14 +48,14 @@ def test_thresholds_come_from_validation_else_from_the_model_and_it_is_said():
     model = judged_model()
     alone = model.of_split("test")
     own = report_of(alone, own_thresholds={"model": 0.3})["models"]["model"]
-    assert set(own["thresholds"].values()) == {0.3} and own["thresholds_from"] == "the model's own"
+    assert set(own["thresholds"].values()) == {0.3} and own["thresholds_from"] == "the model's own threshold"
     assert "no validation" in own["scaled"]["reason"] and own["answered"] is None
     nobody = report_of(alone)
-    assert "threshold of 0.5: there is no validation" in " ".join(nobody["notes"])
+    assert "is 0.5, since there is no validation split" in " ".join(nobody["notes"])
     assert len(set(report_of(model, thresholds="per_class")["models"]["model"]["thresholds"].values())) > 1
-    with pytest.raises(InputError, match="chosen on validation, which these data lack"):
+    with pytest.raises(InputError, match="need a validation split, which these data lack"):
         report_of(alone, thresholds="per_class")
-    with pytest.raises(InputError, match="chosen on validation, which these data have not"):
+    with pytest.raises(InputError, match="chosen on a validation split, which these data lack"):
         report_of(alone, risk=0.1)
 
 
@@ -99,11 +99,11 @@ def test_several_models_are_compared_and_the_better_one_is_named():
 
 def test_clips_of_unknown_groups_are_drawn_one_by_one_and_it_is_said():
     report = report_of(judged_model(clips_each_group=1))
-    assert report["data"]["drawn_by"] == "clip" and "drawn by clip" in report["notes"][0]
+    assert report["data"]["drawn_by"] == "clip" and "resampling clips" in report["notes"][0]
     assert report["models"]["model"]["worst_groups"] == []
-    assert "There are 4 groups only" in " ".join(report_of(judged_model(clips_each_group=30))["notes"])
+    assert "There are only 4 groups" in " ".join(report_of(judged_model(clips_each_group=30))["notes"])
     single = report_of(judged_model(clips_each_group=200))
-    assert "All clips are of one group" in " ".join(single["notes"])
+    assert "All clips are in one group" in " ".join(single["notes"])
     assert single["models"]["model"]["metrics"]["f1_micro"]["low"] is None
 
 
@@ -122,16 +122,16 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence():
     other = dataclasses.replace(judged_model("other"), clips=model.clips.slice(0))
     fewer = judged_model("fewer").take(np.arange(60))
     refused = {
-        "There is no model to judge": (),
-        "Two models have one name": (model, model),
-        "fewer and model were not asked about the same clips": (model, fewer),
-        "There is one class only, 'cello'": (judged_model(classes=("cello",)),),
-        "is known to have a class": (dataclasses.replace(model, targets=np.zeros_like(model.targets)),),
+        "There is no model to evaluate": (),
+        "Two models have the same name": (model, model),
+        "fewer and model were not scored on the same clips": (model, fewer),
+        "There is only one class, 'cello'": (judged_model(classes=("cello",)),),
+        "has a known label": (dataclasses.replace(model, targets=np.zeros_like(model.targets)),),
     }
     for said, models in refused.items():
         with pytest.raises(InputError, match=said):
             report_of(*models)
-    with pytest.raises(InputError, match="No clip is of the split 'train': found test, validation"):
+    with pytest.raises(InputError, match="There are no clips in split 'train'; found test, validation"):
         judge([model], split="train")
     with pytest.raises(InputError, match="did you mean 'f1_micro'"):
         report_of(model, other, metric="f1_mikro")

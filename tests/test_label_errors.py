@@ -169,8 +169,8 @@ def test_what_is_written_can_be_looked_at_and_trained_with(one_label, tmp_path):
 
     data = DataConfig(data_dir=str(corpus), num_workers=1, validation_fraction=0.0)
     data.label_overrides = str(out / "overrides.csv")
-    mended = read_clip_labels(build_corpus_features(data, tmp_path / "mended"))
-    still_wrong = {clip_id for clip_id in checked if mended[clip_id].labels != truth[clip_id]}
+    fixed = read_clip_labels(build_corpus_features(data, tmp_path / "fixed"))
+    still_wrong = {clip_id for clip_id in checked if fixed[clip_id].labels != truth[clip_id]}
     assert len(still_wrong) < 0.3 * len(wrong & checked)
 
 
@@ -304,7 +304,7 @@ def test_one_class_has_no_wrong_labels():
     labels = LabelSpace(("bell",), "single_label_classification")
     clips = ClipTable([{"clip_id": str(n), "group": str(n)} for n in range(6)], np.ones((6, 1), dtype=np.float32))
     probabilities = out_of_fold(np.eye(6, dtype=np.float32), np.arange(6), clips, labels)
-    with pytest.raises(InputError, match=r"1 class.*two groups or more; expected two"):
+    with pytest.raises(InputError, match=r"1 class.*two groups or more; expected at least two"):
         _errors_of_one_label(clips, probabilities, labels)
 
 

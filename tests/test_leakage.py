@@ -113,7 +113,7 @@ def test_different_recordings_are_not_flagged_and_known_overlaps_calibrate(hones
     report = leak_report(honest)
     assert report.leaks == [] and report.num_others >= 200
     assert report.known_found == 1.0 and report.num_known >= 50 and 0.6 <= report.threshold < 0.9
-    assert "less than one of different sounds is expected" in report.as_markdown()
+    assert "fewer than one pair of different sounds is expected" in report.as_markdown()
     assert "100.0% are above it" in report.judged_by()
 
 
@@ -174,7 +174,7 @@ def test_vectors_without_time_find_copies(files, tmp_path):
 
 def test_one_split_cannot_leak(honest):
     features = load_features(honest)
-    with pytest.raises(InputError, match="has the split train only; a leak needs two"):
+    with pytest.raises(InputError, match="has only the split train; leaks are between two"):
         leak_report(dataclasses.replace(features, splits={"train": features.splits["train"]}))
 
 

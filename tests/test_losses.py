@@ -76,7 +76,7 @@ def test_multi_label_weights_balance_positives_and_negatives():
 
 
 def test_bad_weights_are_one_sentence():
-    with pytest.raises(InputError, match="No training clip carries hiss, hum"):
+    with pytest.raises(InputError, match="No training clip has hiss, hum"):
         class_weights_from_counts(np.array([5, 0, 0]), 5, SINGLE)
     with pytest.raises(InputError, match="2 class weights for 3 classes"):
         loss_for(SINGLE, WEIGHTS[:2])

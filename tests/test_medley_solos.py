@@ -58,7 +58,7 @@ def test_one_folder_and_flac(tmp_path, caplog):
     (root / "lost").symlink_to("/no/such disk")
     clips = list(rows_of(medley_solos.index(root)))
     assert len(clips) == 95 and Path(clips[0].path).suffix == ".flac"
-    assert "partial here: 95 of 96 clips" in caplog.text
+    assert "is partial: it has 95 of 96 clips" in caplog.text
     assert caplog.text.count("cannot be reached") == 1, "the folders are walked once"
 
 

@@ -23,7 +23,7 @@ CNN = {"channels": [8, 8], "kernel_sizes": [3, 3], "strides": [2, 2], "pools": [
 
 @pytest.fixture(scope="module")
 def runs(tiny_features, tmp_path_factory):
-    """Two runs from the same weights with other orders, and one whose head says the opposite of what it learnt."""
+    """Two runs from the same weights with other orders, and one whose head says the opposite of what it learned."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("a", "b"):
         arguments = {"num_train_epochs": 3, "learning_rate": 3e-3, "data_seed": int(name == "b")}
@@ -49,7 +49,7 @@ def test_the_mean_of_the_weights_is_a_run_folder_with_report_and_card(tiny_featu
     assert "mean of the weights of 2 trained models" in card and "license: mit" in card and str(runs) not in card
     assert report["training"]["models"] == "a, b" and set(report["results"]) == {"model", "linear", "prior"}
     again = forks.run(script, *names, *options)
-    assert again.returncode == 2 and "is there already and not empty" in again.errors
+    assert again.returncode == 2 and "already exists and is not empty" in again.errors
 
 
 def test_a_greedy_choice_takes_in_what_does_no_harm(tiny_features, runs):
@@ -82,7 +82,7 @@ def test_models_that_differ_in_more_than_weights_are_refused(tiny_features, runs
         with pytest.raises(InputError, match=sentence):
             average_models([str(runs / name) for name in names], tiny_features, device="cpu", **options)
 
-    refused("a", sentence="two or more different models, found .*a")
+    refused("a", sentence="two or more different models; found .*a")
     refused("a", "a", sentence="two or more different models")
     arguments = {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
     multi = load_features(build_tiny_features(tmp_path / "multi", MULTI_LABEL))

@@ -114,8 +114,8 @@ def test_groups_that_are_not_known_are_not_claimed(run, tmp_path):
     shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     corpus = {**report["data"]["corpus"], "groups_known": False}
     path = write_model_card(tmp_path / "run", {**report, "data": {**report["data"], "corpus": corpus}})
-    assert "No grouping of the recordings is known" in path.read_text()
-    assert "is in two splits;" not in path.read_text()
+    assert "No grouping of the recordings (by singer, song or session) is known" in path.read_text()
+    assert "is in two splits." not in path.read_text()
 
 
 def test_code_for_samples_equals_the_model(run, recording):
@@ -173,7 +173,7 @@ def test_code_for_long_recordings_equals_the_evaluation(run, tmp_path):
 
 
 def test_several_labels_are_scored_one_by_one_at_the_call(run):
-    """transformers below 5.23 forgets a function that is given to the pipeline itself."""
+    """transformers before 5.23 ignores a function that is given to the pipeline itself."""
     features, folder, report = run
     text = write_model_card(folder, report, repo_id=REPO).read_text()
     call = 'scores = classifier({"raw": sound, "sampling_rate": 16000}, top_k=3'

@@ -78,7 +78,7 @@ def test_segments_are_labeled_with_what_sounds_in_a_tenth_of_them(tmp_path):
 
 def test_official_test_shares_compositions_and_is_respected(tmp_path, caplog):
     clips = list(rows_of(musicnet.index(make_tree(tmp_path))))
-    assert "2 compositions of MusicNet's official test are in training too" in caplog.text
+    assert "2 compositions of MusicNet's official test split are also in training" in caplog.text
     assert "fewer than 4 compositions with contrabass, harpsichord here; left out" in caplog.text
     groups = {clip.clip_id: clip.group for clip in clips}
     assert groups["train_data/1727.wav#0-8"] == "train/Bach: WTK I, No 0 OP0"
@@ -107,7 +107,7 @@ def test_partial_layouts_warn(tmp_path, caplog):
     (root / "musicnet/train_data/1727.wav").unlink()
     (root / "musicnet_metadata.csv").unlink()
     clips = list(rows_of(musicnet.index(root)))
-    assert "partial here: 5 of 6 recordings have audio" in caplog.text
+    assert "is partial: 5 of 6 recordings have audio" in caplog.text
     assert "holds no musicnet_metadata.csv, so each movement counts as a composition" in caplog.text
     assert [clip.group for clip in clips][:1] == ["recording 1728"]
 

@@ -50,7 +50,7 @@ def test_official_split(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         clips = list(rows_of(nsynth.index(make_tree(tmp_path))))
     assert Counter(clip.split for clip in clips) == {"train": 132, "validation": 40, "test": 40}
-    assert "test has no notes of synth_lead: learnt, but never tested" in caplog.text
+    assert "test split of NSynth has no notes of synth_lead: trained on, but never tested" in caplog.text
     assert "validation and test share 20 instruments; training has none of them" in caplog.text
     assert {clip.labels[0] for clip in clips} == set(nsynth.FAMILIES)
     by_id = {clip.clip_id: clip for clip in clips}
@@ -77,7 +77,9 @@ def test_partial_layouts_warn(tmp_path, caplog):
     root = make_tree(tmp_path / "eine Platte äöü", parts=("nsynth-test", "nsynth-train"))
     (root / "nsynth-test/audio/bass_acoustic_100-060-075.wav").unlink()
     assert len(nsynth.index(root)) == 39 + 132
-    assert "no nsynth-valid" in caplog.text and "nsynth-test is partial here: 39 of 40 notes" in caplog.text
+    assert (
+        "no nsynth-valid" in caplog.text and "This copy of nsynth-test is partial: it has 39 of 40 notes" in caplog.text
+    )
     assert {clip.split for clip in list(rows_of(nsynth.index(root / "nsynth-test")))} == {"test"}
 
 
@@ -97,7 +99,7 @@ def damage_entry(table: Path, **changes) -> None:
         (lambda table: table.write_bytes(table.read_bytes()[:-40]), "examples.json is not JSON .*unpack nsynth-tr"),
         (lambda table: table.write_bytes(b"\xff\xfe{}"), "examples.json is not JSON"),
         (lambda table: table.write_text("[1, 2]"), "must hold a JSON object"),
-        (lambda table: table.write_text('{"a": 1}'), "is no table of NSynth's notes"),
+        (lambda table: table.write_text('{"a": 1}'), "is not a table of NSynth's notes"),
         (lambda table: shutil.rmtree(table.parent / "audio"), "lists 12 notes but .*audio holds none"),
         (lambda table: damage_entry(table, pitch=None), "says no pitch of bass_acoustic_000-060-075; expected"),
         (

@@ -11,7 +11,7 @@ from hf_audio.corpora import openmic
 from hf_audio.data.index.table import index_of, rows_of
 from hf_audio.data.splits.assigning import assign_splits
 
-# sample key, split, artist, relevance of the instruments that somebody was asked about
+# sample key, split, artist, relevance of the instruments that someone was asked about
 CLIPS = [
     ("000046_3840", "train", "4", {"clarinet": 0.17105, "flute": 0.0, "trumpet": 0.9}),
     ("000135_483840", "train", "52", {"flute": 0.5, "voice": 1.0}),
@@ -79,7 +79,7 @@ def test_partial_layout_warns(tmp_path, caplog):
     root = make_tree(tmp_path)
     (root / "openmic-2018/audio/000/000139_119040.ogg").unlink()
     assert len(openmic.index(root)) == 5
-    assert "partial here: 6 of 7 clips" in caplog.text
+    assert "is partial: it has 6 of 7 clips" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ PRETRAINING = {"output_dir": "runs/x", "objective": "masked"}
         (["--layer_decay", "0.7", "--optim", "lomo"], "--layer_decay would do nothing here: this --optim takes"),
         (["--unfreeze_epochs", "1", "--freeze", "convolutional"], "--unfreeze_epochs would do .* for good what is"),
         (["--unfreeze_epochs", "1", "--lora_rank", "4"], "--freeze and --lora_rank say for good what is trained"),
-        (["--unfreeze_epochs", "1", "--torch_compile"], "would have all compiled anew: leave one of the two out"),
+        (["--unfreeze_epochs", "1", "--torch_compile"], "would recompile everything: leave one of the two out"),
         (["--ema_decay", "0.9", "--fsdp", "full_shard"], "it is for whole weights, which --fsdp and"),
         (["--ema_decay", "0.9", "--swa_epochs", "3"], "are two ways to average weights"),
         (["--swa_epochs", "3", "--early_stopping_patience", "2"], "--swa_epochs would do nothing here: early stopping"),

@@ -75,7 +75,7 @@ def test_recordings_to_embeddings(tmp_path, caplog):
     wanted = predictor.embed(predictor.inputs(rule.cut(sound))).numpy()
     np.testing.assert_allclose(np.stack(table["embedding"]), wanted, atol=1e-4)
     assert set(table["file"]) == {str(path)} and table["end_s"].max() <= 2.3
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         embed.main([str(path), "--model", str(model), "--output", str(output)])
 
 
@@ -102,7 +102,7 @@ def test_embedding_is_killed_and_goes_on_with_windows_of_several_recordings_at_o
         lambda self, inputs: sizes.append(len(inputs["input_values"])) or embed_of(self, inputs),
     )
     num_kept = partial.read_bytes().count(b"\n") - 1
-    assert embed.main(flags) == 0 and f"{num_kept} of 120 recordings are finished already" in caplog.messages
+    assert embed.main(flags) == 0 and f"{num_kept} of 120 recordings are already done" in caplog.messages
     table, predictor = pandas.read_parquet(output), SoundPredictor.load(str(model))
     assert max(sizes) == 8 and list(dict.fromkeys(table["file"])) == [str(path) for path in sorted(sounds.iterdir())]
     assert sum(sizes) < len(table) and sorted(os.listdir(tmp_path)) == ["found.parquet", "model", "sounds"]

@@ -123,7 +123,7 @@ def test_labels_in_json_and_parquet_may_be_lists(folder):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.json", "{", "a.json .* is not JSON as it should be"),
+        ("a.json", "{", "a.json .* is not valid JSON"),
         ("a.json", "[1, 2]", "a.json is not a table; expected a list of rows"),
         ("a.jsonl", '{"path": "x"}\n{oh', "a.jsonl line 2 is not JSON"),
         ("a.parquet", "no parquet", "a.parquet cannot be read as Parquet"),
@@ -281,7 +281,7 @@ def test_class_folders_and_a_table(tmp_path):
     refused(tmp_path, "lists 3 of the 8 recordings in class folders .* --layout folders .* or --layout table")
     assert len(read(tmp_path, layout="table")[0]) == 3
     write(tmp_path, {"path": [*paths[:6], "gone.wav"], "label": list("xyxyxyx")}, "labels.csv")
-    refused(tmp_path, "names 1 of 7 files that do not exist, first 'gone.wav'; mend it, or give --layout folders")
+    refused(tmp_path, "names 1 of 7 files that do not exist, first 'gone.wav'; fix it, or give --layout folders")
 
 
 def test_settings_that_would_do_nothing_are_refused(tmp_path):

@@ -100,7 +100,7 @@ def test_what_is_unknown_is_stored_in_the_rows_and_the_index(corpus, folder, fea
         assert present.tolist() == [sum(name in clip.labels for clip in inside) for name in names]
         assert known.tolist() == [sum(name not in clip.unknown for clip in inside) for name in names]
         assert (present < known).all() and (known < len(inside)).all()
-    assert "Labels are partial: the column `unknown`, here and in the rows," in write_dataset_card(folder).read_text()
+    assert "Labels are partial: in `index.parquet` and in the rows, the" in write_dataset_card(folder).read_text()
 
 
 def test_a_batch_has_nan_where_nothing_is_known(features):

@@ -125,7 +125,7 @@ def losses_and_gradient(model, drop, run=None):
 
 @pytest.mark.parametrize("how", ["checkpointing", "compiled", "own head"])
 def test_however_a_model_is_run_the_gradient_is_the_same(how):
-    """The compiled graph is one, and holds for each step's patches: nothing is compiled anew."""
+    """The compiled graph is one, and holds for each step's patches: nothing is compiled again."""
     drops = PatchDropout(0.3, 0.25), PatchDropout(0.3, 0.25)
     models = model_of(), model_of()
     if how == "own head":

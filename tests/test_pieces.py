@@ -180,7 +180,7 @@ def test_what_cannot_be_used_is_named_and_left_out(corpus, tmp_path):
     }
     others = {clip.clip_id: clip.path for clip in clips if clip.clip_id not in reasons}
     assert len(others) == 76
-    with pytest.raises(InputError, match=rf"Clip {clips[3].clip_id} is missing: its row holds no sound; mend"):
+    with pytest.raises(InputError, match=rf"Clip {clips[3].clip_id} is missing: its row holds no sound; fix"):
         build_of(moved, tmp_path / "strict", strict=True)
 
 
@@ -273,7 +273,7 @@ def test_a_container_of_another_column_or_kind(corpus, in_parquet, tmp_path):
     with pytest.raises(InputError, match="has no column 'sound' of sound; its columns are number, audio"):
         build_of(other, tmp_path / "features")
     strange = [dataclasses.replace(clip, path=str(corpus / "low_001.wav")) for clip in in_parquet]
-    with pytest.raises(InputError, match=r"low_001.wav holds no rows: expected a name that ends in \.parquet, \.arrow"):
+    with pytest.raises(InputError, match=r"low_001.wav has no rows: expected a name that ends in \.parquet, \.arrow"):
         build_of(strange, tmp_path / "strange")
 
 

@@ -99,7 +99,7 @@ def test_the_card_says_what_is_tested_on(irmas, esc50):
 
 def test_clips_of_one_class_are_mixed_where_several_may_apply(gtzan, esc50):
     one_class = DataConfig(corpus="gtzan", data_dir=str(gtzan))
-    with pytest.raises(InputError, match="each clip has exactly one class here: add --several_labels"):
+    with pytest.raises(InputError, match="this task is single-label: add --several_labels"):
         corpus_clips(one_class, MixingConfig(mix_fraction=0.5))
     settings = {"several_labels": True, "negatives": "esc50", "negatives_dir": str(esc50)}
     found = corpus_clips(dataclasses.replace(one_class, **settings), MixingConfig(mix_fraction=0.5, mix_clips=[2, 2]))

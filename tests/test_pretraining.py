@@ -293,7 +293,7 @@ def test_what_cannot_be_pretrained(features, tmp_path):
     with pytest.raises(InputError, match="all weights of a spectrogram transformer, found PeftModel"):
         pretraining_model(adapted)
     values = {"output_dir": str(tmp_path), "objective": "masked", "mixup_alpha": 1.0}
-    with pytest.raises(InputError, match="leave out masks and mixup"):
+    with pytest.raises(InputError, match="masks or shuffles patches itself: leave out masks and mixup"):
         pretrain_model(parse_recipe(values, argv=[]), features)
     with pytest.raises(InputError, match=r"takes windows of 170 frames and 64 bins and the features have 38 and 32"):
         AudioTrainer(a_model("masked"), training_arguments(tmp_path, use_cpu=True), Pretraining(features))
@@ -311,12 +311,15 @@ def test_the_recipe_pretrains_publishes_and_another_fine_tunes_on_few_labels(
     argv = ["recipes/pretrain_ast.py", *job, "--output_dir", str(tmp_path / "pretrained"), *publish]
     monkeypatch.setattr(sys, "argv", argv)
     runpy.run_path(str(ROOT / "recipes" / "pretrain_ast.py"), run_name="__main__")
-    assert "Model: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    stages = ["Features: fbank at 16,000 Hz in windows of 0.4 s", "Model: AST", "Training: ", "Published model: http"]
+    places = [out.index(stage) for stage in stages]
+    assert places == sorted(places), "each stage says what it decided, in its turn"
     published = hub.repo("models", "alice/pretrained")
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"} <= set(published.paths())
     card = ModelCard(published.read("README.md").decode())
-    assert "15% of a window's 16 x 16 patches changed places" in card.text and card.data.datasets is None
-    assert 'from_pretrained("alice/pretrained", num_labels=10)' in card.text and "ROC AUC on validation" in card.text
+    assert "15% of a window's 16 x 16 patches were shuffled" in card.text and card.data.datasets is None
+    assert 'from_pretrained("alice/pretrained", num_labels=10)' in card.text and "validation ROC AUC" in card.text
     assert str(tmp_path) not in card.content
 
     from hf_audio import prepare_features, prepare_model, train_model

@@ -88,7 +88,7 @@ def test_of_several_labels_those_that_are_not_sure_stay_unknown(recordings):
     assert clips["unknown"].to_pylist() == [["mid"], []] and clips.schema.field(CONFIDENCE).type == pa.float64()
     row = {**clips.to_pylist()[0], "labels": [0], "unknown": [2]}
     np.testing.assert_allclose(target_of(row, SEVERAL), [0.95, 0.02, np.nan], rtol=1e-6)
-    with pytest.raises(InputError, match="is pseudo-labeled without probabilities"):
+    with pytest.raises(InputError, match="is pseudo-labeled but has no probabilities"):
         target_of({**row, "soft label: high": 3.0}, SEVERAL)
 
 
@@ -114,10 +114,10 @@ def test_sure_answers_are_counted_and_compared():
         ({"path": "/etc/passwd"}, "must be the path of a recording below"),
         ({"path": "a/9.wav"}, "a/9.wav is not there"),
         ({"probabilities": (0.5, 0.2)}, "exactly one class here, found 1 labels and probabilities that add up to 0.7"),
-        ({"probabilities": (1.5, -0.5)}, "'1.5' is no probability"),
+        ({"probabilities": (1.5, -0.5)}, "'1.5' is not a probability"),
         ({"labels": ("high", "low")}, "found 2 labels"),
         ({"labels": ("hihg",)}, "Unknown label 'hihg'"),
-        ({"confidence": float("nan")}, "'nan' is no probability"),
+        ({"confidence": float("nan")}, "'nan' is not a probability"),
     ],
 )
 def test_a_table_that_cannot_be_is_one_sentence(recordings, change, sentence):

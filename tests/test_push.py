@@ -290,7 +290,7 @@ class TestRefusals:
             push_model(model, "alice/x")
 
     def test_wrong_token(self, hub, model, monkeypatch):
-        with pytest.raises(InputError, match="does not accept the token that was given: log in anew"):
+        with pytest.raises(InputError, match="does not accept the token that was given: log in again"):
             push_model(model, "alice/x", token="hf_wrong")
         hub.log.clear()
         monkeypatch.setenv("HF_TOKEN", "hf_wrong")

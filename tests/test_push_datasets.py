@@ -50,7 +50,7 @@ def test_a_dataset_of_the_hub_with_better_labels_is_another(hub, token, tmp_path
     share(*given)
     assert not hub.log.matching("PUT") and not hub.log.matching("POST", "/commit/")
     hub.repo("datasets", "alice/genres").commit({"more.txt": b"another commit"})
-    with pytest.raises(InputError, match=r"differs in: places in datasets.*remove it to begin anew"):
+    with pytest.raises(InputError, match=r"differs in: places in datasets.*remove it to start again"):
         share(*given)
 
 

@@ -106,7 +106,7 @@ def test_recordings_arrive_with_all_that_is_known_of_them(hub, token, speakers):
     assert card.data.task_categories == ["audio-classification"]
     assert "| train | 4 | 3 s | 2 |" in card.text and "--dataset alice/words" in card.text
     assert "1 recording could not be used" in card.text and "{%" not in card.text and "{{" not in card.text
-    assert "| `audio` | the sound: FLAC, MP3; 22,050 Hz |" in card.text
+    assert "| `audio` | the audio file: FLAC, MP3; 22,050 Hz |" in card.text
 
 
 def test_it_is_read_where_hf_audio_is_not(hub, token, speakers, forks_without_hf_audio, tmp_path):
@@ -146,7 +146,7 @@ def test_folds_are_a_column(tmp_path):
     assert len(set(rows["train"]["group"])) == 10 and len(rows["train"]) == 20
     text = (tmp_path / "out/README.md").read_text()
     assert (
-        "The column `fold` has the official folds: fold1, fold2, fold3, fold4, fold5." in text
+        "The column `fold` contains the official folds: fold1, fold2, fold3, fold4, fold5." in text
         and "| fold | official fold |" in text
     )
 
@@ -160,7 +160,7 @@ def test_partial_labels_have_a_mask(tmp_path):
         known = {name for name, is_known in zip(names, row["mask"], strict=True) if is_known}
         assert {names[label] for label in row["labels"]} <= known
         assert ("trumpet" in known) == (int(row["clip_id"].split("_")[0].split("/")[-1]) % 2 == 0)
-    assert "`mask` is true where a class is known" in (tmp_path / "out/README.md").read_text()
+    assert "`mask` is true for each class that was annotated" in (tmp_path / "out/README.md").read_text()
 
 
 def test_what_lies_here_is_bounded_unless_it_is_to_be_kept(hub, token, many, tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ class TestResuming:
         share("--data_dir", many, "--hub_dataset_id", "alice/other")
         write_sound(many / "bell/0.wav", 1.0, 77, [500.0], RATE)
         with pytest.raises(
-            InputError, match=r"differs in: recordings \(sizes and times of files\); remove it to begin"
+            InputError, match=r"differs in: recordings \(sizes and times of files\); remove it to start"
         ):
             share("--data_dir", many, "--hub_dataset_id", "alice/other")
         with pytest.raises(InputError, match="differs in: audio_format was 'flac' and now is 'original'"):

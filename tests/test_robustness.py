@@ -165,5 +165,5 @@ def test_other_classes_need_to_be_mapped_and_what_was_not_tried_is_said(predicto
 def test_an_answer_that_is_no_number_is_refused(predictors, monkeypatch):
     predictor = predictors["cnn " + SINGLE_LABEL]
     monkeypatch.setattr(predictor, "_logits", lambda batch: torch.full((len(batch["input_values"]), 4), torch.nan))
-    with pytest.raises(InputError, match="no finite answer"):
+    with pytest.raises(InputError, match="no finite scores"):
         robustness(predictor, [Recorded("a", "b", np.float32([1, 0, 0, 0]), changing_sound(0.5), 16_000)])

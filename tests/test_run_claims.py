@@ -144,7 +144,7 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
     from hf_audio.training import classification
 
     def fail(*arguments):
-        raise InputError("No training clip carries bell")
+        raise InputError("No training clip has bell")
 
     monkeypatch.setattr(classification, "class_weights_from_counts", fail)
     values = {"output_dir": str(tmp_path), "model": "cnn-concert", "max_steps": 1, "report_to": "none"}
@@ -155,7 +155,7 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
     settings = trainer.facts()["training"]["settings"]
     assert (settings["loss"], settings["focal_gamma"]) == ("focal", 2.0) and "positive_gamma" not in settings
     recipe.loss.class_weights = "balanced"
-    with pytest.raises(InputError, match="No training clip carries bell"):
+    with pytest.raises(InputError, match="No training clip has bell"):
         train_model(recipe, model, tiny_features)
 
 
@@ -165,7 +165,7 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
         ("--loss asymmetric", "exactly one class here"),
         ("--batch_mix_probability 0.5", "exactly one class here"),
         ("--loss family --families corpus", "Nothing is known of families of classes in Own recordings"),
-        ("--class_weights effective", "Class 'hum' has no training clip, so it cannot be learnt"),
+        ("--class_weights effective", "Class 'hum' has no training clip, so it cannot be learned"),
         ("--several_labels --center_weight 0.1", "compare windows of one class each"),
     ],
 )

@@ -172,7 +172,7 @@ def test_several_models_have_the_same_clips_and_classes(features, model, tmp_pat
 def test_models_of_one_name_are_told_apart_by_the_folders_above_them():
     found = unique_names(["x/a/run", "y/a/run", "alice/run", "b/other"])
     assert list(found.values()) == ["x/a/run", "y/a/run", "alice/run", "b/other"]
-    with pytest.raises(InputError, match="run is given twice among the models"):
+    with pytest.raises(InputError, match="run is given twice as a model"):
         unique_names(["x/run", "x/../x/run"])
 
 
@@ -196,11 +196,11 @@ class TestBadInput:
     def test_a_model_whose_training_diverged(self, corpus, features, tmp_path):
         predictor = load_model(str(nan_weights(save_evaluated(tmp_path / "nan", features, SINGLE_LABEL))))
         with pytest.raises(
-            InputError, match=r"nan has no finite answer to \d+ of \d+ windows, the first in .*diverged"
+            InputError, match=r"nan has no finite scores for \d+ of \d+ windows, the first in .*diverged"
         ):
             score(predictor, features_data(features).chosen("test"))
         with pytest.raises(
-            InputError, match=r"None of the 18 clips can be judged, first .* \(the model's answers are not"
+            InputError, match=r"None of the 18 clips can be evaluated, first .* \(the model's answers are not"
         ):
             score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
 
@@ -209,7 +209,9 @@ class TestBadInput:
         (only / "bell").mkdir(parents=True)
         for path, label, *_ in ROWS[:3]:
             shutil.copy(corpus / path, only / label / path)
-        with pytest.raises(InputError, match=r"All 3 clips of only \(all\) are of one class, 'bell', so every answer"):
+        with pytest.raises(
+            InputError, match=r"All 3 clips of only \(all\) have the same class, 'bell', so there is nothing"
+        ):
             recordings_data(DataConfig(data_dir=str(only))).chosen()
 
     def test_splits_that_are_not_there(self, features):

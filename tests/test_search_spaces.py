@@ -46,7 +46,7 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
     assert as_words({"x": True, "y": {"z": 1}, "w": [1, 2]}) == ["--x=true", '--y={"z": 1}', "--w", "1", "2"]
     for params in ({"a": 3}, {"b": 9}, {"b": "2; rm"}, {"output_dir": "/"}, {"a": True}):
         with pytest.raises(InputError, match="which the space does not"):
-            space.flags(params)  # of a journal that somebody else wrote
+            space.flags(params)  # of a journal that someone else wrote
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_space_says_which_flags_a_trial_has(tmp_path):
         ("a: [1, 1]", "a has a value twice"),
         ("a: {lo: 1, high: 2}", "did you mean 'low'"),
         ("a: {low: 1}", "must have low and high"),
-        ("a: {low: 2, high: 1}", "from 2 to 1 is no range"),
-        ("a: {low: 0, high: 1, log: true}", "is no range"),
+        ("a: {low: 2, high: 1}", "from 2 to 1 is not a range"),
+        ("a: {low: 0, high: 1, log: true}", "is not a range"),
         ("a: {low: 1, high: 4, log: true, step: 2}", "log and step"),
         ("a: {low: 1, high: 6, step: 2}", "a from 1 by 2 ends at 5: write high: 5"),
         ("a: {low: 0, high: 1000000}", "more than 100,000 steps"),

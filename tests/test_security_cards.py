@@ -144,7 +144,7 @@ class TestCards:
         tokens = MARKDOWN.parse(card.text)
         inline = [child for token in tokens for child in token.children or ()]
         assert {token.content.strip() for token in tokens if token.type == "html_block"} == {
-            "<details><summary>Scores of each class</summary>",
+            "<details><summary>Scores per class</summary>",
             "</details>",
         }
         assert not [child for child in inline if child.type.startswith("html")]

@@ -1,4 +1,4 @@
-"""A model.skops that somebody has changed is refused before it predicts: libsvm and trees would walk out of it."""
+"""A model.skops that someone has changed is refused before it predicts: libsvm and trees would walk out of it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_trees_that_lead_elsewhere_are_refused(attack, tmp_path):
     field, value = TREES[attack]
     nodes = pipeline[1]._predictors[3][0].nodes
     nodes[field][branch(nodes)] = value
-    with pytest.raises(InputError, match=r"is no model of a classical model: a (branch of a )?tree"):
+    with pytest.raises(InputError, match=r"is not a classical model that: a (branch of a )?tree"):
         read_again(pipeline, tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_arrays_of_other_sizes_than_their_readers_believe_are_refused(classical_
     with pytest.raises(ValueError, match=r"."):
         check_classifiers({"bell": pipeline})
     if attack != "a method's place":  # skops saves no such function
-        with pytest.raises(InputError, match="is no model of a classical model"):
+        with pytest.raises(InputError, match="is not a classical model that"):
             read_again(pipeline, tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_other_objects_than_ours_are_refused(tmp_path):
     from sklearn.pipeline import make_pipeline
 
     for other in (LogisticRegression(), make_pipeline(LogisticRegression()), 5, None, fitted("svm")[1]):
-        with pytest.raises(InputError, match="is no model of a classical model"):
+        with pytest.raises(InputError, match="is not a classical model that"):
             read_again(other, tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_a_file_that_unpacks_to_far_more_than_it_is_is_not_unpacked(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x04K\x01.", json.dumps({"a": 1}).encode()])
 def test_files_that_are_no_skops_are_refused(content, tmp_path):
     (tmp_path / "model.skops").write_bytes(content)
-    with pytest.raises(InputError, match="is no model of a classical model"):
+    with pytest.raises(InputError, match="is not a classical model that"):
         read_classifiers(tmp_path / "model.skops")
 
 
@@ -148,7 +148,7 @@ def test_a_config_of_another_kind_is_one_sentence(changes, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert load_run(tmp_path, reader=None).classical_model == "svm"
     (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
-    with pytest.raises(InputError, match="is of no run of a classical model"):
+    with pytest.raises(InputError, match="is not the config of a classical model"):
         load_run(tmp_path, reader=None)
 
 

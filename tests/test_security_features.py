@@ -282,7 +282,7 @@ def test_a_dataset_on_the_hub_is_checked_like_a_folder(hub, folder):
         assert "other facts of its clip than index.parquet lists" in refusal(put_on(hub, name, folder), **options)
 
 
-# A build that somebody else began
+# A build that someone else began
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_plan_that_does_not_fit_its_clips(tmp_path, field, value):
     folder = build_small_features(tmp_path / "f")
     (folder / "manifest.json").unlink()
     edit_json(folder / "plan.json", field, value)
-    with pytest.raises(InputError, match=r"plan.json is no plan of a build of these clips"):
+    with pytest.raises(InputError, match=r"plan.json is not a plan of a build of these clips"):
         build_small_features(folder)
 
 

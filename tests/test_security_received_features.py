@@ -1,4 +1,4 @@
-"""A feature folder that came from somebody else, pushed under one's own name: only what `load_features` would read."""
+"""A feature folder that came from someone else, pushed under one's own name: only what `load_features` would read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def with_card(head: str):
 
 
 SPOILT = {
-    "an extractor of somebody's code": (
+    "an extractor of someone's code": (
         lambda folder: edit_json(
             folder / "preprocessor_config.json", "auto_map", {"AutoFeatureExtractor": "evil/code--x.X"}
         ),
@@ -61,7 +61,7 @@ SPOILT = {
         with_card(f"configs:\n- config_name: default\n  data_files: {ELSEWHERE}"),
         "leads those who load the dataset to other files",
     ),
-    "a card with no head": (with_card("a: [b"), "is no card with a head of YAML"),
+    "a card with no head": (with_card("a: [b"), "is not a card with a head of YAML"),
     **{
         f"a manifest whose {place} is {value!r}": (
             lambda folder, place=place, value=value: edit_json(folder / "manifest.json", place, value),

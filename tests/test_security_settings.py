@@ -31,7 +31,7 @@ class TestFilesOfSettings:
             self.read(tmp_path, "model_options: " + "[" * 5000)
         with pytest.raises(InputError, match="has at most"):
             self.read(tmp_path, "# " + "x" * (1 << 20))
-        with pytest.raises(InputError, match="has a date or number that is none"):
+        with pytest.raises(InputError, match="has an invalid date or number"):
             self.read(tmp_path, "fold: 2001-99-99\n")
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(InputError, match="not a regular file"):

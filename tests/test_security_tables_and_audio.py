@@ -143,7 +143,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (LAUGHS, "has an alias"),
         ("a: &a [*a]\n", "has an alias"),
         ("a: " + "[" * 100_000, "nested more than 10 deep"),
-        ("a: 2020-13-45\n", "has a date or number that is none"),
+        ("a: 2020-13-45\n", "has an invalid date or number"),
         ("!!python/object/apply:os.system ['true']\n", "is not YAML: could not determine a constructor"),
         ("- a\n", "must hold lines of `name: value` and holds a list"),
         ("a: " + "x" * 2000, "has 2,003 bytes and a file of its kind has at most 1,000"),
@@ -176,12 +176,12 @@ def test_a_time_beyond_all_measure_fills_no_memory(tmp_path, time):
 def test_notes_of_an_audit_that_mean_something_else_are_refused(tmp_path):
     for written in ("{}\n", "[" * 100_000 + "\n", '{"key": "[2]"}\n', "x" * (5 << 20)):
         (tmp_path / "facts.jsonl").write_text(written)
-        with pytest.raises(InputError, match="holds something else than what an audit noted"):
+        with pytest.raises(InputError, match="is not a record of an audit"):
             FactStore(tmp_path / "facts.jsonl").examine(index_of([]))
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "facts.jsonl").unlink()
     (tmp_path / "facts.jsonl").symlink_to(tmp_path / "mine")
-    with pytest.raises(InputError, match="is a link, through which nothing is written"):
+    with pytest.raises(InputError, match="is a link, and files are not written through links"):
         FactStore(tmp_path / "facts.jsonl").examine(index_of([]))
     assert (tmp_path / "mine").read_text() == "mine"
 

@@ -1,4 +1,4 @@
-"""scripts/self_train.py: models label what they were not trained on, nothing of validation or test is learnt."""
+"""scripts/self_train.py: models label what they were not trained on, nothing of validation or test is learned."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def recordings(tmp_path) -> Path:
 
 @pytest.fixture
 def self_train(recordings, tmp_path, monkeypatch):
-    """Runs the script; each recipe in this process, where importing all anew would take minutes."""
+    """Runs the script; each recipe in this process, where importing all again would take minutes."""
     ran = []
 
     def run(self, what: str, folder: Path, flags) -> None:
@@ -96,15 +96,15 @@ def test_two_rounds_label_what_was_not_trained_on(self_train, recordings, tmp_pa
     said = {
         fold: {row["path"] for row in rows_of(tmp_path / "out" / f"round_2/fold_{fold}_says.csv")} for fold in (1, 2)
     }
-    learnt = {
+    learned = {
         fold: {row["path"] for row in rows_of(tmp_path / "out" / f"round_2/without_fold_{fold}.csv")} for fold in (1, 2)
     }
     for fold in (1, 2):
-        assert said[fold] and learnt[fold] and not said[fold] & learnt[fold], "no model labels what it learnt"
+        assert said[fold] and learned[fold] and not said[fold] & learned[fold], "no model labels what it learned"
         left_out = {row["clip_id"] for row in rows_of(tmp_path / "out" / f"without_fold_{fold}.csv")}
         features = load_features(tmp_path / f"out/round_2/fold_{fold}/features")
         trained = set(features.splits["train"]["clip_id"])
-        assert left_out and not left_out & trained and {f"pseudo/{path}" for path in learnt[fold]} <= trained
+        assert left_out and not left_out & trained and {f"pseudo/{path}" for path in learned[fold]} <= trained
         assert not trained & set(tested)
     features = load_features(tmp_path / "out" / "with_pseudo_labels" / "features")
     assert sum(one is not None for one in features.splits["train"][CONFIDENCE]) == len(final)

@@ -170,7 +170,7 @@ def test_clips_of_every_duration_are_in_one_bin():
     unknown = judged(duration_s=pa.array(durations, type=pa.float64()))
     last = by_duration(unknown, *said_of(unknown), num_draws=100)[-1]
     assert (last["from_s"], last["to_s"], last["num_clips"]) == (None, None, 1)
-    with pytest.raises(InputError, match="expected seconds that ascend"):
+    with pytest.raises(InputError, match="expected ascending seconds"):
         by_duration(one, *said_of(one), edges_s=[10, 5])
 
 

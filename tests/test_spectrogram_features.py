@@ -158,7 +158,7 @@ def test_the_card_shows_the_channels_and_its_code_reads_them(folder, monkeypatch
     write_dataset_card(folder)
     card, names = (folder / "README.md").read_text(), {}
     assert "- channels: mel, left, right, harmonic" in card
-    assert "{%" not in card and "7 spectrograms on top of each other: mel, left, right, harmonic" in card
+    assert "{%" not in card and "7 spectrograms stacked vertically: mel, left, right, harmonic" in card
     assert "One window of each of 2 classes, from top to bottom: mel, left" in card
     monkeypatch.chdir(folder.parent)
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
@@ -290,7 +290,9 @@ def test_fbank_that_is_not_normalized(corpus, tmp_path):
         assert (values[num_frames:] == 0).all()
     assert batch.min() < -3 and any(row["num_frames"] < 98 for row in rows)
     text = write_dataset_card(tmp_path / "f").read_text()
-    assert "Models read these values, not normalized: `preprocessor_config.json`" in text and "2 * std" not in text
+    assert (
+        "Models read these values without normalization. `preprocessor_config.json`" in text and "2 * std" not in text
+    )
 
 
 @pytest.mark.parametrize("rate", [44_100, 96_000, 12_345])

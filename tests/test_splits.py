@@ -137,7 +137,7 @@ def test_shares_out_of_range_and_nothing_to_draw_from_get_one_sentence():
         assign_splits(index_of(clips), labels, validation_fraction=1.0)
     with pytest.raises(InputError, match="--test_fraction must be at least 0 and below 1, found -0"):
         assign_splits(index_of(clips), labels, test_fraction=-0.1)
-    with pytest.raises(InputError, match="cannot be drawn without a leak from the 0 training groups"):
+    with pytest.raises(InputError, match="cannot be drawn without leakage from the 0 training groups"):
         assign_splits(index_of(make_clips(8, 2, split="test")), labels)
 
 
@@ -212,8 +212,8 @@ def test_moved_test_songs_leave_validation_to_be_drawn_from_train():
         (songs_for_testing(), {"validation_from": "tset"}, "--validation_from tset is unknown; expected train or test"),
         (songs_for_testing(), {"test_to_train": 1.5}, "must be at least 0 and below 1, found 1.5"),
         (songs_for_testing(), {"validation_from": "test", "validation_fraction": 0.0}, "and that is 0; try 0.15"),
-        (songs_for_testing(), {"validation_from": "test", "test_to_train": 0.9}, "leave nothing of the test split"),
-        (songs_for_testing(1), {"validation_from": "test"}, "has 1 groups, too few to divide among"),
+        (songs_for_testing(), {"validation_from": "test", "test_to_train": 0.9}, "leave nothing in the test split"),
+        (songs_for_testing(1), {"validation_from": "test"}, "has 1 groups, too few to be divided among"),
     ],
 )
 def test_settings_of_the_test_split_that_cannot_be_met_say_why(clips, settings, sentence):

@@ -1,4 +1,4 @@
-"""Answers of a teacher that were stored: found by clip and start, published, and learnt from."""
+"""Answers of a teacher that were stored: found by clip and start, published, and learned from."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
     for name in files[::37]:
         found = {row[4]: float(row[5]) for row in rows if row[0] == name and row[1] == "recording"}
         assert found == pytest.approx(tagger(name, top_k=5).scores, abs=1e-4)
-    with pytest.raises(InputError, match=r"tags\.csv is there already"):
+    with pytest.raises(InputError, match=r"tags\.csv already exists"):
         tag.main([str(recordings), "--model", model, "--format", "csv", "--output", str(output)])
 
 
@@ -89,7 +89,7 @@ def test_killed_in_the_middle_and_resumed(recordings, model, tmp_path, caplog, f
     with pytest.raises(InputError, match=r"The unfinished .*tags.jsonl differs in: threshold was 0.45 and now is 0.9"):
         tag.main([*flags, str(output), "--threshold", "0.9"])
     assert tag.main([*flags, str(output)]) == 1
-    assert f"{num_kept} of {NUM_FILES + 1} recordings are finished already" in caplog.messages
+    assert f"{num_kept} of {NUM_FILES + 1} recordings are already done" in caplog.messages
     assert sorted(os.listdir(tmp_path)) == ["tags.jsonl", "whole.jsonl"]
     for line, wanted in zip(output.read_text().splitlines(), whole.read_text().splitlines(), strict=True):
         found, wanted = json.loads(line), json.loads(wanted)
@@ -111,7 +111,7 @@ def test_a_recording_that_changed_is_tagged_anew(model, tmp_path, monkeypatch):
     kept = partial.read_bytes()
     for damage in (b'{"file": ["x"]}', b'{"file": "x"}', b"[]", b"{"):
         partial.write_bytes(kept + damage + b"\n")
-        with pytest.raises(InputError, match=r"is not what hf-audio noted .*: remove it, and all is done again"):
+        with pytest.raises(InputError, match=r"is not a list of finished recordings .*: remove it to process all"):
             tag.main(flags)
     partial.write_bytes(kept)
     assert tag.main(flags) == 0
@@ -146,7 +146,7 @@ def test_one_file_for_each_recording(model, tmp_path, format_name):
     for name in ("x/a.wav", "y/a.wav", "b.flac.wav"):
         write_sound(tmp_path / "recordings" / name, 2.2)
     flags = ["--model", model, "--format", format_name, "--threshold", "0.1"]
-    with pytest.raises(InputError, match="--top_k does not act on --format"):
+    with pytest.raises(InputError, match="--top_k has no effect on --format"):
         tag.main([str(tmp_path), *flags, "--top_k", "3"])
     folder = tmp_path / "out"
     assert tag.main([str(tmp_path / "recordings"), *flags, "--output", str(folder)]) == 0
@@ -161,7 +161,7 @@ def test_one_file_for_each_recording(model, tmp_path, format_name):
     with pytest.raises(InputError, match="give a folder as --output"):
         tag.main([str(tmp_path / "recordings"), *flags])
     twice = [str(tmp_path / "recordings" / name / "a.wav") for name in "xy"]
-    with pytest.raises(InputError, match=r"would both be a\.wav"):
+    with pytest.raises(InputError, match=r"would both be written to a\.wav"):
         tag.main([*twice, *flags, "--output", str(tmp_path / "other")])
 
 
@@ -224,16 +224,16 @@ def test_imports_leave_alone_what_the_collector_was_told_to_leave():
     ("argv", "message"),
     [
         (["missing.wav"], r"There is no 'missing.wav'"),
-        ([], "Name recordings, folders or -"),
-        (["-", "a.wav"], "stands alone"),
+        ([], "Give recordings, folders or -"),
+        (["-", "a.wav"], "cannot be combined with files"),
         (["--files_from", "none.txt"], "none.txt cannot be read"),
         (["{sound}", "--top_k", "-1"], "--top_k is a number of labels"),
         (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),
         (["{sound}", "--window_s", "100"], "longer than the"),
         (["{sound}", "--output", "no/such/tags.csv"], "There is no folder no/such"),
-        (["{sound}", "--output", "tags/"], "tags/ is a folder by its name"),
+        (["{sound}", "--output", "tags/"], "tags/ names a folder"),
         (["{sound}", "--revision", "v1"], "is a folder, which has no revision 'v1'"),
-        (["{empty}"], "holds no recording"),
+        (["{empty}"], "contains no recordings"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(model, tmp_path, monkeypatch, argv, message):
@@ -273,7 +273,10 @@ def test_a_sound_without_finite_answers_does_not_stop_the_others(model, tmp_path
     output.mkdir()
     flags = ["--model", model, "--format", format_name, "--output", str(output / "tags")]
     assert tag.main([str(loud), str(path), *flags]) == 1
-    assert f"{loud}: the model's answers are not finite, as of samples far outside of [-1, 1]" in caplog.messages
+    assert (
+        f"{loud}: the model's answers are not finite, perhaps because samples are far outside of [-1, 1]"
+        in caplog.messages
+    )
     written = "".join(one.read_text() for one in output.rglob("*") if one.is_file())
     assert written and "nan" not in written.lower()
 

@@ -1,4 +1,4 @@
-"""A model says what it was trained on, in digests; evaluating on that is refused, unless somebody says otherwise."""
+"""A model says what it was trained on, in digests; evaluating on that is refused, unless someone says otherwise."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_card_of_somebody_else_names_its_data(hub, token, features, tmp_path):
     assert "the card of cnn names alice/sounds as what it was trained on" in overlap(model, data).refusal
     (model / "README.md").write_text("---\ndatasets: Alice/Sounds\n---\n# Theirs\n")
     assert "the card of cnn names Alice/Sounds" in overlap(model, data).refusal
-    with pytest.raises(InputError, match="--embed_sounds is of recordings that are files on this machine, and alice/"):
+    with pytest.raises(InputError, match="--embed_sounds needs recordings that are files on this machine, and alice/"):
         evaluate.main(["--model", str(model), "--dataset", "alice/sounds", "--embed_sounds"])
     (model / "README.md").write_text("---\ndatasets: [x/y]\n---\n")
     assert overlap(model, data) == ("", ())
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_such_list_is_one_sentence(model, tmp_path):
     }
     for name, one in hostile.items():
         pq.write_table(one, path, compression="zstd" if name == "packed" else "none", use_dictionary=False)
-        with pytest.raises(InputError, match="beside the model does not say what it was trained on"):
+        with pytest.raises(InputError, match="next to the model cannot be read as a list of its training data"):
             read_training_data(path)
     path.write_bytes(b"PAR1")
     with pytest.raises(InputError, match="does not say"):

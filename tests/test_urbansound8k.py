@@ -62,7 +62,7 @@ def test_partial_layout_warns(tmp_path, caplog):
     root = make_tree(tmp_path, classes=2)
     (root / "UrbanSound8K/audio/fold1/100001-0-0-0.wav").unlink()
     assert len(urbansound8k.index(root)) == 39
-    assert "partial here: 39 of 40 clips" in caplog.text
+    assert "is partial: it has 39 of 40 clips" in caplog.text
 
 
 @pytest.mark.parametrize(

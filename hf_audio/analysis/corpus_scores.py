@@ -1,4 +1,4 @@
-"""Where several corpora were joined: how well a model does on each of them."""
+"""The scores on each of several joined corpora."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last stage of every recipe: what was trained is scored per clip, beside two baselines, and written down."""
+"""The last stage of every recipe: scores the trained model per clip, with two baselines, and writes the report."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ from hf_audio.terminal import show
 
 OUR_PROTOCOL = (
     "Window logits are averaged per clip; thresholds are chosen on validation; {groups}; classes without a clip "
-    "are left out of averages over classes."
+    "are excluded from averages over classes."
 )
 APART = {True: "no group is in two splits", False: "no grouping of the recordings is known"}
 
 
 class WindowScorer(Protocol):
-    """What says something of windows: a Predictor, or classifiers of scikit-learn."""
+    """Anything that scores windows: a Predictor, or classifiers of scikit-learn."""
 
     def window_scores(self, features: FeatureDataset, split: str) -> WindowScores:
         """Scores of every window of a split."""
 
 
 class Trained(Protocol):
-    """What can be evaluated: a trainer after training, or anything that has something to score with."""
+    """What can be evaluated: a trainer after training, or anything else with a predictor."""
 
     features: FeatureDataset
 
     def predictor(self) -> WindowScorer:
-        """What was trained."""
+        """The trained model."""
 
     def facts(self) -> dict[str, Any]:
         """ "model" (architecture, base_model, adapter ...), "training" and "log_history", for the report."""
@@ -82,28 +82,37 @@ def evaluate_model(
     """Scores a trained model on validation and test, and writes report.json, scores/, plots/ and
     training_data.parquet.
 
-    Every process must call it, since all of them predict; the first one writes, prints the summary and returns the
-    report, the others wait for it and return an empty one. Where the run folder holds the model, its config.json gets
-    the threshold and the windows, see `models/usage.py`.
+    Every process must call it, since all of them predict. The first one writes, prints the summary and returns the
+    report; the others wait for it and return an empty dict. If the run folder holds the model, the threshold and the
+    windows are added to its config.json, see `models/usage.py`.
 
-    Window logits are averaged per clip. Multi-label decisions use the one threshold with the best micro F1 on
-    validation; single-label ones are the largest score. The report's `results` hold the model and two baselines, the
-    class prior and a linear model, each with a threshold of its own chosen in the same way, on the same clips.
+    Window logits are averaged per clip. Multi-label predictions use the single threshold with the best micro F1 on
+    validation; single-label predictions are the class with the largest score. The report's `results` hold the model and
+    two baselines, the class prior and a linear model, each with its own threshold, chosen in the same way, on the same
+    clips.
 
     Args:
-        settings: what the run was told beyond transformers' arguments, JSON-able; it is published with the report.
+        trained: a trainer after training, or a fitted classical model.
+        features: what it was trained on.
+        run_folder: where everything is written.
+        settings: settings of the run beyond transformers' arguments, JSON-able; published with the report.
         command: the command line that repeats the run.
-        recordings: gives the clips that the features were made of, where they are on this machine. It is asked only
-            where recordings were resampled, to measure how much the resampler matters to the model's answers.
+        recordings: returns the clips that the features were made of, if they are on this machine. It is called only
+            if recordings were resampled, to measure how much the resampler changes the model's predictions.
         token: Hub token, for recordings there.
-        searched_trials: of settings that a search found, how many it compared on validation; a note says so.
+        searched_trials: if a search found the settings, how many trials it compared on validation; a note says so.
+
+    Returns:
+        The report, as in report.json; an empty dict in all processes but the first.
 
     Raises:
         InputError: there is neither a validation nor a test split, or the model's scores are not finite.
     """
     splits = [split for split in ("validation", "test") if split in features.splits]
     if not splits:
-        raise InputError(f"{features.source} has no validation and no test split: there is nothing to evaluate on")
+        raise InputError(
+            f"{features.source} has neither a validation nor a test split, so there is nothing to evaluate on"
+        )
     predictor = trained.predictor()
     windows = {split: predictor.window_scores(features, split) for split in splits}
     report = Report()
@@ -133,7 +142,7 @@ def evaluate_model(
 
 
 def _judged(features: FeatureDataset, rows: Mapping[str, Mapping[str, ClipScores]]) -> dict[str, Any]:
-    """Of a report: what was asked, of which data, and how well it is answered by each row."""
+    """The parts of a report on the task, the data, and the scores of the model and the baselines."""
     return {
         "protocol": _protocol(features.manifest["corpus"]),
         "rows": ROW_TITLES,
@@ -196,39 +205,41 @@ def _versions() -> dict[str, str]:
 
 
 def _search_note(searched_trials: int | None) -> list[str]:
-    """What a reader must know of settings that were searched for."""
+    """A note on settings that a search found."""
     if searched_trials is None:
         return []
     return [
-        f"The settings are the best of {searched_trials:,} trials, compared on validation: these are no scores of a "
-        "first try, and those on validation are too good."
+        f"The settings are the best of {searched_trials:,} trials, selected on validation, so the scores on validation "
+        "are optimistic."
     ]
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
-    """Whatever a reader must know before trusting the numbers, one sentence each."""
+    """What limits the scores, one sentence each."""
     split, results = report["evaluated_split"], report["results"]
     metric = main_metrics(report["task"]["problem_type"])[0]
     notes = []
     if split != "test":
         notes.append(
-            "There is no test split: these are scores on validation, which also chose the checkpoint and the "
-            "threshold, so they are too good."
+            "There is no test split: these are scores on validation, which was also used to choose the checkpoint and "
+            "the threshold, so they are optimistic."
         )
     if "validation" not in results["model"] and "threshold" in results["model"][split]:
-        notes.append("There is no validation split: the threshold is 0.5, not a chosen one.")
+        notes.append("There is no validation split, so the threshold was not tuned; it is 0.5.")
     absent = [name for name, one in results["model"][split]["per_class"].items() if not one["support"]]
     if absent:
-        notes.append(f"No {split} clip carries {', '.join(absent)}: left out of all averages over classes.")
+        notes.append(f"No {split} clip has {', '.join(absent)}; averages over classes exclude these classes.")
     known = report["data"]["splits"][split].get("known_counts")
     if known:
         fewest, most = min(known.values()), max(known.values())
         notes.append(
-            f"Labels are partial: each class is scored on those {split} clips of which it is known, {fewest:,} to "
-            f"{most:,} of them."
+            f"Labels are partial: each class is scored only on the {split} clips that were annotated for it, which are "
+            f"{fewest:,} to {most:,}."
         )
     if report["data"]["num_excluded"]:
-        notes.append(f"{report['data']['num_excluded']} clips could not be used; the features' excluded.csv says why.")
+        notes.append(
+            f"{report['data']['num_excluded']} clips could not be used; excluded.csv of the features gives the reasons."
+        )
     data = report["data"]
     notes += low_rates_note(data["splits"][split].get("source_rates", {}), data["extractor"]["sampling_rate"], split)
     for name in ("linear", "prior"):

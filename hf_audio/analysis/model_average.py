@@ -130,7 +130,7 @@ def average_models(
         InputError: fewer than two models, one twice, models that differ in more than their weights, or no validation.
     """
     if len(names) < 2 or len(set(names)) < len(names):
-        raise InputError(f"Averaging needs two or more different models, found {', '.join(names)}")
+        raise InputError(f"Averaging needs two or more different models; found {', '.join(names)}")
     if greedy and "validation" not in features.splits:
         raise InputError(f"{features.source} has no validation split to choose models by: leave out --greedy")
     first = Predictor.load(names[0], token=token, **options)
@@ -148,11 +148,11 @@ def average_models(
 
 def _member(name: str, predictor: Predictor) -> _Member:
     if predictor.untrained:
-        raise InputError(f"{name} is no trained classifier: its checkpoint lacks {predictor.untrained[0]}")
+        raise InputError(f"{name} is not a trained classifier: its checkpoint lacks {predictor.untrained[0]}")
     model = predictor.model
     if getattr(model.config, "logit_curve_points", 0):
         raise InputError(
-            f"{name} was calibrated by isotonic scaling: average models as trained, and calibrate the mean"
+            f"{name} was calibrated by isotonic scaling: average the uncalibrated models, then calibrate the result"
         )
     config = {key: value for key, value in model.config.to_dict().items() if key not in OF_A_RUN}
     usage = {"window_s": predictor.usage.window_s, "hop_s": predictor.usage.hop_s}
@@ -166,8 +166,8 @@ def _require_same(one: _Member, two: _Member) -> None:
         here, there = one.facts.get(key), two.facts.get(key)
         if here != there:
             raise InputError(
-                f"{two.name} cannot be averaged with {one.name}: {key} is {str(there)[:80]} and not {str(here)[:80]}; "
-                "give runs of one model on the same features"
+                f"{two.name} cannot be averaged with {one.name}: {key} is {str(there)[:80]} and not "
+                f"{str(here)[:80]}; give runs of the same model on the same features"
             )
 
 

@@ -134,7 +134,7 @@ def plot_confusion(targets: np.ndarray, decisions: np.ndarray, labels: LabelSpac
     axes.set_yticks(range(num_classes), names, fontsize=font_size)
     title = "Decided given true" if labels.is_multi_label else "Confusion matrix"
     axes.set_title(f"{title} ({split})", fontsize=11)
-    axes.set(xlabel="decided (may be several)" if labels.is_multi_label else "decided", ylabel="true")
+    axes.set(xlabel="predicted (may be several)" if labels.is_multi_label else "predicted", ylabel="true")
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     figure.colorbar(plot, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)

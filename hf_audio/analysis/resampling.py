@@ -1,7 +1,7 @@
-"""Whether a model's answers depend on the resampler: soxr, as in training, beside what a stock pipeline takes.
+"""Whether a model's predictions depend on the resampler: soxr, as in training, or that of a stock pipeline.
 
-A recording below the model's rate has nothing in its upper bands but what the resampler leaves there, and logarithms
-make much of it.
+A recording below the model's rate has nothing in its upper bands but what the resampler leaves there, and the
+logarithm amplifies it.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def low_rates_note(rates: Mapping[str, int], sample_rate: int, split: str) -> li
         return []
     return [
         f"{num_low:,} of {num_clips:,} {split} recordings have a sample rate below the model's {sample_rate:,} Hz, "
-        f"most of them {max(low, key=low.get):,} Hz: nothing lies above half of it in them, and recordings in which "
-        "something does are others than those scored here."
+        f"most of them {max(low, key=low.get):,} Hz, so they contain nothing above half of that. Scores on recordings "
+        "with the full bandwidth may differ."
     ]
 
 

@@ -1,4 +1,4 @@
-"""The last stage of a trial of a search: its scores on validation, and what they cost. The test split stays unseen."""
+"""The last stage of a trial of a search: its validation scores and costs. The test split stays unseen."""
 
 from __future__ import annotations
 

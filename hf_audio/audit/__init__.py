@@ -1,1 +1,1 @@
-"""What is wrong with the recordings of a corpus: facts of each clip, findings, copies, a page to listen to."""
+"""Audit of the recordings of a corpus: facts of each clip, findings, copies, and a page to listen to them."""

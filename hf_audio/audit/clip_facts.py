@@ -1,4 +1,4 @@
-"""What an audit must know of a clip's sound: measured in one pass, piece by piece, so that long recordings fit."""
+"""What an audit measures of a clip: in one pass and in chunks, so that long recordings fit in memory."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class _Measures:
         """Count a block in.
 
         Raises:
-            AudioError: samples that are no numbers.
+            AudioError: samples that are not numbers.
         """
         magnitudes = np.abs(block)
         peaks = magnitudes.max(axis=0)

@@ -1,4 +1,4 @@
-"""What was measured of clips, on disk at once, so that a second run goes on."""
+"""The measurements of an audit, written at once, so that an interrupted audit can be resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hf_audio.errors import InputError, one_line
 from hf_audio.files import open_for_writing, open_regular
 from hf_audio.terminal import progress
 
-VERSION = 2  # of what is measured: facts of another one are measured anew
+VERSION = 2  # of what is measured: facts of another one are measured again
 MAX_LINE_BYTES, MAX_PLOT_BYTES = 4 << 20, 1 << 20  # both a hundred times what one takes
 
 
@@ -75,8 +75,8 @@ class FactStore:
                         known[values["key"]] = at, ClipFacts(**{name: values[name] for name in fact_names()})
                 except (ValueError, LookupError, TypeError, RecursionError) as error:
                     raise InputError(
-                        f"{self.path} holds something else than what an audit noted ({one_line(error)}); delete it, "
-                        "and all recordings are measured again"
+                        f"{self.path}is not a record of an audit ({one_line(error)}); delete it to measure all "
+                        "recordings again"
                     ) from error
                 at += len(line)
         return known
@@ -91,7 +91,7 @@ class FactStore:
 
 
 def _key(clip: Clip) -> str:
-    """What decides the facts: another file of the same name, or another stretch of it, is measured anew.
+    """What decides the facts: another file of the same name, or another stretch of it, is measured again.
 
     An address on the Hub has a commit, which never changes.
     """

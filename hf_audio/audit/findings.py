@@ -1,4 +1,4 @@
-"""What is wrong with the recordings of a corpus: files that cannot be used, doubtful sound, copies that leak."""
+"""Problems with the recordings of a corpus: unusable files, poor sound, copies that leak between splits."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MOSTLY_QUIET = 0.8
 OFFSET = 0.01  # -40 dB: a sound card in order has a hundredth of it
 CANCELLED_DB = -20.0  # what is left in mono when channels oppose each other; unrelated channels lose 3 dB
 MISSING = 0.01  # of the bytes that a header promises: less is a header that counts padding
-# What differs from so large a share of the corpus is the odd one out.
+# A clip is an outlier if at least this share of the corpus has another value.
 USUAL = 0.9
-# Clips whose length is so many times more or less than the median, and far outside of what else varies.
+# A length is an outlier if it is this many times the median (or its inverse) and this many standard deviations off.
 ODD_LENGTH, ODD_DEVIATIONS = 4.0, 5.0
 MIN_FOR_ODD = 10
 FORMAT_OF_SUFFIX = {
@@ -47,14 +47,14 @@ FORMAT_OF_SUFFIX = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one clip.
+    """One problem of one clip.
 
     Attributes:
         clip_id: of the clip.
-        finding: what it is: "broken", "silent", "leak", "cut off", "clipped", "too quiet", "channels cancel",
+        finding: its kind: "broken", "silent", "leak", "cut off", "clipped", "too quiet", "channels cancel",
             "duplicate", "near-duplicate", "mostly quiet", "dead channel", "offset", "wrong suffix", "unlike the rest".
-        severity: "error" (cannot be used, or falsifies scores), "warning" (may hurt) or "note".
-        detail: the reason, or the number, in few words.
+        severity: "error" (unusable, or invalidates scores), "warning" (may hurt) or "note".
+        detail: the reason or the measured value, in a few words.
         other: clip_id of the clip that this one is a copy of.
     """
 
@@ -72,14 +72,15 @@ def audit_clips(
     num_workers: int | None = None,
     token: str | bool | None = None,
 ) -> list[Finding]:
-    """Listen to every clip of an index and say what is wrong with it, errors first.
+    """Decodes every clip of an index and reports its problems, errors first.
 
-    Recordings are read piece by piece and only fingerprints are kept, so memory does not grow with them. Those in
-    containers and on the Hub are read where they are. Mixtures have no sound of their own and are left out.
+    Recordings are read in chunks and only fingerprints are kept, so memory use does not depend on their length.
+    Recordings in containers and on the Hub are read in place. Mixtures have no recordings and are skipped.
 
     Args:
-        store: file for what was measured; a second audit of the same clips goes on from it. Default: none is kept.
-        num_workers: processes that decode. Default: one a core.
+        clips: an index.
+        store: file that keeps what was measured, so that a second audit of the same clips resumes. Default: none.
+        num_workers: number of decoding processes. Default: one per core.
         token: Hub token, for recordings there.
 
     Raises:
@@ -107,7 +108,7 @@ def audit_clips(
 
 
 def usable_clips(clips: pa.Table, findings: Sequence[Finding]) -> pa.Table:
-    """The clips that can be decoded, of copies the first one only."""
+    """The clips that can be decoded; of copies, only the first."""
     dropped = {one.clip_id for one in findings if is_useless(one)}
     return clips.filter(pc.invert(is_one_of(clips["clip_id"], dropped)))
 
@@ -127,11 +128,11 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
     if facts.missing > MISSING:
         yield found("cut off", "warning", f"{facts.missing:.0%} of the sound that the header promises is missing")
     elif facts.lacks_end:
-        yield found("cut off", "warning", "the last page of an Ogg file is missing, as when a download breaks off")
+        yield found("cut off", "warning", "the last page of the Ogg file is missing, as after an interrupted download")
     if facts.clipped > CLIPPED:
         yield found("clipped", "warning", f"{facts.clipped:.2%} of the samples are at full scale")
     if facts.peak < QUIET_PEAK or facts.rms < QUIET_RMS:
-        yield found("too quiet", "warning", f"peak {_decibels(facts.peak)}, on average {_decibels(facts.rms)}")
+        yield found("too quiet", "warning", f"peak {_decibels(facts.peak)}, RMS {_decibels(facts.rms)}")
     elif facts.quiet > MOSTLY_QUIET:
         yield found("mostly quiet", "note", f"{facts.quiet:.0%} of it is below -60 dB")
     if facts.mix_db < CANCELLED_DB and not facts.dead_channels:
@@ -143,11 +144,11 @@ def _of_one_clip(clip: Clip, facts: ClipFacts) -> Iterator[Finding]:
     suffix = _suffix(clip)
     expected = FORMAT_OF_SUFFIX.get(suffix.lower())
     if expected and facts.format not in expected:
-        yield found("wrong suffix", "note", f"{facts.format} called {suffix}")
+        yield found("wrong suffix", "note", f"{facts.format} file named {suffix}")
 
 
 def _suffix(clip: Clip) -> str:
-    """Of the name of a recording's file, also where it lies in a container: there clips are called by it."""
+    """The suffix of a recording's file name, also for files in a container, where clip_id holds that name."""
     if clip.path.endswith(".tar") and clip.audio_field:
         return f".{clip.audio_field}"
     return os.path.splitext(clip.path if clip.audio_row is None else clip.clip_id.partition("#")[0])[1]
@@ -158,7 +159,7 @@ def _decibels(level: float) -> str:
 
 
 def _unlike_the_rest(facts: Sequence[ClipFacts]) -> Iterator[Finding]:
-    """Rates and numbers of channels that few clips have, and lengths far from all others."""
+    """Sample rates and numbers of channels that few clips have, and lengths far from those of the others."""
     facts = [one for one in facts if one.error is None]
     if len(facts) < MIN_FOR_ODD:
         return
@@ -174,12 +175,12 @@ def _unlike_the_rest(facts: Sequence[ClipFacts]) -> Iterator[Finding]:
     farthest = max(np.log(ODD_LENGTH), ODD_DEVIATIONS * usual_deviation)
     for one, length in zip(facts, lengths.tolist(), strict=True):
         if abs(length - middle) > farthest:
-            detail = f"{one.duration_s:.3g} s long, half of the clips are longer than {np.exp(middle):.3g} s"
+            detail = f"{one.duration_s:.3g} s long; the median length is {np.exp(middle):.3g} s"
             yield Finding(one.clip_id, "unlike the rest", "note", detail)
 
 
 def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
-    """Each copy of an earlier clip once, as a leak where labels, groups or splits disagree."""
+    """Each copy of an earlier clip once; a leak if labels, groups or splits disagree."""
     same: dict[str, list[int]] = defaultdict(list)
     for number, facts in enumerate(store.facts):
         if facts.error is None:

@@ -1,4 +1,4 @@
-"""Recordings that are copies of each other, whatever their format, level and beginning: found by coarse log-mel.
+"""Recordings that are copies of each other in any format, level and offset: found by coarse log-mel fingerprints.
 
 A fingerprint is the log-mel plot of a clip's first seconds, 32 bands below 3.6 kHz (which every codec keeps),
 relative to its own loudest value (so that the level does not matter). `hf_audio.copies` finds those alike.

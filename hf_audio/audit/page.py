@@ -1,4 +1,4 @@
-"""The report of an audit: a CSV with one row per finding, and a page to listen to what was found and judge it."""
+"""The report of an audit: a CSV file with one row per finding, and a page to listen to the findings and judge them."""
 
 from __future__ import annotations
 
@@ -52,21 +52,25 @@ def audit_corpus(
 ) -> list[Finding]:
     """Audit the recordings of a corpus and write audit.csv and index.html to `output_dir`; prints a summary.
 
-    How a folder, table or dataset was read is printed first. Recordings of a dataset are heard where they lie; those of
-    the findings that come first are written beside the page, to be played.
+    First prints how the folder, table or dataset was read. Recordings of a dataset are read in place; those of the
+    first findings are written next to the page, so that it can play them.
 
     Args:
         corpus: name of a corpus module, e.g. "folder", which is the default.
-        data_dir: its recordings; None where `reading` names a `dataset`.
-        num_workers: processes that decode. Default: one a core.
-        strict: make clips that cannot be used an error, once everything is written.
+        data_dir: its recordings; None if `reading` names a `dataset`.
+        output_dir: where audit.csv, index.html and what was measured are written.
+        num_workers: number of decoding processes. Default: one per core.
+        strict: raise an error for unusable clips, once everything is written.
         write_csv: also write the usable clips as a table that corpus="folder" reads.
-        hub_token: for datasets there; by default HF_TOKEN or the one that is logged in.
+        hub_token: for datasets on the Hub; by default HF_TOKEN or the token of `hf auth login`.
         reading: what is read and how, e.g. `dataset`, `group_column_name`; see `DataConfig`.
 
+    Returns:
+        The findings, the most severe first.
+
     Raises:
-        InputError: no such corpus or recordings, a folder that cannot be written, unusable clips with `strict`, or a
-            table that is asked for of recordings that are no files.
+        InputError: unknown corpus, no recordings, a folder that cannot be written, unusable clips with `strict`, or
+            `write_csv` for recordings that are not files.
     """
     data = DataConfig(corpus=corpus, data_dir=None if data_dir is None else str(data_dir), **reading)
     require_one_source(data)
@@ -90,23 +94,23 @@ def audit_corpus(
     if write_csv is not None:
         write_clips(usable_clips(clips, findings), Path(write_csv))
     show(summary_table(clips, findings))
-    show(f"Listen to them: {output_dir / 'index.html'}")
+    show(f"To listen to the findings, open {output_dir / 'index.html'} in a browser")
     unusable = [finding for finding in findings if finding.finding in ("broken", "silent")]
     if strict and unusable:
         raise InputError(
             f"{len(unusable)} of {len(clips)} clips cannot be used, first {unusable[0].clip_id} "
-            f"({unusable[0].detail}); see {output_dir / 'audit.csv'}, mend or remove them, or leave out --strict"
+            f"({unusable[0].detail}); see {output_dir / 'audit.csv'}, fix or remove them, or leave out --strict"
         )
     return findings
 
 
 def summary_table(clips: pa.Table, findings: Sequence[Finding]) -> str:
-    """What was found how often, as lines of text."""
+    """How often each finding occurs, as lines of text."""
     counts = Counter((SEVERITIES.index(one.severity), one.finding) for one in findings)
-    lines = [f"{'finding':<18}{'severity':<10}{'times':>7}"]
+    lines = [f"{'finding':<18}{'severity':<10}{'count':>7}"]
     lines += [f"{name:<18}{SEVERITIES[level]:<10}{count:>7}" for (level, name), count in sorted(counts.items())]
     clean = len(clips) - len({one.clip_id for one in findings})
-    return "\n".join([*lines, f"{clean} of {len(clips)} clips without a finding"])
+    return "\n".join([*lines, f"{clean} of {len(clips)} clips have no findings"])
 
 
 def write_clips(clips: pa.Table, table: Path) -> None:
@@ -117,7 +121,10 @@ def write_clips(clips: pa.Table, table: Path) -> None:
     """
     clips = list(rows_of(clips))
     if any(clip.unknown for clip in clips):
-        raise InputError(f"{table} cannot say that labels are unknown, and those of this corpus are in part")
+        raise InputError(
+            f"{table} cannot be written: the labels of this corpus are partial, which a table cannot express; leave "
+            "out --write_csv"
+        )
     # Names that a reader could take for several are written as lists, and then in every cell: unlike those of
     # `names_cell`, cells are read by how the whole column looks
     as_lists = any(mark in name for clip in clips for name in clip.labels for mark in ",;|[")
@@ -139,7 +146,7 @@ def write_clips(clips: pa.Table, table: Path) -> None:
         table.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(table, csv_text([["path", labels, "group", "split", "start_s", "end_s", *metadata], *rows]))
     except OSError as error:
-        raise InputError(f"Cannot write {table}: {error.strerror}; choose another place") from error
+        raise InputError(f"Cannot write {table}: {error.strerror}; choose another path") from error
 
 
 def _title(data: DataConfig) -> str:
@@ -173,20 +180,20 @@ def _page(
         sounds = [clips[numbers[name]] for name in _heard(its) if name in files]
         addresses = [(one.clip_id, sound_address(files[one.clip_id], folder, one.start_s, one.end_s)) for one in sounds]
         cases.append(_case(clips[numbers[clip_id]], its, addresses, store.plot(numbers[clip_id])))
-    notes = [summary_table(index, findings), "Drop what is useless or a copy, and correct what is labeled wrong."]
+    notes = [summary_table(index, findings), "Drop unusable clips and copies, and correct wrong labels."]
     if len(of_clips) > len(shown):
         notes.append(f"{len(of_clips) - len(shown)} more clips are in audit.csv.")
     if not is_file(index).all():
         taken = len({file.name for file in files.values() if file.parent.name == FOLDER})
         notes.append(
-            f"Of recordings in a dataset the first {taken} that can be played were taken out, at most {MAX_TAKEN}."
+            f"The first {taken} recordings of the dataset that can be played were extracted (at most {MAX_TAKEN} are)."
         )
     labels = label_space(card, index, several=data.several_labels)
     return workbench_page(_title(data), notes, _judged(data, clips, labels), HEADS, cases)
 
 
 def _judged(data: DataConfig, clips: Sequence[Clip], labels: LabelSpace) -> Judged:
-    """What the page's corrections are of; places on this machine are left for the user to type."""
+    """The data that the page's corrections belong to; paths of this machine are left for the user to fill in."""
     place = data.dataset or data.data_dir
     public = public_value(place)
     return Judged(
@@ -202,7 +209,7 @@ def _judged(data: DataConfig, clips: Sequence[Clip], labels: LabelSpace) -> Judg
 
 
 def _reading(data: DataConfig) -> str:
-    """The flags by which a recipe reads the recordings as they were read here; places are named elsewhere."""
+    """The flags with which a recipe reads the recordings in the same way, without paths and names of datasets."""
     flags: list[str] = []
     for field in dataclasses.fields(data):
         value = getattr(data, field.name)
@@ -214,7 +221,7 @@ def _reading(data: DataConfig) -> str:
 
 
 def _heard(findings: Sequence[Finding]) -> list[str]:
-    """The clip, and those that it is a copy of."""
+    """The clip and those that it is a copy of, by clip_id."""
     return list(dict.fromkeys((findings[0].clip_id, *(one.other for one in findings if one.other))))
 
 

@@ -1,4 +1,4 @@
-"""Recordings taken out of the containers and repositories that they lie in, so that a page can play them."""
+"""Recordings extracted from containers and repositories, so that a page can play them."""
 
 from __future__ import annotations
 

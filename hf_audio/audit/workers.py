@@ -1,4 +1,4 @@
-"""Examining many clips in worker processes: a recording that crashes the decoder costs its worker, and is found."""
+"""Measures many clips in worker processes: a recording that crashes the decoder only ends its worker."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _check_workers_start() -> None:
             workers.submit(_nothing).result()
     except BrokenProcessPool as error:
         raise InputError(
-            "Worker processes cannot start, perhaps for lack of memory; a script of your own must guard its main "
+            "Worker processes cannot start, perhaps for lack of memory; in your own script, guard the main "
             'program by `if __name__ == "__main__":`'
         ) from error
 

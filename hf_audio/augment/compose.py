@@ -59,7 +59,7 @@ class Compose:
         Args:
             features: `[batch, (channels,) frames, bins]`, or waveforms `[batch, samples]`.
             targets: float32 `[batch, classes]`.
-            num_frames: int64 `[batch]`, how many frames (samples) of each window are no padding.
+            num_frames: int64 `[batch]`, how many frames (samples) of each window are not padding.
             draws: of `draw`.
         """
         drawn = self._drawn(draws, features.device)

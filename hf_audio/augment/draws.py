@@ -1,6 +1,6 @@
 """Random numbers of a batch: each window's own, drawn on the CPU, and copied to the device as one tensor.
 
-What is drawn for a window hangs on its place in the run alone: (seed, step, place in the global batch). So a resumed
+What is drawn for a window depends on its place in the run alone: (seed, step, place in the global batch). So a resumed
 run draws what an undisturbed one does, on every device, and several processes draw what one does.
 
 Mixing needs partners, and a process has only its own windows to choose from. Partners are therefore chosen within runs

@@ -22,7 +22,7 @@ class Windows(NamedTuple):
         values: float32 `[batch, channels, frames, bins]`, natural logarithms of energies, minus infinity in padding; or
             waveforms `[batch, samples]`.
         targets: float32 `[batch, classes]`.
-        num_frames: int64 `[batch]`, how many frames (samples) of each window are no padding.
+        num_frames: int64 `[batch]`, how many frames (samples) of each window are not padding.
         frames: int64 `[frames]` (`[samples]`), 0, 1, 2 ...: made once for all augmentations.
     """
 

@@ -28,7 +28,7 @@ class FrequencyMixStyle:
 
     Those of log energies say much of room and microphone and little of what is heard, so labels stay. It is MixStyle
     (Zhou et al. 2021, arXiv 2104.02008) on statistics of frequencies (Kim et al. 2022, arXiv 2206.12513; Schmid et al.,
-    CP-JKU's submission to DCASE 2022). Only frames that are no padding count. Channels have statistics of their own.
+    CP-JKU's submission to DCASE 2022). Only frames that are not padding count. Channels have statistics of their own.
 
     Attributes:
         alpha: both parameters of the Beta distribution of the share; Schmid et al. have 0.3.
@@ -54,7 +54,7 @@ class FrequencyMixStyle:
 
 
 def statistics(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over time, of frames that are no padding, `[batch, channels, 1, bins]` each."""
+    """Mean and standard deviation over time, of frames that are not padding, `[batch, channels, 1, bins]` each."""
     padding, count = windows.padding(), windows.num_frames.clamp(min=1).view(-1, 1, 1, 1)
     mean = windows.values.masked_fill(padding, 0.0).sum(dim=2, keepdim=True) / count
     squares = (windows.values - mean).square().masked_fill_(padding, 0.0).sum(dim=2, keepdim=True)

@@ -93,7 +93,7 @@ def uniform_noise(keys: Tensor, count: int) -> Tensor:
     """Numbers in (0, 1) for each key, float32 `[keys, count]`: the same on every device, whatever other keys there are.
 
     Place and key are hashed by integers of 32 bits, as in lowbias32 (C. Wellons, github.com/skeeto/hash-prospector);
-    a generator would have to be started anew for each window.
+    a generator would have to be started again for each window.
 
     Args:
         keys: integers from 0 to 2^24, of any type.

@@ -1,4 +1,4 @@
-"""Pipelines that were read from a file, held against what `new_pipeline` makes, before any of them predicts.
+"""Pipelines read from a file, compared with what `new_pipeline` makes before any of them predicts.
 
 skops makes objects of known types only, but fills them as the file says. libsvm and the trees of gradient boosting walk
 their arrays in C without looking where they end: a node that points beyond them, or back, ends the process or never
@@ -21,7 +21,7 @@ MAX_FEATURES = 1 << 20
 def check_classifiers(classifiers: Any) -> None:
     """Raises ValueError, with what is wrong, where this is not {class name: pipeline} as `fit_classifiers` makes it."""
     if type(classifiers) is not dict or not all(isinstance(name, str) for name in classifiers):
-        raise ValueError("it is no dict of class names")
+        raise ValueError("it is not a dict of class names")
     for pipeline in classifiers.values():
         _check_plain(pipeline, Pipeline)
         kinds = [(name, type(step)) for name, step in pipeline.steps]

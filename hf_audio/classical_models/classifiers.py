@@ -1,4 +1,4 @@
-"""One scikit-learn pipeline per class: made, fitted, and brought to logits."""
+"""One scikit-learn pipeline per class: made, fitted, and turned into logits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fit_classifiers(
 ) -> Classifiers:
     """One fitted pipeline per class, each on the windows of which it is known whether they have it.
 
-    A class that all or none of the training windows have gets none. The result does not hang on `num_jobs`.
+    A class that all or none of the training windows have gets none. The result does not depend on `num_jobs`.
     """
 
     def fit(column: int) -> Pipeline | None:

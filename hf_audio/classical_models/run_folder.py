@@ -34,7 +34,7 @@ from hf_audio.models.saving import save_extractor, save_model
 
 MODEL_FILE = "model.skops"
 NETWORK_FOLDER = "network"
-# What scikit-learn's objects are made of beside the types that skops takes for harmless
+# What scikit-learn's objects are made of besides the types that skops considers safe
 TRUSTED = {
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "a tree of gradient boosting: arrays of nodes",
 }
@@ -61,8 +61,8 @@ def claim_folder(folder: Path, overwrite_run: bool) -> None:
     found = [folder / name for name in OF_A_NETWORK if (folder / name).exists()]
     if found and not overwrite_run:
         raise InputError(
-            f"{folder} holds the run of a network ({found[0].name}): give another --output_dir, or "
-            "--overwrite_run true to throw it away"
+            f"{folder} contains the run of a network ({found[0].name}): give another --output_dir, or "
+            "--overwrite_run true to delete that run"
         )
     for path in found:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -108,7 +108,9 @@ def load_run(folder: Path, reader: VectorReader) -> TrainedClassifiers:
         ):
             raise ValueError("logits must have a scale and a bias for each class")
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'config.json'} is of no run of a classical model: {one_line(error)}") from error
+        raise InputError(
+            f"{folder / 'config.json'} is not the config of a classical model: {one_line(error)}"
+        ) from error
     return TrainedClassifiers(reader, config["classical_model"], classifiers, logits)
 
 
@@ -129,7 +131,7 @@ def read_classifiers(path: Path) -> Classifiers:
         classifiers = skops.io.loads(content, trusted=list(TRUSTED))
         check_classifiers(classifiers)
     except Exception as error:  # skops raises whatever the objects that it fills do
-        raise InputError(f"{path} is no model of a classical model: {one_line(error)}") from error
+        raise InputError(f"{path} is not a classical model that this program wrote: {one_line(error)}") from error
     return classifiers
 
 

@@ -1,4 +1,4 @@
-"""Training an SVM or gradient boosting on a feature dataset, and what evaluation asks of the result."""
+"""Training an SVM or gradient boosting on a feature dataset, with the interface that evaluation needs."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def train_pipeline(
     show(f"{TITLES[classical_model]}: {len(windows):,} windows of {windows.inputs.shape[1]} numbers, {chosen}")
     classifiers = fit_classifiers(classical_model, settings, windows, labels, seed=seed, num_jobs=num_jobs)
     if not classifiers:
-        raise InputError(f"{features.source} has no class that some training windows have and some do not")
+        raise InputError(f"{features.source} has no class that occurs in some training windows and not in others")
     validation = _clip_values(classifiers, reader, "validation") if "validation" in features.splits else None
     training = {
         **settings,

@@ -1,4 +1,4 @@
-"""What classical models see of a window: its classical features, and if asked for a network's embedding behind them."""
+"""The inputs of classical models per window: classical features, and if asked for a network's embedding after them."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def open_network(name: str, features: str | None = None, *, token: str | None = 
     beside = Path(name) / "features"
     if features is None and not (beside / "manifest.json").is_file():
         raise InputError(
-            f"{name} has no features beside it: name with --network_features the feature dataset that it reads"
+            f"{name}has no features stored with it: give the feature dataset it reads with --network_features"
         )
     dataset = load_features(features or beside, token=token)
     predictor = Predictor.load(name, token=token, seed=seed)
@@ -177,7 +177,7 @@ def join(windows: WindowVectors, found: WindowEmbeddings, source: str) -> Window
             "feature datasets of the same recordings, with the same split"
         )
     if len(kept) < len(windows):
-        logger.info("%d of %d windows have no embedding and are left out", len(windows) - len(kept), len(windows))
+        logger.info("%d of %d windows have no embedding and are skipped", len(windows) - len(kept), len(windows))
     joined = windows.take(np.array(kept))
     return replace(joined, inputs=np.concatenate([joined.inputs, found.values[partners]], axis=1))
 

@@ -1,4 +1,4 @@
-"""The flags of `hf-audio evaluate`, in the order in which somebody thinks of them."""
+"""The flags of `hf-audio evaluate`, in the order in which someone thinks of them."""
 
 from __future__ import annotations
 
@@ -164,22 +164,26 @@ def check_flags(given: argparse.Namespace) -> None:
     elif not given.model:
         raise InputError("Give a model to evaluate: --model RUN_FOLDER or USER/NAME, or stored --scores")
     if given.revision and len(given.model) > 1:
-        raise InputError(f"--revision is of one model, and {len(given.model)} are given: evaluate that one by itself")
+        raise InputError(
+            f"--revision applies to a single model, and {len(given.model)} were given: evaluate that model alone"
+        )
     for name in ("batch_size", "num_threads", "robustness_clips"):
         if (number := getattr(given, name)) is not None and number < 1:
             raise InputError(f"Found --{name} {number}, expected 1 or more")
     if given.write_card:
         _check_card(given)
     if given.ensemble and len(given.scores or given.model) < 2:
-        raise InputError("--ensemble is of two models or more: name them behind --model or --scores")
+        raise InputError("--ensemble needs two or more models: give them with --model or --scores")
     if given.unknown_corpus and not given.unknown:
-        raise InputError("--unknown_corpus says how the recordings in --unknown are read: give that too")
+        raise InputError("--unknown_corpus sets how the recordings of --unknown are read: give --unknown too")
     if given.robustness_clips is not None and given.robustness is None:
         raise InputError("--robustness_clips would do nothing here: add --robustness, or leave it out")
     if bool(given.calibrate) != bool(given.calibrated_model):
         raise InputError("--calibrate KIND and --calibrated_model FOLDER belong together: give both, or none")
     if given.calibrate and len(given.model) > 1:
-        raise InputError(f"--calibrate saves one model, and {len(given.model)} are given: calibrate them one by one")
+        raise InputError(
+            f"--calibrate saves a single model, and {len(given.model)} were given: calibrate them one by one"
+        )
     if given.protocol and (given.aggregation or given.metric):
         raise InputError(
             f"--protocol {given.protocol} says aggregation and metric: leave out "
@@ -191,12 +195,12 @@ def _check_card(given: argparse.Namespace) -> None:
     """Refuses to publish scores that a reader of the card would take for others."""
     if given.allow_training_data:
         raise InputError(
-            "--write_card would publish scores on what the model was trained on, which say nothing of other "
+            "--write_card would publish scores on the training data, which say nothing about other "
             "recordings: leave it out, or --allow_training_data"
         )
     if given.revision:
         raise InputError(
-            f"--write_card writes into the card of the newest version, and {given.revision} is evaluated: leave out "
+            f"--write_card changes the card of the newest version, and {given.revision} was evaluated: leave out "
             "--revision, or the card"
         )
 

@@ -40,7 +40,7 @@ def gone_through(
     failed = dict(left_out or {})
     with results.open() as finished:
         if finished:
-            logger.warning("%d of %d recordings are finished already", len(finished), len(files))
+            logger.warning("%d of %d recordings are already done", len(finished), len(files))
         rest = sorted(set(range(len(files))) - set(finished) - failed.keys())
         recordings = [_recording(files[number]) for number in rest]
         total_s = _total_s(recordings)

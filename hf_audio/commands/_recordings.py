@@ -51,11 +51,11 @@ def files_of(given: argparse.Namespace) -> list[FoundFile]:
     if given.num_threads is not None and given.num_threads < 1:
         raise InputError(f"--num_threads is at least 1, found {given.num_threads}")
     if bool(given.recordings) == bool(given.files_from):
-        raise InputError("Name recordings, folders or - for audio on stdin, or a list of them by --files_from LIST")
+        raise InputError("Give recordings, folders or - for audio on stdin, or a list of them with --files_from LIST")
     if sys.stdin is None and STDIN in (*given.recordings, given.files_from):
-        raise InputError("Standard input is closed: pipe something into it, or name files")
+        raise InputError("Standard input is closed: pipe audio into it, or give files")
     if STDIN in given.recordings and len(given.recordings) > 1:
-        raise InputError("- is audio on stdin, and stands alone: give the files in another command")
+        raise InputError("- means audio on stdin and cannot be combined with files: use two commands")
 
     from hf_audio.tagging.found_files import FoundFile, found_files, names_listed
 
@@ -77,12 +77,12 @@ def output_file(given: str) -> Path:
     """
     output = Path(given)
     if names_folder(given):
-        raise InputError(f"{given} is a folder by its name: give a file in it as --output")
+        raise InputError(f"{given} names a folder: give a file as --output")
     if os.path.lexists(output):
         what = "a folder: give a file in it as" if output.is_dir() else "there already: remove it, or give another"
         raise InputError(f"{output} is {what} --output")
     if not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent} to write {output.name} to: make it first")
+        raise InputError(f"The folder {output.parent} for {output.name} does not exist: create it first")
     return output
 
 

@@ -31,14 +31,14 @@ def main(argv: Sequence[str]) -> None:
         show(corpus_table())
         return
     if not given.corpus:
-        raise InputError("No corpus is named; expected one such as esc50, see them all with --list")
+        raise InputError("No corpus was given; expected a name such as esc50 (--list shows all)")
     root = Path(given.data_dir or f"corpora/{given.corpus}")
     if given.verify:
         verify_corpus(given.corpus, root)
     else:
         folder = obtain_corpus(given.corpus, root, given.subset)
         num_clips = len(find_corpus(given.corpus).index(folder))  # of a corpus got by hand: says where
-        show(f"{num_clips:,} clips; use them with --corpus {given.corpus} --data_dir {folder}")
+        show(f"{num_clips:,} clips. To use them, give a recipe --corpus {given.corpus} --data_dir {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:

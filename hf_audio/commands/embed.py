@@ -5,7 +5,7 @@
 
 The table has `file`, `start_s`, `end_s` and `embedding` for each window; read it with pandas.read_parquet or
 `datasets.load_dataset("parquet", data_files=...)`. A recording that cannot be read is left out and named at the end;
-the exit code is then 1. A command that was interrupted goes on where it stopped when it is given again.
+the exit code is then 1. A command that was interrupted resumes where it stopped when it is given again.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     _show(found)
     page = write_page(folder, found.report, found.recordings, embed_sounds=given.embed_sounds)
     write_published(folder / "report.json", found.as_json())
-    show(f"Report: {folder / 'report.json'}, to be read in a browser: {page}")
+    show(f"Report: {folder / 'report.json'}; the same as a page for a browser: {page}")
     for one in found.report["models"].values() if given.calibrate else ():
         saved = one["saved_calibration"]
         errors = " → ".join(f"{saved[name]['ece']:.3f}" for name in ("before", "after"))
@@ -89,7 +89,7 @@ def _evaluated(given: argparse.Namespace, data: EvaluationData, folder: Path) ->
 
     if given.embed_sounds and not recordings_of(data):
         raise InputError(
-            f"--embed_sounds is of recordings that are files on this machine, and {data.name} has none: leave it out"
+            f"--embed_sounds needs recordings that are files on this machine, and {data.name} has none: leave it out"
         )
 
     def keep(models: Sequence[ScoredModel]) -> None:
@@ -147,10 +147,12 @@ def _unknown(given: argparse.Namespace) -> EvaluationData | None:
 
 def _check_new(folder: Path) -> Path:
     if (folder / "report.json").exists():
-        raise InputError(f"{folder} holds a report already: remove it, or give another --output_dir")
+        raise InputError(f"{folder} already contains a report: remove it, or give another --output_dir")
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{folder} cannot be written, for {there} is no folder of yours: give another --output_dir")
+        raise InputError(
+            f"{folder} cannot be written, because {there} is not a folder you may write to: give another --output_dir"
+        )
     return folder
 
 

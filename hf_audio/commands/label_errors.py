@@ -11,7 +11,7 @@ trained without the clip's group. cleanlab decides which labels do not go with t
 Written are label_errors.csv, index.html (to listen, look, keep, correct or drop each clip, without a server: it gives
 the table to train with) and overrides.csv, all that is sure enough, to be edited by hand instead.
 
---model judges by a trained network's embeddings. A network that was trained on the same clips has learnt their errors
+--model judges by a trained network's embeddings. A network that was trained on the same clips has learned their errors
 and agrees with them, so it finds fewer; one that was trained on others, or --predictions of every fold, is better.
 """
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
         show("So they know too little, and most of what they find is labeled right: judge by --model or --predictions.")
     if given.hold_out == "groups" and found.num_groups < FEW_GROUPS and not given.predictions:
         show(
-            f"There are {found.num_groups} groups only: where they are speakers and the like, --hold_out clips finds "
+            f"There are only {found.num_groups} groups: if they are speakers or similar, --hold_out clips finds "
             "more, and rightly."
         )
     show(
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
 def _print_planted(given: argparse.Namespace, features: FeatureDataset) -> None:
     """Precision and recall over some draws of planted errors."""
     if given.predictions:
-        raise InputError("--predictions know nothing of labels that --plant turns wrong: leave one of them out")
+        raise InputError("--predictions were made without the wrong labels that --plant adds: leave one of them out")
     from hf_audio.label_quality.planted_errors import find_planted_errors
 
     draws = find_planted_errors(

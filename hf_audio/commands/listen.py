@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     """Listens until the sound ends, or the user."""
     given = _parser().parse_args(argv)
     if given.file and given.microphone:
-        raise InputError("--file is heard in place of a microphone: leave one of them out")
+        raise InputError("--file replaces the microphone: leave one of the two out")
 
     from hf_audio.tagging.listening import file_in_real_time, listen, microphone
 

@@ -60,7 +60,9 @@ def _ran(argv: list[str]) -> int:
             raise
         where = f"{error.filename} cannot be used" if error.filename else "The output cannot be written"
         _leave_output()
-        raise InputError(f"{where} ({error.strerror}): make room, mend the rights, or choose another place") from error
+        raise InputError(
+            f"{where} ({error.strerror}): free some space, fix the permissions, or choose another folder"
+        ) from error
 
 
 def _leave_output() -> None:

@@ -9,7 +9,7 @@
 
 M is a run folder of hf_audio, or any audio classifier of the Hub or a folder. Code that a repository brings along is
 never run. Recordings may have any length and format; they are decoded in blocks. With --output, a command that was
-interrupted goes on where it stopped when it is given again. Exit code 1 where a recording could not be read, of which
+interrupted resumes where it stopped when it is given again. Exit code 1 where a recording could not be read, of which
 the last lines say why, 2 where nothing could be done.
 """
 
@@ -50,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     """Tags what the flags name."""
     given = _parser().parse_args(argv)
     if given.top_k is not None and given.format in OF_SEGMENTS:
-        raise InputError(f"--top_k does not act on --format {given.format}, which has segments alone: leave it out")
+        raise InputError(
+            f"--top_k has no effect on --format {given.format}, which contains only segments: leave it out"
+        )
     if given.top_k is None:
         given.top_k = TOP_K
     if given.top_k < 0:

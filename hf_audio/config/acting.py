@@ -38,7 +38,7 @@ NEEDS = (
     Needs(
         (*sorted(OF_RECORDINGS), "hub_dataset_id", "public_license"),
         lambda run: not run.stored_features,
-        "a stored --dataset has its clips, labels, splits and mixtures already: leave it out, or build features anew, "
+        "a stored --dataset has its clips, labels, splits and mixtures already: leave it out, or rebuild the features, "
         "with --data_dir in place of --dataset",
     ),
     Needs(
@@ -147,7 +147,7 @@ NEEDS = (
     Needs(
         ("optim_target_modules",),
         lambda run: any(name in as_typed(run.optim) for name in ("galore", "apollo")),
-        "it is of --optim galore_adamw, apollo_adamw and the like: give one, or leave it out",
+        "it is of --optim galore_adamw, apollo_adamw or similar: give one, or leave it out",
     ),
     Needs(("fsdp_config",), lambda run: run.fsdp, "it is of --fsdp: give that too, or leave it out"),
     Needs(

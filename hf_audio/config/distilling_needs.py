@@ -10,7 +10,7 @@ DISTILLING_NEEDS = (
     Needs(
         ("distillation_weight", "distillation_temperature", "teacher_revision"),
         lambda run: run.teacher or run.teacher_logits,
-        "nothing is learnt from a teacher: give --teacher or --teacher_logits too, or leave it out",
+        "nothing is learned from a teacher: give --teacher or --teacher_logits too, or leave it out",
     ),
     Needs(
         (*sorted(names_of(LossConfig)), "label_smoothing_factor"),

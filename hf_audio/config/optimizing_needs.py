@@ -46,7 +46,7 @@ OPTIMIZING_NEEDS = (
     Needs(
         ("unfreeze_epochs", "torch_compile"),
         lambda run: not (run.unfreeze_epochs and run.torch_compile),
-        "each layer that --unfreeze_epochs unfreezes would have all compiled anew: leave one of the two out",
+        "each layer that --unfreeze_epochs unfreezes would recompile everything: leave one of the two out",
     ),
     Needs(
         ("unfreeze_epochs", "ema_decay", "swa_epochs"),

@@ -102,7 +102,7 @@ def obtain_corpus(name: str, root: Path, subset: str | None = None) -> Path:
     corpus = corpus_named(name)
     subsets = _subsets(corpus)
     if subset is not None and len(subsets) < 2:
-        raise InputError(f"{corpus.card.name} has no subsets to choose from; leave out --subset {subset}")
+        raise InputError(f"{corpus.card.name} has no subsets; leave out --subset {subset}")
     if corpus.obtain:
         corpus.obtain(root, **({} if subset is None else {"subset": subset}))
     of_subset = root / f"{name}_{subset or next(iter(subsets), '')}"  # FMA's lie side by side: a folder names the one
@@ -123,7 +123,7 @@ def verify_corpus(name: str, root: Path) -> None:
         )
     faults = corpus.source.verify(root, corpus.card)
     if not faults:
-        show(f"{corpus.card.name} in {root} is as it was published: every file is there and right")
+        show(f"{corpus.card.name} in {root} is complete: every file is there, with the right content")
         return
     show("| file | found | expected |\n|---|---|---|")
     for fault in faults[:MAX_FAULTS_SHOWN]:

@@ -54,7 +54,7 @@ def members_of(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes]]
 def refusal(archive: Path, what: str) -> InputError:
     """What to say of an archive that is not damaged but made to do harm, or another one."""
     return InputError(
-        f"{archive} {what}, as no corpus does; nothing was unpacked: delete it and get it from a place you trust"
+        f"{archive} {what}, which no corpus does; nothing was unpacked: delete it and get it from a source you trust"
     )
 
 
@@ -96,13 +96,13 @@ def _zip_members(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes
         if free < total:
             raise InputError(
                 f"{archive.name} unpacks to {as_size(total)} but {as_size(free)} are free in {archive.parent}; free "
-                "some space and run the same command again: it goes on"
+                "some space and run the same command again to resume"
             )
         with progress(desc=f"unpacking {archive.name}", total=total, unit="B", unit_scale=True) as bar:
             for member in members:
                 name = _safe_name(archive, _zip_name(member))
                 if stat.S_ISLNK(member.external_attr >> 16):
-                    logger.warning("%s in %s is a link, left out", name, archive.name)
+                    logger.warning("%s in %s is a link; skipped", name, archive.name)
                     continue
                 if member.compress_type not in ZIP_METHODS:
                     raise zipfile.BadZipFile(f"compressed by method {member.compress_type}")
@@ -136,7 +136,7 @@ def _tar_members(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes
             if member.isfile():
                 yield name, tar.extractfile(member)
             elif not member.isdir():
-                logger.warning("%s in %s is a link or a device, left out", name, archive.name)
+                logger.warning("%s in %s is a link or a device; skipped", name, archive.name)
             bar.update(packed.tell() - bar.n)
         while stream.read(CHUNK_BYTES):  # to the end, where the checksum of the whole is
             pass

@@ -1,8 +1,8 @@
 """Unpacking archives as a whole or not at all, with a list of their files by which damage is found later.
 
 The list, .files.csv, is written into the folder before the folder gets its name, so that its presence also means that
-everything was unpacked. Archives are a stranger's: nothing is written outside of the folder or beyond what was said to
-be in it, links and devices are left out, and a name that comes twice, or a file that is mostly holes, is refused.
+everything was unpacked. Archives are untrusted: nothing is written outside of the folder or beyond the announced size,
+links and devices are skipped, and an archive with a repeated name or a file that is mostly holes is refused.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def is_unpacked(folder: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path, most_bytes: float) -> None:
-    """Makes `folder` of an archive; a file that is no archive by its name is put into it alone.
+    """Makes `folder` of an archive; a file that is not an archive by its name is put into it alone.
 
     A single folder that holds everything in the archive becomes `folder` itself.
 
@@ -150,7 +150,7 @@ def damaged_files(folder: Path, title: str) -> list[Fault]:
         rows = [(as_name(row["path"]), int(row["bytes"]), row["crc32"]) for row in written_rows(table, COLUMNS)]
     except ValueError as error:
         raise InputError(
-            f"{table} cannot be read as a list of files, so nothing can be verified by it; delete {folder} and "
+            f"{table} cannot be read as a list of files, so nothing can be verified; delete {folder} and "
             "download it again"
         ) from error
     faults = []
@@ -180,5 +180,5 @@ def _what_is_wrong(path: Path, size: int, checksum: str) -> str | None:
 def _damaged(archive: Path, error: Exception) -> InputError:
     return InputError(
         f"{archive.name} is damaged or no archive ({one_line(error)}) and was removed; run the same command again to "
-        "download it anew"
+        "download it again"
     )

@@ -66,7 +66,7 @@ def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCar
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = _ResumingDownloader(path, int(with_margin(num_bytes)), card)
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise InputError(f"{path} is no file of this program but a link, folder or pipe: remove it")
+        raise InputError(f"{path} is a link, folder or pipe and not a regular file: remove it")
     try:
         pooch.retrieve(url, known_hash=checksum, fname=path.name, path=path.parent, downloader=downloader)
         downloader.forget()
@@ -76,7 +76,7 @@ def fetch(url: str, path: Path, checksum: str, num_bytes: float, card: CorpusCar
         downloader.forget()
         raise InputError(
             f"{path.name} from {urlsplit(url).hostname} differs from its checksum {checksum} and was "
-            f"removed; run the same command again, and if that does not help, get {card.name} from {card.homepage}"
+            f"removed; run the same command again; if that does not help, get {card.name} from {card.homepage}"
         ) from error
     except OSError as error:
         raise unwritable(path.parent, error) from error
@@ -105,11 +105,9 @@ def as_size(num_bytes: float) -> str:
 def unwritable(folder: Path, error: OSError) -> InputError:
     """What to say when a file below `folder` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return InputError(f"The disk of {folder} is full; free some space and run the same command again: it goes on")
+        return InputError(f"The disk of {folder} is full; free some space and run the same command again to resume")
     reason = error.strerror or one_line(error)
-    return InputError(
-        f"{error.filename or folder} cannot be written ({reason}); mend that or choose another --data_dir"
-    )
+    return InputError(f"{error.filename or folder} cannot be written ({reason}); fix that or choose another --data_dir")
 
 
 def _part(path: Path) -> Path:
@@ -191,15 +189,16 @@ class _ResumingDownloader:
             try:
                 url = urljoin(url, response.headers["Location"])
             except ValueError as error:
-                raise _InterruptedError("it sends on to something that is no address") from error
-        raise _InterruptedError("it sends from one address to the next without an end")
+                raise _InterruptedError("it redirects to something that is not an address") from error
+        raise _InterruptedError("it redirects endlessly")
 
     def _require_private(self, url: str) -> None:
         """Refuse an address where what comes could be replaced, or the question read, on the way."""
         address = urlsplit(url)
         if address.scheme != "https" and not (address.scheme == "http" and address.hostname in LOOPBACK):
             raise InputError(
-                f"{self.name} would come from {url}, which is not https, so that it could be replaced on the way; get "
+                f"{self.name} would be downloaded from {url}, which is not https, so it could be replaced on the "
+                "way; get "
                 f"{self.card.name} from {self.card.homepage} and give its folder as --data_dir"
             )
 
@@ -222,7 +221,7 @@ class _ResumingDownloader:
             start, total = (int(said[1] or said[2]), int(said[2])) if said else (None, None)
             if start != arrived:
                 self.forget()
-                raise _InterruptedError("it does not go on where the last run ended")
+                raise _InterruptedError("it does not resume the partial download")
             return start, total
         by_hand = f"get {self.card.name} from {self.card.homepage} and give its folder as --data_dir"
         host = urlsplit(url).hostname
@@ -268,7 +267,7 @@ class _ResumingDownloader:
         if arrived:
             return (
                 f"The connection to {host} was lost {MAX_FAILURES} times after {as_size(arrived)} of {self.name} "
-                f"({reason}); that much is kept, and the same command goes on from there"
+                f"({reason}); that much is kept, and the same command resumes from there"
             )
         return (
             f"{self.name} could not be downloaded from {host} ({reason}); check the connection and run the same "

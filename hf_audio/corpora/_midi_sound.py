@@ -62,7 +62,7 @@ class Voice:
 
 
 def load_synthesizer(soundfont: Path) -> Any:
-    """A new symusic synthesizer (2 ms) with a mended SoundFont.
+    """A new symusic synthesizer (2 ms) with a fixed SoundFont.
 
     It remembers samples in a way that lets earlier notes change later ones, so what must sound the same whatever was
     rendered before needs a new one.

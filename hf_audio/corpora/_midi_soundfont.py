@@ -1,6 +1,6 @@
-"""The SoundFont of `general_midi`, mended so that symusic's synthesizer plays it in tune.
+"""The SoundFont of `general_midi`, fixed so that symusic's synthesizer plays it in tune.
 
-A SoundFont gives the pitch at which a sample sounds as recorded in the sample's header, and may give it anew in each
+A SoundFont gives the pitch at which a sample sounds as recorded in the sample's header, and may give it again in each
 zone of keys that uses the sample (generators overridingRootKey, coarseTune, fineTune; SoundFont 2.04 specification,
 8.1.2). symusic 0.5 reads the header alone: with TimGM6mb, whose violin and piano rely on the zones, it is wrong by up
 to an octave. Here each such zone gets a copy of its sample's header that says the same.

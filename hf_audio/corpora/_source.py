@@ -59,7 +59,7 @@ class Archives:
         return as_size(sum(archive.num_bytes for archive in self._archives(None)))
 
     def obtain(self, root: Path, card: CorpusCard, subset: str | None = None) -> None:
-        """Downloads and unpacks whatever of a subset is not there; interrupted at any point, it goes on from there.
+        """Downloads and unpacks whatever of a subset is not there; if interrupted at any point, it resumes from there.
 
         Raises:
             InputError: an unknown subset, a folder in the way, too little space, or whatever `fetch` and `unpack` say.
@@ -91,8 +91,8 @@ class Archives:
         unpacked = [Path(root) / folder for folder in folders if is_unpacked(Path(root) / folder)]
         if not unpacked:
             raise InputError(
-                f"{root} holds nothing of {card.name} that was downloaded by this program, so what its files should be "
-                "is not known; download it with hf-audio corpora, which lists size and checksum of each file"
+                f"{root} has no download of {card.name} by this program, so there is nothing to verify its files "
+                "against; download it with hf-audio corpora, which lists the size and checksum of each file"
             )
         return [fault for folder in unpacked for fault in damaged_files(folder, f"verifying {folder.name}")]
 
@@ -138,7 +138,7 @@ def _clear_downloads(root: Path) -> None:
 def _require_nothing_in_the_way(root: Path, folder: Path) -> None:
     if folder.exists():
         raise InputError(
-            f"{folder} is there already, perhaps in part, and was not unpacked by this program; use it as it is with "
+            f"{folder} already exists, perhaps in part, and was not unpacked by this program; use it as it is with "
             f"--data_dir {root}, or move it away and run the same command again to download it"
         )
 
@@ -158,6 +158,7 @@ def require_space(root: Path, card: CorpusCard, num_bytes: float) -> None:
     free = shutil.disk_usage(root).free
     if free < num_bytes:
         raise InputError(
-            f"{card.name} needs {as_size(num_bytes)} in {root}, archives and what is in them, but {as_size(free)} are "
+            f"{card.name} needs {as_size(num_bytes)} in {root}for the archives and their content, but only "
+            f"{as_size(free)} are "
             "free; free some space or give a --data_dir on another disk"
         )

@@ -91,7 +91,7 @@ def index(root: Path) -> pa.Table:
     if not clips:
         raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack all of ESC-50 again")
     if len(clips) < len(rows):
-        logger.warning("ESC-50 is partial here: %d of %d clips are there", len(clips), len(rows))
+        logger.warning("This copy of ESC-50 is partial: it has %d of %d clips", len(clips), len(rows))
     return index_of(clips)
 
 

@@ -165,7 +165,7 @@ def _log_what_is_missing(folder: Path, tracks: dict[int, _Track], found: set[int
     parts = SUBSETS if subset == "full" else SUBSETS[: SUBSETS.index(subset) + 1]
     absent = [number for number, track in tracks.items() if track.subset in parts and number not in found]
     if absent:
-        logger.warning("FMA %s is partial here: %d tracks of it have no file", subset, len(absent))
+        logger.warning("This copy of FMA %s is partial: %d tracks have no file", subset, len(absent))
     left_out = len(found - wanted)
     if left_out:
-        logger.info("%d files of FMA %s left out: no audio in them, no top genre or no row", left_out, subset)
+        logger.info("%d files of FMA %s skipped: no audio, no top-level genre or no row in the table", left_out, subset)

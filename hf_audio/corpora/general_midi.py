@@ -126,7 +126,7 @@ def index(root: Path) -> pa.Table:
 def _training_clip(root: Path, path: Path) -> Clip:
     name = TRAINING_NAME.fullmatch(path.stem)
     if name is None or name["label"] != path.parent.name:
-        raise InputError(f"{path} is no clip of this corpus: expected a name like [cel][dru]0012__1.wav in cel/")
+        raise InputError(f"{path} is not a clip of this corpus: expected a name like [cel][dru]0012__1.wav in cel/")
     return Clip(
         path=path,
         labels=(name["label"],),
@@ -141,7 +141,9 @@ def _testing_clip(root: Path, path: Path) -> Clip:
     name = TESTING_NAME.fullmatch(path.stem)
     labels_path = path.with_suffix(".txt")
     if name is None or not labels_path.is_file():
-        raise InputError(f"{path} is no clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it")
+        raise InputError(
+            f"{path} is not a clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it"
+        )
     return Clip(
         path=path,
         labels=tuple(read_text(labels_path, MAX_LABELS_BYTES).split()),
@@ -162,7 +164,7 @@ def _is_complete(root: Path, parameters: dict[str, int]) -> bool:
 
 
 def _render(root: Path, parameters: dict[str, int], soundfont: Path, num_workers: int | None) -> None:
-    """Renders what is missing, alone in the folder: whoever waited for another process may find all of it done."""
+    """Renders what is missing, alone in the folder: anyone who waited for another process may find all of it done."""
     if _is_complete(root, parameters):
         return
     delete_abandoned(root)

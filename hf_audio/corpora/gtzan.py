@@ -4,11 +4,11 @@ The index comes from the layout on disk, whole or partial:
 
     ROOT/**/blues/blues.00000.wav       (or .au) below genres, genres_original or whatever the copy calls it
 
-The tracks have no official split. Random ones are about 10 points too good: excerpts are repeated, distorted and
+The tracks have no official split. Random ones inflate accuracy by about 10 points: excerpts are repeated, distorted and
 mislabeled, and an artist's tracks lie on both sides. So tracks are split as Kereliuk, Sturm and Larsen did after
 leaving out what Sturm found faulty: 443, 197 and 290 tracks, no artist in two of them. Who plays what is not in the
 corpus, so a group is a track; that artists stay apart is the lists' doing. `--split random` ignores the lists, for
-comparison with published scores, and is as much too good as those.
+comparison with published scores, and is as inflated as those.
 """
 
 from __future__ import annotations
@@ -73,16 +73,20 @@ def index(root: Path) -> pa.Table:
         raise _no_tracks(root, "no" if not files else "none of the listed")
     unlisted = len(files.keys() - split_of.keys())
     if unlisted:
-        logger.info("%d GTZAN tracks are faulty or repeat an artist: in none of the split's lists, left out", unlisted)
+        logger.info(
+            "%d GTZAN tracks are faulty or repeat an artist, and are in none of the split lists; skipped", unlisted
+        )
     if len(clips) < len(split_of):
-        logger.warning("GTZAN is partial here: %d of the %d listed tracks can be used", len(clips), len(split_of))
+        logger.warning(
+            "This copy of GTZAN is partial: %d of the %d listed tracks can be used", len(clips), len(split_of)
+        )
     return index_of(clips)
 
 
 def index_for_random_split(root: Path) -> pa.Table:
     """All tracks that can be read, of which the split is drawn at random (`--split random`).
 
-    Only for comparing with published scores on random splits: these are about 10 points too good, for artists,
+    Only for comparing with published scores on random splits: these inflate accuracy by about 10 points, for artists,
     albums and repeated excerpts are on both sides.
 
     Raises:
@@ -92,9 +96,11 @@ def index_for_random_split(root: Path) -> pa.Table:
     clips = [_clip(path, None) for path in _track_files(root).values() if not _is_broken(path)]
     if not clips:
         raise _no_tracks(root, "no")
-    logger.warning("GTZAN split at random scores about 10 points too good: artists and repeats are on both sides")
+    logger.warning(
+        "A random split of GTZAN inflates accuracy by about 10 points: artists and repeated tracks are on both sides"
+    )
     if len(clips) < NUM_TRACKS - 1:
-        logger.warning("GTZAN is partial here: %d of %d tracks can be used", len(clips), NUM_TRACKS)
+        logger.warning("This copy of GTZAN is partial: %d of %d tracks can be used", len(clips), NUM_TRACKS)
     return index_of(clips)
 
 
@@ -108,7 +114,7 @@ def of_dataset(clips: pa.Table) -> pa.Table:
     if names.null_count == len(clips):
         raise InputError(
             f"This dataset names none of its clips as GTZAN names its tracks (found {clips['clip_id'][0].as_py()!r}, "
-            "expected blues.00029.wav): add --corpus folder, to read it as any other"
+            "expected blues.00029.wav): add --corpus folder to read it as a dataset of your own"
         )
     split_of = split_of_tracks()
     splits = pc.index_in(names, pa.array([*split_of]))
@@ -155,7 +161,7 @@ def _is_broken(path: Path) -> bool:
     try:
         probe(path)
     except AudioError:
-        logger.info("%s is broken, as in most copies of GTZAN; left out", path)
+        logger.info("%s is broken, as in most copies of GTZAN; skipped", path)
         return True
     return False
 

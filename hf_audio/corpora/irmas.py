@@ -82,7 +82,7 @@ def index(root: Path) -> pa.Table:
     missing = [code for code in INSTRUMENTS if code not in present]
     if missing:
         logger.warning(
-            "IRMAS is partial here: no training clips of %s; their test labels are ignored", ", ".join(missing)
+            "This copy of IRMAS is partial: no training clips of %s; their test labels are ignored", ", ".join(missing)
         )
     _log_what_is_missing(root, len(training), len(test), len(others))
     return index_of(training + test)
@@ -95,15 +95,18 @@ def obtain(root: Path) -> None:
 
 def _log_what_is_missing(root: Path, num_training: int, num_test: int, num_others: int) -> None:
     if not num_test:
-        logger.warning("%s holds no test part of IRMAS with its labels: a test is drawn from training clips", root)
+        logger.warning(
+            "%s does not contain the test part of IRMAS with its labels: a test split is drawn from the training clips",
+            root,
+        )
     elif num_training < NUM_CLIPS["train"] or num_test < NUM_CLIPS["test"]:
         logger.warning(
-            "IRMAS is partial here: %d of %d training clips, %d of %d test excerpts",
+            "This copy of IRMAS is partial: %d of %d training clips, %d of %d test excerpts",
             num_training, NUM_CLIPS["train"], num_test, NUM_CLIPS["test"],
         )  # fmt: skip
     if num_test < num_others:
         logger.warning(
-            "%d recordings in %s have no .txt with labels beside them: left out", num_others - num_test, root
+            "%d recordings in %s have no .txt file with labels next to them; skipped", num_others - num_test, root
         )
 
 

@@ -84,7 +84,7 @@ def index(root: Path) -> pa.Table:
             f"{names[0] if names else 'Medley-solos-DB_test-0_04cb309e-...'}.wav (unpack {URL} there)"
         )
     if len(clips) < len(rows):
-        logger.warning("Medley-solos-DB is partial here: %d of %d clips are there", len(clips), len(rows))
+        logger.warning("This copy of Medley-solos-DB is partial: it has %d of %d clips", len(clips), len(rows))
     return index_of(clips)
 
 

@@ -100,11 +100,13 @@ def _songs(root: Path) -> list[_Song]:
         )
     bare = sorted(mixes.keys() - tables.keys())
     if bare:
-        logger.warning("%d mixes of MedleyDB have no metadata, first %s: left out", len(bare), bare[0])
+        logger.warning("%d mixes of MedleyDB have no metadata, first %s: skipped", len(bare), bare[0])
     named = sorted(mixes.keys() & tables.keys())
     whole = [name for name in named if name not in activations]
     if whole:
-        logger.warning("%d songs of MedleyDB have no activations, first %s: one clip each", len(whole), whole[0])
+        logger.warning(
+            "%d songs of MedleyDB have no activations, first %s: the whole song is one clip", len(whole), whole[0]
+        )
     return [_song(name, mixes[name], tables[name], activations.get(name)) for name in named]
 
 
@@ -140,7 +142,7 @@ def _read_metadata(table: Path) -> tuple[dict[str, Any], dict[str, tuple[str, ..
             stems[str(number)] = tuple(name for name in names if name and name not in NO_INSTRUMENTS)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{table} is no metadata of MedleyDB ({one_line(error)}); expected stems with an instrument each, get it "
+            f"{table} is not metadata of MedleyDB ({one_line(error)}); expected stems with an instrument each, get it "
             "again from https://github.com/marl/medleydb"
         ) from None
     return facts, stems

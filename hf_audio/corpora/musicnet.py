@@ -11,7 +11,7 @@ Recordings are cut into segments of 10 s; the labels of one are the instruments 
 
 All recordings of a composition are one group. The official test split knows no such care: all its 10 recordings are
 movements of compositions whose other movements, by the same players, are in training. To respect it, such a composition
-is a group of each of the two parts, and its scores are too good by an unknown amount; `--split random` draws a test of
+is a group of each of the two parts, and its scores are inflated by an unknown amount; `--split random` draws a test of
 other compositions. Instruments of fewer compositions than a split needs (harpsichord 1, contrabass 2) are left out of
 the labels, and the official test has no flute and no oboe.
 """
@@ -103,8 +103,8 @@ def index(root: Path) -> pa.Table:
     shared = {composition for composition, found in splits.items() if len(found) > 1}
     if shared:
         logger.warning(
-            "%d compositions of MusicNet's official test are in training too, by the same players: scores are too "
-            "good; --split random keeps compositions apart", len(shared),
+            "%d compositions of MusicNet's official test split are also in training, by the same players, which "
+            "inflates scores; --split random keeps compositions apart", len(shared),
         )  # fmt: skip
     training = [recording for recording in recordings if recording.split == "train"] or recordings
     kept = _learnable(Path(root), training, MIN_COMPOSITIONS)
@@ -145,7 +145,7 @@ def _recordings(root: Path) -> list[_Recording]:
             f"likewise (unpack {URL} there)"
         )
     if len(recordings) < len(tables):
-        logger.warning("MusicNet is partial here: %d of %d recordings have audio", len(recordings), len(tables))
+        logger.warning("This copy of MusicNet is partial: %d of %d recordings have audio", len(recordings), len(tables))
     return recordings
 
 

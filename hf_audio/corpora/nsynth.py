@@ -7,9 +7,9 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/nsynth-valid, ROOT/**/nsynth-test                    likewise
 
 The official split keeps the instruments of training apart from the others'. It has two peculiarities. synth_lead is in
-training only, so it is learnt but never tested, and averages over classes leave it out. And validation and test share
+training only, so it is learned but never tested, and averages over classes leave it out. And validation and test share
 instruments, so what is chosen on validation fits the test a little too well. A group is an instrument, in validation
-and test one of that part. `--split random` draws all three anew with every instrument in one part only, synth_lead
+and test one of that part. `--split random` draws all three again with every instrument in one part only, synth_lead
 too.
 """
 
@@ -87,7 +87,8 @@ def index(root: Path) -> pa.Table:
     trained = {label for clip in clips if clip.split == "train" for label in clip.labels}
     if tested and trained - tested:
         logger.warning(
-            "NSynth's test has no notes of %s: learnt, but never tested", ", ".join(sorted(trained - tested))
+            "The test split of NSynth has no notes of %s: trained on, but never tested",
+            ", ".join(sorted(trained - tested)),
         )
     return index_of(
         dataclasses.replace(clip, group=f"{clip.split}/{clip.group}") if clip.group in shared else clip
@@ -114,7 +115,7 @@ def _read_parts(root: Path) -> list[Clip]:
         )
     missing = [part for part in PARTS if part not in tables]
     if missing:
-        logger.warning("NSynth is partial here: no %s", " and no ".join(missing))
+        logger.warning("This copy of NSynth is partial: no %s", " and no ".join(missing))
     return [clip for part in PARTS if part in tables for clip in _read_part(part, tables[part])]
 
 
@@ -129,7 +130,7 @@ def _read_part(part: str, table: Path) -> list[Clip]:
             f"guitar_acoustic_010-066-100.wav (unpack {part}.jsonwav.tar.gz again)"
         )
     if len(clips) < len(examples):
-        logger.warning("%s is partial here: %d of %d notes are there", part, len(clips), len(examples))
+        logger.warning("This copy of %s is partial: it has %d of %d notes", part, len(clips), len(examples))
     return clips
 
 
@@ -145,7 +146,7 @@ def _read_examples(table: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"{error}; unpack {table.parent.name}.jsonwav.tar.gz again") from error
     if not all(isinstance(facts, dict) for facts in examples.values()):
         raise InputError(
-            f"{table} is no table of NSynth's notes; expected an entry for each, with {', '.join(NEEDED)} (unpack "
+            f"{table} is not a table of NSynth's notes; expected an entry for each, with {', '.join(NEEDED)} (unpack "
             f"{table.parent.name}.jsonwav.tar.gz again)"
         )
     return examples

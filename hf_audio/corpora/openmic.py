@@ -8,8 +8,8 @@ The index comes from the layout on disk, whole or partial:
     ROOT/**/audio/000/000046_3840.ogg
 
 A row of the labels says that an instrument is there (relevance of at least 0.5) or is not; where there is no row,
-nobody was asked, and the instrument is `unknown` for that clip. The official split keeps artists apart. Validation
-clips are drawn from its training part by artist too, or by track where the metadata is missing.
+annotators were not asked, and the instrument is `unknown` for that clip. The official split keeps artists apart.
+Validation clips are drawn from its training part by artist too, or by track where the metadata is missing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ logger = named_logger(__name__)
 
 
 def index(root: Path) -> pa.Table:
-    """Clips that have a file, a split and labels; `unknown` names the instruments nobody was asked about.
+    """Clips that have a file, a split and labels; `unknown` names the instruments that were not annotated.
 
     Instruments that no training clip has are dropped with a warning: nothing could learn them.
 
@@ -81,7 +81,7 @@ def index(root: Path) -> pa.Table:
             f"(unpack openmic-2018-v1.0.0.tgz from {CARD.homepage} again)"
         )
     if len(keys) < len(split_of):
-        logger.warning("OpenMIC-2018 is partial here: %d of %d clips are there", len(keys), len(split_of))
+        logger.warning("This copy of OpenMIC-2018 is partial: it has %d of %d clips", len(keys), len(split_of))
     learnable = _learnable([heard[key] for key in keys if split_of[key] == "train"])
     groups = _groups(folder, split_of)
     clips = []
@@ -100,7 +100,7 @@ def obtain(root: Path) -> None:
 
 
 def _read_labels(table: Path) -> dict[str, dict[str, float]]:
-    """Relevance of each instrument somebody was asked about, by sample key."""
+    """Relevance of each instrument someone was asked about, by sample key."""
     heard: dict[str, dict[str, float]] = defaultdict(dict)
     _, rows = read_table(table, required=("sample_key", "instrument", "relevance"))
     for line, row in rows:

@@ -109,7 +109,9 @@ def _read_lists(folder: Path) -> dict[str, str]:
     """Split of each listed clip; empty where a list is missing."""
     missing = [name for name in LISTS.values() if not (folder / name).is_file()]
     if missing:
-        logger.warning("%s has no %s: split by the hash of the speaker instead", folder, " and no ".join(missing))
+        logger.warning(
+            "%s has no %s: the split goes by the hash of the speaker instead", folder, " and no ".join(missing)
+        )
         return {}
     return {clip_id: split for split, name in LISTS.items() for clip_id in read_text(folder / name).split()}
 
@@ -117,7 +119,7 @@ def _read_lists(folder: Path) -> dict[str, str]:
 def _warn_of_words(words: set[str], folders: set[str]) -> None:
     missing = sorted(set(WORDS) - words)
     if missing and missing != list(NEW_IN_VERSION_2):
-        logger.warning("Speech Commands is partial here: no clips of %s", ", ".join(missing))
+        logger.warning("This copy of Speech Commands is partial: no clips of %s", ", ".join(missing))
     others = sorted(name for name in folders - words if not name.startswith("_"))
     if others:
-        logger.warning("Not among the words of Speech Commands, left out: %s", ", ".join(others))
+        logger.warning("Folders that are not words of Speech Commands are skipped: %s", ", ".join(others))

@@ -7,7 +7,7 @@ The index comes from the layout on disk, whole or partial:
 
 Copies that keep the table beside the folders fold1 to fold10 are read too. Folds become splits named fold1 to fold10:
 choose the one to test on with --fold. Excerpts of one Freesound recording are one group, and in one fold: shuffled
-anew they would be on both sides, and every score too good.
+again they would be on both sides, which inflates every score.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def index(root: Path) -> pa.Table:
     if not clips:
         raise InputError(f"{table} lists {len(rows)} clips but {folder} holds none of them; unpack {URL} again")
     if len(clips) < len(rows):
-        logger.warning("UrbanSound8K is partial here: %d of %d clips are there", len(clips), len(rows))
+        logger.warning("This copy of UrbanSound8K is partial: it has %d of %d clips", len(clips), len(rows))
     return index_of(clips)
 
 

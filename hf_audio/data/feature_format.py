@@ -62,8 +62,8 @@ class ClipColumns:
         facts, own = metadata_columns(clips), own_columns(parameters)
         if len(facts) > MAX_METADATA_COLUMNS:
             raise InputError(
-                f"The clips have {len(facts):,} columns of metadata, expected at most {MAX_METADATA_COLUMNS:,}: take "
-                "those out of the table that nobody needs"
+                f"The clips have {len(facts):,} columns of metadata, expected at most {MAX_METADATA_COLUMNS:,}: "
+                "remove those that are not needed from the table"
             )
         types = sorted((metadata_column(fact, own), _stored_type(clips[name].type)) for name, fact in facts.items())
         for name, fact in facts.items():
@@ -74,7 +74,7 @@ class ClipColumns:
     def features(self) -> dict[str, Any]:
         """The columns and their `datasets` types.
 
-        Whoever reads the rows alone finds `label` where each clip has one class, and `unknown` where labels are
+        Those who read only the rows find `label` where each clip has one class, and `unknown` where labels are
         partial: the classes of which nothing is known, so that they are not taken for absent.
         """
         classes = ClassLabel(names=list(self.labels.names))
@@ -101,7 +101,7 @@ class ClipColumns:
     def index(self) -> pa.Schema:
         """The columns of the index: names of classes, stretches in seconds, what mixtures are made of, metadata.
 
-        What cannot be empty is said to be so: a stranger's file could else stand for more values than it has bytes.
+        What cannot be empty is said to be so: otherwise an untrusted file could declare more values than it has bytes.
         """
         texts = _list_of(pa.string())
         fields = [
@@ -153,7 +153,7 @@ def _check_lengths(clips: pa.Table, column: str, fact: str) -> None:
         row = int(lengths.argmax())
         raise InputError(
             f"Clip {clips['clip_id'][row]} has {lengths[row]:,} bytes of {fact!r}, expected at most "
-            f"{MAX_TEXT_BYTES:,} of one fact: shorten it, or take that column out"
+            f"{MAX_TEXT_BYTES:,}: shorten the text, or remove that column"
         )
 
 

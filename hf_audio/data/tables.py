@@ -1,6 +1,6 @@
 """Tables as people and programs write them: commas, semicolons, tabs or bars, with a byte-order mark or without.
 
-Names of files and classes may be a stranger's, and a spreadsheet runs a cell that begins like a formula. So such cells
+Names of files and classes may be untrusted, and a spreadsheet runs a cell that begins like a formula. So such cells
 are written with an apostrophe before them, as spreadsheets themselves mark text, and read without it.
 """
 
@@ -80,7 +80,7 @@ def written_rows(table: Path, required: Sequence[str] = ()) -> Iterator[Row]:
         for row in filter(None, reader):
             if len(row) != len(columns):
                 raise InputError(
-                    f"{table} line {reader.line_num} has {len(row)} values for {len(columns)} columns: it is damaged, "
+                    f"{table} line {reader.line_num} has {len(row)} values for {len(columns)} columns: it is damaged "
                     "or was edited; get it again"
                 )
             yield dict(zip(columns, map(_unmarked, row), strict=True))
@@ -115,7 +115,7 @@ def names_in_cell(cell: str) -> tuple[str, ...]:
         except (ValueError, RecursionError):
             found = None
         if not (isinstance(found, list) and all(isinstance(name, str) and name for name in found)):
-            raise InputError(f'{cell[:100]!r} is no JSON list of names, such as ["one; two", "three"]')
+            raise InputError(f'{cell[:100]!r} is not JSON list of names, such as ["one; two", "three"]')
         return tuple(dict.fromkeys(found))
     return tuple(dict.fromkeys(name.strip() for name in cell.replace("|", ";").split(";") if name.strip()))
 

@@ -1,1 +1,1 @@
-"""Why a model says a class of a sound: relevance of each part of its input, and whether that can be believed."""
+"""Explains why a model predicts a class for a sound: relevance of each part of its input, with checks."""

@@ -112,6 +112,4 @@ def _eager(model: nn.Module) -> Iterator[None]:
 
 
 def _without(kind: str) -> InputError:
-    return InputError(
-        f"Rollout needs the weights of attention, and {kind} has none, or hands none out: try integrated_gradients"
-    )
+    return InputError(f"Rollout needs attention weights, which {kind} does not provide: try integrated_gradients")

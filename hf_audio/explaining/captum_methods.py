@@ -76,6 +76,6 @@ def _captum() -> ModuleType:
         import captum.attr
     except ImportError as error:
         raise InputError(
-            'Explanations by gradients, Grad-CAM and occlusion need the package captum: pip install "hf_audio[explain]"'
+            'Explanations by gradients, Grad-CAM and occlusion need captum: pip install "hf_audio[explain]"'
         ) from error
     return captum.attr

@@ -1,4 +1,4 @@
-"""Which class of a recording is explained, and in which of its windows: those in which the model is most certain."""
+"""The class that is explained, and the windows of the recording with its highest scores."""
 
 from __future__ import annotations
 
@@ -120,4 +120,4 @@ def chosen_windows(
         first += len(cut.windows)
         if first > max(wanted):
             return found
-    raise InputError(f"{recording.name} became shorter while it was read: try again when nobody writes to it")
+    raise InputError(f"{recording.name} became shorter while it was read: try again when no program writes to it")

@@ -1,4 +1,4 @@
-"""One recording explained: the windows, what each method says of them, and whether it can be believed."""
+"""One recording explained: its windows, the result of each method, and the verdict of the checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's input as a picture of steps in time and bands in frequency, whatever the order of its axes.
+"""A model's input as an image of time steps and frequency bands, whatever the order of its axes.
 
 input_values [1, frames, bins], [1, channels, frames, bins]    a cell is a bin of a frame, of all channels together
 input_features [1, bins, frames] (Whisper)                      likewise
@@ -33,7 +33,7 @@ class InputGrid:
         size: of the input's time axis: steps with padding, or samples.
         num_bands: 1 of waveforms.
         step_s, first_s: seconds from one step to the next, and to the middle of the first.
-        hz: float64 `[bands]`, their middles; None where bands are no frequencies.
+        hz: float64 `[bands]`, their middles; None where bands are not frequencies.
         samples_per_step: of waveforms; else 1.
         bins_first: whether the input is `[bins, frames]`.
     """

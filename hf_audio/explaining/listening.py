@@ -1,4 +1,4 @@
-"""A sound of which only the relevant part is left, to be listened to: relevance as a mask of its spectrum over time."""
+"""The relevant part of a sound, to listen to: relevance as a mask of its spectrum over time."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def patch_of(grid: InputGrid, settings: MethodSettings) -> tuple[int, int]:
         InputError: longer than the window, or more bands than there are.
     """
     if settings.occlusion_bands is not None and grid.is_sound:
-        raise InputError("--occlusion_bands does not act on a model that reads waveforms: leave it out")
+        raise InputError("--occlusion_bands has no effect on a model that reads waveforms: leave it out")
     if settings.occlusion_bands is not None and not 1 <= settings.occlusion_bands <= grid.num_bands:
         raise InputError(f"--occlusion_bands is from 1 to {grid.num_bands}, found {settings.occlusion_bands}")
     window_s = grid.num_steps * grid.step_s

@@ -1,4 +1,4 @@
-"""The page of one explained recording, to look at and to listen to, and the page that leads to several."""
+"""The HTML page of one explained recording, with plots and sounds, and the overview page of several."""
 
 from __future__ import annotations
 
@@ -21,44 +21,46 @@ from hf_audio.figures.page import Pair, Row, Table, inline_plot, page, timed_plo
 from hf_audio.figures.scripted_page import shown_name
 
 HOW_TO_READ = (
-    "Gray is the sound; red speaks for the class, blue against it, and methods that do not tell one from the other are "
-    "red alone. Click on a plot to hear the sound from there. What is relevant can be heard alone: the sound's "
-    "spectrum, multiplied by the relevance."
+    "The spectrogram is gray. Red regions are evidence for the class, blue regions evidence against it; methods that "
+    "do not distinguish the two are red only. Click on a plot to play the sound from there. The relevant part can be "
+    "played on its own: it is the spectrum of the sound multiplied by the relevance."
 )
 HOW_TO_CHECK = (
-    "Checks. The window is taken apart into blocks, and the most relevant ones are deleted (replaced by the baseline) "
-    "or inserted first: an explanation of this model makes the score fall, and rise, faster than random orders do. And "
-    "with random weights, from the head down to the input, an explanation must change: a rank correlation near 1 says "
-    "that it shows the sound whatever the model has learnt."
+    "Two checks show whether an explanation is about this model. Deletion and insertion: the window is divided into "
+    "blocks, and the most relevant blocks are deleted first (replaced by the baseline) or inserted first. For a "
+    "faithful explanation, the score falls, and rises, faster than with random orders. Randomized weights: the weights "
+    "are replaced by random ones, from the head down to the input, and the explanation must change. A rank correlation "
+    "near 1 means that it shows the sound rather than what the model has learned."
 )
 
 
 def explanation_page(explanation: Explanation) -> str:
-    """The HTML of a page that holds everything itself."""
+    """The HTML of a self-contained page."""
     one = explanation
-    title = f"Why {one.model} hears {shown_name(one.target)} in {shown_name(one.name)}"
+    title = f"Why {one.model} predicts {shown_name(one.target)} for {shown_name(one.name)}"
     return page(title, *said_of(one), HOW_TO_READ, *_parts(one))
 
 
 def said_of(explanation: Explanation) -> Iterator[str]:
     """What was explained and what was left out, in sentences."""
     one, said = explanation, explanation.said
-    chosen = "as asked for" if one.settings.target else "the class of its highest score"
-    score = f"{shown_name(one.target)} has the score {one.score:.3f}"
-    yield f"{score} in the whole recording ({said.duration_s:.1f} s), {chosen}."
+    chosen = "the requested class" if one.settings.target else "the class with the highest score"
+    score = f"{shown_name(one.target)}, {chosen}, has a score of {one.score:.3f}"
+    yield f"{score} in the whole recording ({said.duration_s:.1f} s)."
     starts = ", ".join(f"{window.window.start_s:g} s" for window in one.windows)
     silent = int(said.are_silent.sum())
     yield (
-        f"Explained: {len(one.windows)} of {len(said.starts_s):,} windows of {one.window_s:g} s, those of the highest "
-        f"scores that do not overlap, from {starts} on{f'; {silent:,} silent windows are left out' if silent else ''}."
+        f"Explained windows: {len(one.windows)} of {len(said.starts_s):,}, each {one.window_s:g} s long, starting at "
+        f"{starts}. These are the windows with the highest scores that do not overlap."
+        f"{f' {silent:,} silent windows are skipped.' if silent else ''}"
     )
-    yield f"Compared with the baseline {one.windows[0].question.baseline_name!r}."
+    yield f"Baseline that the explanations compare with: {one.windows[0].question.baseline_name}."
     for name, reason in one.unsuited.items():
-        yield f"Left out: {name}. {reason}."
+        yield f"Not used: {name}. {reason}."
 
 
 def flac(sound: np.ndarray, sample_rate: int) -> bytes:
-    """A sound `[samples]` or `[2, samples]` as FLAC of 16 bits; what lies outside of [-1, 1] is clipped."""
+    """A sound `[samples]` or `[2, samples]` as 16-bit FLAC, clipped to [-1, 1]."""
     return _encoded(sound, sample_rate, "FLAC")
 
 
@@ -78,9 +80,9 @@ def overview_row(folder: str, explanation: Explanation) -> Row:
 
 
 def overview_page(model: str, rows: Sequence[Row]) -> str:
-    """The HTML of a page that leads to those of several recordings."""
-    heads = ("recording", "class", "score", "windows", "methods that say something")
-    return page(f"What {model} hears, and why", Table(heads, rows))
+    """The HTML of a page that links to those of several recordings."""
+    heads = ("recording", "class", "score", "windows", "faithful methods")
+    return page(f"Explained predictions of {model}", Table(heads, rows))
 
 
 def _parts(explanation: Explanation) -> Iterator[str | Table | Pair]:
@@ -108,12 +110,14 @@ def _verdict(explanation: Explanation, name: str) -> str:
 
 def _missing(one: ExplainedWindow, name: str) -> str:
     missing = one.found[name].missing_logit
-    return "" if missing is None else f" Their sum misses the difference of the logits by {abs(missing):.2g}."
+    return (
+        "" if missing is None else f" The sum of the relevances is off by {abs(missing):.2g} from the logit difference."
+    )
 
 
 def _checks_table(explanation: Explanation) -> Table:
-    heads = ("method", "says something", "area, deleted", "at random", "area, inserted", "at random")
-    stages = [f"correlation, random down to {one.reached}" for one in explanation.stages]
+    heads = ("method", "faithful", "deletion area", "random order", "insertion area", "random order")
+    stages = [f"correlation, weights random down to {one.reached}" for one in explanation.stages]
     rows = []
     for name, verdict in explanation.verdicts.items():
         areas = (verdict.deletion_area, verdict.random_deletion_area, verdict.insertion_area)

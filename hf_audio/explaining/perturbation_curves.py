@@ -1,4 +1,4 @@
-"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421): does the score hang on what is called relevant?
+"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421): does the score depend on what is called relevant?
 
 The window is taken apart into blocks. They are deleted (set to the baseline) or inserted (into the baseline) in the
 order of their relevance, and the score of the class is asked for after each step. The area under the curve is compared

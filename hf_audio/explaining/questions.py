@@ -1,4 +1,4 @@
-"""What is to be explained: why a model gives one class its logit, of one window."""
+"""What is explained: the logit of one class for one window."""
 
 from __future__ import annotations
 
@@ -123,12 +123,14 @@ def _baseline(name: str, values: Tensor, grid: InputGrid, predictor: SoundPredic
         scale = predictor.kind.scale(predictor.extractor)
         if grid.is_sound or (scale is not None and not scale.is_centered):
             raise InputError(
-                f"{predictor.name} reads {'waveforms' if grid.is_sound else 'values that are not normalized'}, of "
-                "which 0 is not the mean of the training data: leave --baseline out"
+                f"{predictor.name} reads {'waveforms' if grid.is_sound else 'values that are not normalized'}, where "
+                "0 is not the mean of the training data: leave out --baseline"
             )
         quiet = torch.zeros_like(values)
     elif grid.form is Form.VECTORS:
-        raise InputError(f"{predictor.name} reads classical features, which know no silence: give --baseline mean")
+        raise InputError(
+            f"{predictor.name} reads classical features, for which silence is undefined: give --baseline mean"
+        )
     elif grid.is_sound:
         quiet = torch.zeros_like(values)
     else:

@@ -2,7 +2,7 @@
 
 Layers get random weights one after the other, from the head down to the input, and each time the explanation is
 compared with that of the trained model by Spearman's rank correlation. One that stays the same shows the input, not
-what the model has learnt.
+what the model has learned.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is written of explained recordings: a folder each, with a page, plots, sounds and a report."""
+"""What is written for explained recordings: a folder each, with a page, plots, sounds and a report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def explain_files(tagger: Tagger, files: Sequence[FoundFile], folder: Path, sett
         How many could not be explained; each was named in the log.
 
     Raises:
-        InputError: two files of one name, a folder that is there already, or see `explain` of the first recordings.
+        InputError: two files of one name, a folder that already exists, or see `explain` of the first recordings.
     """
     _check_free(files, folder)
     rows = []  # of each recording no more than this: windows and relevance of many fill any memory
@@ -76,14 +76,14 @@ def _check_free(files: Sequence[FoundFile], folder: Path) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder as --output_dir")
     if len(files) > 1 and os.path.lexists(folder / PAGE):
-        raise InputError(f"{folder / PAGE} is there already, of other recordings: give another --output_dir")
+        raise InputError(f"{folder / PAGE} already exists, for other recordings: give another --output_dir")
     seen: dict[str, str] = {}
     for file in files:
         other = seen.setdefault(file.name, file.path)
         if other != file.path:
             raise InputError(
-                f"{other} and {file.path} would both be explained in {folder / file.name}: give the folder above "
-                "them, or explain one after the other"
+                f"{other} and {file.path} would both be written to {folder / file.name}: give their parent folder, "
+                "or explain them one after the other"
             )
         if file.name == PAGE or os.path.lexists(folder / file.name):
-            raise InputError(f"{folder / file.name} is there already: remove it, or give another --output_dir")
+            raise InputError(f"{folder / file.name} already exists: remove it, or give another --output_dir")

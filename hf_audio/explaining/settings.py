@@ -1,4 +1,4 @@
-"""What of a recording is explained, and how."""
+"""Settings of an explanation: class, windows, methods, baseline and checks."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ class ExplainSettings:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed must be 0 or more, found {self.seed}: try 0")
         if self.seed and not self.has_checks:
-            raise InputError("--seed does not act with --skip_checks, which alone draw at random: leave it out")
+            raise InputError("--seed has no effect with --skip_checks, since only the checks are random: leave it out")
         asks_baseline = self.has_checks or self.methods is None or set(OF_BASELINE) & set(self.methods)
         if self.baseline is not None and not asks_baseline:
             raise InputError(
-                f"--baseline does not act on {', '.join(self.methods)} with --skip_checks: leave it out, or add one of "
+                f"--baseline has no effect on {', '.join(self.methods)} with --skip_checks: leave it out, or add one "
+                "of "
                 f"{', '.join(OF_BASELINE)}"
             )
         self._check_of_methods()
@@ -72,4 +73,4 @@ class ExplainSettings:
         }
         for flag, (method, is_given) in given.items():
             if is_given and self.methods is not None and method not in self.methods:
-                raise InputError(f"--{flag} does not act without the method {method}: add it to --methods")
+                raise InputError(f"--{flag} has no effect without the method {method}: add it to --methods")

@@ -1,4 +1,4 @@
-"""What the checks of an explanation amount to, in one sentence, so that a picture that says nothing is said to."""
+"""The result of an explanation's checks in one sentence, so that no unfaithful explanation goes unmarked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hf_audio.explaining.randomized_weights import SAME
 
 
 class Verdict(NamedTuple):
-    """Of one method on one recording.
+    """The verdict on one method for one recording.
 
     Attributes:
-        says_something: whether it passed both checks.
+        says_something: whether the explanation is faithful: it passed both checks.
         sentence: why, or why not.
         deletion_area, insertion_area: means over windows.
         random_deletion_area, random_insertion_area: of random orders.
@@ -39,7 +39,7 @@ def verdict_of(
     Args:
         curves: of each window those of the method, and those of random orders.
         correlations: with more and more random weights.
-        is_flat: whether it is the same everywhere, so that curves follow an order that it does not give.
+        is_flat: whether the relevance is the same everywhere, so that the order of the blocks is arbitrary.
     """
     own, others = zip(*curves, strict=True)
     deletion, insertion = np.mean([one.areas for one in own], axis=0)
@@ -49,26 +49,24 @@ def verdict_of(
     is_same = last >= SAME
     numbers = (float(deletion), float(insertion), float(means[0]), float(means[1]), float(last))
     if is_flat:
-        sentence = "Says nothing here: it is the same everywhere."
+        sentence = "Not faithful: the relevance is the same everywhere."
     elif not (deletes_faster or inserts_faster):
-        sentence = (
-            "Says nothing here: the score hangs no more on what it calls relevant than on blocks in random order."
-        )
+        sentence = "Not faithful: the score depends no more on the blocks it marks as relevant than on random ones."
     elif not (deletes_faster and inserts_faster):
         does, not_ = ("falls", "rise") if deletes_faster else ("rises", "fall")
         sentence = (
-            f"Says little of this model: the score {does} faster by it than in random orders, but does not {not_} "
-            "faster, and one of the two happens by chance about one time in three."
+            f"Hardly faithful: the score {does} faster than with random orders but does not {not_} faster, and one of "
+            "the two happens by chance in about one of three cases."
         )
     elif is_same:
         sentence = (
-            f"Says little of this model: with random weights it stays much the same (rank correlation {last:.2f}), so "
-            "it shows the sound more than what was learnt."
+            f"Hardly faithful: with random weights it stays nearly the same (rank correlation {last:.2f}), so it shows "
+            "the sound rather than what the model has learned."
         )
     else:
         sentence = (
-            "Says something: the score falls and rises faster by it than in random orders, and with random weights it "
-            f"is another (rank correlation {last:.2f})."
+            "Faithful: the score falls and rises faster than with random orders, and the explanation changes with "
+            f"random weights (rank correlation {last:.2f})."
         )
     says_something = deletes_faster and inserts_faster and not (is_same or is_flat)
     return Verdict(bool(says_something), sentence, *numbers)

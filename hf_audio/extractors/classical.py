@@ -140,7 +140,7 @@ def feature_names(step_s: float | None = None, entropy_frame_s: float | None = N
     if step_s is None or not 0 < entropy_frame_s <= step_s:
         raise ValueError(
             f"entropy_frame_s {entropy_frame_s:g} needs step_s of at least so many seconds, found {step_s}: how many "
-            "entropies there are must not hang on a clip's length"
+            "entropies there are must not depend on a clip's length"
         )
     return (*FEATURE_NAMES, *(f"entropy_{number}" for number in range(round(step_s / entropy_frame_s))))
 
@@ -165,7 +165,7 @@ def classical_features(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
 
     Frames of 2,048 samples every 512; each feature is its mean over them. In dB relative to 1, with the quietest 80 dB
     under the loudest, are the 128 mel bands, and with them the 20 MFCCs. Chroma (12, share of each pitch class, of the
-    loudest one) is of the power spectrum, its tuning estimated anew for each stretch; spectral contrast (7 bands, in
+    loudest one) is of the power spectrum, its tuning estimated again for each stretch; spectral contrast (7 bands, in
     dB) is of the magnitudes. Tonnetz (6) is of that same chroma: librosa's own default would be a chroma by
     constant-Q transform, which takes four times longer than everything else together. Tempo (1, beats a minute) is
     the autocorrelation's, over 8 s at most; in a second or two of sound it says little.

@@ -23,7 +23,7 @@ def own_folder() -> Path:
     """A folder among the temporary files that is this user's alone: in it nobody else can plant a link, or hold a lock.
 
     Raises:
-        RuntimeError: somebody else has made it first.
+        RuntimeError: someone else has made it first.
     """
     user = getattr(os, "getuid", lambda: "user")()  # where there is none, temporary files are each user's own already
     folder = Path(tempfile.gettempdir()) / f"librosa-{user}.d"
@@ -47,7 +47,7 @@ def next_in_line() -> AcquireReturnProxy:
         return lock.acquire(timeout=LONGEST_WAIT_S)
     except Timeout:
         raise RuntimeError(
-            f"Another process has been importing librosa for {LONGEST_WAIT_S:g} s and holds {lock.lock_file}: end it, "
+            f"Another process has been importing librosa for {LONGEST_WAIT_S:g} s and holds {lock.lock_file}: end it "
             "and try again"
         ) from None
 

@@ -7,7 +7,7 @@ This file and those it imports are copied beside published models, so they impor
 
 Log-mel values are those of librosa (McFee et al. 2015), `power_to_db(melspectrogram(...), top_db=None)`: Slaney's mel
 filters, periodic Hann windows, frames centered on multiples of the hop with zeros beyond both ends. Quiet bins end at a
-fixed floor of -100 dB. librosa's own default, 80 dB under the loudest bin, would make every frame hang on the whole
+fixed floor of -100 dB. librosa's own default, 80 dB under the loudest bin, would make every frame depend on the whole
 window, so that a loud drum beat changed what silence looks like.
 """
 

@@ -1,4 +1,4 @@
-"""Where a page finds what it shows and plays: recordings beside it, plots in the page itself."""
+"""Addresses on a page: recordings as files next to it, plots inside the page itself."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def project(vectors: np.ndarray, method: str = "pca", seed: int = 0) -> Projecti
 
 
 def require_methods(methods: Iterable[str]) -> None:
-    """Raises InputError for what is no projection."""
+    """Raises InputError for what is not a projection."""
     for method in methods:
         if method not in METHODS:
             raise unknown_name("projection", method, METHODS)
@@ -86,7 +86,7 @@ def principal_components(vectors: np.ndarray, seed: int = 0) -> Components:
     """
     if len(vectors) < MIN_POINTS:
         raise InputError(
-            f"{len(vectors)} points are too few for a projection; expected at least {MIN_POINTS}: build features "
+            f"{len(vectors)} points are too few for a projection; at least {MIN_POINTS} are needed: build features "
             "of more clips"
         )
     components = PCA(min(MAX_COMPONENTS, *vectors.shape), random_state=seed)

@@ -1,6 +1,6 @@
 """Pages that are one file and work in a browser alone: a template, its scripts, and data that stay data.
 
-Names in the data may be a stranger's. They stand in a block of JSON that no browser executes, and scripts write them as
+Names in the data may be untrusted. They stand in a block of JSON that no browser executes, and scripts write them as
 text alone. The page's policy lets nothing run but the scripts that it was made with, and nothing come from a network.
 """
 

@@ -1,4 +1,4 @@
-"""How much each classical feature varies, and how much of that tells classes apart."""
+"""How much each classical feature varies, and how much of its variance is between classes."""
 
 from __future__ import annotations
 

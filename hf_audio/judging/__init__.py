@@ -1,1 +1,1 @@
-"""What a model is worth on some data: pure functions of what it said of each window, and reports made of them."""
+"""Evaluation of any model on any data: pure functions of its window scores, and reports made from them."""

@@ -1,4 +1,4 @@
-"""From a model's windows to scores of clips, in several ways."""
+"""From window scores to clip scores, in several ways."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def clip_probabilities(
         float64 `[clips, classes]` in [0, 1].
 
     Raises:
-        InputError: another aggregation; a setting that would not act; weights that are no weights.
+        InputError: another aggregation; a setting that would not act; weights that are not weights.
     """
     require_aggregation(aggregation, judged.labels)
     _check_settings(judged.labels, aggregation, window_weights, vote_thresholds, sharpness)
@@ -92,10 +92,7 @@ def require_aggregation(aggregation: str, labels: LabelSpace) -> None:
     if aggregation not in AGGREGATIONS:
         raise unknown_name("aggregation", aggregation, AGGREGATIONS)
     if aggregation == "sum_normalized" and not labels.is_multi_label:
-        raise InputError(
-            "sum_normalized is for clips of several labels, which a threshold decides; the largest score of "
-            "single-label clips is that of mean_probability: take that"
-        )
+        raise InputError("sum_normalized is for multi-label data; for single-label data, use mean_probability")
 
 
 def fitted_settings(aggregation: str, validation: JudgedClips | None) -> dict[str, Any]:
@@ -126,7 +123,7 @@ def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None 
         return 0.0
     windows, known = _windows_of(validation, window_weights), ~np.isnan(validation.targets)
     if not known.any():
-        raise InputError("No class is known of any validation clip: there is nothing to fit attention by")
+        raise InputError("No validation clip has known labels, so attention cannot be fitted")
     true = validation.targets[known] > 0.5
     counts = np.ones_like(true) if validation.labels.is_multi_label else true
 
@@ -140,11 +137,13 @@ def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None 
 def _check_settings(labels: LabelSpace, aggregation: str, weights: object, thresholds: object, sharp: object) -> None:
     """Raises InputError where a setting would not act."""
     if weights is not None and aggregation not in WEIGHABLE:
-        raise InputError(f"Weights of windows do nothing to {aggregation}: take one of {', '.join(WEIGHABLE)}")
+        raise InputError(f"Window weights have no effect on {aggregation}: use one of {', '.join(WEIGHABLE)}")
     if thresholds is not None and (aggregation != "vote" or not labels.is_multi_label):
-        raise InputError("Thresholds of windows act with the aggregation vote and several labels only: leave them out")
+        raise InputError(
+            "Window thresholds only have an effect with the aggregation vote and multi-label data: leave them out"
+        )
     if sharp is not None and aggregation != "attention":
-        raise InputError(f"A sharpness does nothing to {aggregation}: leave it out, or take attention")
+        raise InputError(f"A sharpness has no effect on {aggregation}: leave it out, or use attention")
     if sharp is not None and not (np.isfinite(sharp) and sharp >= 0):
         raise InputError(f"A sharpness is 0 (mean) or more (towards the maximum), found {sharp}")
 
@@ -160,7 +159,7 @@ def _windows_of(judged: JudgedClips, weights: np.ndarray | None) -> _Windows:
             raise InputError(f"Found {len(weights)} weights of {len(logits)} windows; each needs one of 0 or more")
         means = mean_of_clips(weights, judged.clip_of_window, len(judged))
         if not (means > 0).all():
-            raise InputError("All windows of a clip have the weight 0: nothing would be left of it")
+            raise InputError("All windows of a clip have the weight 0, which leaves nothing to score")
         relative = weights / means[judged.clip_of_window]
     probabilities = judged.labels.probabilities(logits)
     return _Windows(logits, probabilities, judged.clip_of_window, relative, counts, judged.labels)

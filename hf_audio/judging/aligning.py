@@ -1,4 +1,4 @@
-"""Several models' answers brought to the same clips and classes, in one order."""
+"""The scores of several models, aligned to the same clips and classes in the same order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def aligned(judged: Sequence[JudgedClips]) -> list[JudgedClips]:
         InputError: none; other classes or another task; other clips; another truth of the same clips.
     """
     if not judged:
-        raise InputError("Found no model to compare or to join: name one or more")
+        raise InputError("There is no model to compare or combine: give one or more")
     first = judged[0]
     return [first, *(_like(first, one) for one in judged[1:])]
 
@@ -29,7 +29,7 @@ def check_names(judged: Sequence[JudgedClips]) -> None:
     names = [one.name for one in judged]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"Two models are named {twice[0]}: give each a name of its own")
+        raise InputError(f"Two models are called {twice[0]}: give each a name of its own")
 
 
 def _like(first: JudgedClips, other: JudgedClips) -> JudgedClips:
@@ -37,7 +37,7 @@ def _like(first: JudgedClips, other: JudgedClips) -> JudgedClips:
     if first.labels.problem_type != other.labels.problem_type:
         raise InputError(
             f"{first.name} is of a {first.labels.problem_type} task and {other.name} of a "
-            f"{other.labels.problem_type} one: their scores say different things"
+            f"{other.labels.problem_type} one, so their scores cannot be compared"
         )
     clips = _places(_clip_ids(first), _clip_ids(other), "clips", first.name, other.name)
     order = np.argsort(np.argsort(clips)[other.clip_of_window], kind="stable")
@@ -54,7 +54,8 @@ def _like(first: JudgedClips, other: JudgedClips) -> JudgedClips:
         differs = ~((sorted_like.targets == first.targets) | np.isnan(first.targets + sorted_like.targets)).all(axis=1)
         differs |= (np.isnan(sorted_like.targets) != np.isnan(first.targets)).any(axis=1)
         raise InputError(
-            f"{first.name} and {other.name} were judged by other labels of {differs.sum():,} clips, the first "
+            f"{first.name} and {other.name} were scored against different labels for {differs.sum():,} clips, the "
+            "first "
             f"{_clip_ids(first)[int(np.argmax(differs))]}: score both on the same data"
         )
     return sorted_like
@@ -68,7 +69,7 @@ def _places(wanted: Sequence[str], found: Sequence[str], what: str, first: str, 
     """Where each wanted name is among those found; both must have the same names, each once."""
     for names, owner in ((wanted, first), (found, other)):
         if len(set(names)) < len(names):
-            raise InputError(f"{owner} has {len(names) - len(set(names)):,} {what} twice: each must be there once")
+            raise InputError(f"{owner} has {len(names) - len(set(names)):,} {what} twice: each must appear once")
     for names, others, owner, lacks in ((wanted, found, first, other), (found, wanted, other, first)):
         known = set(others)
         missing = [name for name in names if name not in known]

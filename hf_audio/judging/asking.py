@@ -1,4 +1,4 @@
-"""What is asked of an evaluation, and whether it can be answered: found out before models are, which may take hours."""
+"""What is asked of an evaluation, and whether it is possible: checked before models run, which may take hours."""
 
 from __future__ import annotations
 

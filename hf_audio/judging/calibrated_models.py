@@ -1,4 +1,4 @@
-"""A trained classifier saved with calibrated scores: whoever loads it gets them, the stock pipeline too.
+"""A trained classifier saved with calibrated scores: anyone who loads it gets them, the stock pipeline too.
 
     facts = calibrate_model("runs/cnn_folder", validation, "temperature", "runs/cnn_calibrated", fitted_on="validation")
 
@@ -76,7 +76,7 @@ def calibrate_model(
             clips that no scaling can be fitted on.
     """
     if (Path(name) / "model.skops").is_file():
-        raise InputError(f"{name} is a classical model, which was calibrated in training: give a network")
+        raise InputError(f"{name} is a classical model, which was already calibrated in training: give a network")
     predictor = Predictor.load(name, token=token, revision=revision, device="cpu")
     has_adapter = (Path(name) / ADAPTER / ADAPTER_WEIGHTS).is_file()
     folder = check_calibration(predictor, kind, folder)
@@ -88,7 +88,8 @@ def calibrate_model(
     _scale(predictor, scaling)
     if kind == "isotonic" and scaling.num_clips < ENOUGH_CLIPS:
         logger.warning(
-            "Isotonic scaling was fitted on %s clips, with which it may do harm: take temperature below about %s",
+            "Isotonic scaling was fitted on only %s clips and may make calibration worse: use temperature below "
+            "about %s clips",
             f"{scaling.num_clips:,}",
             f"{ENOUGH_CLIPS:,}",
         )
@@ -96,7 +97,7 @@ def calibrate_model(
     checkpoint = Checkpoint(name, token, predictor.commit)
     earlier = _earlier(checkpoint)
     if earlier:
-        logger.warning("%s was calibrated before (%s): its scores are scaled once more", name, ", ".join(earlier))
+        logger.warning("%s was already calibrated (%s): its scores are scaled once more", name, ", ".join(earlier))
         record["calibrated_before"] = earlier
     facts = {
         "source": public_name(name),
@@ -126,7 +127,7 @@ def check_calibration(predictor: Predictor, kind: str, folder: str | Path) -> Pa
     folder = Path(os.path.abspath(folder))
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise InputError(
-            f"{folder} is there already: a calibrated model is saved into a folder of its own, since report.json and "
+            f"{folder} already exists: a calibrated model is saved into a folder of its own, since report.json and "
             "scores/ of a run are about the model as it was; give a new one"
         )
     return folder
@@ -175,13 +176,13 @@ def _scale(predictor: Predictor, scaling: Scaling) -> None:
     found = predictor.logits(inputs)
     if not np.allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE):
         raise InputError(
-            f"{predictor.name} is a {type(predictor.model).__name__} that does not answer by its head alone, so that "
-            "no calibration can be saved with it"
+            f"{predictor.name} is a {type(predictor.model).__name__} whose output is not that of its head, so no "
+            "calibration can be saved with it"
         )
 
 
 def _earlier(checkpoint: Checkpoint) -> list[str]:
-    """The kinds of scaling that its config.json, which may be a stranger's, says it has had; "unknown" of others."""
+    """The kinds of scaling that its config.json, which may be untrusted, says it has had; "unknown" of others."""
     found = checkpoint.settings.get("calibration")
     if not found:
         return []
@@ -246,7 +247,7 @@ def _save_adapter(predictor: Predictor, source: Path, folder: Path) -> None:
         if is_of_head(name) and f"{OF_PEFT}{name}" in tensors:
             tensors[f"{OF_PEFT}{name}"] = weights.contiguous()
         elif is_of_head(name):
-            raise InputError(f"The adapter in {source} does not hold {name} of the head: remove it, and try again")
+            raise InputError(f"The adapter in {source} does not hold {name} of the head: remove it and try again")
     folder.mkdir()
     write_atomically(folder / ADAPTER_WEIGHTS, save(tensors, metadata={"format": "pt"}))
     for name in ("adapter_config.json", "README.md"):

@@ -1,4 +1,4 @@
-"""How far probabilities can be taken at their word: of all answers given with 0.8, eight of ten should be right.
+"""Calibration: whether 80% of the predictions with a probability of 0.8 are correct.
 
 Where one class applies, an answer is a clip's most probable class and right or wrong. Where several may, each class of
 each clip is an answer of its own: the class's probability, and whether the clip has it. Unknown labels, and clips of
@@ -49,7 +49,7 @@ def calibration_facts(
         per_class: of each class: ece and brier of its own probability, clip by clip.
 
     Raises:
-        InputError: shapes that do not match, or numbers that are no probabilities.
+        InputError: shapes that do not match, or numbers that are not probabilities.
     """
     probabilities, targets = checked_probabilities(probabilities, targets, labels)
     known = known_targets(targets, labels)
@@ -98,7 +98,7 @@ def checked_probabilities(
     """Both as arrays `[clips, classes]`.
 
     Raises:
-        InputError: shapes that do not match, or numbers that are no probabilities.
+        InputError: shapes that do not match, or numbers that are not probabilities.
     """
     probabilities, targets = np.asarray(probabilities, dtype=np.float64), np.asarray(targets, dtype=np.float32)
     if probabilities.shape != targets.shape or probabilities.shape[1:] != (len(labels),):
@@ -107,7 +107,7 @@ def checked_probabilities(
             f"[clips, {len(labels)} classes]"
         )
     if not ((probabilities >= 0) & (probabilities <= 1 + 1e-9)).all():
-        raise InputError("Found numbers outside of 0 to 1 where probabilities are expected: give those, not logits")
+        raise InputError("Found values outside of 0 to 1: give probabilities, not logits")
     return probabilities, targets
 
 

@@ -1,6 +1,6 @@
 """Results of a report in a model's card: model-index metadata, which the Hub shows, and a table with intervals.
 
-Whatever else the card says stays as it is, other results among it. Writing the same report again changes nothing.
+The rest of the card stays as it is, including other results. Writing the same report twice changes nothing.
 """
 
 from __future__ import annotations
@@ -53,10 +53,12 @@ def write_card(place: str | Path, report: Mapping[str, Any], model: str, *, toke
         _rewrite(folder, report, model, folder.resolve().name)
         return str(folder / CARD)
     if not is_repo_id(str(place)):
-        raise InputError(f"{place} is neither a folder nor the name of a model on the Hub, so it has no card to write")
+        raise InputError(f"{place} is neither a folder nor the name of a model on the Hub, so it has no card")
     repo = HubRepo(str(place), "model", token)
     if repo.is_private() is None:
-        raise InputError(f"The Hub has no model {repo.repo_id} that this token may read: check its name, or push it")
+        raise InputError(
+            f"There is no model {repo.repo_id} on the Hub that this token may read: check its name, or push it"
+        )
     with tempfile.TemporaryDirectory() as taken:
         repo.download(CARD, Path(taken), MAX_CARD_BYTES)
         if _rewrite(Path(taken), report, model, repo.repo_id.split("/")[-1]):
@@ -104,7 +106,7 @@ def _known_index(metadata: Mapping[str, Any], name: str) -> list[dict[str, Any]]
             raise TypeError("metrics are no list")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            f"The model-index of {CARD} is not as the Hub reads it ({one_line(error)}): mend it, or take it out"
+            f"The model-index of {CARD} is not as the Hub reads it ({one_line(error)}): fix it, or take it out"
         ) from error
     return index
 
@@ -141,7 +143,7 @@ def _results(report: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
             )
         )
     if not results:
-        raise InputError(f"The report has no metric of {model} that a card can show: its data have no known labels")
+        raise InputError(f"The report has no metric of {model} for a card: its data have no known labels")
     return eval_results_to_model_index(model, results)[0]["results"]
 
 
@@ -205,23 +207,24 @@ def _section(report: Mapping[str, Any], model: str) -> Markdown:
     ]
     notes = "".join(f"\n- {escaped(one_plain_line(note))}" for note in _notes(report, model))
     is_by_group = data["drawn_by"] == "group"
-    of_groups = f" of {data['num_groups']:,} groups" if is_by_group else ""
+    of_groups = f" from {data['num_groups']:,} groups" if is_by_group else ""
     return Markdown(
         f"## Results on {escaped(data['name'])}, {escaped(data['split'])} split\n\n"
-        f"{table(['', 'value', f'{percent} interval'], rows)}\n\n"
-        f"{data['num_clips']:,} clips{of_groups}; intervals by drawing {'groups' if is_by_group else 'clips'} anew "
-        f"{settings['num_draws']:,} times; clip scores by {escaped(settings['aggregation'])}."
+        f"{table(['metric', 'value', f'{percent} interval'], rows)}\n\n"
+        f"Evaluated on {data['num_clips']:,} clips{of_groups}. The intervals are bootstrap confidence intervals over "
+        f"{'groups' if is_by_group else 'clips'} ({settings['num_draws']:,} resamples). Aggregation of window scores "
+        f"per clip: {escaped(settings['aggregation'])}."
         f"{notes and chr(10) + notes}"
         f"{_robustness(report['models'][model].get('robustness'), percent)}"
     )
 
 
 def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
-    """The main metric of the same recordings in worse states; nothing where none were heard."""
+    """The main metric on degraded versions of the same recordings; nothing where none were evaluated."""
     if not found or not found["conditions"]:
         return Markdown("")
     metric = found["metric"]
-    named = [("as they are", found["clean"]), *((condition_name(row), row) for row in found["conditions"])]
+    named = [("original", found["clean"]), *((condition_name(row), row) for row in found["conditions"])]
     rows = [
         [name, f"{one['value']:.3f}", interval_words(one)]
         for name, row in named
@@ -231,7 +234,7 @@ def _robustness(found: Mapping[str, Any] | None, percent: str) -> Markdown:
 
 
 def _notes(report: Mapping[str, Any], model: str) -> list[str]:
-    """What limits the numbers of a model: of the notes of a report those that are not of another one."""
+    """The notes of a report that concern a model: all except those that concern another model."""
     of_models = {name: one.get("told", ()) for name, one in report["models"].items()}
     of_others = {note for name, told in of_models.items() for note in told if name != model}
     return [note for note in report["notes"] if note in of_models[model] or note not in of_others]

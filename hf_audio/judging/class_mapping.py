@@ -1,4 +1,4 @@
-"""Which of a model's classes is which of the data's: by the label map that is given, by name, by AudioSet's synonyms.
+"""The mapping of a model's classes to the data's: by a label map, by name, or by AudioSet's synonyms.
 
     violin: Violin, fiddle            in a label map: the data's class, and the model's that is it
     guitar:                           any of these is it

@@ -1,4 +1,4 @@
-"""Sound that was compressed, by the bit rates and qualities that people know, and what it took."""
+"""Compressed sound, by the usual bit rates and qualities, and the bit rate that was measured."""
 
 from __future__ import annotations
 

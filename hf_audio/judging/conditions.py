@@ -1,4 +1,4 @@
-"""Which degradations recordings are heard in, as a command asks for them, and what their table says in words."""
+"""The degradations that recordings are evaluated with, as a command asks for them, and their description."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def conditions_of(asked: Sequence[str], around: Around) -> tuple[list[Condition]
         Conditions, and of those that nobody asked for and that would change nothing, why.
 
     Raises:
-        InputError: another degradation, a strength that is no number, or one that would change nothing.
+        InputError: another degradation, a strength that is not a number, or one that would change nothing.
     """
     conditions, left_out = [], {}
     for text in asked or DEGRADATIONS:
@@ -39,7 +39,7 @@ def conditions_of(asked: Sequence[str], around: Around) -> tuple[list[Condition]
         for strength in _strengths(name, given) if has_strengths else found.strengths:
             why = found.idle(strength, around)
             if why and given:
-                raise InputError(f"{name}={strength:g} cannot act here: {why}")
+                raise InputError(f"{name}={strength:g} would have no effect here: {why}")
             if why:
                 left_out[f"{name} {strength:g} {found.unit}".strip()] = why
             else:

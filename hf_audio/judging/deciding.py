@@ -33,7 +33,8 @@ def choose_thresholds(
     if not labels.is_multi_label:
         if per_class:
             raise InputError(
-                "Thresholds per class decide nothing where a clip has one label, the largest score: leave them out"
+                "Thresholds per class have no effect on single-label data, where the largest score decides: leave "
+                "them out"
             )
         return np.full(len(labels), 0.5)
     thresholds = np.full(len(labels), choose_threshold(probabilities, targets))

@@ -1,4 +1,4 @@
-"""Metrics of decisions alone, with intervals: of many parts of the clips, in a fraction of the time of all metrics."""
+"""Metrics of predictions with intervals, for many parts of the clips and much faster than all metrics."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What happens to recordings on their way to a model: noise, codecs, levels, rooms, microphones.
+"""Degradations of recordings: noise, codecs, levels, rooms, microphones.
 
 Each kind makes of sounds the same sounds in a worse state, of one strength for all. They are the steps of
-`augment/waveform` with numbers that are given in place of drawn ones. What is random of a sound hangs on its key alone
+`augment/waveform` with numbers that are given in place of drawn ones. What is random depends only on the key of a sound
 and is the same at all strengths, so that strengths differ in nothing else.
 """
 

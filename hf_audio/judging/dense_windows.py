@@ -35,7 +35,7 @@ def time_weights(judged: JudgedClips, window_s: float) -> np.ndarray:
         InputError: windows of no length, or a clip of several windows whose duration is unknown.
     """
     if not 0 < window_s < np.inf:
-        raise InputError(f"A window takes more than 0 seconds, found {window_s}")
+        raise InputError(f"window_s must be above 0, found {window_s}")
     starts, ends = judged.window_starts_s, judged.window_starts_s + window_s
     ends = np.maximum(np.minimum(ends, _clip_ends_s(judged)[judged.clip_of_window]), starts)
     num = len(starts)
@@ -114,8 +114,8 @@ def _clip_ends_s(judged: JudgedClips) -> np.ndarray:
     if asked.any():
         clip_id = judged.clips["clip_id"][int(np.argmax(asked))].as_py()
         raise InputError(
-            f"The duration of {int(asked.sum()):,} clips is unknown, the first {clip_id}: what their last windows "
-            "reach behind them cannot be told; leave windows as they are"
+            f"The duration of {int(asked.sum()):,} clips is unknown, the first {clip_id}: their last windows cannot "
+            "be placed; use the windows as they are"
         )
     begins = judged.window_starts_s[np.cumsum(counts) - counts]
     return begins + np.where(unknown, np.inf, durations)

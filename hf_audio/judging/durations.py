@@ -1,4 +1,4 @@
-"""Scores against how long a recording is: of long and short clips, of their beginnings, and of clips put together."""
+"""Scores against the length of a recording: of short and long clips, of their first seconds, and of joined clips."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def by_duration(
     """
     check_draws(num_draws, confidence)
     if list(edges_s) != sorted(set(edges_s)) or not edges_s:
-        raise InputError(f"Found the durations {list(edges_s)}, expected seconds that ascend: {list(EDGES_S)}")
+        raise InputError(f"Found the durations {list(edges_s)}, expected ascending seconds: {list(EDGES_S)}")
     durations_s = _durations_s(judged)
     place = np.searchsorted(np.array(edges_s), durations_s + ROUNDING_S, side="right")
     found = []

@@ -1,4 +1,4 @@
-"""Several models as one: the mean of their probabilities, or weights that are best on validation."""
+"""Ensembles: the mean of the probabilities of several models, or weights fitted on validation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def ensemble(
 
     Raises:
         InputError: fewer than two models, other clips or classes, no validation or one that would not act, scores that
-            are no probabilities.
+            are not probabilities.
     """
     if weights not in WEIGHTS:
         raise unknown_name("kind of weights", weights, WEIGHTS)
@@ -72,10 +72,10 @@ def ensemble(
 
 
 def require_ensemble(aggregation: str) -> None:
-    """Raises InputError where clips' scores are no probabilities, of which ensembles are made."""
+    """Raises InputError where clips' scores are not probabilities, of which ensembles are made."""
     if aggregation == "sum_normalized":
         raise InputError(
-            "Scores of sum_normalized are no probabilities, of which an ensemble is made: take another aggregation, or "
+            "Scores of sum_normalized are not probabilities, which an ensemble needs: use another aggregation, or "
             "leave out the ensemble"
         )
 
@@ -99,7 +99,7 @@ def best_weights(probabilities: Sequence[np.ndarray], targets: np.ndarray, label
     true = targets > 0.5
     counts = ~np.isnan(targets) if labels.is_multi_label else true
     if not counts.any():
-        raise InputError("Nothing is known of any validation clip: there is nothing to weigh models by")
+        raise InputError("No validation clip has known labels, so there is nothing to fit the weights of the models on")
     of_truth = np.stack([np.where(true, one, 1 - one)[counts] for one in probabilities], axis=1)
     of_truth = np.maximum(of_truth, NEAREST)
 
@@ -126,7 +126,7 @@ def _check(
     judged: Sequence[JudgedClips], weights: str, validation: Sequence[JudgedClips] | None, aggregation: str
 ) -> None:
     if len(judged) < 2:
-        raise InputError(f"Found {len(judged)} models; an ensemble is of two or more")
+        raise InputError(f"Found {len(judged)} models; an ensemble needs two or more")
     check_names(judged)
     if (weights == "validation") != (validation is not None):
         problem = "need validation clips, and there are none" if validation is None else "do not need validation clips"

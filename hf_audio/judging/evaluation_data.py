@@ -1,4 +1,4 @@
-"""What models are evaluated on: a feature dataset, or recordings of a folder, a table, a corpus or a dataset.
+"""The data that models are evaluated on: a feature dataset, or recordings of a folder, table, corpus or dataset.
 
 features_data("USER/irmas-fbank")                        windows as they are stored
 recordings_data(DataConfig(dataset="marsyas/gtzan"))     sound, cut by each model's own rule and extractor
@@ -180,11 +180,11 @@ def _check_classes(data: EvaluationData) -> None:
         raise InputError(f"{data.name} has no clip in split {data.split}: give another --split")
     if not data.labels.is_multi_label and len(present) < 2:
         raise InputError(
-            f"All {len(clips):,} clips of {data.name} ({data.split}) are of one class, {present[0]!r}, so every answer "
-            "that is one is right: give data with two classes or more, or another --split"
+            f"All {len(clips):,} clips of {data.name} ({data.split}) have the same class, {present[0]!r}, so there "
+            "is nothing to distinguish: give data with two classes or more, or another --split"
         )
     if data.labels.is_multi_label and not present:
         raise InputError(
-            f"None of the {len(clips):,} clips of {data.name} ({data.split}) has a class: give data whose labels are "
-            "known, or another --split"
+            f"None of the {len(clips):,} clips of {data.name} ({data.split}) has a known label: give data with "
+            "labels, or another --split"
         )

@@ -1,4 +1,4 @@
-"""The report of an evaluation: what `judge` says, what was asked of each model, and of which data."""
+"""The report of an evaluation: the results of `judge`, what was asked of each model, and the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One evaluation from its beginning to its report: models are asked, and what they say is judged."""
+"""One evaluation from its models and data to its report."""
 
 from __future__ import annotations
 
@@ -217,8 +217,8 @@ def _known_of_training(
         overlaps |= bool(found.refusal)
     if allow and not overlaps:
         raise InputError(
-            "--allow_training_data would do nothing here: nothing says that a model was trained on these clips; leave "
-            "it out"
+            "--allow_training_data would do nothing here: no model is known to have been trained on these clips; "
+            "leave it out"
         )
     return known
 

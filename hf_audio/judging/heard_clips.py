@@ -1,4 +1,4 @@
-"""Clips of recordings as a model hears them: each stretch is decoded once, windows of several clips go together.
+"""Clips of recordings as a model reads them: each stretch is decoded once, and windows of several clips are batched.
 
 Recordings are files, rows of Parquet, Arrow or tar files, on this disk or on the Hub (`data/recordings/in_turn.py`);
 windows are cut by the model's own rule and made into inputs by its own extractor, as `hf-audio tag` does it.
@@ -76,7 +76,7 @@ def heard_clips(
         InputError: mixtures, windows that cannot be, a container that is damaged, or no recording that can be read.
     """
     if len(without_mixtures(clips)) < len(clips):
-        raise InputError("Mixtures have no recording to be heard: evaluate on features that have them")
+        raise InputError("Mixtures have no recordings: evaluate on features that contain them")
     tagger = Tagger(predictor)
     settings = tagger.settings(window_s=window_s, hop_s=hop_s)
     order = reading_order(clips)
@@ -98,7 +98,7 @@ def heard_clips(
             first += len(together)
     if not found:
         name, reason = next(iter(unreadable.items()))
-        raise InputError(f"None of the {len(clips):,} clips can be judged, first {name} ({reason}): check them")
+        raise InputError(f"None of the {len(clips):,} clips can be evaluated, first {name} ({reason}): check them")
     return _joined(found, tuple(unreadable.items()), settings)
 
 

@@ -1,4 +1,4 @@
-"""How far chance goes: intervals of every metric, from redrawing groups of clips with replacement.
+"""Bootstrap confidence intervals of every metric, by resampling groups of clips with replacement.
 
 Clips of one group (a recording, a track, an artist) say much of the same, so that redrawing clips one by one would call
 numbers surer than they are. Field and Welsh, "Bootstrapping clustered data", J. R. Stat. Soc. B 69 (2007).
@@ -130,7 +130,7 @@ def drawn_by(groups: np.ndarray) -> str:
 def check_draws(num_draws: int, confidence: float) -> None:
     """Raises InputError where so many draws have no such quantiles."""
     if not 0.5 <= confidence < 1:
-        raise InputError(f"A confidence lies from 0.5 to below 1 (0.95 is usual), found {confidence}")
+        raise InputError(f"A confidence must be at least 0.5 and below 1 (0.95 is usual), found {confidence}")
     fewest = int(np.ceil(4 / (1 - confidence)))
     if num_draws < fewest:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What one model said of the windows of some clips, with the truth and all that is known of the clips.
+"""The scores of one model for the windows of some clips, with their labels and metadata.
 
 Everything in this package that measures or compares takes this, or arrays of it, and asks no model again.
 """
@@ -40,13 +40,13 @@ class JudgedClips:
     window_starts_s: np.ndarray
 
     def __post_init__(self) -> None:
-        """Raises InputError where a model's answer is no number."""
+        """Raises InputError where a model's answer is not a number."""
         finite = np.isfinite(self.window_logits).all(axis=1)
         if not finite.all():
             clip_id = self.clips["clip_id"][int(self.clip_of_window[int(np.argmin(finite))])].as_py()
             raise InputError(
-                f"{self.name} has no finite answer to {int((~finite).sum()):,} of {len(finite):,} windows, the first "
-                f"in {clip_id}: its training has diverged, or it cannot be computed in this precision"
+                f"{self.name} has no finite scores for {int((~finite).sum()):,} of {len(finite):,} windows, the first "
+                f"in {clip_id}: its training has diverged, or its precision is too low"
             )
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""All that a report says of one model, each part by the module that it is named after."""
+"""All results of a report for one model, each part computed by the module it is named after."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _logits(judged: JudgedClips) -> Any:
 
 
 def _calibration(answers: Answers, aggregation: str) -> dict[str, Any] | None:
-    """None where clips' scores are no probabilities."""
+    """None where clips' scores are not probabilities."""
     judged = answers.judged
     if aggregation == "sum_normalized":
         return None
@@ -114,9 +114,9 @@ def _scaled(answers: Answers, aggregation: str) -> dict[str, Any]:
     """What a temperature that is fitted on validation makes of the calibration, or the reason why there is none."""
     judged, validation = answers.judged, answers.validation
     if validation is None:
-        return {"reason": "there is no validation to fit a temperature on"}
+        return {"reason": "there is no validation split to fit a temperature on"}
     if aggregation != "mean_logits":
-        return {"reason": f"a temperature is of mean logits, and clips are scored by {aggregation}"}
+        return {"reason": f"it applies to mean logits, and clips are scored by {aggregation}"}
     try:
         scaling = fit_scaling("temperature", _logits(validation), validation.targets, validation.labels)
     except InputError as error:
@@ -131,8 +131,8 @@ def _answered(answers: Answers, asked: Asked) -> dict[str, Any] | None:
     if validation is None:
         if asked.risk is not None or asked.coverage is not None:
             raise InputError(
-                'The confidence below which a model says "don\'t know" is chosen on validation, which these data have '
-                "not: leave out the risk or coverage, or give data with a validation split"
+                'The confidence below which a model answers "don\'t know" is chosen on a validation split, which these '
+                "data lack: leave out the risk or coverage, or give data with a validation split"
             )
         return None
     coverage = DEFAULT_COVERAGE if asked.risk is None and asked.coverage is None else asked.coverage

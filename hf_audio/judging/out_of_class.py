@@ -1,4 +1,4 @@
-"""Whether a model notices that a sound is none of its classes: known clips against unknown ones, by several scores.
+"""Out-of-class detection: whether a model's scores separate known clips from sounds of none of its classes.
 
     max_probability   of a class (Hendrycks and Gimpel 2017, arXiv 1610.02136)
     entropy           of the answer, negated; where several classes may apply the sum over their yes and no
@@ -63,7 +63,7 @@ def known_against_unknown(
                 "clip"
             )
         if not np.isfinite(one).all():
-            raise InputError(f"The model's answers to {name} sounds are not finite: they cannot be compared")
+            raise InputError(f"The model's scores for {name} sounds are not finite and cannot be compared")
     scored = knownness if are_logits else _of_probabilities
     of_known, of_unknown = scored(known, labels), scored(unknown, labels)
     return {

@@ -1,4 +1,4 @@
-"""The page of a report, for who listens and looks rather than programs: one file, which opens without a network."""
+"""The HTML page of a report, for readers who listen and look: one file, which works offline."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def write_page(
     """
     folder = Path(folder)
     if embed_sounds and not recordings:
-        raise InputError("Excerpts need recordings, and where these lie was not said: give them, or leave out excerpts")
+        raise InputError("Excerpts need recordings and none were given: give recordings, or leave out embed_sounds")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sounds = Sounds(recordings or {}, folder, embed_sounds)
         report = _in_order(report, report["data"]["classes"])
         names = list(report["models"])
-        who = f"is {names[0]}" if len(names) == 1 else f"are {len(names)} models"
-        html = page(f"How good {who} on {_data_name(report)}", *_parts(report, sounds))
+        who = names[0] if len(names) == 1 else f"{len(names)} models"
+        html = page(f"Evaluation of {who} on {_data_name(report)}", *_parts(report, sounds))
         write_published(folder / PAGE, html)
     except OSError as error:
-        raise InputError(f"Cannot write {folder}: {error.strerror}; choose another place") from error
+        raise InputError(f"Cannot write {folder}: {error.strerror}; choose another folder") from error
     return folder / PAGE
 
 
@@ -74,18 +74,18 @@ def _parts(report: Mapping[str, Any], sounds: Sounds) -> Iterator[Any]:
     yield Heading("All models" if len(report["models"]) > 1 else "Scores")
     yield _models_table(report)
     metrics = main_metrics(report["data"]["problem_type"])
-    caption = "Each score with its interval. The tick is the class-prior baseline."
+    caption = "Scores with their confidence intervals. The tick marks the class-prior baseline."
     yield plot_part(plots.plot_models(report, metrics), caption)
     yield from comparison_parts(report["comparison"])
     detailed = _ranked(report)[:MAX_DETAILED]
     for name in detailed:
-        yield Heading(name if len(report["models"]) > 1 else "Class by class")
+        yield Heading(name if len(report["models"]) > 1 else "Scores per class")
         yield from model_parts(report, name, sounds)
     left_out = len(report["models"]) - len(detailed)
     if left_out:
         yield f"{left_out} more models are in the table above and in report.json."
-    yield Heading("Words")
-    yield Details("What the words of this page say", [f"{word}: {text}" for word, text in TERMS.items()])
+    yield Heading("Glossary")
+    yield Details("Terms used on this page", [f"{word}: {text}" for word, text in TERMS.items()])
     if sounds.words():
         yield sounds.words()
 
@@ -99,14 +99,14 @@ def _opening(report: Mapping[str, Any]) -> Iterator[Any]:
         yield report["protocol"]["said"]
     value = "–" if interval["value"] is None else f"{interval['value']:.3f}"
     whose = f"{best}, the best of {len(report['models'])} models," if len(report["models"]) > 1 else best
-    words = f"is what {whose} scores. {metric_words(metric, interval['value'])}"
+    words = f"is the score of {whose.rstrip(',')}. {metric_words(metric, interval['value'])}"
     yield Headline(f"{METRIC_NAMES[metric]} {value}", words)
     yield _interval_sentence(interval, settings, data)
     prior = report["baseline"]["metrics"].get(metric)
     if prior is not None:
         yield (
-            f"For comparison: answering every clip alike, by how frequent each class is, scores {prior:.3f} "
-            f"(class-prior baseline, frequencies of {report['baseline']['frequencies_of']})."
+            f"For comparison, the class-prior baseline, which predicts the class frequencies of "
+            f"{report['baseline']['frequencies_of']} for every clip, scores {prior:.3f}."
         )
     yield from (f"Note: {note}" for note in report["notes"])
 
@@ -115,24 +115,24 @@ def _question(report: Mapping[str, Any]) -> str:
     data = report["data"]
     names, classes = ", ".join(report["models"]), data["classes"]
     several = data["problem_type"] == "multi_label_classification"
-    which = "all classes that it has" if several else "the one class that it has"
-    length = "" if data["seconds"] is None else f", {_length(data['seconds'])} in all,"
-    of_groups = f" of {data['num_groups']:,} groups (recordings, songs or speakers)"
+    which = "any number" if several else "exactly one"
+    length = "" if data["seconds"] is None else f" ({_length(data['seconds'])} in total)"
+    of_groups = f" from {data['num_groups']:,} groups (recordings, songs or speakers)"
     of_groups = of_groups if data["drawn_by"] == "group" else ""
     shown = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
     return (
-        f"{names} heard {data['num_clips']:,} clips{length}{of_groups} of {_data_name(report)}, and named for each "
-        f"{which} out of {len(classes)}: {shown}. The answers are compared with what is known to be true."
+        f"{names} classified {data['num_clips']:,} clips{length}{of_groups} of {_data_name(report)}, predicting for "
+        f"each {which} of {len(classes)} classes: {shown}. The predictions are compared with the labels."
     )
 
 
 def _interval_sentence(interval: Mapping[str, Any], settings: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     if interval["low"] is None:
-        return "How far chance goes is not known: what the score is of lies in one group of clips."
+        return "There is no confidence interval, because all clips that determine the score are in one group."
     return (
-        f"Chance plays a part in which clips were tested: with others of the same kind, the score would probably lie "
-        f"between {interval['low']:.3f} and {interval['high']:.3f} ({100 * settings['confidence']:g}% interval, from "
-        f"drawing the {data['drawn_by']}s anew {settings['num_draws']:,} times)."
+        f"The {100 * settings['confidence']:g}% confidence interval is {interval['low']:.3f} to "
+        f"{interval['high']:.3f}: on other clips of the same kind, the score would probably lie in this range "
+        f"(bootstrap over {data['drawn_by']}s, {settings['num_draws']:,} resamples)."
     )
 
 

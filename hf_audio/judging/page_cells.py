@@ -1,4 +1,4 @@
-"""What the parts of a page are made of: numbers with their intervals, and plots."""
+"""Parts of a page: numbers with their intervals, and plots."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def number_cell(value: float | None, form: str = "{:.3f}") -> Cell:
 
 
 def plot_part(figure: Figure, caption: str) -> Plot:
-    """A plot with its caption, which is also what those are told who cannot see it."""
+    """A plot with its caption, which is also its alternative text."""
     return Plot(inline_plot(png(figure), caption), caption)

@@ -1,4 +1,4 @@
-"""What a page says of several models: which differ by more than chance."""
+"""The comparison of several models on a page: which differences are significant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def comparison_parts(found: Mapping[str, Any] | None) -> Iterator[Any]:
     """The parts of a page about what `compare` found; none of one model."""
     if not found:
         return
-    yield Heading("Which model is better", 3)
+    yield Heading("Comparison of the models", 3)
     yield from _verdicts(found)
     rows = [
         Row(
@@ -25,7 +25,7 @@ def comparison_parts(found: Mapping[str, Any] | None) -> Iterator[Any]:
                 interval_cell(one["difference"]),
                 p_cell(one["p_holm"]),
                 p_cell(one["mcnemar"]["p_groups_holm"]),
-                one["better"] or "not known",
+                one["better"] or "not significant",
             ]
         )
         for one in found["pairs"]
@@ -33,29 +33,29 @@ def comparison_parts(found: Mapping[str, Any] | None) -> Iterator[Any]:
     difference = f"difference in {METRIC_NAMES[found['metric']]}"
     yield Table(["first", "second", difference, "p", "p (McNemar)", "better"], rows)
     yield (
-        "p is how often a difference as large would come of chance alone, from drawing the "
-        f"{found['by']}s anew for both models; McNemar's test looks only at the clips that one of the two got all "
-        "right. Both are corrected for the number of pairs (Holm)."
+        "p is the probability of so large a difference by chance alone, estimated by resampling the "
+        f"{found['by']}s for both models together. McNemar's test only uses the clips that exactly one of the two "
+        "models got entirely right. Both are corrected for the number of pairs (Holm)."
     )
     ranks = found["ranks"]
     if ranks and ranks["mean_ranks"]:
         caption = (
-            f"Mean rank over {ranks['num_groups']:,} {found['by']}s, 1 is best. Models that a bar joins do not differ "
-            f"by the critical difference of {ranks['critical_difference']:.2f} (Nemenyi)."
+            f"Mean rank over {ranks['num_groups']:,} {found['by']}s; 1 is best. Models connected by a bar differ by "
+            f"less than the critical difference of {ranks['critical_difference']:.2f} (Nemenyi)."
         )
         yield plot_part(plots.plot_ranks(ranks), caption)
 
 
 def _verdicts(found: Mapping[str, Any]) -> Iterator[str]:
-    """In a sentence for each pair of few models, who is better; of many the table says it."""
+    """One sentence per pair on which model is better; nothing for more than 3 pairs, which the table shows."""
     if len(found["pairs"]) > 3:
         return
     for one in found["pairs"]:
         if one["better"]:
             other = one["second"] if one["better"] == one["first"] else one["first"]
-            yield f"{one['better']} is better than {other}, by more than chance explains."
+            yield f"{one['better']} is significantly better than {other}."
         else:
-            yield f"Which of {one['first']} and {one['second']} is better is not known: chance explains the difference."
+            yield f"The difference between {one['first']} and {one['second']} is not significant."
 
 
 def p_cell(p: float | None) -> Cell:

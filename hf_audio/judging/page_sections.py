@@ -1,4 +1,4 @@
-"""What a page says of one model: a table or plot for each part of its facts that there is."""
+"""The sections of a page about one model: a table or plot for each part of its results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_audio.judging.page_cells import interval_cell, number_cell, plot_part
 from hf_audio.judging.playing import Sounds
 from hf_audio.metrics import METRIC_NAMES
 
-MAX_ROWS = 100  # of slices: those at the end are the fair ones
+MAX_ROWS = 100  # of slices, the worst first
 OF_CLASSES = {
     "f1": "F1",
     "precision": "precision",
@@ -41,8 +41,8 @@ def model_parts(report: Mapping[str, Any], name: str, sounds: Sounds) -> Iterato
     yield from _lengths(facts, metric)
     yield from _robustness(facts, metric)
     yield from _out_of_class(facts)
-    yield Heading("Clip by clip", 3)
-    caption = "How the scores of single clips are distributed; the line is their mean."
+    yield Heading("Scores per clip", 3)
+    caption = "Distribution of the scores of single clips; the line is their mean."
     yield from _plot(plots.plot_per_clip(facts["per_clip"]), caption)
 
 
@@ -60,19 +60,21 @@ def _classes(facts: Mapping[str, Any]) -> Iterator[Any]:
         rows.append(Row([*cells, number_cell(thresholds[name])] if thresholds else cells))
     if facts.get("weights"):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in facts["weights"].items())
-        yield f"It is the mean of what several models say, weighted: {shares}."
-    yield "A click on a heading sorts the classes by it."
+        yield f"An ensemble: the weighted mean of the scores of several models ({shares})."
+    yield "Click a column heading to sort the table."
     yield Table(heads, rows)
-    yield from _plot(plots.plot_classes(facts["per_class"]), "F1 of each class, with its interval.")
+    yield from _plot(plots.plot_classes(facts["per_class"]), "F1 per class with its interval.")
     yield f"Decisions: {facts['thresholds_from']}."
 
 
 def _confusion(facts: Mapping[str, Any], several: bool, sounds: Sounds) -> Iterator[Any]:
-    yield Heading("What is taken for what", 3)
-    caption = "Of the clips of a class (rows), how many percent were said to have each class (columns)."
+    yield Heading("Confusions", 3)
+    caption = (
+        "Confusion matrix: of the clips of each true class (rows), the percentage predicted as each class (columns)."
+    )
     many = len(facts["confusion"]["classes"]) - plots.MAX_CLASSES
     if many > 0:
-        caption += f" The {plots.MAX_CLASSES} classes that are confused most; {many} more are in report.json."
+        caption += f" Only the {plots.MAX_CLASSES} most confused classes are shown; {many} more are in report.json."
     yield from _plot(plots.plot_confusion(facts["confusion"], several), caption)
     rows = [
         Row(
@@ -87,57 +89,58 @@ def _confusion(facts: Mapping[str, Any], several: bool, sounds: Sounds) -> Itera
         for one in facts["confused_pairs"]
     ]
     if rows:
-        yield "The classes that are confused most, with the clips in which the model was surest of its mistake:"
-        heads = ["it is", "the model said", "clips", "of those that have it", "listen"]
+        yield "The most frequent confusions, with the clips in which the model was most confident in its mistake:"
+        heads = ["true", "predicted", "clips", "share of the true class", "listen"]
         yield Table(heads, rows)
     else:
-        yield "No class was taken for another."
+        yield "No class was confused with another."
 
 
 def _curves(facts: Mapping[str, Any]) -> Iterator[Any]:
-    caption = "How much is found, and how much is said wrongly, as the threshold falls from 1 to 0."
+    caption = "ROC and precision-recall curves over all thresholds."
     shown = list(_plot(plots.plot_curves(facts["curves"]), caption))
     if facts["thresholds"]:
-        caption = "F1 of each class at every threshold: where a dot is far below its curve, its threshold does not fit."
+        caption = "F1 per class at every threshold. A dot far below the top of its curve marks an unsuitable threshold."
         shown += _plot(plots.plot_f1_by_threshold(facts["curves"], facts["thresholds"]), caption)
     if shown:
         yield Details("Curves over all thresholds", shown)
 
 
 def _sureness(facts: Mapping[str, Any], several: bool) -> Iterator[Any]:
-    yield Heading("How sure it is, and whether rightly", 3)
+    yield Heading("Calibration and confidence", 3)
     yield from _calibration(facts["calibration"], facts["scaled"])
     answered = facts["answered"]
-    wrong = "wrong decisions on single classes" if several else "wrong answers"
+    wrong = "wrong decisions on single classes" if several else "wrong predictions"
     if answered and answered["risk"] is not None:
         chosen, risk, coverage = answered["on_validation"], answered["asked_risk"], answered["asked_coverage"]
         asked = f"at most {risk:.1%} {wrong}" if risk is not None else f"at least {coverage:.1%} of the clips answered"
         yield (
-            f'If it says "don\'t know" below a confidence of {answered["threshold"]:.3f}, it answers '
+            f'If the model answers "don\'t know" below a confidence of {answered["threshold"]:.3f}, it answers '
             f"{answered['coverage']:.1%} of the clips, with {answered['risk']:.1%} {wrong} instead of "
-            f"{answered['risk_of_all']:.1%}. The confidence was chosen on validation, for {asked}: there it answers "
-            f"{chosen['coverage']:.1%}, with {chosen['risk']:.1%} wrong."
+            f"{answered['risk_of_all']:.1%}. The confidence was chosen on validation for {asked}; there, it answers "
+            f"{chosen['coverage']:.1%} with {chosen['risk']:.1%} wrong."
         )
     yield from _plot(
-        plots.plot_risk_coverage(facts["risk_coverage"], answered), f"Share of {wrong} where only the surest are given."
+        plots.plot_risk_coverage(facts["risk_coverage"], answered),
+        f"Share of {wrong} if only the most confident predictions are given.",
     )
 
 
 def _calibration(calibration: Mapping[str, Any] | None, scaled: Mapping[str, Any]) -> Iterator[Any]:
     if calibration is None:
-        yield "Clip scores of this aggregation are no probabilities, so nothing is said of how far they come true."
+        yield "With this aggregation, clip scores are not probabilities, so calibration is not measured."
         return
     if calibration["ece"] is None:
         return
     which = "high" if calibration["overconfidence"] > 0 else "low"
     yield (
         f"The model's probabilities are off by {100 * calibration['ece']:.1f} percentage points on average (expected "
-        f"calibration error); on the whole they are too {which}. Brier score {calibration['brier']:.3f}, log loss "
+        f"calibration error); overall they are too {which}. Brier score {calibration['brier']:.3f}, log loss "
         f"{calibration['log_loss']:.3f}."
     )
-    caption = "Right answers by how sure the model was: on the dashed line it is as often right as it says."
+    caption = "Reliability diagram: accuracy at each confidence. The dashed line is perfect calibration."
     if "reason" in scaled:
-        caption += f" Not scaled: {scaled['reason']}."
+        caption += f" No temperature scaling: {scaled['reason']}."
     yield from _plot(plots.plot_reliability(calibration, None if "reason" in scaled else scaled), caption)
 
 
@@ -145,11 +148,11 @@ def _slices(facts: Mapping[str, Any], metric: str, sounds: Sounds) -> Iterator[A
     slices, groups = facts["slices"], facts["worst_groups"]
     if not slices and not groups:
         return
-    yield Heading("Where it is better and worse", 3)
+    yield Heading("Slices of the data", 3)
     if slices:
         metrics = list(slices[0]["metrics"])
         shown = metric if metric in metrics else metrics[0]
-        caption = "Parts of the clips by what is known of them, the surely worst first."
+        caption = "Scores on slices of the clips by their metadata, those with the clearest drop first."
         yield from _plot(plots.plot_slices(slices, shown, facts["metrics"][shown]["value"]), caption)
         rows = [
             Row(
@@ -159,11 +162,11 @@ def _slices(facts: Mapping[str, Any], metric: str, sounds: Sounds) -> Iterator[A
             )
             for one in slices[:MAX_ROWS]
         ]
-        heads = ["what", "which", "clips", "groups", *(METRIC_NAMES[key] for key in metrics)]
+        heads = ["column", "value", "clips", "groups", *(METRIC_NAMES[key] for key in metrics)]
         more = [f"{len(slices) - MAX_ROWS} more are in report.json."] if len(slices) > MAX_ROWS else []
-        yield Details(f"All {len(slices)} parts", [Table(heads, rows), *more])
+        yield Details(f"All {len(slices)} slices", [Table(heads, rows), *more])
     if groups:
-        yield Details("The groups with the most mistakes", [_groups_table(groups, sounds)])
+        yield Details("Groups with the most errors", [_groups_table(groups, sounds)])
 
 
 def _groups_table(groups: Sequence[Mapping[str, Any]], sounds: Sounds) -> Table:
@@ -179,23 +182,23 @@ def _groups_table(groups: Sequence[Mapping[str, Any]], sounds: Sounds) -> Table:
         )
         for one in groups
     ]
-    return Table(["group", "clips", "not all right", "of all such clips", "listen"], rows)
+    return Table(["group", "clips", "clips with errors", "share of all clips with errors", "listen"], rows)
 
 
 def _lengths(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
     bins, heard, joined = facts["durations"], facts["seconds_heard"] or [], facts["seconds_joined"] or []
     if len(bins) < 2 and not heard and not joined:
         return
-    yield Heading("Short and long clips", 3)
+    yield Heading("Clip length", 3)
     key = metric if bins and metric in bins[0]["metrics"] else None
     lines = {
-        "the first seconds of longer clips": heard,
-        "the same clips, heard to their end": [{**one, "metrics": one["whole"]} for one in heard],
-        "clips put together": joined,
+        "first seconds of longer clips": heard,
+        "the same clips in full": [{**one, "metrics": one["whole"]} for one in heard],
+        "clips joined together": joined,
     }
     known = key or next((one for rows in lines.values() for row in rows for one in row["metrics"]), None)
     if known:
-        caption = "The score by how many seconds are heard, with intervals."
+        caption = "Score by the number of seconds used, with intervals."
         yield from _plot(plots.plot_lengths(lines, known), caption)
     if bins:
         metrics = list(bins[0]["metrics"])
@@ -203,7 +206,7 @@ def _lengths(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
             Row([_range(one), _count(one["num_clips"]), *(interval_cell(one["metrics"][key]) for key in metrics)])
             for one in bins
         ]
-        yield Table(["clips of", "clips", *(METRIC_NAMES[key] for key in metrics)], rows)
+        yield Table(["length", "clips", *(METRIC_NAMES[key] for key in metrics)], rows)
 
 
 def _range(one: Mapping[str, Any]) -> Cell:
@@ -219,10 +222,10 @@ def _robustness(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
     table = facts["robustness"]
     if not table or not table["conditions"]:
         return
-    yield Heading("In worse recordings", 3)
+    yield Heading("Robustness to degraded recordings", 3)
     clean = table["clean"]["metrics"]
     shown = metric if metric in clean else table["metric"]
-    caption = f"The score of {table['num_clips']:,} of the clips as they are, and of the same recordings made worse."
+    caption = f"Score on {table['num_clips']:,} of the clips, with the original recordings and with degraded ones."
     yield from _plot(plots.plot_robustness(table, shown), caption)
     rows = [
         Row(
@@ -234,9 +237,9 @@ def _robustness(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
         )
         for one in table["conditions"]
     ]
-    first = Row(["as they are", *(interval_cell(one) for one in clean.values()), Cell("100.0%", 1.0)], level="note")
-    heads = ["recordings", *(METRIC_NAMES[key] for key in clean), "answered as before"]
-    left_out = [f"Left out: {name}, since {why}." for name, why in table["left_out"].items()]
+    first = Row(["original", *(interval_cell(one) for one in clean.values()), Cell("100.0%", 1.0)], level="note")
+    heads = ["recordings", *(METRIC_NAMES[key] for key in clean), "unchanged predictions"]
+    left_out = [f"Not tested: {name}, because {why}." for name, why in table["left_out"].items()]
     yield Details("All conditions", [Table(heads, [first, *rows]), *left_out])
 
 
@@ -244,17 +247,17 @@ def _out_of_class(facts: Mapping[str, Any]) -> Iterator[Any]:
     found = facts["out_of_class"]
     if not found:
         return
-    yield Heading("Sounds of no class", 3)
+    yield Heading("Out-of-class sounds", 3)
     yield (
-        "Can it be told from the model's answers that a sound is of none of its classes? "
-        f"{found['num_known']:,} sounds of its classes against {found['num_unknown']:,} others."
+        "How well the model's outputs show that a sound belongs to none of its classes, measured on "
+        f"{found['num_known']:,} sounds of its classes and {found['num_unknown']:,} other sounds."
     )
     rows = [
         Row([words, number_cell(found["scores"][name]["roc_auc"]), number_cell(found["scores"][name]["fpr_at_95_tpr"])])
         for name, words in UNKNOWN_SCORES.items()
         if name in found["scores"]
     ]
-    yield Table(["told by", "ROC AUC", "others taken for known, where 95% of the known are kept"], rows)
+    yield Table(["detected by", "ROC AUC", "others accepted when 95% of the known are accepted"], rows)
 
 
 def _count(number: int) -> Cell:

@@ -1,40 +1,42 @@
-"""What scores say, in words for who does not compute them."""
+"""What scores mean, in words for readers who do not know the metrics."""
 
 from __future__ import annotations
 
 TERMS = {
-    "Accuracy": "share of clips of which everything was decided right.",
-    "Precision": "of the clips that were said to have a class, the share that has it.",
-    "Recall": "of the clips that have a class, the share that was said to have it.",
-    "F1": "precision and recall in one number, 1 at best, low where either is low. Micro: over all classes together; "
-    "macro: mean of the classes; samples: mean of the clips.",
-    "Average precision, mAP": "how well scores sort the clips of a class before the others, whatever the threshold; "
-    "mAP is the mean of the classes.",
-    "ROC AUC": "how often a clip of a class is scored higher than one without it; 0.5 is guessing.",
-    "LRAP": "how well each clip's true classes are sorted before its others.",
-    "Hamming loss": "share of wrong decisions, class by class; smaller is better.",
-    "Interval": "where the score would probably lie with other clips of the same kind. Two models whose intervals "
-    "overlap may still differ surely, since they heard the same clips: the comparison says so.",
-    "Group": "clips that belong together, such as those of one recording, song or speaker.",
-    "Threshold": "from which score on a class is said to be there.",
-    "Calibration, ECE": "whether answers given with 80% come true 8 times in 10; ECE is how far off that is on "
-    "average, 0 at best.",
-    "Class-prior baseline": "answering every clip alike, by how frequent each class is.",
+    "Accuracy": "the share of clips whose prediction is entirely correct.",
+    "Precision": "of the clips predicted to have a class, the share that has it.",
+    "Recall": "of the clips that have a class, the share predicted to have it.",
+    "F1": "the harmonic mean of precision and recall: at most 1, and low if either is low. Micro F1 counts all classes "
+    "together, macro F1 is the mean over classes, samples F1 the mean over clips.",
+    "Average precision, mAP": "how well the scores rank the clips of a class above the others, over all thresholds; "
+    "mAP is the mean over classes.",
+    "ROC AUC": "how often a clip with the class is scored higher than one without it; 0.5 is random guessing.",
+    "LRAP": "label ranking average precision: how well the true classes of each clip are ranked above the others.",
+    "Hamming loss": "the share of wrong decisions over all clips and classes; smaller is better.",
+    "Interval": "a confidence interval: the range in which the score would probably lie on other clips of the same "
+    "kind. Two models with overlapping intervals may still differ significantly, because they were evaluated on the "
+    "same clips; see the comparison.",
+    "Group": "clips that belong together, such as those from one recording, song or speaker.",
+    "Threshold": "the score from which a class is predicted.",
+    "Calibration, ECE": "whether predictions made with a probability of 80% are correct 80% of the time. The expected "
+    "calibration error (ECE) is the average gap between the two; 0 is perfect.",
+    "Class-prior baseline": "the same prediction for every clip: the frequency of each class.",
 }
 _OF_VALUE = {
-    "accuracy": "That is: of 100 clips, {percent} are answered right.",
-    "f1_micro": "1 would be every class found and nothing else said, 0 nothing right.",
-    "f1_macro": "1 would be every class found and nothing else said; each class counts alike, rare ones too.",
-    "f1_samples": "1 would be every class found in every clip and nothing else said.",
-    "mean_average_precision": "1 would be every clip of a class scored before all others.",
-    "roc_auc_macro": "That is: a clip with a class is scored higher than one without it {percent} times in 100.",
-    "lrap": "1 would be the true classes of every clip before its others.",
-    "hamming_loss": "That is: of 100 decisions on single classes, {percent} are wrong.",
+    "accuracy": "{percent} of 100 clips are classified correctly.",
+    "f1_micro": "A score of 1 means that every class was found and nothing else predicted.",
+    "f1_macro": "A score of 1 means that every class was found and nothing else predicted. All classes count equally, "
+    "including rare ones.",
+    "f1_samples": "A score of 1 means that every class of every clip was found and nothing else predicted.",
+    "mean_average_precision": "A score of 1 means that all clips of a class are ranked above all others.",
+    "roc_auc_macro": "A clip with a class is scored higher than one without it {percent} times out of 100.",
+    "lrap": "A score of 1 means that the true classes of every clip are ranked above the others.",
+    "hamming_loss": "Of 100 decisions, each on one class of one clip, {percent} are wrong.",
 }
 
 
 def metric_words(metric: str, value: float | None) -> str:
-    """What a value of a metric says, in a sentence."""
+    """What a value of a metric means, in a sentence."""
     if value is None:
         return "It is undefined here: no clip is known to have any of the classes."
     return _OF_VALUE[metric].format(percent=f"{100 * value:.0f}")

@@ -1,4 +1,4 @@
-"""Whether one model is better than another on the same clips, or they only differ by chance."""
+"""Paired tests: whether one model is significantly better than another on the same clips."""
 
 from __future__ import annotations
 

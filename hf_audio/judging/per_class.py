@@ -1,4 +1,4 @@
-"""What is known of each class: curves over all thresholds, and which class is taken for which.
+"""Results per class: curves over all thresholds, and confusions.
 
 Arrays are `probabilities` float64 `[clips, classes]`, `decisions` int8 `[clips, classes]` and `targets` float32
 `[clips, classes]`, NaN where unknown; unknown clip-class pairs count nowhere.

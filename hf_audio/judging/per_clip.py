@@ -1,4 +1,4 @@
-"""Scores clip by clip and how they are distributed: whether all clips are half right, or half of them wrong."""
+"""Scores per clip and their distribution: whether all clips are half correct, or half of them entirely wrong."""
 
 from __future__ import annotations
 

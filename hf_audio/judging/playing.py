@@ -1,4 +1,4 @@
-"""Players of the clips that a page names: from where recordings lie or, so that the page can be sent, out of it."""
+"""Players for the clips on a page: they play the files in place or, in a self-contained page, embedded excerpts."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class Sounds:
     def words(self) -> str:
         """What the reader must know of what can be played; nothing where all can be."""
         if not self.recordings:
-            return "The clips cannot be played here: where their recordings lie was not said."
+            return "The clips cannot be played here, because the page was made without their recordings."
         if self.num_left_out:
-            return f"Excerpts of {MAX_EXCERPTS} clips are in this page, of up to {EXCERPT_S:g} s each."
+            return f"This page contains excerpts of {MAX_EXCERPTS} clips, each up to {EXCERPT_S:g} s long."
         return ""
 
 

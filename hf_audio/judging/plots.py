@@ -14,16 +14,16 @@ from hf_audio.metrics import METRIC_NAMES
 MAX_CLASSES = 40  # in a plot: more names could not be read
 MAX_SLICES = 25
 CLIP_SCORES = {
-    "hamming": "classes decided right",
+    "hamming": "share of correct classes",
     "f1": "F1",
-    "accuracy": "all right",
-    "true_probability": "probability of the true",
+    "accuracy": "exact match",
+    "true_probability": "probability of the true class",
 }
 MODEL_COLORS = (BLUE, ORANGE, "#2a9d8f", "#8a5a9e", "#c8553d", GREY)
 
 
 def plot_models(report: Mapping[str, Any], metrics: Sequence[str]) -> Figure:
-    """Each metric of each model with its interval, and what the class frequencies alone score."""
+    """Each metric of each model with its interval, and the class-prior baseline."""
     models = report["models"]
     figure, axes = new_figure(7.0, 0.9 + 0.24 * len(metrics) * (len(models) + 1))
     for number, (name, facts) in enumerate(models.items()):
@@ -80,7 +80,7 @@ def plot_confusion(confusion: Mapping[str, Any], is_multi_label: bool) -> Figure
     font_size = 8 if len(names) <= 20 else 6
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(len(names)), names, fontsize=font_size)
-    axes.set(xlabel="decided (may be several)" if is_multi_label else "decided", ylabel="true")
+    axes.set(xlabel="predicted (may be several)" if is_multi_label else "predicted", ylabel="true")
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     figure.colorbar(plot, ax=axes, label="% of the true class's clips", fraction=0.045, pad=0.02)
@@ -99,7 +99,7 @@ def plot_curves(curves: Mapping[str, Any]) -> Figure | None:
         for curve in drawn:
             one.plot(*np.transpose(curve[key]), **thin, **style)
         one.plot(*np.transpose(curves["micro"][key]), color=ORANGE, lw=2.2, label="all classes together", **style)
-        one.plot([], [], **(thin | {"alpha": 1}), label="each class")
+        one.plot([], [], **(thin | {"alpha": 1}), label="single classes")
         one.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         one.legend(frameon=False, fontsize=9)
     axes[0].plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
@@ -118,29 +118,29 @@ def plot_f1_by_threshold(curves: Mapping[str, Any], thresholds: Mapping[str, flo
         x, y = np.transpose(one["f1"])
         axes.plot(x, y, color=BLUE, lw=0.8, alpha=0.5 if len(drawn) <= 12 else 0.2)
         axes.scatter(thresholds[name], np.interp(thresholds[name], x, y), s=14, color=ORANGE, zorder=3)
-    axes.plot([], [], color=BLUE, lw=0.8, label="each class")
-    axes.scatter([], [], s=14, color=ORANGE, label="the threshold that decides")
+    axes.plot([], [], color=BLUE, lw=0.8, label="single classes")
+    axes.scatter([], [], s=14, color=ORANGE, label="decision threshold")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="threshold", ylabel="F1")
     axes.legend(frameon=False, fontsize=9)
     return figure
 
 
 def plot_reliability(calibration: Mapping[str, Any], scaled: Mapping[str, Any] | None = None) -> Figure | None:
-    """How often answers are right, by how sure they are, and how many of each there are."""
+    """Accuracy at each confidence, and the number of predictions there."""
     if not calibration["bins"]:
         return None
     figure, (axes, counts) = new_figure(6.0, 6.0, rows=2)
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="perfectly calibrated")
-    shown = [(calibration, BLUE, "as it is")]
+    shown = [(calibration, BLUE, "unscaled")]
     if scaled:
         shown.append((scaled["calibration"], ORANGE, f"logits divided by {scaled['temperature']:.2f}"))
     for facts, color, label in shown:
         sure, right = ([one[key] for one in facts["bins"]] for key in ("confidence", "accuracy"))
         axes.plot(sure, right, color=color, marker="o", ms=4, label=f"{label}: ECE {facts['ece']:.3f}")
     counts.bar(*([one[key] for one in calibration["bins"]] for key in ("confidence", "num")), 0.04, color=BLUE)
-    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
+    axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     axes.legend(frameon=False, fontsize=9)
-    counts.set(xlim=(0, 1), xlabel="how sure the model is", ylabel="answers", yscale="log")
+    counts.set(xlim=(0, 1), xlabel="confidence", ylabel="predictions", yscale="log")
     return figure
 
 
@@ -150,12 +150,12 @@ def plot_risk_coverage(facts: Mapping[str, Any], answered: Mapping[str, Any] | N
         return None
     figure, axes = new_figure(7.0, 3.6)
     coverage, risk = np.array(facts["coverage"]), np.array(facts["risk"])
-    axes.plot(100 * coverage, 100 * risk, color=BLUE, label="surest first")
+    axes.plot(100 * coverage, 100 * risk, color=BLUE, label="most confident first")
     axes.axhline(100 * risk[-1], color=GREY, lw=1, ls="--", label="all answered")
     if answered and answered["risk"] is not None:
         x, y = 100 * answered["coverage"], 100 * answered["risk"]
-        axes.scatter(x, y, color=ORANGE, zorder=3, label="by the confidence chosen on validation")
-    axes.set(xlim=(0, 101), ylim=(0, None), xlabel="% of clips that are answered", ylabel="% wrong")
+        axes.scatter(x, y, color=ORANGE, zorder=3, label="at the confidence chosen on validation")
+    axes.set(xlim=(0, 101), ylim=(0, None), xlabel="% of clips answered (coverage)", ylabel="% wrong (risk)")
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -221,7 +221,7 @@ def plot_robustness(table: Mapping[str, Any], metric: str) -> Figure | None:
     _draw_intervals(axes, np.arange(len(rows)), [one["metrics"][metric] for one in rows], BLUE)
     clean = table["clean"]["metrics"][metric]["value"]
     if clean is not None:
-        axes.axvline(clean, color=ORANGE, lw=1.2, label="recordings as they are")
+        axes.axvline(clean, color=ORANGE, lw=1.2, label="original recordings")
         axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1.0))
     axes.set_yticks(range(len(rows)), [condition_name(one) for one in rows], fontsize=8)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel=METRIC_NAMES[metric])
@@ -245,12 +245,12 @@ def plot_ranks(ranks: Mapping[str, Any]) -> Figure:
 
 
 def slice_value(row: Mapping[str, Any]) -> str:
-    """Which of the clips a slice is of, as a table says it."""
+    """The value that the clips of a slice share, as shown in tables."""
     return "not known" if row["value"] is None else str(row["value"])
 
 
 def condition_name(row: Mapping[str, Any]) -> str:
-    """A worse state of recordings, as a table names it: "white noise 10 dB SNR"."""
+    """The name of a degradation in tables: "white noise 10 dB SNR"."""
     return f"{row['degradation'].replace('_', ' ')} {row['strength']:g} {row['unit']}".strip()
 
 

@@ -1,8 +1,8 @@
-"""Protocols by which corpora are usually evaluated, by name, so that a score can be set beside published ones.
+"""Standard evaluation protocols of corpora, by name, so that scores can be compared with published ones.
 
-A protocol says the metric, how windows become a clip's score, and which split is tested; and it does not lend its name
-to other data: the corpus must be the one it is of, and the clips those of its official split, all of them. Who tests on
-a part of it, or on another split, gives the same flags without --protocol.
+A protocol sets the metric, how window scores are aggregated per clip, and the split that is tested. It applies only to
+its own corpus and to all clips of the official split. To test on a part of that or on another split, give the same
+flags without --protocol.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _speech_commands(data: EvaluationData) -> str:
     return _num_fault(data, NUM_SPEECH_COMMANDS.get(data.split))
 
 
-FOLD_SAID = "A score of one fold: the corpus's score is the mean over all {} folds, each tested by a model of its own."
+FOLD_SAID = "This is the score on one fold. The official score is the mean over all {} folds, each with its own model."
 PROTOCOLS = {
     one.name: one
     for one in (
@@ -187,7 +187,7 @@ PROTOCOLS = {
             "f1_micro",
             "sum_normalized",
             "the 2,874 test excerpts, 11 instruments",
-            "Window scores are summed per excerpt and divided by the largest; micro and macro F1 at one threshold.",
+            "Window scores are summed per excerpt and divided by the largest sum; micro and macro F1 at one threshold.",
             _irmas,
         ),
         Protocol(
@@ -196,7 +196,8 @@ PROTOCOLS = {
             "mean_average_precision",
             "mean_probability",
             "the 5,085 test clips of split 01, 20 instruments",
-            "Each instrument is scored on the clips of which it is known; mean over instruments.",
+            "Each instrument is scored on the clips that were annotated for it; the result is the mean over "
+            "instruments.",
             _openmic,
         ),
         Protocol(
@@ -205,7 +206,7 @@ PROTOCOLS = {
             "accuracy",
             "mean_probability",
             "the 290 test tracks of Kereliuk, Sturm and Larsen (197 of validation)",
-            "No artist is in two splits and no faulty track is in any: not comparable with random splits of GTZAN.",
+            "No artist is in two splits, and faulty tracks are excluded. Not comparable with random splits of GTZAN.",
             _gtzan,
         ),
         Protocol(
@@ -214,7 +215,7 @@ PROTOCOLS = {
             "accuracy",
             "mean_probability",
             "the official test split of fma_small (800 tracks) or fma_medium (2,573)",
-            "Top genre of clips of 30 s; artists are kept apart.",
+            "Predicts the top-level genre of 30-second clips. No artist is in two splits.",
             _fma,
         ),
         Protocol(
@@ -241,7 +242,7 @@ PROTOCOLS = {
             "accuracy",
             "mean_probability",
             "the 11,005 test clips of version 2, 35 words",
-            "All 35 words are classes, with neither silence nor an unknown word among them.",
+            "All 35 words are classes; there is no class for silence or unknown words.",
             _speech_commands,
         ),
     )

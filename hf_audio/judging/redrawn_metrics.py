@@ -1,4 +1,4 @@
-"""Every metric of many redrawn sets of groups at once: what intervals and comparisons are made of.
+"""Every metric of many bootstrap resamples at once, for intervals and comparisons.
 
 A set is how often each group is in it. Decisions are counted per group once; clips are sorted once per class, and what
 a ranking needs of a set are sums over groups between neighbouring positives, which a sparse matrix has. Numbers equal
@@ -126,7 +126,7 @@ def _check(
             f"{len(labels)} classes"
         )
     if not np.isfinite(probabilities).all():
-        raise InputError("The model's scores are not finite: its training has diverged, and nothing can be compared")
+        raise InputError("The model's scores are not finite and cannot be compared: its training has diverged")
     if groups.dtype.kind not in "iu" or groups.min() < 0:
         raise InputError(f"Groups are numbers from 0 on, found {groups.dtype} from {groups.min()} on")
 

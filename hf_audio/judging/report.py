@@ -1,4 +1,4 @@
-"""All that is judged of one or several models on the same clips, as one report of plain values.
+"""The evaluation of one or several models on the same clips, as one report of plain values.
 
     report = judge(models, split="test", data={"name": "IRMAS"})
     write_json(folder / "report.json", report)
@@ -135,7 +135,7 @@ def judge(
 
 
 def ready_for_json(value: Any) -> Any:
-    """Plain values of NumPy's and of intervals; what is no number is None."""
+    """Plain values of NumPy's and of intervals; what is not a number is None."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, np.ndarray | np.generic):
@@ -154,21 +154,21 @@ def _same_clips(models: Sequence[JudgedClips], split: str) -> list[JudgedClips]:
         InputError: there are none, or those of two models differ.
     """
     if not models:
-        raise InputError("There is no model to judge: name one or several")
+        raise InputError("There is no model to evaluate: name one or more")
     if len({model.name for model in models}) < len(models):
-        raise InputError("Two models have one name, so a report could not tell them apart: give each its own")
+        raise InputError("Two models have the same name: give each model a name of its own")
     clips = [model.of_split(split) for model in models]
     first = clips[0]
     if not len(first):
         found = sorted({str(one) for one in models[0].clips["split"].to_pylist()})
-        raise InputError(f"No clip is of the split {split!r}: found {', '.join(found) or 'no clips at all'}")
+        raise InputError(f"There are no clips in split {split!r}; found {', '.join(found) or 'no clips at all'}")
     for one in clips[1:]:
         if one.labels != first.labels or not one.clips["clip_id"].equals(first.clips["clip_id"]):
-            raise InputError(f"{one.name} and {first.name} were not asked about the same clips and classes")
+            raise InputError(f"{one.name} and {first.name} were not scored on the same clips and classes")
     if len(first.labels) < 2:
-        raise InputError(f"There is one class only, {first.labels.names[0]!r}: nothing can be told apart, give two")
+        raise InputError(f"There is only one class, {first.labels.names[0]!r}; evaluation needs two or more")
     if not (first.targets > 0.5).any():
-        raise InputError(f"No clip of the split {split!r} is known to have a class, so there is nothing to judge by")
+        raise InputError(f"No clip in split {split!r} has a known label, so there is nothing to evaluate on")
     return clips
 
 
@@ -191,7 +191,7 @@ def _answers(
     labels, told = judged.labels, fitted_settings(aggregation, validation)
     aggregate = partial(clip_probabilities, aggregation=aggregation, **told)
     probabilities = aggregate(judged)
-    chosen, source = np.full(len(labels), 0.5), "the largest score decides"
+    chosen, source = np.full(len(labels), 0.5), "the class with the largest score"
     if thresholds not in THRESHOLDS:
         raise unknown_name("source of thresholds", thresholds, THRESHOLDS)
     if labels.is_multi_label or thresholds == "per_class":
@@ -210,14 +210,15 @@ def _thresholds(
 ) -> tuple[np.ndarray, str]:
     """Thresholds `[classes]`, and where they come from."""
     if asked == "per_class" and validation is None:
-        raise InputError("Thresholds per class are chosen on validation, which these data lack: take the model's own")
+        raise InputError("Thresholds per class need a validation split, which these data lack: use the model's own")
     if asked != "model" and validation is not None:
         probabilities = aggregate(validation)
         chosen = choose_thresholds(probabilities, validation.targets, labels, per_class=asked == "per_class")
-        return chosen, f"best F1 of {'each class' if asked == 'per_class' else 'all classes'} on validation"
+        of = "one threshold per class" if asked == "per_class" else "one threshold for all classes"
+        return chosen, f"{of}, with the best F1 on validation"
     if name in own:
-        return np.full(len(labels), own[name]), "the model's own"
-    return np.full(len(labels), 0.5), "0.5, since neither validation nor the model has one"
+        return np.full(len(labels), own[name]), "the model's own threshold"
+    return np.full(len(labels), 0.5), "0.5, since there is no validation split and the model has no threshold"
 
 
 def _data_facts(judged: JudgedClips, split: str) -> dict[str, Any]:
@@ -238,7 +239,7 @@ def _data_facts(judged: JudgedClips, split: str) -> dict[str, Any]:
 
 
 def _baseline(judged: JudgedClips, validation: JudgedClips | None) -> dict[str, Any]:
-    """What is scored by answering every clip with how frequent each class is."""
+    """Scores of the class-prior baseline, which predicts the frequency of each class for every clip."""
     source = validation if validation else judged
     labels, known = judged.labels, ~np.isnan(source.targets)
     frequencies = ((source.targets > 0.5) & known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
@@ -247,7 +248,7 @@ def _baseline(judged: JudgedClips, validation: JudgedClips | None) -> dict[str, 
         threshold = choose_threshold(np.tile(frequencies, (len(source), 1)), source.targets)
     scores = classification_metrics(np.tile(frequencies, (len(judged), 1)), judged.targets, labels, threshold)
     return {
-        "frequencies_of": VALIDATION if validation else "the judged clips",
+        "frequencies_of": VALIDATION if validation else "the evaluated clips",
         "metrics": {name: value for name, value in scores.items() if name not in ("per_class", "threshold")},
     }
 
@@ -266,22 +267,24 @@ def _notes(answers: Mapping[str, Answers]) -> list[str]:
     judged, notes = first.judged, []
     if not judged.groups_known:
         notes.append(
-            "No two clips are known to be of one group (song, recording, speaker), so intervals are drawn by clip; "
-            "where clips do belong together, they are too narrow."
+            "No grouping of the clips (by song, recording or speaker) is known, so intervals are computed by "
+            "resampling clips; they are too narrow if some clips belong together."
         )
     if judged.num_groups == 1:
-        notes.append("All clips are of one group, which says nothing of others: there are no intervals.")
+        notes.append("All clips are in one group, so no confidence intervals can be computed.")
     elif judged.num_groups < FEW_GROUPS:
         what = "groups" if judged.groups_known else "clips"
-        notes.append(f"There are {judged.num_groups} {what} only to draw from: intervals of so few are rough.")
+        notes.append(f"There are only {judged.num_groups} {what} to resample, so the intervals are rough.")
     has_clips = (judged.targets > 0.5).any(axis=0)
     without = [name for name, has in zip(judged.labels.names, has_clips, strict=True) if not has]
     if without:
-        notes.append(f"No clip is known to have {', '.join(without)}: averages over classes leave them out.")
+        notes.append(f"No clip is known to have {', '.join(without)}; averages over classes exclude these classes.")
     share = float(np.isnan(judged.targets).mean())
     if share:
-        notes.append(f"{share:.1%} of all clip-class pairs are unknown and count nowhere.")
+        notes.append(f"{share:.1%} of all clip-class pairs are not annotated and do not count.")
     for name, one in answers.items():
         if judged.labels.is_multi_label and one.thresholds_from.startswith("0.5"):
-            notes.append(f"Decisions of {name} are by a threshold of 0.5: there is no validation to choose one on.")
+            notes.append(
+                f"The decision threshold of {name} is 0.5, since there is no validation split to choose it on."
+            )
     return notes

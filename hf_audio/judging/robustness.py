@@ -1,8 +1,8 @@
-"""What a model's scores become where recordings are worse than those it is judged on: noise, codecs, rooms, levels.
+"""The scores of a model on degraded recordings: noise, codecs, rooms, levels.
 
     robustness(predictor, recordings, labels=labels)["conditions"]    a row per degradation and strength
 
-Every recording is read once and heard in all conditions. What is random hangs on the seed and the clip's id, whatever
+Every recording is read once and heard in all conditions. What is random depends on the seed and the clip's id, whatever
 clips there are beside it, so the same command gives the same table.
 """
 
@@ -102,7 +102,7 @@ def robustness(
     check_draws(num_draws, confidence)
     labels = labels or predictor.labels
     if of_logits is None and labels != predictor.labels:
-        raise InputError(f"{predictor.name} has other classes than the recordings: say which of them are which")
+        raise InputError(f"{predictor.name} has other classes than the recordings: give a mapping of the classes")
     if thresholds is None:
         thresholds = np.full(len(labels), predictor.decision_threshold)
     around = Around(predictor.sample_rate, predictor.is_stereo, background)
@@ -196,7 +196,7 @@ class _Heard:
     def table(self, thresholds: np.ndarray, num_draws: int, confidence: float) -> dict[str, Any]:
         """See `robustness`."""
         if not self.clip_ids:
-            raise InputError("There are no recordings to judge robustness by: give a split that has some")
+            raise InputError("There are no recordings to measure robustness on: give a split that has some")
         targets = np.stack(self.targets)
         groups = pa.array(self.groups).dictionary_encode().indices.to_numpy().astype(np.int64)
         names = main_metrics(self.labels.problem_type)

@@ -163,7 +163,7 @@ def _checked(logits: np.ndarray, targets: np.ndarray, labels: LabelSpace) -> tup
     known = known_targets(targets, labels)
     rows = ~np.isnan(known).all(axis=1)
     if not rows.any():
-        raise InputError("No validation clip has a known label: there is nothing to fit a scaling on")
+        raise InputError("No validation clip has a known label, so there is nothing to fit the scaling on")
     return logits[rows], known[rows]
 
 
@@ -189,7 +189,9 @@ def _inverse_temperature(logits: np.ndarray, known: np.ndarray, labels: LabelSpa
     most = np.log(MAX_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-7}).x
     if max(loss(-most), loss(most)) <= loss(found) + 1e-9 * len(logits):
-        raise InputError("No temperature fits: all validation clips have the same score for all classes; train longer")
+        raise InputError(
+            "No temperature can be fitted: all validation clips have the same score for all classes; train longer"
+        )
     for end, reason in ((most, "are all answered right"), (-most, "are answered no better than by chance")):
         if loss(end) <= loss(found) + 1e-9 * len(logits):
             better = "smaller" if end > 0 else "larger"

@@ -1,4 +1,4 @@
-"""A model on data: what it says of every window, as `JudgedClips`; of stored features, or heard from recordings.
+"""Runs a model on data: its scores of every window as `JudgedClips`, from stored features or recordings.
 
     model = load_model("someone/ast-irmas")
     scored = score(model, features_data("USER/irmas-fbank").chosen("test"))
@@ -145,8 +145,8 @@ def windows_of(
         return _of_recordings(predictor, data, **settings)
     if window_s is not None or hop_s is not None:
         raise InputError(
-            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are stored; leave them out, or "
-            "evaluate on the recordings"
+            f"--window_s and --hop_s would do nothing here: the windows of {data.name} are already stored; leave "
+            "them out, or evaluate on the recordings"
         )
     return _of_features(predictor, data)
 
@@ -183,7 +183,7 @@ def with_class(judged: JudgedClips) -> tuple[JudgedClips, list[str]]:
     if answerable.all():
         return judged, []
     if not answerable.any():
-        raise InputError(f"No clip has a class that {judged.name} knows: give a --label_map, or other data")
+        raise InputError(f"No clip has a class of {judged.name}: give a --label_map, or other data")
     num_left_out = int((~answerable).sum())
     told = f"{num_left_out:,} of {len(judged):,} clips are of classes that {judged.name} is not judged by: left out."
     return judged.take(np.flatnonzero(answerable)), [told]

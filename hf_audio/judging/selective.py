@@ -1,4 +1,4 @@
-"""Answering only when sure: how wrong a model is on the clips it is surest of, and from where on it says "don't know".
+"""Selective prediction: how often a model is wrong on its most confident clips, and when to answer "don't know".
 
 How sure it is of a clip is what it expects of its own answer: the probability of the class that it names or, where
 several may apply, the mean over classes of the probability that its yes or no is right. The risk is the same counted:
@@ -56,7 +56,7 @@ def risk_coverage(
         num: clips. All others are empty or None where there is none.
 
     Raises:
-        InputError: shapes that do not match, or numbers that are no probabilities.
+        InputError: shapes that do not match, or numbers that are not probabilities.
     """
     confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
     if not len(losses):
@@ -78,7 +78,7 @@ def require_sureness(risk: float | None, coverage: float | None) -> None:
     asked = [one for one in (risk, coverage) if one is not None]
     if len(asked) != 1 or not 0 <= asked[0] <= 1 or coverage == 0:
         raise InputError(
-            f"Answering only when sure needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
+            f"Selective prediction needs a risk from 0 to 1, or a coverage above 0 up to 1; found risk {risk} and "
             f"coverage {coverage}: give one of them"
         )
 
@@ -95,7 +95,7 @@ def choose_sureness(
     """The confidence below which to say "don't know": for the largest coverage at a risk, or the least risk at a
     coverage. To be called with validation clips, never with those it will be judged on.
 
-    It lies halfway between two clips' confidences, so that it does not hang on a single clip.
+    It lies halfway between two clips' confidences, so that it does not depend on a single clip.
 
     Args:
         risk: at most this share of the answers may be wrong, 0 to 1.
@@ -108,7 +108,7 @@ def choose_sureness(
     require_sureness(risk, coverage)
     confidence, losses = _confidence_and_losses(probabilities, decisions, targets, labels)
     if not len(losses):
-        raise InputError("No validation clip has a known label: there is nothing to choose a confidence by")
+        raise InputError("No validation clip has a known label, so there is nothing to choose a confidence on")
     coverages, risks, thresholds = _curve(confidence, losses)
     if risk is not None:
         fits = np.flatnonzero(risks <= risk + 1e-12)

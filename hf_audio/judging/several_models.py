@@ -1,4 +1,4 @@
-"""Several models on the same data: a name for each, and the clips and classes that they are compared by."""
+"""Several models on the same data: a name for each, and the clips and classes they are compared on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unique_names(models: Sequence[str]) -> dict[str, str]:
     places = [os.path.abspath(os.path.expanduser(model)) for model in models]
     for place, name in zip(places, short, strict=True):
         if places.count(place) > 1:
-            raise InputError(f"{name} is given twice among the models: name each once")
+            raise InputError(f"{name} is given twice as a model: give each model once")
     found = dict(zip(models, short, strict=True))
     num_parts = 2
     while len(set(found.values())) < len(models):
@@ -62,7 +62,7 @@ def in_common(models: Sequence[ScoredModel]) -> list[ScoredModel]:
     shared = set.intersection(*map(set, clip_ids))
     kept = [clip_id for clip_id in clip_ids[0] if clip_id in shared]
     if not kept:
-        raise InputError(f"{shown} have no clip in common: give scores of the same data")
+        raise InputError(f"{shown} have no clips in common: give scores of the same data")
     same = [_of_clips(one, kept) for one in cut]
     for one in same[1:]:
         _check_truth(same[0], one)
@@ -128,6 +128,6 @@ def _check_truth(one: ScoredModel, two: ScoredModel) -> None:
     if differ.any():
         clip_id = here.clips["clip_id"][int(np.argmax(differ))].as_py()
         raise InputError(
-            f"{here.name} and {there.name} were judged by other labels or splits, first of {clip_id}: give scores of "
-            "the same data"
+            f"{here.name} and {there.name} were scored against different labels or splits, first for {clip_id}: give "
+            "scores of the same data"
         )

@@ -1,4 +1,4 @@
-"""Where a model is worse than elsewhere: by each column of metadata, and by groups."""
+"""Scores on slices of the data: by each column of metadata, and by group."""
 
 from __future__ import annotations
 

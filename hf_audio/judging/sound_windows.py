@@ -1,4 +1,4 @@
-"""Windows of many sounds through a model together, whatever their lengths."""
+"""Windows of many sounds of different lengths, batched through a model."""
 
 from __future__ import annotations
 

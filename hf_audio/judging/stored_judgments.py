@@ -40,7 +40,7 @@ def write_judged(folder: Path, scored: ScoredModel, split: str) -> None:
 
 
 def read_judged(path: str | Path, name: str | None = None) -> tuple[ScoredModel, str]:
-    """What a model said, and the split that was evaluated; the files may be a stranger's.
+    """What a model said, and the split that was evaluated; the files may be untrusted.
 
     Args:
         path: a run folder, or its scores/clips.parquet, with windows.parquet beside it.

@@ -1,4 +1,4 @@
-"""Whether a model was trained on what it is to be evaluated on: such scores say nothing of other recordings.
+"""Whether a model was trained on the data it is evaluated on, in which case its scores are inflated.
 
 A run of hf_audio leaves digests of its training and validation clips and groups beside the model
 (`data/loading/training_digests.py`). What others published says at most in its card which datasets it was trained on.
@@ -75,7 +75,7 @@ def check_training_data(found: Found, name: str, data: EvaluationData, *, allow:
             f"{_capital(found.refusal)}, so its scores on {data.name} ({data.split}) say nothing of other recordings: "
             f"{INSTEAD}"
         )
-    return (f"{_capital(found.refusal)}: the scores of {name} are too good.", *found.told)
+    return (f"{_capital(found.refusal)}: the scores of {name} are inflated.", *found.told)
 
 
 def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
@@ -96,7 +96,8 @@ def _of_digests(name: str, trained: TrainedOn, data: EvaluationData) -> Found:
     chosen_by = trained.holds("validation clips", clip_ids)
     if chosen_by.any():
         told.append(
-            f"{name} was validated on {_shown(clip_ids, chosen_by)}, which chose its checkpoint: scores are too good."
+            f"{name} was validated on {_shown(clip_ids, chosen_by)}, which chose its checkpoint: its scores are "
+            "inflated."
         )
     held_out = of_split(data.clips, VALIDATION)["clip_id"].to_pylist() if data.split != VALIDATION else []
     num_seen = int(trained.holds("train clips", held_out).sum())

@@ -1,4 +1,4 @@
-"""What a model says of sounds that have none of its classes, beside which its answers to known ones can be set."""
+"""The scores of a model for sounds of none of its classes, to compare with those of known sounds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def without_known(data: EvaluationData, names: Iterable[str]) -> tuple[Evaluatio
     kept[rows.to_numpy()] = False
     clips = data.clips.filter(pa.array(kept))
     if not len(clips):
-        raise InputError(f"All clips of {data.name} are of classes that are judged: give sounds of other classes")
+        raise InputError(f"All clips of {data.name} have classes that are evaluated: give sounds of other classes")
     told = []
     if known:
         told.append(

@@ -1,4 +1,4 @@
-"""The robustness table of a model on the recordings that it is judged by."""
+"""The robustness table of a model on degraded versions of its evaluation recordings."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def robustness_of(
     """
     if data.features is not None:
         raise InputError(
-            f"{data.name} holds features, and worse recordings are made of recordings: leave out --robustness, or "
-            "evaluate on the recordings"
+            f"{data.name} holds features, and only recordings can be degraded: leave out --robustness, or evaluate "
+            "on the recordings"
         )
     judged = scored.judged.of_split(data.split)
     clips = data.evaluated
@@ -97,4 +97,4 @@ def _recorded(predictor: Predictor, clips: pa.Table, judged: JudgedClips, token:
                     continue
                 yield Recorded(clip.clip_id, clip.group, judged.targets[row_of[clip.clip_id]], sound, rate)
     if left_out:
-        show(f"Not heard in worse states: {len(left_out):,} recordings, the first {left_out[0]}")
+        show(f"Not evaluated in degraded form: {len(left_out):,} recordings, the first {left_out[0]}")

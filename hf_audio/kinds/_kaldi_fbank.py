@@ -50,7 +50,7 @@ class KaldiFbank:
     num_mel_bins: int = 128
     normalization: str = "dataset"
 
-    times_real_time = 1000.0  # a core makes features of so many seconds of sound in one second
+    times_real_time = 1000.0  # a core makes features of this many seconds of sound in one second
     is_stereo = False
     slow_imports = ()
 

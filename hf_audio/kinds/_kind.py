@@ -117,8 +117,8 @@ class CardText(NamedTuple):
     Attributes:
         title: what the features are called.
         tags: what the Hub finds them by.
-        heard: what a model hears, in "it hears ...".
-        row: how a window is stored, behind "Each window is one row, ".
+        heard: the input of a model, in "Its input is ... of 3 s".
+        row: how a window is stored, in "Each row is one window, ...".
         library: what reads a row beside `datasets`.
         imports: of the code that reads a row.
         code: from `rows` to the values of the first row.
@@ -149,7 +149,7 @@ class Kind(ABC):
         compared: settings of those which a model cannot be adapted to.
         statistics_axis: what mean and standard deviation are taken over: None everything, 0 all steps of each feature,
             (0, 2) all frames and bins of each channel.
-        limits: what each of the extractor's parameters in a manifest can be, which may be a stranger's.
+        limits: what each of the extractor's parameters in a manifest can be, which may be untrusted.
         cuts: whether the published extractor cuts what is longer than a window.
         is_computable: whether features are computed of sound on any device too, see `inputs_of_waveforms`.
         is_computed: whether windows are stored as sound, and features computed of them, see `OfSound`.
@@ -260,7 +260,7 @@ class Kind(ABC):
             num_samples: int64 `[batch]`, up to there.
 
         Returns:
-            A model's `input_values`, and int64 `[batch]` the frames of each window that are no padding.
+            A model's `input_values`, and int64 `[batch]` the frames of each window that are not padding.
         """
         raise NotImplementedError(f"{self.name} features are not computed on a device")
 

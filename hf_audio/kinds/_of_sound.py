@@ -19,7 +19,7 @@ STORED_SOUND = "stored"  # of a manifest of such features: the parameters of the
 
 
 class OfSound:
-    """A kind whose windows are rows of kind "waveform": whoever asks `features.kind` finds features nevertheless.
+    """A kind whose windows are rows of kind "waveform": anyone who asks `features.kind` finds features nevertheless.
 
     What is not here is the kind's own. Batches travel to the device as 16-bit samples, and become there what the
     extractor would have made of them: in float32, whatever the precision of training.

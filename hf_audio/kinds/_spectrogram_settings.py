@@ -22,7 +22,7 @@ class Spectrogram(CutSound):
     """What SpectrogramFeatureExtractor computes, of every window by itself, not normalized.
 
     Frames are centered, so the first and last ones of a window see zeros beyond its ends, and so do harmonic and
-    percussive parts and wavelets: overlapping windows are computed anew, and equal what the published extractor makes
+    percussive parts and wavelets: overlapping windows are computed again, and equal what the published extractor makes
     of the window's sound. A window of `n` samples has 1 + n // hop_samples frames.
 
     Args:

@@ -37,7 +37,7 @@ def lists_hold(lists: pa.ListArray, lengths: np.ndarray | int, holds: np.ndarray
 
 
 def image_faults(rows: pa.RecordBatch, height: int) -> dict[str, np.ndarray]:
-    """Which rows' `features` are no images as `gray_png` writes them, `num_frames` wide: told by their heads."""
+    """Which rows' `features` are not images as `gray_png` writes them, `num_frames` wide: told by their heads."""
     heads = heads_of(pc.struct_field(rows["features"], "bytes"), 41)
     widths_and_heights = heads[:, 16:24].copy().view(">u4")
     parts = ((0, PNG_SIGNATURE + PNG_HEADER), (24, PNG_GREY), (37, PNG_PIXELS))

@@ -36,17 +36,17 @@ LIMITS = {
 CARD = CardText(
     title="classical features",
     tags=("librosa", "tabular"),
-    heard="classical features of windows",
+    heard="windows of classical features",
     row="""\
-its features {{ extractor.num_features }} numbers{% if extractor.step_s %} every {{ "%g" | format(extractor.step_s) }} \
-s{% endif %} by librosa""",
+with {{ extractor.num_features }} features{% if extractor.step_s %} every {{ "%g" | format(extractor.step_s) }} \
+s{% endif %}, computed by librosa""",
     library="numpy",
     imports="import numpy as np\nfrom datasets import load_dataset",
     code="""row = next(iter(rows))
 vectors = np.reshape(row["features"], (row["num_frames"], -1))  # [steps, features]""",
     values="""\
-Values are as they were measured. Models read `(vectors - mean) / std`, with the lists of \
-{{ extractor.num_features }} that `preprocessor_config.json` holds of the train split.
+Values are not normalized. Models read `(vectors - mean) / std`, with the {{ extractor.num_features }} means and \
+standard deviations of the train split that are in `preprocessor_config.json`.
 
 | features | |
 |---|---|
@@ -54,8 +54,8 @@ Values are as they were measured. Models read `(vectors - mean) / std`, with the
 | {{ first }}{% if last > first %} to {{ last }}{% endif %} | {{ names }} |
 {% endfor %}""",
     columns="""\
-| `features` | {{ extractor.num_features }} numbers for each step, one step after the other |
-| `num_frames` | steps of the window |""",
+| `features` | {{ extractor.num_features }} numbers per step, step after step |
+| `num_frames` | number of steps in the window |""",
 )
 
 
@@ -64,7 +64,7 @@ class ClassicalFeatures(CutSound):
     """What ClassicalFeatureExtractor computes, of every window by itself, not standardized.
 
     Tempo, tuning and the 80 dB under the loudest mel band are of a whole stretch of sound, so a window's features
-    cannot be cut out of its clip's: overlapping windows are computed anew. A frame is a step.
+    cannot be cut out of its clip's: overlapping windows are computed again. A frame is a step.
 
     Args:
         sample_rate: in Hz.
@@ -80,7 +80,7 @@ class ClassicalFeatures(CutSound):
     step_s: float | None = None
     entropy_frame_s: float | None = None
 
-    times_real_time = 200.0  # a core makes features of so many seconds of sound in one second
+    times_real_time = 200.0  # a core makes features of this many seconds of sound in one second
     is_stereo = False
     slow_imports = ("hf_audio.extractors.compiled_librosa",)
 

@@ -53,22 +53,22 @@ CARD = CardText(
     title="log-mel features",
     tags=("spectrogram",),
     heard="log-mel windows",
-    row="its features an 8-bit gray image that the viewer shows",
+    row="stored as an 8-bit gray image that the dataset viewer can show",
     library="numpy",
     imports="import numpy as np\nfrom datasets import load_dataset",
     code="""row = next(iter(rows))
 log_mel = row["offset"] + row["scale"] * np.flipud(row["features"]).T  # [frames, mel bins]""",
     values="""\
-{% if preprocessor.do_normalize %}Models read `(log_mel - mean) / (2 * std)`, with mean \
-{{ "%.4f" | format(preprocessor.mean) }} and standard deviation {{ "%.4f" | format(preprocessor.std) }} of the train \
-split:{% else %}Models read these values, not normalized:{% endif %} `preprocessor_config.json` is that of \
-{% if extractor.sampling_rate == 16000 %}the transformers ASTFeatureExtractor that computes the same from a waveform.\
-{% else %}hf_audio's FbankFeatureExtractor, which computes the same from a waveform and is published with every model \
-that uses it.{% endif %}""",
+{% if preprocessor.do_normalize %}Models read `(log_mel - mean) / (2 * std)`, with the mean \
+{{ "%.4f" | format(preprocessor.mean) }} and the standard deviation {{ "%.4f" | format(preprocessor.std) }} of the \
+train split.{% else %}Models read these values without normalization.{% endif %} `preprocessor_config.json` configures \
+{% if extractor.sampling_rate == 16000 %}the ASTFeatureExtractor of transformers, which computes the same features \
+from a waveform.{% else %}hf_audio's FbankFeatureExtractor, which computes the same features from a waveform and is \
+published with every model that uses it.{% endif %}""",
     columns="""\
-| `features` | image: time along the width, low frequencies at the bottom |
+| `features` | gray image: time from left to right, low frequencies at the bottom |
 | `offset`, `scale` | value = offset + scale * pixel |
-| `num_frames` | frames of the window: a clip shorter than the window is not padded |""",
+| `num_frames` | number of frames in the window (clips shorter than the window are not padded) |""",
 )
 
 
@@ -103,7 +103,7 @@ class Fbank(Kind):
         height = parameters["num_mel_bins"]
         return {
             **image_faults(rows, height),
-            "an offset or a scale that is no number": ~(
+            "an offset or a scale that is not a number": ~(
                 are_measured(rows["offset"])
                 & are_measured(rows["scale"])
                 & pc.greater_equal(rows["scale"], 0).to_numpy(zero_copy_only=False)

@@ -36,10 +36,10 @@ LIMITS = {
 CARD = CardText(
     title="spectrograms",
     tags=("spectrogram",),
-    heard="spectrograms of windows",
+    heard="spectrogram windows",
     row="""\
-an 8-bit gray image that the viewer shows{% if extractor.channels | length > 1 %}, with \
-{{ extractor.channels | length }} spectrograms on top of each other: {{ extractor.channels | join(", ") }}\
+stored as an 8-bit gray image that the dataset viewer can show{% if extractor.channels | length > 1 %}, with \
+{{ extractor.channels | length }} spectrograms stacked vertically: {{ extractor.channels | join(", ") }}\
 {% endif %}""",
     library="numpy",
     imports="import numpy as np\nfrom datasets import load_dataset",
@@ -48,22 +48,22 @@ offsets, scales = (np.float32(row[name])[:, None, None] for name in ("offsets", 
 images = np.stack(np.split(np.asarray(row["features"]), len(offsets)))  # [channels, bins, frames], highest bin first
 spectrograms = (offsets + scales * images[:, ::-1]).transpose(0, 2, 1)  # [channels, frames, bins]""",
     values="""\
-Values are in dB relative to 1, not under -100 dB{% if "mfcc" in extractor.channels %}, and for MFCCs their \
+Values are in dB relative to 1, clipped at -100 dB{% if "mfcc" in extractor.channels %}; MFCCs are their \
 orthonormal cosine transform over the bins{% endif %}.
-{%- if preprocessor.normalization == "dataset" %} Models read `(spectrograms - mean) / std`, each channel by its own \
-of the train split:{% for name in extractor.channels %} {{ name }} \
+{%- if preprocessor.normalization == "dataset" %} Models read `(spectrograms - mean) / std`, with the mean and \
+standard deviation of each channel in the train split:{% for name in extractor.channels %} {{ name }} \
 {{ "%.4f" | format(preprocessor.mean[loop.index0]) }} and {{ "%.4f" | format(preprocessor.std[loop.index0]) }}\
 {{ "," if not loop.last else "." }}{% endfor %}
-{%- elif preprocessor.normalization == "clip" %} Models read each channel of a window minus its own mean, by its own \
+{%- elif preprocessor.normalization == "clip" %} Models read each channel of a window normalized by its own mean and \
 standard deviation.
-{%- else %} Models read these values, not normalized.
-{%- endif %} `preprocessor_config.json` is that of hf_audio's SpectrogramFeatureExtractor, which computes the same \
-from a waveform and is published with every model that uses it.""",
+{%- else %} Models read these values without normalization.
+{%- endif %} `preprocessor_config.json` configures hf_audio's SpectrogramFeatureExtractor, which computes the same \
+features from a waveform and is published with every model that uses it.""",
     columns="""\
-| `features` | image: the channels' spectrograms on top of each other, time along the width, low frequencies at the \
-bottom of each |
-| `offsets`, `scales` | value = offset + scale * pixel, for each channel |
-| `num_frames` | frames of the window: a clip shorter than the window is not padded |""",
+| `features` | gray image: the spectrograms of the channels stacked vertically, time from left to right, low \
+frequencies at the bottom of each |
+| `offsets`, `scales` | value = offset + scale * pixel, per channel |
+| `num_frames` | number of frames in the window (clips shorter than the window are not padded) |""",
 )
 
 

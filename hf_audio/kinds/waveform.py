@@ -41,18 +41,18 @@ LIMITS = {"sampling_rate": FIELDS["sampling_rate"]}
 CARD = CardText(
     title="waveforms",
     tags=(),
-    heard="windows",
-    row="its sound a FLAC file that the viewer plays",
+    heard="waveform windows",
+    row="stored as a FLAC file that the dataset viewer can play",
     library="soundfile",
     imports="import io\nimport soundfile\nfrom datasets import Audio, load_dataset",
     code="""row = next(iter(rows.cast_column("audio", Audio(decode=False))))
 waveform, sample_rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")  # [samples]""",
     values="""\
-Without `Audio(decode=False)`, `datasets` decodes by itself where torchcodec and FFmpeg are installed. Samples are \
-mono, of 16 bits, and not normalized.""",
+Without `Audio(decode=False)`, `datasets` decodes the audio itself, which requires torchcodec and FFmpeg. Samples are \
+mono, 16-bit, and not normalized.""",
     columns="""\
-| `audio` | sound of the window: FLAC of 16 bits, mono, {{ extractor.sampling_rate }} Hz |
-| `num_frames` | samples of the window: a clip shorter than the window is not padded |""",
+| `audio` | audio of the window: 16-bit FLAC, mono, {{ extractor.sampling_rate }} Hz |
+| `num_frames` | number of samples in the window (clips shorter than the window are not padded) |""",
 )
 
 
@@ -66,7 +66,7 @@ class Waveform(CutSound):
 
     sample_rate: int = 16_000
 
-    times_real_time = 2500.0  # a core reads and writes so many seconds of sound in one second
+    times_real_time = 2500.0  # a core reads and writes this many seconds of sound in one second
     is_stereo = False
     slow_imports = ()
 
@@ -132,7 +132,7 @@ class SoundItself(Kind):
     def faults(self, rows: pa.RecordBatch, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
         rate = parameters["sampling_rate"]
         fits = are_flac(pc.struct_field(rows["audio"], "bytes"), rate, rows["num_frames"].to_numpy())
-        return {f"audio that is no FLAC of num_frames samples, mono, 16 bits, {rate} Hz": ~fits}
+        return {f"audio that is not FLAC of num_frames samples, mono, 16 bits, {rate} Hz": ~fits}
 
     def decode(self, row: Mapping[str, Any]) -> np.ndarray:
         return decode_waveform(row["audio"]["bytes"], row["num_frames"])[0]
@@ -156,7 +156,7 @@ class SoundItself(Kind):
 
         Each window goes through the extractor by itself, as in the stock pipeline, and is then padded to the longest
         of the batch, unless the extractor pads to a length of its own (Whisper's). Handed over together, Wav2Vec2's
-        would normalize a short window over its padding too, so that its values hung on its neighbours in the batch.
+        would normalize a short window over its padding too, so that its values would depend on the other windows.
         """
         waveforms, rates = zip(
             *(decode_waveform(row["audio"]["bytes"], row["num_frames"]) for row in rows), strict=True
@@ -226,7 +226,7 @@ def decode_levels(flac: bytes, num_samples: int) -> tuple[np.ndarray, int]:
     """
     try:
         if not flac.startswith(FLAC_NAME):
-            raise ValueError("it is no FLAC")
+            raise ValueError("it is not FLAC")
         with soundfile.SoundFile(io.BytesIO(flac)) as file:
             if file.channels != 1 or file.frames != num_samples:
                 raise ValueError(f"{file.frames} samples of {file.channels} channel(s), not {num_samples} of one")

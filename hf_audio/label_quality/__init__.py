@@ -1,1 +1,1 @@
-"""What is wrong with labels: probable errors, corrections compared, agreement, two kinds under one label."""
+"""Label quality: probable label errors, comparison of corrections, agreement, two kinds of sound under one label."""

@@ -53,7 +53,7 @@ def clips_of(features: FeatureDataset, splits: Sequence[str]) -> ClipTable:
         clips = clips.filter(pc.equal(pc.list_value_length(clips["part_groups"]), 0))
     rows = clips.filter(is_one_of(clips["clip_id"], stored)).to_pylist()
     if not rows:
-        raise InputError(f"{features.source} has no clip of its own in {', '.join(splits)}")
+        raise InputError(f"{features.source} has no clips other than mixtures in {', '.join(splits)}")
     labels = features.labels
     targets = [labels.multi_hot(labels.indices(row["labels"]), labels.indices(row["unknown"])) for row in rows]
     return ClipTable(rows, np.stack(targets))

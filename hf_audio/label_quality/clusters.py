@@ -1,4 +1,4 @@
-"""Two kinds of sound under one label, told apart by k-means that starts from clips of another corpus.
+"""Two kinds of sound under one label, separated by k-means that starts from clips of another corpus.
 
 Clips of the label become vectors; the centers begin at the means of the other corpus's labeled clips and then move to
 where the clips are. What lies clearly nearer to one center gets its name.

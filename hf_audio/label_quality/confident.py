@@ -1,4 +1,4 @@
-"""Which of a model's answers are sure enough to be labels, and how often such answers are right."""
+"""Which predictions are confident enough to be used as labels, and how often such predictions are correct."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def agreement_on_validation(folders: Sequence[Path], labels: LabelSpace, confide
     if not rows:
         return None
     if any(one.clip_ids != stored[0].clip_ids for one in stored):
-        raise InputError(f"{folders[0]} and the others have scored other clips: remove them to run them anew")
+        raise InputError(f"{folders[0]} and the others have scored other clips: remove them to run them again")
     order = [[one.labels.label2id[name] for name in labels.names] for one in stored]
     mean = np.mean([one.probabilities[:, its] for one, its in zip(stored, order, strict=True)], axis=0)
     given = np.array([[name in names for name in labels.names] for names in stored[0].given])

@@ -1,6 +1,6 @@
-"""Labels that are probably wrong: where a model that never saw a clip is sure of something else.
+"""Probable label errors: clips for which a model that never saw them is confident of another class.
 
-Northcutt et al. 2021, "Confident Learning", by cleanlab. Its predictions must be out-of-fold: a model has learnt the
+Northcutt et al. 2021, "Confident Learning", by cleanlab. Its predictions must be out-of-fold: a model has learned the
 errors of the clips that it was trained on, and agrees with them.
 """
 
@@ -87,7 +87,7 @@ def find_label_errors(
     Args:
         splits: to be checked, and to learn from; by default training and validation.
         network: judge by a linear model on this network's embeddings instead of window statistics. If the network was
-            trained on the same clips, it has seen their labels, and errors that it has learnt are missed.
+            trained on the same clips, it has seen their labels, and errors that it has learned are missed.
         predictions: judge by these instead: scores/clips.parquet of runs that tested on the clips, e.g. of
             every fold; what counts is their test split.
         hold_out: "groups": predictions of a clip come from other groups alone. "clips": from other clips, which finds
@@ -140,7 +140,7 @@ def out_of_fold(
     num_folds = min(NUM_FOLDS, len(np.unique(groups)))
     if num_folds < 2:
         raise InputError(
-            "All clips are of one group, so there is no other to judge them by: give groups, or --hold_out clips"
+            "All clips are in one group, so there are no other groups to train on: give groups, or --hold_out clips"
         )
     window_targets = clips.targets[clip_of_window]
     logits = np.zeros(window_targets.shape)
@@ -187,9 +187,7 @@ def _errors_of_one_label(
     judged = ~np.isnan(own)
     classes = np.unique(given[judged])  # cleanlab wants every class among the labels
     if len(classes) < 2:
-        raise InputError(
-            f"{len(classes)} class(es) have clips in two groups or more; expected two, or there is nothing to compare"
-        )
+        raise InputError(f"{len(classes)} class(es) have clips in two groups or more; expected at least two")
     found = np.nan_to_num(probabilities[np.ix_(judged, classes)])
     found = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-12)
     flagged = _flagged(np.searchsorted(classes, given[judged]), found)

@@ -1,4 +1,4 @@
-"""What the nearest neighbors of a clip say: of wrong labels, of the same sound twice, of groups that are told apart."""
+"""What the nearest neighbors of a clip show: wrong labels, duplicates, groups with a sound of their own."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def compare_overrides(
     """
     if seeds < 2 or "test" not in features.splits:
         problem = f"{seeds} seeds" if seeds < 2 else f"no test split in {features.source}"
-        raise InputError(f"Found {problem}; a comparison needs 2 seeds or more, and clips to test on")
+        raise InputError(f"Found {problem}; a comparison needs at least 2 seeds, and clips to test on")
     train, test = clips_of(features, checked_splits(features, None)), clips_of(features, ["test"])
     labels = features.labels
     corrected = _corrected_targets(train, test, labels, overrides)
@@ -173,7 +173,7 @@ def _corrected_targets(train: ClipTable, test: ClipTable, labels: LabelSpace, ov
     new = [name for name in corrected.labels.names if name not in labels.names]
     if new:
         raise InputError(
-            f"{overrides} has new classes ({', '.join(new)}), which the test labels do not know: there is nothing to "
+            f"{overrides} has new classes ({', '.join(new)}), which the test labels lack, so there is nothing to "
             "compare"
         )
     after = {clip.clip_id: clip for clip in rows_of(corrected.clips)}

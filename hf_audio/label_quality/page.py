@@ -1,4 +1,4 @@
-"""What was found of wrong labels, written down: a table, a page to judge them on, and corrections to start from."""
+"""The results of a search for label errors: a table, a page to judge them on, and a table of corrections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a list of label errors can be trusted: labels turned wrong on purpose, and how many of them are found."""
+"""How far a list of label errors can be trusted: labels changed on purpose, and how many of them are found."""
 
 from __future__ import annotations
 

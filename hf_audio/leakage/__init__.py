@@ -1,1 +1,1 @@
-"""Do splits leak: the same sound in two of them, and how much that inflates accuracy."""
+"""Leakage between splits: the same sound in two of them, and how much that inflates accuracy."""

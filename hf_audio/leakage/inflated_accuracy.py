@@ -66,9 +66,9 @@ class InflatedAccuracy:
 def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int = 0) -> InflatedAccuracy:
     """Trains quick models on the dataset's own split, and on random splits of its groups, clips and windows.
 
-    All splits have the same sizes and the same windows: those of train and test (validation, where there is no test),
-    of at most 20,000 windows, whole groups. Judged is each window by itself, since a random split of windows takes
-    clips apart; accuracy, or micro F1 where there are several labels.
+    All splits have the same sizes and the same windows: those of train and test (validation if there is no test split),
+    at most 20,000 windows, in whole groups. Windows are scored one by one, since a random split of windows separates
+    the windows of a clip; the score is accuracy, or micro F1 for multi-label data.
 
     Raises:
         InputError: no train split, or none to test on.
@@ -76,7 +76,7 @@ def train_both_ways(features: FeatureDataset, *, num_seeds: int = 3, seed: int =
     tested = "test" if "test" in features.splits else "validation"
     if not {"train", tested} <= features.splits.keys():
         raise InputError(
-            f"{features.source} has the split {', '.join(features.splits)} only; "
+            f"{features.source} has only the split {', '.join(features.splits)}; "
             "training both ways needs train and test"
         )
     group_of = _Groups()

@@ -1,4 +1,4 @@
-"""The page of a leak report: what it says, and the worst pairs side by side."""
+"""The HTML page of a leakage report, with the worst pairs side by side."""
 
 from __future__ import annotations
 

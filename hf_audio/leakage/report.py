@@ -1,7 +1,7 @@
-"""Leakage between the splits of a feature dataset: the same sound in two of them, and by how much accuracy is inflated.
+"""Leakage between the splits of a feature dataset: the same sound in two splits, and how much it inflates accuracy.
 
-Groups keep a song's clips together as far as they are known. Where they are not, the same recording under two names, or
-a corpus that was cut into pieces before it came here, makes every score too good: `leak_report` finds that in features.
+Groups keep the clips of a song together if they are known. If they are not, a recording that is there under two names,
+or a corpus of clips cut from longer recordings, inflates every score. `leak_report` finds such leaks in the features.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class LeakReport:
     Attributes:
         source: the dataset.
         leaks: pairs of windows, most similar first.
-        threshold: similarity from which on a pair counts as the same sound, learnt from this dataset.
-        num_windows: of each split.
+        threshold: the similarity from which a pair counts as the same sound, estimated from this dataset.
+        num_windows: by split.
         num_compared: candidate pairs whose similarity was computed.
         num_known, known_found: pairs of windows of one clip that overlap by half or more, and the share of them that
             is above the threshold (None without any).
-        num_others: pairs of clips without a common label that the threshold was learnt from; "random" ones where those
+        num_others: pairs of clips without a common label that the threshold was estimated from; random pairs if those
             were too few.
-        inflated: what the leak is worth to quick models, if that was asked for.
+        inflated: how much leakage inflates the accuracy of quick models, if that was asked for.
     """
 
     source: str
@@ -54,14 +54,14 @@ class LeakReport:
     inflated: InflatedAccuracy | None = None
 
     def clip_pairs(self) -> list[Leak]:
-        """The most similar windows of each two clips that share sound, most similar first."""
+        """The most similar windows of each pair of clips that share sound, most similar first."""
         best: dict[tuple[str, str], Leak] = {}
         for leak in self.leaks:
             best.setdefault((leak.clip_a, leak.clip_b), leak)
         return list(best.values())
 
     def counts(self) -> list[dict]:
-        """For each two splits: pairs of windows and of clips, and how many windows of each have a double there."""
+        """For each pair of splits: pairs of windows and of clips, and how many windows of each have a match there."""
         rows = []
         for a, b in itertools.combinations(self.num_windows, 2):
             found = [leak for leak in self.leaks if (leak.split_a, leak.split_b) == (a, b)]
@@ -72,7 +72,7 @@ class LeakReport:
 
     @property
     def title(self) -> str:
-        """Of the report."""
+        """The title of the report."""
         return f"Leaks between the splits of {self.source}"
 
     def as_markdown(self, most: int = 20) -> str:
@@ -81,16 +81,17 @@ class LeakReport:
         return "\n\n".join([f"# {self.title}", *parts])
 
     def contents(self, most: int) -> list[str | Table]:
-        """Paragraphs and tables: how it was judged, counts, the worst pairs of clips, inflated accuracy."""
+        """Paragraphs and tables: the threshold, counts, the worst pairs of clips, inflated accuracy."""
         pairs = self.clip_pairs()
         parts: list[str | Table] = [self.judged_by(), self._counts_table()]
         if pairs:
             parts += [
-                "Look at them: sounds of one class are more alike than those that the threshold was learnt from.",
+                "Check these pairs by eye and ear: sounds of the same class are more similar to each other than the "
+                "different sounds that the threshold was estimated from.",
                 _pairs_table(pairs[:most]),
             ]
         if len(pairs) > most:
-            parts.append(f"{len(pairs) - most} more pairs of clips, see leaks.csv.")
+            parts.append(f"{len(pairs) - most} more pairs of clips are in leaks.csv.")
         return parts + (self.inflated.contents() if self.inflated else [])
 
     def _counts_table(self) -> Table:
@@ -101,18 +102,18 @@ class LeakReport:
                 for split, found in zip(row["splits"], row["windows"], strict=True)
             ]
             rows.append(Row([", ".join(row["splits"]), str(row["pairs"]), str(row["clips"]), ", ".join(doubles)]))
-        return Table(("splits", "pairs of windows", "pairs of clips", "windows with a double in the other"), rows)
+        return Table(("splits", "pairs of windows", "pairs of clips", "windows with a match in the other split"), rows)
 
     def judged_by(self) -> str:
-        """How the threshold came about, in two sentences."""
+        """How the threshold was estimated, in two sentences."""
         said = (
-            f"A pair of windows is the same sound from a similarity of {self.threshold:.3f} on: of {self.num_compared} "
-            "pairs compared, less than one of different sounds is expected there, "
-            f"judged by {self.num_others} pairs that are different."
+            f"Two windows count as the same sound if their similarity is {self.threshold:.3f} or more. Of "
+            f"{self.num_compared} pairs compared, fewer than one pair of different sounds is expected above this "
+            f"threshold, which was estimated from {self.num_others} pairs known to differ."
         )
         if self.known_found is None:
-            return f"{said} Too few windows of one clip overlap here to say how many real ones it finds."
-        known = f"{self.num_known} pairs of windows of one clip that overlap"
+            return f"{said} Too few windows of the same clip overlap to estimate how many real matches it finds."
+        known = f"{self.num_known} pairs of overlapping windows of the same clip"
         return f"{said} Of {known}, {self.known_found:.1%} are above it."
 
 
@@ -134,17 +135,17 @@ def leak_report(
     num_seeds: int = 3,
     seed: int = 0,
 ) -> LeakReport:
-    """Finds windows of different splits that hold the same sound, whatever their groups say.
+    """Finds windows of different splits that contain the same sound, regardless of their groups.
 
-    Memory stays flat: rows are read once, and their sketches (see `hf_audio.copies`) lie in a temporary file.
+    Memory use is constant: rows are read once, and their sketches (see `hf_audio.copies`) are in a temporary file.
 
     Args:
         features: a dataset of any kind, its folder or its name on the Hub. Windows of classical features are compared
-            as vectors, which finds copies but not windows that merely overlap.
+            as vectors, which finds copies but not windows that only overlap.
         output_dir: where leaks.csv and report.html, with plots of the worst pairs, are written.
-        both_ways: also train quick models on the split as it is and on leaky ones, see `train_both_ways`.
+        both_ways: also train quick models on the actual split and on leaky ones, see `train_both_ways`.
         num_seeds: how many leaky splits are drawn for that.
-        seed: of the hyperplanes and of what is drawn.
+        seed: of the hyperplanes and of the leaky splits.
 
     Raises:
         InputError: fewer than two splits, or the dataset cannot be loaded.
@@ -152,7 +153,7 @@ def leak_report(
     features = load_features(features) if isinstance(features, str | Path) else features
     if len(features.splits) < 2:
         raise InputError(
-            f"{features.source} has the split {', '.join(features.splits)} only; a leak needs two to be between"
+            f"{features.source} has only the split {', '.join(features.splits)}; leaks are between two splits"
         )
     found = find_leaks(features, seed)
     if both_ways:

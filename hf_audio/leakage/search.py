@@ -1,4 +1,4 @@
-"""Looking through the windows of a feature dataset for those of different splits that hold the same sound."""
+"""Search for windows of different splits of a feature dataset that contain the same sound."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS_AT_A_TIME = 256
 
 @dataclass(frozen=True)
 class Leak:
-    """Two windows of different splits that hold the same sound; of clip b, `shift_s` later begins in a (as recorded).
+    """Two windows of different splits that contain the same sound, which begins `shift_s` later in a than in b.
 
     `rows` are the windows' positions in their splits.
     """

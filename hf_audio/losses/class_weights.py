@@ -1,4 +1,4 @@
-"""Weights that make rare classes count, from the numbers of training clips of each."""
+"""Weights that make rare classes count more, from the number of training clips per class."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def class_weights_from_counts(
     counts = np.asarray(label_counts, dtype=np.float64)
     if (counts <= 0).any():
         absent = ", ".join(name for name, count in zip(labels.names, counts, strict=True) if count <= 0)
-        raise InputError(f"No training clip carries {absent}: class weights need one of each class; drop the class")
+        raise InputError(f"No training clip has {absent}: class weights need a clip of each class; remove the class")
     if scheme not in SCHEMES:
         raise unknown_name("class_weights", scheme, SCHEMES)
     num_clips = np.asarray(num_clips, dtype=np.float64)

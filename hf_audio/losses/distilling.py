@@ -1,4 +1,4 @@
-"""What a window costs where the model's answer is another than its teacher's: Hinton et al. 2015, arXiv 1503.02531.
+"""The distillation loss between a model and its teacher: Hinton et al. 2015, arXiv 1503.02531.
 
 Logits of both are divided by the temperature, and the loss is multiplied by its square, so that gradients stay about as
 large as those of the labels' loss at any temperature.

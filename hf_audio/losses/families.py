@@ -1,4 +1,4 @@
-"""Families of classes: confusing two of one family costs less than confusing two families."""
+"""Families of classes: confusing two classes of one family costs less than confusing two families."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ def _check(families: Families, labels: LabelSpace, source: str) -> None:
         if name not in labels.names:
             guess = nearest_name(name, labels.names)
             hint = f"did you mean {guess!r}?" if guess else f"there are: {_listed(labels.names)}"
-            raise InputError(f"{source} puts {name!r} into a family, which is no class here: {hint}")
+            raise InputError(f"{source} puts {name!r} into a family, which is not a class here: {hint}")
     for name in labels.names:
         if names.count(name) != 1:
             found = "no family" if name not in names else f"{names.count(name)} families"
             raise InputError(f"{source} has the class {name!r} in {found}: put each class into exactly one")
     if not 1 < len(families) < len(labels):
         raise InputError(
-            f"{source} makes {len(families)} families of {len(labels)} classes, which changes nothing: give two or "
-            "more, at least one of them with several classes"
+            f"{source} makes {len(families)} families of {len(labels)} classes, which has no effect: give two or "
+            "more families, at least one of them with several classes"
         )
 
 

@@ -1,4 +1,4 @@
-"""Losses that look away from what is right already: one number per window, as in `models/window_losses.py`.
+"""Losses that focus on what is not yet correct: one number per window, as in `models/window_losses.py`.
 
 Targets are probabilities; NaN in those of several labels is unknown, whose terms and gradients are 0. Keywords are the
 settings of `LossConfig` that a loss has: reports read them here.

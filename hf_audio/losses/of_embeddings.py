@@ -1,4 +1,4 @@
-"""Losses of what the classifier is given, for windows of one class each; they are added to the loss of the logits."""
+"""Losses on the input of the classifier, for windows of one class each; they are added to the loss on the logits."""
 
 from __future__ import annotations
 

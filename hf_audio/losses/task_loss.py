@@ -1,4 +1,4 @@
-"""The loss of a task: one number per window, of its logits and, where a run asks for it, of its embedding."""
+"""The loss of a task: one number per window, of its logits and, if a run asks for it, of its embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured: `evaluate` modules, one folder each, loaded by path so that no Hub is needed.
+"""Metrics as `evaluate` modules, one folder each, loaded by path so that no Hub is needed.
 
 `decision_scores` scores yes/no decisions, `ranking_scores` scores orderings. A folder can be pushed to a Space as it
 is.
@@ -129,7 +129,7 @@ def choose_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
     than one each, because rare classes have too few validation clips to place their own.
 
     Exact: every place between two neighbouring scores is tried. The threshold lies halfway between them, so that it
-    does not hang on a single clip's score; of equally good places the one nearest 0.5 wins. 0.5 where no clip has a
+    does not depend on a single clip's score; of equally good places the one nearest 0.5 wins. 0.5 where no clip has a
     label. Scores `[clips, classes]` must be in [0, 1]; those of unknown targets (NaN) are not looked at.
     """
     probabilities, true = _checked(probabilities, targets)

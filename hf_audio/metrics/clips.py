@@ -78,7 +78,7 @@ def average_per_clip(window_logits: np.ndarray, window_targets: np.ndarray, clip
     keys, first, clip_of_window = np.unique(clip_keys, return_index=True, return_inverse=True)
     clip_of_window = clip_of_window.reshape(-1)
     if not np.array_equal(window_targets, window_targets[first][clip_of_window], equal_nan=True):
-        raise InputError("Windows of one clip carry different labels; rebuild the features, or two clip ids collide")
+        raise InputError("Windows of one clip have different labels: rebuild the features, or two clip ids collide")
     order = np.argsort(first)
     logits = mean_of_clips(window_logits, clip_of_window, len(keys))
     return ClipScores(keys[order], logits[order], window_targets[first[order]])

@@ -40,9 +40,9 @@ def ast_from_scratch(
     Stock initialization leaves cls, distillation and position embeddings at zero, where the first LayerNorm divides
     by almost nothing: gradient norms of about 5e4. Here they are drawn at random, and weights with a standard deviation
     of 1 / sqrt(hidden_size) instead of 0.02, which suits widths of 768 and more. A run from scratch on few
-    windows hangs on it: after 10,000 windows of spoken digits (fsdd, random split, 4 layers of 192) validation accuracy
-    was 0.79 and 0.86 for two seeds, against 0.34 and 0.35 with 0.02 for weights and tokens; 2-D sin-cos positions were
-    worse than random ones at each scale tried.
+    windows depends on it: after 10,000 windows of spoken digits (fsdd, random split, 4 layers of 192) validation
+    accuracy was 0.79 and 0.86 for two seeds, against 0.34 and 0.35 with 0.02 for weights and tokens; 2-D sin-cos
+    positions were worse than random ones at each scale tried.
 
     Raises:
         InputError: a window is smaller than one patch.

@@ -1,4 +1,4 @@
-"""What a checkpoint's model card says in its head: somebody's words, of which what cannot be read says nothing."""
+"""What a checkpoint's model card says in its head: someone's words, of which what cannot be read says nothing."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Windows(NamedTuple):
     Attributes:
         values: input_values or input_features of the extractor, `[batch, ...]`.
         attention_mask: of padded waveforms, where the model takes one.
-        num_frames: int64 `[batch]`, frames (samples, steps) that are no padding; None where all are, or nobody knows.
+        num_frames: int64 `[batch]`, frames (samples, steps) that are not padding; None where all are, or nobody knows.
         layers: where hidden states and attentions are kept, if anybody wants them.
     """
 
@@ -113,7 +113,7 @@ class Windows(NamedTuple):
     layers: Layers
 
     def are_real(self, size: int) -> Tensor | None:
-        """Bool `[batch, size]`: which of `size` frames are no padding; None where all are."""
+        """Bool `[batch, size]`: which of `size` frames are not padding; None where all are."""
         return None if self.num_frames is None else are_real(self.num_frames, size)
 
 
@@ -158,7 +158,7 @@ class AudioClassifier(PreTrainedModel):
         return build_head(config.head, size, num_labels, config.head_sizes, config.head_dropout, **margin)
 
     def get_input_embeddings(self) -> nn.Module | None:
-        """None: sound is no table of tokens."""
+        """None: sound is not a table of tokens."""
         return None
 
     def embedding_of(self, windows: Windows) -> Tensor:
@@ -211,7 +211,7 @@ class AudioClassifier(PreTrainedModel):
             labels: float `[batch, classes]`, one-hot, multi-hot or anything between, NaN where several labels are
                 asked for and one is unknown; or class indices `[batch]`. In regression any numbers.
             metadata: int64 `[batch, fields]`: 0 is unknown, k the k-th value of the field. All unknown where None.
-            num_frames: int64 `[batch]`: how many frames (samples, steps) of each window are no padding. Where None, as
+            num_frames: int64 `[batch]`: how many frames (samples, steps) of each window are not padding. Where None, as
                 in the stock pipeline, the config's `padding_value` tells.
             output_attentions, output_hidden_states, return_dict: as in every model of transformers; by default as the
                 config says.

@@ -1,4 +1,4 @@
-"""The one door through which a trained model comes in: a folder or a repository of the Hub, which may be a stranger's.
+"""The one door through which a trained model comes in: a folder or a repository of the Hub, which may be untrusted.
 
 transformers' own `from_pretrained` looks for more than the weights: adapters that redirect it to any other path or
 repository, code, kernels, quantization, generation settings. So here the files that are wanted are fetched by name,
@@ -121,7 +121,7 @@ class Checkpoint:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What config.json holds. It is a stranger's: `config` is what may be used of it.
+        """What config.json holds. It is untrusted: `config` is what may be used of it.
 
         Raises:
             InputError: there is none, or it is an adapter for some other model.
@@ -266,7 +266,7 @@ class Checkpoint:
         )
 
     def _unusable(self, reason: str) -> InputError:
-        return InputError(f"Cannot load checkpoint {self.name!r} ({reason}): take another, or mend its files")
+        return InputError(f"Cannot load checkpoint {self.name!r} ({reason}): take another, or fix its files")
 
 
 def is_of_head(name: str) -> bool:

@@ -1,6 +1,6 @@
-"""The one door through which a model's config.json comes in, for it may be a stranger's.
+"""The one door through which a model's config.json comes in, for it may be untrusted.
 
-transformers keeps whatever stands in one as attributes, follows some of them (`auto_map` to somebody's code,
+transformers keeps whatever stands in one as attributes, follows some of them (`auto_map` to someone's code,
 `quantization_config` and `attn_implementation` to other libraries and repositories), writes all of them out again with
 the next model, and believes every number. So here only the fields that a class declares itself are taken, of classes
 from a list, of the declared type, and of a size that a model of sound may have.

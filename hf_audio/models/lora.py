@@ -37,8 +37,8 @@ pipeline_tag: audio-classification
 - lora
 - audio-classification
 ---
-The LoRA adapter of the model in the folder above, which has it merged in and loads alone. To put it on its base again,
-where REPO is that folder or its Hub name:
+The LoRA adapter of the model in the parent folder. That model has the adapter merged in and loads without it. To load
+the adapter on top of its base model, where REPO is the parent folder or its name on the Hub:
 
 ```
 pip install peft transformers torch{packages}
@@ -49,8 +49,8 @@ pip install peft transformers torch{packages}
 model = PeftModel.from_pretrained(base, "REPO", subfolder="adapter")
 ```
 
-The adapter also holds what no base has for these classes and this window: the head, and position embeddings where they
-depend on the window's length.
+Besides the LoRA weights, the adapter contains the layers that the base model lacks: the head for these classes and, if
+they depend on the window length, the position embeddings.
 """
 
 STOCK_BASE = """from peft import PeftModel
@@ -64,7 +64,7 @@ OWN_BASE = """from peft import PeftModel
 from transformers import AutoConfig, AutoModelForAudioClassification
 
 config = AutoConfig.from_pretrained("REPO", trust_remote_code=True)
-# the code is REPO's own: of the base come the weights alone
+# the code comes from REPO, and only the weights come from the base model
 model_class = type(AutoModelForAudioClassification.from_config(config, trust_remote_code=True))
 base = model_class.from_pretrained("{base}", config=config, ignore_mismatched_sizes=True)"""
 
@@ -81,7 +81,7 @@ TIMM_BASE = """from peft import PeftModel
 from transformers import AutoConfig, AutoModelForAudioClassification
 
 config = AutoConfig.from_pretrained("REPO", trust_remote_code=True)
-# the code is REPO's own: the weights come from {base}, by timm
+# the code comes from REPO, and the weights of {base} come from timm
 model_class = type(AutoModelForAudioClassification.from_config(config, trust_remote_code=True))
 base = model_class(config, pretrained=True)"""
 

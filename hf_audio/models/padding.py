@@ -13,7 +13,7 @@ TOLERANCE = 4  # times the precision of the features' type, which may be another
 
 
 def known_frames(values: Tensor, padding_value: float | None) -> Tensor | None:
-    """How many frames of each window are no padding, int64 `[batch]`, at least one; None where nothing says it.
+    """How many frames of each window are not padding, int64 `[batch]`, at least one; None where nothing says it.
 
     Args:
         values: `[batch, (channels,) frames, bins]`; of two dimensions nothing is padding.
@@ -30,7 +30,7 @@ def known_frames(values: Tensor, padding_value: float | None) -> Tensor | None:
 
 
 def are_real(num_frames: Tensor, size: int) -> Tensor:
-    """Bool `[batch, size]`: which of `size` frames are no padding."""
+    """Bool `[batch, size]`: which of `size` frames are not padding."""
     return torch.arange(size, device=num_frames.device) < num_frames[:, None]
 
 

@@ -59,7 +59,7 @@ class Recurrence(nn.RNNBase):
 
         Args:
             layers: where the input and each layer's outputs are kept, if anybody wants them.
-            num_steps: int64 `[batch]`, how many steps of each window are no padding: whoever reads from the end begins
+            num_steps: int64 `[batch]`, how many steps of each window are not padding: what reads from the end begins
                 before the padding. What comes out in padding means nothing. None: all are real.
         """
         if num_steps is not None and not (self.bidirectional and may_be_short(num_steps, inputs.shape[1])):
@@ -106,7 +106,7 @@ class Recurrence(nn.RNNBase):
         return torch.cat([there, back.gather(1, turned.expand_as(back))], dim=2)
 
     def last_outputs(self, outputs: Tensor, num_steps: Tensor | None = None) -> Tensor:
-        """What each direction says when it has read everything that is no padding: `[batch, steps, outputs]` ->
+        """What each direction says when it has read everything that is not padding: `[batch, steps, outputs]` ->
         `[batch, outputs]`; `num_steps` as in `forward`."""
         forwards = outputs[:, :, : self.hidden_size]
         if num_steps is None:

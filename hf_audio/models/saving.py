@@ -1,7 +1,7 @@
 """The one door through which a model and its extractor are saved, for what is saved is published.
 
-transformers writes out whatever a config carries, and it may carry what a stranger's checkpoint brought along: an
-`auto_map` to code of somebody else's, which a reader of our card would run. Here the saved JSON names the code that was
+transformers writes out whatever a config carries, and it may carry what an untrusted checkpoint brought along: an
+`auto_map` to code of someone else's, which a reader of our card would run. Here the saved JSON names the code that was
 copied beside it, and no other.
 """
 

@@ -1,4 +1,4 @@
-"""Scaling a trained classifier's logits by its own weights, so that whoever loads it gets the scaled ones.
+"""Scaling a trained classifier's logits by its own weights, so that anyone who loads it gets the scaled ones.
 
 A slope and a bias per class are linear, so the last linear layer takes them up: the class of the model stays what it
 is, and needs no code for it. Heads of cosines (arcface, cosface) have one scale for all classes, in the config. What is
@@ -52,7 +52,7 @@ def require_scalable(model: PreTrainedModel, *, per_class: bool, curves: bool) -
 
 
 def scale_head(model: PreTrainedModel, slopes: np.ndarray, biases: np.ndarray) -> None:
-    """Its logits become `slopes * logits + biases`, both `[classes]`, whoever computes them.
+    """Its logits become `slopes * logits + biases`, both `[classes]`, in any program that computes them.
 
     Raises:
         InputError: see `require_scalable`.

@@ -174,7 +174,7 @@ def quieten_padding(images: Tensor, num_frames: Tensor) -> Tensor:
     """Padding of images `[batch, channels, frames, bins]` becomes as quiet as the quietest of its window and channel.
 
     Args:
-        num_frames: int64 `[batch]`, of each window those that are no padding.
+        num_frames: int64 `[batch]`, of each window those that are not padding.
     """
     is_real = are_real(num_frames, images.shape[2])[:, None, :, None]
     quietest = images.masked_fill(~is_real, torch.inf).amin(dim=(2, 3), keepdim=True)

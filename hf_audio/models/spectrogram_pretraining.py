@@ -62,7 +62,7 @@ class PretrainingModel(ASTPreTrainedModel):
     A subclass has `forward(input_values, num_frames, noise) -> PretrainingOutput` with
 
         input_values  float `[batch, frames, bins]`, as the encoder takes them
-        num_frames    int64 `[batch]`: how many frames of each window are no padding
+        num_frames    int64 `[batch]`: how many frames of each window are not padding
         noise         float32 `[batch, patches]`, uniform in [0, 1)
     """
 
@@ -90,7 +90,7 @@ class PretrainingModel(ASTPreTrainedModel):
         return grid.reshape(-1, self.columns * size, self.rows * size)
 
     def is_real(self, num_frames: Tensor) -> Tensor:
-        """Bool `[batch, patches]`: patches with at least one frame that is no padding."""
+        """Bool `[batch, patches]`: patches with at least one frame that is not padding."""
         starts = torch.arange(self.columns, device=num_frames.device) * self.config.patch_size
         return (starts < num_frames[:, None]).repeat(1, self.rows)
 

@@ -125,7 +125,7 @@ def least_samples(config: PretrainedConfig) -> int:
 def draw_missing(convolution: nn.Module) -> None:
     """Draws the weights of a convolution under weight norm, as torch does, unless a checkpoint had them.
 
-    transformers draws such a layer's product of direction and length, which is computed anew at each call.
+    transformers draws such a layer's product of direction and length, which is computed again at each call.
     """
     factors = list(convolution.parametrizations.weight.parameters())
     if any(one.is_meta or getattr(one, "_is_hf_initialized", False) for one in factors):

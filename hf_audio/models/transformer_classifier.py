@@ -38,7 +38,7 @@ class TransformerClassifierConfig(AudioClassifierConfig):
         backbone: the config of the backbone as a dict, with its `model_type`; see `backbone_settings`.
         encoder: "full", or "convolutional": only the convolutions on the waveform that Wav2Vec2 and its relatives
             begin with.
-        pooling: "mean" over frames, of AST patches, that are no padding, or "cls", the pooled tokens of AST. None is
+        pooling: "mean" over frames, of AST patches, that are not padding, or "cls", the pooled tokens of AST. None is
             AST's own for AST and mean for all others.
         head and others: see AudioClassifierConfig.
     """
@@ -80,7 +80,7 @@ class TransformerClassifier(AudioClassifier):
     """input_values or input_features as the backbone's feature extractor gives them, of waveforms `[batch, samples]`.
 
     A waveform too short for one frame is padded with zeros. The mask of padded waveforms is ignored where the
-    convolutions are normalized over time ("group"): such models have learnt from zeros without a mask.
+    convolutions are normalized over time ("group"): such models have learned from zeros without a mask.
     """
 
     config_class = TransformerClassifierConfig
@@ -91,7 +91,7 @@ class TransformerClassifier(AudioClassifier):
     lora_targets = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
 
     def __init__(self, config: TransformerClassifierConfig) -> None:
-        attention = config._attn_implementation  # None unless somebody asked for one
+        attention = config._attn_implementation  # None unless someone asked for one
         super().__init__(config)
         if config.encoder not in ENCODERS or config.pooling not in POOLINGS:
             raise ValueError(
@@ -173,7 +173,7 @@ class TransformerClassifier(AudioClassifier):
         return samples, mask
 
     def _patch_mask(self, num_frames: Tensor | None) -> Tensor | None:
-        """Which of AST's patches `[batch, patches]`, band after band, hold a frame that is no padding."""
+        """Which of AST's patches `[batch, patches]`, band after band, hold a frame that is not padding."""
         if num_frames is None:
             return None
         rows, columns = self.backbone.embeddings.get_shape(self.backbone.config)
@@ -181,7 +181,7 @@ class TransformerClassifier(AudioClassifier):
         return (starts < num_frames[:, None]).repeat(1, rows)
 
     def _frame_mask(self, frames: Tensor, mask: Tensor | None) -> Tensor | None:
-        """Which frames `[batch, frames]` are no padding, from the mask of the input."""
+        """Which frames `[batch, frames]` are not padding, from the mask of the input."""
         if mask is None:
             return None
         if self.config.backbone["model_type"] == WHISPER:

@@ -5,7 +5,7 @@
     cut_as               the kind of features by whose rule sound is cut into them, where it is not that of the model:
                          "waveform", where features were computed of stored sound
 
-A config that says so needs no other file: model cards, the Predictor and whoever loads the model read the same numbers.
+A config that says so needs no other file: model cards, the Predictor and other programs read the same numbers.
 transformers keeps them as attributes of the config and never looks at them; its pipeline decides nothing by itself.
 """
 
@@ -44,7 +44,7 @@ class Usage(NamedTuple):
 
 
 def usage_in(settings: Mapping[str, Any], source: str) -> Usage:
-    """What a config.json says, which may be a stranger's.
+    """What a config.json says, which may be untrusted.
 
     Raises:
         InputError: a number that none of them can be.

@@ -126,10 +126,12 @@ def require_one_corpus(data: CorpusConfig) -> None:
     """
     require_one_source(data)
     if data.pseudo_labels:
-        raise InputError("--pseudo_labels are added for training, and are no recordings of this corpus: leave them out")
+        raise InputError(
+            "--pseudo_labels are added for training, and are not recordings of this corpus: leave them out"
+        )
     if data.negatives:
         raise InputError(
-            f"--negatives {data.negatives} are added where features are built, and are no recordings of this corpus: "
+            f"--negatives {data.negatives} are added where features are built, and are not recordings of this corpus: "
             "leave them out"
         )
     if data.num_corpora > 1:

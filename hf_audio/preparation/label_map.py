@@ -1,4 +1,4 @@
-"""Other names for classes, from a YAML file: so that several corpora speak of the same things.
+"""Other names for classes, from a YAML file, so that several corpora use the same classes.
 
     violin: strings        in every corpus that has violin
     cello: strings         several may become one
@@ -90,7 +90,7 @@ def _named(labels: Iterable[str], names: Names) -> list[str]:
 
 
 def _check(path: str | Path, names: Mapping[Any, Any], classes: Iterable[str], where: str) -> None:
-    """Refuses what is no class, and what is no name."""
+    """Refuses what is not a class, and what is not a name."""
     classes = list(classes)
     for name, ours in names.items():
         if not isinstance(name, str) or not (ours is None or isinstance(ours, str)):

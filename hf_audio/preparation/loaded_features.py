@@ -1,4 +1,4 @@
-"""A loaded feature dataset beside what a run asks for: it is that, or is computed to be, or an error says why not."""
+"""Compares a loaded feature dataset with what a run asks for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_wanted(features: FeatureDataset, settings: FeatureConfig) -> None:
         if wanted_s and abs(wanted_s - stored_s) > 1e-6:
             raise InputError(
                 f"{features.source} was built with {name} {stored_s:g} but this run asks for {wanted_s:g}; "
-                f"give --{name} {stored_s:g}, or build features anew from --data_dir"
+                f"give --{name} {stored_s:g}, or build features again from --data_dir"
             )
 
 

@@ -77,7 +77,7 @@ def tested_on(data: SplitConfig, official: set[str]) -> list[str]:
     said = []
     if data.split == "random":
         said.append(
-            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and too good where "
+            "RANDOM SPLIT by groups instead of the official one: scores are not comparable with it, and inflated where "
             "groups are not known."
         )
     if data.test_groups:

@@ -50,7 +50,7 @@ def find_shared(names: Sequence[str], indexes: Sequence[pa.Table]) -> Shared:
         first = dict.fromkeys(rows.filter(pc.equal(rows["key"], apart[0]))["clip_id"].to_pylist())
         said.append(
             f"Look at this: {len(apart):,} recordings are in two corpora and in two splits (first "
-            f"{' and '.join(list(first)[:2])}), and scores on them are too good."
+            f"{' and '.join(list(first)[:2])}), which inflates the scores on them."
         )
     if len(shared) > len(apart):
         said.append(f"{len(shared) - len(apart):,} recordings are in two corpora, and count twice.")

@@ -1,4 +1,4 @@
-"""What --dataset or --data_dir is: features that were built already, a dataset with sound, or files and tables."""
+"""What --dataset or --data_dir is: built features, a dataset with audio, or files and tables."""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ def default_window_s(clips: pa.Table, token: str | bool | None = None) -> float:
             f"None of the {len(training)} training files can be read as audio; docs/own_data.md lists the formats"
         )
     window_s = min(LONGEST_DEFAULT_WINDOW_S, max(0.1, round(float(np.quantile(lengths, 0.9)), 1)))
-    logger.info("Window length %.1f s, from the lengths of the training clips; set it with --window_s", window_s)
+    logger.info(
+        "Window length: %.1f s, chosen from the lengths of the training clips; set it with --window_s", window_s
+    )
     return window_s
 
 

@@ -21,8 +21,8 @@ from hf_audio.windows import SampleWindows
 TASK = "audio-classification"
 MAX_LETTERS = 100  # of the name of a license
 HOW = {
-    "temperature": "One temperature for all logits",
-    "vector": "A slope and a bias per class",
+    "temperature": "A single temperature for all logits",
+    "vector": "A slope and a bias per class (vector scaling)",
     "isotonic": "Isotonic regression",
 }
 MEASURES = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier score", "log_loss": "log loss"}
@@ -36,7 +36,7 @@ def write_calibrated_card(
     Args:
         folder: with config.json and preprocessor_config.json.
         facts: what `calibrate_model` returns.
-        of_source: the metadata of the source's card, which may be a stranger's: its license and datasets go along.
+        of_source: the metadata of the source's card, which may be untrusted: its license and datasets go along.
         rule: how a sound at the model's rate is cut.
     """
     config, extractor = (read_json(folder / name) for name in ("config.json", "preprocessor_config.json"))

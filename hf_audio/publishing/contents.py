@@ -1,4 +1,4 @@
-"""What is published of a folder: the files that this program writes, by their names, and never what a link leads to.
+"""What is published of a folder: the files that this program writes, by name, and never the target of a link.
 
 Whatever else lies there stays: keys and logs, recordings, other runs, features under another license.
 """
@@ -104,8 +104,8 @@ def open_to_publish(folder: Path, name: str) -> BinaryIO:
     """Opens a file that is to be published: what is looked at here and what is read from it later is the same file.
 
     Raises:
-        InputError: it is a link, lies behind one, has a second name elsewhere or is no regular file; it holds a token;
-            or it has a name of our code and another content.
+        InputError: it is a link or behind one, has a second name elsewhere (a hard link), is not a regular file, holds
+            a token, or has the name of a file of our code but other content.
     """
     path = folder / name
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -138,7 +138,9 @@ def name_what_stays(folder: Path, names: Sequence[str]) -> None:
     if others:
         more = f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
         listed = ", ".join(others[:MAX_NAMED])
-        logger.warning("Not published, since hf_audio did not write it or for itself only: %s%s", listed, more)
+        logger.warning(
+            "Not published, because hf_audio did not write it or needs it only on this machine: %s%s", listed, more
+        )
 
 
 def _check(file: BinaryIO, path: Path) -> None:

@@ -36,7 +36,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        raise InputError(f"{folder} has no manifest.json, so it is no finished feature dataset: build it to its end")
+        raise InputError(f"{folder} has no manifest.json, so it is not a finished feature dataset: build it to its end")
     return foreign_manifest.read_manifest(path)
 
 
@@ -81,7 +81,7 @@ def write_dataset_card(folder: str | Path, repo_id: str | None = None) -> Path:
 
 
 def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Looks at where the head of a card that is there already leads `load_dataset`: to this dataset's shards only.
+    """Looks at where the head of a card that already exists leads `load_dataset`: to this dataset's shards only.
 
     Raises:
         InputError: elsewhere, or it has no head that can be read.
@@ -92,7 +92,7 @@ def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
     except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is no card with a head of YAML: mend it, or remove it for a new one") from error
+        raise InputError(f"{path} is not a card with a head of YAML: fix it, or remove it for a new one") from error
     if configs not in (None, card_metadata(manifest).configs):
         raise InputError(
             f"{path} leads those who load the dataset to other files than its own, by the configs in its head: take "

@@ -1,4 +1,4 @@
-"""handler.py of a published model, by which Inference Endpoints run it, and the packages that it needs."""
+"""handler.py of a published model, which Inference Endpoints run, and the packages it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_audio.windows import SampleWindows
 HANDLER, REQUIREMENTS = "handler.py", "requirements.txt"
 FOLDER = Path(__file__).parent / "handlers"
 REQUEST, MODELS = "request.py", {"transformers": "network.py", "sklearn": "classical.py"}  # by library
-# A line of requirements.txt: whoever deploys a repository installs what it names, so it may name nothing else
+# A line of requirements.txt: anyone who deploys a repository installs what it names, so it may name nothing else
 REQUIREMENT = re.compile(r"(torch|soundfile|soxr|(transformers|timm|librosa|skops)>=[\d.]+|scikit-learn==[\w.]+)")
 
 

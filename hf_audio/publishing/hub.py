@@ -1,8 +1,8 @@
-"""A repository on the Hub, and a patient way to push to it.
+"""A repository on the Hub, and pushing to it with retries.
 
 The client library retries uploads of files by itself, but not the small calls around them (whoami, create_repo, the
 commit), and it waits for ever for a Hub that went silent. Here every call has a time-out and is tried again where
-another try can mend it; what another try cannot mend is said in one sentence.
+another try can fix it; what another try cannot fix is said in one sentence.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TRIES = 6
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 SILENCE_S = 120.0  # a commit of many files takes the Hub up to a minute
-# of shards in one commit: a push that broke off goes on with the part that it was at
+# of shards in one commit: an interrupted push resumes with the part that it was at
 BYTES_A_COMMIT = 2 << 30
 FILES_A_COMMIT = 200  # all of them are open at once
 
@@ -210,7 +210,7 @@ class HubRepo:
         status = status_of(error)
         if status == 401:
             return (
-                f"The Hub at {endpoint} does not accept the token {self._token_source()}: log in anew with "
+                f"The Hub at {endpoint} does not accept the token {self._token_source()}: log in again with "
                 "`hf auth login --force`, or set HF_TOKEN to a token with write permission from "
                 f"{endpoint}/settings/tokens"
             )
@@ -238,7 +238,7 @@ class HubRepo:
 
 
 def _what_is_open(file: BinaryIO, name: str, folder: Path) -> str | BinaryIO:
-    """An open file for the client library, which opens paths anew: by then another may lie under the old name.
+    """An open file for the client library, which opens paths again: by then another may lie under the old name.
 
     Where the system has names for open files, it is given one in a `folder` of ours: from a path the library uploads
     faster, and its last part is what progress bars show.
@@ -278,4 +278,4 @@ def _time_out() -> Iterator[None]:
 
 def _report(state: RetryCallState) -> None:
     reason = telling_line(state.outcome.exception())
-    logger.warning("The Hub failed with %r, trying again in %.0f s", reason, state.next_action.sleep)
+    logger.warning("The Hub answered %r; retrying in %.0f s", reason, state.next_action.sleep)

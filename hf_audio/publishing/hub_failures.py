@@ -1,4 +1,4 @@
-"""What can go wrong between this machine and the Hub: whether another try may mend it, and how it is told."""
+"""Failures between this machine and the Hub: which of them are retried, and how they are reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def status_of(error: BaseException) -> int | None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether another try may mend it."""
+    """Whether another try may fix it."""
     if isinstance(error, OfflineModeIsEnabled):
         return False
     return status_of(error) in PASSING_STATUS or any(isinstance(cause, PASSING_ERRORS) for cause in _causes(error))

@@ -1,4 +1,4 @@
-"""The licenses of a dataset's sources: what they let one publish, and how the Hub writes them."""
+"""The licenses of a dataset's sources: whether they permit publishing, and how the Hub writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card of a run: README.md with metadata that the Hub reads, and code that works where hf_audio is not."""
+"""The model card of a run: README.md with metadata for the Hub, and code that runs without hf_audio."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ HUB_METRICS = {  # the Hub's metric ids
     "roc_auc_macro": "roc_auc",
 }
 PLOTS = {
-    "f1_per_class.png": "F1 of each class",
-    "confusion.png": "What was decided, given what is true",
+    "f1_per_class.png": "F1 per class",
+    "confusion.png": "Confusion matrix: predictions per true class",
     "roc_pr.png": "ROC and precision-recall curves",
-    "training.png": "Loss, and scores on validation, over training",
+    "training.png": "Training loss and validation scores over the course of training",
 }
 
 
@@ -185,7 +185,7 @@ def _facts(
 
 
 def _teacher(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The classifier whose answers it learnt from, with a link to it where it is on the Hub."""
+    """The teacher whose predictions the model was trained on, with a link to it if it is on the Hub."""
     settings = report["training"].get("settings")
     said = settings.get("distillation") if isinstance(settings, Mapping) else None  # of classical models it is a text
     if not said:

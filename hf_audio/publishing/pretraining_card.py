@@ -1,4 +1,4 @@
-"""The card of a pretrained encoder: what it was asked, on what, and how to fine-tune it."""
+"""The card of a pretrained encoder: its objective, its data, and how to fine-tune it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from hf_audio.training import AudioTrainer
 
 OBJECTIVES = {
-    "masked": "a masked autoencoder, which saw {seen:.0%} of a window's 16 x 16 patches and drew the others",
-    "shuffled": "{moved:.0%} of a window's 16 x 16 patches changed places, and it told which",
+    "masked": "masked autoencoding; it saw {seen:.0%} of a window's 16 x 16 patches and reconstructed the others",
+    "shuffled": "{moved:.0%} of a window's 16 x 16 patches were shuffled, and it predicted which ones",
 }
 LOSS_MEANINGS = {
-    "masked": "The loss is the mean squared error of hidden pixels, normalized within a patch: knowing nothing is 1.",
-    "shuffled": "The loss is the binary cross-entropy of each patch; ROC AUC tells moved patches from the others.",
+    "masked": "The loss is the mean squared error of the masked pixels, normalized per patch: predicting their mean "
+    "gives 1.",
+    "shuffled": "The loss is the binary cross-entropy per patch; ROC AUC measures how well shuffled patches are told "
+    "from the others.",
 }
 
 
@@ -105,9 +107,9 @@ def _training_facts(trainer: AudioTrainer) -> dict[str, Any]:
     evaluations = [entry for entry in state.log_history if "eval_loss" in entry]
     best = min(evaluations, key=lambda entry: entry["eval_loss"], default={})
     losses = {
-        "loss on validation, first": evaluations[0]["eval_loss"] if evaluations else None,
-        "loss on validation, best": best.get("eval_loss"),
-        "ROC AUC on validation, then": best.get("eval_roc_auc"),
+        "validation loss, first": evaluations[0]["eval_loss"] if evaluations else None,
+        "validation loss, best": best.get("eval_loss"),
+        "validation ROC AUC at the best loss": best.get("eval_roc_auc"),
     }
     return {
         "epochs": f"{state.epoch or 0:.4g}",

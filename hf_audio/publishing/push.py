@@ -1,4 +1,4 @@
-"""Pushing feature datasets and models to the Hub, and never against a corpus's license by mistake."""
+"""Pushing feature datasets and models to the Hub, never against a corpus's license by mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings that become a dataset on the Hub, shard by shard, by a command that can be interrupted at any point.
+"""Uploading recordings as a dataset on the Hub, shard by shard, resumable at any point.
 
 A shard is built, uploaded and removed again, so that the disk holds about a gigabyte and one shard for each worker.
 Until the last file is there, the dataset's README.md keeps `load_dataset` from taking a part for the whole.
@@ -135,7 +135,7 @@ def _bounds(
     decides = as_facts(describe(clips, labels, audio_format))
     if path.exists():
         plan = read_json(path)
-        otherwise = "remove it to begin anew (what the Hub has is not uploaded again), or choose another --output_dir"
+        otherwise = "remove it to start again (what the Hub has is not uploaded again), or choose another --output_dir"
         require_same(
             f"{folder} holds a dataset that was begun otherwise, which", plan.get("decides", {}), decides, otherwise
         )
@@ -212,7 +212,12 @@ def _finish(
     kept = clips.filter(pc.invert(is_one_of(clips["clip_id"], (clip_id for clip_id, _ in excluded))))
     check_kept(clips, kept, excluded, builder.folder / "excluded.csv")
     if excluded:
-        logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), builder.folder / "excluded.csv")
+        logger.warning(
+            "%d of %d clips could not be used and are excluded; see %s",
+            len(excluded),
+            len(clips),
+            builder.folder / "excluded.csv",
+        )
     write_recordings_card(builder.folder, kept, labels, builder.columns, card, notes, repo_id)
 
 

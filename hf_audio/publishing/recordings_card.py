@@ -1,4 +1,4 @@
-"""The card of a dataset of recordings: README.md with metadata that the Hub, `load_dataset` and people read."""
+"""The card of a dataset of recordings: README.md with metadata for the Hub and `load_dataset`, and text for people."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SplitFacts(NamedTuple):
 
 
 def write_unfinished(folder: Path) -> None:
-    """The README.md of a dataset that is on its way: whoever loads it meets an error in place of a part of it."""
+    """The README.md of a dataset that is on its way: anyone who loads it meets an error in place of a part of it."""
     write_published(folder / "README.md", (Path(__file__).parent / UNFINISHED).read_text(encoding="utf-8"))
 
 
@@ -165,8 +165,8 @@ def _stored(notes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _how_stored(notes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     if ".flac" not in _counts(notes, "endings"):
-        return "Sound is stored in the files that it came in."
+        return "Recordings are stored as their original files."
     return (
-        "FLAC has the samples of the recordings exactly, with their channels and sample rate; lossy recordings are the "
-        "files that they were, or, where they were cut from longer ones, FLAC of 24 bits."
+        "FLAC files hold the exact samples of the recordings, with their original channels and sample rate. Lossy "
+        "recordings are stored as their original files or, if they were cut from longer ones, as 24-bit FLAC."
     )

@@ -1,4 +1,4 @@
-"""Stored logits as a dataset of the Hub: one Parquet file and a card that says whose they are and of what."""
+"""Stored logits as a dataset on the Hub: one Parquet file, and a card that names the model and the data."""
 
 from __future__ import annotations
 

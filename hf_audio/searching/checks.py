@@ -1,4 +1,4 @@
-"""What would make trials fail, said before the first: flags that clash, refused values, no validation split."""
+"""Checks before the first trial: conflicting flags, refused values, no validation split."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""CMA-ES over ranges of numbers. Its state is worked out of the stored trials each time.
+"""CMA-ES over ranges of numbers. Its state is recomputed from the stored trials each time.
 
-Optuna's own sampler keeps the state in the storage as a pickle, which would run whatever somebody put there.
+Optuna's own sampler keeps the state in the storage as a pickle, which would run whatever someone put there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The best settings of a search, trained once more (or once per fold) and only now scored on test."""
+"""The best settings of a search, trained again (or once per fold) and only now scored on the test split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEST = "best"
 def train_best(plan: Plan, best: Trial, num_trials: int) -> dict[str, dict[str, Any]]:
     """Trains the settings of a trial as the recipe does, and reports on test; the card says how many were tried.
 
-    What lies there of other settings, or of fewer trials, is removed and trained anew.
+    What lies there of other settings, or of fewer trials, is removed and trained again.
 
     Returns:
         Reports by the names of folds; one of "" where there are none.
@@ -64,7 +64,7 @@ def _claim(folder: Path, facts: dict[str, int]) -> None:
     """Removes what was trained of other settings, or says of fewer trials than there are now."""
     written = folder.with_name(f"{BEST}.trial.json")
     if written.exists() and read_json(written) != facts:
-        show(f"{folder} has the best settings of an earlier stage of this search: they are trained anew")
+        show(f"{folder} has the best settings of an earlier stage of this search; they will be trained again")
         written.unlink()
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_name(f"{BEST}.json").unlink(missing_ok=True)

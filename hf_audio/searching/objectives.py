@@ -1,4 +1,4 @@
-"""What a search is for: a metric on validation, and beside it what a model costs."""
+"""The objectives of a search: a metric on validation, and the cost of a model."""
 
 from __future__ import annotations
 

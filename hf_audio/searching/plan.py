@@ -1,4 +1,4 @@
-"""What a search is made of: a recipe, its space, and the runs of each trial, all checked before the first."""
+"""The plan of a search: a recipe, its space, and the runs of each trial, all checked before the first."""
 
 from __future__ import annotations
 

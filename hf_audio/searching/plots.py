@@ -1,4 +1,4 @@
-"""Figures of a search: how it went, what each setting is worth, and which of them matter."""
+"""Figures of a search: its progress, the scores by setting, and the importance of the settings."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def history(trials: Sequence[Trial], title: str, maximized: bool, objective: int
     complete = [one for one in trials if one.state == "complete"]
     pruned = [one for one in trials if one.state == "pruned" and one.values]
     values = [one.values[objective] for one in complete]
-    axes.scatter([one.number for one in complete], values, s=18, color=BLUE, label="trained to the end")
+    axes.scatter([one.number for one in complete], values, s=18, color=BLUE, label="completed")
     if pruned:
         axes.scatter(
             *zip(*((one.number, one.values[0]) for one in pruned), strict=True), s=12, color=GREY, label="pruned"
         )
     so_far = (np.maximum if maximized else np.minimum).accumulate(values) if values else []
-    axes.step([one.number for one in complete], so_far, where="post", color=ORANGE, lw=1.5, label="the best so far")
+    axes.step([one.number for one in complete], so_far, where="post", color=ORANGE, lw=1.5, label="best so far")
     axes.set(xlabel="trial", ylabel=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=8)

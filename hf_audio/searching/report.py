@@ -1,4 +1,4 @@
-"""What a search leaves to look at: trials.csv, best.yaml, and one page with its figures."""
+"""The results of a search: trials.csv, best.yaml, and an HTML page with its figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hf_audio.searching.study import Study
 from hf_audio.searching.trials import REASON, REPEATS, Trial, best_of
 
 FIGURES = "figures"
-TESTED_BY_NONE = "No score here is of the test split: the best settings were not trained."
+TESTED_BY_NONE = "The test split was not used: the best settings were not trained again and tested."
 LEVELS = {"failed": "error", "pruned": "note"}
 
 
@@ -32,7 +32,7 @@ def write_results(
     """Writes trials.csv and best.yaml, and with `figures` figures/ and report.html.
 
     Args:
-        reports: of the best settings on test, by folds; None where they are not trained.
+        reports: of the best settings on the test split, by fold; None if they were not trained again.
     """
     trials = study.trials()
     best = best_of(trials, study.maximized)
@@ -54,42 +54,42 @@ def write_results(
 
 
 def _told(plan: Plan, trials: list[Trial], best: list[Trial], *, is_tested: bool) -> Iterator[str]:
-    """What was searched and found, a sentence each."""
+    """What was searched and found, one sentence each."""
     states = {state: sum(one.state == state and one.is_tried for one in trials) for state in ("pruned", "failed")}
     num_tried = sum(one.is_tried for one in trials)
     yield (
-        f"{num_tried:,} trials, of which {states['pruned']:,} pruned and {states['failed']:,} failed, compared on the "
-        "validation split. "
-        + ("The test split was scored once, with the best settings: see best/." if is_tested else TESTED_BY_NONE)
+        f"{num_tried:,} trials ({states['pruned']:,} pruned, {states['failed']:,} failed), compared on the validation "
+        "split. "
+        + ("The test split was used once, with the best settings: see best/." if is_tested else TESTED_BY_NONE)
     )
     if best:
         values = ", ".join(f"{name} {value:.4g}" for name, value in zip(plan.objectives, best[0].values, strict=True))
         settings = ", ".join(f"{name} {value}" for name, value in best[0].params.items())
         yield f"Trial {best[0].number} is the best{' in score' if len(best) > 1 else ''} ({values}): {settings}."
     if len(best) > 1:
-        yield f"No trial beats these in all objectives: {', '.join(str(one.number) for one in best)}."
+        yield f"Pareto-optimal trials: {', '.join(str(one.number) for one in best)}."
 
 
 def _figures(plan: Plan, study: Study, trials: list[Trial]) -> Iterator[tuple[str, tuple[str, Figure]]]:
-    """Each by the name of its file, with its caption."""
+    """The figures by their file names, each with its caption."""
     if not any(one.state == "complete" for one in trials):
         return
     titles = [title_of(name, study.facts.get(METRIC)) for name in plan.objectives]
     space, title, more = plan.space, titles[0], study.maximized[0]
     if len(titles) > 1:
         front = plots.pareto_front(trials, titles, study.maximized)
-        yield "pareto_front", ("Trials that none beats in all objectives, by their numbers", front)
-    yield "history", ("Each trial, and the best so far", plots.history(trials, title, more))
+        yield "pareto_front", ("Pareto front; trials are marked by their numbers", front)
+    yield "history", ("Score of each trial, and the best so far", plots.history(trials, title, more))
     found = study.importances()
     if found:
-        yield "importances", ("How much each setting matters to be among the best", plots.importances(found, title))
-    yield "slices", ("All trials by each setting", plots.slices(trials, space, title))
+        yield "importances", ("Importance of each setting", plots.importances(found, title))
+    yield "slices", ("Scores by the value of each setting", plots.slices(trials, space, title))
     lines = plots.parallel_coordinates(trials, space, title, more)
-    yield "parallel_coordinates", ("A line for each trial", lines)
+    yield "parallel_coordinates", ("Parallel coordinates: one line per trial", lines)
     against = plots.contour(trials, space, list(found), title)
     if against:
-        yield "contour", ("The two settings that matter most", against)
-    yield "durations", ("From the begin of a trial to its end", plots.durations(trials))
+        yield "contour", ("The two most important settings", against)
+    yield "durations", ("Duration of each trial", plots.durations(trials))
 
 
 def _inline(content: bytes, caption: str) -> Markup:

@@ -1,4 +1,4 @@
-"""Which sampler draws the next trial, and what ends one early."""
+"""The samplers that draw the next trial, and the pruners that end one early."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_sampler(sampler: str, space: Space, num_objectives: int) -> None:
 
 
 def sampler_of(optuna: Any, name: str, space: Space, *, seed: int, num_trials: int, population: int) -> Any:
-    """Optuna's sampler of a name for the next trial. It draws the same whoever asks, so one that goes on repeats none.
+    """Optuna's sampler of a name for the next trial. It draws the same in any process: a resumed search repeats none.
 
     Args:
         optuna: the library.

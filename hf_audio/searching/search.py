@@ -1,4 +1,4 @@
-"""The search itself: trials at once in processes of their own, gone on with after a kill, shared by several machines.
+"""The search itself: trials at once in processes of their own, resumed after a kill, shared by several machines.
 
 OUTPUT_DIR/
   journal.log             the trials, where --storage names no other place
@@ -42,7 +42,7 @@ class PruneError(Exception):
 
 
 class Search:
-    """A search that goes on where it is, in this process and whichever others share its storage.
+    """A search that resumes where it is, in this process and whichever others share its storage.
 
     Args:
         plan: what is searched.
@@ -135,14 +135,12 @@ class Search:
         return None
 
     def _give_up_lost(self, one: Trial) -> None:
-        """Another place's trial that nothing was heard of for long is tried anew, by whoever asks next."""
+        """A trial of another machine without a sign of life is tried again by the next process that asks."""
         seen_s = one.facts.get(SEEN)
         if seen_s is None:
             self.study.note_of_trial(one.number, SEEN, time.time())
         elif time.time() - seen_s > LOST_S:
-            show(
-                f"Trial {one.number}: its machine has not been heard of for {LOST_S / 60:.0f} minutes; it is tried anew"
-            )
+            show(f"Trial {one.number}: no sign of its process for {LOST_S / 60:.0f} minutes; it is run again")
             self.study.again(one)
 
     def _lock_of(self, number: int) -> contextlib.ExitStack:

@@ -109,7 +109,8 @@ def _range(name: str, flag: str, entry: Mapping[str, Any]) -> Range:
         raise InputError(f"{flag} must have low and high, two numbers, and may have log: true or step: {EXPECTED}")
     if not low < high or (log and low <= 0) or (step is not None and not 0 < step <= high - low):
         raise InputError(
-            f"{flag} from {low:g} to {high:g} is no range: low must be below high, above 0 with log, and a step fit in"
+            f"{flag} from {low:g} to {high:g} is not a range: low must be below high, above 0 with log, and a step "
+            "fit in"
         )
     if log and step is not None:
         raise InputError(f"{flag} has log and step: give one of them, or the values as a list")

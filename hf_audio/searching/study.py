@@ -1,4 +1,4 @@
-"""Trials as they are stored, by Optuna: drawn, told, pruned, weighed. All that is asked of Optuna is asked here."""
+"""Trials as Optuna stores them. This is the only module that talks to Optuna."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _opened(storage: str) -> Any:
     try:
         return storages.JournalStorage(storages.journal.JournalFileBackend(str(path), lock))
     except (ValueError, KeyError, AssertionError, TypeError) as error:
-        raise InputError(f"{path} is no journal of a search: {one_line(error)}; give another --storage") from error
+        raise InputError(f"{path} is not a journal of a search: {one_line(error)}; give another --storage") from error
 
 
 def _mend(path: Path, lock: Any) -> None:

@@ -1,4 +1,4 @@
-"""Who may ask: whoever sends the token that the environment names, or everybody where it names none."""
+"""Access control: clients that send the token set in the environment, or everyone if none is set."""
 
 from __future__ import annotations
 

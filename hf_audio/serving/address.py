@@ -1,4 +1,4 @@
-"""Where the service listens: taken before torch is imported and models are loaded, which takes seconds."""
+"""The address of the service: taken before torch is imported and models are loaded, which takes seconds."""
 
 from __future__ import annotations
 

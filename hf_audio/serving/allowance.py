@@ -1,4 +1,4 @@
-"""What a client may ask of the service: how large, how long, how many at once, for how long."""
+"""Limits of the service: size and length of requests, how many at once, and for how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service answers: the Hub's audio-classification form, and more where it is asked for."""
+"""The answers of the service: the Hub's audio-classification form, and more on request."""
 
 from __future__ import annotations
 

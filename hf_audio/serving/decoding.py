@@ -112,7 +112,7 @@ def check_header(content: bytes, max_duration_s: float) -> None:
 
 
 def unreadable(reason: str) -> RefusalError:
-    """400: it is no recording, or a broken one."""
+    """400: it is not a recording, or a broken one."""
     reason = reason.rstrip(".")  # of libsndfile's some are whole sentences
     return RefusalError(
         400, f"The recording is {reason}: send a whole file of sound, such as WAV, FLAC, MP3 or Ogg", "unreadable"

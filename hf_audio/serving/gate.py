@@ -1,4 +1,4 @@
-"""What lies around every request: who asks, how long it took, what is logged and counted."""
+"""What happens around every request: authentication, timing, logging and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service counts and measures, in the form of Prometheus. Labels are our own words, never a client's."""
+"""Prometheus metrics of the service. Label values are our own words, never a client's."""
 
 from __future__ import annotations
 

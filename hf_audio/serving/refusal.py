@@ -1,4 +1,4 @@
-"""Why a request gets no tags: a status, and one sentence for whoever sent it."""
+"""Why a request is refused: a status, and one sentence for the client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RefusalError(Exception):
 
 
 def too_busy(wait_s: float, sentence: str) -> RefusalError:
-    """429: come back in so many seconds."""
+    """429: come back in this many seconds."""
     return RefusalError(429, sentence, "busy", {"Retry-After": str(max(1, round(wait_s)))})
 
 

@@ -37,7 +37,9 @@ def serve(service: Service, own_socket: socket.socket, token: str | None) -> Non
     logging.config.dictConfig(log_settings())
     host, port = answer_at(own_socket)
     if token is None and host not in LOOPBACK:
-        logger.warning("Whoever reaches %s may ask: set %s so that clients must send a token", host, TOKEN_VARIABLE)
+        logger.warning(
+            "Anyone who can reach %s can use the service: set %s to require a token from clients", host, TOKEN_VARIABLE
+        )
     server = _Server(server_config(service, token), f"Serving {', '.join(service.models)} at http://{host}:{port}")
     asyncio.run(server.serve(sockets=[own_socket]))
 

@@ -1,4 +1,4 @@
-"""A request's way: admitted, read, looked at, decoded in a thread, judged together with others."""
+"""The path of a request: admitted, read, checked, decoded in a thread, classified together with others."""
 
 from __future__ import annotations
 

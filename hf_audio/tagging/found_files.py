@@ -1,4 +1,4 @@
-"""Which recordings are to be tagged: files, whatever they are called, folders with all below them, lists of names."""
+"""The recordings to tag: files of any name, folders with everything below them, lists of names."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def _recordings_below(folder: Path) -> list[FoundFile]:
 
     recordings = sorted(contents_of(folder).audio)
     if not recordings:
-        raise InputError(f"{folder} holds no recording: give one that does, or files by their names")
+        raise InputError(f"{folder} contains no recordings: give another folder, or files by name")
     return [FoundFile(str(path), path.relative_to(folder).as_posix()) for path in recordings]

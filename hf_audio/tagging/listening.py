@@ -82,7 +82,7 @@ def _heard(rolling: _Rolling, started_s: float, num_skipped: int) -> Heard:
     try:
         scores, time_s = rolling.scores(), rolling.time_s
     except AudioError as error:
-        raise InputError(f"At {rolling.time_s:.1f} s nothing can be heard ({error.reason})") from error
+        raise InputError(f"At {rolling.time_s:.1f} s the sound cannot be classified ({error.reason})") from error
     return Heard(time_s, time.perf_counter() - started_s - time_s, scores, num_skipped)
 
 
@@ -211,7 +211,7 @@ def _waiting(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         if last is None:
             return
         if isinstance(last, AudioError):
-            raise InputError(f"The sound cannot be heard to its end ({last.reason})") from last
+            raise InputError(f"The sound cannot be read to its end ({last.reason})") from last
         if isinstance(last, BaseException):
             raise last
 
@@ -222,7 +222,7 @@ def _recorded(stream) -> Iterator[np.ndarray]:
         while True:
             block, has_overflowed = stream.read(stream.blocksize)
             if has_overflowed:
-                logger.warning("Some sound of the microphone was lost: the machine is too busy")
+                logger.warning("Some microphone input was lost: the machine is too busy")
             yield block
 
 

@@ -3,8 +3,8 @@
     tags.csv.partial     while it runs: what decides, then one line for each finished recording
     tags.csv             when all are through, in their order, whole
 
-The first two can be resumed: a run that was killed is gone on with by the same command. Recordings that changed since
-are tagged anew; other settings or another model are an error, for a result has one origin only.
+The first two can be resumed: a run that was killed is resumed by the same command. Recordings that changed since
+are tagged again; other settings or another model are an error, for a result has one origin only.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class InPlace(Results):
         numbers = {one.path: number for number, one in enumerate(self.files)}
         with open_for_writing(self.partial, "r+b") as file:
             facts = self._parsed(file.readline(MAX_LINE_BYTES))
-            again = f"give these again, or remove {self.partial} to begin anew"
+            again = f"give these again, or remove {self.partial} to start again"
             require_same(f"The unfinished {self.output}", facts, self.facts, again)
             at = file.tell()
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
@@ -179,7 +179,9 @@ class InPlace(Results):
         return found
 
     def _damaged(self, reason: str) -> InputError:
-        return InputError(f"{self.partial} is not what hf-audio noted ({reason}): remove it, and all is done again")
+        return InputError(
+            f"{self.partial} is not a list of finished recordings ({reason}): remove it to process all recordings again"
+        )
 
     def _is_there(self, number: int) -> bool:
         return True
@@ -214,7 +216,7 @@ class InFile(InPlace):
         if self.output.is_dir():
             raise InputError(f"{self.output} is a folder: give a file in it as --output")
         if os.path.lexists(self.output):
-            raise InputError(f"{self.output} is there already: remove it, or give another --output")
+            raise InputError(f"{self.output} already exists: remove it, or give another --output")
 
 
 class InFolder(InPlace):
@@ -254,7 +256,7 @@ class InFolder(InPlace):
             return
         for number in range(len(self.files)):
             if os.path.lexists(self.target(number)):
-                raise InputError(f"{self.target(number)} is there already: remove it, or give another --output")
+                raise InputError(f"{self.target(number)} already exists: remove it, or give another --output")
 
     def _check_names(self) -> None:
         seen: dict[str, str] = {}
@@ -262,13 +264,13 @@ class InFolder(InPlace):
             other = seen.setdefault(one.name, one.path)
             if other != one.path:
                 raise InputError(
-                    f"{other} and {one.path} would both be {one.name}{self.form.suffix} in {self.output}: give the "
-                    "folder above them in place of the two"
+                    f"{other} and {one.path} would both be written to {one.name}{self.form.suffix} in {self.output}: "
+                    "give their parent folder instead"
                 )
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and time of a file; another one of the same name is tagged anew."""
+    """Size and time of a file; another one of the same name is tagged again."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""From scores of windows to segments: the median over time, hysteresis, a least length.
+"""From window scores to segments: median over time, hysteresis, minimum length.
 
 windows      0     1     2     3     4     5        one score of a class each
 median       .2    .7    .7    .5    .45   .1       of its neighbours

@@ -63,9 +63,7 @@ def settings_of(
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"A threshold is a score from 0 to 1, found {threshold}")
     if threshold is not None and not predictor.labels.is_multi_label:
-        raise InputError(
-            f"A threshold does not act on {predictor.name}, of which each window has its highest label: leave it out"
-        )
+        raise InputError(f"A threshold has no effect on {predictor.name}, which is single-label: leave it out")
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k is a number of classes, at least 1, found {top_k}")
     own_s, own_hop_s, origin = _own_windows(predictor)
@@ -109,5 +107,5 @@ def _check_window(predictor: SoundPredictor, settings: TagSettings) -> None:
     if longest is not None and heard > longest:  # where sound is cut in samples, those of no whole frame do not count
         raise InputError(
             f"Windows of {settings.window_s:g} s are longer than the {longest / rate:.6g} s that {predictor.name} "
-            "hears, and would be cut: give a shorter window_s"
+            "reads, and would be cut: give a shorter window_s"
         )

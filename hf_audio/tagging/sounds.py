@@ -1,4 +1,4 @@
-"""What may be given as a sound: a path, bytes, a file, samples, a row of `datasets`."""
+"""What can be given as a sound: a path, bytes, a file, samples, a row of `datasets`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:
         return _of_samples(sound, sample_rate)
     if sample_rate is not None:
         raise InputError(
-            f"sample_rate {sample_rate} was given with a sound that says its own: leave it out, or give samples"
+            f"sample_rate {sample_rate} was given with a sound that has its own: leave it out, or give samples"
         )
     return found
 
@@ -71,9 +71,9 @@ def recording_of(sound: Any, sample_rate: int | None = None) -> Recording:
 def _of_path(path: str | os.PathLike) -> Recording:
     name = os.fspath(path)
     if isinstance(name, bytes):
-        raise InputError("A path is a str or a Path; bytes are taken for the content of a file")
+        raise InputError("A path must be a str or a Path; bytes are read as the content of a file")
     if ADDRESS.match(name):
-        raise InputError(f"{name} is an address, and nothing is fetched from one: download the file and give its path")
+        raise InputError(f"{name} is an address, and nothing is downloaded: download the file and give its path")
     return Recording(name, Path(name))
 
 
@@ -115,9 +115,7 @@ def _of_row(row: Any) -> Recording:
 
 def _of_samples(samples: Any, sample_rate: int | None) -> Recording:
     if sample_rate is None:
-        raise InputError(
-            "Samples alone do not say how fast they follow each other: give their sample_rate, in Hz, or a file"
-        )
+        raise InputError("Samples need their sample_rate, in Hz: give it, or give a file")
     try:
         samples = np.asarray(samples)
     except (TypeError, ValueError, RuntimeError):
@@ -128,7 +126,7 @@ def _of_samples(samples: Any, sample_rate: int | None) -> Recording:
         )
     if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
         raise InputError(
-            f"Samples of shape {samples.shape} would be {samples.shape[0]} channels: channels come first, so give "
+            f"Samples of shape {samples.shape} would be {samples.shape[0]} channels: channels come first, so use "
             "samples.T"
         )
     return Recording(samples=samples, sample_rate=sample_rate)

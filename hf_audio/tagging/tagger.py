@@ -1,4 +1,4 @@
-"""A trained classifier that tags sounds of any length, in blocks of windows, each of them heard as in training."""
+"""A trained classifier that tags sounds of any length, in blocks of windows, each read as in training."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Tagger:
         if given.get("hop_s") is not None and found.hop_s > found.window_s and found not in self._told_of:
             self._told_of.add(found)
             logger.warning(
-                "Windows of %.6g s every %.6g s leave sound between them that is not heard; a smaller hop_s hears all",
+                "Windows of %.6g s every %.6g s skip the sound between them; give a smaller hop_s to cover all of it",
                 found.window_s,
                 found.hop_s,
             )
@@ -242,7 +242,7 @@ class Tagger:
 
         Raises:
             AudioError: a file that cannot be decoded, at its beginning or later.
-            InputError: samples that are no sound.
+            InputError: samples that are not sound.
         """
         for cut in self.cuts(recording, settings):
             yield Block(self.predictor.inputs(cut.windows), cut.starts_s, cut.end_s)
@@ -288,7 +288,7 @@ def joined(inputs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def check_answer(values: np.ndarray) -> None:
     """Raises AudioError where what a model says of a sound is not finite, for no score can be made of it."""
     if not np.isfinite(values).all():
-        raise AudioError("the model's answers are not finite, as of samples far outside of [-1, 1]")
+        raise AudioError("the model's answers are not finite, perhaps because samples are far outside of [-1, 1]")
 
 
 def unreadable(recording: Recording, error: AudioError) -> InputError:

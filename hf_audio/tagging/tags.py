@@ -1,4 +1,4 @@
-"""What a model says of one sound: scores of the whole, a timeline, segments; as a table, JSON, or in a notebook."""
+"""The tags of one sound: scores of the whole, a timeline, segments; as a table, as JSON, or in a notebook."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Every field has one role, so that none is taken and then ignored; a test compare
 
 from __future__ import annotations
 
-# Decide what is learnt, and which of it is kept: a run is the same only with the same ones.
+# Decide what is learned, and which of it is kept: a run is the same only with the same ones.
 DECISIVE_ARGUMENTS = (
     *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
     *("optim", "optim_args", "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"),
@@ -16,8 +16,8 @@ DECISIVE_ARGUMENTS = (
 )
 # Their product with the number of processes decides; how it is divided does not.
 BATCH_ARGUMENTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
-# How this machine is used and what it tells meanwhile; the result hangs on none of them, but for the order of a stream,
-# which hangs on the number of workers (`StreamOrder`).
+# How this machine is used and what it logs; the result depends on none of them, except that the order of a stream
+# depends on the number of workers (`StreamOrder`).
 MACHINE_ARGUMENTS = (
     *("output_dir", "per_device_eval_batch_size", "eval_accumulation_steps", "eval_on_start", "save_total_limit"),
     *("gradient_checkpointing", "gradient_checkpointing_kwargs", "torch_compile", "torch_compile_backend"),

@@ -172,7 +172,7 @@ def _statistics(model: nn.Module) -> dict[str, Tensor]:
 def renew_statistics(model: nn.Module, forward_passes: Iterator[Callable[[], object]]) -> None:
     """Sets the statistics of a model's batch norms to the plain mean over batches, as torch's `update_bn` does.
 
-    Only the norms are in training meanwhile: nothing else is drawn or learnt. Our norms over several processes read
+    Only the norms are in training meanwhile: nothing else is drawn or learned. Our norms over several processes read
     `momentum` as a number, so it is 1 / (number of the batch) here.
 
     Args:

@@ -2,7 +2,7 @@
 
 An epoch keeps its number of windows. A window is expected `num_windows * share` times in it, and drawn that often to
 the next whole number below or above (systematic sampling), and classes come as often as planned in each epoch, not on
-average only. What is drawn hangs on the seed and the epoch alone: the same in every process and after a resume.
+average only. What is drawn depends on the seed and the epoch alone: the same in every process and after a resume.
 """
 
 from __future__ import annotations

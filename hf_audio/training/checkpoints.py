@@ -154,7 +154,7 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> None:
         f"{folder.parent} holds a run with other settings, which",
         found,
         settings,
-        "give another --output_dir, or --overwrite_run true to start it anew",
+        "give another --output_dir, or --overwrite_run true to start it again",
     )
 
 

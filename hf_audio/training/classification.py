@@ -61,7 +61,7 @@ class Classification(Objective):
         augment: see hf_audio.augment.Compose; for training batches only.
         loss: which losses, and whether rare classes weigh more; by default cross-entropy.
         label_smoothing: share by which targets move towards an even answer, see `smooth_targets`.
-        distillation: a teacher, whose answers are learnt from too.
+        distillation: a teacher, whose answers are learned from too.
         patch_dropout: of a spectrogram transformer, which patches training steps leave out.
     """
 

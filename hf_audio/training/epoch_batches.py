@@ -6,7 +6,7 @@
 
 Two processes therefore see in each step what one with twice the batch, or twice the accumulation, would. The last
 micro-batches of an epoch are filled up with windows from its beginning, so that all have one size (another would be
-compiled anew) and no process waits for another; what fills up is computed but does not count in the loss.
+compiled again) and no process waits for another; what fills up is computed but does not count in the loss.
 """
 
 from __future__ import annotations

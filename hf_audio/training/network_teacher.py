@@ -47,7 +47,7 @@ class Translation(NamedTuple):
     padding: float
 
     def of(self, values: Tensor, num_frames: Tensor) -> Tensor:
-        """Inputs `[batch, (channels,) frames, bins]`, of which `num_frames` int64 `[batch]` are no padding."""
+        """Inputs `[batch, (channels,) frames, bins]`, of which `num_frames` int64 `[batch]` are not padding."""
         if self.there is not None:
             values = self.here.apply(self.there.undo(values.float()))
         if self.longer:

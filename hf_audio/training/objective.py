@@ -23,7 +23,7 @@ OF_ALL = 2**32 - 1  # in a place's stead: numbers of a whole step, other than th
 
 @dataclass(frozen=True)
 class Places:
-    """Where the windows of a micro-batch stand in a run, which is all that their random numbers hang on.
+    """Where the windows of a micro-batch stand in a run, which is all that their random numbers depend on.
 
     Numbers are drawn on the CPU by the seed, the step and the window's place in that step. So a window has the same
     ones on every device, in a resumed run, and however a step is divided between micro-batches and processes.

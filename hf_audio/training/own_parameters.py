@@ -53,7 +53,7 @@ def load_own(own: nn.Module, checkpoint: str) -> None:
     except (InputError, SafetensorError, RuntimeError) as error:
         raise InputError(
             f"{Path(checkpoint).name} has not what its loss had learned ({OWN_FILE}): give --overwrite_run true to "
-            "start anew"
+            "start again"
         ) from error
 
 

@@ -114,7 +114,7 @@ class PatchDropout:
 
         Args:
             model: that of `attach`, also wrapped for several processes or compiled.
-            num_frames: int64 `[batch]`, how many frames of each window are no padding.
+            num_frames: int64 `[batch]`, how many frames of each window are not padding.
         """
         kept = self.kept(self.draw(places), num_frames)
 

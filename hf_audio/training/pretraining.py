@@ -38,7 +38,7 @@ class PretrainingCollator(FeatureCollator):
 class Pretraining(Objective):
     """Pretrains a spectrogram transformer on windows whose labels are not looked at; the model says what is asked.
 
-    What is drawn for a window hangs on the seed, the step and the window itself. So several processes draw what one
+    What is drawn for a window depends on the seed, the step and the window itself. So several processes draw what one
     with the same global batch would, and a resumed run what an undisturbed one would. In evaluation the step is left
     out: every evaluation asks the same of a window.
 
@@ -65,7 +65,7 @@ class Pretraining(Objective):
         self.num_patches = 0
 
     def attach(self, model: PretrainingModel) -> None:
-        """Raises InputError: features that are no spectrograms, or of another size than the model's."""
+        """Raises InputError: features that are not spectrograms, or of another size than the model's."""
         _check_features(model, self.features)
         self.num_patches = model.num_patches
 

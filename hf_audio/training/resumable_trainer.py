@@ -38,7 +38,7 @@ class ResumableTrainer(OptimizedTrainer):
     Attributes:
         run_folder: what becomes the model repository.
         division: how the order of a streamed train split is divided; None where rows are read from a disk.
-        overwrite_run: start anew where another run, or a part of this one, lies in the run folder.
+        overwrite_run: start again where another run, or a part of this one, lies in the run folder.
     """
 
     run_folder: Path

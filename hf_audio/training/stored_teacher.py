@@ -123,7 +123,7 @@ class StoredTeacher:
     def load(
         cls, source: str, features: FeatureDataset, *, token: str | None = None, revision: str | None = None
     ) -> StoredTeacher:
-        """From a folder or a dataset on the Hub; the file may be a stranger's."""
+        """From a folder or a dataset on the Hub; the file may be untrusted."""
         stored, commit = open_logits(source, token=token, revision=revision)
         return cls(stored, features, source, commit)
 

@@ -54,7 +54,7 @@ class AudioTrainer(ResumableTrainer):
         objective: what is asked of the model: Classification, Pretraining.
         optimizing: rates of layers, schedules, averaged weights, balanced sampling; by default none of them.
         early_stopping_patience: evaluations without a better score before training stops; 0 never stops.
-        overwrite_run: start anew where another run, or a part of this one, lies in the run folder.
+        overwrite_run: start again where another run, or a part of this one, lies in the run folder.
         callbacks: further ones.
 
     Raises:
@@ -130,7 +130,7 @@ class AudioTrainer(ResumableTrainer):
             device=args.device,
             _non_blocking=args.accelerator_config.non_blocking,
             batch_sampler=batches,
-            # Workers are seeded by a draw when they start, which is once more in a run that goes on: not from this
+            # Workers are seeded by a draw when they start, which is once more in a run that is resumed: not from this
             # process's own numbers, of which dropout takes the next ones.
             generator=torch.Generator().manual_seed(args.data_seed),
             collate_fn=self.data_collator,

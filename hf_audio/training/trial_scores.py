@@ -14,7 +14,7 @@ TRIAL_FILE = "trial.jsonl"
 
 class TrialScores(TrainerCallback):
     """Writes the scores of each evaluation to trial.jsonl, a line each: step, epoch, the metric that chooses the best
-    checkpoint, and all scores. A run that goes on after a kill may write a step again.
+    checkpoint, and all scores. A run that is resumed after a kill may write a step again.
 
     Args:
         run_folder: where the file goes.

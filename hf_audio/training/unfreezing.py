@@ -14,7 +14,7 @@ from hf_audio.training.layer_plan import PlannedLayer, first_step
 class GradualUnfreezing(TrainerCallback):
     """Lets each layer of a plan learn from its epoch on.
 
-    What is frozen hangs on the number of steps alone, so a resumed run has what an undisturbed one had. The optimizer
+    What is frozen depends on the number of steps alone, so a resumed run has what an undisturbed one had. The optimizer
     knows all parameters from the start and skips those without a gradient. Statistics of batch norms that are frozen do
     not move.
 

@@ -24,7 +24,7 @@ class Shift(WaveformStep):
     """Moves the sound of a window within its own length.
 
     Attributes:
-        most_samples: it moves by up to so many samples, earlier or later, and at most by half of its length.
+        most_samples: it moves by up to this many samples, earlier or later, and at most by half of its length.
         mode: "roll" brings back at one end what falls off at the other; "pad" loses it, and silence takes its place.
     """
 

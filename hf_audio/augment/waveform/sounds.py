@@ -18,7 +18,7 @@ class SoundPool:
     """Recordings one behind the other, each as loud as 16 bits allow.
 
     Its `repr` says what it holds by name, license and content, and not where that lay: a report holds it, and a run
-    that is gone on with is compared by it.
+    that is resumed is compared by it.
 
     Attributes:
         name, license: of the corpus or folder.

@@ -20,7 +20,7 @@ class WaveformStep(ABC):
 
     The first field of what is drawn is `chosen`, `[batch]`, 1 or 0. Numbers come as they are on the CPU, so that
     windows are chosen there without waiting for the device, and windows that are not chosen cost nothing. What a window
-    becomes hangs on its own samples and numbers alone: not on other windows, nor on how long the batch is.
+    becomes depends on its own samples and numbers alone: not on other windows, nor on how long the batch is.
 
     Attributes:
         probability: that a window is changed at all.
@@ -44,7 +44,7 @@ class WaveformStep(ABC):
 
         Args:
             values: float32 `[windows, samples]`, 0 in padding.
-            num_frames: int64 `[windows]`, samples of each that are no padding.
+            num_frames: int64 `[windows]`, samples of each that are not padding.
             drawn: of these windows, tensors on the CPU.
 
         Returns:

@@ -134,6 +134,8 @@ def _json_lines(content: bytes, where: str) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            raise InputError(f'{where} line {number} is no JSON object such as {{"file_name": "a.wav", "label": "x"}}')
+            raise InputError(
+                f'{where} line {number} is not a JSON object such as {{"file_name": "a.wav", "label": "x"}}'
+            )
         records.append(record)
     return records

@@ -1,4 +1,4 @@
-"""What a dataset's card says for people: name, license, citation, homepage; bounded, for it is a stranger's."""
+"""What a dataset's card says for people: name, license, citation, homepage; with bounds, since it is untrusted."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def _license(declared: Declared, info: DatasetInfo) -> str:
 
 
 def _text(told: object) -> str:
-    """One line of somebody's words; nothing where it is no text."""
+    """One line of someone's words; nothing where it is not text."""
     return " ".join(told.split())[:MAX_LETTERS] if isinstance(told, str) else ""

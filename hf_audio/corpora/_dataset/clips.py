@@ -62,7 +62,7 @@ def read_dataset(place: Place, reading: DatasetReading | None = None) -> ReadDat
         reading: what the user says of it.
 
     Raises:
-        InputError: it is no dataset with sound and labels, several ways to read it and none chosen, or values that
+        InputError: it is not a dataset with sound and labels, several ways to read it and none chosen, or values that
             are not what their column is for.
     """
     reading = reading or DatasetReading()

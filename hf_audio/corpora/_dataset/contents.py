@@ -137,7 +137,7 @@ def _contents(
 ) -> Contents:
     counts = {name: len(found.places) for name, found in of_split.items()}
     if not any(counts.values()):
-        raise InputError(f"{place.name} has no rows; expected one a clip")
+        raise InputError(f"{place.name} has no rows; expected one per clip")
     whole = joined(place, list(of_split.values()))
     names = pa.array(list(counts), pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), list(counts.values()))))
     numbers = np.concatenate([np.arange(count) for count in counts.values()])
@@ -162,7 +162,7 @@ def _schema(place: Place, layout: Layout) -> pa.Schema:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(
             f"The splits of {place.name} have columns of different types ({one_line(error)}); choose a configuration "
-            "with --dataset_config_name, or ask its authors to mend it"
+            "with --dataset_config_name, or ask its authors to fix it"
         ) from error
 
 
@@ -171,7 +171,7 @@ def _features(place: Place, declared: Declared, layout: Layout) -> Features:
     schema = _schema(place, layout)
     try:
         found = Features.from_arrow_schema(schema)
-    except Exception:  # what a stranger's note says can be wrong in any way: the columns themselves are then looked at
+    except Exception:  # an untrusted note can be wrong in any way: the columns themselves are then looked at
         found = features_of(schema)
     told = declared.features(layout.config)
     return Features({name: told.get(name, feature) for name, feature in found.items()})

@@ -22,7 +22,7 @@ _HEAD = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re
 
 @dataclass(frozen=True)
 class Declared:
-    """The head of a card, README.md, and its text; all of it is a stranger's.
+    """The head of a card, README.md, and its text; all of it is untrusted.
 
     Attributes:
         facts: what stands between the dashes.
@@ -67,8 +67,8 @@ def declared_by(place: Place) -> Declared:
         infos = DatasetInfosDict.from_dataset_card_data(facts)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{name} describes configurations or columns in a way that datasets does not read ({one_line(error)}); ask "
-            "its authors to mend it, or download it and mend the copy"
+            f"{name} declares configurations or columns that datasets cannot read ({one_line(error)}); ask "
+            "its authors to fix it, or download it and fix the copy"
         ) from error
     return Declared(facts, configs, infos, written[head.end() :])
 

@@ -114,7 +114,7 @@ def odd_times(names: Collection[str]) -> str:
 
 
 def metadata(values: pa.Table, columns: Sequence[str]) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
-    """Columns that travel with the clips, and those that hold paths of somebody's machine, which do not."""
+    """Columns that travel with the clips, and those that hold paths of someone's machine, which do not."""
     kept, paths = {}, []
     for name in columns:
         if pa.types.is_string(values[name].type) and _has_machine_paths(values[name]):
@@ -159,7 +159,7 @@ def _seconds(values: pa.Table, name: str, place: Place) -> pa.Array:
     try:
         seconds = values[name].cast(pa.float64()).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise InputError(f"{place.name}: column {name} holds no numbers of seconds; rename or mend it") from None
+        raise InputError(f"{place.name}: column {name} holds no numbers of seconds; rename or fix it") from None
     wrong = pc.less(seconds, 0.0)
     if pc.any(wrong).as_py():
         row = pc.index(wrong, True).as_py()

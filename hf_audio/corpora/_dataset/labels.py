@@ -55,7 +55,7 @@ def labels_of(features: Features, values: pa.Table, reading: DatasetReading, pla
     """The classes of each row.
 
     Raises:
-        InputError: no column of classes, several that could be it, numbers that are no classes, or a class that the
+        InputError: no column of classes, several that could be it, numbers that are not classes, or a class that the
             column's type does not have.
     """
     chosen = reading.label_column_name or ()
@@ -71,7 +71,8 @@ def labels_of(features: Features, values: pa.Table, reading: DatasetReading, pla
         )
     if candidates[0] not in values.column_names:
         raise InputError(
-            f"{place.name}: column {candidates[0]!r} holds {told_type(features[candidates[0]])}, which are no classes; "
+            f"{place.name}: column {candidates[0]!r} holds {told_type(features[candidates[0]])}, which are not "
+            "classes; "
             "name the column of classes with --label_column_name"
         )
     name, same = _chosen(features, values, candidates, place)
@@ -138,13 +139,13 @@ def _classes(name: str, feature: object, column: pa.Array, place: Place) -> tupl
         if len(outside):
             raise InputError(
                 f"{place.name}: column {name!r} holds {column[int(outside[0])].as_py()!r} in row {outside[0]:,}, and "
-                f"its {len(known)} classes are numbered 0 to {len(known) - 1}; ask its authors to mend it, or name "
+                f"its {len(known)} classes are numbered 0 to {len(known) - 1}; ask its authors to fix it, or name "
                 "another column with --label_column_name"
             )
         return known, numbers, list(known)
     if not isinstance(feature, Value) or feature.dtype.startswith(("float", "decimal", "time", "date", "duration")):
         raise InputError(
-            f"{place.name}: column {name!r} holds {told_type(feature)}, which are no classes; name the column of "
+            f"{place.name}: column {name!r} holds {told_type(feature)}, which are not classes; name the column of "
             "classes with --label_column_name, or make classes of the values"
         )
     encoded = pc.dictionary_encode(column.cast(pa.string()))
@@ -152,7 +153,7 @@ def _classes(name: str, feature: object, column: pa.Array, place: Place) -> tupl
     if len(table) > MAX_CLASSES or max(map(len, table), default=0) > MAX_NAME:
         raise InputError(
             f"{place.name}: column {name!r} holds {len(table):,} different values, the longest of "
-            f"{max(map(len, table)):,} letters, which are no classes; name the column of classes with "
+            f"{max(map(len, table)):,} letters, which are not classes; name the column of classes with "
             "--label_column_name"
         )
     numbers = pc.fill_null(encoded.indices.cast(pa.int64()), NO_LABEL).to_numpy(zero_copy_only=False)
@@ -167,7 +168,7 @@ def _class_names(name: str, feature: ClassLabel, place: Place) -> tuple[str, ...
     if not known or len(known) > MAX_CLASSES or len(set(known)) < len(known) or not all(map(str.strip, known)):
         raise InputError(
             f"{place.name}: column {name!r} names its classes badly ({len(known):,} names, {len(set(known)):,} of them "
-            "different); ask its authors to mend it, or name another column with --label_column_name"
+            "different); ask its authors to fix it, or name another column with --label_column_name"
         )
     return known
 
@@ -185,7 +186,7 @@ def _of_lists(name: str, feature: object, column: pa.Array, place: Place, told: 
     if (numbers < 0).any():
         row = int(np.repeat(np.arange(len(lengths)), lengths)[np.flatnonzero(numbers < 0)[0]])
         raise InputError(
-            f"{place.name}: column {name!r} holds an empty class in row {row:,}; ask its authors to mend it, or name "
+            f"{place.name}: column {name!r} holds an empty class in row {row:,}; ask its authors to fix it, or name "
             "another column with --label_column_name"
         )
     texts = pa.array(table, pa.string()).take(pa.array(numbers)) if table else pa.array([], pa.string())

@@ -85,7 +85,7 @@ def _resolved(place: Place, parameters: Mapping[str, object]) -> dict[str, list[
     except EmptyDatasetError:
         return {}
     except ValueError as error:
-        raise InputError(f"{place.name} names its files in a way that datasets refuses: {one_line(error)}") from error
+        raise InputError(f"{place.name} names its files in a way that datasets rejects: {one_line(error)}") from error
     if patterns is not None:
         _require_below(place, [one for of_split in wanted.values() for one in of_split])
     found: dict[str, list[str]] = {}
@@ -101,13 +101,13 @@ def _resolved(place: Place, parameters: Mapping[str, object]) -> dict[str, list[
 
 
 def _require_below(place: Place, patterns: Sequence[object]) -> None:
-    """Refuses names of files that are not the dataset's own: a card is a stranger's."""
+    """Refuses names of files that are not the dataset's own: a card is untrusted."""
     for pattern in patterns:
         text = str(pattern)
         if "::" in text or "://" in text or text.startswith(("/", "~", "\\")) or ".." in PurePosixPath(text).parts:
             raise InputError(
-                f"The card of {place.name} names files elsewhere ({text[:200]!r}), and only its own are read; download "
-                "the dataset and change the patterns in the copy's README.md"
+                f"The card of {place.name} refers to files elsewhere ({text[:200]!r}), and only its own files are "
+                "read; download the dataset and change the patterns in the copy's README.md"
             )
 
 
@@ -197,13 +197,13 @@ def _saved_files(place: Place, split: str) -> list[str]:
     state = place.read_json(f"{split}/{SAVED}".lstrip("/"))
     if state.get("_indices_files"):
         raise InputError(
-            f"{place.name} was saved with a selection of its rows beside them; save it again after "
+            f"{place.name} was saved with a selection of its rows (indices); save it again after "
             "dataset.flatten_indices()"
         )
     listed = state.get("_data_files")
     names = [one.get("filename") if isinstance(one, dict) else None for one in listed or []]
     if not names or not all(map(_is_name, names)):
-        raise InputError(f"{SAVED} of {place.name} lists no files of its own folder; save the dataset again")
+        raise InputError(f"{SAVED} of {place.name} lists no files in its own folder; save the dataset again")
     folder = f"{place.root}/{split}".rstrip("/")
     return [f"{folder}/{name}" for name in names]
 

@@ -117,7 +117,7 @@ class Place:
         """A JSON object of a small file, by its name as seen from the root.
 
         Raises:
-            InputError: see `read`; or it is no JSON object.
+            InputError: see `read`; or it is not a JSON object.
         """
         if not self.is_on_hub:
             return read_json(f"{self.root}/{file}", MAX_JSON_BYTES)
@@ -128,7 +128,7 @@ class Place:
                 raise
             content = None
         if not isinstance(content, dict):
-            raise InputError(f"{file} of {self.name} is no JSON object; ask its authors to mend it")
+            raise InputError(f"{file} of {self.name} is not a JSON object; ask its authors to fix it")
         return content
 
     @property
@@ -152,7 +152,8 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
     if folder.is_dir():
         if revision:
             raise InputError(
-                f"--dataset_revision {revision} is of datasets on the Hub and {source} is a folder here; leave it out"
+                f"--dataset_revision {revision} applies to datasets on the Hub, and {source} is a local folder; "
+                "leave it out"
             )
         root = folder.absolute()
         return Place(str(root), root.name, source)
@@ -161,7 +162,7 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
             raise HFValidationError
         validate_repo_id(source)
     except HFValidationError:
-        raise InputError(f"{source} is neither a folder nor a Hub repository of the form user/name") from None
+        raise InputError(f"{source} is neither a local folder nor a Hub repository of the form user/name") from None
     with hub_errors_in_words(source, revision):
         found = patiently(HfApi(token=token).dataset_info, source, revision=revision)
     root = f"hf://datasets/{found.id}@{found.sha}"

@@ -29,7 +29,7 @@ def columns_of(records: Sequence[Mapping[str, Any]], where: str) -> pa.Table:
     names = dict.fromkeys(str(name).strip() for record in records for name in record)
     if len(names) > MAX_COLUMNS:
         raise InputError(
-            f"{where} has {len(names):,} columns, expected at most {MAX_COLUMNS:,}: it is no table of clips"
+            f"{where} has {len(names):,} columns, expected at most {MAX_COLUMNS:,}: it is not a table of clips"
         )
     cells: dict[str, list[Any]] = {name: [None] * len(records) for name in names}
     for row, record in enumerate(records):

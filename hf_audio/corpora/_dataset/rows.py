@@ -99,7 +99,7 @@ def joined(place: Place, found: Sequence[Rows]) -> Rows:
         values = pa.concat_tables([one.values for one in found], promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(
-            f"The files of {place.name} have columns of different types ({one_line(error)}); ask its authors to mend "
+            f"The files of {place.name} have columns of different types ({one_line(error)}); ask its authors to fix "
             "them, or choose a configuration with --dataset_config_name"
         ) from error
     return Rows(pa.concat_tables([one.places for one in found]), values)
@@ -185,7 +185,7 @@ def _arrow_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> 
             columns_of_batch = [batch.rows[name] for name in names]
             columns_of_batch += [_member(sound, "path") if has_path else pa.nulls(len(sound), pa.string())]
             for column in columns_of_batch:
-                column.validate(full=True)  # places in it may be a stranger's
+                column.validate(full=True)  # places in it may be untrusted
             # copied, for the batch holds room for its sound
             batches.append([pa.concat_arrays([column]) for column in columns_of_batch])
         *values, paths = (
@@ -232,7 +232,7 @@ def _plain(place: Place, file: str, column: pa.Array | pa.ChunkedArray) -> pa.Ar
             if longest > MAX_TEXT or longest * len(chunk) > MAX_BYTES:
                 raise InputError(
                     f"{place.shown(file)} of {place.name} has a text of {longest:,} bytes in its rows, expected at "
-                    f"most {MAX_TEXT:,}: such a column is no label or name"
+                    f"most {MAX_TEXT:,}: such a column is neither a label nor a name"
                 )
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 

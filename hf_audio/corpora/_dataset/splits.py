@@ -41,7 +41,9 @@ def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Sp
                 f"{FLAGS[split]} {name}: {place.name} has no such split; {unknown_name('split', name, names)}"
             )
     if len(set(given.values())) < len(given):
-        raise InputError(f"{' and '.join(FLAGS[split] for split in given)} name one split for two uses; name others")
+        raise InputError(
+            f"{' and '.join(FLAGS[split] for split in given)} give one split two uses; give different splits"
+        )
     if len(names) == 1 and not given:
         return Splits({names[0]: None})
     if all(map(is_fold, names)) and not given:
@@ -63,8 +65,8 @@ def splits_of(names: Sequence[str], reading: DatasetReading, place: Place) -> Sp
         if not free:
             raise InputError(
                 f"No split of {place.name} ({some(list(names))}) is left to train on"
-                f"{''.join(f', {FLAGS[split]} takes {name}' for split, name in given.items())}; without such a flag "
-                "what it is for is drawn from the training split"
+                f"{''.join(f', {FLAGS[split]} takes {name}' for split, name in given.items())}; without such a flag, "
+                "that split is drawn from the training split"
             )
         raise InputError(
             f"{place.name} has the splits {some(list(names))} and none is called train; name the one to train on, e.g. "

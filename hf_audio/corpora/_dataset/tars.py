@@ -115,7 +115,7 @@ def _chosen(place: Place, samples: Sequence[_Sample], reading: DatasetReading) -
     several = next((sample for sample in samples if len(sample.sounds) > 1), None)
     if several:
         raise InputError(
-            f"{place.name} has several sounds in a row ({several.key}: {', '.join(several.sounds)}); choose one, e.g. "
+            f"{place.name} has several sounds per row ({several.key}: {', '.join(several.sounds)}); choose one, e.g. "
             f"--audio_column_name {next(iter(several.sounds))}"
         )
     return None
@@ -148,5 +148,5 @@ def _record(sample: _Sample, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
-        raise InputError(f'{where}: {sample.key}.json is no JSON object such as {{"label": "x"}}')
+        raise InputError(f'{where}: {sample.key}.json is not a JSON object such as {{"label": "x"}}')
     return facts | record

@@ -190,7 +190,7 @@ def _refuse_undecided(root: Path, opened: Sequence[Opened], fitting: Sequence[Op
         missing = located.files.index(None)
         raise InputError(
             f"{partly.path} names {located.files.count(None)} of {len(located.files)} files that do not exist, first "
-            f"{partly.table.values(partly.meaning.path)[missing]!r}; mend it, or give --layout folders to read the "
+            f"{partly.table.values(partly.meaning.path)[missing]!r}; fix it, or give --layout folders to read the "
             "class folders instead, or --layout table to look for the names in all folders"
         )
     listed = len({file for one in fitting for file in one.meaning.located.files})

@@ -249,7 +249,7 @@ def _refuse_loose(contents: Contents, loose: Sequence[Parts]) -> None:
 
 
 def _refuse_vanished(contents: Contents, layout: Layout) -> None:
-    """Refuse a folder beside the classes whose files are no recordings that can be read, but may have been meant to be.
+    """Refuses a folder next to the classes whose files cannot be read but may be recordings.
 
     Raises:
         InputError: a class would vanish.
@@ -262,7 +262,7 @@ def _refuse_vanished(contents: Contents, layout: Layout) -> None:
             raise InputError(
                 f"The folder {contents.name(folder)} lies beside class folders and its {len(paths):,} files cannot be "
                 f"read as recordings ({paths[0].name}: {why_unreadable(paths[0])}); convert them, e.g. to FLAC, or "
-                "move the folder elsewhere if it is no class"
+                "move the folder elsewhere if it is not a class"
             )
 
 
@@ -281,7 +281,7 @@ def _name_the_rest(read: Read, contents: Contents, layout: Layout) -> None:
         told = [f"{contents.name(path)}: {why_unreadable(path)}" for path in contents.unreadable[:1]]
         told += contents.names(contents.unreadable[1:])
         read.left_out.append(
-            counted(told, "file that is no readable recording", "files that are no readable recordings")
+            counted(told, "file that is not a readable recording", "files that are not readable recordings")
         )
     sound = contents.folders_with_audio
     silent = [folder for folder in contents.folders if folder not in sound and folder.parent in sound]

@@ -30,7 +30,7 @@ from hf_audio.errors import InputError, nearest_name, unknown_name
 
 OWN_COLUMNS = ("path", "label", "labels", "group", "split", "start_s", "end_s")
 FLAGS = {"path": "audio", "label": "label"}  # columns, as flags call them
-MAX_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is no column of classes
+MAX_CLASS_WORDS = 0.5  # a column with more distinct texts than this share of its rows is not a column of classes
 
 
 class LabelColumns(NamedTuple):
@@ -282,7 +282,7 @@ def fold_name(value: str) -> str:
 
 
 def _lacking(table: Table, missing: Sequence[str], offered: Sequence[str] = ()) -> InputError:
-    """The error for columns that are not there, with those that may have been meant."""
+    """The error for columns that are not there, with likely candidates."""
     if offered:
         hint = f"; say which column holds the classes, e.g. --label_column_name {offered[0]}"
         if len(offered) > 1:

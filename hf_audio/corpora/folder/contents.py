@@ -94,7 +94,7 @@ def contents_of(root: Path) -> Contents:
 
 
 def why_unreadable(path: Path) -> str:
-    """Why a file is no recording, in a few words."""
+    """Why a file is not a recording, in a few words."""
     try:
         probe(path)
     except AudioError as error:

@@ -146,7 +146,7 @@ def _separator_in(cell: str) -> str:
 
 
 def _of_list(cell: str) -> list[str]:
-    """Names in a list as JSON, Python or numpy write it; a cell that is no list is one name."""
+    """Names in a list as JSON, Python or numpy write it; a cell that is not a list is one name."""
     if not _LIST.fullmatch(cell):
         return [cell]
     with contextlib.suppress(ValueError):

@@ -24,7 +24,7 @@ class Reading:
 
     Attributes:
         layout: "folders" or "table", where both are there.
-        audio_column_name, split_column_name, group_column_name: columns of these meanings; "none" is no column, for
+        audio_column_name, split_column_name, group_column_name: columns of these meanings; "none" is not a column, for
             splits and groups.
         label_column_name: the column of classes; several are columns of 0 and 1, one for each class.
         label_separator: what stands between several labels of a cell; "none" takes a cell as one name.

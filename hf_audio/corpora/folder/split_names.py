@@ -14,7 +14,7 @@ _FOLD = re.compile(r"(cv[\s_-]*)?(fold|split|subset|partition)[\s_-]*\d{1,3}|fol
 
 
 def split_called(name: str) -> str | None:
-    """The split that a name stands for, whatever its case: "Training_set" is "train"; None where it is no split's."""
+    """The split that a name stands for, in any case: "Training_set" is "train"; None if it names no split."""
     plain = name.strip().casefold()
     return SPLIT_NAMES.get(plain) or SPLIT_NAMES.get(_DECORATION.sub("", plain))
 

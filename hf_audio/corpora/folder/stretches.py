@@ -127,7 +127,7 @@ def _stretch(table: Table, line: int, row: Row, columns: TimeColumns) -> Stretch
 
 
 def _in_seconds(written: str, unit: float) -> str:
-    """A number in seconds as a text, what is no number as it is: reading it says so."""
+    """A number in seconds as a text, what is not a number as it is: reading it says so."""
     if unit == 1.0:
         return written
     try:

@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
 
 def read_any_table(path: Path) -> Table:
-    """A table, read by its suffix; what is no JSON and no Parquet is read as CSV.
+    """A table, read by its suffix; what is neither JSON nor Parquet is read as CSV.
 
     Raises:
         InputError: see `hf_audio.data.tables.read_table`; not JSON or Parquet as its suffix says; sound in its cells.
@@ -63,7 +63,7 @@ def _json_lines(path: Path, text: str, error: Exception) -> list[Any]:
             records += [json.loads(line)] if line.strip() else []
         except (ValueError, RecursionError):
             said = f"line {number} is" if records else f"({one_line(error)}) is"
-            raise InputError(f"{path} {said} not JSON as it should be; mend it, or save the table as CSV") from None
+            raise InputError(f"{path} {said} not valid JSON; fix it, or save the table as CSV") from None
     return records
 
 
@@ -98,7 +98,7 @@ def _parquet_records(path: Path) -> list[Mapping[str, Any]]:
         sounds = [one.name for one in schema if pyarrow.types.is_struct(one.type) or _is_binary(one.type)]
         if sounds:
             raise InputError(
-                f"{path} holds sound itself, in its column {sounds[0]!r}, and is no table of files; give the folder "
+                f"{path} holds sound itself, in its column {sounds[0]!r}, and is not a table of files; give the folder "
                 "that it lies in, which is read as a dataset where no audio files lie beside it"
             )
         return pyarrow.parquet.read_table(path).to_pylist()

@@ -75,7 +75,7 @@ def build_features(
     ranks: Ranks = ALONE,
     token: str | bool | None = None,
 ) -> Path:
-    """Build the feature dataset of an index in `folder`, or go on where an interrupted build stopped.
+    """Build the feature dataset of an index in `folder`, or resume where an interrupted build stopped.
 
     A finished dataset of the same description is returned at once. Files that cannot be used are left out and listed
     with their reasons in excluded.csv.
@@ -164,7 +164,8 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
     if not (folder / PLAN).exists():
         if (folder / MANIFEST).exists() or any(folder.glob("data/*.parquet")):
             raise InputError(
-                f"{folder} already holds a feature dataset that was not built here; choose another folder to build in"
+                f"{folder} already contains a feature dataset that was not built here; choose another folder to "
+                "build in"
             )
         return False
     require_same_build(folder, read_json(folder / PLAN), described, clips)
@@ -173,7 +174,7 @@ def _is_finished(folder: Path, clips: pa.Table, described: dict[str, Any], stric
     num_excluded = read_manifest(folder / MANIFEST)["num_excluded"]
     if strict and num_excluded:
         raise InputError(
-            f"{folder} was built with {num_excluded} clips left out, see {folder / 'excluded.csv'}; mend or remove "
+            f"{folder} was built with {num_excluded} clips left out, see {folder / 'excluded.csv'}; fix or remove "
             "their files and build in another folder, or build without --strict"
         )
     return True
@@ -257,5 +258,5 @@ def _disk_errors_in_words(folder: Path) -> Iterator[None]:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
             f"Cannot write features to {folder}: {reason}; make room or choose another folder "
-            "(finished shards are kept, the same command goes on from them)"
+            "(finished shards are kept, the same command resumes from them)"
         ) from error

@@ -20,7 +20,7 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
             training clip; an unknown label, or one twice; partial labels that contradict themselves or the task.
     """
     if not len(clips):
-        raise InputError("There are no clips to build features from; the index is empty")
+        raise InputError("There are no clips to build features from: the index is empty")
     given, unknown = (labels.places(clips[column]) for column in ("labels", "unknown"))
     _check_classes(clips, labels, *given, *unknown)
     elsewhere = clips.filter(pc.invert(is_one_of(clips["split"], SPLITS)))
@@ -32,7 +32,7 @@ def check_clips(clips: pa.Table, labels: LabelSpace) -> None:
     counts = pc.value_counts(clips["clip_id"])
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
-        raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
+        raise InputError(f"Clip {twice[0]['values']} is in the index twice; each clip_id must be unique")
     check_disjoint(groups_and_splits(clips))
     lacking = untrained(clips, labels.names)
     if lacking:

@@ -62,7 +62,7 @@ def describe_build(
 
 
 def require_same_build(folder: Path, found: Mapping[str, Any], described: Mapping[str, Any], clips: pa.Table) -> None:
-    """Refuses to go on with another build.
+    """Refuses to resume a different build.
 
     Recordings are read, in a few places each, only where their times differ, as those of copies do.
 
@@ -77,12 +77,12 @@ def require_same_build(folder: Path, found: Mapping[str, Any], described: Mappin
     decides = {name: value for name, value in described.items() if name != FILE_TIMES}
     build, otherwise = f"{folder} holds features of another build, which", "choose another folder, or remove this one"
     if found.get(SOURCE) and described[SOURCE] and found[SOURCE] != described[SOURCE]:
-        otherwise = f"give --dataset_revision with the commit of that build to go on with it, or {otherwise}"
-    require_same(build, {name: found.get(name) for name in decides}, decides, f"{otherwise} to build anew")
+        otherwise = f"give --dataset_revision with the commit of that build to resume it, or {otherwise}"
+    require_same(build, {name: found.get(name) for name in decides}, decides, f"{otherwise} to rebuild")
     if found.get(FILE_TIMES) != described[FILE_TIMES] and found.get(FILE_CONTENTS) != files_digest(clips):
         raise InputError(
             f"{build} differs in: {FILE_CONTENTS} (recordings were replaced by others of the same size); {otherwise} "
-            "to build anew"
+            "to rebuild"
         )
 
 

@@ -90,7 +90,12 @@ def finish_dataset(
     write_atomically(folder / MANIFEST, as_json(manifest), scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     if excluded:
-        logger.warning("%d of %d clips left out, see %s", len(excluded), len(clips), folder / "excluded.csv")
+        logger.warning(
+            "%d of %d clips could not be used and are excluded; see %s",
+            len(excluded),
+            len(clips),
+            folder / "excluded.csv",
+        )
 
 
 def _windows_of_shards(notes: Sequence[tuple[Shard, dict[str, Any]]]) -> dict[str, list[int]]:
@@ -118,11 +123,11 @@ def check_kept(clips: pa.Table, kept: pa.Table, excluded: Sequence[tuple[str, st
     still_there = names_in(kept["split"])
     for split in names_in(clips["split"]):
         if split not in still_there:
-            raise InputError(f"Every clip of the {split} split had to be left out; see {listed_in}")
+            raise InputError(f"No clip of the {split} split can be used; see {listed_in}")
     lost = untrained(kept, names_in(of_split(clips, "train")["labels"]))
     if lost:
         raise InputError(
-            f"Class {lost[0]} lost all its training clips because their files cannot be used; see {listed_in}"
+            f"Class {lost[0]} has no training clips left, because their files cannot be used; see {listed_in}"
         )
 
 
@@ -136,7 +141,7 @@ def _mean_and_std(notes: list[dict[str, Any]]) -> tuple[Any, Any]:
     notes = [note for note in notes if note["count"]]  # not of shards that lost all their clips
     count = sum(note["count"] for note in notes)
     if len({np.shape(note[name]) for note in notes for name in ("sum", "sum_of_squares")}) != 1:
-        raise InputError("The notes of this build's shards contradict each other: remove its folder and build anew")
+        raise InputError("The notes of this build's shards contradict each other: remove its folder and rebuild")
     sums = np.array([[note["sum"], note["sum_of_squares"]] for note in notes], dtype=np.float64)
     mean, mean_square = np.apply_along_axis(math.fsum, 0, sums) / count
     std = np.sqrt(np.maximum(mean_square - mean**2, 1e-12))

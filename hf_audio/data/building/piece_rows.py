@@ -151,7 +151,7 @@ class PieceReader:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and type(error) is not OSError:
                 raise
-            raise InputError(f"{path} is damaged ({one_line(error)}): remove its folder and build anew") from error
+            raise InputError(f"{path} is damaged ({one_line(error)}): remove its folder and rebuild") from error
 
     def _piece(self, path: Path) -> _OpenPiece:
         if path not in self._open:

@@ -83,7 +83,7 @@ def pieces_of(clips: pa.Table, cuts: Sequence[int]) -> list[Piece]:
 
 
 def read_cuts(path: Path, num_clips: int) -> tuple[list[int], int]:
-    """What `piece_cuts` said, as it was written down, perhaps by somebody else.
+    """What `piece_cuts` said, as it was written down, perhaps by someone else.
 
     Raises:
         InputError: it is not what it says of so many clips.

@@ -125,7 +125,7 @@ def windows_in_a_shard(window_bytes: int) -> int:
 
 
 def begin_plan(path: Path, clips: pa.Table, described: dict[str, Any]) -> None:
-    """Writes down what is built before lengths are known, so that nobody goes on with something else."""
+    """Writes down what is built before lengths are known, so that nothing else is resumed."""
     _write(path, {**described, FILE_CONTENTS: files_digest(clips)})
 
 
@@ -158,7 +158,7 @@ def is_planned(path: Path) -> bool:
 
 
 def read_plan(path: Path, clips: pa.Table) -> Plan:
-    """plan.json of a build, which somebody else may have begun: what it says beside the description fits these clips.
+    """plan.json of a build, which someone else may have begun: what it says beside the description fits these clips.
 
     Raises:
         InputError: no plan, or one that does not fit.
@@ -171,7 +171,7 @@ def read_plan(path: Path, clips: pa.Table) -> Plan:
     fits = fits and isinstance(rates, dict) and rates.keys() == counts.keys() and all(map(are_rates, rates.values()))
     if not fits or not all(are_cuts(cuts, counts[split]) for split, cuts in bounds.items()):
         raise InputError(
-            f"{path} is no plan of a build of these clips: remove its folder, or choose another, and build anew"
+            f"{path} is not a plan of a build of these clips: remove its folder, or choose another, and rebuild"
         )
     return plan
 

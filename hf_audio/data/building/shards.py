@@ -91,7 +91,7 @@ def require_usable(clip: Clip, reason: str, strict: bool) -> None:
     if strict:
         of_many = clip.parts or clip.audio_row is not None
         what = f"{'Mixture' if clip.parts else 'Clip'} {clip.clip_id}" if of_many else clip.path
-        raise InputError(f"{what} is {reason}; mend or remove it, or build without --strict")
+        raise InputError(f"{what} is {reason}; fix or remove it, or build without --strict")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class ShardBuilder:
         """What `build` noted of a finished shard: num_windows, excluded, and sums over all values.
 
         Raises:
-            InputError: it is not what `build` writes; somebody else may have begun the build.
+            InputError: it is not what `build` writes; someone else may have begun the build.
         """
         path = self._note_path(shard)
         note = read_json(path)

@@ -87,7 +87,7 @@ def _build_in_workers(builder: Builder, parts: Sequence[Part], num_workers: int,
     except BrokenProcessPool as error:
         raise InputError(
             f"A worker process died, probably for lack of memory; try fewer than {num_workers} workers "
-            "(what is finished is kept, the same command goes on from it)"
+            "(what is finished is kept, the same command resumes from it)"
         ) from error
     finally:
         workers.shutdown(wait=True, cancel_futures=True)

@@ -18,7 +18,7 @@ def clip_facts(columns: Sequence[pa.Array]) -> np.ndarray:
     """64-bit numbers, uint64 `[rows]`: equal where all values are, and else different but for chance.
 
     Who writes both files can make them agree, and need not cheat for that: this finds what does not fit, by accident or
-    because somebody edited one of them.
+    because someone edited one of them.
 
     Args:
         columns: texts, numbers, truth values, or lists of them.

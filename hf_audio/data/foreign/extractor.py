@@ -1,7 +1,7 @@
-"""The one door through which a feature extractor's settings come in, for they may be a stranger's.
+"""The one door through which a feature extractor's settings come in, for they may be untrusted.
 
 transformers keeps whatever stands in a preprocessor_config.json as attributes and writes it out again with the next
-model: an `auto_map` to somebody's code would be published as ours. It also believes every number. So here only the
+model: an `auto_map` to someone's code would be published as ours. It also believes every number. So here only the
 fields that the class itself declares are taken, of the right kind and of a size that some sound could need.
 """
 
@@ -53,7 +53,7 @@ def extractor_from_settings(
     if largest > MAX_VALUES:
         raise InputError(
             f"{source} asks for windows or filters of {largest:,} numbers, more than the {MAX_VALUES:,} that any "
-            "sound needs: correct its sizes"
+            "audio needs: correct its sizes"
         )
     try:
         extractor = extractor_class(**taken)

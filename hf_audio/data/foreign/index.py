@@ -1,4 +1,4 @@
-"""index.parquet and excluded.csv of a feature dataset, which may be a stranger's: what they list, checked."""
+"""index.parquet and excluded.csv of a feature dataset, which may be untrusted: what they list, checked."""
 
 from __future__ import annotations
 
@@ -139,7 +139,9 @@ def _stored(index: Path, schema: pa.Schema) -> pa.Table:
         for number in range(parquet.num_row_groups):
             check_packing(parquet.metadata.row_group(number), name)
         if VALUE_BYTES * len(schema) * parquet.metadata.num_rows > MAX_TABLE_BYTES:
-            raise InputError(f"{name} has {parquet.metadata.num_rows:,} rows: more than any index; build it again")
+            raise InputError(
+                f"{name} has {parquet.metadata.num_rows:,} rows, more than any index can have; build it again"
+            )
         table = in_words(name, lambda: parquet.read(schema.names, use_threads=False))
         in_words(name, lambda: table.validate(full=True))  # offsets, and that texts are UTF-8
     return table.combine_chunks()
@@ -208,7 +210,7 @@ def _label_faults(placed: pa.Table, labels: LabelSpace) -> Iterator[tuple[str, n
     for name in ("labels", "unknown"):
         lists = whole(placed[name])
         rows, classes = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
-        yield f"{name} has a name that is no class of the manifest", _any_of(rows[classes < 0], len(placed))
+        yield f"{name} has a name that is not a class of the manifest", _any_of(rows[classes < 0], len(placed))
         pairs[name] = rows * len(labels) + classes
         twice = repeated(pairs[name]) // len(labels)
         yield f"a class is named twice in {name}", _any_of(twice, len(placed))

@@ -1,4 +1,4 @@
-"""manifest.json of a feature dataset, which may be a stranger's: each field is of its kind and of a sane size."""
+"""manifest.json of a feature dataset, which may be untrusted: each field is of its kind and of a sane size."""
 
 from __future__ import annotations
 

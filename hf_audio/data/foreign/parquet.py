@@ -1,4 +1,4 @@
-"""Parquet files that may be a stranger's: what is read of them is as large as what is stored, and of our own types.
+"""Parquet files that may be untrusted: what is read of them is as large as what is stored, and of our own types.
 
 A page of a few bytes can stand for gigabytes, by compression, by a dictionary or by runs of one value. So files of ours
 are not packed, and others are not read.

@@ -1,4 +1,4 @@
-"""What rows of a feature dataset must be before anything decodes them; it may be a stranger's."""
+"""What rows of a feature dataset must be before anything decodes them; it may be untrusted."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class RowRules:
             yield f"an empty value in {name}", _has_nulls(rows[name])
         num_frames, start_s = rows["num_frames"].to_numpy(), rows["start_s"].to_numpy()
         yield f"num_frames that is not from 1 to {self.most_frames}", (num_frames < 1) | (num_frames > self.most_frames)
-        yield "a start_s that is no number of seconds", ~(np.isfinite(start_s) & (start_s >= 0))
+        yield "a start_s that is not a number of seconds", ~(np.isfinite(start_s) & (start_s >= 0))
         yield (
             "other facts of its clip than index.parquet lists (split, group, labels, metadata)",
             ~self._are_listed(rows),

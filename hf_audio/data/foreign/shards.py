@@ -1,4 +1,4 @@
-"""Shards of a feature dataset, which may be a stranger's: what `build_features` writes is read, and nothing else."""
+"""Shards of a feature dataset, which may be untrusted: what `build_features` writes is read, and nothing else."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _check_class_names(found: pa.Schema, wanted: pa.Schema, shard: str) -> None:
         told, expected = None, {}
     if told != expected:
         raise InputError(
-            f"{shard} was built with other classes than manifest.json names, or with the same in another order; "
+            f"{shard} was built with other classes than those in manifest.json, or in another order; "
             "download or build the dataset again"
         )
 

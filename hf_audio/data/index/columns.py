@@ -150,8 +150,8 @@ def require_files(clips: pa.Table, what: str) -> None:
         place = clips["audio"][int(elsewhere[0])].as_py()
         raise InputError(
             f"{what} recordings that are files on this machine, and {len(elsewhere):,} of {len(clips):,} lie in "
-            f"{place if place.startswith('hf://') else PurePath(place).name} and the like: save them as files "
-            "first, or do without"
+            f"{place if place.startswith('hf://') else PurePath(place).name} and similar containers: save them as "
+            "files first, or leave it out"
         )
 
 
@@ -174,8 +174,8 @@ def check_disjoint(groups: pa.Table) -> None:
         group = several[0].as_py()
         first, split, *_ = pairs.filter(pc.equal(pairs["group"], group))["split"].to_pylist()
         raise InputError(
-            f"Group {group!r} is in two splits, {first} and {split}: its clips would be known before the test; "
-            "move all of its clips to one split"
+            f"Group {group!r} is in two splits, {first} and {split}, which is leakage; move all of its clips to one "
+            "split"
         )
 
 

@@ -63,7 +63,7 @@ def read_overrides(table: str | Path, column: str | None = None) -> dict[str, Cl
         wanted = column or "label or labels"
         raise InputError(f"{table} has columns {', '.join(columns)} but needs clip_id and {wanted}")
     if not rows:
-        raise InputError(f"{table} has no rows; expected one row per clip under a header with clip_id and label")
+        raise InputError(f"{table} has no rows; expected a header with clip_id and label, and one row per clip")
     found: dict[str, ClipLabels] = {}
     for line, row in rows:
         if row["clip_id"] in found:
@@ -107,7 +107,7 @@ def correct_labels(clips: pa.Table, labels: LabelSpace, table: str | Path) -> Co
     if new:
         logger.warning("%s has new classes: %s", table, ", ".join(new))
     if lost:
-        logger.warning("No clip is left of %s: gone from the classes", ", ".join(lost))
+        logger.warning("No clips are left of %s: removed from the classes", ", ".join(lost))
     names = tuple(name for name in labels.names if name in found) + tuple(new)
     return CorrectedLabels(kept, LabelSpace(names, labels.problem_type), note)
 
@@ -186,7 +186,7 @@ def _check_clip_ids(overrides: Mapping[str, ClipLabels], clips: pa.Table, table:
     guess = nearest_name(unknown[0], alike or known[:MAX_COMPARED_NAMES])
     hint = f"did you mean {guess!r}" if guess else f"its clips are named like {known[0]!r}"
     raise InputError(
-        f"{table} names {len(unknown)} of {len(overrides)} clips that the corpus does not have, first {unknown[0]!r}: "
+        f"{table} names {len(unknown)} of {len(overrides)} clips that are not in the corpus, first {unknown[0]!r}: "
         f"{hint}?"
     )
 
@@ -204,7 +204,7 @@ def _check_number_of_labels(overrides: Mapping[str, ClipLabels], labels: LabelSp
 
 
 def _check_names(clips: pa.Table, labels: LabelSpace, table: str | Path) -> None:
-    """Every name is a class, or plainly meant as a new one."""
+    """Every name is a class, or clearly a new one."""
     used = dict.fromkeys(names_in(clips["labels"]) + names_in(clips["unknown"]))
     counts = Counter(pc.list_flatten(of_split(clips, "train")["labels"]).to_pylist())
     by_folded = {name.casefold(): name for name in labels.names}

@@ -33,7 +33,7 @@ class LabelSpace:
         if self.problem_type not in (SINGLE_LABEL, MULTI_LABEL):
             raise unknown_name("problem_type", self.problem_type, (SINGLE_LABEL, MULTI_LABEL))
         if len(set(self.names)) != len(self.names):
-            raise InputError(f"A class is named twice in {', '.join(self.names)}; names must be unique")
+            raise InputError(f"A class appears twice in {', '.join(self.names)}; class names must be unique")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,7 +71,7 @@ class LabelSpace:
         """Of a column of label names: clip and class of each name, as two arrays, in the order of both.
 
         Raises:
-            InputError: a name that is no class.
+            InputError: a name that is not a class.
         """
         return np.divmod(self._pairs(column), len(self))
 

@@ -21,7 +21,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import Clip, MixPart, index_of, rows_of
 from hf_audio.errors import InputError, nearest_name
 
-# Longer recordings are mixed over so many seconds of each: more would only take memory
+# Longer recordings are mixed over this many seconds of each: more would only take memory
 LONGEST_MIXTURE_S = 30.0
 MAX_ATTEMPTS = 200  # for one mixture: where so many fail, there are no clips that go together
 MAX_DRAWS = 20  # of a clip of one class, until one fits
@@ -54,8 +54,8 @@ def mix_clips(clips: pa.Table, labels: LabelSpace, mixing: MixingConfig) -> pa.T
     require_files(training, "--mix_fraction needs")
     if not labels.is_multi_label:
         raise InputError(
-            "--mix_fraction makes clips of several classes, but each clip has exactly one class here: add "
-            "--several_labels, or leave it out"
+            "--mix_fraction makes clips with several classes, but this task is single-label: add --several_labels, "
+            "or leave it out"
         )
     if mixing.mix_match != "none" and importlib.util.find_spec("librosa") is None:
         raise InputError(
@@ -122,8 +122,8 @@ class _Pool:
         agreeing = f" that agree in {mixing.mix_same}" if mixing.mix_same else ""
         raise InputError(
             f"No {fewest} training clips{agreeing} of different groups and classes, at most {mixing.mix_labels}, were "
-            f"found in {MAX_ATTEMPTS} draws: {'leave out --mix_same, ' if agreeing else ''}mix fewer clips, or raise "
-            "--mix_labels"
+            f"found in {MAX_ATTEMPTS} draws: {'leave out --mix_same, ' if agreeing else ''}mix fewer clips, or "
+            "increase --mix_labels"
         )
 
     def _partners(self, drawn: list[Clip], random: np.random.Generator, mixing: MixingConfig) -> Iterator[Clip]:
@@ -192,6 +192,6 @@ def _nothing_to_mix(clips: Sequence[Clip], mixing: MixingConfig) -> InputError:
         guess = nearest_name(same, fields)
         there = f"did you mean {guess}?" if guess else f"there is {', '.join(fields) or 'none'}"
         return InputError(
-            f"--mix_same {same} is no metadata of the training clips: {there}; or leave it out to mix any"
+            f"--mix_same {same} is not metadata of the training clips: {there}; or leave it out to mix any"
         )
     return InputError(f"No training clip has between 1 and {mixing.mix_labels} classes, so there is nothing to mix")

@@ -83,13 +83,13 @@ def read_pseudo_labels(table: str | Path, folder: str | Path, labels: LabelSpace
 
     Raises:
         InputError: not such a table, other classes, a recording that is not there or lies elsewhere, or numbers that
-            are no probabilities.
+            are not probabilities.
     """
     table, folder = Path(table), Path(folder).expanduser()
     columns, rows = read_table(table, required=("path", "confidence", "labels", "unknown"))
     _check_classes(table, columns, labels)
     if not rows:
-        raise InputError(f"{table} has no rows: a lower --confidence of scripts/self_train.py takes more recordings")
+        raise InputError(f"{table} has no rows: use a lower --confidence with scripts/self_train.py")
     clips: dict[str, Clip] = {}
     for line, row in rows:
         try:
@@ -106,7 +106,7 @@ def target_of(row: Mapping[str, Any], labels: LabelSpace) -> np.ndarray:
     """float32 `[classes]` of a row of a feature dataset: of a pseudo-labeled one the probabilities, NaN unknown.
 
     Raises:
-        InputError: numbers that are no probabilities.
+        InputError: numbers that are not probabilities.
     """
     if row.get(CONFIDENCE) is None:
         return labels.target_of(row)
@@ -114,7 +114,7 @@ def target_of(row: Mapping[str, Any], labels: LabelSpace) -> np.ndarray:
     soft[row.get("unknown") or []] = np.nan
     known = soft[~np.isnan(soft)]
     if not len(known) or known.min() < 0 or known.max() > 1:
-        raise InputError(f"Clip {row['clip_id']} is pseudo-labeled without probabilities: build the features again")
+        raise InputError(f"Clip {row['clip_id']} is pseudo-labeled but has no probabilities: build the features again")
     return soft
 
 
@@ -151,7 +151,7 @@ def _recording(name: str, folder: Path) -> Path:
     if not name or below.is_absolute() or ".." in below.parts or "\\" in name:
         raise InputError(f"{name!r} must be the path of a recording below {folder}")
     if not (folder / below).is_file():
-        raise InputError(f"{folder / below} is not there: give the folder that the recordings lie in")
+        raise InputError(f"{folder / below} does not exist: give the folder that contains the recordings")
     return folder / below
 
 
@@ -161,7 +161,7 @@ def _share(written: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise InputError(f"{written!r} is no probability, expected a number from 0 to 1")
+        raise InputError(f"{written!r} is not a probability, expected a number from 0 to 1")
     return value
 
 

@@ -56,7 +56,9 @@ class Understanding:
             InputError: recordings were left out.
         """
         if self.left_out:
-            raise InputError(f"{'; '.join(self.left_out)}: move or remove what is no recording, or leave out --strict")
+            raise InputError(
+                f"{'; '.join(self.left_out)}: move or remove what is not a recording, or leave out --strict"
+            )
 
 
 def some(names: Sequence[str], most: int = MAX_NAMED) -> str:

@@ -1,4 +1,4 @@
-"""Extractor and rows of a feature dataset, which may be a stranger's: both as its manifest and index say."""
+"""Extractor and rows of a feature dataset, which may be untrusted: both as its manifest and index say."""
 
 from __future__ import annotations
 

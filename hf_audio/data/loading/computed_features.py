@@ -67,7 +67,7 @@ def require_computable(source: WindowExtractor) -> None:
         )
     if source.is_stereo:
         raise InputError(
-            "Sound is stored in mono, and left and right of --channels need stereo: leave those out, or leave out "
+            "Sound is stored in mono, but left and right in --channels need stereo: leave those out, or leave out "
             "--features_on_device"
         )
 
@@ -86,14 +86,14 @@ def require_frames(source: WindowExtractor, window_s: float) -> int:
 def _require_sound(sound: FeatureDataset, source: WindowExtractor) -> None:
     if sound.kind.form is not Form.SOUND:
         raise InputError(
-            f"{sound.source} holds {sound.kind.name} features, which are computed already: leave out "
+            f"{sound.source} holds {sound.kind.name} features, which are already computed: leave out "
             "--features_on_device, or give a dataset of waveforms"
         )
     found = sound.parameters["sampling_rate"]
     if found != source.sample_rate:
         raise InputError(
             f"{sound.source} holds sound at {found} Hz and this run asks for {source.sample_rate}: give --sample_rate "
-            f"{found}, or build it anew from --data_dir"
+            f"{found}, or build it again from --data_dir"
         )
 
 

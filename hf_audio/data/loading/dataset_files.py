@@ -53,7 +53,9 @@ class DatasetFiles:
         if folder.is_dir():
             if not (folder / "manifest.json").exists():
                 if (folder / "plan.json").exists():
-                    raise InputError(f"The build in {folder} is not finished; run the same build again to complete it")
+                    raise InputError(
+                        f"The build in {folder} is not finished; run the same command again to complete it"
+                    )
                 raise InputError(f"{folder} is not a feature dataset (it has no manifest.json); build features first")
             return cls(str(folder), True)
         try:
@@ -61,7 +63,7 @@ class DatasetFiles:
                 raise HFValidationError
             validate_repo_id(source)
         except HFValidationError:
-            raise InputError(f"{source} is neither a folder nor a Hub repository of the form user/name") from None
+            raise InputError(f"{source} is neither a local folder nor a Hub repository of the form user/name") from None
         with hub_errors_in_words(source, revision, NO_FEATURES):
             # The client libraries silently take an old copy from their caches where the Hub refuses access: ask first.
             with contextlib.suppress(OfflineModeIsEnabled, httpx2.ConnectError):

@@ -60,7 +60,7 @@ class FeatureCollator:
             `[batch, channels, frames, bins]`), `[batch, samples]` of the batch's longest window
             (waveform) or `[batch, steps, features]` (classical); for waveforms whatever else the extractor gives, such
             as `attention_mask`, or `input_features` in its place. `num_frames` int64 `[batch]`: how many frames
-            (samples, steps) of each window are no padding. `labels` float32 `[batch, classes]`: 1 present, 0 absent,
+            (samples, steps) of each window are not padding. `labels` float32 `[batch, classes]`: 1 present, 0 absent,
             NaN unknown; of pseudo-labeled clips, probabilities. `clip_keys` int64 `[batch]`, and if asked for
             `metadata` int64 `[batch, fields]`: 0 where a clip's value is not known, else its place among the field's
             values, from 1.

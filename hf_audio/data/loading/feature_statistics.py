@@ -46,7 +46,7 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(features: FeatureDataset, of_sound: OfSound) -> Statistics:
-    """Over the frames of the training windows that are no padding; of a large split an even share of each shard.
+    """Over the frames of the training windows that are not padding; of a large split an even share of each shard.
 
     Windows are stored in an order that is mixed by clip, so the first ones of a shard stand for all. What was found is
     kept, by all that decides it: beside a folder's manifest, or in the cache of `datasets`.
@@ -60,8 +60,8 @@ def statistics_of(features: FeatureDataset, of_sound: OfSound) -> Statistics:
     """
     if "train" not in features.splits:
         raise InputError(
-            f"{features.source} has no train split, whose mean and standard deviation features are normalized by: "
-            "give --normalization none, or a dataset with one"
+            f"{features.source} has no train split to compute the mean and standard deviation from: give "
+            "--normalization none, or a dataset with one"
         )
     path, key = _kept_in(features), digest(_decides(features, of_sound).items())
     kept = _read(path)
@@ -72,7 +72,11 @@ def statistics_of(features: FeatureDataset, of_sound: OfSound) -> Statistics:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**kept, key: found._asdict()})
     except OSError as error:
-        logger.warning("Mean and standard deviation are not kept in %s (%s): they are computed again", path, error)
+        logger.warning(
+            "Mean and standard deviation cannot be stored in %s (%s): they will be computed again next time",
+            path,
+            error,
+        )
     return found
 
 
@@ -111,12 +115,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except InputError as error:
-        logger.warning("%s: mean and standard deviation are computed again", error)
+        logger.warning("%s; computing mean and standard deviation again", error)
         return {}
 
 
 def _is_sane(kept: Any) -> bool:
-    """Whether a file's entry, which somebody else may have written, can be statistics."""
+    """Whether a file's entry, which someone else may have written, can be statistics."""
     if not (isinstance(kept, dict) and kept.keys() == {*Statistics._fields}):
         return False
     mean, std, num_windows = (kept[name] for name in Statistics._fields)
@@ -143,7 +147,7 @@ def _measured(features: FeatureDataset, of_sound: OfSound) -> Statistics:
     std = np.sqrt(np.maximum(mean_square - mean**2, 1e-8))
     if sum(counts) < features.num_windows("train"):
         logger.info(
-            "Mean and standard deviation are those of %d of %d training windows",
+            "Mean and standard deviation were computed from %d of %d training windows",
             *(sum(counts), features.num_windows("train")),
         )
     return Statistics(mean.round(DECIMALS).tolist(), std.round(DECIMALS).tolist(), sum(counts))

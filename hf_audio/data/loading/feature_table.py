@@ -34,7 +34,7 @@ def features_to_csv(source: str | Path, path: str | Path) -> Path:
     features, path = load_features(source), Path(path)
     if features.kind.form is not Form.VECTORS:
         raise InputError(
-            f"{source} holds {features.kind.name} features, which have no names; build it with --features "
+            f"{source} contains {features.kind.name} features, which have no names; build it with --features "
             f"{names_of(Form.VECTORS)}"
         )
     names = features.kind.feature_names(features.parameters)

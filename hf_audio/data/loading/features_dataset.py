@@ -233,6 +233,6 @@ def check_same_extractor(stored: Any, wanted: Any) -> None:
     ]
     if others:
         raise InputError(
-            f"The features were made by another extractor than the model's ({'; '.join(others)}); "
-            "build features for this model, or choose a model that fits them"
+            f"The features were made with a different extractor than the model's ({'; '.join(others)}); "
+            "build features for this model, or choose a model that reads these"
         )

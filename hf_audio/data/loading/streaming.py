@@ -37,7 +37,7 @@ class StreamedWindows(Dataset):
         batch_size: of one process.
         rank, world_size: which process of how many.
         num_workers: of this process's DataLoader; at most `max_workers(shards, world_size)` are of use.
-        seed: of the order, which hangs on the epoch, the number of processes and of their workers too.
+        seed: of the order, which depends on the epoch, the number of processes and of their workers too.
         block_windows: of how many windows the next one is drawn, where they are small.
     """
 

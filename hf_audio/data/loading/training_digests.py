@@ -3,7 +3,7 @@
     training_data.parquet    digest: uint64, of each clip and group; the schema's metadata counts them
 
 A digest is the beginning of the SHA-256 of a salt and the name. So nobody reads the names of speakers or files out of
-it, and somebody who has the same data finds them. (Who guesses a name can ask whether it is there, as with any list
+it, and someone who has the same data finds them. (Who guesses a name can ask whether it is there, as with any list
 that something can be looked up in.)
 """
 
@@ -90,7 +90,7 @@ def write_training_data(folder: Path, features: FeatureDataset) -> None:
 
 
 def read_training_data(path: Path) -> TrainedOn:
-    """What `write_training_data` wrote; the file may be a stranger's.
+    """What `write_training_data` wrote; the file may be untrusted.
 
     Raises:
         InputError: another file.
@@ -104,7 +104,8 @@ def read_training_data(path: Path) -> TrainedOn:
                 raise ValueError("its counts are others")
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
             raise InputError(
-                f"{path.name} beside the model does not say what it was trained on ({one_line(error)}): download the "
+                f"{path.name} next to the model cannot be read as a list of its training data ({one_line(error)}): "
+                "download the "
                 "model again, or remove the file"
             ) from error
     ends = np.cumsum([facts["counts"][part] for part in PARTS])

@@ -39,7 +39,7 @@ def share_of_training(features: FeatureDataset, fraction: float, seed: int = 0) 
         return features
     train = features.splits["train"]
     if isinstance(train, datasets.IterableDataset):
-        raise InputError("A share of the training groups cannot be streamed: give --streaming false")
+        raise InputError("A fraction of the training groups cannot be streamed: give --streaming false")
     of_mixtures = ["part_groups"] if features.clip_columns.is_mixed else []
     columns = train.select_columns(["group", "clip_id", *features.label_columns, *of_mixtures]).to_dict()
     labels_of = dict(zip(columns["clip_id"], columns["labels"], strict=True))

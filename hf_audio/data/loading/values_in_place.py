@@ -135,7 +135,7 @@ def _places(
         if not stored.startswith(value, place):
             place = stored.find(value, end)
         if place < 0:
-            raise InputError(f"{path} is damaged: its values are not where it says; download or build it again")
+            raise InputError(f"{path} is damaged: its values are not at the stated offset; download or build it again")
         end = place + len(value)
         yield first + place, len(value)
 

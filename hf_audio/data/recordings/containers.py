@@ -1,7 +1,7 @@
 """Files that hold many recordings: Parquet and Arrow files of `datasets`, and tar files of WebDataset.
 
 They are read from their beginning to their end, for one recording alone costs as much as its whole row group, or all
-that lies before it in a tar. They may be a stranger's, so what their headers promise is limited before it is believed.
+that lies before it in a tar. They may be untrusted, so what their headers promise is limited before it is believed.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ READERS = {".parquet": _parquet_sounds, ".arrow": _arrow_sounds, ".tar": _tar_so
 def _suffix(path: str) -> str:
     suffix = next((one for one in CONTAINERS if path.endswith(one)), None)
     if suffix is None:
-        raise InputError(f"{path} holds no rows: expected a name that ends in {', '.join(CONTAINERS)}")
+        raise InputError(f"{path} has no rows: expected a name that ends in {', '.join(CONTAINERS)}")
     return suffix
 
 
@@ -260,7 +260,7 @@ def _checked_size(path: str, parquet: pq.ParquetFile, group: int, column: str) -
     if not 0 <= num_bytes <= MAX_GROUP_BYTES:
         raise InputError(
             f"{path} has a row group with {num_bytes:,} bytes of sound, expected at most {MAX_GROUP_BYTES:,}: write "
-            "it anew with smaller row groups"
+            "it again with smaller row groups"
         )
     return num_bytes
 
@@ -273,7 +273,7 @@ def _damage_in_words(path: str) -> Iterator[None]:
         if isinstance(error, OSError) and type(error) is not OSError:
             raise  # of the file system; Arrow has the plain kind for damage
         raise InputError(
-            f"{path} is damaged ({one_line(error)}); download it again, or ask whoever made it to mend it"
+            f"{path} is damaged ({one_line(error)}); download it again, or ask its authors to fix it"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """What libsndfile does not know: recordings of phones, browsers and messengers, and the sound of videos, by PyAV.
 
-PyAV's wheels carry FFmpeg's decoders, so that nothing is to be installed beside them. The files may be a stranger's:
+PyAV's wheels carry FFmpeg's decoders, so that nothing is to be installed beside them. The files may be untrusted:
 FFmpeg is told which of its formats a file is in, reads nothing but that file, and only decoders of sound are started.
 """
 
@@ -99,7 +99,7 @@ class FfmpegFile:
             self._take(min(position - self._position, len(self._held)))
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
-        """At most so many samples, fewer at the end: float32 `[samples, channels]`, whatever else is asked for.
+        """At most this many samples, fewer at the end: float32 `[samples, channels]`, whatever else is asked for.
 
         Raises:
             AudioError: they cannot be decoded.
@@ -118,7 +118,7 @@ class FfmpegFile:
         return taken
 
     def _begin(self) -> None:
-        """Opens the file anew and decodes its first block, which says what the header may be wrong about.
+        """Opens the file again and decodes its first block, which says what the header may be wrong about.
 
         Decoders that are sent back to the beginning give other samples there than those that start.
         """

@@ -58,7 +58,7 @@ def missing_bytes(source: Source) -> tuple[int, int] | None:
 def unpromised_bytes(source: Source) -> int:
     """Bytes of sound that follow a header which promises none, as where a recorder lost power before it was finished.
 
-    `sox --ignore-length broken.wav mended.wav` writes such a file anew.
+    `sox --ignore-length broken.wav fixed.wav` writes such a file again.
 
     Raises:
         OSError: the file cannot be read.

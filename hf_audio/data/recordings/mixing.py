@@ -103,7 +103,7 @@ def write_mixtures(mixtures: pa.Table, folder: Path, sample_rate: int = 44_100) 
         try:
             sound = encode_waveform(read_clip(clip, sample_rate), sample_rate)
         except AudioError as error:
-            logger.warning("%s is left out: it is %s", clip.clip_id, error.reason)
+            logger.warning("%s is skipped: it is %s", clip.clip_id, error.reason)
             continue
         write_atomically(folder / name, sound)
         written.append(folder / name)

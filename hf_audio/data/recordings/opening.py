@@ -79,7 +79,7 @@ def check_can_seek(source: Source, file: SoundFile) -> None:
 def _size_of_file(path: str | os.PathLike) -> int:
     try:
         facts = os.stat(path)
-    except (OSError, ValueError) as error:  # a name with a zero byte is no file's
+    except (OSError, ValueError) as error:  # a name with a zero byte is not a file's
         if isinstance(error, OSError) and error.errno not in NOT_THERE:
             raise
         raise AudioError("missing: a link that leads nowhere" if os.path.islink(path) else "missing") from error
@@ -129,7 +129,7 @@ def _implausible(source: Source, file: SoundFile, size: int) -> str | None:
         return f"unreadable: a sample rate of {file.samplerate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}"
     if file.frames <= 0:
         following = unpromised_bytes(source)
-        return f"empty by its header, which {following:,} bytes of sound follow: mend it" if following else "empty"
+        return f"empty by its header, which {following:,} bytes of sound follow: fix it" if following else "empty"
     if file.frames >= UNKNOWN_FRAMES:
         return "unreadable: its length is unknown"
     if file.frames / file.samplerate > 1 + size / MIN_BYTES_A_SECOND:

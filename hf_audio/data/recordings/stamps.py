@@ -37,7 +37,7 @@ def stamp(path: str) -> Stamp | None:
 def times_digest(stamps: Iterable[Stamp | None]) -> str:
     """Changes whenever one of the files is written or replaced, and when all are copied elsewhere.
 
-    The time of the last change of its entry counts as well, since whoever replaces a file can keep its other time.
+    The time of the last change of its entry counts as well, since anyone who replaces a file can keep its other time.
     """
     found = hashlib.sha256()
     for one in stamps:

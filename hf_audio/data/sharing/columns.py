@@ -86,14 +86,16 @@ def is_stretch(clips: pa.Table) -> pa.ChunkedArray:
 def as_stored(clips: pa.Table) -> pa.Table:
     """The clips with the splits that a dataset has: train, validation, test; folds are a column of train.
 
-    Clips without an official split are in train: whoever trains on a dataset of one split draws the others by groups.
+    Clips without an official split are in train. Those who train on a dataset of one split draw the others by groups.
 
     Raises:
         InputError: splits and folds at once.
     """
     named, folds = names_in(clips["split"]), fold_names(clips)
     if folds and len(folds) < len(named):
-        raise InputError(f"The split column mixes {', '.join(named)}; use train, validation, test or names of folds")
+        raise InputError(
+            f"The split column mixes {', '.join(named)}; use either train, validation and test, or names of folds"
+        )
     if FOLD in clips.column_names:
         clips = clips.rename_columns([RENAMED + name if name == FOLD else name for name in clips.column_names])
     if folds:

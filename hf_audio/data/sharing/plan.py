@@ -39,20 +39,20 @@ def check_shareable(clips: pa.Table, labels: LabelSpace, audio_format: str) -> N
     """
     require_audio_format(audio_format)
     if not len(clips):
-        raise InputError("There are no recordings to share; the index is empty")
+        raise InputError("There are no recordings to share: the index is empty")
     if has_mixtures(clips):
-        raise InputError("Mixtures of recordings are made where features are built: share the recordings themselves")
+        raise InputError("Mixtures are made when features are built: share the recordings themselves")
     counts = pc.value_counts(clips["clip_id"])
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
-        raise InputError(f"Clip {twice[0]['values']} is in the index twice; clip_id must be unique")
+        raise InputError(f"Clip {twice[0]['values']} is in the index twice; each clip_id must be unique")
     labels.places(clips["labels"])
     stretches = clips.filter(is_stretch(clips))
     if audio_format == "original" and len(stretches):
         raise InputError(
             f"{len(stretches):,} of {len(clips):,} clips are stretches of their files, first "
-            f"{stretches['clip_id'][0]}, and files as they are hold the rest too: leave out "
-            "--audio_format original to have them cut as FLAC"
+            f"{stretches['clip_id'][0]}, and the original files contain the rest too: leave out --audio_format "
+            "original to store the cuts as FLAC"
         )
 
 
@@ -72,7 +72,7 @@ def describe(clips: pa.Table, labels: LabelSpace, audio_format: str) -> dict[str
 
 
 def _places_in_datasets(clips: pa.Table) -> dict[str, str]:
-    """Of recordings that are no files here: which commit of the Hub, row and column they are; of files nothing."""
+    """Of recordings that are not files here: which commit of the Hub, row and column they are; of files nothing."""
     elsewhere = clips.filter(pa.array(~is_file(clips)))
     on_hub = elsewhere["audio"].filter(pc.starts_with(elsewhere["audio"], ON_HUB))
     places = "".join(map(digest, (on_hub, elsewhere["audio_row"], elsewhere["audio_field"])))

@@ -98,7 +98,7 @@ class RecordingShards:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise InputError(
                 f"Cannot write to {self.folder}: {reason}; make room or choose another folder (what was uploaded "
-                "stays, the same command goes on from it)"
+                "stays, the same command resumes from it)"
             ) from error
         return shard
 
@@ -124,7 +124,7 @@ class RecordingShards:
         row_of = {name: row for row, name in enumerate(shard.clips["clip_id"].to_pylist())}
         for clip, source in self._recordings(shard):
             if self.stopped.is_set():
-                raise InputError("The upload was interrupted; the same command goes on from what is there")
+                raise InputError("The upload was interrupted; the same command resumes from what is there")
             try:
                 if isinstance(source, AudioError):
                     raise source
@@ -133,7 +133,7 @@ class RecordingShards:
             except AudioError as error:
                 if self.strict:
                     raise InputError(
-                        f"{_place(clip)} is {error.reason}; mend or remove it, or leave out --strict"
+                        f"{_place(clip)} is {error.reason}; fix or remove it, or leave out --strict"
                     ) from error
                 excluded.append([clip.clip_id, error.reason])
             else:
@@ -160,7 +160,7 @@ class RecordingShards:
 def built_in_turn(
     builder: RecordingShards, shards: Sequence[Shard], num_threads: int, report: Callable[[int], object]
 ) -> Iterator[Shard]:
-    """Builds shards side by side and gives them in order, at most one for each thread ahead of whoever takes them.
+    """Builds shards side by side and gives them in order, at most one for each thread ahead of their consumer.
 
     Threads do: reading, packing and unpacking all happen in libsndfile, outside Python's lock.
     """

@@ -67,7 +67,7 @@ def assign_splits(
     shares = {"test": test_fraction, "validation": validation_fraction}
     _check_shares(shares)
     if test_groups and (fold or num_folds):
-        raise InputError("--test_groups and --fold both say what to test on; leave one of them out")
+        raise InputError("--test_groups and --fold both set the test split; leave one of them out")
     if num_folds is not None:
         clips = draw_folds(clips, labels, num_folds, seed)
     has_test = "test" in names_in(clips["split"]) and not test_groups
@@ -118,8 +118,8 @@ def draw_folds(clips: pa.Table, labels: LabelSpace, num_folds: int, seed: int = 
     for name, present in zip(labels.names, presence(counts)[:-1], strict=True):
         if present == 1:
             raise InputError(
-                f"Class {name!r} has one group, so the fold that holds it cannot be tested; add recordings of it or "
-                "take it out of the labels"
+                f"Class {name!r} has only one group, so it cannot be in train and in the tested fold; add recordings "
+                "of it or remove it from the labels"
             )
     parts = divide_groups(counts, [1 / num_folds] * num_folds, seed)
     names = pa.array([f"fold{number}" for number in range(1, num_folds + 1)])
@@ -130,7 +130,9 @@ def _official(clips: pa.Table, fold: str | None, test_groups: Sequence[str] | No
     """The clips with `split` None, or one of SPLITS as the corpus or the user says."""
     named, folds = names_in(clips["split"]), fold_names(clips)
     if folds and len(folds) < len(named):
-        raise InputError(f"The split column mixes {', '.join(named)}; use train, validation, test or names of folds")
+        raise InputError(
+            f"The split column mixes {', '.join(named)}; use either train, validation and test, or names of folds"
+        )
     if test_groups:
         known = names_in(clips["group"])
         unknown = sorted(set(test_groups).difference(known))
@@ -179,8 +181,8 @@ def _check_dividing(
     flag = "--validation_from test" if validation_from == "test" else f"--test_to_train {test_to_train:g}"
     if not has_test:
         raise InputError(
-            f"{flag} needs an official test split, and here is none that is not drawn or chosen by a fold or by "
-            "--test_groups; leave it out"
+            f"{flag} needs an official test split, and this corpus has none (drawn splits, folds and --test_groups "
+            "do not count); leave it out"
         )
     if validation_from == "test":
         if "validation" in names_in(clips["split"]):
@@ -191,8 +193,8 @@ def _check_dividing(
             raise InputError(f"{flag} draws --validation_fraction of the test groups and that is 0; try 0.15")
         if test_to_train + validation_fraction >= 1:
             raise InputError(
-                f"--test_to_train {test_to_train:g} and --validation_fraction {validation_fraction:g} leave nothing of "
-                "the test split; give shares whose sum is below 1"
+                f"--test_to_train {test_to_train:g} and --validation_fraction {validation_fraction:g} leave nothing "
+                "in the test split; give shares whose sum is below 1"
             )
 
 
@@ -227,7 +229,7 @@ def _divided_test(test: pa.Table, labels: LabelSpace, shares: dict[str, float], 
     groups, counts = groups_and_counts(test, labels)
     if len(groups) < len(shares):
         raise InputError(
-            f"The test split has {len(groups)} groups, too few to divide among {' and '.join(shares)}; "
+            f"The test split has {len(groups)} groups, too few to be divided among {' and '.join(shares)}; "
             "leave out --test_to_train and --validation_from test"
         )
     parts = divide_groups(union_and_counts(counts), list(shares.values()), seed)
@@ -238,8 +240,8 @@ def _check_training(clips: pa.Table, labels: LabelSpace) -> None:
     lacking = untrained(clips, labels.names)
     if lacking:
         raise InputError(
-            f"Class {lacking[0]!r} has no training clip, so it cannot be learnt ({len(lacking)} of {len(labels)} "
-            "classes); move clips of it to train or take it out of the labels"
+            f"Class {lacking[0]!r} has no training clip, so it cannot be learned ({len(lacking)} of {len(labels)} "
+            "classes); move clips of it to train or remove it from the labels"
         )
 
 

@@ -39,13 +39,13 @@ def draw_split(
     groups, counts = groups_and_counts(training, labels)
     if len(groups) < 2:
         raise InputError(
-            f"A {split} split cannot be drawn without a leak from the {len(groups)} training groups that are there; "
-            f"add recordings, give an official split, or set --{split}_fraction 0"
+            f"A {split} split cannot be drawn without leakage from the {len(groups)} training groups; add "
+            f"recordings, give an official split, or set --{split}_fraction 0"
         )
     counts = counts[:, :-1]  # [groups, classes]
     num_groups_of = presence(counts)
     _check_single_groups(counts, groups, labels, split)
-    free = np.flatnonzero(counts @ (num_groups_of == 1) == 0)  # whoever alone has a class stays in training
+    free = np.flatnonzero(counts @ (num_groups_of == 1) == 0)  # the only group with a class stays in training
     if not len(free):
         raise InputError(
             f"A {split} split cannot be drawn: each of the {len(groups)} training groups alone has a class; add "
@@ -148,6 +148,6 @@ def _check_single_groups(counts: sparse.csr_array, groups: list[str], labels: La
         )
         return
     raise InputError(
-        f"Class {names[0]!r} has one group, {only!r}, so it cannot be in both train and {split} without a leak; add "
+        f"Class {names[0]!r} has one group, {only!r}, so it cannot be in both train and {split} without leakage; add "
         f"recordings of it, give an official split, or set --{split}_fraction 0"
     )

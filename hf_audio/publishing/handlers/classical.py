@@ -32,7 +32,7 @@ class EndpointHandler:
         self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.rule = self.config["sample_windows"]
         self.several = self.config.get("problem_type") == "multi_label_classification"
-        # Of this repository, whose handler.py whoever deploys it runs: the types that its config names, and its code
+        # Of this repository, whose handler.py anyone who deploys it runs: the types that its config names, and its code
         self.classifiers = skops.io.load(folder / "model.skops", trusted=self.config["trusted_types"])
         self.extractor = AutoFeatureExtractor.from_pretrained(path, trust_remote_code=True)
         self.network = Network(folder / "network", self.config) if self.config.get("network") else None

@@ -33,7 +33,7 @@ class EndpointHandler:
         folder = Path(path)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         preprocessor = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        # Whoever deploys a repository runs its handler.py; only where its model needs it is other code of it run too.
+        # Those who deploy a repository run its handler.py; only where its model needs it is other code of it run too.
         own_code = "auto_map" in config or "auto_map" in preprocessor
         self.rule = config["sample_windows"]
         self.several = config.get("problem_type") == "multi_label_classification"
