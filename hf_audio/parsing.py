@@ -37,7 +37,7 @@ from hf_audio.training.argument_checks import require_makeable, require_of_class
 from hf_audio.training.arguments import fit_workers, training_defaults
 
 GROUPS = {**RECORDING_GROUPS, **NETWORK_GROUPS, "hub": HubConfig, "run": RunConfig}
-ALL_GROUPS = (DataConfig, *GROUPS.values(), PretrainingConfig, ClassicalConfig, ShareConfig)
+ALL_GROUPS: tuple[Any, ...] = (DataConfig, *GROUPS.values(), PretrainingConfig, ClassicalConfig, ShareConfig)
 OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MAX_YAML_BYTES = 1 << 18
@@ -130,7 +130,7 @@ def parse_recipe(
     )
 
 
-def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, bool]:
+def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, Any]:
     """Whether --dataset holds features that were built already, as far as that is known without asking the Hub."""
     if isinstance(dataset, list):
         dataset = dataset[0] if len(dataset) == 1 else None  # several are recordings, to be joined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_audio.commands._parser import parser_of
 from hf_audio.config.data import CorpusConfig
@@ -13,6 +13,7 @@ from hf_audio.errors import InputError
 if TYPE_CHECKING:
     from hf_audio.config import DataConfig
 
+KINDS = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}
 READING = (
     *("dataset_config_name", "train_split_name", "eval_split_name", "test_split_name", "layout", "audio_column_name"),
     *("label_column_name", "label_separator", "mask_column_name", "group_column_name", "split_column_name"),
@@ -144,7 +145,7 @@ def _add_pace(group: argparse._ArgumentGroup) -> None:
 def _add_reading(group: argparse._ArgumentGroup) -> None:
     for field in dataclasses.fields(CorpusConfig):
         if field.name in READING:
-            kind = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
+            kind: dict[str, Any] = KINDS.get(field.name, {})
             group.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
 
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import hf_audio
 from hf_audio.commands._parser import parser_of
 
+KINDS = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}
 READING = (
     "dataset",
     "dataset_revision",
@@ -50,6 +52,6 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--hub_token", help="Hub token. Default: HF_TOKEN or that of hf auth login")
     for field in dataclasses.fields(hf_audio.DataConfig):
         if field.name in READING:
-            kind = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}.get(field.name, {})
+            kind: dict[str, Any] = KINDS.get(field.name, {})
             parser.add_argument(f"--{field.name}", help=field.metadata["help"], **kind)
     hf_audio.audit_corpus(**vars(parser.parse_args(argv)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hf_audio.config.setting import HUB_OR_PATH, PATH, setting
 from hf_audio.errors import InputError
@@ -11,6 +12,10 @@ from hf_audio.errors import InputError
 SPLIT_KINDS = ("official", "random")
 # settings of which there may be several, one for each corpus
 SEVERAL = ("corpus", "data_dir", "dataset", "dataset_revision")
+if TYPE_CHECKING:
+    Several = Any  # one alone is kept as a text, see `__post_init__`
+else:
+    Several = list[str] | None
 
 
 @dataclass
@@ -20,24 +25,24 @@ class CorpusConfig:
     _argument_group_name = "corpus"
 
     # Of these four several may be given; a single one is no list.
-    corpus: list[str] | None = setting(
+    corpus: Several = setting(
         None,
         "Corpus module that reads the recordings, or several whose classes are joined; a wrong name lists them all. "
         "Default: corpus=folder, your own.",
     )
-    data_dir: list[str] | None = setting(
+    data_dir: Several = setting(
         None,
         "Folder with the recordings, one for each corpus. For corpus=folder: class folders, a table with path and "
         "label(s), or a dataset that was saved to disk.",
         PATH,
     )
-    dataset: list[str] | None = setting(
+    dataset: Several = setting(
         None,
         "Dataset to train on: a Hub name (USER/NAME) or a folder, with an audio column or audio files, or with the "
         "features that were built here. Several are joined.",
         HUB_OR_PATH,
     )
-    dataset_revision: list[str] | None = setting(
+    dataset_revision: Several = setting(
         None,
         "Branch, tag or commit of --dataset on the Hub, one for each. Default: its newest commit, which the report "
         "names.",
@@ -231,5 +236,5 @@ class DataConfig(CorpusConfig, SplitConfig, BuildConfig):
     _argument_group_name = "data"
 
     def __post_init__(self) -> None:
-        for group in DataConfig.__bases__:
+        for group in (CorpusConfig, SplitConfig, BuildConfig):
             group.__post_init__(self)

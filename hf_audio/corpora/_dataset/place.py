@@ -154,8 +154,8 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
             raise InputError(
                 f"--dataset_revision {revision} is of datasets on the Hub and {source} is a folder here; leave it out"
             )
-        root = folder.absolute()
-        return Place(str(root), root.name, source)
+        folder = folder.absolute()
+        return Place(str(folder), folder.name, source)
     try:
         if source.count("/") != 1:
             raise HFValidationError
