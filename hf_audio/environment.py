@@ -32,6 +32,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cpu_computes_in_bfloat16() -> bool:
+    """Whether this machine's CPU has instructions for products in bfloat16 (AVX-512 BF16 or AMX). Others emulate them,
+    and are slower than in float32."""
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
     """Rests Python's collector of cycles: while torch and transformers are imported it goes through their objects again

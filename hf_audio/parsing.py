@@ -59,7 +59,7 @@ HELP = {
     "max_steps": "Train so many optimizer steps instead of epochs.",
     "learning_rate": "Learning rate at its highest, behind the warmup.",
     "per_device_train_batch_size": "Windows of a batch, on each device.",
-    "bf16": "Compute in bfloat16 where that is safe. Default: where the GPU has it.",
+    "bf16": "Compute in bfloat16 where that is safe. Default: on GPUs that have it, and on CPUs where it is faster.",
     "seed": "Seed of weights, order and augmentation.",
     "push_to_hub": "Publish model, card and report on the Hub when the run is over.",
     "hub_model_id": "Name of the published model, USER/NAME. Default: yours, the run folder's.",
@@ -98,9 +98,9 @@ def parse_recipe(
     written = _read_config(chosen.config) if chosen.config else {}
     layers |= {f"--config {chosen.config}": written} if written else {}
     namespace = _parse(parser, layers, argv)
-    if getattr(namespace, "use_cpu", False):  # another machine, as far as defaults go
-        layers["the project's defaults"] = training_defaults(use_cpu=True)
-        namespace = _parse(parser, layers, argv)
+    # the device and the model decide what else is the default
+    layers["the project's defaults"] = training_defaults(namespace.use_cpu, getattr(namespace, "model", None))
+    namespace = _parse(parser, layers, argv)
     typed = _typed(parser, argv)
     for name, value in fit_workers(vars(namespace), {*values, *written, *typed}).items():
         setattr(namespace, name, value)

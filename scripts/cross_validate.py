@@ -3,8 +3,12 @@
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR       every fold of the split column
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --num_folds 5       five drawn by groups
     python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --leave_out groups
+    python scripts/cross_validate.py recipes/cnn_folder.py --data_dir DIR --inner 3     choose settings: see below
     python scripts/cross_validate.py recipes/ast_esc50.py --data_dir DIR -- --lora_rank 8     flags of the recipe
     python scripts/cross_validate.py recipes/cnn_folder.py --num_folds 5 -- --dataset USER/NAME     recordings there
+
+Settings that are chosen by the scores of test folds make these scores too good. With --inner 3 no test fold is looked
+at: the groups that would be trained on are divided into three inner folds, and each is tested on in turn.
 
 Folds that are finished are kept: an interrupted run goes on by the same command. Reports land in OUTPUT_DIR/FOLD, what
 each came from (settings, clips, files) in OUTPUT_DIR/FOLD.json: a fold of another corpus is never taken for it. What is
@@ -32,7 +36,7 @@ from hf_audio.terminal import show
 def main() -> None:
     options = parse_options()
     runs = RepeatedRuns(options.recipe, [*options.data_flags, *options.recipe_flags], options.config_file)
-    chosen = left_out(runs, options)
+    chosen = with_inner_folds(left_out(runs, options), options.inner)
     folder = Path(options.output_dir or f"{runs.settings.training.output_dir}_folds")
     reports = {
         name: runs.report(f"The run of {name}", folder / below, flags)
@@ -49,6 +53,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--data_dir", help="the corpus, as the recipe takes it")
     parser.add_argument("--leave_out", choices=("folds", "groups"), default="folds", help="default: %(default)s")
     parser.add_argument("--num_folds", type=int, help="draw so many folds by groups, where the corpus has none")
+    parser.add_argument("--inner", type=int, help="leave each fold out and test on so many folds of the others' groups")
     parser.add_argument("--output_dir", help="default: the recipe's, with _folds behind it")
     parser.add_argument("--config_file", help="of accelerate, e.g. recipes/accelerate/multi_gpu.yaml")
     parser.usage = "%(prog)s RECIPE [--data_dir DIR] [options] [-- flags of the recipe]"
@@ -81,6 +86,19 @@ def left_out(runs: RepeatedRuns, options: argparse.Namespace) -> dict[str, list[
     return {name: [f"{flag}={name}"] for name in names}  # one word: a name may look like a flag itself
 
 
+def with_inner_folds(chosen: dict[str, list[str]], num_inner: int | None) -> dict[str, list[str]]:
+    """The inner folds of each fold, where they are asked for. Raises InputError."""
+    if num_inner is None:
+        return chosen
+    if num_inner < 2:
+        raise InputError(f"--inner must be 2 or more, found {num_inner}: try 3")
+    return {
+        f"{name}, inner {inner} of {num_inner}": [*flags, f"--inner_folds={num_inner}", f"--inner_fold={inner}"]
+        for name, flags in chosen.items()
+        for inner in range(1, num_inner + 1)
+    }
+
+
 def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
     """Refuses flags of the recipe that this script gives itself, and a dataset whose split is made already."""
     if settings.stored_features:
@@ -88,7 +106,7 @@ def check_flags(settings: Recipe, options: argparse.Namespace) -> None:
             "--dataset holds features, whose split is made already: cross-validate from recordings, with --data_dir or "
             "a dataset of them"
         )
-    mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups"}
+    mine = {"--output_dir", "--data_dir", "--fold", "--num_folds", "--test_groups", "--inner_folds", "--inner_fold"}
     taken = [flag for flag in options.recipe_flags if flag.split("=")[0] in mine]
     if taken:
         raise InputError(f"{taken[0]} stands behind --, where the recipe's own flags are: give it in front of it")

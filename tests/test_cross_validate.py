@@ -119,6 +119,27 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
     assert sorted(tested) == ["ann", "bob", "cy", "di"]
 
 
+def test_inner_folds_of_each_fold_test_on_what_it_trains_on(tmp_path, monkeypatch):
+    rows = ["path,label,group,split"]
+    for name in ("high", "low"):
+        for number in range(8):
+            (tmp_path / f"{name}_{number}.wav").touch()
+            rows.append(f"{name}_{number}.wav,{name},{number},fold{number % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    recipe = str(ROOT / "recipes" / "cnn_folder.py")
+    monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--data_dir", str(tmp_path), "--inner", "2"])
+    script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
+    options = script["parse_options"]()
+    outer = script["left_out"](RepeatedRuns(recipe, options.data_flags), options)
+    chosen = script["with_inner_folds"](outer, options.inner)
+    assert list(chosen) == [f"fold{fold}, inner {inner} of 2" for fold in (0, 1) for inner in (1, 2)]
+    for name, flags in chosen.items():
+        prepared = corpus_clips(parse_recipe(values, argv=[*options.data_flags, *flags]).data)
+        clips = list(rows_of(prepared.clips))
+        assert {int(clip.group) % 2 for clip in clips} == {1 - int(name[4])}, "the tested fold is left out"
+        assert {clip.split for clip in clips} == {"train", "test"} and "INNER FOLD" in prepared.card.protocol
+
+
 def test_folds_of_a_dataset_on_the_hub_are_all_of_one_commit(hub, monkeypatch):
     """Its own folds are taken; a commit that comes between two folds changes nothing."""
     rows = [{"label": "ab"[row % 2], "fold": row // 4, "speaker": row // 2} for row in range(12)]
@@ -148,6 +169,8 @@ def test_folds_of_a_dataset_on_the_hub_are_all_of_one_commit(hub, monkeypatch):
     ("flags", "sentence"),
     [
         (("--num_folds", "1"), "--num_folds must be 2 or more, found 1"),
+        (("--", "--inner_fold", "1"), "--inner_fold stands behind --"),
+        (("--num_folds", "2", "--inner", "1"), "--inner must be 2 or more, found 1"),
         (("--num_folds", "2", "--leave_out", "groups"), "both say what to test on"),
         (("--", "--fold", "3"), "--fold stands behind --"),
         (("--", "--dataset", "../features"), "--dataset holds features, whose split is made already"),

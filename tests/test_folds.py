@@ -97,3 +97,29 @@ def test_folds_that_cannot_be_drawn_say_why():
         assign_splits(index_of(make_clips(8, 2, split="train")), labels, num_folds=2, fold="1")
     with pytest.raises(InputError, match="Class 'a' has one group"):
         assign_splits(index_of(make_clips(4, 2)), labels, num_folds=2, fold="1")
+
+
+def test_inner_folds_are_of_the_training_groups_and_test_is_left_out():
+    clips = numbered(make_clips(12, 2, split="fold1"), 0) + numbered(make_clips(24, 2, split="fold2"), 24)
+    labels = LabelSpace.of_clips(index_of(clips))
+    held_back = {clip.clip_id for clip in clips if clip.split == "fold1"}
+    tested = []
+    for inner in (1, 2, 3):
+        made = assign_splits(index_of(clips), labels, fold="1", inner_fold=(inner, 3), validation_fraction=0.2)
+        split = list(rows_of(made))
+        assert not held_back & {clip.clip_id for clip in split}
+        assert all(len(splits) == 1 for splits in splits_of_groups(split).values())
+        assert {clip.split for clip in split} == {"train", "validation", "test"}
+        tested += [clip.clip_id for clip in split if clip.split == "test"]
+    assert sorted(tested) == sorted({clip.clip_id for clip in clips} - held_back)
+
+
+def test_a_class_of_one_training_group_stays_in_training():
+    clips = numbered(make_clips(12, 2, split="fold1"), 0) + numbered(make_clips(24, 2, split="fold2"), 24)
+    rare = [Clip(clip.path, ("rare",), "only", f"rare-{clip.clip_id}", split="fold2") for clip in clips[:2]]
+    index = index_of([*clips, *rare])
+    for inner in (1, 2):
+        made = assign_splits(index, LabelSpace.of_clips(index), fold="1", inner_fold=(inner, 2), validation_fraction=0)
+        assert {clip.split for clip in rows_of(made) if clip.group == "only"} == {"train"}
+    with pytest.raises(InputError, match=r"--inner_folds 90 cannot be drawn from 48 training groups: give at most 48"):
+        assign_splits(index, LabelSpace.of_clips(index), fold="1", inner_fold=(1, 90), validation_fraction=0)

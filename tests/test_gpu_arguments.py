@@ -55,6 +55,34 @@ def test_the_precision_of_accelerates_config_is_a_default_too(gpu, monkeypatch):
         assert found[asked] is True and found["bf16" if asked == "fp16" else "fp16"] is False
 
 
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_a_cpu_trains_in_bfloat16_where_it_and_the_model_gain_by_it(monkeypatch, has_bf16):
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    monkeypatch.setattr("hf_audio.training.arguments.cpu_computes_in_bfloat16", lambda: has_bf16)
+    for model in ("cnn", "ast-small", "MIT/ast-finetuned-audioset-10-10-0.4593"):
+        assert parse_recipe(VALUES, argv=["--use_cpu", "--model", model]).training.bf16 is has_bf16, model
+        assert not parse_recipe(VALUES, argv=["--use_cpu", "--model", model, "--bf16", "false"]).training.bf16
+    for model in ("ast-mini", "lstm", "mobilenets", "resnet18", "timm/resnet18"):
+        assert not parse_recipe(VALUES, argv=["--use_cpu", "--model", model]).training.bf16, model
+
+
+def test_scores_of_a_cpu_are_float32_whatever_it_trains_in(tiny_features, tmp_path):
+    model, seen = tiny_model(tiny_features), []
+    model.classifier.dense.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    arguments = {"bf16": True, "max_steps": 2, "eval_strategy": "no", "save_strategy": "no"}
+    trainer = trainer_of(tiny_features, tmp_path, model, arguments)
+    trainer.train()
+    assert set(seen) == {torch.bfloat16}
+    seen.clear()
+    trainer.evaluate()
+    trainer.predictor().scores(trainer.features, "validation")
+    assert set(seen) == {torch.float32}
+    seen.clear()
+    trainer.args.max_steps = 3
+    trainer.train()
+    assert torch.bfloat16 in seen, "and training goes on as before"
+
+
 def test_the_cpu_of_a_machine_with_a_gpu_keeps_none_of_its_defaults(gpu):
     gpu()
     assert training_defaults()["dataloader_num_workers"] == MAX_WORKERS > 8
@@ -65,7 +93,7 @@ def test_the_cpu_of_a_machine_with_a_gpu_keeps_none_of_its_defaults(gpu):
     assert not recipe.training.bf16 and recipe.training.dataloader_num_workers == 0
 
 
-def defaults_of_a_gpu(use_cpu: bool = False) -> dict:
+def defaults_of_a_gpu(use_cpu: bool = False, model: str | None = None) -> dict:
     return {**training_defaults(), "dataloader_num_workers": 8}
 
 

@@ -171,3 +171,19 @@ def test_losses_that_cannot_be_are_one_sentence():
         LossConfig(loss="focl")
     with pytest.raises(InputError, match="Unknown class_weights 'ballanced': did you mean 'balanced'"):
         LossConfig(class_weights="ballanced")
+
+
+def test_logit_adjustment_adds_the_log_of_the_frequencies_in_training_alone(batch):
+    logits, targets = batch[SINGLE_LABEL]
+    frequencies = np.array([0.7, 0.2, 0.1])
+    losses = TaskLoss(SINGLE, LossConfig(logit_adjustment=0.5), frequencies=frequencies)
+    adjusted = logits + 0.5 * torch.tensor(frequencies, dtype=torch.float32).log()
+    expected = functional.cross_entropy(adjusted, targets, reduction="none")
+    torch.testing.assert_close(losses(logits, targets), expected)
+    plain = functional.cross_entropy(logits, targets, reduction="none")
+    torch.testing.assert_close(losses.of_logits(logits, targets), plain)
+    assert losses.settings()["logit_adjustment"] == 0.5 and "logit_adjustment" not in TaskLoss(SINGLE).settings()
+    with pytest.raises(InputError, match="--logit_adjustment is for clips of one class"):
+        TaskLoss(MULTI, LossConfig(logit_adjustment=1), frequencies=frequencies)
+    with pytest.raises(InputError, match="needs the frequency of each class"):
+        TaskLoss(SINGLE, LossConfig(logit_adjustment=1))

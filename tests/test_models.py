@@ -240,3 +240,16 @@ def test_the_first_seed_s_models_have_its_sizes(tmp_path):
     parameters, size_bytes = size_of(lstm, tmp_path / "lstm")
     assert parameters == 4 * 862 * (431 + 862 + 2) + 4 * 862 * (862 + 862 + 2) + 862 * 4 + 4
     assert size_bytes == pytest.approx(41.7e6, rel=0.001)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_all_maps_of_a_cnn_are_in_the_layout_in_which_cpus_convolve_fastest(channels):
+    """One channel is in both layouts at once, and torch would go on in the slower one."""
+    sizes = {"channels": [4, 8], "kernel_sizes": [3, 3], "strides": [1, 1], "pools": [2, 2], "depths": [1, 2]}
+    model = SpectrogramCNN(SpectrogramCNNConfig(num_channels=channels, norm="batch", **sizes))
+    seen = []
+    for stage in model.stages:
+        stage.register_forward_hook(lambda _, inputs, output: seen.append(output))
+    model(torch.randn(2, channels, 20, 16))
+    model.eval()(torch.randn(2, channels, 20, 16))
+    assert len(seen) == 4 and all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)

@@ -188,6 +188,10 @@ class SplitConfig:
         None, "Draw so many folds by groups where the corpus has none; test on --fold 1 ..."
     )
     test_groups: list[str] | None = setting(None, "Test on these groups (speakers, songs ...), train on the others.")
+    inner_folds: int | None = setting(
+        None, "Leave out what would be tested on, and draw so many folds of the training groups, to choose settings by."
+    )
+    inner_fold: int | None = setting(None, "The one of --inner_folds to test on, from 1.")
     test_fraction: float = setting(0.15, "Share of the groups to test on where the corpus has no official test split.")
     validation_fraction: float = setting(0.15, "Share of the groups to validate on where there is no such split.")
     validation_from: str = setting("train", "Split that --validation_fraction is drawn from: train or test.")
@@ -203,6 +207,15 @@ class SplitConfig:
                 f"--fold {self.fold} is an official fold: leave it out, leave out --split random, or add --num_folds 5 "
                 "to draw five others"
             )
+        if (self.inner_folds is None) != (self.inner_fold is None):
+            raise InputError(
+                "--inner_folds and --inner_fold go together: give both, or scripts/cross_validate.py --inner 3"
+            )
+        if self.inner_folds is not None and not 1 <= self.inner_fold <= self.inner_folds >= 2:
+            raise InputError(
+                f"--inner_folds must be 2 or more and --inner_fold one of them, found {self.inner_folds} and "
+                f"{self.inner_fold}: try --inner_folds 3 --inner_fold 1"
+            )
         for name in ("test_fraction", "validation_fraction", "test_to_train"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 0 and below 1, found {getattr(self, name):g}: try 0.15")
@@ -210,6 +223,11 @@ class SplitConfig:
             raise InputError(f"--train_fraction must be above 0 and at most 1, found {self.train_fraction:g}: try 0.05")
         if self.split_seed < 0:
             raise InputError(f"--split_seed must be 0 or more, found {self.split_seed}")
+
+    @property
+    def inner(self) -> tuple[int, int] | None:
+        """(fold, folds) of --inner_fold and --inner_folds."""
+        return None if self.inner_folds is None else (self.inner_fold, self.inner_folds)
 
 
 @dataclass

@@ -61,6 +61,12 @@ class LossConfig:
         "samples, which is milder).",
     )
 
+    logit_adjustment: float = setting(
+        0.0,
+        "Of clips of one class: share of the log of each class's frequency that training adds to the logits, so that "
+        "rare classes are predicted more often; 1 makes up for all of it, 0 is off.",
+    )
+
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
@@ -69,6 +75,7 @@ class LossConfig:
         require_within(self, ("focal_gamma", "positive_gamma", "negative_gamma"), 0, 20)
         require_within(self, ("negative_margin",), 0, 0.99)
         require_within(self, ("within_family",), 0, 1)
+        require_within(self, ("logit_adjustment",), 0, 2)
         require_within(self, ("triplet_margin",), 0, 2)
         require_within(self, ("triplet_weight", "center_weight", "center_learning_rate"), 0, 1000)
         if self.loss == "family" and not self.families:

@@ -59,9 +59,9 @@ OPTIMIZING_NEEDS = (
         "early stopping may end training before the last epochs, which --swa_epochs averages: leave one of the two out",
     ),
     Needs(
-        ("balanced_sampling", "class_weights"),
-        lambda run: "none" in (run.balanced_sampling, run.class_weights),
-        "--balanced_sampling and --class_weights both make rare classes count more: leave one of the two out",
+        ("balanced_sampling", "class_weights", "logit_adjustment"),
+        lambda run: (run.balanced_sampling != "none") + (run.class_weights != "none") + (run.logit_adjustment > 0) < 2,
+        "--balanced_sampling, --class_weights and --logit_adjustment all make rare classes count more: give one",
     ),
     Needs(
         ("balanced_sampling",),

@@ -47,6 +47,7 @@ class TaskLoss(nn.Module):
         labels: tasks of several labels get the binary form of a loss, others that over a softmax.
         settings: which losses; by default cross-entropy.
         class_weights: float `[classes]`, see `class_weights_from_counts`.
+        frequencies: float `[classes]`, the share of training clips of each class, which logit adjustment reads.
         corpus: title of the corpus, whose families --families corpus takes.
         label_smoothing: see `smooth_targets`.
 
@@ -60,6 +61,7 @@ class TaskLoss(nn.Module):
         settings: LossConfig | None = None,
         *,
         class_weights: np.ndarray | Tensor | None = None,
+        frequencies: np.ndarray | None = None,
         corpus: str = "",
         label_smoothing: float = 0.0,
     ) -> None:
@@ -73,6 +75,7 @@ class TaskLoss(nn.Module):
             self.values["families"] = named_families(self.asked.families, labels, corpus)
         self._constants = _constants(self.values, labels, class_weights)
         self.center: CenterLoss | None = None
+        self.adjustment = _adjustment(self.asked.logit_adjustment, frequencies, labels)
         if self.reads_embedding and labels.is_multi_label:
             raise InputError(
                 "--triplet_weight and --center_weight compare windows of one class each, and several labels may apply "
@@ -99,7 +102,7 @@ class TaskLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor, embedding: Tensor | None = None) -> Tensor:
         smoothed = smooth_targets(targets, self.label_smoothing, self.labels) if self.label_smoothing else targets
-        losses = self.of_logits(logits, smoothed)
+        losses = self.of_logits(logits if self.adjustment is None else logits + self.adjustment.to(logits), smoothed)
         if embedding is None:
             return losses
         with torch.autocast(embedding.device.type, enabled=False):
@@ -126,6 +129,7 @@ class TaskLoss(nn.Module):
             **self.values,
             **{name: getattr(asked, name) for name in embeddings},
             "label_smoothing_factor": self.label_smoothing,
+            **({} if self.adjustment is None else {"logit_adjustment": asked.logit_adjustment}),
             "class_weights": None if weights is None else [round(weight, 6) for weight in weights.tolist()],
         }
 
@@ -157,6 +161,21 @@ def _constants(
     if "families" in values:
         found["families"] = membership(values["families"], labels)
     return found
+
+
+def _adjustment(strength: float, frequencies: np.ndarray | None, labels: LabelSpace) -> Tensor | None:
+    """What training adds to the logits `[classes]`: the model then need not learn how frequent classes are, and does
+    not tell it when it is used (Menon et al. 2021, arXiv 2007.07314)."""
+    if not strength:
+        return None
+    if labels.is_multi_label:
+        raise InputError(
+            "--logit_adjustment is for clips of one class, and several labels may apply here: give --class_weights "
+            "balanced in its place"
+        )
+    if frequencies is None or len(frequencies) != len(labels):
+        raise InputError("--logit_adjustment needs the frequency of each class: give TaskLoss(..., frequencies=...)")
+    return strength * torch.as_tensor(np.log(frequencies), dtype=torch.float32)
 
 
 def smooth_targets(targets: Tensor, factor: float, labels: LabelSpace) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hf_audio.kinds import Form
@@ -77,3 +78,15 @@ NETWORKS = {
 }
 
 PRESETS = (*AST_PRESETS, *NETWORKS, *TRANSFORMER_PRESETS)
+
+
+def gains_by_bfloat16(name: str) -> bool:
+    """Whether a CPU that computes in bfloat16 trains a model faster in it: dense convolutions and wide products do.
+
+    Depthwise convolutions of mobile networks take up to twice as long in it, recurrences and ast-mini as long
+    (scripts/benchmark_training.py). A name of the Hub is taken for a transformer's unless it is timm's.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name].model_class is SpectrogramCNN
+    is_on_hub = "/" in name and not name.startswith("timm/") and not Path(name).expanduser().is_dir()
+    return is_on_hub or (name in AST_PRESETS and name != "ast-mini")

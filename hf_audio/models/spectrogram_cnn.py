@@ -104,7 +104,7 @@ class SpectrogramCNN(AudioClassifier):
         maps = as_images(windows.values, self.config.num_channels)
         if self.config.quiet_padding and windows.num_frames is not None:
             maps = quieten_padding(maps, windows.num_frames)
-        maps = at_least(maps, self.least_size).contiguous(memory_format=torch.channels_last)
+        maps = channels_last(at_least(maps, self.least_size))
         if self.training and getattr(self.stages[0], "gradient_checkpointing", False) and not maps.requires_grad:
             maps = maps.detach().requires_grad_()  # else reentrant checkpoints give the first stage no gradient
         maps = windows.layers.start(maps)
@@ -179,6 +179,16 @@ def quieten_padding(images: Tensor, num_frames: Tensor) -> Tensor:
     is_real = are_real(num_frames, images.shape[2])[:, None, :, None]
     quietest = images.masked_fill(~is_real, torch.inf).amin(dim=(2, 3), keepdim=True)
     return torch.where(is_real, images, quietest)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images in the layout in which CPUs convolve fastest, as all maps behind them are then too.
+
+    One channel is in both layouts at once, and torch would take it for the other one, unless the strides say otherwise.
+    """
+    if images.shape[1] > 1:
+        return images.contiguous(memory_format=torch.channels_last)
+    return torch.empty_like(images, memory_format=torch.channels_last).copy_(images)
 
 
 def at_least(images: Tensor, size: int) -> Tensor:

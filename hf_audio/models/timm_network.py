@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .classifier import AudioClassifierConfig, Layers
-from .spectrogram_cnn import as_images
+from .spectrogram_cnn import as_images, channels_last
 
 MIN_SIZE = 32  # frames and bins, of which networks that halve five times leave one place
 FIXED_SIZE_MULTIPLE = 32  # windows of networks made for one size are padded to it: patches and stages fit
@@ -104,6 +104,7 @@ class Backbone(nn.Module):
             )
         if frames < wanted_frames or bins < wanted_bins:
             images = functional.pad(images, (0, wanted_bins - bins, 0, wanted_frames - frames))
+        images = channels_last(images)
         if layers is None or layers.hidden_states is None:
             return self.network(images)
         return self._with_layers(images, layers)

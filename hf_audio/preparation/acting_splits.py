@@ -42,7 +42,14 @@ def _idle(data: SplitConfig, official: Collection[str]) -> list[tuple[str, str]]
     if chosen is None and "validation" in official and data.validation_from == "train":
         why = "the corpus has an official validation split; leave it out, or add --split random"
         idle.append(("validation_fraction", why))
-    draws = draws_test or draws_validation or data.num_folds or data.test_to_train or data.train_fraction < 1
+    draws = (
+        draws_test
+        or draws_validation
+        or data.num_folds
+        or data.inner_folds
+        or data.test_to_train
+        or data.train_fraction < 1
+    )
     if not draws:
         idle.append(("split_seed", "nothing is drawn, for all splits are there; leave it out"))
     return idle

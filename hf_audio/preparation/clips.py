@@ -251,6 +251,7 @@ def _with_splits(found: CorpusClips, data: SplitConfig) -> CorpusClips:
         fold=data.fold,
         num_folds=data.num_folds,
         test_groups=data.test_groups,
+        inner_fold=data.inner,
         test_fraction=data.test_fraction,
         validation_fraction=data.validation_fraction,
         validation_from=data.validation_from,

@@ -89,6 +89,11 @@ def tested_on(data: SplitConfig, official: set[str]) -> list[str]:
         said.append(f"Tested on fold {data.fold} alone.")
     elif data.split == "official" and "train" in official and "test" not in official and data.test_fraction:
         said.append(f"NO official test split was there: {data.test_fraction:.0%} of the training groups are tested on.")
+    if data.inner_folds:
+        said.append(
+            f"INNER FOLD {data.inner_fold} of {data.inner_folds}: tested on groups of the training clips, to choose "
+            "settings by; the test split is left out."
+        )
     if data.test_to_train:
         said.append(f"NOT the official split: {data.test_to_train:.0%} of the test groups (songs) are trained on.")
     if data.validation_from == "test":

@@ -14,19 +14,21 @@ from accelerate.utils import parse_flag_from_env
 from transformers import IntervalStrategy, PreTrainedModel, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from hf_audio.environment import usable_cores
+from hf_audio.environment import cpu_computes_in_bfloat16, usable_cores
 from hf_audio.errors import InputError
+from hf_audio.models.presets import gains_by_bfloat16
 from hf_audio.training.objective import Objective
 
 MAX_WORKERS = 32  # a process; a window takes one about 1 ms to decode, and no card learns from 32,000 a second
 PREFETCHED_BATCHES = 4  # a worker
 
 
-def training_defaults(use_cpu: bool = False) -> dict[str, Any]:
+def training_defaults(use_cpu: bool = False, model: str | None = None) -> dict[str, Any]:
     """TrainingArguments that suit feature datasets on this machine, to be laid under a recipe's own values.
 
     Args:
         use_cpu: whether the run is on the CPU although the machine may have a GPU.
+        model: name of what is trained, where it is known.
     """
     on_gpu = torch.cuda.is_available() and not use_cpu and not parse_flag_from_env("ACCELERATE_USE_CPU")
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -44,20 +46,23 @@ def training_defaults(use_cpu: bool = False) -> dict[str, Any]:
         "use_cpu": use_cpu or not torch.accelerator.is_available(),
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.1,  # below 1: a share of all steps
-        **_precision(on_gpu),
+        **_precision(on_gpu, model),
         "dataloader_pin_memory": on_gpu,
         "dataloader_num_workers": workers,
     }
 
 
-def _precision(on_gpu: bool) -> dict[str, bool]:
-    """What accelerate's config asks for, else bfloat16 where the GPU computes in it; flags go before both.
+def _precision(on_gpu: bool, model: str | None) -> dict[str, bool]:
+    """What accelerate's config asks for, else bfloat16 where it is faster; flags override both.
 
     Without including_emulation=False a T4 or V100 would say that it has bfloat16, and train slower than in float32.
     """
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    return {"bf16": asked == "bf16" or (asked == "no" and has_bf16), "fp16": asked == "fp16"}
+    if on_gpu:
+        is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_faster = cpu_computes_in_bfloat16() and model is not None and gains_by_bfloat16(model)
+    return {"bf16": asked == "bf16" or (asked == "no" and is_faster), "fp16": asked == "fp16"}
 
 
 def fit_workers(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Classification(Objective):
             features.labels,
             asked,
             class_weights=_class_weights(features, asked.class_weights),
+            frequencies=_frequencies(features) if asked.logit_adjustment else None,
             corpus=features.corpus,
             label_smoothing=label_smoothing,
         )
@@ -176,6 +177,12 @@ def _class_weights(features: FeatureDataset, scheme: str) -> np.ndarray | None:
     if scheme == "none":
         return None
     return class_weights_from_counts(*features.class_counts("train"), features.labels, scheme)
+
+
+def _frequencies(features: FeatureDataset) -> np.ndarray:
+    """The share of training clips of each class, one that has none counted as one."""
+    counts = np.maximum(features.class_counts("train")[0], 1)
+    return counts / counts.sum()
 
 
 def _sometimes_unknown(metadata: Tensor, places: Places) -> Tensor:

@@ -148,6 +148,8 @@ def _objective_in_words(settings: Mapping[str, Any]) -> dict[str, str]:
     smoothing, weights = settings["label_smoothing_factor"], settings["class_weights"]
     if smoothing:
         parts.append(f"label smoothing {smoothing:g}")
+    if settings.get("logit_adjustment"):
+        parts.append(f"logit adjustment {settings['logit_adjustment']:g}")
     if weights:
         parts.append(f"class weights {min(weights):.3g} to {max(weights):.3g}")
     parts += [

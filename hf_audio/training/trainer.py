@@ -34,6 +34,7 @@ from hf_audio.training.epoch_batches import EpochBatches, layout_of, train_windo
 from hf_audio.training.layer_plan import plan_layers
 from hf_audio.training.objective import Objective, Places
 from hf_audio.training.own_parameters import optimize_own, require_unsharded
+from hf_audio.training.precision import scores_in_bfloat16, without_autocast
 from hf_audio.training.resumable_trainer import ResumableTrainer
 from hf_audio.training.run_settings import optimizing_settings, run_facts, run_settings
 from hf_audio.training.sharding import load_whole, name_blocks
@@ -178,18 +179,23 @@ class AudioTrainer(ResumableTrainer):
                 "A pretrained model has no classes to score clips by: fine-tune it first, with --model RUN_FOLDER"
             )
         args = self.args
-        options = {"device": args.device, "bf16": args.bf16, "batch_size": args.eval_batch_size}
+        options = {"device": args.device, "bf16": scores_in_bfloat16(args), "batch_size": args.eval_batch_size}
         options["num_workers"] = args.dataloader_num_workers
         if self._is_divided:
             return Predictor.load(str(self.run_folder), **options)
         usage = Usage.of_features(self.features.manifest)
-        return Predictor(self.accelerator.unwrap_model(self.model), self.features.extractor, usage=usage, **options)
+        return Predictor(self._scored(), self.features.extractor, usage=usage, **options)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """The objective's answers; the loss comes with the metrics, over all windows of all processes at once."""
         inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
+        model = model if scores_in_bfloat16(self.args) else without_autocast(model)
+        with torch.no_grad():
             return None, *self.objective.answers(model, inputs, Places(self.args.seed, None, ()))
+
+    def _scored(self) -> PreTrainedModel:
+        model = self.accelerator.unwrap_model(self.model)
+        return model if scores_in_bfloat16(self.args) else without_autocast(model)
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         # With persistent workers Trainer would answer every data set with the loader of the first one.

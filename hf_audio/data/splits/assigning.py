@@ -28,6 +28,7 @@ from hf_audio.data.index.labels import LabelSpace
 from hf_audio.data.index.table import SPLITS
 from hf_audio.data.splits.drawing import draw_split
 from hf_audio.data.splits.groups import divide_groups, groups_and_counts, presence, union_and_counts
+from hf_audio.data.splits.inner import with_inner_test
 from hf_audio.errors import InputError
 
 
@@ -38,6 +39,7 @@ def assign_splits(
     fold: str | None = None,
     num_folds: int | None = None,
     test_groups: Sequence[str] | None = None,
+    inner_fold: tuple[int, int] | None = None,
     test_fraction: float = 0.15,
     validation_fraction: float = 0.15,
     validation_from: str = "train",
@@ -52,6 +54,7 @@ def assign_splits(
         fold: the fold to test on, where the corpus has folds or some are drawn; "3" finds "fold3" too.
         num_folds: folds to draw where the corpus has neither folds nor splits, see `draw_folds`.
         test_groups: groups to test on, instead of any other test split.
+        inner_fold: (fold, folds): leave out that test split, and test on one of so many folds of the training groups.
         test_fraction, validation_fraction: shares of the groups to draw where there is no such split; 0 for none.
         validation_from: the official split whose groups validation is drawn from, "train" or "test".
         test_to_train: share of the official test split's groups that is trained on instead.
@@ -77,6 +80,10 @@ def assign_splits(
         _check_dividing(clips, has_test, validation_from, validation_fraction, test_to_train)
         from_test = validation_fraction if validation_from == "test" else 0.0
         clips = _with_divided_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
+    if inner_fold is not None:
+        if not names_in(clips["split"]).count("test"):
+            clips = _with_drawn(clips, labels, {"test": test_fraction}, seed)
+        clips = with_inner_test(clips, labels, inner_fold[1], inner_fold[0], seed)
     clips = _with_drawn(clips, labels, shares, seed)
     check_disjoint(groups_and_splits(clips))
     _check_training(clips, labels)
