@@ -19,7 +19,11 @@ BEHIND_ANOTHER = {
     *("tensorboard", "trackio", "wandb", "safetensors", "numba", "pretty-midi"),
     *("python-multipart", "httptools"),
 }
-OF_TESTS = {"parameterized", "pytest-timeout", "pytest-xdist", "ruff"}  # transformers' tests import the first
+# transformers' tests import the first; the others are commands
+OF_TESTS = {
+    *("parameterized", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-pyyaml", "types-requests"),
+    *("coverage", "build", "twine"),
+}
 
 
 def normal(name: str) -> str:
