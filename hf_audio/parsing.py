@@ -17,14 +17,12 @@ from transformers import HfArgumentParser, TrainingArguments
 from hf_audio.config import (
     ClassicalConfig,
     CorpusConfig,
-    DataConfig,
     HubConfig,
     LossConfig,
     ModelConfig,
     PretrainingConfig,
     Recipe,
     RunConfig,
-    ShareConfig,
 )
 from hf_audio.config.acting import require_acting
 from hf_audio.config.run import NETWORK_GROUPS, RECORDING_GROUPS
@@ -37,8 +35,6 @@ from hf_audio.training.argument_checks import require_makeable, require_of_class
 from hf_audio.training.arguments import fit_workers, training_defaults
 
 GROUPS = {**RECORDING_GROUPS, **NETWORK_GROUPS, "hub": HubConfig, "run": RunConfig}
-ALL_GROUPS: tuple[Any, ...] = (DataConfig, *GROUPS.values(), PretrainingConfig, ClassicalConfig, ShareConfig)
-OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MAX_YAML_BYTES = 1 << 18
 

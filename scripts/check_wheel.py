@@ -36,10 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         commands = _installed(Path(scratch), wheels[0].resolve())
         _run([commands / "hf-audio", "--help"], scratch)
-        _run(
-            [commands / "python", "-c", "import hf_audio; [getattr(hf_audio, name) for name in hf_audio.__all__]"],
-            scratch,
-        )
+        _run([commands / "python", "-c", ALL_NAMES], scratch)
         if given.sound:
             model = Path(given.model).resolve() if Path(given.model).exists() else given.model
             _run([commands / "hf-audio", "tag", given.sound.resolve(), "--model", model], scratch)
