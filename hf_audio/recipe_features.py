@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hf_audio.config import Recipe
 from hf_audio.config.acting import require_acting
 from hf_audio.config.reported import flat_settings
@@ -92,5 +94,5 @@ def check_classes(recipe: Recipe, labels: LabelSpace, corpus: str) -> None:
     from hf_audio.augment import require_sense
     from hf_audio.losses import TaskLoss
 
-    TaskLoss(labels, recipe.loss, corpus=corpus)
+    TaskLoss(labels, recipe.loss, frequencies=np.ones(len(labels)), corpus=corpus)  # not known yet
     require_sense(recipe.augment, window_extractor(recipe.features).to_feature_extractor(1, 0.0, 1.0), labels)

@@ -1,6 +1,6 @@
 """How fast training is where features are computed of stored sound, beside stored features, in one run on this machine.
 
-    python scripts/benchmark_features_on_device.py --data_dir ../shared/data/philharmonia_mini      # ast-mini and cnn
+    python scripts/benchmark_features_on_device.py --data_dir DIR      # ast-mini and cnn
     python scripts/benchmark_features_on_device.py --device cuda --bf16 --model ast-base --batch_size 64 --steps 50
 
 The same clips of 3 s are built twice, as log-mel features and as sound, and AudioTrainer trains the same model on both:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,6 +41,27 @@ class Windows(NamedTuple):
     def padding(self) -> Tensor:
         """Bool `[batch, 1, frames, 1]`, of images: what is padding."""
         return (self.frames >= self.num_frames.view(-1, 1)).view(-1, 1, len(self.frames), 1)
+
+
+def change_some(
+    chosen: Tensor, change: Callable[[Windows, NamedTuple], Tensor], windows: Windows, drawn: NamedTuple
+) -> Tensor:
+    """Values of windows of which some are changed: on a CPU no others are computed. On a GPU all are, as asking it
+    which they are would take longer.
+
+    Args:
+        chosen: bool `[batch]`.
+        change: (windows, drawn) -> new values, the same as before of windows that are not chosen.
+        drawn: numbers of each window, `[batch, ...]` each.
+    """
+    if windows.values.device.type != "cpu":
+        return change(windows, drawn)
+    places = chosen.nonzero()[:, 0]
+    if not len(places):
+        return windows.values
+    some = Windows(windows.values[places], windows.targets[places], windows.num_frames[places], windows.frames)
+    changed = change(some, type(drawn)(*(numbers[places] for numbers in drawn)))
+    return windows.values.index_copy(0, places, changed)
 
 
 @dataclass(frozen=True)

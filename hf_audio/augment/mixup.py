@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hf_audio.augment.draws import Lot
-from hf_audio.augment.energies import Windows
+from hf_audio.augment.energies import Windows, change_some
 from hf_audio.errors import unknown_name
 
 
@@ -61,12 +62,11 @@ class Mixup:
         return mixup_numbers(np.where(is_alone, np.float32(1), share), partner)
 
     def apply(self, windows: Windows, drawn: MixupNumbers) -> Windows:
-        partner = drawn.partner.long()
-        own = windows.values + drawn.own.view(-1, 1, 1, 1)
-        other = windows.values[partner] + drawn.other.view(-1, 1, 1, 1)
+        drawn = drawn._replace(partner=drawn.partner.long())
+        partner = drawn.partner
         lengths = windows.num_frames[partner] * (drawn.share < 1)
         return windows._replace(
-            values=torch.logaddexp(own, other),
+            values=change_some(drawn.share < 1, partial(_sum, windows.values), windows, drawn),
             targets=self._mix_targets(windows.targets, drawn.share.view(-1, 1), partner),
             num_frames=torch.maximum(windows.num_frames, lengths),
         )
@@ -79,6 +79,12 @@ class Mixup:
         either = torch.fmax(targets, others)  # of the known ones
         is_open = (targets + others).isnan() & (either < 1)
         return either.masked_fill(is_open, torch.nan)
+
+
+def _sum(values: Tensor, windows: Windows, drawn: MixupNumbers) -> Tensor:
+    """The energies of windows and of their partners among `values`, each times its share."""
+    own = windows.values + drawn.own.view(-1, 1, 1, 1)
+    return torch.logaddexp(own, values[drawn.partner] + drawn.other.view(-1, 1, 1, 1))
 
 
 def shared_targets(targets: Tensor, partner: Tensor, share: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hf_audio.augment.draws import Lot
-from hf_audio.augment.energies import NATURAL_DB, Windows
+from hf_audio.augment.energies import NATURAL_DB, Windows, change_some
 
 NUM_NODES = 6  # of an equalization curve, evenly spaced over the mel axis
 MIN_NOISE_DB = 50.0  # below the sound, where noise is no longer heard
@@ -59,15 +59,20 @@ class Recording:
         )
 
     def apply(self, windows: Windows, drawn: RecordingNumbers) -> Windows:
-        values = windows.values
         if self.equalizer_db:
-            curve = functional.interpolate(drawn.nodes[:, None], values.shape[3], mode="linear", align_corners=True)
-            values = values + curve[:, None]
+            bins = windows.values.shape[3]
+            curve = functional.interpolate(drawn.nodes[:, None], bins, mode="linear", align_corners=True)
+            windows = windows._replace(values=windows.values + curve[:, None])
         if self.noise_probability:
-            level = _sound_level(values, windows.num_frames) - drawn.drop.view(-1, 1, 1, 1)
-            noise = _noise(drawn, values) + level.masked_fill(windows.padding(), -torch.inf)
-            values = torch.logaddexp(values, noise)
-        return windows._replace(values=values)
+            windows = windows._replace(values=change_some(drawn.drop.isfinite(), _noisy, windows, drawn))
+        return windows
+
+
+def _noisy(windows: Windows, drawn: RecordingNumbers) -> Tensor:
+    """The values of windows with noise."""
+    level = _sound_level(windows.values, windows.num_frames) - drawn.drop.view(-1, 1, 1, 1)
+    noise = _noise(drawn, windows.values) + level.masked_fill(windows.padding(), -torch.inf)
+    return torch.logaddexp(windows.values, noise)
 
 
 def _sound_level(values: Tensor, num_frames: Tensor) -> Tensor:
