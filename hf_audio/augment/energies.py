@@ -44,7 +44,7 @@ class Windows(NamedTuple):
 
 
 def change_some(
-    chosen: Tensor, change: Callable[[Windows, NamedTuple], Tensor], windows: Windows, drawn: NamedTuple
+    chosen: Tensor, change: Callable[[Windows, Any], Tensor], windows: Windows, drawn: NamedTuple
 ) -> Tensor:
     """Values of windows of which some are changed: on a CPU no others are computed. On a GPU all are, as asking it
     which they are would take longer.
