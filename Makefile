@@ -15,7 +15,7 @@ demo: $(VENV)/installed  ## render a small corpus, train an AST on it, evaluate,
 	$(VENV)/bin/accelerate launch recipes/ast_irmas.py --demo
 
 test: lint  ## check the style, then run all tests
-	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
 lint: $(VENV)/installed  ## check style, format and types
 	$(VENV)/bin/ruff check .

@@ -50,8 +50,9 @@ def quick_imports() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
-            gc.freeze()
-            gc.unfreeze()  # together: what was imported counts as old, and is not gone through now
+            if not gc.get_freeze_count():  # else somebody wants to keep what is frozen so
+                gc.freeze()
+                gc.unfreeze()  # together: what was imported counts as old, and is not gone through now
             gc.enable()
 
 

@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 from forks import Forks
@@ -50,6 +52,12 @@ LONGEST = {
 }
 
 
+# One server forks the workers of all files: it imports what any of them needs, whichever file comes first
+WORKERS_IMPORT = ("hf_audio.audit.workers", "hf_audio.data.building.gathering", "hf_audio.kinds._kaldi_fbank")
+_set_preload = forkserver.set_forkserver_preload
+forkserver.set_forkserver_preload = lambda modules: _set_preload([*WORKERS_IMPORT, *modules])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a GPU; scripts/check_gpu.sh runs these")
 
@@ -57,6 +65,26 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no process is left with one of them at the end."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What test files import is never looked at by the collector of cycles: to go through it takes 1 s of CPU time, and
+    each training asks for that, for Trainer frees memory before its first step. See `_imports_are_kept` too."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_kept() -> Iterator[None]:
+    """Likewise what tests of a file imported when they needed it, once its own fixtures are gone."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
 import re
-import signal
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import soundfile
+from dying_examiner import examine_or_die
 
 from hf_audio.audit import workers
 from hf_audio.audit.fact_store import FactStore
@@ -198,16 +197,6 @@ def test_real_recordings_are_told_apart(shared_data, tmp_path):
     assert [(one.finding, one.clip_id[-13:], one.other[-13:]) for one in findings] == [
         ("leak", "2-30322-A.ogg", "2-28314-A.ogg")
     ]
-
-
-examine = workers._examine
-
-
-def examine_or_die(task, **options):
-    """As a broken file may do in a C library."""
-    if {"3.wav", "25.wav"} & {*task.clips["clip_id"].to_pylist()}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return examine(task, **options)
 
 
 def test_a_file_that_crashes_the_decoder_is_found(tmp_path, monkeypatch):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_every_comparison_gets_its_line():
-    command = [sys.executable, ROOT / "scripts/benchmark_features.py", "--num_clips", "6", "--repeats", "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=240).stdout
+@pytest.fixture
+def benchmark(forks):
+    """Runs the script, which starts processes of its own beside it; what it printed."""
+
+    def run(*argv: object) -> str:
+        done = forks.run(ROOT / "scripts/benchmark_features.py", *argv, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        assert done.returncode == 0, done.errors[-3000:]
+        return done.output
+
+    return run
+
+
+def test_every_comparison_gets_its_line(benchmark):
+    output = benchmark("--num_clips", "6", "--repeats", "1")
     ratios = {line[7:50].strip(): float(line[50:60]) for line in output.splitlines() if line.startswith("ratio  ")}
     assert list(ratios) == [
         "build throughput, ours / stock",
@@ -31,10 +41,7 @@ def test_every_comparison_gets_its_line():
     assert "8-bit storage is off by 0.0" in output
 
 
-def test_two_versions_take_turns():
-    command = [sys.executable, ROOT / "scripts/benchmark_features.py", "--beside", ROOT, "--kinds", "fbank"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command += ["--num_clips", "12", "--repeats", "1"]
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=240).stdout
+def test_two_versions_take_turns(benchmark):
+    output = benchmark("--beside", ROOT, "--kinds", "fbank", "--num_clips", "12", "--repeats", "1")
     ratios = {line[7:50].strip(): float(line[50:60]) for line in output.splitlines() if line.startswith("ratio  ")}
     assert list(ratios) == ["build fbank, this / other", "read fbank, this / other"] and min(ratios.values()) > 0

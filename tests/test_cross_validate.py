@@ -26,11 +26,11 @@ QUICK = ("--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to"
 
 @pytest.fixture
 def cross_validate(forks, tmp_path) -> Callable[..., str]:
-    """Runs the script, which launches each fold as a user would, and returns what it printed, or complained."""
+    """Runs the script in a process of its own, and each fold in a fork of that; what it printed, or complained."""
 
     def run(*argv: str, ok: bool = True) -> str:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
-        result = forks.run(ROOT / "scripts" / "cross_validate.py", *argv, env=env, cwd=tmp_path)
+        result = forks.run(ROOT / "tests" / "forked_runs.py", "cross_validate.py", *argv, env=env, cwd=tmp_path)
         assert (result.returncode == 0) == ok, result.output[-2000:] + result.errors[-2000:]
         return result.output if ok else result.errors
 

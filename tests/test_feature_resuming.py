@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
-import multiprocessing
+import signal
 import sys
 import threading
 import time
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import tone_corpus
 from filelock import FileLock
 from tone_corpus import CountingFbank, DyingFbank, build, tone_clips
 
@@ -35,12 +34,10 @@ def finished(corpus, tmp_path_factory) -> Path:
     return build(corpus, tmp_path_factory.mktemp("features") / "undisturbed")
 
 
-@pytest.fixture(scope="module")
-def processes():
-    """Starts processes that have torch already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tone_corpus"])
-    return context
+def run_apart(forks, target: str, *arguments: Path | int | bool) -> int:
+    """The exit status of a process that calls a function of tone_corpus."""
+    called = f"tone_corpus.{target}({', '.join(map(repr, arguments))})"
+    return forks.run(f"import tone_corpus; from pathlib import PosixPath; {called}").returncode
 
 
 def files(folder: Path) -> list[str]:
@@ -96,14 +93,11 @@ def test_workers_are_started_where_there_is_enough_to_do(corpus, finished, tmp_p
 
 
 @pytest.mark.parametrize("renames", [1, 2, 11, 21, 22, 25])
-def test_killed_at_any_rename_it_goes_on_to_the_same_result(corpus, finished, tmp_path, processes, renames):
+def test_killed_at_any_rename_it_goes_on_to_the_same_result(corpus, finished, tmp_path, forks, renames):
     """Renames: 1 plan, 2 to 21 shards and their notes in turn, 22 to 24 the files beside them, 25 the manifest."""
     for before in (True, False):
         folder = tmp_path / f"features_{before}"
-        process = processes.Process(target=tone_corpus.build_and_die, args=(corpus, folder, renames, before))
-        process.start()
-        process.join(60)
-        assert process.exitcode == -9
+        assert run_apart(forks, "build_and_die", corpus, folder, renames, before) == -signal.SIGKILL
         done = renames - before
         assert (folder / "manifest.json").exists() == (done >= 25)
         kept = built_shards(folder)
@@ -158,15 +152,13 @@ def test_a_worker_that_dies_is_explained(corpus, tmp_path):
         build(corpus, tmp_path / "features", DyingFbank(), num_workers=2)
 
 
-def test_strict_does_not_accept_what_an_earlier_build_left_out(corpus, tmp_path, processes):
+def test_strict_does_not_accept_what_an_earlier_build_left_out(corpus, tmp_path, forks):
     folder = tmp_path / "features"
     target = corpus / "low_001.wav"
     sound = target.read_bytes()
     try:
         target.write_bytes(b"\0" * len(sound))  # the size is the same, so the plan is
-        process = processes.Process(target=tone_corpus.build_and_die, args=(corpus, folder, 21, False))
-        process.start()
-        process.join(60)
+        assert run_apart(forks, "build_and_die", corpus, folder, 21, False) == -signal.SIGKILL
         with pytest.raises(InputError, match=r"low_001\.wav is unreadable"):
             build(corpus, folder, strict=True)
     finally:
@@ -177,17 +169,13 @@ def test_strict_does_not_accept_what_an_earlier_build_left_out(corpus, tmp_path,
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_file_that_the_disk_refuses(corpus, finished, tmp_path, processes, num_workers):
+def test_a_file_that_the_disk_refuses(corpus, finished, tmp_path, forks, num_workers):
     """Training shards fit under the limit, the test split's does not: the kernel answers EFBIG."""
     sizes = {path.name: path.stat().st_size for path in finished.glob("data/*")}
     largest = max(size for name, size in sizes.items() if name.startswith("train")) + 1000
     assert largest < sizes["test-00000-of-00001.parquet"]
     folder, answer = tmp_path / "features", tmp_path / "answer"
-    target, arguments = tone_corpus.build_with_largest_file, (corpus, folder, largest, num_workers, answer)
-    process = processes.Process(target=target, args=arguments)
-    process.start()
-    process.join(120)
-    assert process.exitcode == 0
+    assert run_apart(forks, "build_with_largest_file", corpus, folder, largest, num_workers, answer) == 0
     assert answer.read_text().startswith(f"Cannot write features to {folder}: File too large; make room or choose")
     assert not list(folder.rglob("*.tmp"))
     kept = built_shards(folder)
@@ -198,12 +186,10 @@ def test_a_file_that_the_disk_refuses(corpus, finished, tmp_path, processes, num
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="gives up root's capabilities by a Linux system call")
-def test_a_folder_without_write_permission(corpus, tmp_path, processes):
+def test_a_folder_without_write_permission(corpus, tmp_path, forks):
     parent, answer = tmp_path / "not mine", tmp_path / "answer"
     parent.mkdir(mode=0o555)
-    process = processes.Process(target=tone_corpus.build_without_privileges, args=(corpus, parent / "f", answer))
-    process.start()
-    process.join(60)
+    assert run_apart(forks, "build_without_privileges", corpus, parent / "f", answer) == 0
     assert answer.read_text().startswith(f"Cannot write features to {parent / 'f'}: Permission denied; make room or")
     assert list(parent.iterdir()) == []
 

@@ -42,7 +42,7 @@ def tune(forks, recordings, tmp_path):
         (tmp_path / "space.yaml").write_text(space)
         argv = [recipe, "--space", "space.yaml", "--output_dir", "found", "--data_dir", recordings, *flags]
         env = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-        return forks.start(ROOT / "tests" / "forked_search.py", *argv, env=env, cwd=tmp_path)
+        return forks.start(ROOT / "tests" / "forked_runs.py", "tune.py", *argv, env=env, cwd=tmp_path)
 
     return start
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from hf_audio.preparation import window_extractor
 RECIPE = Path(__file__).parents[1] / "recipes" / "cnn_solo.py"
 STRANGER = """
 import json, sys
-sys.modules["hf_audio"] = None
 import numpy as np
 from transformers import pipeline
 classifier = pipeline("audio-classification", model=sys.argv[1], trust_remote_code=True)
@@ -63,21 +60,11 @@ def test_it_reads_what_was_stored_of_both_channels(trained):
     assert type(AutoFeatureExtractor.from_pretrained(trained)) is type(features.extractor)
 
 
-def test_the_stock_pipeline_hears_mono_in_a_process_without_hf_audio(trained, tmp_path):
+def test_the_stock_pipeline_hears_mono_in_a_process_without_hf_audio(trained, tmp_path, forks_without_hf_audio):
     mono = (0.1 * np.random.default_rng(1).standard_normal(22_050)).astype(np.float32)
     np.save(tmp_path / "sound.npy", mono)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    program = [sys.executable, "-c", STRANGER, str(trained), str(tmp_path / "sound.npy")]
-    done = subprocess.run(
-        program,
-        env=env | {"HF_HOME": str(tmp_path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = forks_without_hf_audio.run(STRANGER, trained, tmp_path / "sound.npy", cwd=tmp_path)
+    assert done.returncode == 0, done.errors[-2000:]
     model, extractor = (
         kind.from_pretrained(trained) for kind in (AutoModelForAudioClassification, AutoFeatureExtractor)
     )
@@ -85,6 +72,6 @@ def test_the_stock_pipeline_hears_mono_in_a_process_without_hf_audio(trained, tm
     with torch.no_grad():
         wanted = model.eval()(**both).logits.softmax(dim=1)[0].tolist()
     names = model.config.id2label
-    assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(
+    assert json.loads(done.output.splitlines()[-1]) == pytest.approx(
         {names[number]: score for number, score in enumerate(wanted)}, abs=1e-5
     )

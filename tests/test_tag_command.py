@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import os
@@ -21,6 +22,7 @@ import hf_audio
 from hf_audio.commands import tag
 from hf_audio.commands.main import commands
 from hf_audio.commands.main import main as hf_audio_command
+from hf_audio.environment import quick_imports
 from hf_audio.errors import InputError
 from hf_audio.tagging.formats import FORMATS
 
@@ -210,6 +212,12 @@ print(*linear_sum_assignment([[0.0, 1.0], [0.0, 2.0]]))
     found = json.loads(output.read_text())
     assert found["file"] == "stdin" and len(found["scores"]) == 2
     assert token.encode() not in done.stdout + done.stderr + output.read_bytes()
+
+
+def test_imports_leave_alone_what_the_collector_was_told_to_leave():
+    with quick_imports():
+        import hf_audio.tagging.formats  # noqa: F401
+    assert gc.get_freeze_count() > 100_000, "conftest.py froze what test files import"
 
 
 @pytest.mark.parametrize(

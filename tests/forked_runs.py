@@ -1,6 +1,8 @@
-"""scripts/tune.py as a program whose runs are forks of itself, so that none imports torch again: see forks.py.
+"""A script of several runs, whose runs are forks of itself, so that none imports torch again: see forks.py.
 
-Of a trial the test split cannot be looked at: whoever does ends it.
+tests/forked_runs.py SCRIPT.py ARGUMENTS
+
+Of a trial of a search the test split cannot be looked at: whoever does ends it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import traceback
 from pathlib import Path
 
 from hf_audio import recipe_features, repeated_runs
+from hf_audio.analysis import evaluation
 from hf_audio.searching import trial_process
 
 ROOT = Path(__file__).parents[1]
@@ -92,11 +95,14 @@ def run(argv: list[str]) -> int:
 
 
 def launched(command, check, **options):
+    """As accelerate's launcher, which starts one process: tests/test_recipes.py starts that."""
+    assert command[:6] == [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1"]
     return subprocess.CompletedProcess(command, ForkedRecipe(command, **options).wait())
 
 
 if __name__ == "__main__":
+    evaluation.write_plots = lambda *_, **__: []  # recipes draw in tests/test_recipes.py
     trial_process.subprocess = type("Forking", (), {**vars(subprocess), "Popen": ForkedRecipe})
     repeated_runs.subprocess = type("Forking", (), {**vars(subprocess), "run": staticmethod(launched)})
-    sys.argv[0] = str(ROOT / "scripts" / "tune.py")
+    sys.argv[:2] = [str(ROOT / "scripts" / sys.argv[1])]
     runpy.run_path(sys.argv[0], run_name="__main__")
