@@ -22,7 +22,7 @@ lint: $(VENV)/installed  ## check style, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-coverage: $(VENV)/installed  ## run all tests and report which lines they run, in build/coverage/ too: twice the time of `make test`
+coverage: $(VENV)/installed  ## run all tests and report which lines they run, in build/coverage/ too
 	$(VENV)/bin/coverage erase
 	$(VENV)/bin/coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/coverage combine --quiet
