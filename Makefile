@@ -6,7 +6,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.10 python3 python,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(name)")' 2>/dev/null)))
 
-.PHONY: help demo tour test lint docs peer-tests benchmark compatibility clean
+.PHONY: help demo tour test lint coverage dist docs peer-tests benchmark compatibility clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,13 +20,27 @@ tour: $(VENV)/installed  ## run docs/tour.ipynb from start to end and keep what 
 test: lint  ## check the style, then run all tests
 	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed  ## check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/codespell hf_audio recipes scripts docs spaces *.md
+	$(VENV)/bin/mypy
 
 docs: $(VENV)/installed  ## build the site of docs/ into site/; a broken link or any other warning is an error
 	$(VENV)/bin/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs site
+
+coverage: $(VENV)/installed  ## run all tests and report which lines they run, in build/coverage/ too
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage html --quiet
+	$(VENV)/bin/coverage report
+
+dist: $(VENV)/installed  ## build sdist and wheel into dist/, check them, and run the wheel in an environment of its own
+	rm -rf dist build/lib build/bdist.*
+	$(VENV)/bin/python -m build --outdir dist
+	$(VENV)/bin/twine check --strict dist/*
+	$(VENV)/bin/python scripts/check_wheel.py dist
 
 peer-tests: $(VENV)/installed  ## transformers' own common tests, from the package index, on our models and extractors
 	$(VENV)/bin/python scripts/peer_tests.py

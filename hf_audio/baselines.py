@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, IterableDataset
@@ -73,7 +74,7 @@ def fit_linear(
 
 
 def window_statistics(
-    features: FeatureDataset, split: str, most: int | None = None, rows: Sequence[int] | None = None
+    features: FeatureDataset, split: str, most: int | None = None, rows: Any = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each stored window as one vector, un-normalized.
 

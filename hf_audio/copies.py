@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,8 +73,8 @@ class WindowSketches:
     values: np.ndarray
     lengths: np.ndarray
     rate: float
-    center: np.ndarray
-    scale: np.ndarray
+    center: np.ndarray | np.float32
+    scale: np.ndarray | np.float32
     least_frames: float
     thoroughness: Thoroughness = OF_WINDOWS
 
@@ -94,8 +94,9 @@ class Pairs(NamedTuple):
     second: np.ndarray
     shift: np.ndarray
 
-    def __getitem__(self, which) -> Pairs:  # a tuple's own would give the fields
-        return Pairs(*(field[which] for field in tuple(self)))
+    def chosen(self, which: Any) -> Pairs:
+        """Some of them, or one, by what NumPy takes for an index."""
+        return Pairs(*(field[which] for field in self))
 
 
 def sketch_windows(
@@ -170,7 +171,7 @@ def similarities(sketches: WindowSketches, pairs: Pairs) -> np.ndarray:
     """
     found = [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(pairs.first), AT_A_TIME):
-        batch = pairs[slice(start, start + AT_A_TIME)]
+        batch = pairs.chosen(slice(start, start + AT_A_TIME))
         one, other = sketches.read(batch.first), sketches.read(batch.second)
         lengths = sketches.lengths[batch.first], sketches.lengths[batch.second]
         slack = range(-SLACK_FRAMES, SLACK_FRAMES + 1) if sketches.rate else (0,)
@@ -225,7 +226,8 @@ def _codes(sketches: WindowSketches, seed: int) -> tuple[np.ndarray, np.ndarray,
     bits = int(np.clip(np.ceil(np.log2(expected)), 10, 30))
     planes = np.random.default_rng(seed).standard_normal((patch * bands, num_tables * bits)).astype(np.float32)
     blocks = [_codes_of_block(sketches, slice(a, b), planes, patch, bits, one_in) for a, b in _blocks(num_windows)]
-    return tuple(np.concatenate(column) for column in zip(*blocks, strict=True))
+    codes, windows, frames = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return codes, windows, frames
 
 
 def _codes_of_block(

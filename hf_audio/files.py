@@ -189,7 +189,7 @@ def open_for_writing(path: str | Path, mode: str) -> BinaryIO:
     """
     extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
-        file = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
+        file: Any = open(path, mode, opener=lambda name, flags: os.open(name, flags | extra, 0o666))  # noqa: SIM115
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise InputError(f"{path} is a link, and files are not written through links: remove it") from error

@@ -103,12 +103,13 @@ def _shown(was: Any, now: Any) -> tuple[str, str]:
     alike = next((place for place, (one, two) in enumerate(zip(*texts, strict=False)) if one != two), 0)
     is_long = max(map(len, texts)) > LONGEST_SHOWN
     start = texts[0].rfind(" ", 0, max(0, alike - SHOWN_BEFORE)) + 1 if is_long else 0  # of a whole word
-    return tuple(
+    was_shown, now_shown = (
         ("... " if start else "")
         + text[start : start + LONGEST_SHOWN]
         + (" ..." if len(text) > start + LONGEST_SHOWN else "")
         for text in texts
     )
+    return was_shown, now_shown
 
 
 def _content(path: Path) -> int | str:

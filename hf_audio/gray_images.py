@@ -51,7 +51,7 @@ def decode_features(image: bytes | Images.Image | dict[str, Any], offset: float,
     return values
 
 
-def read_pixels(image: bytes | Images.Image | dict[str, Any]) -> np.ndarray:
+def read_pixels(image: Any) -> np.ndarray:
     """PNG bytes, as `datasets.Image` stores or as it decodes them → uint8 `[height, width]`.
 
     Raises:
@@ -81,7 +81,7 @@ def gray_png(pixels: np.ndarray) -> bytes:
     rows[:, 1] = pixels[:, 0]
     np.subtract(pixels[:, 1:], pixels[:, :-1], out=rows[:, 2:])
     deflater = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    deflated = deflater.compress(rows) + deflater.flush()
+    deflated = deflater.compress(rows.data) + deflater.flush()
     bit_depth, gray = 8, 0
     header = struct.pack(">IIBBBBB", width, height, bit_depth, gray, 0, 0, 0)
     return PNG_SIGNATURE + _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", deflated) + _png_chunk(b"IEND", b"")

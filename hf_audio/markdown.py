@@ -7,7 +7,7 @@ one line of plain text, whatever they hold: no HTML, image, link, table, heading
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -79,9 +79,9 @@ def web_address(address: str | None) -> str | None:
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> Markdown:
     """A Markdown table: names to the left, numbers to the right."""
-    heads = list(heads)
-    rule = ["---"] + ["---:"] * (len(heads) - 1)
-    lines = [[escaped(cell) for cell in heads], rule, *([escaped(cell) for cell in row] for row in rows)]
+    names = [escaped(cell) for cell in heads]
+    rule = ["---"] + ["---:"] * (len(names) - 1)
+    lines: list[Sequence[str]] = [names, rule, *([escaped(cell) for cell in row] for row in rows)]
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 

@@ -20,14 +20,12 @@ from transformers import HfArgumentParser, TrainingArguments
 from hf_audio.config import (
     ClassicalConfig,
     CorpusConfig,
-    DataConfig,
     HubConfig,
     LossConfig,
     ModelConfig,
     PretrainingConfig,
     Recipe,
     RunConfig,
-    ShareConfig,
 )
 from hf_audio.config.acting import require_acting
 from hf_audio.config.help_texts import COMMON_FLAGS, HELP
@@ -44,8 +42,6 @@ from hf_audio.training.argument_checks import require_makeable, require_of_class
 from hf_audio.training.arguments import fit_workers, training_defaults
 
 GROUPS = {**RECORDING_GROUPS, **NETWORK_GROUPS, "hub": HubConfig, "run": RunConfig}
-ALL_GROUPS = (DataConfig, *GROUPS.values(), PretrainingConfig, ClassicalConfig, ShareConfig)
-OUR_GROUPS = frozenset(group._argument_group_name for group in ALL_GROUPS)
 
 MAX_YAML_BYTES = 1 << 18
 
@@ -146,7 +142,7 @@ def _rename_checkpointing(namespace: argparse.Namespace) -> None:
         setattr(namespace, f"gradient_checkpointing{kind}", None)
 
 
-def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, bool]:
+def _known_of_dataset(dataset: str | list[str] | None) -> dict[str, Any]:
     """Whether --dataset holds features that were built already, as far as that is known without asking the Hub."""
     if isinstance(dataset, list):
         dataset = dataset[0] if len(dataset) == 1 else None  # several are recordings, to be joined

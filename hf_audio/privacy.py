@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from mmap import mmap
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -77,7 +78,7 @@ def remember_token(token: str | None) -> None:
     _given_tokens.add(token)
 
 
-def require_no_token(content: bytes, name: str) -> None:
+def require_no_token(content: bytes | mmap, name: str) -> None:
     """The last look at a text before others see it.
 
     Args:

@@ -20,8 +20,6 @@ from hf_audio.errors import InputError
 Found = TypeVar("Found")
 LONGEST_WAIT = timedelta(days=30)
 
-Found = TypeVar("Found")
-
 _patient: dict[Any, Any] = {}  # by the process group that trains: the one that waits
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import soxr
@@ -44,6 +44,9 @@ def _checked(device: torch.device | str) -> torch.device:
             f"The device {str(device)!r} cannot be used ({reason}): give cpu, or one that this machine has"
         ) from error
     return found
+
+
+Loaded = TypeVar("Loaded", bound="SoundPredictor")
 
 
 class SoundPredictor:
@@ -81,8 +84,14 @@ class SoundPredictor:
 
     @classmethod
     def load(
-        cls, name: str, *, token: str | None = None, revision: str | None = None, seed: int = 0, **options: Any
-    ) -> SoundPredictor:
+        cls: type[Loaded],
+        name: str,
+        *,
+        token: str | None = None,
+        revision: str | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Loaded:
         """A published or local classifier with its extractor.
 
         Args:

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
     from hf_audio.analysis.evaluation import Trained
     from hf_audio.analysis.report import Report
-    from hf_audio.augment import BeforeFeatures, Compose
     from hf_audio.classical_models import TrainedClassifiers
     from hf_audio.training import AudioTrainer, Objective
 
@@ -128,7 +127,7 @@ def train_model(recipe: Recipe, model: PreTrainedModel, features: FeatureDataset
     return _trained(recipe, model, objective)
 
 
-def _augmentation(recipe: Recipe, features: FeatureDataset) -> Compose | BeforeFeatures | None:
+def _augmentation(recipe: Recipe, features: FeatureDataset) -> Any:
     from hf_audio.augment import augmentation_of, waveform_steps
 
     rate, settings = features.extractor.sampling_rate, recipe.waveform_augment

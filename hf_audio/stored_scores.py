@@ -184,10 +184,12 @@ def read_scores(path: str | Path) -> StoredScores:
     table, labels, facts = _read(path, OF_CLIPS, pa.float64(), what)
     logits = np.stack([table[LOGIT + name].to_numpy() for name in labels.names], axis=1)
     columns = {name: table[name].to_pylist() for name in OF_CLIPS}
-    names = [columns[name] for name in ("clip_id", "group", "split", "labels", "unknown", "decided")]
+    names = (columns[name] for name in ("clip_id", "group", "split", "labels", "unknown", "decided"))
+    clip_ids, groups, splits, given, unknown, decided = names
     threshold = facts.get("decision_threshold") if labels.is_multi_label else None
     about = pa.table({name: table[ABOUT + name] for name in _about(facts)})
-    return StoredScores(*names, logits, labels, facts["evaluated_split"], threshold, about)
+    of_clips = (clip_ids, groups, splits, given, unknown, decided)
+    return StoredScores(*of_clips, logits, labels, facts["evaluated_split"], threshold, about)
 
 
 def _write(path: Path, table: pa.Table, facts: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -280,7 +282,7 @@ def _logit_columns(labels: LabelSpace, kind: pa.DataType) -> dict[str, pa.DataTy
 
 def _names(chosen: np.ndarray, names: Sequence[str]) -> list[list[str]]:
     """Of bool `[clips, classes]` the names of each clip's."""
-    return [[names[index] for index in np.flatnonzero(row)] for row in chosen]
+    return [[names[index] for index in np.flatnonzero(row).tolist()] for row in chosen]
 
 
 def _facts(schema: pa.Schema) -> tuple[LabelSpace, dict[str, Any]]:

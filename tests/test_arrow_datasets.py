@@ -72,6 +72,13 @@ def test_of_the_hub_only_small_columns_are_transferred(hub):
     assert sum(one.sent for one in of_file) < 0.15 * len(content) and len(of_file) < 20
 
 
+def test_more_than_is_read_is_refused_and_said_in_rows(hub, monkeypatch):
+    monkeypatch.setattr("hf_audio.corpora._dataset.rows.MAX_BYTES", 200)
+    hub.create("datasets", "alice/much", {"train-0.arrow": arrow_bytes(NOISE, rows_a_batch=5)})
+    with pytest.raises(InputError, match=r"train-0.arrow of alice/much has (5|10|15|20) rows and [\d,]+ bytes beside"):
+        read("alice/much", label_column_name=["number"])
+
+
 class Counted(io.BytesIO):
     most = total = 0
 

@@ -20,7 +20,11 @@ BEHIND_ANOTHER = {
     *("python-multipart", "httptools", "ipykernel"),
     *("furo", "myst-parser", "myst-nb"),  # docs/conf.py names them
 }
-OF_TESTS = {"parameterized", "pytest-timeout", "pytest-xdist", "ruff"}  # transformers' tests import the first
+# transformers' tests import the first; the others are commands
+OF_TESTS = {
+    *("parameterized", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-pyyaml", "types-requests"),
+    *("coverage", "build", "twine"),
+}
 
 
 def normal(name: str) -> str:

@@ -149,7 +149,8 @@ def _of_datasets(several: Sequence[FeatureDataset]) -> Figures:
 
 def _of_windows(features: FeatureDataset, statistics: Statistics, augment: Compose | None, seed: int) -> Figures:
     if features.kind.form is Form.VECTORS:
-        figures = {"windows.png": drawn_means(*statistics, features.manifest)}
+        vectors, targets = statistics
+        figures = {"windows.png": drawn_means(vectors, targets, features.manifest)}
     else:
         figures = {"windows.png": drawn_windows(_one_window_a_class(features), features.manifest)}
     if augment is not None:

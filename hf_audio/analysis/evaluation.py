@@ -59,7 +59,9 @@ class WindowScorer(Protocol):
 class Trained(Protocol):
     """What can be evaluated: a trainer after training, or anything else with a predictor."""
 
-    features: FeatureDataset
+    @property
+    def features(self) -> FeatureDataset:
+        """What it was trained on."""
 
     def predictor(self) -> WindowScorer:
         """The trained model."""
@@ -108,7 +110,7 @@ def evaluate_model(
     Raises:
         InputError: there is neither a validation nor a test split, or the model's scores are not finite.
     """
-    splits = [split for split in ("validation", "test") if split in features.splits]
+    splits: list[str] = [split for split in ("validation", "test") if split in features.splits]
     if not splits:
         raise InputError(
             f"{features.source} has neither a validation nor a test split, so there is nothing to evaluate on"

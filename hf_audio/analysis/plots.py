@@ -60,7 +60,7 @@ def plot_training(log_history: list[dict], metric_names: Sequence[str], best_ste
     scores = {METRIC_NAMES[name]: _curve(log_history, f"eval_{name}") for name in metric_names}
     if not any(losses.values()):
         return None
-    panels = [("Loss", losses, (GREY, BLUE), None)]
+    panels: list[tuple[str, Any, tuple[str, ...], float | None]] = [("Loss", losses, (GREY, BLUE), None)]
     if any(scores.values()):
         panels.append(("Scores on validation, by clip", scores, SCORE_COLOURS, 1.02))
     figure, all_axes = new_figure(5.2 * len(panels), 4.0, columns=len(panels))

@@ -66,8 +66,10 @@ def resampling_facts(
     differ = []
     for clip, source, own in _at_another_rate(_recordings(clips, token), rate):
         with contextlib.suppress(AudioError):  # its beginning may be silent
-            answers = [_answer(predictor, rate, sound, threshold) for sound in _both_ways(clip, source, own, features)]
-            differ.append(not np.array_equal(*answers))
+            one, other = (
+                _answer(predictor, rate, sound, threshold) for sound in _both_ways(clip, source, own, features)
+            )
+            differ.append(not np.array_equal(one, other))
     return facts | {"num_clips": len(differ), "num_other_answers": sum(differ) if differ else None}
 
 
@@ -77,9 +79,10 @@ def low_rates_note(rates: Mapping[str, int], sample_rate: int, split: str) -> li
     num_low, num_clips = sum(low.values()), sum(rates.values())
     if 2 * num_low <= num_clips:
         return []
+    most = max(low, key=lambda rate: low[rate])
     return [
         f"{num_low:,} of {num_clips:,} {split} recordings have a sample rate below the model's {sample_rate:,} Hz, "
-        f"most of them {max(low, key=low.get):,} Hz, so they contain nothing above half of that. Scores on recordings "
+        f"most of them {most:,} Hz, so they contain nothing above half of that. Scores on recordings "
         "with the full bandwidth may differ."
     ]
 

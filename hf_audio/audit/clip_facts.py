@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import soxr
@@ -89,9 +90,9 @@ class _Measures:
     def __init__(self, sample_rate: int, full_scale: float) -> None:
         self.sample_rate, self.full_scale = sample_rate, full_scale
         self.samples = self.clipped = self.frames = self.quiet_frames = 0
-        self.sum: np.ndarray | float = 0.0
-        self.squares: np.ndarray | float = 0.0
-        self.peaks: np.ndarray | float = 0.0
+        self.sum: Any = 0.0  # and float64 `[channels]` from the first block on
+        self.squares: Any = 0.0
+        self.peaks: Any = 0.0
         self.mix_squares = self.mix_peak = 0.0
         self.beginning: list[np.ndarray] = []  # mono, as long as a plot
         self.digest = hashlib.blake2b(f"{sample_rate} Hz".encode(), digest_size=16)

@@ -192,12 +192,11 @@ def _copies(clips: Sequence[Clip], store: FactStore) -> Iterator[Finding]:
     plots = (store.plot(number) for number in different)
     found: set[int] = set()
     for one, other, alike in copies(plots, len(different)):
-        first, second = clips[different[one]], clips[different[other]]
-        if (
-            other not in found and first.recording != second.recording
-        ):  # stretches of one recording may overlap on purpose
+        earlier, later = clips[different[one]], clips[different[other]]
+        # stretches of one recording may overlap on purpose
+        if other not in found and earlier.recording != later.recording:
             found.add(other)
-            yield _copy(first, second, "near-duplicate", f"{alike:.0%} alike")
+            yield _copy(earlier, later, "near-duplicate", f"{alike:.0%} alike")
 
 
 def _copy(first: Clip, copy: Clip, finding: str, detail: str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,7 @@ def playable(
     taken = [name for name in wanted if name not in found and name in formats][:MAX_TAKEN]
     others = clips.filter(pa.array(~np.asarray(here)))
     others = others.filter(is_one_of(others["clip_id"], taken))
+    source: Any
     for its, source in recordings_in_turn(others.take(pa.array(reading_order(others))), token) if len(others) else ():
         if isinstance(source, AudioError):
             continue

@@ -145,6 +145,7 @@ def augmentation_for(
             their level where a model hears none.
     """
     require_sense(config, extractor, labels)
+    steps: Any
     if isinstance(extractor, Wav2Vec2FeatureExtractor):
         steps = (*batch_mix(config, extractor.sampling_rate), *of_normalized_waveforms(waveform, extractor))
         return Compose(steps, None) if steps else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class CutMix:
     """
 
     alpha: float
-    shape: Literal["rectangle", "time"] = "rectangle"
+    shape: str = "rectangle"
     probability: float = 1.0
     reads_energies = True
     mixes_windows = True

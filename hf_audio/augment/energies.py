@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class Windows(NamedTuple):
 
 
 def change_some(
-    chosen: Tensor, change: Callable[[Windows, NamedTuple], Tensor], windows: Windows, drawn: NamedTuple
+    chosen: Tensor, change: Callable[[Windows, Any], Tensor], windows: Windows, drawn: NamedTuple
 ) -> Tensor:
     """Values of windows of which some are changed: on a CPU no others are computed. On a GPU all are, as asking it
     which they are would take longer.
@@ -76,8 +76,8 @@ class Normalization:
         is_centered: whether an input of 0 is the mean of the training data, or of its own clip.
     """
 
-    mean: float | tuple[float, ...]
-    std: float | tuple[float, ...]
+    mean: Any  # a number, or a tuple of one for each channel
+    std: Any
     deviations: float = 2.0
     unit_db: float = NATURAL_DB
     padding: float | None = None
@@ -86,7 +86,8 @@ class Normalization:
     @classmethod
     def of(cls, extractor: FeatureExtractionMixin) -> Normalization:
         """The normalization that an extractor of images applies; of one by clips, none."""
-        return cls(*kind_of_extractor(extractor).scale(extractor)[:-1])
+        scale: Any = kind_of_extractor(extractor).scale(extractor)
+        return cls(*scale[:-1])
 
     @property
     def padding_value(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class FilterAugment:
     """
 
     most_db: float
-    type: Literal["linear", "step"] = "linear"
+    type: str = "linear"
     reads_energies = True
 
     def __post_init__(self) -> None:

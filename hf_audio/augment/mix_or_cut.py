@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +13,18 @@ from hf_audio.augment.draws import Lot
 from hf_audio.augment.energies import Windows
 from hf_audio.augment.mixup import Mixup, MixupNumbers, mixup_numbers
 
-MixOrCutNumbers = NamedTuple(
-    "MixOrCutNumbers",
-    [(f"mixup_{name}", object) for name in MixupNumbers._fields]
-    + [(f"cutmix_{name}", object) for name in CutMixNumbers._fields],
-)
+
+class MixOrCutNumbers(NamedTuple):
+    """Those of `MixupNumbers`, and behind them those of `CutMixNumbers`."""
+
+    mixup_share: Any
+    mixup_own: Any
+    mixup_other: Any
+    mixup_partner: Any
+    cutmix_share: Any
+    cutmix_time_position: Any
+    cutmix_bin_position: Any
+    cutmix_partner: Any
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class MixOrCut:
         is_cut = ~is_mixed & (chance < self.mixup.probability + self.cutmix.probability)
         mixed = mixup_numbers(np.where(is_mixed, mixed.share, np.float32(1)), mixed.partner)
         cut = cut._replace(share=np.where(is_cut, cut.share, 1.0))
-        return MixOrCutNumbers(*mixed, *cut)
+        return MixOrCutNumbers._make((*mixed, *cut))
 
     def apply(self, windows: Windows, drawn: MixOrCutNumbers) -> Windows:
         first = len(MixupNumbers._fields)

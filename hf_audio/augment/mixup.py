@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class Mixup:
     """
 
     alpha: float
-    labels: Literal["interpolate", "union"] = "interpolate"
+    labels: str = "interpolate"
     probability: float = 1.0
     audible_share: float = 0.05
     reads_energies = True

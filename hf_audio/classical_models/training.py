@@ -26,7 +26,7 @@ TITLES = {
     "svm": "support vector machines with a radial kernel, one per class",
     "boosting": "gradient-boosted trees, one ensemble per class",
 }
-DEFAULTS = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "svm": {"C": 10.0, "gamma": "scale"},
     "boosting": {"learning_rate": 0.1, "max_leaf_nodes": 15, "max_iter": 200},
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hf_audio.config import DataConfig
     from hf_audio.flags import FlagParser
 
+KINDS = {"label_column_name": {"nargs": "+"}, "merge_classes": {"action": "store_true"}}
 READING = (
     *("dataset_config_name", "train_split_name", "eval_split_name", "test_split_name", "layout", "audio_column_name"),
     *("label_column_name", "label_separator", "mask_column_name", "group_column_name", "split_column_name"),

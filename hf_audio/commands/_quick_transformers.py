@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -28,8 +29,9 @@ def _called_later() -> Iterator[None]:
     """Puts modules whose functions import the true ones into the place of those that are not imported yet."""
     absent = [name for name in IMPORTED_LATER if name not in sys.modules]
     for name in absent:
-        sys.modules[name] = ModuleType(name)
-        sys.modules[name].__getattr__ = lambda function, name=name: _later(name, function)
+        stand_in: Any = ModuleType(name)
+        stand_in.__getattr__ = partial(_later, name)
+        sys.modules[name] = stand_in
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ only when the Hub is asked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +33,11 @@ WITHOUT_WARM_UP = ("constant", "reduce_lr_on_plateau", "greedy")  # schedules of
 WITHOUT_NAMES = {"tensorboard", "none"}  # places to report to where a run has no name
 SHOW_PICTURES = {"tensorboard", "trackio", "wandb", "all"}
 OF_A_HEAD = (*HEAD_FLAGS, "metadata", "label_smoothing_factor", *sorted(names_of(LossConfig)))
+
+
+def _is_in_steps(what: str) -> Callable[[Any], bool]:
+    return lambda run: getattr(run, f"{what}_strategy") == "steps"
+
 
 NEEDS = (
     Needs(
@@ -109,7 +114,7 @@ NEEDS = (
     *(
         Needs(
             (f"{what}_steps",),
-            lambda run, what=what: getattr(run, f"{what}_strategy") == "steps",
+            _is_in_steps(what),
             f"it is of --{what}_strategy steps: give that too, or leave it out",
         )
         for what in ("eval", "save", "logging")

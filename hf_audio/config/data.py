@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hf_audio.config.setting import HUB_OR_PATH, PATH, require_choices, setting
 from hf_audio.errors import InputError
 
 # settings of which there may be several, one for each corpus
 SEVERAL = ("corpus", "data_dir", "dataset", "dataset_revision")
+if TYPE_CHECKING:
+    Several = Any  # one alone is kept as a text, see `__post_init__`
+else:
+    Several = list[str] | None
 
 
 @dataclass
@@ -20,24 +24,24 @@ class CorpusConfig:
     _argument_group_name = "corpus"
 
     # Of these four several may be given; a single one is no list.
-    corpus: list[str] | None = setting(
+    corpus: Several = setting(
         None,
         "Which reader knows the layout of the recordings: folder (your own, the default), or a public corpus such as "
         "irmas or esc50; `hf-audio corpora --list` shows all. Several are joined.",
     )
-    data_dir: list[str] | None = setting(
+    data_dir: Several = setting(
         None,
         "Folder with the recordings, one for each --corpus. For your own: one folder per class, a table with the "
         "columns path and label (or labels), or a dataset saved to disk.",
         PATH,
     )
-    dataset: list[str] | None = setting(
+    dataset: Several = setting(
         None,
         "In place of --data_dir: a dataset on the Hub (USER/NAME) or in a folder, of recordings or of features that "
         "hf_audio built. Several datasets of recordings are joined.",
         HUB_OR_PATH,
     )
-    dataset_revision: list[str] | None = setting(
+    dataset_revision: Several = setting(
         None,
         "Branch, tag or commit of --dataset on the Hub, one for each. Default: the newest commit, which the report "
         "names.",
@@ -273,5 +277,5 @@ class DataConfig(CorpusConfig, SplitConfig, BuildConfig):
     _argument_group_name = "data"
 
     def __post_init__(self) -> None:
-        for group in DataConfig.__bases__:
+        for group in (CorpusConfig, SplitConfig, BuildConfig):
             group.__post_init__(self)

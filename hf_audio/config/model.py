@@ -63,7 +63,8 @@ class ModelConfig:
     def options(self) -> dict[str, Any]:
         """What the flags say of the model's config, where they differ from the preset."""
         flags = {name: getattr(self, name) for name in HEAD_FLAGS}
-        return {**(self.model_options or {}), **{name: value for name, value in flags.items() if value is not None}}
+        given: Any = self.model_options or {}  # parsed by then
+        return {**given, **{name: value for name, value in flags.items() if value is not None}}
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -161,7 +162,7 @@ class ClassicalConfig:
                 raise ValueError(f"--{name} is of --classical_model {of}, not {self.classical_model}: leave it out")
         if isinstance(self.svm_gamma, str) and self.svm_gamma != "scale":
             try:
-                self.svm_gamma = float(self.svm_gamma)
+                self.svm_gamma = float(self.svm_gamma)  # type: ignore[assignment]  # as scikit-learn takes it
             except ValueError:
                 raise ValueError(f"--svm_gamma must be a number or scale, found {self.svm_gamma!r}") from None
         if isinstance(self.svm_gamma, float) and not self.svm_gamma > 0:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from hf_audio.config.needs import Needs, names_of
 from hf_audio.config.waveform_augment import WaveformAugmentConfig
 
@@ -9,6 +12,11 @@ OF_WAVEFORMS = sorted(names_of(WaveformAugmentConfig))
 WAVE_AUGMENTATIONS = [
     name[len("wave_") : -len("_probability")] for name in OF_WAVEFORMS if name.endswith("_probability")
 ]
+
+
+def _happens(what: str) -> Callable[[Any], bool]:
+    return lambda run: getattr(run, f"wave_{what}_probability") > 0
+
 
 WAVEFORM_NEEDS = (
     Needs(
@@ -20,7 +28,7 @@ WAVEFORM_NEEDS = (
     *(
         Needs(
             [name for name in OF_WAVEFORMS if name.startswith(f"wave_{what}_") and not name.endswith("_probability")],
-            lambda run, what=what: getattr(run, f"wave_{what}_probability") > 0,
+            _happens(what),
             f"--wave_{what}_probability is 0: give it too, e.g. 0.5, or leave it out",
         )
         for what in WAVE_AUGMENTATIONS

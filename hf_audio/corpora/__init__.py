@@ -55,7 +55,7 @@ class Corpus(NamedTuple):
 
     name: str
     card: CorpusCard
-    index: Callable[[Path], pa.Table]
+    index: Callable[[Path], pa.Table]  # type: ignore[assignment]  # the name of a tuple's method
     understand: Callable[[Path, Reading], tuple[pa.Table, Understanding]] | None
     index_for_random_split: Callable[[Path], pa.Table] | None
     of_dataset: Callable[[pa.Table], pa.Table] | None

@@ -12,9 +12,9 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from hf_audio.corpora._download import as_size
 from hf_audio.errors import InputError
@@ -23,7 +23,7 @@ from hf_audio.terminal import named_logger, progress
 
 CHUNK_BYTES = 1 << 20
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2")
-DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 # Of names and headers a kilobyte for each file; and at the end, padding
 TAR_OVERHEAD, TAR_OVERHEAD_BYTES = 1.5, 64 << 20
 HOLES = "has a file that is mostly holes"
@@ -125,11 +125,13 @@ def _tar_members(archive: Path, most_bytes: int) -> Iterator[tuple[str, IO[bytes
     with (
         open_regular(archive) as packed,
         _decompressed(packed) as whole,
-        tarfile.open(fileobj=(stream := _Limited(archive, whole, most_bytes)), mode="r:", tarinfo=_Member) as tar,
+        tarfile.open(
+            fileobj=cast(Any, stream := _Limited(archive, whole, most_bytes)), mode="r:", tarinfo=_Member
+        ) as tar,
         progress(desc=f"unpacking {archive.name}", total=archive.stat().st_size, unit="B", unit_scale=True) as bar,
     ):
         while (member := tar.next()) is not None:
-            tar.members.clear()  # it would remember them all, and some archives have hundreds of thousands
+            cast(Any, tar).members.clear()  # it would remember them all, and some archives have hundreds of thousands
             name = _safe_name(archive, member.name)
             if member.issparse():
                 raise refusal(archive, HOLES)
@@ -151,10 +153,10 @@ def _decompressed(packed: IO[bytes]) -> IO[bytes]:
 class _Member(tarfile.TarInfo):
     """A file with holes may have a list of them of any length, which is not even read."""
 
-    def _proc_sparse(self, tar: tarfile.TarFile) -> None:
+    def _proc_sparse(self, tar: Any) -> None:
         raise refusal(tar.fileobj.archive, HOLES)
 
-    def _proc_gnusparse_10(self, _: tarfile.TarInfo, __: dict[str, str], tar: tarfile.TarFile) -> None:
+    def _proc_gnusparse_10(self, _: tarfile.TarInfo, __: dict[str, str], tar: Any) -> None:
         raise refusal(tar.fileobj.archive, HOLES)
 
 

@@ -181,7 +181,8 @@ class _ResumingDownloader:
         for _ in range(MAX_REDIRECTS):
             self._require_private(url)
             with requests.Session() as session:
-                session.get_redirect_target = lambda response: None  # else what comes with it is read to its end
+                # else what comes with it is read to its end
+                session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
                 response = session.get(url, headers=headers, stream=True, timeout=(CONNECT_S, READ_S))
             if response.status_code not in REDIRECTED or "Location" not in response.headers:
                 return response
@@ -235,8 +236,8 @@ class _ResumingDownloader:
         self.forget()
         versions = (headers.get("ETag", ""), headers.get("Last-Modified", ""))
         # weak ones, W/..., may not be asked with, and what is not printable ASCII is none
-        said = (version for version in versions if re.fullmatch(r"(?!W/)[!-~ ]{1,200}", version))
-        version = next(said, None)
+        usable = (version for version in versions if re.fullmatch(r"(?!W/)[!-~ ]{1,200}", version))
+        version = next(usable, None)
         if version:
             write_atomically(self.version, version)
         length = headers.get("Content-Length", "")

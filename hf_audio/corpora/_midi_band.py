@@ -25,7 +25,7 @@ PROGRESSIONS = (  # degrees of the scale, one chord a bar
     (1, 4, 0, 0),
     (0, 2, 3, 4),
 )
-KICK, SNARE, CLOSED_HAT, OPEN_HAT, RIDE, CRASH = 36, 38, 42, 46, 51, 49
+KICK, SNARE, CLOSED_HAT, OPEN_HAT, RIDE = 36, 38, 42, 46, 51
 TEMPO_BPM = (66.0, 168.0)
 
 

@@ -63,7 +63,8 @@ def render_stems(
     band_db = song_rng.uniform(-ACCOMPANIMENT_SPREAD_DB, 0.0, len(band))
     band = [_at_level(part, level_db) for part, level_db in zip(band, band_db, strict=True)]
     under_db = float(levels_db.min()) - song_rng.uniform(*ACCOMPANIMENT_UNDER_LEAD_DB)
-    gain = _amplitude(under_db) / loudness(sum(band))
+    together: Any = sum(band)
+    gain = _amplitude(under_db) / loudness(together)
     return Stems(leads, [part * gain for part in band], num_samples)
 
 

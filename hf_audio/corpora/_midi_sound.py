@@ -98,14 +98,14 @@ def _raw_notes(
 
     # a smaller body and vibrato read the sample faster than it was rendered
     reserve = 2.0 ** ((max(-voice.body_semitones, 0) + 1) / 12.0) if voice.is_lead else 1.0
-    track = Track(name="", program=part.instrument.program, is_drum=part.instrument.is_drum_kit, ttype="second")
+    track: Any = Track(name="", program=part.instrument.program, is_drum=part.instrument.is_drum_kit, ttype="second")
     onset_s, onsets_s = 0.0, []
     for note, length_s in zip(notes, lengths_s, strict=True):
         onsets_s.append(onset_s)
         pitch = note.pitch + voice.body_semitones
         track.notes.append(SymusicNote(onset_s, length_s * reserve + 0.01, pitch, 100, ttype="second"))
         onset_s += length_s * reserve + NOTE_GAP_S
-    score = Score(ttype="second")
+    score: Any = Score(ttype="second")
     score.tracks.append(track)
     audio = synthesizer.render(score, stereo=False)[0]
     ends_s = [*onsets_s[1:], onset_s]

@@ -122,7 +122,7 @@ def _clip(table: Path, line: int, row: Row) -> Clip:
     if row["category"] not in CATEGORIES:
         raise unknown_name(f"category in {table} line {line}", row["category"], CATEGORIES)
     return Clip(
-        path=table.parents[1] / "audio" / row["filename"],
+        path=str(table.parents[1] / "audio" / row["filename"]),
         labels=(row["category"],),
         group=row["src_file"],
         clip_id=f"audio/{row['filename']}",

@@ -98,7 +98,7 @@ def index(root: Path) -> pa.Table:
     _log_what_is_missing(folder, tracks, set(files), wanted)
     return index_of(
         Clip(
-            path=files[number],
+            path=str(files[number]),
             labels=(tracks[number].genre,),
             group=f"artist-{tracks[number].artist}",
             clip_id=files[number].relative_to(folder).as_posix(),

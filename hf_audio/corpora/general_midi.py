@@ -128,7 +128,7 @@ def _training_clip(root: Path, path: Path) -> Clip:
     if name is None or name["label"] != path.parent.name:
         raise InputError(f"{path} is not a clip of this corpus: expected a name like [cel][dru]0012__1.wav in cel/")
     return Clip(
-        path=path,
+        path=str(path),
         labels=(name["label"],),
         group=f"train-{name['song']}",
         clip_id=path.relative_to(root).as_posix(),
@@ -145,7 +145,7 @@ def _testing_clip(root: Path, path: Path) -> Clip:
             f"{path} is not a clip of this corpus: expected a name like [nod]0003-1.wav and a .txt beside it"
         )
     return Clip(
-        path=path,
+        path=str(path),
         labels=tuple(read_text(labels_path, MAX_LABELS_BYTES).split()),
         group=f"test-{name['song']}",
         clip_id=path.relative_to(root).as_posix(),

@@ -168,4 +168,4 @@ def _is_broken(path: Path) -> bool:
 
 def _clip(path: Path, split: str | None) -> Clip:
     genre = path.name.partition(".")[0]
-    return Clip(path=path, labels=(genre,), group=path.stem, clip_id=f"{genre}/{path.name}", split=split)
+    return Clip(path=str(path), labels=(genre,), group=path.stem, clip_id=f"{genre}/{path.name}", split=split)

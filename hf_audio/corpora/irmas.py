@@ -123,7 +123,7 @@ def _training_clip(root: Path, path: Path) -> Clip:
     metadata = {"genre": next((tag for tag in tags if tag in GENRES), "")}
     metadata["drums"] = next((DRUMS[tag] for tag in tags if tag in DRUMS), "")
     return Clip(
-        path=path,
+        path=str(path),
         labels=(path.parent.name,),
         group=f"{path.parent.name}/{re.sub(r'__[0-9]+$', '', path.stem)}",
         clip_id=path.relative_to(root).as_posix(),
@@ -138,7 +138,7 @@ def _test_clip(root: Path, path: Path, present: set[str]) -> Clip:
     if unknown:
         raise InputError(f"{_labels_file(path)} names {unknown[0]!r}; IRMAS labels are {', '.join(INSTRUMENTS)}")
     return Clip(
-        path=path,
+        path=str(path),
         labels=tuple(label for label in dict.fromkeys(written) if label in present),
         group=f"test/{re.sub(r'-[0-9]+$', '', path.stem)}",  # excerpts of one song are numbered -1, -2 ...
         clip_id=path.relative_to(root).as_posix(),

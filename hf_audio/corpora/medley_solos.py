@@ -107,7 +107,7 @@ def _stem(table: Path, line: int, row: Row) -> str:
 
 def _clip(path: Path, row: Row) -> Clip:
     return Clip(
-        path=path,
+        path=str(path),
         labels=(INSTRUMENTS[int(row["instrument_id"])],),
         group=f"song-{row['song_id']}",
         clip_id=path.name,

@@ -186,7 +186,7 @@ def _letters(name: str) -> str:
 def _clip(song: _Song, segment: Segment, artist: str, kept: set[str]) -> Clip:
     whole = segment.end_s == np.inf
     return Clip(
-        path=song.path,
+        path=str(song.path),
         labels=tuple(label for label in segment.labels if label in kept),
         group=f"artist-{artist}",
         clip_id=song.path.name + ("" if whole else f"#{segment.start_s:g}-{segment.end_s:g}"),

@@ -217,7 +217,7 @@ def _clip(
 ) -> Clip:
     group = recording.composition
     return Clip(
-        path=recording.path,
+        path=str(recording.path),
         labels=tuple(label for label in segment.labels if label in kept),
         group=f"{split}/{group}" if shared and group in shared else group,
         clip_id=f"{recording.path.parent.name}/{recording.path.name}#{segment.start_s:g}-{segment.end_s:g}",

@@ -162,7 +162,7 @@ def _clip(part: str, table: Path, name: str, facts: dict[str, Any]) -> Clip:
     if family not in FAMILIES:
         raise unknown_name(f"instrument family of {name} in {table}", str(family), FAMILIES)
     return Clip(
-        path=table.parent / "audio" / f"{name}.wav",
+        path=str(table.parent / "audio" / f"{name}.wav"),
         labels=(family,),
         group=str(facts["instrument_str"]),
         clip_id=f"{part}/audio/{name}.wav",

@@ -90,7 +90,7 @@ def index(root: Path) -> pa.Table:
         unknown = tuple(name for name in learnable if name not in heard[key])
         if len(unknown) < len(learnable):
             clip_id = f"audio/{files[key].parent.name}/{files[key].name}"
-            clips.append(Clip(files[key], labels, groups[key], clip_id, split=split_of[key], unknown=unknown))
+            clips.append(Clip(str(files[key]), labels, groups[key], clip_id, split=split_of[key], unknown=unknown))
     return index_of(clips)
 
 

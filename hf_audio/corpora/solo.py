@@ -66,7 +66,7 @@ def _clip(name: str, path: Path, start_s: float | None, end_s: float | None) -> 
     whole = start_s is None and end_s is None
     stretch = "" if whole else f"#{start_s or 0.0:.10g}-{'' if end_s is None else f'{end_s:.10g}'}"
     label = name.partition("/")[0]
-    return Clip(path, (label,), group=name, clip_id=name + stretch, start_s=start_s or 0.0, end_s=end_s)
+    return Clip(str(path), (label,), group=name, clip_id=name + stretch, start_s=start_s or 0.0, end_s=end_s)
 
 
 def _read_cuts(table: Path, names: Collection[str]) -> dict[str, list[tuple[float | None, float | None]]]:

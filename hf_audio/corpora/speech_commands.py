@@ -87,7 +87,7 @@ def index(root: Path) -> pa.Table:
     for path, speaker in spoken:
         clip_id = f"{path.parent.name}/{path.name}"
         split = listed.get(clip_id, "train") if listed else split_of_speaker(speaker)
-        clips.append(Clip(path, (path.parent.name,), group=speaker, clip_id=clip_id, split=split))
+        clips.append(Clip(str(path), (path.parent.name,), group=speaker, clip_id=clip_id, split=split))
     return index_of(clips)
 
 

@@ -98,7 +98,7 @@ def _clip(table: Path, folder: Path, line: int, row: Row) -> Clip:
     if fold not in FOLDS:
         raise InputError(f"{table} line {line}: fold {row['fold']!r} is none of 1 to 10; unpack {URL} again")
     return Clip(
-        path=folder / fold / row["slice_file_name"],
+        path=str(folder / fold / row["slice_file_name"]),
         labels=(row["class"],),
         group=row["fsID"],
         clip_id=f"{fold}/{row['slice_file_name']}",

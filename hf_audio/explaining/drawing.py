@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -55,7 +57,7 @@ def draw_window(axis: Axes, one: ExplainedWindow, sample_rate: int, found: Relev
     else:
         gray, hz = grid.picture(one.question.values), grid.hz
         first_s, last_s = grid.first_s - grid.step_s / 2, grid.middles_s[-1] + grid.step_s / 2
-    place = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+    place: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
     extent = (start_s + first_s, start_s + last_s, 0, gray.shape[1])
     low, high = np.quantile(gray, (0.02, 0.995))
     axis.imshow(gray.T, extent=extent, cmap="gray_r", vmin=low, vmax=max(high, low + 1e-6), alpha=0.75, **place)

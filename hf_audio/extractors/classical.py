@@ -121,8 +121,8 @@ class ClassicalFeatureExtractor(SequenceFeatureExtractor):
         """What `extract` gave, of several waveforms, → float32 `[batch, steps, features]` as the model reads it."""
         num_steps = self.num_steps or max(len(steps) for steps in features)
         batch = np.full((len(features), num_steps, self.feature_size), self.padding_value, dtype=np.float32)
-        mean = np.float32(0 if self.mean is None else self.mean)
-        std = np.float32(1 if self.std is None else self.std)
+        mean = np.asarray(0 if self.mean is None else self.mean, np.float32)
+        std = np.asarray(1 if self.std is None else self.std, np.float32)
         std = np.where(std < MIN_STD, np.float32(1), std)
         for row, steps in zip(batch, features, strict=True):
             row[: len(steps)] = (steps[:num_steps] - mean) / std

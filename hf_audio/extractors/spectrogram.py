@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,9 +122,9 @@ class SpectrogramFeatureExtractor(SequenceFeatureExtractor):
             ValueError: another sampling rate, more than two channels of sound, or no samples.
         """
         check_sampling_rate(sampling_rate, self.sampling_rate)
-        if self.is_stereo and getattr(raw_speech, "shape", ())[:-1] == (2,):
-            raw_speech = [raw_speech]
-        windows = [self.extract(waveform) for waveform in as_waveforms(raw_speech, may_be_stereo=True)]
+        is_one = self.is_stereo and getattr(raw_speech, "shape", ())[:-1] == (2,)
+        sounds: Any = [raw_speech] if is_one else raw_speech
+        windows = [self.extract(waveform) for waveform in as_waveforms(sounds, may_be_stereo=True)]
         return BatchFeature({"input_values": self.normalize(windows)}, tensor_type=return_tensors)
 
     def extract(self, waveform: np.ndarray) -> np.ndarray:

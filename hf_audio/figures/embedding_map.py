@@ -6,7 +6,7 @@ where they lie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +111,7 @@ def correctness(given: Sequence[str], decided: Sequence[str] | None, unknown: Se
 class _Names:
     """Each name once, in order of the alphabet, and by its place."""
 
-    def __init__(self, names: object) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
         self.all = sorted(set(names))
         self._place = {name: place for place, name in enumerate(self.all)}
 

@@ -165,7 +165,12 @@ def means_plot(means: Mapping[str, np.ndarray], feature_groups: list[tuple[int, 
     figure = ShownFigure(figsize=(12, 1.4 + 0.22 * len(names)), layout="constrained")
     axis = figure.subplots()
     values = np.stack([means[name] for name in names])
-    colors = {"cmap": "RdBu_r", "vmin": -LARGEST_DEVIATION, "vmax": LARGEST_DEVIATION, "interpolation": "nearest"}
+    colors: dict[str, Any] = {
+        "cmap": "RdBu_r",
+        "vmin": -LARGEST_DEVIATION,
+        "vmax": LARGEST_DEVIATION,
+        "interpolation": "nearest",
+    }
     image = axis.imshow(values, aspect="auto", **colors)
     axis.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=8)
     titles = [names.split("_")[0].strip("`") for _, _, names in feature_groups]

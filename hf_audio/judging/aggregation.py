@@ -134,7 +134,7 @@ def fit_sharpness(validation: JudgedClips, *, window_weights: np.ndarray | None 
     return float(minimize_scalar(log_loss, bounds=(0.0, SHARPEST), method="bounded").x)
 
 
-def _check_settings(labels: LabelSpace, aggregation: str, weights: object, thresholds: object, sharp: object) -> None:
+def _check_settings(labels: LabelSpace, aggregation: str, weights: object, thresholds: object, sharp: Any) -> None:
     """Raises InputError where a setting would not act."""
     if weights is not None and aggregation not in WEIGHABLE:
         raise InputError(f"Window weights have no effect on {aggregation}: use one of {', '.join(WEIGHABLE)}")

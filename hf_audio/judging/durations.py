@@ -221,7 +221,7 @@ def _scored(
 ) -> dict[str, Any]:
     if not len(rows):
         return {"num_clips": 0, "metrics": {}}
-    drawn = {"num_draws": num_draws, "confidence": confidence, "seed": seed}
+    drawn: dict[str, Any] = {"num_draws": num_draws, "confidence": confidence, "seed": seed}
     return {"num_clips": len(rows), "metrics": decision_intervals(judged, probabilities, decisions, rows, **drawn)}
 
 

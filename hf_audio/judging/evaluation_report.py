@@ -46,7 +46,12 @@ def judged_report(
         judged, weights = [*judged, together.judged], together.weights
     own = {one.judged.name: one.threshold for one in scored}
     windows_s = {one.judged.name: its for one in scored if (its := one.facts.get("window_s"))}
-    settings = {"aggregation": aggregation, "own_thresholds": own, "windows_s": windows_s, "notes": notes}
+    settings: dict[str, Any] = {
+        "aggregation": aggregation,
+        "own_thresholds": own,
+        "windows_s": windows_s,
+        "notes": notes,
+    }
     report = judge(judged, split=split, data=data, **settings, **judging)
     if weights:
         report["models"][judged[-1].name]["weights"] = weights

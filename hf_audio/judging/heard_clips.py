@@ -10,14 +10,13 @@ import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from hf_audio.data.index.columns import without_mixtures
 from hf_audio.data.index.table import Clip
-from hf_audio.data.recordings.headers import Source
 from hf_audio.data.recordings.in_turn import reading_order, recordings_in_turn
 from hf_audio.data.recordings.reasons import AudioError
 from hf_audio.errors import InputError
@@ -104,13 +103,14 @@ def heard_clips(
 
 class _Stretch(NamedTuple):
     clip: Clip
-    source: Source | AudioError
+    source: Any  # a Source, or the AudioError of one that cannot be read
 
 
 def _together(ordered: pa.Table, token: str | None, scratch: Path) -> Iterator[list[_Stretch]]:
     """The clips in their order, as many at once as may be held; of one held recording, one stretch at a time."""
     waiting: list[_Stretch] = []
     num_bytes = 0
+    source: Any
     for clips, source in recordings_in_turn(ordered, token, scratch):
         is_held = not isinstance(source, str | AudioError)
         if is_held:
@@ -127,7 +127,7 @@ def _together(ordered: pa.Table, token: str | None, scratch: Path) -> Iterator[l
 
 def _answers(
     tagger: Tagger, together: Sequence[_Stretch], settings: TagSettings, num_threads: int | None
-) -> Iterator[tuple[int, object]]:
+) -> Iterator[tuple[int, Any]]:
     """The place of each stretch, and what the model says of it or why it cannot be read."""
     readable = []
     for place, one in enumerate(together):

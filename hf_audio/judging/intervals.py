@@ -143,7 +143,7 @@ def _of_classes(
 ) -> dict[str, dict[str, Any]]:
     """An interval reaches as far as the number of groups that have the class asks, which may be few of many."""
     drawn = {name: np.concatenate([one[name] for one in parts]) for name in OF_CLASSES}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for place, label in enumerate(redrawn.labels.names):
         num_groups = int(redrawn.num_groups_with[place])
         found[label] = {

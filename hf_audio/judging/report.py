@@ -117,7 +117,7 @@ def judge(
     given = {"unknown": unknown, "robustness": robustness, "window_s": windows_s}
     facts = {}
     for name, one in answers.items():
-        of_model = {key: (by_name or {}).get(name) for key, by_name in given.items()}
+        of_model: dict[str, Any] = {key: (by_name or {}).get(name) for key, by_name in given.items()}
         facts[name] = model_facts(one, asked, aggregation=aggregation, **of_model)
     settings = {"aggregation": aggregation, **asked.drawn._asdict()}
     settings["num_draws_of_parts"] = asked.drawn.for_parts().num_draws  # of slices and durations
@@ -189,7 +189,7 @@ def _answers(
     own: Mapping[str, float],
 ) -> Answers:
     labels, told = judged.labels, fitted_settings(aggregation, validation)
-    aggregate = partial(clip_probabilities, aggregation=aggregation, **told)
+    aggregate: Callable[[JudgedClips], np.ndarray] = partial(clip_probabilities, aggregation=aggregation, **told)
     probabilities = aggregate(judged)
     chosen, source = np.full(len(labels), 0.5), "the class with the largest score"
     if thresholds not in THRESHOLDS:
@@ -275,7 +275,7 @@ def _notes(answers: Mapping[str, Answers]) -> list[str]:
     elif judged.num_groups < FEW_GROUPS:
         what = "groups" if judged.groups_known else "clips"
         notes.append(f"There are only {judged.num_groups} {what} to resample, so the intervals are rough.")
-    has_clips = (judged.targets > 0.5).any(axis=0)
+    has_clips: Any = (judged.targets > 0.5).any(axis=0)
     without = [name for name, has in zip(judged.labels.names, has_clips, strict=True) if not has]
     if without:
         notes.append(f"No clip is known to have {', '.join(without)}; averages over classes exclude these classes.")

@@ -152,7 +152,7 @@ class _Heard:
         self.clip_ids: list[str] = []
         self.groups: list[str] = []
         self.targets: list[np.ndarray] = []
-        self.probabilities: dict[Condition | str, list[np.ndarray]] = {one: [] for one in (CLEAN, *conditions)}
+        self.probabilities: dict[Condition | str, list[np.ndarray]] = {CLEAN: [], **{one: [] for one in conditions}}
         self.facts: dict[Condition, dict[str, list[np.ndarray]]] = {one: {} for one in conditions}
 
     def hear(self, block: Sequence[Recorded]) -> Iterator[int]:

@@ -110,7 +110,7 @@ def score(
             ones; no recording that can be read; answers that are not finite.
     """
     mapping = map_classes(predictor.labels, data.labels, given, model=predictor.name, data=data.name)
-    settings = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
+    settings: dict[str, Any] = {"window_s": window_s, "hop_s": hop_s, "num_threads": num_threads, "token": token}
     clips, windows, cut = windows_of(predictor, data, **settings)
     judged, told = judged_clips(predictor.name, mapping, predictor.labels, clips, data.labels, windows)
     facts = {

@@ -86,7 +86,8 @@ def _of_classes(scored: ScoredModel, names: Sequence[str]) -> ScoredModel:
         told = [f"{judged.name} is not judged by {', '.join(left_out)}, which another model does not have.", *told]
     classes = scored.facts.get("classes", {})
     facts = {**scored.facts, "classes": {name: its for name, its in classes.items() if name in names}}
-    of_logits = scored.of_logits and (lambda logits, of_all=scored.of_logits: of_all(logits)[:, places])
+    of_all = scored.of_logits
+    of_logits = of_all and (lambda logits: of_all(logits)[:, places])
     return scored._replace(judged=judged, facts=facts, told=(*scored.told, *told), of_logits=of_logits)
 
 

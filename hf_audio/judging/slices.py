@@ -64,7 +64,7 @@ def slices(
     """
     check_draws(num_draws, confidence)
     name, everything = decision_metrics_of(judged.labels)[0], np.arange(len(judged))
-    drawn = {"num_draws": num_draws, "confidence": confidence, "seed": seed}
+    drawn: dict[str, Any] = {"num_draws": num_draws, "confidence": confidence, "seed": seed}
     whole = main_decision_metric(judged, probabilities, decisions, everything)
     found = []
     for one in _slices(judged, columns, fewest_clips):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,9 +45,7 @@ def without_known(data: EvaluationData, names: Iterable[str]) -> tuple[Evaluatio
     return dataclasses.replace(data, clips=clips, split=ALL), told
 
 
-def score_unknown(
-    predictor: Predictor, scored: ScoredModel, data: EvaluationData, **settings: float | str | None
-) -> JudgedClips:
+def score_unknown(predictor: Predictor, scored: ScoredModel, data: EvaluationData, **settings: Any) -> JudgedClips:
     """What a model says of such sounds, in the classes that it is judged by.
 
     Args:

@@ -17,7 +17,11 @@ class CutSound(ABC):
     """What such a `WindowExtractor` has in common with the others; `sample_rate` and `frame_samples` are its own."""
 
     sample_rate: int
-    frame_samples: int
+
+    @property
+    @abstractmethod
+    def frame_samples(self) -> int:
+        """Samples of the shortest waveform that is used."""
 
     @abstractmethod
     def count(self, num_samples: int) -> int:

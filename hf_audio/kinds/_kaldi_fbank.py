@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ class KaldiFbank:
             std=std,
         )
 
-    def __call__(self, waveforms: Sequence[torch.Tensor] | torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
+    def __call__(self, waveforms: Sequence[torch.Tensor] | torch.Tensor) -> Any:
         """Features of a batch, on the device of its waveforms.
 
         Args:

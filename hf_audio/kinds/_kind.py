@@ -38,13 +38,26 @@ class WindowExtractor(Protocol):
         parameters: everything that decides the values: `kind`, `sampling_rate` and more.
     """
 
-    sample_rate: int
-    frame_samples: int
-    hop_samples: int
-    times_real_time: float
-    is_stereo: bool
-    slow_imports: tuple[str, ...]
-    parameters: dict[str, Any]
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def frame_samples(self) -> int: ...
+
+    @property
+    def hop_samples(self) -> int: ...
+
+    @property
+    def times_real_time(self) -> float: ...
+
+    @property
+    def is_stereo(self) -> bool: ...
+
+    @property
+    def slow_imports(self) -> tuple[str, ...]: ...
+
+    @property
+    def parameters(self) -> dict[str, Any]: ...
 
     def window_frames(self, window_s: float) -> int:
         """Frames (samples, steps) of a full window; 0 where it is too short to have any."""
@@ -159,7 +172,7 @@ class Kind(ABC):
     name: str
     form: Form
     described: str
-    extractor: type[WindowExtractor]
+    extractor: type[Any]  # a WindowExtractor
     published: tuple[type[FeatureExtractionMixin], ...]
     compared: tuple[str, ...]
     statistics_axis: int | tuple[int, ...] | None = None

@@ -27,7 +27,7 @@ from hf_audio.limits import FIELDS, NONE
 # Where the highest of librosa's seven bands of spectral contrast begins
 HIGHEST_CONTRAST_HZ = 6400
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "sampling_rate": FIELDS["sampling_rate"],
     **{name: (FIELDS[name], NONE) for name in ("step_s", "entropy_frame_s")},
     "num_features": FIELDS["feature_size"],

@@ -197,7 +197,7 @@ class Fbank(Kind):
 
     def padding_value(self, extractor: ASTFeatureExtractor) -> float:
         """That of a log-mel of 0."""
-        scale = self.scale(extractor)
+        scale: Any = self.scale(extractor)  # of one channel: numbers
         return normalized(0.0, scale.mean, scale.deviations * scale.std)
 
     def frame_s(self, manifest: Mapping[str, Any]) -> float:

@@ -187,9 +187,9 @@ class Spectrograms(Kind):
 
     def scale(self, extractor: SpectrogramFeatureExtractor) -> Scale:
         """Of one that normalizes by clips, whose statistics nobody knows, that of no normalization."""
-        mean, std = (tuple(map(float, numbers)) for numbers in extractor.constants)
-        is_centered = extractor.normalization == "clip" or any(mean)
-        mean, std = (one[0] if len(one) == 1 else one for one in (mean, std))
+        of_channels = [tuple(map(float, numbers)) for numbers in extractor.constants]
+        is_centered = extractor.normalization == "clip" or any(of_channels[0])
+        mean, std = (one[0] if len(one) == 1 else one for one in of_channels)
         frame_s = extractor.hop_samples / extractor.sampling_rate
         return Scale(mean, std, 1.0, 1.0, extractor.padding_value, is_centered, frame_s)
 

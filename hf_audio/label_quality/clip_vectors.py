@@ -81,7 +81,7 @@ def window_vectors(
     for split in chosen.splits:
         if predictor is not None:
             found = predictor.embeddings(chosen, split)
-            values, keys = found.values, map(clip_key, found.clip_ids)
+            values, keys = found.values, np.array([clip_key(one) for one in found.clip_ids], np.int64)
         else:
             values, _, keys = window_statistics(chosen, split)
         vectors.append(values)

@@ -198,5 +198,5 @@ def _strongest(found: Iterable[Seen]) -> list[Seen]:
     return sorted(found, key=lambda one: (-one.strength, one.clips))
 
 
-def _words(labels: Sequence[str]) -> str:
+def _words(labels: Iterable[str]) -> str:
     return " + ".join(sorted(labels)) or "without any class"

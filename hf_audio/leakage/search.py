@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,11 @@ class _Facts:
     """What is noted of every window while rows stream by."""
 
     def __init__(self) -> None:
-        self.splits, self.rows, self.clips, self.starts = [], [], [], []
+        # lists while rows are noted, and arrays after `as_arrays`
+        self.splits: Any = []
+        self.rows: Any = []
+        self.clips: Any = []
+        self.starts: Any = []
         self.number_of: dict[str, int] = {}
         self.names, self.groups, self.labels = [], [], []
 
@@ -115,7 +120,7 @@ def _found(features: FeatureDataset, sketches: WindowSketches, facts: _Facts, se
     pairs = candidate_pairs(sketches, facts.splits, facts.clips, seed)
     similar = similarities(sketches, pairs)
     comparable = ~np.isnan(similar)
-    pairs, similar = pairs[comparable], similar[comparable]
+    pairs, similar = pairs.chosen(comparable), similar[comparable]
     clips = facts.clips[pairs.first], facts.clips[pairs.second]
     same_group = facts.group_of[clips[0]] == facts.group_of[clips[1]]
     others = similar[~(facts.has[clips[0]] & facts.has[clips[1]]).any(axis=1) & ~same_group]
@@ -127,7 +132,7 @@ def _found(features: FeatureDataset, sketches: WindowSketches, facts: _Facts, se
     above = np.flatnonzero(similar >= threshold)
     above = above[np.argsort(-similar[above], kind="stable")]
     return {
-        "leaks": [_leak(features, sketches, facts, pairs[one], float(similar[one])) for one in above],
+        "leaks": [_leak(features, sketches, facts, pairs.chosen(one), float(similar[one])) for one in above],
         "threshold": threshold,
         "num_windows": {split: features.num_windows(split) for split in features.splits},
         "num_compared": len(similar),
@@ -173,5 +178,5 @@ def _random_similarities(sketches: WindowSketches, facts: _Facts, seed: int) -> 
     one, other = random.integers(len(sketches), size=(2, MAX_KNOWN))
     different = facts.group_of[facts.clips[one]] != facts.group_of[facts.clips[other]]
     shift = random.integers(-half, half + 1, size=MAX_KNOWN)
-    similar = similarities(sketches, Pairs(one, other, shift)[different])
+    similar = similarities(sketches, Pairs(one, other, shift).chosen(different))
     return similar[~np.isnan(similar)]

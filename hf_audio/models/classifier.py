@@ -126,7 +126,7 @@ class AudioClassifier(PreTrainedModel):
     network allows.
     """
 
-    config_class = AudioClassifierConfig
+    config_class: type[PretrainedConfig] = AudioClassifierConfig
     main_input_name = "input_values"
     base_model_prefix = ""  # there is no model of transformers within
     has_attentions = False

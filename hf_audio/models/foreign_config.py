@@ -67,6 +67,7 @@ def declared(config_class: type[PretrainedConfig]) -> dict[str, Any]:
     if not issubclass(config_class, AudioClassifierConfig):
         return {one.name: one.type for one in dataclasses.fields(config_class) if one.name not in NEVER_TAKEN}
     fields = {one.name: one.type for one in dataclasses.fields(PretrainedConfig) if one.name in OF_THE_TASK}
+    one: Any
     for one in config_class.__mro__[: config_class.__mro__.index(PretrainedConfig)]:
         hints = typing.get_type_hints(one.__init__)
         fields |= {name: hints[name] for name in inspect.signature(one.__init__).parameters if name in hints}
@@ -82,7 +83,8 @@ def _made(config_class: type[PretrainedConfig], settings: Mapping[str, Any], sou
         if name != "backbone":
             _check_size(name, value, source)
     try:
-        validate_typed_dict(typing.TypedDict("Settings", {name: types[name] for name in taken}), taken)
+        as_typed: Any = typing.TypedDict  # made here, where type checkers know no fields
+        validate_typed_dict(as_typed("Settings", {name: types[name] for name in taken}), taken)
         return config_class(**taken)
     except (StrictDataclassError, TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
         raise InputError(
@@ -101,6 +103,7 @@ def _backbone(settings: Any, source: str) -> dict[str, Any]:
 
 def _check_size(name: str, value: Any, source: str, depth: int = 0) -> None:
     """Raises InputError where a number, a name or a list is larger than any model's."""
+    found: float
     if isinstance(value, Mapping | list):
         most = MAX_CLASSES if depth else MAX_ENTRIES.get(name, MAX_LAYERS)
         found, unit = len(value), "entries"

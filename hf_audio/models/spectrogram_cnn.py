@@ -93,8 +93,8 @@ class SpectrogramCNN(AudioClassifier):
             )
         in_channels = [config.num_channels, *config.channels]
         self.stages = nn.ModuleList(
-            Stage(before, *stage, config.norm, config.dropout)
-            for before, *stage in zip(in_channels, *lists)  # noqa: B905
+            Stage(*sizes, config.norm, config.dropout)  # type: ignore[call-arg]  # mypy counts one too many
+            for sizes in zip(in_channels, *lists)  # noqa: B905
         )
         # the least frames or bins of which something is left behind the last stage
         self.least_size = math.prod(config.strides) * math.prod(config.pools)

@@ -11,7 +11,7 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForAudioClassification
+from transformers import AutoConfig, AutoModelForAudioClassification, PretrainedConfig
 
 from .classifier import AudioClassifier, Windows
 from .timm_network import Backbone, TimmClassifierConfig
@@ -57,7 +57,7 @@ class TimmClassifier(AudioClassifier):
         ValueError: a name that timm does not know, or settings that its network refuses.
     """
 
-    config_class = TimmClassifierConfig
+    config_class: type[PretrainedConfig] = TimmClassifierConfig
     supports_gradient_checkpointing = True
 
     def __init__(self, config: TimmClassifierConfig, pretrained: bool = False) -> None:

@@ -6,6 +6,7 @@ import difflib
 import itertools
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -176,12 +177,13 @@ def create_network(config: TimmClassifierConfig, pretrained: bool = False) -> tu
     name = config.timm_name
     check_name(timm, name, pretrained)
     source = timm.get_pretrained_cfg(name)
-    settings = {"drop_path_rate": config.drop_path_rate} if config.drop_path_rate else {}
+    settings: dict[str, Any] = {"drop_path_rate": config.drop_path_rate} if config.drop_path_rate else {}
     window = None
     if source is not None and source.fixed_input_size:
         if not config.max_frames or not config.num_mel_bins:
             raise ValueError(f"{name} is made for windows of one size: give max_frames and num_mel_bins")
-        window = tuple(_round_up(size, FIXED_SIZE_MULTIPLE) for size in (config.max_frames, config.num_mel_bins))
+        frames, bins = (_round_up(size, FIXED_SIZE_MULTIPLE) for size in (config.max_frames, config.num_mel_bins))
+        window = (frames, bins)
         settings["img_size"] = window
     try:
         network = timm.create_model(name, pretrained, in_chans=config.num_channels, num_classes=0, **settings)

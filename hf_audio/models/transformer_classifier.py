@@ -88,7 +88,7 @@ class TransformerClassifier(AudioClassifier):
     has_attentions = True  # none of them, where there are only convolutions
     supports_gradient_checkpointing = True
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True  # backbone decides
-    lora_targets = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
+    lora_targets: tuple[str, ...] = ("q_proj", "v_proj", "linear_q", "linear_v", "query_proj", "value_proj")
 
     def __init__(self, config: TransformerClassifierConfig) -> None:
         attention = config._attn_implementation  # None unless someone asked for one

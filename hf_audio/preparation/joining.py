@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -125,7 +125,7 @@ def _shares(parts: Sequence[Part]) -> str:
 
 def _classes(parts: Sequence[Part], labels: LabelSpace) -> list[str]:
     """Which classes are in which corpora, and what that means."""
-    has = np.array([[name in part.labels.names for name in labels.names] for part in parts])
+    has: Any = np.array([[name in part.labels.names for name in labels.names] for part in parts])
     everywhere = [name for name, one in zip(labels.names, has.all(axis=0), strict=True) if one]
     if len(everywhere) == len(labels):
         return [f"All {len(labels):,} classes are in each of them."]

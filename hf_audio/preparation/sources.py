@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx2
 from huggingface_hub import try_to_load_from_cache
@@ -124,9 +124,7 @@ def _are_cached_features(dataset: str, revision: str | None) -> bool:
     return isinstance(try_to_load_from_cache(dataset, "manifest.json", revision=revision, repo_type="dataset"), str)
 
 
-def source_and_reading(
-    data: CorpusConfig, token: str | bool | None = None
-) -> tuple[Source, Reading | DatasetReading | None]:
+def source_and_reading(data: CorpusConfig, token: str | bool | None = None) -> tuple[Source, Any]:
     """What the settings name, and what they say of how it is to be read, None of features.
 
     Raises:

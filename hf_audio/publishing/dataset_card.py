@@ -93,7 +93,7 @@ def check_card(folder: Path, manifest: Mapping[str, Any]) -> None:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a card with a head of YAML: fix it, or remove it for a new one") from error
-    if configs not in (None, card_metadata(manifest).configs):
+    if configs not in (None, card_metadata(manifest).to_dict()["configs"]):
         raise InputError(
             f"{path} leads those who load the dataset to other files than its own, by the configs in its head: take "
             "them out, or remove it for a new one"
@@ -109,7 +109,7 @@ def name_repo(folder: Path, repo_id: str) -> None:
         write_published(folder / "README.md", named)
 
 
-def card_metadata(manifest: dict[str, Any]) -> DatasetCardData:
+def card_metadata(manifest: Mapping[str, Any]) -> DatasetCardData:
     """The YAML head: what the Hub's search, viewer and `load_dataset` go by."""
     num_windows = sum(split["num_windows"] for split in manifest["splits"].values())
     size = next((name for limit, name in SIZE_CATEGORIES.items() if num_windows < limit), "n>1T")
@@ -128,10 +128,10 @@ def card_metadata(manifest: dict[str, Any]) -> DatasetCardData:
 def _of_kind(manifest: dict[str, Any], facts: dict[str, Any]) -> CardText:
     """What the kind of features says of itself, with these facts."""
     of_kind = kind_of(manifest["extractor"]).card
-    return of_kind._replace(
-        imports=Markdown(of_kind.imports),
-        **{name: fill(getattr(of_kind, name), **facts) for name in ("row", "code", "values", "columns")},
-    )
+    filled: dict[str, Any] = {
+        name: fill(getattr(of_kind, name), **facts) for name in ("row", "code", "values", "columns")
+    }
+    return of_kind._replace(imports=Markdown(of_kind.imports), **filled)
 
 
 def _feature_groups(manifest: dict[str, Any]) -> list[tuple[int, int, Markdown]]:

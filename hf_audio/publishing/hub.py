@@ -156,7 +156,7 @@ class HubRepo:
         kept: Sequence[str] = (),
     ) -> None:
         """One commit of files, and of the deletion of what matches `replace` and is not among `kept`."""
-        repo = {"repo_id": self.repo_id, "repo_type": self.repo_type, "revision": revision}
+        repo: dict[str, Any] = {"repo_id": self.repo_id, "repo_type": self.repo_type, "revision": revision}
         with contextlib.ExitStack() as opened:
             operations: list[CommitOperationAdd | CommitOperationDelete] = []
             named = Path(opened.enter_context(tempfile.TemporaryDirectory()))

@@ -49,7 +49,7 @@ def refuse_closed(
     )
 
 
-def hub_licenses(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def hub_licenses(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The licenses of all sources as metadata: that of all of them, or "other" with their names."""
     found = {one["license"]: hub_license(one["license"], one.get("homepage")) for one in sources}
     if len(found) == 1:
@@ -57,7 +57,7 @@ def hub_licenses(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {"license": "other", "license_name": "-and-".join(license_slug(license) or "unknown" for license in found)}
 
 
-def hub_license(license: str, homepage: str | None = None) -> dict[str, str]:
+def hub_license(license: str, homepage: str | None = None) -> dict[str, Any]:
     """A license's name as metadata: one of the Hub's identifiers, or "other" with the name beside it.
 
     >>> hub_license("CC BY-NC-SA 3.0")

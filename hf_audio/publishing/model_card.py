@@ -103,8 +103,12 @@ def _metadata(report: Mapping[str, Any], model_id: str, dataset_id: str | None, 
         tags=_tags(report),
         model_name=model_id.split("/")[-1],
         eval_results=results,
-        **({"model_format": "skops", "model_file": "model.skops"} if _library(report) == "sklearn" else {}),
+        **_of_skops(report),
     )
+
+
+def _of_skops(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {"model_format": "skops", "model_file": "model.skops"} if _library(report) == "sklearn" else {}
 
 
 def _datasets(report: Mapping[str, Any], dataset_id: str | None) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from hf_audio.config import Recipe
@@ -91,8 +92,9 @@ def _samples(space: Space) -> Iterator[Params]:
     drawn = random.Random(0)
     for wanted in itertools.islice(space.all_dimensions, MAX_CHECKED):
         for value in wanted.ends[:MAX_CHECKED]:
+            end = partial(_end, name=wanted.name, value=value, drawn=drawn)
             for _ in range(50):  # alternatives are drawn: until one has the setting
-                params = space.draw(lambda one, name=wanted.name, value=value: _end(one, name, value, drawn))
+                params = space.draw(end)
                 if wanted.name in params:
                     yield params
                     break

@@ -112,7 +112,9 @@ def parallel_coordinates(
         known = [(x, axis.place(one.params[axis.dimension.name])) for x, axis in enumerate(axes_of)
                  if axis.dimension.name in one.params]  # fmt: skip
         if known:
-            panel.plot(*zip(*known, strict=True), color=colors.to_rgba(one.values[objective]), lw=1, alpha=0.8)
+            panel.plot(
+                *zip(*known, strict=True), color=colors.to_rgba(np.array(one.values[objective])), lw=1, alpha=0.8
+            )
     for x, axis in enumerate(axes_of):
         panel.axvline(x, color="#555555", lw=0.8)
         for tick, text in zip(axis.ticks, axis.texts, strict=True):
@@ -172,7 +174,7 @@ def _columns(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
     return [one.values[1] for one in trials], [one.values[0] for one in trials]
 
 
-def _colors(values: Sequence[float]) -> ScalarMappable:
+def _colors(values: Sequence[float] | np.ndarray) -> ScalarMappable:
     low, high = (float(np.min(values)), float(np.max(values))) if len(values) else (0.0, 1.0)
     if high - low < 1e-6:  # a bar from one number to the same has nothing to read
         low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)

@@ -83,7 +83,7 @@ class Range:
         """All that can be drawn; None where they are endless."""
         step = self.step or (1 if self.is_whole and not self.log else None)
         if step is None:
-            return tuple(range(self.low, self.high + 1)) if self.is_whole else None
+            return tuple(range(int(self.low), int(self.high) + 1)) if self.is_whole else None
         number = math.floor((self.high - self.low) / step + 1e-9) + 1
         values = (self.low + index * step for index in range(number))
         return tuple(int(value) if self.is_whole else float(f"{value:.12g}") for value in values)

@@ -115,7 +115,8 @@ def _range(name: str, flag: str, entry: Mapping[str, Any]) -> Range:
     if log and step is not None:
         raise InputError(f"{flag} has log and step: give one of them, or the values as a list")
     is_whole = isinstance(low, int) and isinstance(high, int) and isinstance(step, int | None)
-    found = Range(name, flag, *((low, high) if is_whole else (float(low), float(high))), log=log, step=step)
+    ends = (low, high) if is_whole else (float(low), float(high))
+    found = Range(name, flag, ends[0], ends[1], log=log, step=step)
     if (high - low) / (step or 1) > MAX_STEPS and (is_whole or step):
         raise InputError(f"{flag} has more than {MAX_STEPS:,} steps: give a larger step, or log: true with 1.0 for 1")
     last = found.ladder[-1] if step is not None else high

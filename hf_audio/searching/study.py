@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -100,7 +99,9 @@ class Study:
 
         No combination is tried twice: where the sampler draws one again, one that was not is taken in its place.
         """
-        for number_of_draws in itertools.count(1):
+        number_of_draws = 0
+        while True:
+            number_of_draws += 1
             known = self.trials()
             untried = an_untried(self.space, known, len(known)) if self.space.size is not None else None
             is_queued = any(one.state == "waiting" for one in known)

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -205,6 +206,6 @@ def _shares(jobs: Sequence[_Job], batch_size: int) -> list[Share]:
     return [(job, *job.take(count)) for job, count in zip(chosen, counts, strict=True)]
 
 
-def _settle(settle: Callable[[object], None], value: object) -> None:
+def _settle(settle: Callable[[Any], None], value: object) -> None:
     with contextlib.suppress(InvalidStateError):  # canceled meanwhile: nobody waits
         settle(value)

@@ -27,7 +27,7 @@ class Connection(HttpToolsProtocol):
         self._receiving, self._sending = _Timer(self.loop), _Timer(self.loop)
         self._unused_bytes, self._progressed = 0, False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """The first head has to come."""
         super().connection_made(transport)
         self._receiving.start(HEAD_S, self._end_slow_head)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -15,7 +17,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
+        of: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter("hf_audio_requests", "Requests answered", ["route", "status"], **of)
         self.refused = Counter("hf_audio_refused", "Requests refused, by reason", ["reason"], **of)
         self.seconds = Histogram("hf_audio_request_seconds", "Seconds per request", ["route"], buckets=SECONDS, **of)

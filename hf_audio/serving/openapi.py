@@ -86,4 +86,4 @@ _SENTENCES = {
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": sentence} for status, sentence in _SENTENCES.items()
 }
-UNAUTHORISED = {401: REFUSALS[401]}
+UNAUTHORISED: dict[int | str, dict[str, Any]] = {401: REFUSALS[401]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
@@ -35,7 +36,7 @@ class Parameters(BaseModel):
     function_to_apply: Function | None = None
 
 
-def check_names(request: Request, known: set[str]) -> None:
+def check_names(request: Request, known: Collection[str]) -> None:
     """Refuse settings that would not act: unknown ones, and one that is given twice.
 
     Raises:

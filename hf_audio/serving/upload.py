@@ -13,7 +13,7 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,7 +125,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 async def _file_of_form(request: Request, body: bytes) -> bytes:
     """The file called `file`; the form is taken apart in memory."""
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         for first in range(0, len(body), PIECE_BYTES):
             yield body[first : first + PIECE_BYTES]
             await asyncio.sleep(0)  # what is made to be slow to take apart keeps nobody else waiting

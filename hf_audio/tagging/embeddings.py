@@ -103,15 +103,15 @@ class InParquet(InFile):
     def _unpacked(self, text: str) -> Embeddings:
         try:
             file, starts_s, ends_s, values = json.loads(text)
-            times = [np.frombuffer(b64decode(one), np.float64) for one in (starts_s, ends_s)]
-            return Embeddings(file, *times, np.frombuffer(b64decode(values), np.float32).reshape(len(times[0]), -1))
+            begins, ends = (np.frombuffer(b64decode(one), np.float64) for one in (starts_s, ends_s))
+            return Embeddings(file, begins, ends, np.frombuffer(b64decode(values), np.float32).reshape(len(begins), -1))
         except (ValueError, TypeError) as error:
             raise self._damaged(one_line(error)) from error
 
 
 def _packed(found: Embeddings) -> str:
     """Embeddings as a text, the numbers as they are."""
-    return json.dumps([found.file, *(b64encode(np.ascontiguousarray(one)).decode() for one in found[1:])])
+    return json.dumps([found.file, *(b64encode(np.ascontiguousarray(one).data).decode() for one in found[1:])])
 
 
 def _table(found: Embeddings) -> pa.Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -103,7 +103,8 @@ class _Heard:
     """What is known of one recording so far."""
 
     def __init__(self, recording: Recording) -> None:
-        self.recording, self.error = recording, None
+        self.recording = recording
+        self.error: str | None = None
         self.starts_s: list[np.ndarray] = []
         self.values: list[np.ndarray] = []
         self.duration_s, self.has_ended, self.num_waiting = 0.0, False, 0
@@ -139,7 +140,8 @@ class _Batch:
     def __init__(self, answer: Callable[[dict[str, Tensor]], np.ndarray], most: int) -> None:
         self.answer, self.most = answer, most
         self.waiting: list[tuple[_Heard, Block]] = []
-        self.num_windows, self.shapes = 0, None
+        self.num_windows = 0
+        self.shapes: dict[str, Any] | None = None
 
     @property
     def is_full(self) -> bool:

@@ -115,7 +115,7 @@ class Tagger:
         """
         return rule_of(self.predictor, self.settings(window_s=window_s, hop_s=hop_s))
 
-    def settings(self, **given: float | None) -> TagSettings:
+    def settings(self, **given: Any) -> TagSettings:
         """What acts, of `window_s`, `hop_s`, `threshold`, `top_k` and `smooth_s`; see `settings_of`.
 
         Where a model does not say what windows it was trained on, the first call says which are taken.

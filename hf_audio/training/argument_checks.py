@@ -61,9 +61,12 @@ def require_useful(given: Collection[str], values: Mapping[str, Any]) -> None:
     metrics = (Pretraining if "objective" in values else Classification).metric_names
     if metric is not None and metric.removeprefix("eval_") not in metrics:
         raise unknown_metric(metric, metrics)
-    strategies = [getattr(values.get(name), "value", values.get(name)) for name in ("eval_strategy", "save_strategy")]
+    strategies: Any = [
+        getattr(values.get(name), "value", values.get(name)) for name in ("eval_strategy", "save_strategy")
+    ]
     if None not in strategies and "no" not in strategies:
-        require_aligned(*strategies, values["eval_steps"], values["save_steps"])
+        evaluation, saving = strategies
+        require_aligned(evaluation, saving, values["eval_steps"], values["save_steps"])
     if values.get("train_sampling_strategy") not in ("random", "sequential"):
         raise InputError("--train_sampling_strategy must be random or sequential: all windows are of one length")
     if values.get("fp16") and values.get("use_cpu"):

@@ -94,7 +94,8 @@ class Classification(Objective):
         self.collator = self._collator()
         self.model: PreTrainedModel | None = None
         self.validated: ClipScores | None = None  # by the last evaluation
-        self.has_margin, self.embedding = False, None
+        self.has_margin = False
+        self.embedding: EmbeddingTap | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
         self.model = model  # tells what it reads, also where what is called is wrapped for several processes
@@ -129,7 +130,7 @@ class Classification(Objective):
             batch = with_own_mask(batch)
         if "metadata" in batch:
             batch["metadata"] = _sometimes_unknown(batch["metadata"], places)
-        answers = self.distillation and self.distillation.answers(batch, targets)
+        answers: Any = self.distillation and self.distillation.answers(batch, targets)
         if self.patch_dropout:
             model = self.patch_dropout.around(model, places, batch["num_frames"])
         margins = {"labels": targets.nan_to_num(0.0)} if self.has_margin else {}  # unknown classes get none

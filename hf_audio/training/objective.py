@@ -6,7 +6,7 @@ The trainer runs any of them. A new one is one class with the parts below, and o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ class Objective(ABC):
     """
 
     features: FeatureDataset
-    collator: Callable[[Sequence[dict[str, Any]]], Batch]
+    collator: Any
     main_metric: tuple[str, bool]
     metric_names: tuple[str, ...]
     has_classes: bool = True

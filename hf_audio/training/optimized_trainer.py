@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class OptimizedTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         if self.optimizing.lr_schedule is None:
             return super().create_scheduler(num_training_steps, optimizer)
-        if self.lr_scheduler is None:
+        if self.lr_scheduler is None:  # type: ignore[has-type]  # of transformers' Trainer
             num_warmup_steps = self.args.get_warmup_steps(num_training_steps)
             steps = (num_warmup_steps, num_training_steps, self.layout.steps_per_epoch)
             self.lr_scheduler = schedule_of(optimizer or self.optimizer, self.optimizing, *steps)
@@ -135,7 +136,7 @@ class OptimizedTrainer(Trainer):
         places = Places(self.args.seed, None, ())
         for batch in self.get_train_dataloader():
             inputs = self._prepare_inputs(batch)
-            yield lambda inputs=inputs: self.objective.answers(model, inputs, places)
+            yield partial(self.objective.answers, model, inputs, places)
 
 
 class _Averaging(TrainerCallback):

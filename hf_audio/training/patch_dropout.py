@@ -103,7 +103,8 @@ class PatchDropout:
                 f"{model.config.pooling} reads all patches: leave one of the two out"
             )
         config = embeddings[0].config
-        self.grid = Grid(*embeddings[0].get_shape(config), config.time_stride)
+        rows, columns = embeddings[0].get_shape(config)
+        self.grid = Grid(rows, columns, config.time_stride)
         self._check_shares()
         self._gate = _Gate()  # one of an earlier model, or of this one, stays open
         for module in embeddings:  # with adapters there are two, of which one is called

@@ -109,7 +109,7 @@ class ResumableTrainer(OptimizedTrainer):
     def _shard(self) -> None:
         """FSDP 2 shards a model together with its optimizer only, also where nothing is to be trained."""
         self.create_optimizer()
-        self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)  # type: ignore[has-type]
         self.model_wrapped = self.model
 
     def evaluation_loop(self, *args, **kwargs):

@@ -29,7 +29,7 @@ def distillation_for(
     """
     where = {"token": token, "revision": config.teacher_revision}
     if config.teacher:
-        teacher = NetworkTeacher.load(config.teacher, features, **where, **options)
+        teacher: Any = NetworkTeacher.load(config.teacher, features, **where, **options)
     elif config.teacher_logits:
         teacher = StoredTeacher.load(config.teacher_logits, features, **where)
     else:

@@ -34,7 +34,7 @@ class Background(WaveformStep):
     """
 
     probability: float
-    snr_db: tuple[float, float]
+    snr_db: tuple[float, ...]
     sounds: SoundPool
     keeps_level = True
 

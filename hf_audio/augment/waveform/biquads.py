@@ -142,7 +142,7 @@ class PassFilter(WaveformStep):
     kind: str
     frequency_hz: tuple[float, float]
     sample_rate: int
-    octaves: tuple[float, float] | None = None
+    octaves: tuple[float, ...] | None = None
 
     def draw(self, lot: Lot) -> FilterNumbers:
         chosen, frequency_hz = self.choice(lot), between_in_octaves(lot, self.frequency_hz)

@@ -47,7 +47,7 @@ class Codec(WaveformStep):
 
     probability: float
     codecs: tuple[str, ...]
-    compression: tuple[float, float]
+    compression: tuple[float, ...]
     sample_rate: int
 
     def __post_init__(self) -> None:

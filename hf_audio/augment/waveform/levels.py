@@ -30,7 +30,7 @@ class Gain(WaveformStep):
     """Louder or quieter, by so many decibels."""
 
     probability: float
-    gain_db: tuple[float, float]
+    gain_db: tuple[float, ...]
 
     def draw(self, lot: Lot) -> LevelNumbers:
         return LevelNumbers(self.choice(lot), between(lot, self.gain_db))
@@ -57,7 +57,7 @@ class Clipping(WaveformStep):
     """Samples are cut off so many decibels below the window's peak, as of a recording that was too loud."""
 
     probability: float
-    below_peak_db: tuple[float, float]
+    below_peak_db: tuple[float, ...]
 
     def draw(self, lot: Lot) -> LevelNumbers:
         return LevelNumbers(self.choice(lot), between(lot, self.below_peak_db))

@@ -41,8 +41,8 @@ class Noise(WaveformStep):
     """
 
     probability: float
-    snr_db: tuple[float, float]
-    exponent: tuple[float, float]
+    snr_db: tuple[float, ...]
+    exponent: tuple[float, ...]
     sample_rate: int
     keeps_level = True
 

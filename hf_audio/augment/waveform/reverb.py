@@ -47,8 +47,8 @@ class SyntheticReverb(WaveformStep):
     """
 
     probability: float
-    rt60_s: tuple[float, float]
-    direct_db: tuple[float, float]
+    rt60_s: tuple[float, ...]
+    direct_db: tuple[float, ...]
     sample_rate: int
     keeps_level = True
 

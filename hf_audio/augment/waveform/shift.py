@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class Shift(WaveformStep):
 
     probability: float
     most_samples: int
-    mode: Literal["roll", "pad"] = "roll"
+    mode: str = "roll"
 
     def draw(self, lot: Lot) -> ShiftNumbers:
         return ShiftNumbers(self.choice(lot), between(lot, (-1.0, 1.0)))

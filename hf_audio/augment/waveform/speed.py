@@ -46,7 +46,7 @@ class AtRatio(WaveformStep):
 
     @property
     @abstractmethod
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, ...]:
         """The least and the greatest ratio."""
 
     @property
@@ -66,10 +66,10 @@ class Speed(AtRatio):
     """
 
     probability: float
-    speed: tuple[float, float]
+    speed: tuple[float, ...]
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, ...]:
         return self.speed
 
     def changed(self, values: Tensor, num_frames: Tensor, drawn: RatioNumbers) -> tuple[Tensor, Tensor]:
@@ -86,11 +86,11 @@ class TimeStretch(AtRatio):
     """
 
     probability: float
-    tempo: tuple[float, float]
+    tempo: tuple[float, ...]
     sample_rate: int
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, ...]:
         return self.tempo
 
     def changed(self, values: Tensor, num_frames: Tensor, drawn: RatioNumbers) -> tuple[Tensor, Tensor]:
@@ -110,11 +110,11 @@ class PitchShift(AtRatio):
     """
 
     probability: float
-    semitones: tuple[float, float]
+    semitones: tuple[float, ...]
     sample_rate: int
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, ...]:
         least, most = self.semitones
         return 2 ** (least / 12), 2 ** (most / 12)
 

@@ -73,12 +73,12 @@ class WaveformStep(ABC):
         return (lot.uniform()[:, 0] < self.probability).astype(np.float32)
 
 
-def between(lot: Lot, span: tuple[float, float]) -> np.ndarray:
+def between(lot: Lot, span: tuple[float, ...]) -> np.ndarray:
     """A number within a span for each window, all equally likely, `[batch]`."""
     return span[0] + (span[1] - span[0]) * lot.uniform()[:, 0]
 
 
-def between_in_octaves(lot: Lot, span: tuple[float, float]) -> np.ndarray:
+def between_in_octaves(lot: Lot, span: tuple[float, ...]) -> np.ndarray:
     """The same of frequencies and other ratios: each octave equally likely."""
     return np.exp(between(lot, (np.log(span[0]), np.log(span[1]))))
 

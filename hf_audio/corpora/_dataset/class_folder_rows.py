@@ -34,6 +34,7 @@ def class_folder_rows(place: Place, files: Mapping[str, Sequence[str]], reading:
     classes = {part for parts in folders.values() for part in parts if not (is_fold(part) or split_called(part))}
     if len(classes) < 2 or not all(folders.values()):
         raise _unlabeled(place, [of_split[0] for of_split in files.values()])
+    remarks: Sequence[str]
     if reading.label_column_name:
         columns, how, remarks = _outer_and_inner(folders), "class folders", ()
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datasets import Audio, ClassLabel, Features, Image, LargeList, List, Value, Video
+from datasets import Audio, ClassLabel, Features, LargeList, List, Value
 
 from hf_audio.corpora._dataset.place import Place
 from hf_audio.corpora._dataset.reading import NONE, DatasetReading
@@ -12,7 +12,6 @@ from hf_audio.corpora.folder.column_names import LABELS, PATHS, SEVERAL_LABELS, 
 from hf_audio.corpora.folder.idle import nothing_to_leave_out
 from hf_audio.errors import InputError, unknown_name
 
-MEDIA = (Audio, Image, Video)
 MASKS = ("mask", "labelmask", "labelsmask", "ymask", "known")
 
 

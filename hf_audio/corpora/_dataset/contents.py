@@ -104,8 +104,8 @@ def contents_of(place: Place, reading: DatasetReading) -> Contents:
     splits = splits_of(list(layout.files), reading, place)
     told, audio = Told(layout, declared, info, (), splits.left_out), ""
     if layout.kind == AUDIO_FILES:
-        of_split, features, *said = audio_file_rows(place, layout, list(splits.of), reading)
-        told = told._replace(**dict(zip(("not_used", "how", "remarks"), said, strict=True)))
+        of_split, features, not_used, how, remarks = audio_file_rows(place, layout, list(splits.of), reading)
+        told = told._replace(not_used=not_used, how=how, remarks=remarks)
     elif layout.kind == TAR:
         of_split, features = tar_rows(place, layout, list(splits.of), reading)
     else:

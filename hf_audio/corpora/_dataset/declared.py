@@ -16,7 +16,6 @@ from hf_audio.errors import InputError, one_line, unknown_name
 from hf_audio.files import parse_yaml, read_text
 
 MAX_README_BYTES = 4 << 20
-CONVERTED = "refs/convert/parquet"
 _HEAD = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 

@@ -155,8 +155,8 @@ def find_dataset(source: str, token: str | bool | None = None, revision: str | N
                 f"--dataset_revision {revision} applies to datasets on the Hub, and {source} is a local folder; "
                 "leave it out"
             )
-        root = folder.absolute()
-        return Place(str(root), root.name, source)
+        folder = folder.absolute()
+        return Place(str(folder), folder.name, source)
     try:
         if source.count("/") != 1:
             raise HFValidationError

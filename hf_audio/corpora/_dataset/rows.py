@@ -175,13 +175,15 @@ def _arrow_rows(place: Place, file: str, audio: str, columns: Sequence[str]) -> 
         schema = stream_schema(opened)
         _require_audio(place, file, schema, audio)
         names = [name for name in columns if name in schema.names]
-        has_path, batches, num_bytes = _has_path(schema.field(audio).type), [], 0
+        has_path, num_bytes = _has_path(schema.field(audio).type), 0
+        batches: list[list[pa.Array]] = []
         for batch in stream_batches(opened):
             sound = batch.rows[audio]
             paths = [sound.buffers()[0], *sound.field("path").buffers()] if has_path else []
             num_bytes += batch.read([*paths, *(one for name in names for one in batch.rows[name].buffers())])
             if num_bytes > MAX_BYTES:
-                raise _too_large(place, file, sum(map(len, batches)), num_bytes)
+                num_rows = len(sound) + sum(len(columns_read[0]) for columns_read in batches)
+                raise _too_large(place, file, num_rows, num_bytes)
             columns_of_batch = [batch.rows[name] for name in names]
             columns_of_batch += [_member(sound, "path") if has_path else pa.nulls(len(sound), pa.string())]
             for column in columns_of_batch:

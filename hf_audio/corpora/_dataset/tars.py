@@ -70,7 +70,7 @@ def _samples(place: Place, file: str) -> list[_Sample]:
     try:
         for key, suffix, content in _members(place, file):
             sample = samples.setdefault(key, _Sample(key, {}, {}))
-            of_kind = sample.sounds if content is None else sample.texts
+            of_kind: dict[str, Any] = sample.sounds if content is None else sample.texts
             if suffix in of_kind:
                 raise InputError(f"{where} has two members {key}.{suffix}; expected one of each name")
             if content is None:

@@ -63,7 +63,7 @@ def read_class_folders(contents: Contents) -> Read:
     placed, wrapper = _unwrapped(layout.placed)
     shared = _shared_groups(placed.values())
     clips = [
-        Clip(path, (place.label,), _group(place, parts, shared), "/".join(parts), split=place.split)
+        Clip(str(path), (place.label,), _group(place, parts, shared), "/".join(parts), split=place.split)
         for path, parts in files.items()
         if (place := placed.get(parts))
     ]

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from hf_audio.errors import InputError
 
-Key, Settings, Found = TypeVar("Key", bound=Hashable), TypeVar("Settings"), TypeVar("Found")
+Key = TypeVar("Key", bound=Hashable)
+Found = TypeVar("Found")
 
 
 class IdleError(InputError):

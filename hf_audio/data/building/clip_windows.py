@@ -36,7 +36,7 @@ class StoredWindow(NamedTuple):
     start_s: float
     values: tuple
     num_frames: int
-    count: int
+    count: int  # type: ignore[assignment]  # the name of a tuple's method
     sum: Any
     sum_of_squares: Any
 
@@ -110,6 +110,7 @@ class WindowMaker:
         wanted = self.extractor
         size, hop = wanted.window_samples(self.window_s, self.hop_s)
         num_windows = max(1, 1 + int(BATCH_S * wanted.sample_rate - size) // hop)
+        pieces: Iterable[np.ndarray]
         if clip.parts or num_windows * hop + size > MAX_SAMPLES:
             pieces = [read_clip(clip, wanted.sample_rate, self.window_s, stereo=wanted.is_stereo, source=source)]
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ class GatheredShard(Shard):
 class ShardGatherer(ShardBuilder):
     """Builds shards out of pieces."""
 
-    def _fill(
+    def _fill(  # type: ignore[override]  # it is given the shards of `gathered_shards` alone
         self, rows: ShardClips, shard: GatheredShard, unusable: Mapping[str, str], report: Callable[[int], object]
     ) -> None:
         extractor = self.maker.extractor
@@ -56,7 +56,7 @@ class ShardGatherer(ShardBuilder):
 
 
 def gathered_shards(
-    shards: Sequence[tuple[Shard, np.ndarray]], facts: ClipFacts, paths: Sequence[Path]
+    shards: Iterable[tuple[Shard, np.ndarray]], facts: ClipFacts, paths: Sequence[Path]
 ) -> Iterator[GatheredShard]:
     """Shards with where their windows are.
 

@@ -30,9 +30,10 @@ class Part(Protocol):
 class Builder(Protocol):
     """What builds parts; it goes to worker processes as a whole."""
 
-    maker: WindowMaker
+    @property
+    def maker(self) -> WindowMaker: ...
 
-    def build(self, part: Part, report: Callable[[int], object]) -> None:
+    def build(self, part: Any, report: Callable[[int], object]) -> None:
         """Builds one part; `report` is told of finished clips."""
 
 

@@ -238,9 +238,9 @@ def _of_split(placed: pa.Table, columns: ClipColumns) -> IndexedSplit:
     num_groups = len(names_in(groups_and_splits(placed)["group"]))
     rows = placed.combine_chunks().to_batches()[0]
     given, unknown = (pc.list_flatten(rows[name]).to_numpy() for name in ("labels", "unknown"))
-    counts = (np.bincount(classes, minlength=len(columns.labels)) for classes in (given, unknown))
+    given, unknown = (np.bincount(classes, minlength=len(columns.labels)) for classes in (given, unknown))
     facts = np.sort(facts_of_rows(rows, columns))
-    return IndexedSplit(len(rows), num_groups, *counts, facts, _row_bytes(rows))
+    return IndexedSplit(len(rows), num_groups, given, unknown, facts, _row_bytes(rows))
 
 
 def _row_bytes(rows: pa.RecordBatch) -> int:

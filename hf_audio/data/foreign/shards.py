@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -43,7 +44,7 @@ def checked_groups(
             continue
         before = max(0, start - first)
         check_packing(told, shard, NAME_COLUMNS)
-        table = in_words(shard, lambda group=group: parquet.read_row_group(group, schema.names, use_threads=False))
+        table = in_words(shard, partial(parquet.read_row_group, group, schema.names, use_threads=False))
         _check_count(len(table), told.num_rows, shard)
         table = _with_plain_names(table, schema, shard)
         for rows in table.combine_chunks().to_batches():

@@ -143,7 +143,7 @@ def _clip(row: Mapping[str, str], folder: Path, labels: LabelSpace) -> Clip:
     clip_id = f"{PLACE}/{PurePosixPath(row['path'])}"
     soft |= dict.fromkeys(SOFT + name for name in unknown)
     facts = {CONFIDENCE: _share(row["confidence"]), **soft}
-    return Clip(path, named, clip_id, clip_id, split="train", unknown=unknown, metadata=facts)
+    return Clip(str(path), named, clip_id, clip_id, split="train", unknown=unknown, metadata=facts)
 
 
 def _recording(name: str, folder: Path) -> Path:

@@ -35,7 +35,7 @@ def computed_features(sound: FeatureDataset, source: WindowExtractor) -> Feature
     _require_sound(sound, source)
     frames = require_frames(source, sound.window_s)
     mean, std, num_windows = 0.0, 1.0, 0
-    if source.normalization == "dataset":
+    if source.normalization == "dataset":  # type: ignore[attr-defined]  # what is computable has it
         of_sound = _of_sound(sound, source.to_feature_extractor(frames, mean, std))
         mean, std, num_windows = from_first_process(lambda: statistics_of(sound, of_sound))
     computed = as_read_by(sound, source.to_feature_extractor(frames, mean, std))

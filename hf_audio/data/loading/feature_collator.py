@@ -45,7 +45,8 @@ class FeatureCollator:
         of_sound: OfSound | None = None,
     ) -> None:
         self.stored = stored
-        self.extractor, self.kind = extractor, of_sound or kind_of_extractor(extractor)
+        self.extractor = extractor
+        self.kind: Any = of_sound or kind_of_extractor(extractor)  # OfSound answers as its Kind does
         self.labels = labels
         self.metadata_ids = {
             field: {value: number for number, value in enumerate(values, start=1)}

@@ -136,7 +136,7 @@ def _measured(features: FeatureDataset, of_sound: OfSound) -> Statistics:
         sums = np.stack([window.sum(axis, dtype=np.float64), np.square(window, dtype=np.float64).sum(axis)])
         return window.size // sums[0].size, sums
 
-    rows, count, total = _rows(features, of_sound, counts), 0, 0.0
+    rows, count, total = _rows(features, of_sound, counts), 0, np.zeros(())
     bar = progress(desc="mean and standard deviation", unit=" windows", total=sum(counts))
     with ThreadPoolExecutor() as threads, bar:  # libsndfile and torch work without the interpreter's lock
         while some := list(islice(rows, WINDOWS_AT_A_TIME)):

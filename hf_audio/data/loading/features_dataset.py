@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -88,7 +88,7 @@ class FeatureDataset:
     @property
     def kind(self) -> Kind:
         """What its features are: fbank, spectrogram, waveform, classical ..."""
-        return self.of_sound or kind_of(self.parameters)
+        return cast(Kind, self.of_sound) if self.of_sound else kind_of(self.parameters)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class _Facts(NamedTuple):
     columns: ClipColumns
     listed: dict[str, IndexedSplit]
     extractor: FeatureExtractionMixin
-    index: Path
+    index: Path  # type: ignore[assignment]  # the name of a tuple's method
 
 
 def _read_facts(files: DatasetFiles) -> _Facts:

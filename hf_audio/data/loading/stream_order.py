@@ -29,14 +29,14 @@ class Stretch(NamedTuple):
 
     shard: int
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # the name of a tuple's method
 
 
 class Block(NamedTuple):
     """Windows that are shuffled among themselves, by their place in the sequence: the first, and how many."""
 
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # the name of a tuple's method
 
 
 @dataclass(frozen=True)

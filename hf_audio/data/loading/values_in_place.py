@@ -49,7 +49,7 @@ class ValueInPlace:
     _type: str = field(default="ValueInPlace", init=False, repr=False)
 
     def __post_init__(self, files: Sequence[tuple[str, str]]) -> None:
-        self.files = files
+        self._files = files
 
     def __call__(self) -> pa.DataType:
         return self.pa_type
@@ -61,7 +61,7 @@ class ValueInPlace:
             InputError: its file is no longer the one that was loaded.
         """
         offset = place["offset"]
-        value = _opened(*self.files[place["shard"]])[offset : offset + place["length"]]
+        value = _opened(*self._files[place["shard"]])[offset : offset + place["length"]]
         return np.frombuffer(value, "<f4").tolist() if self.are_numbers else {"bytes": value, "path": place["path"]}
 
 

@@ -108,7 +108,7 @@ class _Headers:
         """So many bytes from where the last ones ended: Arrow asks for a length (4 bytes), a header and a body each."""
         start = self._place
         if size == 4:
-            found = self._bytes(start, 4)
+            found: bytes | memoryview = self._bytes(start, 4)
             self._header_bytes = 0 if found == _GOES_ON else int.from_bytes(found, "little")
         elif size == self._header_bytes:
             found, self._header_bytes = self._bytes(start, size), 0
@@ -116,7 +116,7 @@ class _Headers:
             if not 0 <= size <= min(self._size - start, MAX_BODY_BYTES):
                 raise pa.ArrowInvalid(f"a batch of {size:,} bytes, of which the file has {self._size - start:,}")
             self.body, self.body_start = np.zeros(size, np.uint8), start
-            found = memoryview(self.body)
+            found = self.body.data
         self._place += len(found)
         return found
 

@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -170,6 +170,7 @@ def _tar_sounds(
     row, rows = 0, set(wanted.tolist())
     content = io.BufferedReader(file, BLOCK_BYTES) if isinstance(file, io.RawIOBase) else file
     with tarfile.open(fileobj=content, mode="r|", tarinfo=_Member) as members:
+        member: Any
         for member in members:
             if not member.isfile() or PurePosixPath(member.name).suffix.removeprefix(".").lower() != field:
                 continue
@@ -195,13 +196,15 @@ def _suffix(path: str) -> str:
 class _Member(tarfile.TarInfo):
     """A member of a tar whose name is of a limited length: tarfile reads what holds it as a whole."""
 
+    content: Any
+
     def _proc_member(self, members: tarfile.TarFile) -> tarfile.TarInfo:
         if not self.isfile() and self.size > MAX_TAR_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {self.size:,} bytes, expected at most {MAX_TAR_HEADER_BYTES:,}")
-        return super()._proc_member(members)
+        return super()._proc_member(members)  # type: ignore[misc]  # private, and so not in its stubs
 
 
-def _member(file: BinaryIO, member: tarfile.TarInfo, scratch: Path | None) -> BinaryIO | AudioError:
+def _member(file: BinaryIO, member: Any, scratch: Path | None) -> BinaryIO | AudioError:
     if member.size > MAX_RECORDING_BYTES:
         return AudioError(f"too large: {member.size:,} bytes, at most {MAX_RECORDING_BYTES:,} are read of a container")
     return held(member.content, member.size, scratch)

@@ -63,6 +63,9 @@ class FfmpegFile:
 
     def __init__(self, source: Source) -> None:
         self._av, self._open_files = _library(), contextlib.ExitStack()
+        self._held: np.ndarray | None
+        self._position: int
+        self._first_time: int | None
         try:
             self._file = self._open_files.enter_context(_content(source))
             self._name, self.format = _format_of(self._file) or ("", "")

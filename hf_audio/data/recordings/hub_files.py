@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from huggingface_hub import HfApi, HfFileSystem, constants
 from huggingface_hub.hf_api import RepoFile
@@ -40,7 +40,7 @@ def open_container(address: str, token: str | bool | None = None) -> BinaryIO:
     Raises:
         InputError: it is not there, no regular file, or the Hub refuses it; later, that the connection broke for good.
     """
-    return HubFile(address, token) if address.startswith(ON_HUB) else open_regular(address)
+    return cast(BinaryIO, HubFile(address, token)) if address.startswith(ON_HUB) else open_regular(address)
 
 
 def root_of(address: str) -> str:
@@ -88,7 +88,7 @@ class HubFile(io.RawIOBase):
         self._place = max(0, start + offset)
         return self._place
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Fills as much of a buffer as there is; unlike other raw files it never stops before."""
         wanted, start = memoryview(buffer).cast("B"), self._place
         length = max(0, min(len(wanted), self.size - start))
@@ -106,7 +106,7 @@ class HubFile(io.RawIOBase):
         self._place += length
         return length
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1) -> Any:
         """So many bytes, or all to the end."""
         left = max(0, self.size - self._place)
         length = left if size is None or size < 0 else min(size, left)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -148,6 +148,7 @@ def _file(path: str, token: str | bool | None, scratch: Path | None) -> Source |
     if not path.startswith(ON_HUB):
         return path
     try:
+        file: Any
         with open_container(path, token) as file:
             if file.size > MAX_RECORDING_BYTES:
                 return AudioError(f"too large: {file.size:,} bytes, at most {MAX_RECORDING_BYTES:,} are read")

@@ -76,8 +76,8 @@ def measured_by_headers(clips: pa.Table, num_threads: int, strict: bool = False)
     paths = stretches["audio"].unique().to_pylist()
     headers = _headers_of(paths, num_threads)
     for path in paths if strict else ():
-        if isinstance(headers[path], AudioError):
-            raise InputError(f"{path} is {headers[path].reason}; fix or remove it, or build without --strict")
+        if isinstance(header := headers[path], AudioError):
+            raise InputError(f"{path} is {header.reason}; fix or remove it, or build without --strict")
     facts = [(one.duration_s, one.sample_rate) if isinstance(one, AudioInfo) else (0.0, 0) for one in headers.values()]
     files_s, files_hz = (np.array(column) for column in zip(*facts, strict=True))
     file = places_of(stretches["audio"], paths)

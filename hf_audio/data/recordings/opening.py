@@ -9,7 +9,7 @@ import errno
 import io
 import os
 import stat
-from typing import BinaryIO
+from typing import Any, TypeAlias
 
 import soundfile
 
@@ -28,7 +28,7 @@ MIN_BYTES_A_SECOND = 10
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for its writer
 
-SoundFile = soundfile.SoundFile | FfmpegFile
+SoundFile: TypeAlias = soundfile.SoundFile | FfmpegFile
 
 
 def opened(source: Source) -> SoundFile:
@@ -68,12 +68,13 @@ def check_can_seek(source: Source, file: SoundFile) -> None:
     """Refuse Ogg files without a decodable sample: libvorbis would crash on the jump to a later one."""
     if file.format == "OGG":
         # once a sample was read, jumps in the same file land beside their mark
-        place = None if isinstance(source, str | os.PathLike) else source.tell()
+        held = None if isinstance(source, str | os.PathLike) else source
+        place = 0 if held is None else held.tell()
         with _by_libsndfile(source) as another:
             if not len(another.read(1)):
                 raise AudioError("unreadable: no sample could be decoded")
-        if place is not None:
-            source.seek(place)
+        if held is not None:
+            held.seek(place)
 
 
 def _size_of_file(path: str | os.PathLike) -> int:
@@ -112,7 +113,7 @@ def _by_libsndfile(source: Source) -> soundfile.SoundFile:
 class _Nameless:
     """What soundfile needs of a file; of one that has a name it would believe the name."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Any) -> None:
         self.read, self.readinto, self.tell, self._seek = file.read, file.readinto, file.tell, file.seek
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

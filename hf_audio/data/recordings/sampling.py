@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -69,9 +69,10 @@ def where_containers_begin(clips: pa.Table, token: str | bool | None = None) -> 
     some = list(rows_of(_where_containers_begin(clips)))
     for path, name in dict.fromkeys((clip.path, clip.audio_field) for clip in some):
         of_row = {one.audio_row: one for one in some if (one.path, one.audio_field) == (path, name)}
+        file: Any
         if of_row.keys() == {None}:
             with contextlib.suppress(MissingFileError), open_container(path, token) as file:
-                yield of_row[None], io.BufferedReader(file, HEAD_BYTES)
+                yield of_row[None], cast(BinaryIO, io.BufferedReader(file, HEAD_BYTES))
             continue
         for row, sound in sounds(path, name or "", sorted(of_row), partial(open_container, token=token)):
             if not isinstance(sound, AudioError):
@@ -101,7 +102,7 @@ def _headers(
     """What the headers of some recordings of a file say; None where one cannot be read."""
     if not rows:
         try:
-            file = open_container(path, token)
+            file: Any = open_container(path, token)
         except MissingFileError:
             return {}
         with io.BufferedReader(file, HEAD_BYTES) if path.startswith(ON_HUB) else file as content:
@@ -110,7 +111,7 @@ def _headers(
     return {Recording(path, row, name): _header(sound) for row, sound in found}
 
 
-def _header(source: io.IOBase | AudioError) -> AudioInfo | None:
+def _header(source: BinaryIO | AudioError) -> AudioInfo | None:
     try:
         return None if isinstance(source, AudioError) else probe(source)
     except AudioError:

@@ -13,6 +13,7 @@ scale; all else comes back sample by sample.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -150,9 +151,9 @@ def _peak(source: Source, start_s: float, end_s: float | None) -> float:
 
 
 def _whole_file(source: Source) -> bytes:
-    if isinstance(source, str):
+    if isinstance(source, str | os.PathLike):
         try:
-            return read_whole(source, MAX_ROW_BYTES)
+            return read_whole(Path(source), MAX_ROW_BYTES)
         except InputError as error:
             raise _too_large() from error
     source.seek(0)

@@ -25,9 +25,9 @@ def request_of(data: Any, function: str) -> tuple[Any, int | None, str]:
         ValueError: it has something else, or parameters that there are not.
     """
     if not isinstance(data, dict) or "inputs" not in data or set(data) - {"inputs", "parameters"}:
-        found = ", ".join(sorted(map(str, data))) if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f'A request is {{"inputs": ..., "parameters": {{...}}}}, the second optional; found {found}')
-    found = {} if data.get("parameters") is None else data["parameters"]
+        names = ", ".join(sorted(map(str, data))) if isinstance(data, dict) else type(data).__name__
+        raise ValueError(f'A request is {{"inputs": ..., "parameters": {{...}}}}, the second optional; found {names}')
+    found: Any = {} if data.get("parameters") is None else data["parameters"]
     given = {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else {}
     others = set(given) - {"top_k", "function_to_apply"} or not isinstance(found, dict)
     top_k, function = given.get("top_k"), given.get("function_to_apply", function)

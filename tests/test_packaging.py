@@ -1,0 +1,63 @@
+"""What is published of the project: the wheel holds all of the package, and checks run on the Pythons that it names."""
+
+from __future__ import annotations
+
+import configparser
+import fnmatch
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CONFIG = configparser.ConfigParser()
+CONFIG.read(ROOT / "setup.cfg")
+
+
+def package_files() -> list[Path]:
+    return [path for path in (ROOT / "hf_audio").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+def pythons() -> list[str]:
+    return re.findall(r"Python :: (3\.\d+)", CONFIG["metadata"]["classifiers"])
+
+
+def test_the_wheel_has_every_module():
+    folders = {path.parent for path in package_files() if path.suffix == ".py"}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_the_wheel_has_every_other_file():
+    patterns = [one.strip() for one in CONFIG["options.package_data"]["hf_audio"].split(",")]
+    names = [path.relative_to(ROOT / "hf_audio").as_posix() for path in package_files() if path.suffix != ".py"]
+    depths = [(pattern, pattern.count("/")) for pattern in patterns]
+    missing = [
+        name
+        for name in names
+        if not any(fnmatch.fnmatch(name, pattern) and name.count("/") == depth for pattern, depth in depths)
+    ]
+    assert missing == []
+    assert [pattern for pattern in patterns if not fnmatch.filter(names, pattern)] == []
+
+
+def test_the_workflow_runs_on_every_python_that_is_promised():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]
+    assert jobs["newest"]["strategy"]["matrix"]["python"] == pythons()
+    (lowest,) = (step for step in jobs["lowest"]["steps"] if "setup-python" in step.get("uses", ""))
+    assert lowest["with"]["python-version"] == pythons()[0]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = {
+        target
+        for job in jobs.values()
+        for step in job["steps"]
+        for target in re.findall(r"make (\S+)", step.get("run", ""))
+    }
+    assert called and called <= targets
+
+
+def test_the_hooks_are_of_the_linter_that_tests_ask_for():
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {hook["id"] for repo in repos for hook in repo["hooks"]} >= {"ruff-check", "ruff-format", "mypy"}
+    required = re.search(r"^\s*ruff>=(\S+)$", CONFIG["options.extras_require"]["test"], re.MULTILINE)[1]
+    (pinned,) = (repo["rev"] for repo in repos if "ruff" in repo["repo"])
+    assert tuple(map(int, pinned[1:].split("."))) >= tuple(map(int, required.split(".")))
