@@ -67,13 +67,12 @@ def executed(values: Mapping[str, str], env: Mapping[str, str] | None = None) ->
         client = NotebookClient(
             notebook,
             timeout=LONGEST_CELL_S,
+            startup_timeout=300,
             kernel_name="python3",
             resources=place,
             record_timing=False,
             coalesce_streams=True,
         )
-        client.create_kernel_manager()
-        client.km.transport = "ipc"  # what cells show goes over no port that others could listen to
         try:
             client.execute(env=_environment(env or os.environ, folder))
         except CellExecutionError as error:

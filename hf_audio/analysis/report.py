@@ -39,7 +39,7 @@ class Report(dict[str, Any]):
         import pandas
 
         rows = {title: self._scores(name) for name, title in ROW_TITLES.items()}
-        return pandas.DataFrame.from_dict(rows, orient="index", columns=[METRIC_NAMES[name] for name in self._metrics])
+        return pandas.DataFrame(list(rows.values()), list(rows), [METRIC_NAMES[name] for name in self._metrics])
 
     def per_class(self) -> pandas.DataFrame:
         """Scores of the model: a row for each class, with the number of its clips."""
@@ -47,7 +47,7 @@ class Report(dict[str, Any]):
 
         found = self["results"]["model"][self.split]["per_class"]
         rows = {name: [its["support"], *(its.get(key) for key in OF_CLASSES)] for name, its in found.items()}
-        return pandas.DataFrame.from_dict(rows, orient="index", columns=["clips", *OF_CLASSES])
+        return pandas.DataFrame(list(rows.values()), list(rows), ["clips", *OF_CLASSES])
 
     @property
     def _metrics(self) -> tuple[str, ...]:
