@@ -208,7 +208,8 @@ def _parser(doc: str, kinds: Iterable[type], demo: bool = True, program: str | N
         demo: whether the recipe has one, which --demo then runs.
         program: what the command line begins with; None: a recipe or script, by its own name.
     """
-    parser = _Parser(
+    make: Any = _Parser  # of which mypy sees argparse's __init__ alone
+    parser: _Parser = make(
         kinds,
         prog=program or _program(TrainingArguments in kinds),
         description=doc,

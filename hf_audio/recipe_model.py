@@ -123,6 +123,6 @@ def _make_once(recipe: Recipe) -> None:
 
 def _extractor(settings: FeatureConfig) -> Any:
     """What makes the features that are asked for, with windows of about their length and no statistics."""
-    made_by = window_extractor(settings)
+    made_by: Any = window_extractor(settings)
     num_frames = made_by.num_frames(round((settings.window_s or SOME_WINDOW_S) * made_by.sample_rate))
     return made_by.to_feature_extractor(max(1, num_frames), 0.0, 1.0)

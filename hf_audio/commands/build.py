@@ -34,8 +34,9 @@ def main(argv: Sequence[str]) -> None:
     from accelerate import PartialState
 
     kinds = (hf_audio.DataConfig, hf_audio.FeatureConfig, hf_audio.MixingConfig)
-    asked = {"doc": __doc__, "argv": list(argv), "program": "hf-audio build", "shown": SHOWN_FIRST}
-    settings = hf_audio.parse_settings(*kinds, values=VALUES, **asked)
+    settings = hf_audio.parse_settings(
+        *kinds, values=VALUES, doc=__doc__ or "", argv=list(argv), program="hf-audio build", shown=SHOWN_FIRST
+    )
     folder = hf_audio.build_corpus_features(settings[0], Path(settings[0].features_dir), *settings[1:])
     if PartialState().is_main_process:
         hf_audio.write_dataset_card(folder)

@@ -80,8 +80,10 @@ def push_features(argv: Sequence[str]) -> None:
 def push_recordings(argv: Sequence[str]) -> None:
     """Publishes recordings, or writes the dataset to a folder."""
     kinds = (hf_audio.CorpusConfig, hf_audio.ShareConfig)
-    asked = {"doc": RECORDINGS, "argv": list(argv), "program": "hf-audio push recordings", "shown": SHOWN_FIRST}
-    show(hf_audio.share_corpus(*hf_audio.parse_settings(*kinds, values={}, **asked)))
+    settings = hf_audio.parse_settings(
+        *kinds, values={}, doc=RECORDINGS, argv=list(argv), program="hf-audio push recordings", shown=SHOWN_FIRST
+    )
+    show(hf_audio.share_corpus(*settings))
 
 
 KINDS = {"features": push_features, "recordings": push_recordings}

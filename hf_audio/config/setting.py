@@ -45,7 +45,8 @@ def require_choices(group: Any) -> None:
     Raises:
         InputError: names the nearest choice.
     """
-    for name, choices in choices_of(type(group)).items():
+    kind: type = type(group)
+    for name, choices in choices_of(kind).items():
         value = getattr(group, name)
         if value is not None and value not in choices:
             raise unknown_name(f"--{name}", str(value), choices)
