@@ -50,7 +50,7 @@ def quick_imports() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
-            if not gc.get_freeze_count():  # else somebody wants to keep what is frozen so
+            if not gc.get_freeze_count():  # else someone wants to keep what is frozen so
                 gc.freeze()
                 gc.unfreeze()  # together: what was imported counts as old, and is not gone through now
             gc.enable()

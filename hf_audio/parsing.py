@@ -20,12 +20,14 @@ from transformers import HfArgumentParser, TrainingArguments
 from hf_audio.config import (
     ClassicalConfig,
     CorpusConfig,
+    DataConfig,
     HubConfig,
     LossConfig,
     ModelConfig,
     PretrainingConfig,
     Recipe,
     RunConfig,
+    ShareConfig,
 )
 from hf_audio.config.acting import require_acting
 from hf_audio.config.help_texts import COMMON_FLAGS, HELP
@@ -42,6 +44,8 @@ from hf_audio.training.argument_checks import require_makeable, require_of_class
 from hf_audio.training.arguments import fit_workers, training_defaults
 
 GROUPS = {**RECORDING_GROUPS, **NETWORK_GROUPS, "hub": HubConfig, "run": RunConfig}
+
+ALL_GROUPS = (DataConfig, *GROUPS.values(), PretrainingConfig, ClassicalConfig, ShareConfig)
 
 MAX_YAML_BYTES = 1 << 18
 

@@ -2,7 +2,7 @@
 
 Settings that a user gave stand at the top, and are asked for again where the file is given to --config. Those of the
 recipe and the defaults stand below `recipe:`, and are taken for a recipe's own. Left out are settings that would do
-nothing, what is published and where, and what the machine decides unless somebody says it. The file has the paths that
+nothing, what is published and where, and what the machine decides unless someone sets it. The file has the paths that
 the user gave, so it is never published.
 """
 

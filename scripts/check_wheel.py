@@ -3,7 +3,7 @@
     python scripts/check_wheel.py dist
     python scripts/check_wheel.py dist --model runs/cnn_folder --sound song.wav        # and tag a sound
 
-Everything that the wheel requires is installed anew, so that nothing is there by chance.
+Everything that the wheel requires is installed from the package index, so that nothing is there by chance.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _run(command: list[object], folder: str | Path) -> None:
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=folder, check=False)
     if done.returncode:
-        raise InputError(f"{Path(words[0]).name} {' '.join(words[1:])} ended with {done.returncode}: mend the wheel")
+        raise InputError(f"{Path(words[0]).name} {' '.join(words[1:])} ended with {done.returncode}: fix the wheel")
 
 
 if __name__ == "__main__":

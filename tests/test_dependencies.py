@@ -22,7 +22,7 @@ BEHIND_ANOTHER = {
 }
 # transformers' tests import the first; the others are commands
 OF_TESTS = {
-    *("parameterized", "pytest-timeout", "pytest-xdist", "ruff", "mypy", "types-pyyaml", "types-requests"),
+    *("parameterized", "pytest-timeout", "pytest-xdist", "ruff", "codespell", "mypy", "types-pyyaml", "types-requests"),
     *("coverage", "build", "twine"),
 }
 

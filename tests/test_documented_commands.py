@@ -55,6 +55,9 @@ def in_a_folder(tmp_path, monkeypatch):
         for name, text in re.findall(r"```yaml\n# (\w+\.yaml)\n(.*?)```", page.read_text(), re.DOTALL):
             (tmp_path / name).write_text(text)
     monkeypatch.setattr(argument_checks, "get_available_reporting_integrations", lambda: [*INTEGRATION_TO_CALLBACK])
+    of_a_run = tmp_path / "runs" / "cnn_folder" / "config.yaml"
+    of_a_run.parent.mkdir(parents=True)
+    of_a_run.write_text("data_dir: recordings\n")
     monkeypatch.chdir(tmp_path)
 
 

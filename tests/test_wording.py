@@ -23,7 +23,7 @@ TEXTS = [
 ]
 BETTER = {
     r"licen[c]e": "license",
-    r"(normali|equali|optimi|initiali|standardi|quanti|regulari|synthesi)s(e|ed|er|ing|ation)\b": "-ize",
+    r"(?<!\", \")(normali|equali|optimi|initiali|standardi|quanti|regulari|synthesi)s(e|ed|er|ing|ation)\b": "-ize",
     r"\bcolour|\bcentre|\blabelled\b": "color, center, labeled",
     r"\bone [a-z]+ a (class|window|clip|file|track|song|recording)\b": "one ... per ...",
     r"\breference rows?\b|\bprior alone\b": "baselines, class-prior baseline",

@@ -23,7 +23,7 @@ OF_CLASSES = ("precision", "recall", "f1", "average_precision")
 
 
 class Report(dict[str, Any]):
-    """What report.json holds; `print(report)` and a notebook show the scores beside both baselines.
+    """What report.json holds; A terminal and a notebook show the scores beside both baselines.
 
     `report["results"]["model"]["test"]` are all scores of the model on test, `report["settings"]` what
     it was trained with.

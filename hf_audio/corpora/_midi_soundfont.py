@@ -49,7 +49,7 @@ def find_soundfont() -> Path:
     return path
 
 
-def mended_soundfont(soundfont: bytes) -> bytes:
+def fixed_soundfont(soundfont: bytes) -> bytes:
     """The same SoundFont with every zone's tuning in its sample's header."""
     chunks = _read_chunks(soundfont, soundfont.rindex(b"pdta") + 4, len(soundfont))
     instruments = np.frombuffer(chunks["inst"], INSTRUMENT)

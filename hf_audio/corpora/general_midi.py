@@ -30,7 +30,7 @@ from hf_audio.corpora._midi_instruments import LABELLED
 from hf_audio.corpora._midi_mix import render_excerpt
 from hf_audio.corpora._midi_songs import SPLITS, Excerpt, Song, compose
 from hf_audio.corpora._midi_sound import SAMPLE_RATE, load_synthesizer
-from hf_audio.corpora._midi_soundfont import find_soundfont, mended_soundfont
+from hf_audio.corpora._midi_soundfont import find_soundfont, fixed_soundfont
 from hf_audio.data.index.table import Clip, CorpusCard, index_of
 from hf_audio.environment import usable_cores
 from hf_audio.errors import InputError
@@ -169,7 +169,7 @@ def _render(root: Path, parameters: dict[str, int], soundfont: Path, num_workers
         return
     delete_abandoned(root)
     write_json(root / "parameters.json", parameters)
-    write_atomically(root / MENDED_SOUNDFONT, mended_soundfont(soundfont.read_bytes()))
+    write_atomically(root / MENDED_SOUNDFONT, fixed_soundfont(soundfont.read_bytes()))
     sizes, seed = (parameters["num_train_clips"], parameters["num_test_clips"]), parameters["seed"]
     _render_all(root, [*_train_songs(sizes[0], seed), *_test_songs(sizes[1], seed)], num_workers)
     (root / MENDED_SOUNDFONT).unlink()

@@ -104,7 +104,7 @@ class Explanation:
         from hf_audio.explaining.results import write_explanation
 
         if os.path.lexists(folder):
-            raise InputError(f"{folder} is there already: remove it, or give another folder")
+            raise InputError(f"{folder} already exists: remove it, or give another folder")
         write_explanation(self, Path(folder))
 
     def _repr_png_(self) -> bytes:

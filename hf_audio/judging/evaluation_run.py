@@ -76,7 +76,7 @@ class Evaluation:
         """Writes what `hf-audio evaluate` writes: report.json, MODEL/scores/, and a page, whose path is returned.
 
         Raises:
-            InputError: a report is there already, or the folder cannot be written.
+            InputError: a report already exists, or the folder cannot be written.
         """
         folder = Path(folder)
         if (folder / "report.json").exists():
