@@ -31,17 +31,12 @@ VALUES = {
     "weight_decay": 0.05,
     "label_smoothing_factor": 0.1,
     "per_device_train_batch_size": 16,
-    "time_shift": True,
-    "time_stretch": 0.2,
-    "frequency_shift_bins": 6.0,
-    "gain_db": 6.0,
-    "equalizer_db": 3.0,
-    "noise_probability": 0.4,
+    "gain_db": 3.0,
+    "equalizer_db": 1.5,
+    "noise_probability": 0.2,
     "noise_snr_db": 10.0,
     "mixup_alpha": 10.0,
-    "mixup_probability": 0.25,
-    "time_mask_s": 0.5,
-    "frequency_mask_bins": 12,
+    "mixup_probability": 0.15,
 }
 
 if __name__ == "__main__":
