@@ -41,7 +41,6 @@ DEMO = {
     "fold": None,
     "num_train_epochs": 15,
     "per_device_train_batch_size": 16,
-    "early_stopping_patience": 0,
 }
 
 if __name__ == "__main__":
