@@ -272,7 +272,7 @@ def test_without_a_test_split_the_report_says_that_scores_are_too_good(feature_f
     report = evaluate_model(tiny_trainer(features, tmp_path), features, tmp_path)
     assert report["evaluated_split"] == "validation"
     assert report["results"]["model"].keys() == {"validation"}
-    assert any("no test split" in note and "too good" in note for note in report["notes"])
+    assert any("no test split" in note and "optimistic" in note for note in report["notes"])
 
 
 def test_without_a_validation_split_the_threshold_is_one_half(feature_folders, tmp_path):
