@@ -57,7 +57,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def show_first(self, names: Iterable[str]) -> None:
         """Lets --help show these flags alone, and --help_all every flag."""
-        self.add_argument("--help_all", action=_HelpAll, nargs=0, help="show all flags and exit")
+        never = argparse.SUPPRESS  # it is no setting
+        self.add_argument("--help_all", action=_HelpAll, nargs=0, default=never, help="show all flags and exit")
         self.shown = {*names, "help", "help_all"}
 
     def error(self, message: str) -> NoReturn:

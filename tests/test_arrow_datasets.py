@@ -140,9 +140,9 @@ def test_compressed_batches_and_values_stored_apart_are_refused(tmp_path):
     ("files", "sentence"),
     [
         ({"state.json": b'{"_data_files": [{"filename": "../x.arrow"}]}'}, "lists no files in its own folder"),
-        ({"state.json": b"[1]"}, "state.json of alice/hostile is no JSON object"),
+        ({"state.json": b"[1]"}, "state.json of alice/hostile is not a JSON object"),
         ({"dataset_dict.json": b'{"splits": [".."]}'}, "lists no splits; save the dataset again"),
-        ({"dataset_dict.json": b"{" * 9}, "dataset_dict.json of alice/hostile is no JSON object"),
+        ({"dataset_dict.json": b"{" * 9}, "dataset_dict.json of alice/hostile is not a JSON object"),
         ({"a.arrow": b""}, "a.arrow of alice/hostile is empty"),
         ({"a.arrow": b"x" * 99}, "a.arrow of alice/hostile is damaged"),
     ],

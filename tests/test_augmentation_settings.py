@@ -134,7 +134,10 @@ def test_what_would_do_nothing_is_refused(flags, sentence):
     ("flags", "sentence"),
     [
         ("--features waveform --patch_dropout 0.4", "ast-mini reads fbank or spectrogram features and these"),
-        ("--features spectrogram --channels mel mfcc --cutmix_alpha 1", "--cutmix_shape rectangle is for bands"),
+        (
+            "--model cnn --features spectrogram --channels mel mfcc --cutmix_alpha 1",
+            "--cutmix_shape rectangle is for bands",
+        ),
         ("--features spectrogram --normalization clip --filter_augment_db 6", "--filter_augment_db needs the energies"),
     ],
 )
