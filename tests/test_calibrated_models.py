@@ -147,7 +147,7 @@ def test_all_ways_to_use_it_agree_and_no_decision_changes(tmp_path, hub, token):
     np.testing.assert_array_equal(*decided)
     card = (tmp_path / "after" / "README.md").read_text()
     assert (
-        f"**{facts['threshold']:.4f}**" in card and "no decision changes" in card and "trust_remote_code=True" in card
+        f"**{facts['threshold']:.4f}**" in card and "no prediction changes" in card and "trust_remote_code=True" in card
     )
     head = ModelCard(card).data
     assert (

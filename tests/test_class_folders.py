@@ -95,7 +95,7 @@ def test_what_lies_beside_splits_or_above_classes_is_named_and_strict_builds_sto
     assert "the folder raw beside the others, with 2 recordings" in understanding.paragraph()
     assert "1 recording that lies in no class folder (train/intro.wav)" in understanding.paragraph()
     with pytest.raises(
-        InputError, match=r"train/intro.wav\): move or remove what is no recording, or leave out --strict"
+        InputError, match=r"train/intro.wav\): move or remove what is not a recording, or leave out --strict"
     ):
         understanding.require_all_recordings()
 

@@ -198,7 +198,7 @@ def test_a_table_of_partial_labels_says_what_is_unknown(corpus, tmp_path):
 
 def test_a_table_of_other_features_is_refused(corpus, tmp_path):
     folder = tone_corpus.build(corpus, tmp_path / "fbank", **CUT)
-    with pytest.raises(InputError, match=r"holds fbank features, which have no names; .*--features classical"):
+    with pytest.raises(InputError, match=r"contains fbank features, which have no names; .*--features classical"):
         features_to_csv(folder, tmp_path / "features.csv")
     assert not (tmp_path / "features.csv").exists()
 

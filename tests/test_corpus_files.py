@@ -60,7 +60,7 @@ def test_names_that_no_table_can_hold_are_named(tmp_path, caplog):
     for name in ("a.wav", "кофе, 🎻 x.wav", f"{odd}.wav", f"{odd}/b.wav"):
         (tmp_path / name).touch()
     assert [path.name for path in files_below(tmp_path)] == ["a.wav", "кофе, 🎻 x.wav"]
-    assert f"2 names below {tmp_path} are not UTF-8" in caplog.text and "rename them" in caplog.text
+    assert f"2 file names below {tmp_path} are not UTF-8" in caplog.text and "rename them" in caplog.text
 
 
 def test_what_is_no_folder_has_no_files(tmp_path, caplog):

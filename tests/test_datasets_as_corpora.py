@@ -206,7 +206,7 @@ def test_webdataset_with_classes_in_files_of_their_own(tmp_path):
     clips, _ = read(write(tmp_path, {"train-0.tar": tar(members)}))
     assert [clip.labels for clip in clips] == [("0",), ("1",)] * 2
     twice = tar({"0.wav": tone(0), "0.flac": tone(0, "FLAC"), "0.cls": b"1"})
-    refused(write(tmp_path / "b", {"train-0.tar": twice}), "several sounds in a row .0: wav, flac.; choose one")
+    refused(write(tmp_path / "b", {"train-0.tar": twice}), "several sounds per row .0: wav, flac.; choose one")
     refused(write(tmp_path / "c", {"train-0.tar": b"x" * 600}), "train-0.tar of c is damaged")
     bad = tar({"0.wav": tone(0), "0.json": b"[1]"})
     refused(write(tmp_path / "d", {"train-0.tar": bad}), "0.json is not a JSON object")

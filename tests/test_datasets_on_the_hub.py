@@ -20,7 +20,7 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
     hub.create("datasets", "alice/gated", files).gated = "auto"
     refused("alice/gated", "Access to alice/gated must be requested on its Hub page")
     refused("alice/nothing", "There is no dataset alice/nothing on the Hub")
-    refused("nothing", "nothing is neither a folder nor a Hub repository of the form user/name")
+    refused("nothing", "nothing is neither a local folder nor a Hub repository of the form user/name")
     hub.create("datasets", "alice/plain", files)
     refused("alice/plain", "has no revision v9", revision="v9")
     hub.create("datasets", "alice/broken", {"data/train-00000-of-00001.parquet": b"PAR1" + b"x" * 100 + b"PAR1"})

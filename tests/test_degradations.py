@@ -129,7 +129,7 @@ def test_what_would_change_nothing_is_left_out_and_refused_where_it_is_asked_for
         ("sample_rate=16000", "sample_rate=16000 would have no effect here: the model hears 16,000 Hz"),
         ("mp3=320", "strengths go from 8 to 160"),
         ("low_pass=8000", "up to 8,000 Hz"),
-        ("mono", "mono would have no effect here: the model hears the mean"),
+        ("mono", "mono cannot act here: the model hears the mean"),
         ("background", "no recordings of a background were given"),
     ):
         with pytest.raises(InputError, match=message):

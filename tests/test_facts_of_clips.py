@@ -211,7 +211,7 @@ def test_corrections_of_classes_with_any_name(tmp_path):
     found = read_clip_labels(tmp_path / "o.csv")
     assert [found[clip].labels for clip in "abc"] == [names, ("plain",), ("x", "y")]
     (tmp_path / "o.csv").write_text('clip_id,labels\na,"[one; two"\n')
-    with pytest.raises(InputError, match=r"o.csv line 2: '\[one; two' is no JSON list of names"):
+    with pytest.raises(InputError, match=r"o.csv line 2: '\[one; two' is not a JSON list of names"):
         read_clip_labels(tmp_path / "o.csv")
 
 

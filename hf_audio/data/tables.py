@@ -115,7 +115,7 @@ def names_in_cell(cell: str) -> tuple[str, ...]:
         except (ValueError, RecursionError):
             found = None
         if not (isinstance(found, list) and all(isinstance(name, str) and name for name in found)):
-            raise InputError(f'{cell[:100]!r} is not JSON list of names, such as ["one; two", "three"]')
+            raise InputError(f'{cell[:100]!r} is not a JSON list of names, such as ["one; two", "three"]')
         return tuple(dict.fromkeys(found))
     return tuple(dict.fromkeys(name.strip() for name in cell.replace("|", ";").split(";") if name.strip()))
 
