@@ -99,13 +99,15 @@ def parse_recipe(
         if demo is None:
             raise InputError("This recipe has no demo: run it with --data_dir or --dataset instead of --demo")
         layers["the recipe's demo values"] = demo
-    own = vars(_parse(parser, layers, []))
+    own, recipes = vars(_parse(parser, layers, [])), {**values, **layers.get("the recipe's demo values", {})}
     base, written = _read_config(chosen.config) if chosen.config else ({}, {})
     layers |= {f"--config {chosen.config} below `recipe`": base, f"--config {chosen.config}": written}
     layers |= {"make_recipe": asked} if asked else {}
     namespace = _parse(parser, layers, argv)
     # the device and the model decide what else is the default
-    layers["the project's defaults"] = training_defaults(namespace.use_cpu, getattr(namespace, "model", None))
+    defaults = training_defaults(namespace.use_cpu, getattr(namespace, "model", None))
+    own |= {name: value for name, value in defaults.items() if name not in recipes}
+    layers["the project's defaults"] = defaults
     namespace = _parse(parser, layers, argv)
     typed = _typed(parser, argv)
     given = frozenset({*written, *(asked or ()), *typed})

@@ -138,7 +138,7 @@ def test_a_cached_dataset_is_read_in_offline_mode(hub, folder):
     process = subprocess.run(
         [sys.executable, "-c", code, repo], env=environment, capture_output=True, text=True, timeout=120
     )
-    assert "InputError: alice/new is no folder here, not in the Hub's cache, and the Hub cannot" in process.stderr
+    assert "InputError: alice/new is not a folder here, not in the Hub's cache, and the Hub cannot" in process.stderr
     assert not hub.log.requests
 
 
@@ -187,7 +187,7 @@ def test_a_dataset_of_something_else(hub):
 
 @pytest.mark.parametrize("source", ["no such folder", "a/b/c", "./user/name", Path("user/name"), "naïve/name"])
 def test_neither_folder_nor_repository(source):
-    with pytest.raises(InputError, match="is neither a folder nor a Hub repository of the form user/name"):
+    with pytest.raises(InputError, match="is neither a local folder nor a Hub repository of the form user/name"):
         load_features(source)
 
 
@@ -196,7 +196,7 @@ def test_neither_folder_nor_repository(source):
 
 def test_an_unfinished_build(copy):
     (copy / "manifest.json").unlink()
-    with pytest.raises(InputError, match=r"The build in .*copy is not finished; run the same build again"):
+    with pytest.raises(InputError, match=r"The build in .*copy is not finished; run the same command again"):
         load_features(copy)
     (copy / "plan.json").unlink()
     with pytest.raises(InputError, match="copy is not a feature dataset"):

@@ -69,7 +69,7 @@ def test_the_subset_is_the_folder_that_is_there(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         clips = list(rows_of(fma.index(root)))
     assert len(clips) == 7, "a track without a top genre is left out"
-    assert "3 files of FMA large left out" in caplog.text
+    assert "3 files of FMA large skipped" in caplog.text
     make_tree(tmp_path, "medium")
     with pytest.raises(InputError, match=r"holds fma_large, fma_medium; name the one to use, e.g. --data_dir .*large"):
         fma.index(root)

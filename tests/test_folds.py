@@ -88,7 +88,7 @@ def test_folds_that_cannot_be_drawn_say_why():
     for wrong, sentence in (
         ({"num_folds": 9, "fold": "1"}, "--num_folds 9 cannot be drawn from 8 groups; expected 2 to 8"),
         ({"num_folds": 4}, r"There are the folds fold1, fold2, fold3, fold4; choose .* --fold fold1"),
-        ({"num_folds": 4, "test_groups": ["g1"]}, "both say what to test on"),
+        ({"num_folds": 4, "test_groups": ["g1"]}, "both set the test split"),
         ({"fold": "1"}, "the corpus has no folds; add --num_folds 5"),
     ):
         with pytest.raises(InputError, match=sentence):

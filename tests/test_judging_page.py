@@ -54,7 +54,7 @@ classes.rows[0].cells[f1].click();
 found.rising = shown();
 classes.rows[0].cells[f1].click();
 found.falling = shown();
-found.pairs = tables.filter(table => heads(table)[0] === "it is").map(table => table.querySelectorAll("audio").length);
+found.pairs = tables.filter(table => heads(table)[0] === "true").map(table => table.querySelectorAll("audio").length);
 found.width = document.documentElement.scrollWidth;
 found.plots = [...document.images].map(image => [image.complete, image.naturalWidth]);
 const audio = document.querySelector("audio"), say = () => {
@@ -130,7 +130,7 @@ def test_a_browser_sorts_and_plays_and_nothing_of_a_stranger_runs(chromium, judg
     report, recordings, folder = judged
     page = write_page(folder, report, recordings)
     found = visit(chromium, page)
-    assert found["title"] == f"How good are 2 models on {NAME} (test)" and found["errors"] == []
+    assert found["title"] == f"Evaluation of 2 models on {NAME} (test)" and found["errors"] == []
     rising, falling = ([float(one.split()[0]) for one in found[key]] for key in ("rising", "falling"))
     assert rising == sorted(rising) != falling == sorted(falling, reverse=True)
     assert found["pairs"] and all(found["pairs"])

@@ -101,7 +101,7 @@ a/4.wav,electric;voice,
     assert corrected.labels == LabelSpace(("voice", "flute", "acoustic", "electric"), MULTI)
     assert corrected.clips["unknown"][0].as_py() == [], "nothing can be unknown of a class that is gone"
     assert corrected.note == "Labels of 5 clips corrected (1 of them test)."
-    assert "new classes: acoustic, electric" in caplog.text and "No clip is left of guitar" in caplog.text
+    assert "new classes: acoustic, electric" in caplog.text and "No clips are left of guitar" in caplog.text
 
 
 def test_clips_are_left_out_and_rows_that_change_nothing_do_not_count(tmp_path):

@@ -46,5 +46,5 @@ def test_probabilities_are_those_of_stock_pipelines():
 
 
 def test_two_classes_of_one_name_are_refused():
-    with pytest.raises(InputError, match="named twice"):
+    with pytest.raises(InputError, match="appears twice"):
         LabelSpace(("a", "a"), "single_label_classification")

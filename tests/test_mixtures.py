@@ -138,7 +138,7 @@ def test_what_cannot_be_mixed_is_said_in_a_sentence(clips):
         with pytest.raises(InputError, match=words):
             mix_clips(index_of(clips), labels, MixingConfig(**{"mix_fraction": 1.0, **settings}))
 
-    fails("each clip has exactly one class here", labels=LabelSpace(NAMES, SINGLE_LABEL))
+    fails("but this task is single-label", labels=LabelSpace(NAMES, SINGLE_LABEL))
     fails("--mix_same gener is not metadata of the training clips: did you mean genre", mix_same="gener")
     fails("--mix_same genre is not metadata .*: there is none", [clip(0, "bell"), clip(0, "drum")], mix_same="genre")
     fails("No 2 training clips of different groups and classes", [clip(0, "bell"), clip(1, "bell")])

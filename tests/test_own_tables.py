@@ -125,7 +125,7 @@ def test_labels_in_json_and_parquet_may_be_lists(folder):
     [
         ("a.json", "{", "a.json .* is not valid JSON"),
         ("a.json", "[1, 2]", "a.json is not a table; expected a list of rows"),
-        ("a.jsonl", '{"path": "x"}\n{oh', "a.jsonl line 2 is not JSON"),
+        ("a.jsonl", '{"path": "x"}\n{oh', "a.jsonl line 2 is not valid JSON"),
         ("a.parquet", "no parquet", "a.parquet cannot be read as Parquet"),
         ("a.csv", "audio/0.wav,dog\naudio/1.wav,dog\n", "has no header: its first line names a file"),
         ("a.txt", "path label\naudio/0.wav dog\n", "put commas or tabs between its columns"),

@@ -112,7 +112,7 @@ def test_sure_answers_are_counted_and_compared():
     [
         ({"path": "../data/high/0.wav"}, r"line 2: '../data/high/0.wav' must be the path of a recording below"),
         ({"path": "/etc/passwd"}, "must be the path of a recording below"),
-        ({"path": "a/9.wav"}, "a/9.wav is not there"),
+        ({"path": "a/9.wav"}, "a/9.wav does not exist"),
         ({"probabilities": (0.5, 0.2)}, "exactly one class here, found 1 labels and probabilities that add up to 0.7"),
         ({"probabilities": (1.5, -0.5)}, "'1.5' is not a probability"),
         ({"labels": ("high", "low")}, "found 2 labels"),

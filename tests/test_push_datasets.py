@@ -44,7 +44,7 @@ def test_a_dataset_of_the_hub_with_better_labels_is_another(hub, token, tmp_path
     assert [names[label] for label in rows["label"]] == ["rock", *(GENRES[row % 3] for row in range(1, 11))]
     assert all(row["audio"]["path"].endswith(".flac") for row in rows)
     text = repo.read("README.md").decode()
-    assert "11 recordings of Genres" in text and f"alice/genres at commit {commit[:10]}" in text
+    assert "11 recordings from Genres" in text and f"alice/genres at commit {commit[:10]}" in text
     assert b"rock.00011.wav,unreadable: Format not recognised." in repo.read("excluded.csv")
     hub.log.clear()
     share(*given)

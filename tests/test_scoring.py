@@ -140,7 +140,7 @@ def test_windows_of_another_length_can_be_heard(corpus, features, model):
     few, many = (score(predictor, data, window_s=0.5, hop_s=hop_s) for hop_s in (0.5, 0.1))
     assert len(many.judged.window_logits) > 2 * len(few.judged.window_logits) and many.facts["hop_s"] == 0.1
     with pytest.raises(
-        InputError, match="--window_s and --hop_s would do nothing here: the windows of features are stored"
+        InputError, match="--window_s and --hop_s would do nothing here: the windows of features are already stored"
     ):
         score(predictor, features_data(features).chosen("test"), hop_s=0.1)
 

@@ -60,7 +60,7 @@ def test_trees_that_lead_elsewhere_are_refused(attack, tmp_path):
     field, value = TREES[attack]
     nodes = pipeline[1]._predictors[3][0].nodes
     nodes[field][branch(nodes)] = value
-    with pytest.raises(InputError, match=r"is not a classical model that: a (branch of a )?tree"):
+    with pytest.raises(InputError, match=r"is not a classical model that this program wrote: a (branch of a )?tree"):
         read_again(pipeline, tmp_path)
 
 

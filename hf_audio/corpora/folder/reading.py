@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hf_audio.data.index.table import Clip
-from hf_audio.errors import InputError
+from hf_audio.errors import InputError, unknown_name
 
 LAYOUTS = ("folders", "table")
 NONE = "none"
@@ -41,7 +41,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.layout not in (None, *LAYOUTS):
-            raise InputError(f"--layout {self.layout} is unknown; expected {' or '.join(LAYOUTS)}")
+            raise unknown_name("--layout", self.layout, LAYOUTS)
         if self.layout == "folders" and self.of_table:
             raise InputError(f"--{self.of_table[0]} is for tables; leave it out, or leave out --layout folders")
 
