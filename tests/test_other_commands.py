@@ -75,7 +75,7 @@ def test_recordings_to_embeddings(tmp_path, caplog):
     wanted = predictor.embed(predictor.inputs(rule.cut(sound))).numpy()
     np.testing.assert_allclose(np.stack(table["embedding"]), wanted, atol=1e-4)
     assert set(table["file"]) == {str(path)} and table["end_s"].max() <= 2.3
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         embed.main([str(path), "--model", str(model), "--output", str(output)])
 
 

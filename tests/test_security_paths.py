@@ -167,13 +167,18 @@ def test_every_flag_of_a_path_is_known_as_one():
     from hf_audio.config.reported import FIELDS
     from hf_audio.config.setting import NAMES
 
-    words = ("folder", "csv with")
+    words = ("folder", "csv file")
     suspects = {
         name
         for name, field in FIELDS.items()
         if name.endswith(("_dir", "_file", "_path"))
         or any(
-            word in re.sub("corpus=folder|class folders|folders or table", "", field.metadata.get("help", "").lower())
+            word
+            in re.sub(
+                r"folder \(your own|folders? or table|class folders|the run folder's|one folder per class|folders:",
+                "",
+                field.metadata.get("help", "").lower(),
+            )
             for word in words
         )
     }

@@ -58,7 +58,7 @@ def test_a_folder_with_one_broken_file(recordings, model, tmp_path, caplog):
     files = list(dict.fromkeys(row[0] for row in rows[1:]))
     assert len(files) == NUM_FILES and files == sorted(files)
     assert "1 pipes, sockets or devices below" in caplog.text
-    assert f"first {recordings / '3' / 'pipe.wav'}: left out" in caplog.text
+    assert f"first {recordings / '3' / 'pipe.wav'}: skipped" in caplog.text
     assert [record.message for record in caplog.records][-2:] == [
         f"{recordings / '3' / 'broken.wav'}: unreadable: Format not recognised.",
         f"1 of {NUM_FILES + 1} recordings could not be read",
@@ -230,7 +230,7 @@ def test_imports_leave_alone_what_the_collector_was_told_to_leave():
         (["{sound}", "--top_k", "-1"], "--top_k is a number of labels"),
         (["{sound}", "--num_threads", "0"], "--num_threads is at least 1"),
         (["{sound}", "--window_s", "100"], "longer than the"),
-        (["{sound}", "--output", "no/such/tags.csv"], "There is no folder no/such"),
+        (["{sound}", "--output", "no/such/tags.csv"], "The folder no/such for"),
         (["{sound}", "--output", "tags/"], "tags/ names a folder"),
         (["{sound}", "--revision", "v1"], "is a folder, which has no revision 'v1'"),
         (["{empty}"], "contains no recordings"),
@@ -291,7 +291,7 @@ def test_where_nothing_can_be_written_is_one_sentence(model, tmp_path, monkeypat
         context.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit, match="2"):
             hf_audio_command(["tag", path, "--model", model, "--format", "csv"])
-    assert "error: The output cannot be written (No space left on device): make room" in capfd.readouterr().err
+    assert "error: The output cannot be written (No space left on device): free some space" in capfd.readouterr().err
     monkeypatch.setattr(sys, "stdin", None)
     for given in (["-"], ["--files_from", "-"]):
         with pytest.raises(InputError, match="Standard input is closed"):

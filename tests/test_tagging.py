@@ -127,7 +127,7 @@ def test_a_rate_that_would_not_act_is_refused(tagger, tmp_path):
         ({"hop_s": float("nan")}, "hop_s is a number of seconds"),
         ({"threshold": 1.5}, "A threshold is a score from 0 to 1"),
         ({"top_k": 0}, "at least 1"),
-        ({"window_s": 60.0}, "longer than the .* s that .* hears"),
+        ({"window_s": 60.0}, "longer than the .* s that .* reads"),
         ({"window_s": 0.005}, "too short for"),
     ],
 )

@@ -77,12 +77,14 @@ def test_the_corpus_says_what_is_wrong_with_a_copy(templates, bird_calls, change
 TRAINS_AND_PUBLISHES = """
 import sys
 import torch
-import hf_audio.models, hf_audio.models.presets, hf_audio.models.possible
+from pathlib import Path
+import hf_audio.models, hf_audio.models.presets, hf_audio.models.possible, hf_audio.publishing.contents
 from hf_audio.data.loading.features_dataset import load_features
 from hf_audio.publishing.push import push_model
 from training_run import batch_of, trainer_of
 copied, features, run = sys.argv[1:]
 hf_audio.models.__path__.append(copied)
+hf_audio.publishing.contents.CODE_FOLDERS.append(Path(copied))
 from hf_audio.models.frame_network import FrameNetwork
 hf_audio.models.presets.NETWORKS["frames"] = hf_audio.models.presets.Network(FrameNetwork, {"hidden_size": 8})
 for module in (hf_audio.models, hf_audio.models.possible):

@@ -64,7 +64,7 @@ def test_unusable_files_are_listed_with_their_reasons(corpus, tmp_path, caplog):
         "nan.wav": "non-finite samples",
         "huge.wav": "non-finite features: samples far outside [-1, 1]",
     }
-    assert f"7 of 87 clips left out, see {folder / 'excluded.csv'}" in caplog.text
+    assert f"7 of 87 clips could not be used and are excluded; see {folder / 'excluded.csv'}" in caplog.text
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["num_excluded"] == 7 and manifest["splits"]["train"]["num_clips"] == 56
     assert not {row["clip_id"] for row in table(folder, "train")} & set(reasons)

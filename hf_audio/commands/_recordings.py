@@ -79,8 +79,8 @@ def output_file(given: str) -> Path:
     if names_folder(given):
         raise InputError(f"{given} names a folder: give a file as --output")
     if os.path.lexists(output):
-        what = "a folder: give a file in it as" if output.is_dir() else "there already: remove it, or give another"
-        raise InputError(f"{output} is {what} --output")
+        what = "is a folder: give a file in it as" if output.is_dir() else "already exists: remove it, or give another"
+        raise InputError(f"{output} {what} --output")
     if not output.parent.is_dir():
         raise InputError(f"The folder {output.parent} for {output.name} does not exist: create it first")
     return output
