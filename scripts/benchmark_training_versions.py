@@ -2,6 +2,7 @@
 
     git worktree add ../before COMMIT
     python scripts/benchmark_training_versions.py ../before --model cnn-concert --steps 40
+    python scripts/benchmark_training_versions.py ../before --model cnn --bf16         # and this version in bfloat16
 
 Stored windows of 3 s are decoded, augmented (mixup, SpecAugment) and trained on by AudioTrainer, on one thread of the
 CPU. What is counted is clips per second of CPU time, which other work on the machine disturbs least.
@@ -25,7 +26,7 @@ SMALLEST = {"hidden_size": 4, "num_layers": 1, "num_heads": 1, "stride": 16}
 HERE = Path(__file__).resolve().parents[1]
 
 
-def train(model_name: str, batch_size: int, steps: int) -> float:
+def train(model_name: str, batch_size: int, steps: int, bf16: bool) -> float:
     """Clips per second of CPU time, by whichever version of hf_audio Python finds."""
     sys.path.pop(0)  # this file's folder: the other version's scripts are found by PYTHONPATH
     import benchmark_training as training
@@ -59,6 +60,7 @@ def train(model_name: str, batch_size: int, steps: int) -> float:
     augment, clock = training.augmentation(extractor), Clock()
     settings = {"use_cpu": True, "max_steps": WARM_UP_STEPS + steps, "per_device_train_batch_size": batch_size}
     settings |= {"save_strategy": "no", "eval_strategy": "no", "report_to": "none", "disable_tqdm": True}
+    settings["bf16"] = bf16
     model = training.model_of(model_name, training.FRAMES, stock=False)
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(folder, **settings)
@@ -89,23 +91,25 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=40, help="timed steps (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)s)")
+    parser.add_argument("--bf16", action="store_true", help="also train this version in bfloat16")
     parser.add_argument("--in_this_process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.in_this_process:
-        print("clips per CPU second", train(options.model, options.batch_size, options.steps))
+        print("clips per CPU second", train(options.model, options.batch_size, options.steps, options.bf16))
         return
-    versions = {"before": options.before, "now": HERE} if options.before else {"now": HERE}
+    versions = {"before": (options.before, [])} if options.before else {}
+    versions |= {"now": (HERE, []), **({"now, bfloat16": (HERE, ["--bf16"])} if options.bf16 else {})}
     found: dict[str, list[float]] = {name: [] for name in versions}
     own = ["--model", options.model, "--batch_size", str(options.batch_size), "--steps", str(options.steps)]
     for _ in range(options.repeats):
-        for name, checkout in versions.items():
+        for name, (checkout, precision) in versions.items():
             path = os.pathsep.join(str(Path(checkout).resolve() / folder) for folder in ("", "scripts"))
-            command = [sys.executable, __file__, "--in_this_process", *own]
+            command = [sys.executable, __file__, "--in_this_process", *own, *precision]
             environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
             output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
             found[name].append(float(output.split("clips per CPU second")[1].split()[0]))
     for name, rates in found.items():
-        print(f"{options.model}, {name:<6} {statistics.median(rates):7.1f} clips per second of CPU time, of", rates)
+        print(f"{options.model}, {name:<13} {statistics.median(rates):7.1f} clips per second of CPU time, of", rates)
 
 
 if __name__ == "__main__":

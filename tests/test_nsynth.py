@@ -98,7 +98,7 @@ def damage_entry(table: Path, **changes) -> None:
         (lambda table: table.unlink(), "holds no NSynth; expected nsynth-train, nsynth-valid and nsynth-test"),
         (
             lambda table: table.write_bytes(table.read_bytes()[:-40]),
-            "examples.json is not valid JSON .*unpack nsynth-tr",
+            "examples.json is not valid JSON.*unpack nsynth-tr",
         ),
         (lambda table: table.write_bytes(b"\xff\xfe{}"), "examples.json is not valid JSON"),
         (lambda table: table.write_text("[1, 2]"), "must hold a JSON object"),
