@@ -105,7 +105,7 @@ def window_statistics(
     with ThreadPoolExecutor() as threads:
         batches = (threads.map(statistics, batch) for batch in iter(lambda: list(islice(chosen, 256)), []))
         results = (one for batch in batches for one in batch)
-        bar = progress(results, desc=f"means and deviations, {split}", unit=" windows", total=len(rows))
+        bar = progress(results, desc=f"linear baseline, {split}", unit=" windows", total=len(rows))
         inputs, targets, keys = zip(*bar, strict=True)
     return np.stack(inputs), np.stack(targets), np.array(keys, dtype=np.int64)
 

@@ -274,7 +274,7 @@ def test_the_script_on_classical_features(classical, tmp_path, forks):
     rows = list(csv.DictReader((plots / "variances.csv").open()))
     assert len(rows) == 174 and float(rows[0]["between_classes"]) > 0.9  # tones differ in pitch, so in mel bands
     assert (plots / "variances.png").is_file() and "variances.png" in (plots / "README.md").read_text()
-    assert done.errors.count("means and deviations, train:   0%") == 1, "windows are read once"
+    assert done.errors.count("linear baseline, train:   0%") == 1, "windows are read once"
     done = forks.run(*command, "spca", cwd=tmp_path)
     assert done.returncode == 2 and "projection 'spca'" in done.errors and "Traceback" not in done.errors
 
