@@ -55,7 +55,7 @@ def train(model_name: str, batch_size: int, steps: int, bf16: bool) -> float:
         facts = {"labels": [index % len(training.LABELS)], "clip_id": str(index), "num_frames": training.FRAMES}
         rows.append({"features": {"bytes": png}, "offset": offset, "scale": scale, **facts})
     clips = training.Clips(rows.__getitem__, (WARM_UP_STEPS + steps + 1) * batch_size)
-    manifest = {"extractor": fbank().parameters, "window_s": 3.0}
+    manifest = {"extractor": fbank().parameters, "window_s": 3.0, "corpus": {"name": "benchmark"}}
     features = dataset_of({"train": clips}, training.LABELS, extractor, manifest, "benchmark")
     augment, clock = training.augmentation(extractor), Clock()
     settings = {"use_cpu": True, "max_steps": WARM_UP_STEPS + steps, "per_device_train_batch_size": batch_size}
