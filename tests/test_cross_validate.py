@@ -95,6 +95,15 @@ def test_without_folds_there_is_nothing_to_leave_out(cross_validate, recordings)
     assert "has 0 folds, expected two or more" in said and said.count("error: ") == 1
 
 
+def called(monkeypatch, folder, rows, *flags):
+    """The script, its recipe's values, the recipe and the options, as called for a folder with this table."""
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    recipe = str(ROOT / "recipes" / "cnn_folder.py")
+    monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--data_dir", str(folder), *flags])
+    script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
+    return script, values, recipe, script["parse_options"]()
+
+
 def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
     """The flags that each run gets test on every speaker once."""
     rows = ["path,label,group"]
@@ -102,11 +111,7 @@ def test_folds_are_drawn_where_the_corpus_has_none(tmp_path, monkeypatch):
         for speaker in ("ann", "bob", "cy", "di"):
             (tmp_path / f"{name}_{speaker}.wav").touch()
             rows.append(f"{name}_{speaker}.wav,{name},{speaker}")
-    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
-    recipe = str(ROOT / "recipes" / "cnn_folder.py")
-    monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--data_dir", str(tmp_path), "--num_folds", "2"])
-    script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
-    options = script["parse_options"]()
+    script, values, recipe, options = called(monkeypatch, tmp_path, rows, "--num_folds", "2")
     chosen = script["left_out"](RepeatedRuns(recipe, options.data_flags), options)
     assert list(chosen) == ["fold 1 of 2", "fold 2 of 2"]
     assert script["folder_names"](list(chosen)) == ["fold_1_of_2", "fold_2_of_2"]
@@ -125,11 +130,7 @@ def test_inner_folds_of_each_fold_test_on_what_it_trains_on(tmp_path, monkeypatc
         for number in range(8):
             (tmp_path / f"{name}_{number}.wav").touch()
             rows.append(f"{name}_{number}.wav,{name},{number},fold{number % 2}")
-    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
-    recipe = str(ROOT / "recipes" / "cnn_folder.py")
-    monkeypatch.setattr(sys, "argv", ["cross_validate.py", recipe, "--data_dir", str(tmp_path), "--inner", "2"])
-    script, values = runpy.run_path(str(ROOT / "scripts" / "cross_validate.py")), runpy.run_path(recipe)["VALUES"]
-    options = script["parse_options"]()
+    script, values, recipe, options = called(monkeypatch, tmp_path, rows, "--inner", "2")
     outer = script["left_out"](RepeatedRuns(recipe, options.data_flags), options)
     chosen = script["with_inner_folds"](outer, options.inner)
     assert list(chosen) == [f"fold{fold}, inner {inner} of 2" for fold in (0, 1) for inner in (1, 2)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from hf_audio.errors import InputError
 from hf_audio.sound_predictor import SoundPredictor
 from hf_audio.tagging.tagger import Tagger
@@ -45,7 +43,4 @@ def load(
             f"{name} has no trained classifier (no {predictor.untrained[0]} among its weights): fine-tune it first, or "
             "take an audio-classification model"
         )
-    # Networks of images move their maps to this layout; weights that are in it already are not turned at every step:
-    # a third of a forward of `cnn` on a CPU.
-    predictor.model.to(memory_format=torch.channels_last)
     return Tagger(predictor)

@@ -81,7 +81,7 @@ def assign_splits(
         from_test = validation_fraction if validation_from == "test" else 0.0
         clips = _with_divided_test(clips, labels, {"train": test_to_train, "validation": from_test}, seed)
     if inner_fold is not None:
-        if not names_in(clips["split"]).count("test"):
+        if "test" not in names_in(clips["split"]):
             clips = _with_drawn(clips, labels, {"test": test_fraction}, seed)
         clips = with_inner_test(clips, labels, inner_fold[1], inner_fold[0], seed)
     clips = _with_drawn(clips, labels, shares, seed)
