@@ -36,6 +36,7 @@ ROBUSTNESS = {
             "degradation": "white_noise",
             "strength": 10.0,
             "unit": "dB SNR",
+            "num_changed": 0,
             "same_decisions": 0.75,
             "metrics": {"f1_micro": SCORE, "mean_average_precision": {"value": None, "low": None, "high": None}},
         }
@@ -140,6 +141,7 @@ def test_a_browser_sorts_and_plays_and_nothing_of_a_stranger_runs(chromium, judg
     assert [one for one in found["resources"] if not one.startswith(("file:", "data:"))] == []
     assert page.stat().st_size < 4 << 20
     assert "white noise 10 dB SNR" in page.read_text() and "Not tested: mono" in page.read_text()
+    assert "No recording is changed by white noise 10 dB SNR." in page.read_text()
 
 
 def test_a_page_that_is_sent_plays_what_is_in_it(chromium, judged, tmp_path, no_plots):

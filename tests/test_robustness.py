@@ -159,7 +159,7 @@ def test_other_classes_need_to_be_mapped_and_what_was_not_tried_is_said(predicto
 
     table = robustness(predictor, clips, two, of_logits=mapped, asked=["sample_rate"], num_draws=100)
     assert [row["strength"] for row in table["conditions"]] == [8_000.0]
-    assert notes_of(table)[0].startswith("Left out: sample_rate 22050 Hz, since the model hears 16,000 Hz")
+    assert notes_of(table)[0].startswith("Not tested: sample_rate 22050 Hz, because the model hears 16,000 Hz")
 
 
 def test_an_answer_that_is_no_number_is_refused(predictors, monkeypatch):

@@ -64,7 +64,7 @@ def notes_of(table: Mapping[str, Any]) -> list[str]:
         for row in table["conditions"]
         if row.get("clipped_share")
     ]
-    notes = [f"Left out: {name}, since {why}." for name, why in table["left_out"].items()]
+    notes = [f"Not tested: {name}, because {why}." for name, why in table["left_out"].items()]
     if idle:
         notes.append(f"No recording is changed by {', '.join(idle)}.")
     return notes + [f"{one[0].upper()}{one[1:]}." for one in clipped]

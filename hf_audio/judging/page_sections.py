@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from hf_audio.figures.page import Cell, Details, Heading, Plot, Row, Table
 from hf_audio.judging import plots
+from hf_audio.judging.conditions import notes_of
 from hf_audio.judging.page_cells import interval_cell, number_cell, plot_part
 from hf_audio.judging.playing import Sounds
 from hf_audio.metrics import METRIC_NAMES
@@ -239,8 +240,7 @@ def _robustness(facts: Mapping[str, Any], metric: str) -> Iterator[Any]:
     ]
     first = Row(["original", *(interval_cell(one) for one in clean.values()), Cell("100.0%", 1.0)], level="note")
     heads = ["recordings", *(METRIC_NAMES[key] for key in clean), "unchanged predictions"]
-    left_out = [f"Not tested: {name}, because {why}." for name, why in table["left_out"].items()]
-    yield Details("All conditions", [Table(heads, [first, *rows]), *left_out])
+    yield Details("All conditions", [Table(heads, [first, *rows]), *notes_of(table)])
 
 
 def _out_of_class(facts: Mapping[str, Any]) -> Iterator[Any]:
