@@ -87,7 +87,7 @@ def test_clips_are_judged_by_mouse_and_keys(opened, tmp_path):
     page.press("c")  # 5: a class that is not there takes more than Enter
     page.type("theremin")
     page.press("Enter")
-    assert "Shift and Enter make it a new one" in page.value("find('#hint').textContent")
+    assert "Shift and Enter create it" in page.value("find('#hint').textContent")
     page.press("Enter", modifiers=8)
     page.press("k")
     assert page.value("current.id") == clip_id(5)
@@ -194,7 +194,7 @@ def test_a_file_is_gone_on_with_and_a_wrong_one_is_refused(opened, tmp_path):
         ("clip_id,label\nx,a\nx,b\n", "Line 3: clip x is there twice."),
         ("clip_id,label\nx,a,b\n", "Line 2 has 3 values for 2 columns."),
         ('clip_id,label\n"x,a\n', "Line 2 has a quotation mark that is never closed."),
-        ('clip_id,labels\nx,"[1]"\n', "is no JSON list of names"),
+        ('clip_id,labels\nx,"[1]"\n', "is not a JSON list of names"),
         ("clip_id,labels,unknown\nx,a,b\n", "has unknown classes, and here all are known"),
     ):
         (tmp_path / "wrong.csv").write_text(content)
