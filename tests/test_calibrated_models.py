@@ -298,7 +298,7 @@ def test_what_cannot_be_saved_is_one_sentence(tmp_path):
         calibrate(clips=judged(labels, windows_per_clip=2), kind="isotonic")
     with pytest.raises(InputError, match=r"has 4 classes \(multi-label\) and the validation clips 2 \(multi-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES[:2], MULTI_LABEL)))
-    with pytest.raises(InputError, match=r"validation clips 4 \(one\)"):
+    with pytest.raises(InputError, match=r"validation clips 4 \(single-label\)"):
         calibrate(clips=judged(LabelSpace(NAMES, SINGLE_LABEL)))
     with pytest.raises(
         InputError, match="No temperature can be fitted: the 600 validation clips are predicted no better"

@@ -176,7 +176,7 @@ def test_what_cannot_be_mapped_gets_one_sentence(tones, tmp_path):
     for options, sentence in (
         ({"projections": ["spca"]}, "Unknown projection 'spca'"),
         ({"projections": []}, "Found no projection; a map needs at least one"),
-        ({"most": embedding_map.MAX_POINTS + 1}, "Found --clips 20001; .* from 1 to 20,000 clips"),
+        ({"most": embedding_map.MAX_POINTS + 1}, "Found --clips 20001; .* 1 to 20,000 clips"),
         ({"most": 5}, "5 points are too few for a projection"),
         ({"splits": ["tset"]}, "Unknown split 'tset'"),
         ({"data_dir": tmp_path / "nowhere"}, "--data_dir .*nowhere does not exist"),

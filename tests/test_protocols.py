@@ -80,7 +80,7 @@ def test_reasons_say_what_is_otherwise():
     assert "clips are from speakers of another split" in reason(
         "speech-commands-35", data_of(speech_commands, words("train", 11005), speech_commands.WORDS)
     )
-    assert "the data 2" in reason("irmas", data_of(irmas, ["a"] * 2874, ["cel", "cla"]))
+    assert "the data have 2" in reason("irmas", data_of(irmas, ["a"] * 2874, ["cel", "cla"]))
     assert "it does not test on split train" in reason("fma", data_of(fma, ["000/1.mp3"] * 800, ["Rock"], "train"))
     with pytest.raises(InputError, match=r"Unknown protocol 'gtzan': (did you mean|there are)"):
         protocol_named("gtzan")
