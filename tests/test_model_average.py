@@ -87,7 +87,9 @@ def test_models_that_differ_in_more_than_weights_are_refused(tiny_features, runs
     arguments = {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
     multi = load_features(build_tiny_features(tmp_path / "multi", MULTI_LABEL))
     trainer_of(multi, runs / "multi", arguments=arguments).train_resumable()
-    refused("a", "multi", sentence=r"multi cannot be averaged with .*a: problem_type is multi_label_classification, not")
+    refused(
+        "a", "multi", sentence=r"multi cannot be averaged with .*a: problem_type is multi_label_classification, not"
+    )
     cnn = build_model("cnn", tiny_features, options=CNN)
     trainer_of(tiny_features, runs / "cnn", cnn, arguments).train_resumable()
     refused("a", "cnn", sentence=r"cnn cannot be averaged with .*a: architecture is SpectrogramCNN, not ASTForAudio")
