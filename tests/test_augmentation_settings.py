@@ -70,7 +70,7 @@ def test_settings_become_steps_in_the_order_of_nature():
         ({"cutout_bins": 0}, "--cutout_bins must be a number, 1 or more, found 0"),
         (
             {"mixup_alpha": 1.0, "cutmix_alpha": 1.0, "cutmix_probability": 0.75},
-            "--mixup_probability and --cutmix_probability are together 1.25",
+            "--mixup_probability and --cutmix_probability add up to 1.25",
         ),
         ({"time_roll_s": 3.5}, "--time_roll_s 3.5 is more than a window has, which is 2.98 s long and 128 mel bins"),
         ({"cutout_s": 0.5, "cutout_bins": 200}, "--cutout_bins 200 is more than .* high: give at most 128"),
@@ -116,12 +116,12 @@ def test_waveforms_are_no_pictures():
         ("--mixstyle_alpha 0.3 --mixstyle_probability 0", "--mixstyle_alpha would do nothing"),
         ("--cutmix_shape time", "--cutmix_shape would do nothing here: CutMix is off"),
         ("--cutmix_alpha 1 --cutmix_probability 0", "--cutmix_alpha would do nothing"),
-        ("--cutout_bins 8", "--cutout_bins would do nothing here: nothing is cut out"),
-        ("--image_probability 1", "--image_probability would do nothing here: the image stays"),
+        ("--cutout_bins 8", "--cutout_bins would do nothing here: Cutout is off"),
+        ("--image_probability 1", "--image_probability would do nothing here: image augmentation is off"),
         ("--image_noise 0.1 --image_probability 0", "--image_noise would do nothing"),
         (
             "--time_shift --time_roll_s 0.5",
-            "--time_roll_s would do nothing here: --time_shift starts",
+            "--time_roll_s would do nothing here: --time_shift already shifts",
         ),
     ],
 )

@@ -229,10 +229,10 @@ def test_a_teacher_that_hears_something_else_is_refused(tiny_features, tmp_path)
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: nothing is learned from"),
-        (["--teacher_revision", "main"], "nothing is learned from a teacher"),
+        (["--distillation_weight", "0.3"], "--distillation_weight would do nothing here: there is no teacher"),
+        (["--teacher_revision", "main"], "give --teacher or --teacher_logits too"),
         (["--teacher", "a/b", "--teacher_logits", "a/c"], "leave one of the two out"),
-        (["--teacher", "a/b", "--distillation_weight", "0"], "learns nothing from a teacher"),
+        (["--teacher", "a/b", "--distillation_weight", "0"], "leave it out, and --teacher too"),
         (
             ["--teacher", "a/b", "--distillation_weight", "1.5"],
             "--distillation_weight must be a number, between 0 and 1",

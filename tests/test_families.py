@@ -134,7 +134,7 @@ def test_what_is_no_set_of_families_is_one_sentence(family_loss, families, sente
 def test_settings_of_families_go_together(tmp_path):
     for flags, sentence in (
         ("--loss family", "--loss family needs families of classes: give --families corpus, or a YAML file"),
-        ("--families corpus", "--families would do nothing here: it is of --loss family"),
+        ("--families corpus", "--families would do nothing here: it only applies to --loss family"),
         ("--within_family 0.2", "--within_family would do nothing here"),
         ("--loss family --families corpus --within_family 2", "--within_family must be a number, between 0 and 1"),
     ):

@@ -115,8 +115,8 @@ def test_weights_that_nobody_scored_are_not_kept(tiny_features, tmp_path, argume
         ("--eval_strategy steps --save_strategy steps --eval_steps 2 --save_steps 5", "must be a multiple of"),
         ("--eval_strategy steps --eval_steps 2", "--eval_strategy steps and --save_strategy epoch would keep weights"),
         ("--ignore_data_skip true", "--ignore_data_skip is not for runs here: a run that goes on reads the windows"),
-        ("--dataloader_num_workers 0 --dataloader_prefetch_factor 2", "no worker loads data"),
-        ("--dataloader_num_workers 0 --dataloader_persistent_workers true", "no worker loads data"),
+        ("--dataloader_num_workers 0 --dataloader_prefetch_factor 2", "give --dataloader_num_workers too"),
+        ("--dataloader_num_workers 0 --dataloader_persistent_workers true", "give --dataloader_num_workers too"),
     ],
 )
 def test_on_the_command_line_before_anything_is_built(argv, sentence):
