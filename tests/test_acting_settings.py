@@ -265,19 +265,22 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
         (["--model_options", '{"dropout": 0.1}'], "Unknown model option of ast-mini 'dropout'"),
         (["--model", "someone/ast", "--model_options", '{"poolin": "mean"}'], "someone/ast 'poolin': did you mean"),
         (["--model", "resnet18", "--model_options", '{"groups": 2, "head": "deap"}'], "Unknown head 'deap'"),
-        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a trained checkpoint and cnn is untrained"),
-        (["--model", "lstm", "--gradient_checkpointing"], "lstm cannot compute its layers again"),
-        (["--freeze", "convolutional"], "--freeze convolutional is for Wav2Vec2, its relatives and Whisper, found aud"),
+        (["--model", "cnn", "--lora_rank", "4"], "LoRA adapts a pretrained checkpoint and cnn is untrained"),
+        (["--model", "lstm", "--gradient_checkpointing"], "lstm does not support gradient checkpointing"),
+        (
+            ["--freeze", "convolutional"],
+            "--freeze convolutional is for Wav2Vec2, similar models and Whisper",
+        ),
         (["--model", "resnet18", "--freeze", "convolutional"], "found a network for images: use --freeze backbone"),
-        (["--model_options", '{"stride": 0}'], "ast-mini cannot be made with .*stride"),
-        (["--model", "cnn", "--model_options", '{"channels": [16, 32]}'], "cnn cannot be made with .*channels"),
+        (["--model_options", '{"stride": 0}'], "ast-mini cannot be built with .*stride"),
+        (["--model", "cnn", "--model_options", '{"channels": [16, 32]}'], "cnn cannot be built with .*channels"),
         (["--model", "nowhere/ast"], "Cannot load checkpoint 'nowhere/ast'"),
         (["--model", "{ast}", "--freeze", "convolutional"], "found audio-spectrogram-transformer: use --freeze back"),
         (["--model", "{ast}", "--features", "waveform"], "The features are waveform .* give --features fbank"),
         (["--model", "{ast}", "--num_mel_bins", "64"], "num_mel_bins 64 there, 128 wanted"),
-        (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model that hears waveforms"),
-        (["--model", "{cnn}", "--head", "deep"], "keeps the settings it was trained with: leave out head"),
-        (["--model", "{cnn}", "--metadata", "genre"], "keeps the settings it was trained with: leave out metadata"),
+        (["--model", "{ast}", "--model_options", '{"encoder": "convolutional"}'], "needs a model of waveforms"),
+        (["--model", "{cnn}", "--head", "deep"], "has the settings that it was trained with: leave out head"),
+        (["--model", "{cnn}", "--metadata", "genre"], "has the settings that it was trained with: leave out metadata"),
         (["--lora_rank", "4", "--freeze", "backbone"], "--freeze would do nothing here: --lora_rank trains only"),
     ],
 )
@@ -345,5 +348,7 @@ def test_networks_that_cannot_recompute_say_so_before_anything_is_built():
         recipe = parse_recipe(
             {"output_dir": "x", "data_dir": "/nowhere"}, argv=["--model", "lstm", "--gradient_checkpointing"]
         )
-    with pytest.raises(InputError, match=r"lstm cannot compute its layers again.*leave out --gradient_checkpointing"):
+    with pytest.raises(
+        InputError, match=r"lstm does not support gradient checkpointing: leave out --gradient_checkpointing"
+    ):
         prepare_features(recipe)

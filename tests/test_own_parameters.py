@@ -98,7 +98,7 @@ def test_the_embedding_of_a_model_with_adapters_and_of_none(tiny_features):
     model.train()(torch.randn(3, 40, 32))
     assert tap.take().shape == (3, tap.size) == (3, 32)
     bare = tiny_model(tiny_features).audio_spectrogram_transformer
-    with pytest.raises(InputError, match=r"ASTModel has no layer called classifier.* leave out --triplet_weight"):
+    with pytest.raises(InputError, match=r"ASTModel has no layer named classifier.* leave out --triplet_weight"):
         EmbeddingTap(bare)
 
 
