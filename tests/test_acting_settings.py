@@ -66,8 +66,8 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not for runs here: a run goes on by"),
-        (["--do_train", "false"], "--do_train is not for runs here: a recipe trains, evaluates and tests by itself"),
+        (["--resume_from_checkpoint", "/nowhere"], "--resume_from_checkpoint is not for runs here: a run resumes"),
+        (["--do_train", "false"], "--do_train is not for runs here: a recipe always trains, evaluates and tests"),
         (["--metric_for_best_model", "f1"], "--metric_for_best_model f1 is none .* f1_macro"),
         (["--report_to", "neptune"], "--report_to neptune needs a package that is not installed"),
         (["--report_to", "tensorbord"], "did you mean 'tensorboard'"),
@@ -80,7 +80,7 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--learning_rate", "nan"], "--learning_rate must be 0 or more, found nan"),
         (["--label_smoothing_factor", "1"], "--label_smoothing_factor must be below 1"),
         (["--optim", "adamm"], "adamm"),
-        (["--accelerator_config", "x.json"], "--accelerator_config is not for runs here: it is set here"),
+        (["--accelerator_config", "x.json"], "--accelerator_config is not for runs here: it is always set"),
         (["--eval_steps", "5"], "--eval_steps would do nothing here: it only applies to --eval_strategy steps"),
         (["--save_steps", "5"], "--save_steps would do nothing here"),
         (["--lora_alpha", "5"], "--lora_alpha would do nothing here: give --lora_rank too"),
@@ -108,10 +108,10 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--bf16_full_eval", "true"], "--bf16_full_eval is not for runs here: clips are scored in the precision"),
         (REENTRANT, "use_reentrant in --gradient_checkpointing_kwargs would leave"),
         (["--lr_scheduler_type", "constant", "--warmup_steps", "5"], "this --lr_scheduler_type has no warm-up"),
-        (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine cannot be made with .*'foo'"),
+        (["--lr_scheduler_kwargs", '{"foo": 1}'], "--lr_scheduler_type cosine does not work with .*'foo'"),
         (
             ["--lr_scheduler_type", "cosine_with_min_lr"],
-            "made with --lr_scheduler_kwargs None: One of min_lr",
+            "work with --lr_scheduler_kwargs None: One of min_lr",
         ),
         (["--optim", "adamw_bnb_8bit"], "--optim adamw_bnb_8bit needs a package that is not installed"),
         (
@@ -121,8 +121,8 @@ def test_training_arguments_that_do_nothing_are_refused_even_at_their_default(na
         (["--dataloader_num_workers", "2", "--dataloader_prefetch_factor", "0"], "must be a whole number of 1 or more"),
         (["--optim", "lomo"], "--optim lomo needs a package that is not installed"),
         (["--optim_args", "a=b"], "--optim_args a=b would do nothing here: --optim adamw_torch"),
-        (["--optim_args", "a"], "cannot be made with --optim_args a, which are NAME=VALUE"),
-        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 would do nothing here: --optim sgd does not read it"),
+        (["--optim_args", "a"], "does not work with --optim_args a, expected NAME=VALUE"),
+        (["--optim", "sgd", "--adam_beta1", "0.5"], "--adam_beta1 would do nothing here: --optim sgd does not use it"),
         (["--eval_strategy", "no", "--early_stopping_patience", "2"], "nothing is evaluated during training"),
         (["--early_stopping_patience", "-1"], "--early_stopping_patience must be a number, 0 or more, found -1"),
         (["--noise_probability", "2"], "--noise_probability must be a number, between 0 and 1, found 2"),

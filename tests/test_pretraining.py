@@ -228,7 +228,7 @@ def test_the_run_folder_is_a_checkpoint_to_fine_tune(features, tmp_path):
     stock, report = AutoModelForAudioClassification.from_pretrained(tmp_path, num_labels=7, output_loading_info=True)
     assert stock.classifier.dense.out_features == 7 and not hasattr(stock.config, "pretraining")
     assert {name.split(".")[0] for name in report["missing_keys"]} == {"classifier"} and not report["unexpected_keys"]
-    with pytest.raises(InputError, match="no classes to score"):
+    with pytest.raises(InputError, match="no classes to predict"):
         trainer.predictor()
 
 
