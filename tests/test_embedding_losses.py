@@ -150,7 +150,7 @@ def test_classes_lie_closer_together_than_without(settings):
 def test_they_are_refused_where_they_would_not_act():
     several = LabelSpace(LABELS.names, MULTI_LABEL)
     for settings in ({"triplet_weight": 0.1}, {"center_weight": 0.1}):
-        with pytest.raises(InputError, match="compare windows of one class each, and several labels may apply"):
+        with pytest.raises(InputError, match="are for single-label tasks, and several labels may apply"):
             TaskLoss(several, LossConfig(**settings))
     for flags, sentence in (
         ("--triplet_margin 0.3", "give --triplet_weight too"),

@@ -167,9 +167,9 @@ def test_class_weights_are_computed_where_they_are_asked_for(tiny_features, tmp_
     [
         ("--loss asymmetric", "exactly one class here"),
         ("--batch_mix_probability 0.5", "exactly one class here"),
-        ("--loss family --families corpus", "Nothing is known of families of classes in Own recordings"),
+        ("--loss family --families corpus", "Own recordings has no families of classes"),
         ("--class_weights effective", "Class 'hum' has no training clip, so it cannot be learned"),
-        ("--several_labels --center_weight 0.1", "compare windows of one class each"),
+        ("--several_labels --center_weight 0.1", "are for single-label tasks"),
     ],
 )
 def test_a_loss_that_cannot_be_is_refused_before_features_are_built(tmp_path, flags, sentence):
