@@ -112,7 +112,7 @@ def test_of_a_corpus_in_part_the_families_are_those_of_its_classes():
 @pytest.mark.parametrize(
     ("families", "sentence"),
     [
-        ({**FAMILIES, "strings": ["viola", "celo"]}, "families.yaml puts 'celo' into a family.* did you mean 'cello'"),
+        ({**FAMILIES, "strings": ["viola", "celo"]}, "families.yaml has 'celo' in a family.* did you mean 'cello'"),
         (
             {**FAMILIES, "brass": ["horn", "oboe"]},
             "has the class 'oboe' in 2 families: put each class into exactly one",
