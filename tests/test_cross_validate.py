@@ -86,7 +86,7 @@ def test_each_speaker_is_left_out_once(cross_validate, recordings, tmp_path):
     assert "ann holds another run, which differs in: seed was 42 and now is 5; give another --output_dir" in said
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("report.json")}
     (tmp_path / "runs" / "ann.json").unlink()
-    assert "nothing says what it is a report of" in cross_validate(*job, ok=False)
+    assert "with the facts about its run does not" in cross_validate(*job, ok=False)
 
 
 def test_without_folds_there_is_nothing_to_leave_out(cross_validate, recordings):

@@ -65,7 +65,7 @@ def test_more_than_is_taken_at_once_comes_back_later(busy, content):
             time.sleep(0.01)
         refused = ask(busy, content)
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
-        assert "2 requests are being answered" in refused.json()["error"]
+        assert "2 requests are being processed" in refused.json()["error"]
         busy.let_go.set()
         assert [future.result().status_code for future in first] == [200, 200]
     assert ask(busy, content).status_code == 200
