@@ -223,7 +223,7 @@ def test_imports_leave_alone_what_the_collector_was_told_to_leave():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["missing.wav"], r"There is no 'missing.wav'"),
+        (["missing.wav"], r"'missing.wav' does not exist"),
         ([], "Give recordings, folders or -"),
         (["-", "a.wav"], "cannot be combined with files"),
         (["--files_from", "none.txt"], "none.txt cannot be read"),

@@ -98,12 +98,12 @@ def test_a_row_of_datasets(tagger, tmp_path):
         ({"array": np.zeros(900, np.float32)}, None, "needs its `sampling_rate`"),
         (np.zeros((900, 2), np.float32), 16_000, "channels come first, so use samples.T"),
         (np.zeros(900, np.int16), 16_000, "finite floats"),
-        ("https://example.org/a.wav", None, "nothing is downloaded"),
+        ("https://example.org/a.wav", None, "is a web address"),
         ("missing.wav", None, r"missing.wav cannot be tagged \(missing\)"),
         (b"PK\x03\x04" + bytes(100), None, r"The sound cannot be tagged \(unreadable"),
         (b"", None, r"The sound cannot be tagged \(empty\)"),
         ({"label": 1}, None, "A row of `datasets` has `audio`"),
-        ({"audio": None}, None, "The `audio` of a row is a recording, found NoneType"),
+        ({"audio": None}, None, "The `audio` of a row is not a recording but NoneType"),
         (np.zeros(9), "16000", "A sample rate must be above 0 Hz and at most 1,000,000, found '16000'"),
         (np.zeros(9), 1e12, "A sample rate must be above 0 Hz and at most 1,000,000"),
         (io.StringIO("a"), None, "open as text"),
@@ -203,8 +203,8 @@ def test_a_stock_model_of_the_hub_says_which_windows_are_taken(hub, token, tmp_p
         tagger(changing_sound(1), 16_000)
     told = [record.message for record in caplog.records if "windows" in record.message]
     assert told == [
-        "alice/stock does not say what windows it was trained on: 10 s are taken, a default, for its config.json does "
-        "not say; window_s says it otherwise"
+        "alice/stock does not say what windows it was trained on. Windows have 10 s, the default, as its config.json "
+        "has no window length; set window_s to change it"
     ]
     assert tags.starts_s.tolist() == [0, 10, 15] and token not in tags.to_json()
     with pytest.raises(InputError, match="Cannot load checkpoint 'alice/stock'"):
