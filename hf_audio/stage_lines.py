@@ -1,4 +1,4 @@
-"""What each stage of a run decided, in one line, so that a log can be read without the run's settings."""
+"""One log line per stage of a run with its decisions, so that the log is complete without the run's settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def features_line(features: FeatureDataset) -> str:
-    """The kind of features, their windows, classes, and the clips and windows of each split."""
+    """The kind of features, their windows, classes, and the numbers of clips and windows per split."""
     manifest, rate = features.manifest, features.extractor.sampling_rate
     per_clip = "any number per clip" if features.labels.is_multi_label else "one per clip"
     splits = [
@@ -30,7 +30,7 @@ def features_line(features: FeatureDataset) -> str:
 
 
 def model_line(model: PreTrainedModel) -> str:
-    """The architecture, where its weights come from, and how many of them are trained; with LoRA, of the base model."""
+    """The architecture, the origin of its weights, and how many of them are trained; with LoRA, of the base model."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     base_model = origin_of(bare)["base_model"]
     num_weights = sum(weights.numel() for weights in model.parameters())

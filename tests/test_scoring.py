@@ -203,7 +203,7 @@ class TestBadInput:
         ):
             score(predictor, features_data(features).chosen("test"))
         with pytest.raises(
-            InputError, match=r"None of the 18 clips can be evaluated, first .* \(the model's answers are not"
+            InputError, match=r"None of the 18 clips can be evaluated, first .* \(the model's outputs are not"
         ):
             score(predictor, recordings_data(DataConfig(data_dir=str(corpus))).chosen("test"))
 
